@@ -1,0 +1,3 @@
+//! Guides: what is not about one type alone.
+
+pub mod placement;

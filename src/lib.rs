@@ -1,0 +1,83 @@
+//! Receive SoundHash webhooks in axum: one layer verifies them, one extractor hands typed
+//! events to the handler.
+//!
+//! SoundHash tells an application what happened (a video was processed, a match was found)
+//! by HTTP POST requests that it signs with the endpoint's secret. This crate receives them:
+//!
+//! ```
+//! use axum::{Router, http::StatusCode, routing::post};
+//! use soundhash_webhook::{Event, EventData, SoundHashWebhookLayer};
+//!
+//! async fn receive(event: Event) -> StatusCode {
+//!     match event.data {
+//!         EventData::VideoProcessed(video) => println!("processed {:?}", video.title),
+//!         EventData::MatchFound(found) => println!("{} matches", found.matches.len()),
+//!         other => println!("not for us: {}", other.event_type()),
+//!     }
+//!     StatusCode::OK
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/webhooks/soundhash", post(receive))
+//!     .layer(SoundHashWebhookLayer::new("whsec_test"));
+//! ```
+//!
+//! # Overview
+//!
+//! - [`SoundHashWebhookLayer`] buffers the body within limits, checks its HMAC-SHA256
+//!   signature while it arrives, and refuses everything else: with 401, 408, 413 or 503, and
+//!   the reason as a [`Rejection`] in the response's extensions. Behind it, the body is the
+//!   verified one, so `Bytes`, `Json<T>` and any middleware go on working.
+//! - [`Secret`] is the endpoint's secret. Up to four are valid at once, for a rotation
+//!   ([`previous_secret`](SoundHashWebhookLayer::previous_secret)); a [`SecretProvider`] looks
+//!   them up per request, for many endpoints or tenants.
+//! - [`Event`] is what happened, in one set of types for both of SoundHash's senders and all
+//!   of their spellings. A type or shape that this version does not know becomes
+//!   [`EventData::Unrecognized`]: an authentic delivery is never refused for its shape.
+//! - [`Delivery`] is the verified request itself, for whoever wants the bytes.
+//! - Without axum, [`Secret::verify`] and [`Event::from_slice`] do the same on a header and a
+//!   body.
+//!
+//! In front of the first customer, read [where to put the layer](guide::placement).
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `tracing` | yes | logs: refusals at `debug`, what costs an authentic delivery at `warn` and `error` |
+//! | `jiff` | no | conversions between [`Timestamp`] and `jiff::Timestamp` |
+//! | `testing` | no | [`testing`]: signed requests and sample events for tests of your own handlers |
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod delivery;
+mod event;
+mod extract;
+pub mod guide;
+mod rejection;
+mod secret;
+mod signature;
+mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod verify;
+
+/// The error that a [`SecretProvider`] answers with: any.
+pub use axum_core::BoxError;
+
+pub use self::{
+    delivery::Delivery,
+    event::{
+        ApiLimitReached, ChannelIngested, Event, EventData, EventError, EventErrorKind, EventKind,
+        Fingerprint, FingerprintCreated, Id, JobFailed, Match, MatchFound, QuotaWarning, Resource,
+        SubscriptionUpdated, Timestamp, TimestampError, UnknownEventKind, Unrecognized,
+        UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
+    },
+    extract::{EventRejection, MissingLayer},
+    rejection::{Rejection, RejectionKind},
+    secret::{Secret, SecretError, SecretErrorKind, Secrets},
+    signature::{SIGNATURE_HEADER, Signature, SignatureError, SignatureErrorKind},
+    verify::{
+        ResponseFuture, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer, StaticSecrets,
+    },
+};

@@ -1,0 +1,145 @@
+//! The value of the signature header: 32 bytes, compared in constant time.
+
+use std::{error, fmt, str::FromStr};
+
+use http::{HeaderName, HeaderValue};
+use subtle::ConstantTimeEq;
+
+/// The name of the header that carries the signature: `x-webhook-signature`.
+pub const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-webhook-signature");
+
+/// Length of an HMAC-SHA256 tag in bytes (RFC 2104 with FIPS 180-4's SHA-256).
+const TAG_LEN: usize = 32;
+
+/// An HMAC-SHA256 signature, as SoundHash writes it into the
+/// [`X-Webhook-Signature`](SIGNATURE_HEADER) header.
+///
+/// It is read from exactly 64 hexadecimal digits of either case and printed in
+/// lower case. Nothing else is a signature: no prefix, no second value, no white space.
+///
+/// Two signatures are compared in constant time. There is deliberately no order and
+/// no hash, since neither can be computed without looking at the bytes one by one.
+/// [`Debug`](fmt::Debug) does not show the digits: with its body, a valid signature is a
+/// delivery that can be sent again, so it has no place in a log.
+///
+/// ```
+/// use soundhash_webhook::{Secret, Signature};
+///
+/// let signature = Secret::new("whsec_test").sign(b"{}");
+/// let parsed: Signature = signature.to_string().parse()?;
+/// assert_eq!(parsed, signature);
+/// # Ok::<(), soundhash_webhook::SignatureError>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Signature([u8; TAG_LEN]);
+
+impl Signature {
+    pub(crate) const fn from_tag(tag: [u8; TAG_LEN]) -> Self {
+        Self(tag)
+    }
+
+    /// Reads hexadecimal digits, which need not be UTF-8 to be refused.
+    fn from_hex(digits: &[u8]) -> Result<Self, SignatureError> {
+        let mut tag = [0; TAG_LEN];
+        match hex::decode_to_slice(digits, &mut tag) {
+            Ok(()) => Ok(Self(tag)),
+            Err(_) => Err(SignatureError::malformed()),
+        }
+    }
+}
+
+impl FromStr for Signature {
+    type Err = SignatureError;
+
+    fn from_str(digits: &str) -> Result<Self, Self::Err> {
+        Self::from_hex(digits.as_bytes())
+    }
+}
+
+impl TryFrom<&HeaderValue> for Signature {
+    type Error = SignatureError;
+
+    fn try_from(value: &HeaderValue) -> Result<Self, Self::Error> {
+        Self::from_hex(value.as_bytes())
+    }
+}
+
+/// As SoundHash sends it: 64 digits in lower case.
+impl From<Signature> for HeaderValue {
+    fn from(signature: Signature) -> Self {
+        Self::try_from(signature.to_string()).expect("hexadecimal digits can stand in a header")
+    }
+}
+
+impl ConstantTimeEq for Signature {
+    fn ct_eq(&self, other: &Self) -> subtle::Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl PartialEq for Signature {
+    fn eq(&self, other: &Self) -> bool {
+        self.ct_eq(other).into()
+    }
+}
+
+impl Eq for Signature {}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signature(..)")
+    }
+}
+
+/// Why a header value is not the signature of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureError {
+    kind: SignatureErrorKind,
+}
+
+/// The kinds of [`SignatureError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SignatureErrorKind {
+    /// Not exactly 64 hexadecimal digits.
+    Malformed,
+    /// A signature, but not of this body under this secret.
+    Mismatch,
+}
+
+impl SignatureError {
+    const fn malformed() -> Self {
+        Self {
+            kind: SignatureErrorKind::Malformed,
+        }
+    }
+
+    pub(crate) const fn mismatch() -> Self {
+        Self {
+            kind: SignatureErrorKind::Mismatch,
+        }
+    }
+
+    /// Which of the two it is.
+    #[must_use]
+    pub const fn kind(&self) -> SignatureErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for SignatureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            SignatureErrorKind::Malformed => "signature is not 64 hexadecimal digits",
+            SignatureErrorKind::Mismatch => "signature does not match the body",
+        })
+    }
+}
+
+impl error::Error for SignatureError {}

@@ -1,0 +1,19 @@
+//! What a test of your own handler needs (feature `testing`).
+//!
+//! Switch the feature on for your tests only:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! soundhash-webhook = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! Nothing here can make a [`Delivery`](crate::Delivery): a test sends a signed request
+//! through the layer, as SoundHash does.
+
+mod sample;
+mod signed_request;
+
+pub use self::{
+    sample::{Envelope, UnknownEnvelope, sample},
+    signed_request::SignedRequest,
+};

@@ -1,0 +1,191 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum_core::{BoxError, body::Body};
+use bytes::Bytes;
+use http::{Request, Response, Version, request};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    layer::{Limits, SoundHashWebhookLayer},
+    provider::SecretProvider,
+    receive::Receive,
+};
+use crate::{
+    rejection::{Rejection, RejectionKind},
+    secret::Secrets,
+    signature::Signature,
+    telemetry,
+};
+
+pin_project! {
+    /// The response future of [`SoundHashWebhook`](super::SoundHashWebhook): `S` is the
+    /// inner service, `F` its future, `B` the request's body.
+    pub struct ResponseFuture<S, F, B> {
+        version: Version,
+        #[pin]
+        state: State<S, F, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, F, B> {
+        Refused { rejection: Option<Rejection> },
+        // The only state with a box: an answer of `SecretProvider::secrets` that borrows
+        // the head it is asked about.
+        LookUp { answer: LookUp, unread: Option<Unread<S, B>> },
+        Receive { #[pin] receive: Receive<B>, inner: S, head: Option<request::Parts> },
+        Inner { #[pin] future: F },
+    }
+}
+
+type LookUp = Pin<Box<dyn Future<Output = (request::Parts, Answer)> + Send>>;
+type Answer = Result<Option<Secrets>, BoxError>;
+
+/// What waits while the secrets are looked up.
+struct Unread<S, B> {
+    inner: S,
+    body: B,
+    signature: Signature,
+    limits: Limits,
+}
+
+impl<S, F, B> ResponseFuture<S, F, B> {
+    pub(super) fn refused(rejection: Rejection, version: Version) -> Self {
+        let state = State::refused(rejection);
+        Self { version, state }
+    }
+
+    pub(super) fn look_up<P: SecretProvider>(
+        inner: S,
+        head: request::Parts,
+        body: B,
+        signature: Signature,
+        layer: &SoundHashWebhookLayer<P>,
+    ) -> Self {
+        let version = head.version;
+        let provider = layer.provider.clone();
+        let state = State::LookUp {
+            answer: Box::pin(async move {
+                let answer = provider.secrets(&head).await;
+                (head, answer)
+            }),
+            unread: Some(Unread {
+                inner,
+                body,
+                signature,
+                limits: layer.limits.clone(),
+            }),
+        };
+        Self { version, state }
+    }
+
+    pub(super) fn receive(
+        inner: S,
+        head: request::Parts,
+        body: B,
+        signature: Signature,
+        secrets: &Secrets,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            version: head.version,
+            state: State::receive(inner, head, body, signature, secrets, limits),
+        }
+    }
+}
+
+impl<S, F, B> State<S, F, B> {
+    fn refused(rejection: Rejection) -> Self {
+        Self::Refused {
+            rejection: Some(rejection),
+        }
+    }
+
+    fn receive(
+        inner: S,
+        head: request::Parts,
+        body: B,
+        signature: Signature,
+        secrets: &Secrets,
+        limits: &Limits,
+    ) -> Self {
+        Self::Receive {
+            receive: Receive::new(body, signature, secrets, limits),
+            inner,
+            head: Some(head),
+        }
+    }
+}
+
+impl<S, B, ResBody> Future for ResponseFuture<S, S::Future, B>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+    ResBody: From<Bytes>,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Refused { rejection } => {
+                    let rejection = rejection.take().expect("polled after completion");
+                    telemetry::refused(&rejection);
+                    return Poll::Ready(Ok(rejection.into_response(*this.version)));
+                }
+                StateProj::LookUp { answer, unread } => {
+                    let (head, answer) = ready!(answer.as_mut().poll(cx));
+                    let unread = unread.take().expect("polled after completion");
+                    match answer {
+                        Ok(Some(secrets)) => State::receive(
+                            unread.inner,
+                            head,
+                            unread.body,
+                            unread.signature,
+                            &secrets,
+                            &unread.limits,
+                        ),
+                        Ok(None) => State::refused(Rejection::new(RejectionKind::UnknownEndpoint)),
+                        Err(error) => State::refused(Rejection::with_source(
+                            RejectionKind::SecretsUnavailable,
+                            error,
+                        )),
+                    }
+                }
+                StateProj::Receive {
+                    receive,
+                    inner,
+                    head,
+                } => match ready!(receive.poll(cx)) {
+                    Ok(delivery) => {
+                        let head = head.take().expect("polled after completion");
+                        let mut request =
+                            Request::from_parts(head, Body::from(delivery.body().clone()));
+                        request.extensions_mut().insert(delivery);
+                        State::Inner {
+                            future: inner.call(request),
+                        }
+                    }
+                    Err(rejection) => State::refused(rejection),
+                },
+                StateProj::Inner { future } => return future.poll(cx),
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

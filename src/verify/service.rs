@@ -1,0 +1,109 @@
+use std::{
+    fmt, mem,
+    task::{Context, Poll},
+};
+
+use axum_core::{BoxError, body::Body};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header};
+use tower_service::Service;
+
+use super::{
+    future::ResponseFuture,
+    layer::SoundHashWebhookLayer,
+    provider::{SecretProvider, StaticSecrets},
+};
+use crate::{
+    rejection::{Rejection, RejectionKind},
+    signature::{SIGNATURE_HEADER, Signature},
+};
+
+/// The [`Service`] that [`SoundHashWebhookLayer`] makes: verifies, then calls `S`.
+///
+/// The inner service takes a `Request<axum::body::Body>` and may answer with any body that
+/// can be made of [`Bytes`]. Its errors are passed on; the layer adds none of its own.
+///
+/// # Panics
+///
+/// Its future, when it has to wait for a body outside of a Tokio runtime with its timer
+/// enabled.
+pub struct SoundHashWebhook<S, P = StaticSecrets> {
+    pub(super) inner: S,
+    pub(super) layer: SoundHashWebhookLayer<P>,
+}
+
+impl<S, P, B, ResBody> Service<Request<B>> for SoundHashWebhook<S, P>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+    P: SecretProvider,
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+    ResBody: From<Bytes>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, S::Future, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        let signature = match check_head(&head.headers, self.layer.limits.max_body_size) {
+            Ok(signature) => signature,
+            Err(kind) => return ResponseFuture::refused(Rejection::new(kind), head.version),
+        };
+        // The clone has not been polled ready, so it is the one that stays behind.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        match self.layer.provider.cached(&head) {
+            Some(secrets) => {
+                ResponseFuture::receive(inner, head, body, signature, &secrets, &self.layer.limits)
+            }
+            None => ResponseFuture::look_up(inner, head, body, signature, &self.layer),
+        }
+    }
+}
+
+/// The checks that cost nothing: no byte of the body is read for them, nobody is asked.
+fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, RejectionKind> {
+    let mut values = headers.get_all(SIGNATURE_HEADER).iter();
+    let signature = values.next().ok_or(RejectionKind::MissingSignature)?;
+    if values.next().is_some() {
+        return Err(RejectionKind::SeveralSignatures);
+    }
+    let signature =
+        Signature::try_from(signature).map_err(|_| RejectionKind::MalformedSignature)?;
+    match declared_len(headers) {
+        Some(len) if len > max_body_size as u64 => Err(RejectionKind::BodyTooLarge),
+        _ => Ok(signature),
+    }
+}
+
+fn declared_len(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+impl<S: Clone, P> Clone for SoundHashWebhook<S, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            layer: self.layer.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, P> fmt::Debug for SoundHashWebhook<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoundHashWebhook")
+            .field("inner", &self.inner)
+            .field("layer", &self.layer)
+            .finish()
+    }
+}

@@ -1,0 +1,384 @@
+//! The examples over real sockets: what SoundHash really sent, what a stranger could.
+
+use std::{fs, path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use soundhash_webhook::Secret;
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    process::{Receiver, answer, exchange, send, status},
+    support::{BODY, sign},
+};
+
+/// Every recorded request, byte for byte: name, whole request, body.
+fn captures() -> Vec<(String, Vec<u8>, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    let mut captures: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let request = fs::read(&path).unwrap();
+            let end = request.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+            let body = serde_json::from_slice(&request[end + 4..]).unwrap();
+            (path.display().to_string(), request, body)
+        })
+        .collect();
+    captures.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(captures.len(), 21);
+    captures
+}
+
+/// The senders were recorded at another path; the path is not signed.
+fn at_our_path(request: &[u8]) -> Vec<u8> {
+    let line_end = request.iter().position(|&byte| byte == b'\r').unwrap();
+    [b"POST /webhooks/soundhash HTTP/1.1", &request[line_end..]].concat()
+}
+
+/// The head of a request, ready for a body of that length.
+fn head(signature: &str, length: impl std::fmt::Display) -> String {
+    format!(
+        "POST /webhooks/soundhash HTTP/1.1\r\nHost: localhost\r\n\
+         X-Webhook-Signature: {signature}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+fn signed(body: &[u8]) -> Vec<u8> {
+    [head(&sign(body), body.len()).as_bytes(), body].concat()
+}
+
+// ---- receiver
+
+#[tokio::test]
+async fn the_receiver_prints_every_event_that_soundhash_really_sent() {
+    let receiver = Receiver::start(&[]);
+    for (name, request, body) in captures() {
+        let head = exchange(&receiver.addr, &at_our_path(&request)).await;
+        assert_eq!(status(&head), "200", "{name}");
+        let event: Value = serde_json::from_str(&receiver.line()).unwrap();
+        let id = body.get("delivery_id").or(body.get("id")).unwrap();
+        assert_eq!(event["id"], *id, "{name}");
+        let event_type = body.get("event").or(body.get("type")).unwrap();
+        assert_eq!(event["type"], *event_type, "{name}");
+        assert!(
+            event["created_at"].as_str().unwrap().ends_with('Z'),
+            "{name}"
+        );
+        assert!(event["data"].is_object(), "{name}");
+    }
+    receiver.signal("TERM");
+    let (status, stdout, _) = receiver.ended();
+    assert!(status.success());
+    assert_eq!(stdout, [] as [&str; 0], "stdout is for events only");
+}
+
+#[tokio::test]
+async fn health_is_open_and_the_webhook_is_not() {
+    let receiver = Receiver::start(&[]);
+    let get = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let head = exchange(&receiver.addr, get("/healthz").as_bytes()).await;
+    assert_eq!(status(&head), "200");
+    let unsigned = b"POST /webhooks/soundhash HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(status(&exchange(&receiver.addr, unsigned).await), "401");
+}
+
+/// Attack: read the log, or the process list of whoever pastes from it.
+#[tokio::test]
+async fn a_given_secret_is_printed_nowhere() {
+    let secret = "whsec_0nly-f0r-us";
+    let mut receiver =
+        Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", secret), ("RUST_LOG", "trace")]);
+    let sent = send(&["--url", &receiver.url(), "--secret", secret]);
+    assert!(sent.status.success());
+    assert!(
+        !send(&["--url", &receiver.url(), "--secret", secret, "--forge"])
+            .status
+            .success()
+    );
+    let line = receiver.line();
+    assert!(!receiver.log().contains("ANYBODY"));
+    receiver.signal("INT");
+    let (_, _, log) = receiver.ended();
+    let sent = String::from_utf8(sent.stdout).unwrap();
+    for text in [log, line, sent] {
+        assert!(!text.contains("0nly"), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_right_stops_the_receiver() {
+    let started = std::process::Command::new(crate::process::example("receiver"))
+        .env("SOUNDHASH_WEBHOOK_SECRET", "whsec_padded\n")
+        .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    assert!(!started.status.success());
+    let told = String::from_utf8(started.stderr).unwrap();
+    assert!(told.contains("white space"), "{told}");
+    assert!(!told.contains("whsec_padded"), "{told}");
+}
+
+#[tokio::test]
+async fn the_printed_curl_line_is_a_valid_delivery() {
+    let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", "whsec_other")]);
+    let log = receiver.log();
+    let line = log.lines().find(|line| line.starts_with("curl ")).unwrap();
+    // curl may be missing where this runs, a shell is not: it takes the line apart.
+    let arguments = std::process::Command::new("sh")
+        .args([
+            "-c",
+            &format!(r#"set -- {line}; for a; do printf '%s\n' "$a"; done"#),
+        ])
+        .output()
+        .unwrap();
+    let arguments = String::from_utf8(arguments.stdout).unwrap();
+    let mut arguments = arguments.lines();
+    let mut request = reqwest::Client::new().post(receiver.url());
+    while let Some(argument) = arguments.next() {
+        if argument == "-H" {
+            let (name, value) = arguments.next().unwrap().split_once(": ").unwrap();
+            request = request.header(name, value);
+        } else if argument == "--data-binary" {
+            request = request.body(arguments.next().unwrap().to_owned());
+        }
+    }
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    receiver.line();
+}
+
+/// What is in flight is finished, nothing new is accepted, and the exit status is 0.
+#[tokio::test]
+async fn sigterm_and_sigint_stop_it_gracefully() {
+    for signal in ["TERM", "INT"] {
+        let mut receiver = Receiver::start(&[]);
+        let mut in_flight = TcpStream::connect(&receiver.addr).await.unwrap();
+        let request = signed(BODY);
+        let (first, rest) = request.split_at(request.len() - 10);
+        in_flight.write_all(first).await.unwrap();
+        // It has read the head when the body's time runs; there is no sign of that, so wait.
+        sleep(Duration::from_millis(200)).await;
+        receiver.signal(signal);
+        receiver.wait_for_log("stopping");
+        in_flight.write_all(rest).await.unwrap();
+        assert_eq!(status(&answer(&mut in_flight).await), "200");
+        assert!(TcpStream::connect(&receiver.addr).await.is_err());
+        let (status, stdout, _) = receiver.ended();
+        assert_eq!(status.code(), Some(0));
+        assert_eq!(stdout.len(), 1);
+    }
+}
+
+// ---- a stranger at the door
+
+/// Attack: everything that a stranger can send, in one go. Each request is refused at once
+/// or when its time is over, memory stays where it was, and the next delivery is served.
+#[tokio::test]
+async fn what_a_stranger_sends_costs_next_to_nothing() {
+    let receiver = Receiver::start(&[]);
+    // Whatever a first request needs is there before memory is measured.
+    assert_eq!(
+        status(&exchange(&receiver.addr, &signed(BODY)).await),
+        "200"
+    );
+    let before = receiver.resident();
+    let forged = "0".repeat(64);
+
+    let unsigned =
+        "POST /webhooks/soundhash HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000\r\n\r\n";
+    assert_eq!(
+        status(&exchange(&receiver.addr, unsigned.as_bytes()).await),
+        "401"
+    );
+    let declared = head(&forged, "1000000000000");
+    assert_eq!(
+        status(&exchange(&receiver.addr, declared.as_bytes()).await),
+        "413"
+    );
+
+    let twice = head(&format!("{forged}\r\nX-Webhook-Signature: {forged}"), 0);
+    assert_eq!(
+        status(&exchange(&receiver.addr, twice.as_bytes()).await),
+        "401"
+    );
+    let mut bytes = head("FORGED", 4).into_bytes();
+    let at = bytes.windows(6).position(|w| w == b"FORGED").unwrap();
+    bytes[at] = 0xff;
+    bytes.extend([0xff; 4]);
+    assert_eq!(status(&exchange(&receiver.addr, &bytes).await), "401");
+
+    // Signed, and no event: not UTF-8, and nested deeper than any parser's stack.
+    assert_eq!(
+        status(&exchange(&receiver.addr, &signed(&[0xff; 300])).await),
+        "400"
+    );
+    let nested = [
+        br#"{"event":"x","data":"#.to_vec(),
+        b"[".repeat(50_000),
+        b"]".repeat(50_000),
+        b"}".to_vec(),
+    ];
+    assert_eq!(
+        status(&exchange(&receiver.addr, &signed(&nested.concat())).await),
+        "400"
+    );
+
+    assert_eq!(status(&endless_chunks(&receiver.addr).await), "413");
+
+    // 400 connections that each claim 1 MB, send a little of it and stall.
+    let start = Instant::now();
+    let mut stalled = Vec::new();
+    for _ in 0..400 {
+        let mut stream = TcpStream::connect(&receiver.addr).await.unwrap();
+        stream
+            .write_all(head(&forged, 1_000_000).as_bytes())
+            .await
+            .unwrap();
+        stream.write_all(b"{").await.unwrap();
+        stalled.push(stream);
+    }
+    assert_eq!(
+        status(&exchange(&receiver.addr, &signed(BODY)).await),
+        "200"
+    );
+    let peak = receiver.resident();
+    for stream in &mut stalled {
+        assert_eq!(status(&answer(stream).await), "408");
+    }
+    assert!(start.elapsed() >= Duration::from_secs(10));
+
+    assert_eq!(
+        status(&exchange(&receiver.addr, &signed(BODY)).await),
+        "200"
+    );
+    let grown = peak.max(receiver.resident()).saturating_sub(before);
+    assert!(grown < 20 * 1024, "grown by {grown} KiB");
+}
+
+/// Attack: a chunked body without end. Writes until it is answered.
+async fn endless_chunks(addr: &str) -> String {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let head = head(&"0".repeat(64), 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    let (mut read, mut write) = stream.into_split();
+    let writer = tokio::spawn(async move {
+        let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
+        write.write_all(head.as_bytes()).await.unwrap();
+        while write.write_all(&chunk).await.is_ok() {}
+    });
+    let mut answer = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut read, &mut answer);
+    // The answer may be followed by a reset, since nobody reads the rest of the body.
+    let _ = timeout(Duration::from_secs(20), read)
+        .await
+        .expect("an end");
+    writer.abort();
+    String::from_utf8(answer).unwrap()
+}
+
+// ---- send
+
+#[tokio::test]
+async fn send_all_is_received_completely() {
+    let receiver = Receiver::start(&[]);
+    let sent = send(&["--url", &receiver.url(), "--secret", "whsec_test", "--all"]);
+    let told = String::from_utf8(sent.stdout).unwrap();
+    assert!(sent.status.success(), "{told}");
+    assert_eq!(told.lines().count(), 24, "{told}");
+    for line in told.lines() {
+        assert!(line.contains("200 OK in "), "{line}");
+        let (kind, _) = line.split_once(' ').unwrap();
+        let event: Value = serde_json::from_str(&receiver.line()).unwrap();
+        assert_eq!(event["type"], kind);
+    }
+}
+
+#[tokio::test]
+async fn a_forged_event_is_refused_and_send_says_so() {
+    let receiver = Receiver::start(&[]);
+    let sent = send(&[
+        "--url",
+        &receiver.url(),
+        "--secret",
+        "whsec_test",
+        "--forge",
+    ]);
+    assert_eq!(sent.status.code(), Some(1));
+    let told = String::from_utf8(sent.stdout).unwrap();
+    assert!(told.contains("401 Unauthorized"), "{told}");
+    assert!(told.contains("Invalid signature"), "{told}");
+}
+
+#[tokio::test]
+async fn send_takes_type_envelope_payload_and_ids() {
+    let receiver = Receiver::start(&[]);
+    let url = receiver.url();
+    let send = |arguments: &[&str]| {
+        let sent = send(&[&["--url", &url, "--secret", "whsec_test"], arguments].concat());
+        assert!(sent.status.success(), "{sent:?}");
+        serde_json::from_str::<Value>(&receiver.line()).unwrap()
+    };
+    let event = send(&[
+        "--event",
+        "match.found",
+        "--envelope",
+        "portal",
+        "--webhook-id",
+        "wh_7",
+        "--delivery-id",
+        "del_7",
+    ]);
+    assert_eq!(event["type"], "match.found");
+    assert_eq!(event["id"], "del_7");
+    assert_eq!(event["webhook_id"], "wh_7");
+    let event = send(&["--event", "made.up", "--custom-data", r#"{"a":[1]}"#]);
+    assert_eq!(event["type"], "made.up");
+    assert_eq!(event["data"], json!({"a": [1]}));
+}
+
+#[tokio::test]
+async fn send_repeats_and_reads_the_secret_from_the_environment() {
+    let receiver = Receiver::start(&[]);
+    let sent = std::process::Command::new(crate::process::example("send"))
+        .env("SOUNDHASH_WEBHOOK_SECRET", "whsec_test")
+        .args(["--url", &receiver.url(), "--repeat", "3"])
+        .output()
+        .unwrap();
+    assert!(sent.status.success());
+    let ids: std::collections::HashSet<String> = (0..3).map(|_| receiver.line()).collect();
+    assert_eq!(ids.len(), 3, "each is an event of its own");
+}
+
+#[test]
+fn send_fails_where_nobody_listens_or_no_secret_is_given() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let url = format!("http://{port}/");
+    assert_eq!(
+        send(&["--url", &url, "--secret", "x"]).status.code(),
+        Some(1)
+    );
+    let sent = send(&["--url", &url]);
+    assert_eq!(sent.status.code(), Some(1));
+    assert!(String::from_utf8(sent.stderr).unwrap().contains("--secret"));
+}
+
+/// The example's sender and the library agree with the signature that SoundHash wrote.
+#[test]
+fn recorded_signatures_are_ours() {
+    for (name, request, _) in captures() {
+        let text = String::from_utf8(request).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let line = head
+            .lines()
+            .find(|line| line.starts_with("X-Webhook-Signature: "));
+        let recorded = line.unwrap().split(' ').nth(1).unwrap();
+        let signature = Secret::new("whsec_test").sign(body.as_bytes());
+        assert_eq!(signature.to_string(), recorded, "{name}");
+    }
+}

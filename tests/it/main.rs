@@ -1,0 +1,9 @@
+//! The crate as its users see it: one test binary, public API only.
+
+mod examples;
+mod extract;
+mod layer;
+mod process;
+mod provider;
+mod secret;
+mod support;

@@ -1,0 +1,204 @@
+//! The examples as programs: built, started, spoken to over real sockets, stopped.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver as Lines, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// How long anything that should happen at once may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Builds an example, with the features and the profile that this test was built with, and
+/// gives the path of its program.
+pub(crate) fn example(name: &str) -> PathBuf {
+    // The test is at target/<profile>/deps/it-<hash>.
+    let test = env::current_exe().expect("the path of the test");
+    let profile = test.ancestors().nth(2).expect("the profile's folder");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--example", name, "--target-dir"]);
+    build.arg(profile.parent().expect("the target folder"));
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    if cfg!(feature = "jiff") {
+        build.arg("--all-features");
+    }
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(
+        status.expect("cargo").success(),
+        "example {name} does not build"
+    );
+    profile.join("examples").join(name)
+}
+
+/// A running `receiver`, killed when dropped.
+pub(crate) struct Receiver {
+    child: Child,
+    pub(crate) addr: String,
+    stdout: Lines<String>,
+    stderr: Lines<String>,
+    /// What it logged before it listened, and after that up to the last look.
+    log: Vec<String>,
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Lines<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+impl Receiver {
+    /// On a free port, with these variables.
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(example("receiver"))
+            .env_remove("SOUNDHASH_WEBHOOK_SECRET")
+            .env_remove("RUST_LOG")
+            .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the receiver starts");
+        let stdout = lines(child.stdout.take().expect("a pipe"));
+        let stderr = lines(child.stderr.take().expect("a pipe"));
+        let mut receiver = Self {
+            child,
+            addr: String::new(),
+            stdout,
+            stderr,
+            log: Vec::new(),
+        };
+        let line = receiver.wait_for_log("listening on http://");
+        let addr = line.split('/').nth(2).expect("an address");
+        addr.clone_into(&mut receiver.addr);
+        // The rest of the greeting.
+        receiver.wait_for_log("cargo run --example send");
+        receiver
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/webhooks/soundhash", self.addr)
+    }
+
+    /// The next line of stdout.
+    #[track_caller]
+    pub(crate) fn line(&self) -> String {
+        self.stdout
+            .recv_timeout(PATIENCE)
+            .expect("a line on stdout")
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
+        loop {
+            let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
+                panic!("`{part}` was not logged: {:#?}", self.log);
+            };
+            self.log.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn log(&mut self) -> String {
+        self.log.extend(self.stderr.try_iter());
+        self.log.join("\n")
+    }
+
+    /// Memory that it occupies, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a running process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(kill.expect("kill").success());
+    }
+
+    /// Waits until it has ended; also gives what else it wrote to stdout and its whole log.
+    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the child's status") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        };
+        let stdout = self.stdout.iter().collect();
+        self.log.extend(self.stderr.iter());
+        (status, stdout, self.log.join("\n"))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `send` to its end.
+pub(crate) fn send(arguments: &[&str]) -> Output {
+    Command::new(example("send"))
+        .env_remove("SOUNDHASH_WEBHOOK_SECRET")
+        .args(arguments)
+        .output()
+        .expect("send runs")
+}
+
+/// Sends bytes as they are and reads until the server closes or has answered with `until`.
+pub(crate) async fn exchange(addr: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    stream.write_all(bytes).await.expect("bytes sent");
+    answer(&mut stream).await
+}
+
+/// The head of the next answer.
+pub(crate) async fn answer(stream: &mut TcpStream) -> String {
+    let read = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => break,
+            }
+        }
+        String::from_utf8(head).expect("UTF-8")
+    };
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("an answer")
+}
+
+#[track_caller]
+pub(crate) fn status(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap_or("no answer")
+}

@@ -1,0 +1,216 @@
+//! Secrets that are looked up: tenants, rotation at run time, and when the look-up fails.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, StatusCode, header, request};
+use soundhash_webhook::{
+    BoxError, Delivery, Rejection, RejectionKind, SIGNATURE_HEADER, Secret, SecretProvider,
+    Secrets, SoundHashWebhookLayer,
+};
+use tower::ServiceExt;
+
+use crate::support::{BODY, Script, Step, echo, outcome, text, with_signature};
+
+/// Secrets by the last segment of the path, and by `X-Webhook-ID`.
+#[derive(Clone, Default)]
+struct Tenants {
+    secrets: Arc<Mutex<HashMap<String, Secrets>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Tenants {
+    fn set(&self, tenant: &str, secrets: Secrets) {
+        let mut all = self.secrets.lock().unwrap();
+        all.insert(tenant.to_owned(), secrets.endpoint(tenant));
+    }
+}
+
+impl SecretProvider for Tenants {
+    async fn secrets(&self, head: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        let tenant = match head.headers.get("x-webhook-id") {
+            Some(id) => id.to_str()?,
+            None => head.uri.path().rsplit('/').next().unwrap_or_default(),
+        };
+        if tenant == "broken" {
+            return Err("the database is away".into());
+        }
+        Ok(self.secrets.lock().unwrap().get(tenant).cloned())
+    }
+}
+
+fn request(tenant: &str, secret: &str) -> Request<Body> {
+    Request::post(format!("/webhooks/{tenant}"))
+        .header(SIGNATURE_HEADER, Secret::new(secret).sign(BODY).to_string())
+        .body(Body::from(BODY))
+        .unwrap()
+}
+
+async fn check(tenants: &Tenants, request: Request<Body>) -> Result<Bytes, RejectionKind> {
+    outcome(
+        echo(SoundHashWebhookLayer::with_provider(tenants.clone())),
+        request,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn each_tenant_has_its_own_secret() {
+    let tenants = Tenants::default();
+    tenants.set("acme", Secrets::new("whsec_acme"));
+    tenants.set("globex", Secrets::new("whsec_globex"));
+    let accepted = Ok(Bytes::from_static(BODY));
+    assert_eq!(
+        check(&tenants, request("acme", "whsec_acme")).await,
+        accepted
+    );
+    assert_eq!(
+        check(&tenants, request("globex", "whsec_globex")).await,
+        accepted
+    );
+    // Attack: one tenant signs in the name of another.
+    assert_eq!(
+        check(&tenants, request("globex", "whsec_acme")).await,
+        Err(RejectionKind::WrongSignature)
+    );
+}
+
+#[tokio::test]
+async fn an_unsigned_header_may_choose_the_secret_and_the_delivery_names_whose_it_was() {
+    let tenants = Tenants::default();
+    tenants.set("wh_1", Secrets::new("whsec_1"));
+    let mut request = request("any", "whsec_1");
+    request
+        .headers_mut()
+        .insert("x-webhook-id", "wh_1".parse().unwrap());
+    let service = echo(SoundHashWebhookLayer::with_provider(tenants));
+    let Ok(response) = service.oneshot(request).await;
+    let delivery = response.extensions().get::<Delivery>().unwrap();
+    assert_eq!(delivery.endpoint(), Some("wh_1"));
+}
+
+/// Attack: find out which endpoints exist.
+#[tokio::test]
+async fn an_unknown_endpoint_is_answered_like_a_wrong_signature() {
+    let tenants = Tenants::default();
+    tenants.set("acme", Secrets::new("whsec_acme"));
+    let service = echo(SoundHashWebhookLayer::with_provider(tenants));
+    let mut answers = Vec::new();
+    for (tenant, kind) in [
+        ("nobody", RejectionKind::UnknownEndpoint),
+        ("acme", RejectionKind::WrongSignature),
+    ] {
+        let Ok(response) = service
+            .clone()
+            .oneshot(request(tenant, "whsec_wrong"))
+            .await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.kind(), kind);
+        answers.push((response.headers().clone(), text(response).await));
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// The delivery may be authentic: 503 makes SoundHash send it again.
+#[tokio::test]
+async fn a_failing_look_up_is_our_failure() {
+    let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
+    let Ok(response) = service.oneshot(request("broken", "whsec_test")).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::SecretsUnavailable);
+    assert_eq!(
+        rejection.source().unwrap().to_string(),
+        "the database is away"
+    );
+    assert_eq!(text(response).await, "Service unavailable");
+}
+
+/// Attack: make the receiver ask its database for every bad request.
+#[tokio::test]
+async fn the_provider_is_not_asked_about_a_request_that_is_refused_anyway() {
+    let tenants = Tenants::default();
+    let malformed = with_signature("abc", Body::from(BODY));
+    let unsigned = Request::new(Body::from(BODY));
+    let mut large = request("acme", "whsec_acme");
+    large
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, (u64::MAX).into());
+    for request in [malformed, unsigned, large] {
+        assert!(check(&tenants, request).await.is_err());
+    }
+    assert_eq!(tenants.asked.load(Ordering::Relaxed), 0);
+}
+
+/// Attack: fill the buffers of endpoints that do not exist.
+#[tokio::test]
+async fn the_body_of_an_unknown_endpoint_is_not_read() {
+    let body = Script::new([Step::Stall]);
+    let polls = body.polls();
+    let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
+    let refused = outcome(service, with_signature("0".repeat(64), body)).await;
+    assert_eq!(refused, Err(RejectionKind::UnknownEndpoint));
+    assert_eq!(polls.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn rotation_needs_no_restart() {
+    let tenants = Tenants::default();
+    let service = echo(SoundHashWebhookLayer::with_provider(tenants.clone()));
+    let matched = async |secret: &str| {
+        let Ok(response) = service.clone().oneshot(request("acme", secret)).await;
+        let delivery = response.extensions().get::<Delivery>();
+        delivery.map(Delivery::matched_secret)
+    };
+    tenants.set("acme", Secrets::new("old"));
+    assert_eq!(matched("old").await, Some(0));
+    tenants.set("acme", Secrets::new("new").previous("old"));
+    assert_eq!(matched("old").await, Some(1));
+    assert_eq!(matched("new").await, Some(0));
+    tenants.set("acme", Secrets::new("new"));
+    assert_eq!(matched("old").await, None);
+}
+
+#[tokio::test]
+async fn each_of_four_secrets_is_told_apart() {
+    let layer = SoundHashWebhookLayer::new("s0")
+        .previous_secret("s1")
+        .previous_secret("s2")
+        .previous_secret("s3");
+    for (index, secret) in ["s0", "s1", "s2", "s3"].into_iter().enumerate() {
+        let Ok(response) = echo(layer.clone()).oneshot(request("any", secret)).await;
+        let delivery = response.extensions().get::<Delivery>().unwrap();
+        assert_eq!(delivery.matched_secret(), index);
+    }
+    let refused = outcome(echo(layer), request("any", "s4")).await;
+    assert_eq!(refused, Err(RejectionKind::WrongSignature));
+}
+
+/// What is at hand is used without asking further.
+#[tokio::test]
+async fn a_cached_answer_saves_the_look_up() {
+    struct Cached;
+    impl SecretProvider for Cached {
+        async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+            panic!("asked though the answer was at hand")
+        }
+        fn cached(&self, _: &request::Parts) -> Option<Secrets> {
+            Some(Secrets::new("whsec_cached"))
+        }
+    }
+    let layer = SoundHashWebhookLayer::with_provider(Arc::new(Cached));
+    let accepted = outcome(echo(layer), request("any", "whsec_cached")).await;
+    assert_eq!(accepted, Ok(Bytes::from_static(BODY)));
+}

@@ -1,0 +1,213 @@
+//! Secrets and signatures: outside vectors, what is refused, what is never shown.
+
+use http::HeaderValue;
+use soundhash_webhook::{
+    Secret, SecretError, SecretErrorKind, Secrets, Signature, SignatureError, SignatureErrorKind,
+};
+
+/// RFC 4231 §4, the cases with a full tag for SHA-256: key, data, tag.
+const RFC_4231: [(&[u8], &[u8], &str); 6] = [
+    (
+        &[0x0b; 20],
+        b"Hi There",
+        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+    ),
+    (
+        b"Jefe",
+        b"what do ya want for nothing?",
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+    ),
+    (
+        &[0xaa; 20],
+        &[0xdd; 50],
+        "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+    ),
+    (
+        b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19",
+        &[0xcd; 50],
+        "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+    ),
+    (
+        &[0xaa; 131],
+        b"Test Using Larger Than Block-Size Key - Hash Key First",
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+    ),
+    (
+        &[0xaa; 131],
+        b"This is a test using a larger than block-size key and a larger than block-size data. \
+          The key needs to be hashed before being used by the HMAC algorithm.",
+        "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+    ),
+];
+
+#[test]
+fn rfc_4231_vectors() {
+    for (key, data, tag) in RFC_4231 {
+        let secret = Secret::new(key);
+        assert_eq!(secret.sign(data).to_string(), tag);
+        let header = HeaderValue::from_static(tag);
+        assert_eq!(secret.verify(&header, data), Ok(()));
+        let mut other = data.to_vec();
+        other.push(0);
+        let error = secret.verify(&header, &other).unwrap_err();
+        assert_eq!(error.kind(), SignatureErrorKind::Mismatch);
+    }
+}
+
+/// The key is the secret whole: other vendors' libraries strip the prefix or decode the rest.
+#[test]
+fn a_whsec_prefix_is_part_of_the_key() {
+    let whole = Secret::new("whsec_dGVzdA==").sign(b"{}");
+    for other in ["dGVzdA==", "test", "whsec_"] {
+        assert_ne!(Secret::new(other).sign(b"{}"), whole);
+    }
+}
+
+#[test]
+fn every_way_to_make_a_secret_makes_the_same_one() {
+    let owned = String::from("whsec_test");
+    let expected = Secret::new("whsec_test").sign(b"x");
+    let secrets = [
+        Secret::new(owned.clone()),
+        Secret::new(owned.clone().into_bytes()),
+        Secret::from("whsec_test"),
+        Secret::from(&owned),
+        Secret::from(owned.as_bytes()),
+        Secret::from(&Secret::new("whsec_test")),
+        Secret::try_from(owned).unwrap(),
+    ];
+    for secret in secrets {
+        assert_eq!(secret.sign(b"x"), expected);
+    }
+}
+
+#[test]
+fn verify_says_what_is_wrong() {
+    let secret = Secret::new("whsec_test");
+    let malformed = HeaderValue::from_static("sha256=abc");
+    let error = secret.verify(&malformed, b"").unwrap_err();
+    assert_eq!(error.kind(), SignatureErrorKind::Malformed);
+    assert_eq!(error.to_string(), "signature is not 64 hexadecimal digits");
+    let not_text = HeaderValue::from_bytes(&[0xff; 64]).unwrap();
+    let error = secret.verify(&not_text, b"").unwrap_err();
+    assert_eq!(error.kind(), SignatureErrorKind::Malformed);
+    let wrong = HeaderValue::from_str(&"0".repeat(64)).unwrap();
+    let error = secret.verify(&wrong, b"").unwrap_err();
+    assert_eq!(error.to_string(), "signature does not match the body");
+}
+
+#[test]
+fn a_signature_is_read_in_any_case_and_printed_in_lower() {
+    let digits = "ABCDEF0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789";
+    let signature: Signature = digits.parse().unwrap();
+    assert_eq!(signature.to_string(), digits.to_lowercase());
+    assert_eq!(signature, digits.to_lowercase().parse().unwrap());
+}
+
+// ---- what is refused
+
+/// Attack: an unset variable makes an empty key, with which everybody can sign.
+#[test]
+fn an_empty_secret_is_refused() {
+    let error = Secret::try_from(String::new()).unwrap_err();
+    assert_eq!(error.kind(), SecretErrorKind::Empty);
+    assert_eq!(error.to_string(), "secret is empty");
+    for make in [|| Secret::new(""), || Secret::from("")] {
+        let panic = std::panic::catch_unwind(make).unwrap_err();
+        assert_eq!(panic.downcast_ref::<String>().unwrap(), "secret is empty");
+    }
+}
+
+/// The environment belongs to the process, so each case runs in one of its own.
+#[test]
+fn a_secret_from_the_environment_is_checked() {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt, process::Command};
+    let check = |value: Option<OsString>| {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args([
+            "--exact",
+            "secret::child_reads_the_environment",
+            "--nocapture",
+        ]);
+        child.env("SOUNDHASH_TEST_CHILD", "1");
+        match value {
+            Some(value) => child.env("SOUNDHASH_TEST_SECRET", value),
+            None => child.env_remove("SOUNDHASH_TEST_SECRET"),
+        };
+        let output = child.output().unwrap();
+        assert!(output.status.success());
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let (_, result) = stdout.split_once("result: ").unwrap();
+        result.lines().next().unwrap().to_owned()
+    };
+    let signed = Secret::new("whsec_test").sign(b"").to_string();
+    assert_eq!(check(Some("whsec_test".into())), signed);
+    assert_eq!(check(None), "secret is not set");
+    assert_eq!(check(Some("".into())), "secret is empty");
+    for padded in [
+        "whsec_test\n",
+        " whsec_test",
+        "whsec_test\r\n",
+        "\t",
+        "whsec\u{a0}",
+    ] {
+        assert_eq!(
+            check(Some(padded.into())),
+            "secret begins or ends with white space"
+        );
+    }
+    let not_unicode = OsString::from_vec(vec![0xff]);
+    assert_eq!(check(Some(not_unicode)), "secret is not Unicode");
+}
+
+#[test]
+fn child_reads_the_environment() {
+    if std::env::var_os("SOUNDHASH_TEST_CHILD").is_some() {
+        match Secret::from_env("SOUNDHASH_TEST_SECRET") {
+            Ok(secret) => println!("result: {}", secret.sign(b"")),
+            Err(error) => println!("result: {error}"),
+        }
+    }
+}
+
+#[test]
+fn at_most_four_secrets_are_valid_at_once() {
+    let four = Secrets::new("a").previous("b").previous("c").previous("d");
+    assert_eq!(four.len(), Secrets::MAX);
+    let panic = std::panic::catch_unwind(|| four.previous("e")).unwrap_err();
+    assert_eq!(
+        panic.downcast_ref::<String>().unwrap(),
+        "more than four secrets"
+    );
+
+    let list = |n| vec![Secret::new("x"); n];
+    let kind = |list: Vec<Secret>| Secrets::try_from(list).unwrap_err().kind();
+    assert_eq!(Secrets::try_from(list(4)).unwrap().len(), 4);
+    assert_eq!(kind(list(5)), SecretErrorKind::TooMany);
+    assert_eq!(kind(list(0)), SecretErrorKind::Empty);
+}
+
+// ---- what is never shown
+
+/// Attack: read the log.
+#[test]
+fn debug_shows_no_secret() {
+    let secret = Secret::new("s3cr3t");
+    assert_eq!(format!("{secret:?}"), "Secret(..)");
+    assert_eq!(
+        format!("{:?}", Secrets::from(secret.clone())),
+        "Secrets(1 of 4)"
+    );
+    assert_eq!(format!("{:?}", secret.sign(b"")), "Signature(..)");
+}
+
+#[test]
+fn types_can_be_shared_between_threads() {
+    fn check<T: Clone + Send + Sync + std::fmt::Debug + Unpin + 'static>() {}
+    fn error<T: std::error::Error + Clone + Send + Sync + 'static>() {}
+    check::<Secret>();
+    check::<Secrets>();
+    check::<Signature>();
+    error::<SecretError>();
+    error::<SignatureError>();
+}

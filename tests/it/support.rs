@@ -1,0 +1,174 @@
+//! What several tests need: scripted bodies, requests, an inner service that shows what it got.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use soundhash_webhook::{
+    Delivery, Rejection, RejectionKind, SIGNATURE_HEADER, Secret, SecretProvider, SoundHashWebhook,
+    SoundHashWebhookLayer,
+};
+use tower::{Service, ServiceExt, service_fn};
+use tower_layer::Layer;
+
+pub(crate) const SECRET: &str = "whsec_test";
+pub(crate) const BODY: &[u8] = br#"{"event":"video.processed","data":{"title":"Test Video"}}"#;
+
+/// The signature of `body` under [`SECRET`].
+pub(crate) fn sign(body: &[u8]) -> String {
+    Secret::new(SECRET).sign(body).to_string()
+}
+
+/// A correctly signed request with that body.
+pub(crate) fn signed(body: impl Into<Bytes>) -> Request<Body> {
+    let body = body.into();
+    with_signature(sign(&body), Body::from(body))
+}
+
+pub(crate) fn with_signature<B>(signature: impl AsRef<[u8]>, body: B) -> Request<B> {
+    Request::post("/webhooks/soundhash")
+        .header(SIGNATURE_HEADER, signature.as_ref())
+        .body(body)
+        .expect("a request")
+}
+
+/// What a scripted body does when it is polled.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Data(Bytes),
+    Trailers,
+    /// Pending once, and wakes at once.
+    Yield,
+    Error,
+    /// Pending for ever.
+    Stall,
+    /// The same frame again and again.
+    Endless(Bytes),
+}
+
+pub(crate) fn data(bytes: &'static [u8]) -> Step {
+    Step::Data(Bytes::from_static(bytes))
+}
+
+/// A body that follows a script and says nothing about its length or its end beforehand.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    steps: VecDeque<Step>,
+    polls: Arc<AtomicUsize>,
+}
+
+impl Script {
+    pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self {
+            steps: steps.into_iter().collect(),
+            polls: Arc::default(),
+        }
+    }
+
+    /// How often it was polled, to be read after it is gone.
+    pub(crate) fn polls(&self) -> Arc<AtomicUsize> {
+        self.polls.clone()
+    }
+}
+
+impl http_body::Body for Script {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        match self.steps.pop_front() {
+            None => Poll::Ready(None),
+            Some(Step::Data(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Some(Step::Trailers) => Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::new())))),
+            Some(Step::Error) => Poll::Ready(Some(Err("connection reset"))),
+            Some(Step::Yield) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Step::Stall) => {
+                self.steps.push_front(Step::Stall);
+                Poll::Pending
+            }
+            Some(Step::Endless(bytes)) => {
+                self.steps.push_front(Step::Endless(bytes.clone()));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// The layer around a service that answers with the body it got, and with its [`Delivery`]
+/// in the response's extensions.
+#[expect(clippy::needless_pass_by_value, reason = "layers are made in place")]
+pub(crate) fn echo<P: SecretProvider>(
+    layer: SoundHashWebhookLayer<P>,
+) -> SoundHashWebhook<
+    impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send,
+    P,
+> {
+    layer.layer(service_fn(|request: Request<Body>| async {
+        let (head, body) = request.into_parts();
+        let mut response = Response::new(body);
+        if let Some(delivery) = head.extensions.get::<Delivery>() {
+            response.extensions_mut().insert(delivery.clone());
+        }
+        Ok::<_, Infallible>(response)
+    }))
+}
+
+/// What came of a request: the verified bytes, or why it was refused.
+pub(crate) async fn outcome<S, B>(service: S, request: Request<B>) -> Result<Bytes, RejectionKind>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+{
+    let Ok(response) = service.oneshot(request).await;
+    let rejection = response.extensions().get::<Rejection>().cloned();
+    let status = response.status();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
+    match rejection {
+        None => {
+            assert_eq!(status, StatusCode::OK);
+            Ok(body)
+        }
+        Some(rejection) => {
+            assert_eq!(status, rejection.status());
+            Err(rejection.kind())
+        }
+    }
+}
+
+pub(crate) async fn text(response: Response<Body>) -> String {
+    let body = response.into_body().collect().await.expect("a body");
+    String::from_utf8(body.to_bytes().to_vec()).expect("UTF-8")
+}
