@@ -80,12 +80,14 @@ fn rfc3339(text: &str) -> Option<Cow<'_, str>> {
         (true, digits) => rest.split_at(1 + digits),
         (false, _) => ("", rest),
     };
-    // The offset counts; the `Z` after it is the dispatcher's slip.
-    let numeric = offset.strip_suffix(['Z', 'z']).unwrap_or(offset);
-    let offset = match numeric {
-        "" => offset,
-        numeric if shape(b"+00:00", numeric) && &numeric[1..3] < "24" => numeric,
-        _ => return None,
+    let offset = match offset {
+        "Z" | "z" => offset,
+        _ => {
+            // The offset counts; a `Z` after it is the dispatcher's slip.
+            let numeric = offset.strip_suffix('Z').unwrap_or(offset);
+            let is_offset = shape(b"+00:00", numeric) && &numeric[1..3] < "24";
+            is_offset.then_some(numeric)?
+        }
     };
     if fraction.len() > NANOSECONDS {
         let fraction = &fraction[..NANOSECONDS];

@@ -1,5 +1,6 @@
 //! The crate as its users see it: one test binary, public API only.
 
+mod events;
 mod examples;
 mod extract;
 mod layer;
@@ -7,3 +8,4 @@ mod process;
 mod provider;
 mod secret;
 mod support;
+mod timestamps;
