@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use tokio::{
-    task::coop::cooperative,
+    task::coop::{cooperative, has_budget_remaining},
     time::{Instant, Sleep, sleep},
 };
 
@@ -116,7 +116,8 @@ where
     /// its time runs; ready when either is spent.
     fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let mut this = self.project();
-        if !this.reservation.grow_to(this.buffer.len()) {
+        // Without a budget left it was the task that had to wait, not the body.
+        if has_budget_remaining() && !this.reservation.grow_to(this.buffer.len()) {
             return Poll::Ready(Rejection::new(RejectionKind::BufferFull));
         }
         if this.deadline.is_none() {

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::pin,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -382,9 +382,45 @@ async fn stalled_bodies_share_a_budget_and_whole_ones_do_not_need_it() {
     let frames = with_signature(sign(BODY), Script::new(frames));
     assert!(outcome(service.clone(), frames).await.is_ok());
 
+    // In however many frames: the task gives way to others now and then, but waits for nothing.
+    let frames = BODY
+        .iter()
+        .flat_map(|byte| [Step::Data(vec![*byte].into()), data(b""), data(b"")]);
+    let frames = with_signature(sign(BODY), Script::new(frames));
+    assert!(outcome(echo(layer().max_buffered(0)), frames).await.is_ok());
+
     // When the first has gone, its share is free again.
     assert_eq!(first.await.unwrap(), Err(RejectionKind::BodyTimeout));
     assert_eq!(stalled(100).await, Err(RejectionKind::BodyTimeout));
+}
+
+/// Attack: a body in many small frames. Each is a slice of the 8 KiB that the server read
+/// into, so keeping the frames would hold a thousand times what the budget counts.
+#[tokio::test]
+async fn small_frames_do_not_keep_the_buffers_that_they_came_in() {
+    struct ReadBuffer(
+        #[expect(dead_code, reason = "it is there to be freed")] Arc<()>,
+        Vec<u8>,
+    );
+    impl AsRef<[u8]> for ReadBuffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.1
+        }
+    }
+    let alive = Arc::new(());
+    let frames = (0..1000).map(|_| {
+        let buffer = ReadBuffer(alive.clone(), vec![b'x'; 8192]);
+        Step::Data(Bytes::from_owner(buffer).slice(..10))
+    });
+    let script = Script::new(frames.chain([Step::Stall]));
+    assert_eq!(Arc::strong_count(&alive), 1001);
+    let mut service = echo(layer());
+    let mut stalled = tokio::spawn(service.call(with_signature(sign(BODY), script)));
+    let waited = tokio::time::timeout(Duration::from_millis(100), &mut stalled).await;
+    assert!(waited.is_err(), "it waits for more");
+    // The first frame may be the whole body, and is kept as it is.
+    assert_eq!(Arc::strong_count(&alive), 2);
+    stalled.abort();
 }
 
 /// Attack: 202 before verification. Nothing is called until the last byte is checked.
