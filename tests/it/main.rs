@@ -9,3 +9,4 @@ mod provider;
 mod secret;
 mod support;
 mod timestamps;
+mod vectors;
