@@ -92,7 +92,11 @@ impl Delivery {
         self.0.endpoint.as_deref()
     }
 
-    /// Reads the body as a `T` of your own, for example a [`serde_json::Value`].
+    /// Reads the body as a `T` of your own.
+    ///
+    /// Prefer a `T` with fields to a [`serde_json::Value`] where strangers may write parts of a
+    /// payload: an object with a key that is private to `serde_json` can make it nest deeper
+    /// than its limit. [`event`](Self::event) is not affected.
     ///
     /// # Errors
     ///

@@ -1,153 +1,166 @@
-use std::{fmt, ops::Range};
+//! Two envelopes in, one out.
+//!
+//! SoundHash's portal writes `event`, `delivery_id` and `timestamp` where its dispatcher writes
+//! `type`, `id` and `created_at`. Which of the two sent a body does not matter beyond this file.
 
-use serde::{
-    Deserialize,
-    de::{self, IgnoredAny},
-};
-use serde_json::{Value, value::RawValue};
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
 
-use super::{
-    Event, EventData, EventError, EventErrorKind, EventKind, Id, Resource, Timestamp, Unrecognized,
-};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-/// What stands around the payload, in either envelope. The payload itself is left alone until
-/// somebody asks for the event.
-#[derive(Debug)]
+use super::data::EventData;
+use super::error::{EventError, EventErrorKind};
+use super::id::Id;
+use super::kind::EventKind;
+use super::model::{Event, Resource};
+use super::timestamp::Timestamp;
+
+/// An event whose payload is still raw JSON.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Envelope {
     pub(crate) id: Option<Id>,
     pub(crate) created_at: Option<Timestamp>,
     webhook_id: Option<Id>,
     resource: Option<Resource>,
     event_type: EventType,
-    /// Where the payload stands in the body.
+    /// Where in the body the payload is.
     payload: Range<usize>,
 }
 
-#[derive(Debug)]
-enum EventType {
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum EventType {
     Known(EventKind),
     Unknown(String),
 }
 
 impl Envelope {
-    /// Reads the envelope, in one pass over the body.
+    /// Reads all of `body` but the inside of the payload.
     ///
-    /// Only the type and the payload are required. Of everything else, what does not have the
-    /// expected type is taken for absent: it must not cost the delivery.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, EventError> {
-        let fields: Fields<'_> = serde_json::from_slice(body).map_err(|error| {
-            // A visitor's complaint comes before the rest of the body was looked at.
-            match serde_json::from_slice::<IgnoredAny>(body) {
-                Ok(_) if error.is_data() => EventError::new(EventErrorKind::NotAnObject),
-                Ok(_) => EventError::from_json(&error),
+    /// # Errors
+    ///
+    /// If the body is not JSON, or no object, or has no type that is a string, or no payload.
+    pub(crate) fn read(body: &[u8]) -> Result<Envelope, EventError> {
+        // The JSON parser does not look at the bytes of strings that it skips.
+        let text = std::str::from_utf8(body)
+            .map_err(|error| EventError::not_utf8(body, error.valid_up_to()))?;
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| {
+            // A data error comes at the first byte of, say, an array: whether the rest of it is
+            // JSON has yet to be seen.
+            if !error.is_data() {
+                return EventError::from_json(&error);
+            }
+            match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => EventError::of(EventErrorKind::NotAnObject),
                 Err(error) => EventError::from_json(&error),
             }
         })?;
 
-        let event_type = match either(fields.r#type, fields.event, read::<EventType>) {
-            Some(event_type) => event_type,
-            // Half a surrogate pair: a string, but not in Rust.
-            None if [fields.r#type, fields.event]
-                .into_iter()
-                .flatten()
-                .any(is_string) =>
-            {
-                return Err(syntax_error(body));
-            }
-            None => return Err(EventError::new(EventErrorKind::MissingType)),
+        let event_type = [fields.r#type, fields.event]
+            .into_iter()
+            .flatten()
+            .find_map(|raw| {
+                let name = string(raw)?;
+                Some(name.map_err(|error| EventError::within(body, range(body, raw).start, &error)))
+            });
+        let event_type = match event_type {
+            Some(name) => EventType::from(name?),
+            None => return Err(EventError::of(EventErrorKind::MissingType)),
         };
-        let payload = fields
-            .data
-            .ok_or(EventError::new(EventErrorKind::MissingPayload))?
-            .get();
-        let start = payload.as_ptr().addr() - body.as_ptr().addr();
-
+        let Some(payload) = fields.data else {
+            return Err(EventError::of(EventErrorKind::MissingPayload));
+        };
         let resource = Resource {
-            id: fields.resource_id.and_then(read),
-            resource_type: fields.resource_type.and_then(read),
+            id: fields.resource_id.and_then(id),
+            resource_type: fields.resource_type.and_then(readable).map(Cow::into_owned),
         };
-        Ok(Self {
-            id: either(fields.id, fields.delivery_id, read),
-            created_at: either(fields.created_at, fields.timestamp, read),
-            webhook_id: fields.webhook_id.and_then(read),
+        Ok(Envelope {
+            id: fields
+                .id
+                .and_then(id)
+                .or_else(|| fields.delivery_id.and_then(id)),
+            created_at: (fields.created_at.and_then(timestamp))
+                .or_else(|| fields.timestamp.and_then(timestamp)),
+            webhook_id: fields.webhook_id.and_then(id),
             resource: (resource != Resource::default()).then_some(resource),
             event_type,
-            payload: start..start + payload.len(),
+            payload: range(body, payload),
         })
     }
 
-    /// Reads the payload out of the same body.
+    /// Reads the payload, too. `body` is what the envelope was read from.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is JSON only for someone who does not read it: a string in it ends within
+    /// a surrogate pair, a number exceeds what an `f64` can hold, or it nests too deep.
     pub(crate) fn event(&self, body: &[u8]) -> Result<Event, EventError> {
-        let payload = body.get(self.payload.clone()).unwrap_or_default();
-        let value = || serde_json::from_slice(payload).map_err(|_| syntax_error(body));
-        let data = match &self.event_type {
-            EventType::Known(kind) => match EventData::read(*kind, payload) {
-                Ok(data) => data,
-                Err(_) => EventData::reread(*kind, value()?),
-            },
-            EventType::Unknown(event_type) => Unrecognized::new(event_type, value()?).into(),
-        };
+        self.clone().into_event(body)
+    }
+
+    /// [`event`](Self::event) for someone who needs the envelope no longer.
+    pub(super) fn into_event(self, body: &[u8]) -> Result<Event, EventError> {
+        // Another body than that of `read` is the caller's mistake, and no reason to panic.
+        let start = self.payload.start;
+        let payload = body.get(self.payload).unwrap_or_default();
+        let text = std::str::from_utf8(payload)
+            .map_err(|error| EventError::not_utf8(body, start + error.valid_up_to()))?;
+        let data = EventData::read(self.event_type, text)
+            .map_err(|error| EventError::within(body, start, &error))?;
         Ok(Event {
-            id: self.id.clone(),
+            id: self.id,
             created_at: self.created_at,
-            webhook_id: self.webhook_id.clone(),
-            resource: self.resource.clone(),
+            webhook_id: self.webhook_id,
+            resource: self.resource,
             data,
         })
     }
 }
 
-/// The place of the error in the whole body, which is not JSON.
-fn syntax_error(body: &[u8]) -> EventError {
-    match serde_json::from_slice::<Value>(body) {
-        Err(error) => EventError::from_json(&error),
-        Ok(_) => EventError::new(EventErrorKind::Syntax),
+impl From<Cow<'_, str>> for EventType {
+    fn from(name: Cow<'_, str>) -> Self {
+        match name.parse() {
+            Ok(kind) => EventType::Known(kind),
+            Err(_) => EventType::Unknown(name.into_owned()),
+        }
     }
 }
 
-/// The dispatcher's spelling of a field, or else the portal's.
-fn either<'a, T>(
-    dispatcher: Option<&'a RawValue>,
-    portal: Option<&'a RawValue>,
-    read: impl Fn(&'a RawValue) -> Option<T>,
-) -> Option<T> {
-    dispatcher
-        .and_then(&read)
-        .or_else(|| portal.and_then(&read))
+/// Where in `body` the part `raw` of it is.
+fn range(body: &[u8], raw: &RawValue) -> Range<usize> {
+    let start = raw
+        .get()
+        .as_ptr()
+        .addr()
+        .saturating_sub(body.as_ptr().addr());
+    start..start + raw.get().len()
 }
 
-fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+/// A JSON string; `None` for any other JSON.
+fn string(raw: &RawValue) -> Option<serde_json::Result<Cow<'_, str>>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    Some(match inner.contains('\\') {
+        false => Ok(Cow::Borrowed(inner)),
+        true => serde_json::from_str(raw.get()).map(Cow::Owned),
+    })
+}
+
+/// A JSON string that may as well be absent.
+fn readable(raw: &RawValue) -> Option<Cow<'_, str>> {
+    string(raw)?.ok()
+}
+
+fn timestamp(raw: &RawValue) -> Option<Timestamp> {
+    readable(raw)?.parse().ok()
+}
+
+fn id(raw: &RawValue) -> Option<Id> {
     serde_json::from_str(raw.get()).ok()
 }
 
-fn is_string(raw: &RawValue) -> bool {
-    raw.get().starts_with('"')
-}
-
-impl<'de> Deserialize<'de> for EventType {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl de::Visitor<'_> for Visitor {
-            type Value = EventType;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an event type")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<EventType, E> {
-                Ok(match name.parse() {
-                    Ok(kind) => EventType::Known(kind),
-                    Err(_) => EventType::Unknown(name.to_owned()),
-                })
-            }
-        }
-
-        deserializer.deserialize_str(Visitor)
-    }
-}
-
-/// The members of the object that are of interest, unread.
+/// The known members of an envelope, raw. Of a key that stands twice the last value counts, as
+/// in Python and in `serde_json::Value`.
 #[derive(Default)]
 struct Fields<'a> {
     id: Option<&'a RawValue>,
@@ -162,9 +175,9 @@ struct Fields<'a> {
     data: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-enum Field {
+enum Key {
     Id,
     DeliveryId,
     Type,
@@ -179,43 +192,81 @@ enum Field {
     Other,
 }
 
-// Not derived: of a key that comes twice, the last counts, as in Python and in `Value`.
 impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not derived: that refuses a key that stands twice, and takes an array for a struct.
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
 
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Fields<'de>;
+struct FieldsVisitor;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
 
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(field) = map.next_key()? {
-                    let field = match field {
-                        Field::Id => &mut fields.id,
-                        Field::DeliveryId => &mut fields.delivery_id,
-                        Field::Type => &mut fields.r#type,
-                        Field::Event => &mut fields.event,
-                        Field::CreatedAt => &mut fields.created_at,
-                        Field::Timestamp => &mut fields.timestamp,
-                        Field::WebhookId => &mut fields.webhook_id,
-                        Field::ResourceId => &mut fields.resource_id,
-                        Field::ResourceType => &mut fields.resource_type,
-                        Field::Data => &mut fields.data,
-                        Field::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    };
-                    *field = Some(map.next_value()?);
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(key) = map.next_key()? {
+            let field = match key {
+                Key::Id => &mut fields.id,
+                Key::DeliveryId => &mut fields.delivery_id,
+                Key::Type => &mut fields.r#type,
+                Key::Event => &mut fields.event,
+                Key::CreatedAt => &mut fields.created_at,
+                Key::Timestamp => &mut fields.timestamp,
+                Key::WebhookId => &mut fields.webhook_id,
+                Key::ResourceId => &mut fields.resource_id,
+                Key::ResourceType => &mut fields.resource_type,
+                Key::Data => &mut fields.data,
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
                 }
-                Ok(fields)
-            }
+            };
+            // Not `next_value::<Option<_>>`: `null` is a payload, too.
+            *field = Some(map.next_value()?);
         }
+        Ok(fields)
+    }
+}
 
-        deserializer.deserialize_map(Visitor)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"id": 7, "type": "made.up", "data": [1, 2]}"#;
+
+    #[test]
+    fn the_payload_stays_raw_until_it_is_asked_for() {
+        let envelope = Envelope::read(BODY).unwrap();
+        assert_eq!(&BODY[envelope.payload.clone()], b"[1, 2]");
+        assert_eq!(envelope.id, Some(Id::from(7_u64)));
+        assert_eq!(envelope.created_at, None);
+
+        // JSON to skip, but not to read.
+        let body = br#"{"type": "made.up", "data": "\ud83c"}"#;
+        let envelope = Envelope::read(body).unwrap();
+        assert_eq!(
+            envelope.event(body).unwrap_err().kind(),
+            EventErrorKind::Syntax
+        );
+    }
+
+    #[test]
+    fn a_foreign_body_does_not_panic() {
+        let envelope = Envelope::read(BODY).unwrap();
+        assert_eq!(
+            envelope.event(b"{}").unwrap_err().to_string(),
+            "body is not JSON: EOF while parsing a value at line 1 column 2"
+        );
+        let error = envelope.event(&[0xff; 64]).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.column()),
+            (EventErrorKind::Syntax, Some(38))
+        );
     }
 }

@@ -1,31 +1,30 @@
-//! What happened: an event, read from the body of a delivery.
+//! What SoundHash says: one set of types for everything its two senders write.
 //!
-//! Pure data. `envelope` makes one of SoundHash's two envelopes, `payload` one set of types
-//! of all spellings, and neither knows of HTTP or signatures.
+//! Pure data: bytes in, [`Event`] out. A *tolerant reader*: whatever the envelope and whichever
+//! spelling of a payload arrives, the same Rust type comes out; unknown fields are passed over,
+//! and a payload that fits no type is kept as it came ([`Unrecognized`]) instead of being refused.
 
 mod data;
 mod envelope;
 mod error;
-#[expect(clippy::module_inception, reason = "the type that the module is about")]
-mod event;
 mod id;
+mod json;
 mod kind;
+mod model;
 mod payload;
 mod timestamp;
 #[cfg(feature = "jiff")]
 mod timestamp_jiff;
 
-pub(crate) use self::envelope::Envelope;
-pub use self::{
-    data::{EventData, Unrecognized},
-    error::{EventError, EventErrorKind},
-    event::{Event, Resource},
-    id::Id,
-    kind::{EventKind, UnknownEventKind},
-    payload::{
-        ApiLimitReached, ChannelIngested, Fingerprint, FingerprintCreated, JobFailed, Match,
-        MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
-        VideoProcessing, VideoUploaded,
-    },
-    timestamp::{Timestamp, TimestampError},
+pub use data::{EventData, Unrecognized};
+pub(crate) use envelope::Envelope;
+pub use error::{EventError, EventErrorKind};
+pub use id::Id;
+pub use kind::{EventKind, UnknownEventKind};
+pub use model::{Event, Resource};
+pub use payload::{
+    ApiLimitReached, ChannelIngested, Fingerprint, FingerprintCreated, JobFailed, Match,
+    MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
+    VideoProcessing, VideoUploaded,
 };
+pub use timestamp::{Timestamp, TimestampError};

@@ -1,105 +1,172 @@
-use std::{borrow::Cow, error, fmt, str::FromStr, time::SystemTime};
+//! An instant, in all the ways in which SoundHash writes one.
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, IgnoredAny},
-};
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+mod wire;
+
+pub(super) use wire::lenient;
 
 /// An instant, to the nanosecond, in the years 0000 to 9999.
 ///
-/// It is read from RFC 3339, and also from what SoundHash's dispatcher writes, which is not:
-/// an offset *and* a `Z`, as in `2026-11-23T08:56:12.681555+00:00Z`. It is printed as RFC 3339
-/// in UTC.
+/// It is read from RFC 3339 (with `T`, `t` or a space, `Z`, `z` or an offset, and a fraction of
+/// any length of which nine digits count) and, beyond that, from what SoundHash's dispatcher
+/// writes today: an offset *and* a `Z`, of which the offset counts. It prints as RFC 3339 in
+/// UTC, with a fraction only where there is one. A leap second (`:60`) is read as `:59`.
+///
+/// The last instant is 9999-12-30T22:00:00.999999999Z, so that every offset can show it.
 ///
 /// ```
-/// use std::time::SystemTime;
-///
 /// use soundhash_webhook::Timestamp;
 ///
-/// let time: Timestamp = "2026-11-23T08:56:12.681555+00:00Z".parse()?;
-/// assert_eq!(time.to_string(), "2026-11-23T08:56:12.681555Z");
-/// let time: SystemTime = time.into();
+/// let live: Timestamp = "2026-11-23T08:56:12.681555+00:00Z".parse()?;
+/// assert_eq!(live.to_string(), "2026-11-23T08:56:12.681555Z");
+///
+/// let same: Timestamp = "2026-11-23 10:56:12.681555+02:00".parse()?;
+/// assert_eq!(live, same);
+///
+/// let age = std::time::SystemTime::now().duration_since(live.into());
+/// # let _ = age;
 /// # Ok::<(), soundhash_webhook::TimestampError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub(super) jiff::Timestamp);
+pub struct Timestamp(jiff::Timestamp);
 
-/// Length of a fraction with all the digits that are kept.
-const NANOSECONDS: usize = ".123456789".len();
-
-/// 0000-01-01T00:00:00Z. RFC 3339 has four digits for the year and no sign; the last year is
-/// that of jiff, too.
-const FIRST: jiff::Timestamp = jiff::Timestamp::constant(-62_167_219_200, 0);
+/// 0000-01-01T00:00:00Z in seconds from the Unix epoch: before it, a year has no four digits.
+const FIRST_SECOND: i64 = -62_167_219_200;
 
 impl Timestamp {
-    pub(super) fn from_jiff(time: jiff::Timestamp) -> Result<Self, TimestampError> {
-        if time >= FIRST {
-            Ok(Self(time))
-        } else {
-            Err(TimestampError(()))
+    /// The one way in: every `Timestamp` lies within the years that RFC 3339 can write.
+    pub(super) fn new(instant: jiff::Timestamp) -> Result<Self, TimestampError> {
+        // Not `as_second`, which rounds toward zero, into the range.
+        if instant.as_nanosecond() < i128::from(FIRST_SECOND) * 1_000_000_000 {
+            return Err(TimestampError(Fault::Range));
         }
+        Ok(Timestamp(instant))
+    }
+
+    pub(super) fn get(self) -> jiff::Timestamp {
+        self.0
     }
 }
 
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = rfc3339(text).ok_or(TimestampError(()))?;
-        // jiff takes more than RFC 3339, which is why the shape was checked before.
-        let time = text.parse().map_err(|_| TimestampError(()))?;
-        Self::from_jiff(time)
-    }
-}
-
-/// `text` as RFC 3339, if that or the dispatcher's spelling is its shape, cut to nanoseconds.
-fn rfc3339(text: &str) -> Option<Cow<'_, str>> {
-    let (seconds, rest) = text.split_at_checked("2024-01-15T10:30:00".len())?;
-    let shape = |pattern: &[u8], text: &str| {
-        pattern.len() == text.len()
-            && pattern
-                .iter()
-                .zip(text.bytes())
-                .all(|(pattern, byte)| match pattern {
-                    b'0' => byte.is_ascii_digit(),
-                    // RFC 3339 §5.6 allows lower case, and a space for readability.
-                    b'T' => matches!(byte, b'T' | b't' | b' '),
-                    b'+' => matches!(byte, b'+' | b'-'),
-                    _ => *pattern == byte,
-                })
-    };
-    if !shape(b"0000-00-00T00:00:00", seconds) {
-        return None;
-    }
-    let fraction = match rest.strip_prefix('.') {
-        Some(digits) => digits.bytes().take_while(u8::is_ascii_digit).count(),
-        None => 0,
-    };
-    let (fraction, offset) = match (rest.starts_with('.'), fraction) {
-        (true, 0) => return None,
-        (true, digits) => rest.split_at(1 + digits),
-        (false, _) => ("", rest),
-    };
-    let offset = match offset {
-        "Z" | "z" => offset,
-        _ => {
-            // The offset counts; a `Z` after it is the dispatcher's slip.
-            let numeric = offset.strip_suffix('Z').unwrap_or(offset);
-            let is_offset = shape(b"+00:00", numeric) && &numeric[1..3] < "24";
-            is_offset.then_some(numeric)?
+    /// Reads what the type's documentation lists, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// If the text has another shape, or names no instant (February 30th), or one outside the
+    /// years 0000 to 9999.
+    fn from_str(s: &str) -> Result<Self, TimestampError> {
+        // Not by jiff's parser: it also takes basic format, annotations in brackets and offsets
+        // with seconds, but no more than nine digits of a fraction.
+        let mut text = Cursor(s.as_bytes());
+        let civil = text.civil().ok_or(TimestampError(Fault::Shape))?;
+        let offset = text.offset().ok_or(TimestampError(Fault::Shape))?;
+        if !text.0.is_empty() {
+            return Err(TimestampError(Fault::Shape));
         }
-    };
-    if fraction.len() > NANOSECONDS {
-        let fraction = &fraction[..NANOSECONDS];
-        return Some(format!("{seconds}{fraction}{offset}").into());
+        let instant = offset
+            .to_timestamp(civil)
+            .map_err(|_| TimestampError(Fault::Range))?;
+        Timestamp::new(instant)
     }
-    let len = seconds.len() + fraction.len() + offset.len();
-    Some(text[..len].into())
 }
 
+/// What is left to read.
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    /// Date, separator and time.
+    fn civil(&mut self) -> Option<jiff::civil::DateTime> {
+        let year = self.digits(4)?;
+        self.one_of(b"-")?;
+        let month = self.two_digits()?;
+        self.one_of(b"-")?;
+        let day = self.two_digits()?;
+        self.one_of(b"Tt ")?;
+        let hour = self.two_digits()?;
+        self.one_of(b":")?;
+        let minute = self.two_digits()?;
+        self.one_of(b":")?;
+        let second = match self.two_digits()? {
+            60 => 59,
+            second => second,
+        };
+        let nanosecond = match self.one_of(b".") {
+            Some(_) => self.fraction()?,
+            None => 0,
+        };
+        let date = jiff::civil::Date::new(year, month, day).ok()?;
+        let time = jiff::civil::Time::new(hour, minute, second, nanosecond).ok()?;
+        Some(date.to_datetime(time))
+    }
+
+    /// `Z`, or an offset, after which a `Z` may follow.
+    fn offset(&mut self) -> Option<jiff::tz::Offset> {
+        let sign = match self.one_of(b"Zz+-")? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return Some(jiff::tz::Offset::UTC),
+        };
+        let hours = self.two_digits().filter(|&hours| hours < 24)?;
+        self.one_of(b":")?;
+        let minutes = self.two_digits().filter(|&minutes| minutes < 60)?;
+        // No RFC has this; every event of SoundHash's current dispatcher does.
+        self.one_of(b"Z");
+        let minutes = i32::from(hours) * 60 + i32::from(minutes);
+        jiff::tz::Offset::from_seconds(sign * minutes * 60).ok()
+    }
+
+    /// At least one digit, as many as there are; in nanoseconds, the rest cut off.
+    fn fraction(&mut self) -> Option<i32> {
+        let length = self
+            .0
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        let (digits, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        let digit = |index| i32::from(digits.get(index).map_or(0, |byte| byte - b'0'));
+        (length > 0).then(|| (0..9).fold(0, |sum, index| sum * 10 + digit(index)))
+    }
+
+    fn two_digits(&mut self) -> Option<i8> {
+        self.digits(2)?.try_into().ok()
+    }
+
+    /// Exactly `count` digits, at most four.
+    fn digits(&mut self, count: usize) -> Option<i16> {
+        let (digits, rest) = self.0.split_at_checked(count)?;
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        self.0 = rest;
+        Some(
+            digits
+                .iter()
+                .fold(0, |sum, digit| sum * 10 + i16::from(digit - b'0')),
+        )
+    }
+
+    /// One byte, if it is among `set`.
+    fn one_of(&mut self, set: &[u8]) -> Option<u8> {
+        let (&first, rest) = self.0.split_first()?;
+        if !set.contains(&first) {
+            return None;
+        }
+        self.0 = rest;
+        Some(first)
+    }
+}
+
+/// RFC 3339 in UTC, with `Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -109,92 +176,52 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-impl From<Timestamp> for SystemTime {
-    fn from(time: Timestamp) -> Self {
-        time.0.into()
-    }
-}
-
-/// Fails outside of the years 0000 to 9999.
 impl TryFrom<SystemTime> for Timestamp {
     type Error = TimestampError;
 
-    fn try_from(time: SystemTime) -> Result<Self, Self::Error> {
-        Self::from_jiff(time.try_into().map_err(|_| TimestampError(()))?)
+    /// # Errors
+    ///
+    /// If the time lies outside the years 0000 to 9999.
+    fn try_from(time: SystemTime) -> Result<Self, TimestampError> {
+        let instant = time.try_into().map_err(|_| TimestampError(Fault::Range))?;
+        Timestamp::new(instant)
     }
 }
 
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+/// Where the system's clock cannot show the instant (Windows, before 1601), the Unix epoch.
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        let since_epoch = timestamp.get().as_duration();
+        let distance = since_epoch.unsigned_abs();
+        // Not jiff's own conversion: it panics there.
+        let time = match since_epoch.is_negative() {
+            true => SystemTime::UNIX_EPOCH.checked_sub(distance),
+            false => SystemTime::UNIX_EPOCH.checked_add(distance),
+        };
+        time.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        lenient(deserializer)?.ok_or_else(|| de::Error::custom(TimestampError(())))
-    }
-}
-
-/// For the fields of payloads: whatever is not a time is none. An authentic event is worth
-/// more than a date in it.
-pub(super) fn lenient<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    deserializer.deserialize_any(Visitor)
-}
-
-struct Visitor;
-
-impl<'de> de::Visitor<'de> for Visitor {
-    type Value = Option<Timestamp>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an RFC 3339 time")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(text.parse().ok())
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        IgnoredAny.visit_seq(seq).map(|_| None)
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        IgnoredAny.visit_map(map).map(|_| None)
-    }
-}
-
-/// The text is not a [`Timestamp`], or the time is not in the years 0000 to 9999.
+/// Text is no timestamp, or a time lies outside the years 0000 to 9999.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimestampError(());
+pub struct TimestampError(Fault);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fault {
+    Shape,
+    Range,
+}
 
 impl fmt::Display for TimestampError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a time as RFC 3339 writes it")
+        f.write_str(match self.0 {
+            Fault::Shape => "not an RFC 3339 timestamp",
+            Fault::Range => "timestamp outside the years 0000 to 9999",
+        })
     }
 }
 
-impl error::Error for TimestampError {}
+impl std::error::Error for TimestampError {}
+
+#[cfg(test)]
+mod tests;

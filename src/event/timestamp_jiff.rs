@@ -1,16 +1,39 @@
-use super::{Timestamp, TimestampError};
+//! Conversions for users of `jiff`.
+
+use super::timestamp::{Timestamp, TimestampError};
 
 impl From<Timestamp> for jiff::Timestamp {
-    fn from(time: Timestamp) -> Self {
-        time.0
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.get()
     }
 }
 
-/// Fails before the year 0000.
 impl TryFrom<jiff::Timestamp> for Timestamp {
     type Error = TimestampError;
 
-    fn try_from(time: jiff::Timestamp) -> Result<Self, Self::Error> {
-        Self::from_jiff(time)
+    /// # Errors
+    ///
+    /// If the instant lies before the year 0000.
+    fn try_from(instant: jiff::Timestamp) -> Result<Self, TimestampError> {
+        Timestamp::new(instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jiff_instants_go_through_unchanged_and_the_too_early_ones_are_refused() {
+        let last = Timestamp::try_from(jiff::Timestamp::MAX).unwrap();
+        assert_eq!(jiff::Timestamp::from(last), jiff::Timestamp::MAX);
+
+        let first: Timestamp = "0000-01-01T00:00:00Z".parse().unwrap();
+        let before = jiff::Timestamp::from(first) - jiff::SignedDuration::from_nanos(1);
+        let error = Timestamp::try_from(before).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "timestamp outside the years 0000 to 9999"
+        );
     }
 }

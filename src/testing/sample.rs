@@ -1,81 +1,48 @@
-use std::{error, fmt, io, str::FromStr};
+//! Events as SoundHash's senders write them.
 
-use serde::Serialize;
-use serde_json::{
-    Serializer, Value, json,
-    ser::{Formatter, PrettyFormatter},
-};
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Value, json};
 
 use crate::event::EventKind;
 
-/// SoundHash's two senders, each with an envelope of its own.
+mod layout;
+
+/// Which of SoundHash's two senders an event is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Envelope {
-    /// The developer portal's: `event`, `timestamp`, `webhook_id`, `delivery_id`.
+    /// The developer portal: `event`, `delivery_id`, `timestamp`, indented by two spaces.
     Portal,
-    /// The dispatcher's: `id`, `type`, `created_at`, `resource_id`, `resource_type`.
+    /// The dispatcher: `type`, `id`, `created_at`, on one line.
     Dispatcher,
 }
 
 impl Envelope {
-    /// `event` as that sender lays it out: the portal indents by two spaces, the dispatcher
-    /// writes one line with a space behind each comma and colon.
+    /// The bytes that this sender makes of `event`: its line breaks, its white space, and its
+    /// escapes, since both write plain ASCII. Only the order of keys is that of the
+    /// [`Value`], which is the alphabet's unless `serde_json`'s `preserve_order` is on.
+    ///
+    /// ```
+    /// use soundhash_webhook::testing::Envelope;
+    ///
+    /// let event = serde_json::json!({"a": [1, 2], "b": "é"});
+    /// assert_eq!(Envelope::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
+    /// ```
     #[must_use]
     pub fn to_bytes(self, event: &Value) -> Vec<u8> {
         match self {
-            Self::Portal => layout(event, PrettyFormatter::new()),
-            Self::Dispatcher => layout(event, Spaced),
+            Envelope::Portal => layout::indented(event),
+            Envelope::Dispatcher => layout::one_line(event),
         }
-    }
-}
-
-fn layout(event: &Value, formatter: impl Formatter) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    event
-        .serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
-        .expect("a `Value` is JSON");
-    bytes
-}
-
-/// The separators that Python's `json.dumps` writes.
-struct Spaced;
-
-impl Formatter for Spaced {
-    fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
-    where
-        W: ?Sized + io::Write,
-    {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
-    }
-
-    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
-    where
-        W: ?Sized + io::Write,
-    {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
-    }
-
-    fn begin_object_value<W>(&mut self, writer: &mut W) -> io::Result<()>
-    where
-        W: ?Sized + io::Write,
-    {
-        writer.write_all(b": ")
     }
 }
 
 impl fmt::Display for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Portal => "portal",
-            Self::Dispatcher => "dispatcher",
+            Envelope::Portal => "portal",
+            Envelope::Dispatcher => "dispatcher",
         })
     }
 }
@@ -83,234 +50,232 @@ impl fmt::Display for Envelope {
 impl FromStr for Envelope {
     type Err = UnknownEnvelope;
 
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "portal" => Ok(Self::Portal),
-            "dispatcher" => Ok(Self::Dispatcher),
+    /// # Errors
+    ///
+    /// If the text is neither `portal` nor `dispatcher`.
+    fn from_str(s: &str) -> Result<Self, UnknownEnvelope> {
+        match s {
+            "portal" => Ok(Envelope::Portal),
+            "dispatcher" => Ok(Envelope::Dispatcher),
             _ => Err(UnknownEnvelope(())),
         }
     }
 }
 
-/// The name is not that of an [`Envelope`].
+/// A string is neither `portal` nor `dispatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEnvelope(());
 
 impl fmt::Display for UnknownEnvelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("envelope is neither `portal` nor `dispatcher`")
+        f.write_str("neither `portal` nor `dispatcher`")
     }
 }
 
-impl error::Error for UnknownEnvelope {}
+impl std::error::Error for UnknownEnvelope {}
 
-/// A whole event as that sender writes it. What a sender does not send itself is the other
-/// one's payload in its envelope.
+/// A whole event of this kind as this sender writes it.
 ///
-/// The same arguments give the same event, with the same id; change what a test is about.
+/// Always the same one: ids and timestamps are fixed, and no two samples share an id. For a kind
+/// that the sender does not send, it is its envelope around the other sender's payload. Each can
+/// be changed at will, to see what a handler makes of it.
 ///
 /// ```
-/// use soundhash_webhook::{EventKind, testing::{Envelope, sample}};
+/// use soundhash_webhook::testing::{Envelope, sample};
+/// use soundhash_webhook::{Event, EventKind};
 ///
-/// let mut event = sample(EventKind::VideoProcessed, Envelope::Dispatcher);
-/// event["data"]["title"] = "Another Title".into();
+/// let mut value = sample(EventKind::VideoProcessed, Envelope::Dispatcher);
+/// value["data"]["fingerprint_count"] = 0.into();
+/// let event = Event::from_slice(&Envelope::Dispatcher.to_bytes(&value))?;
+/// assert_eq!(event.kind(), Some(EventKind::VideoProcessed));
+/// # Ok::<(), soundhash_webhook::EventError>(())
 /// ```
 #[must_use]
 pub fn sample(kind: EventKind, envelope: Envelope) -> Value {
     match envelope {
-        Envelope::Portal => {
-            let mut data = portal(kind).unwrap_or_else(|| dispatcher(kind).2);
-            // The portal adds these to every payload.
-            data["uploaded_at"] = json!("2026-11-23T08:55:32.107946+00:00");
-            data["reset_at"] = json!("2026-11-24T00:00:00.107979+00:00");
-            json!({
-                "event": kind.as_str(),
-                "timestamp": "2026-11-23T08:55:32.108009+00:00",
-                "webhook_id": "wh_sample",
-                "delivery_id": format!("del_{kind}"),
-                "data": data,
-            })
-        }
-        Envelope::Dispatcher => {
-            let (resource_id, resource_type, data) = dispatcher(kind);
-            json!({
-                "id": format!("sample-{kind}"),
-                "type": kind.as_str(),
-                "created_at": "2026-11-23T08:56:12.683837+00:00Z",
-                "data": data,
-                "resource_id": resource_id,
-                "resource_type": resource_type,
-            })
-        }
+        Envelope::Portal => portal(kind),
+        Envelope::Dispatcher => dispatcher(kind),
     }
 }
 
-/// The portal's payload; `None` for what only the dispatcher sends.
-fn portal(kind: EventKind) -> Option<Value> {
-    let video = |status: &str, more: Value| {
-        let mut video = json!({
-            "id": 123,
-            "title": "Test Video",
-            "url": "https://youtube.com/watch?v=test123",
-            "status": status,
-        });
-        if let (Value::Object(video), Value::Object(more)) = (&mut video, more) {
-            video.extend(more);
-        }
-        video
-    };
-    let segment = |id: u64, index: u64| {
-        let start = index * 90;
-        json!({"id": id, "segment_index": index, "start_time": start, "end_time": start + 90})
-    };
-    Some(match kind {
-        EventKind::VideoUploaded => video("uploaded", json!({"duration": 0})),
-        EventKind::VideoProcessing => video(
-            "processing",
-            json!({"duration": 180, "job_id": "job_abc123"}),
-        ),
-        EventKind::VideoProcessed => video(
-            "processed",
-            json!({
-                "duration": 180,
-                "fingerprints": [segment(456, 0), segment(457, 1)],
-                "processing_time": 45.2,
-            }),
-        ),
-        EventKind::VideoFailed => video(
-            "failed",
-            json!({"error": "Failed to download video", "error_code": "DOWNLOAD_ERROR"}),
-        ),
-        EventKind::MatchFound => json!({
-            "query_id": "q_test123",
-            "matches": [
-                {
-                    "video_id": 123,
-                    "title": "Matched Video",
-                    "confidence": 0.95,
-                    "start_time": 45,
-                    "end_time": 60,
-                    "similarity_score": 0.94,
-                },
-                {
-                    "video_id": 124,
-                    "title": "Another Match",
-                    "confidence": 0.87,
-                    "start_time": 10,
-                    "end_time": 25,
-                    "similarity_score": 0.85,
-                },
-            ],
-        }),
-        EventKind::FingerprintCreated => json!({
-            "id": 456,
-            "video_id": 123,
-            "segment_index": 0,
-            "start_time": 0,
-            "end_time": 90,
-            "fingerprint_hash": "abc123def456",
-        }),
-        EventKind::ChannelIngested => json!({
-            "id": 789,
-            "channel_id": "UCtest123",
-            "title": "Test Channel",
-            "video_count": 150,
-            "ingested_videos": 150,
-            "failed_videos": 0,
-            "processing_time": 1200.5,
-        }),
-        EventKind::QuotaWarning => json!({
-            "period": "daily",
-            "used": 8500,
-            "limit": 10000,
-            "remaining": 1500,
-            "percentage": 85.0,
-        }),
-        EventKind::JobFailed
-        | EventKind::UserCreated
-        | EventKind::SubscriptionUpdated
-        | EventKind::ApiLimitReached => return None,
+fn portal(kind: EventKind) -> Value {
+    let mut data = payload(kind, Envelope::Portal);
+    // The portal's sender adds these to whatever it sends.
+    data["uploaded_at"] = "2026-11-23T08:55:32.108009+00:00".into();
+    data["reset_at"] = "2026-11-24T00:00:00.108009+00:00".into();
+    json!({
+        "event": kind.as_str(),
+        "timestamp": "2026-11-23T08:55:32.108009+00:00",
+        "webhook_id": "wh_test123",
+        "delivery_id": format!("del_17954241321{:02}", kind as u8),
+        "data": data,
     })
 }
 
-/// The dispatcher's resource id and type, and its payload.
-fn dispatcher(kind: EventKind) -> (&'static str, &'static str, Value) {
+fn dispatcher(kind: EventKind) -> Value {
+    let mut event = json!({
+        "id": format!("Lj5invc61jBhWnpYZ6_Y{:02}", kind as u8),
+        "type": kind.as_str(),
+        "created_at": "2026-11-23T08:56:12.681555+00:00Z",
+        "data": payload(kind, Envelope::Dispatcher),
+    });
+    if let Some((resource_id, resource_type)) = resource(kind) {
+        event["resource_id"] = resource_id.into();
+        event["resource_type"] = resource_type.into();
+    }
+    event
+}
+
+/// What the dispatcher says an event is about: the payload's own id, always as a string.
+fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     match kind {
-        EventKind::MatchFound => (
-            "123",
-            "match",
-            json!({
-                "match_id": 123,
-                "query_video_id": "abc123",
-                "matched_video_id": "xyz789",
-                "confidence": 0.95,
-                "segment_start": 30.5,
-                "segment_end": 45.2,
-            }),
-        ),
-        EventKind::VideoProcessed => (
-            "456",
-            "video",
-            json!({
-                "video_id": 456,
-                "video_url": "https://youtube.com/watch?v=abc123",
-                "fingerprint_count": 36,
-                "title": "Test Video",
-                "duration": 180.5,
-                "processing_time_seconds": 12.3,
-            }),
-        ),
-        EventKind::JobFailed => (
-            "789",
-            "job",
-            json!({
-                "job_id": 789,
-                "job_type": "video_process",
-                "target_id": "abc123",
-                "attempt_count": 3,
-                "error_message": "Download failed: Connection timeout",
-            }),
-        ),
-        EventKind::UserCreated => (
-            "42",
-            "user",
-            json!({"user_id": 42, "username": "newuser", "email": "user@example.com"}),
-        ),
-        EventKind::SubscriptionUpdated => (
-            "123",
-            "subscription",
-            json!({
-                "subscription_id": 123,
-                "user_id": 42,
-                "plan_tier": "pro",
-                "status": "active",
-                "previous_plan": "free",
-            }),
-        ),
-        EventKind::ApiLimitReached => (
-            "42",
-            "user",
-            json!({
-                "user_id": 42,
-                "limit_type": "api_calls",
-                "current_usage": 9500,
-                "limit_value": 10000,
-                "reset_at": "2026-12-01T00:00:00Z",
-            }),
-        ),
-        EventKind::VideoUploaded | EventKind::VideoProcessing | EventKind::VideoFailed => {
-            ("123", "video", portal_payload(kind))
-        }
-        EventKind::FingerprintCreated => ("456", "fingerprint", portal_payload(kind)),
-        EventKind::ChannelIngested => ("789", "channel", portal_payload(kind)),
-        EventKind::QuotaWarning => {
-            let mut data = portal_payload(kind);
-            data["reset_at"] = json!("2026-11-24T00:00:00Z");
-            ("42", "user", data)
-        }
+        EventKind::VideoUploaded => Some(("123", "video")),
+        EventKind::VideoProcessing => Some(("123", "video")),
+        EventKind::VideoProcessed => Some(("456", "video")),
+        EventKind::VideoFailed => Some(("123", "video")),
+        EventKind::MatchFound => Some(("123", "match")),
+        EventKind::FingerprintCreated => Some(("456", "fingerprint")),
+        EventKind::ChannelIngested => Some(("789", "channel")),
+        EventKind::QuotaWarning => None,
+        EventKind::JobFailed => Some(("789", "job")),
+        EventKind::UserCreated => Some(("42", "user")),
+        EventKind::SubscriptionUpdated => Some(("123", "subscription")),
+        EventKind::ApiLimitReached => Some(("42", "user")),
     }
 }
 
-fn portal_payload(kind: EventKind) -> Value {
-    portal(kind).unwrap_or_default()
+/// The payload in this sender's spelling, or in the only one there is.
+fn payload(kind: EventKind, envelope: Envelope) -> Value {
+    const URL: &str = "https://youtube.com/watch?v=test123";
+    match (kind, envelope) {
+        (EventKind::VideoUploaded, _) => json!({
+            "id": 123, "title": "Test Video", "url": URL, "duration": 0, "status": "uploaded",
+            "uploaded_at": "2026-11-23T08:55:32.107946+00:00",
+        }),
+        (EventKind::VideoProcessing, _) => json!({
+            "id": 123, "title": "Test Video", "url": URL, "duration": 180,
+            "status": "processing", "job_id": "job_abc123",
+        }),
+        (EventKind::VideoProcessed, Envelope::Portal) => json!({
+            "id": 123, "title": "Test Video", "url": URL, "duration": 180,
+            "status": "processed",
+            "fingerprints": [
+                {"id": 456, "segment_index": 0, "start_time": 0, "end_time": 90},
+                {"id": 457, "segment_index": 1, "start_time": 90, "end_time": 180},
+            ],
+            "processing_time": 45.2,
+        }),
+        (EventKind::VideoProcessed, Envelope::Dispatcher) => json!({
+            "video_id": 456, "video_url": "https://youtube.com/watch?v=abc123",
+            "fingerprint_count": 36, "title": "Título – 曲 🎵", "duration": 180.5,
+            "processing_time_seconds": 12.3,
+        }),
+        (EventKind::VideoFailed, _) => json!({
+            "id": 123, "title": "Test Video", "url": URL, "status": "failed",
+            "error": "Failed to download video", "error_code": "DOWNLOAD_ERROR",
+        }),
+        (EventKind::MatchFound, Envelope::Portal) => json!({
+            "query_id": "q_test123",
+            "matches": [
+                {
+                    "video_id": 123, "title": "Matched Video", "confidence": 0.95,
+                    "start_time": 45, "end_time": 60, "similarity_score": 0.94,
+                },
+                {
+                    "video_id": 124, "title": "Another Match", "confidence": 0.87,
+                    "start_time": 10, "end_time": 25, "similarity_score": 0.85,
+                },
+            ],
+        }),
+        (EventKind::MatchFound, Envelope::Dispatcher) => json!({
+            "match_id": 123, "query_video_id": "abc123", "matched_video_id": "xyz789",
+            "confidence": 0.95, "segment_start": 30.5, "segment_end": 45.2,
+        }),
+        (EventKind::FingerprintCreated, _) => json!({
+            "id": 456, "video_id": 123, "segment_index": 0, "start_time": 0, "end_time": 90,
+            "fingerprint_hash": "abc123def456",
+        }),
+        (EventKind::ChannelIngested, _) => json!({
+            "id": 789, "channel_id": "UCtest123", "title": "Test Channel", "video_count": 150,
+            "ingested_videos": 150, "failed_videos": 0, "processing_time": 1200.5,
+        }),
+        (EventKind::QuotaWarning, _) => json!({
+            "period": "daily", "used": 8500, "limit": 10000, "remaining": 1500,
+            "percentage": 85.0, "reset_at": "2026-11-24T00:00:00.935558+00:00",
+        }),
+        (EventKind::JobFailed, _) => json!({
+            "job_id": 789, "job_type": "video_process", "target_id": "abc123",
+            "attempt_count": 3, "error_message": "Download failed: Connection timeout",
+        }),
+        (EventKind::UserCreated, _) => json!({
+            "user_id": 42, "username": "newuser", "email": "user@example.com",
+        }),
+        (EventKind::SubscriptionUpdated, _) => json!({
+            "subscription_id": 123, "user_id": 42, "plan_tier": "pro", "status": "active",
+            "previous_plan": "free",
+        }),
+        (EventKind::ApiLimitReached, _) => json!({
+            "user_id": 42, "limit_type": "api_calls", "current_usage": 9500,
+            "limit_value": 10000, "reset_at": "2025-11-01T00:00:00Z",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::event::{Event, EventData};
+
+    const BOTH: [Envelope; 2] = [Envelope::Portal, Envelope::Dispatcher];
+
+    #[test]
+    fn every_sample_has_its_type_a_time_and_an_id_of_its_own() {
+        let mut ids = HashSet::new();
+        for &kind in EventKind::ALL {
+            for envelope in BOTH {
+                let event = Event::from_slice(&envelope.to_bytes(&sample(kind, envelope))).unwrap();
+                assert_eq!(event.kind(), Some(kind));
+                assert!(
+                    !matches!(event.data, EventData::Unrecognized(_)),
+                    "{event:?}"
+                );
+                assert!(event.created_at.is_some(), "{event:?}");
+                assert!(!event.is_test());
+                assert!(ids.insert(event.id.unwrap()), "{kind} {envelope}");
+            }
+        }
+        assert_eq!(ids.len(), 2 * EventKind::ALL.len());
+    }
+
+    #[test]
+    fn the_dispatchers_id_has_22_characters() {
+        for &kind in EventKind::ALL {
+            let value = sample(kind, Envelope::Dispatcher);
+            assert_eq!(value["id"].as_str().map(str::len), Some(22));
+            assert_eq!(value["created_at"], "2026-11-23T08:56:12.681555+00:00Z");
+        }
+    }
+
+    #[test]
+    fn bytes_are_laid_out_as_the_sender_does() {
+        let value = json!({"a": ["é🎵", 1.5, {}], "b": []});
+        assert_eq!(
+            String::from_utf8(Envelope::Dispatcher.to_bytes(&value)).unwrap(),
+            r#"{"a": ["\u00e9\ud83c\udfb5", 1.5, {}], "b": []}"#
+        );
+        assert_eq!(
+            String::from_utf8(Envelope::Portal.to_bytes(&value)).unwrap(),
+            "{\n  \"a\": [\n    \"\\u00e9\\ud83c\\udfb5\",\n    1.5,\n    {}\n  ],\n  \"b\": []\n}"
+        );
+    }
+
+    #[test]
+    fn envelopes_read_what_they_print() {
+        for envelope in BOTH {
+            assert_eq!(envelope.to_string().parse(), Ok(envelope));
+        }
+        assert_eq!("Portal".parse::<Envelope>(), Err(UnknownEnvelope(())));
+    }
 }

@@ -8,5 +8,4 @@ mod process;
 mod provider;
 mod secret;
 mod support;
-mod timestamps;
 mod vectors;

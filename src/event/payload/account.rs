@@ -1,92 +1,78 @@
+//! Events about an account and its limits.
+
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Id, Timestamp, timestamp};
+use crate::event::id::Id;
+use crate::event::timestamp::{Timestamp, lenient};
 
-/// `quota.warning`: a quota is nearly used up.
+/// The payload of `quota.warning`: a quota is nearly used up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QuotaWarning {
-    /// The period that the quota is for, `daily` for example.
+    /// The period that the quota is for, such as `daily`.
     pub period: String,
-    /// How much was used in it.
+    /// How much of the quota is used.
     pub used: i64,
-    /// How much may be used in it.
+    /// The quota.
     pub limit: i64,
-    /// How much is left; negative where more was used.
+    /// What is left of it: negative for someone who is over it.
     pub remaining: i64,
-    /// How much was used, in percent of the limit.
+    /// What is used, in percent of the quota.
     pub percentage: f64,
-    /// When the next period begins.
+    /// When the period ends.
     #[serde(
         default,
-        deserialize_with = "timestamp::lenient",
+        deserialize_with = "lenient",
         skip_serializing_if = "Option::is_none"
     )]
     pub reset_at: Option<Timestamp>,
 }
 
-/// `job.failed`: a job was given up.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct JobFailed {
-    /// The job's id.
-    pub job_id: Id,
-    /// What kind of job it is, `video_process` for example.
-    pub job_type: String,
-    /// What it was for.
-    pub target_id: Id,
-    /// How often it was tried.
-    pub attempt_count: u64,
-    /// What went wrong, for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_message: Option<String>,
-}
-
-/// `user.created`: somebody signed up.
+/// The payload of `user.created`: an account was opened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UserCreated {
-    /// The user's id.
+    /// The account.
     pub user_id: Id,
-    /// The user's name.
+    /// The name that the user goes by.
     pub username: String,
     /// The user's e-mail address.
     pub email: String,
 }
 
-/// `subscription.updated`: a subscription changed.
+/// The payload of `subscription.updated`: a plan changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SubscriptionUpdated {
-    /// The subscription's id.
+    /// The subscription.
     pub subscription_id: Id,
-    /// The user that has it.
+    /// The account that it belongs to.
     pub user_id: Id,
-    /// The plan that it is for, `pro` for example.
+    /// The plan from now on, such as `pro`.
     pub plan_tier: String,
-    /// Its state, `active` for example.
+    /// The state of the subscription, such as `active`.
     pub status: String,
-    /// The plan that it was for before.
+    /// The plan until now, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_plan: Option<String>,
 }
 
-/// `api_limit.reached`: a user reached a limit.
+/// The payload of `api_limit.reached`: a limit of the API was reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ApiLimitReached {
-    /// The user's id.
+    /// The account.
     pub user_id: Id,
-    /// Which limit, `api_calls` or `storage` for example.
+    /// What is limited, such as `api_calls` or `storage`.
     pub limit_type: String,
-    /// How much is used.
+    /// How much is used, in the limit's unit.
     pub current_usage: i64,
-    /// How much may be used.
+    /// The limit.
     pub limit_value: i64,
-    /// When the count begins again.
+    /// When counting begins anew, for a limit of which it does.
     #[serde(
         default,
-        deserialize_with = "timestamp::lenient",
+        deserialize_with = "lenient",
         skip_serializing_if = "Option::is_none"
     )]
     pub reset_at: Option<Timestamp>,

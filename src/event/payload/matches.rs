@@ -1,49 +1,51 @@
+//! What was found where.
+
 use serde::{Deserialize, Serialize};
 
 use super::Missing;
-use crate::event::Id;
+use crate::event::id::Id;
 
-/// `match.found`: something that was looked for was found.
+/// The payload of `match.found`: a query was found in other videos.
 ///
-/// The portal lists several matches; the dispatcher sends one event for each, which is a list
-/// of one here. It is always written as a list.
+/// SoundHash's portal sends a list, its dispatcher one event per match with the match's fields
+/// beside those of the query. Here both are a list, and written as one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "MatchFoundFields")]
+#[serde(try_from = "FoundWire")]
 #[non_exhaustive]
 pub struct MatchFound {
-    /// What was looked for: the portal's `query_id`, which is a query's, or the dispatcher's
-    /// `query_video_id`, which is a video's.
+    /// What was searched for. Also read from `query_video_id`.
     pub query_id: Id,
-    /// What was found.
+    /// Where it was found.
     pub matches: Vec<Match>,
 }
 
-/// A match of a [`MatchFound`].
+/// One place in one video, of a [`MatchFound`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "MatchFields")]
+#[serde(try_from = "MatchWire")]
 #[non_exhaustive]
 pub struct Match {
-    /// The match's id; only the dispatcher says it.
+    /// The match itself. Only SoundHash's dispatcher names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub match_id: Option<Id>,
-    /// The video that was found: the dispatcher's `matched_video_id`.
+    /// The video in which the query was found. Also read from `matched_video_id`.
     pub video_id: Id,
-    /// The title of that video; only the portal says it.
+    /// The title of that video.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// How certain it is, from 0 to 1.
+    /// How sure SoundHash is, from 0 to 1.
     pub confidence: f64,
-    /// Where the match begins, in seconds: the dispatcher's `segment_start`.
+    /// Where the match begins, in seconds. Also read from `segment_start`.
     pub start_time: f64,
-    /// Where it ends, in seconds: the dispatcher's `segment_end`.
+    /// Where the match ends, in seconds. Also read from `segment_end`.
     pub end_time: f64,
-    /// How similar it is, from 0 to 1; only the portal says it.
+    /// How alike the two are, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub similarity_score: Option<f64>,
 }
 
+/// Every spelling of every field of a match.
 #[derive(Deserialize)]
-struct MatchFields {
+struct MatchWire {
     match_id: Option<Id>,
     video_id: Option<Id>,
     matched_video_id: Option<Id>,
@@ -56,37 +58,38 @@ struct MatchFields {
     similarity_score: Option<f64>,
 }
 
-impl TryFrom<MatchFields> for Match {
+impl TryFrom<MatchWire> for Match {
     type Error = Missing;
 
-    fn try_from(fields: MatchFields) -> Result<Self, Self::Error> {
-        Ok(Self {
-            match_id: fields.match_id,
-            video_id: fields
+    fn try_from(wire: MatchWire) -> Result<Self, Missing> {
+        Ok(Match {
+            match_id: wire.match_id,
+            video_id: wire
                 .video_id
-                .or(fields.matched_video_id)
+                .or(wire.matched_video_id)
                 .ok_or(Missing("video_id"))?,
-            title: fields.title,
-            confidence: fields.confidence.ok_or(Missing("confidence"))?,
-            start_time: fields
+            title: wire.title,
+            confidence: wire.confidence.ok_or(Missing("confidence"))?,
+            start_time: wire
                 .start_time
-                .or(fields.segment_start)
+                .or(wire.segment_start)
                 .ok_or(Missing("start_time"))?,
-            end_time: fields
+            end_time: wire
                 .end_time
-                .or(fields.segment_end)
+                .or(wire.segment_end)
                 .ok_or(Missing("end_time"))?,
-            similarity_score: fields.similarity_score,
+            similarity_score: wire.similarity_score,
         })
     }
 }
 
-/// The portal's payload and the dispatcher's, which is itself the one match.
+/// A query with a list of matches, or with the fields of one. Not `serde(flatten)`, through which
+/// a number is a map under `serde_json`'s `arbitrary_precision`.
 #[derive(Deserialize)]
-struct MatchFoundFields {
+struct FoundWire {
     query_id: Option<Id>,
-    matches: Option<Vec<Match>>,
     query_video_id: Option<Id>,
+    matches: Option<Vec<Match>>,
     match_id: Option<Id>,
     matched_video_id: Option<Id>,
     confidence: Option<f64>,
@@ -94,30 +97,28 @@ struct MatchFoundFields {
     segment_end: Option<f64>,
 }
 
-impl TryFrom<MatchFoundFields> for MatchFound {
+impl TryFrom<FoundWire> for MatchFound {
     type Error = Missing;
 
-    fn try_from(fields: MatchFoundFields) -> Result<Self, Self::Error> {
-        let matches = match (fields.matches, fields.matched_video_id) {
-            (Some(matches), None) => matches,
-            (Some(matches), Some(_)) if !matches.is_empty() => matches,
+    fn try_from(wire: FoundWire) -> Result<Self, Missing> {
+        let query_id = wire
+            .query_id
+            .or(wire.query_video_id)
+            .ok_or(Missing("query_id"))?;
+        let matches = match (wire.matches, wire.matched_video_id) {
+            (Some(matches), _) if !matches.is_empty() => matches,
             (_, Some(video_id)) => vec![Match {
-                match_id: fields.match_id,
+                match_id: wire.match_id,
                 video_id,
                 title: None,
-                confidence: fields.confidence.ok_or(Missing("confidence"))?,
-                start_time: fields.segment_start.ok_or(Missing("segment_start"))?,
-                end_time: fields.segment_end.ok_or(Missing("segment_end"))?,
+                confidence: wire.confidence.ok_or(Missing("confidence"))?,
+                start_time: wire.segment_start.ok_or(Missing("segment_start"))?,
+                end_time: wire.segment_end.ok_or(Missing("segment_end"))?,
                 similarity_score: None,
             }],
+            (Some(empty), None) => empty,
             (None, None) => return Err(Missing("matches")),
         };
-        Ok(Self {
-            query_id: fields
-                .query_id
-                .or(fields.query_video_id)
-                .ok_or(Missing("query_id"))?,
-            matches,
-        })
+        Ok(MatchFound { query_id, matches })
     }
 }

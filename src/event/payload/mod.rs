@@ -1,28 +1,27 @@
-//! The payloads: one type each, whatever sender and spelling.
+//! One struct per event type.
 //!
-//! Required is what every spelling of a type promises; unknown fields are passed over. A type
-//! with several spellings is read through a `…Fields` struct that has a member for each, since
-//! a payload may carry two spellings of one field at once.
+//! A field bears the name that it is written with. Where SoundHash's two senders spell a field
+//! differently, the dispatcher's spelling is that name, and every other one is read as well.
+//! What only some of the spellings promise is an `Option`; `null` and absent are the same there,
+//! and SoundHash's dispatcher also leaves out what is zero or empty.
 
 mod account;
-mod catalog;
 mod matches;
 mod video;
+mod work;
 
-use std::fmt;
+pub use account::{ApiLimitReached, QuotaWarning, SubscriptionUpdated, UserCreated};
+pub use matches::{Match, MatchFound};
+pub use video::{Fingerprint, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded};
+pub use work::{ChannelIngested, FingerprintCreated, JobFailed};
 
-pub use self::{
-    account::{ApiLimitReached, JobFailed, QuotaWarning, SubscriptionUpdated, UserCreated},
-    catalog::{ChannelIngested, FingerprintCreated},
-    matches::{Match, MatchFound},
-    video::{Fingerprint, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded},
-};
-
-/// What serde says of a field that is not there, for the fields with several names.
+/// No spelling of a required field is there. In the words of serde's derived readers, so that a
+/// user sees one wording.
+#[derive(Debug)]
 struct Missing(&'static str);
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "missing field `{}`", self.0)
     }
 }

@@ -1,0 +1,194 @@
+//! Any JSON, read as nothing but JSON.
+
+use std::fmt;
+
+use serde::de::value::{MapAccessDeserializer, StringDeserializer};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// A [`Value`] without its back door.
+///
+/// With `serde_json`'s feature `raw_value`, `Value` takes an object whose first key is a certain
+/// private name for JSON within a string, and reads that from a fresh recursion limit. Half a
+/// megabyte of such strings within strings overflows the stack of a thread, which aborts the
+/// process. Here such an object is an object.
+pub(super) struct Json(pub(super) Value);
+
+/// The key by which `serde_json` hands a number to a visitor under `arbitrary_precision`.
+const NUMBER: &str = "$serde_json::private::Number";
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor).map(Json)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Value, D::Error> {
+        inner.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
+        Ok(truth.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_i128<E: de::Error>(self, number: i128) -> Result<Value, E> {
+        let number = Number::from_i128(number);
+        number
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_u128<E: de::Error>(self, number: u128) -> Result<Value, E> {
+        let number = Number::from_u128(number);
+        number
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Json(value)) = seq.next_element()? {
+            array.push(value);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        let mut next: Option<String> = map.next_key()?;
+        if next.as_deref() == Some(NUMBER) && numbers_are_maps() {
+            let map = MapAccessDeserializer::new(Unread { first: next, map });
+            return Number::deserialize(map).map(Value::Number);
+        }
+        while let Some(key) = next {
+            let Json(value) = map.next_value()?;
+            object.insert(key, value);
+            next = map.next_key()?;
+        }
+        Ok(object.into())
+    }
+}
+
+/// Whether some crate of the build has switched on `serde_json`'s `arbitrary_precision`, of which
+/// only the behaviour tells: without it, no number is that large.
+fn numbers_are_maps() -> bool {
+    "1e999".parse::<Number>().is_ok()
+}
+
+/// A map whose first key has been put back.
+struct Unread<A> {
+    first: Option<String>,
+    map: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Unread<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        match self.first.take() {
+            Some(key) => seed.deserialize(StringDeserializer::new(key)).map(Some),
+            None => self.map.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_json_is_what_serde_json_makes_of_it() {
+        for text in [
+            "null",
+            "true",
+            "-0",
+            "-0.0",
+            "1.10",
+            "1e2",
+            "18446744073709551616",
+            "[-9223372036854775808, 18446744073709551615]",
+            r#"{"b": {"c": [1.5, "\ud83c\udfb5"]}, "a": 1, "b": 2}"#,
+        ] {
+            let Json(value) = serde_json::from_str(text).unwrap();
+            let expected: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(value, expected, "{text}");
+            // Not `text`'s own: from a `Value`, serde_json makes 0 of -0 under
+            // `arbitrary_precision`.
+            let again = Value::deserialize(&expected).unwrap();
+            assert_eq!(Json::deserialize(&expected).unwrap().0, again, "{text}");
+            assert_eq!(
+                serde_json::from_value::<Json>(expected).unwrap().0,
+                again,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_object_with_a_private_key_is_an_object() {
+        let text = r#"{"$serde_json::private::RawValue":"[1]"}"#;
+        let Json(value) = serde_json::from_str(text).unwrap();
+        assert_eq!(value.to_string(), text);
+
+        // serde_json itself has but one meaning for this under `arbitrary_precision`.
+        let text = r#"{"$serde_json::private::Number":"5"}"#;
+        let Json(value) = serde_json::from_str(text).unwrap();
+        assert_eq!(value.is_object(), !numbers_are_maps());
+    }
+
+    #[test]
+    fn strings_within_strings_do_not_evade_the_recursion_limit() {
+        let (open, close) = ("[".repeat(120), "]".repeat(120));
+        let mut bomb = format!("{open}1{close}");
+        for _ in 0..16 {
+            let text = Value::from(bomb).to_string();
+            bomb = format!(r#"{open}{{"$serde_json::private::RawValue":{text}}}{close}"#);
+        }
+        let Json(value) = serde_json::from_str(&bomb).unwrap();
+        assert_eq!(value.to_string(), bomb);
+    }
+}
