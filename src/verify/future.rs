@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,11 +12,7 @@ use http::{Request, Response, Version, request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{
-    layer::{Limits, SoundHashWebhookLayer},
-    provider::SecretProvider,
-    receive::Receive,
-};
+use super::{layer::Limits, provider::SecretProvider, receive::Receive};
 use crate::{
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
@@ -67,10 +64,11 @@ impl<S, F, B> ResponseFuture<S, F, B> {
         head: request::Parts,
         body: B,
         signature: Signature,
-        layer: &SoundHashWebhookLayer<P>,
+        provider: &Arc<P>,
+        limits: &Limits,
     ) -> Self {
         let version = head.version;
-        let provider = layer.provider.clone();
+        let provider = provider.clone();
         let state = State::LookUp {
             answer: Box::pin(async move {
                 let answer = provider.secrets(&head).await;
@@ -80,7 +78,7 @@ impl<S, F, B> ResponseFuture<S, F, B> {
                 inner,
                 body,
                 signature,
-                limits: layer.limits.clone(),
+                limits: limits.clone(),
             }),
         };
         Self { version, state }
@@ -91,7 +89,7 @@ impl<S, F, B> ResponseFuture<S, F, B> {
         head: request::Parts,
         body: B,
         signature: Signature,
-        secrets: &Secrets,
+        secrets: Option<&Secrets>,
         limits: &Limits,
     ) -> Self {
         Self {
@@ -113,7 +111,7 @@ impl<S, F, B> State<S, F, B> {
         head: request::Parts,
         body: B,
         signature: Signature,
-        secrets: &Secrets,
+        secrets: Option<&Secrets>,
         limits: &Limits,
     ) -> Self {
         Self::Receive {
@@ -146,15 +144,14 @@ where
                     let (head, answer) = ready!(answer.as_mut().poll(cx));
                     let unread = unread.take().expect("polled after completion");
                     match answer {
-                        Ok(Some(secrets)) => State::receive(
+                        Ok(secrets) => State::receive(
                             unread.inner,
                             head,
                             unread.body,
                             unread.signature,
-                            &secrets,
+                            secrets.as_ref(),
                             &unread.limits,
                         ),
-                        Ok(None) => State::refused(Rejection::new(RejectionKind::UnknownEndpoint)),
                         Err(error) => State::refused(Rejection::with_source(
                             RejectionKind::SecretsUnavailable,
                             error,

@@ -43,11 +43,13 @@ pub struct SoundHashWebhookLayer<P = StaticSecrets> {
     pub(super) limits: Limits,
 }
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub(super) max_body_size: usize,
     pub(super) body_timeout: Duration,
-    pub(super) budget: Budget,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl SoundHashWebhookLayer {
@@ -106,16 +108,18 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// request is answered with 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.body_timeout = timeout;
+        // So that there is an instant at which it is over.
+        self.limits.body_timeout = timeout.min(YEAR);
         self
     }
 
     /// The most bytes that the unfinished bodies of all requests may hold together: 64 MiB
     /// by default.
     ///
-    /// A body counts only while more of it is waited for, so a delivery that arrives whole
-    /// is served however many slow ones are open. One that does not fit is answered with
-    /// 503 and `Retry-After`.
+    /// A body counts only while more of it is waited for. One that does not fit has a tenth of
+    /// a second to arrive completely, so that a delivery that is sent in one go is served
+    /// however many slow ones are open; after that it is answered with 503 and `Retry-After`.
+    /// All that arrive in this way together may hold as many bytes again.
     #[must_use]
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits.budget = Budget::new(bytes);

@@ -1,7 +1,8 @@
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use tokio::{
     task::coop::{cooperative, has_budget_remaining},
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{budget::Reservation, buffer::Buffer, layer::Limits};
@@ -23,6 +24,10 @@ use crate::{
     signature::Signature,
 };
 
+/// How long a body for which there is no room may take to be complete. A server hands over a
+/// body in pieces, between which it has to be waited for, though all of it was sent at once.
+const ARRIVAL: Duration = Duration::from_millis(100);
+
 pin_project! {
     /// Receives a body, hashing each frame as it comes: when the last byte is in, so is
     /// the verdict.
@@ -32,11 +37,15 @@ pin_project! {
         // Set when the body made us wait for the first time: a delivery that is there at
         // once needs no timer.
         #[pin]
-        deadline: Option<Sleep>,
+        timer: Option<Sleep>,
+        waiting_since: Option<Instant>,
+        // Set while there is no room for it.
+        crowded_since: Option<Instant>,
         verifier: Option<Verifier>,
         buffer: Buffer,
         reservation: Reservation,
         signature: Signature,
+        known: bool,
         endpoint: Option<Arc<str>>,
         max_body_size: usize,
         body_timeout: Duration,
@@ -44,14 +53,27 @@ pin_project! {
 }
 
 impl<B> Receive<B> {
-    pub(super) fn new(body: B, signature: Signature, secrets: &Secrets, limits: &Limits) -> Self {
+    /// Without secrets, the verdict is that there is no such endpoint; but it comes after the
+    /// body, like that of a wrong signature, lest anybody find out which endpoints there are.
+    pub(super) fn new(
+        body: B,
+        signature: Signature,
+        secrets: Option<&Secrets>,
+        limits: &Limits,
+    ) -> Self {
+        static NOBODY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("nobody"));
+        let known = secrets.is_some();
+        let secrets = secrets.unwrap_or(&NOBODY);
         Self {
             body,
-            deadline: None,
+            timer: None,
+            waiting_since: None,
+            crowded_since: None,
             verifier: Some(secrets.verifier()),
             buffer: Buffer::default(),
-            reservation: limits.budget.reserve_nothing(),
+            reservation: Reservation::nothing(&limits.budget),
             signature,
+            known,
             endpoint: secrets.endpoint_name(),
             max_body_size: limits.max_body_size,
             body_timeout: limits.body_timeout,
@@ -69,7 +91,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let Poll::Ready(frame) = self.as_mut().poll_frame(cx) else {
-                return self.poll_wait(cx).map(Err);
+                return self.poll_wait(cx).map(|kind| Err(Rejection::new(kind)));
             };
             let this = self.as_mut().project();
             let data = match frame {
@@ -114,34 +136,46 @@ where
 
     /// The body is not there yet. What it holds counts against the budget from here, and
     /// its time runs; ready when either is spent.
-    fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
+    fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RejectionKind> {
         let mut this = self.project();
+        let (now, held) = (Instant::now(), this.buffer.len());
+        let since = *this.waiting_since.get_or_insert(now);
+        let (mut end, mut kind) = (since + *this.body_timeout, RejectionKind::BodyTimeout);
         // Without a budget left it was the task that had to wait, not the body.
-        if has_budget_remaining() && !this.reservation.grow_to(this.buffer.len()) {
-            return Poll::Ready(Rejection::new(RejectionKind::BufferFull));
-        }
-        if this.deadline.is_none() {
-            this.deadline.set(Some(sleep(*this.body_timeout)));
-        }
-        if let Some(deadline) = this.deadline.as_pin_mut() {
-            // A timer does not fire while the task's budget is spent, a clock does.
-            if Instant::now() < deadline.deadline() {
-                ready!(deadline.poll(cx));
+        if !has_budget_remaining() || this.reservation.wait_with(held) {
+            *this.crowded_since = None;
+        } else if this.reservation.arrive_with(held) {
+            let arrived_by = *this.crowded_since.get_or_insert(now) + ARRIVAL;
+            if arrived_by < end {
+                (end, kind) = (arrived_by, RejectionKind::BufferFull);
             }
+        } else {
+            return Poll::Ready(RejectionKind::BufferFull);
         }
-        Poll::Ready(Rejection::new(RejectionKind::BodyTimeout))
+        match this.timer.as_mut().as_pin_mut() {
+            Some(timer) if timer.deadline() == end => {}
+            Some(timer) => timer.reset(end),
+            None => this.timer.set(Some(sleep_until(end))),
+        }
+        // A timer does not fire while the task's budget is spent, a clock does.
+        if let (Some(timer), true) = (this.timer.as_pin_mut(), now < end) {
+            ready!(timer.poll(cx));
+        }
+        Poll::Ready(kind)
     }
 
     fn finish(self: Pin<&mut Self>) -> Result<Delivery, Rejection> {
         let this = self.project();
         let signature = *this.signature;
-        this.verifier
-            .take()
-            .and_then(|verifier| verifier.verify(&signature))
-            .map(|matched| {
-                let body = std::mem::take(this.buffer).into_bytes();
-                Delivery::new(body, signature, matched, this.endpoint.take())
-            })
-            .ok_or_else(|| Rejection::new(RejectionKind::WrongSignature))
+        let verifier = this.verifier.take();
+        match verifier.and_then(|verifier| verifier.verify(&signature)) {
+            _ if !*this.known => Err(Rejection::new(RejectionKind::UnknownEndpoint)),
+            None => Err(Rejection::new(RejectionKind::WrongSignature)),
+            Some(matched) => {
+                let body = mem::take(this.buffer).into_bytes();
+                let endpoint = this.endpoint.take();
+                Ok(Delivery::new(body, signature, matched, endpoint))
+            }
+        }
     }
 }

@@ -57,11 +57,12 @@ where
         // The clone has not been polled ready, so it is the one that stays behind.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
-        match self.layer.provider.cached(&head) {
-            Some(secrets) => {
-                ResponseFuture::receive(inner, head, body, signature, &secrets, &self.layer.limits)
+        let SoundHashWebhookLayer { provider, limits } = &self.layer;
+        match provider.cached(&head) {
+            None => ResponseFuture::look_up(inner, head, body, signature, provider, limits),
+            secrets => {
+                ResponseFuture::receive(inner, head, body, signature, secrets.as_ref(), limits)
             }
-            None => ResponseFuture::look_up(inner, head, body, signature, &self.layer),
         }
     }
 }

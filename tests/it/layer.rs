@@ -22,10 +22,15 @@ use soundhash_webhook::{
     Delivery, Event, Rejection, RejectionKind, SIGNATURE_HEADER, SoundHashWebhook,
     SoundHashWebhookLayer,
 };
-use tokio::time::Instant;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 use tower::{Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 use tower_layer::Layer;
 
+use crate::process;
 use crate::support::{
     BODY, SECRET, Script, Step, data, echo, outcome, sign, signed, text, with_signature,
 };
@@ -319,6 +324,17 @@ async fn a_stalled_body_is_refused_when_its_time_is_over() {
     assert_eq!(response.headers()[header::CONNECTION], "close");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_any_length_is_a_timeout() {
+    for (timeout, expected) in [(Duration::ZERO, 0), (Duration::MAX, 365 * 24 * 60 * 60)] {
+        let start = Instant::now();
+        let stalled = with_signature(sign(b""), Script::new([Step::Stall]));
+        let refused = outcome(echo(layer().body_timeout(timeout)), stalled).await;
+        assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+        assert_eq!(start.elapsed().as_secs(), expected);
+    }
+}
+
 /// The time is that of the whole body: one byte now and then does not win more of it.
 #[tokio::test(start_paused = true)]
 async fn a_drip_fed_body_is_refused_when_its_time_is_over() {
@@ -357,23 +373,28 @@ fn a_whole_body_needs_no_runtime() {
 async fn stalled_bodies_share_a_budget_and_whole_ones_do_not_need_it() {
     let service = echo(layer().max_buffered(100));
     let stalled = |len: usize| {
-        let script = Script::new([Step::Data(vec![b'x'; len].into()), Step::Stall]);
+        // A server hands over the first bytes after the layer has asked for them.
+        let script = Script::new([Step::Yield, Step::Data(vec![b'x'; len].into()), Step::Stall]);
         outcome(service.clone(), with_signature(sign(BODY), script))
     };
     let first = tokio::spawn(stalled(90));
     tokio::task::yield_now().await;
 
-    // The second does not fit beside the first.
+    // The second does not fit beside the first, and is not there soon either.
+    let start = Instant::now();
     assert_eq!(stalled(11).await, Err(RejectionKind::BufferFull));
+    assert_eq!(start.elapsed().as_millis(), 100);
+    let script = Script::new([data(BODY), Step::Stall]);
     let Ok(response) = service
         .clone()
-        .oneshot(with_signature(
-            sign(BODY),
-            Script::new([data(BODY), Step::Stall]),
-        ))
+        .oneshot(with_signature(sign(BODY), script))
         .await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key(header::RETRY_AFTER));
+    // What arrives all the same is limited, too: this one is refused at once.
+    let start = Instant::now();
+    assert_eq!(stalled(101).await, Err(RejectionKind::BufferFull));
+    assert_eq!(start.elapsed().as_millis(), 0);
 
     // One that is there whole is served, even if it is larger than the budget.
     let whole = vec![b'x'; 1000];
@@ -381,17 +402,73 @@ async fn stalled_bodies_share_a_budget_and_whole_ones_do_not_need_it() {
     let frames = [data(&BODY[..20]), data(&BODY[20..])];
     let frames = with_signature(sign(BODY), Script::new(frames));
     assert!(outcome(service.clone(), frames).await.is_ok());
-
     // In however many frames: the task gives way to others now and then, but waits for nothing.
     let frames = BODY
         .iter()
         .flat_map(|byte| [Step::Data(vec![*byte].into()), data(b""), data(b"")]);
     let frames = with_signature(sign(BODY), Script::new(frames));
     assert!(outcome(echo(layer().max_buffered(0)), frames).await.is_ok());
+    // So is one that comes in pieces, but soon.
+    let pieces = [
+        data(&BODY[..20]),
+        Step::Yield,
+        data(&BODY[20..]),
+        Step::Yield,
+    ];
+    let pieces = with_signature(sign(BODY), Script::new(pieces));
+    assert!(outcome(service.clone(), pieces).await.is_ok());
 
     // When the first has gone, its share is free again.
     assert_eq!(first.await.unwrap(), Err(RejectionKind::BodyTimeout));
     assert_eq!(stalled(100).await, Err(RejectionKind::BodyTimeout));
+}
+
+/// Attack: the same over sockets, where a server hands over a body in pieces even if it was
+/// sent in one go.
+#[tokio::test]
+async fn a_full_buffer_does_not_lock_out_deliveries_that_are_sent_in_one_go() {
+    let app: Router = Router::new()
+        .route(
+            "/webhooks/soundhash",
+            post(|body: Bytes| async move { body.len().to_string() }),
+        )
+        .layer(layer().max_buffered(100_000));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async { axum::serve(listener, app).await });
+    let head = |signature: &str, length: &str| {
+        format!(
+            "POST /webhooks/soundhash HTTP/1.1\r\nHost: localhost\r\n\
+             X-Webhook-Signature: {signature}\r\n{length}\r\n\r\n"
+        )
+    };
+    let mut stalled = TcpStream::connect(&addr).await.unwrap();
+    let claim = head(&sign(b""), "Content-Length: 100001");
+    stalled.write_all(claim.as_bytes()).await.unwrap();
+    stalled.write_all(&vec![b'x'; 100_000]).await.unwrap();
+    // Until what stalls is refused, the buffer is full.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for len in [60, 9_000, 20_000, 99_000] {
+        let body = vec![b'x'; len];
+        let declared = head(&sign(&body), &format!("Content-Length: {len}"));
+        let declared = [declared.as_bytes(), &body].concat();
+        let chunked = head(&sign(&body), "Transfer-Encoding: chunked");
+        let size = format!("{len:x}\r\n");
+        let chunked = [chunked.as_bytes(), size.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+        for request in [declared, chunked] {
+            assert_eq!(
+                process::status(&process::exchange(&addr, &request).await),
+                "200",
+                "{len}"
+            );
+        }
+    }
+    // It was full indeed: what is not sent in one go is refused.
+    let mut slow = TcpStream::connect(&addr).await.unwrap();
+    let claim = head(&sign(b""), "Content-Length: 20");
+    slow.write_all(claim.as_bytes()).await.unwrap();
+    slow.write_all(b"ten bytes.").await.unwrap();
+    assert_eq!(process::status(&process::answer(&mut slow).await), "503");
 }
 
 /// Attack: a body in many small frames. Each is a slice of the 8 KiB that the server read
@@ -734,7 +811,13 @@ fn layer_and_service_can_be_shared_and_printed() {
     let service: SoundHashWebhook<()> = layer.layer(());
     for shown in [check(&layer), check(&service)] {
         assert!(!shown.contains("s3cr3t"), "{shown}");
-        assert!(shown.contains("max_body_size: 1048576"), "{shown}");
+        for limit in [
+            "max_body_size: 1048576",
+            "body_timeout: 10s",
+            "limit: 67108864",
+        ] {
+            assert!(shown.contains(limit), "{shown}");
+        }
     }
 }
 

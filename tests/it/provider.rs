@@ -154,15 +154,27 @@ async fn the_provider_is_not_asked_about_a_request_that_is_refused_anyway() {
     assert_eq!(tenants.asked.load(Ordering::Relaxed), 0);
 }
 
-/// Attack: fill the buffers of endpoints that do not exist.
-#[tokio::test]
-async fn the_body_of_an_unknown_endpoint_is_not_read() {
-    let body = Script::new([Step::Stall]);
-    let polls = body.polls();
+/// Attack: find out which endpoints exist, by who waits for the body before he refuses it.
+#[tokio::test(start_paused = true)]
+async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
-    let refused = outcome(service, with_signature("0".repeat(64), body)).await;
+    let refused = |steps: Vec<Step>| {
+        let request = with_signature("0".repeat(64), Script::new(steps));
+        outcome(service.clone(), request)
+    };
+    let kind = refused(vec![Step::Yield, Step::Data(BODY.into())]).await;
+    assert_eq!(kind, Err(RejectionKind::UnknownEndpoint));
+    let kind = refused(vec![Step::Stall]).await;
+    assert_eq!(kind, Err(RejectionKind::BodyTimeout));
+    let kind = refused(vec![Step::Endless(BODY.into())]).await;
+    assert_eq!(kind, Err(RejectionKind::BodyTooLarge));
+}
+
+/// Attack: sign for an endpoint that does not exist, with the secret of no endpoint.
+#[tokio::test]
+async fn nobody_can_sign_for_an_unknown_endpoint() {
+    let refused = check(&Tenants::default(), request("unknown", "nobody")).await;
     assert_eq!(refused, Err(RejectionKind::UnknownEndpoint));
-    assert_eq!(polls.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
