@@ -35,6 +35,8 @@
 //!   of their spellings. A type or shape that this version does not know becomes
 //!   [`EventData::Unrecognized`]: an authentic delivery is never refused for its shape.
 //! - [`Delivery`] is the verified request itself, for whoever wants the bytes.
+//! - [`idempotency`] lets each event be acted on once, in one process or in a fleet, and refuses
+//!   recorded deliveries.
 //! - Without axum, [`Secret::verify`] and [`Event::from_slice`] do the same on a header and a
 //!   body.
 //!
@@ -46,7 +48,8 @@
 //! | --- | --- | --- |
 //! | `tracing` | yes | logs: refusals at `debug`, what costs an authentic delivery at `warn` and `error` |
 //! | `jiff` | no | conversions between [`Timestamp`] and `jiff::Timestamp` |
-//! | `testing` | no | [`testing`]: signed requests and sample events for tests of your own handlers |
+//! | `redis` | no | `idempotency::RedisStore`, for a fleet of processes |
+//! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -54,6 +57,7 @@ mod delivery;
 mod event;
 mod extract;
 pub mod guide;
+pub mod idempotency;
 mod rejection;
 mod secret;
 mod signature;

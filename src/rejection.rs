@@ -126,40 +126,46 @@ impl Rejection {
         self.kind.status()
     }
 
-    /// The answer: a status and a text that is the same for every reason of that status.
     pub(crate) fn into_response<B: From<Bytes>>(self, version: Version) -> Response<B> {
-        let status = self.status();
-        let text = match status {
-            // What SoundHash's own receivers answer.
-            StatusCode::UNAUTHORIZED => "Invalid signature",
-            StatusCode::PAYLOAD_TOO_LARGE => "Body too large",
-            StatusCode::REQUEST_TIMEOUT => "Body not received in time",
-            StatusCode::BAD_REQUEST => "Body not received",
-            _ => "Service unavailable",
-        };
-        let mut response = Response::new(B::from(Bytes::from_static(text.as_bytes())));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
-            // RFC 9110 §15.5.9 asks for it; HTTP/2 has no such header.
-            StatusCode::REQUEST_TIMEOUT if version < Version::HTTP_2 => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            _ => {}
-        }
+        let mut response = respond(self.status(), version);
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// The answer to a request that is not served: a text that is the same for every reason of
+/// that status.
+pub(crate) fn respond<B: From<Bytes>>(status: StatusCode, version: Version) -> Response<B> {
+    let text = match status {
+        // What SoundHash's own receivers answer.
+        StatusCode::UNAUTHORIZED => "Invalid signature",
+        StatusCode::PAYLOAD_TOO_LARGE => "Body too large",
+        StatusCode::REQUEST_TIMEOUT => "Body not received in time",
+        StatusCode::BAD_REQUEST => "Body not received",
+        StatusCode::INTERNAL_SERVER_ERROR => "Internal server error",
+        _ => "Service unavailable",
+    };
+    let mut response = Response::new(B::from(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        // RFC 9110 §15.5.9 asks for it; HTTP/2 has no such header.
+        StatusCode::REQUEST_TIMEOUT if version < Version::HTTP_2 => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
 }
 
 impl fmt::Display for Rejection {

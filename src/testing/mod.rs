@@ -12,8 +12,10 @@
 
 mod sample;
 mod signed_request;
+mod store_conformance;
 
 pub use self::{
     sample::{Envelope, UnknownEnvelope, sample},
     signed_request::SignedRequest,
+    store_conformance::store_conformance,
 };

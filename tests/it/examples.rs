@@ -178,6 +178,23 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
     }
 }
 
+/// Attack: half a head, which never becomes a request, to keep the receiver from stopping.
+#[tokio::test]
+async fn half_a_head_does_not_keep_it_from_stopping() {
+    let receiver = Receiver::start(&[]);
+    let mut half = TcpStream::connect(&receiver.addr).await.unwrap();
+    half.write_all(b"POST /webhooks/soundhash HTTP/1.1\r\nHo")
+        .await
+        .unwrap();
+    sleep(Duration::from_millis(200)).await;
+    receiver.signal("TERM");
+    let (status, _, log) = tokio::task::spawn_blocking(|| receiver.ended())
+        .await
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(log.contains("still open"), "{log}");
+}
+
 // ---- a stranger at the door
 
 /// Attack: everything that a stranger can send, in one go. Each request is refused at once

@@ -3,6 +3,7 @@
 mod events;
 mod examples;
 mod extract;
+mod idempotency;
 mod layer;
 mod process;
 mod provider;

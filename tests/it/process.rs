@@ -32,6 +32,8 @@ pub(crate) fn example(name: &str) -> PathBuf {
     }
     if cfg!(feature = "jiff") {
         build.arg("--all-features");
+    } else if cfg!(feature = "redis") {
+        build.args(["--features", "redis"]);
     }
     let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
     assert!(
@@ -66,7 +68,12 @@ fn lines(stream: impl Read + Send + 'static) -> Lines<String> {
 impl Receiver {
     /// On a free port, with these variables.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(example("receiver"))
+        Self::start_example("receiver", variables)
+    }
+
+    /// Another example with the same contract.
+    pub(crate) fn start_example(name: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(example(name))
             .env_remove("SOUNDHASH_WEBHOOK_SECRET")
             .env_remove("RUST_LOG")
             .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
@@ -143,7 +150,8 @@ impl Receiver {
 
     /// Waits until it has ended; also gives what else it wrote to stdout and its whole log.
     pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
-        let deadline = Instant::now() + PATIENCE;
+        // A connection that does not end is waited for, for half a minute.
+        let deadline = Instant::now() + 2 * PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the child's status") {
                 break status;

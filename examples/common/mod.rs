@@ -1,0 +1,131 @@
+//! What the receiving examples share: start-up, log, shutdown, and the printing of events.
+
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{MethodRouter, get},
+};
+use soundhash_webhook::{BoxError, Event, EventKind, Secret, SoundHashWebhookLayer, testing};
+use tokio::{net::TcpListener, signal, sync::oneshot, time::sleep};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+const SECRET_VARIABLE: &str = "SOUNDHASH_WEBHOOK_SECRET";
+/// How long SoundHash waits for an answer, so that nobody waits for one after this.
+const PATIENCE: Duration = Duration::from_secs(30);
+const TEST_SECRET: &str = "whsec_test";
+
+/// Prints an event as one line of JSON.
+pub(crate) fn receive(event: &Event) -> StatusCode {
+    match print(event) {
+        Ok(()) => StatusCode::OK,
+        // Not 2xx: SoundHash sends the event again.
+        Err(error) => {
+            error!(%error, "event not printed");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+fn print(event: &Event) -> io::Result<()> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    io::stdout().lock().write_all(&line)
+}
+
+fn app(webhook: MethodRouter, secret: Secret) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", webhook)
+        // Protects the routes above it; those below stay open.
+        .route_layer(SoundHashWebhookLayer::new(secret))
+        .route("/healthz", get(|| async { "ok" }))
+}
+
+/// Sends the log to stderr, serves the webhook until it is told to stop, and says what went
+/// wrong.
+pub(crate) async fn run(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(io::stderr)
+        .init();
+    let served = async { serve(webhook.await?).await };
+    match served.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
+    let (secret, secret_flag) = if env::var_os(SECRET_VARIABLE).is_some() {
+        let secret = Secret::from_env(SECRET_VARIABLE);
+        let secret = secret.map_err(|error| format!("{SECRET_VARIABLE}: {error}"))?;
+        (secret, "")
+    } else {
+        warn!("{SECRET_VARIABLE} is not set: ANYBODY CAN SIGN, the secret is `{TEST_SECRET}`");
+        (Secret::new(TEST_SECRET), " --secret whsec_test")
+    };
+    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let listener = TcpListener::bind(&addr).await?;
+    let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
+    info!("listening on {url}");
+    info!("try it:\n{}", curl(&url, &secret));
+    info!("or:\ncargo run --example send -- --url {url}{secret_flag} --event video.processed");
+
+    let (stopping, told) = oneshot::channel();
+    let server = axum::serve(listener, app(webhook, secret)).with_graceful_shutdown(async {
+        shutdown().await;
+        // Nobody listens where the server has ended already.
+        let _ = stopping.send(());
+    });
+    let patience = async {
+        let _ = told.await;
+        sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        ended = server.into_future() => ended?,
+        // A stranger who sends half a head can keep a connection open for ever.
+        () = patience => warn!("connections are still open after {PATIENCE:?}"),
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// A delivery to paste into a shell. Its signature tells nothing about the secret.
+fn curl(url: &str, secret: &Secret) -> String {
+    let event = testing::sample(EventKind::VideoProcessed, testing::Envelope::Dispatcher);
+    let body = event.to_string();
+    let signature = secret.sign(body.as_bytes());
+    format!(
+        "curl -i {url} -H 'Content-Type: application/json' \
+         -H 'X-Webhook-Signature: {signature}' --data-binary '{body}'"
+    )
+}
+
+/// Resolves at SIGINT or SIGTERM.
+async fn shutdown() {
+    let interrupt = async { signal::ctrl_c().await.expect("a handler for SIGINT") };
+    #[cfg(unix)]
+    let terminate = async {
+        signal::unix::signal(signal::unix::SignalKind::terminate())
+            .expect("a handler for SIGTERM")
+            .recv()
+            .await;
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+    info!("stopping: no new connections, requests in flight are answered");
+}

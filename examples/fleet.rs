@@ -1,0 +1,60 @@
+//! `cargo run --example fleet --features redis`
+//!
+//! Receives SoundHash webhooks as the example `receiver` does, in any number of processes
+//! that share a Redis server: each event is printed by one of them, once.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_REDIS` | the Redis server's URL | `redis://127.0.0.1:6379` |
+//! | `SOUNDHASH_WEBHOOK_LEASE_SECS` | after how long an event is taken from a process that does not end | 60 |
+//! | `SOUNDHASH_WEBHOOK_HANDLER_MS` | how long the handler works before it prints | 0 |
+//! | `RUST_LOG` | what to log | `info` |
+
+mod common;
+
+use std::{env, fmt::Display, process::ExitCode, str::FromStr, time::Duration};
+
+use axum::routing::{MethodRouter, post};
+use soundhash_webhook::{
+    BoxError, Event,
+    idempotency::{IdempotencyLayer, RedisStore},
+};
+use tokio::time::sleep;
+
+fn variable<T>(name: &str, default: T) -> Result<T, String>
+where
+    T: FromStr<Err: Display>,
+{
+    match env::var(name) {
+        Ok(value) => value.parse().map_err(|error| format!("{name}: {error}")),
+        Err(env::VarError::NotPresent) => Ok(default),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+async fn webhook() -> Result<MethodRouter, BoxError> {
+    let url = variable(
+        "SOUNDHASH_WEBHOOK_REDIS",
+        "redis://127.0.0.1:6379".to_owned(),
+    )?;
+    let lease = Duration::from_secs(variable("SOUNDHASH_WEBHOOK_LEASE_SECS", 60)?);
+    if lease.is_zero() {
+        return Err("SOUNDHASH_WEBHOOK_LEASE_SECS: a lease of no time".into());
+    }
+    let work = Duration::from_millis(variable("SOUNDHASH_WEBHOOK_HANDLER_MS", 0)?);
+    let receive = move |event: Event| async move {
+        if !work.is_zero() {
+            sleep(work).await;
+        }
+        common::receive(&event)
+    };
+    let store = RedisStore::connect(url).await?;
+    Ok(post(receive).layer(IdempotencyLayer::new(store).lease(lease)))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::run(webhook()).await
+}

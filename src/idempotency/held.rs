@@ -1,0 +1,124 @@
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
+
+use axum_core::BoxError;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
+
+use super::{key::Key, layer::Settings, store::IdempotencyStore, token::Token};
+use crate::telemetry;
+
+/// The pause before a store that failed is told again; it doubles from there.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A claimed event. Dropped without an end, it is released.
+pub(super) struct Held<St: IdempotencyStore>(Option<Ending<St>>);
+
+/// What the store is still to be told.
+struct Ending<St> {
+    store: Arc<St>,
+    key: Key,
+    token: Token,
+    completed: bool,
+    retention: Duration,
+    /// Nothing can be told after this.
+    lease: Duration,
+    since: Instant,
+}
+
+impl<St: IdempotencyStore> Held<St> {
+    pub(super) fn new(store: Arc<St>, key: Key, token: Token, settings: &Settings) -> Self {
+        Self(Some(Ending {
+            store,
+            key,
+            token,
+            completed: false,
+            retention: settings.retention(),
+            lease: settings.lease,
+            since: Instant::now(),
+        }))
+    }
+
+    /// The event was acted on. Also if this is dropped half-way, it will not be released.
+    pub(super) async fn complete(mut self) {
+        if let Some(ending) = &mut self.0 {
+            ending.completed = true;
+        }
+        self.end().await;
+    }
+
+    pub(super) async fn release(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        let Some(ending) = &self.0 else { return };
+        let told = ending.tell().await;
+        // Not earlier: until here, `drop` is to take care of it.
+        let Some(ending) = self.0.take() else { return };
+        match told {
+            Ok(true) => {}
+            Ok(false) => telemetry::lease_lost(&ending.key, ending.lease),
+            // The handler's answer does not wait for a store that is down.
+            Err(error) => {
+                telemetry::not_recorded(&ending.key, ending.completed, &error);
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(ending.insist());
+                }
+            }
+        }
+    }
+}
+
+impl<St: IdempotencyStore> Ending<St> {
+    async fn tell(&self) -> Result<bool, BoxError> {
+        if self.completed {
+            self.store
+                .complete(&self.key, self.token, self.retention)
+                .await
+        } else {
+            self.store.release(&self.key, self.token).await
+        }
+    }
+
+    /// Tells again, until it is heard or the lease is over.
+    async fn insist(self) {
+        let mut pause = FIRST_PAUSE;
+        while self.since.elapsed() + pause < self.lease {
+            sleep(pause).await;
+            // `false` is no news here: an earlier call may have been heard and not answered.
+            if self.tell().await.is_ok() {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+impl<St: IdempotencyStore> Drop for Held<St> {
+    fn drop(&mut self) {
+        // Without a runtime nobody could wait for the store: the lease runs out.
+        let (Some(ending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
+            return;
+        };
+        let mut ended = Box::pin(async move { Held(Some(ending)).end().await });
+        // A store that need not be waited for is told before this returns, so that a retry
+        // which follows at once is not taken for a duplicate.
+        let at_once = !thread::panicking()
+            && ended
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready();
+        if !at_once {
+            runtime.spawn(ended);
+        }
+    }
+}

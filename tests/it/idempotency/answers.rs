@@ -1,0 +1,240 @@
+//! What the layer answers, and where it can be put.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response, StatusCode},
+    routing::{get, post},
+};
+use soundhash_webhook::{
+    Delivery, SoundHashWebhookLayer,
+    idempotency::{Answer, AnswerKind, Idempotency, IdempotencyLayer, MemoryStore},
+};
+use tokio::sync::Notify;
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_layer::Layer;
+
+use super::support::{
+    DUPLICATE, Faulty, IN_PROGRESS, RUN, Runs, STORE_UNAVAILABLE, app, event, flood, layer, send,
+};
+use crate::support::{SECRET, text};
+
+#[tokio::test]
+async fn a_duplicate_is_answered_with_200_and_not_acted_on() {
+    let runs = Runs::default();
+    let app = app(layer(), runs.handler());
+    assert_eq!(send(&app, event("a")).await, RUN);
+    let Ok(response) = app.clone().oneshot(event("a")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["idempotent-replayed"], "true");
+    assert_eq!(text(response).await, "");
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    assert_eq!(send(&app, event("b")).await, RUN);
+    assert_eq!(runs.count(), 2);
+}
+
+#[tokio::test]
+async fn a_duplicate_of_one_in_progress_is_put_off() {
+    static GO: Notify = Notify::const_new();
+    let runs = Runs::default();
+    let app = app(
+        layer(),
+        runs.then(|_| async {
+            GO.notified().await;
+            StatusCode::NO_CONTENT
+        }),
+    );
+    let first = tokio::spawn({
+        let app = app.clone();
+        async move { send(&app, event("a")).await }
+    });
+    while runs.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let Ok(response) = app.clone().oneshot(event("a")).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "5");
+    assert_eq!(text(response).await, "Service unavailable");
+    assert_eq!(send(&app, event("a")).await, IN_PROGRESS);
+    GO.notify_one();
+    assert_eq!(first.await.unwrap(), (204, None));
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    assert_eq!(runs.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_copies_of_each_of_1000_events_one_runs() {
+    let runs = Runs::default();
+    let app = app(
+        layer(),
+        runs.then(|_| async {
+            tokio::task::yield_now().await;
+            StatusCode::OK
+        }),
+    );
+    flood(&[app], 1000, &runs).await;
+    assert_eq!(runs.count(), 1000);
+}
+
+/// Attack: none, but a store that lets everything through when it is down makes duplicates
+/// exactly when they hurt.
+#[tokio::test]
+async fn without_its_store_nothing_is_acted_on() {
+    let runs = Runs::default();
+    let store = Faulty::new();
+    let app = app(IdempotencyLayer::new(store.clone()), runs.handler());
+    store
+        .claims_fail
+        .store(1, std::sync::atomic::Ordering::SeqCst);
+    let Ok(response) = app.clone().oneshot(event("a")).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let answer = response.extensions().get::<Answer>().unwrap();
+    assert_eq!(answer.kind(), AnswerKind::StoreUnavailable);
+    assert_eq!(answer.to_string(), "idempotency store failed");
+    let source = std::error::Error::source(answer).unwrap();
+    assert_eq!(source.to_string(), "store is down");
+    assert_eq!(text(response).await, "Service unavailable");
+    assert_eq!(runs.count(), 0);
+
+    store
+        .claims_fail
+        .store(1, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(send(&app, event("a")).await, STORE_UNAVAILABLE);
+    assert_eq!(send(&app, event("a")).await, RUN);
+}
+
+/// Attack: reach the handler through a router in which the verification was forgotten.
+#[tokio::test]
+async fn without_a_verified_delivery_it_answers_500() {
+    let runs = Runs::default();
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(runs.handler()))
+        .layer(layer());
+    let Ok(response) = app.oneshot(event("a")).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let answer = response.extensions().get::<Answer>().unwrap();
+    assert_eq!(answer.kind(), AnswerKind::Unverified);
+    assert!(answer.to_string().contains("SoundHashWebhookLayer"));
+    assert_eq!(text(response).await, "Internal server error");
+    assert_eq!(runs.count(), 0);
+}
+
+#[tokio::test]
+async fn the_handler_gets_the_request_as_it_was_verified() {
+    async fn handler(delivery: Delivery, body: axum::body::Bytes) -> String {
+        assert_eq!(*delivery.body(), body);
+        "done".into()
+    }
+    let Ok(response) = app(layer(), handler).oneshot(event("a")).await;
+    assert_eq!(text(response).await, "done");
+}
+
+// ---- where it can be put
+
+#[tokio::test]
+async fn it_stands_wherever_the_verification_stands() {
+    let verify = || SoundHashWebhookLayer::new(SECRET);
+    let runs = Runs::default();
+    let route = || Router::new().route("/webhooks/soundhash", post(runs.handler()));
+    let apps: [Router; 4] = [
+        route().layer(layer()).layer(verify()),
+        route().route_layer(layer()).route_layer(verify()),
+        route().layer(ServiceBuilder::new().layer(verify()).layer(layer())),
+        Router::new().route(
+            "/webhooks/soundhash",
+            post(runs.handler()).layer(ServiceBuilder::new().layer(verify()).layer(layer())),
+        ),
+    ];
+    for (app, id) in apps.into_iter().zip(1..) {
+        let app = app.route("/healthz", get(|| async {}));
+        assert_eq!(send(&app, event(id)).await, RUN);
+        assert_eq!(send(&app, event(id)).await, DUPLICATE);
+        let health = Request::get("/healthz").body(Body::empty()).unwrap();
+        assert_eq!(send(&app, health).await, RUN);
+    }
+    assert_eq!(runs.count(), 4);
+}
+
+/// The layer's clones, and what it makes of several routes, know of each other.
+#[tokio::test]
+async fn clones_share_the_store() {
+    let (runs, layer) = (Runs::default(), layer());
+    let one = app(layer.clone(), runs.handler());
+    let other = app(layer, runs.handler());
+    assert_eq!(send(&one, event("a")).await, RUN);
+    assert_eq!(send(&other, event("a")).await, DUPLICATE);
+}
+
+/// Attack: none, but a clone that was never ready panics behind a concurrency limit.
+#[tokio::test]
+async fn the_service_that_was_ready_is_the_one_that_is_called() {
+    let inner = ServiceBuilder::new()
+        .concurrency_limit(1)
+        .service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let mut service = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(SECRET))
+        .layer(layer())
+        .service(inner);
+    // Duplicates give their place back, too.
+    for id in ["a", "a", "a", "b", "b"] {
+        let Ok(service) = ServiceExt::<Request<Body>>::ready(&mut service).await;
+        let Ok(response) = service.call(event(id)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_that_of_the_inner_service() {
+    let (inner, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let mut service = layer().layer(inner);
+    let mut cx = Context::from_waker(Waker::noop());
+    handle.allow(0);
+    assert!(Service::<Request<Body>>::poll_ready(&mut service, &mut cx).is_pending());
+    handle.allow(1);
+    assert!(Service::<Request<Body>>::poll_ready(&mut service, &mut cx).is_ready());
+}
+
+#[tokio::test]
+async fn errors_of_the_inner_service_are_passed_on_and_release() {
+    let runs = Runs::default();
+    let counted = runs.clone();
+    let inner = service_fn(move |_: Request<Body>| {
+        counted.add();
+        async { Err::<Response<Body>, _>("inner failed") }
+    });
+    let service = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(SECRET))
+        .layer(layer())
+        .service(inner);
+    for _ in 0..2 {
+        let result = service.clone().oneshot(event("a")).await;
+        assert_eq!(result.unwrap_err(), "inner failed");
+    }
+    assert_eq!(runs.count(), 2);
+}
+
+#[test]
+fn layer_and_service_can_be_shared_and_printed() {
+    struct Opaque;
+    fn check<T: Clone + Send + Sync + std::fmt::Debug + 'static>(value: &T) -> String {
+        format!("{value:?}")
+    }
+    let layer = IdempotencyLayer::new(Opaque).max_age(Duration::from_secs(900));
+    let service: Idempotency<(), Opaque> = layer.layer(());
+    for shown in [check(&layer), check(&service)] {
+        for part in ["lease: 60s", "retention: 86400s", "max_age: Some(900s)"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+    }
+    let store = format!("{:?}", MemoryStore::new(7));
+    assert_eq!(
+        store,
+        "MemoryStore { claimed: 0, completed: 0, capacity: 7 }"
+    );
+}

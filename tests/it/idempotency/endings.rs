@@ -1,0 +1,255 @@
+//! How a run can end, and what that means for the retry.
+
+use std::{panic::AssertUnwindSafe, sync::atomic::Ordering, time::Duration};
+
+use axum::{Router, http::StatusCode};
+use soundhash_webhook::idempotency::IdempotencyLayer;
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
+
+use super::support::{DUPLICATE, Faulty, IN_PROGRESS, Outcome, RUN, Runs, app, event, layer, send};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Sends the event from a task of its own, and waits until the handler was entered.
+async fn start(app: &Router, runs: &Runs) -> tokio::task::JoinHandle<Outcome> {
+    let (app, before) = (app.clone(), runs.count());
+    let task = tokio::spawn(async move { send(&app, event("a")).await });
+    while runs.count() == before {
+        yield_now().await;
+    }
+    task
+}
+
+#[tokio::test]
+async fn only_2xx_completes() {
+    for status in [
+        200, 201, 202, 204, 299, 302, 304, 400, 404, 409, 429, 500, 503,
+    ] {
+        let runs = Runs::default();
+        let status = StatusCode::from_u16(status).unwrap();
+        let app = app(layer(), runs.then(move |_| async move { status }));
+        assert_eq!(send(&app, event("a")).await, (status.as_u16(), None));
+        let retry = send(&app, event("a")).await;
+        if status.is_success() {
+            assert_eq!(retry, DUPLICATE);
+        } else {
+            assert_eq!(retry, (status.as_u16(), None));
+            assert_eq!(runs.count(), 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_run_again() {
+    for detach in [false, true] {
+        let runs = Runs::default();
+        let app = app(
+            layer().detach(detach),
+            runs.then(|run| async move {
+                assert!(run > 1, "the first run panics");
+                StatusCode::OK
+            }),
+        );
+        let first = start(&app, &runs).await.await.unwrap_err().into_panic();
+        assert_eq!(*first.downcast::<&str>().unwrap(), "the first run panics");
+        assert_eq!(send(&app, event("a")).await, RUN);
+        assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    }
+}
+
+/// The same, seen by whoever catches the panic around the service: the retry may come at once.
+#[tokio::test]
+async fn after_a_panic_the_event_is_free_at_once() {
+    let runs = Runs::default();
+    let app = app(
+        layer(),
+        runs.then(|run| async move {
+            assert!(run > 1, "the first run panics");
+            StatusCode::OK
+        }),
+    );
+    let mut first = Box::pin(send(&app, event("a")));
+    let caught = std::future::poll_fn(|cx| {
+        let poll = std::panic::catch_unwind(AssertUnwindSafe(|| first.as_mut().poll(cx)));
+        std::task::Poll::Ready(poll.map(drop))
+    });
+    assert!(caught.await.is_err());
+    assert_eq!(send(&app, event("a")).await, RUN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_cut_off_is_run_again() {
+    let runs = Runs::default();
+    let app = app(
+        layer(),
+        runs.then(|run| async move {
+            if run == 1 {
+                sleep(30 * SECOND).await;
+            }
+            StatusCode::OK
+        }),
+    );
+    assert!(timeout(SECOND, send(&app, event("a"))).await.is_err());
+    // At once, although nobody waited for the release.
+    assert_eq!(send(&app, event("a")).await, RUN);
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    assert_eq!(runs.count(), 2);
+}
+
+/// The same with a store that has to be waited for.
+#[tokio::test(start_paused = true)]
+async fn a_release_goes_on_after_the_cut() {
+    let runs = Runs::default();
+    let mut store = Faulty::new();
+    store.delay = SECOND;
+    let app = app(
+        IdempotencyLayer::new(store),
+        runs.then(|run| async move {
+            if run == 1 {
+                sleep(30 * SECOND).await;
+            }
+            StatusCode::OK
+        }),
+    );
+    assert!(timeout(SECOND, send(&app, event("a"))).await.is_err());
+    assert_eq!(send(&app, event("a")).await, IN_PROGRESS);
+    sleep(2 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, RUN);
+}
+
+/// The work was done; that the sender hung up while it was recorded changes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_completion_goes_on_after_the_cut() {
+    let runs = Runs::default();
+    let mut store = Faulty::new();
+    store.delay = 2 * SECOND;
+    let app = app(IdempotencyLayer::new(store), runs.handler());
+    assert!(timeout(SECOND, send(&app, event("a"))).await.is_err());
+    assert_eq!(runs.count(), 1);
+    sleep(5 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_handler_runs_to_its_end() {
+    let runs = Runs::default();
+    let app = app(
+        layer().detach(true),
+        runs.then(|_| async {
+            sleep(40 * SECOND).await;
+            StatusCode::OK
+        }),
+    );
+    assert!(timeout(30 * SECOND, send(&app, event("a"))).await.is_err());
+    assert_eq!(send(&app, event("a")).await, IN_PROGRESS);
+    sleep(11 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    assert_eq!(runs.count(), 1);
+    // Whoever waits gets its answer.
+    assert_eq!(send(&app, event("b")).await, RUN);
+}
+
+// ---- leases
+
+/// Attack: none, but a slow first run must not end what the second one holds.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_outlived_its_lease_changes_nothing() {
+    for first_status in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {
+        let runs = Runs::default();
+        let app = app(
+            layer().lease(60 * SECOND),
+            runs.then(move |run| async move {
+                // The first run ends at 90 s, the second at 120 s.
+                sleep(if run == 1 { 90 * SECOND } else { 55 * SECOND }).await;
+                if run == 1 {
+                    first_status
+                } else {
+                    StatusCode::OK
+                }
+            }),
+        );
+        let first = start(&app, &runs).await;
+        sleep(59 * SECOND).await;
+        assert_eq!(send(&app, event("a")).await, IN_PROGRESS);
+        sleep(6 * SECOND).await;
+        let second = start(&app, &runs).await;
+        assert_eq!(first.await.unwrap(), (first_status.as_u16(), None));
+        assert_eq!(send(&app, event("a")).await, IN_PROGRESS);
+        assert_eq!(second.await.unwrap(), RUN);
+        assert_eq!(send(&app, event("a")).await, DUPLICATE);
+        assert_eq!(runs.count(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_ends() {
+    let runs = Runs::default();
+    let app = app(layer().retention(600 * SECOND), runs.handler());
+    assert_eq!(send(&app, event("a")).await, RUN);
+    sleep(599 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    sleep(2 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, RUN);
+}
+
+#[test]
+#[should_panic(expected = "a lease of no time")]
+fn a_lease_of_no_time_is_refused() {
+    let _ = layer().lease(Duration::ZERO);
+}
+
+// ---- a store that fails at the end
+
+/// The work is done, so the sender is told so; the store is told again until it hears.
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_failed_is_tried_again() {
+    let runs = Runs::default();
+    let store = Faulty::new();
+    store.ends_fail.store(3, Ordering::SeqCst);
+    let app = app(IdempotencyLayer::new(store.clone()), runs.handler());
+    assert_eq!(send(&app, event("a")).await, RUN);
+    assert_eq!(send(&app, event("a")).await, IN_PROGRESS);
+    sleep(5 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_failed_is_tried_again() {
+    let runs = Runs::default();
+    let store = Faulty::new();
+    store.ends_fail.store(3, Ordering::SeqCst);
+    let app = app(
+        IdempotencyLayer::new(store.clone()),
+        runs.then(|run| async move {
+            if run == 1 {
+                StatusCode::BAD_GATEWAY
+            } else {
+                StatusCode::OK
+            }
+        }),
+    );
+    assert_eq!(send(&app, event("a")).await, (502, None));
+    sleep(5 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, RUN);
+}
+
+/// Nobody tries for ever: after the lease, the retry decides.
+#[tokio::test(start_paused = true)]
+async fn after_the_lease_nothing_is_tried_any_more() {
+    let runs = Runs::default();
+    let store = Faulty::new();
+    store.ends_fail.store(1000, Ordering::SeqCst);
+    let app = app(IdempotencyLayer::new(store.clone()), runs.handler());
+    assert_eq!(send(&app, event("a")).await, RUN);
+    sleep(59 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, IN_PROGRESS);
+    sleep(60 * SECOND).await;
+    let left = store.ends_fail.load(Ordering::SeqCst);
+    assert!(left > 980, "{left}");
+    sleep(60 * SECOND).await;
+    assert_eq!(store.ends_fail.load(Ordering::SeqCst), left);
+    assert_eq!(send(&app, event("a")).await, RUN);
+}

@@ -1,0 +1,159 @@
+//! The example `fleet`: processes on one Redis, and what happens when one is killed.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use axum::http::StatusCode;
+use redis::cmd;
+use reqwest::Client;
+use serde_json::Value;
+use soundhash_webhook::SIGNATURE_HEADER;
+use tokio::{task::JoinSet, time::sleep};
+
+use super::{redis_server::RedisServer, support::body};
+use crate::{process::Receiver, support::sign};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn fleet(server: &RedisServer, variables: &[(&str, &str)]) -> Receiver {
+    let url = server.url();
+    let redis = ("SOUNDHASH_WEBHOOK_REDIS", url.as_str());
+    Receiver::start_example("fleet", &[&[redis], variables].concat())
+}
+
+/// Waits until a process has claimed an event.
+async fn claimed(server: &RedisServer) {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let start = Instant::now();
+    while cmd("DBSIZE")
+        .query_async::<u64>(&mut connection)
+        .await
+        .unwrap()
+        == 0
+    {
+        assert!(start.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The status, and whether the answer is marked as that to a duplicate.
+async fn post(client: &Client, url: &str, id: u64) -> reqwest::Result<(StatusCode, bool)> {
+    let body = body(id);
+    let request = client
+        .post(url)
+        .header(SIGNATURE_HEADER, sign(body.as_bytes()));
+    let response = request.body(body).send().await?;
+    let replayed = response.headers().contains_key("idempotent-replayed");
+    Ok((response.status(), replayed))
+}
+
+fn id(line: &str) -> u64 {
+    let event: Value = serde_json::from_str(line).unwrap();
+    event["id"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_act_on_each_of_1000_events_once() {
+    const EVENTS: u64 = 1000;
+    let server = RedisServer::start();
+    let processes = [fleet(&server, &[]), fleet(&server, &[])];
+    let client = Client::new();
+    for batch in (1..=EVENTS).collect::<Vec<_>>().chunks(4) {
+        let mut copies = JoinSet::new();
+        for id in batch {
+            for copy in 0..64 {
+                let (client, id, url) = (client.clone(), *id, processes[copy % 2].url());
+                copies.spawn(async move { post(&client, &url, id).await.unwrap() });
+            }
+        }
+        let mut handled = 0;
+        while let Some(answer) = copies.join_next().await {
+            let (status, replayed) = answer.unwrap();
+            assert!([200, 503].contains(&status.as_u16()), "{status}");
+            handled += usize::from(status == 200 && !replayed);
+        }
+        assert_eq!(handled, batch.len());
+    }
+    let mut printed = Vec::new();
+    for process in processes {
+        process.signal("TERM");
+        let (status, lines, _) = process.ended();
+        assert!(status.success());
+        assert!(!lines.is_empty(), "a process that did nothing");
+        printed.extend(lines.iter().map(|line| id(line)));
+    }
+    assert_eq!(printed.len() as u64, EVENTS);
+    assert_eq!(
+        printed.into_iter().collect::<HashSet<_>>().len() as u64,
+        EVENTS
+    );
+}
+
+/// Killed without a chance to release anything: after the lease, the other one acts.
+#[tokio::test]
+async fn when_a_process_is_killed_at_work_the_retry_runs_on_the_other() {
+    let server = RedisServer::start();
+    let lease = ("SOUNDHASH_WEBHOOK_LEASE_SECS", "5");
+    let slow = fleet(&server, &[lease, ("SOUNDHASH_WEBHOOK_HANDLER_MS", "60000")]);
+    let other = fleet(&server, &[lease]);
+    let client = Client::new();
+    let (url, first) = (slow.url(), client.clone());
+    let first = tokio::spawn(async move { post(&first, &url, 7).await });
+    claimed(&server).await;
+    let (status, _) = post(&client, &other.url(), 7).await.unwrap();
+    assert_eq!(status, 503);
+    slow.signal("KILL");
+    assert!(first.await.unwrap().is_err(), "no answer from the dead");
+    let (status, lines, _) = slow.ended();
+    assert!(!status.success());
+    assert_eq!(lines, [] as [&str; 0]);
+
+    let start = Instant::now();
+    while post(&client, &other.url(), 7).await.unwrap() != (StatusCode::OK, false) {
+        assert!(start.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(id(&other.line()), 7);
+    assert_eq!(
+        post(&client, &other.url(), 7).await.unwrap(),
+        (StatusCode::OK, true)
+    );
+}
+
+/// Told to stop while it works, it finishes and answers; the event stays done.
+#[tokio::test]
+async fn a_process_that_is_told_to_stop_finishes_its_work() {
+    let server = RedisServer::start();
+    let leaving = fleet(&server, &[("SOUNDHASH_WEBHOOK_HANDLER_MS", "1000")]);
+    let staying = fleet(&server, &[]);
+    let client = Client::new();
+    let (url, first) = (leaving.url(), client.clone());
+    let first = tokio::spawn(async move { post(&first, &url, 7).await });
+    claimed(&server).await;
+    leaving.signal("TERM");
+    assert_eq!(first.await.unwrap().unwrap(), (StatusCode::OK, false));
+    let (status, lines, _) = leaving.ended();
+    assert!(status.success());
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        post(&client, &staying.url(), 7).await.unwrap(),
+        (StatusCode::OK, true)
+    );
+}
+
+#[tokio::test]
+async fn without_its_redis_a_process_does_not_start() {
+    let mut server = RedisServer::start();
+    server.stop();
+    let started = std::process::Command::new(crate::process::example("fleet"))
+        .env("SOUNDHASH_WEBHOOK_REDIS", server.url())
+        .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    assert!(!started.status.success());
+    let told = String::from_utf8(started.stderr).unwrap();
+    assert!(told.to_lowercase().contains("refused"), "{told}");
+}

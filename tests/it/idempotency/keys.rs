@@ -1,0 +1,173 @@
+//! By what an event is known again, and by what it is not.
+
+use axum::{
+    BoxError, Router,
+    body::Body,
+    http::{HeaderValue, Request, request},
+    routing::post,
+};
+use soundhash_webhook::{
+    SIGNATURE_HEADER, Secret, SecretProvider, Secrets, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+};
+use std::sync::Arc;
+use tower::ServiceBuilder;
+
+use super::support::{DUPLICATE, RUN, Runs, app, body, event, layer, send};
+use crate::support::signed;
+
+fn signed_with(secret: &str, body: String) -> Request<Body> {
+    Request::post("/webhooks/soundhash")
+        .header(
+            SIGNATURE_HEADER,
+            Secret::new(secret).sign(body.as_bytes()).to_string(),
+        )
+        .body(Body::from(body))
+        .unwrap()
+}
+
+/// Attack: send a recorded delivery with fresh headers, all of which are unsigned.
+#[tokio::test]
+async fn unsigned_headers_make_no_new_event() {
+    let runs = Runs::default();
+    let app = app(layer(), runs.handler());
+    assert_eq!(send(&app, event("a")).await, RUN);
+    for header in [
+        "x-delivery-id",
+        "x-webhook-id",
+        "x-webhook-event",
+        "idempotency-key",
+        "date",
+    ] {
+        let mut replay = event("a");
+        replay
+            .headers_mut()
+            .insert(header, HeaderValue::from_static("fresh"));
+        assert_eq!(send(&app, replay).await, DUPLICATE, "{header}");
+    }
+    let mut elsewhere = event("a");
+    *elsewhere.uri_mut() = "/webhooks/soundhash?again=1".parse().unwrap();
+    assert_eq!(send(&app, elsewhere).await, DUPLICATE);
+    assert_eq!(runs.count(), 1);
+}
+
+/// Attack: the same header tricks, with an event that has no id.
+#[tokio::test]
+async fn without_an_id_the_same_bytes_are_the_same_event() {
+    let runs = Runs::default();
+    let app = app(layer(), runs.handler());
+    let bodies = [
+        r#"{"event":"a","data":1}"#,
+        r#"{"event":"a","data":2}"#,
+        r#"{"event":"a","data":1,"delivery_id":""}"#,
+        r#"{"event":"a","data":1,"delivery_id":0}"#,
+        r#"{"event":"a","data":2,"delivery_id":0}"#,
+        r#"{"event":"a","data":NaN}"#,
+        "no JSON",
+    ];
+    for body in bodies {
+        assert_eq!(send(&app, signed(body)).await, RUN, "{body}");
+        let mut replay = signed(body);
+        replay
+            .headers_mut()
+            .insert("x-delivery-id", HeaderValue::from_static("fresh"));
+        assert_eq!(send(&app, replay).await, DUPLICATE, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn both_envelopes_spell_the_id() {
+    let app = app(layer(), Runs::default().handler());
+    let portal = r#"{"event":"a","data":1,"delivery_id":"x"}"#;
+    assert_eq!(send(&app, signed(portal)).await, RUN);
+    let other_bytes = r#"{"event":"a","data":1, "delivery_id":"x"}"#;
+    assert_eq!(send(&app, signed(other_bytes)).await, DUPLICATE);
+    assert_eq!(send(&app, event(5)).await, RUN);
+    assert_eq!(send(&app, event("5")).await, RUN);
+    assert_eq!(send(&app, event(5)).await, DUPLICATE);
+}
+
+/// Attack: replay what was signed before a rotation. A retry is signed with the secret that
+/// was valid at first, and its event signed anew has the same id.
+#[tokio::test]
+async fn a_rotation_makes_no_new_event() {
+    let store = Arc::new(MemoryStore::new(100));
+    let runs = Runs::default();
+    let app = |verify: SoundHashWebhookLayer| -> Router {
+        Router::new()
+            .route("/webhooks/soundhash", post(runs.handler()))
+            .layer(
+                ServiceBuilder::new()
+                    .layer(verify)
+                    .layer(IdempotencyLayer::new(store.clone())),
+            )
+    };
+    let before = app(SoundHashWebhookLayer::new("whsec_old"));
+    let after = app(SoundHashWebhookLayer::new("whsec_new").previous_secret("whsec_old"));
+    assert_eq!(
+        send(&before, signed_with("whsec_old", body("a"))).await,
+        RUN
+    );
+    assert_eq!(
+        send(&after, signed_with("whsec_old", body("a"))).await,
+        DUPLICATE
+    );
+    assert_eq!(
+        send(&after, signed_with("whsec_new", body("a"))).await,
+        DUPLICATE
+    );
+    assert_eq!(runs.count(), 1);
+}
+
+struct Tenants;
+
+impl SecretProvider for Tenants {
+    async fn secrets(&self, head: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        let tenant = head
+            .headers
+            .get("x-tenant")
+            .map_or("", |tenant| tenant.to_str().unwrap());
+        Ok(Some(
+            Secrets::new(&format!("whsec_{tenant}")).endpoint(tenant),
+        ))
+    }
+}
+
+/// Attack: one tenant claims the ids of another one's events, so that they are not acted on.
+#[tokio::test]
+async fn tenants_have_ids_of_their_own() {
+    let runs = Runs::default();
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(runs.handler()))
+        .layer(
+            ServiceBuilder::new()
+                .layer(SoundHashWebhookLayer::with_provider(Tenants))
+                .layer(layer()),
+        );
+    let from = |tenant: &'static str| {
+        let mut request = signed_with(&format!("whsec_{tenant}"), body("a"));
+        request
+            .headers_mut()
+            .insert("x-tenant", HeaderValue::from_static(tenant));
+        request
+    };
+    assert_eq!(send(&app, from("mallory")).await, RUN);
+    assert_eq!(send(&app, from("acme")).await, RUN);
+    assert_eq!(send(&app, from("acme")).await, DUPLICATE);
+    assert_eq!(runs.count(), 2);
+}
+
+#[tokio::test]
+async fn scopes_keep_consumers_apart() {
+    let layer = layer();
+    let runs = Runs::default();
+    let plain = app(layer.clone(), runs.handler());
+    let mails = app(layer.clone().scope("mails"), runs.handler());
+    let stats = app(layer.scope("stats"), runs.handler());
+    for app in [&plain, &mails, &stats] {
+        assert_eq!(send(app, event("a")).await, RUN);
+    }
+    for app in [&plain, &mails, &stats] {
+        assert_eq!(send(app, event("a")).await, DUPLICATE);
+    }
+}

@@ -1,0 +1,15 @@
+//! Each event once: the layer, the stores, and a fleet of processes.
+
+mod age;
+mod answers;
+mod endings;
+#[cfg(feature = "redis")]
+mod fleet;
+mod keys;
+mod model;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod redis_server;
+mod stores;
+mod support;

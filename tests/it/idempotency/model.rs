@@ -1,0 +1,145 @@
+//! Random interleavings of claim, complete, release and expiry against a model that is too
+//! simple to be wrong.
+
+use std::{collections::HashMap, future::Future, time::Duration};
+
+use proptest::prelude::*;
+use soundhash_webhook::idempotency::{Claim, IdempotencyStore, Key, MemoryStore, Token};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Claim {
+        key: u8,
+        hours: u32,
+    },
+    /// With one of the tokens given so far, counted from the last.
+    Complete {
+        key: u8,
+        token: usize,
+        hours: u32,
+    },
+    Release {
+        key: u8,
+        token: usize,
+    },
+    Wait {
+        hours: u32,
+    },
+}
+
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = 0..3u8;
+    let token = prop_oneof![3 => 0..3usize, 1 => 0..20usize];
+    let step = prop_oneof![
+        4 => (key.clone(), 1..5u32).prop_map(|(key, hours)| Step::Claim { key, hours }),
+        2 => (key.clone(), token.clone(), 1..9u32)
+            .prop_map(|(key, token, hours)| Step::Complete { key, token, hours }),
+        2 => (key, token).prop_map(|(key, token)| Step::Release { key, token }),
+        2 => (1..4u32).prop_map(|hours| Step::Wait { hours }),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Claimed(Token),
+    Completed,
+}
+
+/// Each key's state, and the hour at which it ends.
+#[derive(Default)]
+struct Model {
+    now: u32,
+    keys: HashMap<u8, (State, u32)>,
+}
+
+impl Model {
+    fn get(&self, key: u8) -> Option<State> {
+        let (state, until) = self.keys.get(&key)?;
+        (self.now < *until).then_some(*state)
+    }
+
+    fn holds(&self, key: u8, token: Token) -> bool {
+        self.get(key) == Some(State::Claimed(token))
+    }
+}
+
+/// Runs the steps on both; `wait` lets so many hours pass for the store.
+pub(super) async fn compare<S, F>(
+    store: &S,
+    name: impl Fn(u8) -> Key,
+    steps: &[Step],
+    wait: impl Fn(u32) -> F,
+) where
+    S: IdempotencyStore,
+    F: Future<Output = ()>,
+{
+    let mut model = Model::default();
+    let mut tokens: Vec<Token> = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        let token_at = |back: usize| {
+            let last = tokens.iter().rev().nth(back);
+            last.copied().unwrap_or(Token::from(1))
+        };
+        match *step {
+            Step::Claim { key, hours } => {
+                let claim = store.claim(&name(key), HOUR * hours).await.unwrap();
+                match (model.get(key), claim) {
+                    (None, Claim::Acquired(token)) => {
+                        assert!(!tokens.contains(&token), "a token twice, at {at}");
+                        tokens.push(token);
+                        model
+                            .keys
+                            .insert(key, (State::Claimed(token), model.now + hours));
+                    }
+                    (Some(State::Claimed(_)), Claim::InProgress)
+                    | (Some(State::Completed), Claim::Completed) => {}
+                    (expected, claim) => panic!("{claim:?} and not {expected:?}, at {at}"),
+                }
+            }
+            Step::Complete { key, token, hours } => {
+                let token = token_at(token);
+                let told = store
+                    .complete(&name(key), token, HOUR * hours)
+                    .await
+                    .unwrap();
+                assert_eq!(told, model.holds(key, token), "at {at}");
+                if told {
+                    model
+                        .keys
+                        .insert(key, (State::Completed, model.now + hours));
+                }
+            }
+            Step::Release { key, token } => {
+                let token = token_at(token);
+                let told = store.release(&name(key), token).await.unwrap();
+                assert_eq!(told, model.holds(key, token), "at {at}");
+                if told {
+                    model.keys.remove(&key);
+                }
+            }
+            Step::Wait { hours } => {
+                wait(hours).await;
+                model.now += hours;
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_memory_store_does_what_the_model_does(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let name = |key: u8| Key::new(&key.to_string());
+        let wait = |hours| tokio::time::advance(HOUR * hours);
+        // Room for all three keys and no more.
+        let store = MemoryStore::new(3);
+        runtime.block_on(compare(&store, name, &steps, wait));
+    }
+}

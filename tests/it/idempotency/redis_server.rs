@@ -1,0 +1,119 @@
+//! A Redis server of a test's own: on a free port, in a temporary folder, gone with the test.
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+pub(crate) struct RedisServer {
+    child: Option<Child>,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl RedisServer {
+    pub(crate) fn start() -> Self {
+        // Somebody else may take the port before Redis does.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            let name = format!("soundhash-webhook-redis-{}-{port}", std::process::id());
+            let folder = env::temp_dir().join(name);
+            fs::create_dir_all(&folder).unwrap();
+            let mut server = Self {
+                child: None,
+                port,
+                folder,
+            };
+            if server.run() {
+                return server;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// Whether it came up.
+    fn run(&mut self) -> bool {
+        let spawned = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            // What it answered, it knows after a restart.
+            .args(["--appendonly", "yes", "--appendfsync", "no", "--save", ""])
+            .arg("--dir")
+            .arg(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = spawned.unwrap_or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => panic!(
+                "redis-server is not installed; the tests of the feature `redis` need it \
+                 (apt-get install redis-server)"
+            ),
+            _ => panic!("redis-server does not start: {error}"),
+        });
+        let child = self.child.insert(child);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(30) {
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if pong(self.port).is_ok_and(|pong| pong) {
+                return true;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not answer");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// As `kill -s`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("a running server").id();
+        let kill = Command::new("kill")
+            .args(["-s", name, &id.to_string()])
+            .status();
+        assert!(kill.expect("kill").success());
+    }
+
+    /// Ends it at once; what it answered is kept.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail where it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        assert!(self.run(), "redis-server does not start again");
+    }
+}
+
+fn pong(port: u16) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer)?;
+    // Anything else is a server that still loads its data.
+    Ok(&answer == b"+PONG")
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
