@@ -209,7 +209,7 @@ async fn throughput(processes: usize, handler_ms: &str) -> f64 {
         ("SOUNDHASH_WEBHOOK_HANDLER_MS", handler_ms),
     ];
     let fleet: Vec<Receiver> = (0..processes)
-        .map(|_| Receiver::start_example("fleet", &variables))
+        .map(|_| Receiver::of("fleet", &variables))
         .collect();
     let next = Arc::new(AtomicU64::new(1));
     let client = reqwest::Client::new();

@@ -5,6 +5,7 @@ mod examples;
 mod extract;
 mod idempotency;
 mod layer;
+mod more_examples;
 mod process;
 mod provider;
 mod secret;

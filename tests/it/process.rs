@@ -43,7 +43,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     profile.join("examples").join(name)
 }
 
-/// A running `receiver`, killed when dropped.
+/// A running example that listens, most often `receiver`; killed when dropped.
 pub(crate) struct Receiver {
     child: Child,
     pub(crate) addr: String,
@@ -66,13 +66,16 @@ fn lines(stream: impl Read + Send + 'static) -> Lines<String> {
 }
 
 impl Receiver {
-    /// On a free port, with these variables.
+    /// The `receiver`, on a free port, with these variables.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
-        Self::start_example("receiver", variables)
+        let mut receiver = Self::of("receiver", variables);
+        // The rest of the greeting.
+        receiver.wait_for_log("cargo run --example send");
+        receiver
     }
 
-    /// Another example with the same contract.
-    pub(crate) fn start_example(name: &str, variables: &[(&str, &str)]) -> Self {
+    /// An example that logs where it listens.
+    pub(crate) fn of(name: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example(name))
             .env_remove("SOUNDHASH_WEBHOOK_SECRET")
             .env_remove("RUST_LOG")
@@ -82,7 +85,7 @@ impl Receiver {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the receiver starts");
+            .expect("the example starts");
         let stdout = lines(child.stdout.take().expect("a pipe"));
         let stderr = lines(child.stderr.take().expect("a pipe"));
         let mut receiver = Self {
@@ -95,8 +98,6 @@ impl Receiver {
         let line = receiver.wait_for_log("listening on http://");
         let addr = line.split('/').nth(2).expect("an address");
         addr.clone_into(&mut receiver.addr);
-        // The rest of the greeting.
-        receiver.wait_for_log("cargo run --example send");
         receiver
     }
 

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn fleet(server: &RedisServer, variables: &[(&str, &str)]) -> Receiver {
     let url = server.url();
     let redis = ("SOUNDHASH_WEBHOOK_REDIS", url.as_str());
-    Receiver::start_example("fleet", &[&[redis], variables].concat())
+    Receiver::of("fleet", &[&[redis], variables].concat())
 }
 
 /// Waits until a process has claimed an event.

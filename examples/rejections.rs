@@ -1,0 +1,117 @@
+//! `cargo run --example rejections`
+//!
+//! Answers refused requests in its own words, and writes an audit line about each. Both are done
+//! outside of the layer, which puts the reason into the *response's* extensions:
+//!
+//! ```console
+//! $ curl -i http://127.0.0.1:3000/webhooks/soundhash --data '{}'
+//! HTTP/1.1 401 Unauthorized
+//! content-type: application/problem+json
+//! www-authenticate: HMAC-SHA256 realm="SoundHash webhook"
+//!
+//! {"title":"Unauthorized","status":401}
+//! ```
+//!
+//! and on stdout:
+//!
+//! ```json
+//! {"path":"/webhooks/soundhash","peer":"127.0.0.1","reason":"missing_signature","status":401}
+//! ```
+//!
+//! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. `SOUNDHASH_WEBHOOK_ADDR` says where
+//! to listen, `127.0.0.1:3000` by default.
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write},
+    net::SocketAddr,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::post,
+};
+use serde_json::json;
+use soundhash_webhook::{Event, Rejection, Secret, SoundHashWebhookLayer};
+use tokio::net::TcpListener;
+use tracing::info;
+
+async fn receive(event: Event) -> StatusCode {
+    info!("{}", event.event_type());
+    StatusCode::OK
+}
+
+/// A line for each refused request.
+///
+/// A stranger chooses how many there are, and what the path is: the log has to rotate, and the
+/// path is written as JSON, so that no line end in it can forge a line.
+async fn audit(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if let Some(rejection) = response.extensions().get::<Rejection>() {
+        let line = json!({
+            "path": path,
+            "peer": peer.ip(),
+            "reason": rejection.kind().as_str(),
+            "status": rejection.status().as_u16(),
+        });
+        // A full disk is no reason to answer anything else.
+        let _ = writeln!(io::stdout().lock(), "{line}");
+    }
+    response
+}
+
+/// The answer in our words, with the status and the headers of the layer's.
+///
+/// It tells no more than the status: to whom a reason is told, he can find out by it what is
+/// wrong with his forgery, and which endpoints there are.
+async fn problem(response: Response) -> Response {
+    if response.extensions().get::<Rejection>().is_none() {
+        return response;
+    }
+    let (mut head, _) = response.into_parts();
+    let problem = json!({
+        "title": head.status.canonical_reason(),
+        "status": head.status.as_u16(),
+    });
+    head.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    Response::from_parts(head, Body::from(problem.to_string()))
+}
+
+fn app(secret: Secret) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", post(receive))
+        .layer(SoundHashWebhookLayer::new(secret))
+        // What is added later is outside, and sees the layer's response.
+        .layer(middleware::map_response(problem))
+        .layer(middleware::from_fn(audit))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let secret = match env::var_os("SOUNDHASH_WEBHOOK_SECRET") {
+        Some(_) => Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?,
+        None => Secret::new("whsec_test"),
+    };
+    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let listener = TcpListener::bind(&addr).await?;
+    let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
+    info!("listening on {url}");
+    let app = app(secret).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, app).await?;
+    Ok(())
+}

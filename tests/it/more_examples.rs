@@ -1,0 +1,406 @@
+//! The examples that show one thing each, as programs: what their first lines promise.
+
+use std::{
+    fs,
+    net::TcpListener as StdListener,
+    path::PathBuf,
+    process::Output,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode, header},
+    routing::post,
+};
+use reqwest::Client;
+use serde_json::{Value, json};
+use soundhash_webhook::{SIGNATURE_HEADER, Secret};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    process::Command,
+    task::JoinHandle,
+    time::sleep,
+};
+
+use crate::{
+    process::{Receiver, answer, example, exchange, status},
+    support::{BODY, sign},
+};
+
+/// Sends the usual body to `url`, signed with `secret`.
+async fn deliver(client: &Client, url: &str, secret: &str) -> u16 {
+    let request = client
+        .post(url)
+        .header(SIGNATURE_HEADER, Secret::new(secret).sign(BODY).to_string())
+        .body(BODY);
+    request.send().await.unwrap().status().as_u16()
+}
+
+// ---- rotation
+
+/// Sends one delivery after the other until it is told to stop, and counts them.
+struct Sender {
+    sent: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Sender {
+    fn start(url: &str, secret: &'static str) -> Self {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn({
+            let (sent, stop, url) = (sent.clone(), stop.clone(), url.to_owned());
+            async move {
+                let client = Client::new();
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(deliver(&client, &url, secret).await, 200, "{secret}");
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { sent, stop, task }
+    }
+
+    /// Some deliveries later.
+    async fn go_on(&self) {
+        let until = self.sent.load(Ordering::Relaxed) + 5;
+        while self.sent.load(Ordering::Relaxed) < until && !self.task.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Fails if one was refused.
+    async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        assert!(self.sent.load(Ordering::Relaxed) > 0);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_secret_is_rotated_and_no_delivery_is_refused() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotation-secrets");
+    fs::write(&file, "whsec_old\n").unwrap();
+    let mut receiver = Receiver::of(
+        "rotation",
+        &[("SOUNDHASH_WEBHOOK_SECRETS", file.to_str().unwrap())],
+    );
+    let url = receiver.url();
+    let client = Client::new();
+    let mut secrets = |lines: &str, log: &str| {
+        fs::write(&file, lines).unwrap();
+        receiver.signal("HUP");
+        receiver.wait_for_log(log)
+    };
+
+    let old = Sender::start(&url, "whsec_old");
+    old.go_on().await;
+    assert_eq!(deliver(&client, &url, "whsec_new").await, 401);
+
+    // Both are valid, and stay so whatever is changed besides.
+    secrets("whsec_new\nwhsec_old\n", "2 valid");
+    let new = Sender::start(&url, "whsec_new");
+    for _ in 0..10 {
+        secrets("whsec_old\n\nwhsec_other\nwhsec_new\n", "3 valid");
+        new.go_on().await;
+        secrets("whsec_new\r\nwhsec_old", "2 valid");
+        old.go_on().await;
+    }
+    // Neither a broken file nor one that is away locks SoundHash out.
+    secrets("\n", "not changed: secret is empty");
+    secrets("1\n2\n3\n4\n5\n", "not changed: more than four");
+    new.go_on().await;
+    old.go_on().await;
+
+    // SoundHash signs with the new one only: the old one can go.
+    old.stop().await;
+    secrets("whsec_new\n", "1 valid");
+    assert_eq!(deliver(&client, &url, "whsec_old").await, 401);
+    new.go_on().await;
+    new.stop().await;
+
+    receiver.signal("KILL");
+    let (_, lines, log) = receiver.ended();
+    assert!(lines.contains(&"video.processed 0".to_owned()));
+    assert!(lines.contains(&"video.processed 1".to_owned()));
+    assert!(log.contains("signed with secret 1"), "{log}");
+    assert!(!log.contains("whsec_"), "{log}");
+}
+
+// ---- tenants
+
+#[tokio::test]
+async fn each_tenant_is_looked_up_once() {
+    let receiver = Receiver::of("tenants", &[]);
+    let client = Client::new();
+    let deliver = async |endpoint: &str, secret: &str| {
+        let url = format!("http://{}/webhooks/{endpoint}", receiver.addr);
+        deliver(&client, &url, secret).await
+    };
+    // At once, so that all of them miss the cache.
+    let answers = tokio::join!(
+        deliver("acme", "whsec_acme"),
+        deliver("acme", "whsec_acme"),
+        deliver("acme", "whsec_acme"),
+        deliver("globex", "whsec_globex_old"),
+    );
+    assert_eq!(answers, (200, 200, 200, 200));
+    for _ in 0..3 {
+        assert_eq!(deliver("acme", "whsec_acme").await, 200);
+        // Attack: one tenant signs in the name of another.
+        assert_eq!(deliver("globex", "whsec_acme").await, 401);
+        // Attack: make us ask the database.
+        assert_eq!(deliver("nobody", "whsec_acme").await, 401);
+        // Sent again by SoundHash, and asked for again.
+        assert_eq!(deliver("initech", "whsec_initech").await, 503);
+    }
+    receiver.signal("KILL");
+    let (_, mut lines, log) = receiver.ended();
+    let asked = |name: &str| log.matches(&format!("asked for \"{name}\"")).count();
+    // Those that came at once may each have asked; nobody asked later.
+    assert!((1..=3).contains(&asked("acme")), "{log}");
+    assert_eq!(
+        ["globex", "nobody", "initech"].map(asked),
+        [1, 1, 3],
+        "{log}"
+    );
+    lines.sort();
+    assert_eq!(lines[..6], ["acme video.processed"; 6]);
+    assert_eq!(lines[6..], ["globex video.processed"]);
+}
+
+// ---- rejections
+
+#[tokio::test]
+async fn a_refusal_is_answered_in_own_words_and_leaves_an_audit_line() {
+    let receiver = Receiver::of("rejections", &[]);
+    let client = Client::new();
+    let accepted = deliver(&client, &receiver.url(), "whsec_test").await;
+    assert_eq!(accepted, 200);
+
+    let audit = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    let mut answers = Vec::new();
+    for (signature, reason) in [
+        (None, "missing_signature"),
+        (Some("sha256=00"), "malformed_signature"),
+        (Some(&*sign(b"another")), "wrong_signature"),
+    ] {
+        let mut request = client.post(receiver.url()).body(BODY);
+        if let Some(signature) = signature {
+            request = request.header(SIGNATURE_HEADER, signature);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+        answers.push(response.text().await.unwrap());
+        assert_eq!(
+            audit(&receiver.line()),
+            json!({
+                "path": "/webhooks/soundhash",
+                "peer": "127.0.0.1",
+                "reason": reason,
+                "status": 401,
+            })
+        );
+    }
+    // The peer learns nothing of the reason.
+    assert_eq!(answers, [r#"{"status":401,"title":"Unauthorized"}"#; 3]);
+
+    let too_large = format!(
+        "POST /x HTTP/1.1\r\nHost: x\r\nX-Webhook-Signature: {}\r\nContent-Length: 2000000\r\n\r\n",
+        "0".repeat(64)
+    );
+    let head = exchange(&receiver.addr, too_large.as_bytes()).await;
+    assert_eq!(status(&head), "413");
+    assert_eq!(audit(&receiver.line())["reason"], "body_too_large");
+
+    receiver.signal("KILL");
+    let (_, lines, _) = receiver.ended();
+    assert_eq!(
+        lines,
+        [] as [&str; 0],
+        "a line for each refusal, none for the rest"
+    );
+}
+
+// ---- plain_tower
+
+fn head(path: &str, signature: &str, length: usize) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nX-Webhook-Signature: {signature}\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn without_axum_a_delivery_is_verified_all_the_same() {
+    let mut receiver = Receiver::of("plain_tower", &[]);
+    let client = Client::new();
+    let url = receiver.url();
+    assert_eq!(deliver(&client, &url, "whsec_test").await, 200);
+    assert_eq!(receiver.line(), "video.processed");
+    assert_eq!(deliver(&client, &url, "whsec_wrong").await, 401);
+    let elsewhere = format!("http://{}/", receiver.addr);
+    assert_eq!(deliver(&client, &elsewhere, "whsec_test").await, 404);
+    // Signed, and no event.
+    let request = client.post(&url).header(SIGNATURE_HEADER, sign(b"NaN"));
+    let response = request.body("NaN").send().await.unwrap();
+    assert_eq!(response.status(), 400);
+
+    // What is in flight is answered when it stops.
+    let mut in_flight = TcpStream::connect(&receiver.addr).await.unwrap();
+    let head = head("/webhooks/soundhash", &sign(BODY), BODY.len());
+    in_flight.write_all(head.as_bytes()).await.unwrap();
+    // It has read the head when the body's time runs; there is no sign of that, so wait.
+    sleep(Duration::from_millis(200)).await;
+    receiver.signal("INT");
+    receiver.wait_for_log("stopping");
+    in_flight.write_all(BODY).await.unwrap();
+    assert_eq!(status(&answer(&mut in_flight).await), "200");
+    let (status, lines, _) = receiver.ended();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(lines, ["video.processed"]);
+}
+
+/// Attack: begin a request and never end its head.
+#[tokio::test]
+async fn without_axum_a_head_that_does_not_arrive_ends_the_connection() {
+    let receiver = Receiver::of("plain_tower", &[]);
+    let head = exchange(&receiver.addr, b"POST / HTTP/1.1\r\n").await;
+    assert!(head.is_empty() || status(&head) == "408", "{head}");
+}
+
+// ---- register
+
+/// Stands for SoundHash's API: answers with this, and keeps what it was asked.
+async fn api(status: StatusCode, answer: Value) -> (String, Arc<Mutex<Vec<(HeaderMap, Value)>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let app = Router::new().route("/api/v1/webhooks", {
+        let asked = asked.clone();
+        post(async move |headers: HeaderMap, body: axum::Json<Value>| {
+            asked.lock().unwrap().push((headers, body.0));
+            (status, answer.to_string())
+        })
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, asked)
+}
+
+async fn register(api: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    Command::new(example("register"))
+        .env_remove("SOUNDHASH_WEBHOOK_SECRET")
+        .env("SOUNDHASH_API_URL", api)
+        .env("SOUNDHASH_API_TOKEN", "t0ken")
+        .envs(variables.iter().copied())
+        .args(["--url", "https://app.example.com/webhooks/soundhash"])
+        .args(["--event", "video.processed", "--event", "match.found"])
+        .args(arguments)
+        .output()
+        .await
+        .unwrap()
+}
+
+fn told(output: &Output) -> (&str, &str) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn register_prints_the_secret_that_soundhash_made() {
+    let made = json!({"id": 7, "secret": "made-by-soundhash", "is_active": true});
+    let (url, asked) = api(StatusCode::CREATED, made).await;
+    let output = register(&url, &[], &["--description", "ours"]).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(told(&output).0, "id: 7\nsecret: made-by-soundhash\n");
+    let (headers, body) = asked.lock().unwrap().remove(0);
+    assert_eq!(headers[header::AUTHORIZATION], "Bearer t0ken");
+    assert_eq!(headers[header::CONTENT_TYPE], "application/json");
+    assert_eq!(
+        body,
+        json!({
+            "url": "https://app.example.com/webhooks/soundhash",
+            "events": ["video.processed", "match.found"],
+            "description": "ours",
+        })
+    );
+}
+
+/// Attack: read the shell's scrollback.
+#[tokio::test]
+async fn register_does_not_print_a_secret_of_ours() {
+    for answer in [
+        json!({"id": "wh_1", "secret": "whsec_ours"}),
+        json!({"id": "wh_1"}),
+    ] {
+        let (url, asked) = api(StatusCode::OK, answer).await;
+        let ours = [("SOUNDHASH_WEBHOOK_SECRET", "whsec_ours")];
+        let output = register(&(url + "/"), &ours, &[]).await;
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(told(&output), ("id: wh_1\n", ""));
+        let (_, body) = asked.lock().unwrap().remove(0);
+        assert_eq!(body["secret"], "whsec_ours");
+        assert_eq!(body.get("description"), None);
+    }
+    // Made by SoundHash in spite of ours: without it, every signature would be wrong.
+    let other = json!({"id": "wh_1", "secret": "another"});
+    let (url, _) = api(StatusCode::OK, other).await;
+    let ours = [("SOUNDHASH_WEBHOOK_SECRET", "whsec_ours")];
+    let output = register(&url, &ours, &[]).await;
+    assert_eq!(told(&output).0, "id: wh_1\nsecret: another\n");
+}
+
+#[tokio::test]
+async fn register_says_what_went_wrong_and_never_the_token() {
+    let refused = json!({"detail": "Could not validate credentials"});
+    let invalid = json!({"detail": [{"loc": ["body", "url"], "msg": "invalid URL"}]});
+    for (status, answer, parts) in [
+        (
+            StatusCode::UNAUTHORIZED,
+            refused,
+            ["401", "SOUNDHASH_API_TOKEN", "Could not validate"],
+        ),
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            invalid,
+            ["422", "not accepted", "invalid URL"],
+        ),
+        (
+            StatusCode::OK,
+            json!({"status": "ok"}),
+            ["registered, but", "missing field", "`id`"],
+        ),
+    ] {
+        let (url, _) = api(status, answer).await;
+        let output = register(&url, &[], &[]).await;
+        let (stdout, stderr) = told(&output);
+        assert_eq!((output.status.code(), stdout), (Some(1), ""));
+        for part in parts {
+            assert!(stderr.contains(part), "{stderr}");
+        }
+        assert!(!stderr.contains("t0ken"), "{stderr}");
+    }
+    // A port that was free a moment ago.
+    let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let output = register(&format!("http://{}", port.unwrap()), &[], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let (_, stderr) = told(&output);
+    assert!(stderr.contains("Connection refused"), "{stderr}");
+    assert!(!stderr.contains("t0ken"), "{stderr}");
+    // The kinds of events are checked before anybody is asked.
+    let output = register("http://127.0.0.1:1", &[], &["--event", "video.procesed"]).await;
+    assert_eq!(output.status.code(), Some(2));
+}
