@@ -48,6 +48,8 @@
 //! | --- | --- | --- |
 //! | `tracing` | yes | logs: refusals at `debug`, what costs an authentic delivery at `warn` and `error` |
 //! | `jiff` | no | conversions between [`Timestamp`] and `jiff::Timestamp` |
+//! | `chrono` | no | conversions between [`Timestamp`] and `chrono::DateTime` |
+//! | `time` | no | conversions between [`Timestamp`] and `time::OffsetDateTime` |
 //! | `redis` | no | `idempotency::RedisStore`, for a fleet of processes |
 //! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers |
 #![forbid(unsafe_code)]

@@ -13,8 +13,12 @@ mod kind;
 mod model;
 mod payload;
 mod timestamp;
+#[cfg(feature = "chrono")]
+mod timestamp_chrono;
 #[cfg(feature = "jiff")]
 mod timestamp_jiff;
+#[cfg(feature = "time")]
+mod timestamp_time;
 
 pub use data::{EventData, Unrecognized};
 pub(crate) use envelope::Envelope;

@@ -177,6 +177,24 @@ proptest! {
         prop_assert_eq!(text.parse::<Timestamp>().ok(), expected);
     }
 
+    // chrono's parser as a second judge, which shares no code with jiff.
+    #[test]
+    fn chrono_reads_the_same_instant(
+        text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,15})?(Z|z|[+-][01][0-9]:[0-5][0-9])",
+    ) {
+        let expected = chrono::DateTime::parse_from_rfc3339(&text).ok();
+        // Without the last hours of 9999, and before 0000.
+        let seconds = FIRST_SECOND..=jiff::Timestamp::MAX.as_second();
+        let expected = expected.filter(|instant| seconds.contains(&instant.timestamp()));
+        // In a leap second chrono counts on, to two seconds less a nanosecond.
+        let expected = expected.map(|instant| {
+            let nanosecond = i128::from(instant.timestamp_subsec_nanos() % 1_000_000_000);
+            i128::from(instant.timestamp()) * 1_000_000_000 + nanosecond
+        });
+        let read = text.parse::<Timestamp>().ok().map(|read| read.get().as_nanosecond());
+        prop_assert_eq!(read, expected);
+    }
+
     #[test]
     fn no_text_panics(text in "[0-9TtZz:+\\-. ,\\[\\]é]{0,40}") {
         if let Ok(timestamp) = text.parse::<Timestamp>() {
