@@ -51,7 +51,7 @@
 //! | `chrono` | no | conversions between [`Timestamp`] and `chrono::DateTime` |
 //! | `time` | no | conversions between [`Timestamp`] and `time::OffsetDateTime` |
 //! | `redis` | no | `idempotency::RedisStore`, for a fleet of processes |
-//! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers |
+//! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers, and `diagnose` for signatures that do not match |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

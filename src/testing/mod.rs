@@ -7,14 +7,18 @@
 //! soundhash-webhook = { version = "0.1", features = ["testing"] }
 //! ```
 //!
+//! For a signature that should match and does not, [`diagnose`] knows the usual mistakes.
+//!
 //! Nothing here can make a [`Delivery`](crate::Delivery): a test sends a signed request
 //! through the layer, as SoundHash does.
 
+mod diagnose;
 mod sample;
 mod signed_request;
 mod store_conformance;
 
 pub use self::{
+    diagnose::{Diagnosis, DiagnosisKind, diagnose},
     sample::{Envelope, UnknownEnvelope, sample},
     signed_request::SignedRequest,
     store_conformance::store_conformance,

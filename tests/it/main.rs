@@ -1,5 +1,6 @@
 //! The crate as its users see it: one test binary, public API only.
 
+mod diagnose;
 mod events;
 mod examples;
 mod extract;
