@@ -40,13 +40,15 @@
 //! - Without axum, [`Secret::verify`] and [`Event::from_slice`] do the same on a header and a
 //!   body.
 //!
-//! In front of the first customer, read [where to put the layer](guide::placement).
+//! In front of the first customer, read [where to put the layer](guide::placement) and
+//! [what it logs, counts and measures](guide::telemetry).
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `tracing` | yes | logs: refusals at `debug`, what costs an authentic delivery at `warn` and `error` |
+//! | `metrics` | no | counters and histograms through the `metrics` facade: [which](guide::telemetry) |
 //! | `jiff` | no | conversions between [`Timestamp`] and `jiff::Timestamp` |
 //! | `chrono` | no | conversions between [`Timestamp`] and `chrono::DateTime` |
 //! | `time` | no | conversions between [`Timestamp`] and `time::OffsetDateTime` |

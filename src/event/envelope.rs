@@ -89,6 +89,14 @@ impl Envelope {
         })
     }
 
+    /// The type as it was sent.
+    pub(crate) fn event_type(&self) -> &str {
+        match &self.event_type {
+            EventType::Known(kind) => kind.as_str(),
+            EventType::Unknown(name) => name,
+        }
+    }
+
     /// Reads the payload, too. `body` is what the envelope was read from.
     ///
     /// # Errors

@@ -1,3 +1,4 @@
 //! Guides: what is not about one type alone.
 
 pub mod placement;
+pub mod telemetry;

@@ -22,6 +22,7 @@ use crate::{
     rejection::{Rejection, RejectionKind},
     secret::{Secrets, Verifier},
     signature::Signature,
+    telemetry::{self, Stopwatch},
 };
 
 /// How long a body for which there is no room may take to be complete. A server hands over a
@@ -49,6 +50,7 @@ pin_project! {
         endpoint: Option<Arc<str>>,
         max_body_size: usize,
         body_timeout: Duration,
+        stopwatch: Stopwatch,
     }
 }
 
@@ -77,6 +79,7 @@ impl<B> Receive<B> {
             endpoint: secrets.endpoint_name(),
             max_body_size: limits.max_body_size,
             body_timeout: limits.body_timeout,
+            stopwatch: Stopwatch::start(),
         }
     }
 }
@@ -113,7 +116,7 @@ where
             // No copy where the frame is `Bytes` already.
             let data: Bytes = data.copy_to_bytes(len);
             if let Some(verifier) = this.verifier {
-                verifier.update(&data);
+                this.stopwatch.hashing(|| verifier.update(&data));
             }
             this.buffer.push(data);
         }
@@ -168,13 +171,18 @@ where
         let this = self.project();
         let signature = *this.signature;
         let verifier = this.verifier.take();
-        match verifier.and_then(|verifier| verifier.verify(&signature)) {
+        let matched = this
+            .stopwatch
+            .hashing(|| verifier.and_then(|verifier| verifier.verify(&signature)));
+        match matched {
             _ if !*this.known => Err(Rejection::new(RejectionKind::UnknownEndpoint)),
             None => Err(Rejection::new(RejectionKind::WrongSignature)),
             Some(matched) => {
                 let body = mem::take(this.buffer).into_bytes();
                 let endpoint = this.endpoint.take();
-                Ok(Delivery::new(body, signature, matched, endpoint))
+                let delivery = Delivery::new(body, signature, matched, endpoint);
+                telemetry::verified(&delivery, this.stopwatch);
+                Ok(delivery)
             }
         }
     }

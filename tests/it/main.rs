@@ -11,4 +11,5 @@ mod process;
 mod provider;
 mod secret;
 mod support;
+mod telemetry;
 mod vectors;

@@ -32,8 +32,15 @@ pub(crate) fn example(name: &str) -> PathBuf {
     }
     if cfg!(feature = "jiff") {
         build.arg("--all-features");
-    } else if cfg!(feature = "redis") {
-        build.args(["--features", "redis"]);
+    } else {
+        let features = [
+            (cfg!(feature = "metrics"), "metrics"),
+            (cfg!(feature = "redis"), "redis"),
+        ];
+        let on = features.iter().filter(|(is_on, _)| *is_on);
+        for (_, feature) in on {
+            build.args(["--features", feature]);
+        }
     }
     let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
     assert!(

@@ -1,0 +1,58 @@
+//! `cargo run --example metrics --features metrics`
+//!
+//! Receives SoundHash webhooks as the example `receiver` does, and serves what it counted and
+//! measured at `GET /metrics`, for Prometheus: on another address, since that is no business of
+//! strangers.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | where to serve the metrics | `127.0.0.1:9464` |
+//! | `RUST_LOG` | what to log | `info` |
+
+mod common;
+
+use std::{env, process::ExitCode};
+
+use axum::{
+    Router,
+    http::header,
+    routing::{MethodRouter, get, post},
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use soundhash_webhook::{BoxError, Event};
+use tokio::net::TcpListener;
+use tracing::info;
+
+/// Half a microsecond to a second: hashing takes the first few, a slow sender the last.
+const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+/// A bare event to the largest body that is accepted.
+const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
+
+fn app(metrics: PrometheusHandle) -> Router {
+    let scrape = || async move {
+        // What the exporter's own server would do: it keeps the histograms small.
+        metrics.run_upkeep();
+        let content_type = "text/plain; version=0.0.4; charset=utf-8";
+        ([(header::CONTENT_TYPE, content_type)], metrics.render())
+    };
+    Router::new().route("/metrics", get(scrape))
+}
+
+async fn webhook() -> Result<MethodRouter, BoxError> {
+    let metrics = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES)?
+        .install_recorder()?;
+    let addr = env::var("SOUNDHASH_WEBHOOK_METRICS_ADDR");
+    let listener = TcpListener::bind(addr.as_deref().unwrap_or("127.0.0.1:9464")).await?;
+    info!("metrics at http://{}/metrics", listener.local_addr()?);
+    tokio::spawn(async { axum::serve(listener, app(metrics)).await });
+    Ok(post(|event: Event| async move { common::receive(&event) }))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::run(webhook()).await
+}
