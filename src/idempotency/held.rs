@@ -18,6 +18,7 @@ use crate::telemetry;
 /// The pause before a store that failed is told again; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// A claimed event. Dropped without an end, it is released.
 pub(super) struct Held<St: IdempotencyStore>(Option<Ending<St>>);
@@ -41,7 +42,7 @@ impl<St: IdempotencyStore> Held<St> {
             key,
             token,
             completed: false,
-            retention: settings.retention(),
+            retention: settings.remembered(),
             lease: settings.lease,
             since: Instant::now(),
         }))
@@ -63,17 +64,8 @@ impl<St: IdempotencyStore> Held<St> {
         let Some(ending) = &self.0 else { return };
         let told = ending.tell().await;
         // Not earlier: until here, `drop` is to take care of it.
-        let Some(ending) = self.0.take() else { return };
-        match told {
-            Ok(true) => {}
-            Ok(false) => telemetry::lease_lost(&ending.key, ending.lease),
-            // The handler's answer does not wait for a store that is down.
-            Err(error) => {
-                telemetry::not_recorded(&ending.key, ending.completed, &error);
-                if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(ending.insist());
-                }
-            }
+        if let Some(ending) = self.0.take() {
+            ending.heard(told);
         }
     }
 }
@@ -89,11 +81,35 @@ impl<St: IdempotencyStore> Ending<St> {
         }
     }
 
+    async fn end(self) {
+        let told = self.tell().await;
+        self.heard(told);
+    }
+
+    fn heard(self, told: Result<bool, BoxError>) {
+        match told {
+            Ok(true) => {}
+            Ok(false) => telemetry::lease_lost(&self.key, self.lease),
+            // The handler's answer does not wait for a store that is down.
+            Err(error) => {
+                telemetry::not_recorded(&self.key, self.completed, &error);
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(self.insist());
+                }
+            }
+        }
+    }
+
     /// Tells again, until it is heard or the lease is over.
     async fn insist(self) {
         let mut pause = FIRST_PAUSE;
-        while self.since.elapsed() + pause < self.lease {
-            sleep(pause).await;
+        loop {
+            let left = self.lease.saturating_sub(self.since.elapsed());
+            if left < SHORTEST_PAUSE {
+                return;
+            }
+            // More often towards the end, so that it is tried as long as it may help.
+            sleep(pause.min(left / 2)).await;
             // `false` is no news here: an earlier call may have been heard and not answered.
             if self.tell().await.is_ok() {
                 return;
@@ -109,9 +125,12 @@ impl<St: IdempotencyStore> Drop for Held<St> {
         let (Some(ending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
-        let mut ended = Box::pin(async move { Held(Some(ending)).end().await });
+        // Not as a `Held`: a runtime that shuts down drops what it is given, and that would
+        // lead here again, for ever.
+        let mut ended = Box::pin(ending.end());
         // A store that need not be waited for is told before this returns, so that a retry
-        // which follows at once is not taken for a duplicate.
+        // which follows at once is not taken for a duplicate. Not during a panic: a second
+        // one, of the store, would abort the process.
         let at_once = !thread::panicking()
             && ended
                 .as_mut()

@@ -15,7 +15,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// It stands *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), whose
 /// [`Delivery`](crate::Delivery) it needs: without one, it answers 500. What it does, and how
-/// to choose its times, is in the [guide](super).
+/// to choose its times, is in the [guide](super). Put it there once: a second one over the same
+/// store, with the same [`scope`](Self::scope), would find every event claimed by the first.
 ///
 /// ```
 /// use std::time::Duration;
@@ -93,7 +94,8 @@ impl<St> IdempotencyLayer<St> {
     /// How long a completed event is remembered: 24 h by default, or `max_age` and
     /// `clock_skew` together if that is longer.
     ///
-    /// SoundHash retries for 9 minutes at most.
+    /// SoundHash retries for 9 minutes at most. Where there is a `max_age`, the store remembers
+    /// an event for `clock_skew` longer, as much as the clocks of a fleet may differ.
     ///
     /// # Panics
     ///
@@ -190,6 +192,17 @@ impl Settings {
         self.retention.unwrap_or(DAY.max(self.replayable()))
     }
 
+    /// How long the store remembers a completed event. Where there is a `max_age`, longer than
+    /// the retention: the clocks of a fleet differ, and between the look at an event's age and
+    /// its claim, the store takes its time.
+    pub(super) fn remembered(&self) -> Duration {
+        let slack = match self.max_age {
+            Some(_) => self.clock_skew.saturating_add(Duration::from_secs(1)),
+            None => Duration::ZERO,
+        };
+        self.retention().saturating_add(slack)
+    }
+
     /// Why an event of that time is refused, if it is.
     pub(super) fn refusal(&self, created_at: Option<Timestamp>) -> Option<AnswerKind> {
         let max_age = self.max_age?;
@@ -197,7 +210,7 @@ impl Settings {
             return Some(AnswerKind::Undated);
         };
         match (self.clock)().duration_since(created_at.into()) {
-            Ok(age) => (age > max_age).then_some(AnswerKind::TooOld),
+            Ok(age) => (age >= max_age).then_some(AnswerKind::TooOld),
             Err(ahead) => (ahead.duration() > self.clock_skew).then_some(AnswerKind::FromTheFuture),
         }
     }

@@ -34,11 +34,13 @@ const SWEEP_AT: usize = 64;
 ///
 /// # Memory
 ///
-/// A completed event with an id of 22 characters takes about 150 bytes, so 100,000 of them
-/// take 15 MB; the longest keys take 330. Room is taken as it is needed, not beforehand. When `capacity` events are remembered, the one that was
-/// neither completed nor sent again for the longest time gives way. Choose it larger than the
-/// number of events in a [`retention`](super::IdempotencyLayer::retention), at the very least
-/// in the 9 minutes of SoundHash's retries.
+/// A completed event with an id of 22 characters takes about 150 bytes, so 100,000 of them take
+/// 15 MB; the longest keys take 330. Room is taken as it is needed, not beforehand. When
+/// `capacity` events are remembered, the one that was neither completed nor sent again for the
+/// longest time gives way. Choose it larger than the number of events in a
+/// [`retention`](super::IdempotencyLayer::retention), at the very least in the 9 minutes of
+/// SoundHash's retries. Tenants who do not trust each other should not share one: whoever sends
+/// many events displaces those of the others.
 ///
 /// Events that are being worked on are not counted: there are as many as there are requests.
 /// A claim is never refused for want of room, and never gives way.

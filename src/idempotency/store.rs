@@ -16,7 +16,7 @@ use super::{key::Key, token::Token};
 ///
 /// Each method is **one atomic step** in the place that all processes share: a look and a
 /// later write let two deliveries through. `testing::store_conformance` (feature `testing`)
-/// finds out whether a store keeps to this.
+/// finds out whether a store keeps to this, as far as a test can.
 ///
 /// A failure should come soon: while a store thinks, SoundHash's 30 s run. What a failed or
 /// abandoned [`claim`](Self::claim) may have left behind is ended by its lease.

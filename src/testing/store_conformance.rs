@@ -1,4 +1,5 @@
 mod checks;
+mod expiry;
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,6 +44,7 @@ pub async fn store_conformance<S: IdempotencyStore>(store: S) {
     suite.only_the_holder_ends_a_claim().await;
     suite.keys_are_kept_apart().await;
     suite.of_many_at_once_one_acquires().await;
+    suite.of_many_at_once_one_ends_a_claim().await;
     suite.a_lease_runs_out().await;
     suite.retention_runs_out().await;
     suite.an_expired_token_changes_nothing().await;

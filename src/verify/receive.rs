@@ -144,8 +144,9 @@ where
         let (now, held) = (Instant::now(), this.buffer.len());
         let since = *this.waiting_since.get_or_insert(now);
         let (mut end, mut kind) = (since + *this.body_timeout, RejectionKind::BodyTimeout);
-        // Without a budget left it was the task that had to wait, not the body.
-        if !has_budget_remaining() || this.reservation.wait_with(held) {
+        if !has_budget_remaining() {
+            // It was the task that had to wait, not the body.
+        } else if this.reservation.wait_with(held) {
             *this.crowded_since = None;
         } else if this.reservation.arrive_with(held) {
             let arrived_by = *this.crowded_since.get_or_insert(now) + ARRIVAL;

@@ -423,6 +423,62 @@ async fn stalled_bodies_share_a_budget_and_whole_ones_do_not_need_it() {
     assert_eq!(stalled(100).await, Err(RejectionKind::BodyTimeout));
 }
 
+/// Attack: put off the refusal with so many frames at once that the task, not the body, has
+/// to wait.
+#[tokio::test(start_paused = true)]
+async fn bursts_of_frames_win_no_time_in_a_full_buffer() {
+    let service = echo(layer().max_buffered(100_000));
+    let holder = Script::new([Step::Data(vec![b'x'; 90_000].into()), Step::Stall]);
+    let holder = tokio::spawn(outcome(service.clone(), with_signature(sign(BODY), holder)));
+    tokio::task::yield_now().await;
+
+    let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(400);
+    tokio::spawn(async move {
+        let first = vec![b'x'; 90_000].into();
+        let mut sent = sender.send_data(first).await;
+        while sent.is_ok() {
+            for _ in 0..200 {
+                sent = sender.send_data(Bytes::from_static(b"x")).await;
+            }
+            tokio::time::sleep(Duration::from_millis(80)).await;
+        }
+    });
+    let start = Instant::now();
+    let refused = outcome(service, with_signature(sign(BODY), body)).await;
+    assert_eq!(refused, Err(RejectionKind::BufferFull));
+    assert_eq!(start.elapsed().as_millis(), 100);
+    holder.abort();
+}
+
+/// The time to arrive is no reason to wait longer than the body's time.
+#[tokio::test(start_paused = true)]
+async fn a_body_without_room_has_no_more_time_than_others() {
+    let service = echo(
+        layer()
+            .max_buffered(0)
+            .body_timeout(Duration::from_millis(50)),
+    );
+    let stalled = Script::new([Step::Stall]);
+    let refused = outcome(service.clone(), with_signature(sign(BODY), stalled)).await;
+    assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+    let service = echo(
+        layer()
+            .max_buffered(10)
+            .body_timeout(Duration::from_millis(50)),
+    );
+    let script = || Script::new([Step::Data(vec![b'x'; 10].into()), Step::Stall]);
+    let holder = tokio::spawn(outcome(
+        service.clone(),
+        with_signature(sign(BODY), script()),
+    ));
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    let refused = outcome(service, with_signature(sign(BODY), script())).await;
+    assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+    assert_eq!(start.elapsed().as_millis(), 50);
+    assert_eq!(holder.await.unwrap(), Err(RejectionKind::BodyTimeout));
+}
+
 /// Attack: the same over sockets, where a server hands over a body in pieces even if it was
 /// sent in one go.
 #[tokio::test]

@@ -52,7 +52,8 @@ async fn too_old_undated_and_future_events_are_refused() {
             "2026-11-23T08:44:59.999999+00:00Z",
             refused(AnswerKind::TooOld),
         ),
-        ("3", "2026-11-23T08:45:00Z", RUN),
+        ("3", "2026-11-23T08:45:00Z", refused(AnswerKind::TooOld)),
+        ("3", "2026-11-23T08:45:01Z", RUN),
         ("4", "2026-11-23T09:00:00Z", RUN),
         ("5", "2026-11-23T09:01:00Z", RUN),
         (
@@ -104,22 +105,38 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
     let recorded = || at("a", "2026-11-23T09:01:00Z");
     assert_eq!(send(&app, recorded()).await, RUN);
     for _ in 0..40 {
-        let answer = send(&app, recorded()).await;
-        let is_old = seconds.load(Ordering::SeqCst) > 16 * 60;
-        assert_eq!(
-            answer,
-            if is_old {
-                refused(AnswerKind::TooOld)
-            } else {
-                DUPLICATE
-            }
-        );
-        // At 16 minutes exactly, it is still young enough and just forgotten; the clocks of
-        // no two machines agree so well.
-        let step = Duration::from_secs(31);
+        // At 16 minutes exactly, it is too old, and still remembered.
+        let is_old = seconds.load(Ordering::SeqCst) >= 16 * 60;
+        let expected = if is_old {
+            refused(AnswerKind::TooOld)
+        } else {
+            DUPLICATE
+        };
+        assert_eq!(send(&app, recorded()).await, expected);
+        let step = Duration::from_secs(30);
         seconds.fetch_add(step.as_secs(), Ordering::SeqCst);
         tokio::time::advance(step).await;
     }
+    assert_eq!(runs.count(), 1);
+}
+
+/// Attack: the same in a fleet, at the process whose clock is slow: it takes for young what
+/// the others have had time to forget.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
+    let (app, seconds, runs) = at_nine(
+        layer()
+            .max_age(15 * MINUTE)
+            .clock_skew(MINUTE)
+            .retention(16 * MINUTE),
+    );
+    // Sent by a clock that is a minute ahead, received by one that is right.
+    let recorded = || at("a", "2026-11-23T09:01:00Z");
+    assert_eq!(send(&app, recorded()).await, RUN);
+    // 16 minutes and 59 seconds later, at one that is a minute behind.
+    tokio::time::advance(16 * MINUTE + Duration::from_secs(59)).await;
+    seconds.fetch_add(16 * 60 - 1, Ordering::SeqCst);
+    assert_eq!(send(&app, recorded()).await, DUPLICATE);
     assert_eq!(runs.count(), 1);
 }
 

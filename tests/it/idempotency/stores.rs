@@ -110,6 +110,8 @@ enum Fault {
     None,
     /// Looks, and acts later: what most published layers do.
     CheckThenAct,
+    /// Looks whether the claim is held, and ends it later.
+    LookThenEnd,
     IgnoresTokens,
     LeaseNeverEnds,
     RetentionNeverEnds,
@@ -191,6 +193,9 @@ impl IdempotencyStore for Wrong {
         if !self.holds(&key, token) {
             return Ok(self.0 == Fault::AlwaysTrue);
         }
+        if self.0 == Fault::LookThenEnd {
+            yield_now().await;
+        }
         match self.0 {
             Fault::RetentionNeverEnds => self.set(key, None, None),
             Fault::ForgetsCompleted => drop(self.1.lock().unwrap().remove(&key)),
@@ -206,6 +211,9 @@ impl IdempotencyStore for Wrong {
     async fn release(&self, key: &Key, token: Token) -> Result<bool, BoxError> {
         let key = self.key(key);
         let holds = self.holds(&key, token);
+        if self.0 == Fault::LookThenEnd {
+            yield_now().await;
+        }
         if holds {
             self.1.lock().unwrap().remove(&key);
         }
@@ -236,6 +244,10 @@ fn the_suite_tells_right_from_wrong() {
             Fault::CheckThenAct,
             "of 64 claims at once, 64 acquired the key",
         ),
+        (
+            Fault::LookThenEnd,
+            "of 64 ends of a claim at once, 64 were told that they ended it",
+        ),
         (Fault::IgnoresTokens, "released by a stranger's token"),
         (Fault::LeaseNeverEnds, "a lease does not run out"),
         (Fault::RetentionNeverEnds, "a retention does not run out"),
@@ -248,5 +260,32 @@ fn the_suite_tells_right_from_wrong() {
     ] {
         let told = verdict(fault).unwrap_err();
         assert!(told.contains(expected), "{told}");
+    }
+}
+
+/// Fencing works between processes only if no two give the same token.
+#[test]
+fn tokens_of_two_processes_differ() {
+    let child = || {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args([
+            "--exact",
+            "idempotency::stores::child_prints_a_token",
+            "--nocapture",
+        ]);
+        let output = child.env("SOUNDHASH_TEST_CHILD", "1").output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let (_, token) = stdout.split_once("token: ").unwrap();
+        token.lines().next().unwrap().to_owned()
+    };
+    // The half that tells processes apart; the rest is a count.
+    assert_ne!(child()[..16], child()[..16]);
+    assert_ne!(Token::unique(), Token::unique());
+}
+
+#[test]
+fn child_prints_a_token() {
+    if std::env::var_os("SOUNDHASH_TEST_CHILD").is_some() {
+        println!("token: {}", Token::unique());
     }
 }
