@@ -40,7 +40,9 @@
 //! - Without axum, [`Secret::verify`] and [`Event::from_slice`] do the same on a header and a
 //!   body.
 //!
-//! In front of the first customer, read [where to put the layer](guide::placement) and
+//! The [guides](guide) begin with a [quick start](guide::quick_start). When every signature is
+//! wrong, see [troubleshooting](guide::troubleshooting); in front of the first customer, read
+//! [where to put the layer](guide::placement), [going live](guide::going_live) and
 //! [what it logs, counts and measures](guide::telemetry).
 //!
 //! # Features

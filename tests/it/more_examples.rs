@@ -404,3 +404,40 @@ async fn register_says_what_went_wrong_and_never_the_token() {
     let output = register("http://127.0.0.1:1", &[], &["--event", "video.procesed"]).await;
     assert_eq!(output.status.code(), Some(2));
 }
+
+// ---- the guides' shell lines
+
+/// What the quick start tells to type is accepted, and is not when a letter is changed.
+#[tokio::test]
+async fn the_shell_lines_of_the_quick_start_are_a_delivery() {
+    let guide = include_str!("../../src/guide/quick_start.rs");
+    let receiver = Receiver::of("receiver", &[]);
+    let lines: Vec<_> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! $ "))
+        .filter(|line| {
+            ["body=", "signature=", "curl "]
+                .iter()
+                .any(|it| line.starts_with(it))
+        })
+        .collect();
+    assert_eq!(lines.len(), 3);
+    let script = lines.join("\n").replace("127.0.0.1:3000", &receiver.addr);
+    let changed = script.replace("curl", "body=${body%?}]; curl");
+    for (script, status) in [(script, "200 OK"), (changed, "401 Unauthorized")] {
+        let tools = "command -v openssl curl >/dev/null || exit 77\n";
+        let script = tools.to_owned() + &script;
+        let output = Command::new("sh").args(["-c", &script]).output().await;
+        let output = output.unwrap();
+        if output.status.code() == Some(77) {
+            eprintln!("openssl or curl is missing: not tried");
+            return;
+        }
+        let (answer, _) = told(&output);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    }
+    assert!(receiver.line().contains(r#""title":"A song""#));
+}
