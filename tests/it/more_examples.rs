@@ -84,8 +84,9 @@ impl Sender {
     }
 }
 
+// The senders have threads of their own, so that they go on while this one waits for the log.
 #[cfg(unix)]
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_is_rotated_and_no_delivery_is_refused() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotation-secrets");
     fs::write(&file, "whsec_old\n").unwrap();
