@@ -71,9 +71,38 @@
 //! $ echo "$X_WEBHOOK_SIGNATURE"
 //! ```
 //!
-//! Both need the body as it *arrived*. Behind the layer, only a verified one is to be had, so
-//! write it down outside, in a test environment: with a middleware that collects the body,
-//! stores it and hands it on.
+//! Both need the body as it *arrived*, and behind the layer there are verified ones only. Write it
+//! down outside, in a test environment and with a limit, since this reads what strangers send:
+//!
+//! ```
+//! use axum::{
+//!     Router, body::{Body, to_bytes}, extract::Request, http::StatusCode,
+//!     middleware::{self, Next}, response::{IntoResponse, Response}, routing::post,
+//! };
+//! use soundhash_webhook::{Event, SoundHashWebhookLayer};
+//!
+//! async fn write_down(request: Request, next: Next) -> Response {
+//!     let (head, body) = request.into_parts();
+//!     let Ok(body) = to_bytes(body, 1024 * 1024).await else {
+//!         return StatusCode::BAD_REQUEST.into_response();
+//!     };
+//!     eprintln!("{:?}\n{:?}", head.headers, body);
+//!     // Handed on as it came, so that the layer finds what would have arrived without this.
+//!     next.run(Request::from_parts(head, Body::from(body))).await
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let app: Router = Router::new()
+//!     .route("/webhooks/soundhash", post(|_: Event| async {}))
+//!     .layer(SoundHashWebhookLayer::new("whsec_test"))
+//!     .layer(middleware::from_fn(write_down));
+//! #     use soundhash_webhook::testing::SignedRequest;
+//! #     use tower::ServiceExt;
+//! #     let request = SignedRequest::new("whsec_test").build();
+//! #     assert_eq!(app.oneshot(request).await.unwrap().status(), StatusCode::OK);
+//! # }
+//! ```
 //!
 //! # Other answers
 //!
