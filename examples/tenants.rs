@@ -37,6 +37,9 @@ const BELIEVED: Duration = Duration::from_secs(60);
 /// Unknown names are cached too, and strangers choose them: there has to be a limit.
 const MAX_ENTRIES: usize = 10_000;
 
+/// Longer than any name of ours: not asked about and not remembered.
+const MAX_NAME: usize = 64;
+
 /// SoundHash waits 30 s for an answer, and the database is not all that takes time.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -127,10 +130,14 @@ fn name(head: &request::Parts) -> &str {
 
 impl SecretProvider for Tenants {
     async fn secrets(&self, head: &request::Parts) -> Result<Option<Secrets>, BoxError> {
-        if let Some(known) = self.remembered(name(head)) {
+        let name = name(head);
+        if name.len() > MAX_NAME {
+            return Ok(None);
+        }
+        if let Some(known) = self.remembered(name) {
             return Ok(known.secrets);
         }
-        timeout(DEADLINE, self.look_up(name(head))).await?
+        timeout(DEADLINE, self.look_up(name)).await?
     }
 
     // The usual case, without waiting and without an allocation.

@@ -160,6 +160,8 @@ async fn each_tenant_is_looked_up_once() {
         assert_eq!(deliver("globex", "whsec_acme").await, 401);
         // Attack: make us ask the database.
         assert_eq!(deliver("nobody", "whsec_acme").await, 401);
+        // Attack: fill our memory with names.
+        assert_eq!(deliver(&"n".repeat(65), "whsec_acme").await, 401);
         // Sent again by SoundHash, and asked for again.
         assert_eq!(deliver("initech", "whsec_initech").await, 503);
     }
@@ -173,6 +175,7 @@ async fn each_tenant_is_looked_up_once() {
         [1, 1, 3],
         "{log}"
     );
+    assert_eq!(asked(&"n".repeat(65)), 0);
     lines.sort();
     assert_eq!(lines[..6], ["acme video.processed"; 6]);
     assert_eq!(lines[6..], ["globex video.processed"]);
