@@ -161,8 +161,8 @@
 //!
 //! Verification shares nothing, so any number of instances can stand behind one address.
 //!
-//! - **Duplicates** can reach different instances. What you remember of events already dealt with
-//!   has to be in a place that all of them see.
+//! - **Duplicates** can reach different instances. What is remembered of events already dealt with
+//!   has to be in a place that all of them see: see [each event once](crate::idempotency).
 //! - **Rotation**: every instance has to accept the new secret before SoundHash is told it, and
 //!   every one has to have seen the old one out of use before it goes.
 //! - **Limits** are of each process: `max_buffered` times the number of instances is what all of

@@ -90,8 +90,8 @@
 //!   others lose events: SoundHash gives up after three retries.
 //! - `!==` stops at the first difference. `compare_digest` does not, and the layer does not.
 //! - Both read the whole body before they look for a signature. Flask sets no limit to it.
-//! - The retry of an event that was dealt with, but too slowly, runs a second time, there and
-//!   here: remember the ids of events.
+//! - The retry of an event that was dealt with, but too slowly, runs a second time there. Here
+//!   it does not, with [`IdempotencyLayer`](crate::idempotency).
 //!
 //! The right column, run:
 //!

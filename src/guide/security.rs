@@ -56,7 +56,7 @@
 //! - **Without a well-formed signature**: a look at the headers.
 //! - **With 64 digits of his own**: a look-up by the provider; up to `max_body_size` bytes
 //!   of memory for up to `body_timeout`, and of all unfinished bodies together not more than
-//!   `max_buffered`; and the hashing of what he sends, once for each valid secret. So end a
+//!   `max_buffered`, and as much again for a tenth of a second each; and the hashing of what he sends, once for each valid secret. So end a
 //!   rotation, lower `max_body_size` (events are a few hundred bytes, only a long list of matches
 //!   or fingerprints is larger), and give the provider a cache, also of names that do not exist.
 //! - **Log**: lines at `debug` only. He cannot raise an alarm, except where his requests
@@ -93,9 +93,9 @@
 //! # What it does not protect from
 //!
 //! - **Replay.** The signature covers the body and no time, so who recorded a delivery can send
-//!   it again, and it is as authentic as it was. Remember the ids of the events you have dealt
-//!   with, and refuse what is older than you can remember. The same makes SoundHash's own retries
-//!   harmless.
+//!   it again, and it is as authentic as it was. [`IdempotencyLayer`](crate::idempotency), with its
+//!   `max_age`, remembers the events that you have dealt with, and refuses what is too old to be
+//!   remembered. It also makes SoundHash's own retries harmless.
 //! - **Readers.** A signature hides nothing. Receive over HTTPS.
 //! - **What is not signed.** Method, path and all headers may be anybody's. A header or a path
 //!   may choose the secrets, since a wrong choice fails; after that, take the endpoint from
