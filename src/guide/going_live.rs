@@ -110,15 +110,17 @@
 //!
 //! # What to watch
 //!
-//! With the feature `tracing`, which is on by default, this crate logs:
+//! The log at `warn` and `error`, and the metrics, all listed in
+//! [What it logs, counts and measures](super::telemetry). Of the log:
 //!
-//! | level | message | what it means |
-//! | --- | --- | --- |
-//! | `error` | `no SoundHashWebhookLayer around this handler…` | a route is not protected, and answers 500. Wake somebody |
-//! | `error` | `webhook refused: secret look-up failed` | the provider failed, and deliveries get 503. Wake somebody if it lasts: you have seven minutes |
-//! | `warn` | `webhook body is not an event` | authentic, and not understood: answered with 400 or 422 unless the handler takes a `Result`. Keep the body, and look |
-//! | `warn` | `webhook event not recognized` | a new type, a new shape, or the test button. Look within days |
-//! | `debug` | `webhook refused: …` | anything else that was refused. Strangers choose how many there are |
+//! - `error`, `no SoundHashWebhookLayer around this handler…`: a route is not protected, and
+//!   answers 500. Wake somebody.
+//! - `error`, `webhook refused: secret look-up failed`: the provider failed, and deliveries get
+//!   503. Wake somebody if it lasts: you have seven minutes.
+//! - `warn`, `webhook body is not an event`: authentic, and not understood. It is answered with
+//!   400 or 422, unless the handler takes a `Result`. Keep the body, and look.
+//! - `warn`, `webhook event not recognized`: a new type, a new shape, or the test button. Look
+//!   within days.
 //!
 //! What wakes nobody and should: **no accepted delivery** for longer than is usual for you. It is
 //! the one sign that covers a wrong secret, a proxy that changes bodies, an expired certificate

@@ -10,7 +10,7 @@
 //!
 //! # Through the layer
 //!
-//! [`SignedRequest`] is a request as SoundHash sends it. A test gives it to the whole
+//! A `testing::SignedRequest` is a request as SoundHash sends it. A test gives it to the whole
 //! application, and so also finds a layer that is missing or at the wrong place:
 //!
 //! ```
@@ -54,8 +54,8 @@
 //! # }
 //! ```
 //!
-//! [`uri`](crate::testing::SignedRequest::uri) chooses the path, for applications with several endpoints, and
-//! [`header`](crate::testing::SignedRequest::header) adds what a proxy would.
+//! Its method `uri` chooses the path, for applications with several endpoints, and `header` adds
+//! what a proxy would.
 //!
 //! # Everything that may come
 //!
@@ -147,5 +147,3 @@
 //! ```
 //!
 //! `--url` says where, `http://127.0.0.1:3000/webhooks/soundhash` by default.
-//!
-//! [`SignedRequest`]: crate::testing::SignedRequest

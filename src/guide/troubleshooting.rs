@@ -41,7 +41,8 @@
 //!   `--data-binary`, and `printf %s`.
 //!
 //! Which it is, can be told from one delivery: its body as it arrived, its signature, and the
-//! secret. Try the usual mistakes, here with a body and a secret for tests:
+//! secret. The example `verify`, in this crate's repository, tries all the usual mistakes on them
+//! and names the one that explains it. By hand, with a body and a secret for tests, it is this:
 //!
 //! ```
 //! use axum::http::HeaderValue;
