@@ -41,8 +41,9 @@
 //!   `--data-binary`, and `printf %s`.
 //!
 //! Which it is, can be told from one delivery: its body as it arrived, its signature, and the
-//! secret. The example `verify`, in this crate's repository, tries all the usual mistakes on them
-//! and names the one that explains it. By hand, with a body and a secret for tests, it is this:
+//! secret. The example `verify`, in this crate's repository, tries the usual mistakes on them and
+//! names the one that explains it, if one does. By hand, with a body and a secret for tests, it
+//! is this:
 //!
 //! ```
 //! use axum::http::HeaderValue;
