@@ -92,16 +92,19 @@ async fn without_max_age_any_time_will_do() {
     assert_eq!(send(&app, event("x")).await, RUN);
 }
 
+/// As short a retention as the age limit allows.
+fn shortest_retention() -> IdempotencyLayer<MemoryStore> {
+    layer()
+        .max_age(15 * MINUTE)
+        .clock_skew(MINUTE)
+        .retention(16 * MINUTE)
+}
+
 /// Attack: record a delivery and send it again, at any later time. It is remembered for as
 /// long as it is young enough, also where its time was ahead of ours.
 #[tokio::test(start_paused = true)]
 async fn a_recorded_delivery_is_remembered_or_too_old() {
-    let (app, seconds, runs) = at_nine(
-        layer()
-            .max_age(15 * MINUTE)
-            .clock_skew(MINUTE)
-            .retention(16 * MINUTE),
-    );
+    let (app, seconds, runs) = at_nine(shortest_retention());
     let recorded = || at("a", "2026-11-23T09:01:00Z");
     assert_eq!(send(&app, recorded()).await, RUN);
     for _ in 0..40 {
@@ -124,12 +127,7 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
 /// the others have had time to forget.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
-    let (app, seconds, runs) = at_nine(
-        layer()
-            .max_age(15 * MINUTE)
-            .clock_skew(MINUTE)
-            .retention(16 * MINUTE),
-    );
+    let (app, seconds, runs) = at_nine(shortest_retention());
     // Sent by a clock that is a minute ahead, received by one that is right.
     let recorded = || at("a", "2026-11-23T09:01:00Z");
     assert_eq!(send(&app, recorded()).await, RUN);
