@@ -37,43 +37,47 @@ use crate::{
 /// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
 /// ```
 #[derive(Clone)]
-pub struct Delivery(Arc<Verified>);
-
-struct Verified {
+pub struct Delivery {
     body: Bytes,
     signature: Signature,
     matched_secret: usize,
     endpoint: Option<Arc<str>>,
-    /// Read at first use, by whoever asks first.
-    envelope: OnceLock<Result<Envelope, EventError>>,
+    /// These two are kept for whoever looks at them and leaves them to others. What is cloned
+    /// after that has them, too.
+    envelope: OnceLock<Arc<Result<Envelope, EventError>>>,
+    event: OnceLock<Arc<Result<Event, EventError>>>,
+    told: OnceLock<()>,
 }
 
 impl Delivery {
+    #[inline]
     pub(crate) fn new(
         body: Bytes,
         signature: Signature,
         matched_secret: usize,
         endpoint: Option<Arc<str>>,
     ) -> Self {
-        Self(Arc::new(Verified {
+        Self {
             body,
             signature,
             matched_secret,
             endpoint,
             envelope: OnceLock::new(),
-        }))
+            event: OnceLock::new(),
+            told: OnceLock::new(),
+        }
     }
 
     /// The body, byte for byte as it was signed.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.0.body
+        &self.body
     }
 
     /// The signature that was verified. A retry carries the same one.
     #[must_use]
     pub fn signature(&self) -> Signature {
-        self.0.signature
+        self.signature
     }
 
     /// Which secret signed it: 0 is the current one, 1 the first previous one and so on.
@@ -81,7 +85,7 @@ impl Delivery {
     /// During a rotation this shows when the old secret is no longer used.
     #[must_use]
     pub fn matched_secret(&self) -> usize {
-        self.0.matched_secret
+        self.matched_secret
     }
 
     /// The endpoint whose secret signed it, where the
@@ -89,7 +93,7 @@ impl Delivery {
     /// [`Secrets::endpoint`](crate::Secrets::endpoint).
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
-        self.0.endpoint.as_deref()
+        self.endpoint.as_deref()
     }
 
     /// Reads the body as a `T` of your own.
@@ -107,20 +111,43 @@ impl Delivery {
 
     /// Reads the body as an [`Event`].
     ///
-    /// The envelope is read once per delivery; the payload at each call.
+    /// At each call; what another layer or extractor kept of it is not read again.
     ///
     /// # Errors
     ///
     /// If the body is not a JSON object with an event type and a payload.
     pub fn event(&self) -> Result<Event, EventError> {
-        match self.envelope() {
-            Ok(envelope) => envelope.event(self.body()),
-            Err(error) => Err(error.clone()),
+        match self.event.get() {
+            Some(event) => Result::clone(event),
+            None => self.read(),
+        }
+    }
+
+    fn read(&self) -> Result<Event, EventError> {
+        match self.envelope.get().map(AsRef::as_ref) {
+            Some(Ok(envelope)) => envelope.event(&self.body),
+            Some(Err(error)) => Err(error.clone()),
+            None => Event::from_slice(&self.body),
+        }
+    }
+
+    /// The event, for someone who looks at it only.
+    pub(crate) fn event_ref(&self) -> Result<&Event, &EventError> {
+        let event = self.event.get_or_init(|| Arc::new(self.read()));
+        Result::as_ref(event)
+    }
+
+    /// Tells the operator that this was not understood, unless that was done before: it can be
+    /// noticed in several places.
+    pub(crate) fn tell_once(&self, tell: impl FnOnce()) {
+        if self.told.set(()).is_ok() {
+            tell();
         }
     }
 
     pub(crate) fn envelope(&self) -> &Result<Envelope, EventError> {
-        self.0.envelope.get_or_init(|| Envelope::read(&self.0.body))
+        self.envelope
+            .get_or_init(|| Arc::new(Envelope::read(&self.body)))
     }
 }
 
@@ -128,9 +155,9 @@ impl Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("body_len", &self.0.body.len())
-            .field("matched_secret", &self.0.matched_secret)
-            .field("endpoint", &self.0.endpoint)
+            .field("body_len", &self.body.len())
+            .field("matched_secret", &self.matched_secret)
+            .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }

@@ -64,8 +64,12 @@ impl Secret {
     /// If the variable is not set, empty, or not Unicode, and if its value begins or ends
     /// with white space: a line end that a file or a shell left behind is the usual cause
     /// of "every signature is wrong". Where the white space is really part of the secret,
-    /// use [`Secret::new`].
+    /// use [`Secret::new`]. The error names the variable, and never the value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
+        Self::read_env(name).map_err(|error| error.of_variable(name))
+    }
+
+    fn read_env(name: &str) -> Result<Self, SecretError> {
         let value = match env::var(name) {
             Ok(value) => Zeroizing::new(value),
             Err(env::VarError::NotPresent) => {
@@ -117,11 +121,13 @@ impl Secret {
 
     /// The HMAC with the key in it and no message yet. Keying costs two SHA-256 blocks, a
     /// third of the work on a 256-byte event; a copy of the keyed state costs none.
+    #[inline]
     pub(super) fn keyed(&self) -> HmacSha256 {
         HmacSha256::clone(&self.0)
     }
 }
 
+#[inline]
 pub(super) fn tag(mac: HmacSha256) -> Signature {
     Signature::from_tag(mac.finalize().into_bytes().into())
 }

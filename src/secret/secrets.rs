@@ -2,9 +2,9 @@ use std::{fmt, sync::Arc};
 
 use super::{Secret, SecretError, SecretErrorKind, Verifier};
 
-/// The secrets that are valid for an endpoint now: the current one and, during a
-/// rotation, up to three previous ones.
+/// The secrets that are valid for an endpoint now.
 ///
+/// They are the current one and, during a rotation, up to three previous ones.
 /// Every one of them is checked for every request, always all, so that the time taken
 /// does not tell which one matched.
 ///
@@ -15,9 +15,12 @@ use super::{Secret, SecretError, SecretErrorKind, Verifier};
 /// assert_eq!(secrets.len(), 2);
 /// ```
 #[derive(Clone)]
-pub struct Secrets {
+pub struct Secrets(Arc<Valid>);
+
+#[derive(Clone)]
+struct Valid {
     current: Secret,
-    previous: Arc<[Secret]>,
+    previous: Vec<Secret>,
     endpoint: Option<Arc<str>>,
 }
 
@@ -29,11 +32,11 @@ impl Secrets {
     #[must_use]
     #[track_caller]
     pub fn new(current: impl Into<Secret>) -> Self {
-        Self {
+        Self(Arc::new(Valid {
             current: current.into(),
-            previous: Arc::new([]),
+            previous: Vec::new(),
             endpoint: None,
-        }
+        }))
     }
 
     /// Adds a secret that is still accepted, after those that are there already.
@@ -44,13 +47,10 @@ impl Secrets {
     /// whose length is known at run time only.
     #[must_use]
     #[track_caller]
-    pub fn previous(self, secret: impl Into<Secret>) -> Self {
+    pub fn previous(mut self, secret: impl Into<Secret>) -> Self {
         assert!(self.len() < Self::MAX, "{}", SecretErrorKind::TooMany);
-        let previous = self.previous.iter().cloned().chain([secret.into()]);
-        Self {
-            previous: previous.collect(),
-            ..self
-        }
+        Arc::make_mut(&mut self.0).previous.push(secret.into());
+        self
     }
 
     /// Names the endpoint, or the tenant, that these are the secrets of.
@@ -60,12 +60,12 @@ impl Secrets {
     /// were looked up by, it is proven by the signature.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.endpoint = Some(name.into());
+        Arc::make_mut(&mut self.0).endpoint = Some(name.into());
         self
     }
 
     pub(crate) fn endpoint_name(&self) -> Option<Arc<str>> {
-        self.endpoint.clone()
+        self.0.endpoint.clone()
     }
 
     /// How many secrets are valid: 1 to [`Secrets::MAX`].
@@ -75,14 +75,15 @@ impl Secrets {
         reason = "there is always a current secret"
     )]
     pub fn len(&self) -> usize {
-        1 + self.previous.len()
+        1 + self.0.previous.len()
     }
 
     /// Starts to check a body under every secret at once.
+    #[inline]
     pub(crate) fn verifier(&self) -> Verifier {
         Verifier {
-            current: self.current.keyed(),
-            previous: self.previous.iter().map(Secret::keyed).collect(),
+            current: self.0.current.keyed(),
+            previous: self.0.previous.iter().map(Secret::keyed).collect(),
         }
     }
 }
@@ -105,11 +106,11 @@ impl TryFrom<Vec<Secret>> for Secrets {
         let current = secrets
             .next()
             .ok_or(SecretError::new(SecretErrorKind::Empty))?;
-        Ok(Self {
+        Ok(Self(Arc::new(Valid {
             current,
             previous: secrets.collect(),
             endpoint: None,
-        })
+        })))
     }
 }
 

@@ -1,3 +1,5 @@
+use std::mem;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Frames below this size are copied together. A frame is a slice of the buffer that the
@@ -11,8 +13,9 @@ const SEGMENT: usize = 16 * 1024;
 /// The frames of a body, kept until it is complete.
 ///
 /// A body of one frame is handed on as it is. Of several, each byte is copied once, into
-/// the whole body; small frames are gathered first. What is allocated follows from what
-/// has arrived, never from a length that was merely declared.
+/// the whole body; small frames are gathered first, and that is all if they fit into one
+/// segment. What is allocated follows from what has arrived, never from a length that was
+/// merely declared.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     /// Kept apart so that the usual body, which is one frame, needs no list.
@@ -27,24 +30,37 @@ impl Buffer {
         self.len
     }
 
+    #[inline]
     pub(super) fn push(&mut self, frame: Bytes) {
         let before = self.len;
         self.len += frame.len();
         if before == 0 {
             self.first = frame;
-        } else if frame.len() < SMALL {
-            self.gather(&frame);
         } else {
-            self.seal();
-            self.rest.push(frame);
+            self.let_go();
+            self.add(frame);
         }
     }
 
-    fn gather(&mut self, frame: &Bytes) {
+    /// The first frame was not the whole body: if it is small, lets go of the buffer that it
+    /// is a slice of.
+    pub(super) fn let_go(&mut self) {
+        if self.first.len() < SMALL {
+            let first = mem::take(&mut self.first);
+            self.add(first);
+        }
+    }
+
+    fn add(&mut self, frame: Bytes) {
+        if frame.len() >= SMALL {
+            self.seal();
+            self.rest.push(frame);
+            return;
+        }
         if self.small.len() + frame.len() > SEGMENT {
             self.seal();
         }
-        self.small.put_slice(frame);
+        self.small.put(frame);
     }
 
     fn seal(&mut self) {
@@ -53,10 +69,14 @@ impl Buffer {
         }
     }
 
+    #[inline]
     pub(super) fn into_bytes(mut self) -> Bytes {
         self.seal();
         if self.rest.is_empty() {
             return self.first;
+        }
+        if self.first.is_empty() && self.rest.len() == 1 {
+            return self.rest.remove(0);
         }
         let mut whole = BytesMut::with_capacity(self.len);
         whole.put(self.first);

@@ -12,7 +12,12 @@ use http::{Request, Response, Version, request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{layer::Limits, provider::SecretProvider, receive::Receive};
+use super::{
+    drain::{drain, unasked},
+    layer::Limits,
+    provider::SecretProvider,
+    receive::Receive,
+};
 use crate::{
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
@@ -21,8 +26,9 @@ use crate::{
 };
 
 pin_project! {
-    /// The response future of [`SoundHashWebhook`](super::SoundHashWebhook): `S` is the
-    /// inner service, `F` its future, `B` the request's body.
+    /// The response future of [`SoundHashWebhook`](super::SoundHashWebhook).
+    ///
+    /// `S` is the inner service, `F` its future, `B` the request's body.
     pub struct ResponseFuture<S, F, B> {
         version: Version,
         #[pin]
@@ -33,11 +39,11 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
-        Refused { rejection: Option<Rejection> },
-        // The only state with a box: an answer of `SecretProvider::secrets` that borrows
+        Refused { rejection: Option<Rejection>, rest: Option<B> },
+        // The only state that always has a box: an answer of `SecretProvider::secrets` that borrows
         // the head it is asked about.
         LookUp { answer: LookUp, unread: Option<Unread<S, B>> },
-        Receive { #[pin] receive: Receive<B>, inner: S, head: Option<request::Parts> },
+        Receive { receive: Receive<B>, inner: S, head: Option<request::Parts> },
         Inner { #[pin] future: F },
     }
 }
@@ -54,9 +60,11 @@ struct Unread<S, B> {
 }
 
 impl<S, F, B> ResponseFuture<S, F, B> {
-    pub(super) fn refused(rejection: Rejection, version: Version) -> Self {
-        let state = State::refused(rejection);
-        Self { version, state }
+    pub(super) fn refused(rejection: Rejection, head: &request::Parts, body: B) -> Self {
+        Self {
+            version: head.version,
+            state: State::refused(rejection, unasked(head, body)),
+        }
     }
 
     pub(super) fn look_up<P: SecretProvider>(
@@ -89,7 +97,7 @@ impl<S, F, B> ResponseFuture<S, F, B> {
         head: request::Parts,
         body: B,
         signature: Signature,
-        secrets: Option<&Secrets>,
+        secrets: Option<Secrets>,
         limits: &Limits,
     ) -> Self {
         Self {
@@ -100,9 +108,11 @@ impl<S, F, B> ResponseFuture<S, F, B> {
 }
 
 impl<S, F, B> State<S, F, B> {
-    fn refused(rejection: Rejection) -> Self {
+    /// `rest` is what of the body may still come.
+    fn refused(rejection: Rejection, rest: Option<B>) -> Self {
         Self::Refused {
             rejection: Some(rejection),
+            rest,
         }
     }
 
@@ -111,7 +121,7 @@ impl<S, F, B> State<S, F, B> {
         head: request::Parts,
         body: B,
         signature: Signature,
-        secrets: Option<&Secrets>,
+        secrets: Option<Secrets>,
         limits: &Limits,
     ) -> Self {
         Self::Receive {
@@ -125,7 +135,7 @@ impl<S, F, B> State<S, F, B> {
 impl<S, B, ResBody> Future for ResponseFuture<S, S::Future, B>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
-    B: http_body::Body,
+    B: http_body::Body + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
     ResBody: From<Bytes>,
 {
@@ -134,29 +144,32 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProj::Refused { rejection } => {
+            match this.state.as_mut().project() {
+                StateProj::Refused { rejection, rest } => {
                     let rejection = rejection.take().expect("polled after completion");
                     telemetry::refused(&rejection);
+                    if let Some(body) = rest.take() {
+                        drain(body, *this.version, cx);
+                    }
                     return Poll::Ready(Ok(rejection.into_response(*this.version)));
                 }
                 StateProj::LookUp { answer, unread } => {
                     let (head, answer) = ready!(answer.as_mut().poll(cx));
                     let unread = unread.take().expect("polled after completion");
-                    match answer {
+                    this.state.set(match answer {
                         Ok(secrets) => State::receive(
                             unread.inner,
                             head,
                             unread.body,
                             unread.signature,
-                            secrets.as_ref(),
+                            secrets,
                             &unread.limits,
                         ),
-                        Err(error) => State::refused(Rejection::with_source(
-                            RejectionKind::SecretsUnavailable,
-                            error,
-                        )),
-                    }
+                        Err(error) => State::refused(
+                            Rejection::with_source(RejectionKind::SecretsUnavailable, error),
+                            unasked(&head, unread.body),
+                        ),
+                    });
                 }
                 StateProj::Receive {
                     receive,
@@ -168,15 +181,16 @@ where
                         let mut request =
                             Request::from_parts(head, Body::from(delivery.body().clone()));
                         request.extensions_mut().insert(delivery);
-                        State::Inner {
-                            future: inner.call(request),
-                        }
+                        let future = inner.call(request);
+                        this.state.set(State::Inner { future });
                     }
-                    Err(rejection) => State::refused(rejection),
+                    Err(rejection) => {
+                        let rest = receive.rest();
+                        this.state.set(State::refused(rejection, rest));
+                    }
                 },
                 StateProj::Inner { future } => return future.poll(cx),
-            };
-            this.state.set(next);
+            }
         }
     }
 }

@@ -35,9 +35,13 @@ use crate::secret::Secret;
 /// # What a stranger can cost
 ///
 /// A request without exactly one well-formed signature is answered before a byte of its
-/// body is read. Of others, each may hold [`max_body_size`](Self::max_body_size) bytes for
+/// body is waited for. Of others, each may hold [`max_body_size`](Self::max_body_size) bytes for
 /// [`body_timeout`](Self::body_timeout), and all together
-/// [`max_buffered`](Self::max_buffered) bytes. The clones of a layer share that buffer.
+/// [`max_buffered`](Self::max_buffered) bytes, and as many that are just arriving. The clones of a layer share that buffer.
+///
+/// What is still sent after a refusal is read and thrown away while the answer is on its way, up
+/// to 8 MiB and for up to 5 s, for an honest sender to read the answer and not a reset. It is
+/// not over HTTP/2, where it need not be, and where `Expect: 100-continue` holds the body back.
 pub struct SoundHashWebhookLayer<P = StaticSecrets> {
     pub(super) provider: Arc<P>,
     pub(super) limits: Limits,
@@ -95,7 +99,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// The longest body that is accepted, in bytes: 1 MiB by default.
     ///
-    /// A longer one is answered with 413, unread where its `Content-Length` says so.
+    /// A longer one is answered with 413, and at once where its `Content-Length` says so.
     #[must_use]
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limits.max_body_size = bytes;

@@ -1,22 +1,16 @@
 use std::{
     future::{Future, poll_fn},
-    mem,
     pin::{Pin, pin},
-    sync::{Arc, LazyLock},
-    task::{Context, Poll, ready},
-    time::Duration,
+    sync::LazyLock,
+    task::{Context, Poll},
 };
 
 use axum_core::BoxError;
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
-use pin_project_lite::pin_project;
-use tokio::{
-    task::coop::{cooperative, has_budget_remaining},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::task::coop::cooperative;
 
-use super::{budget::Reservation, buffer::Buffer, layer::Limits};
+use super::{buffer::Buffer, layer::Limits, wait::Wait};
 use crate::{
     delivery::Delivery,
     rejection::{Rejection, RejectionKind},
@@ -25,33 +19,23 @@ use crate::{
     telemetry::{self, Stopwatch},
 };
 
-/// How long a body for which there is no room may take to be complete. A server hands over a
-/// body in pieces, between which it has to be waited for, though all of it was sent at once.
-const ARRIVAL: Duration = Duration::from_millis(100);
+/// Receives a body, hashing each frame as it comes: when the last byte is in, so is the
+/// verdict.
+pub(super) struct Receive<B> {
+    /// Until it has ended.
+    body: Option<B>,
+    signature: Signature,
+    secrets: Option<Secrets>,
+    limits: Limits,
+    stopwatch: Stopwatch,
+    /// In a box, so that the usual future is small: it is moved several times.
+    wait: Option<Pin<Box<Wait>>>,
+}
 
-pin_project! {
-    /// Receives a body, hashing each frame as it comes: when the last byte is in, so is
-    /// the verdict.
-    pub(super) struct Receive<B> {
-        #[pin]
-        body: B,
-        // Set when the body made us wait for the first time: a delivery that is there at
-        // once needs no timer.
-        #[pin]
-        timer: Option<Sleep>,
-        waiting_since: Option<Instant>,
-        // Set while there is no room for it.
-        crowded_since: Option<Instant>,
-        verifier: Option<Verifier>,
-        buffer: Buffer,
-        reservation: Reservation,
-        signature: Signature,
-        known: bool,
-        endpoint: Option<Arc<str>>,
-        max_body_size: usize,
-        body_timeout: Duration,
-        stopwatch: Stopwatch,
-    }
+/// What is there of a body.
+pub(super) struct Received {
+    pub(super) buffer: Buffer,
+    verifier: Verifier,
 }
 
 impl<B> Receive<B> {
@@ -60,48 +44,47 @@ impl<B> Receive<B> {
     pub(super) fn new(
         body: B,
         signature: Signature,
-        secrets: Option<&Secrets>,
+        secrets: Option<Secrets>,
         limits: &Limits,
     ) -> Self {
-        static NOBODY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("nobody"));
-        let known = secrets.is_some();
-        let secrets = secrets.unwrap_or(&NOBODY);
         Self {
-            body,
-            timer: None,
-            waiting_since: None,
-            crowded_since: None,
-            verifier: Some(secrets.verifier()),
-            buffer: Buffer::default(),
-            reservation: Reservation::nothing(&limits.budget),
+            body: Some(body),
             signature,
-            known,
-            endpoint: secrets.endpoint_name(),
-            max_body_size: limits.max_body_size,
-            body_timeout: limits.body_timeout,
+            secrets,
+            limits: limits.clone(),
             stopwatch: Stopwatch::start(),
+            wait: None,
         }
     }
 }
 
-impl<B> Future for Receive<B>
+impl<B> Receive<B>
 where
-    B: Body,
+    B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Delivery, Rejection>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let Poll::Ready(frame) = self.as_mut().poll_frame(cx) else {
-                return self.poll_wait(cx).map(|kind| Err(Rejection::new(kind)));
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery, Rejection>> {
+        let resumed = self.wait.as_mut().and_then(|wait| wait.as_mut().resume());
+        let mut received = match resumed {
+            Some(received) => received,
+            None => Received::nothing(self.secrets.as_ref()),
+        };
+        while let Some(body) = &mut self.body {
+            let Poll::Ready(frame) = poll_frame(body, cx) else {
+                let wait = || Box::pin(Wait::new(&self.limits));
+                let wait = self.wait.get_or_insert_with(wait).as_mut();
+                let spent = wait.poll_spent(received, cx);
+                return spent.map(|kind| Err(Rejection::new(kind)));
             };
-            let this = self.as_mut().project();
             let data = match frame {
                 // `None` is the end. `is_end_stream` and `size_hint` are hints, and a body
                 // that never gives the hint must not be waited for.
-                None => return Poll::Ready(self.finish()),
+                None => {
+                    self.body = None;
+                    continue;
+                }
                 Some(Err(error)) => {
+                    self.body = None;
                     let rejection = Rejection::with_source(RejectionKind::BodyBroken, error);
                     return Poll::Ready(Err(rejection));
                 }
@@ -110,81 +93,55 @@ where
             // Trailers are no part of what was signed.
             let Ok(mut data) = data else { continue };
             let len = data.remaining();
-            if len > *this.max_body_size - this.buffer.len() {
+            if len > self.limits.max_body_size - received.buffer.len() {
                 return Poll::Ready(Err(Rejection::new(RejectionKind::BodyTooLarge)));
             }
             // No copy where the frame is `Bytes` already.
             let data: Bytes = data.copy_to_bytes(len);
-            if let Some(verifier) = this.verifier {
-                this.stopwatch.hashing(|| verifier.update(&data));
-            }
-            this.buffer.push(data);
+            self.stopwatch.hashing(|| received.verifier.update(&data));
+            received.buffer.push(data);
         }
+        Poll::Ready(self.finish(received))
+    }
+
+    fn finish(&mut self, received: Received) -> Result<Delivery, Rejection> {
+        let Received { buffer, verifier } = received;
+        let signature = self.signature;
+        let matched = self.stopwatch.hashing(|| verifier.verify(&signature));
+        match (&self.secrets, matched) {
+            (None, _) => Err(Rejection::new(RejectionKind::UnknownEndpoint)),
+            (Some(_), None) => Err(Rejection::new(RejectionKind::WrongSignature)),
+            (Some(secrets), Some(matched)) => {
+                let endpoint = secrets.endpoint_name();
+                let delivery = Delivery::new(buffer.into_bytes(), signature, matched, endpoint);
+                telemetry::verified(&delivery, &self.stopwatch);
+                Ok(delivery)
+            }
+        }
+    }
+
+    /// What of a refused body may still come.
+    pub(super) fn rest(&mut self) -> Option<B> {
+        self.body.take()
     }
 }
 
 type FrameResult<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
-impl<B> Receive<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    /// The next frame, within the task's budget: a body that always has another empty frame
-    /// would otherwise keep the thread, and the deadline from being looked at, for ever.
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B>>> {
-        let mut body = self.project().body;
-        pin!(cooperative(poll_fn(|cx| body.as_mut().poll_frame(cx)))).poll(cx)
-    }
+/// The next frame, within the task's budget: a body that always has another empty frame
+/// would otherwise keep the thread, and the deadline from being looked at, for ever.
+fn poll_frame<B: Body + Unpin>(body: &mut B, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B>>> {
+    let mut body = Pin::new(body);
+    pin!(cooperative(poll_fn(|cx| body.as_mut().poll_frame(cx)))).poll(cx)
+}
 
-    /// The body is not there yet. What it holds counts against the budget from here, and
-    /// its time runs; ready when either is spent.
-    fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RejectionKind> {
-        let mut this = self.project();
-        let (now, held) = (Instant::now(), this.buffer.len());
-        let since = *this.waiting_since.get_or_insert(now);
-        let (mut end, mut kind) = (since + *this.body_timeout, RejectionKind::BodyTimeout);
-        if !has_budget_remaining() {
-            // It was the task that had to wait, not the body.
-        } else if this.reservation.wait_with(held) {
-            *this.crowded_since = None;
-        } else if this.reservation.arrive_with(held) {
-            let arrived_by = *this.crowded_since.get_or_insert(now) + ARRIVAL;
-            if arrived_by < end {
-                (end, kind) = (arrived_by, RejectionKind::BufferFull);
-            }
-        } else {
-            return Poll::Ready(RejectionKind::BufferFull);
-        }
-        match this.timer.as_mut().as_pin_mut() {
-            Some(timer) if timer.deadline() == end => {}
-            Some(timer) => timer.reset(end),
-            None => this.timer.set(Some(sleep_until(end))),
-        }
-        // A timer does not fire while the task's budget is spent, a clock does.
-        if let (Some(timer), true) = (this.timer.as_pin_mut(), now < end) {
-            ready!(timer.poll(cx));
-        }
-        Poll::Ready(kind)
-    }
-
-    fn finish(self: Pin<&mut Self>) -> Result<Delivery, Rejection> {
-        let this = self.project();
-        let signature = *this.signature;
-        let verifier = this.verifier.take();
-        let matched = this
-            .stopwatch
-            .hashing(|| verifier.and_then(|verifier| verifier.verify(&signature)));
-        match matched {
-            _ if !*this.known => Err(Rejection::new(RejectionKind::UnknownEndpoint)),
-            None => Err(Rejection::new(RejectionKind::WrongSignature)),
-            Some(matched) => {
-                let body = mem::take(this.buffer).into_bytes();
-                let endpoint = this.endpoint.take();
-                let delivery = Delivery::new(body, signature, matched, endpoint);
-                telemetry::verified(&delivery, this.stopwatch);
-                Ok(delivery)
-            }
+impl Received {
+    #[inline]
+    fn nothing(secrets: Option<&Secrets>) -> Self {
+        static NOBODY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("nobody"));
+        Self {
+            buffer: Buffer::default(),
+            verifier: secrets.unwrap_or_else(|| &NOBODY).verifier(),
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::{
     fmt, mem,
+    num::IntErrorKind,
     task::{Context, Poll},
 };
 
@@ -21,12 +22,15 @@ use crate::{
 /// The [`Service`] that [`SoundHashWebhookLayer`] makes: verifies, then calls `S`.
 ///
 /// The inner service takes a `Request<axum::body::Body>` and may answer with any body that
-/// can be made of [`Bytes`]. Its errors are passed on; the layer adds none of its own.
+/// can be made of [`Bytes`]. Its errors are passed on; the layer adds none of its own. The body
+/// that comes in is any that can be handed to another task, which reads what is left of it after
+/// a refusal: that of axum, or hyper's. Of one that is not [`Unpin`], axum's `Body::new` makes one
+/// that is.
 ///
 /// # Panics
 ///
 /// Its future, when it has to wait for a body outside of a Tokio runtime with its timer
-/// enabled.
+/// enabled, and that other task in a runtime without the timer.
 pub struct SoundHashWebhook<S, P = StaticSecrets> {
     pub(super) inner: S,
     pub(super) layer: SoundHashWebhookLayer<P>,
@@ -36,7 +40,7 @@ impl<S, P, B, ResBody> Service<Request<B>> for SoundHashWebhook<S, P>
 where
     S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
     P: SecretProvider,
-    B: http_body::Body,
+    B: http_body::Body + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
     ResBody: From<Bytes>,
 {
@@ -52,7 +56,7 @@ where
         let (head, body) = request.into_parts();
         let signature = match check_head(&head.headers, self.layer.limits.max_body_size) {
             Ok(signature) => signature,
-            Err(kind) => return ResponseFuture::refused(Rejection::new(kind), head.version),
+            Err(kind) => return ResponseFuture::refused(Rejection::new(kind), &head, body),
         };
         // The clone has not been polled ready, so it is the one that stays behind.
         let clone = self.inner.clone();
@@ -60,14 +64,12 @@ where
         let SoundHashWebhookLayer { provider, limits } = &self.layer;
         match provider.cached(&head) {
             None => ResponseFuture::look_up(inner, head, body, signature, provider, limits),
-            secrets => {
-                ResponseFuture::receive(inner, head, body, signature, secrets.as_ref(), limits)
-            }
+            secrets => ResponseFuture::receive(inner, head, body, signature, secrets, limits),
         }
     }
 }
 
-/// The checks that cost nothing: no byte of the body is read for them, nobody is asked.
+/// The checks that cost nothing: no byte of the body is waited for, nobody is asked.
 fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, RejectionKind> {
     let mut values = headers.get_all(SIGNATURE_HEADER).iter();
     let signature = values.next().ok_or(RejectionKind::MissingSignature)?;
@@ -82,13 +84,13 @@ fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, Re
     }
 }
 
+/// One that no `u64` holds is over every limit, too.
 fn declared_len(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    let digits = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    match digits.parse() {
+        Ok(len) => Some(len),
+        Err(error) => (*error.kind() == IntErrorKind::PosOverflow).then_some(u64::MAX),
+    }
 }
 
 impl<S: Clone, P> Clone for SoundHashWebhook<S, P> {

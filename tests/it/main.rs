@@ -1,15 +1,22 @@
 //! The crate as its users see it: one test binary, public API only.
 
 mod diagnose;
+mod drain;
 mod events;
 mod examples;
 mod extract;
+mod hostile;
+mod hostile_requests;
 mod idempotency;
 mod layer;
 mod more_examples;
+mod payload;
 mod process;
 mod provider;
+mod readme;
+mod router;
 mod secret;
+mod security;
 mod support;
 mod telemetry;
 mod vectors;

@@ -140,9 +140,18 @@ impl Receiver {
 
     /// Memory that it occupies, in KiB.
     pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that it ever occupied, in KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, which: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("a running process");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with(which));
         let number = line.and_then(|line| line.split_whitespace().nth(1));
         number
             .and_then(|number| number.parse().ok())
@@ -198,7 +207,7 @@ pub(crate) async fn exchange(addr: &str, bytes: &[u8]) -> String {
 }
 
 /// The head of the next answer.
-pub(crate) async fn answer(stream: &mut TcpStream) -> String {
+pub(crate) async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let read = async {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

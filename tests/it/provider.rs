@@ -131,6 +131,7 @@ async fn a_failing_look_up_is_our_failure() {
     assert!(response.headers().contains_key(header::RETRY_AFTER));
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::SecretsUnavailable);
+    assert_eq!(rejection.to_string(), "secret look-up failed");
     assert_eq!(
         rejection.source().unwrap().to_string(),
         "the database is away"
@@ -208,6 +209,20 @@ async fn each_of_four_secrets_is_told_apart() {
     }
     let refused = outcome(echo(layer), request("any", "s4")).await;
     assert_eq!(refused, Err(RejectionKind::WrongSignature));
+}
+
+/// After a rotation the new secret may stand in both places, and the old one is not in use.
+#[tokio::test]
+async fn a_secret_that_is_listed_twice_is_the_first_of_the_two() {
+    let layer = SoundHashWebhookLayer::new("new")
+        .previous_secret("new")
+        .previous_secret("old")
+        .previous_secret("old");
+    for (secret, index) in [("new", 0), ("old", 2)] {
+        let Ok(response) = echo(layer.clone()).oneshot(request("any", secret)).await;
+        let delivery = response.extensions().get::<Delivery>().unwrap();
+        assert_eq!(delivery.matched_secret(), index);
+    }
 }
 
 /// What is at hand is used without asking further.

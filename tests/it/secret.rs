@@ -102,6 +102,7 @@ fn a_signature_is_read_in_any_case_and_printed_in_lower() {
     let signature: Signature = digits.parse().unwrap();
     assert_eq!(signature.to_string(), digits.to_lowercase());
     assert_eq!(signature, digits.to_lowercase().parse().unwrap());
+    assert_eq!(HeaderValue::from(signature), digits.to_lowercase());
 }
 
 // ---- what is refused
@@ -112,6 +113,7 @@ fn an_empty_secret_is_refused() {
     let error = Secret::try_from(String::new()).unwrap_err();
     assert_eq!(error.kind(), SecretErrorKind::Empty);
     assert_eq!(error.to_string(), "secret is empty");
+    assert_eq!(error.variable(), None);
     for make in [|| Secret::new(""), || Secret::from("")] {
         let panic = std::panic::catch_unwind(make).unwrap_err();
         assert_eq!(panic.downcast_ref::<String>().unwrap(), "secret is empty");
@@ -142,8 +144,9 @@ fn a_secret_from_the_environment_is_checked() {
     };
     let signed = Secret::new("whsec_test").sign(b"").to_string();
     assert_eq!(check(Some("whsec_test".into())), signed);
-    assert_eq!(check(None), "secret is not set");
-    assert_eq!(check(Some("".into())), "secret is empty");
+    assert_eq!(check(None), "SOUNDHASH_TEST_SECRET: secret is not set");
+    let empty = check(Some("".into()));
+    assert_eq!(empty, "SOUNDHASH_TEST_SECRET: secret is empty");
     for padded in [
         "whsec_test\n",
         " whsec_test",
@@ -153,11 +156,12 @@ fn a_secret_from_the_environment_is_checked() {
     ] {
         assert_eq!(
             check(Some(padded.into())),
-            "secret begins or ends with white space"
+            "SOUNDHASH_TEST_SECRET: secret begins or ends with white space"
         );
     }
     let not_unicode = OsString::from_vec(vec![0xff]);
-    assert_eq!(check(Some(not_unicode)), "secret is not Unicode");
+    let not_unicode = check(Some(not_unicode));
+    assert_eq!(not_unicode, "SOUNDHASH_TEST_SECRET: secret is not Unicode");
 }
 
 #[test]
@@ -168,6 +172,16 @@ fn child_reads_the_environment() {
             Err(error) => println!("result: {error}"),
         }
     }
+}
+
+/// Whoever reads the error looks there, and not where the other secrets come from.
+#[test]
+fn an_error_names_the_variable_that_the_value_came_from() {
+    let error = Secret::from_env("SOUNDHASH_TEST_OF_NOBODY").unwrap_err();
+    assert_eq!(error.kind(), SecretErrorKind::NotSet);
+    assert_eq!(error.variable(), Some("SOUNDHASH_TEST_OF_NOBODY"));
+    let error = Secret::try_from(String::new()).unwrap_err();
+    assert_eq!(error.variable(), None);
 }
 
 #[test]

@@ -44,6 +44,19 @@ pub(crate) fn with_signature<B>(signature: impl AsRef<[u8]>, body: B) -> Request
         .expect("a request")
 }
 
+/// The head of a request, ready for a body of that length.
+pub(crate) fn head(signature: &str, length: impl std::fmt::Display) -> String {
+    format!(
+        "POST /webhooks/soundhash HTTP/1.1\r\nHost: localhost\r\n\
+         X-Webhook-Signature: {signature}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+/// A correctly signed request with that body, as bytes.
+pub(crate) fn signed_bytes(body: &[u8]) -> Vec<u8> {
+    [head(&sign(body), body.len()).as_bytes(), body].concat()
+}
+
 /// What a scripted body does when it is polled.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -163,8 +176,26 @@ where
         }
         Some(rejection) => {
             assert_eq!(status, rejection.status());
+            assert_eq!(rejection.to_string(), words(rejection.kind()));
             Err(rejection.kind())
         }
+    }
+}
+
+/// What a log says of a refusal.
+fn words(kind: RejectionKind) -> &'static str {
+    match kind {
+        RejectionKind::MissingSignature => "no signature header",
+        RejectionKind::SeveralSignatures => "more than one signature header",
+        RejectionKind::MalformedSignature => "signature is not 64 hexadecimal digits",
+        RejectionKind::WrongSignature => "signature does not match the body",
+        RejectionKind::UnknownEndpoint => "no secret for this endpoint",
+        RejectionKind::BodyTooLarge => "body is over the limit",
+        RejectionKind::BodyTimeout => "body did not arrive in time",
+        RejectionKind::BodyBroken => "body broke off",
+        RejectionKind::SecretsUnavailable => "secret look-up failed",
+        RejectionKind::BufferFull => "buffer for unfinished bodies is full",
+        other => panic!("{other:?} is new"),
     }
 }
 
