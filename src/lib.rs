@@ -2,7 +2,8 @@
 //! events to the handler.
 //!
 //! SoundHash tells an application what happened (a video was processed, a match was found)
-//! by HTTP POST requests that it signs with the endpoint's secret. This crate receives them:
+//! by HTTP POST requests that it signs with the endpoint's secret. This crate receives them. The
+//! [quick start](guide::quick_start) goes from an empty folder to a first delivery; in short:
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::post};
@@ -34,14 +35,17 @@
 //! - [`Event`] is what happened, in one set of types for both of SoundHash's senders and all
 //!   of their spellings. A type or shape that this version does not know becomes
 //!   [`EventData::Unrecognized`]: an authentic delivery is never refused for its shape.
+//! - [`Payload`] is the payload alone, for a handler of one type; an `EventRouter` (feature
+//!   `router`) calls a handler for each type.
 //! - [`Delivery`] is the verified request itself, for whoever wants the bytes.
 //! - [`idempotency`] lets each event be acted on once, in one process or in a fleet, and refuses
 //!   recorded deliveries.
 //! - Without axum, [`Secret::verify`] and [`Event::from_slice`] do the same on a header and a
 //!   body.
 //!
-//! The [guides](guide) begin with a [quick start](guide::quick_start). When every signature is
-//! wrong, see [troubleshooting](guide::troubleshooting); in front of the first customer, read
+//! There are [guides](guide). When every signature is wrong, see
+//! [troubleshooting](guide::troubleshooting); for tests of a handler,
+//! [testing](guide::testing_your_handler); in front of the first customer, read
 //! [where to put the layer](guide::placement), [going live](guide::going_live) and
 //! [what it logs, counts and measures](guide::telemetry).
 //!
@@ -51,11 +55,12 @@
 //! | --- | --- | --- |
 //! | `tracing` | yes | logs: refusals at `debug`, what costs an authentic delivery at `warn` and `error` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade: [which](guide::telemetry) |
+//! | `router` | no | `EventRouter`: a handler for each type of event; depends on `axum`, without its features |
 //! | `jiff` | no | conversions between [`Timestamp`] and `jiff::Timestamp` |
 //! | `chrono` | no | conversions between [`Timestamp`] and `chrono::DateTime` |
 //! | `time` | no | conversions between [`Timestamp`] and `time::OffsetDateTime` |
 //! | `redis` | no | `idempotency::RedisStore`, for a fleet of processes |
-//! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers, and `diagnose` for signatures that do not match |
+//! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers, hostile requests for tests of the whole application, and `diagnose` for signatures that do not match |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -65,6 +70,8 @@ mod extract;
 pub mod guide;
 pub mod idempotency;
 mod rejection;
+#[cfg(feature = "router")]
+mod router;
 mod secret;
 mod signature;
 mod telemetry;
@@ -75,15 +82,17 @@ mod verify;
 /// The error that a [`SecretProvider`] answers with: any.
 pub use axum_core::BoxError;
 
+#[cfg(feature = "router")]
+pub use self::router::EventRouter;
 pub use self::{
     delivery::Delivery,
     event::{
         ApiLimitReached, ChannelIngested, Event, EventData, EventError, EventErrorKind, EventKind,
-        Fingerprint, FingerprintCreated, Id, JobFailed, Match, MatchFound, QuotaWarning, Resource,
-        SubscriptionUpdated, Timestamp, TimestampError, UnknownEventKind, Unrecognized,
-        UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
+        EventPayload, Fingerprint, FingerprintCreated, Id, JobFailed, Match, MatchFound,
+        QuotaWarning, Resource, SubscriptionUpdated, Timestamp, TimestampError, UnknownEventKind,
+        Unrecognized, UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
     },
-    extract::{EventRejection, MissingLayer},
+    extract::{EventRejection, MissingLayer, Payload, PayloadRejection},
     rejection::{Rejection, RejectionKind},
     secret::{Secret, SecretError, SecretErrorKind, Secrets},
     signature::{SIGNATURE_HEADER, Signature, SignatureError, SignatureErrorKind},

@@ -7,6 +7,7 @@ use super::envelope::EventType;
 use super::error::{message, position};
 use super::json::Json;
 use super::kind::EventKind;
+use super::of_kind::{EventPayload, Sealed};
 use super::payload::{
     ApiLimitReached, ChannelIngested, FingerprintCreated, JobFailed, MatchFound, QuotaWarning,
     SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
@@ -182,11 +183,26 @@ macro_rules! each_kind {
             }
         }
 
-        $(impl From<$Kind> for EventData {
-            fn from(payload: $Kind) -> Self {
-                EventData::$Kind(payload)
+        $(
+            impl From<$Kind> for EventData {
+                fn from(payload: $Kind) -> Self {
+                    EventData::$Kind(payload)
+                }
             }
-        })*
+
+            impl Sealed for $Kind {}
+
+            impl EventPayload for $Kind {
+                const KIND: EventKind = EventKind::$Kind;
+
+                fn of(data: &EventData) -> Option<&Self> {
+                    match data {
+                        EventData::$Kind(payload) => Some(payload),
+                        _ => None,
+                    }
+                }
+            }
+        )*
     };
 }
 

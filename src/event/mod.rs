@@ -11,6 +11,7 @@ mod id;
 mod json;
 mod kind;
 mod model;
+mod of_kind;
 mod payload;
 mod timestamp;
 #[cfg(feature = "chrono")]
@@ -26,6 +27,7 @@ pub use error::{EventError, EventErrorKind};
 pub use id::Id;
 pub use kind::{EventKind, UnknownEventKind};
 pub use model::{Event, Resource};
+pub use of_kind::EventPayload;
 pub use payload::{
     ApiLimitReached, ChannelIngested, Fingerprint, FingerprintCreated, JobFailed, Match,
     MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,

@@ -1,12 +1,10 @@
-//! The axum extractors: what a handler takes out of a verified request.
-
 use std::{error, fmt};
 
 use axum_core::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, request};
+use http::{Extensions, StatusCode, request};
 
 use crate::{
     delivery::Delivery,
@@ -14,40 +12,38 @@ use crate::{
     telemetry,
 };
 
+/// The delivery that the layer left in a request that it verified.
+pub(crate) fn verified(extensions: &Extensions) -> Result<&Delivery, MissingLayer> {
+    extensions.get().ok_or_else(|| {
+        telemetry::layer_missing();
+        MissingLayer(())
+    })
+}
+
 impl<S: Sync> FromRequestParts<S> for Delivery {
     type Rejection = MissingLayer;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let delivery = head.extensions.get::<Self>();
-        delivery.cloned().ok_or_else(|| {
-            telemetry::layer_missing();
-            MissingLayer(())
-        })
+        verified(&head.extensions).cloned()
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for Event {
     type Rejection = EventRejection;
 
-    async fn from_request_parts(
-        head: &mut request::Parts,
-        state: &S,
-    ) -> Result<Self, Self::Rejection> {
-        let delivery = Delivery::from_request_parts(head, state)
-            .await
-            .map_err(|missing| EventRejection(Reason::MissingLayer(missing)))?;
-        match delivery.event() {
-            Ok(event) => {
-                if let EventData::Unrecognized(data) = &event.data {
-                    telemetry::unrecognized(data);
-                }
-                Ok(event)
-            }
-            Err(error) => {
-                telemetry::undecodable(&error);
-                Err(EventRejection(Reason::NotAnEvent(error)))
-            }
-        }
+    async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let delivery = verified(&head.extensions).map_err(EventRejection::unprotected)?;
+        let event = delivery.event();
+        let event = event.map_err(|error| EventRejection::not_an_event(delivery, error))?;
+        tell_unrecognized(delivery, &event);
+        Ok(event)
+    }
+}
+
+/// Tells the operator of an event that will not be understood.
+pub(super) fn tell_unrecognized(delivery: &Delivery, event: &Event) {
+    if let EventData::Unrecognized(data) = &event.data {
+        delivery.tell_once(|| telemetry::unrecognized(&data.event_type, data.reason.is_some()));
     }
 }
 
@@ -94,6 +90,16 @@ enum Reason {
 }
 
 impl EventRejection {
+    pub(super) fn unprotected(missing: MissingLayer) -> Self {
+        Self(Reason::MissingLayer(missing))
+    }
+
+    /// Tells the operator, too.
+    pub(crate) fn not_an_event(delivery: &Delivery, error: EventError) -> Self {
+        delivery.tell_once(|| telemetry::undecodable(&error));
+        Self(Reason::NotAnEvent(error))
+    }
+
     /// 400 for a body that is not JSON, 422 for JSON that is no event, 500 where no
     /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects the handler.
     #[must_use]

@@ -1,0 +1,84 @@
+//! `cargo run --example router`
+//!
+//! Receives SoundHash webhooks as the example `receiver` does, with a handler for each type of
+//! event and a state that they share: a catalogue of the videos that were processed, in which the
+//! matches are looked up. Events of other types are printed as the `receiver` does.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
+//! | `RUST_LOG` | what to log | `info` |
+
+mod common;
+
+use std::{
+    collections::HashMap,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{extract::State, http::StatusCode, routing::post};
+use soundhash_webhook::{
+    Delivery, Event, EventKind, EventRejection, EventRouter, Id, MatchFound, Payload,
+    VideoProcessed,
+};
+
+/// The titles of videos. A real one would be a database.
+#[derive(Clone, Default)]
+struct Catalogue(Arc<Mutex<HashMap<Id, String>>>);
+
+impl Catalogue {
+    fn add(&self, video: Id, title: String) {
+        let mut titles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        titles.insert(video, title);
+    }
+
+    fn title(&self, video: &Id) -> Option<String> {
+        let titles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        titles.get(video).cloned()
+    }
+}
+
+async fn processed(State(catalogue): State<Catalogue>, Payload(video): Payload<VideoProcessed>) {
+    println!("processed: {:?}", video.title);
+    if let (Some(id), Some(title)) = (video.video_id, video.title) {
+        catalogue.add(id, title);
+    }
+}
+
+async fn found(State(catalogue): State<Catalogue>, Payload(found): Payload<MatchFound>) {
+    for it in found.matches {
+        // The sender may have said it; a `?` stands for one that nobody knows.
+        let title = it.title.or_else(|| catalogue.title(&it.video_id));
+        println!(
+            "found: {:?} at {} s",
+            title.as_deref().unwrap_or("?"),
+            it.start_time
+        );
+    }
+}
+
+/// Everything else: other types, and what is authentic and cannot be understood today. To answer
+/// an error would not make it understood, so it is kept.
+async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
+    match event {
+        Ok(event) => common::receive(&event),
+        Err(rejection) => {
+            println!("kept {} bytes: {rejection}", delivery.body().len());
+            StatusCode::OK
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::run(async {
+        let events = EventRouter::new()
+            .on(EventKind::VideoProcessed, processed)
+            .on(EventKind::MatchFound, found)
+            .fallback(other);
+        Ok(post(events).with_state(Catalogue::default()))
+    })
+    .await
+}

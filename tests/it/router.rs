@@ -1,0 +1,351 @@
+//! A handler for each type of event: which one is called, and what is answered without one.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, State},
+    handler::Handler,
+    http::{Request, StatusCode},
+    middleware::{self, Next},
+    routing::{post, post_service},
+};
+use soundhash_webhook::{
+    Delivery, Event, EventData, EventKind, EventRejection, EventRouter, MatchFound, Payload,
+    SIGNATURE_HEADER, SoundHashWebhookLayer, VideoProcessed,
+    testing::{Envelope, SignedRequest},
+};
+use tower::{ServiceExt, service_fn};
+
+use crate::{
+    process::Receiver,
+    support::{BODY, SECRET, sign, signed, text},
+};
+
+fn app(events: EventRouter) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", post(events))
+        .layer(SoundHashWebhookLayer::new(SECRET))
+}
+
+async fn answer(app: &Router, request: Request<Body>) -> (u16, String) {
+    let Ok(response) = app.clone().oneshot(request).await;
+    (response.status().as_u16(), text(response).await)
+}
+
+/// What is answered to a signed body.
+async fn deliver(app: &Router, body: &'static str) -> (u16, String) {
+    answer(app, signed(body)).await
+}
+
+fn ok(text: &str) -> (u16, String) {
+    (200, text.to_owned())
+}
+
+async fn video(Payload(video): Payload<VideoProcessed>) -> String {
+    format!("video {:?}", video.title)
+}
+
+async fn never() {
+    unreachable!("it is not for this handler");
+}
+
+/// Of a type that has no handler, of a type that nobody knows, and what does not fit its type.
+const UNROUTED: &str = r#"{"event":"match.found","data":{"query_id":1,"matches":[]}}"#;
+const UNKNOWN: &str = r#"{"event":"video.remixed","data":{}}"#;
+const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true},"resource_type":"test"}"#;
+/// Authentic, but written by Python.
+const NAN: &str = r#"{"event":"video.processed","data":{"duration":NaN}}"#;
+/// The same, with half a surrogate pair in a title: that is seen only by who reads the payload.
+const CUT: &str = r#"{"event":"video.processed","data":{"title":"\ud83c"}}"#;
+const UNROUTED_CUT: &str = r#"{"event":"match.found","data":{"query_id":"\ud83c"}}"#;
+
+#[tokio::test]
+async fn each_type_from_either_sender_is_for_its_own_handler() {
+    let mut events = EventRouter::new().fallback(never);
+    for &kind in EventKind::ALL {
+        let named = move |event: Event| async move { format!("{kind} {}", event.event_type()) };
+        events = events.on(kind, named);
+    }
+    let app = app(events);
+    for &kind in EventKind::ALL {
+        for envelope in [Envelope::Portal, Envelope::Dispatcher] {
+            let request = SignedRequest::new(SECRET).sample(kind, envelope).build();
+            assert_eq!(answer(&app, request).await, ok(&format!("{kind} {kind}")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_fallback_what_nobody_takes_is_accepted() {
+    let app = app(EventRouter::new()
+        .on(EventKind::VideoProcessed, video)
+        .on(EventKind::QuotaWarning, never));
+    assert_eq!(deliver(&app, UNROUTED).await, ok(""));
+    assert_eq!(deliver(&app, UNKNOWN).await, ok(""));
+    assert_eq!(deliver(&app, MISFIT).await, ok(""));
+    // Whoever does not care for a type does not care for its payload.
+    assert_eq!(deliver(&app, UNROUTED_CUT).await, ok(""));
+
+    for body in [NAN, CUT, ""] {
+        let (status, text) = deliver(&app, body).await;
+        assert_eq!(status, 400);
+        assert!(text.starts_with("body is not JSON: "), "{text}");
+    }
+    let no_payload = (422, "event has no payload".to_owned());
+    assert_eq!(
+        deliver(&app, r#"{"event":"video.processed"}"#).await,
+        no_payload
+    );
+
+    // One that was taken is not in the way of the others.
+    assert_eq!(deliver(&app, NAN).await.0, 400);
+    assert_eq!(
+        answer(&app, signed(BODY)).await,
+        ok(r#"video Some("Test Video")"#)
+    );
+}
+
+#[tokio::test]
+async fn the_fallback_gets_everything_that_no_handler_takes() {
+    async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> String {
+        assert!(!delivery.body().is_empty());
+        match event {
+            Ok(event) => match event.data {
+                EventData::Unrecognized(it) => format!("{} {:?}", it.event_type, it.reason),
+                known => known.event_type().to_owned(),
+            },
+            Err(rejection) => rejection.status().to_string(),
+        }
+    }
+    let app = app(EventRouter::new()
+        .on(EventKind::VideoProcessed, video)
+        .fallback(other));
+    for (body, expected) in [
+        (UNROUTED, "match.found"),
+        (UNKNOWN, "video.remixed None"),
+        (
+            MISFIT,
+            r#"video.processed Some("missing field `video_id`")"#,
+        ),
+        (NAN, "400 Bad Request"),
+        (CUT, "400 Bad Request"),
+        (UNROUTED_CUT, "400 Bad Request"),
+        ("[]", "422 Unprocessable Entity"),
+    ] {
+        assert_eq!(deliver(&app, body).await, ok(expected));
+    }
+    assert_eq!(
+        answer(&app, signed(BODY)).await,
+        ok(r#"video Some("Test Video")"#)
+    );
+}
+
+#[tokio::test]
+async fn a_fallback_that_takes_an_event_answers_what_is_none() {
+    let app = app(EventRouter::new().fallback(|_: Event| async {}));
+    assert_eq!(deliver(&app, UNKNOWN).await.0, 200);
+    assert_eq!(deliver(&app, NAN).await.0, 400);
+    assert_eq!(deliver(&app, "[]").await.0, 422);
+}
+
+/// Attack: reach the handlers of a router that somebody forgot to protect.
+#[tokio::test]
+async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
+    let events = EventRouter::new()
+        .on(EventKind::VideoProcessed, never)
+        .fallback(never);
+    for events in [events, EventRouter::new()] {
+        let open = Router::new().route("/webhooks/soundhash", post(events));
+        assert_eq!(
+            answer(&open, signed(BODY)).await,
+            (500, "Internal server error".into())
+        );
+    }
+}
+
+/// Attack: a recorded body with new headers, to have another handler act on it.
+#[tokio::test]
+async fn no_header_has_a_say_in_the_type() {
+    let app = app(EventRouter::new()
+        .on(EventKind::VideoProcessed, video)
+        .on(EventKind::MatchFound, never));
+    let mut request = signed(BODY);
+    for name in ["x-webhook-event", "x-event-type"] {
+        let forged = "match.found".parse().unwrap();
+        request.headers_mut().insert(name, forged);
+    }
+    assert_eq!(
+        answer(&app, request).await,
+        ok(r#"video Some("Test Video")"#)
+    );
+}
+
+#[tokio::test]
+async fn a_handler_for_another_payload_is_unprocessable() {
+    let wrong = |_: Payload<MatchFound>| async {};
+    let app = app(EventRouter::new().on(EventKind::VideoProcessed, wrong));
+    let expected = "event is video.processed and not match.found";
+    assert_eq!(answer(&app, signed(BODY)).await, (422, expected.to_owned()));
+}
+
+#[test]
+#[should_panic(expected = "video.processed has a handler already")]
+fn a_second_handler_for_a_type_is_refused() {
+    let events: EventRouter = EventRouter::new().on(EventKind::VideoProcessed, video);
+    let _ = events.on(EventKind::VideoProcessed, video);
+}
+
+#[test]
+#[should_panic(expected = "there is a fallback already")]
+fn a_second_fallback_is_refused() {
+    let events: EventRouter = EventRouter::new().fallback(never);
+    let _ = events.fallback(never);
+}
+
+// ---- as a part of an application
+
+type Seen = Arc<Mutex<Vec<String>>>;
+
+#[derive(Clone, Default)]
+struct App {
+    seen: Seen,
+}
+
+impl FromRef<App> for Seen {
+    fn from_ref(app: &App) -> Self {
+        app.seen.clone()
+    }
+}
+
+async fn remember(State(seen): State<Seen>, Payload(video): Payload<VideoProcessed>, body: String) {
+    assert_eq!(body.as_bytes(), BODY);
+    seen.lock().unwrap().extend(video.title);
+}
+
+async fn whole(State(app): State<App>, event: Event) {
+    let mut seen = app.seen.lock().unwrap();
+    seen.push(event.event_type().to_owned());
+}
+
+fn stateful() -> EventRouter<App> {
+    EventRouter::new()
+        .on(EventKind::VideoProcessed, remember)
+        .fallback(whole)
+}
+
+#[tokio::test]
+async fn handlers_take_the_state_and_the_body_wherever_the_router_stands() {
+    let state = App::default();
+    let routers: [Router; 4] = [
+        Router::new()
+            .route("/webhooks/soundhash", post(stateful()))
+            .with_state(state.clone()),
+        Router::new().route(
+            "/webhooks/soundhash",
+            post_service(stateful().with_state(state.clone())),
+        ),
+        Router::new().nest(
+            "/webhooks",
+            Router::new()
+                .route("/soundhash", post(stateful()))
+                .with_state(state.clone()),
+        ),
+        Router::new().fallback_service(stateful().with_state(state.clone())),
+    ];
+    for router in routers {
+        let app = router.layer(SoundHashWebhookLayer::new(SECRET));
+        assert_eq!(answer(&app, signed(BODY)).await, ok(""));
+        assert_eq!(deliver(&app, UNROUTED).await, ok(""));
+        let seen = std::mem::take(&mut *state.seen.lock().unwrap());
+        assert_eq!(seen, ["Test Video", "match.found"]);
+    }
+}
+
+/// A handler can be any of axum's: one with a middleware, a service, or another such router.
+#[tokio::test]
+async fn what_is_a_handler_to_axum_is_one_here() {
+    let teapot = |request, next: Next| async move {
+        let mut response = next.run(request).await;
+        *response.status_mut() = StatusCode::IM_A_TEAPOT;
+        response
+    };
+    let service = service_fn(|request: Request<Body>| async move {
+        let delivery = request.extensions().get::<Delivery>().unwrap();
+        let length = delivery.body().len().to_string();
+        Ok::<_, std::convert::Infallible>(axum::response::Response::new(Body::from(length)))
+    });
+    let inner = EventRouter::new().on(EventKind::MatchFound, || async { "inner" });
+    let app = app(EventRouter::new()
+        .on(
+            EventKind::VideoProcessed,
+            video.layer(middleware::from_fn(teapot)),
+        )
+        .on(EventKind::QuotaWarning, post_service(service))
+        .fallback(inner));
+    let (status, text) = answer(&app, signed(BODY)).await;
+    assert_eq!((status, &*text), (418, r#"video Some("Test Video")"#));
+    assert_eq!(deliver(&app, UNROUTED).await, ok("inner"));
+    assert_eq!(deliver(&app, UNKNOWN).await, ok(""));
+    let request = SignedRequest::new(SECRET)
+        .sample(EventKind::QuotaWarning, Envelope::Portal)
+        .build();
+    let (_, length) = answer(&app, request).await;
+    assert!(length.parse::<usize>().unwrap() > 100, "{length}");
+}
+
+#[tokio::test]
+async fn a_clone_is_another_router() {
+    let events: EventRouter = EventRouter::default();
+    let more = events.clone().on(EventKind::VideoProcessed, video);
+    assert_eq!(
+        format!("{events:?}"),
+        "EventRouter { on: [], fallback: false }"
+    );
+    let shown = "EventRouter { on: [VideoProcessed], fallback: true }";
+    assert_eq!(format!("{:?}", more.clone().fallback(never)), shown);
+    assert_eq!(answer(&app(events), signed(BODY)).await, ok(""));
+    let answered = answer(&app(more), signed(BODY)).await;
+    assert_eq!(answered, ok(r#"video Some("Test Video")"#));
+}
+
+#[test]
+fn it_can_be_shared_between_threads() {
+    fn check<T: Clone + Send + Sync + std::fmt::Debug + 'static>() {}
+    check::<EventRouter>();
+    check::<EventRouter<App>>();
+}
+
+// ---- the example
+
+#[tokio::test]
+async fn the_example_calls_a_handler_for_each_type() {
+    let receiver = Receiver::of("router", &[]);
+    let client = reqwest::Client::new();
+    for (body, line) in [
+        (
+            r#"{"event":"video.processed","data":{"video_id":7,"title":"A song"}}"#,
+            r#"processed: Some("A song")"#,
+        ),
+        (
+            r#"{"type":"match.found","data":{"query_video_id":1,"matched_video_id":7,
+               "confidence":0.9,"segment_start":30.5,"segment_end":45}}"#,
+            r#"found: "A song" at 30.5 s"#,
+        ),
+        (UNKNOWN, r#"{"type":"video.remixed","data":{}}"#),
+        (MISFIT, MISFIT),
+        (
+            NAN,
+            "kept 51 bytes: body is not JSON: expected value at line 1 column 47",
+        ),
+    ] {
+        let request = client.post(receiver.url()).body(body);
+        let request = request.header(SIGNATURE_HEADER, sign(body.as_bytes()));
+        assert_eq!(request.send().await.unwrap().status(), 200, "{body}");
+        assert_eq!(receiver.line(), line);
+    }
+    let forged = client.post(receiver.url()).body(BODY);
+    let forged = forged.header(SIGNATURE_HEADER, sign(b"another"));
+    assert_eq!(forged.send().await.unwrap().status(), 401);
+}
