@@ -21,11 +21,15 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use soundhash_webhook::{BoxError, Event};
+use soundhash_webhook::{
+    BoxError, Event,
+    idempotency::{IdempotencyLayer, MemoryStore},
+};
 use tokio::net::TcpListener;
 use tracing::info;
 
-/// Half a microsecond to a second: hashing takes the first few, a slow sender the last.
+/// Half a microsecond to a second: hashing takes the first few, a store on the network the middle,
+/// a slow sender the last.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
 /// A bare event to the largest body that is accepted.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
@@ -49,7 +53,8 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
     let listener = TcpListener::bind(addr.as_deref().unwrap_or("127.0.0.1:9464")).await?;
     info!("metrics at http://{}/metrics", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, app(metrics)).await });
-    Ok(post(|event: Event| async move { common::receive(&event) }))
+    let webhook = post(|event: Event| async move { common::receive(&event) });
+    Ok(webhook.layer(IdempotencyLayer::new(MemoryStore::new(100_000))))
 }
 
 #[tokio::main]

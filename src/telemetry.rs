@@ -5,11 +5,11 @@
 //! from a fixed set: nobody outside can make the set grow.
 
 #![cfg_attr(
-    not(feature = "tracing"),
+    not(all(feature = "metrics", feature = "tracing")),
     allow(
         unused_imports,
         unused_variables,
-        reason = "only the log tells everything"
+        reason = "neither the log nor the metrics tell everything"
     )
 )]
 
@@ -32,7 +32,7 @@ use axum_core::BoxError;
 
 use crate::{
     delivery::Delivery,
-    event::{Envelope, EventError, Unrecognized},
+    event::{Envelope, EventError, EventKind},
     idempotency::{Answer, Key},
     rejection::Rejection,
 };
@@ -73,11 +73,17 @@ fn details_are_wanted() -> bool {
 }
 
 /// An authentic delivery is an event, but of a type or shape that this version does not know.
-pub(crate) fn unrecognized(event: &Unrecognized) {
+pub(crate) fn unrecognized(event_type: &str, type_is_known: bool) {
     #[cfg(feature = "tracing")]
-    log::unrecognized(event);
+    log::unrecognized(event_type, type_is_known);
     #[cfg(feature = "metrics")]
-    metrics::unrecognized(event);
+    metrics::unrecognized(event_type);
+}
+
+/// An authentic delivery is an event of another type than its handler takes.
+pub(crate) fn of_another_type(event_type: &str, expected: EventKind) {
+    #[cfg(feature = "tracing")]
+    log::of_another_type(event_type, expected);
 }
 
 /// An authentic delivery is no event at all.
@@ -96,6 +102,8 @@ pub(crate) fn layer_missing() {
 pub(crate) fn not_acted_on(answer: &Answer) {
     #[cfg(feature = "tracing")]
     log::not_acted_on(answer);
+    #[cfg(feature = "metrics")]
+    metrics::not_acted_on(answer);
 }
 
 /// How a handler ended could not be recorded, since its claim is gone. The event may have been
@@ -103,12 +111,34 @@ pub(crate) fn not_acted_on(answer: &Answer) {
 pub(crate) fn lease_lost(key: &Key, lease: Duration) {
     #[cfg(feature = "tracing")]
     log::lease_lost(key, lease);
+    #[cfg(feature = "metrics")]
+    metrics::lease_lost();
 }
 
 /// The store did not hear how a handler ended.
 pub(crate) fn not_recorded(key: &Key, completed: bool, error: &BoxError) {
     #[cfg(feature = "tracing")]
     log::not_recorded(key, completed, error);
+    #[cfg(feature = "metrics")]
+    metrics::not_recorded(completed);
+}
+
+/// A step of an idempotency store. Measured from its first poll, also where it is given up.
+pub(crate) async fn store_step<T>(
+    step: StoreStep,
+    call: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    #[cfg(feature = "metrics")]
+    let call = metrics::store_step(step, call);
+    call.await
+}
+
+/// The steps of an idempotency store, by the names of its methods.
+#[derive(Clone, Copy)]
+pub(crate) enum StoreStep {
+    Claim,
+    Complete,
+    Release,
 }
 
 /// Keeps the caller's span around what runs in a task of its own.

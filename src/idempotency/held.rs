@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{key::Key, layer::Settings, store::IdempotencyStore, token::Token};
-use crate::telemetry;
+use crate::telemetry::{self, StoreStep};
 
 /// The pause before a store that failed is told again; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -73,11 +73,11 @@ impl<St: IdempotencyStore> Held<St> {
 impl<St: IdempotencyStore> Ending<St> {
     async fn tell(&self) -> Result<bool, BoxError> {
         if self.completed {
-            self.store
-                .complete(&self.key, self.token, self.retention)
-                .await
+            let complete = self.store.complete(&self.key, self.token, self.retention);
+            telemetry::store_step(StoreStep::Complete, complete).await
         } else {
-            self.store.release(&self.key, self.token).await
+            let release = self.store.release(&self.key, self.token);
+            telemetry::store_step(StoreStep::Release, release).await
         }
     }
 

@@ -94,6 +94,26 @@ fn push(key: &mut String, part: fmt::Arguments<'_>) {
     let _ = key.write_fmt(part);
 }
 
+/// What the layer knows a delivery by, without a scope: also a good id for a job in a queue, as
+/// every delivery of an event has the same.
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use soundhash_webhook::{Delivery, idempotency::Key};
+///
+/// async fn receive(delivery: Delivery) -> StatusCode {
+///     let key = Key::from(&delivery);
+///     println!("{key}: {} bytes", delivery.body().len());
+///     StatusCode::OK
+/// }
+/// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
+/// ```
+impl From<&Delivery> for Key {
+    fn from(delivery: &Delivery) -> Self {
+        Self::of(delivery, None)
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -172,7 +192,10 @@ mod tests {
         let edge = "x".repeat(64);
         assert_eq!(with_id(&format!(r#""{edge}""#)), format!("t{edge}"));
         let body = format!(r#"{{"type":"a","data":1,"id":"{edge}"}}"#);
-        assert!(key(&body, Some(&edge), Some(&edge)).len() <= 203);
+        assert_eq!(
+            key(&body, Some(&edge), Some(&edge)),
+            format!("s64:{edge};e64:{edge};t{edge}")
+        );
         assert_ne!(
             with_id(&format!(r#""{edge}x""#)),
             with_id(&format!(r#""{edge}y""#))

@@ -33,6 +33,9 @@
 //!     );
 //! ```
 //!
+//! `ServiceBuilder` is tower's (`cargo add tower`). Two calls of `Router::layer` do the same, the
+//! one of this layer first.
+//!
 //! # What happens
 //!
 //! Before the handler runs, its event is claimed in a store. What the handler answers decides:
@@ -121,7 +124,7 @@
 //! ```
 //!
 //! For work that takes minutes, a handler that puts the event into a queue of your own and
-//! answers 200 is the better one.
+//! answers 200 is the better one: the example `queue` does so, with a [`Key`] as the job's id.
 //!
 //! # Choosing the store
 //!

@@ -19,7 +19,10 @@ use super::{
     layer::IdempotencyLayer,
     store::{Claim, IdempotencyStore},
 };
-use crate::{delivery::Delivery, telemetry};
+use crate::{
+    delivery::Delivery,
+    telemetry::{self, StoreStep},
+};
 
 /// The [`Service`] that [`IdempotencyLayer`] makes: claims the event, then calls `S`.
 ///
@@ -96,7 +99,8 @@ async fn claim<St: IdempotencyStore>(
         return Err(Answer::new(kind));
     }
     let key = Key::of(delivery, settings.scope.as_deref());
-    match layer.store.claim(&key, settings.lease).await {
+    let claim = layer.store.claim(&key, settings.lease);
+    match telemetry::store_step(StoreStep::Claim, claim).await {
         Ok(Claim::Acquired(token)) => Ok(Held::new(layer.store.clone(), key, token, settings)),
         Ok(Claim::InProgress) => Err(Answer::new(AnswerKind::InProgress)),
         Ok(Claim::Completed) => Err(Answer::new(AnswerKind::Duplicate)),

@@ -6,7 +6,7 @@ use tracing::{Level, debug, enabled, error, field, warn};
 use super::stopwatch::Times;
 use crate::{
     delivery::Delivery,
-    event::{EventError, Id, Unrecognized},
+    event::{EventError, EventKind, Id},
     idempotency::{Answer, AnswerKind, Key},
     rejection::{Rejection, RejectionKind},
 };
@@ -46,14 +46,22 @@ pub(super) fn verified(
     );
 }
 
-pub(super) fn unrecognized(event: &Unrecognized) {
-    // Its `reason` may quote from the payload.
-    let known = event.reason.is_some();
+pub(super) fn unrecognized(event_type: &str, type_is_known: bool) {
+    // Not why its payload does not fit: that may quote from it.
     warn!(
         target: TARGET,
-        event_type = shown(&event.event_type),
+        event_type = shown(event_type),
         "webhook event not recognized: {}",
-        if known { "its payload does not fit" } else { "its type is unknown" },
+        if type_is_known { "its payload does not fit" } else { "its type is unknown" },
+    );
+}
+
+pub(super) fn of_another_type(event_type: &str, expected: EventKind) {
+    warn!(
+        target: TARGET,
+        event_type = shown(event_type),
+        expected = expected.as_str(),
+        "webhook event is of another type than its handler takes",
     );
 }
 

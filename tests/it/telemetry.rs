@@ -72,6 +72,9 @@ mod logged {
         sync::{Arc, Mutex},
     };
 
+    use soundhash_webhook::{
+        Delivery, EventKind, EventRouter, MatchFound, Payload, PayloadRejection, VideoProcessed,
+    };
     use tracing::{Level, subscriber::DefaultGuard};
 
     use super::*;
@@ -199,6 +202,67 @@ mod logged {
         );
     }
 
+    #[tokio::test]
+    async fn what_a_router_or_a_payload_does_not_take_is_told_once() {
+        let processed = || {
+            EventRouter::new().on(
+                EventKind::VideoProcessed,
+                |_: Payload<VideoProcessed>| async {},
+            )
+        };
+        let with_fallback = processed().fallback(|_: Event| async {});
+        let keeping = processed().fallback(|_: Delivery| async {});
+        let misfit = event("video.processed", r#"["hidden"]"#);
+        let unknown = event("made.up", r#"{"a":"hidden"}"#);
+        let no_event = "[\"hidden\"]".to_owned();
+        let does_not_fit = " WARN soundhash_webhook: webhook event not recognized: \
+             its payload does not fit event_type=\"video.processed\"\n";
+        let is_unknown = " WARN soundhash_webhook: webhook event not recognized: \
+             its type is unknown event_type=\"made.up\"\n";
+        let is_none = " WARN soundhash_webhook: webhook body is not an event \
+             error=body is JSON, but not an object\n";
+        let another = " WARN soundhash_webhook: webhook event is of another type than its \
+             handler takes event_type=\"video.processed\" expected=\"match.found\"\n";
+        let log = Log::up_to(Level::INFO);
+        for (route, body, status, expected) in [
+            (post(processed()), &misfit, 200, does_not_fit),
+            (post(processed()), &unknown, 200, is_unknown),
+            (post(processed()), &no_event, 422, is_none),
+            (post(processed()), &event("match.found", "1"), 200, ""),
+            (post(with_fallback.clone()), &misfit, 200, does_not_fit),
+            (post(with_fallback.clone()), &unknown, 200, is_unknown),
+            (post(with_fallback), &no_event, 422, is_none),
+            // Also where the fallback has no extractor that would notice.
+            (post(keeping.clone()), &misfit, 200, does_not_fit),
+            (post(keeping.clone()), &unknown, 200, is_unknown),
+            (post(keeping), &no_event, 200, is_none),
+            (
+                post(|_: Event, _: Result<Payload<VideoProcessed>, PayloadRejection>| async {}),
+                &misfit,
+                200,
+                does_not_fit,
+            ),
+            (
+                post(|_: Payload<VideoProcessed>| async {}),
+                &misfit,
+                422,
+                does_not_fit,
+            ),
+            (
+                post(|_: Payload<MatchFound>| async {}),
+                &event("video.processed", VIDEO),
+                422,
+                another,
+            ),
+        ] {
+            let app = Router::new()
+                .route("/", route)
+                .layer(SoundHashWebhookLayer::new(KEY));
+            assert_eq!(deliver(&app, KEY, body).await, status);
+            assert_eq!(log.take(), expected);
+        }
+    }
+
     /// Attack: read a secret, a customer's data, or a delivery to send again, out of the log.
     #[tokio::test]
     async fn no_secret_signature_or_payload_is_logged_at_any_level() {
@@ -231,7 +295,7 @@ mod logged {
 }
 
 #[cfg(feature = "metrics")]
-mod counted {
+pub(crate) mod counted {
     use metrics_util::{
         MetricKind,
         debugging::{DebugValue, DebuggingRecorder},
@@ -242,7 +306,7 @@ mod counted {
     use crate::process::{Receiver, send as run_send};
 
     /// Everything that was recorded, as `name{label="value"}` and the values.
-    fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, Vec<f64>)> {
+    pub(crate) fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, Vec<f64>)> {
         let snapshot = recorder.snapshotter().snapshot().into_vec();
         let mut all: Vec<_> = snapshot
             .into_iter()
@@ -362,8 +426,11 @@ mod counted {
         let any_port = ("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:0");
         let mut example = Receiver::of("metrics", &[any_port]);
         let url = example.url();
-        let sent = run_send(&["--url", &url, "--secret", "whsec_test", "--all"]);
-        assert!(sent.status.success(), "{sent:?}");
+        let retries = ["--delivery-id", "evt_1", "--repeat", "3"];
+        for events in [&["--all"][..], &retries] {
+            let sent = run_send(&[&["--url", &url, "--secret", "whsec_test"], events].concat());
+            assert!(sent.status.success(), "{sent:?}");
+        }
         let sent = run_send(&["--url", &url, "--secret", "whsec_test", "--forge"]);
         assert_eq!(sent.status.code(), Some(1));
 
@@ -379,11 +446,19 @@ mod counted {
             "# TYPE soundhash_webhook_deliveries_total counter",
             r#"soundhash_webhook_deliveries_total{outcome="accepted",event_type="match.found"} 2"#,
             r#"soundhash_webhook_deliveries_total{outcome="wrong_signature",event_type="none"} 1"#,
-            r#"soundhash_webhook_matched_secret_total{index="0"} 24"#,
+            r#"soundhash_webhook_matched_secret_total{index="0"} 27"#,
             "# TYPE soundhash_webhook_body_bytes histogram",
-            r#"soundhash_webhook_body_bytes_bucket{le="1048576"} 24"#,
-            "soundhash_webhook_verification_seconds_count 24",
-            r#"soundhash_webhook_body_wait_seconds_bucket{le="+Inf"} 24"#,
+            r#"soundhash_webhook_body_bytes_bucket{le="1048576"} 27"#,
+            "soundhash_webhook_verification_seconds_count 27",
+            r#"soundhash_webhook_body_wait_seconds_bucket{le="+Inf"} 27"#,
+            r#"soundhash_webhook_not_acted_on_total{reason="duplicate"} 2"#,
+            "# TYPE soundhash_webhook_store_seconds histogram",
+            r#"soundhash_webhook_store_seconds_count{operation="claim"} 27"#,
+            r#"soundhash_webhook_store_seconds_count{operation="complete"} 25"#,
+            // What should never rise is there before it does.
+            "soundhash_webhook_lease_lost_total 0",
+            r#"soundhash_webhook_not_recorded_total{operation="complete"} 0"#,
+            r#"soundhash_webhook_store_errors_total{operation="claim"} 0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "{line} not in\n{text}");
         }

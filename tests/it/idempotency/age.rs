@@ -19,18 +19,18 @@ use tower::ServiceExt;
 use super::support::{DUPLICATE, Outcome, RUN, Runs, app, event, layer, send};
 use crate::support::{signed, text, with_signature};
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// 2026-11-23T09:00:00Z in Unix time.
 const NINE: u64 = 1_795_424_400;
 
-fn at(id: &str, time: &str) -> Request<Body> {
+pub(super) fn at(id: &str, time: &str) -> Request<Body> {
     signed(format!(
         r#"{{"type":"a","data":{{}},"id":"{id}","created_at":"{time}"}}"#
     ))
 }
 
 /// An application whose clock shows so many seconds after nine.
-fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<AtomicU64>, Runs) {
+pub(super) fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<AtomicU64>, Runs) {
     let (seconds, runs) = (Arc::new(AtomicU64::new(0)), Runs::default());
     let clock = seconds.clone();
     let layer =

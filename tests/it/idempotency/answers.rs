@@ -135,6 +135,22 @@ async fn the_handler_gets_the_request_as_it_was_verified() {
     assert_eq!(text(response).await, "done");
 }
 
+/// Dashboards and alerts are written against these.
+#[test]
+fn each_kind_has_its_status_and_its_name() {
+    for (kind, status, name) in [
+        (AnswerKind::Duplicate, 200, "duplicate"),
+        (AnswerKind::InProgress, 503, "in_progress"),
+        (AnswerKind::StoreUnavailable, 503, "store_unavailable"),
+        (AnswerKind::TooOld, 401, "too_old"),
+        (AnswerKind::Undated, 401, "undated"),
+        (AnswerKind::FromTheFuture, 401, "from_the_future"),
+        (AnswerKind::Unverified, 500, "unverified"),
+    ] {
+        assert_eq!((kind.status().as_u16(), kind.as_str()), (status, name));
+    }
+}
+
 // ---- where it can be put
 
 #[tokio::test]

@@ -255,7 +255,7 @@ async fn after_the_lease_nothing_is_tried_any_more() {
 }
 
 /// A store that never answers when a claim ends.
-struct Mute;
+pub(super) struct Mute;
 
 impl IdempotencyStore for Mute {
     async fn claim(&self, _: &Key, _: Duration) -> Result<Claim, BoxError> {

@@ -6,6 +6,8 @@ mod endings;
 #[cfg(feature = "redis")]
 mod fleet;
 mod keys;
+#[cfg(feature = "metrics")]
+mod metered;
 mod model;
 #[cfg(feature = "redis")]
 mod redis;

@@ -139,6 +139,24 @@ async fn keys_have_the_prefix_and_expire() {
     }
 }
 
+/// Redis refuses an expiry that its clock cannot count.
+#[tokio::test]
+async fn a_time_of_any_length_is_an_expiry() {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let server = RedisServer::start();
+    let mut connection = connection(&server).await;
+    let store = store(&server).await;
+    let claim = store.claim(&Key::new("a"), Duration::MAX).await.unwrap();
+    assert!(matches!(claim, Claim::Acquired(_)), "{claim:?}");
+    let left: i64 = cmd("PTTL")
+        .arg("soundhash-webhook:a")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let century = 100 * 365 * DAY;
+    assert!((century - DAY..=century).contains(&left), "{left}");
+}
+
 #[tokio::test]
 async fn a_handler_that_fails_panics_or_is_cut_off_is_run_again() {
     let server = RedisServer::start();

@@ -7,7 +7,10 @@ use soundhash_webhook::{
     idempotency::{Claim, IdempotencyStore, Key, MemoryStore, Token},
     testing::store_conformance,
 };
-use tokio::{task::yield_now, time::Instant};
+use tokio::{
+    task::yield_now,
+    time::{Instant, advance},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -35,6 +38,14 @@ async fn the_memory_store_conforms() {
 #[tokio::test(start_paused = true)]
 async fn the_memory_store_conforms_in_paused_time() {
     store_conformance(std::sync::Arc::new(MemoryStore::new(10_000))).await;
+}
+
+/// A store of one's own keeps it as it likes: as a number, or as text.
+#[test]
+fn a_token_is_a_number_of_128_bits() {
+    let number = u128::MAX - 0xff;
+    assert_eq!(u128::from(Token::from(number)), number);
+    assert_eq!(Token::from(7).to_string(), format!("{:031}7", 0));
 }
 
 #[tokio::test]
@@ -94,6 +105,56 @@ async fn memory_of_what_is_over_is_given_back() {
     let shown = format!("{store:?}");
     assert!(shown.contains("completed: 2500"), "{shown}");
     assert!(shown.contains("claimed: 9001"), "{shown}");
+}
+
+/// A claim looks at others only when there are many, and twice as many after each time: else
+/// each would pay for all that are at work.
+#[tokio::test(start_paused = true)]
+async fn claims_that_are_over_are_looked_for_when_there_are_many() {
+    let store = MemoryStore::new(1);
+    let claimed = |expected: usize| {
+        let shown = format!("{store:?}");
+        assert!(shown.contains(&format!("claimed: {expected},")), "{shown}");
+    };
+    for key in 0..63 {
+        token(&store, &format!("over {key}")).await;
+    }
+    advance(HOUR).await;
+    token(&store, "0").await;
+    claimed(64);
+    // From 64 on, they are looked for, and a lease is over at its very end.
+    token(&store, "1").await;
+    claimed(2);
+    for key in 2..65 {
+        token(&store, &key.to_string()).await;
+    }
+    claimed(65);
+    // All 64 were at work then, so the next time is at 128.
+    let brief = Duration::from_secs(1);
+    for key in 65..75 {
+        let key = Key::new(&key.to_string());
+        store.claim(&key, brief).await.unwrap();
+    }
+    advance(brief).await;
+    for key in 75..128 {
+        token(&store, &key.to_string()).await;
+        claimed(key + 1);
+    }
+    token(&store, "128").await;
+    claimed(119);
+}
+
+/// No clock shows when the longest of times is over; the store says so after 30 years.
+#[tokio::test(start_paused = true)]
+async fn a_time_that_no_clock_shows_is_a_long_one() {
+    let store = MemoryStore::new(1);
+    let (at_work, done) = (Key::new("at work"), Key::new("done"));
+    store.claim(&at_work, Duration::MAX).await.unwrap();
+    let token = token(&store, "done").await;
+    assert!(store.complete(&done, token, Duration::MAX).await.unwrap());
+    advance((30 * 365 * 24 - 1) * HOUR).await;
+    assert_eq!(claim(&store, "at work").await, Claim::InProgress);
+    assert_eq!(claim(&store, "done").await, Claim::Completed);
 }
 
 #[test]

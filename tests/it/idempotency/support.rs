@@ -101,12 +101,14 @@ pub(super) async fn send(app: &Router, request: Request<Body>) -> Outcome {
 }
 
 pub(super) async fn outcome(response: Response<Body>) -> Outcome {
-    let kind = response.extensions().get().map(Answer::kind);
+    let answer = response.extensions().get::<Answer>().cloned();
+    let kind = answer.as_ref().map(Answer::kind);
     let status = response.status();
     let replayed = response.headers().contains_key("idempotent-replayed");
     let retry_after = response.headers().contains_key(header::RETRY_AFTER);
     let body = text(response).await;
-    if let Some(kind) = kind {
+    if let (Some(answer), Some(kind)) = (answer, kind) {
+        assert_eq!(answer.to_string(), words(kind));
         assert_eq!(status, kind.status());
         assert_eq!(replayed, kind == AnswerKind::Duplicate);
         assert_eq!(retry_after, status == StatusCode::SERVICE_UNAVAILABLE);
@@ -115,6 +117,20 @@ pub(super) async fn outcome(response: Response<Body>) -> Outcome {
         assert!(!replayed);
     }
     (status.as_u16(), kind)
+}
+
+/// What a log says of it.
+fn words(kind: AnswerKind) -> &'static str {
+    match kind {
+        AnswerKind::Duplicate => "event was completed before",
+        AnswerKind::InProgress => "event is being worked on",
+        AnswerKind::StoreUnavailable => "idempotency store failed",
+        AnswerKind::TooOld => "event is too old",
+        AnswerKind::Undated => "event says no time",
+        AnswerKind::FromTheFuture => "event is from the future",
+        AnswerKind::Unverified => "no SoundHashWebhookLayer outside of the IdempotencyLayer",
+        other => panic!("{other:?} is new"),
+    }
 }
 
 /// A store with faults: how many of the next calls fail, and how long each takes.

@@ -1,0 +1,207 @@
+//! What is counted and measured of the layer's answers, of leases and of the store.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use axum::{
+    Router,
+    http::{Request, StatusCode},
+    routing::post,
+};
+use metrics_util::debugging::DebuggingRecorder;
+use soundhash_webhook::idempotency::{AnswerKind, IdempotencyLayer};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    age::{MINUTE, at, at_nine},
+    endings::Mute,
+    support::{
+        DUPLICATE, Faulty, IN_PROGRESS, RUN, Runs, STORE_UNAVAILABLE, app, event, layer, send,
+    },
+};
+use crate::{support::signed, telemetry::counted::recorded};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What was recorded of this layer: how often, of what is measured.
+fn metered(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
+    let ours = ["not_acted_on", "lease_lost", "not_recorded", "store"];
+    let metered = recorded(recorder).into_iter().filter_map(|(name, values)| {
+        let name = name.strip_prefix("soundhash_webhook_")?;
+        if !ours.iter().any(|it| name.starts_with(it)) {
+            return None;
+        }
+        let value = match name.starts_with("store_seconds") {
+            true => values.iter().map(|_| 1.0).sum(),
+            false => values[0],
+        };
+        Some((name.to_owned(), value))
+    });
+    metered.filter(|(_, value)| *value > 0.0).collect()
+}
+
+#[track_caller]
+fn check(recorder: &DebuggingRecorder, expected: &[(&str, f64)]) {
+    let metered = metered(recorder);
+    let metered: Vec<_> = metered
+        .iter()
+        .map(|(name, n)| (name.as_str(), *n))
+        .collect();
+    assert_eq!(metered, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_in_the_handlers_place_are_counted_by_reason() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (dated, _, _) = at_nine(layer().max_age(15 * MINUTE));
+    let runs = Runs::default();
+    let refused = |kind| (401, Some(kind));
+    for (request, outcome) in [
+        (at("1", "2026-11-23T09:00:00Z"), RUN),
+        (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
+        (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
+        (at("2", "2026-11-23T08:00:00Z"), refused(AnswerKind::TooOld)),
+        (
+            at("3", "2026-11-23T10:00:00Z"),
+            refused(AnswerKind::FromTheFuture),
+        ),
+        (event("4"), refused(AnswerKind::Undated)),
+    ] {
+        assert_eq!(send(&dated, request).await, outcome);
+    }
+    let open = Router::new().route("/", post(runs.handler()).layer(layer()));
+    let unverified = Request::post("/").body(axum::body::Body::empty()).unwrap();
+    assert_eq!(
+        send(&open, unverified).await,
+        (500, Some(AnswerKind::Unverified))
+    );
+    let mut store = Faulty::new();
+    store.claims_fail.store(1, Ordering::SeqCst);
+    store.delay = SECOND;
+    let slow = app(IdempotencyLayer::new(store), runs.handler());
+    assert_eq!(send(&slow, event("a")).await, STORE_UNAVAILABLE);
+    // The store still hears that it is done.
+    assert!(timeout(SECOND / 10, send(&slow, event("a"))).await.is_err());
+    assert_eq!(send(&slow, event("a")).await, IN_PROGRESS);
+
+    check(
+        &recorder,
+        &[
+            ("not_acted_on_total{reason=duplicate}", 2.0),
+            ("not_acted_on_total{reason=from_the_future}", 1.0),
+            ("not_acted_on_total{reason=in_progress}", 1.0),
+            ("not_acted_on_total{reason=store_unavailable}", 1.0),
+            ("not_acted_on_total{reason=too_old}", 1.0),
+            ("not_acted_on_total{reason=undated}", 1.0),
+            ("not_acted_on_total{reason=unverified}", 1.0),
+            ("store_errors_total{operation=claim}", 1.0),
+            ("store_seconds{operation=claim}", 6.0),
+            // One was cut off. What tells the store in its place has not ended.
+            ("store_seconds{operation=complete}", 2.0),
+        ],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_of_the_store_are_measured_and_their_failures_counted() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let store = Faulty::new();
+    let runs = Runs::default();
+    let handler = runs.then(|run| async move {
+        match run {
+            1 => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::OK,
+        }
+    });
+    let app = app(IdempotencyLayer::new(store.clone()), handler);
+
+    store.ends_fail.store(2, Ordering::SeqCst);
+    assert_eq!(send(&app, event("a")).await, (502, None));
+    // It is told twice more, and hears the second time.
+    sleep(5 * SECOND).await;
+    check(
+        &recorder,
+        &[
+            ("not_recorded_total{operation=release}", 1.0),
+            ("store_errors_total{operation=release}", 2.0),
+            ("store_seconds{operation=claim}", 1.0),
+            ("store_seconds{operation=release}", 3.0),
+        ],
+    );
+
+    store.ends_fail.store(1, Ordering::SeqCst);
+    assert_eq!(send(&app, event("a")).await, RUN);
+    sleep(5 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    check(
+        &recorder,
+        &[
+            ("not_acted_on_total{reason=duplicate}", 1.0),
+            ("not_recorded_total{operation=complete}", 1.0),
+            ("store_errors_total{operation=complete}", 1.0),
+            ("store_seconds{operation=claim}", 2.0),
+            ("store_seconds{operation=complete}", 2.0),
+        ],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_outlived_its_lease_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let runs = Runs::default();
+    let slow = runs.then(|_| async {
+        sleep(2 * SECOND).await;
+        StatusCode::OK
+    });
+    let app = app(layer().lease(SECOND), slow);
+    assert_eq!(send(&app, event("a")).await, RUN);
+    check(
+        &recorder,
+        &[
+            ("lease_lost_total{}", 1.0),
+            ("store_seconds{operation=claim}", 1.0),
+            ("store_seconds{operation=complete}", 1.0),
+        ],
+    );
+}
+
+/// Otherwise the worst of all failures would be the one that nobody sees.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_is_measured_when_it_is_given_up() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = app(IdempotencyLayer::new(Mute), Runs::default().handler());
+    let given_up = timeout(30 * SECOND, send(&app, event("a"))).await;
+    assert!(given_up.is_err());
+    check(
+        &recorder,
+        &[
+            ("store_seconds{operation=claim}", 1.0),
+            ("store_seconds{operation=complete}", 1.0),
+        ],
+    );
+}
+
+/// Attack: a sender that is authentic, but makes up ids and types, fills the memory of whatever
+/// keeps the time series.
+#[tokio::test]
+async fn made_up_ids_do_not_make_labels() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = app(layer(), Runs::default().handler());
+    for i in 0..100 {
+        let body = format!(r#"{{"type":"made.up.{i}","id":"evt_{i}","data":{{}}}}"#);
+        assert_eq!(send(&app, signed(body.clone())).await, RUN);
+        assert_eq!(send(&app, signed(body)).await, DUPLICATE);
+    }
+    check(
+        &recorder,
+        &[
+            ("not_acted_on_total{reason=duplicate}", 100.0),
+            ("store_seconds{operation=claim}", 200.0),
+            ("store_seconds{operation=complete}", 100.0),
+        ],
+    );
+}
