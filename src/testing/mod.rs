@@ -7,18 +7,24 @@
 //! soundhash-webhook = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! For a signature that should match and does not, [`diagnose`] knows the usual mistakes.
+//! Whether an application refuses what a stranger sends, and loses nothing that SoundHash sends,
+//! [`hostile_requests`] tell. For a signature that should match and does not, [`diagnose`] knows
+//! the usual mistakes.
 //!
 //! Nothing here can make a [`Delivery`](crate::Delivery): a test sends a signed request
 //! through the layer, as SoundHash does.
 
 mod diagnose;
+mod fresh_sample;
+mod hostile;
 mod sample;
 mod signed_request;
 mod store_conformance;
 
 pub use self::{
     diagnose::{Diagnosis, DiagnosisKind, diagnose},
+    fresh_sample::fresh_sample,
+    hostile::{Finding, FindingKind, HostileRequest, HostileRequests, hostile_requests},
     sample::{Envelope, UnknownEnvelope, sample},
     signed_request::SignedRequest,
     store_conformance::store_conformance,

@@ -78,7 +78,8 @@ impl std::error::Error for UnknownEnvelope {}
 ///
 /// Always the same one: ids and timestamps are fixed, and no two samples share an id. For a kind
 /// that the sender does not send, it is its envelope around the other sender's payload. Each can
-/// be changed at will, to see what a handler makes of it.
+/// be changed at will, to see what a handler makes of it. For an application that refuses old
+/// events, there is [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
 /// use soundhash_webhook::testing::{Envelope, sample};

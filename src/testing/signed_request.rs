@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use serde_json::Value;
 
-use super::{Envelope, sample};
+use super::{Envelope, fresh_sample, sample};
 use crate::{event::EventKind, secret::Secret, signature::SIGNATURE_HEADER};
 
 /// Builds a request as SoundHash sends it, signed with a secret of yours.
@@ -46,8 +46,8 @@ pub struct SignedRequest {
 }
 
 impl SignedRequest {
-    /// A `POST /webhooks/soundhash` with a `video.processed` event of the dispatcher,
-    /// signed with `secret`.
+    /// A `POST /webhooks/soundhash` with the [`sample`] of a `video.processed` event of the
+    /// dispatcher, signed with `secret`.
     ///
     /// # Panics
     ///
@@ -95,9 +95,17 @@ impl SignedRequest {
         self
     }
 
-    /// The [`sample`] of `kind` as its body.
+    /// The [`sample`] of `kind` as its body: always the same event, and an old one.
     pub fn sample(self, kind: EventKind, envelope: Envelope) -> Self {
         self.event(envelope, &sample(kind, envelope))
+    }
+
+    /// A [`fresh_sample`] of `kind` as its body: a new event, that no
+    /// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) refuses.
+    ///
+    /// To send the same event twice, clone the request before it is built.
+    pub fn fresh_sample(self, kind: EventKind, envelope: Envelope) -> Self {
+        self.event(envelope, &fresh_sample(kind, envelope))
     }
 
     /// `event`, a whole event as JSON, in the layout of that sender.

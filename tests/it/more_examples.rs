@@ -286,6 +286,27 @@ async fn without_axum_a_head_that_does_not_arrive_ends_the_connection() {
     assert!(head.is_empty() || status(&head) == "408", "{head}");
 }
 
+// ---- hostile
+
+#[tokio::test]
+async fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
+    let output = Command::new(example("hostile")).output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let (report, _) = told(&output);
+    let (head, legacy) = report
+        .split_once("wrong, /webhooks/legacy: 22 findings\n")
+        .expect("three parts");
+    assert_eq!(
+        head,
+        "right, /webhooks/soundhash: 0 findings\n\
+         wrong, /webhooks/soundhash: 1 findings\n\
+         - no signature, and a body that waits for a 100: answered 401. Its body was read, and not \
+         by the layer: something outside of it reads what nobody signed, before any limit holds. \
+         Put it inside, where it gets the verified body.\n"
+    );
+    assert!(legacy.starts_with("- no signature: answered 200 and not 401. Nothing verified it:"));
+}
+
 // ---- register
 
 /// Stands for SoundHash's API: answers with this, and keeps what it was asked.

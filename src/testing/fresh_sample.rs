@@ -1,0 +1,39 @@
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::{Envelope, sample};
+use crate::{
+    event::{EventKind, Timestamp},
+    idempotency::Token,
+};
+
+/// A [`sample`] that has just happened and that nobody has seen.
+///
+/// Its time is now, and its id its own. An
+/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
+/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts it, where it refuses a
+/// `sample` as too old.
+///
+/// ```
+/// use soundhash_webhook::EventKind;
+/// use soundhash_webhook::testing::{Envelope, fresh_sample};
+///
+/// let one = fresh_sample(EventKind::MatchFound, Envelope::Portal);
+/// let other = fresh_sample(EventKind::MatchFound, Envelope::Portal);
+/// assert_ne!(one["delivery_id"], other["delivery_id"]);
+/// assert_eq!(one["data"], other["data"]);
+/// ```
+#[must_use]
+pub fn fresh_sample(kind: EventKind, envelope: Envelope) -> Value {
+    let mut event = sample(kind, envelope);
+    let (id, time) = match envelope {
+        Envelope::Portal => ("delivery_id", "timestamp"),
+        Envelope::Dispatcher => ("id", "created_at"),
+    };
+    event[id] = Token::unique().to_string().into();
+    if let Ok(now) = Timestamp::try_from(SystemTime::now()) {
+        event[time] = now.to_string().into();
+    }
+    event
+}

@@ -1,0 +1,492 @@
+//! `testing::hostile_requests`: a right application passes, and each mistake is found out.
+
+use std::{collections::HashSet, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::Value;
+use soundhash_webhook::{
+    Delivery, Event, EventData, RejectionKind, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+    testing::{Finding, FindingKind, HostileRequests, hostile_requests},
+};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_http::limit::RequestBodyLimitLayer;
+
+use crate::support::SECRET;
+
+const PATH: &str = "/webhooks/soundhash";
+
+fn secret() -> Secret {
+    Secret::new(SECRET)
+}
+
+fn layer() -> SoundHashWebhookLayer {
+    SoundHashWebhookLayer::new(SECRET)
+}
+
+fn route() -> Router {
+    Router::new().route(PATH, post(|_: Event| async { StatusCode::OK }))
+}
+
+async fn findings_of(requests: HostileRequests, app: Router, path: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for hostile in requests {
+        let Ok(response) = app.clone().oneshot(hostile.request(path)).await;
+        findings.extend(hostile.check(&response).err());
+    }
+    findings
+}
+
+async fn findings(app: Router) -> Vec<Finding> {
+    findings_of(hostile_requests(&secret()), app, PATH).await
+}
+
+/// By name and kind.
+fn kinds(findings: &[Finding]) -> Vec<(&'static str, FindingKind)> {
+    findings.iter().map(|it| (it.name(), it.kind())).collect()
+}
+
+/// What is found in those that are authentic.
+fn of_authentic(findings: &[Finding]) -> Vec<FindingKind> {
+    let authentic = findings
+        .iter()
+        .filter(|it| it.name().starts_with("authentic"));
+    authentic.map(Finding::kind).collect()
+}
+
+const AUTHENTIC: usize = 8;
+
+// ---- what they are
+
+#[test]
+fn they_have_names_and_statuses() {
+    let requests = hostile_requests(&secret());
+    assert_eq!(requests.len(), 30);
+    let names: HashSet<_> = requests.clone().map(|hostile| hostile.name()).collect();
+    assert_eq!(names.len(), requests.len());
+    let statuses: Vec<_> = requests.map(|hostile| hostile.status()).collect();
+    let count = |status: Option<StatusCode>| statuses.iter().filter(|it| **it == status).count();
+    assert_eq!(count(Some(StatusCode::UNAUTHORIZED)), 18);
+    assert_eq!(count(Some(StatusCode::PAYLOAD_TOO_LARGE)), 3);
+    assert_eq!(count(Some(StatusCode::BAD_REQUEST)), 1);
+    assert_eq!(count(None), AUTHENTIC);
+}
+
+/// What is printed of a failed test can be pasted anywhere.
+#[test]
+fn they_show_no_secret() {
+    let requests = hostile_requests(&Secret::new("s3cr3t"));
+    let shown = format!("{requests:?}");
+    let each: Vec<_> = requests.map(|hostile| format!("{hostile:?}")).collect();
+    assert!(!shown.contains("s3cr3t") && !each.concat().contains("s3cr3t"));
+    assert_eq!(
+        each[0],
+        r#"HostileRequest { name: "no signature", status: Some(401), .. }"#
+    );
+}
+
+/// Each is refused for the reason that it is made for, and not for another one's.
+#[tokio::test]
+async fn each_has_the_reason_that_it_is_made_for() {
+    use RejectionKind::{
+        BodyBroken, BodyTooLarge, MalformedSignature, MissingSignature, SeveralSignatures,
+        WrongSignature,
+    };
+    let app = route().layer(layer());
+    let mut reasons = Vec::new();
+    for hostile in hostile_requests(&secret()) {
+        let Ok(response) = app.clone().oneshot(hostile.request(PATH)).await;
+        hostile.check(&response).unwrap();
+        let rejection = response.extensions().get::<soundhash_webhook::Rejection>();
+        reasons.extend(rejection.map(soundhash_webhook::Rejection::kind));
+    }
+    let expected = [
+        (MissingSignature, 4),
+        (SeveralSignatures, 1),
+        (MalformedSignature, 6),
+        (WrongSignature, 7),
+        (BodyTooLarge, 3),
+        (BodyBroken, 1),
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .flat_map(|&(kind, times)| std::iter::repeat_n(kind, times))
+        .collect();
+    assert_eq!(reasons, expected);
+}
+
+// ---- applications that are right
+
+/// Wherever the layer can be put, and whatever leaves the body alone around it.
+#[tokio::test]
+async fn applications_that_are_right_pass() {
+    async fn look(request: Request, next: Next) -> Response {
+        assert_eq!(request.uri(), PATH);
+        next.run(request).await
+    }
+    async fn own_words(response: Response) -> Response {
+        match response.status() {
+            StatusCode::OK => response,
+            status => (status, "in our own words").into_response(),
+        }
+    }
+    let once = || {
+        let store = MemoryStore::new(100);
+        IdempotencyLayer::new(store).max_age(Duration::from_secs(15 * 60))
+    };
+    let handler = || post(|_: Event| async { StatusCode::NO_CONTENT });
+    for app in [
+        route().layer(layer()),
+        route().route_layer(layer()),
+        Router::new().route(PATH, handler().layer(layer())),
+        Router::new().nest(
+            "/webhooks",
+            Router::new().route("/soundhash", handler()).layer(layer()),
+        ),
+        route().layer(ServiceBuilder::new().layer(layer()).layer(once())),
+        route().layer(SoundHashWebhookLayer::new("whsec_new").previous_secret(SECRET)),
+        route().layer(layer()).layer(middleware::from_fn(look)),
+        route()
+            .layer(layer())
+            .layer(middleware::map_response(own_words)),
+        // Inside, a limit that the verified body does not reach is nobody's mistake.
+        route().layer(DefaultBodyLimit::max(2 << 20)).layer(layer()),
+    ] {
+        assert_eq!(findings(app).await, []);
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_the_body_can_be_told() {
+    let app = |limit| route().layer(layer().max_body_size(limit));
+    for limit in [2_000, 64 * 1024, 2 << 20] {
+        let requests = hostile_requests(&secret()).max_body_size(limit);
+        assert_eq!(findings_of(requests, app(limit), PATH).await, []);
+    }
+    // And is missed where it is not.
+    let smaller = findings(app(64 * 1024)).await;
+    assert_eq!(
+        kinds(&smaller),
+        [(
+            "authentic, and as large as allowed",
+            FindingKind::MaxBodySize
+        )]
+    );
+    let larger = findings(app(2 << 20)).await;
+    let expected = [
+        "a body over the limit that does not tell its length",
+        "signed, and over the limit by one byte",
+    ];
+    assert_eq!(
+        kinds(&larger),
+        expected.map(|name| (name, FindingKind::MaxBodySize))
+    );
+}
+
+/// Events are new each time, or the layer for replays and duplicates would hide a handler.
+#[tokio::test]
+async fn authentic_ones_reach_the_handler_whole_and_each_time() {
+    let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let receive = async move |event: Event, delivery: Delivery, body: Bytes| {
+        assert_eq!(*delivery.body(), body);
+        let json: Value = delivery.json().unwrap();
+        assert!(json["data"].is_object());
+        if let EventData::VideoProcessed(video) = &event.data {
+            assert!(video.title.is_some());
+        }
+        seen.send((event.id.unwrap(), body.len())).unwrap();
+    };
+    let store = MemoryStore::new(100);
+    let once = IdempotencyLayer::new(store).max_age(Duration::from_secs(60));
+    let app: Router = Router::new()
+        .route(PATH, post(receive))
+        .layer(ServiceBuilder::new().layer(layer()).layer(once));
+    for _ in 0..2 {
+        assert_eq!(findings(app.clone()).await, []);
+    }
+    drop(app);
+    let mut ids = HashSet::new();
+    let mut largest = 0;
+    while let Ok((id, len)) = events.try_recv() {
+        assert!(ids.insert(id));
+        largest = largest.max(len);
+    }
+    assert_eq!(ids.len(), 2 * AUTHENTIC);
+    assert_eq!(largest, 1024 * 1024);
+}
+
+// ---- mistakes
+
+/// Mistake: the layer is missing. `Event` fails closed, and that is said to be no answer.
+#[tokio::test]
+async fn a_layer_that_is_missing_is_found() {
+    let found = findings(route()).await;
+    assert_eq!(found.len(), 30);
+    for finding in &found {
+        assert_eq!(finding.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let unsigned = &found[0];
+    assert_eq!(unsigned.kind(), FindingKind::Unprotected);
+    assert_eq!(
+        unsigned.to_string(),
+        "no signature: answered 500 and not 401. Nothing verified it: no `SoundHashWebhookLayer` \
+         stands around this route, and whoever knows its URL can send events. Routes that are \
+         added below a `.layer` call are outside of it; a handler that takes `Event` or \
+         `Delivery` answers 500 there, one that takes `Json` or `Bytes` acts on it."
+    );
+    // What `unwrap` prints.
+    assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
+}
+
+/// Mistake: a second route, added below the layer, whose handler takes any JSON.
+#[tokio::test]
+async fn an_unprotected_sibling_that_takes_json_is_found() {
+    #[derive(serde::Deserialize)]
+    struct Theirs {
+        #[expect(dead_code, reason = "it is there to be missed")]
+        their_id: u64,
+    }
+
+    let app = route()
+        .layer(layer())
+        .route("/webhooks/legacy", post(|_: Json<Value>| async {}));
+    assert_eq!(findings(app.clone()).await, []);
+    let requests = hostile_requests(&secret());
+    let found = findings_of(requests, app, "/webhooks/legacy").await;
+    assert_eq!(found[0].status(), StatusCode::OK);
+    let found = kinds(&found);
+    for name in [
+        "no signature",
+        "no signature, and a body that waits for a 100",
+        "a guessed signature",
+        "signed with another secret",
+        "a terabyte declared",
+    ] {
+        let unprotected = (name, FindingKind::Unprotected);
+        assert!(found.contains(&unprotected), "{name}: {found:?}");
+    }
+    // One that takes what does not fit is no better.
+    let theirs = Router::new().route(PATH, post(|_: Json<Theirs>| async {}));
+    let found = findings(theirs).await;
+    assert_eq!(found[0].status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(found[0].kind(), FindingKind::AnsweredElsewhere);
+}
+
+/// Mistake: JSON that is read and written anew before it is verified.
+#[tokio::test]
+async fn a_middleware_outside_that_rewrites_bodies_is_found() {
+    async fn rewrite(request: Request, next: Next) -> Response {
+        let (head, body) = request.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX)
+            .await
+            .unwrap_or_default();
+        let body = match serde_json::from_slice::<Value>(&bytes) {
+            Ok(value) => Body::from(serde_json::to_vec(&value).unwrap()),
+            Err(_) => Body::from(bytes),
+        };
+        next.run(Request::from_parts(head, body)).await
+    }
+    let found = findings(route().layer(layer()).layer(middleware::from_fn(rewrite))).await;
+    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+    let read = "no signature, and a body that waits for a 100";
+    assert!(kinds(&found).contains(&(read, FindingKind::BodyRead)));
+}
+
+/// Mistake: a log of bodies outside of the layer. Nothing authentic fails, but a stranger can
+/// make it hold whatever he sends.
+#[tokio::test]
+async fn a_middleware_outside_that_reads_bodies_is_found() {
+    /// Forgets to put back what it took.
+    async fn take(request: Request, next: Next) -> Response {
+        next.run(request.map(|_| Body::empty())).await
+    }
+
+    async fn log(request: Request, next: Next) -> Response {
+        let (head, body) = request.into_parts();
+        let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
+            return StatusCode::BAD_REQUEST.into_response();
+        };
+        next.run(Request::from_parts(head, Body::from(bytes))).await
+    }
+    let found = findings(route().layer(layer()).layer(middleware::from_fn(log))).await;
+    assert_eq!(
+        kinds(&found),
+        [(
+            "no signature, and a body that waits for a 100",
+            FindingKind::BodyRead
+        )]
+    );
+
+    assert!(
+        found[0].to_string().starts_with(
+            "no signature, and a body that waits for a 100: answered 401. Its body was read, and"
+        ),
+        "{found:?}"
+    );
+
+    let found = findings(route().layer(layer()).layer(middleware::from_fn(take))).await;
+    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+}
+
+/// Mistake: a limit of axum's own that answers in place of the layer's.
+#[tokio::test]
+async fn limits_that_are_not_the_layers_are_found() {
+    // Outside, for every request: it answers before the signature is looked at.
+    let outside = route()
+        .layer(layer())
+        .layer(RequestBodyLimitLayer::new(1 << 20));
+    let expected = [(
+        "no signature, and a terabyte declared",
+        FindingKind::BodyLimit,
+    )];
+    let found = findings(outside).await;
+    assert_eq!(found[0].status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        kinds(&found),
+        [
+            expected[0],
+            (
+                "a body over the limit that does not tell its length",
+                FindingKind::BodyLimit
+            ),
+        ]
+    );
+
+    // A smaller one loses deliveries, too.
+    let smaller = route()
+        .layer(layer())
+        .layer(RequestBodyLimitLayer::new(64 * 1024));
+    let found = findings(smaller).await;
+    assert_eq!(of_authentic(&found), [FindingKind::BodyLimit]);
+
+    // Inside, it refuses what the layer has let through.
+    let bytes = Router::new().route(PATH, post(|_: Bytes| async {}));
+    let inside = bytes
+        .clone()
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(layer());
+    let found = findings(inside).await;
+    let large = ("authentic, and as large as allowed", FindingKind::BodyLimit);
+    assert_eq!(kinds(&found), [large]);
+
+    // The default one does, for a layer that allows more than 2 MB.
+    let app = bytes.layer(layer().max_body_size(4 << 20));
+    let requests = hostile_requests(&secret()).max_body_size(4 << 20);
+    assert_eq!(kinds(&findings_of(requests, app, PATH).await), [large]);
+}
+
+/// Mistake: a proxy's or a middleware's idea of the header.
+#[tokio::test]
+async fn a_middleware_outside_that_touches_the_header_is_found() {
+    async fn lenient(mut request: Request) -> Request {
+        let headers = request.headers_mut();
+        let first = headers
+            .get(SIGNATURE_HEADER)
+            .and_then(|it| it.to_str().ok());
+        let digits = first.map(|it| it.trim_start_matches("sha256=").to_owned());
+        if let Some(value) = digits.and_then(|it| HeaderValue::try_from(it).ok()) {
+            headers.insert(SIGNATURE_HEADER, value);
+        }
+        request
+    }
+    async fn strip(mut request: Request) -> Request {
+        request.headers_mut().remove(SIGNATURE_HEADER);
+        request
+    }
+    let app = route()
+        .layer(layer())
+        .layer(middleware::map_request(lenient));
+    let found = findings(app).await;
+    assert_eq!(
+        kinds(&found),
+        ["the signature twice", "a signature with a prefix"]
+            .map(|name| (name, FindingKind::Unprotected))
+    );
+    let found = findings(route().layer(layer()).layer(middleware::map_request(strip))).await;
+    assert_eq!(of_authentic(&found), [FindingKind::HeadChanged; AUTHENTIC]);
+}
+
+/// Mistakes that lose deliveries: of the path, of the secret, and of the handler.
+#[tokio::test]
+async fn what_does_not_receive_everything_authentic_is_found() {
+    struct Nobody;
+    impl soundhash_webhook::SecretProvider for Nobody {
+        async fn secrets(
+            &self,
+            _: &http::request::Parts,
+        ) -> Result<Option<soundhash_webhook::Secrets>, axum::BoxError> {
+            Ok(None)
+        }
+    }
+
+    async fn json_only(request: Request, next: Next) -> Response {
+        if request.headers()[header::CONTENT_TYPE] == "application/json" {
+            next.run(request).await
+        } else {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response()
+        }
+    }
+
+    let app = route().route_layer(layer());
+    let found = findings_of(hostile_requests(&secret()), app.clone(), "/webhooks").await;
+    assert_eq!(found.len(), 30);
+    assert!(found.iter().all(|it| it.kind() == FindingKind::NoRoute));
+
+    let another = hostile_requests(&Secret::new("whsec_another"));
+    let found = findings_of(another, app, PATH).await;
+    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+
+    let found = findings(route().layer(SoundHashWebhookLayer::with_provider(Nobody))).await;
+    assert_eq!(of_authentic(&found), [FindingKind::NoSecret; AUTHENTIC]);
+
+    let picky = async |event: Event| match event.data {
+        EventData::Unrecognized(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    };
+    let app = Router::new().route(PATH, post(picky)).layer(layer());
+    assert_eq!(
+        kinds(&findings(app).await),
+        [
+            "authentic, of a type that is new",
+            "authentic, from the test button",
+        ]
+        .map(|name| (name, FindingKind::NotAccepted))
+    );
+
+    let app = route().layer(layer()).layer(middleware::from_fn(json_only));
+    assert_eq!(
+        kinds(&findings(app).await),
+        [(
+            "authentic, with a content type of its own",
+            FindingKind::NotAccepted
+        )]
+    );
+}
+
+/// Nothing in it makes a delivery: without the layer, its requests prove nothing.
+#[tokio::test]
+async fn the_requests_carry_no_delivery() {
+    let app: Router = Router::new().route(
+        PATH,
+        post(
+            |delivery: Result<Delivery, soundhash_webhook::MissingLayer>| async move {
+                assert!(delivery.is_err());
+            },
+        ),
+    );
+    for hostile in hostile_requests(&secret()) {
+        let request = hostile.request(PATH);
+        assert!(request.extensions().is_empty());
+        let Ok(response) = app.clone().oneshot(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
