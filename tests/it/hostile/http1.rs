@@ -1,0 +1,292 @@
+//! HTTP/1.1, written by hand.
+
+use std::time::Duration;
+
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep},
+};
+
+use super::wire::{
+    FORGED, connect, deliver, event, flood, forged_chunks, statuses, to_the_end, unharmed, unsigned,
+};
+use crate::{
+    process::{Receiver, answer, exchange, status},
+    support::{BODY, head, sign, signed_bytes},
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// Something that is served, and after which the connection is closed.
+const LAST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// What the sockets at both ends can hold, on a generous machine.
+const SOCKETS: usize = 16 * MIB;
+
+/// Attack: heads that lie, contradict themselves or are none, and bodies that are no events.
+#[tokio::test]
+async fn each_mistake_has_its_answer() {
+    let receiver = Receiver::start(&[]);
+    let twice = format!("{FORGED}\r\nX-Webhook-Signature: {FORGED}");
+    let right_twice = format!("{}\r\nX-Webhook-Signature: {}", sign(BODY), sign(BODY));
+    let mut not_text = head("FORGED", 4).into_bytes();
+    let at = not_text.windows(6).position(|w| w == b"FORGED").unwrap();
+    not_text[at] = 0xff;
+    // Nested deeper than any parser's stack.
+    let nested = [
+        br#"{"event":"x","data":"#.to_vec(),
+        b"[".repeat(50_000),
+        b"]".repeat(50_000),
+        b"}".to_vec(),
+    ];
+    let both = format!("X-Webhook-Signature: {FORGED}\r\nTransfer-Encoding: chunked");
+    for (request, expected) in [
+        (
+            unsigned("Content-Length: 1000000000000").into_bytes(),
+            "401",
+        ),
+        (head(FORGED, "1000000000000").into_bytes(), "413"),
+        (head(FORGED, "99999999999999999999999").into_bytes(), "400"),
+        (head(FORGED, "-1").into_bytes(), "400"),
+        (head(FORGED, "1\r\nContent-Length: 2").into_bytes(), "400"),
+        (head(&twice, 0).into_bytes(), "401"),
+        (
+            [head(&right_twice, BODY.len()).as_bytes(), BODY].concat(),
+            "401",
+        ),
+        ([&not_text[..], &[0xff; 4]].concat(), "401"),
+        (signed_bytes(&[0xff; 300]), "400"),
+        (signed_bytes(&nested.concat()), "400"),
+        (
+            [unsigned(&both).as_bytes(), b"nonsense\r\n"].concat(),
+            "400",
+        ),
+    ] {
+        let text = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
+        let head = exchange(&receiver.addr, &request).await;
+        assert_eq!(status(&head), expected, "{text}");
+    }
+    unharmed(receiver, &[]).await;
+}
+
+/// Attack: a body without end. It is answered, read on for a while, and cut off.
+#[tokio::test]
+async fn chunks_without_end_are_answered_and_cut_off() {
+    let receiver = Receiver::start(&[]);
+    let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
+    for (head, expected, most) in [
+        (unsigned("Transfer-Encoding: chunked"), "401", 8 * MIB),
+        (unsigned("Content-Length: 1000000000000"), "401", 8 * MIB),
+        (head(FORGED, "1000000000000"), "413", 8 * MIB),
+        (forged_chunks(), "413", 9 * MIB),
+    ] {
+        let (mut read, mut write) = connect(&receiver).await.into_split();
+        write.write_all(head.as_bytes()).await.unwrap();
+        let (text, taken) = tokio::join!(to_the_end(&mut read), flood(&mut write, &chunk));
+        assert_eq!(statuses(&text), [expected], "{head}");
+        assert!(taken < most + SOCKETS, "{taken} bytes: {head}");
+    }
+    unharmed(receiver, &[]).await;
+}
+
+/// Attack: slow loris. A body that drips is refused when its time is over, an unsigned one at
+/// once; and neither keeps its connection for long.
+#[tokio::test]
+async fn one_byte_a_second_keeps_no_connection() {
+    async fn drip(receiver: &Receiver, head: String) -> (String, Duration) {
+        let (mut read, mut write) = connect(receiver).await.into_split();
+        write.write_all(head.as_bytes()).await.unwrap();
+        let dripping = tokio::spawn(async move {
+            while write.write_all(b"{").await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let start = Instant::now();
+        let text = to_the_end(&mut read).await;
+        dripping.abort();
+        (text, start.elapsed())
+    }
+    let receiver = Receiver::start(&[]);
+    let ((late, in_time), (at_once, drained)) = tokio::join!(
+        drip(&receiver, head(FORGED, 1000)),
+        drip(&receiver, unsigned("Content-Length: 1000")),
+    );
+    assert_eq!(statuses(&late), ["408"]);
+    assert!(in_time >= Duration::from_secs(10), "{in_time:?}");
+    assert_eq!(statuses(&at_once), ["401"]);
+    assert!(drained >= Duration::from_secs(4), "{drained:?}");
+    unharmed(receiver, &[]).await;
+}
+
+/// Attack: smuggle a delivery in the body of a request that is refused, or behind it.
+#[tokio::test]
+async fn what_stands_in_a_refused_body_is_no_request() {
+    let receiver = Receiver::start(&[]);
+    let inner = signed_bytes(&event("smuggled"));
+    let chunk = [format!("{:x}\r\n", inner.len()).as_bytes(), &inner, b"\r\n"].concat();
+    let large = inner.repeat(4 * MIB / inner.len());
+    let end = b"0\r\n\r\n";
+    for (head, body, expected) in [
+        (
+            unsigned(&length(inner.len())),
+            inner.clone(),
+            vec!["401", "200"],
+        ),
+        (
+            unsigned(&length(large.len())),
+            large.clone(),
+            vec!["401", "200"],
+        ),
+        (head(FORGED, inner.len()), inner.clone(), vec!["401", "200"]),
+        (head(FORGED, large.len()), large.clone(), vec!["413", "200"]),
+        (
+            unsigned("Transfer-Encoding: chunked"),
+            [&chunk[..], end].concat(),
+            vec!["401", "200"],
+        ),
+        (
+            forged_chunks(),
+            [&chunk.repeat(4 * MIB / chunk.len())[..], end].concat(),
+            vec!["413", "200"],
+        ),
+        // Who waits for a 100 has sent no body, and who sends one all the same is cut off.
+        (
+            unsigned(&format!("{}\r\nExpect: 100-continue", length(large.len()))),
+            large.clone(),
+            vec!["401"],
+        ),
+        // Too much to be read to its end.
+        (
+            unsigned(&length(4 * large.len())),
+            large.repeat(4),
+            vec!["401"],
+        ),
+    ] {
+        let (mut read, mut write) = connect(&receiver).await.into_split();
+        let request = [head.as_bytes(), &body, LAST].concat();
+        // It fails where the rest is not read.
+        let (text, _) = tokio::join!(to_the_end(&mut read), write.write_all(&request));
+        assert_eq!(statuses(&text), expected, "{head}");
+    }
+    unharmed(receiver, &[]).await;
+}
+
+fn length(bytes: usize) -> String {
+    format!("Content-Length: {bytes}")
+}
+
+/// Attack: make a refusal cost those who come behind it on the same connection, as they do
+/// behind a proxy.
+#[tokio::test]
+async fn honest_requests_behind_a_refused_one_are_served() {
+    let receiver = Receiver::start(&[]);
+    let mut stream = connect(&receiver).await;
+    let mut expected = Vec::new();
+    for id in ["a", "b", "c"] {
+        let forged = [head(FORGED, BODY.len()).as_bytes(), BODY].concat();
+        let no_signature = [unsigned("Content-Length: 9").as_bytes(), b"unsigned."].concat();
+        let honest = signed_bytes(&event(id));
+        let pipelined = [forged, no_signature, honest].concat();
+        stream.write_all(&pipelined).await.unwrap();
+        expected.extend(["401", "401", "200"]);
+    }
+    stream.write_all(LAST).await.unwrap();
+    expected.push("200");
+    let text = to_the_end(&mut stream).await;
+    assert_eq!(statuses(&text), expected);
+    unharmed(receiver, &["a", "b", "c"]).await;
+}
+
+/// Attack: fill memory, or the log, with a head.
+#[tokio::test]
+async fn a_head_of_64_kilobytes_changes_nothing() {
+    let receiver = Receiver::start(&[]);
+    let padding = "x".repeat(64 * 1024);
+    let body = event("padded");
+    let padded = format!("{}\r\nX-Padding: {padding}", sign(&body));
+    let honest = [head(&padded, body.len()).as_bytes(), &body].concat();
+    assert_eq!(status(&exchange(&receiver.addr, &honest).await), "200");
+    let many = format!("{FORGED}{}", "\r\nX-Webhook-Signature: 0".repeat(1000));
+    let endless = format!("{FORGED}\r\nX-Padding: {}", padding.repeat(16));
+    for (signature, expected) in [
+        (padding.clone(), "401"),
+        (sign(&body) + &padding, "401"),
+        (many, "431"),
+        (endless, "431"),
+    ] {
+        let (mut read, mut write) = connect(&receiver).await.into_split();
+        let request = [head(&signature, body.len()).as_bytes(), &body].concat();
+        let (text, _) = tokio::join!(answer(&mut read), write.write_all(&request));
+        assert_eq!(status(&text), expected);
+    }
+    unharmed(receiver, &["padded"]).await;
+}
+
+/// Attack: make the receiver ask for what it refuses. An honest sender is asked.
+#[tokio::test]
+async fn who_expects_a_100_gets_it_only_with_a_signature() {
+    let receiver = Receiver::start(&[]);
+    let expect = |head: String| head.replace("Host", "Expect: 100-continue\r\nHost");
+    for (head, expected) in [
+        (unsigned("Content-Length: 4000000"), "401"),
+        (unsigned("Transfer-Encoding: chunked"), "401"),
+        (head("malformed", 1), "401"),
+        (head(FORGED, 4_000_000), "413"),
+    ] {
+        let text = exchange_all(&receiver, expect(head).as_bytes()).await;
+        assert_eq!(statuses(&text), [expected], "{text}");
+    }
+    let body = event("asked for");
+    let mut stream = connect(&receiver).await;
+    let asking = expect(head(&sign(&body), body.len()));
+    stream.write_all(asking.as_bytes()).await.unwrap();
+    assert_eq!(status(&answer(&mut stream).await), "100");
+    stream.write_all(&body).await.unwrap();
+    assert_eq!(status(&answer(&mut stream).await), "200");
+    unharmed(receiver, &["asked for"]).await;
+}
+
+/// Everything that is answered to these bytes until the connection is closed.
+async fn exchange_all(receiver: &Receiver, bytes: &[u8]) -> String {
+    let mut stream = connect(receiver).await;
+    stream.write_all(bytes).await.unwrap();
+    to_the_end(&mut stream).await
+}
+
+/// Attack: hang up, in every way, at every byte of a request.
+#[tokio::test]
+async fn hanging_up_at_any_byte_is_no_delivery() {
+    #[derive(Clone, Copy)]
+    enum Ending {
+        Close,
+        Reset,
+    }
+    async fn cut(receiver: &Receiver, part: &[u8], ending: Ending) {
+        let mut stream = connect(receiver).await;
+        stream.write_all(part).await.unwrap();
+        match ending {
+            Ending::Close => {}
+            Ending::Reset => stream.set_zero_linger().unwrap(),
+        }
+    }
+    let receiver = Receiver::start(&[]);
+    let declared = signed_bytes(&event("cut off"));
+    let body = event("cut off, too");
+    let signature = format!("X-Webhook-Signature: {}", sign(&body));
+    let chunked = [
+        unsigned(&format!("{signature}\r\nTransfer-Encoding: chunked")).as_bytes(),
+        format!("{:x}\r\n", body.len()).as_bytes(),
+        &body,
+        b"\r\n0\r\n\r\n",
+    ]
+    .concat();
+    for request in [declared, chunked] {
+        for end in 0..request.len() {
+            for ending in [Ending::Close, Ending::Reset] {
+                cut(&receiver, &request[..end], ending).await;
+            }
+        }
+    }
+    deliver(&receiver, "whole").await;
+    unharmed(receiver, &["whole"]).await;
+}

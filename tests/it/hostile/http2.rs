@@ -1,0 +1,185 @@
+//! HTTP/2 without TLS, by a client that breaks off, opens too much, or does not stop writing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{
+    Reason, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::{Request, StatusCode, Version};
+use soundhash_webhook::SIGNATURE_HEADER;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::wire::{FORGED, PATIENCE, connect, deliver, event, unharmed};
+use crate::{process::Receiver, support::sign};
+
+const MIB: usize = 1024 * 1024;
+
+/// A connection, driven until it is closed.
+async fn client(receiver: &Receiver) -> SendRequest<Bytes> {
+    let stream: TcpStream = connect(receiver).await;
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    // It ends with an error where the receiver has had enough.
+    tokio::spawn(connection);
+    client
+}
+
+/// Opens a stream, whose body is to follow.
+async fn open(
+    client: SendRequest<Bytes>,
+    signature: Option<&str>,
+) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+    let mut request = Request::post("http://localhost/webhooks/soundhash").version(Version::HTTP_2);
+    if let Some(signature) = signature {
+        request = request.header(SIGNATURE_HEADER, signature);
+    }
+    let request = request.body(()).expect("a request");
+    client.ready().await?.send_request(request, false)
+}
+
+async fn status(answer: ResponseFuture) -> StatusCode {
+    let answer = timeout(PATIENCE, answer).await.expect("an answer in time");
+    answer.expect("an answer").status()
+}
+
+async fn deliver_by(client: &SendRequest<Bytes>, id: &str) -> StatusCode {
+    let body = event(id);
+    let (answer, mut sender) = open(client.clone(), Some(&sign(&body))).await.unwrap();
+    sender.send_data(body.into(), true).unwrap();
+    status(answer).await
+}
+
+/// Attack: break a stream off in mid-body, a thousand times. The connection, and the deliveries
+/// on it, go on.
+#[tokio::test]
+async fn streams_reset_in_mid_body_leave_nothing_behind() {
+    let receiver = Receiver::start(&[]);
+    let client = client(&receiver).await;
+    assert_eq!(deliver_by(&client, "before").await, 200);
+    let before = receiver.resident();
+    for _ in 0..20 {
+        let mut streams = Vec::new();
+        for _ in 0..50 {
+            let (answer, mut sender) = open(client.clone(), Some(FORGED)).await.unwrap();
+            sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
+            streams.push((answer, sender));
+        }
+        // So that they have arrived before they are reset: an answer on the same connection.
+        assert_eq!(deliver_by(&client, "meanwhile").await, 200);
+        for (_, sender) in &mut streams {
+            sender.send_reset(Reason::CANCEL);
+        }
+    }
+    assert_eq!(deliver_by(&client, "after").await, 200);
+    let grown = receiver.resident().saturating_sub(before);
+    assert!(grown < 20 * 1024, "grown by {grown} KiB");
+    unharmed(receiver, &["before", "meanwhile", "after"]).await;
+}
+
+/// Attack: rapid reset (CVE-2023-44487), streams that are opened and reset in one go.
+#[tokio::test]
+async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
+    let receiver = Receiver::start(&[]);
+    let client = client(&receiver).await;
+    for _ in 0..10_000 {
+        let Ok((_, mut sender)) = open(client.clone(), Some(FORGED)).await else {
+            break;
+        };
+        sender.send_reset(Reason::CANCEL);
+    }
+    deliver(&receiver, "after").await;
+    unharmed(receiver, &["after"]).await;
+}
+
+/// Attack: a thousand streams at once, which all stall in their bodies. Each is refused when its
+/// time is over, and nobody else waits for that.
+#[tokio::test]
+async fn a_thousand_streams_that_stall_lock_nobody_out() {
+    let receiver = Receiver::start(&[]);
+    deliver(&receiver, "before").await;
+    let before = receiver.resident();
+    let mut stalled = Vec::new();
+    // A connection may have 200 streams at a time.
+    for _ in 0..5 {
+        let client = client(&receiver).await;
+        assert_eq!(deliver_by(&client, "first").await, 200);
+        for _ in 0..200 {
+            let (answer, mut sender) = open(client.clone(), Some(FORGED)).await.unwrap();
+            sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
+            stalled.push((answer, sender));
+        }
+    }
+    deliver(&receiver, "by HTTP/1.1").await;
+    let other = client(&receiver).await;
+    assert_eq!(deliver_by(&other, "by HTTP/2").await, 200);
+    for (answer, _sender) in stalled {
+        assert_eq!(status(answer).await, 408);
+    }
+    let grown = receiver.peak().saturating_sub(before);
+    println!("1000 stalled streams: {grown} KiB");
+    assert!(grown < 40 * 1024, "grown by {grown} KiB");
+    let printed = ["before", "first", "by HTTP/1.1", "by HTTP/2"];
+    unharmed(receiver, &printed).await;
+}
+
+/// The answer to an unsigned request whose body does not end.
+async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
+    loop {
+        let (answer, _sender) = open(client.clone(), None).await.unwrap();
+        match answer.await {
+            // It was not looked at, and may be sent again (RFC 9113, 8.7): the server had not
+            // yet let go of a stream that had its answer already.
+            Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {}
+            answer => return answer.expect("an answer").status(),
+        }
+    }
+}
+
+/// Attack: a thousand unsigned requests at once on one connection. Each is answered, and so is
+/// the delivery behind them.
+#[tokio::test]
+async fn a_thousand_unsigned_streams_are_answered_one_and_all() {
+    let receiver = Receiver::start(&[]);
+    let client = client(&receiver).await;
+    // With its answer comes how many streams there may be at a time; the others wait.
+    assert_eq!(deliver_by(&client, "first").await, 200);
+    let mut answers = Vec::new();
+    for _ in 0..1_000 {
+        let client = client.clone();
+        answers.push(tokio::spawn(timeout(PATIENCE, unsigned_by(client))));
+    }
+    for answer in answers {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.expect("an answer in time"), 401);
+    }
+    assert_eq!(deliver_by(&client, "behind them").await, 200);
+    unharmed(receiver, &["first", "behind them"]).await;
+}
+
+/// An honest sender who is still writing reads the answer, and the connection goes on.
+#[tokio::test]
+async fn a_refused_sender_reads_the_answer() {
+    let receiver = Receiver::start(&[]);
+    let client = client(&receiver).await;
+    for (signature, expected) in [(None, 401), (Some(FORGED), 413)].repeat(10) {
+        let (answer, mut sender) = open(client.clone(), signature).await.unwrap();
+        let writing = tokio::spawn(async move {
+            for _ in 0..4 * MIB / 16_384 {
+                sender.reserve_capacity(16_384);
+                // Until the stream is reset.
+                let Some(Ok(_)) = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await else {
+                    return;
+                };
+                if sender.send_data(vec![b'x'; 16_384].into(), false).is_err() {
+                    return;
+                }
+            }
+        });
+        assert_eq!(status(answer).await, expected);
+        let ended = timeout(Duration::from_secs(20), writing).await;
+        ended.expect("it is told to stop").unwrap();
+    }
+    assert_eq!(deliver_by(&client, "after").await, 200);
+    unharmed(receiver, &["after"]).await;
+}

@@ -1,0 +1,137 @@
+//! Everything at once, and what an honest sender feels of it.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::Instant};
+
+use super::wire::{
+    FORGED, connect, deliver, flood, forged_chunks, statuses, to_the_end, unharmed, unsigned,
+};
+use crate::{
+    process::{Receiver, answer, status},
+    support::head,
+};
+
+const CONNECTIONS: usize = 2_000;
+
+/// What all of it may occupy, in KiB: most of it are the server's own buffers, of 8 KiB each. What
+/// the connections claim is 20 times as much.
+const MOST: u64 = 100 * 1024;
+
+/// For this process, and for those that it starts.
+fn allow_many_files() {
+    let files = rlimit::increase_nofile_limit(4 * CONNECTIONS as u64).expect("a limit of files");
+    assert!(files > 2 * CONNECTIONS as u64, "{files} files are too few");
+}
+
+/// Attack: 2,000 connections that claim a megabyte each, send a byte of it and stall, and others
+/// that write bodies without end as fast as they can. Memory stays small, each is refused when
+/// its time is over, and whoever is honest is served meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
+    allow_many_files();
+    let receiver = Receiver::start(&[]);
+    // Whatever a first request needs is there before memory is measured.
+    let calm = latency(&receiver, "calm").await;
+    let before = receiver.resident();
+
+    let start = Instant::now();
+    let mut stalled = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = connect(&receiver).await;
+        let request = head(FORGED, 1_000_000) + "{";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stalled.push(stream);
+    }
+    let stalling = latency(&receiver, "stalling").await;
+    let with_stalled = receiver.resident();
+
+    let mut floods = JoinSet::new();
+    for head in [forged_chunks(), unsigned("Transfer-Encoding: chunked")] {
+        for _ in 0..4 {
+            floods.spawn(floods_for_ever(receiver.addr.clone(), head.clone()));
+        }
+    }
+    let hostile = latency(&receiver, "hostile").await;
+    floods.abort_all();
+    while let Some(ended) = floods.join_next().await {
+        // It did not fail, it was told to end.
+        assert!(ended.unwrap_err().is_cancelled());
+    }
+
+    for stream in &mut stalled {
+        assert_eq!(status(&answer(stream).await), "408");
+    }
+    assert!(start.elapsed() >= Duration::from_secs(10));
+    let grown = receiver.peak().saturating_sub(before);
+    println!(
+        "{CONNECTIONS} stalled: {} KiB; with floods, at the peak: {grown} KiB",
+        with_stalled.saturating_sub(before)
+    );
+    for (name, under_attack) in [("stalled", stalling), ("floods, too", hostile)] {
+        let ratio = under_attack.as_secs_f64() / calm.as_secs_f64();
+        println!("honest deliveries, {name}: {under_attack:?}, {ratio:.1} of {calm:?}");
+    }
+    assert!(grown < MOST, "grown by {grown} KiB");
+
+    let printed = ["calm", "stalling", "hostile"].map(|name| (0..HONEST).map(move |n| id(name, n)));
+    let printed: Vec<String> = printed.into_iter().flatten().collect();
+    let printed: Vec<&str> = printed.iter().map(String::as_str).collect();
+    unharmed(receiver, &printed).await;
+}
+
+const HONEST: usize = 200;
+
+fn id(name: &str, n: usize) -> String {
+    format!("{name} {n}")
+}
+
+/// The median of honest deliveries, each on a connection of its own; all are served.
+async fn latency(receiver: &Receiver, name: &str) -> Duration {
+    let mut times = Vec::new();
+    for n in 0..HONEST {
+        let start = Instant::now();
+        deliver(receiver, &id(name, n)).await;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    times[HONEST / 2]
+}
+
+async fn floods_for_ever(addr: String, head: String) {
+    let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
+    loop {
+        let stream = TcpStream::connect(&addr).await.unwrap();
+        let (mut read, mut write) = stream.into_split();
+        // It fails where the connection is closed in the middle of it.
+        let _ = write.write_all(head.as_bytes()).await;
+        let (text, _) = tokio::join!(to_the_end(&mut read), flood(&mut write, &chunk));
+        assert!(matches!(statuses(&text)[..], ["401" | "413"]), "{text}");
+    }
+}
+
+/// Attack: refused requests that keep their connections by sending nothing more. They hold
+/// next to nothing, and end by themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_refused_bodies_that_never_come_are_given_up() {
+    allow_many_files();
+    let receiver = Receiver::start(&[]);
+    deliver(&receiver, "before").await;
+    let before = receiver.resident();
+    let request = unsigned("Content-Length: 1000000000000");
+    let mut refused = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = connect(&receiver).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(status(&answer(&mut stream).await), "401");
+        refused.push(stream);
+    }
+    for stream in &mut refused {
+        // The answer's text, and then the end.
+        assert_eq!(to_the_end(stream).await, "Invalid signature");
+    }
+    let grown = receiver.peak().saturating_sub(before);
+    println!("{CONNECTIONS} refused, at the peak: {grown} KiB");
+    assert!(grown < MOST, "grown by {grown} KiB");
+    unharmed(receiver, &["before"]).await;
+}
