@@ -1,0 +1,187 @@
+//! Measures whether the time of a verification tells what it must not tell, by the method of
+//! "Dude, is my code constant time?" (Reparaz, Balasch and Verbauwhede, 2017): two classes of
+//! input in random order, and Welch's t-test on the times that they took. With |t| up to 5,
+//! there is no sign of a difference.
+//!
+//! The benches named `sound` are the crate's own. Beside each stands one that does the same work
+//! but leaks: it has to be found out, or the measurement is worth nothing.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::{Future, ready},
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use axum_core::body::Body;
+use dudect_bencher::{
+    BenchRng, Class, CtRunner, ctbench_main,
+    rand::{Rng, RngExt},
+};
+use http::{HeaderValue, Request, Response};
+use soundhash_webhook::{SIGNATURE_HEADER, Secret, Signature, SoundHashWebhookLayer};
+use tower::{Layer, Service, service_fn};
+
+ctbench_main!(
+    signature_sound,
+    signature_leaky,
+    verify_sound,
+    verify_leaky,
+    one_of_four_sound,
+    one_of_four_leaky
+);
+
+/// How often inputs are made, and how many at a time: while they are made nothing is measured,
+/// since a processor tells what has just been written from what has not.
+const ROUNDS: usize = 2_000;
+const INPUTS: usize = 1_000;
+
+const KEYS: [&str; 4] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
+
+/// As long as a small event.
+type Sample = [u8; 256];
+
+fn sample(rng: &mut BenchRng) -> Sample {
+    let mut body = [0; 256];
+    rng.fill_bytes(&mut body);
+    body
+}
+
+/// One of two that are there in either case.
+fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
+    match rng.random() {
+        true => (Class::Left, left),
+        false => (Class::Right, right),
+    }
+}
+
+/// What somebody who guesses byte by byte would have to tell apart: a signature that is wrong in
+/// its first digit, and one that is wrong in its last.
+///
+/// Either is as random as the right one. Were the wrong digit always a zero, say, the time to read
+/// it would differ, which tells the sender what he knows.
+fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
+    let (class, at) = choose(rng, 0, 63);
+    let mut digits: Vec<char> = right.to_string().chars().collect();
+    let digit = digits[at].to_digit(16).expect("a digit");
+    digits[at] = char::from_digit(digit ^ rng.random_range(1..16), 16).expect("a digit");
+    let value = digits.into_iter().collect::<String>();
+    (class, HeaderValue::try_from(value).expect("digits"))
+}
+
+/// Stops at the first difference.
+fn leaky_equal(a: &[u8], b: &[u8]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a == b)
+}
+
+/// Times `work` on what `input` makes of one class or the other.
+///
+/// What is reported is the worst of a hundred t-tests, most of which leave out the slowest
+/// samples: so it says a smaller number of them.
+fn measure<I, T>(
+    runner: &mut CtRunner,
+    rng: &mut BenchRng,
+    mut input: impl FnMut(&mut BenchRng) -> (Class, I),
+    work: impl Fn(&I) -> T,
+) {
+    for _ in 0..ROUNDS {
+        let inputs: Vec<_> = (0..INPUTS).map(|_| input(rng)).collect();
+        for (class, input) in &inputs {
+            runner.run_one(*class, || work(black_box(input)));
+        }
+    }
+}
+
+fn signature_sound(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let secret = Secret::new(KEYS[0]);
+    let input = |rng: &mut BenchRng| {
+        let right = secret.sign(&sample(rng));
+        let (class, wrong) = wrong(rng, right);
+        let wrong = Signature::try_from(&wrong).expect("a signature");
+        (class, (right, wrong))
+    };
+    measure(runner, rng, input, |(right, wrong)| right == wrong);
+}
+
+fn signature_leaky(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let secret = Secret::new(KEYS[0]);
+    let input = |rng: &mut BenchRng| {
+        let right = secret.sign(&sample(rng));
+        let (class, wrong) = wrong(rng, right);
+        (class, (right.to_string(), wrong))
+    };
+    measure(runner, rng, input, |(right, wrong)| {
+        leaky_equal(right.as_bytes(), wrong.as_bytes())
+    });
+}
+
+fn wrongly_signed(rng: &mut BenchRng, secret: &Secret) -> (Class, (Sample, HeaderValue)) {
+    let body = sample(rng);
+    let (class, wrong) = wrong(rng, secret.sign(&body));
+    (class, (body, wrong))
+}
+
+fn verify_sound(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let secret = Secret::new(KEYS[0]);
+    let input = |rng: &mut BenchRng| wrongly_signed(rng, &secret);
+    measure(runner, rng, input, |(body, wrong)| {
+        secret.verify(wrong, body)
+    });
+}
+
+fn verify_leaky(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let secret = Secret::new(KEYS[0]);
+    let input = |rng: &mut BenchRng| wrongly_signed(rng, &secret);
+    measure(runner, rng, input, |(body, wrong)| {
+        let right = secret.sign(body).to_string();
+        leaky_equal(right.as_bytes(), wrong.as_bytes())
+    });
+}
+
+/// Signed with the current one of four valid secrets, or with the last.
+fn signed(rng: &mut BenchRng, secrets: &[Secret; 4]) -> (Class, (Sample, HeaderValue)) {
+    let body = sample(rng);
+    let (current, last) = (secrets[0].sign(&body), secrets[3].sign(&body));
+    let (class, signature) = choose(rng, current, last);
+    (class, (body, signature.into()))
+}
+
+fn one_of_four_sound(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let inner = service_fn(|_: Request<Body>| {
+        let answer = Response::new(Body::empty());
+        ready(Ok::<_, Infallible>(answer))
+    });
+    let layer = SoundHashWebhookLayer::new(KEYS[0])
+        .previous_secret(KEYS[1])
+        .previous_secret(KEYS[2])
+        .previous_secret(KEYS[3]);
+    let service = RefCell::new(layer.layer(inner));
+    let secrets = KEYS.map(Secret::new);
+    let input = |rng: &mut BenchRng| {
+        let (class, (body, signature)) = signed(rng, &secrets);
+        let request = Request::post("/webhooks/soundhash")
+            .header(SIGNATURE_HEADER, signature)
+            .body(Body::from(body.to_vec()))
+            .expect("a request");
+        (class, Cell::new(request))
+    };
+    measure(runner, rng, input, |request| {
+        let answer = service.borrow_mut().call(request.take());
+        let polled = pin!(answer).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(response)) = polled else {
+            panic!("the body was there at once");
+        };
+        assert!(response.status().is_success());
+    });
+}
+
+fn one_of_four_leaky(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let secrets = KEYS.map(Secret::new);
+    let input = |rng: &mut BenchRng| signed(rng, &secrets);
+    measure(runner, rng, input, |(body, signature)| {
+        let mut secrets = secrets.iter();
+        secrets.position(|secret| secret.verify(signature, body).is_ok())
+    });
+}

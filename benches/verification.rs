@@ -1,0 +1,306 @@
+//! `cargo bench --bench verification`
+//!
+//! What verification costs beside the hash. A figure is of use only as a ratio to another one
+//! of the same run, and the table at the end shows those.
+
+mod common;
+#[path = "common/frames.rs"]
+mod frames;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{StatusCode, header::CONTENT_TYPE},
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::post,
+};
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use soundhash_webhook::{
+    Event, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+};
+use tower::{Layer, Service, layer::util::Identity, service_fn};
+
+use crate::{
+    common::{captures, nanoseconds},
+    frames::frames,
+};
+
+const SECRET: &str = "whsec_test";
+const FRAME: usize = 16 * 1024;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for body in bodies() {
+        floor(&mut criterion, &body);
+        service(&mut criterion, &body);
+        router(&mut criterion, &body);
+    }
+    refusals(&mut criterion);
+    whole_receivers(&mut criterion);
+    criterion.final_summary();
+    table();
+}
+
+/// A captured event, and sizes that a larger one might have.
+fn bodies() -> Vec<Bytes> {
+    let larger = [1, 4, 64, 1024].map(|kib| Bytes::from(vec![b'x'; kib * 1024]));
+    [event()].into_iter().chain(larger).collect()
+}
+
+fn event() -> Bytes {
+    captures()["dispatcher-match.found"].clone()
+}
+
+/// Deliveries of one length, each with a signature of its own: a processor learns to foresee
+/// the digits of one that comes again and again.
+struct Deliveries {
+    signed: Vec<(Bytes, String)>,
+    next: usize,
+}
+
+impl Deliveries {
+    fn like(body: &Bytes) -> Self {
+        let count = (1024 * 1024 / body.len()).clamp(1, 512);
+        let sign = |number: usize| {
+            let mut body = body.to_vec();
+            // Where the captured event has its id.
+            body[8..16].copy_from_slice(format!("{number:08}").as_bytes());
+            let signature = Secret::new(SECRET).sign(&body).to_string();
+            (Bytes::from(body), signature)
+        };
+        let signed = (0..count).map(sign).collect();
+        Self { signed, next: 0 }
+    }
+
+    fn next(&mut self) -> &(Bytes, String) {
+        self.next = (self.next + 1) % self.signed.len();
+        &self.signed[self.next]
+    }
+
+    /// A request with the next of them, whose body `cut` makes.
+    fn request(&mut self, cut: impl Fn(&Bytes) -> Body) -> Request {
+        let (body, signature) = self.next();
+        request(Some(signature), cut(body))
+    }
+
+    fn whole(&mut self) -> Request {
+        self.request(|body| Body::from(body.clone()))
+    }
+}
+
+/// The hash alone, keyed beforehand.
+fn floor(criterion: &mut Criterion, body: &Bytes) {
+    let keyed = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
+    let mut deliveries = Deliveries::like(body);
+    let mut group = criterion.benchmark_group("floor");
+    group.bench_function(body.len().to_string(), |bencher| {
+        bencher.iter(|| {
+            let mut mac = keyed.clone();
+            mac.update(black_box(&deliveries.next().0));
+            mac.finalize()
+        });
+    });
+}
+
+/// The layer, and nothing in its place, around a service that reads the body.
+fn service(criterion: &mut Criterion, body: &Bytes) {
+    let inner = || {
+        service_fn(async |request: Request| {
+            let body = to_bytes(request.into_body(), usize::MAX).await;
+            black_box(body.expect("a body"));
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        })
+    };
+    let (name, mut deliveries) = (&body.len().to_string(), Deliveries::like(body));
+    let mut make = || deliveries.whole();
+    measure(criterion, "service/no-op", name, inner(), &mut make);
+    measure(
+        criterion,
+        "service/layer",
+        name,
+        layer().layer(inner()),
+        make,
+    );
+    if body.len() > FRAME {
+        let mut make = || deliveries.request(|body| frames(body, FRAME));
+        measure(criterion, "frames/no-op", name, inner(), &mut make);
+        measure(
+            criterion,
+            "frames/layer",
+            name,
+            layer().layer(inner()),
+            make,
+        );
+    }
+}
+
+/// The same in a router, around a handler that takes the body.
+fn router(criterion: &mut Criterion, body: &Bytes) {
+    let handler = async |body: Bytes| {
+        black_box(body);
+    };
+    let router = Router::new().route("/webhooks/soundhash", post(handler));
+    let (name, mut deliveries) = (&body.len().to_string(), Deliveries::like(body));
+    let mut make = || deliveries.whole();
+    let plain = router.clone().layer(Identity::new());
+    measure(criterion, "router/no-op", name, plain, &mut make);
+    measure(criterion, "router/layer", name, router.layer(layer()), make);
+}
+
+fn refusals(criterion: &mut Criterion) {
+    let body = event();
+    let inner = service_fn(async |_: Request| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let service = layer().layer(inner);
+    let mut deliveries = Deliveries::like(&body);
+    let mut make = || request(None, Body::from(deliveries.next().0.clone()));
+    measure(criterion, "refusal", "missing", service.clone(), &mut make);
+    let make = || request(Some("sha256="), Body::from(deliveries.next().0.clone()));
+    measure(criterion, "refusal", "malformed", service.clone(), make);
+    let mut others = Deliveries::like(&body);
+    let make = || request(Some(&others.next().1), Body::from(body.clone()));
+    measure(criterion, "refusal", "wrong", service, make);
+}
+
+/// From the request to what the handler works with.
+fn whole_receivers(criterion: &mut Criterion) {
+    let mut deliveries = Deliveries::like(&event());
+    let mut make = || deliveries.whole();
+
+    let by_hand = Router::new()
+        .route(
+            "/webhooks/soundhash",
+            post(async |Json(value): Json<Value>| drop(black_box(value))),
+        )
+        .layer(from_fn(verify_by_hand));
+    measure(criterion, "receiver", "by-hand", by_hand, &mut make);
+
+    let handler = post(async |event: Event| drop(black_box(event)));
+    let typed = Router::new().route("/webhooks/soundhash", handler);
+    let verified = typed.clone().layer(layer());
+    measure(criterion, "receiver", "layer", verified, make);
+
+    let idempotent = typed
+        .layer(IdempotencyLayer::new(MemoryStore::new(10_000)))
+        .layer(layer());
+    let (mut number, event) = (0_u64, event());
+    let each_once = || {
+        number += 1;
+        let mut body = event.to_vec();
+        body[8..18].copy_from_slice(format!("{number:010}").as_bytes());
+        let signature = Secret::new(SECRET).sign(&body).to_string();
+        request(Some(&signature), Body::from(body))
+    };
+    measure(criterion, "receiver", "idempotent", idempotent, each_once);
+}
+
+/// What is usually written instead of this crate.
+async fn verify_by_hand(request: Request, next: Next) -> Result<Response, StatusCode> {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, 1024 * 1024)
+        .await
+        .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+    let signature = head.headers.get(SIGNATURE_HEADER);
+    let signature = signature.ok_or(StatusCode::UNAUTHORIZED)?;
+    let signature = hex::decode(signature.as_bytes()).map_err(|_| StatusCode::UNAUTHORIZED)?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
+    mac.update(&body);
+    mac.verify_slice(&signature)
+        .map_err(|_| StatusCode::UNAUTHORIZED)?;
+    Ok(next.run(Request::from_parts(head, Body::from(body))).await)
+}
+
+fn layer() -> SoundHashWebhookLayer {
+    SoundHashWebhookLayer::new(SECRET)
+}
+
+fn request(signature: Option<&str>, body: Body) -> Request {
+    let mut request = Request::post("/webhooks/soundhash").header(CONTENT_TYPE, "application/json");
+    if let Some(signature) = signature {
+        request = request.header(SIGNATURE_HEADER, signature);
+    }
+    request.body(body).expect("a request")
+}
+
+/// Requests are made, and responses dropped, outside of the time that is taken.
+fn measure<S>(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    mut service: S,
+    mut make: impl FnMut() -> Request,
+) where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let mut group = criterion.benchmark_group(group);
+    group.bench_function(name, |bencher| {
+        bencher.iter_batched(
+            &mut make,
+            |request| ready(service.call(request)),
+            // So few that they stay in the cache.
+            BatchSize::NumIterations(64),
+        );
+    });
+}
+
+/// The output of a future that has everything it needs, without the cost of a runtime.
+fn ready<F: Future>(future: F) -> F::Output {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("nothing here has to wait"),
+    }
+}
+
+fn table() {
+    println!("\n| verification | bytes | floor ns | added ns | added / floor |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for body in bodies() {
+        let name = body.len().to_string();
+        for (what, group) in [
+            ("service, one frame", "service"),
+            ("service, frames of 16 KiB", "frames"),
+            ("router, one frame", "router"),
+        ] {
+            let floor = nanoseconds("floor", &name);
+            let with = nanoseconds(&format!("{group}_layer"), &name);
+            let without = nanoseconds(&format!("{group}_no-op"), &name);
+            if let (Some(floor), Some(with), Some(without)) = (floor, with, without) {
+                let added = with - without;
+                let ratio = added / floor;
+                println!("| {what} | {name} | {floor:.0} | {added:.0} | {ratio:.2} |");
+            }
+        }
+    }
+    println!("\n| of 303 bytes | ns | / accepted |");
+    println!("| --- | ---: | ---: |");
+    let accepted = nanoseconds("service_layer", "303");
+    for (group, name) in [
+        ("service_layer", "303"),
+        ("refusal", "missing"),
+        ("refusal", "malformed"),
+        ("refusal", "wrong"),
+        ("receiver", "by-hand"),
+        ("receiver", "layer"),
+        ("receiver", "idempotent"),
+    ] {
+        if let (Some(time), Some(accepted)) = (nanoseconds(group, name), accepted) {
+            let ratio = time / accepted;
+            println!("| {group} {name} | {time:.0} | {ratio:.2} |");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the layer allocates and copies, counted. Unlike time, a count is the same on every
+//! machine, so a test may insist on it. Counting deliveries for `metrics` allocates, too, and is
+//! not what is counted here.
+
+#![cfg(not(feature = "metrics"))]
+
+#[path = "../benches/common/frames.rs"]
+mod frames;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use allocation_counter::{AllocationInfo, measure};
+use axum::{Router, body::Body, routing::post};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use soundhash_webhook::{Delivery, Rejection, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer};
+use tower::{Layer, Service, layer::util::Identity, service_fn};
+
+use crate::frames::frames;
+
+const SECRET: &str = "whsec_test";
+
+fn layer() -> SoundHashWebhookLayer {
+    SoundHashWebhookLayer::new(SECRET)
+}
+
+fn signed(bytes: &Bytes, body: Body) -> Request<Body> {
+    Request::post("/")
+        .header(SIGNATURE_HEADER, Secret::new(SECRET).sign(bytes))
+        .body(body)
+        .expect("a request")
+}
+
+/// A service whose answers carry the [`Delivery`] that it was handed, as a body does.
+fn inner()
+-> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send {
+    service_fn(async |mut request: Request<Body>| {
+        let mut response = Response::new(Body::empty());
+        *response.extensions_mut() = std::mem::take(request.extensions_mut());
+        Ok(response)
+    })
+}
+
+/// Makes the answer to a request, and counts what is allocated for it. The first answer is for
+/// what is allocated only once.
+#[track_caller]
+fn count<S>(
+    mut service: S,
+    mut request: impl FnMut() -> Request<Body>,
+) -> (AllocationInfo, Response<Body>)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let mut answer = None;
+    let mut allocated = AllocationInfo::default();
+    for _ in 0..2 {
+        let request = request();
+        allocated = measure(|| answer = Some(ready(service.call(request))));
+    }
+    let Ok(answer) = answer.expect("an answer");
+    (allocated, answer)
+}
+
+#[track_caller]
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("nothing here has to wait"),
+    }
+}
+
+/// 303 bytes, as most events are.
+fn event() -> Bytes {
+    Bytes::from(vec![b'x'; 303])
+}
+
+#[test]
+fn an_accepted_request_costs_two_allocations_of_the_layer_itself() {
+    let event = event();
+    let request = || {
+        let mut request = signed(&event, Body::from(event.clone()));
+        // Any server or router puts something there; else `http` allocates the map, twice.
+        request.extensions_mut().insert(());
+        request
+    };
+    let (bare, _) = count(inner(), request);
+    let (layered, response) = count(layer().layer(inner()), request);
+    assert!(response.extensions().get::<Delivery>().is_some());
+    // The box of the new body, and that of the `Delivery` among the extensions.
+    assert_eq!(layered.count_total - bare.count_total, 2);
+}
+
+#[test]
+fn in_a_router_it_costs_three() {
+    let event = event();
+    let request = || signed(&event, Body::from(event.clone()));
+    let router: Router = Router::new().route("/", post(async |_: Bytes| ()));
+    let (bare, _) = count(router.clone().layer(Identity::new()), request);
+    let (layered, response) = count(router.layer(layer()), request);
+    assert_eq!(response.status(), StatusCode::OK);
+    // One more for the clone of the route that stays behind, unready.
+    assert_eq!(layered.count_total - bare.count_total, 3);
+}
+
+#[test]
+fn a_refusal_costs_nothing_but_its_response() {
+    let event = event();
+    let request = || Request::new(Body::from(event.clone()));
+    let (refused, response) = count(layer().layer(inner()), request);
+    let rejection = response.extensions().get::<Rejection>().expect("refused");
+
+    let by_hand = measure(|| {
+        let mut response = Response::new(Body::from("Invalid signature"));
+        *response.status_mut() = rejection.status();
+        let headers = response.headers_mut();
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, text);
+        let challenge = HeaderValue::from_static("HMAC-SHA256");
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+        response.extensions_mut().insert(rejection.clone());
+    });
+    assert_eq!(refused.count_total, by_hand.count_total);
+}
+
+#[test]
+fn a_body_of_one_frame_is_not_copied() {
+    for length in [1, 303, 1024 * 1024] {
+        let bytes = Bytes::from(vec![b'x'; length]);
+        let request = || signed(&bytes, Body::from(bytes.clone()));
+        let (allocated, response) = count(layer().layer(inner()), request);
+        let delivery = response.extensions().get::<Delivery>().expect("accepted");
+        assert_eq!(delivery.body().as_ptr(), bytes.as_ptr());
+        assert!(allocated.bytes_total < 1024, "{allocated:?}");
+    }
+}
+
+/// What was allocated for a body in so many bytes of frames.
+#[track_caller]
+fn allocated(length: usize, frame: usize) -> AllocationInfo {
+    let bytes = Bytes::from(vec![b'x'; length]);
+    let request = || signed(&bytes, frames(&bytes, frame));
+    let (allocated, response) = count(layer().layer(inner()), request);
+    let delivery = response.extensions().get::<Delivery>().expect("accepted");
+    assert_eq!(delivery.body(), &bytes);
+    allocated
+}
+
+#[test]
+fn of_several_frames_each_byte_is_copied_once() {
+    const MIB: u64 = 1024 * 1024;
+    let allocated = allocated(1024 * 1024, 16 * 1024);
+    // The whole body and a list of 63 frames, which grows; nothing else holds bytes of it.
+    assert!(
+        (MIB..MIB + 8 * 1024).contains(&allocated.bytes_total),
+        "{allocated:?}"
+    );
+    assert!(allocated.bytes_max < MIB + 4 * 1024, "{allocated:?}");
+}
+
+#[test]
+fn small_frames_cost_in_proportion_to_what_arrived() {
+    // A few: one buffer, which doubles as it grows.
+    let few = allocated(1000, 10);
+    assert!(few.bytes_max < 3 * 1024, "{few:?}");
+    assert!(few.count_total < 16, "{few:?}");
+    // Many: gathered in segments, then once more into the whole.
+    let many = allocated(256 * 1024, 64);
+    assert!(many.bytes_total < 4 * 256 * 1024, "{many:?}");
+    assert!(many.bytes_max < 5 * 128 * 1024, "{many:?}");
+    assert!(many.count_total < 256, "{many:?}");
+    // A buffer that doubled would now hold twice what arrived, beside the one that it outgrew.
+    let doubled = allocated(132 * 1024, 65);
+    assert!(doubled.bytes_max < 300 * 1024, "{doubled:?}");
+}
