@@ -1,0 +1,97 @@
+//! Envelopes and payloads: any bytes, and JSON that is nearly an event.
+#![no_main]
+
+use arbitrary::{Arbitrary, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use soundhash_webhook::{Event, EventData, EventError, EventErrorKind};
+use soundhash_webhook_fuzz::Document;
+
+fuzz_target!(|data: &[u8]| {
+    check(data);
+    let mut input = Unstructured::new(data);
+    if let Ok(document) = Document::arbitrary(&mut input) {
+        check(document.to_string().as_bytes());
+    }
+});
+
+/// The `Value` of `serde_json` takes an object with a key of this kind for something else, which an
+/// event must not: such a body says nothing about either.
+const PRIVATE: &str = "$serde_json::private::";
+
+fn plain(body: &[u8]) -> Option<Value> {
+    let value = serde_json::from_slice(body).ok()?;
+    let text = str::from_utf8(body).expect("JSON is UTF-8");
+    (!text.contains(PRIVATE)).then_some(value)
+}
+
+fn check(body: &[u8]) {
+    let plain = plain(body);
+    match Event::from_slice(body) {
+        Ok(event) => {
+            if let Some(plain) = plain {
+                check_meaning(&event, &plain);
+            }
+            check_round_trip(&event);
+        }
+        Err(error) => {
+            if let Some(plain) = plain {
+                assert_eq!(Some(error.kind()), lack(&plain), "{error}");
+            }
+            check_position(&error, body);
+        }
+    }
+}
+
+/// Why plain JSON is no event; nothing else may be refused.
+fn lack(plain: &Value) -> Option<EventErrorKind> {
+    let Value::Object(members) = plain else {
+        return Some(EventErrorKind::NotAnObject);
+    };
+    if event_type(plain).is_none() {
+        return Some(EventErrorKind::MissingType);
+    }
+    (!members.contains_key("data")).then_some(EventErrorKind::MissingPayload)
+}
+
+fn event_type(plain: &Value) -> Option<&str> {
+    let mut names = ["type", "event"].into_iter();
+    names.find_map(|name| plain[name].as_str())
+}
+
+/// What the event says is what stands in the JSON.
+fn check_meaning(event: &Event, plain: &Value) {
+    assert_eq!(lack(plain), None, "{plain} is no event");
+    assert_eq!(Some(event.event_type()), event_type(plain));
+    assert_eq!(event.is_test(), plain["resource_type"] == "test");
+    if let EventData::Unrecognized(unrecognized) = &event.data {
+        assert_eq!(unrecognized.payload, plain["data"]);
+        assert_eq!(unrecognized.reason.is_some(), event.kind().is_some());
+    }
+    let by_value: Event = serde_json::from_value(plain.clone()).expect("an event");
+    assert_eq!(&by_value, event);
+}
+
+/// An event is read back equal from what it writes, however that is laid out.
+fn check_round_trip(event: &Event) {
+    let line = serde_json::to_vec(event).expect("JSON");
+    assert_eq!(Event::from_slice(&line).as_ref(), Ok(event));
+    // A plain value may nest less deep than an event that is read from bytes.
+    let Some(value) = plain(&line) else { return };
+    let indented = serde_json::to_vec_pretty(&value).expect("JSON");
+    assert_eq!(Event::from_slice(&indented).as_ref(), Ok(event));
+    let by_serde: Event = serde_json::from_slice(&line).expect("an event");
+    assert_eq!(&by_serde, event);
+}
+
+/// An error points into the body.
+fn check_position(error: &EventError, body: &[u8]) {
+    let (Some(line), Some(column)) = (error.line(), error.column()) else {
+        assert_ne!(error.kind(), EventErrorKind::Syntax);
+        return;
+    };
+    let mut lines = body.split(|&byte| byte == b'\n');
+    let len = lines.nth(line - 1).map(<[u8]>::len);
+    // One beyond the line's end is where it should have gone on.
+    assert!(len.is_some_and(|len| column <= len + 1), "{error}");
+}

@@ -1,0 +1,141 @@
+//! The layer: any head, any signature, any secrets, and a body that comes in any way.
+#![no_main]
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    sync::{Arc, Mutex, atomic::Ordering},
+    task::Poll,
+};
+
+use arbitrary::{Arbitrary, Unstructured};
+use axum_core::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, Version, request};
+use http_body_util::BodyExt;
+use libfuzzer_sys::fuzz_target;
+use soundhash_webhook::{
+    BoxError, Delivery, Rejection, RejectionKind, Secret, SecretProvider, Secrets,
+    SoundHashWebhookLayer,
+};
+use soundhash_webhook_fuzz::{Answer, Case, End, Script, Verdict};
+use tokio::runtime::{Builder, Runtime};
+use tower::{Layer, ServiceExt, service_fn};
+
+thread_local! {
+    // Its clock stands still while there is something to do, and jumps to the next timer.
+    static RUNTIME: Runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+}
+
+fuzz_target!(|data: &[u8]| {
+    let input = Unstructured::new(data);
+    if let Ok(case) = Case::arbitrary_take_rest(input) {
+        RUNTIME.with(|runtime| runtime.block_on(check(&case)));
+    }
+});
+
+async fn check(case: &Case<'_>) {
+    let head = case.head();
+    let expected = case.expected(&head.headers);
+    let unread = case.refused_unread(&head.headers).is_some();
+
+    // Over HTTP/1, what is refused is read on, for the sender to read the answer.
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let script = Script::new(case.steps(), case.hints);
+        let polls = script.polls();
+        let mut request = Request::from_parts(head.clone(), script);
+        *request.version_mut() = version;
+        assert_eq!(run(case, request).await, expected);
+        if version == Version::HTTP_2 {
+            assert_eq!(polls.load(Ordering::Relaxed) == 0, unread);
+        }
+    }
+
+    // In one frame, which needs no room in the buffer.
+    if case.end == End::Complete && expected != Err(RejectionKind::BufferFull) {
+        let whole = Body::from(case.body.to_vec());
+        assert_eq!(run(case, Request::from_parts(head, whole)).await, expected);
+    }
+}
+
+/// Sends the request through the layer, and looks at what arrives behind it.
+async fn run<B>(case: &Case<'_>, request: Request<B>) -> Verdict
+where
+    B: http_body::Body<Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    let arrived: Arc<Mutex<Option<(Bytes, Delivery)>>> = Arc::default();
+    let inner = service_fn(|request: Request<Body>| async {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        let delivery = head.extensions.get::<Delivery>().expect("a delivery");
+        let before = arrived.lock().unwrap().replace((body, delivery.clone()));
+        assert!(before.is_none(), "called twice");
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    let layer = SoundHashWebhookLayer::with_provider(provider(case))
+        .max_body_size(case.limit())
+        .max_buffered(case.room())
+        .body_timeout(case.timeout());
+
+    let Ok(response) = layer.layer(inner).oneshot(request).await;
+    let arrived = arrived.lock().unwrap().take();
+    match (response.extensions().get::<Rejection>(), arrived) {
+        (None, Some((body, delivery))) => {
+            assert!(response.status().is_success());
+            assert_eq!(body, case.body[..]);
+            assert_eq!(delivery.body(), &case.body[..]);
+            assert_eq!(delivery.signature().to_string(), case.sign().to_string());
+            Ok(delivery.matched_secret())
+        }
+        (Some(rejection), None) => {
+            assert_eq!(response.status(), rejection.status());
+            Err(rejection.kind())
+        }
+        (refused, arrived) => panic!("{refused:?} and {arrived:?}"),
+    }
+}
+
+fn provider(case: &Case<'_>) -> Provider {
+    Provider {
+        secrets: Secrets::try_from(case.valid().map(Secret::new).collect::<Vec<_>>())
+            .expect("one to four"),
+        answer: case.answer,
+        look_up: case.look_up,
+    }
+}
+
+struct Provider {
+    secrets: Secrets,
+    answer: Answer,
+    /// Not there at once.
+    look_up: bool,
+}
+
+impl SecretProvider for Provider {
+    async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        if self.look_up {
+            let mut asked = false;
+            poll_fn(|cx| {
+                if std::mem::replace(&mut asked, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        }
+        match self.answer {
+            Answer::Secrets => Ok(Some(self.secrets.clone())),
+            Answer::NoSuchEndpoint => Ok(None),
+            Answer::Error => Err("the vault is sealed".into()),
+        }
+    }
+
+    fn cached(&self, _: &request::Parts) -> Option<Secrets> {
+        (!self.look_up && matches!(self.answer, Answer::Secrets)).then(|| self.secrets.clone())
+    }
+}

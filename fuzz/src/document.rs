@@ -1,0 +1,276 @@
+//! JSON objects that are nearly events.
+
+use std::fmt::{self, Display};
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+
+/// Names that mean something somewhere, so that what is generated hits the readers.
+const KEYS: &[&str] = &[
+    "id",
+    "type",
+    "event",
+    "created_at",
+    "timestamp",
+    "delivery_id",
+    "webhook_id",
+    "resource_id",
+    "resource_type",
+    "data",
+    "video_id",
+    "title",
+    "url",
+    "video_url",
+    "duration",
+    "status",
+    "fingerprint_count",
+    "fingerprints_count",
+    "fingerprints",
+    "fingerprint_hash",
+    "segment_index",
+    "start_time",
+    "end_time",
+    "processing_time",
+    "processing_time_seconds",
+    "query_id",
+    "query_video_id",
+    "matches",
+    "match_id",
+    "matched_video_id",
+    "confidence",
+    "segment_start",
+    "segment_end",
+    "similarity_score",
+    "uploaded_at",
+    "reset_at",
+    "error",
+    "error_code",
+    "error_message",
+    "job_id",
+    "job_type",
+    "target_id",
+    "attempt_count",
+    "channel_id",
+    "video_count",
+    "ingested_videos",
+    "failed_videos",
+    "period",
+    "used",
+    "limit",
+    "remaining",
+    "percentage",
+    "user_id",
+    "username",
+    "email",
+    "subscription_id",
+    "plan_tier",
+    "previous_plan",
+    "limit_type",
+    "current_usage",
+    "limit_value",
+];
+
+const TYPES: &[&str] = &[
+    "video.uploaded",
+    "video.processing",
+    "video.processed",
+    "video.failed",
+    "match.found",
+    "fingerprint.created",
+    "channel.ingested",
+    "quota.warning",
+    "job.failed",
+    "user.created",
+    "subscription.updated",
+    "api_limit.reached",
+    "made.up",
+];
+
+/// What a sender's parser or ours may stumble over, as it stands in the text.
+const ODD: &[&str] = &[
+    "-0",
+    "-0.0",
+    "1E+2",
+    "1e-400",
+    "5e-324",
+    "1.7976931348623157e308",
+    "0.1",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-9223372036854775808",
+    "-9223372036854775809",
+    "1e999",
+    "NaN",
+    "Infinity",
+    r#""\ud83c""#,
+    r#""\ud83c\udfb5""#,
+    r#""\u0000""#,
+    r#""2026-11-23T08:56:12.681555+00:00Z""#,
+    r#""2024-01-15T10:30:00Z""#,
+    r#""test""#,
+];
+
+/// A text of members between braces: JSON as a rule, often an event, of any type and payload.
+#[derive(Debug)]
+pub struct Document(Vec<Member>);
+
+#[derive(Arbitrary, Debug)]
+struct Member {
+    space: Space,
+    key: Key,
+    value: Json,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Space {
+    None,
+    One,
+    Line,
+}
+
+#[derive(Debug)]
+enum Key {
+    Known(&'static str),
+    Escaped(&'static str),
+    Other(String),
+}
+
+#[derive(Debug)]
+enum Json {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Natural(u64),
+    Small(u8),
+    Float(f64),
+    Text(String),
+    Type(&'static str),
+    Odd(&'static str),
+    Array(Vec<Json>),
+    Object(Vec<Member>),
+    Deep(u8),
+}
+
+impl<'a> Arbitrary<'a> for Document {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
+        let mut members = vec![
+            Member {
+                space: Space::None,
+                key: Key::Known(input.choose(&["type", "event"])?),
+                value: Json::Type(input.choose(TYPES)?),
+            },
+            Member {
+                space: Space::One,
+                key: Key::Known("data"),
+                value: Json::arbitrary(input)?,
+            },
+        ];
+        members.extend(Vec::<Member>::arbitrary(input)?);
+        // Any member can be the one that is missing.
+        if input.ratio(1, 8)? {
+            members.remove(input.choose_index(members.len())?);
+        }
+        Ok(Self(members))
+    }
+}
+
+impl<'a> Arbitrary<'a> for Key {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match input.int_in_range(0..=9)? {
+            0 => Key::Other(input.arbitrary()?),
+            1 => Key::Escaped(input.choose(KEYS)?),
+            _ => Key::Known(input.choose(KEYS)?),
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Json {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
+        // Each level takes a byte at least, so it ends when the input does.
+        if input.is_empty() {
+            return Ok(Json::Null);
+        }
+        Ok(match input.int_in_range(0..=14)? {
+            0 => Json::Null,
+            1 => Json::Bool(input.arbitrary()?),
+            2 => Json::Integer(input.arbitrary()?),
+            3 => Json::Natural(input.arbitrary()?),
+            4 => Json::Small(input.arbitrary()?),
+            5 => Json::Float(f64::arbitrary(input)?),
+            6 => Json::Text(input.arbitrary()?),
+            7 => Json::Type(input.choose(TYPES)?),
+            8 => Json::Odd(input.choose(ODD)?),
+            9 => Json::Deep(input.arbitrary()?),
+            10 | 11 => Json::Array(input.arbitrary()?),
+            _ => Json::Object(input.arbitrary()?),
+        })
+    }
+}
+
+impl Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        object(&self.0, f)
+    }
+}
+
+fn object(members: &[Member], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("{")?;
+    for (index, Member { space, key, value }) in members.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let space = match space {
+            Space::None => "",
+            Space::One => " ",
+            Space::Line => "\r\n\t",
+        };
+        write!(f, "{comma}{space}{key}{space}:{space}{value}{space}")?;
+    }
+    f.write_str("}")
+}
+
+impl Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Known(name) => write!(f, "\"{name}\""),
+            Key::Escaped(name) => {
+                f.write_str("\"")?;
+                let mut units = name.encode_utf16();
+                units.try_for_each(|unit| write!(f, "\\u{unit:04x}"))?;
+                f.write_str("\"")
+            }
+            Key::Other(name) => text(name, f),
+        }
+    }
+}
+
+impl Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Json::Null => f.write_str("null"),
+            Json::Bool(truth) => write!(f, "{truth}"),
+            Json::Integer(number) => write!(f, "{number}"),
+            Json::Natural(number) => write!(f, "{number}"),
+            Json::Small(number) => write!(f, "{number}"),
+            // Not finite, it is what Python writes, which is no JSON.
+            Json::Float(number) => write!(f, "{number:?}"),
+            Json::Text(words) => text(words, f),
+            Json::Type(name) => write!(f, "\"{name}\""),
+            Json::Odd(odd) => f.write_str(odd),
+            Json::Array(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{item}")?;
+                }
+                f.write_str("]")
+            }
+            Json::Object(members) => object(members, f),
+            Json::Deep(levels) => {
+                let levels = usize::from(*levels);
+                write!(f, "{}{}", "[".repeat(levels), "]".repeat(levels))
+            }
+        }
+    }
+}
+
+fn text(words: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{}", serde_json::Value::from(words))
+}

@@ -1,0 +1,13 @@
+//! What the fuzz targets are made of: structured input, grown from the fuzzer's bytes.
+
+mod case;
+mod document;
+mod model;
+mod script;
+
+pub use self::{
+    case::{Answer, Case, Cut, Declared, End, Repeated, Sent, Then},
+    document::Document,
+    model::Verdict,
+    script::{Script, Step},
+};

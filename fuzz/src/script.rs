@@ -1,0 +1,100 @@
+//! A body that does what the fuzzer says, and lies about its length and its end.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    vec,
+};
+
+use bytes::{Buf, Bytes, buf::Chain};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+/// What a body does when it is polled.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A frame, of which the second number of bytes are in a second piece of memory.
+    Data(Bytes, usize),
+    Trailers,
+    /// Pending once, and wakes at once.
+    Yield,
+    /// The body breaks off.
+    Error,
+    /// Pending for ever.
+    Stall,
+}
+
+/// A body that follows its steps, and ends after the last one.
+#[derive(Debug)]
+pub struct Script {
+    steps: vec::IntoIter<Step>,
+    stalled: bool,
+    hints: (bool, u64),
+    polls: Arc<AtomicUsize>,
+}
+
+impl Script {
+    /// `hints` are what it says of its end and its length, whatever is true.
+    #[must_use]
+    pub fn new(steps: Vec<Step>, hints: (bool, u64)) -> Self {
+        Self {
+            steps: steps.into_iter(),
+            stalled: false,
+            hints,
+            polls: Arc::default(),
+        }
+    }
+
+    /// How often it was polled, to be read after it is gone.
+    #[must_use]
+    pub fn polls(&self) -> Arc<AtomicUsize> {
+        self.polls.clone()
+    }
+}
+
+impl Body for Script {
+    type Data = Chain<Bytes, Bytes>;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        if self.stalled {
+            return Poll::Pending;
+        }
+        match self.steps.next() {
+            None => Poll::Ready(None),
+            Some(Step::Data(bytes, second)) => {
+                let at = bytes.len() - second.min(bytes.len());
+                let frame = bytes.slice(..at).chain(bytes.slice(at..));
+                Poll::Ready(Some(Ok(Frame::data(frame))))
+            }
+            Some(Step::Trailers) => Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::new())))),
+            Some(Step::Error) => Poll::Ready(Some(Err("connection reset"))),
+            Some(Step::Yield) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Step::Stall) => {
+                self.stalled = true;
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.hints.0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.hints.1);
+        hint
+    }
+}
