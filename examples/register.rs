@@ -116,7 +116,7 @@ fn variable(name: &str) -> Result<String, String> {
 
 /// The secret as text. A `Secret` shows nothing of itself, but knows what cannot be one.
 fn checked_secret() -> Result<String, String> {
-    Secret::from_env(SECRET_VARIABLE).map_err(|error| format!("{SECRET_VARIABLE}: {error}"))?;
+    Secret::from_env(SECRET_VARIABLE).map_err(|error| error.to_string())?;
     variable(SECRET_VARIABLE)
 }
 

@@ -91,8 +91,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             wish.next().await;
             match source.read() {
                 Ok(secrets) => {
-                    info!("{} valid from now on", secrets.len());
+                    let valid = secrets.len();
                     current.send_replace(secrets);
+                    info!("{valid} valid from now on");
                 }
                 // A broken file must not lock SoundHash out.
                 Err(error) => error!("secrets not changed: {error}"),

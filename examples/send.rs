@@ -60,7 +60,7 @@ impl Args {
         match &self.secret {
             Some(secret) => Ok(Secret::try_from(secret.clone())?),
             None => Ok(Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")
-                .map_err(|error| format!("--secret or SOUNDHASH_WEBHOOK_SECRET: {error}"))?),
+                .map_err(|error| format!("--secret or {error}"))?),
         }
     }
 

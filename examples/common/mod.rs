@@ -67,9 +67,7 @@ pub(crate) async fn run(webhook: impl Future<Output = Result<MethodRouter, BoxEr
 
 async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
     let (secret, secret_flag) = if env::var_os(SECRET_VARIABLE).is_some() {
-        let secret = Secret::from_env(SECRET_VARIABLE);
-        let secret = secret.map_err(|error| format!("{SECRET_VARIABLE}: {error}"))?;
-        (secret, "")
+        (Secret::from_env(SECRET_VARIABLE)?, "")
     } else {
         warn!("{SECRET_VARIABLE} is not set: ANYBODY CAN SIGN, the secret is `{TEST_SECRET}`");
         (Secret::new(TEST_SECRET), " --secret whsec_test")

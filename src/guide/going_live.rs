@@ -1,5 +1,31 @@
 //! Going live: what to set, what to put around it, and what to watch.
 //!
+//! # Secrets
+//!
+//! One from the environment, and during a rotation the one before:
+//!
+//! ```
+//! use soundhash_webhook::{Secret, SecretError, SecretErrorKind, SoundHashWebhookLayer};
+//!
+//! fn layer() -> Result<SoundHashWebhookLayer, SecretError> {
+//!     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
+//!     let layer = SoundHashWebhookLayer::new(secret);
+//!     match Secret::from_env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET") {
+//!         Ok(previous) => Ok(layer.previous_secret(previous)),
+//!         Err(error) => match error.kind() {
+//!             // No rotation. Of a compose file, what is not set arrives empty.
+//!             SecretErrorKind::NotSet | SecretErrorKind::Empty => Ok(layer),
+//!             // It is set and wrong: not `.ok()`, which would refuse deliveries for it.
+//!             _ => Err(error),
+//!         },
+//!     }
+//! }
+//! # assert_eq!(layer().unwrap_err().variable(), Some("SOUNDHASH_WEBHOOK_SECRET"));
+//! ```
+//!
+//! When the old one can go, see [Secrets](super::security#secrets). The example `rotation` changes
+//! secrets without a restart, by a [`SecretProvider`](crate::SecretProvider).
+//!
 //! # Limits
 //!
 //! | | default | what to think of |
@@ -18,7 +44,9 @@
 //! later, and then it is lost for good. So:
 //!
 //! - A handler has what is left of 30 s when the provider and the body have taken theirs. Work
-//!   that may take longer goes into a queue: answer 2xx when it is *stored* there.
+//!   that may take longer goes into a queue: answer 2xx when it is *stored* there. The example
+//!   `queue` does, on Redis; a [`Key`](crate::idempotency::Key) is a job id that makes a duplicate
+//!   one job.
 //! - A handler that hangs should fail in time, so that it is known here and not only there.
 //!   Dropping a future cancels it, so what it does must bear to be cut off and done again.
 //! - A receiver that is away for more than seven minutes loses events.

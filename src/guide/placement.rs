@@ -1,4 +1,4 @@
-//! Where to put the layer.
+//! Where to put the layer: around which routes, and inside or outside of what.
 //!
 //! # `layer` or `route_layer`
 //!
@@ -30,6 +30,9 @@
 //! | `GET` to the webhook | 401 | 401 | 401 | 405 |
 //! | a path that does not exist | 401 | 404 | 404 | 404 |
 //! | `GET /healthz`, added below | 200 | 200 | 200 | 200 |
+//!
+//! That it stands where it should, and nothing in its way, is a test of ten lines: see
+//! [Testing](super::testing_your_handler#what-a-stranger-sends).
 //!
 //! A handler that takes an [`Event`](crate::Event) or a [`Delivery`](crate::Delivery) and is
 //! not protected answers 500: it never sees an unverified body.

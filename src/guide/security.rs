@@ -1,5 +1,4 @@
-//! Security: what is checked and in what order, what a stranger can cost, and what is left
-//! to you.
+//! Security: what is checked, what a stranger can cost, and what is left to you.
 //!
 //! # What is checked, in this order
 //!
@@ -15,7 +14,7 @@
 //! | 6 | the body arrives: whole, within `max_body_size`, `body_timeout` and `max_buffered` | 400, 413, 408, 503 | `BodyBroken`, `BodyTooLarge`, `BodyTimeout`, `BufferFull` |
 //! | 7 | one of the secrets made the signature of these bytes | 401 | `WrongSignature` |
 //!
-//! Up to 5, no byte of the body is read. Behind 7 there is a [`Delivery`](crate::Delivery), and
+//! Up to 5, no byte of the body is waited for or kept. Behind 7 there is a [`Delivery`](crate::Delivery), and
 //! only then is the body read as JSON: by the [`Event`](crate::Event) extractor, which answers
 //! 400 or 422 if it is none.
 //!
@@ -53,12 +52,18 @@
 //!
 //! # What a stranger can cost
 //!
-//! - **Without a well-formed signature**: a look at the headers.
+//! - **Without a well-formed signature**: a look at the headers, and the answer. What he still
+//!   sends is read and thrown away, up to 8 MiB and for up to 5 s, as after every refusal: a
+//!   sender who finds the connection closed instead takes it for a failure of the network and
+//!   tries again, and a proxy between answers 502. Not so where he waits for `100 Continue`,
+//!   which he does not get, and over HTTP/2, where a stream can be refused alone. So a connection
+//!   can live for `body_timeout` and 5 s; a limit of connections is the server's to set.
 //! - **With 64 digits of his own**: a look-up by the provider; up to `max_body_size` bytes
 //!   of memory for up to `body_timeout`, and of all unfinished bodies together not more than
-//!   `max_buffered`, and as much again for a tenth of a second each; and the hashing of what he sends, once for each valid secret. So end a
-//!   rotation, lower `max_body_size` (events are a few hundred bytes, only a long list of matches
-//!   or fingerprints is larger), and give the provider a cache, also of names that do not exist.
+//!   `max_buffered`, and as much again for a tenth of a second each; and the hashing of what he
+//!   sends, once for each valid secret. So end a rotation when it is over, lower `max_body_size`
+//!   (events are a few hundred bytes, only a long list of matches or fingerprints is larger), and
+//!   give the provider a cache, also of names that do not exist.
 //! - **Log**: lines at `debug` only. He cannot raise an alarm, except where his requests
 //!   make the provider fail, which is logged at `error`.
 //! - **Before there is a request**, the layer is not asked: connections, TLS and slow heads are

@@ -1,4 +1,4 @@
-//! Testing your handler.
+//! Testing your handler: in-process, and from the shell.
 //!
 //! All of this needs the feature `testing`, and none of it a network:
 //!
@@ -57,6 +57,49 @@
 //! Its method `uri` chooses the path, for applications with several endpoints, and `header` adds
 //! what a proxy would.
 //!
+//! # Each event once
+//!
+//! A sample is always the same event, and an old one: behind an
+//! [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) it is a duplicate the second time,
+//! and with a `max_age` it gets 401, as recorded deliveries do. Tests of such an application send
+//! what is new, and a clone of it for SoundHash's retry:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, http::StatusCode, routing::post};
+//! use soundhash_webhook::{
+//!     Event, EventKind, SoundHashWebhookLayer,
+//!     idempotency::{IdempotencyLayer, MemoryStore},
+//!     testing::{Envelope, SignedRequest},
+//! };
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let layers = ServiceBuilder::new()
+//!     .layer(SoundHashWebhookLayer::new("whsec_test"))
+//!     .layer(IdempotencyLayer::new(MemoryStore::new(100)).max_age(Duration::from_secs(15 * 60)));
+//! let app: Router = Router::new()
+//!     .route("/webhooks/soundhash", post(|_: Event| async { StatusCode::OK }))
+//!     .layer(layers);
+//!
+//! let request = SignedRequest::new("whsec_test");
+//! let new = request.clone().fresh_sample(EventKind::MatchFound, Envelope::Portal);
+//! let first = app.clone().oneshot(new.clone().build()).await.unwrap();
+//! assert_eq!(first.status(), StatusCode::OK);
+//! assert!(!first.headers().contains_key("idempotent-replayed"));
+//! // The handler is not called again.
+//! let retry = app.clone().oneshot(new.build()).await.unwrap();
+//! assert_eq!(retry.status(), StatusCode::OK);
+//! assert_eq!(retry.headers()["idempotent-replayed"], "true");
+//!
+//! let recorded = request.sample(EventKind::MatchFound, Envelope::Portal);
+//! let refused = app.oneshot(recorded.build()).await.unwrap();
+//! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//! # }
+//! ```
+//!
 //! # Everything that may come
 //!
 //! SoundHash has two senders, and each type of event can come from either. What a handler must
@@ -103,6 +146,55 @@
 //! assert_eq!(app.clone().oneshot(unsigned).await.unwrap().status(), 401);
 //! # }
 //! ```
+//!
+//! # What a stranger sends
+//!
+//! A layer that is missing on a route, or stands on the wrong side of a middleware, is not seen in
+//! a test that sends what is right. `testing::hostile_requests` makes 22 requests that must be
+//! refused and 8 that must not be. Give them to the whole application, with all that it has
+//! around the layer, and for each path that receives webhooks:
+//!
+//! ```
+//! use axum::{Router, http::StatusCode, routing::post};
+//! use soundhash_webhook::{Event, Secret, SoundHashWebhookLayer, testing::hostile_requests};
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let secret = Secret::new("whsec_test");
+//! let app: Router = Router::new()
+//!     .route("/webhooks/soundhash", post(|_: Event| async { StatusCode::OK }))
+//!     .layer(SoundHashWebhookLayer::new(&secret));
+//!
+//! for hostile in hostile_requests(&secret) {
+//!     let request = hostile.request("/webhooks/soundhash");
+//!     let response = app.clone().oneshot(request).await.unwrap();
+//!     hostile.check(&response).unwrap();
+//! }
+//! # }
+//! ```
+//!
+//! Where an answer is not the right one, the test fails with what that means and what to mend:
+//!
+//! ```text
+//! no signature, and a body that waits for a 100: answered 401. Its body was read, and not by the
+//! layer: something outside of it reads what nobody signed, before any limit holds. Put it inside,
+//! where it gets the verified body.
+//! ```
+//!
+//! | mistake | what finds it |
+//! | --- | --- |
+//! | no layer around the route, whatever the handler takes | all that is not authentic |
+//! | a middleware outside that rewrites or decodes the body | all that is authentic |
+//! | a middleware outside that reads the body and puts it back | a body that waits for `100 Continue` |
+//! | a middleware or proxy outside that mends the header | prefixes, lists, and signatures that come twice |
+//! | a limit of the body's size outside, which answers first | a terabyte that is declared without a signature |
+//! | a limit inside that is smaller than `max_body_size` | the largest authentic delivery |
+//! | a handler, or a check of `Content-Type`, that refuses what is authentic | new types, the test button, other types of content |
+//!
+//! A layer with another `max_body_size` than the default says so:
+//! `hostile_requests(&secret).max_body_size(256 * 1024)`. The example `hostile` shows what is
+//! found in an application with two mistakes.
 //!
 //! # Without HTTP
 //!

@@ -21,6 +21,7 @@
 //! | `malformed_signature` | your own sender writes base64, or `sha256=` in front | 64 hexadecimal digits, and nothing else |
 //! | `unknown_endpoint` | the provider answered `None` | look at the path or header that it goes by, after all proxies |
 //! | `wrong_signature` | another secret, or another body: see below | |
+//! | `too_old`, `undated`, `from_the_future` | the signature is right, and the event's time is not for the `max_age` of an [`IdempotencyLayer`]: a request that was recorded or written by hand, a `testing::sample`, a wrong clock | send a new event, as the example `send` and `testing::fresh_sample` do; set the clock |
 //!
 //! **Another secret.** The key is the secret as it stands, all of it.
 //!
@@ -114,6 +115,7 @@
 //! | 401 for health checks, or for every path | `Router::layer` protects the whole router | add open routes after it, or use `route_layer` |
 //! | 400 `body is not JSON…` | authentic, but not JSON: Python writes `NaN`, and halves of surrogate pairs | take `Result<Event, EventRejection>` and `Delivery`, keep the bytes, answer 200 |
 //! | 422 `event has no type`, `event has no payload` | authentic, and another kind of message | the same |
+//! | 422 `event is … and not …`, `payload does not fit …` | the handler takes a `Payload` of another type; or the test button | register the endpoint for this type only, use an `EventRouter`, or take a `Result` |
 //! | 413 `Body too large` | over `max_body_size`, or a proxy's own limit if the text is another | raise it |
 //! | 413 from a handler that takes `Bytes` or `Json` | axum's `DefaultBodyLimit`, 2 MB | raise it inside of the layer |
 //! | 415 | axum's `Json<T>` wants `Content-Type: application/json`, and the endpoint's custom headers overwrite it | take `Event`, or `Delivery::json`, which do not look at it |
@@ -122,7 +124,7 @@
 //! | 503 `Service unavailable` with `Retry-After` | the provider failed (`secrets_unavailable`), or unfinished bodies fill the buffer (`buffer_full`) | look at the provider's error in the log; for the other, buffer requests in a proxy |
 //! | a known type is `Unrecognized` | the test button, or a new shape: `reason` says what did not fit | answer 2xx; tell us if it is a new shape |
 //! | SoundHash reports time-outs | the handler takes more than 30 s | answer when the event is stored, work later |
-//! | the same event twice | delivery is at least once | remember ids, and do each once |
+//! | the same event twice | delivery is at least once | an [`IdempotencyLayer`], see [Each event once](crate::idempotency) |
 //! | events in the wrong order | they have none | go by `created_at`, or ask the API for the current state |
 //!
 //! # It does not compile
@@ -138,3 +140,5 @@
 //!   with an error.
 //! - *`there is no reactor running`*: the service was polled outside of a Tokio runtime while
 //!   it waited for a body.
+//!
+//! [`IdempotencyLayer`]: crate::idempotency::IdempotencyLayer

@@ -1,0 +1,77 @@
+//! The README's code, with what its blocks leave out: what stands there stands here, and what
+//! stands here compiles and runs.
+
+use std::time::Duration;
+
+use soundhash_webhook::{
+    EventKind,
+    idempotency::{IdempotencyLayer, MemoryStore},
+    testing::{Envelope, SignedRequest},
+};
+use tower::{ServiceBuilder, ServiceExt};
+
+// From here on as in the README.
+use axum::{Router, http::StatusCode, routing::post};
+use soundhash_webhook::{Event, EventData, Secret, SoundHashWebhookLayer};
+
+async fn receive(event: Event) -> StatusCode {
+    match event.data {
+        EventData::VideoProcessed(video) => println!("processed {:?}", video.title),
+        EventData::MatchFound(found) => println!("{} matches", found.matches.len()),
+        other => println!("not for us: {}", other.event_type()),
+    }
+    StatusCode::OK
+}
+
+fn app(secret: Secret) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", post(receive))
+        .layer(SoundHashWebhookLayer::new(secret))
+}
+
+#[tokio::test]
+async fn a_match_is_accepted() {
+    let request = SignedRequest::new("whsec_test");
+    let request = request
+        .fresh_sample(EventKind::MatchFound, Envelope::Portal)
+        .build();
+    let response = app(Secret::new("whsec_test"))
+        .oneshot(request)
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_was_recorded_long_ago_is_refused() {
+    let secret = Secret::new("whsec_test");
+    let layers = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(secret))
+        .layer(
+            IdempotencyLayer::new(MemoryStore::new(100_000)).max_age(Duration::from_secs(15 * 60)),
+        );
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(receive))
+        .layer(layers);
+    let recorded = SignedRequest::new("whsec_test").build();
+    let status = app.oneshot(recorded).await.unwrap().status();
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+/// Line breaks and the commas at the ends of lines are the formatter's.
+fn dense(code: &str) -> String {
+    let code: String = code.split_whitespace().collect();
+    code.replace(",)", ")")
+}
+
+#[test]
+fn every_block_of_the_readme_stands_here() {
+    let here = dense(include_str!("readme.rs"));
+    let readme = include_str!("../../README.md");
+    let blocks: Vec<_> = readme.split("```rust\n").skip(1).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        let (block, _) = block.split_once("```").unwrap();
+        assert!(here.contains(&dense(block)), "not in this file:\n{block}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `SECURITY.md` promises nothing that no test shows.
+
+use std::{collections::HashSet, fs, path::Path};
+
+/// Every test of this binary, as `module::name`.
+fn tests() -> HashSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let mut names = HashSet::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let module = module(&path.strip_prefix(&root).unwrap().with_extension(""));
+                let source = fs::read_to_string(&path).unwrap();
+                names.extend(functions(&source).map(|name| format!("{module}::{name}")));
+            }
+        }
+    }
+    names
+}
+
+fn module(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_str().unwrap()).collect();
+    parts.join("::")
+}
+
+/// The functions with an attribute that makes them tests.
+fn functions(source: &str) -> impl Iterator<Item = &str> {
+    let mut is_test = false;
+    source.lines().filter_map(move |line| {
+        let line = line.trim_start();
+        if line.starts_with("#[") {
+            is_test |= line.starts_with("#[test") || line.starts_with("#[tokio::test");
+            return None;
+        }
+        let is_test = std::mem::take(&mut is_test);
+        let (_, rest) = line.split_once("fn ").filter(|_| is_test)?;
+        rest.split('(').next()
+    })
+}
+
+#[test]
+fn every_line_of_the_threat_model_names_tests_that_exist() {
+    let tests = tests();
+    assert!(tests.contains("security::every_line_of_the_threat_model_names_tests_that_exist"));
+    assert!(!tests.contains("security::functions"));
+    let text = include_str!("../../SECURITY.md");
+    let table = text.lines().filter(|line| line.starts_with('|')).skip(2);
+    let mut lines = 0;
+    for line in table {
+        let cells: Vec<_> = line.split(" | ").collect();
+        assert_eq!(cells.len(), 4, "{line}");
+        let named: Vec<_> = cells[3].split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test: {line}");
+        for name in named {
+            assert!(tests.contains(name), "there is no test `{name}`");
+        }
+        lines += 1;
+    }
+    assert!(lines > 20, "{lines} lines");
+}
