@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/frames.rs"]
 mod frames;
+#[path = "common/least.rs"]
+mod least;
 
 use std::{
     convert::Infallible,
@@ -38,6 +40,7 @@ use tower::{Layer, Service, layer::util::Identity, service_fn};
 use crate::{
     common::{captures, nanoseconds},
     frames::frames,
+    least::least,
 };
 
 const SECRET: &str = "whsec_test";
@@ -117,7 +120,8 @@ fn floor(criterion: &mut Criterion, body: &Bytes) {
     });
 }
 
-/// The layer, and nothing in its place, around a service that reads the body.
+/// The layer, around a service that reads the body; and in its place nothing, and the least that
+/// could stand there.
 fn service(criterion: &mut Criterion, body: &Bytes) {
     let inner = || {
         service_fn(async |request: Request| {
@@ -129,6 +133,8 @@ fn service(criterion: &mut Criterion, body: &Bytes) {
     let (name, mut deliveries) = (&body.len().to_string(), Deliveries::like(body));
     let mut make = || deliveries.whole();
     measure(criterion, "service/no-op", name, inner(), &mut make);
+    let least = least(SECRET, inner());
+    measure(criterion, "service/least", name, least, &mut make);
     measure(
         criterion,
         "service/layer",
@@ -271,13 +277,14 @@ fn table() {
     println!("| --- | ---: | ---: | ---: | ---: |");
     for body in bodies() {
         let name = body.len().to_string();
-        for (what, group) in [
-            ("service, one frame", "service"),
-            ("service, frames of 16 KiB", "frames"),
-            ("router, one frame", "router"),
+        for (what, group, layer) in [
+            ("service, one frame", "service", "layer"),
+            ("the least, one frame", "service", "least"),
+            ("service, frames of 16 KiB", "frames", "layer"),
+            ("router, one frame", "router", "layer"),
         ] {
             let floor = nanoseconds("floor", &name);
-            let with = nanoseconds(&format!("{group}_layer"), &name);
+            let with = nanoseconds(&format!("{group}_{layer}"), &name);
             let without = nanoseconds(&format!("{group}_no-op"), &name);
             if let (Some(floor), Some(with), Some(without)) = (floor, with, without) {
                 let added = with - without;
