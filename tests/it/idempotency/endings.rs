@@ -1,6 +1,8 @@
 //! How a run can end, and what that means for the retry.
 
-use std::{future::pending, panic::AssertUnwindSafe, sync::atomic::Ordering, time::Duration};
+use std::{
+    future::pending, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, time::Duration,
+};
 
 use axum::{BoxError, Router, http::StatusCode};
 use soundhash_webhook::idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, Token};
@@ -300,6 +302,41 @@ fn a_shutdown_with_events_at_work_is_no_endless_story() {
             drop(runtime);
         }
     }
+}
+
+/// A store that panics when a claim ends.
+struct Explosive;
+
+impl IdempotencyStore for Explosive {
+    async fn claim(&self, _: &Key, _: Duration) -> Result<Claim, BoxError> {
+        Ok(Claim::Acquired(Token::unique()))
+    }
+
+    async fn complete(&self, _: &Key, _: Token, _: Duration) -> Result<bool, BoxError> {
+        panic!("the store panics")
+    }
+
+    async fn release(&self, _: &Key, _: Token) -> Result<bool, BoxError> {
+        panic!("the store panics")
+    }
+}
+
+/// Two panics at once abort the process, and all that it was receiving.
+#[tokio::test]
+async fn a_store_that_panics_during_a_panic_does_not_abort() {
+    let runs = Runs::default();
+    let app = app(
+        IdempotencyLayer::new(Explosive),
+        runs.then(|_| pending::<StatusCode>()),
+    );
+    let outer = tokio::spawn(async move {
+        let mut request = pin!(send(&app, event("a")));
+        let at_work = timeout(Duration::ZERO, &mut request).await;
+        assert!(at_work.is_ok(), "a middleware panics");
+    });
+    let panic = outer.await.unwrap_err().into_panic();
+    assert_eq!(*panic.downcast::<&str>().unwrap(), "a middleware panics");
+    assert_eq!(runs.count(), 1);
 }
 
 /// A store that is back before the lease ends hears that the event was acted on.
