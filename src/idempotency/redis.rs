@@ -30,10 +30,11 @@ const RELEASE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])";
 
-/// How long a connection may take to be made, and the pause before the next attempt. Both
+/// How long a connection may take to be made, and the pauses before the next attempts. They
 /// are short: each delivery in the meantime is answered with 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 
 /// Redis refuses an expiry that does not fit its clock's 64 bits: 100 years.
@@ -101,7 +102,7 @@ impl RedisStore {
             // Ours is the deadline.
             .set_response_timeout(None)
             .set_min_delay(CONNECT_PAUSE)
-            .set_max_delay(CONNECT_PAUSE * 4)
+            .set_max_delay(LONGEST_CONNECT_PAUSE)
             .set_number_of_retries(CONNECT_RETRIES);
         let connection = ConnectionManager::new_with_config(Client::open(info)?, config).await?;
         Ok(Self::from_connection(connection))

@@ -78,9 +78,7 @@ fn grow(total: &AtomicUsize, limit: usize, part: &mut usize, bytes: usize) -> bo
     let more = bytes - *part;
     // Relaxed: the counter guards no other memory.
     let grown = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
-        total
-            .checked_add(more)
-            .filter(|&total| total <= limit || more == 0)
+        total.checked_add(more).filter(|&total| total <= limit)
     });
     if grown.is_ok() {
         *part = bytes;

@@ -278,6 +278,30 @@ async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     assert_eq!(runs.count(), 3);
 }
 
+/// A machine that vanished says nothing, and an idle connection to it looks like any other: it is
+/// probed within seconds, not after the two hours that are usual.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_idle_connection_is_probed_within_seconds() {
+    let server = RedisServer::start();
+    let _store = store(&server).await;
+    let start = Instant::now();
+    let hundredths = loop {
+        let connections = server.connections();
+        let [connection] = &connections[..] else {
+            panic!("{connections:?}");
+        };
+        // The timer that runs, and when it fires. What was sent last may not be acknowledged yet.
+        let (timer, fires) = connection[5].split_once(':').unwrap();
+        if timer == "02" {
+            break u32::from_str_radix(fires, 16).unwrap();
+        }
+        assert!(start.elapsed() < SOON, "{connection:?}");
+        sleep(Duration::from_millis(10)).await;
+    };
+    assert!(hundredths <= 500, "{hundredths}");
+}
+
 /// The server hangs when the handler is done: the sender gets its 200, the store learns of
 /// it as soon as it hears.
 #[tokio::test]
