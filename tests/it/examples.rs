@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    process::{Receiver, answer, exchange, send, status},
-    support::{BODY, signed_bytes},
+    process::{Receiver, answer, begin, exchange, send, status},
+    support::{BODY, head, sign, signed_bytes},
 };
 
 /// Every recorded request, byte for byte: name, whole request, body.
@@ -143,15 +143,11 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
 async fn sigterm_and_sigint_stop_it_gracefully() {
     for signal in ["TERM", "INT"] {
         let mut receiver = Receiver::start(&[]);
-        let mut in_flight = TcpStream::connect(&receiver.addr).await.unwrap();
-        let request = signed_bytes(BODY);
-        let (first, rest) = request.split_at(request.len() - 10);
-        in_flight.write_all(first).await.unwrap();
-        // It has read the head when the body's time runs; there is no sign of that, so wait.
-        sleep(Duration::from_millis(200)).await;
+        let head = head(&sign(BODY), BODY.len());
+        let mut in_flight = begin(&receiver.addr, &head).await;
         receiver.signal(signal);
         receiver.wait_for_log("stopping");
-        in_flight.write_all(rest).await.unwrap();
+        in_flight.write_all(BODY).await.unwrap();
         assert_eq!(status(&answer(&mut in_flight).await), "200");
         // It says so just before it closes its socket.
         let closed = async {
@@ -174,7 +170,12 @@ async fn half_a_head_does_not_keep_it_from_stopping() {
     half.write_all(b"POST /webhooks/soundhash HTTP/1.1\r\nHo")
         .await
         .unwrap();
-    sleep(Duration::from_millis(200)).await;
+    // There is no sign that it was read, but what comes later is.
+    assert_eq!(
+        status(&exchange(&receiver.addr, &signed_bytes(BODY)).await),
+        "200"
+    );
+    sleep(Duration::from_secs(1)).await;
     receiver.signal("TERM");
     let (status, _, log) = tokio::task::spawn_blocking(|| receiver.ended())
         .await

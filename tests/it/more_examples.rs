@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener as StdListener,
     path::PathBuf,
     process::Output,
     sync::{
@@ -22,14 +21,14 @@ use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket},
     process::Command,
     task::JoinHandle,
     time::sleep,
 };
 
 use crate::{
-    process::{Receiver, answer, example, exchange, status},
+    process::{Receiver, answer, begin, example, exchange, status},
     support::{BODY, sign},
 };
 
@@ -264,11 +263,8 @@ async fn without_axum_a_delivery_is_verified_all_the_same() {
     assert_eq!(response.status(), 400);
 
     // What is in flight is answered when it stops.
-    let mut in_flight = TcpStream::connect(&receiver.addr).await.unwrap();
     let head = head("/webhooks/soundhash", &sign(BODY), BODY.len());
-    in_flight.write_all(head.as_bytes()).await.unwrap();
-    // It has read the head when the body's time runs; there is no sign of that, so wait.
-    sleep(Duration::from_millis(200)).await;
+    let mut in_flight = begin(&receiver.addr, &head).await;
     receiver.signal("INT");
     receiver.wait_for_log("stopping");
     in_flight.write_all(BODY).await.unwrap();
@@ -418,9 +414,11 @@ async fn register_says_what_went_wrong_and_never_the_token() {
         }
         assert!(!stderr.contains("t0ken"), "{stderr}");
     }
-    // A port that was free a moment ago.
-    let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let output = register(&format!("http://{}", port.unwrap()), &[], &[]).await;
+    // A port that is taken, and where nobody listens.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", taken.local_addr().unwrap());
+    let output = register(&url, &[], &[]).await;
     assert_eq!(output.status.code(), Some(1));
     let (_, stderr) = told(&output);
     assert!(stderr.contains("Connection refused"), "{stderr}");

@@ -206,6 +206,15 @@ pub(crate) async fn exchange(addr: &str, bytes: &[u8]) -> String {
     answer(&mut stream).await
 }
 
+/// Sends a head, without a body, and returns when the server asks for that.
+pub(crate) async fn begin(addr: &str, head: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    let head = head.replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
+    stream.write_all(head.as_bytes()).await.expect("bytes sent");
+    assert_eq!(status(&answer(&mut stream).await), "100");
+    stream
+}
+
 /// The head of the next answer.
 pub(crate) async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let read = async {

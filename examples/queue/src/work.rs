@@ -1,17 +1,23 @@
 //! The working half: each event is sent on to a service that may be slow, or away.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use async_trait::async_trait;
 use oxana::{FromContext, JobContext, OxanaError, Storage, Worker};
 use reqwest::{Client, header};
-use tracing::info;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+use tracing::{error, info};
 
 use crate::job::{EventJob, Events};
 
 /// 1 s, 2 s, 4 s and so on, a quarter of an hour at most: with these retries, about a day.
 const RETRIES: u32 = 100;
 const LONGEST_PAUSE: u64 = 15 * 60;
+
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The service that events are sent on to.
 #[derive(Clone, Debug)]
@@ -75,10 +81,27 @@ fn header_value(id: &str) -> String {
 
 /// Works on the queue until the process is told to stop, and ends when the jobs at work have.
 ///
+/// A worker gives up when the Redis server stays away. What is in the queue is there when the
+/// server is back, and then so is a worker.
+///
 /// # Errors
 ///
-/// If the Redis server stays away. What is in the queue is there when it is back.
-pub async fn run(queue: &Storage, service: Service) -> Result<(), OxanaError> {
+/// If the process cannot be told to stop.
+pub async fn run(queue: &Storage, service: Service) -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    while let Err(error) = work(queue, service.clone()).await {
+        error!(%error, "the worker ended, and is started again");
+        tokio::select! {
+            () = sleep(RESTART_PAUSE) => {}
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        }
+    }
+    Ok(())
+}
+
+async fn work(queue: &Storage, service: Service) -> Result<(), OxanaError> {
     let runtime = queue
         .runtime(service)
         .queue::<Events>()

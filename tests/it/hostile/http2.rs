@@ -9,7 +9,10 @@ use h2::{
 };
 use http::{Request, StatusCode, Version};
 use soundhash_webhook::SIGNATURE_HEADER;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 
 use super::wire::{FORGED, PATIENCE, connect, deliver, event, unharmed};
 use crate::{process::Receiver, support::sign};
@@ -130,7 +133,9 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
         match answer.await {
             // It was not looked at, and may be sent again (RFC 9113, 8.7): the server had not
             // yet let go of a stream that had its answer already.
-            Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {}
+            Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {
+                sleep(Duration::from_millis(5)).await;
+            }
             answer => return answer.expect("an answer").status(),
         }
     }

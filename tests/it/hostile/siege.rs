@@ -20,8 +20,9 @@ const MOST: u64 = 100 * 1024;
 
 /// For this process, and for those that it starts.
 fn allow_many_files() {
-    let files = rlimit::increase_nofile_limit(4 * CONNECTIONS as u64).expect("a limit of files");
-    assert!(files > 2 * CONNECTIONS as u64, "{files} files are too few");
+    // For two such tests at once.
+    let files = rlimit::increase_nofile_limit(8 * CONNECTIONS as u64).expect("a limit of files");
+    assert!(files > 4 * CONNECTIONS as u64, "{files} files are too few");
 }
 
 /// Attack: 2,000 connections that claim a megabyte each, send a byte of it and stall, and others
@@ -106,7 +107,11 @@ async fn floods_for_ever(addr: String, head: String) {
         // It fails where the connection is closed in the middle of it.
         let _ = write.write_all(head.as_bytes()).await;
         let (text, _) = tokio::join!(to_the_end(&mut read), flood(&mut write, &chunk));
-        assert!(matches!(statuses(&text)[..], ["401" | "413"]), "{text}");
+        // 408 where even a megabyte of it took too long.
+        assert!(
+            matches!(statuses(&text)[..], ["401" | "408" | "413"]),
+            "{text}"
+        );
     }
 }
 

@@ -14,7 +14,11 @@ use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
 };
-use redis::{Client, aio::ConnectionManager, cmd};
+use redis::{
+    Client,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    cmd,
+};
 use soundhash_webhook::{
     Delivery,
     idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, RedisStore, Token},
@@ -31,14 +35,31 @@ use super::{
 /// Longer than any deadline here, on a busy machine too.
 const SOON: Duration = Duration::from_secs(8);
 
-async fn store(server: &RedisServer) -> RedisStore {
+/// With the deadline of the defaults.
+async fn impatient(server: &RedisServer) -> RedisStore {
     RedisStore::connect(server.url()).await.unwrap()
 }
 
+/// For tests that are not about deadlines.
+async fn store(server: &RedisServer) -> RedisStore {
+    impatient(server).await.deadline(Duration::from_secs(60))
+}
+
 async fn connection(server: &RedisServer) -> ConnectionManager {
-    ConnectionManager::new(Client::open(server.url()).unwrap())
+    let config = ConnectionManagerConfig::new().set_response_timeout(None);
+    let client = Client::open(server.url()).unwrap();
+    ConnectionManager::new_with_config(client, config)
         .await
         .unwrap()
+}
+
+/// Both scripts are loaded by their first use, so that the next one is a single step.
+async fn load_scripts(store: &RedisStore) {
+    let key = Key::new("loaded");
+    match store.claim(&key, SOON).await.unwrap() {
+        Claim::Acquired(token) => assert!(store.release(&key, token).await.unwrap()),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +120,7 @@ async fn the_redis_store_does_what_the_model_does() {
 async fn of_64_copies_of_each_of_1000_events_one_runs() {
     let server = RedisServer::start();
     // Many at once on a slow machine are not to fail for that.
-    let store = store(&server).await.deadline(Duration::from_secs(60));
+    let store = store(&server).await;
     let runs = Runs::default();
     let app = app(
         IdempotencyLayer::new(store),
@@ -250,7 +271,9 @@ async fn a_server_that_is_not_there_is_told_of_at_the_start() {
 async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     let server = RedisServer::start();
     let runs = Runs::default();
-    let app = app(IdempotencyLayer::new(store(&server).await), runs.handler());
+    let store = impatient(&server).await;
+    load_scripts(&store).await;
+    let app = app(IdempotencyLayer::new(store), runs.handler());
     assert_eq!(send(&app, event("a")).await, RUN);
     server.signal("STOP");
     let start = Instant::now();
@@ -278,6 +301,21 @@ async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     assert_eq!(runs.count(), 3);
 }
 
+/// What Linux says of the open connections to it: the fields of proc(5)'s `net/tcp`.
+#[cfg(target_os = "linux")]
+fn connections(server: &RedisServer) -> Vec<Vec<String>> {
+    const ESTABLISHED: &str = "01";
+    let url = server.url();
+    let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+    let remote = format!(":{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = table.lines().map(|line| line.split_whitespace());
+    lines
+        .map(|fields| fields.map(String::from).collect::<Vec<_>>())
+        .filter(|fields| fields[2].ends_with(&remote) && fields[3] == ESTABLISHED)
+        .collect()
+}
+
 /// A machine that vanished says nothing, and an idle connection to it looks like any other: it is
 /// probed within seconds, not after the two hours that are usual.
 #[cfg(target_os = "linux")]
@@ -287,7 +325,7 @@ async fn an_idle_connection_is_probed_within_seconds() {
     let _store = store(&server).await;
     let start = Instant::now();
     let hundredths = loop {
-        let connections = server.connections();
+        let connections = connections(&server);
         let [connection] = &connections[..] else {
             panic!("{connections:?}");
         };
@@ -310,7 +348,7 @@ async fn a_completion_waits_for_the_server() {
     let runs = Runs::default();
     let paused = server.clone();
     let app = app(
-        IdempotencyLayer::new(store(&server).await),
+        IdempotencyLayer::new(impatient(&server).await),
         runs.then(move |_| {
             let paused = paused.clone();
             async move {
@@ -336,7 +374,10 @@ async fn a_completion_waits_for_the_server() {
 async fn a_server_that_was_killed_and_restarted_is_used_again() {
     let mut server = RedisServer::start();
     let runs = Runs::default();
-    let app = app(IdempotencyLayer::new(store(&server).await), runs.handler());
+    let app = app(
+        IdempotencyLayer::new(impatient(&server).await),
+        runs.handler(),
+    );
     assert_eq!(send(&app, event("a")).await, RUN);
     server.stop();
     for _ in 0..3 {
@@ -429,6 +470,7 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
 async fn an_abandoned_claim_is_taken_back() {
     let server = RedisServer::start();
     let store = store(&server).await;
+    load_scripts(&store).await;
     let key = Key::new("a");
     let lease = Duration::from_secs(3600);
     server.signal("STOP");
@@ -447,7 +489,7 @@ async fn an_abandoned_claim_is_taken_back() {
 #[tokio::test]
 async fn printing_it_shows_no_address_and_no_password() {
     let server = RedisServer::start();
-    let shown = format!("{:?}", store(&server).await.prefix("mine:"));
+    let shown = format!("{:?}", impatient(&server).await.prefix("mine:"));
     assert_eq!(
         shown,
         r#"RedisStore { prefix: "mine:", deadline: 500ms, .. }"#

@@ -73,19 +73,6 @@ impl RedisServer {
         panic!("redis-server does not answer");
     }
 
-    /// What Linux says of the connections to it that are open: the fields of proc(5)'s `net/tcp`.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn connections(&self) -> Vec<Vec<String>> {
-        const ESTABLISHED: &str = "01";
-        let remote = format!(":{:04X}", self.port);
-        let table = fs::read_to_string("/proc/net/tcp").unwrap();
-        let lines = table.lines().map(|line| line.split_whitespace());
-        lines
-            .map(|fields| fields.map(String::from).collect::<Vec<_>>())
-            .filter(|fields| fields[2].ends_with(&remote) && fields[3] == ESTABLISHED)
-            .collect()
-    }
-
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }

@@ -18,7 +18,7 @@ use soundhash_webhook_queue_example::{
     job::{self, Events},
     receive,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
 use self::{
@@ -167,12 +167,14 @@ async fn what_is_in_the_queue_survives_a_restart_of_redis() {
     let refused = timeout(Duration::from_secs(25), deliver(&receiver, SECRET, &second));
     assert_eq!(refused.await.unwrap(), 503);
     at_work.answer(StatusCode::OK);
+    // Longer than a worker has patience.
+    sleep(Duration::from_secs(6)).await;
     redis.restart();
 
     // The worker goes on; what it did while nobody could hear of it is done once more.
     let mut keys = Vec::new();
     while deliver(&receiver, SECRET, &second).await == 503 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
     }
     while !keys.contains(&"tsecond".to_owned()) {
         keys.push(service.gets(StatusCode::OK).await.0);
