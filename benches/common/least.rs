@@ -1,6 +1,6 @@
 //! The least that a layer can do which verifies with the types of `axum` and `http`: no limits, no
-//! time-out, no second secret, no refusal. What it takes longer than the hash is not to be had for
-//! less.
+//! time-out, no second secret, no refusal. What it takes longer than the hash is the price of those
+//! types.
 
 use std::sync::Arc;
 

@@ -19,7 +19,6 @@
 
 use std::{env, io};
 
-use oxana::Storage;
 use soundhash_webhook::{BoxError, Secret, idempotency::RedisStore};
 use soundhash_webhook_queue_example::{
     job, receive,
@@ -36,8 +35,9 @@ fn variable(name: &str, default: &str) -> String {
     env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-async fn receive(redis: &str, queue: Storage) -> Result<(), BoxError> {
+async fn receive(redis: &str) -> Result<(), BoxError> {
     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
+    let queue = job::storage(redis)?;
     let store = RedisStore::connect(redis).await?;
     let addr = variable("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:3000");
     let listener = TcpListener::bind(addr).await?;
@@ -58,11 +58,10 @@ async fn receive(redis: &str, queue: Storage) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn work(queue: Storage) -> Result<(), BoxError> {
+async fn work(redis: &str) -> Result<(), BoxError> {
     let url = variable("SOUNDHASH_WEBHOOK_FORWARD", "http://127.0.0.1:4000/events");
     info!("events are sent on to {url}");
-    work::run(&queue, Service::new(url)?).await?;
-    Ok(())
+    work::run(redis, Service::new(url)?).await
 }
 
 #[tokio::main]
@@ -72,11 +71,10 @@ async fn main() -> Result<(), BoxError> {
         .with_writer(io::stderr)
         .init();
     let redis = variable("SOUNDHASH_WEBHOOK_REDIS", "redis://127.0.0.1:6379");
-    let queue = job::storage(&redis)?;
     match env::args().nth(1).as_deref() {
-        Some("receive") => receive(&redis, queue).await,
-        Some("work") => work(queue).await,
-        None => tokio::try_join!(receive(&redis, queue.clone()), work(queue)).map(drop),
+        Some("receive") => receive(&redis).await,
+        Some("work") => work(&redis).await,
+        None => tokio::try_join!(receive(&redis), work(&redis)).map(drop),
         Some(other) => {
             Err(format!("`receive` or `work`, or nothing for both; not `{other}`").into())
         }

@@ -1,17 +1,19 @@
 //! The working half: each event is sent on to a service that may be slow, or away.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use oxana::{FromContext, JobContext, OxanaError, Storage, Worker};
 use reqwest::{Client, header};
+use soundhash_webhook::BoxError;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::sleep,
 };
 use tracing::{error, info};
 
-use crate::job::{EventJob, Events};
+use crate::job::{self, EventJob, Events};
 
 /// 1 s, 2 s, 4 s and so on, a quarter of an hour at most: with these retries, about a day.
 const RETRIES: u32 = 100;
@@ -82,32 +84,58 @@ fn header_value(id: &str) -> String {
 /// Works on the queue until the process is told to stop, and ends when the jobs at work have.
 ///
 /// A worker gives up when the Redis server stays away. What is in the queue is there when the
-/// server is back, and then so is a worker.
+/// server is back, and then so is another worker.
 ///
 /// # Errors
 ///
-/// If the process cannot be told to stop.
-pub async fn run(queue: &Storage, service: Service) -> io::Result<()> {
+/// If the URL is none, or the process cannot be told to stop.
+pub async fn run(redis_url: &str, service: Service) -> Result<(), BoxError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    while let Err(error) = work(queue, service.clone()).await {
-        error!(%error, "the worker ended, and is started again");
+    // Closed when it is time to stop.
+    let (open, stop) = watch::channel(());
+    tokio::spawn(async move {
         tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        drop(open);
+    });
+    loop {
+        // Made anew: a worker is known by it, and what a dead one had in hand is taken from it by
+        // one of another name.
+        let queue = job::storage(redis_url)?;
+        let Err(error) = work(&queue, service.clone(), stop.clone()).await else {
+            return Ok(());
+        };
+        error!(%error, "the worker ended");
+        tokio::select! {
+            biased;
+            () = closed(stop.clone()) => return Ok(()),
             () = sleep(RESTART_PAUSE) => {}
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
         }
     }
-    Ok(())
 }
 
-async fn work(queue: &Storage, service: Service) -> Result<(), OxanaError> {
+async fn work(
+    queue: &Storage,
+    service: Service,
+    stop: watch::Receiver<()>,
+) -> Result<(), OxanaError> {
     let runtime = queue
         .runtime(service)
         .queue::<Events>()
         .worker::<Forward, EventJob>()
         // How often an empty queue is looked at: 10 s by default.
         .dequeue_timeout(Duration::from_millis(500))
-        .error_formatter(ToString::to_string);
+        .error_formatter(ToString::to_string)
+        .shutdown_on(async {
+            closed(stop).await;
+            Ok(())
+        });
     runtime.run().await.map(drop)
+}
+
+async fn closed(mut channel: watch::Receiver<()>) {
+    while channel.changed().await.is_ok() {}
 }

@@ -123,6 +123,7 @@ async fn one_byte_a_second_keeps_no_connection() {
 async fn what_stands_in_a_refused_body_is_no_request() {
     let receiver = Receiver::start(&[]);
     let inner = signed_bytes(&event("smuggled"));
+    // Not a chunk for each, since each chunk is a step of the server's.
     let several = inner.repeat(16);
     let size = format!("{:x}\r\n", several.len());
     let chunk = [size.as_bytes(), &several, b"\r\n"].concat();

@@ -32,7 +32,7 @@ use super::{
     support::{DUPLICATE, RUN, Runs, STORE_UNAVAILABLE, app, event, flood, send},
 };
 
-/// Longer than any deadline here, on a busy machine too.
+/// Longer than any deadline that is tested, on a busy machine too.
 const SOON: Duration = Duration::from_secs(8);
 
 /// With the deadline of the defaults.
@@ -53,7 +53,7 @@ async fn connection(server: &RedisServer) -> ConnectionManager {
         .unwrap()
 }
 
-/// Both scripts are loaded by their first use, so that the next one is a single step.
+/// The scripts of a claim and a release are loaded by their first use: the next is a single step.
 async fn load_scripts(store: &RedisStore) {
     let key = Key::new("loaded");
     match store.claim(&key, SOON).await.unwrap() {
@@ -119,7 +119,6 @@ async fn the_redis_store_does_what_the_model_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_copies_of_each_of_1000_events_one_runs() {
     let server = RedisServer::start();
-    // Many at once on a slow machine are not to fail for that.
     let store = store(&server).await;
     let runs = Runs::default();
     let app = app(
