@@ -11,4 +11,5 @@
 
 pub mod job;
 pub mod receive;
+pub mod stop;
 pub mod work;

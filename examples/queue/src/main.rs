@@ -22,12 +22,10 @@ use std::{env, io};
 use soundhash_webhook::{BoxError, Secret, idempotency::RedisStore};
 use soundhash_webhook_queue_example::{
     job, receive,
+    stop::Stop,
     work::{self, Service},
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -35,7 +33,7 @@ fn variable(name: &str, default: &str) -> String {
     env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-async fn receive(redis: &str) -> Result<(), BoxError> {
+async fn receive(redis: &str, stop: Stop) -> Result<(), BoxError> {
     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
     let queue = job::storage(redis)?;
     let store = RedisStore::connect(redis).await?;
@@ -43,25 +41,17 @@ async fn receive(redis: &str) -> Result<(), BoxError> {
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     info!("listening on http://{addr}/webhooks/soundhash");
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
     axum::serve(listener, receive::app(secret, queue, store))
-        .with_graceful_shutdown(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
+        .with_graceful_shutdown(stop.told())
         .await?;
     Ok(())
 }
 
-async fn work(redis: &str) -> Result<(), BoxError> {
+async fn work(redis: &str, stop: Stop) -> Result<(), BoxError> {
     let url = variable("SOUNDHASH_WEBHOOK_FORWARD", "http://127.0.0.1:4000/events");
     info!("events are sent on to {url}");
-    work::run(redis, Service::new(url)?).await
+    work::run(redis, Service::new(url)?, stop).await?;
+    Ok(())
 }
 
 #[tokio::main]
@@ -71,10 +61,11 @@ async fn main() -> Result<(), BoxError> {
         .with_writer(io::stderr)
         .init();
     let redis = variable("SOUNDHASH_WEBHOOK_REDIS", "redis://127.0.0.1:6379");
+    let stop = Stop::at_signals()?;
     match env::args().nth(1).as_deref() {
-        Some("receive") => receive(&redis).await,
-        Some("work") => work(&redis).await,
-        None => tokio::try_join!(receive(&redis), work(&redis)).map(drop),
+        Some("receive") => receive(&redis, stop).await,
+        Some("work") => work(&redis, stop).await,
+        None => tokio::try_join!(receive(&redis, stop.clone()), work(&redis, stop)).map(drop),
         Some(other) => {
             Err(format!("`receive` or `work`, or nothing for both; not `{other}`").into())
         }

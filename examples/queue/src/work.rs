@@ -5,15 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use oxana::{FromContext, JobContext, OxanaError, Storage, Worker};
 use reqwest::{Client, header};
-use soundhash_webhook::BoxError;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    time::sleep,
-};
+use tokio::time::sleep;
 use tracing::{error, info};
 
-use crate::job::{self, EventJob, Events};
+use crate::{
+    job::{self, EventJob, Events},
+    stop::Stop,
+};
 
 /// 1 s, 2 s, 4 s and so on, a quarter of an hour at most: with these retries, about a day.
 const RETRIES: u32 = 100;
@@ -88,19 +86,8 @@ fn header_value(id: &str) -> String {
 ///
 /// # Errors
 ///
-/// If the URL is none, or the process cannot be told to stop.
-pub async fn run(redis_url: &str, service: Service) -> Result<(), BoxError> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // Closed when it is time to stop.
-    let (open, stop) = watch::channel(());
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        drop(open);
-    });
+/// If the URL is none.
+pub async fn run(redis_url: &str, service: Service, stop: Stop) -> Result<(), OxanaError> {
     loop {
         // Made anew: a worker is known by it, and what a dead one had in hand is taken from it by
         // one of another name.
@@ -111,17 +98,13 @@ pub async fn run(redis_url: &str, service: Service) -> Result<(), BoxError> {
         error!(%error, "the worker ended");
         tokio::select! {
             biased;
-            () = closed(stop.clone()) => return Ok(()),
+            () = stop.clone().told() => return Ok(()),
             () = sleep(RESTART_PAUSE) => {}
         }
     }
 }
 
-async fn work(
-    queue: &Storage,
-    service: Service,
-    stop: watch::Receiver<()>,
-) -> Result<(), OxanaError> {
+async fn work(queue: &Storage, service: Service, stop: Stop) -> Result<(), OxanaError> {
     let runtime = queue
         .runtime(service)
         .queue::<Events>()
@@ -130,12 +113,8 @@ async fn work(
         .dequeue_timeout(Duration::from_millis(500))
         .error_formatter(ToString::to_string)
         .shutdown_on(async {
-            closed(stop).await;
+            stop.told().await;
             Ok(())
         });
     runtime.run().await.map(drop)
-}
-
-async fn closed(mut channel: watch::Receiver<()>) {
-    while channel.changed().await.is_ok() {}
 }
