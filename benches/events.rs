@@ -1,4 +1,4 @@
-//! `cargo bench --bench events`
+//! `cargo bench -p soundhash-webhook-benches --bench events`
 //!
 //! What it costs to read an event, as a ratio to reading the same bytes as plain JSON.
 
@@ -7,12 +7,13 @@ mod common;
 use criterion::Criterion;
 use serde_json::Value;
 use soundhash_webhook::Event;
+use soundhash_webhook_tests::captures;
 
-use crate::common::{captures, nanoseconds};
+use crate::common::nanoseconds;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    for (name, body) in captures() {
+    for (name, body) in captures::bodies() {
         let mut group = criterion.benchmark_group("event");
         group.bench_function(&name, |bencher| {
             bencher.iter(|| Event::from_slice(&body));
@@ -27,7 +28,7 @@ fn main() {
     criterion.final_summary();
     println!("\n| capture | bytes | `Event` ns | `Value` ns | ratio |");
     println!("| --- | ---: | ---: | ---: | ---: |");
-    for (name, body) in captures() {
+    for (name, body) in captures::bodies() {
         if let (Some(event), Some(value)) =
             (nanoseconds("event", &name), nanoseconds("value", &name))
         {

@@ -1,14 +1,7 @@
-//! `cargo bench --features redis --bench idempotency`
+//! `cargo bench -p soundhash-webhook-benches --bench idempotency`
 //!
 //! What it costs that each event is acted on once. The figures are for each other's company:
 //! compare them within one run, not between machines. Needs `redis-server`.
-
-#[allow(dead_code, unreachable_pub)]
-#[path = "../tests/it/process.rs"]
-mod process;
-#[allow(dead_code)]
-#[path = "../tests/it/idempotency/redis_server.rs"]
-mod redis_server;
 
 use std::{
     fs,
@@ -26,9 +19,8 @@ use soundhash_webhook::{
     SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
     idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, MemoryStore, RedisStore, Token},
 };
+use soundhash_webhook_tests::{process::Receiver, redis_server::RedisServer};
 use tower::ServiceExt;
-
-use crate::{process::Receiver, redis_server::RedisServer};
 
 const SECRET: &str = "whsec_test";
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -1,11 +1,9 @@
-//! `cargo bench --bench verification`
+//! `cargo bench -p soundhash-webhook-benches --bench verification`
 //!
 //! What verification costs beside the hash. A figure is of use only as a ratio to another one
 //! of the same run, and the table at the end shows those.
 
 mod common;
-#[path = "common/frames.rs"]
-mod frames;
 #[path = "common/least.rs"]
 mod least;
 
@@ -35,13 +33,10 @@ use soundhash_webhook::{
     Event, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
 };
+use soundhash_webhook_tests::{captures, frames::frames};
 use tower::{Layer, Service, layer::util::Identity, service_fn};
 
-use crate::{
-    common::{captures, nanoseconds},
-    frames::frames,
-    least::least,
-};
+use crate::{common::nanoseconds, least::least};
 
 const SECRET: &str = "whsec_test";
 const FRAME: usize = 16 * 1024;
@@ -66,7 +61,7 @@ fn bodies() -> Vec<Bytes> {
 }
 
 fn event() -> Bytes {
-    captures()["dispatcher-match.found"].clone()
+    captures::bodies()["dispatcher-match.found"].clone()
 }
 
 /// Deliveries of one length, each with a signature of its own: a processor learns to foresee

@@ -4,9 +4,6 @@
 
 #![cfg(not(feature = "metrics"))]
 
-#[path = "../benches/common/frames.rs"]
-mod frames;
-
 use std::{
     convert::Infallible,
     future::Future,
@@ -21,7 +18,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use soundhash_webhook::{Delivery, Rejection, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer};
 use tower::{Layer, Service, layer::util::Identity, service_fn};
 
-use crate::frames::frames;
+use soundhash_webhook_tests::frames::frames;
 
 const SECRET: &str = "whsec_test";
 

@@ -49,7 +49,7 @@ const CAPTURES: [&str; 21] = [
 /// The body of a captured request.
 #[track_caller]
 fn captured(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/captures/{name}.http", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/captures/{name}.http", env!("CARGO_MANIFEST_DIR"));
     let request = std::fs::read(path).unwrap();
     let head = request
         .windows(4)
@@ -97,7 +97,7 @@ fn timestamp(text: &str) -> Option<Timestamp> {
 
 #[test]
 fn there_is_no_capture_that_is_not_read_here() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/captures");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

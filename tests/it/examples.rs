@@ -17,7 +17,7 @@ use crate::{
 
 /// Every recorded request, byte for byte: name, whole request, body.
 fn captures() -> Vec<(String, Vec<u8>, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     let mut captures: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| {

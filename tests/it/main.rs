@@ -11,7 +11,6 @@ mod idempotency;
 mod layer;
 mod more_examples;
 mod payload;
-mod process;
 mod provider;
 mod readme;
 mod router;
@@ -20,3 +19,5 @@ mod security;
 mod support;
 mod telemetry;
 mod vectors;
+
+use soundhash_webhook_tests::process;

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, path::Path};
 
 /// Every test of this binary, as `module::name`.
 fn tests() -> HashSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
     let mut names = HashSet::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {

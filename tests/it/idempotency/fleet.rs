@@ -10,9 +10,10 @@ use redis::cmd;
 use reqwest::Client;
 use serde_json::Value;
 use soundhash_webhook::SIGNATURE_HEADER;
+use soundhash_webhook_tests::redis_server::RedisServer;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{redis_server::RedisServer, support::body};
+use super::support::body;
 use crate::{process::Receiver, support::sign};
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -11,7 +11,5 @@ mod metered;
 mod model;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "redis")]
-mod redis_server;
 mod stores;
 mod support;

@@ -24,11 +24,11 @@ use soundhash_webhook::{
     idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, RedisStore, Token},
     testing::store_conformance,
 };
+use soundhash_webhook_tests::redis_server::RedisServer;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     model,
-    redis_server::RedisServer,
     support::{DUPLICATE, RUN, Runs, STORE_UNAVAILABLE, app, event, flood, send},
 };
 

@@ -1,8 +1,6 @@
 //! The example as programs, on a Redis server of its own: what is accepted is worked on, once,
 //! whatever fails in between.
 
-#[path = "../../../../tests/it/idempotency/redis_server.rs"]
-mod redis_server;
 mod support;
 
 use std::time::Duration;
@@ -18,13 +16,11 @@ use soundhash_webhook_queue_example::{
     job::{self, Events},
     receive,
 };
+use soundhash_webhook_tests::redis_server::RedisServer;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
-use self::{
-    redis_server::RedisServer,
-    support::{Program, SECRET, Service, deliver, event},
-};
+use self::support::{Program, SECRET, Service, deliver, event};
 
 #[tokio::test]
 async fn a_delivery_is_answered_at_once_and_worked_on_later() {

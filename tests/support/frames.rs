@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::Frame;
 
 /// `bytes` in frames of that length, all of them there at once.
-pub(crate) fn frames(bytes: &Bytes, length: usize) -> Body {
+pub fn frames(bytes: &Bytes, length: usize) -> Body {
     let starts = (0..bytes.len()).step_by(length);
     let frames = starts.map(|start| bytes.slice(start..bytes.len().min(start + length)));
     Body::new(Frames(frames.collect()))

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver as Lines, channel},
     thread,
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Builds an example, with the features and the profile that this test was built with, and
 /// gives the path of its program.
-pub(crate) fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     // The test is at target/<profile>/deps/it-<hash>.
     let test = env::current_exe().expect("the path of the test");
     let profile = test.ancestors().nth(2).expect("the profile's folder");
@@ -42,7 +42,8 @@ pub(crate) fn example(name: &str) -> PathBuf {
             build.args(["--features", feature]);
         }
     }
-    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = build.current_dir(root).status();
     assert!(
         status.expect("cargo").success(),
         "example {name} does not build"
@@ -51,9 +52,9 @@ pub(crate) fn example(name: &str) -> PathBuf {
 }
 
 /// A running example that listens, most often `receiver`; killed when dropped.
-pub(crate) struct Receiver {
+pub struct Receiver {
     child: Child,
-    pub(crate) addr: String,
+    pub addr: String,
     stdout: Lines<String>,
     stderr: Lines<String>,
     /// What it logged before it listened, and after that up to the last look.
@@ -74,7 +75,7 @@ fn lines(stream: impl Read + Send + 'static) -> Lines<String> {
 
 impl Receiver {
     /// The `receiver`, on a free port, with these variables.
-    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+    pub fn start(variables: &[(&str, &str)]) -> Self {
         let mut receiver = Self::of("receiver", variables);
         // The rest of the greeting.
         receiver.wait_for_log("cargo run --example send");
@@ -82,7 +83,7 @@ impl Receiver {
     }
 
     /// An example that logs where it listens.
-    pub(crate) fn of(name: &str, variables: &[(&str, &str)]) -> Self {
+    pub fn of(name: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example(name))
             .env_remove("SOUNDHASH_WEBHOOK_SECRET")
             .env_remove("RUST_LOG")
@@ -108,20 +109,20 @@ impl Receiver {
         receiver
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/webhooks/soundhash", self.addr)
     }
 
     /// The next line of stdout.
     #[track_caller]
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         self.stdout
             .recv_timeout(PATIENCE)
             .expect("a line on stdout")
     }
 
     #[track_caller]
-    pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
+    pub fn wait_for_log(&mut self, part: &str) -> String {
         loop {
             let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
                 panic!("`{part}` was not logged: {:#?}", self.log);
@@ -133,18 +134,18 @@ impl Receiver {
         }
     }
 
-    pub(crate) fn log(&mut self) -> String {
+    pub fn log(&mut self) -> String {
         self.log.extend(self.stderr.try_iter());
         self.log.join("\n")
     }
 
     /// Memory that it occupies, in KiB.
-    pub(crate) fn resident(&self) -> u64 {
+    pub fn resident(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
     /// The most memory that it ever occupied, in KiB.
-    pub(crate) fn peak(&self) -> u64 {
+    pub fn peak(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
@@ -158,7 +159,7 @@ impl Receiver {
             .expect("a number")
     }
 
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let kill = Command::new("kill")
             .args(["-s", name, &self.child.id().to_string()])
             .status();
@@ -166,7 +167,7 @@ impl Receiver {
     }
 
     /// Waits until it has ended; also gives what else it wrote to stdout and its whole log.
-    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
+    pub fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
         // A connection that does not end is waited for, for half a minute.
         let deadline = Instant::now() + 2 * PATIENCE;
         let status = loop {
@@ -191,7 +192,7 @@ impl Drop for Receiver {
 }
 
 /// Runs `send` to its end.
-pub(crate) fn send(arguments: &[&str]) -> Output {
+pub fn send(arguments: &[&str]) -> Output {
     Command::new(example("send"))
         .env_remove("SOUNDHASH_WEBHOOK_SECRET")
         .args(arguments)
@@ -200,14 +201,14 @@ pub(crate) fn send(arguments: &[&str]) -> Output {
 }
 
 /// Sends bytes as they are and reads until the server closes or has answered with `until`.
-pub(crate) async fn exchange(addr: &str, bytes: &[u8]) -> String {
+pub async fn exchange(addr: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     stream.write_all(bytes).await.expect("bytes sent");
     answer(&mut stream).await
 }
 
 /// Sends a head, without a body, and returns when the server asks for that.
-pub(crate) async fn begin(addr: &str, head: &str) -> TcpStream {
+pub async fn begin(addr: &str, head: &str) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     let head = head.replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
     stream.write_all(head.as_bytes()).await.expect("bytes sent");
@@ -216,7 +217,7 @@ pub(crate) async fn begin(addr: &str, head: &str) -> TcpStream {
 }
 
 /// The head of the next answer.
-pub(crate) async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+pub async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let read = async {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -233,6 +234,6 @@ pub(crate) async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 }
 
 #[track_caller]
-pub(crate) fn status(head: &str) -> &str {
+pub fn status(head: &str) -> &str {
     head.split(' ').nth(1).unwrap_or("no answer")
 }

@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) struct RedisServer {
+pub struct RedisServer {
     child: Option<Child>,
     port: u16,
     folder: PathBuf,
 }
 
 impl RedisServer {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         // Somebody else may take the port before Redis does.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0")
@@ -73,12 +73,12 @@ impl RedisServer {
         panic!("redis-server does not answer");
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// As `kill -s`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("a running server").id();
         let kill = Command::new("kill")
             .args(["-s", name, &id.to_string()])
@@ -87,7 +87,7 @@ impl RedisServer {
     }
 
     /// Ends it at once; what it answered is kept.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Both fail where it has ended already.
             let _ = child.kill();
@@ -95,7 +95,7 @@ impl RedisServer {
         }
     }
 
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.stop();
         assert!(self.run(), "redis-server does not start again");
     }

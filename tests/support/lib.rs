@@ -1,0 +1,14 @@
+//! What several test and benchmark packages of this repository share: the examples as
+//! processes, a Redis server, recorded requests, and bodies cut into frames.
+
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "only this repository's own tests use it"
+)]
+
+pub mod captures;
+pub mod frames;
+pub mod process;
+pub mod redis_server;
