@@ -6,6 +6,8 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Version, header};
 
+use crate::telemetry::Severity;
+
 /// Seconds after which a refused sender may come back. SoundHash retries after 60 s
 /// whatever it is told; this is for everybody else.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -98,6 +100,47 @@ impl RejectionKind {
             Self::BodyBroken => "body_broken",
             Self::SecretsUnavailable => "secrets_unavailable",
             Self::BufferFull => "buffer_full",
+        }
+    }
+
+    /// What the operator should do, for the log.
+    pub(crate) const fn advice(self) -> &'static str {
+        match self {
+            Self::MissingSignature => {
+                "SoundHash always sends X-Webhook-Signature, so check what else sends requests \
+                 to this path, and whether a proxy removes the header"
+            }
+            Self::SeveralSignatures | Self::MalformedSignature => {
+                "SoundHash does not send this, so check what else sends requests to this path, \
+                 and whether a proxy changes the header"
+            }
+            Self::WrongSignature => {
+                "check that the secret is the one of this SoundHash endpoint, and that nothing \
+                 in front of this server changes the body; \
+                 soundhash_webhook::testing::diagnose and the command `soundhash-webhook verify` \
+                 name the mistake"
+            }
+            Self::UnknownEndpoint => {
+                "check that the SecretProvider knows the endpoint that SoundHash sends to"
+            }
+            Self::BodyTooLarge => "raise max_body_size if SoundHash sent it",
+            Self::BodyTimeout => {
+                "check the connection to SoundHash, and raise body_timeout if it is slow"
+            }
+            Self::BodyBroken => "the sender or a proxy closed the connection early",
+            Self::SecretsUnavailable => {
+                "deliveries fail until the SecretProvider works again, and SoundHash stops to \
+                 retry after some minutes"
+            }
+            Self::BufferFull => "someone sends many bodies slowly, or max_buffered is too small",
+        }
+    }
+
+    /// The level of the log for this kind.
+    pub(crate) const fn severity(self) -> Severity {
+        match self {
+            Self::SecretsUnavailable => Severity::Failure,
+            _ => Severity::Warning,
         }
     }
 }

@@ -17,9 +17,9 @@ use http::StatusCode;
 
 use crate::{
     delivery::Delivery,
-    event::{Envelope, EventData, EventError, EventKind},
+    event::{Envelope, Event, EventData, EventError, EventKind},
     extract::{EventRejection, verified},
-    telemetry,
+    telemetry::{self, Misfit},
 };
 
 /// A handler for each type of event, instead of a `match` on [`Event::data`](crate::Event::data).
@@ -172,10 +172,16 @@ impl<S> Routes<S> {
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
         let event_type = envelope.event_type();
         if self.on(envelope).is_some() {
-            delivery.event_ref().map_err(not_an_event)?;
-            delivery.tell_once(|| telemetry::unrecognized(event_type, true));
+            let event = delivery.event_ref().map_err(not_an_event)?;
+            let kind = event.kind().map(EventKind::as_str);
+            delivery.tell_once(|| {
+                telemetry::unrecognized(event_type, kind, Misfit::Payload, event.is_test());
+            });
         } else if event_type.parse::<EventKind>().is_err() {
-            delivery.tell_once(|| telemetry::unrecognized(event_type, false));
+            delivery.tell_once(|| {
+                let is_test = delivery.event_ref().is_ok_and(Event::is_test);
+                telemetry::unrecognized(event_type, None, Misfit::UnknownType, is_test);
+            });
         }
         Ok(())
     }
@@ -186,7 +192,7 @@ impl<S: 'static> Handler<(), S> for EventRouter<S> {
     type Future = Answer;
 
     fn call(self, request: Request, state: S) -> Answer {
-        let answer = match verified(request.extensions()) {
+        let answer = match verified(request.extensions(), request.uri()) {
             Err(missing) => missing.into_response(),
             Ok(delivery) => {
                 if let Some(route) = self.0.find(delivery) {

@@ -4,18 +4,21 @@ use axum_core::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
-use http::{Extensions, StatusCode, request};
+use http::{Extensions, StatusCode, Uri, request};
 
 use crate::{
     delivery::Delivery,
-    event::{Event, EventData, EventError, EventErrorKind},
-    telemetry,
+    event::{Event, EventData, EventError, EventErrorKind, EventKind},
+    telemetry::{self, Misfit},
 };
 
 /// The delivery that the layer left in a request that it verified.
-pub(crate) fn verified(extensions: &Extensions) -> Result<&Delivery, MissingLayer> {
+pub(crate) fn verified<'a>(
+    extensions: &'a Extensions,
+    uri: &Uri,
+) -> Result<&'a Delivery, MissingLayer> {
     extensions.get().ok_or_else(|| {
-        telemetry::layer_missing();
+        telemetry::layer_missing(uri.path());
         MissingLayer(())
     })
 }
@@ -24,7 +27,7 @@ impl<S: Sync> FromRequestParts<S> for Delivery {
     type Rejection = MissingLayer;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        verified(&head.extensions).cloned()
+        verified(&head.extensions, &head.uri).cloned()
     }
 }
 
@@ -32,7 +35,8 @@ impl<S: Sync> FromRequestParts<S> for Event {
     type Rejection = EventRejection;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let delivery = verified(&head.extensions).map_err(EventRejection::unprotected)?;
+        let delivery =
+            verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
         let event = delivery.event();
         let event = event.map_err(|error| EventRejection::not_an_event(delivery, error))?;
         tell_unrecognized(delivery, &event);
@@ -43,7 +47,14 @@ impl<S: Sync> FromRequestParts<S> for Event {
 /// Tells the operator of an event that will not be understood.
 pub(super) fn tell_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(data) = &event.data {
-        delivery.tell_once(|| telemetry::unrecognized(&data.event_type, data.reason.is_some()));
+        let kind = event.kind().map(EventKind::as_str);
+        let misfit = match kind {
+            Some(_) => Misfit::Payload,
+            None => Misfit::UnknownType,
+        };
+        delivery.tell_once(|| {
+            telemetry::unrecognized(&data.event_type, kind, misfit, event.is_test());
+        });
     }
 }
 

@@ -41,7 +41,8 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     type Rejection = PayloadRejection;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let delivery = verified(&head.extensions).map_err(EventRejection::unprotected)?;
+        let delivery =
+            verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
         let event = delivery
             .event_ref()
             .map_err(|error| EventRejection::not_an_event(delivery, error.clone()))?;
@@ -97,7 +98,7 @@ impl PayloadRejection {
     fn another(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
         match event.data {
             EventData::Unrecognized(_) => tell_unrecognized(delivery, event),
-            _ => telemetry::of_another_type(event.event_type(), expected),
+            _ => telemetry::of_another_type(event.event_type(), expected.as_str()),
         }
         Self(Reason::Another {
             event: Box::new(event.clone()),

@@ -4,7 +4,7 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
-use crate::rejection;
+use crate::{rejection, telemetry::Severity};
 
 /// On the answer to a duplicate of an event that was completed before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -80,6 +80,34 @@ impl AnswerKind {
             Self::Undated => "undated",
             Self::FromTheFuture => "from_the_future",
             Self::Unverified => "unverified",
+        }
+    }
+
+    /// What the operator should do, for the log.
+    pub(super) const fn advice(self) -> &'static str {
+        match self {
+            Self::Duplicate | Self::InProgress => "nothing needs to be done",
+            Self::StoreUnavailable => {
+                "deliveries fail until the store works again, and SoundHash stops to retry \
+                 after some minutes"
+            }
+            Self::TooOld | Self::FromTheFuture => {
+                "the delivery is authentic, so check that the clock of this host is synchronised; \
+                 with a right clock, it was recorded and sent again, or max_age is too short"
+            }
+            Self::Undated => {
+                "the delivery is authentic, but max_age needs the time in its envelope"
+            }
+            Self::Unverified => "put a SoundHashWebhookLayer around the IdempotencyLayer",
+        }
+    }
+
+    /// The level of the log for this kind.
+    pub(super) const fn severity(self) -> Severity {
+        match self {
+            Self::Duplicate | Self::InProgress => Severity::Routine,
+            Self::TooOld | Self::FromTheFuture | Self::Undated => Severity::Warning,
+            Self::StoreUnavailable | Self::Unverified => Severity::Failure,
         }
     }
 }

@@ -89,12 +89,12 @@ impl<St: IdempotencyStore> Ending<St> {
     fn heard(self, told: Result<bool, BoxError>) {
         match told {
             Ok(true) => {}
-            Ok(false) => telemetry::lease_lost(&self.key, self.lease),
+            Ok(false) => telemetry::lease_lost(self.key.as_str(), self.lease),
             // The handler's answer does not wait for a store that is down.
             Err(error) => {
-                telemetry::not_recorded(&self.key, self.completed, &error);
+                telemetry::not_recorded(self.key.as_str(), self.completed, &error);
                 if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(self.insist());
+                    runtime.spawn(telemetry::in_current_span(self.insist()));
                 }
             }
         }
@@ -137,7 +137,7 @@ impl<St: IdempotencyStore> Drop for Held<St> {
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_ready();
         if !at_once {
-            runtime.spawn(ended);
+            runtime.spawn(telemetry::in_current_span(ended));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 use tower_layer::Layer;
 
 use super::{answer::AnswerKind, service::Idempotency};
-use crate::event::Timestamp;
+use crate::{event::Timestamp, telemetry::RejectionLog};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -52,6 +52,7 @@ pub(super) struct Settings {
     clock_skew: Duration,
     pub(super) detach: bool,
     pub(super) scope: Option<Arc<str>>,
+    pub(super) rejections: Arc<RejectionLog>,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
@@ -69,6 +70,7 @@ impl<St> IdempotencyLayer<St> {
                 clock_skew: Duration::from_secs(60),
                 detach: false,
                 scope: None,
+                rejections: Arc::default(),
                 clock: Arc::new(SystemTime::now),
             },
         }

@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     fmt,
     future::{self, Future},
     mem,
@@ -16,12 +17,12 @@ use super::{
     answer::{Answer, AnswerKind},
     held::Held,
     key::Key,
-    layer::IdempotencyLayer,
+    layer::{IdempotencyLayer, Settings},
     store::{Claim, IdempotencyStore},
 };
 use crate::{
     delivery::Delivery,
-    telemetry::{self, StoreStep},
+    telemetry::{self, Rejected, StoreStep},
 };
 
 /// The [`Service`] that [`IdempotencyLayer`] makes: claims the event, then calls `S`.
@@ -63,14 +64,16 @@ where
             let held = match claim(&layer, request.extensions().get()).await {
                 Ok(held) => held,
                 Err(answer) => {
-                    telemetry::not_acted_on(&answer);
+                    let delivery = request.extensions().get();
+                    record(&layer.settings, &answer, request.uri().path(), delivery);
                     return Ok(answer.into_response(version));
                 }
             };
             if !layer.settings.detach {
                 return run(inner, request, held).await;
             }
-            let task = tokio::spawn(telemetry::in_current_span(run(inner, request, held)));
+            let watch = request.extensions().get().cloned();
+            let task = tokio::spawn(telemetry::detached(watch, run(inner, request, held)));
             match task.await {
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
@@ -106,6 +109,23 @@ async fn claim<St: IdempotencyStore>(
         Ok(Claim::Completed) => Err(Answer::new(AnswerKind::Duplicate)),
         Err(error) => Err(Answer::store_unavailable(error)),
     }
+}
+
+fn record(settings: &Settings, answer: &Answer, path: &str, delivery: Option<&Delivery>) {
+    let kind = answer.kind();
+    if kind == AnswerKind::Duplicate {
+        return telemetry::duplicate(kind.as_str());
+    }
+    let rejected = Rejected {
+        reason: kind.as_str(),
+        message: answer,
+        advice: kind.advice(),
+        severity: kind.severity(),
+        source: answer.source(),
+        path,
+        endpoint: delivery.and_then(Delivery::endpoint),
+    };
+    telemetry::not_acted_on(&settings.rejections, &rejected);
 }
 
 /// Runs the handler and records what came of it. If this is dropped, so is `held`, and the

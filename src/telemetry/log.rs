@@ -1,112 +1,222 @@
-use std::{error::Error, time::Duration};
+//! The lines of the log and the span of a delivery.
 
-use axum_core::BoxError;
-use tracing::{Level, debug, enabled, error, field, warn};
+use std::{error::Error, fmt::Display, time::Duration};
 
-use super::stopwatch::Times;
-use crate::{
-    delivery::Delivery,
-    event::{EventError, EventKind, Id},
-    idempotency::{Answer, AnswerKind, Key},
-    rejection::{Rejection, RejectionKind},
+use tracing::{Level, Span, debug, enabled, error, error_span, info, span_enabled, warn};
+
+use super::{
+    DeliveryFields, Misfit, Rejected, Severity, escape, rejections::Summary, stopwatch::Times,
 };
 
-/// What a filter selects by: the crate, and not the place within it.
+/// Filters select by this name, and not by the module that logs.
 const TARGET: &str = "soundhash_webhook";
 
-pub(super) fn refused(rejection: &Rejection) {
-    let (reason, source) = (rejection.kind().as_str(), rejection.source());
-    if rejection.kind() == RejectionKind::SecretsUnavailable {
-        error!(target: TARGET, reason, source, "webhook refused: {rejection}");
-    } else {
-        debug!(target: TARGET, reason, source, "webhook refused: {rejection}");
+/// A span at `error` is there for every line that a filter lets through.
+pub(super) fn has_span() -> bool {
+    span_enabled!(target: TARGET, Level::ERROR)
+}
+
+pub(super) fn span(delivery: DeliveryFields<'_>) -> Span {
+    error_span!(
+        target: TARGET,
+        "soundhash_webhook.delivery",
+        id = delivery.id.map(escape_display),
+        event_type = delivery.event_type.map(escape),
+        endpoint = delivery.endpoint.map(escape),
+    )
+}
+
+pub(super) fn logs(severity: Severity) -> bool {
+    match severity {
+        Severity::Routine => enabled!(target: TARGET, Level::DEBUG),
+        Severity::Warning => enabled!(target: TARGET, Level::WARN),
+        Severity::Failure => enabled!(target: TARGET, Level::ERROR),
     }
 }
 
-pub(super) fn verified_is_heard() -> bool {
+/// Every rejection but those that [`first_rejection`] logs.
+pub(super) fn rejection(it: &Rejected<'_>) {
+    debug!(
+        target: TARGET,
+        reason = it.reason,
+        path = escape(it.path),
+        endpoint = it.endpoint.map(escape),
+        error = it.source.map(chain),
+        "webhook rejected: {}",
+        it.message,
+    );
+}
+
+pub(super) fn first_rejection(it: &Rejected<'_>) {
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                target: TARGET,
+                $level,
+                reason = it.reason,
+                path = escape(it.path),
+                endpoint = it.endpoint.map(escape),
+                error = it.source.map(chain),
+                "webhook rejected: {}: {}",
+                it.message,
+                it.advice,
+            )
+        };
+    }
+    match it.severity {
+        Severity::Failure => line!(Level::ERROR),
+        _ => line!(Level::WARN),
+    }
+}
+
+pub(super) fn summary(it: &Summary) {
+    let minutes = (it.window.as_secs() + 30) / 60;
+    let time = match minutes {
+        0 | 1 => "minute".to_owned(),
+        _ => format!("{minutes} minutes"),
+    };
+    let (requests, reason) = (
+        if it.count == 1 { "request" } else { "requests" },
+        it.reason,
+    );
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                target: TARGET,
+                $level,
+                reason,
+                count = it.count,
+                window_s = it.window.as_secs_f64(),
+                path = it.path,
+                endpoint = it.endpoint,
+                "{} {requests} rejected in the last {time}: {reason} {}",
+                it.count,
+                it.count,
+            )
+        };
+    }
+    match it.severity {
+        Severity::Failure => line!(Level::ERROR),
+        _ => line!(Level::WARN),
+    }
+}
+
+pub(super) fn logs_verified() -> bool {
     enabled!(target: TARGET, Level::DEBUG)
 }
 
 pub(super) fn verified(
-    delivery: &Delivery,
-    event_type: Option<&str>,
-    id: Option<&Id>,
+    delivery: DeliveryFields<'_>,
+    bytes: usize,
+    matched_secret: usize,
     times: Option<Times>,
 ) {
     debug!(
         target: TARGET,
-        event_type = event_type.map(shown),
-        id = id.map(|id| shown(&id.to_string())),
-        endpoint = delivery.endpoint(),
-        bytes = delivery.body().len(),
-        matched_secret = delivery.matched_secret(),
-        waited = times.map(|times| field::debug(times.waited)),
-        hashed = times.map(|times| field::debug(times.hashed)),
+        id = delivery.id.map(escape_display),
+        event_type = delivery.event_type.map(escape),
+        endpoint = delivery.endpoint.map(escape),
+        bytes,
+        matched_secret,
+        waited_ms = times.map(|times| milliseconds(times.waited)),
+        hashed_ms = times.map(|times| milliseconds(times.hashed)),
         "webhook verified",
     );
 }
 
-pub(super) fn unrecognized(event_type: &str, type_is_known: bool) {
-    // Not why its payload does not fit: that may quote from it.
-    warn!(
-        target: TARGET,
-        event_type = shown(event_type),
-        "webhook event not recognized: {}",
-        if type_is_known { "its payload does not fit" } else { "its type is unknown" },
-    );
-}
-
-pub(super) fn of_another_type(event_type: &str, expected: EventKind) {
-    warn!(
-        target: TARGET,
-        event_type = shown(event_type),
-        expected = expected.as_str(),
-        "webhook event is of another type than its handler takes",
-    );
-}
-
-/// What a sender wrote: not longer than a line of a log should be. As a string, because a
-/// string is escaped, and no line can be forged.
-fn shown(text: &str) -> String {
-    text.chars().take(64).collect()
-}
-
-pub(super) fn undecodable(error: &EventError) {
-    warn!(target: TARGET, %error, "webhook body is not an event");
-}
-
-pub(super) fn layer_missing() {
-    error!(
-        target: TARGET,
-        "no SoundHashWebhookLayer around this handler: nothing is verified, so it was answered with 500"
-    );
-}
-
-pub(super) fn not_acted_on(answer: &Answer) {
-    let (reason, source) = (answer.kind().as_str(), answer.source());
-    match answer.kind() {
-        AnswerKind::StoreUnavailable | AnswerKind::Unverified => {
-            error!(target: TARGET, reason, source, "webhook not acted on: {answer}");
-        }
-        _ => debug!(target: TARGET, reason, source, "webhook not acted on: {answer}"),
+pub(super) fn unrecognized(event_type: &str, misfit: Misfit, is_test: bool) {
+    // The reason why a payload does not fit may quote the payload, so it is not logged.
+    let misfit = match misfit {
+        Misfit::UnknownType => "its type is unknown",
+        Misfit::Payload => "its payload does not fit its type",
+    };
+    let event_type = escape(event_type);
+    if is_test {
+        info!(target: TARGET, event_type, "webhook test received: {misfit}, as usual for a test");
+    } else {
+        warn!(target: TARGET, event_type, "webhook event not recognized: {misfit}");
     }
 }
 
-pub(super) fn lease_lost(key: &Key, lease: Duration) {
+pub(super) fn of_another_type(event_type: &str, expected: &'static str) {
     warn!(
         target: TARGET,
-        %key,
-        ?lease,
-        "webhook handler outlived its lease, or the store forgot it: the event may be acted on twice"
+        event_type = escape(event_type),
+        expected,
+        "webhook event has another type than its handler takes",
     );
 }
 
-pub(super) fn not_recorded(key: &Key, completed: bool, error: &BoxError) {
+pub(super) fn undecodable(error: &dyn Display) {
+    warn!(target: TARGET, error = escape_display(error), "webhook body is not an event");
+}
+
+pub(super) fn layer_missing(path: &str) {
     error!(
         target: TARGET,
-        %key,
-        completed,
-        %error,
-        "idempotency store failed: trying again until the lease ends"
+        path = escape(path),
+        "webhook handler is not protected, so it was answered with 500: \
+         put a SoundHashWebhookLayer around its route",
     );
+}
+
+pub(super) fn duplicate(reason: &'static str) {
+    info!(
+        target: TARGET,
+        reason,
+        "webhook already handled: the event was completed before, so the handler was not called",
+    );
+}
+
+pub(super) fn cut_off(elapsed: Duration) {
+    warn!(
+        target: TARGET,
+        elapsed_ms = milliseconds(elapsed),
+        "webhook handler cut off: the sender hung up before the handler finished. \
+         SoundHash waits 30 s: answer sooner, or let the handler run on with \
+         IdempotencyLayer::detach",
+    );
+}
+
+pub(super) fn lease_lost(key: &str, lease: Duration) {
+    warn!(
+        target: TARGET,
+        key = escape(key),
+        lease_ms = milliseconds(lease),
+        "webhook handler outlived its lease, or the store lost the claim: \
+         the event may be handled twice",
+    );
+}
+
+pub(super) fn not_recorded(key: &str, completed: bool, error: &(dyn Error + 'static)) {
+    error!(
+        target: TARGET,
+        key = escape(key),
+        completed,
+        error = chain(error),
+        "idempotency store failed to record a handler's result: \
+         the layer retries until the lease ends",
+    );
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn escape_display(text: &dyn Display) -> String {
+    escape(&text.to_string())
+}
+
+/// An error with its sources, which may quote a request.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = escape(&error.to_string());
+    let mut source = error.source();
+    // Bounded, since a source may lead back to its error.
+    for _ in 0..4 {
+        let Some(error) = source else { break };
+        text.push_str(": ");
+        text.push_str(&escape(&error.to_string()));
+        source = error.source();
+    }
+    text
 }

@@ -1,9 +1,10 @@
+//! The counters and histograms.
+
 use std::{future::Future, sync::Once, time::Instant};
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
-use super::{StoreStep, stopwatch::Times};
-use crate::{delivery::Delivery, event::EventKind, idempotency::Answer, rejection::Rejection};
+use super::{DeliveryFields, StoreStep, stopwatch::Times};
 
 const DELIVERIES: &str = "soundhash_webhook_deliveries_total";
 const UNRECOGNIZED: &str = "soundhash_webhook_unrecognized_total";
@@ -11,41 +12,55 @@ const MATCHED_SECRET: &str = "soundhash_webhook_matched_secret_total";
 const BODY_BYTES: &str = "soundhash_webhook_body_bytes";
 const BODY_WAIT: &str = "soundhash_webhook_body_wait_seconds";
 const VERIFICATION: &str = "soundhash_webhook_verification_seconds";
+const CUT_OFF: &str = "soundhash_webhook_handlers_cut_off_total";
 const NOT_ACTED_ON: &str = "soundhash_webhook_not_acted_on_total";
 const LEASE_LOST: &str = "soundhash_webhook_lease_lost_total";
 const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";
 const STORE: &str = "soundhash_webhook_store_seconds";
 const STORE_ERRORS: &str = "soundhash_webhook_store_errors_total";
 
-/// The type of a refused request, of which nothing is known, and of a body that is no event.
+/// The type of a rejected request, and of a body that is not an event.
 const NO_TYPE: &str = "none";
-/// Every type that this version does not know. One label, or a sender could make a new
-/// time series with each request.
+/// All types that this version does not know. They share a label, since a sender could otherwise
+/// add a time series with each request.
 const OTHER_TYPE: &str = "other";
 
-pub(super) fn refused(rejection: &Rejection) {
-    count_delivery(rejection.kind().as_str(), NO_TYPE);
+pub(super) fn rejected(reason: &'static str) {
+    count_delivery(reason, NO_TYPE);
 }
 
-pub(super) fn verified(delivery: &Delivery, event_type: Option<&str>, times: Option<Times>) {
-    count_delivery("accepted", event_type.map_or(NO_TYPE, label));
-    let index = ["0", "1", "2", "3"].get(delivery.matched_secret());
+pub(super) fn verified(
+    delivery: DeliveryFields<'_>,
+    bytes: usize,
+    matched_secret: usize,
+    times: Option<Times>,
+) {
+    let event_type = match delivery.event_type {
+        Some(_) => delivery.known_type.unwrap_or(OTHER_TYPE),
+        None => NO_TYPE,
+    };
+    count_delivery("accepted", event_type);
+    let index = ["0", "1", "2", "3"].get(matched_secret);
     counter!(MATCHED_SECRET, "index" => *index.unwrap_or(&"other")).increment(1);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
-    histogram!(BODY_BYTES).record(delivery.body().len() as f64);
+    histogram!(BODY_BYTES).record(bytes as f64);
     if let Some(times) = times {
         histogram!(BODY_WAIT).record(times.waited);
         histogram!(VERIFICATION).record(times.hashed);
     }
 }
 
-pub(super) fn unrecognized(event_type: &str) {
-    counter!(UNRECOGNIZED, "event_type" => label(event_type)).increment(1);
+pub(super) fn unrecognized(known_type: Option<&'static str>) {
+    counter!(UNRECOGNIZED, "event_type" => known_type.unwrap_or(OTHER_TYPE)).increment(1);
 }
 
-pub(super) fn not_acted_on(answer: &Answer) {
+pub(super) fn cut_off() {
+    counter!(CUT_OFF).increment(1);
+}
+
+pub(super) fn not_acted_on(reason: &'static str) {
     described();
-    counter!(NOT_ACTED_ON, "reason" => answer.kind().as_str()).increment(1);
+    counter!(NOT_ACTED_ON, "reason" => reason).increment(1);
 }
 
 pub(super) fn lease_lost() {
@@ -77,8 +92,8 @@ pub(super) async fn store_step<T, E>(
     result
 }
 
-/// A step at work. Recorded when it is dropped, so that a store which does not answer is seen by
-/// what was given up.
+/// A call in progress. It is recorded when it is dropped, so that the calls of a store that does
+/// not answer are measured, too.
 struct Running {
     operation: &'static str,
     since: Instant,
@@ -98,17 +113,13 @@ const fn operation(step: StoreStep) -> &'static str {
     }
 }
 
-fn label(event_type: &str) -> &'static str {
-    event_type.parse().map_or(OTHER_TYPE, EventKind::as_str)
-}
-
 fn count_delivery(outcome: &'static str, event_type: &'static str) {
     described();
     counter!(DELIVERIES, "outcome" => outcome, "event_type" => event_type).increment(1);
 }
 
-/// Lets the counters that should never rise begin at zero: a rate does not see that a counter
-/// appears, so the first failure would cause no alarm.
+/// Starts the counters of a store's failures at zero: an alert on a rate misses the first failure
+/// if the counter appears with it.
 fn at_zero() {
     static AT_ZERO: Once = Once::new();
     AT_ZERO.call_once(|| {
@@ -122,21 +133,23 @@ fn at_zero() {
     });
 }
 
-/// With the first request, and not with the layer, which may be made before a recorder is
-/// installed.
+/// Runs with the first request, since the layer may be built before a recorder is installed.
 fn described() {
     static DESCRIBED: Once = Once::new();
-    DESCRIBED.call_once(describe);
+    DESCRIBED.call_once(|| {
+        describe();
+        counter!(CUT_OFF).increment(0);
+    });
 }
 
 fn describe() {
     describe_counter!(
         DELIVERIES,
-        "Requests that the layer decided on, by outcome (accepted, or why not) and type"
+        "Requests that the layer accepted or rejected, by outcome (accepted, or the reason) and event type"
     );
     describe_counter!(
         UNRECOGNIZED,
-        "Events whose type or payload this version of the crate does not know"
+        "Events with a type or payload that this version of the crate does not know, without test deliveries"
     );
     describe_counter!(
         MATCHED_SECRET,
@@ -146,12 +159,16 @@ fn describe() {
     describe_histogram!(
         BODY_WAIT,
         Unit::Seconds,
-        "Time that accepted bodies were waited for"
+        "Time spent waiting for accepted bodies"
     );
     describe_histogram!(
         VERIFICATION,
         Unit::Seconds,
-        "Time that accepted bodies were hashed and compared"
+        "Time spent hashing accepted bodies and comparing signatures"
+    );
+    describe_counter!(
+        CUT_OFF,
+        "Handlers that were cut off because the sender hung up before they finished"
     );
     describe_counter!(
         NOT_ACTED_ON,
@@ -159,16 +176,16 @@ fn describe() {
     );
     describe_counter!(
         LEASE_LOST,
-        "Handlers that outlived their lease, so that an event may be acted on twice"
+        "Handlers that outlived their lease, so that an event may be handled twice"
     );
     describe_counter!(
         NOT_RECORDED,
-        "Handlers whose end the idempotency store did not hear of at once"
+        "Handlers whose result the idempotency store failed to record at the first attempt"
     );
     describe_histogram!(
         STORE,
         Unit::Seconds,
-        "Time that steps of the idempotency store took, failed ones and abandoned ones included"
+        "Duration of calls of the idempotency store, including failed and abandoned ones"
     );
-    describe_counter!(STORE_ERRORS, "Steps of the idempotency store that failed");
+    describe_counter!(STORE_ERRORS, "Calls of the idempotency store that failed");
 }

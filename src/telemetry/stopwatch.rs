@@ -1,7 +1,9 @@
+//! Times the waiting for a body and the hashing of it.
+
 use std::time::{Duration, Instant};
 
-/// How long a delivery was waited for, and how long it was hashed. Reads no clock unless
-/// somebody wants to know.
+/// Measures how long a body was waited for and hashed. Reads no clock unless the result is
+/// recorded.
 pub(crate) struct Stopwatch(Option<Running>);
 
 struct Running {
@@ -9,7 +11,7 @@ struct Running {
     hashed: Duration,
 }
 
-/// What a [`Stopwatch`] measured.
+/// The result of a [`Stopwatch`].
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) waited: Duration,
@@ -18,7 +20,7 @@ pub(super) struct Times {
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self(super::details_are_wanted().then(|| Running {
+        Self(super::records_verified().then(|| Running {
             start: Instant::now(),
             hashed: Duration::ZERO,
         }))
@@ -34,10 +36,9 @@ impl Stopwatch {
         result
     }
 
-    /// Up to now.
     pub(super) fn times(&self) -> Option<Times> {
         self.0.as_ref().map(|&Running { start, hashed }| Times {
-            // All that is not hashing is waiting; the rest is too little to be measured.
+            // Everything but the hashing is waiting. The rest is too short to measure.
             waited: start.elapsed().saturating_sub(hashed),
             hashed,
         })

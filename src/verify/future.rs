@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     fmt,
     future::Future,
     pin::Pin,
@@ -16,13 +17,13 @@ use super::{
     drain::{drain, unasked},
     layer::Limits,
     provider::SecretProvider,
-    receive::Receive,
+    receive::{Receive, log_fields},
 };
 use crate::{
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
     signature::Signature,
-    telemetry,
+    telemetry::{self, HandlerWatch, Handling, Rejected, RejectionLog},
 };
 
 pin_project! {
@@ -44,7 +45,7 @@ pin_project! {
         // the head it is asked about.
         LookUp { answer: LookUp, unread: Option<Unread<S, B>> },
         Receive { receive: Receive<B>, inner: S, head: Option<request::Parts> },
-        Inner { #[pin] future: F },
+        Inner { #[pin] future: Handling<F> },
     }
 }
 
@@ -60,7 +61,13 @@ struct Unread<S, B> {
 }
 
 impl<S, F, B> ResponseFuture<S, F, B> {
-    pub(super) fn refused(rejection: Rejection, head: &request::Parts, body: B) -> Self {
+    pub(super) fn refused(
+        rejection: Rejection,
+        head: &request::Parts,
+        body: B,
+        limits: &Limits,
+    ) -> Self {
+        record(&limits.rejections, &rejection, head, None);
         Self {
             version: head.version,
             state: State::refused(rejection, unasked(head, body)),
@@ -147,7 +154,6 @@ where
             match this.state.as_mut().project() {
                 StateProj::Refused { rejection, rest } => {
                     let rejection = rejection.take().expect("polled after completion");
-                    telemetry::refused(&rejection);
                     if let Some(body) = rest.take() {
                         drain(body, *this.version, cx);
                     }
@@ -165,10 +171,12 @@ where
                             secrets,
                             &unread.limits,
                         ),
-                        Err(error) => State::refused(
-                            Rejection::with_source(RejectionKind::SecretsUnavailable, error),
-                            unasked(&head, unread.body),
-                        ),
+                        Err(error) => {
+                            let kind = RejectionKind::SecretsUnavailable;
+                            let rejection = Rejection::with_source(kind, error);
+                            record(&unread.limits.rejections, &rejection, &head, None);
+                            State::refused(rejection, unasked(&head, unread.body))
+                        }
                     });
                 }
                 StateProj::Receive {
@@ -180,11 +188,15 @@ where
                         let head = head.take().expect("polled after completion");
                         let mut request =
                             Request::from_parts(head, Body::from(delivery.body().clone()));
+                        let watch = HandlerWatch::start(|| log_fields(&delivery));
                         request.extensions_mut().insert(delivery);
-                        let future = inner.call(request);
+                        let future = Handling::call(watch, request, |it| inner.call(it));
                         this.state.set(State::Inner { future });
                     }
                     Err(rejection) => {
+                        let head = head.as_ref().expect("polled after completion");
+                        let endpoint = receive.endpoint();
+                        record(receive.rejections(), &rejection, head, endpoint.as_deref());
                         let rest = receive.rest();
                         this.state.set(State::refused(rejection, rest));
                     }
@@ -193,6 +205,25 @@ where
             }
         }
     }
+}
+
+fn record(
+    log: &RejectionLog,
+    rejection: &Rejection,
+    head: &request::Parts,
+    endpoint: Option<&str>,
+) {
+    let kind = rejection.kind();
+    let rejected = Rejected {
+        reason: kind.as_str(),
+        message: rejection,
+        advice: kind.advice(),
+        severity: kind.severity(),
+        source: rejection.source(),
+        path: head.uri.path(),
+        endpoint,
+    };
+    telemetry::rejected(log, &rejected);
 }
 
 impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {

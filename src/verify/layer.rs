@@ -7,7 +7,7 @@ use super::{
     provider::{SecretProvider, StaticSecrets},
     service::SoundHashWebhook,
 };
-use crate::secret::Secret;
+use crate::{secret::Secret, telemetry::RejectionLog};
 
 /// A [`Layer`] that lets only authentic SoundHash deliveries through.
 ///
@@ -54,6 +54,7 @@ pub(super) struct Limits {
     pub(super) max_body_size: usize,
     pub(super) body_timeout: Duration,
     pub(super) budget: Arc<Budget>,
+    pub(super) rejections: Arc<RejectionLog>,
 }
 
 impl SoundHashWebhookLayer {
@@ -93,6 +94,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
                 max_body_size: 1024 * 1024,
                 body_timeout: Duration::from_secs(10),
                 budget: Budget::new(64 * 1024 * 1024),
+                rejections: Arc::default(),
             },
         }
     }

@@ -1,7 +1,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
 };
 
@@ -13,10 +13,11 @@ use tokio::task::coop::cooperative;
 use super::{buffer::Buffer, layer::Limits, wait::Wait};
 use crate::{
     delivery::Delivery,
+    event::{Envelope, EventKind},
     rejection::{Rejection, RejectionKind},
     secret::{Secrets, Verifier},
     signature::Signature,
-    telemetry::{self, Stopwatch},
+    telemetry::{self, DeliveryFields, RejectionLog, Stopwatch},
 };
 
 /// Receives a body, hashing each frame as it comes: when the last byte is in, so is the
@@ -114,15 +115,43 @@ where
             (Some(secrets), Some(matched)) => {
                 let endpoint = secrets.endpoint_name();
                 let delivery = Delivery::new(buffer.into_bytes(), signature, matched, endpoint);
-                telemetry::verified(&delivery, &self.stopwatch);
+                if telemetry::records_verified() {
+                    let (bytes, stopwatch) = (delivery.body().len(), &self.stopwatch);
+                    telemetry::verified(log_fields(&delivery), bytes, matched, stopwatch);
+                }
+                self.limits.rejections.log_summaries();
                 Ok(delivery)
             }
         }
     }
 
+    /// The endpoint that the secrets belong to, if they name it.
+    pub(super) fn endpoint(&self) -> Option<Arc<str>> {
+        self.secrets.as_ref()?.endpoint_name()
+    }
+
+    /// The log of the layer's rejections.
+    pub(super) fn rejections(&self) -> &RejectionLog {
+        &self.limits.rejections
+    }
+
     /// What of a refused body may still come.
     pub(super) fn rest(&mut self) -> Option<B> {
         self.body.take()
+    }
+}
+
+/// How the log and the metrics identify a delivery. Parses the envelope, which the
+/// [`Event`](crate::Event) extractor then need not parse again.
+pub(super) fn log_fields(delivery: &Delivery) -> DeliveryFields<'_> {
+    let envelope = delivery.envelope().as_ref().ok();
+    let event_type = envelope.map(Envelope::event_type);
+    let kind = event_type.and_then(|it| it.parse().ok());
+    DeliveryFields {
+        id: envelope.and_then(|it| it.id.as_ref()).map(|id| id as _),
+        event_type,
+        known_type: kind.map(EventKind::as_str),
+        endpoint: delivery.endpoint(),
     }
 }
 

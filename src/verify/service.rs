@@ -56,7 +56,10 @@ where
         let (head, body) = request.into_parts();
         let signature = match check_head(&head.headers, self.layer.limits.max_body_size) {
             Ok(signature) => signature,
-            Err(kind) => return ResponseFuture::refused(Rejection::new(kind), &head, body),
+            Err(kind) => {
+                let limits = &self.layer.limits;
+                return ResponseFuture::refused(Rejection::new(kind), &head, body, limits);
+            }
         };
         // The clone has not been polled ready, so it is the one that stays behind.
         let clone = self.inner.clone();

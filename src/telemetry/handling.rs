@@ -1,0 +1,156 @@
+//! Runs the handler of a delivery in a span, and reports when the handler is cut off.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use http::Request;
+use pin_project_lite::pin_project;
+
+use super::DeliveryFields;
+
+/// Watches the handler of one delivery.
+///
+/// The verification layer leaves a clone in the request's extensions, so that an inner layer that
+/// runs the handler in a task of its own can take over, see [`detached`].
+#[derive(Clone)]
+pub(crate) struct HandlerWatch(Arc<Watched>);
+
+struct Watched {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+    since: Instant,
+    is_detached: AtomicBool,
+}
+
+impl HandlerWatch {
+    /// Starts to watch, or returns `None` if the log and the metrics record nothing.
+    pub(crate) fn start<'a>(delivery: impl FnOnce() -> DeliveryFields<'a>) -> Option<Self> {
+        #[cfg(feature = "tracing")]
+        let has_span = super::log::has_span();
+        #[cfg(not(feature = "tracing"))]
+        let has_span = false;
+        if !has_span && !cfg!(feature = "metrics") {
+            return None;
+        }
+        Some(Self(Arc::new(Watched {
+            #[cfg(feature = "tracing")]
+            span: match has_span {
+                true => super::log::span(delivery()),
+                false => tracing::Span::none(),
+            },
+            since: Instant::now(),
+            is_detached: AtomicBool::new(false),
+        })))
+    }
+
+    fn in_span<T>(&self, f: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        return self.0.span.in_scope(f);
+        #[cfg(not(feature = "tracing"))]
+        f()
+    }
+
+    fn cut_off(&self) {
+        #[cfg(feature = "tracing")]
+        super::log::cut_off(self.0.since.elapsed());
+        #[cfg(feature = "metrics")]
+        super::metrics::cut_off();
+    }
+}
+
+pin_project! {
+    /// The future of a handler, in the span of its delivery.
+    ///
+    /// A drop before the future is finished is logged and counted, unless the handler panicked or
+    /// runs on in a task of its own.
+    pub(crate) struct Handling<F> {
+        // `None` once it was dropped inside the span.
+        #[pin]
+        future: Option<F>,
+        watch: Option<HandlerWatch>,
+        is_task: bool,
+        is_over: bool,
+    }
+
+    impl<F> PinnedDrop for Handling<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let Some(watch) = this.watch.take() else {
+                return;
+            };
+            watch.in_span(|| {
+                let is_detached = !*this.is_task && watch.0.is_detached.load(Ordering::Relaxed);
+                if !*this.is_over && !is_detached {
+                    watch.cut_off();
+                }
+                this.future.set(None);
+            });
+        }
+    }
+}
+
+impl<F> Handling<F> {
+    /// Calls an inner service.
+    pub(crate) fn call<B>(
+        watch: Option<HandlerWatch>,
+        mut request: Request<B>,
+        call: impl FnOnce(Request<B>) -> F,
+    ) -> Self {
+        let future = match &watch {
+            None => call(request),
+            Some(watch) => {
+                request.extensions_mut().insert(watch.clone());
+                watch.in_span(|| call(request))
+            }
+        };
+        Self {
+            future: Some(future),
+            watch,
+            is_task: false,
+            is_over: false,
+        }
+    }
+}
+
+/// The handler's future, for a task of its own that runs on when the request is dropped.
+///
+/// `watch` is the one from the request's extensions. The task keeps the caller's span.
+pub(crate) fn detached<F: Future>(
+    watch: Option<HandlerWatch>,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    if let Some(watch) = &watch {
+        watch.0.is_detached.store(true, Ordering::Relaxed);
+    }
+    super::in_current_span(Handling {
+        future: Some(future),
+        watch,
+        is_task: true,
+        is_over: false,
+    })
+}
+
+impl<F: Future> Future for Handling<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let future = this.future.as_pin_mut().expect("not dropped yet");
+        let Some(watch) = this.watch else {
+            return future.poll(cx);
+        };
+        // Set before the poll, so that a panic is not taken for a handler that was cut off.
+        *this.is_over = true;
+        let poll = watch.in_span(|| future.poll(cx));
+        *this.is_over = poll.is_ready();
+        poll
+    }
+}

@@ -1,0 +1,222 @@
+//! The log and the metrics, and the only place that knows `tracing` and `metrics`.
+//!
+//! Every function takes plain values, so this room imports nothing of the crate. In the order a
+//! request meets them: [`Stopwatch`] times the body, [`RejectionLog`] limits how often a layer's
+//! rejections are logged, [`Handling`] runs the handler in a span and reports when the handler is
+//! cut off. `log` and `metrics` hold the lines and the counters.
+//!
+//! No function takes a body, a secret or a signature. Text from a request is escaped and cut
+//! before it is logged. A metric's label is always a `&'static str`, so that no request can add a
+//! time series.
+
+#![cfg_attr(
+    not(all(feature = "metrics", feature = "tracing")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        reason = "some values are only logged, others only measured"
+    )
+)]
+
+mod handling;
+#[cfg(feature = "tracing")]
+mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod rejections;
+mod stopwatch;
+
+use std::{error::Error, fmt::Display, time::Duration};
+
+use axum_core::BoxError;
+
+pub(crate) use self::{
+    handling::{HandlerWatch, Handling, detached},
+    rejections::RejectionLog,
+    stopwatch::Stopwatch,
+};
+
+/// Identifies a verified delivery.
+#[derive(Clone, Copy)]
+pub(crate) struct DeliveryFields<'a> {
+    pub(crate) id: Option<&'a dyn Display>,
+    /// The type as the sender wrote it, or `None` if the body is not an event.
+    pub(crate) event_type: Option<&'a str>,
+    /// The same type if this version of the crate knows it.
+    pub(crate) known_type: Option<&'static str>,
+    pub(crate) endpoint: Option<&'a str>,
+}
+
+/// A request that a layer answered in place of the handler.
+#[derive(Clone, Copy)]
+pub(crate) struct Rejected<'a> {
+    /// The name of the reason, in snake case.
+    pub(crate) reason: &'static str,
+    /// The reason in words.
+    pub(crate) message: &'a dyn Display,
+    /// What the operator should do next.
+    pub(crate) advice: &'static str,
+    pub(crate) severity: Severity,
+    pub(crate) source: Option<&'a (dyn Error + 'static)>,
+    /// The path of the request, without its query.
+    pub(crate) path: &'a str,
+    pub(crate) endpoint: Option<&'a str>,
+}
+
+/// The level at which a [`Rejected`] request is logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Normal operation: `debug` only.
+    Routine,
+    /// A request that the sender or an attacker got wrong: `warn`, limited in rate.
+    Warning,
+    /// A failure of this service or of what it depends on: `error`, limited in rate.
+    Failure,
+}
+
+/// The verification layer rejected a request.
+pub(crate) fn rejected(log: &RejectionLog, rejected: &Rejected<'_>) {
+    log.record(rejected);
+    #[cfg(feature = "metrics")]
+    metrics::rejected(rejected.reason);
+}
+
+/// The verification layer accepted a delivery.
+pub(crate) fn verified(
+    delivery: DeliveryFields<'_>,
+    bytes: usize,
+    matched_secret: usize,
+    stopwatch: &Stopwatch,
+) {
+    #[cfg(feature = "tracing")]
+    log::verified(delivery, bytes, matched_secret, stopwatch.times());
+    #[cfg(feature = "metrics")]
+    metrics::verified(delivery, bytes, matched_secret, stopwatch.times());
+}
+
+/// Whether [`verified`] records anything. If not, the caller need not parse the envelope.
+pub(crate) fn records_verified() -> bool {
+    #[cfg(feature = "tracing")]
+    let logged = log::logs_verified();
+    #[cfg(not(feature = "tracing"))]
+    let logged = false;
+    // The `metrics` crate does not say whether a recorder is installed.
+    cfg!(feature = "metrics") || logged
+}
+
+/// Why an event became `Unrecognized`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    UnknownType,
+    Payload,
+}
+
+/// An authentic event has a type or a payload that this version of the crate does not know.
+pub(crate) fn unrecognized(
+    event_type: &str,
+    known_type: Option<&'static str>,
+    misfit: Misfit,
+    is_test: bool,
+) {
+    #[cfg(feature = "tracing")]
+    log::unrecognized(event_type, misfit, is_test);
+    // SoundHash's test button sends any type with any payload, which should not raise an alert.
+    #[cfg(feature = "metrics")]
+    if !is_test {
+        metrics::unrecognized(known_type);
+    }
+}
+
+/// An authentic event has another type than its handler takes.
+pub(crate) fn of_another_type(event_type: &str, expected: &'static str) {
+    #[cfg(feature = "tracing")]
+    log::of_another_type(event_type, expected);
+}
+
+/// The body of an authentic delivery is not an event.
+pub(crate) fn undecodable(error: &dyn Display) {
+    #[cfg(feature = "tracing")]
+    log::undecodable(error);
+}
+
+/// An extractor runs in a handler that the verification layer does not protect.
+pub(crate) fn layer_missing(path: &str) {
+    #[cfg(feature = "tracing")]
+    log::layer_missing(path);
+}
+
+/// The idempotency layer answered a delivery whose event was completed before.
+pub(crate) fn duplicate(reason: &'static str) {
+    #[cfg(feature = "tracing")]
+    log::duplicate(reason);
+    #[cfg(feature = "metrics")]
+    metrics::not_acted_on(reason);
+}
+
+/// The idempotency layer rejected a request.
+pub(crate) fn not_acted_on(log: &RejectionLog, rejected: &Rejected<'_>) {
+    log.record(rejected);
+    #[cfg(feature = "metrics")]
+    metrics::not_acted_on(rejected.reason);
+}
+
+/// The store dropped a claim before the handler's result was recorded. The event may run twice.
+pub(crate) fn lease_lost(key: &str, lease: Duration) {
+    #[cfg(feature = "tracing")]
+    log::lease_lost(key, lease);
+    #[cfg(feature = "metrics")]
+    metrics::lease_lost();
+}
+
+/// The store failed to record a handler's result.
+pub(crate) fn not_recorded(key: &str, completed: bool, error: &BoxError) {
+    #[cfg(feature = "tracing")]
+    log::not_recorded(key, completed, error.as_ref());
+    #[cfg(feature = "metrics")]
+    metrics::not_recorded(completed);
+}
+
+/// The calls of an idempotency store, named like its methods.
+#[derive(Clone, Copy)]
+pub(crate) enum StoreStep {
+    Claim,
+    Complete,
+    Release,
+}
+
+/// Measures a call of an idempotency store from its first poll, even if the call is dropped.
+pub(crate) async fn store_step<T>(
+    step: StoreStep,
+    call: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    #[cfg(feature = "metrics")]
+    let call = metrics::store_step(step, call);
+    call.await
+}
+
+/// The first 64 characters of a text from a request or an error, without characters that could
+/// begin a line or control a terminal.
+fn escape(text: &str) -> String {
+    const MAX: usize = 64;
+    let mut escaped = String::with_capacity(text.len().min(MAX));
+    let mut chars = text.chars();
+    for char in chars.by_ref().take(MAX) {
+        match char {
+            // Quotes and backslashes are left to the subscriber.
+            '"' | '\'' | '\\' => escaped.push(char),
+            _ => escaped.extend(char.escape_debug()),
+        }
+    }
+    if !chars.as_str().is_empty() {
+        escaped.push('…');
+    }
+    escaped
+}
+
+/// Keeps the caller's span for a future that is about to be spawned.
+pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    #[cfg(feature = "tracing")]
+    let future = tracing::Instrument::in_current_span(future);
+    future
+}
