@@ -1,16 +1,16 @@
 //! `cargo run --example fleet --features redis`
 //!
-//! Receives SoundHash webhooks as the example `receiver` does, in any number of processes
-//! that share a Redis server: each event is printed by one of them, once.
+//! Receives SoundHash webhooks like the example `receiver`, in any number of processes that share
+//! a Redis server. One of the processes prints each event, once.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
-//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
-//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the secret of the endpoint | `whsec_test`, with a warning |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_REDIS` | the Redis server's URL | `redis://127.0.0.1:6379` |
-//! | `SOUNDHASH_WEBHOOK_LEASE_SECS` | after how long an event is taken from a process that does not end | 60 |
-//! | `SOUNDHASH_WEBHOOK_HANDLER_MS` | how long the handler works before it prints | 0 |
-//! | `RUST_LOG` | what to log | `info` |
+//! | `SOUNDHASH_WEBHOOK_LEASE_SECS` | how long a process may work on an event, in seconds | 60 |
+//! | `SOUNDHASH_WEBHOOK_HANDLER_MS` | how long the handler sleeps before it prints, in milliseconds | 0 |
+//! | `RUST_LOG` | the filter of the log | `info` |
 
 mod common;
 
@@ -41,7 +41,7 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
     )?;
     let lease = Duration::from_secs(variable("SOUNDHASH_WEBHOOK_LEASE_SECS", 60)?);
     if lease.is_zero() {
-        return Err("SOUNDHASH_WEBHOOK_LEASE_SECS: a lease of no time".into());
+        return Err("SOUNDHASH_WEBHOOK_LEASE_SECS must be greater than zero".into());
     }
     let work = Duration::from_millis(variable("SOUNDHASH_WEBHOOK_HANDLER_MS", 0)?);
     let receive = move |event: Event| async move {

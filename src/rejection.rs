@@ -185,6 +185,7 @@ pub(crate) fn respond<B: From<Bytes>>(status: StatusCode, version: Version) -> R
         StatusCode::PAYLOAD_TOO_LARGE => "Body too large",
         StatusCode::REQUEST_TIMEOUT => "Body not received in time",
         StatusCode::BAD_REQUEST => "Body not received",
+        StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
         StatusCode::INTERNAL_SERVER_ERROR => "Internal server error",
         _ => "Service unavailable",
     };
@@ -198,6 +199,9 @@ pub(crate) fn respond<B: From<Bytes>>(status: StatusCode, version: Version) -> R
     match status {
         StatusCode::UNAUTHORIZED => {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
         StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);

@@ -94,7 +94,6 @@ impl Envelope {
     ///
     /// This is true of the dispatcher's `id`. The portal's `delivery_id` is a clock reading in
     /// milliseconds, which two events can share.
-    #[allow(dead_code, reason = "for the idempotency key")]
     pub(crate) fn id_is_unique(&self) -> bool {
         self.id_is_unique
     }

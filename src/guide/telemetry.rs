@@ -83,7 +83,7 @@
 //!   request with it.
 //! - `event_type` is a type that this version knows, `other` for all that it does not, and `none`
 //!   for what was refused and for a body that is no event.
-//! - `reason` is [`AnswerKind::as_str`]: `duplicate`, `in_progress`, `store_unavailable`, `too_old`,
+//! - `reason` is [`OutcomeKind::as_str`]: `duplicate`, `in_progress`, `store_unavailable`, `too_old`,
 //!   `undated`, `from_the_future` or `unverified`.
 //! - `operation` is `claim` before the handler runs, `complete` after a success, `release` after
 //!   anything else. A step that failed is measured, too, and so is one that was given up because
@@ -122,7 +122,7 @@
 //!
 //! [`Event`]: crate::Event
 //! [`Payload`]: crate::Payload
-//! [`AnswerKind::as_str`]: crate::idempotency::AnswerKind::as_str
+//! [`OutcomeKind::as_str`]: crate::idempotency::OutcomeKind::as_str
 //! [`IdempotencyLayer`]: crate::idempotency::IdempotencyLayer
 //! [`RejectionKind::as_str`]: crate::RejectionKind::as_str
 //! [`SecretProvider`]: crate::SecretProvider

@@ -1,3 +1,5 @@
+//! The key that identifies an event in a store.
+
 use std::{
     fmt::{self, Write},
     sync::Arc,
@@ -7,29 +9,36 @@ use sha2::{Digest, Sha256};
 
 use crate::{delivery::Delivery, event::Id};
 
-/// Longer parts are replaced by their SHA-256, so that a key has at most 203 bytes.
+/// A longer part is replaced by its SHA-256, so that a key has at most 272 bytes.
 const MAX_PART: usize = 64;
 
-/// What an event is known by in an [`IdempotencyStore`](super::IdempotencyStore).
+/// Identifies an event in an [`IdempotencyStore`](super::IdempotencyStore).
 ///
-/// The layer makes it of signed things only: the event's id or, where it has none that can
-/// be used, a digest of the delivery's signature; together with the
-/// [endpoint](crate::Delivery::endpoint) and the layer's
-/// [`scope`](super::IdempotencyLayer::scope). It has at most 203 bytes, can hold any
-/// character, and tells nothing that could not be logged.
+/// The layer makes the key from signed data only:
 ///
-/// Cloning it is cheap.
+/// - If the dispatcher sent the event, the key ends with the event's `id`.
+/// - If the portal sent it, the key is the `delivery_id` and the SHA-256 of the body. A
+///   `delivery_id` is a clock reading in milliseconds, which two events can share. Retries repeat
+///   the body byte for byte, so that they have the same key.
+/// - Otherwise, the key is the SHA-256 of the body.
+///
+/// The [endpoint](crate::Delivery::endpoint) and the layer's
+/// [`scope`](super::IdempotencyLayer::scope) come first, if there are any. A key has at most 272
+/// bytes of UTF-8 and may contain any character. An id of more than 64 bytes is replaced by its
+/// SHA-256.
+///
+/// Cloning a key is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// A key by that name: for the tests of a store.
+    /// Creates a key with the given text, for tests of a store.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -43,59 +52,65 @@ impl Key {
         if let Some(endpoint) = delivery.endpoint() {
             push_named(&mut key, 'e', endpoint);
         }
-        let id = delivery.envelope().as_ref().ok();
-        match id.and_then(|envelope| envelope.id.as_ref()) {
-            Some(id) if is_usable(id) => push_id(&mut key, id),
-            // Not the signature itself: keys may be seen by whoever sees the store.
-            _ => push_digest(&mut key, 'm', &delivery.signature().to_string()),
+        let envelope = delivery.envelope().as_ref().ok();
+        let id = envelope.and_then(|envelope| {
+            let id = envelope.id.as_ref().filter(|id| !is_empty(id))?;
+            Some((id, envelope.id_is_unique()))
+        });
+        match id {
+            Some((id, true)) => push_id(&mut key, id),
+            Some((id, false)) => {
+                push_named(&mut key, 'd', &id.to_string());
+                push_digest(&mut key, 'b', delivery.body());
+            }
+            None => push_digest(&mut key, 'b', delivery.body()),
         }
         Self(key.into())
     }
 }
 
-/// An empty id or 0 is what a sender writes that has none.
-fn is_usable(id: &Id) -> bool {
-    match id.as_str() {
-        Some(text) => !text.is_empty(),
-        None => id.as_u64() != Some(0),
-    }
+/// Senders without an id write an empty one or 0.
+fn is_empty(id: &Id) -> bool {
+    id.as_str().map_or(id.as_u64() == Some(0), str::is_empty)
 }
 
-// Every part begins with a letter of its own, in upper case for a digest, and has a length
-// or stands last: no two deliveries share a key by the way that it is written.
+// Each part begins with a different letter, in upper case for a digest, and either states its
+// length or is the last part. So no text in one part can imitate another part.
 
 fn push_named(key: &mut String, tag: char, name: &str) {
     if name.len() > MAX_PART {
-        push_digest(key, tag.to_ascii_uppercase(), name);
+        push_digest(key, tag.to_ascii_uppercase(), name.as_bytes());
         key.push(';');
     } else {
         push(key, format_args!("{tag}{}:{name};", name.len()));
     }
 }
 
-/// 5 and "5" are different ids.
+/// Pushes an id with its type, because 5 and "5" are different ids.
 fn push_id(key: &mut String, id: &Id) {
     match id.as_str() {
-        Some(text) if text.len() > MAX_PART => push_digest(key, 'T', text),
+        Some(text) if text.len() > MAX_PART => push_digest(key, 'T', text.as_bytes()),
         Some(text) => push(key, format_args!("t{text}")),
         None => push(key, format_args!("n{id}")),
     }
 }
 
-fn push_digest(key: &mut String, tag: char, text: &str) {
+fn push_digest(key: &mut String, tag: char, bytes: &[u8]) {
     key.push(tag);
-    for byte in Sha256::digest(text) {
+    for byte in Sha256::digest(bytes) {
         push(key, format_args!("{byte:02x}"));
     }
 }
 
 fn push(key: &mut String, part: fmt::Arguments<'_>) {
-    // Writing into a `String` does not fail.
+    // Writing to a `String` cannot fail.
     let _ = key.write_fmt(part);
 }
 
-/// What the layer knows a delivery by, without a scope: also a good id for a job in a queue, as
-/// every delivery of an event has the same.
+/// The key of a delivery, as the layer makes it without a scope.
+///
+/// It is also a good id for a job in a queue, because every delivery of an event has the same
+/// key.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -136,8 +151,13 @@ mod tests {
         key(&format!(r#"{{"type":"a","data":1,"id":{id}}}"#), None, None)
     }
 
+    fn digest(body: &str) -> String {
+        let digest = Sha256::digest(body);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     #[test]
-    fn it_is_the_id_with_its_type() {
+    fn the_dispatchers_id_is_the_end_of_the_key() {
         assert_eq!(with_id("5"), "n5");
         assert_eq!(with_id(r#""5""#), "t5");
         assert_eq!(with_id("-5"), "n-5");
@@ -145,23 +165,30 @@ mod tests {
     }
 
     #[test]
-    fn without_a_usable_id_it_is_a_digest_of_the_signature() {
-        let bodies = [
+    fn the_portals_delivery_id_is_joined_by_a_digest_of_the_body() {
+        for (id, written) in [(r#""del_1""#, "d5:del_1;b"), ("17", "d2:17;b")] {
+            let body = format!(r#"{{"event":"a","data":1,"delivery_id":{id}}}"#);
+            assert_eq!(
+                key(&body, None, None),
+                format!("{written}{}", digest(&body))
+            );
+        }
+    }
+
+    #[test]
+    fn without_an_id_the_key_is_a_digest_of_the_body() {
+        for body in [
             r#"{"type":"a","data":1}"#,
             r#"{"type":"a","data":1,"id":null}"#,
             r#"{"type":"a","data":1,"id":""}"#,
             r#"{"type":"a","data":1,"id":0}"#,
-            r#"{"type":"a","data":NaN}"#,
+            r#"{"event":"a","data":1,"delivery_id":""}"#,
+            r#"{"event":"a","data":1,"delivery_id":0}"#,
+            "not JSON",
             "",
-        ];
-        let mut keys: Vec<String> = bodies.iter().map(|body| key(body, None, None)).collect();
-        for (key, body) in keys.iter().zip(bodies) {
-            assert!(key.starts_with('m') && key.len() == 65, "{key}");
-            let signature = Secret::new("whsec_test").sign(body.as_bytes()).to_string();
-            assert!(!key.contains(&signature));
+        ] {
+            assert_eq!(key(body, None, None), format!("b{}", digest(body)));
         }
-        keys.dedup();
-        assert_eq!(keys.len(), bodies.len());
     }
 
     /// Attack: a tenant writes into an id what makes it look like another tenant's key.
@@ -185,11 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn its_length_has_a_limit() {
+    fn a_key_has_at_most_272_bytes() {
         let long = "é".repeat(5000);
-        let body = format!(r#"{{"type":"a","data":1,"id":"{long}"}}"#);
-        assert!(key(&body, Some(&long), Some(&long)).len() <= 203);
         let edge = "x".repeat(64);
+        for name in ["id", "delivery_id"] {
+            for part in [&long, &edge] {
+                let body = format!(r#"{{"type":"a","data":1,"{name}":"{part}"}}"#);
+                assert!(key(&body, Some(part), Some(part)).len() <= 272);
+            }
+        }
         assert_eq!(with_id(&format!(r#""{edge}""#)), format!("t{edge}"));
         let body = format!(r#"{{"type":"a","data":1,"id":"{edge}"}}"#);
         assert_eq!(

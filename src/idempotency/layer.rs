@@ -1,3 +1,5 @@
+//! The layer and its settings.
+
 use std::{
     fmt,
     sync::Arc,
@@ -6,39 +8,58 @@ use std::{
 
 use tower_layer::Layer;
 
-use super::{answer::AnswerKind, service::Idempotency};
+use super::{
+    outcome::{Outcome, OutcomeKind},
+    service::Idempotency,
+};
 use crate::{event::Timestamp, telemetry::RejectionLog};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A [`Layer`] that lets each event be acted on once.
+/// A [`Layer`] that lets a handler complete each event once.
 ///
-/// It stands *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), whose
-/// [`Delivery`](crate::Delivery) it needs: without one, it answers 500. What it does, and how
-/// to choose its times, is in the [guide](super). Put it there once: a second one over the same
-/// store, with the same [`scope`](Self::scope), would find every event claimed by the first.
+/// Put it *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), because it needs the
+/// [`Delivery`](crate::Delivery) of that layer. Without one it answers 500. The
+/// [module docs](super) explain what the layer does and how to choose its times.
+///
+/// # Where to put it
+///
+/// Put it around **the route of the handler only**, and only once:
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use axum::{Router, http::StatusCode, routing::post};
+/// use axum::{Router, http::StatusCode, routing::{get, post}};
 /// use soundhash_webhook::{
 ///     Event, SoundHashWebhookLayer,
 ///     idempotency::{IdempotencyLayer, MemoryStore},
 /// };
 /// use tower::ServiceBuilder;
 ///
-/// let app: Router = Router::new()
-///     .route("/webhooks/soundhash", post(|_: Event| async { StatusCode::OK }))
+/// let once = ServiceBuilder::new()
+///     .layer(SoundHashWebhookLayer::new("whsec_test"))
 ///     .layer(
-///         ServiceBuilder::new()
-///             .layer(SoundHashWebhookLayer::new("whsec_test"))
-///             .layer(
-///                 IdempotencyLayer::new(MemoryStore::new(100_000))
-///                     .max_age(Duration::from_secs(15 * 60)),
-///             ),
+///         IdempotencyLayer::new(MemoryStore::new(100_000))
+///             .max_age(Duration::from_secs(15 * 60)),
 ///     );
+/// let app: Router = Router::new()
+///     .route("/webhooks/soundhash", post(receive).layer(once))
+///     .route("/status", get(|| async { "up" }));
+///
+/// async fn receive(event: Event) -> StatusCode {
+///     println!("{}", event.event_type());
+///     StatusCode::OK
+/// }
 /// ```
+///
+/// A signature covers the body, and neither the path nor the method. If the layer also covered
+/// `/status`, an attacker who recorded a delivery could send it there, the 200 would complete
+/// the event, and SoundHash's retry would be answered as a duplicate although the handler never
+/// ran. For the same reason, the layer answers every method but POST with 405 and claims
+/// nothing.
+///
+/// A second layer on the same store with the same [`scope`](Self::scope) would find every event
+/// claimed by the first one.
 pub struct IdempotencyLayer<St> {
     pub(super) store: Arc<St>,
     pub(super) settings: Settings,
@@ -47,7 +68,7 @@ pub struct IdempotencyLayer<St> {
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) lease: Duration,
-    retention: Option<Duration>,
+    retention: Duration,
     max_age: Option<Duration>,
     clock_skew: Duration,
     pub(super) detach: bool,
@@ -57,15 +78,16 @@ pub(super) struct Settings {
 }
 
 impl<St> IdempotencyLayer<St> {
-    /// Remembers events in `store`. The layer's clones, and the services that it makes, share
-    /// it.
+    /// Creates a layer that keeps its claims in `store`.
+    ///
+    /// Clones of the layer, and the services that it makes, share the store.
     #[must_use]
     pub fn new(store: St) -> Self {
         Self {
             store: Arc::new(store),
             settings: Settings {
                 lease: Duration::from_secs(60),
-                retention: None,
+                retention: DAY,
                 max_age: None,
                 clock_skew: Duration::from_secs(60),
                 detach: false,
@@ -76,128 +98,112 @@ impl<St> IdempotencyLayer<St> {
         }
     }
 
-    /// How long a handler has for an event: 60 s by default.
+    /// Sets how long a claim lasts. The default is 60 s.
     ///
-    /// Once it is over, a retry may run the handler again, even if the first run has not
-    /// ended. So it has to be longer than any handler works; and it is how long retries are
-    /// put off after a process died at work.
+    /// After the lease, a retry runs the handler again, even if the first run has not ended. So
+    /// the lease must be longer than the handler ever takes. Retries also wait for the lease
+    /// when a process dies while its handler runs, so it should not be much longer.
     ///
     /// # Panics
     ///
-    /// If it is zero.
+    /// Panics if `lease` is zero.
     #[must_use]
     #[track_caller]
     pub fn lease(mut self, lease: Duration) -> Self {
-        assert!(!lease.is_zero(), "a lease of no time");
+        assert!(!lease.is_zero(), "lease must be greater than zero");
         self.settings.lease = lease;
         self
     }
 
-    /// How long a completed event is remembered: 24 h by default, or `max_age` and
-    /// `clock_skew` together if that is longer.
+    /// Sets how long a completed event is remembered after its last delivery. The default is
+    /// 24 h.
     ///
-    /// SoundHash retries for 9 minutes at most. Where there is a `max_age`, the store remembers
-    /// an event for `clock_skew` longer, as much as the clocks of a fleet may differ.
+    /// Each duplicate renews the retention, because SoundHash's retry job can repeat an event
+    /// for days.
     ///
-    /// # Panics
-    ///
-    /// If it is shorter than [`max_age`](Self::max_age) and [`clock_skew`](Self::clock_skew)
-    /// together, whichever of the three is called last: a recorded delivery could then be
-    /// young enough and yet forgotten.
+    /// A retention that is shorter than [`max_age`](Self::max_age) and
+    /// [`clock_skew`](Self::clock_skew) together is raised to their sum, because a recorded
+    /// delivery could otherwise be young enough and yet forgotten. With a `max_age`, the store
+    /// also remembers events for a further `clock_skew`, because the clocks of a fleet differ.
     #[must_use]
-    #[track_caller]
     pub fn retention(mut self, retention: Duration) -> Self {
-        self.settings.retention = Some(retention);
-        self.checked()
+        self.settings.retention = retention;
+        self
     }
 
-    /// The age at which an event is refused with 401: off by default.
+    /// Sets the age at which an event is rejected with 401. There is no limit by
+    /// default.
     ///
-    /// A signed body stays valid for as long as its secret. With an age limit, a delivery
-    /// that somebody recorded is either remembered or too old. Honest retries come up to
-    /// 9 minutes late: 15 minutes is a good choice. Events that say no time are refused, too.
+    /// A signed body stays valid for as long as its secret. With an age limit, a delivery that
+    /// an attacker recorded is either remembered or too old. Retries arrive up to 9 minutes
+    /// late, so 15 minutes is a good choice. Events without a time are rejected, too.
     ///
-    /// # Panics
-    ///
-    /// As [`retention`](Self::retention).
+    /// The age is measured with the clock of this host, which **must be synchronised**: if it is
+    /// wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected. Each
+    /// such rejection is logged at `warn`, at most once a minute for each reason.
     #[must_use]
-    #[track_caller]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.settings.max_age = Some(age);
-        self.checked()
+        self
     }
 
-    /// How far ahead of our clock an event's time may be where there is a
-    /// [`max_age`](Self::max_age): 60 s by default.
-    ///
-    /// # Panics
-    ///
-    /// As [`retention`](Self::retention).
+    /// Sets how far the time of an event may be ahead of this host's clock if there is a
+    /// [`max_age`](Self::max_age). The default is 60 s.
     #[must_use]
-    #[track_caller]
     pub fn clock_skew(mut self, skew: Duration) -> Self {
         self.settings.clock_skew = skew;
-        self.checked()
+        self
     }
 
-    /// Whether the handler runs in a task of its own, to its end even if the sender hangs up:
-    /// off by default, and the handler is then cut off.
+    /// Sets whether the handler runs to its end in a separate task if the sender hangs up. By
+    /// default, it is cut off.
     ///
-    /// Switch it on for handlers that can take longer than the 30 s that SoundHash waits:
-    /// their work is then done once, instead of being cut off and begun anew by every retry.
-    /// A shutdown does not wait for such tasks.
+    /// Use this for handlers that can take longer than the 30 s that SoundHash waits. Otherwise
+    /// each retry starts the work again and is cut off again. A graceful shutdown does not wait
+    /// for such tasks.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
         self.settings.detach = detach;
         self
     }
 
-    /// Keeps this layer's events apart from those of layers with another scope, or none, in
+    /// Separates the events of this layer from those of layers with another scope, or none, in
     /// the same store.
     ///
-    /// SoundHash sends one event to every endpoint that is registered for it, with the same
-    /// id. Where several endpoints share a store and each is to act on it, each needs a scope.
+    /// SoundHash sends an event to every endpoint that is registered for it, with the same id.
+    /// If several endpoints share a store and each of them has to act on the event, give each
+    /// one a scope.
     #[must_use]
     pub fn scope(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.scope = Some(name.into());
         self
     }
 
-    /// The clock that [`max_age`](Self::max_age) is measured by, for tests:
-    /// [`SystemTime::now`] by default. Leases and retention follow the store's clock.
+    /// Sets the clock that [`max_age`](Self::max_age) is measured with, for tests. The default
+    /// is [`SystemTime::now`].
+    ///
+    /// Leases and retentions are measured with the store's clock.
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.settings.clock = Arc::new(now);
         self
     }
-
-    #[track_caller]
-    fn checked(self) -> Self {
-        let (retention, needed) = (self.settings.retention(), self.settings.replayable());
-        assert!(
-            retention >= needed,
-            "retention of {retention:?} is shorter than max_age and clock_skew together: {needed:?}"
-        );
-        self
-    }
 }
 
 impl Settings {
-    /// How long after it was completed an event may still be young enough: its time was up to
-    /// `clock_skew` ahead.
-    fn replayable(&self) -> Duration {
-        self.max_age
-            .map_or(Duration::ZERO, |age| age.saturating_add(self.clock_skew))
+    fn retention(&self) -> Duration {
+        match self.max_age {
+            // The time of an event that has just been completed may be `clock_skew` ahead.
+            Some(age) => self.retention.max(age.saturating_add(self.clock_skew)),
+            None => self.retention,
+        }
     }
 
-    pub(super) fn retention(&self) -> Duration {
-        self.retention.unwrap_or(DAY.max(self.replayable()))
-    }
-
-    /// How long the store remembers a completed event. Where there is a `max_age`, longer than
-    /// the retention: the clocks of a fleet differ, and between the look at an event's age and
-    /// its claim, the store takes its time.
-    pub(super) fn remembered(&self) -> Duration {
+    /// How long the store remembers a completed event.
+    ///
+    /// With a `max_age`, that is longer than the retention, because the clocks of a fleet
+    /// differ, and because the claim comes some time after the check of the age.
+    pub(super) fn stored_retention(&self) -> Duration {
         let slack = match self.max_age {
             Some(_) => self.clock_skew.saturating_add(Duration::from_secs(1)),
             None => Duration::ZERO,
@@ -205,15 +211,19 @@ impl Settings {
         self.retention().saturating_add(slack)
     }
 
-    /// Why an event of that time is refused, if it is.
-    pub(super) fn refusal(&self, created_at: Option<Timestamp>) -> Option<AnswerKind> {
-        let max_age = self.max_age?;
+    pub(super) fn check_age(&self, created_at: Option<Timestamp>) -> Result<(), Outcome> {
+        let Some(max_age) = self.max_age else {
+            return Ok(());
+        };
         let Some(created_at) = created_at else {
-            return Some(AnswerKind::Undated);
+            return Err(Outcome::new(OutcomeKind::Undated));
         };
         match (self.clock)().duration_since(created_at.into()) {
-            Ok(age) => (age >= max_age).then_some(AnswerKind::TooOld),
-            Err(ahead) => (ahead.duration() > self.clock_skew).then_some(AnswerKind::FromTheFuture),
+            Ok(age) if age >= max_age => Err(Outcome::new(OutcomeKind::TooOld)),
+            Err(ahead) if ahead.duration() > self.clock_skew => {
+                Err(Outcome::new(OutcomeKind::FromTheFuture))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -222,14 +232,11 @@ impl<S, St> Layer<S> for IdempotencyLayer<St> {
     type Service = Idempotency<S, St>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Idempotency {
-            inner,
-            layer: self.clone(),
-        }
+        Idempotency::new(inner, self.clone())
     }
 }
 
-// Not derived: a store need be neither `Clone` nor `Debug`.
+// Not derived, because a store need not be `Clone` or `Debug`.
 impl<St> Clone for IdempotencyLayer<St> {
     fn clone(&self) -> Self {
         Self {

@@ -1,3 +1,5 @@
+//! The store for one process, in its memory.
+
 use std::{
     collections::HashMap,
     fmt,
@@ -9,68 +11,72 @@ use std::{
 
 use axum_core::BoxError;
 use lru::LruCache;
-// Stands still and jumps with the rest of Tokio's time in a test.
+// Tokio's clock, so that tests can pause and advance it.
 use tokio::time::Instant;
 
 use super::{
     key::Key,
-    store::{Claim, IdempotencyStore},
-    token::Token,
+    store::{Claim, ClaimToken, IdempotencyStore},
 };
 
-/// Instead of an end that cannot be represented: 30 years.
+/// Replaces the end of a duration that `Instant` cannot represent. This is 30 years.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// So few claims are not worth looking through.
+/// Fewer claims than these are not scanned for expired ones.
 const SWEEP_AT: usize = 64;
 
 /// An [`IdempotencyStore`] in the memory of one process.
 ///
-/// It is right where **one process** receives an endpoint's deliveries. A restart forgets
-/// everything: an event that was completed before it and is sent again after it is acted on
-/// again, and with [`max_age`](super::IdempotencyLayer::max_age) a recorded delivery can be
-/// replayed once until it is too old. Where that matters, or where there are several
+/// Use it where **one process** receives all deliveries of an endpoint. It forgets everything
+/// when the process restarts: an event that was completed before the restart runs again if it is
+/// sent again, and with [`max_age`](super::IdempotencyLayer::max_age) an attacker can replay a
+/// recorded delivery once until it is too old. If that matters, or if there are several
 /// processes, use a store that they share, such as `RedisStore` (feature `redis`).
 ///
 /// # Memory
 ///
-/// A completed event with an id of 22 characters takes about 150 bytes, so 100,000 of them take
-/// 15 MB; the longest keys take 330. Room is taken as it is needed, not beforehand. When
-/// `capacity` events are remembered, the one that was neither completed nor sent again for the
-/// longest time gives way. Choose it larger than the number of events in a
-/// [`retention`](super::IdempotencyLayer::retention), at the very least in the 9 minutes of
-/// SoundHash's retries. Tenants who do not trust each other should not share one: whoever sends
-/// many events displaces those of the others.
+/// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take
+/// 17 MB. Memory is allocated as it is needed. When `capacity` events are remembered, the store
+/// evicts the one whose last delivery is the oldest. Choose a `capacity` that is greater than the
+/// number of events in a [`retention`](super::IdempotencyLayer::retention), and at least as
+/// great as the number of events in the 9 minutes of SoundHash's retries. Tenants who do not
+/// trust each other should not share a store, because one who sends many events evicts those of
+/// the others.
 ///
-/// Events that are being worked on are not counted: there are as many as there are requests.
-/// A claim is never refused for want of room, and never gives way.
+/// Events in progress do not count towards the capacity: there are as many as there are
+/// requests. A claim is never rejected for lack of room, and never evicted.
 pub struct MemoryStore {
     state: Mutex<State>,
 }
 
 struct State {
-    // Apart from the completed ones, so that no claim can be evicted.
+    // Separate from the completed events, so that no claim can be evicted.
     claimed: HashMap<Key, Lease>,
-    completed: LruCache<Key, Instant>,
-    /// Claims whose lease ran out are looked for when there are this many.
+    completed: LruCache<Key, Completion>,
+    /// The number of claims at which the expired ones are removed.
     sweep_at: usize,
 }
 
 struct Lease {
-    token: Token,
+    token: ClaimToken,
+    until: Instant,
+}
+
+struct Completion {
+    retention: Duration,
     until: Instant,
 }
 
 impl MemoryStore {
-    /// Remembers up to `capacity` completed events.
+    /// Creates a store that remembers up to `capacity` completed events.
     ///
     /// # Panics
     ///
-    /// If `capacity` is 0.
+    /// Panics if `capacity` is zero.
     #[must_use]
     #[track_caller]
     pub fn new(capacity: usize) -> Self {
-        let capacity = NonZeroUsize::new(capacity).expect("room for at least one event");
+        let capacity = NonZeroUsize::new(capacity).expect("capacity must be greater than zero");
         Self {
             state: Mutex::new(State {
                 claimed: HashMap::new(),
@@ -81,35 +87,38 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No step can panic half-way and leave a state that is not whole.
+        // No step panics half-way, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn claim(&mut self, key: &Key, lease: Duration) -> Claim {
+    fn claim(&mut self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         let now = Instant::now();
-        match self.completed.get(key) {
-            Some(until) if now < *until => return Claim::Completed,
+        match self.completed.get_mut(key) {
+            Some(completion) if now < completion.until => {
+                completion.until = end(now, completion.retention);
+                return Ok(Claim::Completed);
+            }
             Some(_) => self.completed.pop(key),
             None => None,
         };
         if self.claimed.get(key).is_some_and(|held| now < held.until) {
-            return Claim::InProgress;
+            return Ok(Claim::InProgress);
         }
         if self.claimed.len() >= self.sweep_at {
             self.claimed.retain(|_, held| now < held.until);
-            // Doubled, so that each claim pays for looking at two at most.
+            // Doubled, so that on average a claim scans two others at most.
             self.sweep_at = SWEEP_AT.max(self.claimed.len() * 2);
         }
-        let token = Token::unique();
+        let token = ClaimToken::generate()?;
         let until = end(now, lease);
         self.claimed.insert(key.clone(), Lease { token, until });
-        Claim::Acquired(token)
+        Ok(Claim::Acquired(token))
     }
 
-    /// Ends a claim, if it is still held by that token.
-    fn take(&mut self, key: &Key, token: Token, now: Instant) -> bool {
+    /// Ends a claim and returns `true`, if `token` still holds it.
+    fn end_claim(&mut self, key: &Key, token: ClaimToken, now: Instant) -> bool {
         let held = self.claimed.get(key);
         let is_held = held.is_some_and(|held| held.token == token && now < held.until);
         if is_held {
@@ -118,20 +127,27 @@ impl State {
         is_held
     }
 
-    fn complete(&mut self, key: &Key, token: Token, retention: Duration) -> bool {
+    fn complete(&mut self, key: &Key, token: ClaimToken, retention: Duration) -> bool {
         let now = Instant::now();
-        let is_held = self.take(key, token, now);
+        let is_held = self.end_claim(key, token, now);
         if is_held {
-            // Two for one, so that memory is given back when fewer events come.
+            // Two for one, so that memory is freed when fewer events arrive.
             for _ in 0..2 {
                 match self.completed.peek_lru() {
-                    Some((_, until)) if *until <= now => self.completed.pop_lru(),
+                    Some((_, completion)) if completion.until <= now => self.completed.pop_lru(),
                     _ => break,
                 };
             }
-            self.completed.push(key.clone(), end(now, retention));
+            let until = end(now, retention);
+            self.completed
+                .push(key.clone(), Completion { retention, until });
         }
         is_held
+    }
+
+    fn forget(&mut self, key: &Key) -> bool {
+        let completion = self.completed.pop(key);
+        completion.is_some_and(|completion| Instant::now() < completion.until)
     }
 }
 
@@ -145,13 +161,13 @@ impl IdempotencyStore for MemoryStore {
         key: &Key,
         lease: Duration,
     ) -> impl Future<Output = Result<Claim, BoxError>> + Send {
-        future::ready(Ok(self.state().claim(key, lease)))
+        future::ready(self.state().claim(key, lease))
     }
 
     fn complete(
         &self,
         key: &Key,
-        token: Token,
+        token: ClaimToken,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         future::ready(Ok(self.state().complete(key, token, retention)))
@@ -160,9 +176,13 @@ impl IdempotencyStore for MemoryStore {
     fn release(
         &self,
         key: &Key,
-        token: Token,
+        token: ClaimToken,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        future::ready(Ok(self.state().take(key, token, Instant::now())))
+        future::ready(Ok(self.state().end_claim(key, token, Instant::now())))
+    }
+
+    fn forget(&self, key: &Key) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        future::ready(Ok(self.state().forget(key)))
     }
 }
 

@@ -1,10 +1,11 @@
-//! Each event once.
+//! Completes each event once.
 //!
-//! SoundHash delivers *at least* once: a slow answer, a lost connection or a restart brings
-//! the same event again, up to 9 minutes later, perhaps while the first run is still going,
-//! and perhaps to another process. And a signed body never expires: whoever recorded one
-//! request could send it for ever. [`IdempotencyLayer`] stands between the verification and
-//! the handler, and takes care of both:
+//! SoundHash delivers *at least* once. After a slow response, a lost connection or a restart it
+//! sends the same event again, up to 9 minutes later, perhaps while the first run of the handler
+//! is still in progress, and perhaps to another process. Its retry job can repeat an event for
+//! days. In addition, a signed body never expires: an attacker who recorded a delivery can send
+//! it again at any time. [`IdempotencyLayer`] goes between the verification and the handler, and
+//! takes care of all of these:
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,59 +22,61 @@
 //!     StatusCode::OK
 //! }
 //!
-//! let app: Router = Router::new()
-//!     .route("/webhooks/soundhash", post(receive))
+//! let once = ServiceBuilder::new()
+//!     .layer(SoundHashWebhookLayer::new("whsec_test"))
 //!     .layer(
-//!         ServiceBuilder::new()
-//!             .layer(SoundHashWebhookLayer::new("whsec_test"))
-//!             .layer(
-//!                 IdempotencyLayer::new(MemoryStore::new(100_000))
-//!                     .max_age(Duration::from_secs(15 * 60)),
-//!             ),
+//!         IdempotencyLayer::new(MemoryStore::new(100_000))
+//!             .max_age(Duration::from_secs(15 * 60)),
 //!     );
+//! let app: Router = Router::new().route("/webhooks/soundhash", post(receive).layer(once));
 //! ```
 //!
-//! `ServiceBuilder` is tower's (`cargo add tower`). Two calls of `Router::layer` do the same, the
-//! one of this layer first.
+//! `ServiceBuilder` comes from tower (`cargo add tower`). Put the layer around the route of the
+//! handler only: [`IdempotencyLayer`] explains why.
 //!
-//! # What happens
+//! # What the layer does
 //!
-//! Before the handler runs, its event is claimed in a store. What the handler answers decides:
+//! Before the handler runs, the layer claims the event in a store. The handler's response decides
+//! what happens to the event, and to its next delivery:
 //!
-//! | the handler | the event | a delivery of it |
+//! | the handler | the event | the next delivery |
 //! | --- | --- | --- |
-//! | answers 2xx | is completed for [`retention`](IdempotencyLayer::retention) | 200 at once, with `Idempotent-Replayed: true` and no body |
-//! | is at work | is claimed for [`lease`](IdempotencyLayer::lease) | 503 with `Retry-After` |
-//! | answers anything else, fails, panics, is cut off | is released | runs the handler |
-//! | died with its process | is claimed until the lease ends | 503, then runs the handler |
+//! | responds with 2xx | is completed for [`retention`](IdempotencyLayer::retention) | gets 200 with `Idempotent-Replayed: true`, and renews the retention |
+//! | is still running | is claimed for [`lease`](IdempotencyLayer::lease) | gets 503 with `Retry-After` |
+//! | responds with another status, fails, panics, is cut off | is released | runs the handler |
+//! | dies with its process | is claimed until the lease ends | gets 503, and runs the handler after the lease |
 //!
-//! A store that fails means 503, too: what is not known not to be done is not done. All these
-//! 503 make SoundHash try again. Whatever the layer answers itself has an [`Answer`] in the
-//! response's extensions.
+//! If the store fails, the delivery gets 503, too, because the event may have been completed.
+//! SoundHash retries after each of these 503. Each response that the layer gives in place of the
+//! handler has an [`Outcome`] in its extensions.
 //!
-//! An event is known by its signed id and, if it has none, by its signature; never by a
-//! header, since anybody can write those. With a [`SecretProvider`](crate::SecretProvider)
-//! for several tenants, name each with [`Secrets::endpoint`](crate::Secrets::endpoint): ids
-//! are then kept apart by tenant, and none can claim what is another's. Several endpoints
-//! that share a store need a [`scope`](IdempotencyLayer::scope) each.
+//! # Which deliveries are the same event
 //!
-//! # What is guaranteed, and what is not
+//! The [`Key`] of an event comes from signed data only, because anyone can write headers: it is
+//! the `id` that SoundHash's dispatcher sends, the portal's `delivery_id` together with the
+//! SHA-256 of the body, or the SHA-256 of the body alone. The portal's `delivery_id` is a clock
+//! reading, which two events of one millisecond share.
 //!
-//! Within its retention, each event's handler **completes successfully at most once**, and at
-//! least once while SoundHash retries; under these conditions:
+//! If a [`SecretProvider`](crate::SecretProvider) serves several tenants, name each one with
+//! [`Secrets::endpoint`](crate::Secrets::endpoint), so that no tenant can claim the events of
+//! another. Several endpoints that share a store need a [`scope`](IdempotencyLayer::scope) each.
 //!
-//! - No handler works for longer than the lease. If one does, the log warns of it.
-//! - The store keeps what it answered. [`MemoryStore`] forgets all at a restart, `RedisStore`
-//!   what its server forgets.
-//! - When a store that fails comes back within the lease, it is told how the handlers ended
-//!   that it missed. If it does not, or if the process ends before, an event that was acted
-//!   on is free again after its lease. SoundHash does not send it again, since it was told
-//!   200; but somebody who recorded it could, until it is too old.
+//! # Guarantees
 //!
-//! It is **not** guaranteed that a handler is *started* only once. One that fails half-way,
-//! or is cut off, is run again, and what it did before is its own to find again. What must
-//! not be done twice even then belongs into one transaction, or carries the event's id to
-//! where duplicates are recognized:
+//! Within the retention, the handler **completes an event at most once**, and at least once while
+//! SoundHash retries. This requires that:
+//!
+//! - No handler runs for longer than the lease. If one does, the log says so.
+//! - The store keeps what it recorded. [`MemoryStore`] forgets everything in a restart, and
+//!   `RedisStore` what its server forgets.
+//! - A store that fails recovers within the lease. The layer keeps retrying until then to record
+//!   how the handlers ended. If the store takes longer, or if the process dies first, a completed
+//!   event is free again after its lease. SoundHash does not send it again, because it got a 200,
+//!   but an attacker who recorded it can, until it is too old.
+//!
+//! The layer does **not** guarantee that a handler *starts* only once. A handler that fails
+//! half-way or is cut off runs again. Effects that must not happen twice even then belong in one
+//! database transaction, or they carry the event's id to a service that recognizes duplicates:
 //!
 //! ```
 //! use axum::http::StatusCode;
@@ -82,10 +85,10 @@
 //! # struct Mailer;
 //! # impl Mailer { async fn send(&self, _: &str, _: Option<&Id>) -> Result<(), ()> { Ok(()) } }
 //! async fn receive(mailer: &Mailer, event: Event) -> StatusCode {
-//!     // The mailer sends one mail for one id.
+//!     // The mailer sends one mail for each id.
 //!     match mailer.send(event.event_type(), event.id.as_ref()).await {
 //!         Ok(()) => StatusCode::OK,
-//!         // The event is released, and SoundHash sends it again.
+//!         // The layer releases the event, and SoundHash sends it again.
 //!         Err(()) => StatusCode::BAD_GATEWAY,
 //!     }
 //! }
@@ -94,26 +97,25 @@
 //!
 //! # Choosing the times
 //!
-//! - [`lease`](IdempotencyLayer::lease), 60 s: longer than the handler ever works. SoundHash
-//!   hangs up after 30 s, and axum then drops the handler, so that 60 s are enough unless
-//!   it is [detached](#handlers-that-take-long). Not much longer, since it is what an event
-//!   waits for when a process dies: SoundHash's last retry comes 7 minutes after the first.
-//! - [`max_age`](IdempotencyLayer::max_age), off: 15 minutes. Honest retries come up to 9
-//!   minutes late. With it, a recorded delivery is either remembered or too old, and cannot be
-//!   replayed. It is off because events may say no time, in which case they would be refused,
-//!   and because it needs a clock that is right within
+//! - [`lease`](IdempotencyLayer::lease), 60 s by default, must be longer than the handler ever
+//!   runs. SoundHash hangs up after 30 s, and axum then drops the handler, so 60 s are enough
+//!   unless the handler is [detached](#slow-handlers). A much longer lease delays retries
+//!   after a process died: SoundHash's last retry starts 7 minutes after the first attempt.
+//! - [`max_age`](IdempotencyLayer::max_age) is off by default. 15 minutes are a good choice,
+//!   because retries arrive up to 9 minutes late. With a `max_age`, a recorded delivery is either
+//!   remembered or too old, so that it cannot be replayed. It is off because it rejects events
+//!   without a time, and because it needs a clock that is synchronised to within
 //!   [`clock_skew`](IdempotencyLayer::clock_skew).
-//! - [`retention`](IdempotencyLayer::retention), 24 h: at least `max_age` and `clock_skew`
-//!   together, which is checked. Without a `max_age`, it is for how long a recorded delivery
-//!   cannot be replayed.
+//! - [`retention`](IdempotencyLayer::retention), 24 h by default, counts from the last delivery
+//!   of the event. It is never shorter than `max_age` and `clock_skew` together. Without a
+//!   `max_age`, an attacker can replay a recorded delivery after the retention.
 //!
-//! # Handlers that take long
+//! # Slow handlers
 //!
-//! By default, a handler whose sender hangs up is cut off, as everywhere in axum, and begins
-//! anew with the retry. With [`detach(true)`](IdempotencyLayer::detach) it runs in a task of
-//! its own to its end, so its work is done once, and the retry is told that it is done. Choose
-//! the lease accordingly. A shutdown does not wait for such tasks; what they had claimed is
-//! free when the lease ends.
+//! If the sender hangs up, the handler is cut off, as always in axum, and starts again with the
+//! retry. With [`detach(true)`](IdempotencyLayer::detach) it runs to its end in a separate task,
+//! and the retry is answered as a duplicate. Choose the lease accordingly. A graceful shutdown
+//! does not wait for these tasks. Their events are free when the lease ends.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -123,21 +125,25 @@
 //!     .lease(Duration::from_secs(5 * 60));
 //! ```
 //!
-//! For work that takes minutes, a handler that puts the event into a queue of your own and
-//! answers 200 is the better one: the example `queue` does so, with a [`Key`] as the job's id.
+//! For work that takes minutes, put the event into a queue of your own with the [`Key`] as the
+//! job's id, and respond with 200.
 //!
 //! # Choosing the store
 //!
-//! [`MemoryStore`] is for one process. As soon as there are two, also for the seconds of a
-//! deployment in which the old one still runs, `RedisStore` (feature `redis`) is the one: all
-//! processes see the same. It says there [what its server has to be
-//! like](https://docs.rs/soundhash-webhook/latest/soundhash_webhook/idempotency/struct.RedisStore.html);
-//! above all, it must not evict keys (`maxmemory-policy noeviction`).
+//! [`MemoryStore`] is for one process. As soon as there are two processes, even if only for the
+//! seconds of a deployment, use `RedisStore` (feature `redis`), which all processes share. Its
+//! server must not evict keys (`maxmemory-policy noeviction`). The docs of `RedisStore` list the
+//! other settings.
+//!
+//! # Running an event again
+//!
+//! [`IdempotencyStore::forget`] makes a store forget that an event was completed, so that its
+//! next delivery runs the handler.
 //!
 //! # A store of your own
 //!
-//! A database that you have already will do, as long as each step is one atomic statement.
-//! This one shows the three steps on a map; the comments, what they would be in `PostgreSQL`:
+//! Any database works in which each step is one atomic statement. The store below does the
+//! steps on a map, and its comments show the statements for PostgreSQL:
 //!
 //! ```
 //! use std::{
@@ -148,53 +154,76 @@
 //!
 //! use soundhash_webhook::{
 //!     BoxError,
-//!     idempotency::{Claim, IdempotencyStore, Key, Token},
+//!     idempotency::{Claim, IdempotencyStore, Key, ClaimToken},
 //! };
 //!
-//! /// Each key with its holder, or `None` if it is completed, and when that ends.
 //! #[derive(Default)]
-//! struct Table(Mutex<HashMap<Key, (Option<Token>, Instant)>>);
+//! struct Table(Mutex<HashMap<Key, Row>>);
+//!
+//! struct Row {
+//!     /// `None` if the key is completed.
+//!     token: Option<ClaimToken>,
+//!     /// The lease or the retention, and its end.
+//!     period: Duration,
+//!     until: Instant,
+//! }
 //!
 //! impl IdempotencyStore for Table {
-//!     // INSERT INTO events (key, token, until) VALUES ($1, $2, now() + $3)
-//!     // ON CONFLICT (key) DO UPDATE SET token = $2, until = now() + $3
-//!     // WHERE events.until <= now()
-//!     // No row was written: SELECT token IS NULL FROM events WHERE key = $1
+//!     // INSERT INTO events AS old (key, token, period, until) VALUES ($1, $2, $3, now() + $3)
+//!     // ON CONFLICT (key) DO UPDATE SET
+//!     //   token = CASE WHEN old.until <= now() THEN $2 END,
+//!     //   period = CASE WHEN old.until <= now() THEN $3 ELSE old.period END,
+//!     //   until = now() + CASE WHEN old.until <= now() THEN $3 ELSE old.period END
+//!     // WHERE old.until <= now() OR old.token IS NULL
+//!     // RETURNING token
+//!     //
+//!     // No row: in progress. A token: acquired. NULL: completed, and renewed.
 //!     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
 //!         let mut rows = self.0.lock().map_err(|_| "poisoned")?;
-//!         let (token, now) = (Token::unique(), Instant::now());
-//!         Ok(match rows.get(key) {
-//!             Some((Some(_), until)) if now < *until => Claim::InProgress,
-//!             Some((None, until)) if now < *until => Claim::Completed,
-//!             _ => {
-//!                 rows.insert(key.clone(), (Some(token), after(now, lease)));
-//!                 Claim::Acquired(token)
+//!         let (token, now) = (ClaimToken::unique(), Instant::now());
+//!         if let Some(row) = rows.get_mut(key).filter(|row| now < row.until) {
+//!             if row.token.is_some() {
+//!                 return Ok(Claim::InProgress);
 //!             }
-//!         })
+//!             row.until = after(now, row.period);
+//!             return Ok(Claim::Completed);
+//!         }
+//!         rows.insert(key.clone(), Row::new(Some(token), lease));
+//!         Ok(Claim::Acquired(token))
 //!     }
 //!
-//!     // UPDATE events SET token = NULL, until = now() + $3
+//!     // UPDATE events SET token = NULL, period = $3, until = now() + $3
 //!     // WHERE key = $1 AND token = $2 AND until > now()
-//!     async fn complete(&self, key: &Key, token: Token, time: Duration) -> Result<bool, BoxError> {
+//!     async fn complete(&self, key: &Key, token: ClaimToken, time: Duration) -> Result<bool, BoxError> {
 //!         let mut rows = self.0.lock().map_err(|_| "poisoned")?;
-//!         let now = Instant::now();
-//!         let held = rows.get_mut(key).filter(|row| row.0 == Some(token) && now < row.1);
-//!         let is_held = held.is_some();
-//!         if let Some(row) = held {
-//!             *row = (None, after(now, time));
-//!         }
-//!         Ok(is_held)
+//!         let held = rows.get_mut(key).filter(|row| row.is_held_by(token));
+//!         Ok(held.map(|row| *row = Row::new(None, time)).is_some())
 //!     }
 //!
 //!     // DELETE FROM events WHERE key = $1 AND token = $2 AND until > now()
-//!     async fn release(&self, key: &Key, token: Token) -> Result<bool, BoxError> {
+//!     async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
 //!         let mut rows = self.0.lock().map_err(|_| "poisoned")?;
-//!         let now = Instant::now();
-//!         let is_held = rows.get(key).is_some_and(|row| row.0 == Some(token) && now < row.1);
-//!         if is_held {
-//!             rows.remove(key);
-//!         }
-//!         Ok(is_held)
+//!         let is_held = rows.get(key).is_some_and(|row| row.is_held_by(token));
+//!         Ok(is_held && rows.remove(key).is_some())
+//!     }
+//!
+//!     // DELETE FROM events WHERE key = $1 AND token IS NULL AND until > now()
+//!     async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
+//!         let mut rows = self.0.lock().map_err(|_| "poisoned")?;
+//!         let is_completed = rows
+//!             .get(key)
+//!             .is_some_and(|row| row.token.is_none() && Instant::now() < row.until);
+//!         Ok(is_completed && rows.remove(key).is_some())
+//!     }
+//! }
+//!
+//! impl Row {
+//!     fn new(token: Option<ClaimToken>, period: Duration) -> Self {
+//!         Self { token, period, until: after(Instant::now(), period) }
+//!     }
+//!
+//!     fn is_held_by(&self, token: ClaimToken) -> bool {
+//!         self.token == Some(token) && Instant::now() < self.until
 //!     }
 //! }
 //!
@@ -205,28 +234,31 @@
 //! # send::<Table>();
 //! ```
 //!
-//! Rows that are over have to be deleted from time to time. `testing::store_conformance`
-//! (feature `testing`) is a test that any store has to pass, and both of ours do.
+//! Delete rows from time to time whose `until` has passed. `testing::store_conformance` (feature
+//! `testing`) is a test that every store has to pass.
 
-mod answer;
-mod held;
+// In the order in which a delivery meets them: `layer` holds the settings and makes the `service`,
+// which identifies the event by its `key`, claims it in a `store` (`memory`, `redis`) and keeps
+// the claim in a `guard` while the handler runs. `outcome` is the response in place of the
+// handler's.
+
+mod guard;
 mod key;
 mod layer;
 mod memory;
+mod outcome;
 #[cfg(feature = "redis")]
 mod redis;
 mod service;
 mod store;
-mod token;
 
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 pub use self::{
-    answer::{Answer, AnswerKind},
     key::Key,
     layer::IdempotencyLayer,
     memory::MemoryStore,
+    outcome::{Outcome, OutcomeKind},
     service::{Idempotency, IdempotencyFuture},
-    store::{Claim, IdempotencyStore},
-    token::Token,
+    store::{Claim, ClaimToken, ForgetUnsupported, IdempotencyStore},
 };

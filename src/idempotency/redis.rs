@@ -1,43 +1,53 @@
+//! The store for a fleet of processes, on Redis or Valkey.
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum_core::BoxError;
 use redis::{
-    Client, IntoConnectionInfo, RedisError, Script, ScriptInvocation,
+    Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ScriptInvocation,
+    ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
+    cmd,
 };
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 
 use super::{
     key::Key,
-    store::{Claim, IdempotencyStore},
-    token::Token,
+    store::{Claim, ClaimToken, IdempotencyStore},
 };
 
-// A key holds the token of its claim, or `completed`, and Redis itself lets it expire. Each
-// step is one script, which Redis runs without anything in between.
+// A key's value is the token of its claim, or `completed` and its retention in milliseconds.
+// Redis itself lets the key expire. Each step is one script, which Redis runs atomically.
 
 const CLAIM: &str = r"
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'acquired' end
-if redis.call('GET', KEYS[1]) == 'completed' then return 'completed' end
-return 'in progress'";
+local retention = string.match(redis.call('GET', KEYS[1]), '^completed (%d+)$')
+if not retention then return 'in progress' end
+redis.call('PEXPIRE', KEYS[1], retention)
+return 'completed'";
 
 const COMPLETE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], 'completed', 'PX', ARGV[2])
+redis.call('SET', KEYS[1], 'completed ' .. ARGV[2], 'PX', ARGV[2])
 return 1";
 
 const RELEASE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])";
 
-/// How long a connection may take to be made, and the pauses before the next attempts. They
-/// are short: each delivery in the meantime is answered with 503.
+const FORGET: &str = r"
+local value = redis.call('GET', KEYS[1])
+if not value or not string.find(value, '^completed ') then return 0 end
+return redis.call('DEL', KEYS[1])";
+
+/// Limits one attempt to connect. The pauses between attempts are short, because each delivery
+/// that arrives in the meantime is answered with 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 
-/// Redis refuses an expiry that does not fit its clock's 64 bits: 100 years.
+/// Redis rejects an expiry that does not fit into the 64 bits of its clock. This is 100 years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// An [`IdempotencyStore`] on Redis (6.2 or newer) or Valkey, for all processes of a fleet.
@@ -55,36 +65,42 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// # }
 /// ```
 ///
-/// Each step is one round trip. A server that does not answer within the
-/// [`deadline`](Self::deadline) leads to 503, and when it is back, so is the store: lost
-/// connections are made anew in the background.
+/// Each step is one round trip. If the server does not answer within the
+/// [`deadline`](Self::deadline), the delivery is answered with 503. The store reconnects in the
+/// background when the connection is lost. It also reconnects when the server answers
+/// `READONLY`, as a former master does after a failover, so that the address can move to another
+/// server.
 ///
-/// # What the server has to be like
+/// # Server settings
 ///
-/// - Its `maxmemory-policy` is `noeviction` (the default) or one that only evicts keys without
-///   an expiry, if there is any. Otherwise it may evict claims when memory is short, and
-///   events are acted on twice.
-/// - What it forgets when it restarts is acted on again if it is sent again. With
-///   `appendonly yes` it forgets nothing, or a second at most when the machine dies.
-/// - A replica that takes over has not seen what its master did last. Redis Cluster is not
-///   supported.
+/// - Set `maxmemory-policy` to `noeviction` (the default) or to a policy that evicts only keys
+///   without an expiry. With any other policy, Redis may evict claims when memory is short, and
+///   their events run again.
+/// - Use `appendonly yes`. Events that Redis forgets in a restart run again if they are sent
+///   again. With `appendonly yes` it forgets nothing, or the last second if the machine fails.
+/// - A replica that becomes the master may lack the last writes of the former master, because
+///   replication is asynchronous.
+/// - Redis Cluster is not supported.
 ///
 /// # TLS
 ///
-/// `rediss://` works when the feature `tokio-rustls-comp` or `tokio-native-tls-comp` of the
-/// crate `redis` is on, by a dependency of your own on the same version.
+/// For `rediss://` URLs, depend on the same version of the crate `redis` and switch on its
+/// feature `tokio-rustls-comp` or `tokio-native-tls-comp`.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: ConnectionManager,
-    scripts: Arc<Scripts>,
+    shared: Arc<Shared>,
     prefix: Arc<str>,
     deadline: Duration,
 }
 
-struct Scripts {
+struct Shared {
     claim: Script,
     complete: Script,
     release: Script,
+    forget: Script,
+    /// How often the store left a server that is read-only.
+    failovers: Mutex<u64>,
 }
 
 impl RedisStore {
@@ -92,14 +108,14 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// If that is no such URL, or if the server cannot be reached now: at the start of a
-    /// service it is better to hear of it.
+    /// Returns an error if `url` is not valid or the server cannot be reached now, so that a
+    /// wrong configuration is noticed when the service starts.
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            // Ours is the deadline.
+            // `RedisStore::deadline` limits the response time.
             .set_response_timeout(None)
             .set_min_delay(CONNECT_PAUSE)
             .set_max_delay(LONGEST_CONNECT_PAUSE)
@@ -108,40 +124,42 @@ impl RedisStore {
         Ok(Self::from_connection(connection))
     }
 
-    /// Uses a connection that is there already.
+    /// Uses an existing connection.
     ///
-    /// Its own time-outs apply beside the [`deadline`](Self::deadline), and its pauses between
-    /// attempts to connect are for how long deliveries may still be refused when the server
-    /// is back: keep them short.
+    /// The connection's own time-outs apply in addition to the [`deadline`](Self::deadline).
+    /// Deliveries are answered with 503 while the connection pauses between its attempts to
+    /// reconnect, so keep these pauses short.
     #[must_use]
     pub fn from_connection(connection: ConnectionManager) -> Self {
         Self {
             connection,
-            scripts: Arc::new(Scripts {
+            shared: Arc::new(Shared {
                 claim: Script::new(CLAIM),
                 complete: Script::new(COMPLETE),
                 release: Script::new(RELEASE),
+                forget: Script::new(FORGET),
+                failovers: Mutex::new(0),
             }),
             prefix: "soundhash-webhook:".into(),
             deadline: Duration::from_millis(500),
         }
     }
 
-    /// What the names of its keys begin with: `soundhash-webhook:` by default.
+    /// Sets the prefix of the names of all keys in Redis. The default is `soundhash-webhook:`.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long each step may take, reconnecting included: 500 ms by default.
+    /// Sets how long each step may take, including the time to reconnect. The default is 500 ms.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The script, with the name of the key.
+    /// Prepares a call of the script for a key.
     fn prepare<'a>(&self, script: &'a Script, key: &Key) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(format!("{}{key}", self.prefix));
@@ -152,16 +170,52 @@ impl RedisStore {
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, BoxError> {
-        let mut connection = self.connection.clone();
-        match timeout(self.deadline, call.invoke_async(&mut connection)).await {
-            Ok(answer) => answer.map_err(RedisError::into),
+        match timeout(self.deadline, self.invoke(call)).await {
+            Ok(result) => result.map_err(RedisError::into),
             Err(_) => Err(format!("no answer from Redis within {:?}", self.deadline).into()),
         }
     }
+
+    async fn invoke<T: redis::FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> RedisResult<T> {
+        let failovers = *self.shared.failovers.lock().await;
+        let mut connection = self.connection.clone();
+        match call.invoke_async(&mut connection).await {
+            Err(error) if is_read_only(&error) => {}
+            result => return result,
+        }
+        self.leave_replica(failovers).await;
+        // The replica has written nothing, so the call can be repeated.
+        call.invoke_async(&mut connection).await
+    }
+
+    /// Reconnects, unless another call has done so since `failovers` was read.
+    async fn leave_replica(&self, failovers: u64) {
+        let mut current = self.shared.failovers.lock().await;
+        if *current != failovers {
+            return;
+        }
+        let mut connection = self.connection.clone();
+        // `ConnectionManager` cannot be told to reconnect. QUIT makes the server close the
+        // connection, PING then fails, and the manager reconnects.
+        let _: RedisResult<()> = cmd("QUIT").query_async(&mut connection).await;
+        let _: RedisResult<()> = cmd("PING").query_async(&mut connection).await;
+        *current += 1;
+    }
 }
 
-/// A connection to a machine that vanished is noticed after seconds, not after the quarter of
-/// an hour for which TCP would repeat itself.
+/// Redis before 7.0 reports the error inside of a script as text.
+fn is_read_only(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        || error
+            .detail()
+            .is_some_and(|text| text.contains("-READONLY "))
+}
+
+/// Detects a machine that is gone after seconds, instead of the 15 minutes for which TCP would
+/// retransmit.
 fn tcp_settings() -> redis::io::tcp::TcpSettings {
     use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 
@@ -175,22 +229,22 @@ fn tcp_settings() -> redis::io::tcp::TcpSettings {
 }
 
 fn millis(time: Duration) -> u64 {
-    // Never 0, which Redis refuses, and never shorter than asked for.
+    // Rounded up, because Redis rejects 0.
     let millis = time.min(LONGEST).as_nanos().div_ceil(1_000_000).max(1);
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
 impl IdempotencyStore for RedisStore {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
-        let token = Token::unique();
-        // A server that hangs may hear of the claim after we gave up on it.
-        let mut undo = Undo {
+        let token = ClaimToken::generate()?;
+        // A server that hangs may still execute the claim after the deadline.
+        let mut undo = UndoClaim {
             store: self,
             key,
             token,
             armed: true,
         };
-        let mut call = self.prepare(&self.scripts.claim, key);
+        let mut call = self.prepare(&self.shared.claim, key);
         call.arg(token.to_string()).arg(millis(lease));
         let answer: String = self.run(&call).await?;
         undo.armed = false;
@@ -201,33 +255,42 @@ impl IdempotencyStore for RedisStore {
         })
     }
 
-    async fn complete(&self, key: &Key, token: Token, time: Duration) -> Result<bool, BoxError> {
-        let mut call = self.prepare(&self.scripts.complete, key);
-        call.arg(token.to_string()).arg(millis(time));
+    async fn complete(
+        &self,
+        key: &Key,
+        token: ClaimToken,
+        retention: Duration,
+    ) -> Result<bool, BoxError> {
+        let mut call = self.prepare(&self.shared.complete, key);
+        call.arg(token.to_string()).arg(millis(retention));
         self.run(&call).await
     }
 
-    async fn release(&self, key: &Key, token: Token) -> Result<bool, BoxError> {
-        let mut call = self.prepare(&self.scripts.release, key);
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
+        let mut call = self.prepare(&self.shared.release, key);
         call.arg(token.to_string());
         self.run(&call).await
     }
+
+    async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
+        self.run(&self.prepare(&self.shared.forget, key)).await
+    }
 }
 
-/// Releases what a claim without an answer may have claimed. It goes the same way, so the
-/// server hears of it after the claim.
-struct Undo<'a> {
+/// Releases what a claim without a reply may have claimed. The release uses the same
+/// connection, so that it reaches the server after the claim.
+struct UndoClaim<'a> {
     store: &'a RedisStore,
     key: &'a Key,
-    token: Token,
+    token: ClaimToken,
     armed: bool,
 }
 
-impl Drop for Undo<'_> {
+impl Drop for UndoClaim<'_> {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.armed, Handle::try_current()) {
             let (store, key, token) = (self.store.clone(), self.key.clone(), self.token);
-            // If it fails, the lease runs out.
+            // If the release fails, the lease ends the claim.
             runtime.spawn(async move { store.release(&key, token).await });
         }
     }

@@ -1,3 +1,5 @@
+//! The service that claims an event, calls the inner service and records how it ended.
+
 use std::{
     error::Error,
     fmt,
@@ -9,15 +11,15 @@ use std::{
     thread,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
+use axum_core::response::{IntoResponse, Response};
+use http::{Method, Request};
 use tower_service::Service;
 
 use super::{
-    answer::{Answer, AnswerKind},
-    held::Held,
+    guard::ClaimGuard,
     key::Key,
     layer::{IdempotencyLayer, Settings},
+    outcome::{Outcome, OutcomeKind},
     store::{Claim, IdempotencyStore},
 };
 use crate::{
@@ -25,60 +27,79 @@ use crate::{
     telemetry::{self, Rejected, StoreStep},
 };
 
-/// The [`Service`] that [`IdempotencyLayer`] makes: claims the event, then calls `S`.
+/// The [`Service`] of [`IdempotencyLayer`]. It claims the event, then calls `S`.
 ///
-/// The inner service may answer with any body that can be made of [`Bytes`]. Its errors and
-/// panics are passed on; the layer adds none of its own.
+/// The inner service may return anything that implements [`IntoResponse`]. The layer passes
+/// on its errors and panics, and adds no others.
 pub struct Idempotency<S, St> {
-    pub(super) inner: S,
-    pub(super) layer: IdempotencyLayer<St>,
+    inner: S,
+    layer: IdempotencyLayer<St>,
 }
 
 /// The response future of [`Idempotency`].
-pub struct IdempotencyFuture<R, E>(Pin<Box<dyn Future<Output = Result<R, E>> + Send>>);
+pub struct IdempotencyFuture<E>(Pin<Box<dyn Future<Output = Result<Response, E>> + Send>>);
 
-impl<S, St, B, R> Service<Request<B>> for Idempotency<S, St>
+impl<S, St> Idempotency<S, St> {
+    pub(super) fn new(inner: S, layer: IdempotencyLayer<St>) -> Self {
+        Self { inner, layer }
+    }
+
+    /// Returns a reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns a mutable reference to the inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, St, B> Service<Request<B>> for Idempotency<S, St>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<B>, Response: IntoResponse> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send + 'static,
     St: IdempotencyStore,
     B: Send + 'static,
-    R: From<Bytes> + Send + 'static,
 {
-    type Response = Response<R>;
+    type Response = Response;
     type Error = S::Error;
-    type Future = IdempotencyFuture<Response<R>, S::Error>;
+    type Future = IdempotencyFuture<S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The clone has not been polled ready, so it is the one that stays behind.
+        // The service that was polled ready moves into the future, and its clone stays behind.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         let layer = self.layer.clone();
         IdempotencyFuture(Box::pin(async move {
-            let version = request.version();
-            let held = match claim(&layer, request.extensions().get()).await {
-                Ok(held) => held,
-                Err(answer) => {
-                    let delivery = request.extensions().get();
-                    record(&layer.settings, &answer, request.uri().path(), delivery);
-                    return Ok(answer.into_response(version));
+            let delivery = request.extensions().get();
+            let guard = match claim(&layer, request.method(), delivery).await {
+                Ok(guard) => guard,
+                Err(outcome) => {
+                    log(&layer.settings, &outcome, request.uri().path(), delivery);
+                    return Ok(outcome.into_response(request.version()));
                 }
             };
             if !layer.settings.detach {
-                return run(inner, request, held).await;
+                return run(inner, request, guard).await;
             }
             let watch = request.extensions().get().cloned();
-            let task = tokio::spawn(telemetry::detached(watch, run(inner, request, held)));
+            let task = tokio::spawn(telemetry::detached(watch, run(inner, request, guard)));
             match task.await {
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
-                    // The runtime is shutting down, and this task with it.
+                    // The runtime is shutting down and drops this future, too.
                     Err(_) => future::pending().await,
                 },
             }
@@ -86,72 +107,77 @@ where
     }
 }
 
-/// The claim, or the answer in place of the handler's.
+/// Claims the event, or returns the outcome that the layer answers itself.
 async fn claim<St: IdempotencyStore>(
     layer: &IdempotencyLayer<St>,
+    method: &Method,
     delivery: Option<&Delivery>,
-) -> Result<Held<St>, Answer> {
+) -> Result<ClaimGuard<St>, Outcome> {
     let settings = &layer.settings;
-    let delivery = delivery.ok_or(Answer::new(AnswerKind::Unverified))?;
-    let created_at = delivery
-        .envelope()
-        .as_ref()
-        .ok()
-        .and_then(|envelope| envelope.created_at);
-    if let Some(kind) = settings.refusal(created_at) {
-        return Err(Answer::new(kind));
+    let delivery = delivery.ok_or(Outcome::new(OutcomeKind::Unverified))?;
+    let envelope = delivery.envelope().as_ref().ok();
+    settings.check_age(envelope.and_then(|envelope| envelope.created_at))?;
+    // The age comes first, so that an attacker who replays an old delivery gets the same 401 as
+    // for a wrong signature.
+    if method != Method::POST {
+        return Err(Outcome::new(OutcomeKind::MethodNotAllowed));
     }
     let key = Key::of(delivery, settings.scope.as_deref());
     let claim = layer.store.claim(&key, settings.lease);
     match telemetry::store_step(StoreStep::Claim, claim).await {
-        Ok(Claim::Acquired(token)) => Ok(Held::new(layer.store.clone(), key, token, settings)),
-        Ok(Claim::InProgress) => Err(Answer::new(AnswerKind::InProgress)),
-        Ok(Claim::Completed) => Err(Answer::new(AnswerKind::Duplicate)),
-        Err(error) => Err(Answer::store_unavailable(error)),
+        Ok(Claim::Acquired(token)) => {
+            Ok(ClaimGuard::new(layer.store.clone(), key, token, settings))
+        }
+        Ok(Claim::InProgress) => Err(Outcome::new(OutcomeKind::InProgress)),
+        Ok(Claim::Completed) => Err(Outcome::new(OutcomeKind::Duplicate)),
+        Err(error) => Err(Outcome::store_unavailable(error)),
     }
 }
 
-fn record(settings: &Settings, answer: &Answer, path: &str, delivery: Option<&Delivery>) {
-    let kind = answer.kind();
-    if kind == AnswerKind::Duplicate {
+fn log(settings: &Settings, outcome: &Outcome, path: &str, delivery: Option<&Delivery>) {
+    let kind = outcome.kind();
+    if kind == OutcomeKind::Duplicate {
         return telemetry::duplicate(kind.as_str());
     }
     let rejected = Rejected {
         reason: kind.as_str(),
-        message: answer,
+        message: outcome,
         advice: kind.advice(),
         severity: kind.severity(),
-        source: answer.source(),
+        source: outcome.source(),
         path,
         endpoint: delivery.and_then(Delivery::endpoint),
     };
     telemetry::not_acted_on(&settings.rejections, &rejected);
 }
 
-/// Runs the handler and records what came of it. If this is dropped, so is `held`, and the
-/// event is released.
-async fn run<S, St, B, R>(
+/// Runs the handler and records how it ended. Dropping this future drops `guard`, which
+/// releases the event.
+async fn run<S, St, B>(
     mut inner: S,
     request: Request<B>,
-    held: Held<St>,
-) -> Result<Response<R>, S::Error>
+    guard: ClaimGuard<St>,
+) -> Result<Response, S::Error>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response: IntoResponse>,
     St: IdempotencyStore,
 {
-    let outcome = caught(async { inner.call(request).await }).await;
-    let succeeded = matches!(&outcome, Ok(Ok(response)) if response.status().is_success());
+    let call = async { inner.call(request).await.map(IntoResponse::into_response) };
+    let result = catch_panic(call).await;
+    let succeeded = matches!(&result, Ok(Ok(response)) if response.status().is_success());
     if succeeded {
-        held.complete().await;
+        guard.complete().await;
     } else {
-        held.release().await;
+        guard.release().await;
     }
-    outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// The panic is raised again as soon as the event is released, so nobody sees what it may
-/// have left behind.
-async fn caught<F: Future>(future: F) -> thread::Result<F::Output> {
+/// Catches a panic of the future, which is not polled again.
+///
+/// The caller resumes the panic as soon as the event is released, so that nothing can observe
+/// a broken invariant in between.
+async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Output> {
     let mut future = pin!(future);
     future::poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
@@ -162,15 +188,15 @@ async fn caught<F: Future>(future: F) -> thread::Result<F::Output> {
     .await
 }
 
-impl<R, E> Future for IdempotencyFuture<R, E> {
-    type Output = Result<R, E>;
+impl<E> Future for IdempotencyFuture<E> {
+    type Output = Result<Response, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx)
     }
 }
 
-impl<R, E> fmt::Debug for IdempotencyFuture<R, E> {
+impl<E> fmt::Debug for IdempotencyFuture<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdempotencyFuture").finish_non_exhaustive()
     }

@@ -1,34 +1,47 @@
-use std::{future::Future, sync::Arc, time::Duration};
+//! The trait that a store of claims implements, and the token that proves a claim.
+
+use std::{
+    error, fmt,
+    future::{self, Future},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum_core::BoxError;
 
-use super::{key::Key, token::Token};
+use super::key::Key;
 
-/// Remembers which events are being worked on and which are done.
+/// Remembers which events are in progress and which are completed.
 ///
-/// Two come with the crate: [`MemoryStore`](super::MemoryStore) for one process and
-/// `RedisStore` (feature `redis`) for a fleet. The [guide](super#a-store-of-your-own) shows
-/// another.
+/// Two stores come with the crate: [`MemoryStore`](super::MemoryStore) for one process and
+/// `RedisStore` (feature `redis`) for a fleet. The [module docs](super#a-store-of-your-own)
+/// show another one.
 ///
-/// A key is in one of three states: *free*, *claimed* by one token until its lease runs out,
-/// or *completed* until its retention runs out. Both ends are by the store's own clock, and
-/// lead back to *free*.
+/// A key is in one of three states: *free*, *claimed* by one token until its lease ends, or
+/// *completed* until its retention ends. Leases and retentions are measured by the store's own
+/// clock. A key whose lease or retention has ended is free.
 ///
-/// Each method is **one atomic step** in the place that all processes share: a look and a
-/// later write let two deliveries through. `testing::store_conformance` (feature `testing`)
-/// finds out whether a store keeps to this, as far as a test can.
+/// Each method must be **one atomic step** in the place that all processes share. A read that
+/// is followed by a separate write lets two deliveries through.
+/// `testing::store_conformance` (feature `testing`) tests that a store does all of this, as far
+/// as a test can.
 ///
-/// A failure should come soon: while a store thinks, SoundHash's 30 s run. What a failed or
-/// abandoned [`claim`](Self::claim) may have left behind is ended by its lease.
+/// A store should fail fast: SoundHash waits 30 s for a response. A [`claim`](Self::claim)
+/// that failed or was abandoned may leave the key claimed until the lease ends.
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// Claims a free key for `lease`.
     ///
-    /// Of any number of concurrent calls, one is answered [`Claim::Acquired`], with a token
-    /// that was never given before.
+    /// One of any number of concurrent calls returns [`Claim::Acquired`], with a token that no
+    /// other call has returned.
+    ///
+    /// A call that returns [`Claim::Completed`] also renews the retention: the key stays
+    /// completed for as long again, from now on, as [`complete`](Self::complete) asked for.
+    /// SoundHash can repeat an event for days, and each duplicate must still be recognized.
     ///
     /// # Errors
     ///
-    /// When the state is not known. The delivery is answered with 503.
+    /// Returns an error if the state of the key is not known. The delivery is answered with
+    /// 503.
     fn claim(
         &self,
         key: &Key,
@@ -37,44 +50,123 @@ pub trait IdempotencyStore: Send + Sync + 'static {
 
     /// Turns the claim of `token` into a completed key, for `retention`.
     ///
-    /// Answers whether it did. If `token` does not hold the key (any more), because its lease
-    /// ran out, whether or not another claimed it since, this changes nothing and answers
-    /// `false`.
+    /// Returns whether it did. If `token` does not hold the key, because its lease has ended or
+    /// another token has claimed the key since, this changes nothing and returns `false`.
     ///
     /// # Errors
     ///
-    /// When it is not known to be recorded.
+    /// Returns an error if the completion may not have been recorded.
     fn complete(
         &self,
         key: &Key,
-        token: Token,
+        token: ClaimToken,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send;
 
-    /// Ends the claim of `token`: the key is free.
+    /// Ends the claim of `token`, so that the key is free.
     ///
-    /// Answers whether it did; otherwise as [`complete`](Self::complete).
+    /// Returns whether it did. If `token` does not hold the key, this changes nothing and
+    /// returns `false`.
     ///
     /// # Errors
     ///
-    /// When it is not known to be recorded.
+    /// Returns an error if the release may not have been recorded.
     fn release(
         &self,
         key: &Key,
-        token: Token,
+        token: ClaimToken,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send;
+
+    /// Forgets that the event of `key` was completed, so that its next delivery runs the
+    /// handler again.
+    ///
+    /// Returns whether the key was completed. A claimed key stays claimed, because its handler
+    /// may still be running.
+    ///
+    /// The layer never calls this method. Call it yourself, to run an event again that was
+    /// completed by mistake.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ForgetUnsupported`] by default, and another error if the key may still be
+    /// completed.
+    fn forget(&self, key: &Key) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        let _ = key;
+        future::ready(Err(ForgetUnsupported.into()))
+    }
 }
 
-/// What came of an [`IdempotencyStore::claim`].
+/// The result of [`IdempotencyStore::claim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Claim {
     /// The key was free and is now held by this token.
-    Acquired(Token),
-    /// Another holds it.
+    Acquired(ClaimToken),
+    /// Another token holds the key.
     InProgress,
-    /// It was completed within its retention.
+    /// The key is completed, and its retention was renewed.
     Completed,
+}
+
+/// The error of a store that does not implement [`IdempotencyStore::forget`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ForgetUnsupported;
+
+impl fmt::Display for ForgetUnsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this idempotency store does not support `forget`")
+    }
+}
+
+impl error::Error for ForgetUnsupported {}
+
+/// Proves a claim: only the holder of the token can complete or release the key.
+///
+/// A lease can end while its handler still runs. Another delivery may then claim the key, with
+/// another token, and the late handler's token changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimToken(u128);
+
+impl ClaimToken {
+    /// Makes a token from fresh randomness of the operating system.
+    ///
+    /// No state of the process takes part, so that tokens do not repeat after a fork or in two
+    /// virtual machines that were started from one snapshot.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system cannot provide randomness.
+    #[must_use]
+    pub fn unique() -> Self {
+        Self::generate().expect("randomness of the operating system")
+    }
+
+    /// Like [`unique`](Self::unique), without the panic.
+    pub(super) fn generate() -> Result<Self, BoxError> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(u128::from_ne_bytes(bytes)))
+    }
+}
+
+impl From<u128> for ClaimToken {
+    fn from(number: u128) -> Self {
+        Self(number)
+    }
+}
+
+impl From<ClaimToken> for u128 {
+    fn from(token: ClaimToken) -> Self {
+        token.0
+    }
+}
+
+/// Writes 32 hexadecimal digits.
+impl fmt::Display for ClaimToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
 }
 
 impl<S: IdempotencyStore> IdempotencyStore for Arc<S> {
@@ -89,7 +181,7 @@ impl<S: IdempotencyStore> IdempotencyStore for Arc<S> {
     fn complete(
         &self,
         key: &Key,
-        token: Token,
+        token: ClaimToken,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         S::complete(self, key, token, retention)
@@ -98,8 +190,12 @@ impl<S: IdempotencyStore> IdempotencyStore for Arc<S> {
     fn release(
         &self,
         key: &Key,
-        token: Token,
+        token: ClaimToken,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         S::release(self, key, token)
+    }
+
+    fn forget(&self, key: &Key) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        S::forget(self, key)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Envelope, sample};
 use crate::{
     event::{EventKind, Timestamp},
-    idempotency::Token,
+    idempotency::ClaimToken,
 };
 
 /// A [`sample`] that has just happened and that nobody has seen.
@@ -31,7 +31,7 @@ pub fn fresh_sample(kind: EventKind, envelope: Envelope) -> Value {
         Envelope::Portal => ("delivery_id", "timestamp"),
         Envelope::Dispatcher => ("id", "created_at"),
     };
-    event[id] = Token::unique().to_string().into();
+    event[id] = ClaimToken::unique().to_string().into();
     if let Ok(now) = Timestamp::try_from(SystemTime::now()) {
         event[time] = now.to_string().into();
     }

@@ -1,4 +1,4 @@
-//! The example `fleet`: processes on one Redis, and what happens when one is killed.
+//! The example `fleet`: several processes on one Redis server, one of which is killed.
 
 use std::{
     collections::HashSet,
@@ -40,7 +40,7 @@ async fn claimed(server: &RedisServer) {
     }
 }
 
-/// The status, and whether the answer is marked as that to a duplicate.
+/// The status, and whether the response is marked as that to a duplicate.
 async fn post(client: &Client, url: &str, id: u64) -> reqwest::Result<(StatusCode, bool)> {
     let body = body(id);
     let request = client
@@ -51,7 +51,7 @@ async fn post(client: &Client, url: &str, id: u64) -> reqwest::Result<(StatusCod
     Ok((response.status(), replayed))
 }
 
-/// Sends the event until the answer is 200: whether that is the answer to a duplicate.
+/// Sends the event until the status is 200, and returns whether it was a duplicate.
 async fn replayed(client: &Client, url: &str, id: u64) -> bool {
     let start = Instant::now();
     loop {
@@ -90,7 +90,7 @@ async fn two_processes_act_on_each_of_1000_events_once() {
             assert!([200, 503].contains(&status.as_u16()), "{status}");
             handled += usize::from(status == 200 && !replayed);
         }
-        // Where the store took too long, SoundHash sends the event again.
+        // SoundHash would retry where the store took too long.
         late += batch.len() - handled;
         for id in batch {
             handled += usize::from(!replayed(&client, &processes[0].url(), *id).await);
@@ -113,7 +113,7 @@ async fn two_processes_act_on_each_of_1000_events_once() {
     );
 }
 
-/// Killed without a chance to release anything: after the lease, the other one acts.
+/// The killed process cannot release its event, so the lease has to end.
 #[tokio::test]
 async fn when_a_process_is_killed_at_work_the_retry_runs_on_the_other() {
     let server = RedisServer::start();
@@ -140,7 +140,7 @@ async fn when_a_process_is_killed_at_work_the_retry_runs_on_the_other() {
     );
 }
 
-/// Told to stop while it works, it finishes and answers; the event stays done.
+/// A graceful shutdown completes the event that is in progress.
 #[tokio::test]
 async fn a_process_that_is_told_to_stop_finishes_its_work() {
     let server = RedisServer::start();
@@ -171,6 +171,6 @@ async fn without_its_redis_a_process_does_not_start() {
         .output()
         .unwrap();
     assert!(!started.status.success());
-    let told = String::from_utf8(started.stderr).unwrap();
-    assert!(told.to_lowercase().contains("refused"), "{told}");
+    let stderr = String::from_utf8(started.stderr).unwrap();
+    assert!(stderr.to_lowercase().contains("refused"), "{stderr}");
 }

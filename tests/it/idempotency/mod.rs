@@ -1,15 +1,16 @@
-//! Each event once: the layer, the stores, and a fleet of processes.
+//! The idempotency layer, its stores, and a fleet of processes.
 
-mod age;
-mod answers;
-mod endings;
 #[cfg(feature = "redis")]
 mod fleet;
-mod keys;
+mod guard;
+mod key;
+mod layer;
+mod memory;
 #[cfg(feature = "metrics")]
-mod metered;
+mod metrics;
 mod model;
 #[cfg(feature = "redis")]
 mod redis;
-mod stores;
+mod service;
+mod store_conformance;
 mod support;

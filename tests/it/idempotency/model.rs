@@ -1,10 +1,10 @@
-//! Random interleavings of claim, complete, release and expiry against a model that is too
-//! simple to be wrong.
+//! Random sequences of claim, complete, release, forget and expiry, compared with a model that
+//! is too simple to be wrong.
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
 use proptest::prelude::*;
-use soundhash_webhook::idempotency::{Claim, IdempotencyStore, Key, MemoryStore, Token};
+use soundhash_webhook::idempotency::{Claim, ClaimToken, IdempotencyStore, Key, MemoryStore};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -24,6 +24,9 @@ pub(super) enum Step {
         key: u8,
         token: usize,
     },
+    Forget {
+        key: u8,
+    },
     Wait {
         hours: u32,
     },
@@ -36,7 +39,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (key.clone(), 1..5u32).prop_map(|(key, hours)| Step::Claim { key, hours }),
         2 => (key.clone(), token.clone(), 1..9u32)
             .prop_map(|(key, token, hours)| Step::Complete { key, token, hours }),
-        2 => (key, token).prop_map(|(key, token)| Step::Release { key, token }),
+        2 => (key.clone(), token).prop_map(|(key, token)| Step::Release { key, token }),
+        1 => key.prop_map(|key| Step::Forget { key }),
         2 => (1..4u32).prop_map(|hours| Step::Wait { hours }),
     ];
     proptest::collection::vec(step, 1..60)
@@ -44,8 +48,9 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    Claimed(Token),
-    Completed,
+    Claimed(ClaimToken),
+    /// With the retention that a duplicate renews, in hours.
+    Completed(u32),
 }
 
 /// Each key's state, and the hour at which it ends.
@@ -61,7 +66,7 @@ impl Model {
         (self.now < *until).then_some(*state)
     }
 
-    fn holds(&self, key: u8, token: Token) -> bool {
+    fn holds(&self, key: u8, token: ClaimToken) -> bool {
         self.get(key) == Some(State::Claimed(token))
     }
 }
@@ -77,11 +82,11 @@ pub(super) async fn compare<S, F>(
     F: Future<Output = ()>,
 {
     let mut model = Model::default();
-    let mut tokens: Vec<Token> = Vec::new();
+    let mut tokens: Vec<ClaimToken> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         let token_at = |back: usize| {
             let last = tokens.iter().rev().nth(back);
-            last.copied().unwrap_or(Token::from(1))
+            last.copied().unwrap_or(ClaimToken::from(1))
         };
         match *step {
             Step::Claim { key, hours } => {
@@ -94,29 +99,41 @@ pub(super) async fn compare<S, F>(
                             .keys
                             .insert(key, (State::Claimed(token), model.now + hours));
                     }
-                    (Some(State::Claimed(_)), Claim::InProgress)
-                    | (Some(State::Completed), Claim::Completed) => {}
+                    (Some(State::Claimed(_)), Claim::InProgress) => {}
+                    (Some(State::Completed(retention)), Claim::Completed) => {
+                        model
+                            .keys
+                            .insert(key, (State::Completed(retention), model.now + retention));
+                    }
                     (expected, claim) => panic!("{claim:?} and not {expected:?}, at {at}"),
                 }
             }
             Step::Complete { key, token, hours } => {
                 let token = token_at(token);
-                let told = store
+                let ended = store
                     .complete(&name(key), token, HOUR * hours)
                     .await
                     .unwrap();
-                assert_eq!(told, model.holds(key, token), "at {at}");
-                if told {
+                assert_eq!(ended, model.holds(key, token), "at {at}");
+                if ended {
                     model
                         .keys
-                        .insert(key, (State::Completed, model.now + hours));
+                        .insert(key, (State::Completed(hours), model.now + hours));
                 }
             }
             Step::Release { key, token } => {
                 let token = token_at(token);
-                let told = store.release(&name(key), token).await.unwrap();
-                assert_eq!(told, model.holds(key, token), "at {at}");
-                if told {
+                let ended = store.release(&name(key), token).await.unwrap();
+                assert_eq!(ended, model.holds(key, token), "at {at}");
+                if ended {
+                    model.keys.remove(&key);
+                }
+            }
+            Step::Forget { key } => {
+                let forgotten = store.forget(&name(key)).await.unwrap();
+                let is_completed = matches!(model.get(key), Some(State::Completed(_)));
+                assert_eq!(forgotten, is_completed, "at {at}");
+                if forgotten {
                     model.keys.remove(&key);
                 }
             }

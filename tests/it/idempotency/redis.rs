@@ -1,4 +1,4 @@
-//! `RedisStore`, against a real server that is paused, killed and restarted.
+//! `RedisStore`, on real servers that are paused, killed, restarted and failed over.
 
 use std::{
     collections::HashMap,
@@ -21,26 +21,33 @@ use redis::{
 };
 use soundhash_webhook::{
     Delivery,
-    idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, RedisStore, Token},
+    idempotency::{Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key, RedisStore},
     testing::store_conformance,
 };
 use soundhash_webhook_tests::redis_server::RedisServer;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::sleep,
+};
 
 use super::{
     model,
     support::{DUPLICATE, RUN, Runs, STORE_UNAVAILABLE, app, event, flood, send},
 };
 
-/// Longer than any deadline that is tested, on a busy machine too.
+/// Longer than any deadline that is tested, even on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// With the deadline of the defaults.
+/// A store with the default deadline.
 async fn impatient(server: &RedisServer) -> RedisStore {
     RedisStore::connect(server.url()).await.unwrap()
 }
 
-/// For tests that are not about deadlines.
+/// A store for tests that are not about deadlines.
 async fn store(server: &RedisServer) -> RedisStore {
     impatient(server).await.deadline(Duration::from_secs(60))
 }
@@ -53,7 +60,7 @@ async fn connection(server: &RedisServer) -> ConnectionManager {
         .unwrap()
 }
 
-/// The scripts of a claim and a release are loaded by their first use: the next is a single step.
+/// The first use of a script loads it. Later ones are a single step.
 async fn load_scripts(store: &RedisStore) {
     let key = Key::new("loaded");
     match store.claim(&key, SOON).await.unwrap() {
@@ -66,7 +73,7 @@ async fn load_scripts(store: &RedisStore) {
 async fn the_redis_store_conforms() {
     let server = RedisServer::start();
     store_conformance(store(&server).await).await;
-    // On a connection that was there before, and after the server forgot the scripts.
+    // On an existing connection, and after the server forgot the scripts.
     let mut connection = connection(&server).await;
     cmd("SCRIPT")
         .arg("FLUSH")
@@ -76,7 +83,7 @@ async fn the_redis_store_conforms() {
     store_conformance(Arc::new(RedisStore::from_connection(connection))).await;
 }
 
-/// Lets time pass for the server's keys.
+/// Shortens the remaining life of the server's keys.
 async fn wait(connection: &mut ConnectionManager, prefix: &str, hours: u32) {
     let keys: Vec<String> = cmd("KEYS")
         .arg(format!("{prefix}*"))
@@ -117,7 +124,7 @@ async fn the_redis_store_does_what_the_model_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_64_copies_of_each_of_1000_events_one_runs() {
+async fn one_of_64_copies_of_each_of_1000_events_runs() {
     let server = RedisServer::start();
     let store = store(&server).await;
     let runs = Runs::default();
@@ -159,9 +166,9 @@ async fn keys_have_the_prefix_and_expire() {
     }
 }
 
-/// Redis refuses an expiry that its clock cannot count.
+/// Redis rejects an expiry that does not fit into its clock.
 #[tokio::test]
-async fn a_time_of_any_length_is_an_expiry() {
+async fn any_duration_is_a_valid_expiry() {
     const DAY: i64 = 24 * 60 * 60 * 1000;
     let server = RedisServer::start();
     let mut connection = connection(&server).await;
@@ -201,7 +208,7 @@ async fn a_handler_that_fails_panics_or_is_cut_off_is_run_again() {
     }
     cut_off.abort();
     assert!(cut_off.await.unwrap_err().is_cancelled());
-    // The release is on its way.
+    // The release may not have reached the server yet.
     let start = Instant::now();
     while send(&app, event("a")).await != RUN {
         assert!(start.elapsed() < SOON);
@@ -211,7 +218,7 @@ async fn a_handler_that_fails_panics_or_is_cut_off_is_run_again() {
     assert_eq!(runs.count(), 4);
 }
 
-/// How many commands the server was sent so far, other than to set up connections.
+/// How often the server executed each command.
 async fn commands(connection: &mut ConnectionManager) -> HashMap<String, u64> {
     let info: String = cmd("INFO")
         .arg("commandstats")
@@ -232,7 +239,7 @@ async fn an_accepted_delivery_costs_two_round_trips_and_a_duplicate_one() {
     let app = app(IdempotencyLayer::new(store(&server).await), || async {
         StatusCode::OK
     });
-    // The scripts are loaded once.
+    // This loads the scripts.
     send(&app, event("first")).await;
     let before = commands(&mut connection).await;
     for id in 1..=10 {
@@ -245,16 +252,16 @@ async fn an_accepted_delivery_costs_two_round_trips_and_a_duplicate_one() {
     let after = commands(&mut connection).await;
     assert_eq!(between["evalsha"] - before["evalsha"], 20);
     assert_eq!(after["evalsha"] - between["evalsha"], 10);
-    // What is in the scripts does not travel; nothing else was sent.
+    // The commands inside the scripts are counted, too. No other command was sent.
     for (name, calls) in after {
-        if !["evalsha", "info", "set", "get", "del"].contains(&name.as_str()) {
+        if !["evalsha", "info", "set", "get", "del", "pexpire"].contains(&name.as_str()) {
             assert_eq!(before.get(&name), Some(&calls), "{name}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told_of_at_the_start() {
+async fn connecting_to_a_server_that_is_down_is_an_error() {
     let mut server = RedisServer::start();
     server.stop();
     let start = Instant::now();
@@ -265,7 +272,7 @@ async fn a_server_that_is_not_there_is_told_of_at_the_start() {
     assert!(error.to_string().to_lowercase().contains("url"), "{error}");
 }
 
-/// Attack: none, but a hung store must not hang the handlers, nor let anything through.
+/// A store that hangs must neither hang the handlers nor let a delivery through.
 #[tokio::test]
 async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     let server = RedisServer::start();
@@ -287,7 +294,7 @@ async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     assert_eq!(runs.count(), 1);
     server.signal("CONT");
-    // The claims that nobody waited for reach it now, and are taken back.
+    // The abandoned claims reach the server now, and their releases after them.
     for id in ["b", "c"] {
         let start = Instant::now();
         while send(&app, event(id)).await != RUN {
@@ -300,7 +307,7 @@ async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     assert_eq!(runs.count(), 3);
 }
 
-/// What Linux says of the open connections to it: the fields of proc(5)'s `net/tcp`.
+/// The open connections to the server: the fields of `/proc/net/tcp`.
 #[cfg(target_os = "linux")]
 fn connections(server: &RedisServer) -> Vec<Vec<String>> {
     const ESTABLISHED: &str = "01";
@@ -315,8 +322,8 @@ fn connections(server: &RedisServer) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// A machine that vanished says nothing, and an idle connection to it looks like any other: it is
-/// probed within seconds, not after the two hours that are usual.
+/// An idle connection to a machine that is gone is probed within seconds, instead of the usual two
+/// hours.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn an_idle_connection_is_probed_within_seconds() {
@@ -328,7 +335,7 @@ async fn an_idle_connection_is_probed_within_seconds() {
         let [connection] = &connections[..] else {
             panic!("{connections:?}");
         };
-        // The timer that runs, and when it fires. What was sent last may not be acknowledged yet.
+        // The active timer and its remaining time. At first it may be the one for retransmission.
         let (timer, fires) = connection[5].split_once(':').unwrap();
         if timer == "02" {
             break u32::from_str_radix(fires, 16).unwrap();
@@ -339,8 +346,8 @@ async fn an_idle_connection_is_probed_within_seconds() {
     assert!(hundredths <= 500, "{hundredths}");
 }
 
-/// The server hangs when the handler is done: the sender gets its 200, the store learns of
-/// it as soon as it hears.
+/// The server hangs when the handler succeeds. The sender gets its 200, and the completion is
+/// recorded when the server continues.
 #[tokio::test]
 async fn a_completion_waits_for_the_server() {
     let server = Arc::new(RedisServer::start());
@@ -394,8 +401,107 @@ async fn a_server_that_was_killed_and_restarted_is_used_again() {
     assert_eq!(runs.count(), 2);
 }
 
-/// Senders that repeat until they are told 200, while the server is paused, killed and
-/// restarted again and again: each event is acted on, and none of them twice.
+/// Forwards connections to a server that can be exchanged, like an address that moves in a
+/// failover. Open connections stay with their server.
+async fn proxy(target: watch::Receiver<u16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let target = *target.borrow();
+            tokio::spawn(async move {
+                if let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await {
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+async fn replicate(replica: &RedisServer, master: Option<&RedisServer>) {
+    let (host, port) = match master {
+        Some(master) => ("127.0.0.1".to_owned(), port(master).to_string()),
+        None => ("NO".to_owned(), "ONE".to_owned()),
+    };
+    cmd("REPLICAOF")
+        .arg(host)
+        .arg(port)
+        .exec_async(&mut connection(replica).await)
+        .await
+        .unwrap();
+}
+
+fn port(server: &RedisServer) -> u16 {
+    server.url().rsplit(':').next().unwrap().parse().unwrap()
+}
+
+/// The former master keeps its connections and answers `READONLY`.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    replicate(&new, Some(&old)).await;
+    let (target, watched) = watch::channel(port(&old));
+    let url = format!("redis://127.0.0.1:{}", proxy(watched).await);
+    let runs = Runs::default();
+    let app = app(
+        IdempotencyLayer::new(RedisStore::connect(url).await.unwrap()),
+        runs.handler(),
+    );
+    assert_eq!(send(&app, event("a")).await, RUN);
+    // The replica has what its master acknowledged.
+    let replicas: u64 = cmd("WAIT")
+        .arg(1)
+        .arg(30_000)
+        .query_async(&mut connection(&old).await)
+        .await
+        .unwrap();
+    let mut replica = connection(&new).await;
+    let start = Instant::now();
+    while cmd("EXISTS")
+        .arg("soundhash-webhook:ta")
+        .query_async::<u64>(&mut replica)
+        .await
+        .unwrap()
+        == 0
+    {
+        assert!(start.elapsed() < PATIENCE, "{replicas}");
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    replicate(&new, None).await;
+    replicate(&old, Some(&new)).await;
+    // Until the address moves, nothing is acted on.
+    assert_eq!(send(&app, event("b")).await, STORE_UNAVAILABLE);
+    target.send(port(&new)).unwrap();
+    let start = Instant::now();
+    while send(&app, event("b")).await != RUN {
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    assert_eq!(send(&app, event("b")).await, DUPLICATE);
+    assert_eq!(runs.count(), 2);
+
+    // The same again with many deliveries at once, which reconnect once.
+    replicate(&old, None).await;
+    replicate(&new, Some(&old)).await;
+    target.send(port(&old)).unwrap();
+    let mut deliveries = JoinSet::new();
+    for id in 1..=64 {
+        let app = app.clone();
+        deliveries.spawn(async move {
+            let start = Instant::now();
+            while send(&app, event(id)).await != RUN {
+                assert!(start.elapsed() < Duration::from_secs(2));
+            }
+        });
+    }
+    deliveries.join_all().await;
+    assert_eq!(runs.count(), 66);
+}
+
+/// Senders retry until they get a 200, while the server is paused, killed and restarted again and
+/// again. Each event runs exactly once.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_and_outages_each_event_is_acted_on_once() {
     let mut server = RedisServer::start();
@@ -408,7 +514,7 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
         tokio::task::yield_now().await;
         StatusCode::OK
     };
-    // Long enough that the completion of an event gets through after each outage.
+    // Long enough that a completion is recorded after each outage.
     let app = app(
         IdempotencyLayer::new(store).lease(Duration::from_secs(8)),
         handler,
@@ -452,7 +558,7 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
     assert!(sent.len() > 50, "{}", sent.len());
     for id in sent {
         assert_eq!(runs.lock().unwrap()[&id.to_string()], 1, "event {id}");
-        // The completion of one of the last may still be on its way.
+        // The completion of one of the last events may not be recorded yet.
         while send(&app, event(id)).await != DUPLICATE {
             sleep(Duration::from_millis(20)).await;
         }
@@ -464,9 +570,9 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
     }
 }
 
-/// Whoever gives up on a claim leaves nothing behind.
+/// A claim whose caller gave up is released.
 #[tokio::test]
-async fn an_abandoned_claim_is_taken_back() {
+async fn an_abandoned_claim_is_released() {
     let server = RedisServer::start();
     let store = store(&server).await;
     load_scripts(&store).await;
@@ -482,11 +588,11 @@ async fn an_abandoned_claim_is_taken_back() {
         assert!(start.elapsed() < SOON);
         sleep(Duration::from_millis(10)).await;
     }
-    assert!(!store.release(&key, Token::from(1)).await.unwrap());
+    assert!(!store.release(&key, ClaimToken::from(1)).await.unwrap());
 }
 
 #[tokio::test]
-async fn printing_it_shows_no_address_and_no_password() {
+async fn debug_output_shows_no_address_and_no_password() {
     let server = RedisServer::start();
     let shown = format!("{:?}", impatient(&server).await.prefix("mine:"));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Events, an application around the layer, and stores that misbehave on purpose.
+//! Events, an application with the layer, and stores that misbehave on purpose.
 
 use std::{
     future::Future,
@@ -19,7 +19,8 @@ use axum::{
 use soundhash_webhook::{
     SoundHashWebhookLayer,
     idempotency::{
-        Answer, AnswerKind, Claim, IdempotencyLayer, IdempotencyStore, Key, MemoryStore, Token,
+        Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key, MemoryStore, Outcome,
+        OutcomeKind,
     },
 };
 use tower::{ServiceBuilder, ServiceExt};
@@ -54,7 +55,7 @@ where
         )
 }
 
-/// Counts how often a handler was run.
+/// Counts the runs of a handler.
 #[derive(Clone, Default)]
 pub(super) struct Runs(Arc<AtomicUsize>);
 
@@ -76,7 +77,7 @@ impl Runs {
         }
     }
 
-    /// A handler that counts, and then answers with what `f` makes of the count.
+    /// A handler that counts, and then responds with what `f` returns for the count.
     pub(super) fn then<F, Fut>(&self, f: F) -> impl Handler<((),), ()> + use<F, Fut>
     where
         F: Fn(usize) -> Fut + Clone + Send + Sync + 'static,
@@ -87,22 +88,22 @@ impl Runs {
     }
 }
 
-/// The status, and why if it is the layer's own.
-pub(super) type Outcome = (u16, Option<AnswerKind>);
+/// The status, and the kind of outcome if the response is the layer's.
+pub(super) type Answered = (u16, Option<OutcomeKind>);
 
-pub(super) const RUN: Outcome = (200, None);
-pub(super) const DUPLICATE: Outcome = (200, Some(AnswerKind::Duplicate));
-pub(super) const IN_PROGRESS: Outcome = (503, Some(AnswerKind::InProgress));
-pub(super) const STORE_UNAVAILABLE: Outcome = (503, Some(AnswerKind::StoreUnavailable));
+pub(super) const RUN: Answered = (200, None);
+pub(super) const DUPLICATE: Answered = (200, Some(OutcomeKind::Duplicate));
+pub(super) const IN_PROGRESS: Answered = (503, Some(OutcomeKind::InProgress));
+pub(super) const STORE_UNAVAILABLE: Answered = (503, Some(OutcomeKind::StoreUnavailable));
 
-pub(super) async fn send(app: &Router, request: Request<Body>) -> Outcome {
+pub(super) async fn send(app: &Router, request: Request<Body>) -> Answered {
     let Ok(response) = app.clone().oneshot(request).await;
     outcome(response).await
 }
 
-pub(super) async fn outcome(response: Response<Body>) -> Outcome {
-    let answer = response.extensions().get::<Answer>().cloned();
-    let kind = answer.as_ref().map(Answer::kind);
+pub(super) async fn outcome(response: Response<Body>) -> Answered {
+    let answer = response.extensions().get::<Outcome>().cloned();
+    let kind = answer.as_ref().map(Outcome::kind);
     let status = response.status();
     let replayed = response.headers().contains_key("idempotent-replayed");
     let retry_after = response.headers().contains_key(header::RETRY_AFTER);
@@ -110,30 +111,32 @@ pub(super) async fn outcome(response: Response<Body>) -> Outcome {
     if let (Some(answer), Some(kind)) = (answer, kind) {
         assert_eq!(answer.to_string(), words(kind));
         assert_eq!(status, kind.status());
-        assert_eq!(replayed, kind == AnswerKind::Duplicate);
+        assert_eq!(replayed, kind == OutcomeKind::Duplicate);
         assert_eq!(retry_after, status == StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(body.is_empty(), kind == AnswerKind::Duplicate, "{body}");
+        assert_eq!(body.is_empty(), kind == OutcomeKind::Duplicate, "{body}");
     } else {
         assert!(!replayed);
     }
     (status.as_u16(), kind)
 }
 
-/// What a log says of it.
-fn words(kind: AnswerKind) -> &'static str {
+/// The message of the log.
+fn words(kind: OutcomeKind) -> &'static str {
     match kind {
-        AnswerKind::Duplicate => "event was completed before",
-        AnswerKind::InProgress => "event is being worked on",
-        AnswerKind::StoreUnavailable => "idempotency store failed",
-        AnswerKind::TooOld => "event is too old",
-        AnswerKind::Undated => "event says no time",
-        AnswerKind::FromTheFuture => "event is from the future",
-        AnswerKind::Unverified => "no SoundHashWebhookLayer outside of the IdempotencyLayer",
+        OutcomeKind::Duplicate => "event was completed before",
+        OutcomeKind::InProgress => "event is in progress",
+        OutcomeKind::StoreUnavailable => "idempotency store failed",
+        OutcomeKind::TooOld => "event is too old",
+        OutcomeKind::Undated => "event has no time",
+        OutcomeKind::FromTheFuture => "event is from the future",
+        OutcomeKind::MethodNotAllowed => "request is not a POST",
+        OutcomeKind::Unverified => "no SoundHashWebhookLayer outside of the IdempotencyLayer",
         other => panic!("{other:?} is new"),
     }
 }
 
-/// A store with faults: how many of the next calls fail, and how long each takes.
+/// A store whose next calls fail, as many as these numbers say, and whose ends of a claim take a
+/// `delay`.
 #[derive(Clone)]
 pub(super) struct Faulty {
     pub(super) inner: Arc<MemoryStore>,
@@ -168,18 +171,55 @@ impl IdempotencyStore for Faulty {
         self.inner.claim(key, lease).await
     }
 
-    async fn complete(&self, key: &Key, token: Token, time: Duration) -> Result<bool, BoxError> {
+    async fn complete(
+        &self,
+        key: &Key,
+        token: ClaimToken,
+        time: Duration,
+    ) -> Result<bool, BoxError> {
         fail(&self.ends_fail, self.delay).await?;
         self.inner.complete(key, token, time).await
     }
 
-    async fn release(&self, key: &Key, token: Token) -> Result<bool, BoxError> {
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
         fail(&self.ends_fail, self.delay).await?;
         self.inner.release(key, token).await
     }
 }
 
-/// 64 copies of each of many events at once, in small batches: how often handlers ran.
+/// Records each end of a claim at once, and replies a second later.
+pub(super) struct LateReplies(MemoryStore);
+
+impl Default for LateReplies {
+    fn default() -> Self {
+        Self(MemoryStore::new(100))
+    }
+}
+
+impl IdempotencyStore for LateReplies {
+    async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+        self.0.claim(key, lease).await
+    }
+
+    async fn complete(
+        &self,
+        key: &Key,
+        token: ClaimToken,
+        retention: Duration,
+    ) -> Result<bool, BoxError> {
+        let result = self.0.complete(key, token, retention).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        result
+    }
+
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
+        let result = self.0.release(key, token).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        result
+    }
+}
+
+/// Sends 64 copies of each event at once, in small batches, and checks that each event ran once.
 pub(super) async fn flood(apps: &[Router], events: usize, runs: &Runs) {
     for batch in (0..events).collect::<Vec<_>>().chunks(50) {
         let mut copies = tokio::task::JoinSet::new();

@@ -1,4 +1,4 @@
-//! What is counted and measured of the layer's answers, of leases and of the store.
+//! The counters and histograms of outcomes, leases and the store.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -8,21 +8,22 @@ use axum::{
     routing::post,
 };
 use metrics_util::debugging::DebuggingRecorder;
-use soundhash_webhook::idempotency::{AnswerKind, IdempotencyLayer};
+use soundhash_webhook::idempotency::{IdempotencyLayer, OutcomeKind};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    age::{MINUTE, at, at_nine},
-    endings::Mute,
+    guard::Mute,
+    layer::{MINUTE, at, at_nine},
     support::{
-        DUPLICATE, Faulty, IN_PROGRESS, RUN, Runs, STORE_UNAVAILABLE, app, event, layer, send,
+        DUPLICATE, Faulty, IN_PROGRESS, LateReplies, RUN, Runs, STORE_UNAVAILABLE, app, event,
+        layer, send,
     },
 };
 use crate::{support::signed, telemetry::counted::recorded};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What was recorded of this layer: how often, of what is measured.
+/// What this layer recorded. A histogram counts as the number of its values.
 fn metered(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
     let ours = ["not_acted_on", "lease_lost", "not_recorded", "store"];
     let metered = recorded(recorder).into_iter().filter_map(|(name, values)| {
@@ -50,7 +51,7 @@ fn check(recorder: &DebuggingRecorder, expected: &[(&str, f64)]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_in_the_handlers_place_are_counted_by_reason() {
+async fn responses_in_place_of_the_handler_are_counted_by_reason() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (dated, _, _) = at_nine(layer().max_age(15 * MINUTE));
@@ -60,12 +61,15 @@ async fn answers_in_the_handlers_place_are_counted_by_reason() {
         (at("1", "2026-11-23T09:00:00Z"), RUN),
         (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
         (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
-        (at("2", "2026-11-23T08:00:00Z"), refused(AnswerKind::TooOld)),
+        (
+            at("2", "2026-11-23T08:00:00Z"),
+            refused(OutcomeKind::TooOld),
+        ),
         (
             at("3", "2026-11-23T10:00:00Z"),
-            refused(AnswerKind::FromTheFuture),
+            refused(OutcomeKind::FromTheFuture),
         ),
-        (event("4"), refused(AnswerKind::Undated)),
+        (event("4"), refused(OutcomeKind::Undated)),
     ] {
         assert_eq!(send(&dated, request).await, outcome);
     }
@@ -73,14 +77,14 @@ async fn answers_in_the_handlers_place_are_counted_by_reason() {
     let unverified = Request::post("/").body(axum::body::Body::empty()).unwrap();
     assert_eq!(
         send(&open, unverified).await,
-        (500, Some(AnswerKind::Unverified))
+        (500, Some(OutcomeKind::Unverified))
     );
     let mut store = Faulty::new();
     store.claims_fail.store(1, Ordering::SeqCst);
     store.delay = SECOND;
     let slow = app(IdempotencyLayer::new(store), runs.handler());
     assert_eq!(send(&slow, event("a")).await, STORE_UNAVAILABLE);
-    // The store still hears that it is done.
+    // The store still records that the event is completed.
     assert!(timeout(SECOND / 10, send(&slow, event("a"))).await.is_err());
     assert_eq!(send(&slow, event("a")).await, IN_PROGRESS);
 
@@ -96,7 +100,7 @@ async fn answers_in_the_handlers_place_are_counted_by_reason() {
             ("not_acted_on_total{reason=unverified}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("store_seconds{operation=claim}", 6.0),
-            // One was cut off. What tells the store in its place has not ended.
+            // One was cut off, and its repetition has not ended.
             ("store_seconds{operation=complete}", 2.0),
         ],
     );
@@ -118,7 +122,7 @@ async fn steps_of_the_store_are_measured_and_their_failures_counted() {
 
     store.ends_fail.store(2, Ordering::SeqCst);
     assert_eq!(send(&app, event("a")).await, (502, None));
-    // It is told twice more, and hears the second time.
+    // The layer retries twice, and the second time succeeds.
     sleep(5 * SECOND).await;
     check(
         &recorder,
@@ -167,9 +171,31 @@ async fn a_handler_that_outlived_its_lease_is_counted() {
     );
 }
 
-/// Otherwise the worst of all failures would be the one that nobody sees.
+/// A sender that hangs up while the completion is on its way makes the layer complete the event a
+/// second time, and the store then answers `false`.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_never_answers_is_measured_when_it_is_given_up() {
+async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = app(IdempotencyLayer::new(LateReplies::default()), || async {
+        StatusCode::OK
+    });
+    assert!(timeout(SECOND / 2, send(&app, event("a"))).await.is_err());
+    sleep(5 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    check(
+        &recorder,
+        &[
+            ("not_acted_on_total{reason=duplicate}", 1.0),
+            ("store_seconds{operation=claim}", 2.0),
+            ("store_seconds{operation=complete}", 2.0),
+        ],
+    );
+}
+
+/// A store that hangs would otherwise be the only failure that no metric shows.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_is_measured_when_the_call_is_dropped() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let app = app(IdempotencyLayer::new(Mute), Runs::default().handler());
@@ -184,8 +210,7 @@ async fn a_store_that_never_answers_is_measured_when_it_is_given_up() {
     );
 }
 
-/// Attack: a sender that is authentic, but makes up ids and types, fills the memory of whatever
-/// keeps the time series.
+/// Attack: an authentic sender makes up ids and types to fill the memory of the metrics' recorder.
 #[tokio::test]
 async fn made_up_ids_do_not_make_labels() {
     let recorder = DebuggingRecorder::new();

@@ -1,4 +1,4 @@
-//! By what an event is known again, and by what it is not.
+//! Which deliveries are the same event.
 
 use axum::{
     BoxError, Router,
@@ -28,7 +28,7 @@ fn signed_with(secret: &str, body: String) -> Request<Body> {
 
 /// Attack: send a recorded delivery with fresh headers, all of which are unsigned.
 #[tokio::test]
-async fn unsigned_headers_make_no_new_event() {
+async fn unsigned_headers_do_not_make_a_new_event() {
     let runs = Runs::default();
     let app = app(layer(), runs.handler());
     assert_eq!(send(&app, event("a")).await, RUN);
@@ -51,7 +51,7 @@ async fn unsigned_headers_make_no_new_event() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Attack: the same header tricks, with an event that has no id.
+/// Attack: send a recorded delivery with fresh headers, where the event has no id.
 #[tokio::test]
 async fn without_an_id_the_same_bytes_are_the_same_event() {
     let runs = Runs::default();
@@ -76,21 +76,36 @@ async fn without_an_id_the_same_bytes_are_the_same_event() {
 }
 
 #[tokio::test]
-async fn both_envelopes_spell_the_id() {
+async fn two_portal_events_of_one_millisecond_both_run() {
+    let runs = Runs::default();
+    let app = app(layer(), runs.handler());
+    let first = r#"{"event":"a","data":1,"delivery_id":"del_1795424400123"}"#;
+    let second = r#"{"event":"a","data":2,"delivery_id":"del_1795424400123"}"#;
+    for body in [first, second] {
+        assert_eq!(send(&app, signed(body)).await, RUN, "{body}");
+    }
+    for body in [first, second] {
+        assert_eq!(send(&app, signed(body)).await, DUPLICATE, "{body}");
+    }
+    assert_eq!(runs.count(), 2);
+}
+
+#[tokio::test]
+async fn the_dispatchers_id_is_the_event() {
     let app = app(layer(), Runs::default().handler());
-    let portal = r#"{"event":"a","data":1,"delivery_id":"x"}"#;
-    assert_eq!(send(&app, signed(portal)).await, RUN);
-    let other_bytes = r#"{"event":"a","data":1, "delivery_id":"x"}"#;
+    let body = r#"{"type":"a","data":1,"id":"x"}"#;
+    assert_eq!(send(&app, signed(body)).await, RUN);
+    let other_bytes = r#"{"type":"a","data":1, "id":"x"}"#;
     assert_eq!(send(&app, signed(other_bytes)).await, DUPLICATE);
     assert_eq!(send(&app, event(5)).await, RUN);
     assert_eq!(send(&app, event("5")).await, RUN);
     assert_eq!(send(&app, event(5)).await, DUPLICATE);
 }
 
-/// Attack: replay what was signed before a rotation. A retry is signed with the secret that
-/// was valid at first, and its event signed anew has the same id.
+/// Attack: replay a delivery from before a rotation. A retry is signed with the secret that was
+/// valid for the first attempt, and SoundHash sends the event to both endpoints of a rotation.
 #[tokio::test]
-async fn a_rotation_makes_no_new_event() {
+async fn a_rotation_does_not_make_a_new_event() {
     let store = Arc::new(MemoryStore::new(100));
     let runs = Runs::default();
     let app = |verify: SoundHashWebhookLayer| -> Router {
@@ -117,6 +132,13 @@ async fn a_rotation_makes_no_new_event() {
         DUPLICATE
     );
     assert_eq!(runs.count(), 1);
+    // Also where the body is all that identifies the event.
+    let portal = || r#"{"event":"a","data":1,"delivery_id":"x"}"#.to_owned();
+    assert_eq!(send(&after, signed_with("whsec_old", portal())).await, RUN);
+    assert_eq!(
+        send(&after, signed_with("whsec_new", portal())).await,
+        DUPLICATE
+    );
 }
 
 struct Tenants;
@@ -133,7 +155,7 @@ impl SecretProvider for Tenants {
     }
 }
 
-/// Attack: one tenant claims the ids of another one's events, so that they are not acted on.
+/// Attack: a tenant claims the ids of another tenant's events, so that they do not run.
 #[tokio::test]
 async fn tenants_have_ids_of_their_own() {
     let runs = Runs::default();

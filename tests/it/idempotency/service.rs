@@ -1,4 +1,4 @@
-//! What the layer answers, and where it can be put.
+//! The layer's responses, and the services that it works with.
 
 use std::{
     convert::Infallible,
@@ -10,14 +10,18 @@ use axum::{
     Router,
     body::Body,
     http::{Request, Response, StatusCode},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use soundhash_webhook::{
     Delivery, SoundHashWebhookLayer,
-    idempotency::{Answer, AnswerKind, Idempotency, IdempotencyLayer, MemoryStore},
+    idempotency::{Idempotency, IdempotencyLayer, MemoryStore, Outcome, OutcomeKind},
 };
 use tokio::sync::Notify;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::{
+    limit::RequestBodyLimitLayer,
+    timeout::{RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer, TimeoutLayer},
+};
 use tower_layer::Layer;
 
 use super::support::{
@@ -26,7 +30,7 @@ use super::support::{
 use crate::support::{SECRET, text};
 
 #[tokio::test]
-async fn a_duplicate_is_answered_with_200_and_not_acted_on() {
+async fn a_duplicate_gets_200_and_does_not_run_the_handler() {
     let runs = Runs::default();
     let app = app(layer(), runs.handler());
     assert_eq!(send(&app, event("a")).await, RUN);
@@ -40,7 +44,7 @@ async fn a_duplicate_is_answered_with_200_and_not_acted_on() {
 }
 
 #[tokio::test]
-async fn a_duplicate_of_one_in_progress_is_put_off() {
+async fn a_duplicate_of_an_event_in_progress_gets_503() {
     static GO: Notify = Notify::const_new();
     let runs = Runs::default();
     let app = app(
@@ -69,7 +73,7 @@ async fn a_duplicate_of_one_in_progress_is_put_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_64_copies_of_each_of_1000_events_one_runs() {
+async fn one_of_64_copies_of_each_of_1000_events_runs() {
     let runs = Runs::default();
     let app = app(
         layer(),
@@ -82,10 +86,9 @@ async fn of_64_copies_of_each_of_1000_events_one_runs() {
     assert_eq!(runs.count(), 1000);
 }
 
-/// Attack: none, but a store that lets everything through when it is down makes duplicates
-/// exactly when they hurt.
+/// A store that let everything through when it is down would make duplicates during an outage.
 #[tokio::test]
-async fn without_its_store_nothing_is_acted_on() {
+async fn without_its_store_no_handler_runs() {
     let runs = Runs::default();
     let store = Faulty::new();
     let app = app(IdempotencyLayer::new(store.clone()), runs.handler());
@@ -94,8 +97,8 @@ async fn without_its_store_nothing_is_acted_on() {
         .store(1, std::sync::atomic::Ordering::SeqCst);
     let Ok(response) = app.clone().oneshot(event("a")).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let answer = response.extensions().get::<Answer>().unwrap();
-    assert_eq!(answer.kind(), AnswerKind::StoreUnavailable);
+    let answer = response.extensions().get::<Outcome>().unwrap();
+    assert_eq!(answer.kind(), OutcomeKind::StoreUnavailable);
     assert_eq!(answer.to_string(), "idempotency store failed");
     let source = std::error::Error::source(answer).unwrap();
     assert_eq!(source.to_string(), "store is down");
@@ -109,7 +112,7 @@ async fn without_its_store_nothing_is_acted_on() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// Attack: reach the handler through a router in which the verification was forgotten.
+/// Attack: reach the handler through a router without the verification layer.
 #[tokio::test]
 async fn without_a_verified_delivery_it_answers_500() {
     let runs = Runs::default();
@@ -118,11 +121,35 @@ async fn without_a_verified_delivery_it_answers_500() {
         .layer(layer());
     let Ok(response) = app.oneshot(event("a")).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let answer = response.extensions().get::<Answer>().unwrap();
-    assert_eq!(answer.kind(), AnswerKind::Unverified);
+    let answer = response.extensions().get::<Outcome>().unwrap();
+    assert_eq!(answer.kind(), OutcomeKind::Unverified);
     assert!(answer.to_string().contains("SoundHashWebhookLayer"));
     assert_eq!(text(response).await, "Internal server error");
     assert_eq!(runs.count(), 0);
+}
+
+/// Attack: send a recorded delivery with another method to another route inside of the layer,
+/// whose 200 would complete the event.
+#[tokio::test]
+async fn methods_other_than_post_are_answered_with_405_and_claim_nothing() {
+    let runs = Runs::default();
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(runs.handler()))
+        .route("/status", any(|| async { "up" }))
+        .layer(layer())
+        .layer(SoundHashWebhookLayer::new(SECRET));
+    for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+        let mut replay = event("a");
+        *replay.method_mut() = method.parse().unwrap();
+        *replay.uri_mut() = "/status".parse().unwrap();
+        let Ok(response) = app.clone().oneshot(replay).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "POST");
+        let outcome = response.extensions().get::<Outcome>().unwrap();
+        assert_eq!(outcome.kind(), OutcomeKind::MethodNotAllowed);
+    }
+    assert_eq!(send(&app, event("a")).await, RUN);
+    assert_eq!(runs.count(), 1);
 }
 
 #[tokio::test]
@@ -135,26 +162,27 @@ async fn the_handler_gets_the_request_as_it_was_verified() {
     assert_eq!(text(response).await, "done");
 }
 
-/// Dashboards and alerts are written against these.
+/// Dashboards and alerts depend on these.
 #[test]
 fn each_kind_has_its_status_and_its_name() {
     for (kind, status, name) in [
-        (AnswerKind::Duplicate, 200, "duplicate"),
-        (AnswerKind::InProgress, 503, "in_progress"),
-        (AnswerKind::StoreUnavailable, 503, "store_unavailable"),
-        (AnswerKind::TooOld, 401, "too_old"),
-        (AnswerKind::Undated, 401, "undated"),
-        (AnswerKind::FromTheFuture, 401, "from_the_future"),
-        (AnswerKind::Unverified, 500, "unverified"),
+        (OutcomeKind::Duplicate, 200, "duplicate"),
+        (OutcomeKind::InProgress, 503, "in_progress"),
+        (OutcomeKind::StoreUnavailable, 503, "store_unavailable"),
+        (OutcomeKind::TooOld, 401, "too_old"),
+        (OutcomeKind::Undated, 401, "undated"),
+        (OutcomeKind::FromTheFuture, 401, "from_the_future"),
+        (OutcomeKind::MethodNotAllowed, 405, "method_not_allowed"),
+        (OutcomeKind::Unverified, 500, "unverified"),
     ] {
         assert_eq!((kind.status().as_u16(), kind.as_str()), (status, name));
     }
 }
 
-// ---- where it can be put
+// ---- services
 
 #[tokio::test]
-async fn it_stands_wherever_the_verification_stands() {
+async fn the_layer_works_wherever_the_verification_layer_works() {
     let verify = || SoundHashWebhookLayer::new(SECRET);
     let runs = Runs::default();
     let route = || Router::new().route("/webhooks/soundhash", post(runs.handler()));
@@ -177,7 +205,6 @@ async fn it_stands_wherever_the_verification_stands() {
     assert_eq!(runs.count(), 4);
 }
 
-/// The layer's clones, and what it makes of several routes, know of each other.
 #[tokio::test]
 async fn clones_share_the_store() {
     let (runs, layer) = (Runs::default(), layer());
@@ -187,7 +214,7 @@ async fn clones_share_the_store() {
     assert_eq!(send(&other, event("a")).await, DUPLICATE);
 }
 
-/// Attack: none, but a clone that was never ready panics behind a concurrency limit.
+/// A clone that was never polled ready panics behind a concurrency limit.
 #[tokio::test]
 async fn the_service_that_was_ready_is_the_one_that_is_called() {
     let inner = ServiceBuilder::new()
@@ -197,7 +224,7 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
         .layer(SoundHashWebhookLayer::new(SECRET))
         .layer(layer())
         .service(inner);
-    // Duplicates give their place back, too.
+    // A duplicate must release its permit, too.
     for id in ["a", "a", "a", "b", "b"] {
         let Ok(service) = ServiceExt::<Request<Body>>::ready(&mut service).await;
         let Ok(response) = service.call(event(id)).await;
@@ -214,6 +241,60 @@ async fn readiness_is_that_of_the_inner_service() {
     assert!(Service::<Request<Body>>::poll_ready(&mut service, &mut cx).is_pending());
     handle.allow(1);
     assert!(Service::<Request<Body>>::poll_ready(&mut service, &mut cx).is_ready());
+}
+
+/// The response bodies of these layers cannot be made from bytes.
+#[tokio::test(start_paused = true)]
+async fn layers_of_tower_http_work_on_either_side() {
+    let runs = Runs::default();
+    let handler = runs.then(|run| async move {
+        if run == 1 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        StatusCode::OK
+    });
+    let seconds = Duration::from_secs(10);
+    let app: Router = Router::new().route(
+        "/webhooks/soundhash",
+        post(handler).layer(
+            ServiceBuilder::new()
+                .layer(RequestBodyLimitLayer::new(1 << 20))
+                .layer(ResponseBodyTimeoutLayer::new(seconds))
+                .layer(SoundHashWebhookLayer::new(SECRET))
+                .layer(layer())
+                .layer(RequestBodyLimitLayer::new(1 << 20))
+                .layer(RequestBodyTimeoutLayer::new(seconds))
+                .layer(ResponseBodyTimeoutLayer::new(seconds))
+                .layer(TimeoutLayer::with_status_code(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    seconds,
+                )),
+        ),
+    );
+    // A time-out inside of the layer releases the event.
+    assert_eq!(send(&app, event("a")).await, (504, None));
+    assert_eq!(send(&app, event("a")).await, RUN);
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    assert_eq!(runs.count(), 2);
+}
+
+#[tokio::test]
+async fn the_inner_service_may_answer_with_anything_that_is_into_response() {
+    let inner = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>("done") });
+    let service = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(SECRET))
+        .layer(layer())
+        .service(inner);
+    let Ok(response) = service.oneshot(event("a")).await;
+    assert_eq!(text(response).await, "done");
+}
+
+#[test]
+fn the_inner_service_can_be_reached() {
+    let mut service: Idempotency<i32, _> = layer().layer(1);
+    *service.get_mut() += 1;
+    assert_eq!(*service.get_ref(), 2);
+    assert_eq!(service.into_inner(), 2);
 }
 
 #[tokio::test]

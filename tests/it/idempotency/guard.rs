@@ -1,22 +1,24 @@
-//! How a run can end, and what that means for the retry.
+//! How a handler can end, and what its retry then gets.
 
 use std::{
     future::pending, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, time::Duration,
 };
 
 use axum::{BoxError, Router, http::StatusCode};
-use soundhash_webhook::idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, Token};
+use soundhash_webhook::idempotency::{Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key};
 use tokio::{
     task::yield_now,
     time::{sleep, timeout},
 };
 
-use super::support::{DUPLICATE, Faulty, IN_PROGRESS, Outcome, RUN, Runs, app, event, layer, send};
+use super::support::{
+    Answered, DUPLICATE, Faulty, IN_PROGRESS, RUN, Runs, app, event, layer, send,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Sends the event from a task of its own, and waits until the handler was entered.
-async fn start(app: &Router, runs: &Runs) -> tokio::task::JoinHandle<Outcome> {
+/// Sends the event from a new task, and waits until the handler has started.
+async fn start(app: &Router, runs: &Runs) -> tokio::task::JoinHandle<Answered> {
     let (app, before) = (app.clone(), runs.count());
     let task = tokio::spawn(async move { send(&app, event("a")).await });
     while runs.count() == before {
@@ -62,7 +64,7 @@ async fn a_handler_that_panics_is_run_again() {
     }
 }
 
-/// The same, seen by whoever catches the panic around the service: the retry may come at once.
+/// Middleware that catches the panic may retry at once.
 #[tokio::test]
 async fn after_a_panic_the_event_is_free_at_once() {
     let runs = Runs::default();
@@ -95,13 +97,13 @@ async fn a_handler_that_is_cut_off_is_run_again() {
         }),
     );
     assert!(timeout(SECOND, send(&app, event("a"))).await.is_err());
-    // At once, although nobody waited for the release.
+    // At once, although nothing waited for the release.
     assert_eq!(send(&app, event("a")).await, RUN);
     assert_eq!(send(&app, event("a")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
 }
 
-/// The same with a store that has to be waited for.
+/// The store takes a second to release the event.
 #[tokio::test(start_paused = true)]
 async fn a_release_goes_on_after_the_cut() {
     let runs = Runs::default();
@@ -122,7 +124,8 @@ async fn a_release_goes_on_after_the_cut() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// The work was done; that the sender hung up while it was recorded changes nothing.
+/// The handler succeeded, so the event is completed even if the sender hangs up while the store
+/// records it.
 #[tokio::test(start_paused = true)]
 async fn a_completion_goes_on_after_the_cut() {
     let runs = Runs::default();
@@ -150,13 +153,13 @@ async fn a_detached_handler_runs_to_its_end() {
     sleep(11 * SECOND).await;
     assert_eq!(send(&app, event("a")).await, DUPLICATE);
     assert_eq!(runs.count(), 1);
-    // Whoever waits gets its answer.
+    // A sender that waits gets the handler's response.
     assert_eq!(send(&app, event("b")).await, RUN);
 }
 
 // ---- leases
 
-/// Attack: none, but a slow first run must not end what the second one holds.
+/// A slow first run must not end the claim of the second one.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_outlived_its_lease_changes_nothing() {
     for first_status in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {
@@ -187,27 +190,39 @@ async fn a_run_that_outlived_its_lease_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retention_ends() {
+async fn an_event_that_is_not_repeated_within_its_retention_runs_again() {
     let runs = Runs::default();
     let app = app(layer().retention(600 * SECOND), runs.handler());
     assert_eq!(send(&app, event("a")).await, RUN);
-    sleep(599 * SECOND).await;
-    assert_eq!(send(&app, event("a")).await, DUPLICATE);
-    sleep(2 * SECOND).await;
+    sleep(601 * SECOND).await;
+    assert_eq!(send(&app, event("a")).await, RUN);
+}
+
+/// SoundHash's retry job can repeat an event for days.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_repeated_for_days_runs_once() {
+    let runs = Runs::default();
+    let app = app(layer(), runs.handler());
+    assert_eq!(send(&app, event("a")).await, RUN);
+    for _ in 0..10 {
+        sleep(23 * 3600 * SECOND).await;
+        assert_eq!(send(&app, event("a")).await, DUPLICATE);
+    }
+    sleep(25 * 3600 * SECOND).await;
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
 #[test]
-#[should_panic(expected = "a lease of no time")]
-fn a_lease_of_no_time_is_refused() {
+#[should_panic(expected = "lease must be greater than zero")]
+fn a_lease_of_zero_panics() {
     let _ = layer().lease(Duration::ZERO);
 }
 
 // ---- a store that fails at the end
 
-/// The work is done, so the sender is told so; the store is told again until it hears.
+/// The handler succeeded, so the sender gets 200, and the layer retries to record it.
 #[tokio::test(start_paused = true)]
-async fn a_completion_that_failed_is_tried_again() {
+async fn a_completion_that_failed_is_retried() {
     let runs = Runs::default();
     let store = Faulty::new();
     store.ends_fail.store(3, Ordering::SeqCst);
@@ -219,7 +234,7 @@ async fn a_completion_that_failed_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_failed_is_tried_again() {
+async fn a_release_that_failed_is_retried() {
     let runs = Runs::default();
     let store = Faulty::new();
     store.ends_fail.store(3, Ordering::SeqCst);
@@ -238,9 +253,9 @@ async fn a_release_that_failed_is_tried_again() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// Nobody tries for ever: after the lease, the retry decides.
+/// After the lease, SoundHash's retry decides.
 #[tokio::test(start_paused = true)]
-async fn after_the_lease_nothing_is_tried_any_more() {
+async fn after_the_lease_the_layer_stops_retrying() {
     let runs = Runs::default();
     let store = Faulty::new();
     store.ends_fail.store(1000, Ordering::SeqCst);
@@ -256,26 +271,26 @@ async fn after_the_lease_nothing_is_tried_any_more() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// A store that never answers when a claim ends.
+/// Never answers when a claim ends.
 pub(super) struct Mute;
 
 impl IdempotencyStore for Mute {
     async fn claim(&self, _: &Key, _: Duration) -> Result<Claim, BoxError> {
-        Ok(Claim::Acquired(Token::unique()))
+        Ok(Claim::Acquired(ClaimToken::unique()))
     }
 
-    async fn complete(&self, _: &Key, _: Token, _: Duration) -> Result<bool, BoxError> {
+    async fn complete(&self, _: &Key, _: ClaimToken, _: Duration) -> Result<bool, BoxError> {
         pending().await
     }
 
-    async fn release(&self, _: &Key, _: Token) -> Result<bool, BoxError> {
+    async fn release(&self, _: &Key, _: ClaimToken) -> Result<bool, BoxError> {
         pending().await
     }
 }
 
-/// A runtime that shuts down drops handlers at work, and drops what they then give it.
+/// A runtime that shuts down drops running handlers, and also drops the tasks that they then spawn.
 #[test]
-fn a_shutdown_with_events_at_work_is_no_endless_story() {
+fn a_shutdown_with_events_in_progress_ends() {
     let current = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -304,24 +319,24 @@ fn a_shutdown_with_events_at_work_is_no_endless_story() {
     }
 }
 
-/// A store that panics when a claim ends.
+/// Panics when a claim ends.
 struct Explosive;
 
 impl IdempotencyStore for Explosive {
     async fn claim(&self, _: &Key, _: Duration) -> Result<Claim, BoxError> {
-        Ok(Claim::Acquired(Token::unique()))
+        Ok(Claim::Acquired(ClaimToken::unique()))
     }
 
-    async fn complete(&self, _: &Key, _: Token, _: Duration) -> Result<bool, BoxError> {
+    async fn complete(&self, _: &Key, _: ClaimToken, _: Duration) -> Result<bool, BoxError> {
         panic!("the store panics")
     }
 
-    async fn release(&self, _: &Key, _: Token) -> Result<bool, BoxError> {
+    async fn release(&self, _: &Key, _: ClaimToken) -> Result<bool, BoxError> {
         panic!("the store panics")
     }
 }
 
-/// Two panics at once abort the process, and all that it was receiving.
+/// A panic during a panic would abort the process.
 #[tokio::test]
 async fn a_store_that_panics_during_a_panic_does_not_abort() {
     let runs = Runs::default();
@@ -339,9 +354,9 @@ async fn a_store_that_panics_during_a_panic_does_not_abort() {
     assert_eq!(runs.count(), 1);
 }
 
-/// A store that is back before the lease ends hears that the event was acted on.
+/// A store that recovers before the lease ends still records that the event was completed.
 #[tokio::test(start_paused = true)]
-async fn a_store_is_told_up_to_the_end_of_the_lease() {
+async fn a_completion_is_retried_until_the_lease_ends() {
     for away in [54, 57, 59] {
         let (runs, store) = (Runs::default(), Faulty::new());
         store.ends_fail.store(usize::MAX, Ordering::SeqCst);

@@ -1,0 +1,154 @@
+//! Holds the claim of an event while its handler runs, and records how the handler ended.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
+
+use axum_core::BoxError;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
+
+use super::{
+    key::Key,
+    layer::Settings,
+    store::{ClaimToken, IdempotencyStore},
+};
+use crate::telemetry::{self, StoreStep};
+
+/// The pause after the first failure of the store. It doubles with each further failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The claim of an event. Dropping it releases the event.
+pub(super) struct ClaimGuard<St: IdempotencyStore>(Option<PendingOutcome<St>>);
+
+/// An outcome that the store has not recorded yet.
+struct PendingOutcome<St> {
+    store: Arc<St>,
+    key: Key,
+    token: ClaimToken,
+    completed: bool,
+    retention: Duration,
+    lease: Duration,
+    claimed_at: Instant,
+    /// How often the store was asked to record the outcome.
+    attempts: u32,
+}
+
+impl<St: IdempotencyStore> ClaimGuard<St> {
+    pub(super) fn new(store: Arc<St>, key: Key, token: ClaimToken, settings: &Settings) -> Self {
+        Self(Some(PendingOutcome {
+            store,
+            key,
+            token,
+            completed: false,
+            retention: settings.stored_retention(),
+            lease: settings.lease,
+            claimed_at: Instant::now(),
+            attempts: 0,
+        }))
+    }
+
+    /// Completes the event. If this future is dropped, the event is still completed.
+    pub(super) async fn complete(mut self) {
+        if let Some(pending) = &mut self.0 {
+            pending.completed = true;
+        }
+        self.end().await;
+    }
+
+    pub(super) async fn release(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        let Some(pending) = &mut self.0 else { return };
+        let result = pending.record().await;
+        // Until here, `drop` takes over if the future is dropped.
+        if let Some(pending) = self.0.take() {
+            pending.handle_result(result);
+        }
+    }
+}
+
+impl<St: IdempotencyStore> PendingOutcome<St> {
+    async fn record(&mut self) -> Result<bool, BoxError> {
+        self.attempts += 1;
+        if self.completed {
+            let complete = self.store.complete(&self.key, self.token, self.retention);
+            telemetry::store_step(StoreStep::Complete, complete).await
+        } else {
+            let release = self.store.release(&self.key, self.token);
+            telemetry::store_step(StoreStep::Release, release).await
+        }
+    }
+
+    async fn end(mut self) {
+        let result = self.record().await;
+        self.handle_result(result);
+    }
+
+    fn handle_result(self, result: Result<bool, BoxError>) {
+        match result {
+            Ok(true) => {}
+            Ok(false) if self.attempts == 1 => {
+                telemetry::lease_lost(self.key.as_str(), self.lease);
+            }
+            // An earlier attempt may have succeeded without its reply reaching us.
+            Ok(false) => {}
+            // The response to the sender does not wait for a store that is down.
+            Err(error) => {
+                telemetry::not_recorded(self.key.as_str(), self.completed, &error);
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(telemetry::in_current_span(self.retry_until_lease_ends()));
+                }
+            }
+        }
+    }
+
+    async fn retry_until_lease_ends(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = self.lease.saturating_sub(self.claimed_at.elapsed());
+            if left < SHORTEST_PAUSE {
+                return;
+            }
+            // The pauses shrink towards the end, so that a store which recovers late is reached.
+            sleep(pause.min(left / 2)).await;
+            if self.record().await.is_ok() {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
+    fn drop(&mut self) {
+        // Without a runtime, nothing can wait for the store, and the lease ends the claim.
+        let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
+            return;
+        };
+        // The future owns the pending outcome and not the guard. A runtime that shuts down drops
+        // the futures it is given, and dropping a guard would spawn another one, forever.
+        let mut end = Box::pin(pending.end());
+        // A store that answers at once has recorded the outcome before this returns, so that an
+        // immediate retry is not answered as a duplicate in progress. During a panic, a second
+        // panic from the store would abort the process.
+        let has_ended = !thread::panicking()
+            && end
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready();
+        if !has_ended {
+            runtime.spawn(telemetry::in_current_span(end));
+        }
+    }
+}

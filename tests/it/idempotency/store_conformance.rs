@@ -1,0 +1,281 @@
+//! The conformance tests: they accept a correct store, and detect each fault.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+    time::Duration,
+};
+
+use axum::BoxError;
+use soundhash_webhook::{
+    idempotency::{Claim, ClaimToken, ForgetUnsupported, IdempotencyStore, Key},
+    testing::store_conformance,
+};
+use tokio::{task::yield_now, time::Instant};
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// The store is correct, so that the tests fail because of the fault.
+    None,
+    /// Checks whether the key is free, and claims it later, as most published layers do.
+    CheckThenClaim,
+    /// Checks whether the claim is held, and ends it later.
+    CheckThenEnd,
+    IgnoresTokens,
+    LeaseNeverEnds,
+    RetentionNeverEnds,
+    /// A completed key keeps the end of its lease.
+    KeepsTheLeasesEnd,
+    /// Completes an expired claim that no other token holds.
+    CompletesLate,
+    /// Keys that differ only in case are the same key.
+    IgnoresCase,
+    FixedToken,
+    ForgetsCompleted,
+    AlwaysTrue,
+    /// A duplicate does not renew the retention.
+    NeverRenews,
+    /// Frees a key that is in progress.
+    ForgetsClaims,
+    /// Says that it forgot a key, and keeps it.
+    OnlySaysItForgot,
+}
+
+/// The holder of a key, or `None` if it is completed. Then its lease or retention, and the end of
+/// that, or `None` if it never ends.
+type State = (Option<ClaimToken>, Option<Duration>, Option<Instant>);
+
+struct Wrong(Fault, Mutex<HashMap<String, State>>);
+
+impl Wrong {
+    fn new(fault: Fault) -> Self {
+        Self(fault, Mutex::default())
+    }
+
+    fn key(&self, key: &Key) -> String {
+        match self.0 {
+            Fault::IgnoresCase => key.as_str().to_lowercase(),
+            _ => key.to_string(),
+        }
+    }
+
+    fn state(&self, key: &str) -> Option<State> {
+        let states = self.1.lock().unwrap();
+        let state = states.get(key).copied();
+        state.filter(|(_, _, until)| until.is_none_or(|until| Instant::now() < until))
+    }
+
+    fn set(&self, key: String, token: Option<ClaimToken>, time: Option<Duration>) {
+        let until = time.and_then(|time| Instant::now().checked_add(time));
+        self.1.lock().unwrap().insert(key, (token, time, until));
+    }
+
+    fn holds(&self, key: &str, token: ClaimToken) -> bool {
+        match self.0 {
+            Fault::IgnoresTokens => self.state(key).is_some_and(|(held, ..)| held.is_some()),
+            Fault::CompletesLate => {
+                let states = self.1.lock().unwrap();
+                states
+                    .get(key)
+                    .is_some_and(|(held, ..)| *held == Some(token))
+            }
+            _ => self
+                .state(key)
+                .is_some_and(|(held, ..)| held == Some(token)),
+        }
+    }
+}
+
+impl IdempotencyStore for Wrong {
+    async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+        let key = self.key(key);
+        match self.state(&key) {
+            Some((Some(_), ..)) => return Ok(Claim::InProgress),
+            Some((None, retention, _)) => {
+                if self.0 != Fault::NeverRenews {
+                    self.set(key, None, retention);
+                }
+                return Ok(Claim::Completed);
+            }
+            None => {}
+        }
+        if self.0 == Fault::CheckThenClaim {
+            yield_now().await;
+        }
+        let token = match self.0 {
+            Fault::FixedToken => ClaimToken::from(7),
+            _ => ClaimToken::unique(),
+        };
+        let endless = self.0 == Fault::LeaseNeverEnds;
+        self.set(key, Some(token), (!endless).then_some(lease));
+        Ok(Claim::Acquired(token))
+    }
+
+    async fn complete(
+        &self,
+        key: &Key,
+        token: ClaimToken,
+        time: Duration,
+    ) -> Result<bool, BoxError> {
+        let key = self.key(key);
+        if !self.holds(&key, token) {
+            return Ok(self.0 == Fault::AlwaysTrue);
+        }
+        if self.0 == Fault::CheckThenEnd {
+            yield_now().await;
+        }
+        match self.0 {
+            Fault::RetentionNeverEnds => self.set(key, None, None),
+            Fault::ForgetsCompleted => drop(self.1.lock().unwrap().remove(&key)),
+            Fault::KeepsTheLeasesEnd => {
+                let mut states = self.1.lock().unwrap();
+                states.entry(key).and_modify(|state| state.0 = None);
+            }
+            _ => self.set(key, None, Some(time)),
+        }
+        Ok(true)
+    }
+
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
+        let key = self.key(key);
+        let holds = self.holds(&key, token);
+        if self.0 == Fault::CheckThenEnd {
+            yield_now().await;
+        }
+        if holds {
+            self.1.lock().unwrap().remove(&key);
+        }
+        Ok(holds || self.0 == Fault::AlwaysTrue)
+    }
+
+    async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
+        let key = self.key(key);
+        let forgotten = match self.state(&key) {
+            Some((held, ..)) => held.is_none() || self.0 == Fault::ForgetsClaims,
+            None => false,
+        };
+        if forgotten && self.0 != Fault::OnlySaysItForgot {
+            self.1.lock().unwrap().remove(&key);
+        }
+        Ok(forgotten)
+    }
+}
+
+/// Returns the message of the panic, if there is one. Time is paused, so that it passes at once.
+fn verdict(fault: Fault) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let run =
+        std::panic::AssertUnwindSafe(|| runtime.block_on(store_conformance(Wrong::new(fault))));
+    std::panic::catch_unwind(run).map_err(|panic| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => (*panic.downcast::<&str>().unwrap()).to_owned(),
+    })
+}
+
+#[test]
+fn each_fault_of_a_store_is_detected() {
+    assert_eq!(verdict(Fault::None), Ok(()));
+    for (fault, expected) in [
+        (
+            Fault::CheckThenClaim,
+            "64 of 64 concurrent claims acquired the key",
+        ),
+        (
+            Fault::CheckThenEnd,
+            "64 of 64 concurrent calls ended a claim",
+        ),
+        (
+            Fault::IgnoresTokens,
+            "released with a token that does not hold the key",
+        ),
+        (Fault::LeaseNeverEnds, "a lease does not end"),
+        (Fault::RetentionNeverEnds, "a retention does not end"),
+        (Fault::KeepsTheLeasesEnd, "a retention does not end"),
+        (Fault::CompletesLate, "completed after the lease"),
+        (Fault::IgnoresCase, "the new key \"A\" cannot be claimed"),
+        (Fault::FixedToken, "two claims with the same token"),
+        (Fault::ForgetsCompleted, "claim of a completed key"),
+        (Fault::AlwaysTrue, "completed twice"),
+        (
+            Fault::NeverRenews,
+            "whose retention a duplicate should have renewed",
+        ),
+        (Fault::ForgetsClaims, "forgot a key that is in progress"),
+        (Fault::OnlySaysItForgot, "forgot a key twice"),
+    ] {
+        let message = verdict(fault).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// A store of the kind that was written before `forget` existed.
+struct Minimal(Wrong);
+
+impl IdempotencyStore for Minimal {
+    async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+        self.0.claim(key, lease).await
+    }
+
+    async fn complete(
+        &self,
+        key: &Key,
+        token: ClaimToken,
+        retention: Duration,
+    ) -> Result<bool, BoxError> {
+        self.0.complete(key, token, retention).await
+    }
+
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
+        self.0.release(key, token).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_need_not_support_forget() {
+    let store = Minimal(Wrong::new(Fault::None));
+    let error = store.forget(&Key::new("a")).await.unwrap_err();
+    assert!(error.is::<ForgetUnsupported>(), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "this idempotency store does not support `forget`"
+    );
+    store_conformance(store).await;
+}
+
+#[test]
+fn a_token_is_a_number_of_128_bits() {
+    let number = u128::MAX - 0xff;
+    assert_eq!(u128::from(ClaimToken::from(number)), number);
+    assert_eq!(ClaimToken::from(7).to_string(), format!("{:031}7", 0));
+}
+
+/// State of the process that is part of a token repeats after a fork or a restored snapshot.
+#[test]
+fn tokens_have_no_part_in_common() {
+    let tokens: Vec<[u8; 16]> = (0..1000)
+        .map(|_| u128::from(ClaimToken::unique()).to_be_bytes())
+        .collect();
+    for quarter in 0..4 {
+        let part = |token: &[u8; 16]| -> [u8; 4] { token[quarter * 4..][..4].try_into().unwrap() };
+        let distinct: HashSet<[u8; 4]> = tokens.iter().map(part).collect();
+        // 1,000 random numbers of 32 bits hardly ever include ten that are equal.
+        assert!(
+            distinct.len() > 990,
+            "quarter {quarter}: {}",
+            distinct.len()
+        );
+        let counted = tokens
+            .windows(2)
+            .filter(|pair| {
+                let [a, b] = [&pair[0], &pair[1]].map(|token| u32::from_be_bytes(part(token)));
+                b.wrapping_sub(a) == 1
+            })
+            .count();
+        assert!(counted < 10, "quarter {quarter} is a counter");
+    }
+}
