@@ -283,7 +283,7 @@ async fn throughput(processes: usize, handler_ms: &str) -> f64 {
 
 #[tokio::main]
 async fn main() {
-    // First, while the allocator has no free memory to reuse.
+    // First, before the allocator has memory that it can reuse.
     size().await;
     memory().await;
     keys().await;

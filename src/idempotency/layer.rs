@@ -131,8 +131,7 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets the age at which an event is rejected with 401. There is no limit by
-    /// default.
+    /// Sets the age at which an event is rejected with 401. Off by default.
     ///
     /// A signed body stays valid for as long as its secret. With an age limit, a delivery that
     /// an attacker recorded is either remembered or too old. Retries arrive up to 9 minutes

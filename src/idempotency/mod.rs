@@ -143,7 +143,7 @@
 //! # A store of your own
 //!
 //! Any database works in which each step is one atomic statement. The store below does the
-//! steps on a map, and its comments show the statements for PostgreSQL:
+//! steps on a map, and its comments show the statements for `PostgreSQL`:
 //!
 //! ```
 //! use std::{
