@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use base16ct::HexDisplay;
 use sha2::{Digest, Sha256};
 
 use crate::{delivery::Delivery, event::Id};
@@ -96,10 +97,10 @@ fn push_id(key: &mut String, id: &Id) {
 }
 
 fn push_digest(key: &mut String, tag: char, bytes: &[u8]) {
-    key.push(tag);
-    for byte in Sha256::digest(bytes) {
-        push(key, format_args!("{byte:02x}"));
-    }
+    push(
+        key,
+        format_args!("{tag}{:x}", HexDisplay(&Sha256::digest(bytes))),
+    );
 }
 
 fn push(key: &mut String, part: fmt::Arguments<'_>) {
@@ -152,8 +153,7 @@ mod tests {
     }
 
     fn digest(body: &str) -> String {
-        let digest = Sha256::digest(body);
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", HexDisplay(&Sha256::digest(body)))
     }
 
     #[test]
