@@ -21,6 +21,8 @@ use super::timestamp::Timestamp;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Envelope {
     pub(crate) id: Option<Id>,
+    /// The id is the dispatcher's `id`, not the portal's `delivery_id`.
+    id_is_unique: bool,
     pub(crate) created_at: Option<Timestamp>,
     webhook_id: Option<Id>,
     resource: Option<Resource>,
@@ -75,11 +77,10 @@ impl Envelope {
             id: fields.resource_id.and_then(id),
             resource_type: fields.resource_type.and_then(readable).map(Cow::into_owned),
         };
+        let dispatcher_id = fields.id.and_then(id);
         Ok(Envelope {
-            id: fields
-                .id
-                .and_then(id)
-                .or_else(|| fields.delivery_id.and_then(id)),
+            id_is_unique: dispatcher_id.is_some(),
+            id: dispatcher_id.or_else(|| fields.delivery_id.and_then(id)),
             created_at: (fields.created_at.and_then(timestamp))
                 .or_else(|| fields.timestamp.and_then(timestamp)),
             webhook_id: fields.webhook_id.and_then(id),
@@ -87,6 +88,15 @@ impl Envelope {
             event_type,
             payload: range(body, payload),
         })
+    }
+
+    /// Returns whether no other event has this [`id`](Self::id).
+    ///
+    /// This is true of the dispatcher's `id`. The portal's `delivery_id` is a clock reading in
+    /// milliseconds, which two events can share.
+    #[allow(dead_code, reason = "for the idempotency key")]
+    pub(crate) fn id_is_unique(&self) -> bool {
+        self.id_is_unique
     }
 
     /// The type as it was sent.
