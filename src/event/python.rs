@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 /// | in `text` | rewritten |
 /// | --- | --- |
 /// | `NaN`, `Infinity`, `-Infinity` | `null` |
-/// | a number beyond the range of `f64` | `null`, padded with spaces |
+/// | a number beyond the range of `f64` | `null` |
 /// | a surrogate escape without its partner | `\ufffd` |
 ///
 /// One pass without recursion, and one allocation of at most 4/3 of the length of `text`: only
@@ -40,8 +40,6 @@ pub(super) fn to_strict(text: &str) -> Option<String> {
             }
             strict.push_str(text.get(copied..at).unwrap_or_default());
             strict.push_str(replacement);
-            // Padding keeps everything but `NaN` at its length, see `offset_in`.
-            strict.extend((replacement.len()..length).map(|_| ' '));
             copied = at + length;
         }
         at += length;
@@ -62,10 +60,10 @@ pub(crate) fn strict_text(body: &[u8]) -> Option<String> {
 pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
     let (mut from, mut to) = (0, 0);
     while to < offset && from < text.len() {
-        // Only `NaN` became longer. Inside strings, both have the same byte.
-        let grown = text.get(from) == Some(&b'N') && strict.get(to) == Some(&b'n');
-        (from, to) = match grown {
-            true => (from + "NaN".len(), to + "null".len()),
+        // Every other replacement has the length of what it replaces, and no `n`.
+        let is_null = strict.get(to) == Some(&b'n') && text.get(from) != Some(&b'n');
+        (from, to) = match is_null {
+            true => (from + scalar_length(text, from), to + "null".len()),
             false => (from + 1, to + 1),
         };
     }
@@ -100,10 +98,16 @@ fn is_scalar(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.' | b'_')
 }
 
+/// Returns the length of the number or word at `offset`.
+fn scalar_length(text: &[u8], offset: usize) -> usize {
+    let rest = text.get(offset..).unwrap_or_default();
+    rest.iter().take_while(|&&byte| is_scalar(byte)).count()
+}
+
 /// Returns the length of the number or word that `rest` starts with, and its replacement if Python
 /// alone reads it.
 fn scalar(rest: &[u8]) -> (usize, Option<&'static str>) {
-    let length = rest.iter().take_while(|&&byte| is_scalar(byte)).count();
+    let length = scalar_length(rest, 0);
     let token = rest.get(..length).unwrap_or_default();
     let replaced = match token {
         b"NaN" | b"Infinity" | b"-Infinity" => true,

@@ -2,7 +2,7 @@
 
 mod diagnose;
 mod drain;
-mod events;
+mod event;
 mod examples;
 mod extract;
 mod hostile;
