@@ -55,6 +55,8 @@ const ODD: &[&str] = &[
 ];
 
 /// The text of an object: usually JSON as Python writes it, often an event.
+///
+/// `{:#}` writes the strict JSON that a repair has to make of it.
 #[derive(Debug)]
 pub struct Document(Vec<Member>);
 
@@ -166,7 +168,9 @@ fn object(members: &[Member], f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Space::One => " ",
             Space::Line => "\r\n\t",
         };
-        write!(f, "{comma}{space}{key}{space}:{space}{value}{space}")?;
+        write!(f, "{comma}{space}{key}{space}:{space}")?;
+        value.fmt(f)?;
+        f.write_str(space)?;
     }
     f.write_str("}")
 }
@@ -195,18 +199,23 @@ impl Display for Json {
             Json::Natural(number) => write!(f, "{number}"),
             Json::Small(number) => write!(f, "{number}"),
             // As Python writes it, if it is not finite.
-            Json::Float(number) if number.is_infinite() => {
-                f.write_str(if *number < 0.0 { "-Infinity" } else { "Infinity" })
-            }
+            Json::Float(number) if f.alternate() && !number.is_finite() => f.write_str("null"),
+            Json::Float(number) if number.is_infinite() => f.write_str(if *number < 0.0 {
+                "-Infinity"
+            } else {
+                "Infinity"
+            }),
             Json::Float(number) => write!(f, "{number:?}"),
             Json::Text(words) => text(words, f),
             Json::Type(name) => write!(f, "\"{name}\""),
+            Json::Odd(odd) if f.alternate() => f.write_str(strict(odd)),
             Json::Odd(odd) => f.write_str(odd),
             Json::Array(items) => {
                 f.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{item}")?;
+                    f.write_str(comma)?;
+                    item.fmt(f)?;
                 }
                 f.write_str("]")
             }
@@ -216,6 +225,15 @@ impl Display for Json {
                 write!(f, "{}{}", "[".repeat(levels), "]".repeat(levels))
             }
         }
+    }
+}
+
+/// Returns the strict JSON that `odd` is read as.
+fn strict(odd: &str) -> &str {
+    match odd {
+        "NaN" | "Infinity" | "-Infinity" | "1e999" => "null",
+        r#""\ud83c""# => r#""\ufffd""#,
+        other => other,
     }
 }
 
