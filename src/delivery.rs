@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
-    event::{Envelope, Event, EventError},
+    event::{Envelope, Event, EventError, EventErrorKind, strict_text},
     signature::Signature,
 };
 
@@ -46,6 +46,8 @@ pub struct Delivery {
     /// after that has them, too.
     envelope: OnceLock<Arc<Result<Envelope, EventError>>>,
     event: OnceLock<Arc<Result<Event, EventError>>>,
+    /// The repaired body, if it has to be repaired.
+    strict: OnceLock<Option<Arc<str>>>,
     told: OnceLock<()>,
 }
 
@@ -64,6 +66,7 @@ impl Delivery {
             endpoint,
             envelope: OnceLock::new(),
             event: OnceLock::new(),
+            strict: OnceLock::new(),
             told: OnceLock::new(),
         }
     }
@@ -96,17 +99,39 @@ impl Delivery {
         self.endpoint.as_deref()
     }
 
-    /// Reads the body as a `T` of your own.
+    /// Reads the body as a type of yours.
     ///
-    /// Prefer a `T` with fields to a [`serde_json::Value`] where strangers may write parts of a
-    /// payload: an object with a key that is private to `serde_json` can make it nest deeper
-    /// than its limit. [`event`](Self::event) is not affected.
+    /// A body that is not strict JSON is read as Python's superset of it, with the replacements
+    /// that [`Event::repaired`] lists.
+    ///
+    /// # A `Value` can overflow the stack
+    ///
+    /// If any crate of your program switches on the feature `raw_value` of `serde_json`, as axum
+    /// does with its default feature `json`, then 200 kB of JSON can overflow the stack of a
+    /// thread that reads it as a [`serde_json::Value`]. This holds for every `Value` in the
+    /// program, also for axum's `Json<Value>`. Prefer a `T` with fields. [`event`](Self::event) is
+    /// not affected.
     ///
     /// # Errors
     ///
-    /// If the body is not JSON, or does not fit `T`.
+    /// Returns an error if the body is not JSON, or does not fit `T`.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, EventError> {
-        serde_json::from_slice(self.body()).map_err(|error| EventError::from_json(&error))
+        let error = match serde_json::from_slice(&self.body) {
+            Ok(value) => return Ok(value),
+            Err(error) => EventError::from_json(&error),
+        };
+        if error.kind() != EventErrorKind::Syntax {
+            return Err(error);
+        }
+        let strict = self
+            .strict
+            .get_or_init(|| strict_text(&self.body).map(Into::into));
+        match strict {
+            None => Err(error),
+            Some(strict) => serde_json::from_str(strict).map_err(|error| {
+                EventError::from_json(&error).before_repair(&self.body, strict.as_bytes())
+            }),
+        }
     }
 
     /// Reads the body as an [`Event`].

@@ -92,7 +92,10 @@ pub use self::{
         QuotaWarning, Resource, SubscriptionUpdated, Timestamp, TimestampError, UnknownEventKind,
         Unrecognized, UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
     },
-    extract::{EventRejection, MissingLayer, Payload, PayloadRejection},
+    extract::{
+        EventRejection, EventRejectionKind, MissingLayer, Payload, PayloadRejection,
+        PayloadRejectionKind,
+    },
     rejection::{Rejection, RejectionKind},
     secret::{Secret, SecretError, SecretErrorKind, Secrets},
     signature::{SIGNATURE_HEADER, Signature, SignatureError, SignatureErrorKind},

@@ -1,4 +1,4 @@
-//! A handler for each type of event.
+//! [`EventRouter`]: a handler for each type of event.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -17,15 +17,16 @@ use http::StatusCode;
 
 use crate::{
     delivery::Delivery,
-    event::{Envelope, Event, EventData, EventError, EventKind},
+    event::{Envelope, EventData, EventError, EventKind},
     extract::{EventRejection, verified},
     telemetry::{self, Misfit},
 };
 
-/// A handler for each type of event, instead of a `match` on [`Event::data`](crate::Event::data).
+/// Calls a handler for each type of event, instead of a `match` on
+/// [`Event::data`](crate::Event::data).
 ///
-/// It is itself an axum handler, for [`post`]; the handlers in it are axum's, too, with the
-/// application's state `S` and any extractors: a [`Payload`](crate::Payload) of their type, an
+/// It is an axum handler itself, for [`post`]. Its handlers are axum's as well, with the state `S`
+/// of the application and any extractors: the [`Payload`](crate::Payload) of their type, an
 /// [`Event`](crate::Event), a [`Delivery`], `State`, `Bytes` and so on.
 ///
 /// ```
@@ -61,35 +62,38 @@ use crate::{
 ///     .with_state(Database);
 /// ```
 ///
-/// # What is called, and what is answered
+/// # Which handler is called
 ///
-/// The type is that of the signed body; no header has a say. The body is read once, whatever
-/// the handlers take.
+/// The type is that of the signed body. Headers do not count. The body is read once, whatever the
+/// handlers take.
 ///
-/// | delivery | handler | without a fallback |
-/// | --- | --- | --- |
-/// | of a type that has a handler | that one | |
-/// | of a type that has none | the fallback | 200: to SoundHash, an event that one does not care for is delivered; its payload is not looked at |
-/// | of a type that has a handler, but its payload does not fit, as those of SoundHash's "test this webhook" button | the fallback | 200: sent again, it would not fit either |
-/// | that is no JSON, or no event | the fallback | 400 or 422, as [`EventRejection::status`] |
-/// | not verified, as there is no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) around it | none | 500, also with a fallback |
+/// - **An event of a type that has a handler** goes to that handler.
+/// - **An event of another type** goes to the fallback. Without a fallback it is accepted with
+///   200, and its payload is not read.
+/// - **An event whose payload does not fit its type**, such as one from SoundHash's "test this
+///   webhook" button, goes to the fallback. Without a fallback it is accepted with 200, because
+///   a retry would not fit either.
+/// - **A body that is not an event** goes to the fallback. Without a fallback it is answered with
+///   400 or 422, see [`EventRejection::status`].
+/// - **A request without a [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)** is not
+///   verified. It is answered with 500, even with a fallback.
 ///
-/// So a handler on a type is called only with an event that is one, and its
-/// [`Payload`](crate::Payload) of that type is always there. What is not understood is logged at
-/// `warn` and counted, see the [guide](crate::guide::telemetry). To keep it, set a fallback that
-/// takes a [`Delivery`], and perhaps a `Result<Event, EventRejection>`.
+/// So the handler of a type is only called with an event of that type, and its
+/// [`Payload`](crate::Payload) is always there. Deliveries that are not understood are logged at
+/// `warn` and counted, see the [guide](crate::guide::telemetry). To store them, set a fallback
+/// that takes a [`Delivery`], and a `Result<Event, EventRejection>` if you need the reason.
 ///
-/// A handler that takes the [`Payload`](crate::Payload) of another type than it stands for answers
-/// 422 to each of its deliveries. The compiler cannot see that; a test that sends one
+/// A handler that takes the [`Payload`](crate::Payload) of a type other than its own answers each
+/// delivery with 422. The compiler cannot find that mistake, but a test that sends one
 /// `testing::sample` of each type does.
 ///
 /// # Without `post`
 ///
-/// The methods of axum's [`Handler`] make a service of it: `with_state` for `post_service` or any
-/// other place that takes a tower service, and `layer` for a middleware around all handlers.
+/// The methods of axum's [`Handler`] turn it into a service: `with_state` for `post_service` and
+/// other places that take a tower service, and `layer` for a middleware around all handlers.
 ///
 /// [`post`]: https://docs.rs/axum/0.8/axum/routing/method_routing/fn.post.html
-#[must_use = "it has to be given to a route"]
+#[must_use = "an `EventRouter` does nothing until it is given to a route"]
 pub struct EventRouter<S = ()>(Arc<Routes<S>>);
 
 struct Routes<S> {
@@ -97,12 +101,12 @@ struct Routes<S> {
     fallback: Option<Route<S>>,
 }
 
-/// A handler that has forgotten which extractors it takes.
+/// A handler without the types of its extractors.
 type Route<S> = Arc<dyn Fn(Request, S) -> Answer + Send + Sync>;
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 impl<S: 'static> EventRouter<S> {
-    /// Accepts every event and does nothing.
+    /// Creates a router that accepts every event and does nothing.
     pub fn new() -> Self {
         Self(Arc::new(Routes {
             by_kind: HashMap::new(),
@@ -110,11 +114,11 @@ impl<S: 'static> EventRouter<S> {
         }))
     }
 
-    /// Calls `handler` for events of type `kind`.
+    /// Calls `handler` for events of the type `kind`.
     ///
     /// # Panics
     ///
-    /// If the type has a handler already.
+    /// Panics if the type already has a handler.
     #[track_caller]
     pub fn on<H, T>(mut self, kind: EventKind, handler: H) -> Self
     where
@@ -123,17 +127,17 @@ impl<S: 'static> EventRouter<S> {
     {
         match Arc::make_mut(&mut self.0).by_kind.entry(kind) {
             Entry::Vacant(free) => free.insert(route(handler)),
-            Entry::Occupied(_) => panic!("{kind} has a handler already"),
+            Entry::Occupied(_) => panic!("{kind} already has a handler"),
         };
         self
     }
 
-    /// Calls `handler` for everything else that was verified: events of other types, events that
-    /// do not fit their type, and bodies that are no events.
+    /// Calls `handler` for every other verified delivery: events of other types, events that do not
+    /// fit their type, and bodies that are not events.
     ///
     /// # Panics
     ///
-    /// If there is a fallback already.
+    /// Panics if the router already has a fallback.
     #[track_caller]
     pub fn fallback<H, T>(mut self, handler: H) -> Self
     where
@@ -141,7 +145,7 @@ impl<S: 'static> EventRouter<S> {
         T: 'static,
     {
         let fallback = &mut Arc::make_mut(&mut self.0).fallback;
-        assert!(fallback.is_none(), "there is a fallback already");
+        assert!(fallback.is_none(), "the router already has a fallback");
         *fallback = Some(route(handler));
         self
     }
@@ -152,7 +156,7 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 }
 
 impl<S> Routes<S> {
-    /// The handler of an event of this type, if there is one, and it is such an event.
+    /// Returns the handler of the event's type, if there is one and the payload fits the type.
     fn find(&self, delivery: &Delivery) -> Option<&Route<S>> {
         let route = self.on(delivery.envelope().as_ref().ok()?)?;
         let event = delivery.event_ref().ok()?;
@@ -160,34 +164,36 @@ impl<S> Routes<S> {
     }
 
     fn on(&self, envelope: &Envelope) -> Option<&Route<S>> {
-        let kind = envelope.event_type().parse().ok()?;
-        self.by_kind.get(&kind)
+        self.by_kind.get(&envelope.kind()?)
     }
 
-    /// Tells the operator of what has no handler because it was not understood. The payload of a
-    /// type without a handler is not looked at.
-    fn tell(&self, delivery: &Delivery) -> Result<(), EventRejection> {
+    /// Logs a delivery that has no handler because it was not understood. The payload of a type
+    /// without a handler is not read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the answer to a delivery that is not an event.
+    fn log_unrouted(&self, delivery: &Delivery) -> Result<(), EventRejection> {
         let not_an_event =
             |error: &EventError| EventRejection::not_an_event(delivery, error.clone());
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
-        let event_type = envelope.event_type();
+        let log = |misfit| {
+            let known = envelope.kind().map(EventKind::as_str);
+            delivery.tell_once(|| {
+                telemetry::unrecognized(envelope.event_type(), known, misfit, envelope.is_test());
+            });
+        };
         if self.on(envelope).is_some() {
-            let event = delivery.event_ref().map_err(not_an_event)?;
-            let kind = event.kind().map(EventKind::as_str);
-            delivery.tell_once(|| {
-                telemetry::unrecognized(event_type, kind, Misfit::Payload, event.is_test());
-            });
-        } else if event_type.parse::<EventKind>().is_err() {
-            delivery.tell_once(|| {
-                let is_test = delivery.event_ref().is_ok_and(Event::is_test);
-                telemetry::unrecognized(event_type, None, Misfit::UnknownType, is_test);
-            });
+            delivery.event_ref().map_err(not_an_event)?;
+            log(Misfit::Payload);
+        } else if envelope.kind().is_none() {
+            log(Misfit::UnknownType);
         }
         Ok(())
     }
 }
 
-// With `()`, as axum's own `MethodRouter`: a marker that is not that of any function.
+// `()` is a marker that no function has. axum's `MethodRouter` uses it as well.
 impl<S: 'static> Handler<(), S> for EventRouter<S> {
     type Future = Answer;
 
@@ -198,11 +204,11 @@ impl<S: 'static> Handler<(), S> for EventRouter<S> {
                 if let Some(route) = self.0.find(delivery) {
                     return route(request, state);
                 }
-                let told = self.0.tell(delivery);
+                let logged = self.0.log_unrouted(delivery);
                 if let Some(fallback) = &self.0.fallback {
                     return fallback(request, state);
                 }
-                match told {
+                match logged {
                     Ok(()) => StatusCode::OK.into_response(),
                     Err(rejection) => rejection.into_response(),
                 }
@@ -218,7 +224,7 @@ impl<S: 'static> Default for EventRouter<S> {
     }
 }
 
-// Not derived: a state need be neither `Clone` nor `Debug`.
+// Derives would require a state that is `Clone` and `Debug`.
 impl<S> Clone for EventRouter<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -234,7 +240,7 @@ impl<S> Clone for Routes<S> {
     }
 }
 
-/// Shows which types have a handler.
+/// Shows the types that have a handler.
 impl<S> fmt::Debug for EventRouter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = EventKind::ALL.iter();

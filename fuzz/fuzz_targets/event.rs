@@ -1,4 +1,4 @@
-//! Envelopes and payloads: any bytes, and JSON that is nearly an event.
+//! Envelopes and payloads: any bytes, and JSON as Python writes it that resembles an event.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -11,12 +11,14 @@ fuzz_target!(|data: &[u8]| {
     check(data);
     let mut input = Unstructured::new(data);
     if let Ok(document) = Document::arbitrary(&mut input) {
-        check(document.to_string().as_bytes());
+        let (python, strict) = (document.to_string(), format!("{document:#}"));
+        check(python.as_bytes());
+        check_repair(python.as_bytes(), strict.as_bytes());
     }
 });
 
-/// The `Value` of `serde_json` takes an object with a key of this kind for something else, which an
-/// event must not: such a body says nothing about either.
+/// The `Value` of `serde_json` takes an object with such a key for something else, which an event
+/// must not do. So such a body cannot be compared.
 const PRIVATE: &str = "$serde_json::private::";
 
 fn plain(body: &[u8]) -> Option<Value> {
@@ -30,6 +32,7 @@ fn check(body: &[u8]) {
     match Event::from_slice(body) {
         Ok(event) => {
             if let Some(plain) = plain {
+                assert!(!event.repaired(), "strict JSON was repaired");
                 check_meaning(&event, &plain);
             }
             check_round_trip(&event);
@@ -43,7 +46,7 @@ fn check(body: &[u8]) {
     }
 }
 
-/// Why plain JSON is no event; nothing else may be refused.
+/// Returns the reason why plain JSON is not an event. No other JSON may be rejected.
 fn lack(plain: &Value) -> Option<EventErrorKind> {
     let Value::Object(members) = plain else {
         return Some(EventErrorKind::NotAnObject);
@@ -59,9 +62,21 @@ fn event_type(plain: &Value) -> Option<&str> {
     names.find_map(|name| plain[name].as_str())
 }
 
-/// What the event says is what stands in the JSON.
+/// Checks that what Python writes is read as the strict JSON without its additions.
+fn check_repair(python: &[u8], strict: &[u8]) {
+    match (Event::from_slice(python), Event::from_slice(strict)) {
+        (Ok(read), Ok(expected)) => {
+            assert_eq!(read, expected);
+            assert!(!expected.repaired() || python == strict);
+        }
+        (Err(error), Err(expected)) => assert_eq!(error.kind(), expected.kind()),
+        (read, expected) => panic!("{read:?} is not {expected:?}"),
+    }
+}
+
+/// Checks an event against the JSON that it was read from.
 fn check_meaning(event: &Event, plain: &Value) {
-    assert_eq!(lack(plain), None, "{plain} is no event");
+    assert_eq!(lack(plain), None, "{plain} is not an event");
     assert_eq!(Some(event.event_type()), event_type(plain));
     assert_eq!(event.is_test(), plain["resource_type"] == "test");
     if let EventData::Unrecognized(unrecognized) = &event.data {
@@ -72,11 +87,11 @@ fn check_meaning(event: &Event, plain: &Value) {
     assert_eq!(&by_value, event);
 }
 
-/// An event is read back equal from what it writes, however that is laid out.
+/// Checks that an event is equal to what is read from its serialization, in any layout.
 fn check_round_trip(event: &Event) {
     let line = serde_json::to_vec(event).expect("JSON");
     assert_eq!(Event::from_slice(&line).as_ref(), Ok(event));
-    // A plain value may nest less deep than an event that is read from bytes.
+    // An event that is read from bytes can be nested deeper than a plain value.
     let Some(value) = plain(&line) else { return };
     let indented = serde_json::to_vec_pretty(&value).expect("JSON");
     assert_eq!(Event::from_slice(&indented).as_ref(), Ok(event));
@@ -84,7 +99,7 @@ fn check_round_trip(event: &Event) {
     assert_eq!(&by_serde, event);
 }
 
-/// An error points into the body.
+/// Checks that an error points into the body.
 fn check_position(error: &EventError, body: &[u8]) {
     let (Some(line), Some(column)) = (error.line(), error.column()) else {
         assert_ne!(error.kind(), EventErrorKind::Syntax);
@@ -92,6 +107,6 @@ fn check_position(error: &EventError, body: &[u8]) {
     };
     let mut lines = body.split(|&byte| byte == b'\n');
     let len = lines.nth(line - 1).map(<[u8]>::len);
-    // One beyond the line's end is where it should have gone on.
+    // One beyond the end of the line is where more was expected.
     assert!(len.is_some_and(|len| column <= len + 1), "{error}");
 }

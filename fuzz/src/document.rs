@@ -1,91 +1,34 @@
-//! JSON objects that are nearly events.
+//! JSON objects that resemble events.
 
-use std::fmt::{self, Display};
+use std::{
+    fmt::{self, Display},
+    sync::LazyLock,
+};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// Names that mean something somewhere, so that what is generated hits the readers.
-const KEYS: &[&str] = &[
-    "id",
-    "type",
-    "event",
-    "created_at",
-    "timestamp",
-    "delivery_id",
-    "webhook_id",
-    "resource_id",
-    "resource_type",
-    "data",
-    "video_id",
-    "title",
-    "url",
-    "video_url",
-    "duration",
-    "status",
-    "fingerprint_count",
-    "fingerprints_count",
-    "fingerprints",
-    "fingerprint_hash",
-    "segment_index",
-    "start_time",
-    "end_time",
-    "processing_time",
-    "processing_time_seconds",
-    "query_id",
-    "query_video_id",
-    "matches",
-    "match_id",
-    "matched_video_id",
-    "confidence",
-    "segment_start",
-    "segment_end",
-    "similarity_score",
-    "uploaded_at",
-    "reset_at",
-    "error",
-    "error_code",
-    "error_message",
-    "job_id",
-    "job_type",
-    "target_id",
-    "attempt_count",
-    "channel_id",
-    "video_count",
-    "ingested_videos",
-    "failed_videos",
-    "period",
-    "used",
-    "limit",
-    "remaining",
-    "percentage",
-    "user_id",
-    "username",
-    "email",
-    "subscription_id",
-    "plan_tier",
-    "previous_plan",
-    "limit_type",
-    "current_usage",
-    "limit_value",
-];
+/// The words that libFuzzer inserts, so that a new type or field has to be added only there.
+const DICTIONARY: &str = include_str!("../dictionaries/event.dict");
 
-const TYPES: &[&str] = &[
-    "video.uploaded",
-    "video.processing",
-    "video.processed",
-    "video.failed",
-    "match.found",
-    "fingerprint.created",
-    "channel.ingested",
-    "quota.warning",
-    "job.failed",
-    "user.created",
-    "subscription.updated",
-    "api_limit.reached",
-    "made.up",
-];
+/// The names of members in the dictionary.
+static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| words(r#"\": ""#));
 
-/// What a sender's parser or ours may stumble over, as it stands in the text.
+/// The types of events in the dictionary, and one that no version of the crate knows.
+static TYPES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let mut types = words(r#"\"""#);
+    types.retain(|word| word.contains('.'));
+    types.push("made.up");
+    types
+});
+
+/// Returns the dictionary's JSON strings that are followed by `end`.
+fn words(end: &str) -> Vec<&'static str> {
+    let lines = DICTIONARY.lines();
+    let words = lines.filter_map(|line| line.strip_prefix(r#""\""#)?.strip_suffix(end));
+    words.filter(|word| !word.contains(['\\', '"'])).collect()
+}
+
+/// Text of values that a parser can stumble over.
 const ODD: &[&str] = &[
     "-0",
     "-0.0",
@@ -101,6 +44,8 @@ const ODD: &[&str] = &[
     "1e999",
     "NaN",
     "Infinity",
+    "-Infinity",
+    "-NaN",
     r#""\ud83c""#,
     r#""\ud83c\udfb5""#,
     r#""\u0000""#,
@@ -109,7 +54,9 @@ const ODD: &[&str] = &[
     r#""test""#,
 ];
 
-/// A text of members between braces: JSON as a rule, often an event, of any type and payload.
+/// The text of an object: usually JSON as Python writes it, often an event.
+///
+/// `{:#}` writes the strict JSON that a repair has to make of it.
 #[derive(Debug)]
 pub struct Document(Vec<Member>);
 
@@ -156,7 +103,7 @@ impl<'a> Arbitrary<'a> for Document {
             Member {
                 space: Space::None,
                 key: Key::Known(input.choose(&["type", "event"])?),
-                value: Json::Type(input.choose(TYPES)?),
+                value: Json::Type(input.choose(&TYPES)?),
             },
             Member {
                 space: Space::One,
@@ -165,7 +112,7 @@ impl<'a> Arbitrary<'a> for Document {
             },
         ];
         members.extend(Vec::<Member>::arbitrary(input)?);
-        // Any member can be the one that is missing.
+        // Any member can be missing.
         if input.ratio(1, 8)? {
             members.remove(input.choose_index(members.len())?);
         }
@@ -177,15 +124,15 @@ impl<'a> Arbitrary<'a> for Key {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match input.int_in_range(0..=9)? {
             0 => Key::Other(input.arbitrary()?),
-            1 => Key::Escaped(input.choose(KEYS)?),
-            _ => Key::Known(input.choose(KEYS)?),
+            1 => Key::Escaped(input.choose(&KEYS)?),
+            _ => Key::Known(input.choose(&KEYS)?),
         })
     }
 }
 
 impl<'a> Arbitrary<'a> for Json {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
-        // Each level takes a byte at least, so it ends when the input does.
+        // Each level takes at least one byte, so this ends with the input.
         if input.is_empty() {
             return Ok(Json::Null);
         }
@@ -197,7 +144,7 @@ impl<'a> Arbitrary<'a> for Json {
             4 => Json::Small(input.arbitrary()?),
             5 => Json::Float(f64::arbitrary(input)?),
             6 => Json::Text(input.arbitrary()?),
-            7 => Json::Type(input.choose(TYPES)?),
+            7 => Json::Type(input.choose(&TYPES)?),
             8 => Json::Odd(input.choose(ODD)?),
             9 => Json::Deep(input.arbitrary()?),
             10 | 11 => Json::Array(input.arbitrary()?),
@@ -221,7 +168,9 @@ fn object(members: &[Member], f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Space::One => " ",
             Space::Line => "\r\n\t",
         };
-        write!(f, "{comma}{space}{key}{space}:{space}{value}{space}")?;
+        write!(f, "{comma}{space}{key}{space}:{space}")?;
+        value.fmt(f)?;
+        f.write_str(space)?;
     }
     f.write_str("}")
 }
@@ -249,16 +198,24 @@ impl Display for Json {
             Json::Integer(number) => write!(f, "{number}"),
             Json::Natural(number) => write!(f, "{number}"),
             Json::Small(number) => write!(f, "{number}"),
-            // Not finite, it is what Python writes, which is no JSON.
+            // As Python writes it, if it is not finite.
+            Json::Float(number) if f.alternate() && !number.is_finite() => f.write_str("null"),
+            Json::Float(number) if number.is_infinite() => f.write_str(if *number < 0.0 {
+                "-Infinity"
+            } else {
+                "Infinity"
+            }),
             Json::Float(number) => write!(f, "{number:?}"),
             Json::Text(words) => text(words, f),
             Json::Type(name) => write!(f, "\"{name}\""),
+            Json::Odd(odd) if f.alternate() => f.write_str(strict(odd)),
             Json::Odd(odd) => f.write_str(odd),
             Json::Array(items) => {
                 f.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{item}")?;
+                    f.write_str(comma)?;
+                    item.fmt(f)?;
                 }
                 f.write_str("]")
             }
@@ -268,6 +225,15 @@ impl Display for Json {
                 write!(f, "{}{}", "[".repeat(levels), "]".repeat(levels))
             }
         }
+    }
+}
+
+/// Returns the strict JSON that `odd` is read as.
+fn strict(odd: &str) -> &str {
+    match odd {
+        "NaN" | "Infinity" | "-Infinity" | "1e999" => "null",
+        r#""\ud83c""# => r#""\ufffd""#,
+        other => other,
     }
 }
 

@@ -5,159 +5,57 @@ use serde_json::Value;
 
 use super::envelope::EventType;
 use super::error::{message, position};
-use super::json::Json;
-use super::kind::EventKind;
-use super::of_kind::{EventPayload, Sealed};
+use super::kind::{EventKind, event_types};
 use super::payload::{
-    ApiLimitReached, ChannelIngested, FingerprintCreated, JobFailed, MatchFound, QuotaWarning,
-    SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
+    ApiLimitReached, ChannelIngested, EventPayload, FingerprintCreated, JobFailed, MatchFound,
+    QuotaWarning, Sealed, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
+    VideoProcessing, VideoUploaded,
 };
+use super::value::AnyJson;
 
-/// What happened: the payload of an [`Event`](crate::Event).
-///
-/// A payload that fits no known type is no error: it is [`Unrecognized`](Self::Unrecognized).
-///
-/// ```
-/// use soundhash_webhook::{Event, EventData};
-///
-/// let event = Event::from_slice(br#"{
-///     "event": "video.processed",
-///     "data": {"video_id": 123, "title": "A song", "fingerprints_count": 36}
-/// }"#)?;
-/// match event.data {
-///     EventData::VideoProcessed(video) => assert_eq!(video.fingerprint_count, Some(36)),
-///     other => panic!("not for us: {}", other.event_type()),
-/// }
-/// # Ok::<(), soundhash_webhook::EventError>(())
-/// ```
-///
-/// Serialized, it is the payload alone.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum EventData {
-    /// `video.uploaded`
-    VideoUploaded(VideoUploaded),
-    /// `video.processing`
-    VideoProcessing(VideoProcessing),
-    /// `video.processed`
-    VideoProcessed(VideoProcessed),
-    /// `video.failed`
-    VideoFailed(VideoFailed),
-    /// `match.found`
-    MatchFound(MatchFound),
-    /// `fingerprint.created`
-    FingerprintCreated(FingerprintCreated),
-    /// `channel.ingested`
-    ChannelIngested(ChannelIngested),
-    /// `quota.warning`
-    QuotaWarning(QuotaWarning),
-    /// `job.failed`
-    JobFailed(JobFailed),
-    /// `user.created`
-    UserCreated(UserCreated),
-    /// `subscription.updated`
-    SubscriptionUpdated(SubscriptionUpdated),
-    /// `api_limit.reached`
-    ApiLimitReached(ApiLimitReached),
-    /// A type that this version of the crate does not know, or a payload that does not have the
-    /// shape of its type.
-    Unrecognized(Unrecognized),
-}
-
-/// A payload that fits no type of this crate, as it came.
-///
-/// SoundHash can add types at any time, and its "test this webhook" button sends any type with
-/// any payload. Such an event is authentic, and the sender expects a success.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Unrecognized {
-    /// The type as it was sent.
-    pub event_type: String,
-    /// The payload as it was sent.
-    pub payload: Value,
-    /// Why the payload does not fit its type; `None` if the type itself is unknown. It can quote
-    /// from the payload.
-    pub reason: Option<String>,
-}
-
-impl Unrecognized {
-    /// An event of a type of one's own.
-    pub fn new(event_type: impl Into<String>, payload: Value) -> Self {
-        Unrecognized {
-            event_type: event_type.into(),
-            payload,
-            reason: None,
+macro_rules! define_data {
+    ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
+        /// What happened: the payload of an [`Event`](crate::Event).
+        ///
+        /// A payload of an unknown type or of an unexpected shape is not an error. It becomes
+        /// [`Unrecognized`](Self::Unrecognized).
+        ///
+        /// ```
+        /// use soundhash_webhook::{Event, EventData};
+        ///
+        /// let event = Event::from_slice(br#"{
+        ///     "event": "video.processed",
+        ///     "data": {"video_id": 123, "title": "A song", "fingerprints_count": 36}
+        /// }"#)?;
+        /// match event.data {
+        ///     EventData::VideoProcessed(video) => assert_eq!(video.fingerprint_count, Some(36)),
+        ///     other => panic!("unexpected event: {}", other.event_type()),
+        /// }
+        /// # Ok::<(), soundhash_webhook::EventError>(())
+        /// ```
+        ///
+        /// It serializes as the payload alone.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum EventData {
+            $(
+                #[doc = concat!("`", $name, "`: ", $sentence)]
+                #[doc = ""]
+                #[doc = "```json"]
+                #[doc = include_str!(concat!("samples/", $name, ".json"))]
+                #[doc = "```"]
+                $Kind($Kind),
+            )*
+            /// The type is unknown to this version of the crate, or the payload does not have the
+            /// shape of its type.
+            Unrecognized(Unrecognized),
         }
-    }
-}
 
-impl EventData {
-    /// The type as it stands in an event, such as `video.uploaded`.
-    pub fn event_type(&self) -> &str {
-        match self {
-            EventData::Unrecognized(unrecognized) => &unrecognized.event_type,
-            known => known.kind().map_or("", EventKind::as_str),
-        }
-    }
-
-    /// Reads the payload of an event of this type.
-    ///
-    /// # Errors
-    ///
-    /// If what must be read of it is not JSON.
-    pub(super) fn read(event_type: EventType, payload: &str) -> serde_json::Result<Self> {
-        let kind = match event_type {
-            EventType::Known(kind) => kind,
-            EventType::Unknown(name) => {
-                let Json(payload) = serde_json::from_str(payload)?;
-                return Ok(Unrecognized::new(name, payload).into());
-            }
-        };
-        // serde's derived readers take an array for a struct.
-        let misfit = match payload.starts_with('{') {
-            true => match EventData::typed(kind, payload) {
-                Ok(data) => return Ok(data),
-                Err(error) => reason_in_any_order(payload, &error),
-            },
-            false => Some("payload is not an object".to_owned()),
-        };
-        let Json(value) = serde_json::from_str(payload)?;
-        let reason = match misfit {
-            Some(reason) => reason,
-            // Once more as a plain value would be written: without a key that stands twice, which
-            // derived readers refuse. And from text: in a `Value`, a number can be a map under
-            // serde_json's `arbitrary_precision`. As this text is also how the event is
-            // serialized, reading that again fails for the same reason.
-            None => match EventData::typed(kind, &value.to_string()) {
-                Ok(data) => return Ok(data),
-                Err(error) => message(&error),
-            },
-        };
-        let event_type = kind.as_str().to_owned();
-        Ok(Unrecognized {
-            event_type,
-            payload: value,
-            reason: Some(reason),
-        }
-        .into())
-    }
-}
-
-/// Why `payload`, an object, is a misfit, if that is so in whatever order its members stand: then
-/// there is no need to read it once more. It is so if every member was read and the fault is
-/// what is missing, which is said at the object's end, or without a place.
-fn reason_in_any_order(payload: &str, error: &serde_json::Error) -> Option<String> {
-    let end = position(payload.as_bytes(), payload.len());
-    let at_end = error.line() == 0 || (error.line(), error.column()) == end;
-    (error.is_data() && at_end).then(|| message(error))
-}
-
-/// Everything that says the same of each of the twelve.
-macro_rules! each_kind {
-    ($($Kind:ident),* $(,)?) => {
         impl EventData {
-            /// The type, if this version of the crate knows it. That of an
-            /// [`Unrecognized`](Self::Unrecognized) is known if only its payload did not fit.
+            /// Returns the type if this version of the crate knows it.
+            ///
+            /// The type of an [`Unrecognized`](Self::Unrecognized) is known if only its payload
+            /// does not fit.
             pub fn kind(&self) -> Option<EventKind> {
                 match self {
                     $(EventData::$Kind(_) => Some(EventKind::$Kind),)*
@@ -206,23 +104,103 @@ macro_rules! each_kind {
     };
 }
 
-each_kind!(
-    VideoUploaded,
-    VideoProcessing,
-    VideoProcessed,
-    VideoFailed,
-    MatchFound,
-    FingerprintCreated,
-    ChannelIngested,
-    QuotaWarning,
-    JobFailed,
-    UserCreated,
-    SubscriptionUpdated,
-    ApiLimitReached,
-);
+event_types!(define_data);
+
+/// A payload that fits no type of this crate, as it was sent.
+///
+/// SoundHash can add types at any time, and its "test this webhook" button sends any type with
+/// any payload. Both are authentic, and the sender expects a success.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Unrecognized {
+    /// The type as it was sent.
+    pub event_type: String,
+    /// The payload as it was sent.
+    ///
+    /// A number that neither a 64-bit integer nor an `f64` can hold exactly is rounded. The exact
+    /// bytes are in [`Delivery::body`](crate::Delivery::body).
+    pub payload: Value,
+    /// The reason why the payload does not fit its type, or `None` if the type is unknown.
+    ///
+    /// The text can quote from the payload.
+    pub reason: Option<String>,
+}
+
+impl Unrecognized {
+    /// Creates an event of a type that this crate does not know.
+    pub fn new(event_type: impl Into<String>, payload: Value) -> Self {
+        Unrecognized {
+            event_type: event_type.into(),
+            payload,
+            reason: None,
+        }
+    }
+}
 
 impl From<Unrecognized> for EventData {
     fn from(unrecognized: Unrecognized) -> Self {
         EventData::Unrecognized(unrecognized)
     }
+}
+
+impl EventData {
+    /// Returns the type as SoundHash wrote it, such as `video.uploaded`.
+    pub fn event_type(&self) -> &str {
+        match self {
+            EventData::Unrecognized(unrecognized) => &unrecognized.event_type,
+            known => known.kind().map_or("", EventKind::as_str),
+        }
+    }
+
+    /// Reads the payload of an event of this type.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the part of the payload that has to be read is not strict JSON.
+    pub(super) fn read(event_type: &EventType, payload: &str) -> serde_json::Result<Self> {
+        let kind = match event_type {
+            EventType::Known(kind) => *kind,
+            EventType::Unknown(name) => {
+                let AnyJson(payload) = serde_json::from_str(payload)?;
+                return Ok(Unrecognized::new(name, payload).into());
+            }
+        };
+        // serde's derived readers accept an array for a struct.
+        let misfit = match payload.starts_with('{') {
+            true => match EventData::typed(kind, payload) {
+                Ok(data) => return Ok(data),
+                Err(error) => reason_in_any_order(payload, &error),
+            },
+            false => Some("payload is not an object".to_owned()),
+        };
+        let AnyJson(value) = serde_json::from_str(payload)?;
+        let reason = match misfit {
+            Some(reason) => reason,
+            // Derived readers reject duplicate keys, which the text of a value does not have. This
+            // text is also how the event is serialized, so reading that fails for the same reason.
+            // Reading `value` itself would fail on numbers under `arbitrary_precision`.
+            None => match EventData::typed(kind, &value.to_string()) {
+                Ok(data) => return Ok(data),
+                Err(error) => message(&error),
+            },
+        };
+        let event_type = kind.as_str().to_owned();
+        Ok(Unrecognized {
+            event_type,
+            payload: value,
+            reason: Some(reason),
+        }
+        .into())
+    }
+}
+
+/// Returns the reason why `payload`, an object, does not fit, if the reason does not depend on the
+/// order of its members. The payload need not be read again then.
+///
+/// That is so if every member was read and a required one is missing: such an error is at the end
+/// of the object or has no position.
+fn reason_in_any_order(payload: &str, error: &serde_json::Error) -> Option<String> {
+    let end = position(payload.as_bytes(), payload.len());
+    let at_end = error.line() == 0 || (error.line(), error.column()) == end;
+    (error.is_data() && at_end).then(|| message(error))
 }

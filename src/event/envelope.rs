@@ -1,34 +1,34 @@
-//! Two envelopes in, one out.
+//! Finds the members of either envelope, and leaves the payload unread.
 //!
 //! SoundHash's portal writes `event`, `delivery_id` and `timestamp` where its dispatcher writes
-//! `type`, `id` and `created_at`. Which of the two sent a body does not matter beyond this file.
+//! `type`, `id` and `created_at`. Only this file knows the difference.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::data::EventData;
 use super::error::{EventError, EventErrorKind};
+use super::event::{Event, Resource};
 use super::id::Id;
 use super::kind::EventKind;
-use super::model::{Event, Resource};
+use super::python::{offset_in, to_strict};
 use super::timestamp::Timestamp;
 
-/// An event whose payload is still raw JSON.
+/// An event whose payload is not parsed yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Envelope {
     pub(crate) id: Option<Id>,
-    /// The id is the dispatcher's `id`, not the portal's `delivery_id`.
-    id_is_unique: bool,
     pub(crate) created_at: Option<Timestamp>,
+    id_is_unique: bool,
     webhook_id: Option<Id>,
     resource: Option<Resource>,
     event_type: EventType,
-    /// Where in the body the payload is.
+    /// The range of the payload in the body, which holds one JSON value: of Python's superset if
+    /// the envelope was repaired, and strict JSON otherwise.
     payload: Range<usize>,
+    repaired: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -38,55 +38,75 @@ pub(super) enum EventType {
 }
 
 impl Envelope {
-    /// Reads all of `body` but the inside of the payload.
+    /// Parses `body` except for the inside of the payload.
     ///
     /// # Errors
     ///
-    /// If the body is not JSON, or no object, or has no type that is a string, or no payload.
+    /// Returns an error if the body is not JSON even in Python's superset, is not an object, or
+    /// has no type or payload.
     pub(crate) fn read(body: &[u8]) -> Result<Envelope, EventError> {
-        // The JSON parser does not look at the bytes of strings that it skips.
+        // The scanner does not check the bytes of strings that it skips.
         let text = std::str::from_utf8(body)
             .map_err(|error| EventError::not_utf8(body, error.valid_up_to()))?;
-        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| {
-            // A data error comes at the first byte of, say, an array: whether the rest of it is
-            // JSON has yet to be seen.
-            if !error.is_data() {
-                return EventError::from_json(&error);
-            }
+        let error = match Envelope::read_strict(text) {
+            Err(error) if error.kind() == EventErrorKind::Syntax => error,
+            result => return result,
+        };
+        let Some(strict) = to_strict(text) else {
+            return Err(error);
+        };
+        let mut envelope = Envelope::read_strict(&strict)
+            .map_err(|error| error.before_repair(body, strict.as_bytes()))?;
+        let original = |offset| offset_in(body, strict.as_bytes(), offset);
+        envelope.payload = original(envelope.payload.start)..original(envelope.payload.end);
+        envelope.repaired = true;
+        // Two ids could have become one.
+        let id = envelope.id.as_ref().and_then(Id::as_str);
+        envelope.id_is_unique &= !id.is_some_and(|id| id.contains('\u{fffd}'));
+        Ok(envelope)
+    }
+
+    fn read_strict(text: &str) -> Result<Envelope, EventError> {
+        let fields = Fields::scan(text).ok_or_else(|| {
+            // The parser's own error has the position.
             match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => EventError::of(EventErrorKind::NotAnObject),
                 Err(error) => EventError::from_json(&error),
             }
         })?;
+        let not_strict = |error| EventError::from_json(&error);
 
-        let event_type = [fields.r#type, fields.event]
-            .into_iter()
-            .flatten()
-            .find_map(|raw| {
-                let name = string(raw)?;
-                Some(name.map_err(|error| EventError::within(body, range(body, raw).start, &error)))
-            });
-        let event_type = match event_type {
-            Some(name) => EventType::from(name?),
-            None => return Err(EventError::of(EventErrorKind::MissingType)),
+        let mut event_type = fields.r#type.map_or(Ok(None), string).map_err(not_strict)?;
+        if event_type.is_none() {
+            event_type = fields.event.map_or(Ok(None), string).map_err(not_strict)?;
+        }
+        let Some(event_type) = event_type else {
+            return Err(EventError::of(EventErrorKind::MissingType));
         };
         let Some(payload) = fields.data else {
             return Err(EventError::of(EventErrorKind::MissingPayload));
         };
+
+        let id = |raw: Option<&str>| raw.map_or(Ok(None), id).map_err(not_strict);
+        let dispatcher_id = id(fields.id)?;
+        let resource_type = fields.resource_type.map_or(Ok(None), string);
         let resource = Resource {
-            id: fields.resource_id.and_then(id),
-            resource_type: fields.resource_type.and_then(readable).map(Cow::into_owned),
+            id: id(fields.resource_id)?,
+            resource_type: resource_type.map_err(not_strict)?.map(Cow::into_owned),
         };
-        let dispatcher_id = fields.id.and_then(id);
         Ok(Envelope {
             id_is_unique: dispatcher_id.is_some(),
-            id: dispatcher_id.or_else(|| fields.delivery_id.and_then(id)),
+            id: match dispatcher_id {
+                Some(id) => Some(id),
+                None => id(fields.delivery_id)?,
+            },
             created_at: (fields.created_at.and_then(timestamp))
                 .or_else(|| fields.timestamp.and_then(timestamp)),
-            webhook_id: fields.webhook_id.and_then(id),
+            webhook_id: id(fields.webhook_id)?,
             resource: (resource != Resource::default()).then_some(resource),
-            event_type,
-            payload: range(body, payload),
+            event_type: EventType::from(event_type),
+            payload,
+            repaired: false,
         })
     }
 
@@ -98,7 +118,7 @@ impl Envelope {
         self.id_is_unique
     }
 
-    /// The type as it was sent.
+    /// Returns the type as it was sent.
     pub(crate) fn event_type(&self) -> &str {
         match &self.event_type {
             EventType::Known(kind) => kind.as_str(),
@@ -106,31 +126,59 @@ impl Envelope {
         }
     }
 
-    /// Reads the payload, too. `body` is what the envelope was read from.
+    /// Returns the type if this version of the crate knows it.
+    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "for the router"))]
+    pub(crate) fn kind(&self) -> Option<EventKind> {
+        match self.event_type {
+            EventType::Known(kind) => Some(kind),
+            EventType::Unknown(_) => None,
+        }
+    }
+
+    /// Returns whether this is a test delivery, see [`Event::is_test`].
+    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "for the router"))]
+    pub(crate) fn is_test(&self) -> bool {
+        self.resource.as_ref().is_some_and(Resource::is_test)
+    }
+
+    /// Reads the payload as well. `body` is the body that the envelope was read from.
     ///
     /// # Errors
     ///
-    /// If the payload is JSON only for someone who does not read it: a string in it ends within
-    /// a surrogate pair, a number exceeds what an `f64` can hold, or it nests too deep.
+    /// Returns an error if the payload is nested too deep.
     pub(crate) fn event(&self, body: &[u8]) -> Result<Event, EventError> {
         self.clone().into_event(body)
     }
 
-    /// [`event`](Self::event) for someone who needs the envelope no longer.
+    /// [`event`](Self::event) without a clone of the envelope.
     pub(super) fn into_event(self, body: &[u8]) -> Result<Event, EventError> {
-        // Another body than that of `read` is the caller's mistake, and no reason to panic.
+        // A body other than that of `read` is a mistake of the caller, but must not panic.
         let start = self.payload.start;
         let payload = body.get(self.payload).unwrap_or_default();
         let text = std::str::from_utf8(payload)
             .map_err(|error| EventError::not_utf8(body, start + error.valid_up_to()))?;
-        let data = EventData::read(self.event_type, text)
-            .map_err(|error| EventError::within(body, start, &error))?;
+        let mut repaired = self.repaired;
+        let data = match EventData::read(&self.event_type, text) {
+            Ok(data) => data,
+            Err(error) => match to_strict(text) {
+                None => return Err(EventError::within(body, start, &error)),
+                Some(strict) => {
+                    repaired = true;
+                    EventData::read(&self.event_type, &strict).map_err(|error| {
+                        EventError::from_json(&error)
+                            .before_repair(payload, strict.as_bytes())
+                            .moved_by(body, start)
+                    })?
+                }
+            },
+        };
         Ok(Event {
             id: self.id,
             created_at: self.created_at,
             webhook_id: self.webhook_id,
             resource: self.resource,
             data,
+            repaired,
         })
     }
 }
@@ -144,110 +192,135 @@ impl From<Cow<'_, str>> for EventType {
     }
 }
 
-/// Where in `body` the part `raw` of it is.
-fn range(body: &[u8], raw: &RawValue) -> Range<usize> {
-    let start = raw
-        .get()
-        .as_ptr()
-        .addr()
-        .saturating_sub(body.as_ptr().addr());
-    start..start + raw.get().len()
+// The errors of these two are those of JSON that only Python reads. A value of the wrong type is
+// not an error, because every member of an envelope has another spelling or can be absent.
+
+/// Parses a JSON string, or returns `None` for other JSON.
+fn string(raw: &str) -> serde_json::Result<Option<Cow<'_, str>>> {
+    let Some(inner) = raw.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
+        return Ok(None);
+    };
+    match inner.contains('\\') {
+        false => Ok(Some(Cow::Borrowed(inner))),
+        true => serde_json::from_str(raw).map(|text| Some(Cow::Owned(text))),
+    }
 }
 
-/// A JSON string; `None` for any other JSON.
-fn string(raw: &RawValue) -> Option<serde_json::Result<Cow<'_, str>>> {
-    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    Some(match inner.contains('\\') {
-        false => Ok(Cow::Borrowed(inner)),
-        true => serde_json::from_str(raw.get()).map(Cow::Owned),
-    })
+fn id(raw: &str) -> serde_json::Result<Option<Id>> {
+    match serde_json::from_str(raw) {
+        Err(error) if error.is_data() => Ok(None),
+        result => result.map(Some),
+    }
 }
 
-/// A JSON string that may as well be absent.
-fn readable(raw: &RawValue) -> Option<Cow<'_, str>> {
-    string(raw)?.ok()
+fn timestamp(raw: &str) -> Option<Timestamp> {
+    string(raw).ok()??.parse().ok()
 }
 
-fn timestamp(raw: &RawValue) -> Option<Timestamp> {
-    readable(raw)?.parse().ok()
-}
-
-fn id(raw: &RawValue) -> Option<Id> {
-    serde_json::from_str(raw.get()).ok()
-}
-
-/// The known members of an envelope, raw. Of a key that stands twice the last value counts, as
-/// in Python and in `serde_json::Value`.
+/// The known members of an envelope, not parsed yet. If a key occurs twice, the last value counts,
+/// as in Python and in `serde_json::Value`.
 #[derive(Default)]
 struct Fields<'a> {
-    id: Option<&'a RawValue>,
-    delivery_id: Option<&'a RawValue>,
-    r#type: Option<&'a RawValue>,
-    event: Option<&'a RawValue>,
-    created_at: Option<&'a RawValue>,
-    timestamp: Option<&'a RawValue>,
-    webhook_id: Option<&'a RawValue>,
-    resource_id: Option<&'a RawValue>,
-    resource_type: Option<&'a RawValue>,
-    data: Option<&'a RawValue>,
+    id: Option<&'a str>,
+    delivery_id: Option<&'a str>,
+    r#type: Option<&'a str>,
+    event: Option<&'a str>,
+    created_at: Option<&'a str>,
+    timestamp: Option<&'a str>,
+    webhook_id: Option<&'a str>,
+    resource_id: Option<&'a str>,
+    resource_type: Option<&'a str>,
+    data: Option<Range<usize>>,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Key {
-    Id,
-    DeliveryId,
-    Type,
-    Event,
-    CreatedAt,
-    Timestamp,
-    WebhookId,
-    ResourceId,
-    ResourceType,
-    Data,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not derived: that refuses a key that stands twice, and takes an array for a struct.
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+impl<'a> Fields<'a> {
+    /// Finds the members of the object `text`, or returns `None` if it is not an object in strict
+    /// JSON.
+    ///
+    /// `RawValue` would do the same. It needs a feature of `serde_json` that changes how every
+    /// `Value` in the program is read.
+    fn scan(text: &'a str) -> Option<Self> {
         let mut fields = Fields::default();
-        while let Some(key) = map.next_key()? {
-            let field = match key {
-                Key::Id => &mut fields.id,
-                Key::DeliveryId => &mut fields.delivery_id,
-                Key::Type => &mut fields.r#type,
-                Key::Event => &mut fields.event,
-                Key::CreatedAt => &mut fields.created_at,
-                Key::Timestamp => &mut fields.timestamp,
-                Key::WebhookId => &mut fields.webhook_id,
-                Key::ResourceId => &mut fields.resource_id,
-                Key::ResourceType => &mut fields.resource_type,
-                Key::Data => &mut fields.data,
-                Key::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            // Not `next_value::<Option<_>>`: `null` is a payload, too.
-            *field = Some(map.next_value()?);
+        let mut scanner = Scanner { text, at: 0 };
+        scanner.eat(b'{')?;
+        let mut more = scanner.eat(b'}').is_none();
+        while more {
+            let key = text.get(scanner.value()?)?;
+            if !key.starts_with('"') {
+                return None;
+            }
+            scanner.eat(b':')?;
+            let value = scanner.value()?;
+            // A key that only Python reads is none of ours.
+            if let Ok(Some(key)) = string(key) {
+                fields.set(&key, text.get(value.clone())?, value);
+            }
+            more = scanner.eat(b',').is_some();
+            if !more {
+                scanner.eat(b'}')?;
+            }
         }
-        Ok(fields)
+        scanner.is_at_end().then_some(fields)
+    }
+
+    fn set(&mut self, key: &str, raw: &'a str, range: Range<usize>) {
+        let field = match key {
+            "id" => &mut self.id,
+            "delivery_id" => &mut self.delivery_id,
+            "type" => &mut self.r#type,
+            "event" => &mut self.event,
+            "created_at" => &mut self.created_at,
+            "timestamp" => &mut self.timestamp,
+            "webhook_id" => &mut self.webhook_id,
+            "resource_id" => &mut self.resource_id,
+            "resource_type" => &mut self.resource_type,
+            "data" => {
+                self.data = Some(range);
+                return;
+            }
+            _ => return,
+        };
+        *field = Some(raw);
+    }
+}
+
+/// A position in JSON text. `serde_json` finds the ends of values.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Scanner<'_> {
+    fn skip_space(&mut self) {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let space = rest.iter().take_while(|byte| b" \n\t\r".contains(byte));
+        self.at += space.count();
+    }
+
+    /// Skips a character of punctuation, if it is the next one.
+    fn eat(&mut self, punctuation: u8) -> Option<()> {
+        self.skip_space();
+        if self.text.as_bytes().get(self.at) != Some(&punctuation) {
+            return None;
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    /// Skips a value and returns its range. This is not recursive, so the depth does not matter.
+    fn value(&mut self) -> Option<Range<usize>> {
+        self.skip_space();
+        let start = self.at;
+        let rest = self.text.get(start..)?;
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        self.at += values.byte_offset();
+        Some(start..self.at)
+    }
+
+    fn is_at_end(&mut self) -> bool {
+        self.skip_space();
+        self.at == self.text.len()
     }
 }
 
@@ -258,23 +331,54 @@ mod tests {
     const BODY: &[u8] = br#"{"id": 7, "type": "made.up", "data": [1, 2]}"#;
 
     #[test]
-    fn the_payload_stays_raw_until_it_is_asked_for() {
+    fn the_payload_is_not_parsed_until_it_is_needed() {
         let envelope = Envelope::read(BODY).unwrap();
         assert_eq!(&BODY[envelope.payload.clone()], b"[1, 2]");
         assert_eq!(envelope.id, Some(Id::from(7_u64)));
         assert_eq!(envelope.created_at, None);
 
-        // JSON to skip, but not to read.
-        let body = br#"{"type": "made.up", "data": "\ud83c"}"#;
-        let envelope = Envelope::read(body).unwrap();
-        assert_eq!(
-            envelope.event(body).unwrap_err().kind(),
-            EventErrorKind::Syntax
-        );
+        // The envelope is valid, the payload is nested too deep.
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let body = format!(r#"{{"type": "made.up", "data": {deep}}}"#);
+        let envelope = Envelope::read(body.as_bytes()).unwrap();
+        let error = envelope.event(body.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), EventErrorKind::Syntax);
     }
 
     #[test]
-    fn a_foreign_body_does_not_panic() {
+    fn the_range_of_the_payload_is_that_in_the_original_body() {
+        for payload in [
+            "NaN",
+            "[NaN, NaN]",
+            r#"{"a": -Infinity, "NaN": 1e999}"#,
+            r#""\ud83c""#,
+        ] {
+            let body =
+                format!(r#"{{"x": [NaN, NaN], "data": {payload} , "type": "made.up", "y": NaN}}"#);
+            let envelope = Envelope::read(body.as_bytes()).unwrap();
+            assert_eq!(&body[envelope.payload.clone()], payload);
+        }
+    }
+
+    #[test]
+    fn only_the_dispatchers_id_is_unique() {
+        for (member, unique) in [
+            (r#""id": "a""#, true),
+            (r#""id": "a", "delivery_id": "b""#, true),
+            (r#""delivery_id": "b""#, false),
+            (r#""id": null, "delivery_id": "b""#, false),
+            // The replacement character can stand for any half of a pair.
+            (r#""id": "a\ud83c""#, false),
+            (r#""new": 1"#, false),
+        ] {
+            let body = format!(r#"{{{member}, "type": "made.up", "data": 1}}"#);
+            let envelope = Envelope::read(body.as_bytes()).unwrap();
+            assert_eq!(envelope.id_is_unique(), unique, "{member}");
+        }
+    }
+
+    #[test]
+    fn another_body_does_not_panic() {
         let envelope = Envelope::read(BODY).unwrap();
         assert_eq!(
             envelope.event(b"{}").unwrap_err().to_string(),

@@ -1,18 +1,19 @@
-//! Why bytes are not an event.
+//! The error of reading an event.
 
 use std::fmt;
 
-/// Why a body could not be read as an [`Event`](crate::Event).
+use super::python::offset_in;
+
+/// The error of reading a body as an [`Event`](crate::Event).
 ///
-/// An authentic delivery meets this rarely: a payload that merely has an unexpected shape is
-/// *not* an error but becomes [`EventData::Unrecognized`](crate::EventData::Unrecognized). What
-/// remains is a body that is no JSON, or is no event at all. SoundHash's senders do write the
-/// former now and then: `NaN` for a number, or half a surrogate pair in a title.
+/// Authentic deliveries rarely cause it. A payload of unexpected shape is not an error but
+/// [`EventData::Unrecognized`](crate::EventData::Unrecognized), and what Python writes beyond
+/// strict JSON is [repaired](crate::Event::repaired).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventErrorKind};
 ///
-/// let error = Event::from_slice(br#"{"type": NaN, "data": {}}"#).unwrap_err();
+/// let error = Event::from_slice(br#"{"type": hello, "data": {}}"#).unwrap_err();
 /// assert_eq!(error.kind(), EventErrorKind::Syntax);
 /// assert_eq!((error.line(), error.column()), (Some(1), Some(10)));
 /// assert_eq!(error.to_string(), "body is not JSON: expected value at line 1 column 10");
@@ -20,51 +21,51 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError {
     kind: EventErrorKind,
-    /// What the JSON parser said, without its position. Empty for a kind that says it all.
+    /// The message of the JSON parser without the position. Empty if the kind says it all.
     message: Box<str>,
-    /// Both 1-based; line 0 stands for "no position".
+    /// Both are 1-based. Line 0 means that there is no position.
     line: usize,
     column: usize,
 }
 
-/// The ways in which a body is not what was asked for.
+/// The kinds of [`EventError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventErrorKind {
-    /// The body is not JSON (RFC 8259), or nests deeper than 128 levels.
+    /// The body is not JSON, or is nested deeper than 128 levels.
     Syntax,
-    /// The body is JSON, but an array, a string, a number, `true`, `false` or `null`.
+    /// The body is JSON but not an object.
     NotAnObject,
-    /// The object has no event type that is a string.
+    /// The object has no event type, or one that is not a string.
     MissingType,
     /// The object has no `data`.
     MissingPayload,
-    /// The body is JSON that does not fit the type a caller asked for.
+    /// The body is JSON that does not fit the type that
+    /// [`Delivery::json`](crate::Delivery::json) was called with.
     Data,
 }
 
 impl EventError {
-    /// What is wrong.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> EventErrorKind {
         self.kind
     }
 
-    /// The line of the body at which it is wrong, the first one being 1. `None` where the fault
-    /// is that something is absent.
+    /// Returns the line of the error, starting at 1, or `None` if something is missing.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         (self.line > 0).then_some(self.line)
     }
 
-    /// The column, in bytes and 1-based, at which the parser stopped. `None` as for
-    /// [`line`](Self::line).
+    /// Returns the column, in bytes and starting at 1, at which the parser stopped, or `None` if
+    /// something is missing.
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         (self.line > 0).then_some(self.column)
     }
 
-    /// The same for someone who does not have the text that the position is in.
+    /// Removes the position, for a caller that does not have the text it is in.
     pub(super) fn without_position(self) -> Self {
         EventError {
             line: 0,
@@ -73,65 +74,92 @@ impl EventError {
         }
     }
 
-    /// An error of a kind that needs no further words.
+    /// Creates an error of a kind that needs no message.
     pub(super) fn of(kind: EventErrorKind) -> Self {
-        let message = Box::default();
         EventError {
             kind,
-            message,
+            message: Box::default(),
             line: 0,
             column: 0,
         }
     }
 
-    /// An error of the JSON parser, which had the whole body before it.
+    /// Converts an error of the JSON parser, which parsed the whole body.
     pub(crate) fn from_json(error: &serde_json::Error) -> Self {
         let kind = match error.classify() {
             serde_json::error::Category::Data => EventErrorKind::Data,
             _ => EventErrorKind::Syntax,
         };
-        let message = message(error).into();
         EventError {
             kind,
-            message,
+            message: message(error).into(),
             line: error.line(),
             column: error.column(),
         }
     }
 
-    /// A syntax error of the JSON parser, which had only the part of `body` before it that begins
-    /// at `offset`: the position is moved to where it is in the body.
-    pub(super) fn within(body: &[u8], offset: usize, error: &serde_json::Error) -> Self {
-        let (line, column) = position(body, offset);
-        let column = match error.line() {
-            0 | 1 => column + error.column(),
-            _ => error.column(),
-        };
-        let line = line + error.line().saturating_sub(1);
-        let message = message(error).into();
+    /// Converts an error of the JSON parser, which parsed the part of `body` that starts at
+    /// `start`. The body is not JSON then.
+    pub(super) fn within(body: &[u8], start: usize, error: &serde_json::Error) -> Self {
         EventError {
             kind: EventErrorKind::Syntax,
-            message,
-            line,
-            column,
+            ..EventError::from_json(error).moved_by(body, start)
         }
     }
 
-    /// The body is not UTF-8 from `offset` on (RFC 8259 §8.1 wants it to be).
+    /// Moves the position from the part of `body` that starts at `start` to the body.
+    pub(super) fn moved_by(self, body: &[u8], start: usize) -> Self {
+        let (line, column) = position(body, start);
+        match self.line {
+            0 => self,
+            1 => EventError {
+                line,
+                column: column + self.column,
+                ..self
+            },
+            further => EventError {
+                line: line + further - 1,
+                ..self
+            },
+        }
+    }
+
+    /// Moves the position from `strict`, the repaired text of `body`, to the body.
+    pub(crate) fn before_repair(self, body: &[u8], strict: &[u8]) -> Self {
+        // A repair leaves line ends alone.
+        let line = |text: &[u8]| -> usize {
+            let lines = text.split_inclusive(|&byte| byte == b'\n');
+            lines
+                .take(self.line.saturating_sub(1))
+                .map(<[u8]>::len)
+                .sum()
+        };
+        let (start, strict_start) = (line(body), line(strict));
+        let offset = offset_in(
+            body.get(start..).unwrap_or_default(),
+            strict.get(strict_start..).unwrap_or_default(),
+            self.column,
+        );
+        EventError {
+            column: offset,
+            ..self
+        }
+    }
+
+    /// The body is not UTF-8 from `offset` on, as RFC 8259 requires.
     pub(super) fn not_utf8(body: &[u8], offset: usize) -> Self {
         let (line, column) = position(body, offset);
-        // The parser's own words, so that one fault has one name.
-        let message = "invalid unicode code point".into();
         EventError {
             kind: EventErrorKind::Syntax,
-            message,
+            // The message of the parser for the same fault.
+            message: "invalid unicode code point".into(),
             line,
             column: column + 1,
         }
     }
 }
 
-/// The line of `offset`, 1-based, and the number of bytes before it in that line.
+/// Returns the line of `offset`, starting at 1, and the number of bytes before it in that line.
 pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
     let before = body.get(..offset).unwrap_or(body);
     let lines = before.iter().filter(|&&byte| byte == b'\n').count();
@@ -143,10 +171,10 @@ pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
     (lines + 1, column)
 }
 
-/// What the parser says, without the position that its `Display` appends.
+/// Returns the message of the parser without the position that its `Display` appends.
 pub(super) fn message(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
-    // It does so exactly if there is a line.
+    // There is a position exactly if there is a line.
     if let Some(end) = text.rfind(" at line ").filter(|_| error.line() > 0) {
         text.truncate(end);
     }
@@ -176,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_that_does_not_fit_is_data_and_json_that_is_none_is_syntax() {
+    fn json_that_does_not_fit_is_data_and_other_text_is_syntax() {
         let data = EventError::from_json(&serde_json::from_str::<u8>("\n true").unwrap_err());
         assert_eq!(data.kind(), EventErrorKind::Data);
         assert_eq!(
@@ -193,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_position_says_none() {
+    fn an_error_without_a_position_prints_none() {
         let value = serde_json::Value::Null;
         let error = EventError::from_json(&serde_json::from_value::<u8>(value).unwrap_err());
         assert_eq!((error.line(), error.column()), (None, None));

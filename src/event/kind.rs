@@ -1,83 +1,87 @@
-//! The types of events that SoundHash documents.
+//! The list of event types, and [`EventKind`], which names them.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The type of an event, of those that SoundHash is known to send.
+/// Calls a macro with every event type that SoundHash documents.
 ///
-/// ```
-/// use soundhash_webhook::EventKind;
-///
-/// let kind: EventKind = "match.found".parse()?;
-/// assert_eq!(kind, EventKind::MatchFound);
-/// assert_eq!(kind.as_str(), "match.found");
-/// # Ok::<(), soundhash_webhook::UnknownEventKind>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum EventKind {
-    /// `video.uploaded`: a video was taken in.
-    VideoUploaded,
-    /// `video.processing`: work on a video has begun.
-    VideoProcessing,
-    /// `video.processed`: a video has its fingerprints.
-    VideoProcessed,
-    /// `video.failed`: a video could not be processed.
-    VideoFailed,
-    /// `match.found`: a query was found in other videos.
-    MatchFound,
-    /// `fingerprint.created`: one segment of a video has its fingerprint.
-    FingerprintCreated,
-    /// `channel.ingested`: all videos of a channel were taken in.
-    ChannelIngested,
-    /// `quota.warning`: a quota is nearly used up.
-    QuotaWarning,
-    /// `job.failed`: a background job gave up.
-    JobFailed,
-    /// `user.created`: an account was opened.
-    UserCreated,
-    /// `subscription.updated`: a plan changed.
-    SubscriptionUpdated,
-    /// `api_limit.reached`: a limit of the API was reached.
-    ApiLimitReached,
-}
-
-impl EventKind {
-    /// Every kind that this version of the crate knows.
-    pub const ALL: &'static [EventKind] = &[
-        EventKind::VideoUploaded,
-        EventKind::VideoProcessing,
-        EventKind::VideoProcessed,
-        EventKind::VideoFailed,
-        EventKind::MatchFound,
-        EventKind::FingerprintCreated,
-        EventKind::ChannelIngested,
-        EventKind::QuotaWarning,
-        EventKind::JobFailed,
-        EventKind::UserCreated,
-        EventKind::SubscriptionUpdated,
-        EventKind::ApiLimitReached,
-    ];
-
-    /// The type as it stands in an event, such as `video.uploaded`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            EventKind::VideoUploaded => "video.uploaded",
-            EventKind::VideoProcessing => "video.processing",
-            EventKind::VideoProcessed => "video.processed",
-            EventKind::VideoFailed => "video.failed",
-            EventKind::MatchFound => "match.found",
-            EventKind::FingerprintCreated => "fingerprint.created",
-            EventKind::ChannelIngested => "channel.ingested",
-            EventKind::QuotaWarning => "quota.warning",
-            EventKind::JobFailed => "job.failed",
-            EventKind::UserCreated => "user.created",
-            EventKind::SubscriptionUpdated => "subscription.updated",
-            EventKind::ApiLimitReached => "api_limit.reached",
+/// Each line has the name of the payload's struct, the type as SoundHash writes it, and a sentence
+/// that says what happened. The struct's name is also that of the variants of [`EventKind`] and
+/// [`EventData`](crate::EventData). A sample of the payload is in
+/// `samples/<type>.json`.
+macro_rules! event_types {
+    ($then:ident) => {
+        $then! {
+            VideoUploaded = "video.uploaded", "A video was added to SoundHash.";
+            VideoProcessing = "video.processing", "SoundHash started to process a video.";
+            VideoProcessed = "video.processed", "A video was processed and has its fingerprints.";
+            VideoFailed = "video.failed", "A video could not be processed.";
+            MatchFound = "match.found", "A query was found in other videos.";
+            FingerprintCreated = "fingerprint.created", "A segment of a video was fingerprinted.";
+            ChannelIngested = "channel.ingested", "The videos of a channel were ingested.";
+            QuotaWarning = "quota.warning", "A quota is nearly used up.";
+            JobFailed = "job.failed", "A background job failed for good.";
+            UserCreated = "user.created", "An account was created.";
+            SubscriptionUpdated = "subscription.updated", "The plan of a subscription changed.";
+            ApiLimitReached = "api_limit.reached", "A limit of the API was reached.";
         }
-    }
+    };
 }
+pub(super) use event_types;
+
+macro_rules! define_kinds {
+    ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
+        /// The type of an event, one of those that SoundHash documents.
+        ///
+        /// ```
+        /// use soundhash_webhook::EventKind;
+        ///
+        /// let kind: EventKind = "match.found".parse()?;
+        /// assert_eq!(kind, EventKind::MatchFound);
+        /// assert_eq!(kind.as_str(), "match.found");
+        /// # Ok::<(), soundhash_webhook::UnknownEventKind>(())
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $(
+                #[doc = concat!("`", $name, "`: ", $sentence)]
+                $Kind,
+            )*
+        }
+
+        impl EventKind {
+            /// Every kind that this version of the crate knows.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$Kind),*];
+
+            /// Returns the type as SoundHash writes it, such as `video.uploaded`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(EventKind::$Kind => $name,)*
+                }
+            }
+        }
+
+        impl FromStr for EventKind {
+            type Err = UnknownEventKind;
+
+            /// Parses the type exactly as SoundHash writes it: case and white space count.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if this version of the crate does not know the type.
+            fn from_str(s: &str) -> Result<Self, UnknownEventKind> {
+                match s {
+                    $($name => Ok(EventKind::$Kind),)*
+                    _ => Err(UnknownEventKind(())),
+                }
+            }
+        }
+    };
+}
+
+event_types!(define_kinds);
 
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,22 +89,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-impl FromStr for EventKind {
-    type Err = UnknownEventKind;
-
-    /// Reads the type exactly as SoundHash writes it: no other case, no white space.
-    ///
-    /// # Errors
-    ///
-    /// If this version of the crate does not know the type.
-    fn from_str(s: &str) -> Result<Self, UnknownEventKind> {
-        let mut all = EventKind::ALL.iter().copied();
-        all.find(|kind| kind.as_str() == s)
-            .ok_or(UnknownEventKind(()))
-    }
-}
-
-/// A string is no [`EventKind`] that this version of the crate knows.
+/// The error of parsing an [`EventKind`]: this version of the crate does not know the type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEventKind(());
 
@@ -111,33 +100,3 @@ impl fmt::Display for UnknownEventKind {
 }
 
 impl std::error::Error for UnknownEventKind {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_reads_what_it_prints() {
-        for &kind in EventKind::ALL {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
-        }
-        assert_eq!(
-            EventKind::ALL.len(),
-            EventKind::ApiLimitReached as usize + 1
-        );
-    }
-
-    #[test]
-    fn anything_else_is_unknown() {
-        for other in [
-            "",
-            "made.up",
-            "Match.Found",
-            " match.found",
-            "match.found\n",
-        ] {
-            assert_eq!(other.parse::<EventKind>(), Err(UnknownEventKind(())));
-        }
-        assert_eq!(UnknownEventKind(()).to_string(), "unknown event type");
-    }
-}

@@ -1,36 +1,42 @@
-//! What SoundHash says: one set of types for everything its two senders write.
+//! Events: every spelling of SoundHash's two senders, read into one set of types.
 //!
-//! Pure data: bytes in, [`Event`] out. A *tolerant reader*: whatever the envelope and whichever
-//! spelling of a payload arrives, the same Rust type comes out; unknown fields are passed over,
-//! and a payload that fits no type is kept as it came ([`Unrecognized`]) instead of being refused.
+//! Bytes in, [`Event`] out. This room imports nothing else of the crate. In the order in which a
+//! body meets them:
+//!
+//! - `envelope`: finds the members of the envelope and leaves the payload unread.
+//! - `python`: rewrites what Python writes beyond strict JSON.
+//! - `data`: reads the payload into the type that the envelope names, or keeps it as
+//!   [`Unrecognized`].
+//! - `kind`: the list of event types. A new type is added there.
+//! - `payload`: one struct per event type.
+//! - `event`, `id`, `timestamp`, `error`: the other public types.
+//! - `value`: any JSON as a `serde_json::Value`.
 
 mod data;
 mod envelope;
 mod error;
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named after its main type"
+)]
+mod event;
 mod id;
-mod json;
 mod kind;
-mod model;
-mod of_kind;
 mod payload;
+mod python;
 mod timestamp;
-#[cfg(feature = "chrono")]
-mod timestamp_chrono;
-#[cfg(feature = "jiff")]
-mod timestamp_jiff;
-#[cfg(feature = "time")]
-mod timestamp_time;
+mod value;
 
 pub use data::{EventData, Unrecognized};
 pub(crate) use envelope::Envelope;
 pub use error::{EventError, EventErrorKind};
+pub use event::{Event, Resource};
 pub use id::Id;
 pub use kind::{EventKind, UnknownEventKind};
-pub use model::{Event, Resource};
-pub use of_kind::EventPayload;
 pub use payload::{
-    ApiLimitReached, ChannelIngested, Fingerprint, FingerprintCreated, JobFailed, Match,
-    MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
+    ApiLimitReached, ChannelIngested, EventPayload, Fingerprint, FingerprintCreated, JobFailed,
+    Match, MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
     VideoProcessing, VideoUploaded,
 };
+pub(crate) use python::strict_text;
 pub use timestamp::{Timestamp, TimestampError};

@@ -2,7 +2,7 @@
 
 mod diagnose;
 mod drain;
-mod events;
+mod event;
 mod examples;
 mod extract;
 mod hostile;
@@ -10,7 +10,6 @@ mod hostile_requests;
 mod idempotency;
 mod layer;
 mod more_examples;
-mod payload;
 mod provider;
 mod readme;
 mod router;

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::Timestamp;
 
-/// Writes a string, as [`Display`](fmt::Display) does.
+/// Serializes as a string, like [`Display`](fmt::Display).
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -34,8 +34,8 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// For a payload's field: what is no timestamp is `None`, whatever it is, so that a broken one
-/// does not cost the whole event.
+/// Deserializes an optional field of a payload: anything that is not a timestamp is `None`, so that
+/// one broken timestamp does not make the whole event unrecognized.
 pub(in crate::event) fn lenient<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
 where
     D: Deserializer<'de>,

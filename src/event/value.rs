@@ -1,4 +1,4 @@
-//! Any JSON, read as nothing but JSON.
+//! Any JSON as a `serde_json::Value`.
 
 use std::fmt;
 
@@ -6,20 +6,21 @@ use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A [`Value`] without its back door.
+/// A [`Value`] that is read the same under every feature of `serde_json`.
 ///
-/// With `serde_json`'s feature `raw_value`, `Value` takes an object whose first key is a certain
-/// private name for JSON within a string, and reads that from a fresh recursion limit. Half a
-/// megabyte of such strings within strings overflows the stack of a thread, which aborts the
-/// process. Here such an object is an object.
-pub(super) struct Json(pub(super) Value);
+/// Any crate of the build can switch these features on, and axum's `json` does so with
+/// `raw_value`. Under `raw_value`, `Value` takes an object whose first key is a certain private
+/// name for JSON within a string, and reads that with a new recursion limit. 200 kB of such strings
+/// within strings overflow the stack of a thread, which aborts the process. Here such an object is
+/// an object.
+pub(super) struct AnyJson(pub(super) Value);
 
-/// The key by which `serde_json` hands a number to a visitor under `arbitrary_precision`.
+/// The key of the map as which a visitor receives a number under `arbitrary_precision`.
 const NUMBER: &str = "$serde_json::private::Number";
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de> Deserialize<'de> for AnyJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor).map(Json)
+        deserializer.deserialize_any(JsonVisitor).map(AnyJson)
     }
 }
 
@@ -84,7 +85,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(Json(value)) = seq.next_element()? {
+        while let Some(AnyJson(value)) = seq.next_element()? {
             array.push(value);
         }
         Ok(array.into())
@@ -95,10 +96,15 @@ impl<'de> Visitor<'de> for JsonVisitor {
         let mut next: Option<String> = map.next_key()?;
         if next.as_deref() == Some(NUMBER) && numbers_are_maps() {
             let map = MapAccessDeserializer::new(Unread { first: next, map });
-            return Number::deserialize(map).map(Value::Number);
+            let number = Number::deserialize(map)?;
+            // Without `arbitrary_precision`, the parser rejects such a number itself.
+            return match number.as_f64() {
+                Some(_) => Ok(Value::Number(number)),
+                None => Err(de::Error::custom("number out of range")),
+            };
         }
         while let Some(key) = next {
-            let Json(value) = map.next_value()?;
+            let AnyJson(value) = map.next_value()?;
             object.insert(key, value);
             next = map.next_key()?;
         }
@@ -106,13 +112,13 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// Whether some crate of the build has switched on `serde_json`'s `arbitrary_precision`, of which
-/// only the behaviour tells: without it, no number is that large.
+/// Returns whether a crate of the build has switched on `arbitrary_precision`: otherwise, no number
+/// can be that large.
 fn numbers_are_maps() -> bool {
     "1e999".parse::<Number>().is_ok()
 }
 
-/// A map whose first key has been put back.
+/// A map with its first key put back.
 struct Unread<A> {
     first: Option<String>,
     map: A,
@@ -141,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_json_is_what_serde_json_makes_of_it() {
+    fn plain_json_is_read_as_serde_json_reads_it() {
         for text in [
             "null",
             "true",
@@ -153,15 +159,15 @@ mod tests {
             "[-9223372036854775808, 18446744073709551615]",
             r#"{"b": {"c": [1.5, "\ud83c\udfb5"]}, "a": 1, "b": 2}"#,
         ] {
-            let Json(value) = serde_json::from_str(text).unwrap();
+            let AnyJson(value) = serde_json::from_str(text).unwrap();
             let expected: Value = serde_json::from_str(text).unwrap();
             assert_eq!(value, expected, "{text}");
-            // Not `text`'s own: from a `Value`, serde_json makes 0 of -0 under
-            // `arbitrary_precision`.
+            // Compared with `expected` read again, because serde_json turns the -0 of a `Value`
+            // into 0 under `arbitrary_precision`.
             let again = Value::deserialize(&expected).unwrap();
-            assert_eq!(Json::deserialize(&expected).unwrap().0, again, "{text}");
+            assert_eq!(AnyJson::deserialize(&expected).unwrap().0, again, "{text}");
             assert_eq!(
-                serde_json::from_value::<Json>(expected).unwrap().0,
+                serde_json::from_value::<AnyJson>(expected).unwrap().0,
                 again,
                 "{text}"
             );
@@ -171,12 +177,12 @@ mod tests {
     #[test]
     fn an_object_with_a_private_key_is_an_object() {
         let text = r#"{"$serde_json::private::RawValue":"[1]"}"#;
-        let Json(value) = serde_json::from_str(text).unwrap();
+        let AnyJson(value) = serde_json::from_str(text).unwrap();
         assert_eq!(value.to_string(), text);
 
-        // serde_json itself has but one meaning for this under `arbitrary_precision`.
+        // Under `arbitrary_precision`, serde_json cannot tell this object from a number.
         let text = r#"{"$serde_json::private::Number":"5"}"#;
-        let Json(value) = serde_json::from_str(text).unwrap();
+        let AnyJson(value) = serde_json::from_str(text).unwrap();
         assert_eq!(value.is_object(), !numbers_are_maps());
     }
 
@@ -188,7 +194,7 @@ mod tests {
             let text = Value::from(bomb).to_string();
             bomb = format!(r#"{open}{{"$serde_json::private::RawValue":{text}}}{close}"#);
         }
-        let Json(value) = serde_json::from_str(&bomb).unwrap();
+        let AnyJson(value) = serde_json::from_str(&bomb).unwrap();
         assert_eq!(value.to_string(), bomb);
     }
 }

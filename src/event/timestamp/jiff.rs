@@ -1,6 +1,6 @@
-//! Conversions for users of `jiff`.
+//! Conversions from and to the type of `jiff`.
 
-use super::timestamp::{Timestamp, TimestampError};
+use super::{Timestamp, TimestampError};
 
 impl From<Timestamp> for jiff::Timestamp {
     fn from(timestamp: Timestamp) -> Self {
@@ -13,7 +13,7 @@ impl TryFrom<jiff::Timestamp> for Timestamp {
 
     /// # Errors
     ///
-    /// If the instant lies before the year 0000.
+    /// Returns an error if the instant is before the year 0000.
     fn try_from(instant: jiff::Timestamp) -> Result<Self, TimestampError> {
         Timestamp::new(instant)
     }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jiff_instants_go_through_unchanged_and_the_too_early_ones_are_refused() {
+    fn jiff_instants_go_through_unchanged_and_earlier_years_are_rejected() {
         let last = Timestamp::try_from(jiff::Timestamp::MAX).unwrap();
         assert_eq!(jiff::Timestamp::from(last), jiff::Timestamp::MAX);
 

@@ -1,11 +1,11 @@
-//! Conversions for users of `time`.
+//! Conversions from and to the type of `time`.
 
 use time::OffsetDateTime;
 
-use super::timestamp::{Timestamp, TimestampError};
+use super::{Timestamp, TimestampError};
 
 impl From<Timestamp> for OffsetDateTime {
-    /// In UTC.
+    /// Converts to UTC.
     fn from(timestamp: Timestamp) -> Self {
         Self::from_unix_timestamp_nanos(timestamp.get().as_nanosecond())
             .expect("time knows the years 0000 to 9999")
@@ -17,10 +17,10 @@ impl TryFrom<OffsetDateTime> for Timestamp {
 
     /// # Errors
     ///
-    /// If the instant lies before the year 0000, or after the last [`Timestamp`].
+    /// Returns an error if the instant is before the year 0000 or after the last [`Timestamp`].
     fn try_from(instant: OffsetDateTime) -> Result<Self, TimestampError> {
         let instant = jiff::Timestamp::from_nanosecond(instant.unix_timestamp_nanos());
-        // What jiff cannot hold is refused like its first instant, which is too early.
+        // An instant that jiff cannot represent is rejected like jiff's first one.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn other_years_are_refused() {
+    fn other_years_are_rejected() {
         let first: Timestamp = "0000-01-01T00:00:00Z".parse().unwrap();
         let last_day = Date::from_calendar_date(9999, Month::December, 31).unwrap();
         for instant in [

@@ -1,31 +1,18 @@
-//! A handler that takes the payload of one type, and what it answers to others.
+//! A [`Payload`] as an argument, and the answers to events of other types.
 
-use axum::{
-    Router,
-    body::Body,
-    handler::Handler,
-    http::{Request, StatusCode},
-    response::IntoResponse,
-    routing::post,
-};
+use axum::{Router, http::StatusCode, response::IntoResponse, routing::post};
 use soundhash_webhook::{
     Delivery, Event, EventData, EventKind, EventPayload, MatchFound, Payload, PayloadRejection,
-    SoundHashWebhookLayer, VideoProcessed, VideoUploaded,
+    PayloadRejectionKind, VideoProcessed, VideoUploaded,
     testing::{Envelope, sample},
 };
-use tower::ServiceExt;
 
-use crate::support::{BODY, SECRET, signed, text};
+use super::protected as app;
+use crate::support::{BODY, signed};
 
-fn app<H: Handler<T, ()>, T: 'static>(handler: H) -> Router {
-    Router::new()
-        .route("/webhooks/soundhash", post(handler))
-        .layer(SoundHashWebhookLayer::new(SECRET))
-}
-
-async fn answer(app: Router, request: Request<Body>) -> (u16, String) {
-    let Ok(response) = app.oneshot(request).await;
-    (response.status().as_u16(), text(response).await)
+async fn answer(app: Router, request: http::Request<axum::body::Body>) -> (u16, String) {
+    let (status, text) = super::answer(app, request).await;
+    (status.as_u16(), text)
 }
 
 async fn title(Payload(video): Payload<VideoProcessed>) -> String {
@@ -68,12 +55,12 @@ async fn an_event_with_another_payload_is_unprocessable() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_answered_as_by_the_event_extractor() {
+async fn a_body_that_is_not_an_event_is_answered_as_by_the_event_extractor() {
     for body in [
         "[]",
         r#"{"event":"video.processed"}"#,
-        "NaN",
-        r#"{"event":"video.processed","data":{"duration":NaN}}"#,
+        "nan",
+        r#"{"event":"video.processed","data":{"duration":nan}}"#,
     ] {
         let as_event = answer(app(|_: Event| async {}), signed(body)).await;
         assert_eq!(answer(app(title), signed(body)).await, as_event);
@@ -81,9 +68,9 @@ async fn what_is_no_event_is_answered_as_by_the_event_extractor() {
     }
 }
 
-/// Nothing authentic is lost: the handler may take the failure, and the event, itself.
+/// Nothing authentic is lost: a handler can take the rejection and the event.
 #[tokio::test]
-async fn the_rejection_hands_the_event_on() {
+async fn the_rejection_has_the_event() {
     for (body, expected) in [
         (
             OTHER,
@@ -106,16 +93,16 @@ async fn the_rejection_hands_the_event_on() {
     let causes = |video: Result<Payload<VideoProcessed>, PayloadRejection>| async {
         let rejection = video.unwrap_err();
         assert!(rejection.event().is_some() != rejection.event_rejection().is_some());
-        // Nothing of the body comes into a log.
+        // Nothing of the body gets into a log.
         let debug = format!("PayloadRejection({rejection})");
         assert_eq!(format!("{rejection:?}"), debug);
         rejection.into_response()
     };
     assert_eq!(answer(app(causes), signed(OTHER)).await.0, 422);
-    assert_eq!(answer(app(causes), signed("NaN")).await.0, 400);
+    assert_eq!(answer(app(causes), signed("nan")).await.0, 400);
 }
 
-/// Attack: reach a handler that somebody forgot to protect.
+/// Attack: reach a handler that has no layer around it.
 #[tokio::test]
 async fn without_the_layer_the_answer_is_500() {
     async fn never(_: Payload<VideoProcessed>) {
@@ -170,4 +157,31 @@ fn types_can_be_shared_between_threads() {
     fn error<T: std::error::Error + Clone + Send + Sync + 'static>() {}
     check::<Payload<VideoProcessed>>();
     error::<PayloadRejection>();
+}
+
+#[tokio::test]
+async fn a_rejection_has_a_kind() {
+    async fn kind(video: Result<Payload<VideoProcessed>, PayloadRejection>) -> String {
+        format!("{:?}", video.unwrap_err().kind())
+    }
+    for (body, expected) in [
+        (OTHER, PayloadRejectionKind::OtherType),
+        (UNKNOWN, PayloadRejectionKind::OtherType),
+        (MISFIT, PayloadRejectionKind::PayloadDoesNotFit),
+        ("[]", PayloadRejectionKind::NotAnEvent),
+    ] {
+        let (_, text) = answer(app(kind), signed(body)).await;
+        assert_eq!(text, format!("{expected:?}"), "{body}");
+    }
+    let open = Router::new().route("/webhooks/soundhash", post(kind));
+    let expected = format!("{:?}", PayloadRejectionKind::MissingLayer);
+    assert_eq!(answer(open, signed(BODY)).await.1, expected);
+}
+
+#[test]
+fn a_payload_dereferences_to_its_struct() {
+    let mut payload = Payload(VideoProcessed::default());
+    payload.title = Some("A song".into());
+    let video: &VideoProcessed = &payload;
+    assert_eq!(video.title.as_deref(), Some("A song"));
 }

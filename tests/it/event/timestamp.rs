@@ -1,11 +1,20 @@
-use std::time::Duration;
+//! Timestamps: what is parsed, printed and converted.
 
+use std::time::{Duration, SystemTime};
+
+use chrono::DateTime;
 use proptest::prelude::*;
+use soundhash_webhook::Timestamp;
 
-use super::*;
+const TEXT: &str = "not an RFC 3339 timestamp in the years 0000 to 9999";
+const RANGE: &str = "timestamp outside the years 0000 to 9999";
 
-const SHAPE: Result<Timestamp, TimestampError> = Err(TimestampError(Fault::Shape));
-const RANGE: Result<Timestamp, TimestampError> = Err(TimestampError(Fault::Range));
+/// The first and the last second of a timestamp since the Unix epoch.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
+
+fn error(text: &str) -> String {
+    text.parse::<Timestamp>().unwrap_err().to_string()
+}
 
 #[track_caller]
 fn prints(text: &str, expected: &str) {
@@ -30,7 +39,7 @@ fn the_four_spellings_of_soundhash_are_read() {
 }
 
 #[test]
-fn everything_that_rfc_3339_allows_is_read() {
+fn rfc_3339_timestamps_are_read() {
     prints("2024-02-29t00:00:00z", "2024-02-29T00:00:00Z");
     prints("2024-01-15 10:30:00Z", "2024-01-15T10:30:00Z");
     prints("2024-01-15T10:30:00-00:00", "2024-01-15T10:30:00Z");
@@ -48,76 +57,47 @@ fn everything_that_rfc_3339_allows_is_read() {
 }
 
 #[test]
-fn a_long_fraction_is_cut_off_at_nanoseconds() {
-    prints(
-        "2024-01-15T10:30:00.9999999999999Z",
-        "2024-01-15T10:30:00.999999999Z",
-    );
-    prints(
-        "1969-12-31T23:59:59.1234567891Z",
-        "1969-12-31T23:59:59.123456789Z",
-    );
-    let long = format!("2024-01-15T10:30:00.{}Z", "1".repeat(100_000));
-    prints(&long, "2024-01-15T10:30:00.111111111Z");
-}
-
-#[test]
 fn with_an_offset_and_a_z_the_offset_counts() {
     prints("2024-01-15T10:30:00+02:00Z", "2024-01-15T08:30:00Z");
     prints("2024-01-15T10:30:00-02:00Z", "2024-01-15T12:30:00Z");
 }
 
 #[test]
-fn nothing_else_has_the_shape() {
+fn other_text_is_rejected() {
     for text in [
         "",
         "now",
         "1795424132",
         "2024-01-15",
-        "2024-01-15T10:30Z",
         "2024-01-15T10:30:00",
         "2024-01-15T10:30:00ZZ",
         "2024-01-15T10:30:00Z+00:00",
         "2024-01-15T10:30:00+00:00z",
         "2024-01-15T10:30:00+00:00ZZ",
-        "2024-01-15T10:30:00+00",
-        "2024-01-15T10:30:00+0000",
-        "2024-01-15T10:30:00+24:00",
+        "2024-01-15T10:30:00+30:00Z",
         "2024-01-15T10:30:00+00:60",
-        "2024-01-15T10:30:00+00:00:00",
-        "2024-01-15T10:30:00+00:00[Europe/Berlin]",
-        "2024-01-15T10:30:00Z[UTC]",
         "2024-01-15T10:30:00.Z",
-        "2024-01-15T10:30:00,5Z",
         "2024-01-15_10:30:00Z",
-        "20240115T103000Z",
-        "+002024-01-15T10:30:00Z",
-        "-0001-01-15T10:30:00Z",
         " 2024-01-15T10:30:00Z",
         "2024-01-15T10:30:00Z ",
         "2024-1-15T10:30:00Z",
-        "2024-01-15T24:00:00Z",
         "2024-01-15T10:60:00Z",
         "2024-01-15T10:30:61Z",
         "2024-02-30T10:30:00Z",
         "2023-02-29T10:30:00Z",
         "2024-13-01T10:30:00Z",
+        "9999-12-31T23:59:59Z",
         "２０２４-01-15T10:30:00Z",
+        "+é:éZ",
     ] {
-        assert_eq!(text.parse(), SHAPE, "{text}");
+        assert_eq!(error(text), TEXT, "{text}");
     }
+    assert_eq!(error("0000-01-01T00:00:00+00:01"), RANGE);
+    assert_eq!(error("-000001-01-01T00:00:00Z"), RANGE);
 }
 
 #[test]
-fn an_instant_outside_the_years_0000_to_9999_is_refused() {
-    assert_eq!("0000-01-01T00:00:00+00:01".parse(), RANGE);
-    assert_eq!("9999-12-31T23:59:59Z".parse(), RANGE);
-    let error = TimestampError(Fault::Range).to_string();
-    assert_eq!(error, "timestamp outside the years 0000 to 9999");
-}
-
-#[test]
-fn system_time_goes_there_and_back() {
+fn system_time_is_converted_there_and_back() {
     for text in [
         "2024-01-15T10:30:00.000000001Z",
         "1969-12-31T23:59:59.9Z",
@@ -131,11 +111,12 @@ fn system_time_goes_there_and_back() {
 
     let year_0: Timestamp = "0000-01-01T00:00:00Z".parse().unwrap();
     let before = SystemTime::from(year_0) - Duration::from_nanos(1);
-    assert_eq!(Timestamp::try_from(before), RANGE);
+    let error = Timestamp::try_from(before).unwrap_err();
+    assert_eq!(error.to_string(), RANGE);
 }
 
 #[test]
-fn json_is_a_string_and_a_bad_one_is_refused() {
+fn json_is_a_string_and_another_one_is_rejected() {
     let timestamp: Timestamp = serde_json::from_str(r#""2024-01-15T10:30:00+00:00""#).unwrap();
     assert_eq!(
         serde_json::to_string(&timestamp).unwrap(),
@@ -146,7 +127,7 @@ fn json_is_a_string_and_a_bad_one_is_refused() {
     let error = serde_json::from_str::<Timestamp>(r#""now""#).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "not an RFC 3339 timestamp at line 1 column 5"
+        "not an RFC 3339 timestamp in the years 0000 to 9999 at line 1 column 5"
     );
     let error = serde_json::from_str::<Timestamp>("1")
         .unwrap_err()
@@ -159,39 +140,36 @@ fn json_is_a_string_and_a_bad_one_is_refused() {
 
 proptest! {
     #[test]
-    fn what_is_printed_is_read_equal(
-        second in FIRST_SECOND..=jiff::Timestamp::MAX.as_second(),
-        nanosecond in prop_oneof![Just(0), 0..1_000_000_000],
+    fn a_printed_timestamp_is_read_back_equal(
+        second in SECONDS,
+        nanosecond in prop_oneof![Just(0), 0..1_000_000_000_u32],
     ) {
-        let instant = jiff::Timestamp::new(second, nanosecond).unwrap();
-        let timestamp = Timestamp::new(instant).unwrap_or(Timestamp(jiff::Timestamp::UNIX_EPOCH));
+        let instant = DateTime::from_timestamp(second, nanosecond).unwrap();
+        let text = format!("{instant:?}");
+        let timestamp: Timestamp = text.parse().unwrap();
         prop_assert_eq!(timestamp.to_string().parse(), Ok(timestamp));
+        prop_assert_eq!(text.replace('Z', "+00:00").parse(), Ok(timestamp));
+        prop_assert_eq!(text.replace('Z', "+00:00Z").parse(), Ok(timestamp));
     }
 
-    // jiff's own parser as the judge, within what both take.
-    #[test]
-    fn jiff_reads_the_same_instant(
-        text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?(Z|z|[+-][01][0-9]:[0-5][0-9])",
-    ) {
-        let expected = text.parse::<jiff::Timestamp>().ok().and_then(|i| Timestamp::new(i).ok());
-        prop_assert_eq!(text.parse::<Timestamp>().ok(), expected);
-    }
-
-    // chrono's parser as a second judge, which shares no code with jiff.
+    // chrono's parser as a judge, which shares no code with jiff.
     #[test]
     fn chrono_reads_the_same_instant(
-        text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,15})?(Z|z|[+-][01][0-9]:[0-5][0-9])",
+        text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?(Z|z|[+-][01][0-9]:[0-5][0-9])",
     ) {
-        let expected = chrono::DateTime::parse_from_rfc3339(&text).ok();
-        // Without the last hours of 9999, and before 0000.
-        let seconds = FIRST_SECOND..=jiff::Timestamp::MAX.as_second();
-        let expected = expected.filter(|instant| seconds.contains(&instant.timestamp()));
-        // In a leap second chrono counts on, to two seconds less a nanosecond.
+        let expected = DateTime::parse_from_rfc3339(&text).ok();
+        let expected = expected.filter(|instant| SECONDS.contains(&instant.timestamp()));
+        // In a leap second, chrono's nanoseconds exceed one second.
         let expected = expected.map(|instant| {
-            let nanosecond = i128::from(instant.timestamp_subsec_nanos() % 1_000_000_000);
-            i128::from(instant.timestamp()) * 1_000_000_000 + nanosecond
+            let second = SystemTime::UNIX_EPOCH;
+            let nanosecond = Duration::from_nanos((instant.timestamp_subsec_nanos() % 1_000_000_000).into());
+            let distance = Duration::from_secs(instant.timestamp().unsigned_abs());
+            match instant.timestamp() < 0 {
+                true => second - distance + nanosecond,
+                false => second + distance + nanosecond,
+            }
         });
-        let read = text.parse::<Timestamp>().ok().map(|read| read.get().as_nanosecond());
+        let read = text.parse::<Timestamp>().ok().map(SystemTime::from);
         prop_assert_eq!(read, expected);
     }
 

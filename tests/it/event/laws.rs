@@ -1,5 +1,5 @@
-//! Laws that hold for every event: whatever plain JSON reads is an event, and an event is read
-//! back equal from what it writes.
+//! Properties of every event: any JSON object with a type and a payload is an event, an event is
+//! equal to what is read from its serialization, and a repair changes no strict JSON.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use soundhash_webhook::{Event, EventErrorKind};
 
 use super::{CAPTURES, captured};
 
-/// Names that mean something somewhere, so that generated objects hit the readers.
+/// Names of members and fields, so that generated objects reach the readers.
 const KEYS: &[&str] = &[
     "id",
     "type",
@@ -77,7 +77,7 @@ fn key() -> impl Strategy<Value = String> {
     prop_oneof![4 => select(KEYS).prop_map(str::to_owned), 1 => ".{0,4}"]
 }
 
-/// An object as text, in which keys may stand twice.
+/// Writes an object in which keys can occur twice.
 fn object(members: &[(String, String)]) -> String {
     let members: Vec<String> = members
         .iter()
@@ -97,7 +97,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
     let event = match Event::from_slice(body.as_bytes()) {
         Ok(event) => event,
         Err(error) => {
-            // It may be refused only if it is no JSON, or no event.
+            // The only reasons are that it is not JSON, or not an event.
             let plain = serde_json::from_str::<Value>(body);
             let expected = match &plain {
                 Err(_) => EventErrorKind::Syntax,
@@ -131,7 +131,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
         "{}",
         body
     );
-    // Laid out in another way, and read by way of a plain value.
+    // With another layout, and read through a `Value`.
     let value: Value = serde_json::from_str(&line).unwrap();
     let indented = serde_json::to_vec_pretty(&value).unwrap();
     prop_assert_eq!(&Event::from_slice(&indented).unwrap(), &event, "{}", body);
@@ -150,12 +150,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_json_is_an_event_or_refused_for_what_it_lacks(value in json_value()) {
+    fn any_json_is_an_event_or_rejected_for_what_is_missing(value in json_value()) {
         check(&value.to_string())?;
     }
 
     #[test]
-    fn any_envelope_is_an_event_that_is_read_back_equal(
+    fn an_event_with_any_envelope_is_read_back_equal(
         name in select(["type", "event"].as_slice()),
         event_type in json_value().prop_map(|value| match value {
             Value::String(text) => text,
@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn any_change_to_a_payload_leaves_an_event_that_is_read_back_equal(
+    fn an_event_with_a_changed_payload_is_read_back_equal(
         name in select(CAPTURES.as_slice()),
         removed in vec(any::<prop::sample::Index>(), 0..3),
         replaced in vec((any::<prop::sample::Index>(), json_value()), 0..3),

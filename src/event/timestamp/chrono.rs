@@ -1,14 +1,14 @@
-//! Conversions for users of `chrono`.
+//! Conversions from and to the type of `chrono`.
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
-use super::timestamp::{Timestamp, TimestampError};
+use super::{Timestamp, TimestampError};
 
 impl From<Timestamp> for DateTime<Utc> {
     fn from(timestamp: Timestamp) -> Self {
         let instant = timestamp.get();
-        // Before 1970 jiff's fraction of the second is negative, too. The sum cannot overflow:
-        // chrono knows far more years than 0000 to 9999.
+        // Before 1970, jiff's fraction of the second is negative as well. The sum cannot overflow:
+        // chrono's range is far larger than the years 0000 to 9999.
         Self::UNIX_EPOCH
             + TimeDelta::seconds(instant.as_second())
             + TimeDelta::nanoseconds(instant.subsec_nanosecond().into())
@@ -18,17 +18,17 @@ impl From<Timestamp> for DateTime<Utc> {
 impl<Tz: TimeZone> TryFrom<DateTime<Tz>> for Timestamp {
     type Error = TimestampError;
 
-    /// A leap second becomes the second before it, as it does when it is read from text.
+    /// A leap second becomes the second before it, as when it is parsed.
     ///
     /// # Errors
     ///
-    /// If the instant lies before the year 0000, or after the last [`Timestamp`].
+    /// Returns an error if the instant is before the year 0000 or after the last [`Timestamp`].
     fn try_from(instant: DateTime<Tz>) -> Result<Self, TimestampError> {
-        // In a leap second chrono counts on, to two seconds less a nanosecond.
+        // In a leap second, chrono's nanoseconds exceed one second.
         let nanosecond = i128::from(instant.timestamp_subsec_nanos() % 1_000_000_000);
         let nanoseconds = i128::from(instant.timestamp()) * 1_000_000_000 + nanosecond;
         let instant = jiff::Timestamp::from_nanosecond(nanoseconds);
-        // What jiff cannot hold is refused like its first instant, which is too early.
+        // An instant that jiff cannot represent is rejected like jiff's first one.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_is_what_the_text_of_one_is() {
+    fn a_leap_second_is_read_as_in_text() {
         let day = NaiveDate::from_ymd_opt(2016, 12, 31).unwrap();
         let leap = day.and_hms_nano_opt(23, 59, 59, 1_500_000_000).unwrap();
         let timestamp: Timestamp = "2016-12-31T23:59:60.5Z".parse().unwrap();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn other_years_are_refused() {
+    fn other_years_are_rejected() {
         let first: Timestamp = "0000-01-01T00:00:00Z".parse().unwrap();
         for instant in [
             DateTime::from(first) - TimeDelta::nanoseconds(1),

@@ -1,0 +1,235 @@
+//! The event that a handler receives.
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::Envelope;
+use super::data::EventData;
+use super::error::EventError;
+use super::id::Id;
+use super::kind::EventKind;
+use super::timestamp::Timestamp;
+use super::value::AnyJson;
+
+/// An event from either of SoundHash's senders.
+///
+/// ```
+/// use soundhash_webhook::{Event, EventKind};
+///
+/// let event = Event::from_slice(br#"{
+///     "id": "g-lRS26_gP40W6FKCarKTg",
+///     "type": "user.created",
+///     "created_at": "2026-11-23T08:56:12.692996+00:00Z",
+///     "data": {"user_id": 42, "username": "newuser", "email": "user@example.com"}
+/// }"#)?;
+/// assert_eq!(event.kind(), Some(EventKind::UserCreated));
+/// assert_eq!(event.id, Some("g-lRS26_gP40W6FKCarKTg".into()));
+///
+/// // It can be stored and read again.
+/// let stored = serde_json::to_vec(&event).unwrap();
+/// assert_eq!(Event::from_slice(&stored)?, event);
+/// # Ok::<(), soundhash_webhook::EventError>(())
+/// ```
+///
+/// It serializes as one JSON object in the dispatcher's envelope. An event that was read from a
+/// body is equal to the event that is read from that object. This also holds for an event that you
+/// create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
+/// empty.
+///
+/// Two events are equal if their public fields are; [`repaired`](Self::repaired) does not count.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// The id of the event, which is the same in every retry.
+    ///
+    /// The dispatcher's ids are unique. The portal's are clock readings in milliseconds, which two
+    /// events can share.
+    pub id: Option<Id>,
+    /// The time at which SoundHash wrote the event, which is the same in every retry.
+    pub created_at: Option<Timestamp>,
+    /// The id of the endpoint that the event was sent to. Only SoundHash's portal sends it.
+    pub webhook_id: Option<Id>,
+    /// The resource that the event is about. Only SoundHash's dispatcher sends it.
+    pub resource: Option<Resource>,
+    /// What happened.
+    pub data: EventData,
+    pub(super) repaired: bool,
+}
+
+/// The resource that an event is about, as SoundHash's dispatcher names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Resource {
+    /// The id of the resource. The dispatcher writes it as a string even if the payload has the
+    /// same id as a number.
+    pub id: Option<Id>,
+    /// The type of the resource, such as `video` or `user`; `test` for a test delivery.
+    pub resource_type: Option<String>,
+}
+
+impl Resource {
+    pub(super) fn is_test(&self) -> bool {
+        self.resource_type.as_deref() == Some("test")
+    }
+}
+
+impl Event {
+    /// Creates an event that has only a payload, for tests or for a queue.
+    ///
+    /// ```
+    /// use soundhash_webhook::{Event, UserCreated};
+    ///
+    /// let mut user = UserCreated::default();
+    /// user.username = "newuser".into();
+    /// assert_eq!(Event::new(user).event_type(), "user.created");
+    /// ```
+    pub fn new(data: impl Into<EventData>) -> Self {
+        let data = data.into();
+        Event {
+            id: None,
+            created_at: None,
+            webhook_id: None,
+            resource: None,
+            data,
+            repaired: false,
+        }
+    }
+
+    /// Reads an event from the body of a request, in either of SoundHash's envelopes.
+    ///
+    /// This does not verify anything. Check the signature of bytes from the network first.
+    ///
+    /// A body that is not strict JSON is read as Python's superset of it, see
+    /// [`repaired`](Self::repaired).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the body is not JSON, is not an object, or has no payload or no event
+    /// type that is a string. A type or a payload of unexpected shape is not an error, see
+    /// [`EventData::Unrecognized`].
+    pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
+        Envelope::read(body)?.into_event(body)
+    }
+
+    /// Returns the type if this version of the crate knows it.
+    #[must_use]
+    pub fn kind(&self) -> Option<EventKind> {
+        self.data.kind()
+    }
+
+    /// Returns the type as it was sent, such as `video.uploaded`.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        self.data.event_type()
+    }
+
+    /// Returns whether the "test this webhook" button of SoundHash's dashboard sent this event.
+    ///
+    /// Such an event has any type and any payload that its user typed, so its data is often
+    /// [`Unrecognized`](EventData::Unrecognized). The sender expects a success nevertheless.
+    #[must_use]
+    pub fn is_test(&self) -> bool {
+        self.resource.as_ref().is_some_and(Resource::is_test)
+    }
+
+    /// Returns whether the body had to be repaired before it could be read.
+    ///
+    /// SoundHash's senders are written in Python, whose `json` module writes more than JSON
+    /// allows. Such a body is authentic, and rejecting it would only make SoundHash drop the
+    /// event. So it is read again with these replacements:
+    ///
+    /// | in the body | read as |
+    /// | --- | --- |
+    /// | `NaN`, `Infinity`, `-Infinity` | `null` |
+    /// | a number beyond the range of `f64`, such as an integer of 400 digits | `null` |
+    /// | half of a surrogate pair in a string, such as `"\ud83c"` | U+FFFD |
+    ///
+    /// Nothing else is repaired: comments, trailing commas and the like are errors.
+    /// [`Delivery::body`](crate::Delivery::body) still has the bytes as they were signed. A value
+    /// that this crate does not read, such as an unknown field, need not be repaired.
+    ///
+    /// ```
+    /// use soundhash_webhook::{Event, EventData};
+    ///
+    /// let event = Event::from_slice(
+    ///     br#"{"type": "video.processed", "data": {"video_id": 7, "duration": NaN}}"#,
+    /// )?;
+    /// assert!(event.repaired());
+    /// match event.data {
+    ///     EventData::VideoProcessed(video) => assert_eq!(video.duration, None),
+    ///     other => panic!("unexpected event: {}", other.event_type()),
+    /// }
+    /// # Ok::<(), soundhash_webhook::EventError>(())
+    /// ```
+    #[must_use]
+    pub fn repaired(&self) -> bool {
+        self.repaired
+    }
+}
+
+/// Compares the public fields.
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        let Event {
+            id,
+            created_at,
+            webhook_id,
+            resource,
+            data,
+            repaired: _,
+        } = self;
+        *id == other.id
+            && *created_at == other.created_at
+            && *webhook_id == other.webhook_id
+            && *resource == other.resource
+            && *data == other.data
+    }
+}
+
+/// Serializes as the dispatcher's envelope, without the members that are `None`.
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Wire<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<&'a Id>,
+            r#type: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            created_at: Option<Timestamp>,
+            data: &'a EventData,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            resource_id: Option<&'a Id>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            resource_type: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            webhook_id: Option<&'a Id>,
+        }
+
+        let resource = self.resource.as_ref();
+        let wire = Wire {
+            id: self.id.as_ref(),
+            r#type: self.event_type(),
+            created_at: self.created_at,
+            data: &self.data,
+            resource_id: resource.and_then(|it| it.id.as_ref()),
+            resource_type: resource.and_then(|it| it.resource_type.as_deref()),
+            webhook_id: self.webhook_id.as_ref(),
+        };
+        wire.serialize(serializer)
+    }
+}
+
+/// Deserializes either envelope from any self-describing format.
+///
+/// For JSON in memory, [`from_slice`](Event::from_slice) is faster, reports the positions of
+/// errors, and reads what Python writes beyond strict JSON.
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Through text, so that there is only one reader.
+        let AnyJson(value) = AnyJson::deserialize(deserializer)?;
+        Event::from_slice(value.to_string().as_bytes()).map_err(|error| {
+            // The position is in a text that the caller does not have.
+            de::Error::custom(error.without_position())
+        })
+    }
+}

@@ -1,0 +1,468 @@
+//! One struct per event type.
+//!
+//! A field has the name that it is serialized with. Where SoundHash's two senders spell a field
+//! differently, that is the dispatcher's spelling, and every other spelling is read as well. A
+//! field that only some spellings promise is an `Option`, for which `null` and absent are the
+//! same. SoundHash's dispatcher also leaves out values that are zero or empty.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::data::EventData;
+use super::id::Id;
+use super::kind::EventKind;
+use super::timestamp::{Timestamp, lenient};
+
+/// The payload of one type of event, such as [`VideoProcessed`].
+///
+/// It is implemented by the payload struct of each [`EventKind`] and by nothing else. A handler
+/// takes such a struct as a [`Payload`](crate::Payload).
+///
+/// ```
+/// use soundhash_webhook::{Event, EventKind, EventPayload, UserCreated, VideoProcessed};
+///
+/// let event = Event::new(UserCreated::default());
+/// assert!(UserCreated::of(&event.data).is_some());
+/// assert!(VideoProcessed::of(&event.data).is_none());
+/// assert_eq!(VideoProcessed::KIND, EventKind::VideoProcessed);
+/// ```
+///
+/// # Creating a payload
+///
+/// The structs are `#[non_exhaustive]`, because SoundHash adds fields, so a struct literal outside
+/// of this crate does not compile (E0639). Assign the fields of a default value, or deserialize
+/// the payload:
+///
+/// ```
+/// use serde_json::json;
+/// use soundhash_webhook::UserCreated;
+///
+/// let mut user = UserCreated::default();
+/// user.user_id = 42.into();
+/// user.username = "newuser".into();
+///
+/// let same: UserCreated =
+///     serde_json::from_value(json!({"user_id": 42, "username": "newuser", "email": ""}))?;
+/// assert_eq!(user, same);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the payload of a SoundHash event",
+    note = "for a type of your own, take a `Delivery` and call its `json`"
+)]
+pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed {
+    /// The type of the events with this payload.
+    const KIND: EventKind;
+
+    /// Returns the payload if `data` has this type.
+    fn of(data: &EventData) -> Option<&Self>;
+}
+
+/// Prevents other crates from implementing [`EventPayload`].
+pub trait Sealed {}
+
+/// The error for a payload without any spelling of a required field.
+///
+/// It has the words of serde's derived readers, so that every missing field reads the same.
+#[derive(Debug)]
+struct Missing(&'static str);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "missing field `{}`", self.0)
+    }
+}
+
+/// The payload of `video.uploaded`: a video was added to SoundHash.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct VideoUploaded {
+    /// The id of the video.
+    pub id: Id,
+    /// The video's title.
+    pub title: String,
+    /// The URL of the video's source.
+    pub url: String,
+    /// The length of the video in seconds, or 0 if it is not known yet.
+    pub duration: f64,
+    /// The state of the video: `uploaded`.
+    pub status: String,
+    /// The time at which the video was added.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub uploaded_at: Option<Timestamp>,
+}
+
+/// The payload of `video.processing`: SoundHash started to process a video.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct VideoProcessing {
+    /// The id of the video.
+    pub id: Id,
+    /// The video's title.
+    pub title: String,
+    /// The URL of the video's source.
+    pub url: String,
+    /// The length of the video in seconds.
+    pub duration: f64,
+    /// The state of the video: `processing`.
+    pub status: String,
+    /// The id of the job that processes the video.
+    pub job_id: Id,
+}
+
+/// The payload of `video.failed`: a video could not be processed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct VideoFailed {
+    /// The id of the video.
+    pub id: Id,
+    /// The video's title.
+    pub title: String,
+    /// The URL of the video's source.
+    pub url: String,
+    /// The state of the video: `failed`.
+    pub status: String,
+    /// A description of the error.
+    pub error: String,
+    /// The code of the error, such as `DOWNLOAD_ERROR`.
+    pub error_code: String,
+}
+
+/// The payload of `video.processed`: a video was processed and has its fingerprints.
+///
+/// SoundHash has four spellings of this payload, and no field is common to all of them. Either
+/// [`video_id`](Self::video_id) or [`title`](Self::title) is always present.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ProcessedWire")]
+#[non_exhaustive]
+pub struct VideoProcessed {
+    /// The id of the video. Also read from `id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_id: Option<Id>,
+    /// The URL of the video's source. Also read from `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_url: Option<String>,
+    /// The number of fingerprints, as the sender wrote it. Also read from `fingerprints_count`, but
+    /// never counted from [`fingerprints`](Self::fingerprints).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint_count: Option<u64>,
+    /// The video's title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The length of the video in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<f64>,
+    /// The processing time in seconds. Also read from `processing_time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processing_time_seconds: Option<f64>,
+    /// The state of the video: `processed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The fingerprints, if the sender lists them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fingerprints: Vec<Fingerprint>,
+}
+
+/// A fingerprint in the list of a [`VideoProcessed`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Fingerprint {
+    /// The id of the fingerprint.
+    pub id: Id,
+    /// The index of the fingerprinted segment, starting at 0.
+    pub segment_index: u64,
+    /// The start of the segment, in seconds from the start of the video.
+    pub start_time: f64,
+    /// The end of the segment, in seconds from the start of the video.
+    pub end_time: f64,
+}
+
+/// Every spelling of every field. `serde(alias)` would reject two spellings at once.
+#[derive(Deserialize)]
+struct ProcessedWire {
+    video_id: Option<Id>,
+    id: Option<Id>,
+    video_url: Option<String>,
+    url: Option<String>,
+    fingerprint_count: Option<u64>,
+    fingerprints_count: Option<u64>,
+    title: Option<String>,
+    duration: Option<f64>,
+    processing_time_seconds: Option<f64>,
+    processing_time: Option<f64>,
+    status: Option<String>,
+    fingerprints: Option<Vec<Fingerprint>>,
+}
+
+impl TryFrom<ProcessedWire> for VideoProcessed {
+    type Error = Missing;
+
+    fn try_from(wire: ProcessedWire) -> Result<Self, Missing> {
+        let video_id = wire.video_id.or(wire.id);
+        // Otherwise any object would fit, such as the payload of the test button.
+        if video_id.is_none() && wire.title.is_none() {
+            return Err(Missing("video_id"));
+        }
+        Ok(VideoProcessed {
+            video_id,
+            video_url: wire.video_url.or(wire.url),
+            fingerprint_count: wire.fingerprint_count.or(wire.fingerprints_count),
+            title: wire.title,
+            duration: wire.duration,
+            processing_time_seconds: wire.processing_time_seconds.or(wire.processing_time),
+            status: wire.status,
+            fingerprints: wire.fingerprints.unwrap_or_default(),
+        })
+    }
+}
+
+/// The payload of `match.found`: a query was found in other videos.
+///
+/// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, with the
+/// fields of the match next to those of the query. Both are read as a list and serialized as one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "FoundWire")]
+#[non_exhaustive]
+pub struct MatchFound {
+    /// The id of the query. Also read from `query_video_id`.
+    pub query_id: Id,
+    /// The places where the query was found.
+    pub matches: Vec<Match>,
+}
+
+/// One match in a [`MatchFound`]: a place in a video.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "MatchWire")]
+#[non_exhaustive]
+pub struct Match {
+    /// The id of the match. Only SoundHash's dispatcher sends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub match_id: Option<Id>,
+    /// The id of the video in which the query was found. Also read from `matched_video_id`.
+    pub video_id: Id,
+    /// The title of that video.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The confidence of the match, from 0 to 1.
+    pub confidence: f64,
+    /// The start of the match in seconds. Also read from `segment_start`.
+    pub start_time: f64,
+    /// The end of the match in seconds. Also read from `segment_end`.
+    pub end_time: f64,
+    /// The similarity of the two, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similarity_score: Option<f64>,
+}
+
+/// Every spelling of every field of a match.
+#[derive(Deserialize)]
+struct MatchWire {
+    match_id: Option<Id>,
+    video_id: Option<Id>,
+    matched_video_id: Option<Id>,
+    title: Option<String>,
+    confidence: Option<f64>,
+    start_time: Option<f64>,
+    segment_start: Option<f64>,
+    end_time: Option<f64>,
+    segment_end: Option<f64>,
+    similarity_score: Option<f64>,
+}
+
+impl TryFrom<MatchWire> for Match {
+    type Error = Missing;
+
+    fn try_from(wire: MatchWire) -> Result<Self, Missing> {
+        Ok(Match {
+            match_id: wire.match_id,
+            video_id: wire
+                .video_id
+                .or(wire.matched_video_id)
+                .ok_or(Missing("video_id"))?,
+            title: wire.title,
+            confidence: wire.confidence.ok_or(Missing("confidence"))?,
+            start_time: wire
+                .start_time
+                .or(wire.segment_start)
+                .ok_or(Missing("start_time"))?,
+            end_time: wire
+                .end_time
+                .or(wire.segment_end)
+                .ok_or(Missing("end_time"))?,
+            similarity_score: wire.similarity_score,
+        })
+    }
+}
+
+/// A query with a list of matches, or with the fields of one match. `serde(flatten)` would turn
+/// numbers into maps under `serde_json`'s `arbitrary_precision`.
+#[derive(Deserialize)]
+struct FoundWire {
+    query_id: Option<Id>,
+    query_video_id: Option<Id>,
+    matches: Option<Vec<Match>>,
+    match_id: Option<Id>,
+    matched_video_id: Option<Id>,
+    confidence: Option<f64>,
+    segment_start: Option<f64>,
+    segment_end: Option<f64>,
+}
+
+impl TryFrom<FoundWire> for MatchFound {
+    type Error = Missing;
+
+    fn try_from(wire: FoundWire) -> Result<Self, Missing> {
+        let query_id = wire
+            .query_id
+            .or(wire.query_video_id)
+            .ok_or(Missing("query_id"))?;
+        let matches = match (wire.matches, wire.matched_video_id) {
+            (Some(matches), _) if !matches.is_empty() => matches,
+            (_, Some(video_id)) => vec![Match {
+                match_id: wire.match_id,
+                video_id,
+                title: None,
+                confidence: wire.confidence.ok_or(Missing("confidence"))?,
+                start_time: wire.segment_start.ok_or(Missing("segment_start"))?,
+                end_time: wire.segment_end.ok_or(Missing("segment_end"))?,
+                similarity_score: None,
+            }],
+            (Some(empty), None) => empty,
+            (None, None) => return Err(Missing("matches")),
+        };
+        Ok(MatchFound { query_id, matches })
+    }
+}
+
+/// The payload of `fingerprint.created`: a segment of a video was fingerprinted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FingerprintCreated {
+    /// The id of the fingerprint.
+    pub id: Id,
+    /// The id of the fingerprinted video.
+    pub video_id: Id,
+    /// The index of the fingerprinted segment, starting at 0.
+    pub segment_index: u64,
+    /// The start of the segment, in seconds from the start of the video.
+    pub start_time: f64,
+    /// The end of the segment, in seconds from the start of the video.
+    pub end_time: f64,
+    /// The hash of the fingerprint, in SoundHash's notation.
+    pub fingerprint_hash: String,
+}
+
+/// The payload of `channel.ingested`: the videos of a channel were ingested.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChannelIngested {
+    /// The id of the channel at SoundHash.
+    pub id: Id,
+    /// The id of the channel on its platform.
+    pub channel_id: Id,
+    /// The channel's title.
+    pub title: String,
+    /// The number of videos in the channel.
+    pub video_count: u64,
+    /// The number of videos that were ingested.
+    pub ingested_videos: u64,
+    /// The number of videos that could not be ingested.
+    pub failed_videos: u64,
+    /// The processing time in seconds.
+    pub processing_time: f64,
+}
+
+/// The payload of `job.failed`: a background job failed for good.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JobFailed {
+    /// The id of the job.
+    pub job_id: Id,
+    /// The type of the job, such as `video_process`.
+    pub job_type: String,
+    /// The id of what the job was working on.
+    pub target_id: Id,
+    /// The number of attempts.
+    pub attempt_count: u64,
+    /// A description of the last attempt's error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+}
+
+/// The payload of `quota.warning`: a quota is nearly used up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct QuotaWarning {
+    /// The period that the quota is for, such as `daily`.
+    pub period: String,
+    /// The used part of the quota.
+    pub used: i64,
+    /// The quota.
+    pub limit: i64,
+    /// The remaining part of the quota, negative if the quota is exceeded.
+    pub remaining: i64,
+    /// The used part in percent of the quota.
+    pub percentage: f64,
+    /// The end of the period.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub reset_at: Option<Timestamp>,
+}
+
+/// The payload of `user.created`: an account was created.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UserCreated {
+    /// The id of the account.
+    pub user_id: Id,
+    /// The user's name.
+    pub username: String,
+    /// The user's e-mail address.
+    pub email: String,
+}
+
+/// The payload of `subscription.updated`: the plan of a subscription changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SubscriptionUpdated {
+    /// The id of the subscription.
+    pub subscription_id: Id,
+    /// The id of the account with the subscription.
+    pub user_id: Id,
+    /// The new plan, such as `pro`.
+    pub plan_tier: String,
+    /// The state of the subscription, such as `active`.
+    pub status: String,
+    /// The previous plan, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_plan: Option<String>,
+}
+
+/// The payload of `api_limit.reached`: a limit of the API was reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ApiLimitReached {
+    /// The id of the account.
+    pub user_id: Id,
+    /// The kind of limit, such as `api_calls` or `storage`.
+    pub limit_type: String,
+    /// The current usage, in the unit of the limit.
+    pub current_usage: i64,
+    /// The limit.
+    pub limit_value: i64,
+    /// The time at which the usage is reset, for a limit that is reset.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub reset_at: Option<Timestamp>,
+}

@@ -1,0 +1,398 @@
+//! Extractors: [`Delivery`], [`Event`] and [`Payload`] as arguments of handlers, and their
+//! rejections.
+
+use std::{
+    error, fmt,
+    ops::{Deref, DerefMut},
+};
+
+use axum_core::{
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use http::{Extensions, StatusCode, Uri, request};
+
+use crate::{
+    delivery::Delivery,
+    event::{Event, EventData, EventError, EventErrorKind, EventKind, EventPayload},
+    telemetry::{self, Misfit},
+};
+
+/// Returns the delivery that the layer put into the extensions of a verified request.
+pub(crate) fn verified<'a>(
+    extensions: &'a Extensions,
+    uri: &Uri,
+) -> Result<&'a Delivery, MissingLayer> {
+    extensions.get().ok_or_else(|| {
+        telemetry::layer_missing(uri.path());
+        MissingLayer(())
+    })
+}
+
+/// Logs an event that its handler will not understand.
+fn log_unrecognized(delivery: &Delivery, event: &Event) {
+    if let EventData::Unrecognized(data) = &event.data {
+        let known = event.kind().map(EventKind::as_str);
+        let misfit = match known {
+            Some(_) => Misfit::Payload,
+            None => Misfit::UnknownType,
+        };
+        delivery.tell_once(|| {
+            telemetry::unrecognized(&data.event_type, known, misfit, event.is_test());
+        });
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Delivery {
+    type Rejection = MissingLayer;
+
+    async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
+        verified(&head.extensions, &head.uri).cloned()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Event {
+    type Rejection = EventRejection;
+
+    async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let delivery =
+            verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
+        let event = delivery.event();
+        let event = event.map_err(|error| EventRejection::not_an_event(delivery, error))?;
+        log_unrecognized(delivery, &event);
+        Ok(event)
+    }
+}
+
+/// The payload of an event of one type, for a handler that takes no other type.
+///
+/// ```
+/// use axum::{Router, http::StatusCode, routing::post};
+/// use soundhash_webhook::{MatchFound, Payload, SoundHashWebhookLayer};
+///
+/// async fn receive(Payload(found): Payload<MatchFound>) -> StatusCode {
+///     println!("{} matches", found.matches.len());
+///     StatusCode::OK
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/webhooks/soundhash", post(receive))
+///     .layer(SoundHashWebhookLayer::new("whsec_test"));
+/// ```
+///
+/// An event of another type, or with a payload that does not fit its type, is answered with 422.
+/// That suits an endpoint that is registered for one type. SoundHash's "test this webhook" button
+/// can send any payload, so it can show a failure. To serve several types, use an `EventRouter`
+/// (feature `router`), which calls a handler for each type and accepts the rest. To choose the
+/// answer in the handler, take a `Result<Payload<T>, PayloadRejection>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload<T>(pub T);
+
+impl<T> Deref for Payload<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Payload<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
+    type Rejection = PayloadRejection;
+
+    async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let delivery =
+            verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
+        let event = delivery
+            .event_ref()
+            .map_err(|error| EventRejection::not_an_event(delivery, error.clone()))?;
+        match T::of(&event.data) {
+            Some(payload) => Ok(Payload(payload.clone())),
+            None => Err(PayloadRejection::other_payload(delivery, event, T::KIND)),
+        }
+    }
+}
+
+/// The rejection of a handler that no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)
+/// protects: nothing was verified.
+///
+/// The response is 500 and does not say more than "Internal server error". The log names the
+/// layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingLayer(());
+
+impl MissingLayer {
+    /// Returns 500.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+}
+
+impl fmt::Display for MissingLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no SoundHashWebhookLayer around this handler")
+    }
+}
+
+impl error::Error for MissingLayer {}
+
+impl IntoResponse for MissingLayer {
+    fn into_response(self) -> Response {
+        (self.status(), "Internal server error").into_response()
+    }
+}
+
+/// The rejection of an [`Event`] as an argument of a handler.
+///
+/// To answer it yourself, take a `Result<Event, EventRejection>`, and a [`Delivery`] for the
+/// verified bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventRejection(EventReason);
+
+#[derive(Clone, Debug, PartialEq)]
+enum EventReason {
+    MissingLayer(MissingLayer),
+    NotAnEvent(EventError),
+}
+
+/// The kinds of [`EventRejection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventRejectionKind {
+    /// No [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects the handler.
+    MissingLayer,
+    /// The verified body is not an event.
+    NotAnEvent,
+}
+
+impl EventRejection {
+    fn unprotected(missing: MissingLayer) -> Self {
+        Self(EventReason::MissingLayer(missing))
+    }
+
+    /// Logs the error as well.
+    pub(crate) fn not_an_event(delivery: &Delivery, error: EventError) -> Self {
+        delivery.tell_once(|| telemetry::undecodable(&error));
+        Self(EventReason::NotAnEvent(error))
+    }
+
+    /// Returns the kind of the rejection.
+    #[must_use]
+    pub fn kind(&self) -> EventRejectionKind {
+        match &self.0 {
+            EventReason::MissingLayer(_) => EventRejectionKind::MissingLayer,
+            EventReason::NotAnEvent(_) => EventRejectionKind::NotAnEvent,
+        }
+    }
+
+    /// Returns the status of the response.
+    ///
+    /// It is 400 if the body is not JSON, 422 if it is JSON but not an event, and 500 if no
+    /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects the handler.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match &self.0 {
+            EventReason::MissingLayer(missing) => missing.status(),
+            EventReason::NotAnEvent(error) => error.status(),
+        }
+    }
+
+    /// Returns the reason why the verified body is not an event, or `None` if the layer is
+    /// missing.
+    #[must_use]
+    pub fn event_error(&self) -> Option<&EventError> {
+        match &self.0 {
+            EventReason::MissingLayer(_) => None,
+            EventReason::NotAnEvent(error) => Some(error),
+        }
+    }
+}
+
+// Prints its cause, and therefore has no `source`.
+impl fmt::Display for EventRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            EventReason::MissingLayer(missing) => missing.fmt(f),
+            EventReason::NotAnEvent(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for EventRejection {}
+
+impl IntoResponse for EventRejection {
+    fn into_response(self) -> Response {
+        match self.0 {
+            EventReason::MissingLayer(missing) => missing.into_response(),
+            // The peer is SoundHash itself and may know what is wrong with its body.
+            EventReason::NotAnEvent(error) => (error.status(), error.to_string()).into_response(),
+        }
+    }
+}
+
+// Here because `event` does not depend on HTTP.
+impl EventError {
+    /// Returns the status for the sender of such a body: 400 if it is not JSON, and 422
+    /// otherwise.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self.kind() {
+            EventErrorKind::Syntax => StatusCode::BAD_REQUEST,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+}
+
+/// The rejection of a [`Payload`] as an argument of a handler. It prints nothing of the body.
+///
+/// To answer it yourself, take a `Result<Payload<T>, PayloadRejection>`. If the body is an event,
+/// the rejection has it:
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use soundhash_webhook::{Payload, PayloadRejection, VideoProcessed};
+///
+/// async fn receive(video: Result<Payload<VideoProcessed>, PayloadRejection>) -> StatusCode {
+///     match video {
+///         Ok(video) => println!("processed {:?}", video.title),
+///         Err(rejection) => match rejection.event() {
+///             Some(other) => println!("ignored {}", other.event_type()),
+///             None => return rejection.status(),
+///         },
+///     }
+///     StatusCode::OK
+/// }
+/// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct PayloadRejection(PayloadReason);
+
+#[derive(Clone, PartialEq)]
+enum PayloadReason {
+    NoEvent(EventRejection),
+    OtherPayload {
+        event: Box<Event>,
+        expected: EventKind,
+    },
+}
+
+/// The kinds of [`PayloadRejection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PayloadRejectionKind {
+    /// No [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects the handler.
+    MissingLayer,
+    /// The verified body is not an event.
+    NotAnEvent,
+    /// The event has another type.
+    OtherType,
+    /// The event has the expected type, but its payload does not fit the type.
+    PayloadDoesNotFit,
+}
+
+impl PayloadRejection {
+    /// Logs the mismatch as well.
+    fn other_payload(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
+        match event.data {
+            EventData::Unrecognized(_) => log_unrecognized(delivery, event),
+            _ => telemetry::of_another_type(event.event_type(), expected.as_str()),
+        }
+        Self(PayloadReason::OtherPayload {
+            event: Box::new(event.clone()),
+            expected,
+        })
+    }
+
+    /// Returns the kind of the rejection.
+    #[must_use]
+    pub fn kind(&self) -> PayloadRejectionKind {
+        match &self.0 {
+            PayloadReason::NoEvent(rejection) => match rejection.kind() {
+                EventRejectionKind::MissingLayer => PayloadRejectionKind::MissingLayer,
+                EventRejectionKind::NotAnEvent => PayloadRejectionKind::NotAnEvent,
+            },
+            PayloadReason::OtherPayload { event, expected } => match event.kind() {
+                Some(kind) if kind == *expected => PayloadRejectionKind::PayloadDoesNotFit,
+                _ => PayloadRejectionKind::OtherType,
+            },
+        }
+    }
+
+    /// Returns the status of the response.
+    ///
+    /// It is 422 for an event with another payload, and otherwise that of
+    /// [`EventRejection::status`].
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match &self.0 {
+            PayloadReason::NoEvent(rejection) => rejection.status(),
+            PayloadReason::OtherPayload { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+
+    /// Returns the event with another payload, or `None` if there is no event.
+    ///
+    /// If the payload does not fit its type, [`Unrecognized`](crate::Unrecognized) has the reason.
+    #[must_use]
+    pub fn event(&self) -> Option<&Event> {
+        match &self.0 {
+            PayloadReason::NoEvent(_) => None,
+            PayloadReason::OtherPayload { event, .. } => Some(event),
+        }
+    }
+
+    /// Returns the reason why there is no event, or `None` if there is one.
+    #[must_use]
+    pub fn event_rejection(&self) -> Option<&EventRejection> {
+        match &self.0 {
+            PayloadReason::NoEvent(rejection) => Some(rejection),
+            PayloadReason::OtherPayload { .. } => None,
+        }
+    }
+}
+
+impl From<EventRejection> for PayloadRejection {
+    fn from(rejection: EventRejection) -> Self {
+        Self(PayloadReason::NoEvent(rejection))
+    }
+}
+
+/// Prints like `Display`, so that the payload of the event does not get into a log.
+impl fmt::Debug for PayloadRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PayloadRejection({self})")
+    }
+}
+
+// Prints its cause, and therefore has no `source`.
+impl fmt::Display for PayloadRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (event, expected) = match &self.0 {
+            PayloadReason::NoEvent(rejection) => return rejection.fmt(f),
+            PayloadReason::OtherPayload { event, expected } => (event, expected),
+        };
+        match event.kind() {
+            Some(kind) if kind == *expected => write!(f, "payload does not fit {expected}"),
+            Some(kind) => write!(f, "event is {kind} and not {expected}"),
+            None => write!(f, "event is of an unknown type and not {expected}"),
+        }
+    }
+}
+
+impl error::Error for PayloadRejection {}
+
+impl IntoResponse for PayloadRejection {
+    fn into_response(self) -> Response {
+        match self.0 {
+            PayloadReason::NoEvent(rejection) => rejection.into_response(),
+            // The peer is SoundHash itself and may know what is wrong with its event.
+            PayloadReason::OtherPayload { .. } => (self.status(), self.to_string()).into_response(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Event types, and the places that have to name all of them.
+
+use std::{collections::BTreeSet, fs};
+
+use super::*;
+use soundhash_webhook::{
+    EventKind,
+    testing::{Envelope, sample},
+};
+
+#[track_caller]
+fn file(path: &str) -> String {
+    let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(path).unwrap()
+}
+
+/// Collects the keys of all objects in `value`.
+fn keys(value: &Value, all: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                all.insert(key.clone());
+                keys(value, all);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| keys(item, all)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_kind_parses_what_it_prints() {
+    for &kind in EventKind::ALL {
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+    }
+    let distinct: BTreeSet<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    assert_eq!(distinct.len(), EventKind::ALL.len());
+}
+
+#[test]
+fn case_and_white_space_count() {
+    for other in [
+        "",
+        "made.up",
+        "Match.Found",
+        " match.found",
+        "match.found\n",
+    ] {
+        let error = other.parse::<EventKind>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown event type");
+    }
+}
+
+#[test]
+fn the_documentation_of_every_kind_shows_the_payload_of_its_sample() {
+    for &kind in EventKind::ALL {
+        let shown = file(&format!("src/event/samples/{kind}.json"));
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown, sample(kind, Envelope::Dispatcher)["data"], "{kind}");
+        assert_eq!(data(kind.as_str(), shown).kind(), Some(kind));
+    }
+    let shown = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../src/event/samples"));
+    assert_eq!(shown.unwrap().count(), EventKind::ALL.len());
+}
+
+#[test]
+fn every_sample_of_either_sender_fits_its_kind() {
+    for &kind in EventKind::ALL {
+        for sender in [Envelope::Portal, Envelope::Dispatcher] {
+            let event = read(&sample(kind, sender).to_string());
+            assert_eq!(event.kind(), Some(kind));
+            let data = event.data;
+            assert!(!matches!(data, EventData::Unrecognized(_)), "{data:?}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_counts_the_kinds() {
+    let count = format!("{} event types", EventKind::ALL.len());
+    assert!(file("README.md").contains(&count), "no \"{count}\"");
+}
+
+/// The fuzz target takes its types and keys from this file as well.
+#[test]
+fn the_fuzz_dictionary_has_every_kind_and_every_key() {
+    let dictionary = file("fuzz/dictionaries/event.dict");
+    let has = |word: &str| dictionary.contains(&format!(r#""\"{word}\"#));
+    let mut all = BTreeSet::new();
+    for &kind in EventKind::ALL {
+        assert!(has(kind.as_str()), "{kind}");
+        for sender in [Envelope::Portal, Envelope::Dispatcher] {
+            keys(&sample(kind, sender), &mut all);
+        }
+    }
+    assert!(all.len() > 50);
+    for key in all {
+        assert!(has(&key), "{key}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Events: what SoundHash's senders write, and what is read from it.
+
+use serde_json::{Value, json};
+use soundhash_webhook::{Event, EventData, EventError, Id, Timestamp, Unrecognized};
+
+/// Creates a value of a `#[non_exhaustive]` struct. The other fields have their defaults.
+macro_rules! made {
+    ($Type:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        let mut value = $Type::default();
+        $(value.$field = $value.into();)*
+        value
+    }};
+}
+
+mod captures;
+mod envelope;
+mod errors;
+mod kinds;
+mod laws;
+mod payload;
+mod python;
+mod serialize;
+mod timestamp;
+
+/// The names of all captured requests.
+const CAPTURES: [&str; 21] = [
+    "dispatcher-api_limit.reached",
+    "dispatcher-api_limit.reached-minimal",
+    "dispatcher-job.failed",
+    "dispatcher-job.failed-minimal",
+    "dispatcher-match.found",
+    "dispatcher-subscription.updated",
+    "dispatcher-subscription.updated-minimal",
+    "dispatcher-user.created",
+    "dispatcher-video.processed",
+    "dispatcher-video.processed-minimal",
+    "portal-channel.ingested",
+    "portal-fingerprint.created",
+    "portal-match.found",
+    "portal-quota.warning",
+    "portal-video.failed",
+    "portal-video.processed",
+    "portal-video.processing",
+    "portal-video.uploaded",
+    "test-button-default",
+    "test-button-partial",
+    "test-button-unknown-type",
+];
+
+/// Returns the body of a captured request.
+#[track_caller]
+fn captured(name: &str) -> Vec<u8> {
+    let path = format!("{}/captures/{name}.http", env!("CARGO_MANIFEST_DIR"));
+    let request = std::fs::read(path).unwrap();
+    let head = request
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .unwrap();
+    request[head + 4..].to_vec()
+}
+
+#[track_caller]
+fn read(body: &str) -> Event {
+    let event = Event::from_slice(body.as_bytes()).expect(body);
+    let stored = serde_json::to_vec(&event).unwrap();
+    assert_eq!(Event::from_slice(&stored).unwrap(), event);
+    assert_eq!(serde_json::from_slice::<Event>(&stored).unwrap(), event);
+    event
+}
+
+/// Returns the data of an event with this type and this payload, in the shortest envelope.
+#[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "payloads are made in place")]
+fn data(event_type: &str, payload: Value) -> EventData {
+    read(&json!({"event": event_type, "data": payload}).to_string()).data
+}
+
+#[track_caller]
+fn misfit(event_type: &str, payload: Value) -> Unrecognized {
+    match data(event_type, payload) {
+        EventData::Unrecognized(unrecognized) => unrecognized,
+        other => panic!("fits: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn rejected(body: impl AsRef<[u8]>) -> EventError {
+    Event::from_slice(body.as_ref()).unwrap_err()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "for fields that are optional")]
+fn instant(text: &str) -> Option<Timestamp> {
+    Some(text.parse().unwrap())
+}
+
+#[test]
+fn the_types_can_be_shared_between_threads() {
+    fn check<T: Send + Sync + Unpin + 'static>() {}
+    check::<Event>();
+    check::<EventError>();
+    check::<Id>();
+    check::<Timestamp>();
+}

@@ -1,0 +1,327 @@
+//! Bodies that Python writes and strict JSON rejects.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use proptest::prelude::*;
+use soundhash_webhook::{EventErrorKind, EventKind, VideoProcessed};
+
+/// Reads an event that has to be repaired.
+#[track_caller]
+fn repaired(body: &str) -> Event {
+    let event = read(body);
+    assert!(event.repaired(), "{event:?}");
+    let stored = serde_json::to_vec(&event).unwrap();
+    assert!(!Event::from_slice(&stored).unwrap().repaired());
+    event
+}
+
+/// Returns the payload that is read where `value` is sent.
+#[track_caller]
+fn value(value: &str) -> Value {
+    let event = repaired(&format!(r#"{{"type": "made.up", "data": {value}}}"#));
+    match event.data {
+        EventData::Unrecognized(it) => it.payload,
+        other => panic!("known: {other:?}"),
+    }
+}
+
+#[test]
+fn this_is_repaired() {
+    let digits = "9".repeat(400);
+    for (sent, read) in [
+        ("NaN", json!(null)),
+        ("Infinity", json!(null)),
+        ("-Infinity", json!(null)),
+        (
+            "[NaN,NaN, Infinity ,-Infinity]",
+            json!([null, null, null, null]),
+        ),
+        (
+            r#"{"NaN": NaN, "Infinity": "NaN"}"#,
+            json!({"NaN": null, "Infinity": "NaN"}),
+        ),
+        (
+            r#"["\" NaN", NaN, "\\", NaN]"#,
+            json!(["\" NaN", null, "\\", null]),
+        ),
+        // Numbers that an `f64` cannot hold.
+        ("1e999", json!(null)),
+        ("-1E+400", json!(null)),
+        ("[1.8e308, 1.7e308]", json!([null, 1.7e308])),
+        (&digits, json!(null)),
+        (&format!("[-{digits}, 1]"), json!([null, 1])),
+        // Halves of surrogate pairs.
+        (r#""\ud83c""#, json!("\u{fffd}")),
+        (r#""\uDFB5""#, json!("\u{fffd}")),
+        (r#""a\ud83cb\udfb5c""#, json!("a\u{fffd}b\u{fffd}c")),
+        (r#""\ud83c\ud83c\udfb5\udfb5""#, json!("\u{fffd}🎵\u{fffd}")),
+        (r#""\ud83c\\udfb5""#, json!("\u{fffd}\\udfb5")),
+        (r#"{"\ud83c": "\\ud83c"}"#, json!({"\u{fffd}": "\\ud83c"})),
+    ] {
+        assert_eq!(value(sent), read, "{sent}");
+    }
+}
+
+#[test]
+fn nothing_else_is_repaired() {
+    for value in [
+        // Python rejects all of these as well.
+        "nan",
+        "Nan",
+        "NAN",
+        "-NaN",
+        "+NaN",
+        "NaN1",
+        "1NaN",
+        "NaNNaN",
+        "NaN NaN",
+        "N",
+        "NaNé",
+        "infinity",
+        "+Infinity",
+        "- Infinity",
+        "Inf",
+        "-Inf",
+        "-",
+        "None",
+        "True",
+        "undefined",
+        "01",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "0x10",
+        "1_000",
+        "--1e999",
+        "01e999",
+        "1e999.0",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[NaN,]",
+        r#"{"a": 1,}"#,
+        r#"{"a": NaN,}"#,
+        "{a: 1}",
+        "{NaN: 1}",
+        r#"{1e999: 1}"#,
+        "'text'",
+        r#""\x""#,
+        r#""\ud83""#,
+        r#""\u+123""#,
+        r#""\ud83c"#,
+        "\"\t\"",
+        "1 // comment",
+        "1 /* comment */",
+        "# comment\n1",
+        "\u{a0}1",
+        "\u{feff}NaN",
+        "[",
+        "[NaN",
+        "]",
+        "NaN]",
+        "",
+    ] {
+        let body = format!(r#"{{"type": "made.up", "data": {value}}}"#);
+        assert_eq!(rejected(&body).kind(), EventErrorKind::Syntax, "{value}");
+    }
+    // Bytes that are not UTF-8: Python cannot write a lone surrogate as these.
+    let body = b"{\"type\": \"made.up\", \"data\": [NaN, \"\xed\xa0\xbc\"]}";
+    assert_eq!(rejected(body).kind(), EventErrorKind::Syntax);
+}
+
+#[test]
+fn integers_of_any_size_are_read() {
+    // Within `f64`, an integer is rounded if it has to be, and nothing is repaired.
+    for digits in [19, 20, 21, 100, 308] {
+        let integer = "1".repeat(digits);
+        let event = read(&format!(r#"{{"type": "made.up", "data": [{integer}]}}"#));
+        assert!(!event.repaired());
+        let EventData::Unrecognized(it) = event.data else {
+            panic!("known");
+        };
+        assert_eq!(it.payload[0].as_f64(), integer.parse().ok());
+    }
+    assert_eq!(value(&"1".repeat(100_000)), Value::Null);
+}
+
+#[test]
+fn a_repaired_payload_is_typed() {
+    let event = repaired(
+        r#"{"type": "video.processed", "data": {"video_id": 7, "title": "Cut \ud83c", "duration": NaN}}"#,
+    );
+    let expected = made!(VideoProcessed {
+        video_id: Id::from(7),
+        title: "Cut \u{fffd}".to_owned(),
+    });
+    assert_eq!(event, Event::new(expected));
+
+    // A required number is missing: the event is kept, but not typed.
+    let event = repaired(
+        r#"{"type": "match.found", "data": {"query_id": 1, "matches": [{"video_id": 2,
+            "confidence": NaN, "start_time": 0, "end_time": 1}]}}"#,
+    );
+    assert_eq!(event.kind(), Some(EventKind::MatchFound));
+    let EventData::Unrecognized(it) = event.data else {
+        panic!("fits");
+    };
+    assert_eq!(it.reason.as_deref(), Some("missing field `confidence`"));
+    assert_eq!(it.payload["matches"][0]["confidence"], Value::Null);
+    assert_eq!(it.payload["matches"][0]["video_id"], 2);
+}
+
+#[test]
+fn a_value_that_is_not_read_need_not_be_repaired() {
+    let event = read(
+        r#"{"new": "\ud83c", "type": "video.processed", "more": 1e999,
+            "data": {"id": 1, "new": ["\ud83c", 1e999]}}"#,
+    );
+    assert!(!event.repaired());
+    let expected = made!(VideoProcessed {
+        video_id: Id::from(1)
+    });
+    assert_eq!(event, Event::new(expected));
+}
+
+#[test]
+fn an_envelope_is_repaired() {
+    let event = repaired(
+        r#"{"id": "a\ud83c", "type": "match\ud83c", "created_at": NaN, "webhook_id": -Infinity,
+            "timestamp": "2024-01-15T10:30:00Z", "resource_type": "\udfb5", "resource_id": 1e999,
+            "new": [NaN], "data": {"a": 1}}"#,
+    );
+    assert_eq!(event.id, Some("a\u{fffd}".into()));
+    assert_eq!(event.event_type(), "match\u{fffd}");
+    assert_eq!(event.created_at, instant("2024-01-15T10:30:00Z"));
+    assert_eq!(event.webhook_id, None);
+    let resource = event.resource.unwrap();
+    assert_eq!(resource.id, None);
+    assert_eq!(resource.resource_type.as_deref(), Some("\u{fffd}"));
+
+    let event = repaired(r#"{"id": NaN, "delivery_id": "b", "event": "x", "data": 1}"#);
+    assert_eq!(event.id, Some("b".into()));
+    let error = rejected(r#"{"type": NaN, "data": 1}"#);
+    assert_eq!(error.kind(), EventErrorKind::MissingType);
+    assert_eq!(rejected("NaN").kind(), EventErrorKind::NotAnObject);
+}
+
+#[test]
+fn every_capture_is_read_with_values_that_only_python_writes() {
+    for name in CAPTURES {
+        let body = String::from_utf8(captured(name)).unwrap();
+        let expected = read(&body);
+        // New members, before and after everything else.
+        let body = body.replacen('{', r#"{"new": [NaN, -Infinity, "\ud83c"], "#, 1);
+        let end = body.rfind('}').unwrap();
+        let body = format!("{}, \"newer\": 1e999}}", &body[..end]);
+        assert_eq!(repaired(&body), expected, "{name}");
+    }
+}
+
+#[test]
+fn an_error_after_a_repair_has_the_position_in_the_body() {
+    for body in [
+        r#"{"type": "x", "data": [NaN, NaN, "NaN", ?]}"#,
+        r#"{"type": "x", "data": [1e999, Infinity, "\ud83c", ?]}"#,
+        "{\"type\": \"x\", \"new\": NaN,\n \"data\": [NaN, NaN,\n NaN, NaN,\n NaN, ?]}",
+    ] {
+        let error = rejected(body);
+        let before = &body[..body.find('?').unwrap()];
+        let line = before.matches('\n').count() + 1;
+        let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
+        assert_eq!((error.line(), error.column()), (Some(line), Some(column)));
+    }
+    // The nesting limit is found in the payload alone.
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let error = rejected(format!(
+        "{{\"type\": \"x\",\n\"data\":\n[NaN, NaN, {deep}]}}"
+    ));
+    assert_eq!((error.line(), error.column()), (Some(3), Some(11 + 127)));
+    assert!(error.to_string().contains("recursion limit"), "{error}");
+}
+
+/// An attacker cannot send any of this, but an endpoint's owner can.
+#[test]
+fn a_repair_takes_time_in_proportion_to_the_body() {
+    const LENGTH: usize = 1 << 20;
+    let deep = "[".repeat(LENGTH / 2) + &"]".repeat(LENGTH / 2);
+    let start = Instant::now();
+    for part in [
+        "NaN,",
+        "\"\\ud83c\",",
+        "1e999,",
+        "-Infinity,\n",
+        "NaN",
+        "\\ud83c",
+        "[NaN,",
+        "{\"a\":NaN,",
+        "\"",
+        "1",
+        "e",
+        "-",
+    ] {
+        let parts = part.repeat(LENGTH / part.len());
+        for (open, close) in [("[", "1]"), ("", ""), ("\"", "\""), ("NaN, ", "e999")] {
+            let _ = Event::from_slice(
+                format!(r#"{{"type": "match.found", "data": {open}{parts}{close}}}"#).as_bytes(),
+            );
+        }
+    }
+    let unread = format!(r#"{{"type": "x", "new": {deep}, "more": NaN, "data": 1}}"#);
+    assert_eq!(
+        repaired(&unread),
+        Event::new(Unrecognized::new("x", json!(1)))
+    );
+    let error = rejected(format!(r#"{{"type": "x", "more": NaN, "data": {deep}}}"#));
+    assert_eq!(error.kind(), EventErrorKind::Syntax);
+    // It takes a second or two without optimization. Quadratic time would be hours.
+    assert!(
+        start.elapsed() < Duration::from_secs(120),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// JSON with values that only Python writes, and the same in strict JSON.
+fn python() -> impl Strategy<Value = (String, String)> {
+    let leaf = prop_oneof![
+        Just(("NaN".into(), "null".into())),
+        Just(("-Infinity".into(), "null".into())),
+        Just(("1e999".into(), "null".into())),
+        Just((r#""a\ud83cNaN""#.into(), "\"a\u{fffd}NaN\"".into())),
+        any::<i64>().prop_map(|it| (it.to_string(), it.to_string())),
+        "[ -~é🎵]{0,8}".prop_map(|it| (json!(it).to_string(), json!(it).to_string())),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        let items = prop::collection::vec(inner, 0..4);
+        (items, any::<bool>()).prop_map(|(items, object)| {
+            let join = |part: fn(&(String, String)) -> &String| {
+                let parts = items.iter().enumerate().map(|(index, item)| match object {
+                    true => format!("\"k{index}\": {}", part(item)),
+                    false => part(item).clone(),
+                });
+                let parts = parts.collect::<Vec<_>>().join(", ");
+                match object {
+                    true => format!("{{{parts}}}"),
+                    false => format!("[{parts}]"),
+                }
+            };
+            (join(|it| &it.0), join(|it| &it.1))
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_repaired_event_is_that_of_the_strict_json((python, strict) in python(), capture in prop::sample::select(CAPTURES.as_slice())) {
+        let mut event: Value = serde_json::from_slice(&captured(capture)).unwrap();
+        event["data"] = json!("PAYLOAD");
+        let event = event.to_string();
+        let read = Event::from_slice(event.replace("\"PAYLOAD\"", &python).as_bytes()).unwrap();
+        let expected = Event::from_slice(event.replace("\"PAYLOAD\"", &strict).as_bytes()).unwrap();
+        prop_assert!(!expected.repaired());
+        prop_assert_eq!(read.repaired(), python != strict);
+        prop_assert_eq!(read, expected);
+    }
+}

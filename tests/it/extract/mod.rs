@@ -1,0 +1,28 @@
+//! Extractors: what a handler takes from a verified request, and the answer if it cannot.
+
+use axum::{
+    Router,
+    body::Body,
+    handler::Handler,
+    http::{Request, StatusCode},
+    routing::post,
+};
+use soundhash_webhook::SoundHashWebhookLayer;
+use tower::ServiceExt;
+
+use crate::support::{SECRET, text};
+
+mod delivery;
+mod event;
+mod payload;
+
+fn protected<H: Handler<T, ()>, T: 'static>(handler: H) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", post(handler))
+        .layer(SoundHashWebhookLayer::new(SECRET))
+}
+
+async fn answer(app: Router, request: Request<Body>) -> (StatusCode, String) {
+    let Ok(response) = app.oneshot(request).await;
+    (response.status(), text(response).await)
+}
