@@ -31,14 +31,14 @@ pub(crate) fn verified<'a>(
 
 /// Logs an event that its handler will not understand.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
-    if let EventData::Unrecognized(data) = &event.data {
+    if let EventData::Unrecognized(_) = &event.data {
         let known = event.kind().map(EventKind::as_str);
         let misfit = match known {
             Some(_) => Misfit::Payload,
             None => Misfit::UnknownType,
         };
         delivery.tell_once(|| {
-            telemetry::unrecognized(&data.event_type, known, misfit, event.is_test());
+            telemetry::unrecognized(known, misfit, event.is_test());
         });
     }
 }
@@ -301,7 +301,7 @@ impl PayloadRejection {
     fn other_payload(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
         match event.data {
             EventData::Unrecognized(_) => log_unrecognized(delivery, event),
-            _ => telemetry::of_another_type(event.event_type(), expected.as_str()),
+            _ => telemetry::of_another_type(expected.as_str()),
         }
         Self(PayloadReason::OtherPayload {
             event: Box::new(event.clone()),

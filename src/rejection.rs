@@ -6,8 +6,6 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Version, header};
 
-use crate::telemetry::Severity;
-
 /// Seconds after which a refused sender may come back. SoundHash retries after 60 s
 /// whatever it is told; this is for everybody else.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -133,14 +131,6 @@ impl RejectionKind {
                  retry after some minutes"
             }
             Self::BufferFull => "someone sends many bodies slowly, or max_buffered is too small",
-        }
-    }
-
-    /// The level of the log for this kind.
-    pub(crate) const fn severity(self) -> Severity {
-        match self {
-            Self::SecretsUnavailable => Severity::Failure,
-            _ => Severity::Warning,
         }
     }
 }

@@ -180,7 +180,7 @@ impl<S> Routes<S> {
         let log = |misfit| {
             let known = envelope.kind().map(EventKind::as_str);
             delivery.tell_once(|| {
-                telemetry::unrecognized(envelope.event_type(), known, misfit, envelope.is_test());
+                telemetry::unrecognized(known, misfit, envelope.is_test());
             });
         };
         if self.on(envelope).is_some() {

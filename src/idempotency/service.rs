@@ -90,6 +90,7 @@ where
                     return Ok(outcome.into_response(request.version()));
                 }
             };
+            layer.settings.rejections.log_summaries();
             if !layer.settings.detach {
                 return run(inner, request, guard).await;
             }

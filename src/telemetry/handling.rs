@@ -8,11 +8,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
 };
 
 use http::Request;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
 use super::DeliveryFields;
 

@@ -1,17 +1,21 @@
 //! The lines of the log and the span of a delivery.
+//!
+//! Lines that are logged while the handler runs have the span's id, type and endpoint, and do not
+//! repeat them.
 
 use std::{error::Error, fmt::Display, time::Duration};
 
 use tracing::{Level, Span, debug, enabled, error, error_span, info, span_enabled, warn};
 
 use super::{
-    DeliveryFields, Misfit, Rejected, Severity, escape, rejections::Summary, stopwatch::Times,
+    DeliveryFields, Misfit, Rejected, Severity, escape, escape_up_to, rejections::Summary,
+    stopwatch::Times,
 };
 
 /// Filters select by this name, and not by the module that logs.
 const TARGET: &str = "soundhash_webhook";
 
-/// A span at `error` is there for every line that a filter lets through.
+/// The span's level is `error`, so that it is there for every line that a filter lets through.
 pub(super) fn has_span() -> bool {
     span_enabled!(target: TARGET, Level::ERROR)
 }
@@ -124,24 +128,22 @@ pub(super) fn verified(
     );
 }
 
-pub(super) fn unrecognized(event_type: &str, misfit: Misfit, is_test: bool) {
+pub(super) fn unrecognized(misfit: Misfit, is_test: bool) {
     // The reason why a payload does not fit may quote the payload, so it is not logged.
     let misfit = match misfit {
         Misfit::UnknownType => "its type is unknown",
         Misfit::Payload => "its payload does not fit its type",
     };
-    let event_type = escape(event_type);
     if is_test {
-        info!(target: TARGET, event_type, "webhook test received: {misfit}, as usual for a test");
+        info!(target: TARGET, "webhook test received: {misfit}, as usual for a test");
     } else {
-        warn!(target: TARGET, event_type, "webhook event not recognized: {misfit}");
+        warn!(target: TARGET, "webhook event not recognized: {misfit}");
     }
 }
 
-pub(super) fn of_another_type(event_type: &str, expected: &'static str) {
+pub(super) fn of_another_type(expected: &'static str) {
     warn!(
         target: TARGET,
-        event_type = escape(event_type),
         expected,
         "webhook event has another type than its handler takes",
     );
@@ -172,9 +174,9 @@ pub(super) fn cut_off(elapsed: Duration) {
     warn!(
         target: TARGET,
         elapsed_ms = milliseconds(elapsed),
-        "webhook handler cut off: the sender hung up before the handler finished. \
-         SoundHash waits 30 s: answer sooner, or let the handler run on with \
-         IdempotencyLayer::detach",
+        "webhook handler cut off: the request was dropped before the handler finished, usually \
+         because the sender hung up. SoundHash waits 30 s: answer sooner, or let the handler run \
+         on with IdempotencyLayer::detach",
     );
 }
 
@@ -199,6 +201,9 @@ pub(super) fn not_recorded(key: &str, completed: bool, error: &(dyn Error + 'sta
     );
 }
 
+/// Longer than an id, since an error is of use only if it can be read to its end.
+const MAX_ERROR: usize = 256;
+
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
@@ -209,14 +214,13 @@ fn escape_display(text: &dyn Display) -> String {
 
 /// An error with its sources, which may quote a request.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = escape(&error.to_string());
+    let mut text = error.to_string();
     let mut source = error.source();
-    // Bounded, since a source may lead back to its error.
-    for _ in 0..4 {
-        let Some(error) = source else { break };
+    // Stops early, since a source may lead back to its error.
+    while let Some(error) = source.filter(|_| text.len() < MAX_ERROR) {
         text.push_str(": ");
-        text.push_str(&escape(&error.to_string()));
+        text.push_str(&error.to_string());
         source = error.source();
     }
-    text
+    escape_up_to(MAX_ERROR, &text)
 }

@@ -113,14 +113,9 @@ pub(crate) enum Misfit {
 }
 
 /// An authentic event has a type or a payload that this version of the crate does not know.
-pub(crate) fn unrecognized(
-    event_type: &str,
-    known_type: Option<&'static str>,
-    misfit: Misfit,
-    is_test: bool,
-) {
+pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Misfit, is_test: bool) {
     #[cfg(feature = "tracing")]
-    log::unrecognized(event_type, misfit, is_test);
+    log::unrecognized(misfit, is_test);
     // SoundHash's test button sends any type with any payload, which should not raise an alert.
     #[cfg(feature = "metrics")]
     if !is_test {
@@ -129,9 +124,9 @@ pub(crate) fn unrecognized(
 }
 
 /// An authentic event has another type than its handler takes.
-pub(crate) fn of_another_type(event_type: &str, expected: &'static str) {
+pub(crate) fn of_another_type(expected: &'static str) {
     #[cfg(feature = "tracing")]
-    log::of_another_type(event_type, expected);
+    log::of_another_type(expected);
 }
 
 /// The body of an authentic delivery is not an event.
@@ -195,13 +190,16 @@ pub(crate) async fn store_step<T>(
     call.await
 }
 
-/// The first 64 characters of a text from a request or an error, without characters that could
+/// The first 64 characters of a text that a sender may have chosen, without characters that could
 /// begin a line or control a terminal.
 fn escape(text: &str) -> String {
-    const MAX: usize = 64;
-    let mut escaped = String::with_capacity(text.len().min(MAX));
+    escape_up_to(64, text)
+}
+
+fn escape_up_to(max: usize, text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len().min(max));
     let mut chars = text.chars();
-    for char in chars.by_ref().take(MAX) {
+    for char in chars.by_ref().take(max) {
         match char {
             // Quotes and backslashes are left to the subscriber.
             '"' | '\'' | '\\' => escaped.push(char),

@@ -23,7 +23,7 @@ use crate::{
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
     signature::Signature,
-    telemetry::{self, HandlerWatch, Handling, Rejected, RejectionLog},
+    telemetry::{self, HandlerWatch, Handling, Rejected, RejectionLog, Severity},
 };
 
 pin_project! {
@@ -218,7 +218,10 @@ fn record(
         reason: kind.as_str(),
         message: rejection,
         advice: kind.advice(),
-        severity: kind.severity(),
+        severity: match kind {
+            RejectionKind::SecretsUnavailable => Severity::Failure,
+            _ => Severity::Warning,
+        },
         source: rejection.source(),
         path: head.uri.path(),
         endpoint,

@@ -1,0 +1,214 @@
+//! The counters and histograms, and who can make them grow.
+
+use std::time::Duration;
+
+use axum::{Router, routing::post};
+use metrics_util::{
+    MetricKind,
+    debugging::{DebugValue, DebuggingRecorder},
+};
+use soundhash_webhook::{
+    EventKind, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+};
+use tokio::time::{sleep, timeout};
+use tower::ServiceBuilder;
+
+use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, test_event};
+use crate::process::{Receiver, send as run_send};
+
+/// Everything that was recorded, as `name{label="value"}` and the values. Counters that start at
+/// zero are left out: only the first test of the process starts them.
+pub(crate) fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, Vec<f64>)> {
+    let snapshot = recorder.snapshotter().snapshot().into_vec();
+    let mut all: Vec<_> = snapshot
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let labels: Vec<String> = key
+                .key()
+                .labels()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
+            let name = format!("{}{{{}}}", key.key().name(), labels.join(","));
+            let values = match value {
+                DebugValue::Counter(count) => {
+                    assert_eq!(key.kind(), MetricKind::Counter);
+                    vec![f64::from(u32::try_from(count).unwrap())]
+                }
+                DebugValue::Histogram(values) => values.into_iter().map(Into::into).collect(),
+                DebugValue::Gauge(_) => panic!("a gauge"),
+            };
+            (name, values)
+        })
+        .filter(|(name, values)| !name.contains("_total{") || values[0] > 0.0)
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+#[track_caller]
+fn value<'a>(all: &'a [(String, Vec<f64>)], name: &str) -> &'a [f64] {
+    match all.iter().find(|(key, _)| key == name) {
+        Some((_, values)) => values,
+        None => panic!("no {name} in {all:#?}"),
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::float_cmp, reason = "whole numbers")]
+async fn deliveries_are_counted_by_type_and_secret_and_measured() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = app();
+    let body = event("video.processed", VIDEO);
+    deliver(&app, KEY, &body).await;
+    deliver(&app, OLD_KEY, &body).await;
+    deliver(&app, KEY, &event("match.found", "[]")).await;
+    deliver(&app, KEY, "[]").await;
+
+    let all = recorded(&recorder);
+    let deliveries = |event_type: &str| {
+        let name = "soundhash_webhook_deliveries_total";
+        value(
+            &all,
+            &format!("{name}{{outcome=accepted,event_type={event_type}}}"),
+        )
+    };
+    assert_eq!(deliveries("video.processed"), [2.0]);
+    assert_eq!(deliveries("match.found"), [1.0]);
+    assert_eq!(deliveries("none"), [1.0]);
+    let matched = |index| {
+        value(
+            &all,
+            &format!("soundhash_webhook_matched_secret_total{{index={index}}}"),
+        )
+    };
+    assert_eq!(matched(0), [3.0]);
+    assert_eq!(matched(1), [1.0]);
+    let unrecognized = "soundhash_webhook_unrecognized_total{event_type=match.found}";
+    assert_eq!(value(&all, unrecognized), [1.0]);
+    let bytes = value(&all, "soundhash_webhook_body_bytes{}");
+    assert_eq!(bytes[0], f64::from(u32::try_from(body.len()).unwrap()));
+    assert_eq!(bytes.len(), 4);
+    for name in ["verification", "body_wait"] {
+        let seconds = value(&all, &format!("soundhash_webhook_{name}_seconds{{}}"));
+        assert_eq!(seconds.len(), 4);
+        assert!(seconds.iter().all(|second| (0.0..30.0).contains(second)));
+    }
+    assert_eq!(all.len(), 9, "{all:#?}");
+}
+
+#[tokio::test]
+async fn rejections_are_counted_by_reason_and_nothing_else_is_recorded() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = app();
+    let mut expected: Vec<(String, Vec<f64>)> = Vec::new();
+    for (request, reason) in rejected() {
+        send(&app, request).await;
+        let labels = format!("outcome={reason},event_type=none");
+        let name = format!("soundhash_webhook_deliveries_total{{{labels}}}");
+        expected.push((name, vec![1.0]));
+    }
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(recorded(&recorder), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_that_are_cut_off_are_counted_once() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let name = "soundhash_webhook_handlers_cut_off_total{}";
+    let slow = post(|| sleep(Duration::from_secs(60)));
+    let layers = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(KEY))
+        .layer(IdempotencyLayer::new(MemoryStore::new(9)));
+    let app = Router::new().route("/", slow).layer(layers);
+    let cut_off = || timeout(Duration::from_secs(30), deliver(&app, KEY, VIDEO));
+    assert!(cut_off().await.is_err());
+    assert!(cut_off().await.is_err());
+    assert_eq!(value(&recorded(&recorder), name), [2.0]);
+    assert_eq!(deliver(&app, KEY, VIDEO).await, 200);
+    assert!(recorded(&recorder).iter().all(|(it, _)| it != name));
+}
+
+/// The test button sends any type with any payload: an alert would only tell the person who
+/// pressed it.
+#[tokio::test]
+async fn test_deliveries_are_not_counted_as_unrecognized() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    for event_type in ["match.found", "made.up"] {
+        assert_eq!(deliver(&app(), KEY, &test_event(event_type)).await, 200);
+    }
+    let all = recorded(&recorder);
+    assert!(
+        all.iter().all(|(name, _)| !name.contains("unrecognized")),
+        "{all:#?}"
+    );
+}
+
+/// Attack: a sender that is authentic, but makes up types, fills the memory of whatever
+/// keeps the time series.
+#[tokio::test]
+async fn made_up_types_do_not_make_labels() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let app = app();
+    for i in 0..100 {
+        deliver(&app, KEY, &event(&format!("made.up.{i}"), "{}")).await;
+    }
+    for &kind in EventKind::ALL {
+        deliver(&app, KEY, &event(kind.as_str(), "{}")).await;
+    }
+    let all = recorded(&recorder);
+    let other = "soundhash_webhook_deliveries_total{outcome=accepted,event_type=other}";
+    assert_eq!(value(&all, other), [100.0]);
+    let unrecognized = "soundhash_webhook_unrecognized_total{event_type=other}";
+    assert_eq!(value(&all, unrecognized), [100.0]);
+    assert!(all.len() <= 2 * (EventKind::ALL.len() + 1) + 4, "{all:#?}");
+}
+
+#[tokio::test]
+async fn the_example_serves_them_to_prometheus() {
+    let any_port = ("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:0");
+    let mut example = Receiver::of("metrics", &[any_port]);
+    let url = example.url();
+    let retries = ["--delivery-id", "evt_1", "--repeat", "3"];
+    for events in [&["--all"][..], &retries] {
+        let sent = run_send(&[&["--url", &url, "--secret", "whsec_test"], events].concat());
+        assert!(sent.status.success(), "{sent:?}");
+    }
+    let sent = run_send(&["--url", &url, "--secret", "whsec_test", "--forge"]);
+    assert_eq!(sent.status.code(), Some(1));
+
+    let log = example.log();
+    let line = log.lines().find(|line| line.contains("/metrics")).unwrap();
+    let metrics = &line[line.find("http://").unwrap()..];
+    let response = reqwest::get(metrics).await.unwrap();
+    let content_type = response.headers()[http::header::CONTENT_TYPE].clone();
+    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+    let text = response.text().await.unwrap();
+    for line in [
+        "# HELP soundhash_webhook_deliveries_total Requests that the layer accepted or rejected, by outcome (accepted, or the reason) and event type",
+        "# TYPE soundhash_webhook_deliveries_total counter",
+        r#"soundhash_webhook_deliveries_total{outcome="accepted",event_type="match.found"} 2"#,
+        r#"soundhash_webhook_deliveries_total{outcome="wrong_signature",event_type="none"} 1"#,
+        r#"soundhash_webhook_matched_secret_total{index="0"} 27"#,
+        "# TYPE soundhash_webhook_body_bytes histogram",
+        r#"soundhash_webhook_body_bytes_bucket{le="1048576"} 27"#,
+        "soundhash_webhook_verification_seconds_count 27",
+        r#"soundhash_webhook_body_wait_seconds_bucket{le="+Inf"} 27"#,
+        r#"soundhash_webhook_not_acted_on_total{reason="duplicate"} 2"#,
+        "# TYPE soundhash_webhook_store_seconds histogram",
+        r#"soundhash_webhook_store_seconds_count{operation="claim"} 27"#,
+        r#"soundhash_webhook_store_seconds_count{operation="complete"} 25"#,
+        // Counters of failures exist before the first failure.
+        "soundhash_webhook_handlers_cut_off_total 0",
+        "soundhash_webhook_lease_lost_total 0",
+        r#"soundhash_webhook_not_recorded_total{operation="complete"} 0"#,
+        r#"soundhash_webhook_store_errors_total{operation="claim"} 0"#,
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} not in\n{text}");
+    }
+}

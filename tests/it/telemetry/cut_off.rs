@@ -1,0 +1,198 @@
+//! A handler that is cut off is reported once, and nothing else is.
+
+use std::{future::pending, time::Duration};
+
+use axum::{Router, routing::post};
+use http::StatusCode;
+use soundhash_webhook::{
+    SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tower::ServiceBuilder;
+use tracing::{Level, info};
+
+use super::{
+    KEY, VIDEO, event,
+    log::{Log, number},
+    send, signed,
+};
+use crate::support::{SECRET, signed_bytes};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn video() -> String {
+    event("video.processed", VIDEO)
+}
+
+fn idempotency() -> IdempotencyLayer<MemoryStore> {
+    IdempotencyLayer::new(MemoryStore::new(100))
+}
+
+/// The route with the verification layer, and with both layers.
+fn apps(route: &axum::routing::MethodRouter) -> [Router; 2] {
+    let verification = SoundHashWebhookLayer::new(KEY);
+    let both = ServiceBuilder::new()
+        .layer(verification.clone())
+        .layer(idempotency());
+    let router = || Router::new().route("/", route.clone());
+    [router().layer(verification), router().layer(both)]
+}
+
+/// A value that logs when it is dropped.
+struct OnDrop;
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        info!("dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_cut_off_is_one_warning_with_id_type_and_duration() {
+    let slow = post(|| async {
+        let _on_drop = OnDrop;
+        sleep(60 * SECOND).await;
+    });
+    let span = "soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: ";
+    for app in apps(&slow) {
+        let log = Log::up_to(Level::INFO);
+        let sent = timeout(30 * SECOND, send(&app, signed(KEY, &video()))).await;
+        assert!(sent.is_err());
+        let lines = log.take();
+        let [cut_off, dropped] = lines.lines().collect::<Vec<_>>()[..] else {
+            panic!("{lines}");
+        };
+        let start = format!(" WARN {span}soundhash_webhook: webhook handler cut off: ");
+        assert!(cut_off.starts_with(&start), "{cut_off}");
+        let off = number(cut_off, "elapsed_ms") - 30_000.0;
+        assert!(off.abs() < 10.0, "{cut_off}");
+        // What the handler logs while it is dropped belongs to its delivery, too.
+        assert!(
+            dropped.starts_with(&format!(" INFO {span}it::telemetry::cut_off: ")),
+            "{dropped}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_hangs_up_is_noticed_over_a_socket() {
+    let log = Log::up_to(Level::INFO);
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let slow = post(move || async move {
+        started.send(()).unwrap();
+        pending::<()>().await;
+    });
+    let app = Router::new()
+        .route("/webhooks/soundhash", slow)
+        .layer(SoundHashWebhookLayer::new(SECRET));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut sender = TcpStream::connect(addr).await.unwrap();
+    sender
+        .write_all(&signed_bytes(video().as_bytes()))
+        .await
+        .unwrap();
+    starts.recv().await.unwrap();
+    drop(sender);
+    let mut lines = String::new();
+    while lines.is_empty() {
+        sleep(SECOND / 100).await;
+        lines = log.take();
+    }
+    assert!(
+        lines.contains("{id=\"evt_1\" event_type=\"video.processed\"}"),
+        "{lines}"
+    );
+    assert!(lines.contains("webhook handler cut off"), "{lines}");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_handler_that_finishes_or_panics_is_not_cut_off() {
+    let log = Log::up_to(Level::WARN);
+    for route in [
+        post(|| async {}),
+        post(|| async {
+            tokio::task::yield_now().await;
+            StatusCode::INTERNAL_SERVER_ERROR
+        }),
+    ] {
+        for app in apps(&route) {
+            send(&app, signed(KEY, &video())).await;
+        }
+    }
+    async fn panics() -> StatusCode {
+        tokio::task::yield_now().await;
+        panic!("on purpose");
+    }
+    for app in apps(&post(panics)) {
+        let task = tokio::spawn(async move { send(&app, signed(KEY, &video())).await });
+        assert!(task.await.unwrap_err().is_panic());
+    }
+    assert_eq!(log.take(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_ends_before_its_handler_is_called_cuts_nothing_off() {
+    let log = Log::up_to(Level::WARN);
+    let [app, _] = apps(&post(|| async {}));
+    let body = axum::body::Body::new(crate::support::Script::new([crate::support::Step::Stall]));
+    let request = signed(KEY, "").map(|_| body);
+    assert!(timeout(SECOND, send(&app, request)).await.is_err());
+    assert_eq!(log.take(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_handler_runs_on_and_keeps_its_span() {
+    let log = Log::up_to(Level::INFO);
+    let (finished, mut finishes) = mpsc::unbounded_channel();
+    let slow = post(move || async move {
+        sleep(40 * SECOND).await;
+        info!("finished");
+        finished.send(()).unwrap();
+    });
+    let layers = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(KEY))
+        .layer(idempotency().detach(true));
+    let app = Router::new().route("/", slow).layer(layers);
+    let sent = timeout(30 * SECOND, send(&app, signed(KEY, &video()))).await;
+    assert!(sent.is_err());
+    assert_eq!(log.take(), "");
+    finishes.recv().await.unwrap();
+    let line = log.line();
+    let span = "soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: ";
+    assert!(
+        line.starts_with(&format!("INFO {span}it::telemetry::cut_off: finished")),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_detached_handler_is_cut_off_by_the_end_of_its_runtime() {
+    let log = Log::up_to(Level::WARN);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let layers = ServiceBuilder::new()
+            .layer(SoundHashWebhookLayer::new(KEY))
+            .layer(idempotency().detach(true));
+        let app = Router::new()
+            .route("/", post(|| async { pending::<()>().await }))
+            .layer(layers);
+        let sent = timeout(SECOND / 10, send(&app, signed(KEY, &video()))).await;
+        assert!(sent.is_err());
+    });
+    drop(runtime);
+    let line = log.line();
+    assert!(line.contains("webhook handler cut off"), "{line}");
+}

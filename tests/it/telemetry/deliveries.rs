@@ -1,0 +1,365 @@
+//! The lines about an authentic delivery, and the span that names it.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    routing::{MethodRouter, post},
+};
+use http::{HeaderValue, StatusCode, request};
+use soundhash_webhook::{
+    BoxError, Delivery, Event, EventKind, EventRouter, MatchFound, Payload, PayloadRejection,
+    SecretProvider, Secrets, SoundHashWebhookLayer, VideoProcessed,
+    idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, MemoryStore, Token},
+};
+use tokio::time::sleep;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tracing::{Instrument, Level, info, info_span};
+
+use super::{
+    KEY, OLD_KEY, VIDEO, app, deliver, event,
+    log::{Log, number},
+    request, send, signed, test_event,
+};
+
+const SPAN: &str = "soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: ";
+
+fn video() -> String {
+    event("video.processed", VIDEO)
+}
+
+fn behind_both<St: IdempotencyStore>(layer: IdempotencyLayer<St>, handler: MethodRouter) -> Router {
+    Router::new().route("/", handler).layer(
+        ServiceBuilder::new()
+            .layer(SoundHashWebhookLayer::new(KEY))
+            .layer(layer),
+    )
+}
+
+#[tokio::test]
+async fn a_verified_delivery_is_one_line_at_debug() {
+    let (log, app) = (Log::up_to(Level::DEBUG), app());
+    assert_eq!(deliver(&app, OLD_KEY, &video()).await, 200);
+    let line = log.line();
+    let expected = format!(
+        "DEBUG soundhash_webhook: webhook verified id=\"evt_1\" \
+         event_type=\"video.processed\" bytes={} matched_secret=1 waited_ms=",
+        video().len()
+    );
+    assert!(line.starts_with(&expected), "{line}");
+    for name in ["waited_ms", "hashed_ms"] {
+        assert!((0.0..30_000.0).contains(&number(&line, name)), "{line}");
+    }
+}
+
+/// Puts every request to one endpoint.
+struct Acme;
+
+impl SecretProvider for Acme {
+    async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        Ok(Some(Secrets::new(KEY).endpoint("acme")))
+    }
+}
+
+#[tokio::test]
+async fn the_handler_runs_in_a_span_with_id_type_and_endpoint() {
+    let log = Log::up_to(Level::INFO);
+    let handler = post(|| async {
+        info!("before");
+        tokio::task::yield_now().await;
+        info!("after");
+    });
+    let app = Router::new()
+        .route("/", handler)
+        .layer(SoundHashWebhookLayer::with_provider(Acme));
+    // A header that is not signed must not choose the parent.
+    let mut request = signed(KEY, &video());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let parent = HeaderValue::from_static(parent);
+    request.headers_mut().insert("traceparent", parent);
+    let sent = app.oneshot(request).instrument(info_span!("outer"));
+    assert_eq!(sent.await.unwrap().status(), StatusCode::OK);
+    let span = "outer:soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\" \
+                endpoint=\"acme\"}: it::telemetry::deliveries: ";
+    let expected = format!(" INFO {span}before\n INFO {span}after\n");
+    assert_eq!(log.take(), expected);
+}
+
+#[tokio::test]
+async fn the_span_is_there_at_every_level() {
+    for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG] {
+        let log = Log::up_to(level);
+        let handler = post(|| async { tracing::error!("line") });
+        let app = Router::new()
+            .route("/", handler)
+            .layer(SoundHashWebhookLayer::new(KEY));
+        assert_eq!(deliver(&app, KEY, &video()).await, 200);
+        let lines = log.take();
+        assert!(lines.contains(&format!("ERROR {SPAN}it::")), "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_an_event_has_a_span_without_id() {
+    let log = Log::up_to(Level::INFO);
+    assert_eq!(deliver(&app(), KEY, "[1]").await, 422);
+    assert_eq!(
+        log.line(),
+        "WARN soundhash_webhook.delivery: soundhash_webhook: webhook body is not an event \
+         error=\"body is JSON, but not an object\""
+    );
+}
+
+#[tokio::test]
+async fn a_duplicate_is_an_info_line() {
+    let log = Log::up_to(Level::INFO);
+    let app = behind_both(
+        IdempotencyLayer::new(MemoryStore::new(9)),
+        post(|| async {}),
+    );
+    assert_eq!(deliver(&app, KEY, &video()).await, 200);
+    assert_eq!(log.take(), "");
+    for _ in 0..2 {
+        assert_eq!(deliver(&app, KEY, &video()).await, 200);
+        assert_eq!(
+            log.line(),
+            format!(
+                "INFO {SPAN}soundhash_webhook: webhook already handled: the event was completed \
+                 before, so the handler was not called reason=\"duplicate\""
+            )
+        );
+    }
+}
+
+/// The reason why a payload does not fit quotes the payload, so it is not logged.
+#[tokio::test]
+async fn an_event_that_is_not_understood_is_a_warning() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    for (body, expected) in [
+        (
+            event("video.processed", r#"["hidden"]"#),
+            "WARN soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: \
+             soundhash_webhook: webhook event not recognized: its payload does not fit its type",
+        ),
+        (
+            event("made.up", r#"{"a":"hidden"}"#),
+            "WARN soundhash_webhook.delivery{id=\"evt_1\" event_type=\"made.up\"}: \
+             soundhash_webhook: webhook event not recognized: its type is unknown",
+        ),
+    ] {
+        assert_eq!(deliver(&app, KEY, &body).await, 200);
+        assert_eq!(log.line(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_test_delivery_that_does_not_fit_is_not_a_warning() {
+    let log = Log::up_to(Level::INFO);
+    let router = EventRouter::new().on(EventKind::MatchFound, |_: Event| async {});
+    for app in [
+        app(),
+        Router::new()
+            .route("/", post(router))
+            .layer(SoundHashWebhookLayer::new(KEY)),
+    ] {
+        for (event_type, misfit) in [
+            ("match.found", "its payload does not fit its type"),
+            ("made.up", "its type is unknown"),
+        ] {
+            assert_eq!(deliver(&app, KEY, &test_event(event_type)).await, 200);
+            let line = log.line();
+            assert!(
+                line.starts_with("INFO soundhash_webhook.delivery{id="),
+                "{line}"
+            );
+            assert!(
+                line.contains(&format!("webhook test received: {misfit}")),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
+    let processed = || {
+        EventRouter::new().on(
+            EventKind::VideoProcessed,
+            |_: Payload<VideoProcessed>| async {},
+        )
+    };
+    let with_fallback = processed().fallback(|_: Event| async {});
+    let keeping = processed().fallback(|_: Delivery| async {});
+    let misfit = event("video.processed", r#"["hidden"]"#);
+    let unknown = event("made.up", r#"{"a":"hidden"}"#);
+    let no_event = "[\"hidden\"]".to_owned();
+    let does_not_fit = "webhook event not recognized: its payload does not fit its type";
+    let is_unknown = "webhook event not recognized: its type is unknown";
+    let is_none = "webhook body is not an event error=\"body is JSON, but not an object\"";
+    let another = "webhook event has another type than its handler takes \
+                   expected=\"match.found\"";
+    let log = Log::up_to(Level::INFO);
+    for (route, body, status, expected) in [
+        (post(processed()), &misfit, 200, does_not_fit),
+        (post(processed()), &unknown, 200, is_unknown),
+        (post(processed()), &no_event, 422, is_none),
+        (post(processed()), &event("match.found", "1"), 200, ""),
+        (post(with_fallback.clone()), &misfit, 200, does_not_fit),
+        (post(with_fallback.clone()), &unknown, 200, is_unknown),
+        (post(with_fallback), &no_event, 422, is_none),
+        // Also where the fallback has no extractor that would notice.
+        (post(keeping.clone()), &misfit, 200, does_not_fit),
+        (post(keeping.clone()), &unknown, 200, is_unknown),
+        (post(keeping), &no_event, 200, is_none),
+        (
+            post(|_: Event, _: Result<Payload<VideoProcessed>, PayloadRejection>| async {}),
+            &misfit,
+            200,
+            does_not_fit,
+        ),
+        (
+            post(|_: Payload<VideoProcessed>| async {}),
+            &misfit,
+            422,
+            does_not_fit,
+        ),
+        (
+            post(|_: Payload<MatchFound>| async {}),
+            &video(),
+            422,
+            another,
+        ),
+    ] {
+        let app = Router::new()
+            .route("/", route)
+            .layer(SoundHashWebhookLayer::new(KEY));
+        assert_eq!(deliver(&app, KEY, body).await, status);
+        let lines = log.take();
+        if expected.is_empty() {
+            assert_eq!(lines, "");
+        } else {
+            assert_eq!(lines.lines().count(), 1, "{lines}");
+            assert!(lines.ends_with(&format!(": {expected}\n")), "{lines}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_without_the_layer_is_an_error_with_its_path() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    assert_eq!(send(&app, request("/open", "", "")).await, 500);
+    assert_eq!(
+        log.line(),
+        "ERROR soundhash_webhook: webhook handler is not protected, so it was answered with 500: \
+         put a SoundHashWebhookLayer around its route path=\"/open\""
+    );
+}
+
+/// An id and a type that try to begin a line, to colour a terminal and to fill the disk.
+fn forged() -> String {
+    let long = "x".repeat(1000);
+    let forged = format!(r"\nERROR \u001b[31m\u202e {long}");
+    format!(r#"{{"type":"{forged}","id":"{forged}","data":{{}}}}"#)
+}
+
+#[track_caller]
+fn assert_escaped(lines: &str) {
+    assert!(
+        lines.contains("\\\\nERROR \\\\u{1b}[31m\\\\u{202e} xxx"),
+        "{lines}"
+    );
+    for line in lines.lines() {
+        assert!(
+            line.starts_with(['D', 'E', 'I', 'W', ' ']) && line.len() < 700,
+            "{line}"
+        );
+        assert!(!line.trim_start().starts_with("ERROR \u{1b}"), "{line}");
+        assert!(
+            line.chars()
+                .all(|it| it == '…' || it.is_ascii_graphic() || it == ' '),
+            "{line}"
+        );
+    }
+}
+
+/// A store that forgets each claim, or fails to record each result.
+#[derive(Clone, Copy)]
+enum Broken {
+    Forgets,
+    Fails,
+}
+
+impl IdempotencyStore for Broken {
+    async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+        MemoryStore::new(1).claim(key, lease).await
+    }
+
+    async fn complete(&self, _: &Key, _: Token, _: Duration) -> Result<bool, BoxError> {
+        match self {
+            Self::Forgets => Ok(false),
+            Self::Fails => Err("store is\ndown".into()),
+        }
+    }
+
+    async fn release(&self, key: &Key, token: Token) -> Result<bool, BoxError> {
+        self.complete(key, token, Duration::ZERO).await
+    }
+}
+
+/// Attack: a signer that writes lines of the log with ids and types.
+#[tokio::test(start_paused = true)]
+async fn ids_types_and_keys_are_escaped_and_cut() {
+    for (broken, message) in [
+        (
+            Broken::Forgets,
+            "webhook handler outlived its lease, or the store lost the claim",
+        ),
+        (
+            Broken::Fails,
+            "idempotency store failed to record a handler's result",
+        ),
+    ] {
+        let log = Log::up_to(Level::DEBUG);
+        let layer = IdempotencyLayer::new(broken);
+        let handler = post(|_: Event| async {});
+        assert_eq!(
+            deliver(&behind_both(layer, handler), KEY, &forged()).await,
+            200
+        );
+        let lines = log.take();
+        assert_escaped(&lines);
+        assert!(lines.contains(message), "{lines}");
+        assert_eq!(lines.lines().count(), 3, "{lines}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_outlives_its_lease_is_a_warning() {
+    let log = Log::up_to(Level::INFO);
+    let lease = Duration::from_millis(1500);
+    let layer = IdempotencyLayer::new(MemoryStore::new(9)).lease(lease);
+    let handler = post(|| sleep(Duration::from_secs(2)));
+    assert_eq!(
+        deliver(&behind_both(layer, handler), KEY, &video()).await,
+        200
+    );
+    let line = log.line();
+    assert!(
+        line.starts_with(&format!("WARN {SPAN}soundhash_webhook: webhook handler ")),
+        "{line}"
+    );
+    assert!(line.ends_with(" lease_ms=1500.0"), "{line}");
+}
+
+/// The layers build their spans for a service that is not axum's router, too.
+#[tokio::test]
+async fn a_service_without_a_router_has_the_span() {
+    let log = Log::up_to(Level::INFO);
+    let inner = tower::service_fn(|_: http::Request<axum::body::Body>| async {
+        info!("line");
+        Ok::<_, std::convert::Infallible>(http::Response::new(axum::body::Body::empty()))
+    });
+    let service = SoundHashWebhookLayer::new(KEY).layer(inner);
+    service.oneshot(signed(KEY, &video())).await.unwrap();
+    assert!(log.line().starts_with(&format!("INFO {SPAN}it::")));
+}

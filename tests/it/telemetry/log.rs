@@ -1,0 +1,66 @@
+//! Captures the log of the current thread.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use tracing::{Level, subscriber::DefaultGuard};
+
+/// The lines up to a level, as `tracing_subscriber::fmt` prints them.
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
+
+impl Log {
+    pub(super) fn up_to(level: Level) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Sink(lines.clone());
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || sink.clone())
+            .finish();
+        Self(lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// All lines since the last call.
+    pub(super) fn take(&self) -> String {
+        let lines = std::mem::take(&mut *self.0.lock().unwrap());
+        String::from_utf8(lines).unwrap()
+    }
+
+    /// The only line since the last call.
+    #[track_caller]
+    pub(super) fn line(&self) -> String {
+        let lines = self.take();
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+        lines.trim().to_owned()
+    }
+}
+
+#[derive(Clone)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The number in the field `name` of a line.
+#[track_caller]
+pub(super) fn number(line: &str, name: &str) -> f64 {
+    let field = format!(" {name}=");
+    let start = line
+        .find(&field)
+        .unwrap_or_else(|| panic!("no {name}: {line}"))
+        + field.len();
+    let value = line[start..].split(' ').next().unwrap();
+    value
+        .parse()
+        .unwrap_or_else(|_| panic!("{value} is not a number: {line}"))
+}

@@ -1,0 +1,335 @@
+//! Rejections: a new user sees the reason at once, and an attacker cannot fill the log.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::{Router, body::Body, routing::post};
+use http::{Request, request};
+use soundhash_webhook::{
+    BoxError, Event, SecretProvider, Secrets, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+};
+use tokio::time::advance;
+use tower::ServiceBuilder;
+use tracing::Level;
+
+use super::{
+    KEY, VIDEO, app, deliver, event,
+    log::{Log, number},
+    rejected, request as post_to, send, signed,
+};
+use crate::process::{Receiver, send as run_send};
+
+const SECOND: Duration = Duration::from_secs(1);
+const WRONG: &str = "whsec_of another endpoint";
+
+fn video() -> String {
+    event("video.processed", VIDEO)
+}
+
+#[tokio::test]
+async fn the_first_rejection_for_each_reason_is_a_warning_with_advice() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    for (request, reason) in rejected() {
+        assert!([401, 413].contains(&send(&app, request).await));
+        let line = log.line();
+        assert!(
+            line.starts_with("WARN soundhash_webhook: webhook rejected: "),
+            "{line}"
+        );
+        assert!(
+            line.contains(&format!(" reason=\"{reason}\" path=\"/\"")),
+            "{line}"
+        );
+    }
+    // Each of them once.
+    for (request, _) in rejected() {
+        send(&app, request).await;
+    }
+    assert_eq!(log.take(), "");
+}
+
+#[test]
+fn a_new_user_with_a_wrong_secret_sees_the_cause_without_any_setting() {
+    let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", WRONG)]);
+    let sent = run_send(&["--url", &receiver.url(), "--secret", "whsec_test"]);
+    assert_eq!(sent.status.code(), Some(1));
+    let line = receiver.wait_for_log("wrong_signature");
+    for part in [
+        "WARN",
+        "signature does not match the body",
+        "check that the secret is the one of this SoundHash endpoint",
+        "soundhash_webhook::testing::diagnose",
+        "`soundhash-webhook verify`",
+        "/webhooks/soundhash",
+    ] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejections_after_the_first_are_summarised_once_a_minute() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    for _ in 0..12 {
+        deliver(&app, WRONG, &video()).await;
+    }
+    assert!(
+        log.line()
+            .contains("webhook rejected: signature does not match")
+    );
+    advance(59 * SECOND).await;
+    deliver(&app, WRONG, &video()).await;
+    assert_eq!(log.take(), "");
+
+    advance(2 * SECOND).await;
+    deliver(&app, WRONG, &video()).await;
+    assert_eq!(
+        log.line(),
+        "WARN soundhash_webhook: 13 requests rejected in the last minute: wrong_signature 13 \
+         reason=\"wrong_signature\" count=13 window_s=61.0 path=\"/\""
+    );
+
+    // The next minute began with the summary.
+    advance(59 * SECOND).await;
+    deliver(&app, WRONG, &video()).await;
+    assert_eq!(log.take(), "");
+    advance(240 * SECOND).await;
+    deliver(&app, WRONG, &video()).await;
+    let line = log.line();
+    let summary = "2 requests rejected in the last 5 minutes: wrong_signature 2";
+    assert!(line.contains(summary), "{line}");
+    assert!((number(&line, "window_s") - 299.0).abs() < 0.1, "{line}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_delivery_logs_the_summary_too() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    for _ in 0..3 {
+        deliver(&app, WRONG, &video()).await;
+    }
+    log.take();
+    assert_eq!(deliver(&app, KEY, &video()).await, 200);
+    assert_eq!(log.take(), "");
+    advance(61 * SECOND).await;
+    assert_eq!(deliver(&app, KEY, &video()).await, 200);
+    assert!(
+        log.line()
+            .contains("2 requests rejected in the last minute")
+    );
+    assert_eq!(deliver(&app, KEY, &video()).await, 200);
+    assert_eq!(log.take(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_after_a_quiet_minute_is_logged_at_once_again() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    for _ in 0..3 {
+        deliver(&app, WRONG, &video()).await;
+        let line = log.line();
+        assert!(line.contains("check that the secret"), "{line}");
+        advance(60 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reasons_are_counted_apart() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    for (request, _) in rejected() {
+        send(&app, request).await;
+    }
+    log.take();
+    for _ in 0..2 {
+        for (request, _) in rejected() {
+            send(&app, request).await;
+        }
+    }
+    advance(61 * SECOND).await;
+    deliver(&app, KEY, &video()).await;
+    let lines = log.take();
+    assert_eq!(lines.lines().count(), rejected().len(), "{lines}");
+    for (_, reason) in rejected() {
+        let summary = format!("2 requests rejected in the last minute: {reason} 2 ");
+        assert!(lines.contains(&summary), "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn each_rejection_is_one_line_at_debug() {
+    let (log, app) = (Log::up_to(Level::DEBUG), app());
+    for (request, _) in rejected() {
+        send(&app, request).await;
+        assert!(log.line().starts_with("WARN"));
+    }
+    for (request, reason) in rejected() {
+        send(&app, request).await;
+        let line = log.line();
+        assert!(
+            line.starts_with("DEBUG soundhash_webhook: webhook rejected: "),
+            "{line}"
+        );
+        assert!(
+            line.ends_with(&format!(" reason=\"{reason}\" path=\"/\"")),
+            "{line}"
+        );
+    }
+}
+
+/// Attack: fill the disk, forge a line, or have a token printed, with requests that anyone can
+/// send.
+#[tokio::test(start_paused = true)]
+async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
+    let log = Log::up_to(Level::INFO);
+    let app = Router::new()
+        .fallback(post(|_: Event| async {}))
+        .layer(SoundHashWebhookLayer::new(KEY));
+    let (minutes, each) = (10, 200);
+    let long = "x".repeat(4000);
+    for _ in 0..minutes {
+        for i in 0..each {
+            let uri = format!("/{i}/\u{202e}\u{9b}31m{long}?token=hidden");
+            let request = Request::post(uri)
+                .header("x-webhook-signature", "0".repeat(64))
+                .header("x-webhook-id", "hidden")
+                .body(Body::from("hidden"));
+            assert_eq!(send(&app, request.unwrap()).await, 401);
+            advance(60 * SECOND / each).await;
+        }
+    }
+    advance(60 * SECOND).await;
+    assert_eq!(deliver(&app, KEY, &video()).await, 200);
+
+    let lines = log.take();
+    assert!(lines.lines().count() <= 11, "{lines}");
+    let mut rejections = 0;
+    for line in lines.lines() {
+        assert!(line.len() < 600, "{line}");
+        assert!(
+            !line.contains("hidden") && !line.contains(&"x".repeat(64)),
+            "{line}"
+        );
+        assert!(line.contains("\\\\u{202e}\\\\u{9b}31mxxx"), "{line}");
+        assert!(
+            line.chars()
+                .all(|it| it == '…' || it.is_ascii_graphic() || it == ' '),
+            "{line}"
+        );
+        rejections += match line.contains("requests rejected") {
+            true => number(line, "count") as u32,
+            false => 1,
+        };
+    }
+    // None is lost.
+    assert_eq!(rejections, minutes * each);
+}
+
+/// Knows `acme` only, and fails for `down`.
+struct Tenants;
+
+impl SecretProvider for Tenants {
+    async fn secrets(&self, head: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        match head.uri.path() {
+            "/acme" => Ok(Some(Secrets::new(KEY).endpoint("acme\n"))),
+            "/down" => Err("no connection\nERROR forged".into()),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn tenants() -> Router {
+    Router::new()
+        .route("/{tenant}", post(|_: Event| async {}))
+        .layer(SoundHashWebhookLayer::with_provider(Tenants))
+}
+
+#[tokio::test]
+async fn a_rejection_names_path_and_endpoint() {
+    let (log, app) = (Log::up_to(Level::INFO), tenants());
+    let signature = "0".repeat(64);
+    assert_eq!(send(&app, post_to("/acme", &signature, "{}")).await, 401);
+    let line = log.line();
+    assert!(
+        line.ends_with(r#"path="/acme" endpoint="acme\\n""#),
+        "{line}"
+    );
+    assert_eq!(send(&app, post_to("/other", &signature, "{}")).await, 401);
+    let line = log.line();
+    assert!(
+        line.contains("check that the SecretProvider knows the endpoint"),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(r#"reason="unknown_endpoint" path="/other""#),
+        "{line}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_provider_is_an_error_at_most_once_a_minute() {
+    let (log, app) = (Log::up_to(Level::INFO), tenants());
+    let down = || post_to("/down", &"0".repeat(64), "{}");
+    for _ in 0..100 {
+        assert_eq!(send(&app, down()).await, 503);
+    }
+    let line = log.line();
+    assert!(
+        line.starts_with("ERROR soundhash_webhook: webhook rejected: secret"),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(r#"path="/down" error="no connection\\nERROR forged""#),
+        "{line}"
+    );
+    advance(61 * SECOND).await;
+    assert_eq!(send(&app, down()).await, 503);
+    let line = log.line();
+    let summary = "ERROR soundhash_webhook: 100 requests rejected in the last minute: \
+                   secrets_unavailable 100 ";
+    assert!(line.starts_with(summary), "{line}");
+}
+
+/// A clock two minutes slow rejects every delivery, which nothing else would show.
+#[tokio::test(start_paused = true)]
+async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() {
+    let nine = UNIX_EPOCH + Duration::from_secs(1_795_424_400);
+    let layer = IdempotencyLayer::new(MemoryStore::new(100))
+        .max_age(15 * 60 * SECOND)
+        .clock(move || nine);
+    let app = Router::new().route("/", post(|_: Event| async {})).layer(
+        ServiceBuilder::new()
+            .layer(SoundHashWebhookLayer::new(KEY))
+            .layer(layer),
+    );
+    let at = |time: &str| {
+        format!(r#"{{"type":"match.found","id":"evt_1","data":{{}},"created_at":{time}}}"#)
+    };
+    let log = Log::up_to(Level::INFO);
+    for (time, reason) in [
+        (r#""2026-11-23T09:02:00Z""#, "from_the_future"),
+        (r#""2026-11-23T08:00:00Z""#, "too_old"),
+        ("null", "undated"),
+    ] {
+        for _ in 0..50 {
+            assert_eq!(deliver(&app, KEY, &at(time)).await, 401);
+        }
+        let line = log.line();
+        let start = "WARN soundhash_webhook.delivery{id=\"evt_1\" event_type=\"match.found\"}: \
+                     soundhash_webhook: webhook rejected: event ";
+        assert!(line.starts_with(start), "{line}");
+        assert!(line.contains("the delivery is authentic"), "{line}");
+        assert!(
+            line.ends_with(&format!("reason=\"{reason}\" path=\"/\"")),
+            "{line}"
+        );
+        assert_eq!(line.contains("clock"), reason != "undated", "{line}");
+        advance(61 * SECOND).await;
+        assert_eq!(deliver(&app, KEY, &at(time)).await, 401);
+        let summary = format!("50 requests rejected in the last minute: {reason} 50 ");
+        assert!(log.line().contains(&summary));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_logged_above_debug_of_an_accepted_delivery() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    assert_eq!(send(&app, signed(KEY, &video())).await, 200);
+    assert_eq!(log.take(), "");
+}
