@@ -33,22 +33,17 @@ struct Watched {
 impl HandlerWatch {
     /// Starts to watch, or returns `None` if the log and the metrics record nothing.
     pub(crate) fn start<'a>(delivery: impl FnOnce() -> DeliveryFields<'a>) -> Option<Self> {
-        #[cfg(feature = "tracing")]
-        let has_span = super::log::has_span();
-        #[cfg(not(feature = "tracing"))]
-        let has_span = false;
-        if !has_span && !cfg!(feature = "metrics") {
-            return None;
-        }
-        Some(Self(Arc::new(Watched {
-            #[cfg(feature = "tracing")]
-            span: match has_span {
-                true => super::log::span(delivery()),
-                false => tracing::Span::none(),
-            },
-            since: Instant::now(),
-            is_detached: AtomicBool::new(false),
-        })))
+        super::is_on().then(|| {
+            Self(Arc::new(Watched {
+                #[cfg(feature = "tracing")]
+                span: match super::log::has_span() {
+                    true => super::log::span(delivery()),
+                    false => tracing::Span::none(),
+                },
+                since: Instant::now(),
+                is_detached: AtomicBool::new(false),
+            }))
+        })
     }
 
     fn in_span<T>(&self, f: impl FnOnce() -> T) -> T {

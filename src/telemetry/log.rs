@@ -15,11 +15,16 @@ use super::{
 /// Filters select by this name, and not by the module that logs.
 const TARGET: &str = "soundhash_webhook";
 
-/// The span's level is `error`, so that it is there for every line that a filter lets through.
+#[inline]
+pub(super) fn is_on() -> bool {
+    enabled!(target: TARGET, Level::ERROR)
+}
+
 pub(super) fn has_span() -> bool {
     span_enabled!(target: TARGET, Level::ERROR)
 }
 
+/// The span's level is `error`, so that it is there for every line that a filter lets through.
 pub(super) fn span(delivery: DeliveryFields<'_>) -> Span {
     error_span!(
         target: TARGET,

@@ -75,6 +75,18 @@ pub(crate) enum Severity {
     Failure,
 }
 
+/// Whether anything is recorded at all. If not, callers can skip what only the log or the metrics
+/// need.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    #[cfg(feature = "tracing")]
+    let logs = log::is_on();
+    #[cfg(not(feature = "tracing"))]
+    let logs = false;
+    // The `metrics` crate does not say whether a recorder is installed.
+    cfg!(feature = "metrics") || logs
+}
+
 /// The verification layer rejected a request.
 pub(crate) fn rejected(log: &RejectionLog, rejected: &Rejected<'_>) {
     log.record(rejected);
@@ -101,7 +113,6 @@ pub(crate) fn records_verified() -> bool {
     let logged = log::logs_verified();
     #[cfg(not(feature = "tracing"))]
     let logged = false;
-    // The `metrics` crate does not say whether a recorder is installed.
     cfg!(feature = "metrics") || logged
 }
 

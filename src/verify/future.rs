@@ -207,12 +207,16 @@ where
     }
 }
 
+#[inline]
 fn record(
     log: &RejectionLog,
     rejection: &Rejection,
     head: &request::Parts,
     endpoint: Option<&str>,
 ) {
+    if !telemetry::is_on() {
+        return;
+    }
     let kind = rejection.kind();
     let rejected = Rejected {
         reason: kind.as_str(),
