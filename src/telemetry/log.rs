@@ -56,58 +56,47 @@ pub(super) fn rejection(it: &Rejected<'_>) {
     );
 }
 
+/// Logs at `error` what is a failure of this service, and at `warn` everything else.
+macro_rules! warn_or_error {
+    ($severity:expr, $($line:tt)*) => {
+        if $severity == Severity::Failure {
+            error!(target: TARGET, $($line)*);
+        } else {
+            warn!(target: TARGET, $($line)*);
+        }
+    };
+}
+
 pub(super) fn first_rejection(it: &Rejected<'_>) {
-    macro_rules! line {
-        ($level:expr) => {
-            tracing::event!(
-                target: TARGET,
-                $level,
-                reason = it.reason,
-                path = escape(it.path),
-                endpoint = it.endpoint.map(escape),
-                error = it.source.map(chain),
-                "webhook rejected: {}: {}",
-                it.message,
-                it.advice,
-            )
-        };
-    }
-    match it.severity {
-        Severity::Failure => line!(Level::ERROR),
-        _ => line!(Level::WARN),
-    }
+    warn_or_error!(
+        it.severity,
+        reason = it.reason,
+        path = escape(it.path),
+        endpoint = it.endpoint.map(escape),
+        error = it.source.map(chain),
+        "webhook rejected: {}: {}",
+        it.message,
+        it.advice,
+    );
 }
 
 pub(super) fn summary(it: &Summary) {
+    let (count, reason) = (it.count, it.reason);
+    let requests = if count == 1 { "request" } else { "requests" };
     let minutes = (it.window.as_secs() + 30) / 60;
     let time = match minutes {
         0 | 1 => "minute".to_owned(),
         _ => format!("{minutes} minutes"),
     };
-    let (requests, reason) = (
-        if it.count == 1 { "request" } else { "requests" },
-        it.reason,
+    warn_or_error!(
+        it.severity,
+        reason,
+        count,
+        window_s = it.window.as_secs_f64(),
+        path = it.path,
+        endpoint = it.endpoint,
+        "{count} {requests} rejected in the last {time}: {reason} {count}",
     );
-    macro_rules! line {
-        ($level:expr) => {
-            tracing::event!(
-                target: TARGET,
-                $level,
-                reason,
-                count = it.count,
-                window_s = it.window.as_secs_f64(),
-                path = it.path,
-                endpoint = it.endpoint,
-                "{} {requests} rejected in the last {time}: {reason} {}",
-                it.count,
-                it.count,
-            )
-        };
-    }
-    match it.severity {
-        Severity::Failure => line!(Level::ERROR),
-        _ => line!(Level::WARN),
-    }
 }
 
 pub(super) fn logs_verified() -> bool {

@@ -15,6 +15,7 @@
         dead_code,
         unused_imports,
         unused_variables,
+        clippy::unused_self,
         reason = "some values are only logged, others only measured"
     )
 )]

@@ -84,20 +84,17 @@ impl RejectionLog {
     fn count(&self, rejected: &Rejected<'_>) -> bool {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = windows.iter().position(|it| it.reason == rejected.reason);
-        let window = match known {
-            Some(index) => &mut windows[index],
-            None => {
-                windows.push(Window {
-                    reason: rejected.reason,
-                    severity: rejected.severity,
-                    since: now,
-                    count: 0,
-                    path: String::new(),
-                    endpoint: None,
-                });
-                return true;
-            }
+        let known = windows.iter_mut().find(|it| it.reason == rejected.reason);
+        let Some(window) = known else {
+            windows.push(Window {
+                reason: rejected.reason,
+                severity: rejected.severity,
+                since: now,
+                count: 0,
+                path: String::new(),
+                endpoint: None,
+            });
+            return true;
         };
         if window.count == 0 && now - window.since >= WINDOW {
             window.since = now;

@@ -70,7 +70,7 @@ async fn a_handler_that_is_cut_off_is_one_warning_with_id_type_and_duration() {
         };
         let start = format!(" WARN {span}soundhash_webhook: webhook handler cut off: ");
         assert!(cut_off.starts_with(&start), "{cut_off}");
-        let off = number(cut_off, "elapsed_ms") - 30_000.0;
+        let off = number::<f64>(cut_off, "elapsed_ms") - 30_000.0;
         assert!(off.abs() < 10.0, "{cut_off}");
         // What the handler logs while it is dropped belongs to its delivery, too.
         assert!(
@@ -115,6 +115,11 @@ async fn a_sender_that_hangs_up_is_noticed_over_a_socket() {
     server.abort();
 }
 
+async fn panics() -> StatusCode {
+    tokio::task::yield_now().await;
+    panic!("on purpose");
+}
+
 #[tokio::test]
 async fn a_handler_that_finishes_or_panics_is_not_cut_off() {
     let log = Log::up_to(Level::WARN);
@@ -128,10 +133,6 @@ async fn a_handler_that_finishes_or_panics_is_not_cut_off() {
         for app in apps(&route) {
             send(&app, signed(KEY, &video())).await;
         }
-    }
-    async fn panics() -> StatusCode {
-        tokio::task::yield_now().await;
-        panic!("on purpose");
     }
     for app in apps(&post(panics)) {
         let task = tokio::spawn(async move { send(&app, signed(KEY, &video())).await });
@@ -153,7 +154,7 @@ async fn a_request_that_ends_before_its_handler_is_called_cuts_nothing_off() {
 #[tokio::test(start_paused = true)]
 async fn a_detached_handler_runs_on_and_keeps_its_span() {
     let log = Log::up_to(Level::INFO);
-    let (finished, mut finishes) = mpsc::unbounded_channel();
+    let (finished, mut result) = mpsc::unbounded_channel();
     let slow = post(move || async move {
         sleep(40 * SECOND).await;
         info!("finished");
@@ -166,7 +167,7 @@ async fn a_detached_handler_runs_on_and_keeps_its_span() {
     let sent = timeout(30 * SECOND, send(&app, signed(KEY, &video()))).await;
     assert!(sent.is_err());
     assert_eq!(log.take(), "");
-    finishes.recv().await.unwrap();
+    result.recv().await.unwrap();
     let line = log.line();
     let span = "soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: ";
     assert!(

@@ -48,7 +48,10 @@ async fn a_verified_delivery_is_one_line_at_debug() {
     );
     assert!(line.starts_with(&expected), "{line}");
     for name in ["waited_ms", "hashed_ms"] {
-        assert!((0.0..30_000.0).contains(&number(&line, name)), "{line}");
+        assert!(
+            (0.0..30_000.0).contains(&number::<f64>(&line, name)),
+            "{line}"
+        );
     }
 }
 

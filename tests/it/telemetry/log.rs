@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    str::FromStr,
     sync::{Arc, Mutex},
 };
 
@@ -53,7 +54,7 @@ impl io::Write for Sink {
 
 /// The number in the field `name` of a line.
 #[track_caller]
-pub(super) fn number(line: &str, name: &str) -> f64 {
+pub(super) fn number<T: FromStr>(line: &str, name: &str) -> T {
     let field = format!(" {name}=");
     let start = line
         .find(&field)

@@ -97,7 +97,10 @@ async fn rejections_after_the_first_are_summarised_once_a_minute() {
     let line = log.line();
     let summary = "2 requests rejected in the last 5 minutes: wrong_signature 2";
     assert!(line.contains(summary), "{line}");
-    assert!((number(&line, "window_s") - 299.0).abs() < 0.1, "{line}");
+    assert!(
+        (number::<f64>(&line, "window_s") - 299.0).abs() < 0.1,
+        "{line}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,10 +185,10 @@ async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
         .fallback(post(|_: Event| async {}))
         .layer(SoundHashWebhookLayer::new(KEY));
     let (minutes, each) = (10, 200);
-    let long = "x".repeat(4000);
+    let tail = "x".repeat(4000);
     for _ in 0..minutes {
         for i in 0..each {
-            let uri = format!("/{i}/\u{202e}\u{9b}31m{long}?token=hidden");
+            let uri = format!("/{i}/\u{202e}\u{9b}31m{tail}?token=hidden");
             let request = Request::post(uri)
                 .header("x-webhook-signature", "0".repeat(64))
                 .header("x-webhook-id", "hidden")
@@ -213,7 +216,7 @@ async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
             "{line}"
         );
         rejections += match line.contains("requests rejected") {
-            true => number(line, "count") as u32,
+            true => number(line, "count"),
             false => 1,
         };
     }
