@@ -88,8 +88,10 @@ pub(super) fn summary(it: &Summary) {
         0 | 1 => "minute".to_owned(),
         _ => format!("{minutes} minutes"),
     };
+    // The request that ends the window is only one of those in the summary.
     warn_or_error!(
         it.severity,
+        parent: None,
         reason,
         count,
         window_s = it.window.as_secs_f64(),
@@ -144,16 +146,8 @@ pub(super) fn of_another_type(expected: &'static str) {
 }
 
 pub(super) fn undecodable(error: &dyn Display) {
-    warn!(target: TARGET, error = escape_display(error), "webhook body is not an event");
-}
-
-pub(super) fn layer_missing(path: &str) {
-    error!(
-        target: TARGET,
-        path = escape(path),
-        "webhook handler is not protected, so it was answered with 500: \
-         put a SoundHashWebhookLayer around its route",
-    );
+    let error = escape_up_to(MAX_ERROR, &error.to_string());
+    warn!(target: TARGET, error, "webhook body is not an event");
 }
 
 pub(super) fn duplicate(reason: &'static str) {

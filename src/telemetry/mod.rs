@@ -149,8 +149,17 @@ pub(crate) fn undecodable(error: &dyn Display) {
 
 /// An extractor runs in a handler that the verification layer does not protect.
 pub(crate) fn layer_missing(path: &str) {
-    #[cfg(feature = "tracing")]
-    log::layer_missing(path);
+    // There is no layer that could hold it.
+    static REJECTIONS: RejectionLog = RejectionLog::new();
+    REJECTIONS.record(&Rejected {
+        reason: "layer_missing",
+        message: &"no SoundHashWebhookLayer around this handler",
+        advice: "put one around its route, since nothing is verified and every request gets 500",
+        severity: Severity::Failure,
+        source: None,
+        path,
+        endpoint: None,
+    });
 }
 
 /// The idempotency layer answered a delivery whose event was completed before.

@@ -23,7 +23,6 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// their number. There is no timer, so nothing is logged while no request arrives. A rejection
 /// after a quiet minute is logged like the first one. At `debug`, each rejection has a line of its
 /// own.
-#[derive(Default)]
 pub(crate) struct RejectionLog {
     windows: Mutex<Vec<Window>>,
     /// Whether any window has a count that is not logged yet.
@@ -53,6 +52,13 @@ pub(super) struct Summary {
 }
 
 impl RejectionLog {
+    pub(super) const fn new() -> Self {
+        Self {
+            windows: Mutex::new(Vec::new()),
+            pending: AtomicBool::new(false),
+        }
+    }
+
     pub(super) fn record(&self, rejected: &Rejected<'_>) {
         #[cfg(feature = "tracing")]
         {
@@ -124,6 +130,12 @@ impl RejectionLog {
         let pending = windows.iter().any(|window| window.count > 0);
         self.pending.store(pending, Ordering::Relaxed);
         summaries
+    }
+}
+
+impl Default for RejectionLog {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -12,14 +12,14 @@ use soundhash_webhook::{
     SecretProvider, Secrets, SoundHashWebhookLayer, VideoProcessed,
     idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, MemoryStore, Token},
 };
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tracing::{Instrument, Level, info, info_span};
 
 use super::{
     KEY, OLD_KEY, VIDEO, app, deliver, event,
     log::{Log, number},
-    request, send, signed, test_event,
+    signed, test_event,
 };
 
 const SPAN: &str = "soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: ";
@@ -247,17 +247,6 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
     }
 }
 
-#[tokio::test]
-async fn a_handler_without_the_layer_is_an_error_with_its_path() {
-    let (log, app) = (Log::up_to(Level::INFO), app());
-    assert_eq!(send(&app, request("/open", "", "")).await, 500);
-    assert_eq!(
-        log.line(),
-        "ERROR soundhash_webhook: webhook handler is not protected, so it was answered with 500: \
-         put a SoundHashWebhookLayer around its route path=\"/open\""
-    );
-}
-
 /// An id and a type that try to begin a line, to colour a terminal and to fill the disk.
 fn forged() -> String {
     let long = "x".repeat(1000);
@@ -285,22 +274,26 @@ fn assert_escaped(lines: &str) {
     }
 }
 
-/// A store that forgets each claim, or fails to record each result.
-#[derive(Clone, Copy)]
+/// A store that forgets each claim, or fails to record each result, or fails altogether.
+#[derive(Clone, Copy, PartialEq)]
 enum Broken {
     Forgets,
     Fails,
+    IsDown,
 }
 
 impl IdempotencyStore for Broken {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+        if *self == Self::IsDown {
+            return Err("store is\ndown".into());
+        }
         MemoryStore::new(1).claim(key, lease).await
     }
 
     async fn complete(&self, _: &Key, _: Token, _: Duration) -> Result<bool, BoxError> {
         match self {
             Self::Forgets => Ok(false),
-            Self::Fails => Err("store is\ndown".into()),
+            Self::Fails | Self::IsDown => Err("store is\ndown".into()),
         }
     }
 
@@ -334,6 +327,28 @@ async fn ids_types_and_keys_are_escaped_and_cut() {
         assert!(lines.contains(message), "{lines}");
         assert_eq!(lines.lines().count(), 3, "{lines}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_is_an_error_at_most_once_a_minute() {
+    let log = Log::up_to(Level::INFO);
+    let app = behind_both(IdempotencyLayer::new(Broken::IsDown), post(|| async {}));
+    for _ in 0..10 {
+        assert_eq!(deliver(&app, KEY, &video()).await, 503);
+    }
+    let line = log.line();
+    let start =
+        format!("ERROR {SPAN}soundhash_webhook: webhook rejected: idempotency store failed: ");
+    assert!(line.starts_with(&start), "{line}");
+    assert!(
+        line.ends_with(r#"reason="store_unavailable" path="/" error="store is\\ndown""#),
+        "{line}"
+    );
+    advance(Duration::from_secs(61)).await;
+    assert_eq!(deliver(&app, KEY, &video()).await, 503);
+    let line = log.line();
+    let summary = "ERROR soundhash_webhook: 10 requests rejected in the last minute: ";
+    assert!(line.starts_with(summary), "{line}");
 }
 
 #[tokio::test(start_paused = true)]

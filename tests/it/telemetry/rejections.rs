@@ -1,6 +1,10 @@
 //! Rejections: a new user sees the reason at once, and an attacker cannot fill the log.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    env,
+    process::Command,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{Router, body::Body, routing::post};
 use http::{Request, request};
@@ -325,9 +329,48 @@ async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() 
         assert_eq!(line.contains("clock"), reason != "undated", "{line}");
         advance(61 * SECOND).await;
         assert_eq!(deliver(&app, KEY, &at(time)).await, 401);
-        let summary = format!("50 requests rejected in the last minute: {reason} 50 ");
-        assert!(log.line().contains(&summary));
+        let line = log.line();
+        let summary = format!(
+            "WARN soundhash_webhook: 50 requests rejected in the last minute: {reason} 50 "
+        );
+        assert!(line.starts_with(&summary), "{line}");
     }
+}
+
+/// In a process of its own: no layer holds what was logged before, so the process does.
+#[test]
+fn a_handler_without_the_layer_is_an_error_at_most_once_a_minute() {
+    let test = "telemetry::rejections::a_handler_without_the_layer_alone_in_a_process";
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", test])
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        stdout.contains("1 passed") && output.status.success(),
+        "{stdout}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "run by the test above"]
+async fn a_handler_without_the_layer_alone_in_a_process() {
+    let (log, app) = (Log::up_to(Level::INFO), app());
+    for _ in 0..10 {
+        assert_eq!(send(&app, post_to("/open?token=hidden", "", "")).await, 500);
+    }
+    assert_eq!(
+        log.line(),
+        "ERROR soundhash_webhook: webhook rejected: no SoundHashWebhookLayer around this \
+         handler: put one around its route, since nothing is verified and every request gets \
+         500 reason=\"layer_missing\" path=\"/open\""
+    );
+    advance(61 * SECOND).await;
+    assert_eq!(send(&app, post_to("/open", "", "")).await, 500);
+    assert!(
+        log.line()
+            .contains("10 requests rejected in the last minute: layer_missing 10")
+    );
 }
 
 #[tokio::test]
