@@ -127,10 +127,10 @@ impl RejectionKind {
             }
             Self::BodyBroken => "the sender or a proxy closed the connection early",
             Self::SecretsUnavailable => {
-                "deliveries fail until the SecretProvider works again, and SoundHash stops to \
-                 retry after some minutes"
+                "deliveries fail until the SecretProvider works again, and SoundHash stops \
+                 retrying after some minutes"
             }
-            Self::BufferFull => "someone sends many bodies slowly, or max_buffered is too small",
+            Self::BufferFull => "clients send many bodies slowly, or max_buffered is too small",
         }
     }
 }

@@ -96,9 +96,12 @@ impl OutcomeKind {
                 "deliveries fail until the store works again, and SoundHash stops retrying \
                  after some minutes"
             }
-            Self::TooOld | Self::FromTheFuture => {
+            Self::TooOld => {
                 "the delivery is authentic, so check that the clock of this host is synchronised; \
-                 if it is, the delivery was recorded and sent again, or max_age is too short"
+                 if it is, a recorded request was sent again, or max_age is too short"
+            }
+            Self::FromTheFuture => {
+                "the delivery is authentic, so check that the clock of this host is synchronised"
             }
             Self::Undated => {
                 "the delivery is authentic, but max_age needs the time in its envelope"

@@ -18,8 +18,8 @@ use super::DeliveryFields;
 
 /// Watches the handler of one delivery.
 ///
-/// The verification layer leaves a clone in the request's extensions, so that an inner layer that
-/// runs the handler in a task of its own can take over, see [`detached`].
+/// The request's extensions have a clone, so that an inner layer can run the handler in a separate
+/// task with [`detached`].
 #[derive(Clone)]
 pub(crate) struct HandlerWatch(Arc<Watched>);
 
@@ -65,7 +65,7 @@ pin_project! {
     /// The future of a handler, in the span of its delivery.
     ///
     /// A drop before the future is finished is logged and counted, unless the handler panicked or
-    /// runs on in a task of its own.
+    /// runs on in a separate task.
     pub(crate) struct Handling<F> {
         // `None` once it was dropped inside the span.
         #[pin]
@@ -115,9 +115,9 @@ impl<F> Handling<F> {
     }
 }
 
-/// The handler's future, for a task of its own that runs on when the request is dropped.
+/// Wraps a handler's future for a separate task that runs on when the request is dropped.
 ///
-/// `watch` is the one from the request's extensions. The task keeps the caller's span.
+/// The `watch` comes from the request's extensions. The task keeps the caller's span.
 pub(crate) fn detached<F: Future>(
     watch: Option<HandlerWatch>,
     future: F,

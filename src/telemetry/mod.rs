@@ -149,7 +149,7 @@ pub(crate) fn undecodable(error: &dyn Display) {
 
 /// An extractor runs in a handler that the verification layer does not protect.
 pub(crate) fn layer_missing(path: &str) {
-    // There is no layer that could hold it.
+    // Shared by all handlers, since no layer is there to hold it.
     static REJECTIONS: RejectionLog = RejectionLog::new();
     REJECTIONS.record(&Rejected {
         reason: "layer_missing",

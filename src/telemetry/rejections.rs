@@ -20,9 +20,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 ///
 /// The first rejection for a reason is logged at once. Rejections for the same reason in the next
 /// minute are only counted, and the first request after that minute, accepted or rejected, logs
-/// their number. There is no timer, so nothing is logged while no request arrives. A rejection
-/// after a quiet minute is logged like the first one. At `debug`, each rejection has a line of its
-/// own.
+/// their number. There is no timer, so a count waits for the next request. A rejection after a
+/// minute without rejections is logged like the first one. At `debug`, every rejection is logged.
 pub(crate) struct RejectionLog {
     windows: Mutex<Vec<Window>>,
     /// Whether any window has a count that is not logged yet.
@@ -76,7 +75,7 @@ impl RejectionLog {
         }
     }
 
-    /// Logs the count of each window that is over. Costs one load where nothing was rejected.
+    /// Logs the count of each window that is over. Costs one atomic load if there is no count.
     pub(crate) fn log_summaries(&self) {
         #[cfg(feature = "tracing")]
         if self.pending.load(Ordering::Relaxed) {
@@ -86,7 +85,8 @@ impl RejectionLog {
         }
     }
 
-    /// Counts a rejection, or returns `true` if it begins a window and is to be logged at once.
+    /// Counts a rejection, or returns `true` if the rejection begins a window and must be logged at
+    /// once.
     fn count(&self, rejected: &Rejected<'_>) -> bool {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,7 +113,7 @@ impl RejectionLog {
         false
     }
 
-    /// Ends the windows that are over, so that the next begin now.
+    /// Takes the counts of the windows that are over, and begins new windows.
     fn summaries(&self) -> Vec<Summary> {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);

@@ -148,8 +148,8 @@ async fn test_deliveries_are_not_counted_as_unrecognized() {
     );
 }
 
-/// Attack: a sender that is authentic, but makes up types, fills the memory of whatever
-/// keeps the time series.
+/// Attack: an authentic sender makes up types, to fill the memory of the server that keeps the
+/// time series.
 #[tokio::test]
 async fn made_up_types_do_not_make_labels() {
     let recorder = DebuggingRecorder::new();

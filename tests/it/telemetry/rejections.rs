@@ -337,7 +337,7 @@ async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() 
     }
 }
 
-/// In a process of its own: no layer holds what was logged before, so the process does.
+/// Runs in a separate process, since the whole process shares the count of these rejections.
 #[test]
 fn a_handler_without_the_layer_is_an_error_at_most_once_a_minute() {
     let test = "telemetry::rejections::a_handler_without_the_layer_alone_in_a_process";
