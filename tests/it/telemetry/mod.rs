@@ -1,5 +1,7 @@
 //! The log and the metrics: what they say, and what no sender can make them say.
 
+#![cfg(any(feature = "metrics", feature = "tracing"))]
+
 #[cfg(feature = "metrics")]
 pub(crate) mod counted;
 #[cfg(feature = "tracing")]
