@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, request};
 use soundhash_webhook::{
     BoxError, Delivery, Event, EventKind, EventRouter, MatchFound, Payload, PayloadRejection,
     SecretProvider, Secrets, SoundHashWebhookLayer, VideoProcessed,
-    idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, MemoryStore, Token},
+    idempotency::{Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key, MemoryStore},
 };
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -290,14 +290,14 @@ impl IdempotencyStore for Broken {
         MemoryStore::new(1).claim(key, lease).await
     }
 
-    async fn complete(&self, _: &Key, _: Token, _: Duration) -> Result<bool, BoxError> {
+    async fn complete(&self, _: &Key, _: ClaimToken, _: Duration) -> Result<bool, BoxError> {
         match self {
             Self::Forgets => Ok(false),
             Self::Fails | Self::IsDown => Err("store is\ndown".into()),
         }
     }
 
-    async fn release(&self, key: &Key, token: Token) -> Result<bool, BoxError> {
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
         self.complete(key, token, Duration::ZERO).await
     }
 }
