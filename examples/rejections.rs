@@ -1,7 +1,7 @@
 //! `cargo run --example rejections`
 //!
-//! Answers refused requests in its own words, and writes an audit line about each. Both are done
-//! outside of the layer, which puts the reason into the *response's* extensions:
+//! Answers rejected requests with a response of its own and writes an audit line for each. Both
+//! happen outside of the layer, which puts the reason into the extensions of the *response*:
 //!
 //! ```console
 //! $ curl -i http://127.0.0.1:3000/webhooks/soundhash --data '{}'
@@ -47,10 +47,10 @@ async fn receive(event: Event) -> StatusCode {
     StatusCode::OK
 }
 
-/// A line for each refused request.
+/// Writes a line for each rejected request.
 ///
-/// A stranger chooses how many there are, and what the path is: the log has to rotate, and the
-/// path is written as JSON, so that no line end in it can forge a line.
+/// An attacker chooses the number of lines and the path. So the log has to rotate, and the path is
+/// written as JSON, in which a line end cannot forge a line.
 async fn audit(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
@@ -65,16 +65,16 @@ async fn audit(
             "reason": rejection.kind().as_str(),
             "status": rejection.status().as_u16(),
         });
-        // A full disk is no reason to answer anything else.
+        // A full disk must not change the answer.
         let _ = writeln!(io::stdout().lock(), "{line}");
     }
     response
 }
 
-/// The answer in our words, with the status and the headers of the layer's.
+/// Replaces the body of the layer's response and keeps its status and headers.
 ///
-/// It tells no more than the status: to whom a reason is told, he can find out by it what is
-/// wrong with his forgery, and which endpoints there are.
+/// It says no more than the status, so that an attacker learns neither what is wrong with a forged
+/// request nor which endpoints exist.
 async fn problem(response: Response) -> Response {
     if response.extensions().get::<Rejection>().is_none() {
         return response;
@@ -95,7 +95,7 @@ fn app(secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .layer(SoundHashWebhookLayer::new(secret))
-        // What is added later is outside, and sees the layer's response.
+        // A layer that is added later is outside and sees the response of this one.
         .layer(middleware::map_response(problem))
         .layer(middleware::from_fn(audit))
 }

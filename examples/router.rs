@@ -1,8 +1,8 @@
 //! `cargo run --example router`
 //!
-//! Receives SoundHash webhooks as the example `receiver` does, with a handler for each type of
-//! event and a state that they share: a catalogue of the videos that were processed, in which the
-//! matches are looked up. Events of other types are printed as the `receiver` does.
+//! Receives SoundHash webhooks like the example `receiver`, with a handler for each type of event.
+//! The handlers share a catalogue of processed videos, in which the titles of matches are looked
+//! up. Events of other types are printed.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -49,7 +49,7 @@ async fn processed(State(catalogue): State<Catalogue>, Payload(video): Payload<V
 
 async fn found(State(catalogue): State<Catalogue>, Payload(found): Payload<MatchFound>) {
     for it in found.matches {
-        // The sender may have said it; a `?` stands for one that nobody knows.
+        // The dispatcher does not send the title.
         let title = it.title.or_else(|| catalogue.title(&it.video_id));
         println!(
             "found: {:?} at {} s",
@@ -59,8 +59,8 @@ async fn found(State(catalogue): State<Catalogue>, Payload(found): Payload<Match
     }
 }
 
-/// Everything else: other types, and what is authentic and cannot be understood today. To answer
-/// an error would not make it understood, so it is kept.
+/// Handles everything else: other types, and authentic deliveries that cannot be understood. An
+/// error would only make the sender retry, so they are accepted and kept.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
         Ok(event) => common::receive(&event),

@@ -64,7 +64,7 @@ impl<S: Sync> FromRequestParts<S> for Event {
     }
 }
 
-/// The payload of an event of one type, for a handler that takes no other type.
+/// The payload of an event, for a handler of a single type.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -214,7 +214,7 @@ impl EventRejection {
     }
 }
 
-// Prints its cause, and therefore has no `source`.
+// `source` is `None`, because `Display` prints the cause.
 impl fmt::Display for EventRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -370,7 +370,7 @@ impl fmt::Debug for PayloadRejection {
     }
 }
 
-// Prints its cause, and therefore has no `source`.
+// `source` is `None`, because `Display` prints the cause.
 impl fmt::Display for PayloadRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (event, expected) = match &self.0 {

@@ -64,7 +64,7 @@ use crate::{
 ///
 /// # Which handler is called
 ///
-/// The type is that of the signed body. Headers do not count. The body is read once, whatever the
+/// The signed body decides the type, and headers do not count. The body is read once, whatever the
 /// handlers take.
 ///
 /// - **An event of a type that has a handler** goes to that handler.
@@ -167,8 +167,8 @@ impl<S> Routes<S> {
         self.by_kind.get(&envelope.kind()?)
     }
 
-    /// Logs a delivery that has no handler because it was not understood. The payload of a type
-    /// without a handler is not read.
+    /// Logs a delivery that was not understood, and therefore not routed. The payload is not read
+    /// if its type is not routed.
     ///
     /// # Errors
     ///

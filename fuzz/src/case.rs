@@ -56,7 +56,7 @@ impl Deref for Repeated {
     }
 }
 
-/// What stands in a signature header.
+/// The value of a signature header.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Sent {
     Right,

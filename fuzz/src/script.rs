@@ -24,7 +24,7 @@ pub enum Step {
     Yield,
     /// The body breaks off.
     Error,
-    /// Pending for ever.
+    /// Pending forever.
     Stall,
 }
 
@@ -38,7 +38,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// `hints` are what it says of its end and its length, whatever is true.
+    /// `hints` are what it reports about its end and its length, true or not.
     #[must_use]
     pub fn new(steps: Vec<Step>, hints: (bool, u64)) -> Self {
         Self {

@@ -197,8 +197,8 @@ impl EventData {
 /// Returns the reason why `payload`, an object, does not fit, if the reason does not depend on the
 /// order of its members. The payload need not be read again then.
 ///
-/// That is so if every member was read and a required one is missing: such an error is at the end
-/// of the object or has no position.
+/// That is so if every member was read and a required one is missing. The position of such an error
+/// is the end of the object, or unknown.
 fn reason_in_any_order(payload: &str, error: &serde_json::Error) -> Option<String> {
     let end = position(payload.as_bytes(), payload.len());
     let at_end = error.line() == 0 || (error.line(), error.column()) == end;

@@ -42,8 +42,8 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// Returns an error if the body is not JSON even in Python's superset, is not an object, or
-    /// has no type or payload.
+    /// Returns an error if the body is not JSON even in Python's superset, if it is not an object,
+    /// or if its type or payload is missing.
     pub(crate) fn read(body: &[u8]) -> Result<Envelope, EventError> {
         // The scanner does not check the bytes of strings that it skips.
         let text = std::str::from_utf8(body)
@@ -60,7 +60,7 @@ impl Envelope {
         let original = |offset| offset_in(body, strict.as_bytes(), offset);
         envelope.payload = original(envelope.payload.start)..original(envelope.payload.end);
         envelope.repaired = true;
-        // Two ids could have become one.
+        // Different ids can be repaired into the same one.
         let id = envelope.id.as_ref().and_then(Id::as_str);
         envelope.id_is_unique &= !id.is_some_and(|id| id.contains('\u{fffd}'));
         Ok(envelope)
@@ -251,7 +251,7 @@ impl<'a> Fields<'a> {
             }
             scanner.eat(b':')?;
             let value = scanner.value()?;
-            // A key that only Python reads is none of ours.
+            // The known keys have no escapes that only Python reads.
             if let Ok(Some(key)) = string(key) {
                 fields.set(&key, text.get(value.clone())?, value);
             }
@@ -367,7 +367,7 @@ mod tests {
             (r#""id": "a", "delivery_id": "b""#, true),
             (r#""delivery_id": "b""#, false),
             (r#""id": null, "delivery_id": "b""#, false),
-            // The replacement character can stand for any half of a pair.
+            // Different ids can be repaired into the same one.
             (r#""id": "a\ud83c""#, false),
             (r#""new": 1"#, false),
         ] {

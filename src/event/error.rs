@@ -23,7 +23,7 @@ pub struct EventError {
     kind: EventErrorKind,
     /// The message of the JSON parser without the position. Empty if the kind says it all.
     message: Box<str>,
-    /// Both are 1-based. Line 0 means that there is no position.
+    /// Both are 1-based. Line 0 means that the position is unknown.
     line: usize,
     column: usize,
 }
@@ -36,9 +36,9 @@ pub enum EventErrorKind {
     Syntax,
     /// The body is JSON but not an object.
     NotAnObject,
-    /// The object has no event type, or one that is not a string.
+    /// The event type is missing or not a string.
     MissingType,
-    /// The object has no `data`.
+    /// The payload (`data`) is missing.
     MissingPayload,
     /// The body is JSON that does not fit the type that
     /// [`Delivery::json`](crate::Delivery::json) was called with.
@@ -74,7 +74,7 @@ impl EventError {
         }
     }
 
-    /// Creates an error of a kind that needs no message.
+    /// Creates an error without a message.
     pub(super) fn of(kind: EventErrorKind) -> Self {
         EventError {
             kind,

@@ -104,8 +104,8 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// Returns an error if the body is not JSON, is not an object, or has no payload or no event
-    /// type that is a string. A type or a payload of unexpected shape is not an error, see
+    /// Returns an error if the body is not JSON or not an object, or if its payload is missing or
+    /// its event type is not a string. An unknown type or a payload of unexpected shape is not an error, see
     /// [`EventData::Unrecognized`].
     pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
         Envelope::read(body)?.into_event(body)

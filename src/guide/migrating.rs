@@ -83,7 +83,7 @@
 //! | not `application/json`, from a stranger | 401, or 500 as above | **500**: `update(undefined)` | 401 |
 //! | the same, correctly signed | **415**, or 401 for a form | **500** | 200 |
 //! | the dispatcher's envelope, with `type` for `event`; the test button sends it, too | **500**: `KeyError` | **200, and passed over** | 200, and an event like any other |
-//! | a number that is `NaN`, as Python writes it | 200 | **500** | 400, or as you like with `Result<Event, EventRejection>` |
+//! | a number that is `NaN`, as Python writes it | 200 | **500** | 200, and [`Event::repaired`](crate::Event::repaired) |
 //! | an event of more than 100 KB | 200 | **413** | 200 up to `max_body_size`, 1 MiB |
 //!
 //! - The 500s for strangers let anybody fill the log with stack traces and raise the alarm. The
@@ -126,7 +126,7 @@
 //!     ("application/x-www-form-urlencoded", portal, 200),
 //!     (json, r#"{"type": "match.found", "data": {}}"#, 200),
 //!     (json, r#"{"type": "video.processed", "data": {"test": true}}"#, 200),
-//!     (json, r#"{"event": "quota.warning", "data": {"percentage": NaN}}"#, 400),
+//!     (json, r#"{"event": "quota.warning", "data": {"percentage": NaN}}"#, 200),
 //!     (json, &long, 200),
 //! ] {
 //!     let signature = Secret::new("whsec_test").sign(body.as_bytes()).to_string();

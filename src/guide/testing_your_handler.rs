@@ -135,9 +135,12 @@
 //! let button = r#"{"type": "match.found", "data": {"test": true}, "resource_type": "test"}"#;
 //! assert_eq!(status(request.clone().body(button)).await, 200);
 //!
-//! // Authentic, and no event. To keep these, take a `Result<Event, EventRejection>`.
-//! let not_json = r#"{"event": "quota.warning", "data": {"percentage": NaN}}"#;
-//! assert_eq!(status(request.clone().body(not_json)).await, 400);
+//! // Python writes `NaN`, which is not JSON. The event is repaired.
+//! let python = r#"{"event": "quota.warning", "data": {"percentage": NaN}}"#;
+//! assert_eq!(status(request.clone().body(python)).await, 200);
+//!
+//! // Authentic, but not an event. To keep these, take a `Result<Event, EventRejection>`.
+//! assert_eq!(status(request.clone().body("hello")).await, 400);
 //! assert_eq!(status(request.clone().body("{}")).await, 422);
 //!
 //! // Not authentic: signed with another secret, or with none.

@@ -113,7 +113,7 @@
 //! | --- | --- | --- |
 //! | 500 `Internal server error`, and the log names the layer | no layer around the handler: none was added, or the route was added after it | add the layer after the route |
 //! | 401 for health checks, or for every path | `Router::layer` protects the whole router | add open routes after it, or use `route_layer` |
-//! | 400 `body is not JSON…` | authentic, but not JSON: Python writes `NaN`, and halves of surrogate pairs | take `Result<Event, EventRejection>` and `Delivery`, keep the bytes, answer 200 |
+//! | 400 `body is not JSON…` | authentic, but not JSON even as Python writes it | take `Result<Event, EventRejection>` and `Delivery`, keep the bytes, answer 200 |
 //! | 422 `event has no type`, `event has no payload` | authentic, and another kind of message | the same |
 //! | 422 `event is … and not …`, `payload does not fit …` | the handler takes a `Payload` of another type; or the test button | register the endpoint for this type only, use an `EventRouter`, or take a `Result` |
 //! | 413 `Body too large` | over `max_body_size`, or a proxy's own limit if the text is another | raise it |

@@ -1,4 +1,4 @@
-//! A handler for each type of event: which one is called, and what is answered without one.
+//! [`EventRouter`]: the handler that is called for an event, and the answer without a handler.
 
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -51,7 +51,7 @@ async fn never() {
     unreachable!("it is not for this handler");
 }
 
-/// Of a type that has no handler, of a type that nobody knows, and what does not fit its type.
+/// Events of a type without a handler, of an unknown type, and with a payload that does not fit.
 const UNROUTED: &str = r#"{"event":"match.found","data":{"query_id":1,"matches":[]}}"#;
 const UNKNOWN: &str = r#"{"event":"video.remixed","data":{}}"#;
 const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true},"resource_type":"test"}"#;
@@ -83,14 +83,14 @@ async fn each_type_from_either_sender_is_for_its_own_handler() {
 }
 
 #[tokio::test]
-async fn without_a_fallback_what_nobody_takes_is_accepted() {
+async fn without_a_fallback_unrouted_events_are_accepted() {
     let app = app(EventRouter::new()
         .on(EventKind::VideoProcessed, video)
         .on(EventKind::QuotaWarning, never));
     assert_eq!(deliver(&app, UNROUTED).await, ok(""));
     assert_eq!(deliver(&app, UNKNOWN).await, ok(""));
     assert_eq!(deliver(&app, MISFIT).await, ok(""));
-    // Whoever does not care for a type does not care for its payload.
+    // The payload of an unrouted type is not read.
     assert_eq!(deliver(&app, &UNROUTED_DEEP).await, ok(""));
 
     for body in [BROKEN, &DEEP, ""] {
@@ -104,7 +104,7 @@ async fn without_a_fallback_what_nobody_takes_is_accepted() {
         no_payload
     );
 
-    // One that was taken is not in the way of the others.
+    // An error does not affect later deliveries.
     assert_eq!(deliver(&app, BROKEN).await.0, 400);
     assert_eq!(
         answer(&app, signed(BODY)).await,
@@ -113,7 +113,7 @@ async fn without_a_fallback_what_nobody_takes_is_accepted() {
 }
 
 #[tokio::test]
-async fn the_fallback_gets_everything_that_no_handler_takes() {
+async fn the_fallback_gets_everything_else() {
     async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> String {
         assert!(!delivery.body().is_empty());
         match event {
@@ -148,14 +148,14 @@ async fn the_fallback_gets_everything_that_no_handler_takes() {
 }
 
 #[tokio::test]
-async fn a_fallback_that_takes_an_event_answers_what_is_none() {
+async fn a_fallback_that_takes_an_event_rejects_other_bodies() {
     let app = app(EventRouter::new().fallback(|_: Event| async {}));
     assert_eq!(deliver(&app, UNKNOWN).await.0, 200);
     assert_eq!(deliver(&app, BROKEN).await.0, 400);
     assert_eq!(deliver(&app, "[]").await.0, 422);
 }
 
-/// Attack: reach the handlers of a router that somebody forgot to protect.
+/// Attack: reach the handlers of an unprotected router.
 #[tokio::test]
 async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
     let events = EventRouter::new()
@@ -172,7 +172,7 @@ async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
 
 /// Attack: a recorded body with new headers, to have another handler act on it.
 #[tokio::test]
-async fn no_header_has_a_say_in_the_type() {
+async fn headers_do_not_decide_the_type() {
     let app = app(EventRouter::new()
         .on(EventKind::VideoProcessed, video)
         .on(EventKind::MatchFound, never));
@@ -197,14 +197,14 @@ async fn a_handler_for_another_payload_is_unprocessable() {
 
 #[test]
 #[should_panic(expected = "video.processed already has a handler")]
-fn a_second_handler_for_a_type_is_refused() {
+fn a_second_handler_for_a_type_panics() {
     let events: EventRouter = EventRouter::new().on(EventKind::VideoProcessed, video);
     let _ = events.on(EventKind::VideoProcessed, video);
 }
 
 #[test]
 #[should_panic(expected = "the router already has a fallback")]
-fn a_second_fallback_is_refused() {
+fn a_second_fallback_panics() {
     let events: EventRouter = EventRouter::new().fallback(never);
     let _ = events.fallback(never);
 }
@@ -241,7 +241,7 @@ fn stateful() -> EventRouter<App> {
 }
 
 #[tokio::test]
-async fn handlers_take_the_state_and_the_body_wherever_the_router_stands() {
+async fn handlers_take_the_state_and_the_body_in_any_router() {
     let state = App::default();
     let routers: [Router; 4] = [
         Router::new()
@@ -268,9 +268,9 @@ async fn handlers_take_the_state_and_the_body_wherever_the_router_stands() {
     }
 }
 
-/// A handler can be any of axum's: one with a middleware, a service, or another such router.
+/// Also one with a middleware, a service, and another event router.
 #[tokio::test]
-async fn what_is_a_handler_to_axum_is_one_here() {
+async fn any_handler_of_axum_is_a_handler() {
     let teapot = |request, next: Next| async move {
         let mut response = next.run(request).await;
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
@@ -301,7 +301,7 @@ async fn what_is_a_handler_to_axum_is_one_here() {
 }
 
 #[tokio::test]
-async fn a_clone_is_another_router() {
+async fn a_clone_is_independent() {
     let events: EventRouter = EventRouter::default();
     let more = events.clone().on(EventKind::VideoProcessed, video);
     assert_eq!(

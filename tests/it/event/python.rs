@@ -105,7 +105,7 @@ fn nothing_else_is_repaired() {
         r#"{"a": NaN,}"#,
         "{a: 1}",
         "{NaN: 1}",
-        r#"{1e999: 1}"#,
+        "{1e999: 1}",
         "'text'",
         r#""\x""#,
         r#""\ud83""#,

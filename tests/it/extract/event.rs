@@ -17,7 +17,7 @@ async fn an_event_is_taken_from_a_verified_request() {
     assert_eq!(answer, (StatusCode::OK, "video.processed".into()));
 }
 
-/// Attack: reach a handler that has no layer around it.
+/// Attack: reach an unprotected handler.
 #[tokio::test]
 async fn without_the_layer_nothing_is_parsed_and_the_answer_is_500() {
     async fn never(_: Event) {

@@ -102,7 +102,7 @@ async fn the_rejection_has_the_event() {
     assert_eq!(answer(app(causes), signed("nan")).await.0, 400);
 }
 
-/// Attack: reach a handler that has no layer around it.
+/// Attack: reach an unprotected handler.
 #[tokio::test]
 async fn without_the_layer_the_answer_is_500() {
     async fn never(_: Payload<VideoProcessed>) {
