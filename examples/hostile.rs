@@ -4,7 +4,7 @@
 //! what is wrong with them. The first is right; the second has a log of bodies at the wrong place,
 //! and an old route that nobody protected.
 //!
-//! It all happens in-process: `findings` and the application are what a test of your own needs.
+//! It all happens in-process: `failures` and the application are what a test of your own needs.
 
 use axum::{
     Json, Router,
@@ -18,7 +18,7 @@ use axum::{
 use serde_json::Value;
 use soundhash_webhook::{
     Event, Secret, SoundHashWebhookLayer,
-    testing::{Finding, hostile_requests},
+    testing::{Failure, hostile_requests},
 };
 use tower::ServiceExt;
 
@@ -51,13 +51,13 @@ async fn log_body(request: Request, next: Next) -> Response {
 }
 
 /// What is wrong with this path of an application.
-async fn findings(app: &Router, path: &str, secret: &Secret) -> Vec<Finding> {
-    let mut findings = Vec::new();
+async fn failures(app: &Router, path: &str, secret: &Secret) -> Vec<Failure> {
+    let mut failures = Vec::new();
     for hostile in hostile_requests(secret) {
         let Ok(response) = app.clone().oneshot(hostile.request(path)).await;
-        findings.extend(hostile.check(&response).err());
+        failures.extend(hostile.check(&response).err());
     }
-    findings
+    failures
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -68,10 +68,10 @@ async fn main() {
         ("wrong", wrong(&secret), PATH),
         ("wrong", wrong(&secret), LEGACY),
     ] {
-        let findings = findings(&app, path, &secret).await;
-        println!("{name}, {path}: {} findings", findings.len());
-        for finding in findings {
-            println!("- {finding}");
+        let failures = failures(&app, path, &secret).await;
+        println!("{name}, {path}: {} failures", failures.len());
+        for failure in failures {
+            println!("- {failure}");
         }
     }
 }

@@ -97,9 +97,7 @@ pub use self::{
         PayloadRejectionKind,
     },
     rejection::{Rejection, RejectionKind},
-    secret::{Secret, SecretError, SecretErrorKind, Secrets},
+    secret::{IntoSecret, Secret, SecretError, SecretErrorKind, Secrets},
     signature::{SIGNATURE_HEADER, Signature, SignatureError, SignatureErrorKind},
-    verify::{
-        ResponseFuture, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer, StaticSecrets,
-    },
+    verify::{ResponseFuture, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer},
 };

@@ -24,8 +24,8 @@ mod store_conformance;
 pub use self::{
     diagnose::{Diagnosis, DiagnosisKind, diagnose},
     fresh_sample::fresh_sample,
-    hostile::{Finding, FindingKind, HostileRequest, HostileRequests, hostile_requests},
-    sample::{Envelope, UnknownEnvelope, sample},
-    signed_request::SignedRequest,
+    hostile::{Failure, FailureKind, HostileRequest, HostileRequests, hostile_requests},
+    sample::{Sender, UnknownSender, sample},
+    signed_request::{CaptureError, CaptureErrorKind, SignedRequest},
     store_conformance::store_conformance,
 };

@@ -11,96 +11,96 @@ mod layout;
 
 /// Which of SoundHash's two senders an event is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Envelope {
+pub enum Sender {
     /// The developer portal: `event`, `delivery_id`, `timestamp`, indented by two spaces.
     Portal,
     /// The dispatcher: `type`, `id`, `created_at`, on one line.
     Dispatcher,
 }
 
-impl Envelope {
+impl Sender {
     /// The bytes that this sender makes of `event`: its line breaks, its white space, and its
     /// escapes, since both write plain ASCII. Only the order of keys is that of the
     /// [`Value`], which is the alphabet's unless `serde_json`'s `preserve_order` is on.
     ///
     /// ```
-    /// use soundhash_webhook::testing::Envelope;
+    /// use soundhash_webhook::testing::Sender;
     ///
     /// let event = serde_json::json!({"a": [1, 2], "b": "é"});
-    /// assert_eq!(Envelope::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
+    /// assert_eq!(Sender::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
     /// ```
     #[must_use]
     pub fn to_bytes(self, event: &Value) -> Vec<u8> {
         match self {
-            Envelope::Portal => layout::indented(event),
-            Envelope::Dispatcher => layout::one_line(event),
+            Sender::Portal => layout::indented(event),
+            Sender::Dispatcher => layout::one_line(event),
         }
     }
 }
 
-impl fmt::Display for Envelope {
+impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Envelope::Portal => "portal",
-            Envelope::Dispatcher => "dispatcher",
+            Sender::Portal => "portal",
+            Sender::Dispatcher => "dispatcher",
         })
     }
 }
 
-impl FromStr for Envelope {
-    type Err = UnknownEnvelope;
+impl FromStr for Sender {
+    type Err = UnknownSender;
 
     /// # Errors
     ///
     /// If the text is neither `portal` nor `dispatcher`.
-    fn from_str(s: &str) -> Result<Self, UnknownEnvelope> {
+    fn from_str(s: &str) -> Result<Self, UnknownSender> {
         match s {
-            "portal" => Ok(Envelope::Portal),
-            "dispatcher" => Ok(Envelope::Dispatcher),
-            _ => Err(UnknownEnvelope(())),
+            "portal" => Ok(Sender::Portal),
+            "dispatcher" => Ok(Sender::Dispatcher),
+            _ => Err(UnknownSender(())),
         }
     }
 }
 
 /// A string is neither `portal` nor `dispatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownEnvelope(());
+pub struct UnknownSender(());
 
-impl fmt::Display for UnknownEnvelope {
+impl fmt::Display for UnknownSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("neither `portal` nor `dispatcher`")
     }
 }
 
-impl std::error::Error for UnknownEnvelope {}
+impl std::error::Error for UnknownSender {}
 
 /// A whole event of this kind as this sender writes it.
 ///
 /// Always the same one: ids and timestamps are fixed, and no two samples share an id. For a kind
-/// that the sender does not send, it is its envelope around the other sender's payload. Each can
+/// that the sender does not send, it is its sender around the other sender's payload. Each can
 /// be changed at will, to see what a handler makes of it. For an application that refuses old
 /// events, there is [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
-/// use soundhash_webhook::testing::{Envelope, sample};
+/// use soundhash_webhook::testing::{Sender, sample};
 /// use soundhash_webhook::{Event, EventKind};
 ///
-/// let mut value = sample(EventKind::VideoProcessed, Envelope::Dispatcher);
+/// let mut value = sample(EventKind::VideoProcessed, Sender::Dispatcher);
 /// value["data"]["fingerprint_count"] = 0.into();
-/// let event = Event::from_slice(&Envelope::Dispatcher.to_bytes(&value))?;
+/// let event = Event::from_slice(&Sender::Dispatcher.to_bytes(&value))?;
 /// assert_eq!(event.kind(), Some(EventKind::VideoProcessed));
 /// # Ok::<(), soundhash_webhook::EventError>(())
 /// ```
 #[must_use]
-pub fn sample(kind: EventKind, envelope: Envelope) -> Value {
-    match envelope {
-        Envelope::Portal => portal(kind),
-        Envelope::Dispatcher => dispatcher(kind),
+pub fn sample(kind: EventKind, sender: Sender) -> Value {
+    match sender {
+        Sender::Portal => portal(kind),
+        Sender::Dispatcher => dispatcher(kind),
     }
 }
 
 fn portal(kind: EventKind) -> Value {
-    let mut data = payload(kind, Envelope::Portal);
+    let mut data = payload(kind, Sender::Portal);
     // The portal's sender adds these to whatever it sends.
     data["uploaded_at"] = "2026-11-23T08:55:32.108009+00:00".into();
     data["reset_at"] = "2026-11-24T00:00:00.108009+00:00".into();
@@ -118,7 +118,7 @@ fn dispatcher(kind: EventKind) -> Value {
         "id": format!("Lj5invc61jBhWnpYZ6_Y{:02}", kind as u8),
         "type": kind.as_str(),
         "created_at": "2026-11-23T08:56:12.681555+00:00Z",
-        "data": payload(kind, Envelope::Dispatcher),
+        "data": payload(kind, Sender::Dispatcher),
     });
     if let Some((resource_id, resource_type)) = resource(kind) {
         event["resource_id"] = resource_id.into();
@@ -146,9 +146,9 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
 }
 
 /// The payload in this sender's spelling, or in the only one there is.
-fn payload(kind: EventKind, envelope: Envelope) -> Value {
+fn payload(kind: EventKind, sender: Sender) -> Value {
     const URL: &str = "https://youtube.com/watch?v=test123";
-    match (kind, envelope) {
+    match (kind, sender) {
         (EventKind::VideoUploaded, _) => json!({
             "id": 123, "title": "Test Video", "url": URL, "duration": 0, "status": "uploaded",
             "uploaded_at": "2026-11-23T08:55:32.107946+00:00",
@@ -157,7 +157,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
             "id": 123, "title": "Test Video", "url": URL, "duration": 180,
             "status": "processing", "job_id": "job_abc123",
         }),
-        (EventKind::VideoProcessed, Envelope::Portal) => json!({
+        (EventKind::VideoProcessed, Sender::Portal) => json!({
             "id": 123, "title": "Test Video", "url": URL, "duration": 180,
             "status": "processed",
             "fingerprints": [
@@ -166,7 +166,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
             ],
             "processing_time": 45.2,
         }),
-        (EventKind::VideoProcessed, Envelope::Dispatcher) => json!({
+        (EventKind::VideoProcessed, Sender::Dispatcher) => json!({
             "video_id": 456, "video_url": "https://youtube.com/watch?v=abc123",
             "fingerprint_count": 36, "title": "Título – 曲 🎵", "duration": 180.5,
             "processing_time_seconds": 12.3,
@@ -175,7 +175,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
             "id": 123, "title": "Test Video", "url": URL, "status": "failed",
             "error": "Failed to download video", "error_code": "DOWNLOAD_ERROR",
         }),
-        (EventKind::MatchFound, Envelope::Portal) => json!({
+        (EventKind::MatchFound, Sender::Portal) => json!({
             "query_id": "q_test123",
             "matches": [
                 {
@@ -188,7 +188,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
                 },
             ],
         }),
-        (EventKind::MatchFound, Envelope::Dispatcher) => json!({
+        (EventKind::MatchFound, Sender::Dispatcher) => json!({
             "match_id": 123, "query_video_id": "abc123", "matched_video_id": "xyz789",
             "confidence": 0.95, "segment_start": 30.5, "segment_end": 45.2,
         }),
@@ -229,14 +229,14 @@ mod tests {
     use super::*;
     use crate::event::{Event, EventData};
 
-    const BOTH: [Envelope; 2] = [Envelope::Portal, Envelope::Dispatcher];
+    const BOTH: [Sender; 2] = [Sender::Portal, Sender::Dispatcher];
 
     #[test]
     fn every_sample_has_its_type_a_time_and_an_id_of_its_own() {
         let mut ids = HashSet::new();
         for &kind in EventKind::ALL {
-            for envelope in BOTH {
-                let event = Event::from_slice(&envelope.to_bytes(&sample(kind, envelope))).unwrap();
+            for sender in BOTH {
+                let event = Event::from_slice(&sender.to_bytes(&sample(kind, sender))).unwrap();
                 assert_eq!(event.kind(), Some(kind));
                 assert!(
                     !matches!(event.data, EventData::Unrecognized(_)),
@@ -244,7 +244,7 @@ mod tests {
                 );
                 assert!(event.created_at.is_some(), "{event:?}");
                 assert!(!event.is_test());
-                assert!(ids.insert(event.id.unwrap()), "{kind} {envelope}");
+                assert!(ids.insert(event.id.unwrap()), "{kind} {sender}");
             }
         }
         assert_eq!(ids.len(), 2 * EventKind::ALL.len());
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn the_dispatchers_id_has_22_characters() {
         for &kind in EventKind::ALL {
-            let value = sample(kind, Envelope::Dispatcher);
+            let value = sample(kind, Sender::Dispatcher);
             assert_eq!(value["id"].as_str().map(str::len), Some(22));
             assert_eq!(value["created_at"], "2026-11-23T08:56:12.681555+00:00Z");
         }
@@ -263,20 +263,20 @@ mod tests {
     fn bytes_are_laid_out_as_the_sender_does() {
         let value = json!({"a": ["é🎵", 1.5, {}], "b": []});
         assert_eq!(
-            String::from_utf8(Envelope::Dispatcher.to_bytes(&value)).unwrap(),
+            String::from_utf8(Sender::Dispatcher.to_bytes(&value)).unwrap(),
             r#"{"a": ["\u00e9\ud83c\udfb5", 1.5, {}], "b": []}"#
         );
         assert_eq!(
-            String::from_utf8(Envelope::Portal.to_bytes(&value)).unwrap(),
+            String::from_utf8(Sender::Portal.to_bytes(&value)).unwrap(),
             "{\n  \"a\": [\n    \"\\u00e9\\ud83c\\udfb5\",\n    1.5,\n    {}\n  ],\n  \"b\": []\n}"
         );
     }
 
     #[test]
     fn envelopes_read_what_they_print() {
-        for envelope in BOTH {
-            assert_eq!(envelope.to_string().parse(), Ok(envelope));
+        for sender in BOTH {
+            assert_eq!(sender.to_string().parse(), Ok(sender));
         }
-        assert_eq!("Portal".parse::<Envelope>(), Err(UnknownEnvelope(())));
+        assert_eq!("Portal".parse::<Sender>(), Err(UnknownSender(())));
     }
 }

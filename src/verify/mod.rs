@@ -16,8 +16,6 @@ mod service;
 mod wait;
 
 pub use self::{
-    future::ResponseFuture,
-    layer::SoundHashWebhookLayer,
-    provider::{SecretProvider, StaticSecrets},
+    future::ResponseFuture, layer::SoundHashWebhookLayer, provider::SecretProvider,
     service::SoundHashWebhook,
 };

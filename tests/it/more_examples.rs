@@ -290,12 +290,12 @@ async fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
     assert!(output.status.success(), "{output:?}");
     let (report, _) = told(&output);
     let (head, legacy) = report
-        .split_once("wrong, /webhooks/legacy: 22 findings\n")
+        .split_once("wrong, /webhooks/legacy: 22 failures\n")
         .expect("three parts");
     assert_eq!(
         head,
-        "right, /webhooks/soundhash: 0 findings\n\
-         wrong, /webhooks/soundhash: 1 findings\n\
+        "right, /webhooks/soundhash: 0 failures\n\
+         wrong, /webhooks/soundhash: 1 failures\n\
          - no signature, and a body that waits for a 100: answered 401. Its body was read, and not \
          by the layer: something outside of it reads what nobody signed, before any limit holds. \
          Put it inside, where it gets the verified body.\n"

@@ -3,9 +3,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 
-use super::draft::{Draft, body, body_of, declare, event, guessed, streamed};
+use super::factory::{RequestFactory, body, body_of, declare, event, guessed, streamed};
 use crate::{
-    rejection::RejectionKind, secret::Secret, signature::SIGNATURE_HEADER, testing::Envelope,
+    rejection::RejectionKind, secret::Secret, signature::SIGNATURE_HEADER, testing::Sender,
 };
 
 /// A kind of request, and what has to become of it.
@@ -17,13 +17,13 @@ pub(super) struct Case {
     pub(super) unread: bool,
     /// Whether it is as SoundHash would send it, but perhaps too large.
     pub(super) authentic: bool,
-    pub(super) make: fn(&Draft<'_>) -> Request<Body>,
+    pub(super) make: fn(&RequestFactory<'_>) -> Request<Body>,
 }
 
 const fn refused(
     kind: RejectionKind,
     name: &'static str,
-    make: fn(&Draft<'_>) -> Request<Body>,
+    make: fn(&RequestFactory<'_>) -> Request<Body>,
 ) -> Case {
     Case {
         name,
@@ -34,7 +34,7 @@ const fn refused(
     }
 }
 
-const fn accepted(name: &'static str, make: fn(&Draft<'_>) -> Request<Body>) -> Case {
+const fn accepted(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<Body>) -> Case {
     Case {
         name,
         refusal: None,
@@ -48,14 +48,14 @@ const fn accepted(name: &'static str, make: fn(&Draft<'_>) -> Request<Body>) -> 
 /// that must not.
 pub(super) const CASES: &[Case] = &[
     // ---- no signature
-    refused(RejectionKind::MissingSignature, "no signature", |draft| {
-        draft.unsigned()
+    refused(RejectionKind::MissingSignature, "no signature", |factory| {
+        factory.unsigned()
     }),
     refused(
         RejectionKind::MissingSignature,
         "the signature in another header",
-        |draft| {
-            let mut request = draft.signed(body());
+        |factory| {
+            let mut request = factory.signed(body());
             let headers = request.headers_mut();
             if let Some(signature) = headers.remove(SIGNATURE_HEADER) {
                 headers.insert("x-hub-signature-256", signature);
@@ -67,8 +67,8 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::MissingSignature,
         "no signature, and a terabyte declared",
-        |draft| {
-            let mut request = draft.unsigned();
+        |factory| {
+            let mut request = factory.unsigned();
             declare(&mut request, 1_000_000_000_000);
             request
         },
@@ -79,9 +79,9 @@ pub(super) const CASES: &[Case] = &[
         ..refused(
             RejectionKind::MissingSignature,
             "no signature, and a body that waits for a 100",
-            |draft| {
-                let body = draft.frames(vec![body().into()]);
-                let mut request = draft.unsigned().map(|_| Body::new(body));
+            |factory| {
+                let body = factory.frames(vec![body().into()]);
+                let mut request = factory.unsigned().map(|_| Body::new(body));
                 let headers = request.headers_mut();
                 headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
                 request
@@ -92,8 +92,8 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::SeveralSignatures,
         "the signature twice",
-        |draft| {
-            let mut request = draft.signed(body());
+        |factory| {
+            let mut request = factory.signed(body());
             let headers = request.headers_mut();
             if let Some(signature) = headers.get(SIGNATURE_HEADER).cloned() {
                 headers.append(SIGNATURE_HEADER, signature);
@@ -104,28 +104,28 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::MalformedSignature,
         "an empty signature",
-        |draft| draft.resigned(|_| Vec::new()),
+        |factory| factory.resigned(|_| Vec::new()),
     ),
     refused(
         RejectionKind::MalformedSignature,
         "a signature without its last digit",
-        |draft| draft.resigned(|signature| signature[..63].into()),
+        |factory| factory.resigned(|signature| signature[..63].into()),
     ),
     refused(
         RejectionKind::MalformedSignature,
         "a signature with a prefix",
-        |draft| draft.resigned(|signature| format!("sha256={signature}").into()),
+        |factory| factory.resigned(|signature| format!("sha256={signature}").into()),
     ),
     refused(
         RejectionKind::MalformedSignature,
         "a list of signatures",
-        |draft| draft.resigned(|signature| format!("{signature}, {signature}").into()),
+        |factory| factory.resigned(|signature| format!("{signature}, {signature}").into()),
     ),
     refused(
         RejectionKind::MalformedSignature,
         "a signature in base64",
-        |draft| {
-            draft.resigned(|signature| {
+        |factory| {
+            factory.resigned(|signature| {
                 let mut bytes = [0; 32];
                 base16ct::lower::decode(signature, &mut bytes).expect("64 digits");
                 BASE64_STANDARD.encode(bytes).into()
@@ -135,7 +135,7 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::MalformedSignature,
         "a signature that is not text",
-        |draft| draft.resigned(|_| vec![0xff; 64]),
+        |factory| factory.resigned(|_| vec![0xff; 64]),
     ),
     // ---- forged, or changed on the way
     refused(
@@ -146,23 +146,23 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::WrongSignature,
         "signed with another secret",
-        |draft| draft.signed_with(&Secret::new("whsec_of_nobody"), body()),
+        |factory| factory.signed_with(&Secret::new("whsec_of_nobody"), body()),
     ),
     refused(
         RejectionKind::WrongSignature,
         "the signature of no bytes",
-        |draft| draft.resigned(|_| draft.secret.sign(b"").to_string().into()),
+        |factory| factory.resigned(|_| factory.secret.sign(b"").to_string().into()),
     ),
     refused(
         RejectionKind::WrongSignature,
         "the signature of another event",
-        |draft| draft.resigned(|_| draft.secret.sign(&body()).to_string().into()),
+        |factory| factory.resigned(|_| factory.secret.sign(&body()).to_string().into()),
     ),
     refused(
         RejectionKind::WrongSignature,
         "a body with one byte changed",
-        |draft| {
-            draft.tampered(|mut body| {
+        |factory| {
+            factory.tampered(|mut body| {
                 let middle = body.len() / 2;
                 body[middle] ^= 1;
                 body
@@ -172,8 +172,8 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::WrongSignature,
         "a body without its last byte",
-        |draft| {
-            draft.tampered(|mut body| {
+        |factory| {
+            factory.tampered(|mut body| {
                 body.pop();
                 body
             })
@@ -182,14 +182,14 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::WrongSignature,
         "a body with a line break at its end",
-        |draft| draft.tampered(|body| [&body[..], b"\n"].concat()),
+        |factory| factory.tampered(|body| [&body[..], b"\n"].concat()),
     ),
     // ---- too much, or not all of it
     refused(
         RejectionKind::BodyTooLarge,
         "a terabyte declared",
-        |draft| {
-            let mut request = guessed(draft);
+        |factory| {
+            let mut request = guessed(factory);
             declare(&mut request, 1_000_000_000_000);
             request
         },
@@ -197,63 +197,63 @@ pub(super) const CASES: &[Case] = &[
     refused(
         RejectionKind::BodyTooLarge,
         "a body over the limit that does not tell its length",
-        |draft| streamed(guessed(draft), draft.frames(draft.too_much())),
+        |factory| streamed(guessed(factory), factory.frames(factory.too_much())),
     ),
     Case {
         authentic: true,
         ..refused(
             RejectionKind::BodyTooLarge,
             "signed, and over the limit by one byte",
-            |draft| draft.signed(body_of(draft.max_body_size + 1)),
+            |factory| factory.signed(body_of(factory.max_body_size + 1)),
         )
     },
     refused(
         RejectionKind::BodyBroken,
         "signed, and a body that breaks off",
-        |draft| {
+        |factory| {
             let body = Bytes::from(body());
             let half = body.slice(..body.len() / 2);
-            streamed(draft.signed(body), draft.frames(vec![half]).breaks())
+            streamed(factory.signed(body), factory.frames(vec![half]).breaks())
         },
     ),
     // ---- authentic
-    accepted("authentic, from the dispatcher", |draft| {
-        draft.signed(body())
+    accepted("authentic, from the dispatcher", |factory| {
+        factory.signed(body())
     }),
-    accepted("authentic, from the portal", |draft| {
-        draft.signed(Envelope::Portal.to_bytes(&event(Envelope::Portal)))
+    accepted("authentic, from the portal", |factory| {
+        factory.signed(Sender::Portal.to_bytes(&event(Sender::Portal)))
     }),
-    accepted("authentic, with white space around the event", |draft| {
-        draft.signed([b"\r\n ", &body()[..], b"\t\n"].concat())
+    accepted("authentic, with white space around the event", |factory| {
+        factory.signed([b"\r\n ", &body()[..], b"\t\n"].concat())
     }),
-    accepted("authentic, of a type that is new", |draft| {
-        let mut event = event(Envelope::Dispatcher);
+    accepted("authentic, of a type that is new", |factory| {
+        let mut event = event(Sender::Dispatcher);
         event["type"] = "video.remixed".into();
-        draft.signed(Envelope::Dispatcher.to_bytes(&event))
+        factory.signed(Sender::Dispatcher.to_bytes(&event))
     }),
-    accepted("authentic, from the test button", |draft| {
-        let mut event = event(Envelope::Dispatcher);
+    accepted("authentic, from the test button", |factory| {
+        let mut event = event(Sender::Dispatcher);
         event["resource_type"] = "test".into();
         event["resource_id"] = "test-resource".into();
         event["data"] = serde_json::json!({"test": true, "message": "This is a test"});
-        draft.signed(Envelope::Dispatcher.to_bytes(&event))
+        factory.signed(Sender::Dispatcher.to_bytes(&event))
     }),
     // Owners of endpoints can configure headers, and overwrite this one.
-    accepted("authentic, with a content type of its own", |draft| {
-        let mut request = draft.signed(body());
+    accepted("authentic, with a content type of its own", |factory| {
+        let mut request = factory.signed(body());
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         request
     }),
     accepted(
         "authentic, byte by byte and of no declared length",
-        |draft| {
+        |factory| {
             let body = Bytes::from(body());
             let bytes = (0..body.len()).map(|at| body.slice(at..=at)).collect();
-            streamed(draft.signed(body), draft.frames(bytes))
+            streamed(factory.signed(body), factory.frames(bytes))
         },
     ),
-    accepted("authentic, and as large as allowed", |draft| {
-        draft.signed(body_of(draft.max_body_size))
+    accepted("authentic, and as large as allowed", |factory| {
+        factory.signed(body_of(factory.max_body_size))
     }),
 ];

@@ -1,14 +1,14 @@
 //! Requests that an application must refuse, and some that it must let through.
 //!
-//! `case` lists them, `draft` and `body` make them, `finding` says what a wrong answer means.
+//! `case` lists them, `factory` and `body` make them, `failure` says what a wrong answer means.
 
 mod body;
 mod case;
-mod draft;
-mod finding;
+mod factory;
+mod failure;
 mod request;
 
 pub use self::{
-    finding::{Finding, FindingKind},
+    failure::{Failure, FailureKind},
     request::{HostileRequest, HostileRequests, hostile_requests},
 };

@@ -11,8 +11,8 @@ use http::{Request, Response, StatusCode, Uri};
 
 use super::{
     case::{CASES, Case},
-    draft::Draft,
-    finding::{Finding, Seen},
+    factory::RequestFactory,
+    failure::{Failure, Seen},
 };
 use crate::{
     rejection::{Rejection, RejectionKind},
@@ -140,7 +140,7 @@ impl HostileRequest {
         U: TryInto<Uri, Error: fmt::Debug>,
     {
         self.asked.store(false, Ordering::Relaxed);
-        (self.case.make)(&Draft {
+        (self.case.make)(&RequestFactory {
             secret: &self.secret,
             uri: &uri.try_into().expect("a URI"),
             max_body_size: self.max_body_size,
@@ -153,13 +153,13 @@ impl HostileRequest {
     /// # Errors
     ///
     /// If it is not the right one: what that means, and what to mend.
-    pub fn check<B>(&self, response: &Response<B>) -> Result<(), Finding> {
+    pub fn check<B>(&self, response: &Response<B>) -> Result<(), Failure> {
         let seen = Seen {
             status: response.status(),
             rejection: response.extensions().get().map(Rejection::kind),
             asked: self.asked.load(Ordering::Relaxed),
         };
-        Finding::of(self.case, &seen)
+        Failure::of(self.case, &seen)
     }
 }
 

@@ -1,9 +1,11 @@
-use std::{fmt, future, future::Future, sync::Arc};
+//! Looks up the secrets of a request.
+
+use std::{future, future::Future, sync::Arc};
 
 use axum_core::BoxError;
 use http::request;
 
-use crate::secret::{Secret, Secrets};
+use crate::secret::Secrets;
 
 /// Looks up the secrets of the endpoint that a request is for.
 ///
@@ -75,37 +77,16 @@ impl<P: SecretProvider> SecretProvider for Arc<P> {
     }
 }
 
-/// The [`SecretProvider`] of a layer with fixed secrets, the same for every request.
-#[derive(Clone)]
-pub struct StaticSecrets(Secrets);
-
-impl StaticSecrets {
-    #[track_caller]
-    pub(super) fn new(secret: impl Into<Secret>) -> Self {
-        Self(Secrets::new(secret))
-    }
-
-    #[track_caller]
-    pub(super) fn previous(&self, secret: impl Into<Secret>) -> Self {
-        Self(self.0.clone().previous(secret))
-    }
-}
-
-impl SecretProvider for StaticSecrets {
+/// Accepts the same secrets for every request.
+impl SecretProvider for Secrets {
     fn secrets(
         &self,
         _: &request::Parts,
     ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send {
-        future::ready(Ok(Some(self.0.clone())))
+        future::ready(Ok(Some(self.clone())))
     }
 
     fn cached(&self, _: &request::Parts) -> Option<Secrets> {
-        Some(self.0.clone())
-    }
-}
-
-impl fmt::Debug for StaticSecrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        Some(self.clone())
     }
 }

@@ -10,17 +10,17 @@ use crate::rejection::RejectionKind;
 /// Both [`Display`](fmt::Display) and [`Debug`](fmt::Debug) say it, so that an `unwrap` in a test
 /// does.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Failure {
     name: &'static str,
     expected: Option<StatusCode>,
     status: StatusCode,
-    kind: FindingKind,
+    kind: FailureKind,
 }
 
-/// The kinds of [`Finding`].
+/// The kinds of [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum FindingKind {
+pub enum FailureKind {
     /// A request that nobody signed was accepted, or came as far as the handler: the layer is
     /// missing on this route.
     Unprotected,
@@ -56,12 +56,12 @@ pub(super) struct Seen {
     pub(super) asked: bool,
 }
 
-impl Finding {
+impl Failure {
     pub(super) fn of(case: &Case, seen: &Seen) -> Result<(), Self> {
         let kind = match case.refusal {
             // First the status: who is not protected at all reads every body.
             Some(expected) => refused(expected, case.authentic, seen)
-                .or_else(|| (case.unread && seen.asked).then_some(FindingKind::BodyRead)),
+                .or_else(|| (case.unread && seen.asked).then_some(FailureKind::BodyRead)),
             None => accepted(seen),
         };
         match kind {
@@ -77,7 +77,7 @@ impl Finding {
 
     /// What it means.
     #[must_use]
-    pub fn kind(&self) -> FindingKind {
+    pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
@@ -95,7 +95,7 @@ impl Finding {
 }
 
 /// What is wrong with the answer to a request that had to be refused.
-fn refused(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<FindingKind> {
+fn refused(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, SecretsUnavailable, UnknownEndpoint, WrongSignature,
     };
@@ -104,49 +104,49 @@ fn refused(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Find
         return None;
     }
     Some(match (expected, seen.rejection) {
-        (_, Some(SecretsUnavailable)) => FindingKind::NoSecret,
-        (BodyTooLarge, Some(BodyBroken)) => FindingKind::BodyLimit,
-        (BodyTooLarge, Some(WrongSignature | UnknownEndpoint)) => FindingKind::MaxBodySize,
-        (_, Some(BodyTooLarge)) => FindingKind::MaxBodySize,
-        (BodyBroken, Some(WrongSignature)) => FindingKind::BodyChanged,
-        (_, Some(_)) => FindingKind::OtherRefusal,
+        (_, Some(SecretsUnavailable)) => FailureKind::NoSecret,
+        (BodyTooLarge, Some(BodyBroken)) => FailureKind::BodyLimit,
+        (BodyTooLarge, Some(WrongSignature | UnknownEndpoint)) => FailureKind::MaxBodySize,
+        (_, Some(BodyTooLarge)) => FailureKind::MaxBodySize,
+        (BodyBroken, Some(WrongSignature)) => FailureKind::BodyChanged,
+        (_, Some(_)) => FailureKind::OtherRefusal,
         (_, None) => match seen.status {
-            status if status.is_success() && authentic => FindingKind::MaxBodySize,
-            status if status.is_success() => FindingKind::Unprotected,
+            status if status.is_success() && authentic => FailureKind::MaxBodySize,
+            status if status.is_success() => FailureKind::Unprotected,
             // The extractors' answer where there is no layer.
-            StatusCode::INTERNAL_SERVER_ERROR => FindingKind::Unprotected,
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => FindingKind::NoRoute,
-            StatusCode::PAYLOAD_TOO_LARGE => FindingKind::BodyLimit,
-            _ => FindingKind::AnsweredElsewhere,
+            StatusCode::INTERNAL_SERVER_ERROR => FailureKind::Unprotected,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => FailureKind::NoRoute,
+            StatusCode::PAYLOAD_TOO_LARGE => FailureKind::BodyLimit,
+            _ => FailureKind::AnsweredElsewhere,
         },
     })
 }
 
 /// What is wrong with the answer to an authentic delivery.
-fn accepted(seen: &Seen) -> Option<FindingKind> {
+fn accepted(seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, MalformedSignature, MissingSignature, SecretsUnavailable,
         SeveralSignatures, UnknownEndpoint, WrongSignature,
     };
     match seen.rejection {
-        Some(WrongSignature) => Some(FindingKind::BodyChanged),
+        Some(WrongSignature) => Some(FailureKind::BodyChanged),
         Some(MissingSignature | SeveralSignatures | MalformedSignature) => {
-            Some(FindingKind::HeadChanged)
+            Some(FailureKind::HeadChanged)
         }
-        Some(BodyTooLarge) => Some(FindingKind::MaxBodySize),
-        Some(BodyBroken) => Some(FindingKind::BodyLimit),
-        Some(UnknownEndpoint | SecretsUnavailable) => Some(FindingKind::NoSecret),
-        Some(_) => Some(FindingKind::OtherRefusal),
+        Some(BodyTooLarge) => Some(FailureKind::MaxBodySize),
+        Some(BodyBroken) => Some(FailureKind::BodyLimit),
+        Some(UnknownEndpoint | SecretsUnavailable) => Some(FailureKind::NoSecret),
+        Some(_) => Some(FailureKind::OtherRefusal),
         None => match seen.status {
             status if status.is_success() => None,
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Some(FindingKind::NoRoute),
-            StatusCode::PAYLOAD_TOO_LARGE => Some(FindingKind::BodyLimit),
-            _ => Some(FindingKind::NotAccepted),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Some(FailureKind::NoRoute),
+            StatusCode::PAYLOAD_TOO_LARGE => Some(FailureKind::BodyLimit),
+            _ => Some(FailureKind::NotAccepted),
         },
     }
 }
 
-impl FindingKind {
+impl FailureKind {
     /// What it means and what cures it, as sentences.
     fn advice(self) -> &'static str {
         match self {
@@ -206,7 +206,7 @@ impl FindingKind {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: answered {}", self.name, self.status.as_u16())?;
         match self.expected {
@@ -218,10 +218,10 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Debug for Finding {
+impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl error::Error for Finding {}
+impl error::Error for Failure {}

@@ -10,18 +10,18 @@ use crate::{
     event::EventKind,
     secret::Secret,
     signature::SIGNATURE_HEADER,
-    testing::{Envelope, SignedRequest, fresh_sample},
+    testing::{Sender, SignedRequest, fresh_sample},
 };
 
 /// What the cases are made of.
-pub(super) struct Draft<'a> {
+pub(super) struct RequestFactory<'a> {
     pub(super) secret: &'a Secret,
     pub(super) uri: &'a Uri,
     pub(super) max_body_size: usize,
     pub(super) asked: &'a Arc<AtomicBool>,
 }
 
-impl Draft<'_> {
+impl RequestFactory<'_> {
     pub(super) fn signed(&self, body: impl Into<Bytes>) -> Request<Body> {
         self.signed_with(self.secret, body)
     }
@@ -73,27 +73,27 @@ impl Draft<'_> {
 }
 
 /// A new event, so that it is neither too old nor a duplicate.
-pub(super) fn event(envelope: Envelope) -> Value {
-    fresh_sample(EventKind::VideoProcessed, envelope)
+pub(super) fn event(sender: Sender) -> Value {
+    fresh_sample(EventKind::VideoProcessed, sender)
 }
 
 /// The same as the dispatcher writes it.
 pub(super) fn body() -> Vec<u8> {
-    Envelope::Dispatcher.to_bytes(&event(Envelope::Dispatcher))
+    Sender::Dispatcher.to_bytes(&event(Sender::Dispatcher))
 }
 
 /// One of that length, or of the shortest that an event has.
 pub(super) fn body_of(len: usize) -> Vec<u8> {
-    let mut event = event(Envelope::Dispatcher);
+    let mut event = event(Sender::Dispatcher);
     event["data"]["title"] = "".into();
-    let shortest = Envelope::Dispatcher.to_bytes(&event).len();
+    let shortest = Sender::Dispatcher.to_bytes(&event).len();
     event["data"]["title"] = "x".repeat(len.saturating_sub(shortest)).into();
-    Envelope::Dispatcher.to_bytes(&event)
+    Sender::Dispatcher.to_bytes(&event)
 }
 
 /// An event with a well-formed signature that nobody made.
-pub(super) fn guessed(draft: &Draft<'_>) -> Request<Body> {
-    draft.resigned(|_| b"0".repeat(64))
+pub(super) fn guessed(factory: &RequestFactory<'_>) -> Request<Body> {
+    factory.resigned(|_| b"0".repeat(64))
 }
 
 /// Declares a length, whatever the body's is.

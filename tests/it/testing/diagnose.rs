@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use soundhash_webhook::{
     EventKind, Secret,
-    testing::{Diagnosis, DiagnosisKind, Envelope, diagnose, sample},
+    testing::{Diagnosis, DiagnosisKind, Sender, diagnose, sample},
 };
 
 use crate::{process::example, support::BODY};
@@ -225,7 +225,7 @@ fn a_body_written_anew_by_another_library() {
         }
     }
     // What `serde_json` itself makes of it agrees with the layout made of the text.
-    let ours = serde_json::to_string(&sample(EventKind::MatchFound, Envelope::Portal)).unwrap();
+    let ours = serde_json::to_string(&sample(EventKind::MatchFound, Sender::Portal)).unwrap();
     let value: Value = serde_json::from_str(&ours).unwrap();
     let pretty = serde_json::to_string_pretty(&value).unwrap();
     found(KEY, &sign(KEY, &pretty), &ours, DiagnosisKind::Reserialized);
@@ -246,7 +246,7 @@ fn half_a_surrogate_pair_is_kept() {
 
 #[test]
 fn both_senders_layouts_are_told_apart_from_the_compact_one() {
-    for envelope in [Envelope::Portal, Envelope::Dispatcher] {
+    for envelope in [Sender::Portal, Sender::Dispatcher] {
         for &kind in EventKind::ALL {
             let event = sample(kind, envelope);
             let signature = sign(KEY, envelope.to_bytes(&event));
@@ -394,7 +394,7 @@ fn verify_says_right_or_wrong_and_why() {
 
 #[test]
 fn verify_reads_a_file_and_the_environment_and_fails_without() {
-    let capture = include_bytes!("../captures/portal-match.found.http");
+    let capture = include_bytes!("../../captures/portal-match.found.http");
     let text = str::from_utf8(capture).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let header = head

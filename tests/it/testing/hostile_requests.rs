@@ -16,7 +16,7 @@ use serde_json::Value;
 use soundhash_webhook::{
     Delivery, Event, EventData, RejectionKind, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Finding, FindingKind, HostileRequests, hostile_requests},
+    testing::{Failure, FailureKind, HostileRequests, hostile_requests},
 };
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -37,30 +37,30 @@ fn route() -> Router {
     Router::new().route(PATH, post(|_: Event| async { StatusCode::OK }))
 }
 
-async fn findings_of(requests: HostileRequests, app: Router, path: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
+async fn failures_of(requests: HostileRequests, app: Router, path: &str) -> Vec<Failure> {
+    let mut failures = Vec::new();
     for hostile in requests {
         let Ok(response) = app.clone().oneshot(hostile.request(path)).await;
-        findings.extend(hostile.check(&response).err());
+        failures.extend(hostile.check(&response).err());
     }
-    findings
+    failures
 }
 
-async fn findings(app: Router) -> Vec<Finding> {
-    findings_of(hostile_requests(&secret()), app, PATH).await
+async fn failures(app: Router) -> Vec<Failure> {
+    failures_of(hostile_requests(&secret()), app, PATH).await
 }
 
 /// By name and kind.
-fn kinds(findings: &[Finding]) -> Vec<(&'static str, FindingKind)> {
-    findings.iter().map(|it| (it.name(), it.kind())).collect()
+fn kinds(failures: &[Failure]) -> Vec<(&'static str, FailureKind)> {
+    failures.iter().map(|it| (it.name(), it.kind())).collect()
 }
 
 /// What is found in those that are authentic.
-fn of_authentic(findings: &[Finding]) -> Vec<FindingKind> {
-    let authentic = findings
+fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
+    let authentic = failures
         .iter()
         .filter(|it| it.name().starts_with("authentic"));
-    authentic.map(Finding::kind).collect()
+    authentic.map(Failure::kind).collect()
 }
 
 const AUTHENTIC: usize = 8;
@@ -161,7 +161,7 @@ async fn applications_that_are_right_pass() {
         // Inside, a limit that the verified body does not reach is nobody's mistake.
         route().layer(DefaultBodyLimit::max(2 << 20)).layer(layer()),
     ] {
-        assert_eq!(findings(app).await, []);
+        assert_eq!(failures(app).await, []);
     }
 }
 
@@ -170,25 +170,25 @@ async fn the_limit_of_the_body_can_be_told() {
     let app = |limit| route().layer(layer().max_body_size(limit));
     for limit in [2_000, 64 * 1024, 2 << 20] {
         let requests = hostile_requests(&secret()).max_body_size(limit);
-        assert_eq!(findings_of(requests, app(limit), PATH).await, []);
+        assert_eq!(failures_of(requests, app(limit), PATH).await, []);
     }
     // And is missed where it is not.
-    let smaller = findings(app(64 * 1024)).await;
+    let smaller = failures(app(64 * 1024)).await;
     assert_eq!(
         kinds(&smaller),
         [(
             "authentic, and as large as allowed",
-            FindingKind::MaxBodySize
+            FailureKind::MaxBodySize
         )]
     );
-    let larger = findings(app(2 << 20)).await;
+    let larger = failures(app(2 << 20)).await;
     let expected = [
         "a body over the limit that does not tell its length",
         "signed, and over the limit by one byte",
     ];
     assert_eq!(
         kinds(&larger),
-        expected.map(|name| (name, FindingKind::MaxBodySize))
+        expected.map(|name| (name, FailureKind::MaxBodySize))
     );
 }
 
@@ -211,7 +211,7 @@ async fn authentic_ones_reach_the_handler_whole_and_each_time() {
         .route(PATH, post(receive))
         .layer(ServiceBuilder::new().layer(layer()).layer(once));
     for _ in 0..2 {
-        assert_eq!(findings(app.clone()).await, []);
+        assert_eq!(failures(app.clone()).await, []);
     }
     drop(app);
     let mut ids = HashSet::new();
@@ -229,13 +229,13 @@ async fn authentic_ones_reach_the_handler_whole_and_each_time() {
 /// Mistake: the layer is missing. `Event` fails closed, and that is said to be no answer.
 #[tokio::test]
 async fn a_layer_that_is_missing_is_found() {
-    let found = findings(route()).await;
+    let found = failures(route()).await;
     assert_eq!(found.len(), 30);
-    for finding in &found {
-        assert_eq!(finding.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    for failure in &found {
+        assert_eq!(failure.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
     let unsigned = &found[0];
-    assert_eq!(unsigned.kind(), FindingKind::Unprotected);
+    assert_eq!(unsigned.kind(), FailureKind::Unprotected);
     assert_eq!(
         unsigned.to_string(),
         "no signature: answered 500 and not 401. Nothing verified it: no `SoundHashWebhookLayer` \
@@ -259,9 +259,9 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
     let app = route()
         .layer(layer())
         .route("/webhooks/legacy", post(|_: Json<Value>| async {}));
-    assert_eq!(findings(app.clone()).await, []);
+    assert_eq!(failures(app.clone()).await, []);
     let requests = hostile_requests(&secret());
-    let found = findings_of(requests, app, "/webhooks/legacy").await;
+    let found = failures_of(requests, app, "/webhooks/legacy").await;
     assert_eq!(found[0].status(), StatusCode::OK);
     let found = kinds(&found);
     for name in [
@@ -271,14 +271,14 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
         "signed with another secret",
         "a terabyte declared",
     ] {
-        let unprotected = (name, FindingKind::Unprotected);
+        let unprotected = (name, FailureKind::Unprotected);
         assert!(found.contains(&unprotected), "{name}: {found:?}");
     }
     // One that takes what does not fit is no better.
     let theirs = Router::new().route(PATH, post(|_: Json<Theirs>| async {}));
-    let found = findings(theirs).await;
+    let found = failures(theirs).await;
     assert_eq!(found[0].status(), StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(found[0].kind(), FindingKind::AnsweredElsewhere);
+    assert_eq!(found[0].kind(), FailureKind::AnsweredElsewhere);
 }
 
 /// Mistake: JSON that is read and written anew before it is verified.
@@ -295,10 +295,10 @@ async fn a_middleware_outside_that_rewrites_bodies_is_found() {
         };
         next.run(Request::from_parts(head, body)).await
     }
-    let found = findings(route().layer(layer()).layer(middleware::from_fn(rewrite))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+    let found = failures(route().layer(layer()).layer(middleware::from_fn(rewrite))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
     let read = "no signature, and a body that waits for a 100";
-    assert!(kinds(&found).contains(&(read, FindingKind::BodyRead)));
+    assert!(kinds(&found).contains(&(read, FailureKind::BodyRead)));
 }
 
 /// Mistake: a log of bodies outside of the layer. Nothing authentic fails, but a stranger can
@@ -317,12 +317,12 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         };
         next.run(Request::from_parts(head, Body::from(bytes))).await
     }
-    let found = findings(route().layer(layer()).layer(middleware::from_fn(log))).await;
+    let found = failures(route().layer(layer()).layer(middleware::from_fn(log))).await;
     assert_eq!(
         kinds(&found),
         [(
             "no signature, and a body that waits for a 100",
-            FindingKind::BodyRead
+            FailureKind::BodyRead
         )]
     );
 
@@ -333,8 +333,8 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         "{found:?}"
     );
 
-    let found = findings(route().layer(layer()).layer(middleware::from_fn(take))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+    let found = failures(route().layer(layer()).layer(middleware::from_fn(take))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
 }
 
 /// Mistake: a limit of axum's own that answers in place of the layer's.
@@ -346,9 +346,9 @@ async fn limits_that_are_not_the_layers_are_found() {
         .layer(RequestBodyLimitLayer::new(1 << 20));
     let expected = [(
         "no signature, and a terabyte declared",
-        FindingKind::BodyLimit,
+        FailureKind::BodyLimit,
     )];
-    let found = findings(outside).await;
+    let found = failures(outside).await;
     assert_eq!(found[0].status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(
         kinds(&found),
@@ -356,7 +356,7 @@ async fn limits_that_are_not_the_layers_are_found() {
             expected[0],
             (
                 "a body over the limit that does not tell its length",
-                FindingKind::BodyLimit
+                FailureKind::BodyLimit
             ),
         ]
     );
@@ -365,8 +365,8 @@ async fn limits_that_are_not_the_layers_are_found() {
     let smaller = route()
         .layer(layer())
         .layer(RequestBodyLimitLayer::new(64 * 1024));
-    let found = findings(smaller).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyLimit]);
+    let found = failures(smaller).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyLimit]);
 
     // Inside, it refuses what the layer has let through.
     let bytes = Router::new().route(PATH, post(|_: Bytes| async {}));
@@ -374,14 +374,14 @@ async fn limits_that_are_not_the_layers_are_found() {
         .clone()
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(layer());
-    let found = findings(inside).await;
-    let large = ("authentic, and as large as allowed", FindingKind::BodyLimit);
+    let found = failures(inside).await;
+    let large = ("authentic, and as large as allowed", FailureKind::BodyLimit);
     assert_eq!(kinds(&found), [large]);
 
     // The default one does, for a layer that allows more than 2 MB.
     let app = bytes.layer(layer().max_body_size(4 << 20));
     let requests = hostile_requests(&secret()).max_body_size(4 << 20);
-    assert_eq!(kinds(&findings_of(requests, app, PATH).await), [large]);
+    assert_eq!(kinds(&failures_of(requests, app, PATH).await), [large]);
 }
 
 /// Mistake: a proxy's or a middleware's idea of the header.
@@ -405,14 +405,14 @@ async fn a_middleware_outside_that_touches_the_header_is_found() {
     let app = route()
         .layer(layer())
         .layer(middleware::map_request(lenient));
-    let found = findings(app).await;
+    let found = failures(app).await;
     assert_eq!(
         kinds(&found),
         ["the signature twice", "a signature with a prefix"]
-            .map(|name| (name, FindingKind::Unprotected))
+            .map(|name| (name, FailureKind::Unprotected))
     );
-    let found = findings(route().layer(layer()).layer(middleware::map_request(strip))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::HeadChanged; AUTHENTIC]);
+    let found = failures(route().layer(layer()).layer(middleware::map_request(strip))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::HeadChanged; AUTHENTIC]);
 }
 
 /// Mistakes that lose deliveries: of the path, of the secret, and of the handler.
@@ -437,16 +437,16 @@ async fn what_does_not_receive_everything_authentic_is_found() {
     }
 
     let app = route().route_layer(layer());
-    let found = findings_of(hostile_requests(&secret()), app.clone(), "/webhooks").await;
+    let found = failures_of(hostile_requests(&secret()), app.clone(), "/webhooks").await;
     assert_eq!(found.len(), 30);
-    assert!(found.iter().all(|it| it.kind() == FindingKind::NoRoute));
+    assert!(found.iter().all(|it| it.kind() == FailureKind::NoRoute));
 
     let another = hostile_requests(&Secret::new("whsec_another"));
-    let found = findings_of(another, app, PATH).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+    let found = failures_of(another, app, PATH).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
 
-    let found = findings(route().layer(SoundHashWebhookLayer::with_provider(Nobody))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::NoSecret; AUTHENTIC]);
+    let found = failures(route().layer(SoundHashWebhookLayer::with_provider(Nobody))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::NoSecret; AUTHENTIC]);
 
     let picky = async |event: Event| match event.data {
         EventData::Unrecognized(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -454,20 +454,20 @@ async fn what_does_not_receive_everything_authentic_is_found() {
     };
     let app = Router::new().route(PATH, post(picky)).layer(layer());
     assert_eq!(
-        kinds(&findings(app).await),
+        kinds(&failures(app).await),
         [
             "authentic, of a type that is new",
             "authentic, from the test button",
         ]
-        .map(|name| (name, FindingKind::NotAccepted))
+        .map(|name| (name, FailureKind::NotAccepted))
     );
 
     let app = route().layer(layer()).layer(middleware::from_fn(json_only));
     assert_eq!(
-        kinds(&findings(app).await),
+        kinds(&failures(app).await),
         [(
             "authentic, with a content type of its own",
-            FindingKind::NotAccepted
+            FailureKind::NotAccepted
         )]
     );
 }
