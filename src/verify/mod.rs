@@ -15,6 +15,8 @@ mod receive;
 mod service;
 mod wait;
 
+#[cfg(feature = "cache")]
+pub use self::provider::{CachedSecrets, SecretLookup};
 pub use self::{
     future::ResponseFuture, layer::SoundHashWebhookLayer, provider::SecretProvider,
     service::SoundHashWebhook,

@@ -1,25 +1,32 @@
-//! Looks up the secrets of a request.
+//! The secrets of a request: [`SecretProvider`], and the ready-made ones.
+
+#[cfg(feature = "cache")]
+mod cached;
+mod rotating;
 
 use std::{future, future::Future, sync::Arc};
 
 use axum_core::BoxError;
 use http::request;
 
+#[cfg(feature = "cache")]
+pub use self::cached::{CachedSecrets, SecretLookup};
+pub use self::rotating::RotatingSecrets;
 use crate::secret::Secrets;
 
-/// Looks up the secrets of the endpoint that a request is for.
+/// Names the secrets that are valid for a request.
 ///
-/// Implement it where there are many endpoints or tenants, each with its own secret, or
-/// where secrets change while the service runs: it is asked for every request, so what it
-/// answers from now on is what is valid from now on.
+/// Three providers are ready-made: [`Secrets`] for fixed secrets, [`RotatingSecrets`] for
+/// secrets that change while the service runs, and `CachedSecrets` (feature `cache`) for many
+/// endpoints or tenants whose secrets are looked up. Implement the trait for anything else. The
+/// layer asks for every request, so an answer takes effect at once.
 ///
-/// It sees the request's head, which is *not* signed. The head may choose the secret, by a
-/// path segment or by `X-Webhook-ID` for example, since a wrong choice only fails the
-/// verification; it proves nothing by itself.
+/// A provider sees the request's head, which is *not* signed. The head can choose the secrets, by
+/// a path segment or by `X-Webhook-ID` for example, because a wrong choice only makes the
+/// verification fail. The head proves nothing by itself.
 ///
-/// It is asked only about requests with one well-formed signature and no body declared over
-/// the limit. Anybody can send those, so cache what is expensive, and give a remote look-up
-/// a deadline of its own: the layer's `body_timeout` covers the body only.
+/// The layer asks only about requests that have one well-formed signature and declare no body
+/// over the limit. An attacker can send such requests too, so cache what is expensive.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -42,22 +49,22 @@ use crate::secret::Secrets;
 ///     .layer(SoundHashWebhookLayer::with_provider(tenants));
 /// ```
 pub trait SecretProvider: Send + Sync + 'static {
-    /// The secrets that are valid for this request now; `None` if there is no such
-    /// endpoint, which is answered like a wrong signature.
+    /// Returns the secrets that are valid for this request now, or `None` if there is no such
+    /// endpoint. The layer rejects an unknown endpoint like a wrong signature.
     ///
     /// # Errors
     ///
-    /// When the look-up itself fails. The request is answered with 503, so that SoundHash
-    /// sends it again.
+    /// Returns an error if the look-up fails. The layer then answers 503, so that SoundHash
+    /// retries.
     fn secrets(
         &self,
         head: &request::Parts,
     ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
 
-    /// The secrets, if they are at hand without waiting: a cache's hit, for example.
+    /// Returns the secrets if they are available without waiting, from a cache for example.
     ///
-    /// Asked first; `None`, the default, leads to [`secrets`](Self::secrets), whose future
-    /// costs an allocation.
+    /// The layer calls this first. If it returns `None`, as the default does, the layer calls
+    /// [`secrets`](Self::secrets).
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         let _ = head;
         None
