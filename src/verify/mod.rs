@@ -18,6 +18,8 @@ mod wait;
 #[cfg(feature = "cache")]
 pub use self::provider::{CachedSecrets, SecretLookup};
 pub use self::{
-    future::ResponseFuture, layer::SoundHashWebhookLayer, provider::SecretProvider,
+    future::ResponseFuture,
+    layer::SoundHashWebhookLayer,
+    provider::{RotatingSecrets, SecretProvider},
     service::SoundHashWebhook,
 };
