@@ -1,3 +1,5 @@
+//! Sample events that have just happened.
+
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -8,11 +10,10 @@ use crate::{
     idempotency::ClaimToken,
 };
 
-/// A [`sample`] that has just happened and that nobody has seen.
+/// Returns a [`sample`] that happens now and has a new id.
 ///
-/// Its time is now, and its id its own. An
-/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
-/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts it, where it refuses a
+/// An [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
+/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts it. The layer rejects a
 /// `sample` as too old.
 ///
 /// ```

@@ -1,15 +1,13 @@
 //! Events as SoundHash's senders write them.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde_json::{Value, json};
 
+use super::json::{Escapes, Json, Spacing};
 use crate::event::EventKind;
 
-mod layout;
-
-/// Which of SoundHash's two senders an event is from.
+/// SoundHash's two senders, which write different envelopes around an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
     /// The developer portal: `event`, `delivery_id`, `timestamp`, indented by two spaces.
@@ -19,9 +17,9 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// The bytes that this sender makes of `event`: its line breaks, its white space, and its
-    /// escapes, since both write plain ASCII. Only the order of keys is that of the
-    /// [`Value`], which is the alphabet's unless `serde_json`'s `preserve_order` is on.
+    /// Returns the bytes that this sender writes for `event`: with its line breaks and white
+    /// space, and in ASCII, as both senders do. The keys have the order of the [`Value`], which
+    /// is alphabetical unless the feature `preserve_order` of `serde_json` is on.
     ///
     /// ```
     /// use soundhash_webhook::testing::Sender;
@@ -31,10 +29,14 @@ impl Sender {
     /// ```
     #[must_use]
     pub fn to_bytes(self, event: &Value) -> Vec<u8> {
-        match self {
-            Sender::Portal => layout::indented(event),
-            Sender::Dispatcher => layout::one_line(event),
-        }
+        let spacing = match self {
+            Sender::Portal => Spacing::Indented("  "),
+            Sender::Dispatcher => Spacing::Spaced,
+        };
+        let text = event.to_string();
+        let json = Json::parse(text.as_bytes(), usize::MAX);
+        json.and_then(|json| json.write(spacing, Escapes::Ascii, usize::MAX))
+            .expect("a value is JSON of any length")
     }
 }
 
@@ -52,7 +54,7 @@ impl FromStr for Sender {
 
     /// # Errors
     ///
-    /// If the text is neither `portal` nor `dispatcher`.
+    /// Returns an error if the text is neither `portal` nor `dispatcher`.
     fn from_str(s: &str) -> Result<Self, UnknownSender> {
         match s {
             "portal" => Ok(Sender::Portal),
@@ -62,7 +64,7 @@ impl FromStr for Sender {
     }
 }
 
-/// A string is neither `portal` nor `dispatcher`.
+/// The error of a string that is neither `portal` nor `dispatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSender(());
 
@@ -74,12 +76,12 @@ impl fmt::Display for UnknownSender {
 
 impl std::error::Error for UnknownSender {}
 
-/// A whole event of this kind as this sender writes it.
+/// Returns an event of this kind as this sender writes it, with its envelope.
 ///
-/// Always the same one: ids and timestamps are fixed, and no two samples share an id. For a kind
-/// that the sender does not send, it is its sender around the other sender's payload. Each can
-/// be changed at will, to see what a handler makes of it. For an application that refuses old
-/// events, there is [`fresh_sample`](super::fresh_sample).
+/// The event is the same each time: ids and timestamps are fixed, and no two samples share an
+/// id. If the sender does not send this kind, the sample is the sender's envelope around the
+/// payload of the other sender. Change the value to test how your handler copes. An application
+/// that rejects old events needs a [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
 /// use soundhash_webhook::testing::{Sender, sample};
@@ -101,7 +103,7 @@ pub fn sample(kind: EventKind, sender: Sender) -> Value {
 
 fn portal(kind: EventKind) -> Value {
     let mut data = payload(kind, Sender::Portal);
-    // The portal's sender adds these to whatever it sends.
+    // The portal's sender adds these to every payload.
     data["uploaded_at"] = "2026-11-23T08:55:32.108009+00:00".into();
     data["reset_at"] = "2026-11-24T00:00:00.108009+00:00".into();
     json!({
@@ -127,7 +129,7 @@ fn dispatcher(kind: EventKind) -> Value {
     event
 }
 
-/// What the dispatcher says an event is about: the payload's own id, always as a string.
+/// Returns the resource that the dispatcher names: the payload's own id, always as a string.
 fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     match kind {
         EventKind::VideoUploaded => Some(("123", "video")),
@@ -145,7 +147,7 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// The payload in this sender's spelling, or in the only one there is.
+/// Returns the payload in this sender's spelling, or in the other's if this one has none.
 fn payload(kind: EventKind, sender: Sender) -> Value {
     const URL: &str = "https://youtube.com/watch?v=test123";
     match (kind, sender) {
@@ -232,7 +234,7 @@ mod tests {
     const BOTH: [Sender; 2] = [Sender::Portal, Sender::Dispatcher];
 
     #[test]
-    fn every_sample_has_its_type_a_time_and_an_id_of_its_own() {
+    fn every_sample_has_its_type_a_time_and_a_unique_id() {
         let mut ids = HashSet::new();
         for &kind in EventKind::ALL {
             for sender in BOTH {

@@ -1,16 +1,23 @@
-//! Each usual mistake is made, and has to be found; nothing told may give a secret away.
+//! `testing::diagnose`: each usual mistake is made here and has to be found, and no text reveals a
+//! secret.
 
 use std::{
-    io::Write,
+    fs,
+    io::{Read, Write},
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
+use flate2::{Compression, read};
+use hmac::{Hmac, KeyInit, Mac};
 use proptest::prelude::*;
 use serde_json::Value;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
 use soundhash_webhook::{
     EventKind, Secret,
     testing::{Diagnosis, DiagnosisKind, Sender, diagnose, sample},
@@ -28,7 +35,7 @@ fn kinds(diagnosis: &Diagnosis) -> Vec<DiagnosisKind> {
     diagnosis.kinds().collect()
 }
 
-/// One secret here, and what the signer did.
+/// Diagnoses with one secret, and expects one mistake.
 #[track_caller]
 fn found(secret: impl AsRef<[u8]>, signature: &str, body: impl AsRef<[u8]>, kind: DiagnosisKind) {
     let diagnosis = diagnose(&[secret.as_ref()], signature, body);
@@ -48,10 +55,9 @@ fn a_right_signature_is_right_in_either_case() {
         assert_eq!(diagnosis.kind(), DiagnosisKind::Right);
         assert_eq!(diagnosis.kinds().count(), 0);
         assert_eq!(diagnosis.secret(), Some(0));
-        assert_eq!(
-            diagnosis.to_string(),
-            "The signature is that of this body under the first secret."
-        );
+        let text = diagnosis.to_string();
+        assert!(text.starts_with("The signature matches this body under the first secret."));
+        assert!(text.contains("other bytes arrive there"), "{text}");
     }
 }
 
@@ -64,7 +70,9 @@ fn an_empty_body_that_was_signed_is_right() {
 
 #[test]
 fn white_space_at_either_side_of_the_secret() {
-    for space in ["\n", "\r\n", " ", "\t"] {
+    for space in [
+        "\n", "\r\n", " ", "\t", "\n\n", "\r\n\r\n", "\u{a0}", "\u{feff}",
+    ] {
         let behind = format!("{KEY}{space}");
         let before = format!("{space}{KEY}");
         for padded in [behind, before] {
@@ -80,6 +88,27 @@ fn white_space_at_either_side_of_the_secret() {
         BODY,
         DiagnosisKind::SecretWhitespace,
     );
+}
+
+#[test]
+fn quotes_around_the_secret_at_either_side() {
+    for quote in ["\"", "'", "`"] {
+        let quoted = format!("{quote}{KEY}{quote}");
+        found(&quoted, &sign(KEY, BODY), BODY, DiagnosisKind::SecretQuotes);
+        found(KEY, &sign(&quoted, BODY), BODY, DiagnosisKind::SecretQuotes);
+    }
+}
+
+/// `echo` in PowerShell writes UTF-16, and `Encoding.Unicode` in .NET is UTF-16.
+#[test]
+fn the_secret_in_utf_16_at_either_side() {
+    for encoded in utf16(KEY) {
+        found(&encoded, &sign(KEY, BODY), BODY, DiagnosisKind::SecretUtf16);
+        found(KEY, &sign(&encoded, BODY), BODY, DiagnosisKind::SecretUtf16);
+    }
+    for file in utf16(&format!("{KEY}\r\n")) {
+        found(&file, &sign(KEY, BODY), BODY, DiagnosisKind::SecretUtf16);
+    }
 }
 
 #[test]
@@ -111,7 +140,10 @@ fn another_secret_than_the_first() {
     assert_eq!(diagnosis.secret(), Some(1));
     let told = diagnosis.to_string();
     assert!(told.contains("previous_secret"), "{told}");
-    assert!(told.ends_with("(It is secret 2 of those given.)"), "{told}");
+    assert!(
+        told.ends_with("(Secret 2 of those given matches.)"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -125,6 +157,58 @@ fn no_secret_to_check_with() {
     // White space alone is one, if a bad one.
     let diagnosis = diagnose(&["\n"], &signature, BODY);
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+}
+
+#[test]
+fn a_previous_secret_and_a_mistake_with_it_are_both_found() {
+    let secrets = ["whsec_new", "\"whsec_old\""];
+    let diagnosis = diagnose(&secrets, sign("whsec_old", BODY), BODY);
+    let expected = [DiagnosisKind::PreviousSecret, DiagnosisKind::SecretQuotes];
+    assert_eq!(kinds(&diagnosis), expected);
+    assert_eq!(diagnosis.secret(), Some(1));
+}
+
+// ---- the method
+
+fn mac<M: Mac + KeyInit>(key: impl AsRef<[u8]>, message: impl AsRef<[u8]>) -> String {
+    let mac = <M as KeyInit>::new_from_slice(key.as_ref()).unwrap();
+    hex::encode(mac.chain_update(message).finalize().into_bytes())
+}
+
+#[test]
+fn another_hash_or_no_hmac() {
+    let (sha1, sha512) = (mac::<Hmac<Sha1>>(KEY, BODY), mac::<Hmac<Sha512>>(KEY, BODY));
+    let plain = |parts: [&[u8]; 2]| hex::encode(Sha256::digest(parts.concat()));
+    let key = KEY.as_bytes();
+    for signature in [
+        sha1.clone(),
+        sha512.clone(),
+        plain([BODY, b""]),
+        plain([key, BODY]),
+        plain([BODY, key]),
+    ] {
+        found(KEY, &signature, BODY, DiagnosisKind::WrongHash);
+        let text = diagnose(&[KEY], &signature, BODY).to_string();
+        assert!(text.contains("use HMAC with SHA-256"), "{text}");
+    }
+    // As GitHub writes it, and in base64.
+    let diagnosis = diagnose(&[KEY], format!("sha1={sha1}"), BODY);
+    let expected = [DiagnosisKind::SignaturePrefix, DiagnosisKind::WrongHash];
+    assert_eq!(kinds(&diagnosis), expected);
+    let base64 = STANDARD.encode(hex::decode(&sha512).unwrap());
+    let diagnosis = diagnose(&["other", KEY], base64, BODY);
+    let expected = [
+        DiagnosisKind::SignatureBase64,
+        DiagnosisKind::PreviousSecret,
+        DiagnosisKind::WrongHash,
+    ];
+    assert_eq!(kinds(&diagnosis), expected);
+}
+
+#[test]
+fn the_key_and_the_body_swapped() {
+    let signature = mac::<Hmac<Sha256>>(BODY, KEY);
+    found(KEY, &signature, BODY, DiagnosisKind::SwappedArguments);
 }
 
 // ---- the header
@@ -145,7 +229,28 @@ fn a_signature_in_base64() {
 }
 
 #[test]
-fn something_beside_the_signature() {
+fn a_signature_of_hexadecimal_digits_of_hexadecimal_digits() {
+    let twice = hex::encode(sign(KEY, BODY));
+    found(KEY, &twice, BODY, DiagnosisKind::SignatureHexTwice);
+}
+
+#[test]
+fn quotes_around_the_signature() {
+    let right = sign(KEY, BODY);
+    for quote in ["\"", "'", "`"] {
+        let quoted = format!("{quote}{right}{quote}");
+        found(KEY, &quoted, BODY, DiagnosisKind::SignatureQuotes);
+    }
+    let diagnosis = diagnose(&[KEY], format!("sha256=\"{right}\""), BODY);
+    let expected = [
+        DiagnosisKind::SignatureQuotes,
+        DiagnosisKind::SignaturePrefix,
+    ];
+    assert_eq!(kinds(&diagnosis), expected);
+}
+
+#[test]
+fn something_next_to_the_signature() {
     let right = sign(KEY, BODY);
     for value in [
         format!("sha256={right}"),
@@ -176,6 +281,7 @@ fn white_space_around_the_signature() {
     for value in [
         format!(" {}", sign(KEY, BODY)),
         format!("{}\n", sign(KEY, BODY)),
+        format!("\u{feff}{}\u{a0}", sign(KEY, BODY)),
     ] {
         found(KEY, &value, BODY, DiagnosisKind::SignatureWhitespace);
     }
@@ -191,6 +297,8 @@ fn no_signature_and_what_is_none() {
         ("0123456789abcdef", DiagnosisKind::MalformedSignature),
         (&sign(KEY, BODY)[..63], DiagnosisKind::MalformedSignature),
         ("=,=;= =", DiagnosisKind::MalformedSignature),
+        // SHA-1's length, and not made with SHA-1.
+        (&"ab".repeat(20), DiagnosisKind::MalformedSignature),
     ] {
         let diagnosis = diagnose(&[KEY], value, BODY);
         assert_eq!(kinds(&diagnosis), [kind], "{value}");
@@ -259,8 +367,8 @@ fn both_senders_layouts_are_told_apart_from_the_compact_one() {
 #[test]
 fn a_line_end_added_or_removed() {
     let kind = DiagnosisKind::LineEnd;
-    let text = "no JSON";
-    for end in ["\n", "\r\n"] {
+    let text = "not JSON";
+    for end in ["\n", "\r\n", "\n\n", "\r\n\r\n"] {
         let longer = format!("{text}{end}");
         found(KEY, &sign(KEY, text), &longer, kind);
         found(KEY, &sign(KEY, &longer), text, kind);
@@ -268,6 +376,193 @@ fn a_line_end_added_or_removed() {
     let (lf, crlf) = ("{\n  \"a\": 1\n}", "{\r\n  \"a\": 1\r\n}");
     found(KEY, &sign(KEY, lf), crlf, kind);
     found(KEY, &sign(KEY, crlf), lf, kind);
+}
+
+/// `curl -d @file` removes the line breaks of a file.
+#[test]
+fn line_breaks_removed_at_either_side() {
+    let kind = DiagnosisKind::NewlinesRemoved;
+    for sender in [Sender::Portal, Sender::Dispatcher] {
+        let event = sample(EventKind::MatchFound, sender);
+        let pretty = serde_json::to_string_pretty(&event).unwrap();
+        for file in [
+            pretty.clone(),
+            format!("{pretty}\n"),
+            pretty.replace("  ", "\t"),
+            format!("{pretty}\n").replace('\n', "\r\n"),
+        ] {
+            let removed = file.replace(['\r', '\n'], "");
+            found(KEY, &sign(KEY, &file), &removed, kind);
+            found(KEY, &sign(KEY, &removed), &file, kind);
+        }
+    }
+    let text = diagnose(&[KEY], sign(KEY, "{\n  \"a\": 1\n}"), "{  \"a\": 1}").to_string();
+    assert!(text.contains("--data-binary"), "{text}");
+}
+
+#[test]
+fn keys_sorted_by_the_signer() {
+    let signed = r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#;
+    let received = r#"{"z":"x","a":[{"c":2,"b":1.0}]}"#;
+    found(KEY, &sign(KEY, signed), received, DiagnosisKind::SortedKeys);
+}
+
+/// `serde_json` sorts the keys of a `Value`, and so does a middleware that writes JSON again.
+#[test]
+fn keys_of_a_real_delivery_sorted_on_the_way() {
+    let mut count = 0;
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures")).unwrap() {
+        let capture = fs::read_to_string(file.unwrap().path()).unwrap();
+        let (_, body) = capture.split_once("\r\n\r\n").unwrap();
+        let value: Value = serde_json::from_str(body).unwrap();
+        let sorted = value.to_string();
+        found(KEY, &sign(KEY, body), &sorted, DiagnosisKind::SortedKeys);
+        count += 1;
+    }
+    assert!(count > 20);
+}
+
+#[test]
+fn a_byte_order_mark_at_either_side() {
+    let marked = format!("\u{feff}{}", str::from_utf8(BODY).unwrap());
+    let kind = DiagnosisKind::ByteOrderMark;
+    found(KEY, &sign(KEY, &marked), BODY, kind);
+    found(KEY, &sign(KEY, BODY), &marked, kind);
+}
+
+#[test]
+fn the_body_in_utf_16_at_either_side() {
+    let text = r#"{"title": "Título 🎵"}"#;
+    for encoded in utf16(text) {
+        found(KEY, &sign(KEY, &encoded), text, DiagnosisKind::BodyUtf16);
+        found(KEY, &sign(KEY, text), &encoded, DiagnosisKind::BodyUtf16);
+    }
+    for file in utf16(&format!("{text}\r\n")) {
+        found(KEY, &sign(KEY, text), &file, DiagnosisKind::BodyUtf16);
+    }
+}
+
+fn utf16(text: &str) -> Vec<Vec<u8>> {
+    let marked = format!("\u{feff}{text}");
+    let mut encoded = Vec::new();
+    for text in [text, &marked] {
+        encoded.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
+        encoded.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
+    }
+    encoded
+}
+
+#[test]
+fn a_compressed_body_at_either_side() {
+    let level = Compression::default();
+    let compressed = [
+        read::GzEncoder::new(BODY, level)
+            .bytes()
+            .collect::<Result<Vec<_>, _>>(),
+        read::ZlibEncoder::new(BODY, level).bytes().collect(),
+        read::DeflateEncoder::new(BODY, level).bytes().collect(),
+    ];
+    for compressed in compressed.map(Result::unwrap) {
+        let kind = DiagnosisKind::Compressed;
+        found(KEY, &sign(KEY, BODY), &compressed, kind);
+        found(KEY, &sign(KEY, &compressed), BODY, kind);
+    }
+    // From Python: `gzip.compress(b"{}", mtime=0)`.
+    let python = hex::decode("1f8b08000000000002ffabae050043bfa6a302000000").unwrap();
+    found(KEY, &sign(KEY, "{}"), &python, DiagnosisKind::Compressed);
+}
+
+/// Attack: a small body that decompresses to one that fills the memory.
+#[test]
+fn a_decompression_bomb_is_given_up() {
+    let zeros = vec![0; 64 << 20];
+    let mut bomb = Vec::new();
+    let mut encoder = read::GzEncoder::new(&zeros[..], Compression::best());
+    encoder.read_to_end(&mut bomb).unwrap();
+    let diagnosis = diagnose(&[KEY], sign(KEY, &zeros), &bomb);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+}
+
+#[test]
+fn a_timestamp_before_the_body() {
+    let signed = |timestamp: &str| sign(KEY, [timestamp.as_bytes(), b".", BODY].concat());
+    let diagnosis = diagnose(
+        &[KEY],
+        format!("t=1795424132,v1={}", signed("1795424132")),
+        BODY,
+    );
+    let expected = [
+        DiagnosisKind::SignaturePrefix,
+        DiagnosisKind::TimestampSigned,
+    ];
+    assert_eq!(kinds(&diagnosis), expected);
+
+    // The event's own time, as it is written and in seconds.
+    for (sender, text, seconds) in [
+        (
+            Sender::Portal,
+            "2026-11-23T08:55:32.108009+00:00",
+            "1795424132",
+        ),
+        (
+            Sender::Dispatcher,
+            "2026-11-23T08:56:12.681555+00:00Z",
+            "1795424172",
+        ),
+    ] {
+        let body = sender.to_bytes(&sample(EventKind::MatchFound, sender));
+        for timestamp in [text, seconds] {
+            let signed = [timestamp.as_bytes(), b".", &body].concat();
+            let kind = DiagnosisKind::TimestampSigned;
+            found(KEY, &sign(KEY, signed), &body, kind);
+        }
+    }
+}
+
+#[test]
+fn only_the_data_signed() {
+    let body = r#"{"event": "x", "data": {"b": 1.0, "a": ["\u00fc"]}}"#;
+    for data in [
+        r#"{"b": 1.0, "a": ["\u00fc"]}"#,
+        r#"{"b":1.0,"a":["ü"]}"#,
+        "{\n  \"b\": 1.0,\n  \"a\": [\n    \"ü\"\n  ]\n}",
+    ] {
+        found(KEY, &sign(KEY, data), body, DiagnosisKind::OnlyDataSigned);
+    }
+}
+
+#[test]
+fn a_body_that_was_cut_off_before_it_was_signed() {
+    let short = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
+    let long = vec![b'x'; 1024 * 1024];
+    for (body, len) in [
+        (&short, 1),
+        (&short, 500),
+        (&short, short.len() - 1),
+        (&long, 16_000),
+        (&long, 65_536),
+        (&long, 100_000),
+        (&long, 1024 * 1023),
+    ] {
+        let signature = sign(KEY, &body[..len]);
+        found(KEY, &signature, body, DiagnosisKind::Truncated);
+        let text = diagnose(&[KEY], &signature, body).to_string();
+        let what = format!("covers only the first {len} of {} bytes", body.len());
+        assert!(text.contains(&what), "{text}");
+    }
+}
+
+#[test]
+fn a_body_that_was_cut_off_on_the_way() {
+    let body = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
+    let diagnosis = diagnose(&[KEY], sign(KEY, &body), &body[..300]);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Truncated]);
+    assert_eq!(diagnosis.secret(), None);
+    let text = diagnosis.to_string();
+    assert!(
+        text.contains("in the middle of its JSON, after 300 bytes"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -345,7 +640,64 @@ fn nothing_that_is_told_gives_a_secret_or_a_signature_away() {
     }
 }
 
+/// A body as large as the layer accepts, with many places for a mistake, is done in seconds even
+/// without optimisation. The limit is that of a machine that does other things meanwhile.
+#[test]
+fn a_body_of_a_mebibyte_does_not_take_forever() {
+    let values = "{\"title\": \"M\\u00fcller\", \"n\": [1, 2.0, {}]}, ".repeat(23_500);
+    let body = format!("{{\"event\": \"x\", \"data\": [{values}null]}}");
+    assert!(
+        (1_000_000..1_100_000).contains(&body.len()),
+        "{}",
+        body.len()
+    );
+    let start = Instant::now();
+    let diagnosis = diagnose(&[KEY, "whsec_old"], sign("other", &body), &body);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+    println!("{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(120));
+}
+
+/// Any JSON object, with its keys in any order.
+fn event() -> impl Strategy<Value = String> {
+    let scalar = prop_oneof![
+        Just("null".to_owned()),
+        any::<i64>().prop_map(|it| it.to_string()),
+        any::<String>().prop_map(|it| Value::from(it).to_string()),
+    ];
+    let member = ("[a-z]{1,9}", scalar).prop_map(|(key, value)| format!("\"{key}\": {value}"));
+    proptest::collection::vec(member, 0..6)
+        .prop_map(|it| format!("{{\"event\": \"x\", \"data\": {{{}}}}}", it.join(", ")))
+}
+
 proptest! {
+    /// No mistake is found where there is none.
+    #[test]
+    fn a_right_signature_is_never_diagnosed(key in "\\PC{1,40}", body in prop_oneof![
+        event().prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..99),
+    ]) {
+        let diagnosis = diagnose(&[&key, "whsec_old"], sign(&key, &body), &body);
+        prop_assert!(diagnosis.is_right(), "{}", diagnosis);
+        prop_assert_eq!(diagnosis.secret(), Some(0));
+    }
+
+    #[test]
+    fn a_random_signature_is_explained_by_nothing(
+        key in "\\PC{1,40}",
+        body in event(),
+        bytes in prop_oneof![Just(20), Just(32), Just(64)]
+            .prop_flat_map(|len| proptest::collection::vec(any::<u8>(), len)),
+    ) {
+        let diagnosis = diagnose(&[&key], hex::encode(&bytes), &body);
+        let expected = match bytes.len() {
+            32 => DiagnosisKind::Unknown,
+            _ => DiagnosisKind::MalformedSignature,
+        };
+        prop_assert_eq!(kinds(&diagnosis), [expected]);
+        prop_assert_eq!(diagnosis.secret(), None);
+    }
+
     #[test]
     fn no_input_panics(
         secret: Vec<u8>,
@@ -401,7 +753,7 @@ fn verify_reads_a_file_and_the_environment_and_fails_without() {
         .lines()
         .find_map(|line| line.strip_prefix("X-Webhook-Signature: "));
     let file = std::env::temp_dir().join(format!("verify-{}.json", std::process::id()));
-    std::fs::write(&file, body).unwrap();
+    fs::write(&file, body).unwrap();
     let run = |variable: Option<&str>, file: &std::path::Path| {
         Command::new(example("verify"))
             .env_remove("SOUNDHASH_WEBHOOK_SECRET")
@@ -424,7 +776,7 @@ fn verify_reads_a_file_and_the_environment_and_fails_without() {
     assert_eq!(without.status.code(), Some(1));
     let told = String::from_utf8(without.stderr).unwrap();
     assert!(told.contains("SOUNDHASH_WEBHOOK_SECRET"), "{told}");
-    std::fs::remove_file(&file).unwrap();
+    fs::remove_file(&file).unwrap();
     let missing = run(Some("whsec_test"), &file);
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8(missing.stderr).unwrap().contains(".json"));
