@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use base64::{
@@ -534,7 +534,7 @@ fn only_the_data_signed() {
 #[test]
 fn a_body_that_was_cut_off_before_it_was_signed() {
     let short = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
-    let long = vec![b'x'; 1024 * 1024];
+    let long = vec![b'x'; 128 * 1024];
     for (body, len) in [
         (&short, 1),
         (&short, 500),
@@ -542,7 +542,7 @@ fn a_body_that_was_cut_off_before_it_was_signed() {
         (&long, 16_000),
         (&long, 65_536),
         (&long, 100_000),
-        (&long, 1024 * 1023),
+        (&long, 1024 * 127),
     ] {
         let signature = sign(KEY, &body[..len]);
         found(KEY, &signature, body, DiagnosisKind::Truncated);
@@ -640,22 +640,24 @@ fn nothing_that_is_told_gives_a_secret_or_a_signature_away() {
     }
 }
 
-/// A body as large as the layer accepts, with many places for a mistake, is done in seconds even
-/// without optimisation. The limit is that of a machine that does other things meanwhile.
+/// Trying every mistake with the secret on every mistake with the body would sign a large body
+/// thousands of times. The time of one signature is taken on this machine, however busy it is.
 #[test]
-fn a_body_of_a_mebibyte_does_not_take_forever() {
-    let values = "{\"title\": \"M\\u00fcller\", \"n\": [1, 2.0, {}]}, ".repeat(23_500);
+fn a_large_body_is_tried_with_a_bounded_number_of_mistakes() {
+    let values = "{\"title\": \"M\\u00fcller\", \"n\": [1, 2.0, {}]}, ".repeat(6_000);
     let body = format!("{{\"event\": \"x\", \"data\": [{values}null]}}");
-    assert!(
-        (1_000_000..1_100_000).contains(&body.len()),
-        "{}",
-        body.len()
-    );
+    assert!(body.len() > 4 * 64 * 1024);
     let start = Instant::now();
-    let diagnosis = diagnose(&[KEY, "whsec_old"], sign("other", &body), &body);
+    for _ in 0..20 {
+        sign(KEY, &body);
+    }
+    let limit = start.elapsed() * 2_500 / 20;
+    let start = Instant::now();
+    let diagnosis = diagnose(&[KEY], sign("other", &body), &body);
+    let elapsed = start.elapsed();
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
-    println!("{:?}", start.elapsed());
-    assert!(start.elapsed() < Duration::from_secs(120));
+    println!("{elapsed:?} of {limit:?}");
+    assert!(elapsed < limit, "{elapsed:?} of {limit:?}");
 }
 
 /// Any JSON object, with its keys in any order.
