@@ -28,7 +28,9 @@ mod store_conformance;
 pub use self::{
     diagnose::{Diagnosis, DiagnosisKind, diagnose},
     fresh_sample::fresh_sample,
-    hostile::{Failure, FailureKind, HostileRequest, HostileRequests, hostile_requests},
+    hostile::{
+        Failure, FailureKind, FailureReport, HostileRequest, HostileRequests, hostile_requests,
+    },
     sample::{Sender, UnknownSender, sample},
     signed_request::{CaptureError, CaptureErrorKind, SignedRequest},
     store_conformance::store_conformance,

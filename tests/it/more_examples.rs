@@ -295,11 +295,13 @@ async fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
         head,
         "right, /webhooks/soundhash: 0 failures\n\
          wrong, /webhooks/soundhash: 1 failures\n\
-         - no signature, and a body that waits for a 100: answered 401. Its body was read, and not \
-         by the layer: something outside of it reads what nobody signed, before any limit holds. \
-         Put it inside, where it gets the verified body.\n"
+         Something other than the layer read its body: it is outside of the layer and reads \
+         unverified bodies before any limit applies. Put it inside of the layer, where it gets \
+         the verified body.\n\
+         - no signature, and a body that waits for a 100: answered 401\n"
     );
-    assert!(legacy.starts_with("- no signature: answered 200 and not 401. Nothing verified it:"));
+    assert!(legacy.starts_with("Nothing verified it:"), "{legacy}");
+    assert!(legacy.contains("- no signature: answered 200 and not 401\n"));
 }
 
 // ---- register

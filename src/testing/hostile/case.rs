@@ -1,33 +1,55 @@
+//! The list of hostile requests, and the answer that each has to get.
+
 use axum_core::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 
 use super::factory::{RequestFactory, body, body_of, declare, event, guessed, streamed};
 use crate::{
     rejection::RejectionKind, secret::Secret, signature::SIGNATURE_HEADER, testing::Sender,
 };
 
-/// A kind of request, and what has to become of it.
+/// One kind of request.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    /// Why it has to be refused; an authentic one that need not is to be answered with 2xx.
-    pub(super) refusal: Option<RejectionKind>,
-    /// Whether it is to be refused without anybody's reading a byte of its body.
+    pub(super) expected: Expected,
+    /// Whether the layer rejects it without reading any of its body.
     pub(super) unread: bool,
-    /// Whether it is as SoundHash would send it, but perhaps too large.
+    /// Whether SoundHash could have sent the body, although it may be too large.
     pub(super) authentic: bool,
     pub(super) make: fn(&RequestFactory<'_>) -> Request<Body>,
 }
 
-const fn refused(
+/// The answer that a request has to get.
+#[derive(Clone, Copy)]
+pub(super) enum Expected {
+    /// A rejection for this reason.
+    Rejected(RejectionKind),
+    /// Any 2xx.
+    Accepted,
+    /// Anything but a 2xx from behind the layer.
+    NotActedOn,
+}
+
+impl Expected {
+    pub(super) fn status(self) -> Option<StatusCode> {
+        match self {
+            Self::Rejected(kind) => Some(kind.status()),
+            Self::Accepted => None,
+            Self::NotActedOn => Some(StatusCode::METHOD_NOT_ALLOWED),
+        }
+    }
+}
+
+const fn rejected(
     kind: RejectionKind,
     name: &'static str,
     make: fn(&RequestFactory<'_>) -> Request<Body>,
 ) -> Case {
     Case {
         name,
-        refusal: Some(kind),
+        expected: Expected::Rejected(kind),
         unread: false,
         authentic: false,
         make,
@@ -37,21 +59,30 @@ const fn refused(
 const fn accepted(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<Body>) -> Case {
     Case {
         name,
-        refusal: None,
+        expected: Expected::Accepted,
         unread: false,
         authentic: true,
         make,
     }
 }
 
-/// Those that must be refused, and then, lest an application pass that refuses everything, those
-/// that must not.
+/// A delivery that an attacker recorded and sends to another route: the signature covers neither
+/// the method nor the path.
+const fn replayed(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<Body>) -> Case {
+    Case {
+        expected: Expected::NotActedOn,
+        ..accepted(name, make)
+    }
+}
+
+/// First the requests that must be rejected. An application that rejects everything would pass
+/// those, so the authentic ones follow.
 pub(super) const CASES: &[Case] = &[
     // ---- no signature
-    refused(RejectionKind::MissingSignature, "no signature", |factory| {
+    rejected(RejectionKind::MissingSignature, "no signature", |factory| {
         factory.unsigned()
     }),
-    refused(
+    rejected(
         RejectionKind::MissingSignature,
         "the signature in another header",
         |factory| {
@@ -63,8 +94,8 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    // A limit of the body's size that stands outside answers this with 413.
-    refused(
+    // A body limit outside of the layer answers this with 413.
+    rejected(
         RejectionKind::MissingSignature,
         "no signature, and a terabyte declared",
         |factory| {
@@ -73,10 +104,10 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    // The one body that the layer does not poll even once, so whoever does is outside of it.
+    // The layer never polls this body, so what does is outside of the layer.
     Case {
         unread: true,
-        ..refused(
+        ..rejected(
             RejectionKind::MissingSignature,
             "no signature, and a body that waits for a 100",
             |factory| {
@@ -88,8 +119,8 @@ pub(super) const CASES: &[Case] = &[
             },
         )
     },
-    // ---- what a lenient parser would take for one
-    refused(
+    // ---- what a lenient parser would accept
+    rejected(
         RejectionKind::SeveralSignatures,
         "the signature twice",
         |factory| {
@@ -101,27 +132,27 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "an empty signature",
         |factory| factory.resigned(|_| Vec::new()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature without its last digit",
         |factory| factory.resigned(|signature| signature[..63].into()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature with a prefix",
         |factory| factory.resigned(|signature| format!("sha256={signature}").into()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a list of signatures",
         |factory| factory.resigned(|signature| format!("{signature}, {signature}").into()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature in base64",
         |factory| {
@@ -132,33 +163,33 @@ pub(super) const CASES: &[Case] = &[
             })
         },
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature that is not text",
         |factory| factory.resigned(|_| vec![0xff; 64]),
     ),
     // ---- forged, or changed on the way
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a guessed signature",
         guessed,
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "signed with another secret",
-        |factory| factory.signed_with(&Secret::new("whsec_of_nobody"), body()),
+        |factory| factory.signed_with(&Secret::new("whsec_unknown"), body()),
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "the signature of no bytes",
         |factory| factory.resigned(|_| factory.secret.sign(b"").to_string().into()),
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "the signature of another event",
         |factory| factory.resigned(|_| factory.secret.sign(&body()).to_string().into()),
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a body with one byte changed",
         |factory| {
@@ -169,7 +200,7 @@ pub(super) const CASES: &[Case] = &[
             })
         },
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a body without its last byte",
         |factory| {
@@ -179,13 +210,13 @@ pub(super) const CASES: &[Case] = &[
             })
         },
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a body with a line break at its end",
         |factory| factory.tampered(|body| [&body[..], b"\n"].concat()),
     ),
     // ---- too much, or not all of it
-    refused(
+    rejected(
         RejectionKind::BodyTooLarge,
         "a terabyte declared",
         |factory| {
@@ -194,20 +225,20 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    refused(
+    rejected(
         RejectionKind::BodyTooLarge,
-        "a body over the limit that does not tell its length",
+        "a body over the limit, of no declared length",
         |factory| streamed(guessed(factory), factory.frames(factory.too_much())),
     ),
     Case {
         authentic: true,
-        ..refused(
+        ..rejected(
             RejectionKind::BodyTooLarge,
             "signed, and over the limit by one byte",
             |factory| factory.signed(body_of(factory.max_body_size + 1)),
         )
     },
-    refused(
+    rejected(
         RejectionKind::BodyBroken,
         "signed, and a body that breaks off",
         |factory| {
@@ -238,7 +269,7 @@ pub(super) const CASES: &[Case] = &[
         event["data"] = serde_json::json!({"test": true, "message": "This is a test"});
         factory.signed(Sender::Dispatcher.to_bytes(&event))
     }),
-    // Owners of endpoints can configure headers, and overwrite this one.
+    // The owner of an endpoint can configure headers, this one included.
     accepted("authentic, with a content type of its own", |factory| {
         let mut request = factory.signed(body());
         let headers = request.headers_mut();
@@ -255,5 +286,21 @@ pub(super) const CASES: &[Case] = &[
     ),
     accepted("authentic, and as large as allowed", |factory| {
         factory.signed(body_of(factory.max_body_size))
+    }),
+    // ---- authentic, and replayed elsewhere
+    replayed("replayed as GET", |factory| {
+        let mut request = factory.signed(body());
+        *request.method_mut() = Method::GET;
+        request
+    }),
+    replayed("replayed as GET /", |factory| factory.replayed("/")),
+    replayed("replayed as GET /health", |factory| {
+        factory.replayed("/health")
+    }),
+    replayed("replayed as GET /healthz", |factory| {
+        factory.replayed("/healthz")
+    }),
+    replayed("replayed as GET /status", |factory| {
+        factory.replayed("/status")
     }),
 ];

@@ -1,6 +1,7 @@
-//! Requests that an application must refuse, and some that it must let through.
+//! Requests that an application must reject, and some that it must accept.
 //!
-//! `case` lists them, `factory` and `body` make them, `failure` says what a wrong answer means.
+//! `request` has the public types, `case` lists the requests, `factory` and `body` make them, and
+//! `failure` explains a wrong answer.
 
 mod body;
 mod case;
@@ -9,6 +10,6 @@ mod failure;
 mod request;
 
 pub use self::{
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, FailureReport},
     request::{HostileRequest, HostileRequests, hostile_requests},
 };

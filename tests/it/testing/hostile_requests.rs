@@ -1,6 +1,13 @@
-//! `testing::hostile_requests`: a right application passes, and each mistake is found out.
+//! `testing::hostile_requests`: a right application passes, and each mistake is found.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -8,15 +15,15 @@ use axum::{
     extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{any, get, post},
 };
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use soundhash_webhook::{
     Delivery, Event, EventData, RejectionKind, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Failure, FailureKind, HostileRequests, hostile_requests},
+    testing::{Failure, FailureKind, FailureReport, HostileRequests, hostile_requests},
 };
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -50,12 +57,11 @@ async fn failures(app: Router) -> Vec<Failure> {
     failures_of(hostile_requests(&secret()), app, PATH).await
 }
 
-/// By name and kind.
 fn kinds(failures: &[Failure]) -> Vec<(&'static str, FailureKind)> {
     failures.iter().map(|it| (it.name(), it.kind())).collect()
 }
 
-/// What is found in those that are authentic.
+/// The kinds of the failures of authentic requests.
 fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
     let authentic = failures
         .iter()
@@ -70,7 +76,7 @@ const AUTHENTIC: usize = 8;
 #[test]
 fn they_have_names_and_statuses() {
     let requests = hostile_requests(&secret());
-    assert_eq!(requests.len(), 30);
+    assert_eq!(requests.len(), 35);
     let names: HashSet<_> = requests.clone().map(|hostile| hostile.name()).collect();
     assert_eq!(names.len(), requests.len());
     let statuses: Vec<_> = requests.map(|hostile| hostile.status()).collect();
@@ -78,6 +84,7 @@ fn they_have_names_and_statuses() {
     assert_eq!(count(Some(StatusCode::UNAUTHORIZED)), 18);
     assert_eq!(count(Some(StatusCode::PAYLOAD_TOO_LARGE)), 3);
     assert_eq!(count(Some(StatusCode::BAD_REQUEST)), 1);
+    assert_eq!(count(Some(StatusCode::METHOD_NOT_ALLOWED)), 5);
     assert_eq!(count(None), AUTHENTIC);
 }
 
@@ -130,7 +137,7 @@ async fn each_has_the_reason_that_it_is_made_for() {
 #[tokio::test]
 async fn applications_that_are_right_pass() {
     async fn look(request: Request, next: Next) -> Response {
-        assert_eq!(request.uri(), PATH);
+        assert!(request.uri() == PATH || request.method() == Method::GET);
         next.run(request).await
     }
     async fn own_words(response: Response) -> Response {
@@ -183,7 +190,7 @@ async fn the_limit_of_the_body_can_be_told() {
     );
     let larger = failures(app(2 << 20)).await;
     let expected = [
-        "a body over the limit that does not tell its length",
+        "a body over the limit, of no declared length",
         "signed, and over the limit by one byte",
     ];
     assert_eq!(
@@ -238,10 +245,11 @@ async fn a_layer_that_is_missing_is_found() {
     assert_eq!(unsigned.kind(), FailureKind::Unprotected);
     assert_eq!(
         unsigned.to_string(),
-        "no signature: answered 500 and not 401. Nothing verified it: no `SoundHashWebhookLayer` \
-         stands around this route, and whoever knows its URL can send events. Routes that are \
-         added below a `.layer` call are outside of it; a handler that takes `Event` or \
-         `Delivery` answers 500 there, one that takes `Json` or `Bytes` acts on it."
+        "no signature: answered 500 and not 401. Nothing verified it: there is no \
+         `SoundHashWebhookLayer` around this route, and everyone who knows its URL can send \
+         events. Routes that are added after a `.layer` call are outside of it. There, a handler \
+         that takes `Event` or `Delivery` answers 500, and one that takes `Json` or `Bytes` acts \
+         on the forgery."
     );
     // What `unwrap` prints.
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
@@ -328,7 +336,7 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
 
     assert!(
         found[0].to_string().starts_with(
-            "no signature, and a body that waits for a 100: answered 401. Its body was read, and"
+            "no signature, and a body that waits for a 100: answered 401. Something other than the layer read its body"
         ),
         "{found:?}"
     );
@@ -355,7 +363,7 @@ async fn limits_that_are_not_the_layers_are_found() {
         [
             expected[0],
             (
-                "a body over the limit that does not tell its length",
+                "a body over the limit, of no declared length",
                 FailureKind::BodyLimit
             ),
         ]
@@ -413,6 +421,86 @@ async fn a_middleware_outside_that_touches_the_header_is_found() {
     );
     let found = failures(route().layer(layer()).layer(middleware::map_request(strip))).await;
     assert_eq!(of_authentic(&found), [FailureKind::HeadChanged; AUTHENTIC]);
+}
+
+/// Mistake: a layer around the whole router, and with it around a route that answers GET with 200.
+#[tokio::test]
+async fn a_replay_to_another_route_under_the_same_layer_is_found() {
+    let completed = Arc::new(AtomicUsize::new(0));
+    let app = |path: &'static str| {
+        let completed = completed.clone();
+        let status = async move || {
+            completed.fetch_add(1, Ordering::Relaxed);
+            "all is well"
+        };
+        route().route(path, get(status))
+    };
+    let once = || IdempotencyLayer::new(MemoryStore::new(100));
+    for path in ["/", "/health", "/healthz", "/status"] {
+        let expected = [(format!("replayed as GET {path}"), FailureKind::OtherRoute)];
+        let layers = || ServiceBuilder::new().layer(layer()).layer(once());
+        for app in [app(path).layer(layers()), app(path).layer(layer())] {
+            let found: Vec<_> = failures(app)
+                .await
+                .iter()
+                .map(|it| (it.name().to_owned(), it.kind()))
+                .collect();
+            assert_eq!(found, expected);
+        }
+        // Outside of the layers, the route may answer anybody.
+        let outside = route().layer(layers()).merge(app_of_status(path));
+        assert_eq!(failures(outside).await, []);
+    }
+    assert_eq!(completed.load(Ordering::Relaxed), 8);
+
+    // The acting route itself must not answer other methods either.
+    let any = Router::new().route(PATH, any(|_: Event| async {}));
+    let found = failures(any.layer(layer())).await;
+    assert_eq!(
+        kinds(&found),
+        [("replayed as GET", FailureKind::OtherRoute)]
+    );
+    let text = found[0].to_string();
+    assert!(text.contains("around the acting route alone"), "{text}");
+}
+
+fn app_of_status(path: &'static str) -> Router {
+    Router::new().route(path, get(|| async { "all is well" }))
+}
+
+// ---- the report
+
+#[tokio::test]
+async fn the_report_names_each_cause_once() {
+    let report: FailureReport = failures(route()).await.into_iter().collect();
+    assert_eq!(report.failures().count(), 30);
+    let text = report.to_string();
+    // The layer is missing, so that authentic deliveries are lost too is not a second cause.
+    assert_eq!(text.matches("Nothing verified it").count(), 1);
+    assert_eq!(text.lines().count(), 31);
+    assert!(
+        text.lines().skip(1).all(|line| line.starts_with("- ")),
+        "{text}"
+    );
+    assert!(
+        text.contains("- no signature: answered 500 and not 401\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("- authentic, and as large as allowed: answered 500 and not 2xx\n"));
+    assert_eq!(format!("{report:?}"), text);
+
+    let two_causes = route()
+        .route("/status", get(|| async {}))
+        .layer(layer())
+        .layer(RequestBodyLimitLayer::new(64 * 1024));
+    let mut report = FailureReport::default();
+    assert!(report.is_empty() && report.to_string().is_empty());
+    report.extend(failures(two_causes).await);
+    let causes: Vec<_> = (report.to_string().lines())
+        .filter(|line| !line.starts_with("- "))
+        .map(|line| line.split([':', ' ']).next().unwrap().to_owned())
+        .collect();
+    assert_eq!(causes, ["Another", "The"]);
 }
 
 /// Mistakes that lose deliveries: of the path, of the secret, and of the handler.
@@ -475,13 +563,10 @@ async fn what_does_not_receive_everything_authentic_is_found() {
 /// Nothing in it makes a delivery: without the layer, its requests prove nothing.
 #[tokio::test]
 async fn the_requests_carry_no_delivery() {
-    let app: Router = Router::new().route(
-        PATH,
-        post(
-            |delivery: Result<Delivery, soundhash_webhook::MissingLayer>| async move {
-                assert!(delivery.is_err());
-            },
-        ),
+    let app: Router = Router::new().fallback(
+        |delivery: Result<Delivery, soundhash_webhook::MissingLayer>| async move {
+            assert!(delivery.is_err());
+        },
     );
     for hostile in hostile_requests(&secret()) {
         let request = hostile.request(PATH);
