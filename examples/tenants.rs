@@ -1,6 +1,6 @@
 //! `cargo run --example tenants --features cache`
 //!
-//! Receives for several endpoints, each with a secret of its own, which is looked up in a slow and
+//! Receives for several endpoints with different secrets, which are looked up in a slow and
 //! sometimes failing database with a cache in front of it. Endpoints are paths:
 //! `POST /webhooks/acme` and `/webhooks/globex` have the secrets `whsec_acme` and
 //! `whsec_globex`, and the database fails for `initech`.

@@ -158,7 +158,7 @@ impl TryFrom<String> for Secret {
     }
 }
 
-/// Fails if there are no bytes.
+/// Fails if the slice is empty.
 impl TryFrom<&[u8]> for Secret {
     type Error = SecretError;
 
@@ -421,7 +421,7 @@ pub struct SecretError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecretErrorKind {
-    /// The key has no bytes, or the list has no secrets. Anybody could sign.
+    /// The key or the list is empty. Anybody could sign.
     Empty,
     /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
     /// how to read an optional variable, such as that of a previous secret.

@@ -63,10 +63,16 @@ impl<'a> Json<'a> {
     pub(super) fn sort_by_key<K: Ord>(&mut self, key: &impl Fn(&str) -> K) {
         match self {
             Self::Scalar(_) => {}
-            Self::Array(items) => items.iter_mut().for_each(|it| it.sort_by_key(key)),
+            Self::Array(items) => {
+                for item in items {
+                    item.sort_by_key(key);
+                }
+            }
             Self::Object(members) => {
                 members.sort_by_cached_key(|(name, _)| key(&unescaped(name)));
-                members.iter_mut().for_each(|(_, it)| it.sort_by_key(key));
+                for (_, value) in members {
+                    value.sort_by_key(key);
+                }
             }
         }
     }

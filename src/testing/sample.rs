@@ -35,8 +35,9 @@ impl Sender {
         };
         let text = event.to_string();
         let json = Json::parse(text.as_bytes(), usize::MAX);
-        json.and_then(|json| json.write(spacing, Escapes::Ascii, usize::MAX))
-            .expect("a value is JSON of any length")
+        let bytes = json.and_then(|json| json.write(spacing, Escapes::Ascii, usize::MAX));
+        // A value is always JSON, and no length is too long.
+        bytes.unwrap_or_else(|| text.into_bytes())
     }
 }
 

@@ -170,7 +170,7 @@ fn the_panic_about_an_empty_secret_names_the_callers_line() {
     assert!(lines.try_iter().any(|it| it == Some(line)));
 }
 
-/// The environment belongs to the process, so each case runs in a process of its own.
+/// The environment belongs to the process, so each case runs in a new process.
 #[test]
 fn a_secret_from_the_environment_is_checked() {
     use std::{ffi::OsString, os::unix::ffi::OsStringExt, process::Command};

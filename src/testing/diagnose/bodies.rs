@@ -128,15 +128,12 @@ fn without(body: &[u8], bytes: &[u8]) -> Vec<u8> {
 
 fn encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     let mark = |what: &'static str| DiagnosisKind::ByteOrderMark.mistake(what);
-    match body.strip_prefix(BYTE_ORDER_MARK) {
-        Some(rest) => {
-            let what = "The body given here starts with a byte order mark that was not signed";
-            attempt(rest, mark(what))?;
-        }
-        None => {
-            let what = "The signed body starts with a byte order mark";
-            attempt(&[BYTE_ORDER_MARK, body].concat(), mark(what))?;
-        }
+    if let Some(rest) = body.strip_prefix(BYTE_ORDER_MARK) {
+        let what = "The body given here starts with a byte order mark that was not signed";
+        attempt(rest, mark(what))?;
+    } else {
+        let what = "The signed body starts with a byte order mark";
+        attempt(&[BYTE_ORDER_MARK, body].concat(), mark(what))?;
     }
     let utf16 = |what: &'static str| DiagnosisKind::BodyUtf16.mistake(what);
     if let Some(text) = from_utf16(body) {

@@ -20,7 +20,7 @@ pub enum DiagnosisKind {
     Right,
     /// No secret was given, or only empty ones.
     NoSecret,
-    /// The header has no value.
+    /// The header is empty.
     MissingSignature,
     /// Nothing in the header is a signature.
     MalformedSignature,
@@ -90,7 +90,7 @@ impl Diagnosis {
     }
 
     /// Returns the kinds of all mistakes: those of the header, then of the secret, then of the
-    /// body. There are none if the signature matches.
+    /// body. The iterator is empty if the signature matches.
     pub fn kinds(&self) -> impl Iterator<Item = DiagnosisKind> {
         self.mistakes.iter().map(|mistake| mistake.kind)
     }

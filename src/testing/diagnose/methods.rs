@@ -11,7 +11,9 @@ pub(super) fn find(key: &[u8], body: &[u8], tag: &[u8]) -> Option<Mistake> {
     let hash = |what| DiagnosisKind::WrongHash.mistake(what);
     let concatenated = |parts: [&[u8]; 2]| {
         let mut hash = Sha256::new();
-        parts.iter().for_each(|part| hash.update(part));
+        for part in parts {
+            hash.update(part);
+        }
         hash.finalize()[..] == *tag
     };
     match tag.len() {

@@ -39,7 +39,7 @@ pub enum FailureKind {
     HeadChanged,
     /// The layer's `max_body_size` is not the one that `hostile_requests` was given.
     MaxBodySize,
-    /// The layer has no secret for this path, or could not look it up.
+    /// The layer did not find a secret for this path.
     NoSecret,
     /// The layer rejected the request for another reason than expected.
     OtherRefusal,
@@ -266,7 +266,7 @@ impl error::Error for Failure {}
 pub struct FailureReport(Vec<Failure>);
 
 impl FailureReport {
-    /// Returns `true` if there are no failures.
+    /// Returns `true` if every answer was right.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

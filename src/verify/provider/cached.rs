@@ -27,14 +27,14 @@ const MAX_NAME: usize = 256;
 /// anything but the name. If they could, a request for one endpoint could put the secrets of
 /// another into its entry.
 pub trait SecretLookup: Send + Sync + 'static {
-    /// Returns the name of the endpoint that a request is for, or `None` if there is none.
+    /// Returns the name of the endpoint that a request is for, or `None` if it names none.
     ///
     /// The head is *not* signed, so an attacker can choose any name, but then has to sign with
     /// the secret that belongs to it. Names of more than 256 bytes count as unknown. The layer
     /// rejects both like a wrong signature, without a look-up.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
 
-    /// Looks up the secrets of the endpoint `name`. Returns `None` if there is no such endpoint.
+    /// Looks up the secrets of the endpoint `name`. Returns `None` if the endpoint does not exist.
     ///
     /// # Errors
     ///
@@ -253,7 +253,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
     }
 }
 
-/// The reasons why a name has no secrets, in a type that the waiting requests can share.
+/// The reason why a look-up found nothing, in a type that waiting requests can share.
 #[derive(Debug)]
 enum Miss {
     Unknown,

@@ -49,8 +49,8 @@ use crate::secret::Secrets;
 ///     .layer(SoundHashWebhookLayer::with_provider(tenants));
 /// ```
 pub trait SecretProvider: Send + Sync + 'static {
-    /// Returns the secrets that are valid for this request now, or `None` if there is no such
-    /// endpoint. The layer rejects an unknown endpoint like a wrong signature.
+    /// Returns the secrets that are valid for this request now, or `None` if the
+    /// endpoint does not exist. The layer rejects an unknown endpoint like a wrong signature.
     ///
     /// # Errors
     ///

@@ -133,7 +133,7 @@ async fn each_has_the_reason_that_it_is_made_for() {
 
 // ---- applications that are right
 
-/// Wherever the layer can be put, and whatever leaves the body alone around it.
+/// The layer can be in any of these places, with anything around it that leaves the body alone.
 #[tokio::test]
 async fn applications_that_are_right_pass() {
     async fn look(request: Request, next: Next) -> Response {
@@ -165,7 +165,7 @@ async fn applications_that_are_right_pass() {
         route()
             .layer(layer())
             .layer(middleware::map_response(own_words)),
-        // Inside, a limit that the verified body does not reach is nobody's mistake.
+        // A limit inside of the layer is fine if verified bodies do not reach it.
         route().layer(DefaultBodyLimit::max(2 << 20)).layer(layer()),
     ] {
         assert_eq!(failures(app).await, []);
@@ -233,7 +233,7 @@ async fn authentic_ones_reach_the_handler_whole_and_each_time() {
 
 // ---- mistakes
 
-/// Mistake: the layer is missing. `Event` fails closed, and that is said to be no answer.
+/// Mistake: the layer is missing. `Event` fails closed, which is reported too.
 #[tokio::test]
 async fn a_layer_that_is_missing_is_found() {
     let found = failures(route()).await;
@@ -282,14 +282,14 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
         let unprotected = (name, FailureKind::Unprotected);
         assert!(found.contains(&unprotected), "{name}: {found:?}");
     }
-    // One that takes what does not fit is no better.
+    // A handler whose type does not fit rejects the event, but is not protected either.
     let theirs = Router::new().route(PATH, post(|_: Json<Theirs>| async {}));
     let found = failures(theirs).await;
     assert_eq!(found[0].status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(found[0].kind(), FailureKind::AnsweredElsewhere);
 }
 
-/// Mistake: JSON that is read and written anew before it is verified.
+/// Mistake: JSON is parsed and written again before it is verified.
 #[tokio::test]
 async fn a_middleware_outside_that_rewrites_bodies_is_found() {
     async fn rewrite(request: Request, next: Next) -> Response {
@@ -309,11 +309,11 @@ async fn a_middleware_outside_that_rewrites_bodies_is_found() {
     assert!(kinds(&found).contains(&(read, FailureKind::BodyRead)));
 }
 
-/// Mistake: a log of bodies outside of the layer. Nothing authentic fails, but a stranger can
-/// make it hold whatever he sends.
+/// Mistake: a log of bodies outside of the layer. Authentic requests pass, but an attacker can
+/// make it hold unverified bodies of any size.
 #[tokio::test]
 async fn a_middleware_outside_that_reads_bodies_is_found() {
-    /// Forgets to put back what it took.
+    /// Does not put the body back.
     async fn take(request: Request, next: Next) -> Response {
         next.run(request.map(|_| Body::empty())).await
     }
