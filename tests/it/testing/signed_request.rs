@@ -25,7 +25,7 @@ async fn body_of(request: Request<Body>) -> Vec<u8> {
 
 /// The heads and bodies of all requests that were recorded of the senders.
 fn captures() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     let files = fs::read_dir(folder).unwrap();
     files
         .map(|file| fs::read(file.unwrap().path()).unwrap())
