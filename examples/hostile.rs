@@ -1,10 +1,10 @@
 //! `cargo run --example hostile`
 //!
-//! Sends what a stranger would send, and what SoundHash sends, to two applications, and tells
-//! what is wrong with them. The first is right; the second has a log of bodies at the wrong place,
-//! and an old route that nobody protected.
+//! Sends what an attacker would send, and what SoundHash sends, to two applications, and reports
+//! their mistakes. The first has none. The second logs bodies outside of the layer and has an old
+//! route without protection.
 //!
-//! It all happens in-process: `findings` and the application are what a test of your own needs.
+//! Everything happens in one process: copy `report` for a test of your own application.
 
 use axum::{
     Json, Router,
@@ -18,7 +18,7 @@ use axum::{
 use serde_json::Value;
 use soundhash_webhook::{
     Event, Secret, SoundHashWebhookLayer,
-    testing::{Finding, hostile_requests},
+    testing::{FailureReport, hostile_requests},
 };
 use tower::ServiceExt;
 
@@ -46,18 +46,18 @@ async fn log_body(request: Request, next: Next) -> Response {
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    // Here it would be logged.
+    // The log line would be written here.
     next.run(Request::from_parts(head, Body::from(body))).await
 }
 
-/// What is wrong with this path of an application.
-async fn findings(app: &Router, path: &str, secret: &Secret) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// Returns the mistakes of an application at this path.
+async fn report(app: &Router, path: &str, secret: &Secret) -> FailureReport {
+    let mut report = FailureReport::default();
     for hostile in hostile_requests(secret) {
         let Ok(response) = app.clone().oneshot(hostile.request(path)).await;
-        findings.extend(hostile.check(&response).err());
+        report.extend(hostile.check(&response).err());
     }
-    findings
+    report
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -68,10 +68,8 @@ async fn main() {
         ("wrong", wrong(&secret), PATH),
         ("wrong", wrong(&secret), LEGACY),
     ] {
-        let findings = findings(&app, path, &secret).await;
-        println!("{name}, {path}: {} findings", findings.len());
-        for finding in findings {
-            println!("- {finding}");
-        }
+        let report = report(&app, path, &secret).await;
+        println!("{name}, {path}: {} failures", report.failures().count());
+        print!("{report}");
     }
 }

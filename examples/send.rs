@@ -14,7 +14,7 @@ use reqwest::{Client, redirect::Policy};
 use serde_json::{Value, json};
 use soundhash_webhook::{
     EventKind, Secret, Timestamp,
-    testing::{Envelope, sample},
+    testing::{Sender, sample},
 };
 
 /// Send signed SoundHash events to a webhook endpoint.
@@ -31,7 +31,7 @@ struct Args {
     event: String,
     /// Which sender to be: portal or dispatcher
     #[arg(long, default_value = "dispatcher", conflicts_with = "all")]
-    envelope: Envelope,
+    envelope: Sender,
     /// The payload, instead of the sample's
     #[arg(long, value_name = "JSON", value_parser = parse_json, conflicts_with = "all")]
     custom_data: Option<Value>,
@@ -65,10 +65,10 @@ impl Args {
     }
 
     /// The events to send, each in the layout of its sender.
-    fn events(&self) -> Vec<(String, Envelope, Value)> {
+    fn events(&self) -> Vec<(String, Sender, Value)> {
         if self.all {
             let both =
-                |&kind| [Envelope::Portal, Envelope::Dispatcher].map(|envelope| (kind, envelope));
+                |&kind| [Sender::Portal, Sender::Dispatcher].map(|envelope| (kind, envelope));
             let all = EventKind::ALL.iter().flat_map(both);
             return all
                 .map(|(kind, envelope)| (kind.to_string(), envelope, sample(kind, envelope)))
@@ -88,8 +88,8 @@ impl Args {
     fn unknown(&self) -> Value {
         let mut event = sample(EventKind::VideoProcessed, self.envelope);
         let type_key = match self.envelope {
-            Envelope::Portal => "event",
-            Envelope::Dispatcher => "type",
+            Sender::Portal => "event",
+            Sender::Dispatcher => "type",
         };
         event[type_key] = json!(self.event);
         event["data"] = json!({"test": true, "message": "This is a test webhook event"});
@@ -97,18 +97,18 @@ impl Args {
     }
 
     /// The same event with an id and a time of its own: it is a new one.
-    fn identified(&self, envelope: Envelope, mut event: Value) -> Value {
+    fn identified(&self, envelope: Sender, mut event: Value) -> Value {
         let id = self.delivery_id.clone().unwrap_or_else(uuid);
         let now = now();
         match envelope {
-            Envelope::Portal => {
+            Sender::Portal => {
                 event["delivery_id"] = json!(id);
                 event["timestamp"] = json!(format!("{now}+00:00"));
                 if let Some(webhook_id) = &self.webhook_id {
                     event["webhook_id"] = json!(webhook_id);
                 }
             }
-            Envelope::Dispatcher => {
+            Sender::Dispatcher => {
                 event["id"] = json!(id);
                 event["created_at"] = json!(format!("{now}+00:00Z"));
             }
@@ -139,19 +139,19 @@ struct Delivery {
 }
 
 impl Delivery {
-    fn new(kind: &str, envelope: Envelope, event: &Value, secret: &Secret) -> Self {
+    fn new(kind: &str, envelope: Sender, event: &Value, secret: &Secret) -> Self {
         let body = envelope.to_bytes(event);
         let mut headers = vec![
             ("content-type", "application/json".to_owned()),
             ("x-webhook-signature", secret.sign(&body).to_string()),
         ];
         match envelope {
-            Envelope::Portal => {
+            Sender::Portal => {
                 headers.push(("user-agent", "SoundHash-Webhooks/1.0".to_owned()));
                 headers.push(("x-webhook-id", text(&event["webhook_id"])));
                 headers.push(("x-delivery-id", text(&event["delivery_id"])));
             }
-            Envelope::Dispatcher => {
+            Sender::Dispatcher => {
                 headers.push(("user-agent", "SoundHash-Webhook/1.0".to_owned()));
                 headers.push(("x-webhook-event", kind.to_owned()));
             }

@@ -59,6 +59,7 @@
 //! | `jiff` | no | conversions between [`Timestamp`] and `jiff::Timestamp` |
 //! | `chrono` | no | conversions between [`Timestamp`] and `chrono::DateTime` |
 //! | `time` | no | conversions between [`Timestamp`] and `time::OffsetDateTime` |
+//! | `cache` | no | `CachedSecrets`, a cache in front of secrets that are looked up |
 //! | `redis` | no | `idempotency::RedisStore`, for a fleet of processes |
 //! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers, hostile requests for tests of the whole application, and `diagnose` for signatures that do not match |
 #![forbid(unsafe_code)]
@@ -84,6 +85,8 @@ pub use axum_core::BoxError;
 
 #[cfg(feature = "router")]
 pub use self::router::EventRouter;
+#[cfg(feature = "cache")]
+pub use self::verify::{CachedSecrets, SecretLookup};
 pub use self::{
     delivery::Delivery,
     event::{
@@ -97,9 +100,9 @@ pub use self::{
         PayloadRejectionKind,
     },
     rejection::{Rejection, RejectionKind},
-    secret::{Secret, SecretError, SecretErrorKind, Secrets},
+    secret::{IntoSecret, Secret, SecretError, SecretErrorKind, Secrets},
     signature::{SIGNATURE_HEADER, Signature, SignatureError, SignatureErrorKind},
     verify::{
-        ResponseFuture, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer, StaticSecrets,
+        ResponseFuture, RotatingSecrets, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer,
     },
 };

@@ -3,24 +3,23 @@
 use std::{array, error, fmt, str::FromStr};
 
 use http::{HeaderName, HeaderValue};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 /// The name of the header that carries the signature: `x-webhook-signature`.
 pub const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-webhook-signature");
 
-/// Length of an HMAC-SHA256 tag in bytes (RFC 2104 with FIPS 180-4's SHA-256).
+/// The length of an HMAC-SHA256 tag in bytes.
 const TAG_LEN: usize = 32;
 
 /// An HMAC-SHA256 signature, as SoundHash writes it into the
 /// [`X-Webhook-Signature`](SIGNATURE_HEADER) header.
 ///
-/// It is read from exactly 64 hexadecimal digits of either case and printed in
-/// lower case. Nothing else is a signature: no prefix, no second value, no white space.
+/// A signature is parsed from exactly 64 hexadecimal digits of either case, and printed in lower
+/// case. A prefix, a second value or white space makes parsing fail.
 ///
-/// Two signatures are compared in constant time. There is deliberately no order and
-/// no hash, since neither can be computed without looking at the bytes one by one.
-/// [`Debug`](fmt::Debug) does not show the digits: with its body, a valid signature is a
-/// delivery that can be sent again, so it has no place in a log.
+/// `==` compares two signatures in constant time. Signatures implement neither `Ord` nor `Hash`,
+/// because both would look at the bytes one by one. [`Debug`](fmt::Debug) does not show the
+/// digits: with its body, a valid signature can be sent again, so it does not belong in a log.
 ///
 /// ```
 /// use soundhash_webhook::{Secret, Signature};
@@ -38,13 +37,18 @@ impl Signature {
         Self(tag)
     }
 
-    /// The bytes in words, since a comparison takes the same time for a word as for a byte.
+    /// Compares in constant time, for results that are combined with others.
+    pub(crate) fn ct_eq(&self, other: &Self) -> Choice {
+        self.words().ct_eq(&other.words())
+    }
+
+    /// Returns the bytes as words. Comparing a word takes as long as comparing a byte.
     fn words(&self) -> [u64; TAG_LEN / 8] {
         let (words, _) = self.0.as_chunks();
         array::from_fn(|i| u64::from_ne_bytes(words[i]))
     }
 
-    /// Reads hexadecimal digits, which need not be UTF-8 to be refused.
+    /// Parses hexadecimal digits. Header values that are not UTF-8 are malformed too.
     fn from_hex(digits: &[u8]) -> Result<Self, SignatureError> {
         let mut tag = [0; TAG_LEN];
         match base16ct::mixed::decode(digits, &mut tag) {
@@ -70,16 +74,10 @@ impl TryFrom<&HeaderValue> for Signature {
     }
 }
 
-/// As SoundHash sends it: 64 digits in lower case.
+/// Writes the 64 digits in lower case, as SoundHash does.
 impl From<Signature> for HeaderValue {
     fn from(signature: Signature) -> Self {
-        Self::try_from(signature.to_string()).expect("hexadecimal digits can stand in a header")
-    }
-}
-
-impl ConstantTimeEq for Signature {
-    fn ct_eq(&self, other: &Self) -> subtle::Choice {
-        self.words().ct_eq(&other.words())
+        Self::try_from(signature.to_string()).expect("hexadecimal digits are a header value")
     }
 }
 
@@ -103,7 +101,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// Why a header value is not the signature of a body.
+/// The error of a header value that is not the signature of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureError {
     kind: SignatureErrorKind,
@@ -113,9 +111,9 @@ pub struct SignatureError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureErrorKind {
-    /// Not exactly 64 hexadecimal digits.
+    /// The value is not exactly 64 hexadecimal digits.
     Malformed,
-    /// A signature, but not of this body under this secret.
+    /// The value is a signature, but not of this body under this secret.
     Mismatch,
 }
 
@@ -132,7 +130,7 @@ impl SignatureError {
         }
     }
 
-    /// Which of the two it is.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn kind(&self) -> SignatureErrorKind {
         self.kind

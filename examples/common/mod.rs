@@ -100,7 +100,7 @@ async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
 
 /// A delivery to paste into a shell. Its signature tells nothing about the secret.
 fn curl(url: &str, secret: &Secret) -> String {
-    let event = testing::sample(EventKind::VideoProcessed, testing::Envelope::Dispatcher);
+    let event = testing::sample(EventKind::VideoProcessed, testing::Sender::Dispatcher);
     let body = event.to_string();
     let signature = secret.sign(body.as_bytes());
     format!(

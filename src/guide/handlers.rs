@@ -27,7 +27,7 @@
 //! use soundhash_webhook::{
 //!     Delivery, EventKind, EventRouter, Payload, QuotaWarning, SoundHashWebhookLayer,
 //!     VideoProcessed,
-//!     testing::{Envelope, SignedRequest},
+//!     testing::{Sender, SignedRequest},
 //! };
 //! use tower::ServiceExt;
 //!
@@ -67,7 +67,7 @@
 //! // Each type once, from both senders. A handler that takes the payload of another type than
 //! // it stands for would answer 422.
 //! for &kind in EventKind::ALL {
-//!     for envelope in [Envelope::Portal, Envelope::Dispatcher] {
+//!     for envelope in [Sender::Portal, Sender::Dispatcher] {
 //!         let request = SignedRequest::new("whsec_test").sample(kind, envelope).build();
 //!         let response = app.clone().oneshot(request).await.unwrap();
 //!         let expected = if kind == EventKind::QuotaWarning { 503 } else { 200 };

@@ -19,7 +19,7 @@
 //! use axum::{Router, extract::State, http::StatusCode, routing::post};
 //! use soundhash_webhook::{
 //!     Event, EventData, EventKind, SoundHashWebhookLayer,
-//!     testing::{Envelope, SignedRequest, sample},
+//!     testing::{Sender, SignedRequest, sample},
 //! };
 //! use tower::ServiceExt;
 //!
@@ -43,10 +43,10 @@
 //! # async fn main() {
 //! let titles = Titles::default();
 //! // A field of your own, in a sample of the real thing.
-//! let mut event = sample(EventKind::VideoProcessed, Envelope::Portal);
+//! let mut event = sample(EventKind::VideoProcessed, Sender::Portal);
 //! event["data"]["title"] = "A song".into();
 //! let request = SignedRequest::new("whsec_test")
-//!     .event(Envelope::Portal, &event)
+//!     .event(Sender::Portal, &event)
 //!     .build();
 //! let response = app(titles.clone()).oneshot(request).await.unwrap();
 //! assert_eq!(response.status(), StatusCode::OK);
@@ -71,7 +71,7 @@
 //! use soundhash_webhook::{
 //!     Event, EventKind, SoundHashWebhookLayer,
 //!     idempotency::{IdempotencyLayer, MemoryStore},
-//!     testing::{Envelope, SignedRequest},
+//!     testing::{Sender, SignedRequest},
 //! };
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
@@ -85,7 +85,7 @@
 //!     .layer(layers);
 //!
 //! let request = SignedRequest::new("whsec_test");
-//! let new = request.clone().fresh_sample(EventKind::MatchFound, Envelope::Portal);
+//! let new = request.clone().fresh_sample(EventKind::MatchFound, Sender::Portal);
 //! let first = app.clone().oneshot(new.clone().build()).await.unwrap();
 //! assert_eq!(first.status(), StatusCode::OK);
 //! assert!(!first.headers().contains_key("idempotent-replayed"));
@@ -94,7 +94,7 @@
 //! assert_eq!(retry.status(), StatusCode::OK);
 //! assert_eq!(retry.headers()["idempotent-replayed"], "true");
 //!
-//! let recorded = request.sample(EventKind::MatchFound, Envelope::Portal);
+//! let recorded = request.sample(EventKind::MatchFound, Sender::Portal);
 //! let refused = app.oneshot(recorded.build()).await.unwrap();
 //! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
 //! # }
@@ -110,7 +110,7 @@
 //! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::post};
 //! use soundhash_webhook::{
 //!     Event, EventKind, SoundHashWebhookLayer,
-//!     testing::{Envelope, SignedRequest},
+//!     testing::{Sender, SignedRequest},
 //! };
 //! use tower::ServiceExt;
 //!
@@ -126,7 +126,7 @@
 //! let request = SignedRequest::new("whsec_test");
 //!
 //! for &kind in EventKind::ALL {
-//!     for envelope in [Envelope::Portal, Envelope::Dispatcher] {
+//!     for envelope in [Sender::Portal, Sender::Dispatcher] {
 //!         assert_eq!(status(request.clone().sample(kind, envelope)).await, 200, "{kind}");
 //!     }
 //! }

@@ -1,35 +1,36 @@
+//! Sample events that have just happened.
+
 use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::{Envelope, sample};
+use super::{Sender, sample};
 use crate::{
     event::{EventKind, Timestamp},
     idempotency::ClaimToken,
 };
 
-/// A [`sample`] that has just happened and that nobody has seen.
+/// Returns a [`sample`] that happens now and has a new id.
 ///
-/// Its time is now, and its id its own. An
-/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
-/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts it, where it refuses a
+/// An [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
+/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts it. The layer rejects a
 /// `sample` as too old.
 ///
 /// ```
 /// use soundhash_webhook::EventKind;
-/// use soundhash_webhook::testing::{Envelope, fresh_sample};
+/// use soundhash_webhook::testing::{Sender, fresh_sample};
 ///
-/// let one = fresh_sample(EventKind::MatchFound, Envelope::Portal);
-/// let other = fresh_sample(EventKind::MatchFound, Envelope::Portal);
+/// let one = fresh_sample(EventKind::MatchFound, Sender::Portal);
+/// let other = fresh_sample(EventKind::MatchFound, Sender::Portal);
 /// assert_ne!(one["delivery_id"], other["delivery_id"]);
 /// assert_eq!(one["data"], other["data"]);
 /// ```
 #[must_use]
-pub fn fresh_sample(kind: EventKind, envelope: Envelope) -> Value {
-    let mut event = sample(kind, envelope);
-    let (id, time) = match envelope {
-        Envelope::Portal => ("delivery_id", "timestamp"),
-        Envelope::Dispatcher => ("id", "created_at"),
+pub fn fresh_sample(kind: EventKind, sender: Sender) -> Value {
+    let mut event = sample(kind, sender);
+    let (id, time) = match sender {
+        Sender::Portal => ("delivery_id", "timestamp"),
+        Sender::Dispatcher => ("id", "created_at"),
     };
     event[id] = ClaimToken::unique().to_string().into();
     if let Ok(now) = Timestamp::try_from(SystemTime::now()) {

@@ -1,22 +1,26 @@
-//! What a test of your own handler needs (feature `testing`).
+//! Signed requests, samples and attacks for the tests of your application (feature `testing`).
 //!
-//! Switch the feature on for your tests only:
+//! Turn the feature on for your tests only:
 //!
 //! ```toml
 //! [dev-dependencies]
 //! soundhash-webhook = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! Whether an application refuses what a stranger sends, and loses nothing that SoundHash sends,
-//! [`hostile_requests`] tell. For a signature that should match and does not, [`diagnose`] knows
-//! the usual mistakes.
+//! - [`SignedRequest`] builds a request as SoundHash sends it, from a [`sample`], a
+//!   [`fresh_sample`], your own JSON or a recorded request.
+//! - [`hostile_requests`] checks that your application rejects what an attacker sends and accepts
+//!   everything that SoundHash sends.
+//! - [`diagnose`] explains a signature that should match and does not.
+//! - [`store_conformance`] tests an idempotency store of your own.
 //!
-//! Nothing here can make a [`Delivery`](crate::Delivery): a test sends a signed request
-//! through the layer, as SoundHash does.
+//! Nothing here creates a [`Delivery`](crate::Delivery). A test sends a signed request through
+//! the layer, as SoundHash does.
 
 mod diagnose;
 mod fresh_sample;
 mod hostile;
+mod json;
 mod sample;
 mod signed_request;
 mod store_conformance;
@@ -24,8 +28,10 @@ mod store_conformance;
 pub use self::{
     diagnose::{Diagnosis, DiagnosisKind, diagnose},
     fresh_sample::fresh_sample,
-    hostile::{Finding, FindingKind, HostileRequest, HostileRequests, hostile_requests},
-    sample::{Envelope, UnknownEnvelope, sample},
-    signed_request::SignedRequest,
+    hostile::{
+        Failure, FailureKind, FailureReport, HostileRequest, HostileRequests, hostile_requests,
+    },
+    sample::{Sender, UnknownSender, sample},
+    signed_request::{CaptureError, CaptureErrorKind, SignedRequest},
     store_conformance::store_conformance,
 };

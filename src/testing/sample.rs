@@ -1,107 +1,110 @@
 //! Events as SoundHash's senders write them.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde_json::{Value, json};
 
+use super::json::{Escapes, Json, Spacing};
 use crate::event::EventKind;
 
-mod layout;
-
-/// Which of SoundHash's two senders an event is from.
+/// SoundHash's two senders, which write different envelopes around an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Envelope {
+pub enum Sender {
     /// The developer portal: `event`, `delivery_id`, `timestamp`, indented by two spaces.
     Portal,
     /// The dispatcher: `type`, `id`, `created_at`, on one line.
     Dispatcher,
 }
 
-impl Envelope {
-    /// The bytes that this sender makes of `event`: its line breaks, its white space, and its
-    /// escapes, since both write plain ASCII. Only the order of keys is that of the
-    /// [`Value`], which is the alphabet's unless `serde_json`'s `preserve_order` is on.
+impl Sender {
+    /// Returns the bytes that this sender writes for `event`: with its line breaks and white
+    /// space, and in ASCII, as both senders do. The keys have the order of the [`Value`], which
+    /// is alphabetical unless the feature `preserve_order` of `serde_json` is on.
     ///
     /// ```
-    /// use soundhash_webhook::testing::Envelope;
+    /// use soundhash_webhook::testing::Sender;
     ///
     /// let event = serde_json::json!({"a": [1, 2], "b": "é"});
-    /// assert_eq!(Envelope::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
+    /// assert_eq!(Sender::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
     /// ```
     #[must_use]
     pub fn to_bytes(self, event: &Value) -> Vec<u8> {
-        match self {
-            Envelope::Portal => layout::indented(event),
-            Envelope::Dispatcher => layout::one_line(event),
-        }
+        let spacing = match self {
+            Sender::Portal => Spacing::Indented("  "),
+            Sender::Dispatcher => Spacing::Spaced,
+        };
+        let text = event.to_string();
+        let json = Json::parse(text.as_bytes(), usize::MAX);
+        let bytes = json.and_then(|json| json.write(spacing, Escapes::Ascii, usize::MAX));
+        // A value is always JSON, and no length is too long.
+        bytes.unwrap_or_else(|| text.into_bytes())
     }
 }
 
-impl fmt::Display for Envelope {
+impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Envelope::Portal => "portal",
-            Envelope::Dispatcher => "dispatcher",
+            Sender::Portal => "portal",
+            Sender::Dispatcher => "dispatcher",
         })
     }
 }
 
-impl FromStr for Envelope {
-    type Err = UnknownEnvelope;
+impl FromStr for Sender {
+    type Err = UnknownSender;
 
     /// # Errors
     ///
-    /// If the text is neither `portal` nor `dispatcher`.
-    fn from_str(s: &str) -> Result<Self, UnknownEnvelope> {
+    /// Returns an error if the text is neither `portal` nor `dispatcher`.
+    fn from_str(s: &str) -> Result<Self, UnknownSender> {
         match s {
-            "portal" => Ok(Envelope::Portal),
-            "dispatcher" => Ok(Envelope::Dispatcher),
-            _ => Err(UnknownEnvelope(())),
+            "portal" => Ok(Sender::Portal),
+            "dispatcher" => Ok(Sender::Dispatcher),
+            _ => Err(UnknownSender(())),
         }
     }
 }
 
-/// A string is neither `portal` nor `dispatcher`.
+/// The error of a string that is neither `portal` nor `dispatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownEnvelope(());
+pub struct UnknownSender(());
 
-impl fmt::Display for UnknownEnvelope {
+impl fmt::Display for UnknownSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("neither `portal` nor `dispatcher`")
     }
 }
 
-impl std::error::Error for UnknownEnvelope {}
+impl std::error::Error for UnknownSender {}
 
-/// A whole event of this kind as this sender writes it.
+/// Returns an event of this kind as this sender writes it, with its envelope.
 ///
-/// Always the same one: ids and timestamps are fixed, and no two samples share an id. For a kind
-/// that the sender does not send, it is its envelope around the other sender's payload. Each can
-/// be changed at will, to see what a handler makes of it. For an application that refuses old
-/// events, there is [`fresh_sample`](super::fresh_sample).
+/// The event is the same each time: ids and timestamps are fixed, and no two samples share an
+/// id. If the sender does not send this kind, the sample is the sender's envelope around the
+/// payload of the other sender. Change the value to test how your handler copes. An application
+/// that rejects old events needs a [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
-/// use soundhash_webhook::testing::{Envelope, sample};
+/// use soundhash_webhook::testing::{Sender, sample};
 /// use soundhash_webhook::{Event, EventKind};
 ///
-/// let mut value = sample(EventKind::VideoProcessed, Envelope::Dispatcher);
+/// let mut value = sample(EventKind::VideoProcessed, Sender::Dispatcher);
 /// value["data"]["fingerprint_count"] = 0.into();
-/// let event = Event::from_slice(&Envelope::Dispatcher.to_bytes(&value))?;
+/// let event = Event::from_slice(&Sender::Dispatcher.to_bytes(&value))?;
 /// assert_eq!(event.kind(), Some(EventKind::VideoProcessed));
 /// # Ok::<(), soundhash_webhook::EventError>(())
 /// ```
 #[must_use]
-pub fn sample(kind: EventKind, envelope: Envelope) -> Value {
-    match envelope {
-        Envelope::Portal => portal(kind),
-        Envelope::Dispatcher => dispatcher(kind),
+pub fn sample(kind: EventKind, sender: Sender) -> Value {
+    match sender {
+        Sender::Portal => portal(kind),
+        Sender::Dispatcher => dispatcher(kind),
     }
 }
 
 fn portal(kind: EventKind) -> Value {
-    let mut data = payload(kind, Envelope::Portal);
-    // The portal's sender adds these to whatever it sends.
+    let mut data = payload(kind, Sender::Portal);
+    // The portal's sender adds these to every payload.
     data["uploaded_at"] = "2026-11-23T08:55:32.108009+00:00".into();
     data["reset_at"] = "2026-11-24T00:00:00.108009+00:00".into();
     json!({
@@ -118,7 +121,7 @@ fn dispatcher(kind: EventKind) -> Value {
         "id": format!("Lj5invc61jBhWnpYZ6_Y{:02}", kind as u8),
         "type": kind.as_str(),
         "created_at": "2026-11-23T08:56:12.681555+00:00Z",
-        "data": payload(kind, Envelope::Dispatcher),
+        "data": payload(kind, Sender::Dispatcher),
     });
     if let Some((resource_id, resource_type)) = resource(kind) {
         event["resource_id"] = resource_id.into();
@@ -127,7 +130,7 @@ fn dispatcher(kind: EventKind) -> Value {
     event
 }
 
-/// What the dispatcher says an event is about: the payload's own id, always as a string.
+/// Returns the resource that the dispatcher names: the payload's own id, always as a string.
 fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     match kind {
         EventKind::VideoUploaded => Some(("123", "video")),
@@ -145,10 +148,10 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// The payload in this sender's spelling, or in the only one there is.
-fn payload(kind: EventKind, envelope: Envelope) -> Value {
+/// Returns the payload in this sender's spelling, or in the other's if this one has none.
+fn payload(kind: EventKind, sender: Sender) -> Value {
     const URL: &str = "https://youtube.com/watch?v=test123";
-    match (kind, envelope) {
+    match (kind, sender) {
         (EventKind::VideoUploaded, _) => json!({
             "id": 123, "title": "Test Video", "url": URL, "duration": 0, "status": "uploaded",
             "uploaded_at": "2026-11-23T08:55:32.107946+00:00",
@@ -157,7 +160,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
             "id": 123, "title": "Test Video", "url": URL, "duration": 180,
             "status": "processing", "job_id": "job_abc123",
         }),
-        (EventKind::VideoProcessed, Envelope::Portal) => json!({
+        (EventKind::VideoProcessed, Sender::Portal) => json!({
             "id": 123, "title": "Test Video", "url": URL, "duration": 180,
             "status": "processed",
             "fingerprints": [
@@ -166,7 +169,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
             ],
             "processing_time": 45.2,
         }),
-        (EventKind::VideoProcessed, Envelope::Dispatcher) => json!({
+        (EventKind::VideoProcessed, Sender::Dispatcher) => json!({
             "video_id": 456, "video_url": "https://youtube.com/watch?v=abc123",
             "fingerprint_count": 36, "title": "Título – 曲 🎵", "duration": 180.5,
             "processing_time_seconds": 12.3,
@@ -175,7 +178,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
             "id": 123, "title": "Test Video", "url": URL, "status": "failed",
             "error": "Failed to download video", "error_code": "DOWNLOAD_ERROR",
         }),
-        (EventKind::MatchFound, Envelope::Portal) => json!({
+        (EventKind::MatchFound, Sender::Portal) => json!({
             "query_id": "q_test123",
             "matches": [
                 {
@@ -188,7 +191,7 @@ fn payload(kind: EventKind, envelope: Envelope) -> Value {
                 },
             ],
         }),
-        (EventKind::MatchFound, Envelope::Dispatcher) => json!({
+        (EventKind::MatchFound, Sender::Dispatcher) => json!({
             "match_id": 123, "query_video_id": "abc123", "matched_video_id": "xyz789",
             "confidence": 0.95, "segment_start": 30.5, "segment_end": 45.2,
         }),
@@ -229,14 +232,14 @@ mod tests {
     use super::*;
     use crate::event::{Event, EventData};
 
-    const BOTH: [Envelope; 2] = [Envelope::Portal, Envelope::Dispatcher];
+    const BOTH: [Sender; 2] = [Sender::Portal, Sender::Dispatcher];
 
     #[test]
-    fn every_sample_has_its_type_a_time_and_an_id_of_its_own() {
+    fn every_sample_has_its_type_a_time_and_a_unique_id() {
         let mut ids = HashSet::new();
         for &kind in EventKind::ALL {
-            for envelope in BOTH {
-                let event = Event::from_slice(&envelope.to_bytes(&sample(kind, envelope))).unwrap();
+            for sender in BOTH {
+                let event = Event::from_slice(&sender.to_bytes(&sample(kind, sender))).unwrap();
                 assert_eq!(event.kind(), Some(kind));
                 assert!(
                     !matches!(event.data, EventData::Unrecognized(_)),
@@ -244,7 +247,7 @@ mod tests {
                 );
                 assert!(event.created_at.is_some(), "{event:?}");
                 assert!(!event.is_test());
-                assert!(ids.insert(event.id.unwrap()), "{kind} {envelope}");
+                assert!(ids.insert(event.id.unwrap()), "{kind} {sender}");
             }
         }
         assert_eq!(ids.len(), 2 * EventKind::ALL.len());
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn the_dispatchers_id_has_22_characters() {
         for &kind in EventKind::ALL {
-            let value = sample(kind, Envelope::Dispatcher);
+            let value = sample(kind, Sender::Dispatcher);
             assert_eq!(value["id"].as_str().map(str::len), Some(22));
             assert_eq!(value["created_at"], "2026-11-23T08:56:12.681555+00:00Z");
         }
@@ -263,20 +266,20 @@ mod tests {
     fn bytes_are_laid_out_as_the_sender_does() {
         let value = json!({"a": ["é🎵", 1.5, {}], "b": []});
         assert_eq!(
-            String::from_utf8(Envelope::Dispatcher.to_bytes(&value)).unwrap(),
+            String::from_utf8(Sender::Dispatcher.to_bytes(&value)).unwrap(),
             r#"{"a": ["\u00e9\ud83c\udfb5", 1.5, {}], "b": []}"#
         );
         assert_eq!(
-            String::from_utf8(Envelope::Portal.to_bytes(&value)).unwrap(),
+            String::from_utf8(Sender::Portal.to_bytes(&value)).unwrap(),
             "{\n  \"a\": [\n    \"\\u00e9\\ud83c\\udfb5\",\n    1.5,\n    {}\n  ],\n  \"b\": []\n}"
         );
     }
 
     #[test]
     fn envelopes_read_what_they_print() {
-        for envelope in BOTH {
-            assert_eq!(envelope.to_string().parse(), Ok(envelope));
+        for sender in BOTH {
+            assert_eq!(sender.to_string().parse(), Ok(sender));
         }
-        assert_eq!("Portal".parse::<Envelope>(), Err(UnknownEnvelope(())));
+        assert_eq!("Portal".parse::<Sender>(), Err(UnknownSender(())));
     }
 }

@@ -1,20 +1,29 @@
-use std::fmt;
+//! Requests as SoundHash sends them, signed with a secret of your choice.
+
+use std::{error, fmt};
 
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use serde_json::Value;
 
-use super::{Envelope, fresh_sample, sample};
-use crate::{event::EventKind, secret::Secret, signature::SIGNATURE_HEADER};
+use super::{Sender, fresh_sample, sample};
+use crate::{
+    event::EventKind,
+    secret::{IntoSecret, Secret},
+    signature::SIGNATURE_HEADER,
+};
 
-/// Builds a request as SoundHash sends it, signed with a secret of yours.
+/// More headers than any server accepts, and fewer than a header map holds.
+const MAX_HEADERS: usize = 1_000;
+
+/// Builds a request as SoundHash sends it, signed with a secret of your choice.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
 /// use soundhash_webhook::{
 ///     Event, EventKind, SoundHashWebhookLayer,
-///     testing::{Envelope, SignedRequest},
+///     testing::{Sender, SignedRequest},
 /// };
 /// use tower::ServiceExt;
 ///
@@ -30,7 +39,7 @@ use crate::{event::EventKind, secret::Secret, signature::SIGNATURE_HEADER};
 ///     .layer(SoundHashWebhookLayer::new("whsec_test"));
 ///
 /// let request = SignedRequest::new("whsec_test")
-///     .sample(EventKind::MatchFound, Envelope::Dispatcher)
+///     .sample(EventKind::MatchFound, Sender::Dispatcher)
 ///     .build();
 /// let response = app.oneshot(request).await.unwrap();
 /// assert_eq!(response.status(), StatusCode::OK);
@@ -40,34 +49,95 @@ use crate::{event::EventKind, secret::Secret, signature::SIGNATURE_HEADER};
 #[must_use]
 pub struct SignedRequest {
     secret: Secret,
+    method: Method,
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 }
 
 impl SignedRequest {
-    /// A `POST /webhooks/soundhash` with the [`sample`] of a `video.processed` event of the
-    /// dispatcher, signed with `secret`.
+    /// Starts with `POST /webhooks/soundhash` and the [`sample`] of a `video.processed` event of
+    /// the dispatcher, to be signed with `secret`.
     ///
     /// # Panics
     ///
-    /// If `secret` is a string or bytes and empty.
+    /// Panics if `secret` is an empty string or slice.
     #[track_caller]
-    pub fn new(secret: impl Into<Secret>) -> Self {
+    pub fn new(secret: impl IntoSecret) -> Self {
+        let json = HeaderValue::from_static("application/json");
         Self {
-            secret: secret.into(),
+            secret: secret.into_secret(),
+            method: Method::POST,
             uri: Uri::from_static("/webhooks/soundhash"),
-            headers: Vec::new(),
+            headers: vec![(header::CONTENT_TYPE, json)],
             body: Bytes::new(),
         }
-        .sample(EventKind::VideoProcessed, Envelope::Dispatcher)
+        .sample(EventKind::VideoProcessed, Sender::Dispatcher)
     }
 
-    /// The URI to send it to.
+    /// Starts with a recorded request: the method, URI, headers and body of `capture`, to be
+    /// signed with `secret`.
+    ///
+    /// A capture is an HTTP/1.1 request as it was sent: its head, an empty line, its body. The
+    /// signature and the `Content-Length` are computed again, so a body that you edited is sent
+    /// as it is now. Lines of the head can end in CR LF or in LF alone.
+    ///
+    /// ```
+    /// use soundhash_webhook::testing::SignedRequest;
+    ///
+    /// let capture = b"POST /hooks HTTP/1.1\r\nX-Webhook-ID: wh_1\r\n\r\n{\"event\": 1}";
+    /// let request = SignedRequest::from_capture("whsec_test", capture)?.build();
+    /// assert_eq!(request.uri(), "/hooks");
+    /// assert_eq!(request.headers()["x-webhook-id"], "wh_1");
+    /// # Ok::<(), soundhash_webhook::testing::CaptureError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `capture` is not an HTTP/1.1 request, or if its body is in chunks.
     ///
     /// # Panics
     ///
-    /// If it is none.
+    /// Panics if `secret` is an empty string or slice.
+    #[track_caller]
+    pub fn from_capture(secret: impl IntoSecret, capture: &[u8]) -> Result<Self, CaptureError> {
+        let secret = secret.into_secret();
+        let mut lines = Lines {
+            rest: capture,
+            number: 0,
+        };
+        let (method, uri) = request_line(lines.next()?)
+            .ok_or_else(|| lines.error(CaptureErrorKind::RequestLine))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = lines.next()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = header_line(line)
+                .filter(|_| headers.len() < MAX_HEADERS)
+                .ok_or_else(|| lines.error(CaptureErrorKind::Header))?;
+            if name == header::TRANSFER_ENCODING {
+                return Err(lines.error(CaptureErrorKind::Chunked));
+            }
+            if name != SIGNATURE_HEADER && name != header::CONTENT_LENGTH {
+                headers.push((name, value));
+            }
+        }
+        Ok(Self {
+            secret,
+            method,
+            uri,
+            headers,
+            body: Bytes::copy_from_slice(lines.rest),
+        })
+    }
+
+    /// Sets the URI.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `uri` is not a URI.
     #[track_caller]
     pub fn uri<U>(mut self, uri: U) -> Self
     where
@@ -77,12 +147,12 @@ impl SignedRequest {
         self
     }
 
-    /// Adds a header. One that the request has already, the signature included, then
-    /// stands in it twice.
+    /// Adds a header. If the request has a header of this name, the signature included, it then
+    /// has two.
     ///
     /// # Panics
     ///
-    /// If `name` or `value` cannot stand in a header.
+    /// Panics if `name` or `value` is not allowed in a header.
     #[track_caller]
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
@@ -95,42 +165,38 @@ impl SignedRequest {
         self
     }
 
-    /// The [`sample`] of `kind` as its body: always the same event, and an old one.
-    pub fn sample(self, kind: EventKind, envelope: Envelope) -> Self {
-        self.event(envelope, &sample(kind, envelope))
+    /// Sets the body to the [`sample`] of `kind`, which is always the same, old event.
+    pub fn sample(self, kind: EventKind, sender: Sender) -> Self {
+        self.event(sender, &sample(kind, sender))
     }
 
-    /// A [`fresh_sample`] of `kind` as its body: a new event, that no
-    /// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) refuses.
+    /// Sets the body to a [`fresh_sample`] of `kind`, a new event that passes every
+    /// [`max_age`](crate::idempotency::IdempotencyLayer::max_age).
     ///
-    /// To send the same event twice, clone the request before it is built.
-    pub fn fresh_sample(self, kind: EventKind, envelope: Envelope) -> Self {
-        self.event(envelope, &fresh_sample(kind, envelope))
+    /// To send the same event twice, clone the `SignedRequest` before you build it.
+    pub fn fresh_sample(self, kind: EventKind, sender: Sender) -> Self {
+        self.event(sender, &fresh_sample(kind, sender))
     }
 
-    /// `event`, a whole event as JSON, in the layout of that sender.
-    pub fn event(self, envelope: Envelope, event: &Value) -> Self {
-        self.body(envelope.to_bytes(event))
+    /// Sets the body to `event`, a whole event as JSON, in the layout of `sender`.
+    pub fn event(self, sender: Sender, event: &Value) -> Self {
+        self.body(sender.to_bytes(event))
     }
 
-    /// Any bytes as its body. They need not be an event.
+    /// Sets the body to any bytes, whether they are an event or not.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Signs the body.
+    /// Signs the body and returns the request.
     #[must_use]
     pub fn build(self) -> Request<Body> {
         let signature = self.secret.sign(&self.body).into();
         let mut request = Request::new(Body::empty());
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         let headers = request.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
         headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         headers.insert(SIGNATURE_HEADER, signature);
         for (name, value) in self.headers {
@@ -144,9 +210,106 @@ impl SignedRequest {
 impl fmt::Debug for SignedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedRequest")
+            .field("method", &self.method)
             .field("uri", &self.uri)
             .field("headers", &self.headers)
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
     }
 }
+
+/// The lines of a head.
+struct Lines<'a> {
+    rest: &'a [u8],
+    /// The number of the line that was returned last, from 1.
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn next(&mut self) -> Result<&'a [u8], CaptureError> {
+        self.number += 1;
+        let end = (self.rest.iter().position(|&byte| byte == b'\n'))
+            .ok_or_else(|| self.error(CaptureErrorKind::NoEnd))?;
+        let (line, rest) = self.rest.split_at(end);
+        self.rest = &rest[1..];
+        Ok(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    fn error(&self, kind: CaptureErrorKind) -> CaptureError {
+        let line = self.number;
+        CaptureError { kind, line }
+    }
+}
+
+fn request_line(line: &[u8]) -> Option<(Method, Uri)> {
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (method, uri, version) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !matches!(version, b"HTTP/1.1" | b"HTTP/1.0") {
+        return None;
+    }
+    Some((Method::from_bytes(method).ok()?, Uri::try_from(uri).ok()?))
+}
+
+fn header_line(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = line.iter().position(|&byte| byte == b':')?;
+    let (name, value) = line.split_at(colon);
+    Some((
+        HeaderName::from_bytes(name).ok()?,
+        HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?,
+    ))
+}
+
+/// The error of a capture that [`SignedRequest::from_capture`] cannot read.
+///
+/// It names the line, and shows nothing of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureError {
+    kind: CaptureErrorKind,
+    line: usize,
+}
+
+/// The kinds of [`CaptureError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CaptureErrorKind {
+    /// The head does not end: there is no empty line between the headers and the body.
+    NoEnd,
+    /// The first line is not the request line of HTTP/1.1, such as `POST /hooks HTTP/1.1`.
+    RequestLine,
+    /// A line of the head is not a header, or there are more than 1,000.
+    Header,
+    /// The request has a `Transfer-Encoding`, so the body contains the lengths of its chunks.
+    Chunked,
+}
+
+impl CaptureError {
+    /// Returns the kind of the error.
+    #[must_use]
+    pub const fn kind(&self) -> CaptureErrorKind {
+        self.kind
+    }
+
+    /// Returns the number of the line, from 1.
+    #[must_use]
+    pub const fn line(&self) -> usize {
+        self.line
+    }
+}
+
+impl fmt::Display for CaptureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        f.write_str(match self.kind {
+            CaptureErrorKind::NoEnd => "the head does not end with an empty line",
+            CaptureErrorKind::RequestLine => {
+                "not a request line such as `POST /webhooks/soundhash HTTP/1.1`"
+            }
+            CaptureErrorKind::Header => "not a header such as `Content-Type: application/json`",
+            CaptureErrorKind::Chunked => {
+                "bodies in chunks cannot be read: save the body whole, without this header"
+            }
+        })
+    }
+}
+
+impl error::Error for CaptureError {}

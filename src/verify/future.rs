@@ -20,6 +20,7 @@ use super::{
     receive::{Receive, log_fields},
 };
 use crate::{
+    delivery::Delivery,
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
     signature::Signature,
@@ -45,7 +46,7 @@ pin_project! {
         // the head it is asked about.
         LookUp { answer: LookUp, unread: Option<Unread<S, B>> },
         Receive { receive: Receive<B>, inner: S, head: Option<request::Parts> },
-        Inner { #[pin] future: Handling<F> },
+        Inner { #[pin] future: Handling<F>, delivery: Option<Delivery> },
     }
 }
 
@@ -189,9 +190,10 @@ where
                         let mut request =
                             Request::from_parts(head, Body::from(delivery.body().clone()));
                         let watch = HandlerWatch::start(|| log_fields(&delivery));
-                        request.extensions_mut().insert(delivery);
+                        request.extensions_mut().insert(delivery.clone());
                         let future = Handling::call(watch, request, |it| inner.call(it));
-                        this.state.set(State::Inner { future });
+                        let delivery = Some(delivery);
+                        this.state.set(State::Inner { future, delivery });
                     }
                     Err(rejection) => {
                         let head = head.as_ref().expect("polled after completion");
@@ -201,7 +203,13 @@ where
                         this.state.set(State::refused(rejection, rest));
                     }
                 },
-                StateProj::Inner { future } => return future.poll(cx),
+                StateProj::Inner { future, delivery } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(delivery) = delivery.take() {
+                        response.extensions_mut().insert(delivery);
+                    }
+                    return Poll::Ready(Ok(response));
+                }
             }
         }
     }

@@ -2,12 +2,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{
-    budget::Budget,
-    provider::{SecretProvider, StaticSecrets},
-    service::SoundHashWebhook,
+use super::{budget::Budget, provider::SecretProvider, service::SoundHashWebhook};
+use crate::{
+    secret::{IntoSecret, Secrets},
+    telemetry::RejectionLog,
 };
-use crate::{secret::Secret, telemetry::RejectionLog};
 
 /// A [`Layer`] that lets only authentic SoundHash deliveries through.
 ///
@@ -42,7 +41,7 @@ use crate::{secret::Secret, telemetry::RejectionLog};
 /// What is still sent after a refusal is read and thrown away while the answer is on its way, up
 /// to 8 MiB and for up to 5 s, for an honest sender to read the answer and not a reset. It is
 /// not over HTTP/2, where it need not be, and where `Expect: 100-continue` holds the body back.
-pub struct SoundHashWebhookLayer<P = StaticSecrets> {
+pub struct SoundHashWebhookLayer<P = Secrets> {
     pub(super) provider: Arc<P>,
     pub(super) limits: Limits,
 }
@@ -62,11 +61,11 @@ impl SoundHashWebhookLayer {
     ///
     /// # Panics
     ///
-    /// If `secret` is a string or bytes and empty, as [`Secret::new`] does.
+    /// If `secret` is a string or bytes and empty, as [`Secret::new`](crate::Secret::new) does.
     #[must_use]
     #[track_caller]
-    pub fn new(secret: impl Into<Secret>) -> Self {
-        Self::with_provider(StaticSecrets::new(secret))
+    pub fn new(secret: impl IntoSecret) -> Self {
+        Self::with_provider(Secrets::new(secret))
     }
 
     /// Also accepts what was signed with `secret`, which was valid before: for the time of
@@ -78,8 +77,8 @@ impl SoundHashWebhookLayer {
     /// If more than four secrets are valid at once, or `secret` is empty.
     #[must_use]
     #[track_caller]
-    pub fn previous_secret(mut self, secret: impl Into<Secret>) -> Self {
-        self.provider = Arc::new(self.provider.previous(secret));
+    pub fn previous_secret(mut self, secret: impl IntoSecret) -> Self {
+        self.provider = Arc::new(Secrets::clone(&self.provider).previous(secret));
         self
     }
 }

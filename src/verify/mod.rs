@@ -15,9 +15,11 @@ mod receive;
 mod service;
 mod wait;
 
+#[cfg(feature = "cache")]
+pub use self::provider::{CachedSecrets, SecretLookup};
 pub use self::{
     future::ResponseFuture,
     layer::SoundHashWebhookLayer,
-    provider::{SecretProvider, StaticSecrets},
+    provider::{RotatingSecrets, SecretProvider},
     service::SoundHashWebhook,
 };

@@ -9,13 +9,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use tower_service::Service;
 
-use super::{
-    future::ResponseFuture,
-    layer::SoundHashWebhookLayer,
-    provider::{SecretProvider, StaticSecrets},
-};
+use super::{future::ResponseFuture, layer::SoundHashWebhookLayer, provider::SecretProvider};
 use crate::{
     rejection::{Rejection, RejectionKind},
+    secret::Secrets,
     signature::{SIGNATURE_HEADER, Signature},
 };
 
@@ -31,7 +28,7 @@ use crate::{
 ///
 /// Its future, when it has to wait for a body outside of a Tokio runtime with its timer
 /// enabled, and that other task in a runtime without the timer.
-pub struct SoundHashWebhook<S, P = StaticSecrets> {
+pub struct SoundHashWebhook<S, P = Secrets> {
     pub(super) inner: S,
     pub(super) layer: SoundHashWebhookLayer<P>,
 }

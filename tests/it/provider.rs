@@ -1,5 +1,9 @@
 //! Secrets that are looked up: tenants, rotation at run time, and when the look-up fails.
 
+#[cfg(feature = "cache")]
+mod cached;
+mod rotating;
+
 use std::{
     collections::HashMap,
     error::Error,

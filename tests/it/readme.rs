@@ -6,7 +6,7 @@ use std::time::Duration;
 use soundhash_webhook::{
     EventKind,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Envelope, SignedRequest},
+    testing::{Sender, SignedRequest},
 };
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -33,7 +33,7 @@ fn app(secret: Secret) -> Router {
 async fn a_match_is_accepted() {
     let request = SignedRequest::new("whsec_test");
     let request = request
-        .fresh_sample(EventKind::MatchFound, Envelope::Portal)
+        .fresh_sample(EventKind::MatchFound, Sender::Portal)
         .build();
     let response = app(Secret::new("whsec_test"))
         .oneshot(request)

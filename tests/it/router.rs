@@ -14,7 +14,7 @@ use axum::{
 use soundhash_webhook::{
     Delivery, Event, EventData, EventKind, EventRejection, EventRouter, MatchFound, Payload,
     SIGNATURE_HEADER, SoundHashWebhookLayer, VideoProcessed,
-    testing::{Envelope, SignedRequest},
+    testing::{Sender, SignedRequest},
 };
 use tower::{ServiceExt, service_fn};
 
@@ -75,7 +75,7 @@ async fn each_type_from_either_sender_is_for_its_own_handler() {
     }
     let app = app(events);
     for &kind in EventKind::ALL {
-        for envelope in [Envelope::Portal, Envelope::Dispatcher] {
+        for envelope in [Sender::Portal, Sender::Dispatcher] {
             let request = SignedRequest::new(SECRET).sample(kind, envelope).build();
             assert_eq!(answer(&app, request).await, ok(&format!("{kind} {kind}")));
         }
@@ -294,7 +294,7 @@ async fn any_handler_of_axum_is_a_handler() {
     assert_eq!(deliver(&app, UNROUTED).await, ok("inner"));
     assert_eq!(deliver(&app, UNKNOWN).await, ok(""));
     let request = SignedRequest::new(SECRET)
-        .sample(EventKind::QuotaWarning, Envelope::Portal)
+        .sample(EventKind::QuotaWarning, Sender::Portal)
         .build();
     let (_, length) = answer(&app, request).await;
     assert!(length.parse::<usize>().unwrap() > 100, "{length}");

@@ -1,9 +1,12 @@
-//! Secrets and signatures: outside vectors, what is refused, what is never shown.
+//! Secrets and signatures: published vectors, conversions, errors, and what is never shown.
 
 use http::HeaderValue;
 use soundhash_webhook::{
     Secret, SecretError, SecretErrorKind, Secrets, Signature, SignatureError, SignatureErrorKind,
+    SoundHashWebhookLayer,
 };
+
+use crate::support::{BODY, SECRET, echo, outcome, signed};
 
 /// RFC 4231 §4, the cases with a full tag for SHA-256: key, data, tag.
 const RFC_4231: [(&[u8], &[u8], &str); 6] = [
@@ -54,7 +57,7 @@ fn rfc_4231_vectors() {
     }
 }
 
-/// The key is the secret whole: other vendors' libraries strip the prefix or decode the rest.
+/// The libraries of other vendors strip the prefix or decode the rest.
 #[test]
 fn a_whsec_prefix_is_part_of_the_key() {
     let whole = Secret::new("whsec_dGVzdA==").sign(b"{}");
@@ -64,20 +67,35 @@ fn a_whsec_prefix_is_part_of_the_key() {
 }
 
 #[test]
-fn every_way_to_make_a_secret_makes_the_same_one() {
+fn every_conversion_makes_the_same_secret() {
     let owned = String::from("whsec_test");
     let expected = Secret::new("whsec_test").sign(b"x");
     let secrets = [
         Secret::new(owned.clone()),
         Secret::new(owned.clone().into_bytes()),
-        Secret::from("whsec_test"),
-        Secret::from(&owned),
-        Secret::from(owned.as_bytes()),
-        Secret::from(&Secret::new("whsec_test")),
+        Secret::try_from("whsec_test").unwrap(),
+        Secret::try_from(owned.as_bytes()).unwrap(),
         Secret::try_from(owned).unwrap(),
     ];
     for secret in secrets {
         assert_eq!(secret.sign(b"x"), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_layer_takes_every_kind_of_secret() {
+    let (owned, secret) = (String::from(SECRET), Secret::new(SECRET));
+    for layer in [
+        SoundHashWebhookLayer::new(SECRET),
+        SoundHashWebhookLayer::new(&owned),
+        SoundHashWebhookLayer::new(owned.as_bytes()),
+        SoundHashWebhookLayer::new(owned.clone()),
+        SoundHashWebhookLayer::new(secret.clone()),
+        SoundHashWebhookLayer::new(&secret),
+        SoundHashWebhookLayer::new("new").previous_secret(owned),
+        SoundHashWebhookLayer::with_provider(Secrets::new("new").previous(SECRET)),
+    ] {
+        assert_eq!(outcome(echo(layer), signed(BODY)).await, Ok(BODY.into()));
     }
 }
 
@@ -105,22 +123,54 @@ fn a_signature_is_read_in_any_case_and_printed_in_lower() {
     assert_eq!(HeaderValue::from(signature), digits.to_lowercase());
 }
 
-// ---- what is refused
+// ---- errors
 
-/// Attack: an unset variable makes an empty key, with which everybody can sign.
+/// Attack: an unset variable makes an empty key, and anybody can sign with an empty key.
 #[test]
-fn an_empty_secret_is_refused() {
-    let error = Secret::try_from(String::new()).unwrap_err();
-    assert_eq!(error.kind(), SecretErrorKind::Empty);
-    assert_eq!(error.to_string(), "secret is empty");
-    assert_eq!(error.variable(), None);
-    for make in [|| Secret::new(""), || Secret::from("")] {
+fn an_empty_secret_is_an_error_and_panics_only_where_that_is_documented() {
+    let errors = [
+        Secret::try_from(""),
+        Secret::try_from(String::new()),
+        Secret::try_from(&[][..]),
+    ];
+    for error in errors.map(Result::unwrap_err) {
+        assert_eq!(error.kind(), SecretErrorKind::Empty);
+        assert_eq!(error.to_string(), "secret is empty");
+        assert_eq!(error.variable(), None);
+    }
+    let panics: [fn(); 5] = [
+        || drop(Secret::new("")),
+        || drop(Secrets::new("")),
+        || drop(Secrets::new("a").previous(String::new())),
+        || drop(SoundHashWebhookLayer::new(&[][..])),
+        || drop(SoundHashWebhookLayer::new("a").previous_secret(String::new())),
+    ];
+    for make in panics {
         let panic = std::panic::catch_unwind(make).unwrap_err();
         assert_eq!(panic.downcast_ref::<String>().unwrap(), "secret is empty");
     }
 }
 
-/// The environment belongs to the process, so each case runs in one of its own.
+/// A user looks at the line in their own code, not at one in this crate.
+#[test]
+fn the_panic_about_an_empty_secret_names_the_callers_line() {
+    use std::{panic, sync::mpsc};
+    let (send, lines) = mpsc::channel();
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        // Other tests of this process can panic meanwhile.
+        if info.location().is_some_and(|it| it.file() == file!()) {
+            let _ = send.send(info.location().map(panic::Location::line));
+        }
+    }));
+    let line = line!() + 1;
+    let result = panic::catch_unwind(|| SoundHashWebhookLayer::new(""));
+    panic::set_hook(hook);
+    assert!(result.is_err());
+    assert!(lines.try_iter().any(|it| it == Some(line)));
+}
+
+/// The environment belongs to the process, so each case runs in a new process.
 #[test]
 fn a_secret_from_the_environment_is_checked() {
     use std::{ffi::OsString, os::unix::ffi::OsStringExt, process::Command};
@@ -144,9 +194,9 @@ fn a_secret_from_the_environment_is_checked() {
     };
     let signed = Secret::new("whsec_test").sign(b"").to_string();
     assert_eq!(check(Some("whsec_test".into())), signed);
-    assert_eq!(check(None), "SOUNDHASH_TEST_SECRET: secret is not set");
+    assert_eq!(check(None), "SOUNDHASH_TEST_SECRET is not set");
     let empty = check(Some("".into()));
-    assert_eq!(empty, "SOUNDHASH_TEST_SECRET: secret is empty");
+    assert_eq!(empty, "SOUNDHASH_TEST_SECRET is empty");
     for padded in [
         "whsec_test\n",
         " whsec_test",
@@ -156,12 +206,12 @@ fn a_secret_from_the_environment_is_checked() {
     ] {
         assert_eq!(
             check(Some(padded.into())),
-            "SOUNDHASH_TEST_SECRET: secret begins or ends with white space"
+            "SOUNDHASH_TEST_SECRET starts or ends with white space: remove it"
         );
     }
     let not_unicode = OsString::from_vec(vec![0xff]);
     let not_unicode = check(Some(not_unicode));
-    assert_eq!(not_unicode, "SOUNDHASH_TEST_SECRET: secret is not Unicode");
+    assert_eq!(not_unicode, "SOUNDHASH_TEST_SECRET is not Unicode");
 }
 
 #[test]
@@ -174,12 +224,11 @@ fn child_reads_the_environment() {
     }
 }
 
-/// Whoever reads the error looks there, and not where the other secrets come from.
 #[test]
 fn an_error_names_the_variable_that_the_value_came_from() {
-    let error = Secret::from_env("SOUNDHASH_TEST_OF_NOBODY").unwrap_err();
+    let error = Secret::from_env("SOUNDHASH_TEST_UNSET").unwrap_err();
     assert_eq!(error.kind(), SecretErrorKind::NotSet);
-    assert_eq!(error.variable(), Some("SOUNDHASH_TEST_OF_NOBODY"));
+    assert_eq!(error.variable(), Some("SOUNDHASH_TEST_UNSET"));
     let error = Secret::try_from(String::new()).unwrap_err();
     assert_eq!(error.variable(), None);
 }

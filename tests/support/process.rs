@@ -34,6 +34,7 @@ pub fn example(name: &str) -> PathBuf {
         build.arg("--all-features");
     } else {
         let features = [
+            (cfg!(feature = "cache"), "cache"),
             (cfg!(feature = "metrics"), "metrics"),
             (cfg!(feature = "redis"), "redis"),
         ];

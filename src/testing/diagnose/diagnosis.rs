@@ -1,9 +1,11 @@
-use std::fmt;
+//! The result of a diagnosis, in words.
 
-/// What [`diagnose`](super::diagnose) found.
+use std::{borrow::Cow, fmt};
+
+/// The result of [`diagnose`](super::diagnose).
 ///
-/// [`Display`](fmt::Display) says what is wrong and what cures it, one line for each mistake.
-/// It never shows a secret, a body or a signature, and can be pasted anywhere.
+/// [`Display`](fmt::Display) writes one line for each mistake: what is wrong, and how to fix it.
+/// The text never shows a secret, a body or a signature, so you can paste it anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
     mistakes: Vec<Mistake>,
@@ -14,37 +16,65 @@ pub struct Diagnosis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiagnosisKind {
-    /// Nothing is wrong: the first secret made this signature of this body.
+    /// Nothing is wrong: the signature matches this body under the first secret.
     Right,
     /// No secret was given, or only empty ones.
     NoSecret,
-    /// The header has no value.
+    /// The header is empty.
     MissingSignature,
     /// Nothing in the header is a signature.
     MalformedSignature,
-    /// White space around the signature.
+    /// The signature has white space around it.
     SignatureWhitespace,
-    /// More than one signature.
+    /// The signature has quotes around it.
+    SignatureQuotes,
+    /// The header has more than one signature.
     SeveralSignatures,
-    /// Something beside the signature, such as `sha256=` or `v1=`.
+    /// The header has something next to the signature, such as `sha256=` or `v1=`.
     SignaturePrefix,
-    /// A signature in base64 instead of hexadecimal digits.
+    /// The signature is in base64 instead of hexadecimal digits.
     SignatureBase64,
-    /// Made with another than the first of the secrets.
+    /// The signature's hexadecimal digits were encoded as hexadecimal digits again.
+    SignatureHexTwice,
+    /// The signature matches under another secret than the first, as during a rotation.
     PreviousSecret,
-    /// The secret has white space at an end, here or at the signer's.
+    /// The secret has white space or a byte order mark at an end, here or at the signer's.
     SecretWhitespace,
-    /// The secret's `whsec_` is missing, here or at the signer's.
+    /// The secret has quotes around it, here or at the signer's.
+    SecretQuotes,
+    /// The secret lacks its `whsec_`, here or at the signer's.
     SecretPrefix,
     /// The secret was decoded from base64, here or at the signer's.
     SecretBase64,
+    /// The secret is in UTF-16, here or at the signer's.
+    SecretUtf16,
+    /// The signature was made with SHA-1, with SHA-512, or without HMAC.
+    WrongHash,
+    /// The signer used the body as the key and the secret as the message.
+    SwappedArguments,
     /// The body is the same JSON in other bytes.
     Reserialized,
-    /// The body's line ends differ, most often the last one.
+    /// The body is the same JSON with its keys sorted, here or at the signer's.
+    SortedKeys,
+    /// The line breaks of the body were removed, here or at the signer's.
+    NewlinesRemoved,
+    /// The body has other line ends, most often the last one.
     LineEnd,
+    /// The body starts with a byte order mark, here or at the signer's.
+    ByteOrderMark,
+    /// The body is in UTF-16, here or at the signer's.
+    BodyUtf16,
+    /// The body is compressed, here or at the signer's.
+    Compressed,
+    /// The signer put a timestamp before the body.
+    TimestampSigned,
+    /// The signer signed the event's `data` and not the whole body.
+    OnlyDataSigned,
+    /// The body was cut off, here or at the signer's.
+    Truncated,
     /// The body is empty, here or at the signer's.
     EmptyBody,
-    /// None of the usual mistakes explains it.
+    /// None of the usual mistakes explains the signature.
     Unknown,
 }
 
@@ -53,25 +83,25 @@ impl Diagnosis {
         Self { mistakes, secret }
     }
 
-    /// What is wrong; the first mistake, where several came together.
+    /// Returns the kind of the first mistake, or [`DiagnosisKind::Right`].
     #[must_use]
     pub fn kind(&self) -> DiagnosisKind {
         self.kinds().next().unwrap_or(DiagnosisKind::Right)
     }
 
-    /// All mistakes: of the header, then of the secret, then of the body. None if it is
-    /// right.
+    /// Returns the kinds of all mistakes: those of the header, then of the secret, then of the
+    /// body. The iterator is empty if the signature matches.
     pub fn kinds(&self) -> impl Iterator<Item = DiagnosisKind> {
         self.mistakes.iter().map(|mistake| mistake.kind)
     }
 
-    /// Whether nothing is wrong.
+    /// Returns `true` if the signature matches.
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.mistakes.is_empty()
     }
 
-    /// Which of the given secrets explains the signature, from 0; `None` if none does.
+    /// Returns the index of the given secret that explains the signature, or `None`.
     #[must_use]
     pub fn secret(&self) -> Option<usize> {
         self.secret
@@ -81,86 +111,135 @@ impl Diagnosis {
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_right() {
-            return f.write_str("The signature is that of this body under the first secret.");
+            return f.write_str(
+                "The signature matches this body under the first secret. If a server rejects \
+                 the request, other bytes arrive there: compare the body that it receives with \
+                 this one.",
+            );
         }
         for (i, mistake) in self.mistakes.iter().enumerate() {
             if i > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{} {}", mistake.what, mistake.kind.cure())?;
+            write!(f, "{}: {}.", mistake.what, mistake.kind.cure())?;
         }
         match self.secret {
-            Some(index) if index > 0 => write!(f, "\n(It is secret {} of those given.)", index + 1),
+            Some(index) if index > 0 => {
+                write!(f, "\n(Secret {} of those given matches.)", index + 1)
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// One thing that was done wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) kind: DiagnosisKind,
-    /// What exactly, as a sentence.
-    pub(super) what: &'static str,
+    /// What is wrong, as a sentence without its full stop.
+    what: Cow<'static, str>,
 }
 
 impl DiagnosisKind {
-    pub(super) fn mistake(self, what: &'static str) -> Mistake {
+    pub(super) fn mistake(self, what: impl Into<Cow<'static, str>>) -> Mistake {
+        let what = what.into();
         Mistake { kind: self, what }
     }
 
+    /// Returns what to do, as the end of a sentence.
     fn cure(self) -> &'static str {
         match self {
             Self::Right => "",
-            Self::NoSecret => "Give the secret that SoundHash showed for this endpoint.",
+            Self::NoSecret => "use the secret that SoundHash showed for this endpoint",
             Self::MissingSignature => {
-                "Look whether a proxy drops `X-Webhook-Signature`, and whether the request came \
-                 from SoundHash at all."
+                "check whether a proxy drops `X-Webhook-Signature`, and whether the request \
+                 came from SoundHash at all"
             }
             Self::MalformedSignature => {
-                "SoundHash sends exactly 64 hexadecimal digits; look who else signs or changes \
-                 the header."
+                "SoundHash sends exactly 64 hexadecimal digits, so check what else signs the \
+                 request or changes the header"
             }
-            Self::SignatureWhitespace => "Send the 64 digits alone.",
+            Self::SignatureWhitespace | Self::SignatureQuotes => "send the 64 digits alone",
             Self::SeveralSignatures => {
-                "Send one header with one value, signed with the secret that is current."
+                "send one header with one value, made with the current secret"
             }
-            Self::SignaturePrefix => "Send the 64 digits alone: SoundHash's header has no prefix.",
+            Self::SignaturePrefix => {
+                "send the 64 digits alone, because SoundHash's header has no prefix"
+            }
             Self::SignatureBase64 => {
-                "Print the 32 bytes as hexadecimal digits (`hexdigest` in Python, \
-                 `digest('hex')` in Node)."
+                "write the 32 bytes as hexadecimal digits, with `hexdigest` in Python or \
+                 `digest('hex')` in Node"
+            }
+            Self::SignatureHexTwice => {
+                "encode the 32 bytes once, and remember that `hexdigest` and `digest('hex')` \
+                 return digits already"
             }
             Self::PreviousSecret => {
-                "Give it to the layer as well, with `previous_secret`, until SoundHash signs \
-                 with the first one only."
+                "accept it with `previous_secret` as well, until SoundHash signs with the first \
+                 one only"
             }
             Self::SecretWhitespace => {
-                "Use the secret without white space, on both sides: `Secret::from_env` refuses \
-                 it; write files with `printf %s`, and not with `echo`."
+                "use the secret without it on both sides, read it with `Secret::from_env`, and \
+                 write files with `printf %s` instead of `echo`"
+            }
+            Self::SecretQuotes => {
+                "remove them, because `.env` files and container settings do not all strip quotes"
             }
             Self::SecretPrefix => {
-                "The prefix is part of the key: use the secret as SoundHash showed it."
+                "use the secret as SoundHash showed it, because the prefix is part of the key"
             }
             Self::SecretBase64 => {
-                "The key is the secret's text: use it as SoundHash showed it, decode nothing."
+                "use the secret's text as SoundHash showed it, without decoding it"
             }
+            Self::SecretUtf16 => {
+                "use the secret's UTF-8 bytes, `Encoding.UTF8` in .NET and `-Encoding utf8` in \
+                 PowerShell"
+            }
+            Self::WrongHash => "use HMAC with SHA-256 and the secret as the key",
+            Self::SwappedArguments => "pass the secret as the key and the body as the message",
             Self::Reserialized => {
-                "Verify the bytes as they arrived, before anything parses them: put \
-                 SoundHashWebhookLayer outside of whatever reads JSON, and have no proxy \
-                 rewrite the body."
+                "verify the bytes as they arrived, with SoundHashWebhookLayer outside of \
+                 everything that parses JSON, and without a proxy that rewrites bodies"
+            }
+            Self::SortedKeys => {
+                "sign and verify the bytes as they are sent, because parsing JSON and writing it \
+                 again can sort its keys"
+            }
+            Self::NewlinesRemoved => {
+                "send files with `curl --data-binary @file`, because `-d @file` removes line \
+                 breaks"
             }
             Self::LineEnd => {
-                "Keep the body byte for byte: save it without an editor, and send it with \
-                 `curl --data-binary`, and not with `-d`."
+                "keep the body byte for byte, save it without an editor, and send it with \
+                 `curl --data-binary`"
+            }
+            Self::ByteOrderMark => {
+                "save the file as UTF-8 without a byte order mark, `utf8NoBOM` in PowerShell"
+            }
+            Self::BodyUtf16 => {
+                "sign and send UTF-8, `Encoding.UTF8` in .NET and `-Encoding utf8` in PowerShell"
+            }
+            Self::Compressed => {
+                "verify the bytes that SoundHash sent, with SoundHashWebhookLayer outside of what \
+                 decompresses requests, and without a proxy that compresses them"
+            }
+            Self::TimestampSigned => {
+                "sign the body alone, because SoundHash does not sign a timestamp"
+            }
+            Self::OnlyDataSigned => "sign and verify the whole body, with its envelope",
+            Self::Truncated => {
+                "compare its length with the `Content-Length` that was sent, and look for a \
+                 buffer or a size limit that cuts the body off"
             }
             Self::EmptyBody => {
-                "Something read the body before it was hashed: a middleware, an extractor, a \
-                 logger, or a redirect that dropped it. Put SoundHashWebhookLayer outside of it."
+                "put SoundHashWebhookLayer outside of what reads the body before it is verified, \
+                 such as a middleware, an extractor or a logger, and check for redirects, which \
+                 drop the body"
             }
             Self::Unknown => {
-                "It is another secret (that of another endpoint, perhaps), or the body was \
-                 changed in a way that cannot be undone: keys sorted, numbers rewritten, \
-                 decompressed. Compare its length with the Content-Length that SoundHash sent."
+                "compare the secret with that of the endpoint, and the length of the body with \
+                 the `Content-Length` that SoundHash sent, because either the secret is another \
+                 one or the body was changed in a way that cannot be undone"
             }
         }
     }

@@ -1,89 +1,110 @@
+//! The signature header, and what can be wrong with it.
+
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_INDIFFERENT},
 };
 
 use super::diagnosis::{DiagnosisKind, Mistake};
-use crate::signature::Signature;
 
-/// As many values are looked at.
+/// The most values that are looked at.
 const MOST: usize = 8;
 
-/// What a header value may have meant.
+/// The lengths of SHA-1, SHA-256 and SHA-512.
+const LENGTHS: [usize; 3] = [20, 32, 64];
+
+/// The meaning that a header value can have.
 pub(super) struct Header {
-    /// What is wrong with it as a whole.
+    /// The mistakes with the value as a whole.
     pub(super) mistakes: Vec<Mistake>,
-    /// The signatures in it, and what is wrong with each.
-    pub(super) signatures: Vec<(Signature, Option<Mistake>)>,
+    pub(super) tags: Vec<Tag>,
+    /// The values of `t=`, as other senders write next to a signature.
+    pub(super) timestamps: Vec<String>,
+}
+
+/// The bytes of a signature.
+pub(super) struct Tag {
+    pub(super) bytes: Vec<u8>,
+    /// The mistake in the way it is written.
+    pub(super) encoding: Option<Mistake>,
 }
 
 impl Header {
     pub(super) fn read(value: &[u8]) -> Self {
-        let mut mistakes = Vec::new();
-        let trimmed = value.trim_ascii();
+        let mut header = Self {
+            mistakes: Vec::new(),
+            tags: Vec::new(),
+            timestamps: Vec::new(),
+        };
+        let text = String::from_utf8_lossy(value);
+        let is_space = |it: char| it.is_whitespace() || it == '\u{feff}';
+        let trimmed = text.trim_matches(is_space);
         if trimmed.is_empty() {
-            let mistake = DiagnosisKind::MissingSignature.mistake("There is no signature.");
-            return Self {
-                mistakes: vec![mistake],
-                signatures: Vec::new(),
-            };
+            header.add(DiagnosisKind::MissingSignature, "There is no signature");
+            return header;
         }
-        if trimmed.len() != value.len() {
-            let what = "White space stands around the signature.";
-            mistakes.push(DiagnosisKind::SignatureWhitespace.mistake(what));
+        if trimmed.len() != text.len() {
+            let what = "There is white space around the signature";
+            header.add(DiagnosisKind::SignatureWhitespace, what);
+        }
+        let unquoted = trimmed.replace(['"', '\'', '`'], "");
+        if unquoted.len() != trimmed.len() {
+            let what = "There are quotes around the signature";
+            header.add(DiagnosisKind::SignatureQuotes, what);
         }
 
-        let signatures: Vec<_> = trimmed
-            .split(|byte| matches!(byte, b',' | b';' | b' '))
-            .filter_map(read_part)
-            .take(MOST)
-            .collect();
-        if signatures.is_empty() {
-            let what = "The header is not a signature.";
-            mistakes.push(DiagnosisKind::MalformedSignature.mistake(what));
-        } else if signatures.len() > 1 {
-            let what = "There is more than one signature.";
-            mistakes.push(DiagnosisKind::SeveralSignatures.mistake(what));
-        } else if decode(trimmed).is_none() {
-            let what = "Something stands beside the signature.";
-            mistakes.push(DiagnosisKind::SignaturePrefix.mistake(what));
+        let parts = || unquoted.split([',', ';', ' ']);
+        header.tags = parts().filter_map(read_part).take(MOST).collect();
+        let timestamps = parts().filter_map(|part| part.strip_prefix("t="));
+        header.timestamps = timestamps.take(MOST).map(ToOwned::to_owned).collect();
+        if header.tags.is_empty() {
+            let what = "The header is not a signature";
+            header.add(DiagnosisKind::MalformedSignature, what);
+        } else if header.tags.len() > 1 {
+            let what = "There is more than one signature";
+            header.add(DiagnosisKind::SeveralSignatures, what);
+        } else if decode(&unquoted).is_none() {
+            let what = "There is something next to the signature";
+            header.add(DiagnosisKind::SignaturePrefix, what);
         }
-        Self {
-            mistakes,
-            signatures,
-        }
+        header
+    }
+
+    fn add(&mut self, kind: DiagnosisKind, what: &'static str) {
+        self.mistakes.push(kind.mistake(what));
     }
 }
 
-/// A signature alone, or behind `name=`.
-fn read_part(part: &[u8]) -> Option<(Signature, Option<Mistake>)> {
-    decode(part).or_else(|| {
-        let equals = part.iter().position(|&byte| byte == b'=')?;
-        decode(&part[equals + 1..])
-    })
+/// Reads a signature, with or without `name=` before it.
+fn read_part(part: &str) -> Option<Tag> {
+    decode(part).or_else(|| decode(part.split_once('=')?.1))
 }
 
-fn decode(text: &[u8]) -> Option<(Signature, Option<Mistake>)> {
-    if let Some(signature) = from_digits(text) {
-        return Some((signature, None));
+fn decode(text: &str) -> Option<Tag> {
+    if let Some(bytes) = from_digits(text.as_bytes()) {
+        let twice = from_digits(&bytes);
+        let encoding = twice.is_some().then(|| {
+            let what = "The signature's digits were written as hexadecimal digits once more";
+            DiagnosisKind::SignatureHexTwice.mistake(what)
+        });
+        let bytes = twice.unwrap_or(bytes);
+        return Some(Tag { bytes, encoding });
     }
     let bytes = [STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_INDIFFERENT]
         .iter()
         .find_map(|alphabet| alphabet.decode(text).ok())?;
-    let (signature, what) = match <[u8; 32]>::try_from(&*bytes) {
-        Ok(tag) => (
-            Signature::from_tag(tag),
-            "The signature is in base64, and not in hexadecimal digits.",
-        ),
-        Err(_) => (
-            from_digits(&bytes)?,
-            "The signature's digits were encoded in base64.",
-        ),
+    let (bytes, what) = match from_digits(&bytes) {
+        Some(digits) => (digits, "The signature's digits were encoded in base64"),
+        None => (bytes, "The signature is in base64"),
     };
-    let mistake = DiagnosisKind::SignatureBase64.mistake(what);
-    Some((signature, Some(mistake)))
+    let encoding = Some(DiagnosisKind::SignatureBase64.mistake(what));
+    (LENGTHS.contains(&bytes.len())).then_some(Tag { bytes, encoding })
 }
 
-fn from_digits(text: &[u8]) -> Option<Signature> {
-    str::from_utf8(text).ok()?.parse().ok()
+/// Decodes the hexadecimal digits of a hash.
+fn from_digits(digits: &[u8]) -> Option<Vec<u8>> {
+    let len = *LENGTHS.iter().find(|len| 2 * **len == digits.len())?;
+    let mut bytes = vec![0; len];
+    base16ct::mixed::decode(digits, &mut bytes).ok()?;
+    Some(bytes)
 }

@@ -1,3 +1,5 @@
+//! The keys that can come of a secret.
+
 use base64::{
     Engine,
     engine::general_purpose::{
@@ -5,33 +7,54 @@ use base64::{
         URL_SAFE_PAD_INDIFFERENT,
     },
 };
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::diagnosis::{DiagnosisKind, Mistake};
-use crate::secret::Secret;
+use super::{
+    bodies::{from_utf16, to_utf16},
+    diagnosis::{DiagnosisKind, Mistake},
+};
 
 const PREFIX: &[u8] = b"whsec_";
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const NON_BREAKING_SPACE: &[u8] = "\u{a0}".as_bytes();
 
-/// A secret that may have made the signature.
+/// A key that the signer can have used.
 pub(super) struct Key {
-    pub(super) secret: Secret,
-    /// Which of the given ones it comes from.
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    keyed: Hmac<Sha256>,
+    /// The index of the given secret that the key comes from.
     pub(super) index: usize,
     pub(super) mistakes: Vec<Mistake>,
 }
 
-/// `secret` as it is, and as the usual mistakes make it.
+impl Key {
+    pub(super) fn sign(&self, body: &[u8]) -> [u8; 32] {
+        let mac = self.keyed.clone().chain_update(body);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether this is one of the given secrets, unchanged.
+    pub(super) fn is_given(&self) -> bool {
+        let previous = |it: &Mistake| it.kind == DiagnosisKind::PreviousSecret;
+        self.mistakes.iter().all(previous)
+    }
+}
+
+/// Returns `secret` as it is, and as the usual mistakes change it.
 pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut add = |bytes: &[u8], mistake: Option<Mistake>| {
-        // Nobody signs with nothing, and `Secret` refuses to.
-        if !bytes.is_empty() {
+        // An empty key is not a secret, and HMAC takes all others.
+        if let (false, Ok(keyed)) = (bytes.is_empty(), Hmac::new_from_slice(bytes)) {
             let previous = (index > 0).then(|| {
-                let what = "The signature was made with another than the first secret.";
+                let what = "The signature was made with another secret than the first one";
                 DiagnosisKind::PreviousSecret.mistake(what)
             });
             keys.push(Key {
-                secret: Secret::new(bytes),
+                bytes: Zeroizing::new(bytes.to_vec()),
+                keyed,
                 index,
                 mistakes: previous.into_iter().chain(mistake).collect(),
             });
@@ -42,50 +65,76 @@ pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
     }
     add(secret, None);
     white_space(secret, &mut add);
+    quotes(secret, &mut add);
     prefix(secret, &mut add);
     base64(secret, &mut add);
+    utf16(secret, &mut add);
     keys
 }
 
 type Add<'a> = dyn FnMut(&[u8], Option<Mistake>) + 'a;
 
 fn white_space(secret: &[u8], add: &mut Add<'_>) {
-    let here = "The secret given here has white space at an end, the signer's has none.";
-    let there = "The signer's secret has white space at an end, the one given here has none.";
-    let mistake = |what| Some(DiagnosisKind::SecretWhitespace.mistake(what));
-    for trimmed in [
-        secret.trim_ascii(),
-        secret.trim_ascii_end(),
-        secret.trim_ascii_start(),
-    ] {
-        if trimmed.len() != secret.len() {
-            add(trimmed, mistake(here));
+    let mistake = |what: &'static str| Some(DiagnosisKind::SecretWhitespace.mistake(what));
+    let here = "The secret given here has white space or a byte order mark at an end";
+    let there = "The signer's secret has white space or a byte order mark at an end";
+    if let Ok(text) = str::from_utf8(secret) {
+        let is_space = |it: char| it.is_whitespace() || it == '\u{feff}';
+        for trimmed in [
+            text.trim_matches(is_space),
+            text.trim_end_matches(is_space),
+            text.trim_start_matches(is_space),
+        ] {
+            if trimmed.len() != secret.len() {
+                add(trimmed.as_bytes(), mistake(here));
+            }
         }
     }
-    for space in [&b"\n"[..], b"\r\n", b" ", b"\t"] {
+    for space in [
+        &b"\n"[..],
+        b"\r\n",
+        b" ",
+        b"\t",
+        b"\n\n",
+        b"\r\n\r\n",
+        NON_BREAKING_SPACE,
+        BYTE_ORDER_MARK,
+    ] {
         add(&joined(secret, space), mistake(there));
         add(&joined(space, secret), mistake(there));
     }
 }
 
+fn quotes(secret: &[u8], add: &mut Add<'_>) {
+    let mistake = |what: &'static str| Some(DiagnosisKind::SecretQuotes.mistake(what));
+    for quote in [&b"\""[..], b"'", b"`"] {
+        let inner = secret.strip_prefix(quote);
+        if let Some(inner) = inner.and_then(|it| it.strip_suffix(quote)) {
+            add(inner, mistake("The secret given here has quotes around it"));
+        }
+        let quoted = joined(quote, &joined(secret, quote));
+        add(&quoted, mistake("The signer's secret has quotes around it"));
+    }
+}
+
 fn prefix(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what| Some(DiagnosisKind::SecretPrefix.mistake(what));
+    let mistake = |what: &'static str| Some(DiagnosisKind::SecretPrefix.mistake(what));
     match secret.strip_prefix(PREFIX) {
         Some(rest) => add(
             rest,
-            mistake("The signer's secret lacks the `whsec_` that the one given here has."),
+            mistake("The signer's secret lacks the `whsec_` of the one given here"),
         ),
         None => add(
             &joined(PREFIX, secret),
-            mistake("The secret given here lacks the `whsec_` that the signer's has."),
+            mistake("The secret given here lacks the `whsec_` of the signer's"),
         ),
     }
 }
 
 fn base64(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what| Some(DiagnosisKind::SecretBase64.mistake(what));
-    let there = "The signer decoded the secret from base64.";
-    let here = "The secret given here was decoded from base64, the signer's was not.";
+    let mistake = |what: &'static str| Some(DiagnosisKind::SecretBase64.mistake(what));
+    let there = "The signer decoded the secret from base64";
+    let here = "The secret given here was decoded from base64, and the signer's was not";
 
     let without_prefix = secret.strip_prefix(PREFIX);
     for text in [Some(secret), without_prefix].into_iter().flatten() {
@@ -99,6 +148,18 @@ fn base64(secret: &[u8], add: &mut Add<'_>) {
         let text = Zeroizing::new(alphabet.encode(secret));
         add(text.as_bytes(), mistake(here));
         add(&joined(PREFIX, text.as_bytes()), mistake(here));
+    }
+}
+
+fn utf16(secret: &[u8], add: &mut Add<'_>) {
+    let mistake = |what: &'static str| Some(DiagnosisKind::SecretUtf16.mistake(what));
+    if let Some(text) = from_utf16(secret).map(Zeroizing::new) {
+        let what = "The secret given here is in UTF-16";
+        add(text.trim().as_bytes(), mistake(what));
+    }
+    for encoded in to_utf16(secret) {
+        let encoded = Zeroizing::new(encoded);
+        add(&encoded, mistake("The signer's secret is in UTF-16"));
     }
 }
 

@@ -1,16 +1,186 @@
-//! Which of the usual mistakes explains a signature that does not match.
+//! Explains a signature that does not match by the usual mistakes.
 //!
-//! `header`, `keys` and `bodies` each know the mistakes that are made with one of the three;
-//! `search` tries them against each other, the fewest mistakes first.
+//! `header`, `keys`, `methods` and `bodies` each know the mistakes that are made with one part of
+//! a signature. [`diagnose`] tries them against each other, and `diagnosis` has the words.
 
 mod bodies;
 mod diagnosis;
 mod header;
 mod keys;
-mod layout;
-mod search;
+mod methods;
 
-pub use self::{
-    diagnosis::{Diagnosis, DiagnosisKind},
-    search::diagnose,
+use std::ops::ControlFlow;
+
+pub use self::diagnosis::{Diagnosis, DiagnosisKind};
+use self::{
+    diagnosis::Mistake,
+    header::{Header, Tag},
+    keys::{Key, keys},
 };
+use super::json::Json;
+
+/// For longer bodies, not every mistake with the secret is tried against every mistake with the
+/// body.
+const LARGE: usize = 64 * 1024;
+
+/// Explains which of the usual mistakes makes a signature not match.
+///
+/// `secrets` are the secrets that you have, the current one first. `signature` is the value of the
+/// `X-Webhook-Signature` header as it arrived, with several values joined by commas. `body` is the
+/// body as it arrived.
+///
+/// The function signs the body in the ways that usual mistakes lead to, and returns the first
+/// that gives this signature. If none does, the result is
+/// [`DiagnosisKind::Unknown`]. It is meant for developers, with requests that they recorded. It
+/// hashes the body up to a few hundred times, so do not call it in a service.
+///
+/// Some mistakes are found only if the signed bytes can be restored. Sorted keys are restored for
+/// the events that SoundHash sends, and compressed bodies if the sender used the same compressor.
+///
+/// ```
+/// use soundhash_webhook::{Secret, testing::{DiagnosisKind, diagnose}};
+///
+/// let signed = br#"{"event": "video.processed", "data": {}}"#;
+/// let signature = Secret::new("whsec_test").sign(signed).to_string();
+///
+/// let received = br#"{"event":"video.processed","data":{}}"#;
+/// let diagnosis = diagnose(&["whsec_test"], &signature, received);
+/// assert_eq!(diagnosis.kind(), DiagnosisKind::Reserialized);
+/// println!("{diagnosis}");
+/// ```
+#[must_use]
+pub fn diagnose<K: AsRef<[u8]>>(
+    secrets: &[K],
+    signature: impl AsRef<[u8]>,
+    body: impl AsRef<[u8]>,
+) -> Diagnosis {
+    let body = body.as_ref();
+    let Header {
+        mut mistakes,
+        tags,
+        timestamps,
+    } = Header::read(signature.as_ref());
+    let mut keys: Vec<Key> = (secrets.iter().enumerate())
+        .flat_map(|(index, secret)| keys(index, secret.as_ref()))
+        .collect();
+    keys.sort_by_key(|key| key.mistakes.len());
+
+    if let Some(found) = explain(&keys, &tags, &timestamps, body) {
+        mistakes.extend(found.encoding);
+        mistakes.extend(found.key.mistakes.iter().cloned());
+        mistakes.extend(found.other);
+        return Diagnosis::new(mistakes, Some(found.key.index));
+    }
+
+    if let [tag, ..] = &tags[..] {
+        mistakes.extend(tag.encoding.clone());
+    }
+    mistakes.extend(if keys.is_empty() {
+        Some(DiagnosisKind::NoSecret.mistake("There is no secret to check with"))
+    } else if tags.is_empty() {
+        // Without a signature, nothing can be said about the rest.
+        None
+    } else if tags.iter().all(|tag| tag.bytes.len() != 32) {
+        let what = "The signature does not have 32 bytes, and is not made with another hash";
+        Some(DiagnosisKind::MalformedSignature.mistake(what))
+    } else if body.is_empty() {
+        let what = "The body given here is empty, but an empty body was not signed";
+        Some(DiagnosisKind::EmptyBody.mistake(what))
+    } else if is_cut_off(body) {
+        let what = format!(
+            "The body given here ends in the middle of its JSON, after {} bytes",
+            body.len()
+        );
+        Some(DiagnosisKind::Truncated.mistake(what))
+    } else {
+        let what = "None of the usual mistakes explains this signature";
+        Some(DiagnosisKind::Unknown.mistake(what))
+    });
+    Diagnosis::new(mistakes, None)
+}
+
+/// A way to get the signature.
+struct Explanation<'a> {
+    encoding: Option<Mistake>,
+    key: &'a Key,
+    /// The mistake with the method or the body.
+    other: Option<Mistake>,
+}
+
+/// Tries the body as it is, then other methods, then other bodies.
+///
+/// The order matters only where two mistakes have the same effect. Otherwise there is at most one
+/// explanation, since two messages or keys do not share a signature.
+fn explain<'a>(
+    keys: &'a [Key],
+    tags: &[Tag],
+    timestamps: &[String],
+    body: &[u8],
+) -> Option<Explanation<'a>> {
+    if tags.is_empty() {
+        return None;
+    }
+    let signed = |bytes: &[u8], key: &'a Key| {
+        let made = key.sign(bytes);
+        let tag = tags.iter().find(|tag| tag.bytes == made)?;
+        Some(Explanation {
+            encoding: tag.encoding.clone(),
+            key,
+            other: None,
+        })
+    };
+    if let Some(found) = keys.iter().find_map(|key| signed(body, key)) {
+        return Some(found);
+    }
+
+    let given = || keys.iter().filter(|key| key.is_given());
+    for key in given() {
+        for tag in tags {
+            if let Some(mistake) = methods::find(&key.bytes, body, &tag.bytes) {
+                return Some(Explanation {
+                    encoding: tag.encoding.clone(),
+                    key,
+                    other: Some(mistake),
+                });
+            }
+        }
+    }
+
+    let mut found = None;
+    let _ = bodies::visit(body, timestamps, &mut |bytes, mistake| {
+        let mut keys = keys.iter();
+        let hit = keys.find_map(|key| match bytes.len() > LARGE && !key.is_given() {
+            true => None,
+            false => signed(bytes, key),
+        });
+        match hit {
+            Some(hit) => {
+                let other = Some(mistake);
+                found = Some(Explanation { other, ..hit });
+                ControlFlow::Break(())
+            }
+            None => ControlFlow::Continue(()),
+        }
+    });
+    found.or_else(|| {
+        given().find_map(|key| {
+            let (tag, len) = bodies::signed_length(&key.bytes, tags, body)?;
+            let total = body.len();
+            let what = format!("The signature covers only the first {len} of {total} bytes");
+            Some(Explanation {
+                encoding: tag.encoding.clone(),
+                key,
+                other: Some(DiagnosisKind::Truncated.mistake(what)),
+            })
+        })
+    })
+}
+
+fn is_cut_off(body: &[u8]) -> bool {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    let ends_early = |body| match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Ok(_) => false,
+        Err(error) => error.is_eof(),
+    };
+    is_object && ends_early(body) && Json::parse(body, usize::MAX).is_none()
+}

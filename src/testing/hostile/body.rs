@@ -1,3 +1,5 @@
+//! A body in frames.
+
 use std::{
     pin::Pin,
     sync::{
@@ -12,7 +14,7 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-/// A body in frames that does not tell its length.
+/// A body in frames, of no declared length.
 pub(super) struct Frames {
     left: vec::IntoIter<Bytes>,
     breaks: bool,
@@ -20,7 +22,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// `asked` is set when somebody reads of it.
+    /// Sets `asked` when the body is read.
     pub(super) fn new(frames: Vec<Bytes>, asked: &Arc<AtomicBool>) -> Self {
         Self {
             left: frames.into_iter(),
@@ -29,7 +31,7 @@ impl Frames {
         }
     }
 
-    /// It ends with an error, as if the sender had hung up.
+    /// Ends the body with an error, as if the sender had hung up.
     pub(super) fn breaks(mut self) -> Self {
         self.breaks = true;
         self

@@ -1,61 +1,92 @@
+//! The list of hostile requests, and the answer that each has to get.
+
 use axum_core::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 
-use super::draft::{Draft, body, body_of, declare, event, guessed, streamed};
+use super::factory::{RequestFactory, body, body_of, declare, event, guessed, streamed};
 use crate::{
-    rejection::RejectionKind, secret::Secret, signature::SIGNATURE_HEADER, testing::Envelope,
+    rejection::RejectionKind, secret::Secret, signature::SIGNATURE_HEADER, testing::Sender,
 };
 
-/// A kind of request, and what has to become of it.
+/// One kind of request.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    /// Why it has to be refused; an authentic one that need not is to be answered with 2xx.
-    pub(super) refusal: Option<RejectionKind>,
-    /// Whether it is to be refused without anybody's reading a byte of its body.
+    pub(super) expected: Expected,
+    /// Whether the layer rejects it without reading any of its body.
     pub(super) unread: bool,
-    /// Whether it is as SoundHash would send it, but perhaps too large.
+    /// Whether SoundHash could have sent the body, although it may be too large.
     pub(super) authentic: bool,
-    pub(super) make: fn(&Draft<'_>) -> Request<Body>,
+    pub(super) make: fn(&RequestFactory<'_>) -> Request<Body>,
 }
 
-const fn refused(
+/// The answer that a request has to get.
+#[derive(Clone, Copy)]
+pub(super) enum Expected {
+    /// A rejection for this reason.
+    Rejected(RejectionKind),
+    /// Any 2xx.
+    Accepted,
+    /// Anything but a 2xx from behind the layer.
+    NotActedOn,
+}
+
+impl Expected {
+    pub(super) fn status(self) -> Option<StatusCode> {
+        match self {
+            Self::Rejected(kind) => Some(kind.status()),
+            Self::Accepted => None,
+            Self::NotActedOn => Some(StatusCode::METHOD_NOT_ALLOWED),
+        }
+    }
+}
+
+const fn rejected(
     kind: RejectionKind,
     name: &'static str,
-    make: fn(&Draft<'_>) -> Request<Body>,
+    make: fn(&RequestFactory<'_>) -> Request<Body>,
 ) -> Case {
     Case {
         name,
-        refusal: Some(kind),
+        expected: Expected::Rejected(kind),
         unread: false,
         authentic: false,
         make,
     }
 }
 
-const fn accepted(name: &'static str, make: fn(&Draft<'_>) -> Request<Body>) -> Case {
+const fn accepted(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<Body>) -> Case {
     Case {
         name,
-        refusal: None,
+        expected: Expected::Accepted,
         unread: false,
         authentic: true,
         make,
     }
 }
 
-/// Those that must be refused, and then, lest an application pass that refuses everything, those
-/// that must not.
+/// A delivery that an attacker recorded and sends to another route: the signature covers neither
+/// the method nor the path.
+const fn replayed(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<Body>) -> Case {
+    Case {
+        expected: Expected::NotActedOn,
+        ..accepted(name, make)
+    }
+}
+
+/// First the requests that must be rejected. An application that rejects everything would pass
+/// those, so the authentic ones follow.
 pub(super) const CASES: &[Case] = &[
     // ---- no signature
-    refused(RejectionKind::MissingSignature, "no signature", |draft| {
-        draft.unsigned()
+    rejected(RejectionKind::MissingSignature, "no signature", |factory| {
+        factory.unsigned()
     }),
-    refused(
+    rejected(
         RejectionKind::MissingSignature,
         "the signature in another header",
-        |draft| {
-            let mut request = draft.signed(body());
+        |factory| {
+            let mut request = factory.signed(body());
             let headers = request.headers_mut();
             if let Some(signature) = headers.remove(SIGNATURE_HEADER) {
                 headers.insert("x-hub-signature-256", signature);
@@ -63,37 +94,37 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    // A limit of the body's size that stands outside answers this with 413.
-    refused(
+    // A body limit outside of the layer answers this with 413.
+    rejected(
         RejectionKind::MissingSignature,
         "no signature, and a terabyte declared",
-        |draft| {
-            let mut request = draft.unsigned();
+        |factory| {
+            let mut request = factory.unsigned();
             declare(&mut request, 1_000_000_000_000);
             request
         },
     ),
-    // The one body that the layer does not poll even once, so whoever does is outside of it.
+    // The layer never polls this body, so what does is outside of the layer.
     Case {
         unread: true,
-        ..refused(
+        ..rejected(
             RejectionKind::MissingSignature,
             "no signature, and a body that waits for a 100",
-            |draft| {
-                let body = draft.frames(vec![body().into()]);
-                let mut request = draft.unsigned().map(|_| Body::new(body));
+            |factory| {
+                let body = factory.frames(vec![body().into()]);
+                let mut request = factory.unsigned().map(|_| Body::new(body));
                 let headers = request.headers_mut();
                 headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
                 request
             },
         )
     },
-    // ---- what a lenient parser would take for one
-    refused(
+    // ---- what a lenient parser would accept
+    rejected(
         RejectionKind::SeveralSignatures,
         "the signature twice",
-        |draft| {
-            let mut request = draft.signed(body());
+        |factory| {
+            let mut request = factory.signed(body());
             let headers = request.headers_mut();
             if let Some(signature) = headers.get(SIGNATURE_HEADER).cloned() {
                 headers.append(SIGNATURE_HEADER, signature);
@@ -101,159 +132,175 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "an empty signature",
-        |draft| draft.resigned(|_| Vec::new()),
+        |factory| factory.resigned(|_| Vec::new()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature without its last digit",
-        |draft| draft.resigned(|signature| signature[..63].into()),
+        |factory| factory.resigned(|signature| signature[..63].into()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature with a prefix",
-        |draft| draft.resigned(|signature| format!("sha256={signature}").into()),
+        |factory| factory.resigned(|signature| format!("sha256={signature}").into()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a list of signatures",
-        |draft| draft.resigned(|signature| format!("{signature}, {signature}").into()),
+        |factory| factory.resigned(|signature| format!("{signature}, {signature}").into()),
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature in base64",
-        |draft| {
-            draft.resigned(|signature| {
+        |factory| {
+            factory.resigned(|signature| {
                 let mut bytes = [0; 32];
                 base16ct::lower::decode(signature, &mut bytes).expect("64 digits");
                 BASE64_STANDARD.encode(bytes).into()
             })
         },
     ),
-    refused(
+    rejected(
         RejectionKind::MalformedSignature,
         "a signature that is not text",
-        |draft| draft.resigned(|_| vec![0xff; 64]),
+        |factory| factory.resigned(|_| vec![0xff; 64]),
     ),
     // ---- forged, or changed on the way
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a guessed signature",
         guessed,
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "signed with another secret",
-        |draft| draft.signed_with(&Secret::new("whsec_of_nobody"), body()),
+        |factory| factory.signed_with(&Secret::new("whsec_unknown"), body()),
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "the signature of no bytes",
-        |draft| draft.resigned(|_| draft.secret.sign(b"").to_string().into()),
+        |factory| factory.resigned(|_| factory.secret.sign(b"").to_string().into()),
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "the signature of another event",
-        |draft| draft.resigned(|_| draft.secret.sign(&body()).to_string().into()),
+        |factory| factory.resigned(|_| factory.secret.sign(&body()).to_string().into()),
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a body with one byte changed",
-        |draft| {
-            draft.tampered(|mut body| {
+        |factory| {
+            factory.tampered(|mut body| {
                 let middle = body.len() / 2;
                 body[middle] ^= 1;
                 body
             })
         },
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a body without its last byte",
-        |draft| {
-            draft.tampered(|mut body| {
+        |factory| {
+            factory.tampered(|mut body| {
                 body.pop();
                 body
             })
         },
     ),
-    refused(
+    rejected(
         RejectionKind::WrongSignature,
         "a body with a line break at its end",
-        |draft| draft.tampered(|body| [&body[..], b"\n"].concat()),
+        |factory| factory.tampered(|body| [&body[..], b"\n"].concat()),
     ),
     // ---- too much, or not all of it
-    refused(
+    rejected(
         RejectionKind::BodyTooLarge,
         "a terabyte declared",
-        |draft| {
-            let mut request = guessed(draft);
+        |factory| {
+            let mut request = guessed(factory);
             declare(&mut request, 1_000_000_000_000);
             request
         },
     ),
-    refused(
+    rejected(
         RejectionKind::BodyTooLarge,
-        "a body over the limit that does not tell its length",
-        |draft| streamed(guessed(draft), draft.frames(draft.too_much())),
+        "a body over the limit, of no declared length",
+        |factory| streamed(guessed(factory), factory.frames(factory.too_much())),
     ),
     Case {
         authentic: true,
-        ..refused(
+        ..rejected(
             RejectionKind::BodyTooLarge,
             "signed, and over the limit by one byte",
-            |draft| draft.signed(body_of(draft.max_body_size + 1)),
+            |factory| factory.signed(body_of(factory.max_body_size + 1)),
         )
     },
-    refused(
+    rejected(
         RejectionKind::BodyBroken,
         "signed, and a body that breaks off",
-        |draft| {
+        |factory| {
             let body = Bytes::from(body());
             let half = body.slice(..body.len() / 2);
-            streamed(draft.signed(body), draft.frames(vec![half]).breaks())
+            streamed(factory.signed(body), factory.frames(vec![half]).breaks())
         },
     ),
     // ---- authentic
-    accepted("authentic, from the dispatcher", |draft| {
-        draft.signed(body())
+    accepted("authentic, from the dispatcher", |factory| {
+        factory.signed(body())
     }),
-    accepted("authentic, from the portal", |draft| {
-        draft.signed(Envelope::Portal.to_bytes(&event(Envelope::Portal)))
+    accepted("authentic, from the portal", |factory| {
+        factory.signed(Sender::Portal.to_bytes(&event(Sender::Portal)))
     }),
-    accepted("authentic, with white space around the event", |draft| {
-        draft.signed([b"\r\n ", &body()[..], b"\t\n"].concat())
+    accepted("authentic, with white space around the event", |factory| {
+        factory.signed([b"\r\n ", &body()[..], b"\t\n"].concat())
     }),
-    accepted("authentic, of a type that is new", |draft| {
-        let mut event = event(Envelope::Dispatcher);
+    accepted("authentic, of a type that is new", |factory| {
+        let mut event = event(Sender::Dispatcher);
         event["type"] = "video.remixed".into();
-        draft.signed(Envelope::Dispatcher.to_bytes(&event))
+        factory.signed(Sender::Dispatcher.to_bytes(&event))
     }),
-    accepted("authentic, from the test button", |draft| {
-        let mut event = event(Envelope::Dispatcher);
+    accepted("authentic, from the test button", |factory| {
+        let mut event = event(Sender::Dispatcher);
         event["resource_type"] = "test".into();
         event["resource_id"] = "test-resource".into();
         event["data"] = serde_json::json!({"test": true, "message": "This is a test"});
-        draft.signed(Envelope::Dispatcher.to_bytes(&event))
+        factory.signed(Sender::Dispatcher.to_bytes(&event))
     }),
-    // Owners of endpoints can configure headers, and overwrite this one.
-    accepted("authentic, with a content type of its own", |draft| {
-        let mut request = draft.signed(body());
+    // The owner of an endpoint can configure headers, this one included.
+    accepted("authentic, with a content type of its own", |factory| {
+        let mut request = factory.signed(body());
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         request
     }),
     accepted(
         "authentic, byte by byte and of no declared length",
-        |draft| {
+        |factory| {
             let body = Bytes::from(body());
             let bytes = (0..body.len()).map(|at| body.slice(at..=at)).collect();
-            streamed(draft.signed(body), draft.frames(bytes))
+            streamed(factory.signed(body), factory.frames(bytes))
         },
     ),
-    accepted("authentic, and as large as allowed", |draft| {
-        draft.signed(body_of(draft.max_body_size))
+    accepted("authentic, and as large as allowed", |factory| {
+        factory.signed(body_of(factory.max_body_size))
+    }),
+    // ---- authentic, and replayed elsewhere
+    replayed("replayed as GET", |factory| {
+        let mut request = factory.signed(body());
+        *request.method_mut() = Method::GET;
+        request
+    }),
+    replayed("replayed as GET /", |factory| factory.replayed("/")),
+    replayed("replayed as GET /health", |factory| {
+        factory.replayed("/health")
+    }),
+    replayed("replayed as GET /healthz", |factory| {
+        factory.replayed("/healthz")
+    }),
+    replayed("replayed as GET /status", |factory| {
+        factory.replayed("/status")
     }),
 ];

@@ -1,14 +1,15 @@
-//! Requests that an application must refuse, and some that it must let through.
+//! Requests that an application must reject, and some that it must accept.
 //!
-//! `case` lists them, `draft` and `body` make them, `finding` says what a wrong answer means.
+//! `request` has the public types, `case` lists the requests, `factory` and `body` make them, and
+//! `failure` explains a wrong answer.
 
 mod body;
 mod case;
-mod draft;
-mod finding;
+mod factory;
+mod failure;
 mod request;
 
 pub use self::{
-    finding::{Finding, FindingKind},
+    failure::{Failure, FailureKind, FailureReport},
     request::{HostileRequest, HostileRequests, hostile_requests},
 };

@@ -1,3 +1,5 @@
+//! The requests, as an iterator.
+
 use std::{
     fmt,
     sync::{
@@ -11,21 +13,18 @@ use http::{Request, Response, StatusCode, Uri};
 
 use super::{
     case::{CASES, Case},
-    draft::Draft,
-    finding::{Finding, Seen},
+    factory::RequestFactory,
+    failure::{Failure, Seen},
 };
-use crate::{
-    rejection::{Rejection, RejectionKind},
-    secret::Secret,
-};
+use crate::{delivery::Delivery, rejection::Rejection, secret::Secret};
 
-/// What a stranger sends, to see what *your* application makes of it.
+/// Returns the requests that an attacker sends, to test how *your* application answers them.
 ///
-/// Give it to the application with all of its middleware, for each path that receives webhooks. A
-/// few deliveries of SoundHash's are among it, since they must not be refused.
+/// Send them to the application with all of its middleware, once for each path that receives
+/// webhooks. Some of them are authentic deliveries, which the application must accept.
 ///
-/// Each request has a name, and knows how it has to be answered and what it means if it is not.
-/// `secret` is the one that the application has for these tests.
+/// Each request has a name, knows the answer that it has to get, and explains a wrong answer.
+/// `secret` is the secret that the application uses in the test.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -47,11 +46,19 @@ use crate::{
 /// # }
 /// ```
 ///
-/// The authentic ones are new events of the type `video.processed` and some others, which the
-/// handler acts on. None of the requests takes time: bodies that stall are not among them.
+/// The authentic requests are new events, of the type `video.processed` and some others, and your
+/// handler acts on them. None of the requests takes time: bodies that stall are not among them.
 ///
-/// An application that answers refused requests in its own words passes, as long as it keeps the
-/// status.
+/// An application that changes the text of rejections passes, as long as it keeps the status.
+///
+/// # Replays to other routes
+///
+/// The signature covers the body alone, so an attacker can send a recorded delivery to another
+/// path with another method. If the layers surround that route too, a 2xx from it makes an
+/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
+/// never sees it. The requests named `replayed as GET …` go to the given path, `/`, `/health`,
+/// `/healthz` and `/status`, and fail if the layer lets them through to a 2xx. Put the layers
+/// around the acting route only.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
@@ -60,7 +67,7 @@ pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     }
 }
 
-/// The iterator that [`hostile_requests`] makes.
+/// The iterator that [`hostile_requests`] returns.
 #[derive(Clone)]
 #[must_use]
 pub struct HostileRequests {
@@ -70,8 +77,8 @@ pub struct HostileRequests {
 }
 
 impl HostileRequests {
-    /// The layer's [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size), where it is
-    /// not the default. Bodies of that size are made.
+    /// Sets the layer's [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size) if it is
+    /// not the default. Some requests have a body of that size.
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.max_body_size = bytes;
         self
@@ -110,29 +117,31 @@ pub struct HostileRequest {
     case: &'static Case,
     secret: Secret,
     max_body_size: usize,
-    /// Whether somebody read of the last body that was made in frames.
+    /// Whether the last body that was made in frames was read.
     asked: Arc<AtomicBool>,
 }
 
 impl HostileRequest {
-    /// What it is, in a few words; no two have the same name.
+    /// Returns a few words that describe the request. No two requests have the same name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.case.name
     }
 
-    /// The status that it has to be refused with; `None` for one that is authentic, which has to
-    /// be answered with any 2xx.
+    /// Returns the expected status, or `None` for a delivery that any 2xx accepts.
+    ///
+    /// The status is 405 for a replay to another route. Such a replay also passes with every other
+    /// answer, unless the layer let it through to a 2xx.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
-        self.case.refusal.map(RejectionKind::status)
+        self.case.expected.status()
     }
 
-    /// The request, to that URI. Headers that the application needs can be added to it.
+    /// Returns the request to `uri`. Add the headers that your application needs.
     ///
     /// # Panics
     ///
-    /// If it is no URI.
+    /// Panics if `uri` is not a URI.
     #[must_use]
     #[track_caller]
     pub fn request<U>(&self, uri: U) -> Request<Body>
@@ -140,7 +149,7 @@ impl HostileRequest {
         U: TryInto<Uri, Error: fmt::Debug>,
     {
         self.asked.store(false, Ordering::Relaxed);
-        (self.case.make)(&Draft {
+        (self.case.make)(&RequestFactory {
             secret: &self.secret,
             uri: &uri.try_into().expect("a URI"),
             max_body_size: self.max_body_size,
@@ -148,18 +157,19 @@ impl HostileRequest {
         })
     }
 
-    /// Judges the answer to the [`request`](Self::request) that was made last.
+    /// Checks the answer to the last [`request`](Self::request).
     ///
     /// # Errors
     ///
-    /// If it is not the right one: what that means, and what to mend.
-    pub fn check<B>(&self, response: &Response<B>) -> Result<(), Finding> {
+    /// Returns an error if the answer is wrong. The error says what that means and how to fix it.
+    pub fn check<B>(&self, response: &Response<B>) -> Result<(), Failure> {
         let seen = Seen {
             status: response.status(),
             rejection: response.extensions().get().map(Rejection::kind),
+            verified: response.extensions().get::<Delivery>().is_some(),
             asked: self.asked.load(Ordering::Relaxed),
         };
-        Finding::of(self.case, &seen)
+        Failure::of(self.case, &seen)
     }
 }
 

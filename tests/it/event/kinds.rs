@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use super::*;
 use soundhash_webhook::{
     EventKind,
-    testing::{Envelope, sample},
+    testing::{Sender, sample},
 };
 
 #[track_caller]
@@ -56,7 +56,7 @@ fn the_documentation_of_every_kind_shows_the_payload_of_its_sample() {
     for &kind in EventKind::ALL {
         let shown = file(&format!("src/event/samples/{kind}.json"));
         let shown: Value = serde_json::from_str(&shown).unwrap();
-        assert_eq!(shown, sample(kind, Envelope::Dispatcher)["data"], "{kind}");
+        assert_eq!(shown, sample(kind, Sender::Dispatcher)["data"], "{kind}");
         assert_eq!(data(kind.as_str(), shown).kind(), Some(kind));
     }
     let shown = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../src/event/samples"));
@@ -66,7 +66,7 @@ fn the_documentation_of_every_kind_shows_the_payload_of_its_sample() {
 #[test]
 fn every_sample_of_either_sender_fits_its_kind() {
     for &kind in EventKind::ALL {
-        for sender in [Envelope::Portal, Envelope::Dispatcher] {
+        for sender in [Sender::Portal, Sender::Dispatcher] {
             let event = read(&sample(kind, sender).to_string());
             assert_eq!(event.kind(), Some(kind));
             let data = event.data;
@@ -89,7 +89,7 @@ fn the_fuzz_dictionary_has_every_kind_and_every_key() {
     let mut all = BTreeSet::new();
     for &kind in EventKind::ALL {
         assert!(has(kind.as_str()), "{kind}");
-        for sender in [Envelope::Portal, Envelope::Dispatcher] {
+        for sender in [Sender::Portal, Sender::Dispatcher] {
             keys(&sample(kind, sender), &mut all);
         }
     }

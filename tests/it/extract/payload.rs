@@ -4,7 +4,7 @@ use axum::{Router, http::StatusCode, response::IntoResponse, routing::post};
 use soundhash_webhook::{
     Delivery, Event, EventData, EventKind, EventPayload, MatchFound, Payload, PayloadRejection,
     PayloadRejectionKind, VideoProcessed, VideoUploaded,
-    testing::{Envelope, sample},
+    testing::{Sender, sample},
 };
 
 use super::protected as app;
@@ -141,7 +141,7 @@ fn a_payload_knows_its_type() {
         assert!(T::of(&data).is_some());
         let others = EventKind::ALL.iter().filter(|&&other| other != kind);
         for &other in others {
-            let body = sample(other, Envelope::Portal).to_string();
+            let body = sample(other, Sender::Portal).to_string();
             let event = Event::from_slice(body.as_bytes()).unwrap();
             assert!(T::of(&event.data).is_none(), "{kind} {other}");
         }

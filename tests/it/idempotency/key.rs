@@ -150,7 +150,7 @@ impl SecretProvider for Tenants {
             .get("x-tenant")
             .map_or("", |tenant| tenant.to_str().unwrap());
         Ok(Some(
-            Secrets::new(&format!("whsec_{tenant}")).endpoint(tenant),
+            Secrets::new(format!("whsec_{tenant}")).endpoint(tenant),
         ))
     }
 }

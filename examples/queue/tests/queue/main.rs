@@ -10,7 +10,7 @@ use oxana::Storage;
 use soundhash_webhook::{
     EventKind, Secret,
     idempotency::MemoryStore,
-    testing::{Envelope, SignedRequest, sample},
+    testing::{Sender, SignedRequest, sample},
 };
 use soundhash_webhook_queue_example::{
     job::{self, Events},
@@ -27,7 +27,7 @@ async fn a_delivery_is_answered_at_once_and_worked_on_later() {
     let (redis, mut service) = (RedisServer::start(), Service::start().await);
     let receiver = Program::start("receive", &redis.url(), &service.url);
     for &kind in EventKind::ALL {
-        let mut event = sample(kind, Envelope::Dispatcher);
+        let mut event = sample(kind, Sender::Dispatcher);
         event["id"] = kind.as_str().into();
         assert_eq!(deliver(&receiver, SECRET, &event).await, 202);
         // Attack: have something done that SoundHash did not send.
@@ -66,7 +66,7 @@ async fn a_duplicate_is_one_job() {
 /// Delivers to a receiver whose idempotency store has just been made, and so remembers nothing.
 async fn deliver_anew(queue: &Storage, id: &str) -> u16 {
     let app = receive::app(Secret::new(SECRET), queue.clone(), MemoryStore::new(1));
-    let request = SignedRequest::new(SECRET).event(Envelope::Dispatcher, &event(id));
+    let request = SignedRequest::new(SECRET).event(Sender::Dispatcher, &event(id));
     let response = app.oneshot(request.build()).await.unwrap();
     response.status().as_u16()
 }

@@ -1,6 +1,13 @@
-//! `testing::hostile_requests`: a right application passes, and each mistake is found out.
+//! `testing::hostile_requests`: a right application passes, and each mistake is found.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -8,15 +15,15 @@ use axum::{
     extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{any, get, post},
 };
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use soundhash_webhook::{
     Delivery, Event, EventData, RejectionKind, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Finding, FindingKind, HostileRequests, hostile_requests},
+    testing::{Failure, FailureKind, FailureReport, HostileRequests, hostile_requests},
 };
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -37,30 +44,29 @@ fn route() -> Router {
     Router::new().route(PATH, post(|_: Event| async { StatusCode::OK }))
 }
 
-async fn findings_of(requests: HostileRequests, app: Router, path: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
+async fn failures_of(requests: HostileRequests, app: Router, path: &str) -> Vec<Failure> {
+    let mut failures = Vec::new();
     for hostile in requests {
         let Ok(response) = app.clone().oneshot(hostile.request(path)).await;
-        findings.extend(hostile.check(&response).err());
+        failures.extend(hostile.check(&response).err());
     }
-    findings
+    failures
 }
 
-async fn findings(app: Router) -> Vec<Finding> {
-    findings_of(hostile_requests(&secret()), app, PATH).await
+async fn failures(app: Router) -> Vec<Failure> {
+    failures_of(hostile_requests(&secret()), app, PATH).await
 }
 
-/// By name and kind.
-fn kinds(findings: &[Finding]) -> Vec<(&'static str, FindingKind)> {
-    findings.iter().map(|it| (it.name(), it.kind())).collect()
+fn kinds(failures: &[Failure]) -> Vec<(&'static str, FailureKind)> {
+    failures.iter().map(|it| (it.name(), it.kind())).collect()
 }
 
-/// What is found in those that are authentic.
-fn of_authentic(findings: &[Finding]) -> Vec<FindingKind> {
-    let authentic = findings
+/// The kinds of the failures of authentic requests.
+fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
+    let authentic = failures
         .iter()
         .filter(|it| it.name().starts_with("authentic"));
-    authentic.map(Finding::kind).collect()
+    authentic.map(Failure::kind).collect()
 }
 
 const AUTHENTIC: usize = 8;
@@ -70,7 +76,7 @@ const AUTHENTIC: usize = 8;
 #[test]
 fn they_have_names_and_statuses() {
     let requests = hostile_requests(&secret());
-    assert_eq!(requests.len(), 30);
+    assert_eq!(requests.len(), 35);
     let names: HashSet<_> = requests.clone().map(|hostile| hostile.name()).collect();
     assert_eq!(names.len(), requests.len());
     let statuses: Vec<_> = requests.map(|hostile| hostile.status()).collect();
@@ -78,6 +84,7 @@ fn they_have_names_and_statuses() {
     assert_eq!(count(Some(StatusCode::UNAUTHORIZED)), 18);
     assert_eq!(count(Some(StatusCode::PAYLOAD_TOO_LARGE)), 3);
     assert_eq!(count(Some(StatusCode::BAD_REQUEST)), 1);
+    assert_eq!(count(Some(StatusCode::METHOD_NOT_ALLOWED)), 5);
     assert_eq!(count(None), AUTHENTIC);
 }
 
@@ -126,11 +133,11 @@ async fn each_has_the_reason_that_it_is_made_for() {
 
 // ---- applications that are right
 
-/// Wherever the layer can be put, and whatever leaves the body alone around it.
+/// The layer can be in any of these places, with anything around it that leaves the body alone.
 #[tokio::test]
 async fn applications_that_are_right_pass() {
     async fn look(request: Request, next: Next) -> Response {
-        assert_eq!(request.uri(), PATH);
+        assert!(request.uri() == PATH || request.method() == Method::GET);
         next.run(request).await
     }
     async fn own_words(response: Response) -> Response {
@@ -158,10 +165,10 @@ async fn applications_that_are_right_pass() {
         route()
             .layer(layer())
             .layer(middleware::map_response(own_words)),
-        // Inside, a limit that the verified body does not reach is nobody's mistake.
+        // A limit inside of the layer is fine if verified bodies do not reach it.
         route().layer(DefaultBodyLimit::max(2 << 20)).layer(layer()),
     ] {
-        assert_eq!(findings(app).await, []);
+        assert_eq!(failures(app).await, []);
     }
 }
 
@@ -170,25 +177,25 @@ async fn the_limit_of_the_body_can_be_told() {
     let app = |limit| route().layer(layer().max_body_size(limit));
     for limit in [2_000, 64 * 1024, 2 << 20] {
         let requests = hostile_requests(&secret()).max_body_size(limit);
-        assert_eq!(findings_of(requests, app(limit), PATH).await, []);
+        assert_eq!(failures_of(requests, app(limit), PATH).await, []);
     }
     // And is missed where it is not.
-    let smaller = findings(app(64 * 1024)).await;
+    let smaller = failures(app(64 * 1024)).await;
     assert_eq!(
         kinds(&smaller),
         [(
             "authentic, and as large as allowed",
-            FindingKind::MaxBodySize
+            FailureKind::MaxBodySize
         )]
     );
-    let larger = findings(app(2 << 20)).await;
+    let larger = failures(app(2 << 20)).await;
     let expected = [
-        "a body over the limit that does not tell its length",
+        "a body over the limit, of no declared length",
         "signed, and over the limit by one byte",
     ];
     assert_eq!(
         kinds(&larger),
-        expected.map(|name| (name, FindingKind::MaxBodySize))
+        expected.map(|name| (name, FailureKind::MaxBodySize))
     );
 }
 
@@ -211,7 +218,7 @@ async fn authentic_ones_reach_the_handler_whole_and_each_time() {
         .route(PATH, post(receive))
         .layer(ServiceBuilder::new().layer(layer()).layer(once));
     for _ in 0..2 {
-        assert_eq!(findings(app.clone()).await, []);
+        assert_eq!(failures(app.clone()).await, []);
     }
     drop(app);
     let mut ids = HashSet::new();
@@ -226,22 +233,23 @@ async fn authentic_ones_reach_the_handler_whole_and_each_time() {
 
 // ---- mistakes
 
-/// Mistake: the layer is missing. `Event` fails closed, and that is said to be no answer.
+/// Mistake: the layer is missing. `Event` fails closed, which is reported too.
 #[tokio::test]
 async fn a_layer_that_is_missing_is_found() {
-    let found = findings(route()).await;
+    let found = failures(route()).await;
     assert_eq!(found.len(), 30);
-    for finding in &found {
-        assert_eq!(finding.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    for failure in &found {
+        assert_eq!(failure.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
     let unsigned = &found[0];
-    assert_eq!(unsigned.kind(), FindingKind::Unprotected);
+    assert_eq!(unsigned.kind(), FailureKind::Unprotected);
     assert_eq!(
         unsigned.to_string(),
-        "no signature: answered 500 and not 401. Nothing verified it: no `SoundHashWebhookLayer` \
-         stands around this route, and whoever knows its URL can send events. Routes that are \
-         added below a `.layer` call are outside of it; a handler that takes `Event` or \
-         `Delivery` answers 500 there, one that takes `Json` or `Bytes` acts on it."
+        "no signature: answered 500 and not 401. Nothing verified it: there is no \
+         `SoundHashWebhookLayer` around this route, and everyone who knows its URL can send \
+         events. Routes that are added after a `.layer` call are outside of it. There, a handler \
+         that takes `Event` or `Delivery` answers 500, and one that takes `Json` or `Bytes` acts \
+         on the forgery."
     );
     // What `unwrap` prints.
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
@@ -259,9 +267,9 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
     let app = route()
         .layer(layer())
         .route("/webhooks/legacy", post(|_: Json<Value>| async {}));
-    assert_eq!(findings(app.clone()).await, []);
+    assert_eq!(failures(app.clone()).await, []);
     let requests = hostile_requests(&secret());
-    let found = findings_of(requests, app, "/webhooks/legacy").await;
+    let found = failures_of(requests, app, "/webhooks/legacy").await;
     assert_eq!(found[0].status(), StatusCode::OK);
     let found = kinds(&found);
     for name in [
@@ -271,17 +279,17 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
         "signed with another secret",
         "a terabyte declared",
     ] {
-        let unprotected = (name, FindingKind::Unprotected);
+        let unprotected = (name, FailureKind::Unprotected);
         assert!(found.contains(&unprotected), "{name}: {found:?}");
     }
-    // One that takes what does not fit is no better.
+    // A handler whose type does not fit rejects the event, but is not protected either.
     let theirs = Router::new().route(PATH, post(|_: Json<Theirs>| async {}));
-    let found = findings(theirs).await;
+    let found = failures(theirs).await;
     assert_eq!(found[0].status(), StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(found[0].kind(), FindingKind::AnsweredElsewhere);
+    assert_eq!(found[0].kind(), FailureKind::AnsweredElsewhere);
 }
 
-/// Mistake: JSON that is read and written anew before it is verified.
+/// Mistake: JSON is parsed and written again before it is verified.
 #[tokio::test]
 async fn a_middleware_outside_that_rewrites_bodies_is_found() {
     async fn rewrite(request: Request, next: Next) -> Response {
@@ -295,17 +303,17 @@ async fn a_middleware_outside_that_rewrites_bodies_is_found() {
         };
         next.run(Request::from_parts(head, body)).await
     }
-    let found = findings(route().layer(layer()).layer(middleware::from_fn(rewrite))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+    let found = failures(route().layer(layer()).layer(middleware::from_fn(rewrite))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
     let read = "no signature, and a body that waits for a 100";
-    assert!(kinds(&found).contains(&(read, FindingKind::BodyRead)));
+    assert!(kinds(&found).contains(&(read, FailureKind::BodyRead)));
 }
 
-/// Mistake: a log of bodies outside of the layer. Nothing authentic fails, but a stranger can
-/// make it hold whatever he sends.
+/// Mistake: a log of bodies outside of the layer. Authentic requests pass, but an attacker can
+/// make it hold unverified bodies of any size.
 #[tokio::test]
 async fn a_middleware_outside_that_reads_bodies_is_found() {
-    /// Forgets to put back what it took.
+    /// Does not put the body back.
     async fn take(request: Request, next: Next) -> Response {
         next.run(request.map(|_| Body::empty())).await
     }
@@ -317,24 +325,24 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         };
         next.run(Request::from_parts(head, Body::from(bytes))).await
     }
-    let found = findings(route().layer(layer()).layer(middleware::from_fn(log))).await;
+    let found = failures(route().layer(layer()).layer(middleware::from_fn(log))).await;
     assert_eq!(
         kinds(&found),
         [(
             "no signature, and a body that waits for a 100",
-            FindingKind::BodyRead
+            FailureKind::BodyRead
         )]
     );
 
     assert!(
         found[0].to_string().starts_with(
-            "no signature, and a body that waits for a 100: answered 401. Its body was read, and"
+            "no signature, and a body that waits for a 100: answered 401. Something other than the layer read its body"
         ),
         "{found:?}"
     );
 
-    let found = findings(route().layer(layer()).layer(middleware::from_fn(take))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+    let found = failures(route().layer(layer()).layer(middleware::from_fn(take))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
 }
 
 /// Mistake: a limit of axum's own that answers in place of the layer's.
@@ -346,17 +354,17 @@ async fn limits_that_are_not_the_layers_are_found() {
         .layer(RequestBodyLimitLayer::new(1 << 20));
     let expected = [(
         "no signature, and a terabyte declared",
-        FindingKind::BodyLimit,
+        FailureKind::BodyLimit,
     )];
-    let found = findings(outside).await;
+    let found = failures(outside).await;
     assert_eq!(found[0].status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(
         kinds(&found),
         [
             expected[0],
             (
-                "a body over the limit that does not tell its length",
-                FindingKind::BodyLimit
+                "a body over the limit, of no declared length",
+                FailureKind::BodyLimit
             ),
         ]
     );
@@ -365,8 +373,8 @@ async fn limits_that_are_not_the_layers_are_found() {
     let smaller = route()
         .layer(layer())
         .layer(RequestBodyLimitLayer::new(64 * 1024));
-    let found = findings(smaller).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyLimit]);
+    let found = failures(smaller).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyLimit]);
 
     // Inside, it refuses what the layer has let through.
     let bytes = Router::new().route(PATH, post(|_: Bytes| async {}));
@@ -374,14 +382,14 @@ async fn limits_that_are_not_the_layers_are_found() {
         .clone()
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(layer());
-    let found = findings(inside).await;
-    let large = ("authentic, and as large as allowed", FindingKind::BodyLimit);
+    let found = failures(inside).await;
+    let large = ("authentic, and as large as allowed", FailureKind::BodyLimit);
     assert_eq!(kinds(&found), [large]);
 
     // The default one does, for a layer that allows more than 2 MB.
     let app = bytes.layer(layer().max_body_size(4 << 20));
     let requests = hostile_requests(&secret()).max_body_size(4 << 20);
-    assert_eq!(kinds(&findings_of(requests, app, PATH).await), [large]);
+    assert_eq!(kinds(&failures_of(requests, app, PATH).await), [large]);
 }
 
 /// Mistake: a proxy's or a middleware's idea of the header.
@@ -405,14 +413,94 @@ async fn a_middleware_outside_that_touches_the_header_is_found() {
     let app = route()
         .layer(layer())
         .layer(middleware::map_request(lenient));
-    let found = findings(app).await;
+    let found = failures(app).await;
     assert_eq!(
         kinds(&found),
         ["the signature twice", "a signature with a prefix"]
-            .map(|name| (name, FindingKind::Unprotected))
+            .map(|name| (name, FailureKind::Unprotected))
     );
-    let found = findings(route().layer(layer()).layer(middleware::map_request(strip))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::HeadChanged; AUTHENTIC]);
+    let found = failures(route().layer(layer()).layer(middleware::map_request(strip))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::HeadChanged; AUTHENTIC]);
+}
+
+/// Mistake: a layer around the whole router, and with it around a route that answers GET with 200.
+#[tokio::test]
+async fn a_replay_to_another_route_under_the_same_layer_is_found() {
+    let completed = Arc::new(AtomicUsize::new(0));
+    let app = |path: &'static str| {
+        let completed = completed.clone();
+        let status = async move || {
+            completed.fetch_add(1, Ordering::Relaxed);
+            "all is well"
+        };
+        route().route(path, get(status))
+    };
+    let once = || IdempotencyLayer::new(MemoryStore::new(100));
+    for path in ["/", "/health", "/healthz", "/status"] {
+        let expected = [(format!("replayed as GET {path}"), FailureKind::OtherRoute)];
+        let layers = || ServiceBuilder::new().layer(layer()).layer(once());
+        for app in [app(path).layer(layers()), app(path).layer(layer())] {
+            let found: Vec<_> = failures(app)
+                .await
+                .iter()
+                .map(|it| (it.name().to_owned(), it.kind()))
+                .collect();
+            assert_eq!(found, expected);
+        }
+        // Outside of the layers, the route may answer anybody.
+        let outside = route().layer(layers()).merge(app_of_status(path));
+        assert_eq!(failures(outside).await, []);
+    }
+    assert_eq!(completed.load(Ordering::Relaxed), 8);
+
+    // The acting route itself must not answer other methods either.
+    let any = Router::new().route(PATH, any(|_: Event| async {}));
+    let found = failures(any.layer(layer())).await;
+    assert_eq!(
+        kinds(&found),
+        [("replayed as GET", FailureKind::OtherRoute)]
+    );
+    let text = found[0].to_string();
+    assert!(text.contains("around the acting route alone"), "{text}");
+}
+
+fn app_of_status(path: &'static str) -> Router {
+    Router::new().route(path, get(|| async { "all is well" }))
+}
+
+// ---- the report
+
+#[tokio::test]
+async fn the_report_names_each_cause_once() {
+    let report: FailureReport = failures(route()).await.into_iter().collect();
+    assert_eq!(report.failures().count(), 30);
+    let text = report.to_string();
+    // The layer is missing, so that authentic deliveries are lost too is not a second cause.
+    assert_eq!(text.matches("Nothing verified it").count(), 1);
+    assert_eq!(text.lines().count(), 31);
+    assert!(
+        text.lines().skip(1).all(|line| line.starts_with("- ")),
+        "{text}"
+    );
+    assert!(
+        text.contains("- no signature: answered 500 and not 401\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("- authentic, and as large as allowed: answered 500 and not 2xx\n"));
+    assert_eq!(format!("{report:?}"), text);
+
+    let two_causes = route()
+        .route("/status", get(|| async {}))
+        .layer(layer())
+        .layer(RequestBodyLimitLayer::new(64 * 1024));
+    let mut report = FailureReport::default();
+    assert!(report.is_empty() && report.to_string().is_empty());
+    report.extend(failures(two_causes).await);
+    let causes: Vec<_> = (report.to_string().lines())
+        .filter(|line| !line.starts_with("- "))
+        .map(|line| line.split([':', ' ']).next().unwrap().to_owned())
+        .collect();
+    assert_eq!(causes, ["Another", "The"]);
 }
 
 /// Mistakes that lose deliveries: of the path, of the secret, and of the handler.
@@ -437,16 +525,16 @@ async fn what_does_not_receive_everything_authentic_is_found() {
     }
 
     let app = route().route_layer(layer());
-    let found = findings_of(hostile_requests(&secret()), app.clone(), "/webhooks").await;
+    let found = failures_of(hostile_requests(&secret()), app.clone(), "/webhooks").await;
     assert_eq!(found.len(), 30);
-    assert!(found.iter().all(|it| it.kind() == FindingKind::NoRoute));
+    assert!(found.iter().all(|it| it.kind() == FailureKind::NoRoute));
 
     let another = hostile_requests(&Secret::new("whsec_another"));
-    let found = findings_of(another, app, PATH).await;
-    assert_eq!(of_authentic(&found), [FindingKind::BodyChanged; AUTHENTIC]);
+    let found = failures_of(another, app, PATH).await;
+    assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
 
-    let found = findings(route().layer(SoundHashWebhookLayer::with_provider(Nobody))).await;
-    assert_eq!(of_authentic(&found), [FindingKind::NoSecret; AUTHENTIC]);
+    let found = failures(route().layer(SoundHashWebhookLayer::with_provider(Nobody))).await;
+    assert_eq!(of_authentic(&found), [FailureKind::NoSecret; AUTHENTIC]);
 
     let picky = async |event: Event| match event.data {
         EventData::Unrecognized(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -454,20 +542,20 @@ async fn what_does_not_receive_everything_authentic_is_found() {
     };
     let app = Router::new().route(PATH, post(picky)).layer(layer());
     assert_eq!(
-        kinds(&findings(app).await),
+        kinds(&failures(app).await),
         [
             "authentic, of a type that is new",
             "authentic, from the test button",
         ]
-        .map(|name| (name, FindingKind::NotAccepted))
+        .map(|name| (name, FailureKind::NotAccepted))
     );
 
     let app = route().layer(layer()).layer(middleware::from_fn(json_only));
     assert_eq!(
-        kinds(&findings(app).await),
+        kinds(&failures(app).await),
         [(
             "authentic, with a content type of its own",
-            FindingKind::NotAccepted
+            FailureKind::NotAccepted
         )]
     );
 }
@@ -475,13 +563,10 @@ async fn what_does_not_receive_everything_authentic_is_found() {
 /// Nothing in it makes a delivery: without the layer, its requests prove nothing.
 #[tokio::test]
 async fn the_requests_carry_no_delivery() {
-    let app: Router = Router::new().route(
-        PATH,
-        post(
-            |delivery: Result<Delivery, soundhash_webhook::MissingLayer>| async move {
-                assert!(delivery.is_err());
-            },
-        ),
+    let app: Router = Router::new().fallback(
+        |delivery: Result<Delivery, soundhash_webhook::MissingLayer>| async move {
+            assert!(delivery.is_err());
+        },
     );
     for hostile in hostile_requests(&secret()) {
         let request = hostile.request(PATH);

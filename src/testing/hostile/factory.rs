@@ -1,8 +1,10 @@
+//! Makes the requests of the cases.
+
 use std::sync::{Arc, atomic::AtomicBool};
 
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Uri, header};
+use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use serde_json::Value;
 
 use super::body::Frames;
@@ -10,18 +12,18 @@ use crate::{
     event::EventKind,
     secret::Secret,
     signature::SIGNATURE_HEADER,
-    testing::{Envelope, SignedRequest, fresh_sample},
+    testing::{Sender, SignedRequest, fresh_sample},
 };
 
-/// What the cases are made of.
-pub(super) struct Draft<'a> {
+/// Makes requests to one URI, signed with one secret.
+pub(super) struct RequestFactory<'a> {
     pub(super) secret: &'a Secret,
     pub(super) uri: &'a Uri,
     pub(super) max_body_size: usize,
     pub(super) asked: &'a Arc<AtomicBool>,
 }
 
-impl Draft<'_> {
+impl RequestFactory<'_> {
     pub(super) fn signed(&self, body: impl Into<Bytes>) -> Request<Body> {
         self.signed_with(self.secret, body)
     }
@@ -33,14 +35,26 @@ impl Draft<'_> {
             .build()
     }
 
-    /// An event without a signature.
+    /// Returns a new event, sent to another path with another method than it was signed for.
+    pub(super) fn replayed(&self, path: &'static str) -> Request<Body> {
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static(path));
+        let mut request = self.signed(body());
+        *request.method_mut() = Method::GET;
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        request
+    }
+
+    /// Returns an event without a signature.
     pub(super) fn unsigned(&self) -> Request<Body> {
         let mut request = self.signed(body());
         request.headers_mut().remove(SIGNATURE_HEADER);
         request
     }
 
-    /// An event whose right signature was made into this.
+    /// Returns an event whose correct signature was replaced by what `change` returns.
     pub(super) fn resigned(&self, change: impl FnOnce(String) -> Vec<u8>) -> Request<Body> {
         let body = body();
         let signature = change(self.secret.sign(&body).to_string());
@@ -51,7 +65,7 @@ impl Draft<'_> {
         request
     }
 
-    /// An event whose bytes were made into these after it was signed.
+    /// Returns an event whose bytes `change` replaced after they were signed.
     pub(super) fn tampered(&self, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Request<Body> {
         let body = body();
         let request = self.signed(body.clone());
@@ -61,7 +75,7 @@ impl Draft<'_> {
         request.map(|_| Body::from(body))
     }
 
-    /// More than the limit, by a little.
+    /// Returns frames that are slightly longer than the limit together.
     pub(super) fn too_much(&self) -> Vec<Bytes> {
         const FRAME: Bytes = Bytes::from_static(&[b'x'; 8 * 1024]);
         vec![FRAME; self.max_body_size / FRAME.len() + 1]
@@ -72,37 +86,37 @@ impl Draft<'_> {
     }
 }
 
-/// A new event, so that it is neither too old nor a duplicate.
-pub(super) fn event(envelope: Envelope) -> Value {
-    fresh_sample(EventKind::VideoProcessed, envelope)
+/// Returns a new event, which is neither too old nor a duplicate.
+pub(super) fn event(sender: Sender) -> Value {
+    fresh_sample(EventKind::VideoProcessed, sender)
 }
 
-/// The same as the dispatcher writes it.
+/// Returns a new event as the dispatcher writes it.
 pub(super) fn body() -> Vec<u8> {
-    Envelope::Dispatcher.to_bytes(&event(Envelope::Dispatcher))
+    Sender::Dispatcher.to_bytes(&event(Sender::Dispatcher))
 }
 
-/// One of that length, or of the shortest that an event has.
+/// Returns an event of this length, or the shortest event if that is longer.
 pub(super) fn body_of(len: usize) -> Vec<u8> {
-    let mut event = event(Envelope::Dispatcher);
+    let mut event = event(Sender::Dispatcher);
     event["data"]["title"] = "".into();
-    let shortest = Envelope::Dispatcher.to_bytes(&event).len();
+    let shortest = Sender::Dispatcher.to_bytes(&event).len();
     event["data"]["title"] = "x".repeat(len.saturating_sub(shortest)).into();
-    Envelope::Dispatcher.to_bytes(&event)
+    Sender::Dispatcher.to_bytes(&event)
 }
 
-/// An event with a well-formed signature that nobody made.
-pub(super) fn guessed(draft: &Draft<'_>) -> Request<Body> {
-    draft.resigned(|_| b"0".repeat(64))
+/// Returns an event with a well-formed, invented signature.
+pub(super) fn guessed(factory: &RequestFactory<'_>) -> Request<Body> {
+    factory.resigned(|_| b"0".repeat(64))
 }
 
-/// Declares a length, whatever the body's is.
+/// Declares a length, which need not be that of the body.
 pub(super) fn declare(request: &mut Request<Body>, len: u64) {
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_LENGTH, len.into());
 }
 
-/// The request with that body, whose length is not declared.
+/// Replaces the body by one whose length is not declared.
 pub(super) fn streamed(request: Request<Body>, body: Frames) -> Request<Body> {
     let mut request = request.map(|_| Body::new(body));
     request.headers_mut().remove(header::CONTENT_LENGTH);

@@ -1,0 +1,490 @@
+//! The secrets of an endpoint, and the HMAC that they key. Nothing here prints a key.
+
+use std::{env, error, fmt, sync::Arc};
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderValue;
+use sha2::Sha256;
+use subtle::ConditionallySelectable;
+use zeroize::Zeroizing;
+
+use crate::signature::{Signature, SignatureError};
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// The secret of a webhook endpoint: the key of its HMAC-SHA256 (RFC 2104).
+///
+/// The key is all of the secret's bytes. A `whsec_` prefix is part of the key: nothing is
+/// stripped or base64-decoded, as the libraries of other vendors do.
+///
+/// A `Secret` holds the keyed state of the HMAC, which is computed once. Clones share this
+/// state, and dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows
+/// neither the key nor the state.
+///
+/// # Verifying without axum
+///
+/// A queue consumer, a lambda or another framework can verify a request with two calls:
+///
+/// ```
+/// use http::HeaderValue;
+/// use soundhash_webhook::{Event, Secret};
+///
+/// # fn receive(header: &HeaderValue, body: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+/// let secret = Secret::new("whsec_test");
+/// secret.verify(header, body)?;
+/// let event = Event::from_slice(body)?;
+/// # Ok(()) }
+/// # let body = br#"{"event":"video.processed","data":{"title":"Test Video"}}"#;
+/// # let signature = Secret::new("whsec_test").sign(body).to_string();
+/// # receive(&HeaderValue::try_from(signature).unwrap(), body).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Secret(Arc<HmacSha256>);
+
+impl Secret {
+    /// Creates a secret from the bytes of `key`.
+    ///
+    /// The caller still owns `key` and is responsible for wiping it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `key` is empty, because anybody can sign with an empty key. For a value that
+    /// can be empty at run time, use [`Secret::from_env`] or `Secret::try_from`.
+    #[must_use]
+    #[track_caller]
+    pub fn new(key: impl AsRef<[u8]>) -> Self {
+        match Self::from_key(key.as_ref()) {
+            Ok(secret) => secret,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Reads the secret from the environment variable `name`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the variable is not set, is empty, or is not Unicode, and if its
+    /// value starts or ends with white space. A line break left behind by a file or a shell
+    /// makes every signature wrong. If the white space is part of your secret, use
+    /// [`Secret::new`]. The error names the variable and never shows its value.
+    pub fn from_env(name: &str) -> Result<Self, SecretError> {
+        Self::read_env(name).map_err(|error| error.of_variable(name))
+    }
+
+    fn read_env(name: &str) -> Result<Self, SecretError> {
+        let value = match env::var(name) {
+            Ok(value) => Zeroizing::new(value),
+            Err(env::VarError::NotPresent) => {
+                return Err(SecretError::new(SecretErrorKind::NotSet));
+            }
+            Err(env::VarError::NotUnicode(_)) => {
+                return Err(SecretError::new(SecretErrorKind::NotUnicode));
+            }
+        };
+        if value.trim().len() != value.len() {
+            return Err(SecretError::new(SecretErrorKind::SurroundingWhitespace));
+        }
+        Self::from_key(value.as_bytes())
+    }
+
+    fn from_key(key: &[u8]) -> Result<Self, SecretError> {
+        if key.is_empty() {
+            return Err(SecretError::new(SecretErrorKind::Empty));
+        }
+        match HmacSha256::new_from_slice(key) {
+            Ok(keyed) => Ok(Self(Arc::new(keyed))),
+            // HMAC takes keys of any length, so this does not happen.
+            Err(_) => Err(SecretError::new(SecretErrorKind::Empty)),
+        }
+    }
+
+    /// Returns the signature that SoundHash sends with `body`.
+    #[must_use]
+    pub fn sign(&self, body: &[u8]) -> Signature {
+        let mut mac = self.keyed();
+        mac.update(body);
+        tag(mac)
+    }
+
+    /// Verifies that `signature`, the value of the `X-Webhook-Signature` header, is the
+    /// signature of `body`. The comparison takes constant time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `signature` is not 64 hexadecimal digits, or is not the signature
+    /// of `body` under this secret.
+    pub fn verify(&self, signature: &HeaderValue, body: &[u8]) -> Result<(), SignatureError> {
+        if Signature::try_from(signature)? == self.sign(body) {
+            Ok(())
+        } else {
+            Err(SignatureError::mismatch())
+        }
+    }
+
+    /// Returns the HMAC with the key and without a message. Keying takes two SHA-256 blocks,
+    /// a third of the work for an event of 256 bytes. Copying the keyed state takes none.
+    #[inline]
+    fn keyed(&self) -> HmacSha256 {
+        HmacSha256::clone(&self.0)
+    }
+}
+
+#[inline]
+fn tag(mac: HmacSha256) -> Signature {
+    Signature::from_tag(mac.finalize().into_bytes().into())
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Fails if the string is empty.
+impl TryFrom<&str> for Secret {
+    type Error = SecretError;
+
+    fn try_from(key: &str) -> Result<Self, Self::Error> {
+        Self::from_key(key.as_bytes())
+    }
+}
+
+/// Takes the string and wipes it. Fails if the string is empty.
+impl TryFrom<String> for Secret {
+    type Error = SecretError;
+
+    fn try_from(key: String) -> Result<Self, Self::Error> {
+        Self::from_key(Zeroizing::new(key).as_bytes())
+    }
+}
+
+/// Fails if the slice is empty.
+impl TryFrom<&[u8]> for Secret {
+    type Error = SecretError;
+
+    fn try_from(key: &[u8]) -> Result<Self, Self::Error> {
+        Self::from_key(key)
+    }
+}
+
+/// Values that [`SoundHashWebhookLayer::new`](crate::SoundHashWebhookLayer::new),
+/// [`Secrets::new`] and similar functions take as a secret.
+///
+/// These are [`Secret`], `&Secret`, `&str`, `String`, `&String` and `&[u8]`. A `String` is wiped
+/// once it has been read. The trait is sealed.
+///
+/// ```
+/// use soundhash_webhook::{IntoSecret, SoundHashWebhookLayer};
+///
+/// fn layer(secret: impl IntoSecret) -> SoundHashWebhookLayer {
+///     SoundHashWebhookLayer::new(secret)
+/// }
+///
+/// layer("whsec_test");
+/// layer(String::from("whsec_test"));
+/// ```
+///
+/// # Panics
+///
+/// The functions that take an `IntoSecret` panic if a string or slice is empty, as
+/// [`Secret::new`] does. Use [`Secret::from_env`] or `Secret::try_from` for an error instead.
+pub trait IntoSecret: sealed::Sealed {}
+
+pub(crate) mod sealed {
+    use super::Secret;
+
+    /// Does the work of [`IntoSecret`](super::IntoSecret), out of the public API.
+    pub trait Sealed {
+        #[track_caller]
+        fn into_secret(self) -> Secret;
+    }
+}
+
+impl IntoSecret for Secret {}
+
+impl sealed::Sealed for Secret {
+    fn into_secret(self) -> Secret {
+        self
+    }
+}
+
+impl IntoSecret for &Secret {}
+
+impl sealed::Sealed for &Secret {
+    fn into_secret(self) -> Secret {
+        self.clone()
+    }
+}
+
+macro_rules! keys {
+    ($($key:ty),*) => {$(
+        impl IntoSecret for $key {}
+
+        impl sealed::Sealed for $key {
+            #[track_caller]
+            fn into_secret(self) -> Secret {
+                Secret::new(self)
+            }
+        }
+    )*};
+}
+
+keys!(&str, &String, &[u8]);
+
+impl IntoSecret for String {}
+
+impl sealed::Sealed for String {
+    #[track_caller]
+    fn into_secret(self) -> Secret {
+        Secret::new(Zeroizing::new(self).as_bytes())
+    }
+}
+
+/// The secrets that are valid for an endpoint: the current one and, during a rotation, up to
+/// three previous ones.
+///
+/// Every request is checked against all of them, also after one has matched, so that the time
+/// taken does not reveal which one matched.
+///
+/// `Secrets` is itself a [`SecretProvider`](crate::SecretProvider), which accepts these secrets
+/// for every request.
+///
+/// ```
+/// use soundhash_webhook::Secrets;
+///
+/// let secrets = Secrets::new("whsec_new").previous("whsec_old");
+/// assert_eq!(secrets.len(), 2);
+/// ```
+#[derive(Clone)]
+pub struct Secrets(Arc<Valid>);
+
+#[derive(Clone)]
+struct Valid {
+    current: Secret,
+    previous: Vec<Secret>,
+    endpoint: Option<Arc<str>>,
+}
+
+impl Secrets {
+    /// The most secrets that can be valid at once.
+    pub const MAX: usize = 4;
+
+    /// Creates a list with one secret, the current one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `current` is an empty string or slice.
+    #[must_use]
+    #[track_caller]
+    pub fn new(current: impl IntoSecret) -> Self {
+        Self(Arc::new(Valid {
+            current: current.into_secret(),
+            previous: Vec::new(),
+            endpoint: None,
+        }))
+    }
+
+    /// Appends a secret that is still accepted.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are [`Secrets::MAX`] secrets already, or if `secret` is an empty string
+    /// or slice. For a list whose length is known only at run time, use `Secrets::try_from`.
+    #[must_use]
+    #[track_caller]
+    pub fn previous(mut self, secret: impl IntoSecret) -> Self {
+        assert!(self.len() < Self::MAX, "{}", SecretErrorKind::TooMany);
+        Arc::make_mut(&mut self.0)
+            .previous
+            .push(secret.into_secret());
+        self
+    }
+
+    /// Names the endpoint or tenant that the secrets belong to.
+    ///
+    /// A verified delivery carries this name as
+    /// [`Delivery::endpoint`](crate::Delivery::endpoint). Unlike the request head by which the
+    /// secrets were looked up, this name is proven by the signature.
+    #[must_use]
+    pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.0).endpoint = Some(name.into());
+        self
+    }
+
+    pub(crate) fn endpoint_name(&self) -> Option<Arc<str>> {
+        self.0.endpoint.clone()
+    }
+
+    /// Returns the number of valid secrets, 1 to [`Secrets::MAX`].
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "there is always a current secret"
+    )]
+    pub fn len(&self) -> usize {
+        1 + self.0.previous.len()
+    }
+
+    /// Starts to check a body against all secrets at once.
+    #[inline]
+    pub(crate) fn verifier(&self) -> Verifier {
+        Verifier {
+            current: self.0.current.keyed(),
+            previous: self.0.previous.iter().map(Secret::keyed).collect(),
+        }
+    }
+}
+
+impl From<Secret> for Secrets {
+    fn from(current: Secret) -> Self {
+        Self::new(current)
+    }
+}
+
+/// The first secret is the current one. Fails if the list is empty or has more than
+/// [`Secrets::MAX`] secrets.
+impl TryFrom<Vec<Secret>> for Secrets {
+    type Error = SecretError;
+
+    fn try_from(secrets: Vec<Secret>) -> Result<Self, Self::Error> {
+        if secrets.len() > Self::MAX {
+            return Err(SecretError::new(SecretErrorKind::TooMany));
+        }
+        let mut secrets = secrets.into_iter();
+        let current = secrets
+            .next()
+            .ok_or(SecretError::new(SecretErrorKind::Empty))?;
+        Ok(Self(Arc::new(Valid {
+            current,
+            previous: secrets.collect(),
+            endpoint: None,
+        })))
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({} of {})", self.len(), Self::MAX)
+    }
+}
+
+/// A body that is hashed under every valid secret while it arrives.
+pub(crate) struct Verifier {
+    current: HmacSha256,
+    /// Empty, and so without an allocation, unless a rotation is under way.
+    previous: Vec<HmacSha256>,
+}
+
+impl Verifier {
+    #[inline]
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.current.update(bytes);
+        for mac in &mut self.previous {
+            mac.update(bytes);
+        }
+    }
+
+    /// Returns the index of the secret that signed the body, or `None`. 0 is the current one.
+    ///
+    /// Every signature is computed and compared, and the index is selected without a branch, so
+    /// that the time reveals neither the secret nor the byte that differs.
+    #[inline]
+    pub(crate) fn verify(self, signature: &Signature) -> Option<usize> {
+        let mut found = tag(self.current).ct_eq(signature);
+        let mut index = 0;
+        for (mac, i) in self.previous.into_iter().zip(1u8..) {
+            let equal = tag(mac).ct_eq(signature);
+            index.conditional_assign(&i, equal & !found);
+            found |= equal;
+        }
+        bool::from(found).then_some(index.into())
+    }
+}
+
+/// The error of a value that cannot be a [`Secret`], or of a list that cannot be [`Secrets`].
+/// It never shows the value.
+///
+/// ```
+/// use soundhash_webhook::Secret;
+///
+/// let error = Secret::from_env("UNSET_WEBHOOK_SECRET").unwrap_err();
+/// assert_eq!(error.to_string(), "UNSET_WEBHOOK_SECRET is not set");
+/// assert_eq!(error.variable(), Some("UNSET_WEBHOOK_SECRET"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretError {
+    kind: SecretErrorKind,
+    variable: Option<Box<str>>,
+}
+
+/// The kinds of [`SecretError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecretErrorKind {
+    /// The key or the list is empty. Anybody could sign.
+    Empty,
+    /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
+    /// how to read an optional variable, such as that of a previous secret.
+    NotSet,
+    /// The environment variable is not Unicode.
+    NotUnicode,
+    /// The value starts or ends with white space.
+    SurroundingWhitespace,
+    /// The list has more than [`Secrets::MAX`] secrets.
+    TooMany,
+}
+
+impl SecretError {
+    const fn new(kind: SecretErrorKind) -> Self {
+        let variable = None;
+        Self { kind, variable }
+    }
+
+    fn of_variable(self, name: &str) -> Self {
+        let variable = Some(name.into());
+        Self { variable, ..self }
+    }
+
+    /// Returns the kind of the error.
+    #[must_use]
+    pub const fn kind(&self) -> SecretErrorKind {
+        self.kind
+    }
+
+    /// Returns the name of the environment variable, if the error comes from
+    /// [`Secret::from_env`].
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        self.variable.as_deref()
+    }
+}
+
+impl SecretErrorKind {
+    /// Writes what is wrong with the value that `name` holds.
+    fn write(self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "{name} is empty"),
+            Self::NotSet => write!(f, "{name} is not set"),
+            Self::NotUnicode => write!(f, "{name} is not Unicode"),
+            Self::SurroundingWhitespace => {
+                write!(f, "{name} starts or ends with white space: remove it")
+            }
+            Self::TooMany => f.write_str("more than four secrets"),
+        }
+    }
+}
+
+impl fmt::Display for SecretErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "secret")
+    }
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind
+            .write(f, self.variable.as_deref().unwrap_or("secret"))
+    }
+}
+
+impl error::Error for SecretError {}

@@ -1,0 +1,331 @@
+//! What a wrong answer means, and how to fix the application.
+
+use std::{error, fmt};
+
+use http::StatusCode;
+
+use super::case::{Case, Expected};
+use crate::rejection::RejectionKind;
+
+/// A wrong answer to a [`HostileRequest`](super::HostileRequest).
+///
+/// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) both say what it means and how to fix it,
+/// so that an `unwrap` in a test prints it. [`FailureReport`] prints several together.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Failure {
+    name: &'static str,
+    expected: Option<StatusCode>,
+    status: StatusCode,
+    kind: FailureKind,
+}
+
+/// The kinds of [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// A forged request was accepted or reached the handler: the layer is missing on this route.
+    Unprotected,
+    /// Something other than the layer rejected the request, before the layer or instead of it.
+    AnsweredElsewhere,
+    /// The path does not exist or does not accept POST.
+    NoRoute,
+    /// Another body limit than the layer's answered, or cut the body off.
+    BodyLimit,
+    /// Something outside of the layer reads unverified bodies.
+    BodyRead,
+    /// The layer sees other bytes than were signed, or has another secret.
+    BodyChanged,
+    /// The layer sees another signature header than was sent.
+    HeadChanged,
+    /// The layer's `max_body_size` is not the one that `hostile_requests` was given.
+    MaxBodySize,
+    /// The layer did not find a secret for this path.
+    NoSecret,
+    /// The layer rejected the request for another reason than expected.
+    OtherRefusal,
+    /// An authentic delivery was rejected, by the handler or before the layer.
+    NotAccepted,
+    /// A delivery that was replayed to another route passed the layer and was answered with 2xx.
+    OtherRoute,
+}
+
+/// The answer to a request.
+pub(super) struct Seen {
+    pub(super) status: StatusCode,
+    /// The reason, if the layer rejected the request.
+    pub(super) rejection: Option<RejectionKind>,
+    /// Whether the layer verified the request.
+    pub(super) verified: bool,
+    /// Whether the body was read.
+    pub(super) asked: bool,
+}
+
+impl Failure {
+    pub(super) fn of(case: &Case, seen: &Seen) -> Result<(), Self> {
+        let kind = match case.expected {
+            // The status comes first, because an unprotected route reads every body.
+            Expected::Rejected(expected) => rejected(expected, case.authentic, seen)
+                .or_else(|| (case.unread && seen.asked).then_some(FailureKind::BodyRead)),
+            Expected::Accepted => accepted(seen),
+            Expected::NotActedOn => {
+                (seen.verified && seen.status.is_success()).then_some(FailureKind::OtherRoute)
+            }
+        };
+        match kind {
+            None => Ok(()),
+            Some(kind) => Err(Self {
+                name: case.name,
+                expected: case.expected.status(),
+                status: seen.status,
+                kind,
+            }),
+        }
+    }
+
+    /// Returns the kind of the failure.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// Returns the name of the request.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Writes what happened, without what it means.
+    fn write_answer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: answered {}", self.name, self.status.as_u16())?;
+        match self.expected {
+            Some(expected) if expected == self.status => Ok(()),
+            Some(expected) => write!(f, " and not {}", expected.as_u16()),
+            None => f.write_str(" and not 2xx"),
+        }
+    }
+}
+
+/// Returns what is wrong with the answer to a request that must be rejected.
+fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<FailureKind> {
+    use RejectionKind::{
+        BodyBroken, BodyTooLarge, SecretsUnavailable, UnknownEndpoint, WrongSignature,
+    };
+    // The status decides, because an application can replace the response and lose the reason.
+    if seen.status == expected.status() {
+        return None;
+    }
+    Some(match (expected, seen.rejection) {
+        (_, Some(SecretsUnavailable)) => FailureKind::NoSecret,
+        (BodyTooLarge, Some(BodyBroken)) => FailureKind::BodyLimit,
+        (BodyTooLarge, Some(WrongSignature | UnknownEndpoint)) => FailureKind::MaxBodySize,
+        (_, Some(BodyTooLarge)) => FailureKind::MaxBodySize,
+        (BodyBroken, Some(WrongSignature)) => FailureKind::BodyChanged,
+        (_, Some(_)) => FailureKind::OtherRefusal,
+        (_, None) => match seen.status {
+            status if status.is_success() && authentic => FailureKind::MaxBodySize,
+            status if status.is_success() => FailureKind::Unprotected,
+            // The extractors answer this if there is no layer.
+            StatusCode::INTERNAL_SERVER_ERROR => FailureKind::Unprotected,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => FailureKind::NoRoute,
+            StatusCode::PAYLOAD_TOO_LARGE => FailureKind::BodyLimit,
+            _ => FailureKind::AnsweredElsewhere,
+        },
+    })
+}
+
+/// Returns what is wrong with the answer to an authentic delivery.
+fn accepted(seen: &Seen) -> Option<FailureKind> {
+    use RejectionKind::{
+        BodyBroken, BodyTooLarge, MalformedSignature, MissingSignature, SecretsUnavailable,
+        SeveralSignatures, UnknownEndpoint, WrongSignature,
+    };
+    match seen.rejection {
+        Some(WrongSignature) => Some(FailureKind::BodyChanged),
+        Some(MissingSignature | SeveralSignatures | MalformedSignature) => {
+            Some(FailureKind::HeadChanged)
+        }
+        Some(BodyTooLarge) => Some(FailureKind::MaxBodySize),
+        Some(BodyBroken) => Some(FailureKind::BodyLimit),
+        Some(UnknownEndpoint | SecretsUnavailable) => Some(FailureKind::NoSecret),
+        Some(_) => Some(FailureKind::OtherRefusal),
+        None => match seen.status {
+            status if status.is_success() => None,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Some(FailureKind::NoRoute),
+            StatusCode::PAYLOAD_TOO_LARGE => Some(FailureKind::BodyLimit),
+            _ => Some(FailureKind::NotAccepted),
+        },
+    }
+}
+
+impl FailureKind {
+    /// Returns what the failure means and how to fix it, as sentences.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Unprotected => {
+                "Nothing verified it: there is no `SoundHashWebhookLayer` around this route, and \
+                 everyone who knows its URL can send events. Routes that are added after a \
+                 `.layer` call are outside of it. There, a handler that takes `Event` or \
+                 `Delivery` answers 500, and one that takes `Json` or `Bytes` acts on the forgery."
+            }
+            Self::AnsweredElsewhere => {
+                "The layer did not answer it: either there is no `SoundHashWebhookLayer` around \
+                 this route, or something outside of the layer reads unverified requests. Put the \
+                 layer around the route, and what reads requests inside of the layer."
+            }
+            Self::NoRoute => {
+                "Nothing receives a POST at this path. Call `request` with the whole path that \
+                 SoundHash sends to, including the prefixes of nested routers."
+            }
+            Self::BodyLimit => {
+                "Another body limit than the layer's answered, or cut the body off: axum's \
+                 `DefaultBodyLimit`, `RequestBodyLimitLayer` or your own. Use no limit outside of \
+                 the layer. Inside, a limit below `max_body_size` loses authentic deliveries."
+            }
+            Self::BodyRead => {
+                "Something other than the layer read its body: it is outside of the layer and \
+                 reads unverified bodies before any limit applies. Put it inside of the layer, \
+                 where it gets the verified body."
+            }
+            Self::BodyChanged => {
+                "The layer saw other bytes than were signed, or verifies with another secret than \
+                 `hostile_requests` was given. Something outside of the layer that reads, decodes \
+                 or rewrites the body makes every signature wrong. Put it inside of the layer."
+            }
+            Self::HeadChanged => {
+                "Something outside of the layer removes, duplicates or changes the header \
+                 `X-Webhook-Signature`."
+            }
+            Self::MaxBodySize => {
+                "The layer's `max_body_size` differs from that of `hostile_requests`. Pass it with \
+                 `.max_body_size(…)`."
+            }
+            Self::NoSecret => {
+                "The `SecretProvider` has no secret for this path, or it failed. Give it the \
+                 secret that `hostile_requests` has."
+            }
+            Self::OtherRefusal => {
+                "The layer rejected it for another reason than expected. The `Rejection` in the \
+                 response's extensions has the reason."
+            }
+            Self::NotAccepted => {
+                "It is authentic, so SoundHash retries after such an answer, and then drops the \
+                 event. Either something outside of the layer rejected it for its headers, or \
+                 your handler rejected it. A handler has to accept every type and payload."
+            }
+            Self::OtherRoute => {
+                "The layer surrounds a route that does not act on events. The signature covers \
+                 neither method nor path, so an attacker can replay a recorded delivery there, \
+                 and an `IdempotencyLayer` takes the 2xx as the end of the event: the handler \
+                 never sees it. Put the layers around the acting route alone."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_answer(f)?;
+        write!(f, ". {}", self.kind.advice())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl error::Error for Failure {}
+
+/// Several [`Failure`]s, grouped by their cause.
+///
+/// ```
+/// # use axum::{Router, http::StatusCode, routing::post};
+/// # use soundhash_webhook::{Secret, testing::{FailureReport, hostile_requests}};
+/// # use tower::ServiceExt;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let secret = Secret::new("whsec_test");
+/// # let app: Router = Router::new().route("/hooks", post(|| async { StatusCode::OK }));
+/// let mut report = FailureReport::default();
+/// for hostile in hostile_requests(&secret) {
+///     let response = app.clone().oneshot(hostile.request("/hooks")).await.unwrap();
+///     report.extend(hostile.check(&response).err());
+/// }
+/// // In a test: assert!(report.is_empty(), "{report}");
+/// assert!(report.to_string().starts_with("Nothing verified it"));
+/// # }
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct FailureReport(Vec<Failure>);
+
+impl FailureReport {
+    /// Returns `true` if every answer was right.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the failures, in the order of the requests.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.0.iter()
+    }
+
+    /// Returns the kind whose advice helps with a failure.
+    fn cause(&self, failure: &Failure) -> FailureKind {
+        let is_unprotected = || self.0.iter().any(|it| it.kind == FailureKind::Unprotected);
+        match failure.kind {
+            // If the layer is missing, the extractors answer 500 to authentic deliveries too.
+            FailureKind::NotAccepted if failure.status.is_server_error() && is_unprotected() => {
+                FailureKind::Unprotected
+            }
+            kind => kind,
+        }
+    }
+}
+
+impl Extend<Failure> for FailureReport {
+    fn extend<T: IntoIterator<Item = Failure>>(&mut self, failures: T) {
+        self.0.extend(failures);
+    }
+}
+
+impl FromIterator<Failure> for FailureReport {
+    fn from_iter<T: IntoIterator<Item = Failure>>(failures: T) -> Self {
+        Self(failures.into_iter().collect())
+    }
+}
+
+/// Writes each cause once, and below it the requests that showed it.
+impl fmt::Display for FailureReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut causes = Vec::new();
+        for failure in &self.0 {
+            let cause = self.cause(failure);
+            if !causes.contains(&cause) {
+                causes.push(cause);
+            }
+        }
+        for cause in causes {
+            writeln!(f, "{}", cause.advice())?;
+            for failure in self.0.iter().filter(|it| self.cause(it) == cause) {
+                f.write_str("- ")?;
+                failure.write_answer(f)?;
+                f.write_str("\n")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for FailureReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,262 @@
+//! JSON text with its white space and escapes changed and everything else kept.
+//!
+//! A `serde_json::Value` cannot do this: it may sort the keys, and it rewrites numbers.
+
+use std::io::Write;
+
+/// The white space between the tokens.
+#[derive(Clone, Copy)]
+pub(super) enum Spacing {
+    /// None, as JavaScript and `serde_json` write.
+    Compact,
+    /// One space after each comma and colon: Python's default, and SoundHash's dispatcher.
+    Spaced,
+    /// One value per line, indented by this. SoundHash's portal indents by two spaces.
+    Indented(&'static str),
+}
+
+/// The way a string is written.
+#[derive(Clone, Copy)]
+pub(super) enum Escapes {
+    Kept,
+    /// Only the necessary escapes, as JavaScript and `serde_json` write.
+    Fewest,
+    /// Everything but printable ASCII is escaped: Python's default.
+    Ascii,
+}
+
+/// A parsed text. Numbers, literals and strings are as they were written, so that also Python's
+/// `NaN` and half surrogate pairs are kept.
+#[derive(Clone)]
+pub(super) enum Json<'a> {
+    Scalar(&'a [u8]),
+    Array(Vec<Json<'a>>),
+    Object(Vec<(&'a [u8], Json<'a>)>),
+}
+
+impl<'a> Json<'a> {
+    /// Returns `None` for text that is not JSON or that is nested deeper than `depth`.
+    pub(super) fn parse(text: &'a [u8], depth: usize) -> Option<Self> {
+        let mut rest = text;
+        let json = parse_value(&mut rest, depth)?;
+        rest.trim_ascii().is_empty().then_some(json)
+    }
+
+    /// Returns the value of a member, if this is an object.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        let Self::Object(members) = self else {
+            return None;
+        };
+        let mut named = members.iter().filter(|(key, _)| unescaped(key) == name);
+        named.next().map(|(_, value)| value)
+    }
+
+    /// Returns the text of a string, or of a number or literal.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Self::Scalar(scalar) => Some(unescaped(scalar)),
+            _ => None,
+        }
+    }
+
+    /// Sorts the members of all objects.
+    pub(super) fn sort_by_key<K: Ord>(&mut self, key: &impl Fn(&str) -> K) {
+        match self {
+            Self::Scalar(_) => {}
+            Self::Array(items) => {
+                for item in items {
+                    item.sort_by_key(key);
+                }
+            }
+            Self::Object(members) => {
+                members.sort_by_cached_key(|(name, _)| key(&unescaped(name)));
+                for (_, value) in members {
+                    value.sort_by_key(key);
+                }
+            }
+        }
+    }
+
+    /// Returns the text in another layout, or `None` if it is longer than `limit`.
+    pub(super) fn write(
+        &self,
+        spacing: Spacing,
+        escapes: Escapes,
+        limit: usize,
+    ) -> Option<Vec<u8>> {
+        let mut writer = Writer {
+            out: Vec::new(),
+            spacing,
+            escapes,
+            limit,
+        };
+        writer.value(self, 0)?;
+        Some(writer.out)
+    }
+}
+
+fn parse_value<'a>(rest: &mut &'a [u8], depth: usize) -> Option<Json<'a>> {
+    *rest = rest.trim_ascii_start();
+    let depth = depth.checked_sub(1)?;
+    match rest.first()? {
+        b'[' => {
+            let mut items = Vec::new();
+            parse_items(rest, b']', |rest| {
+                items.push(parse_value(rest, depth)?);
+                Some(())
+            })?;
+            Some(Json::Array(items))
+        }
+        b'{' => {
+            let mut members = Vec::new();
+            parse_items(rest, b'}', |rest| {
+                *rest = rest.trim_ascii_start();
+                let key = take_string(rest)?;
+                *rest = rest.trim_ascii_start().strip_prefix(b":")?;
+                members.push((key, parse_value(rest, depth)?));
+                Some(())
+            })?;
+            Some(Json::Object(members))
+        }
+        b'"' => take_string(rest).map(Json::Scalar),
+        _ => {
+            let is_end = |byte: &u8| b",:[]{}\" \t\r\n".contains(byte);
+            let len = rest.iter().position(is_end).unwrap_or(rest.len());
+            let (scalar, after) = rest.split_at(len);
+            *rest = after;
+            (len > 0).then_some(Json::Scalar(scalar))
+        }
+    }
+}
+
+/// Parses what is between a bracket, which `rest` starts with, and `end`.
+fn parse_items<'a>(
+    rest: &mut &'a [u8],
+    end: u8,
+    mut item: impl FnMut(&mut &'a [u8]) -> Option<()>,
+) -> Option<()> {
+    *rest = rest[1..].trim_ascii_start();
+    if let Some(after) = rest.strip_prefix(&[end]) {
+        *rest = after;
+        return Some(());
+    }
+    loop {
+        item(rest)?;
+        *rest = rest.trim_ascii_start();
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        match byte {
+            b',' => {}
+            _ if byte == end => return Some(()),
+            _ => return None,
+        }
+    }
+}
+
+/// Takes a string with both of its quotes.
+fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let tail = rest.strip_prefix(b"\"")?;
+    let mut escaped = false;
+    let end = tail.iter().position(|byte| {
+        let is_end = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        is_end
+    })?;
+    let (string, after) = rest.split_at(end + 2);
+    *rest = after;
+    Some(string)
+}
+
+/// Returns a scalar without quotes and escapes, or as it is if it is not a string that Rust can
+/// hold.
+fn unescaped(scalar: &[u8]) -> String {
+    serde_json::from_slice(scalar).unwrap_or_else(|_| String::from_utf8_lossy(scalar).into_owned())
+}
+
+struct Writer {
+    out: Vec<u8>,
+    spacing: Spacing,
+    escapes: Escapes,
+    limit: usize,
+}
+
+impl Writer {
+    fn value(&mut self, json: &Json<'_>, depth: usize) -> Option<()> {
+        match json {
+            Json::Scalar(scalar) => self.scalar(scalar),
+            Json::Array(items) => {
+                self.out.push(b'[');
+                for (i, item) in items.iter().enumerate() {
+                    self.separate(i == 0, depth + 1);
+                    self.value(item, depth + 1)?;
+                }
+                self.close(items.is_empty(), depth, b']');
+            }
+            Json::Object(members) => {
+                self.out.push(b'{');
+                for (i, (key, value)) in members.iter().enumerate() {
+                    self.separate(i == 0, depth + 1);
+                    self.scalar(key);
+                    self.out.extend(match self.spacing {
+                        Spacing::Compact => &b":"[..],
+                        _ => b": ",
+                    });
+                    self.value(value, depth + 1)?;
+                }
+                self.close(members.is_empty(), depth, b'}');
+            }
+        }
+        (self.out.len() <= self.limit).then_some(())
+    }
+
+    fn separate(&mut self, is_first: bool, depth: usize) {
+        if !is_first {
+            self.out.push(b',');
+        }
+        match self.spacing {
+            Spacing::Spaced if !is_first => self.out.push(b' '),
+            _ => self.break_line(depth),
+        }
+    }
+
+    /// Empty arrays and objects stay on one line.
+    fn close(&mut self, is_empty: bool, depth: usize, bracket: u8) {
+        if !is_empty {
+            self.break_line(depth);
+        }
+        self.out.push(bracket);
+    }
+
+    fn break_line(&mut self, depth: usize) {
+        if let Spacing::Indented(indent) = self.spacing {
+            self.out.push(b'\n');
+            self.out.extend(indent.repeat(depth).as_bytes());
+        }
+    }
+
+    fn scalar(&mut self, scalar: &[u8]) {
+        let text = match self.escapes {
+            Escapes::Kept => None,
+            // Fails for numbers and literals, and for half a surrogate pair.
+            _ => serde_json::from_slice::<String>(scalar)
+                .and_then(|text| serde_json::to_string(&text))
+                .ok(),
+        };
+        match (self.escapes, text) {
+            (_, None) | (Escapes::Kept, _) => self.out.extend(scalar),
+            (Escapes::Fewest, Some(text)) => self.out.extend(text.as_bytes()),
+            (Escapes::Ascii, Some(text)) => {
+                for character in text.chars() {
+                    if matches!(character, ' '..='~') {
+                        self.out.push(character as u8);
+                        continue;
+                    }
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        // Writing into a `Vec` cannot fail.
+                        let _ = write!(self.out, "\\u{unit:04x}");
+                    }
+                }
+            }
+        }
+    }
+}

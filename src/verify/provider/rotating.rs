@@ -1,0 +1,65 @@
+//! Secrets that a running service can replace.
+
+use std::{
+    future,
+    future::Future,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum_core::BoxError;
+use http::request;
+
+use super::SecretProvider;
+use crate::secret::Secrets;
+
+/// A [`SecretProvider`] whose secrets are set at run time, to rotate them without a restart.
+///
+/// Clones share the secrets: give one to the layer and keep another to call
+/// [`set`](Self::set). Each request is verified with the secrets from before the change or with
+/// those from after it, and never without secrets.
+///
+/// ```
+/// use axum::{Router, http::StatusCode, routing::post};
+/// use soundhash_webhook::{RotatingSecrets, Secrets, SoundHashWebhookLayer};
+///
+/// let secrets = RotatingSecrets::new(Secrets::new("whsec_old"));
+/// let app: Router = Router::new()
+///     .route("/webhooks/soundhash", post(|| async { StatusCode::OK }))
+///     .layer(SoundHashWebhookLayer::with_provider(secrets.clone()));
+///
+/// // Later, when the configuration has changed:
+/// secrets.set(Secrets::new("whsec_new").previous("whsec_old"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct RotatingSecrets(Arc<RwLock<Secrets>>);
+
+impl RotatingSecrets {
+    /// Starts with `secrets`.
+    #[must_use]
+    pub fn new(secrets: Secrets) -> Self {
+        Self(Arc::new(RwLock::new(secrets)))
+    }
+
+    /// Replaces the secrets, for all clones and for every request that is verified from now on.
+    pub fn set(&self, secrets: Secrets) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+    }
+
+    fn get(&self) -> Secrets {
+        // Nothing panics while the lock is held, so the value is always whole.
+        Secrets::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl SecretProvider for RotatingSecrets {
+    fn secrets(
+        &self,
+        _: &request::Parts,
+    ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send {
+        future::ready(Ok(Some(self.get())))
+    }
+
+    fn cached(&self, _: &request::Parts) -> Option<Secrets> {
+        Some(self.get())
+    }
+}

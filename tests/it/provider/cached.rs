@@ -1,0 +1,327 @@
+//! `CachedSecrets`: which look-ups run, and what invented names can cost.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use http::request::Parts;
+use soundhash_webhook::{
+    BoxError, CachedSecrets, Delivery, RejectionKind, SecretLookup, SecretProvider, Secrets,
+    SoundHashWebhookLayer,
+};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinSet, yield_now},
+    time::sleep,
+};
+use tower::ServiceExt;
+
+use super::request;
+use crate::support::{BODY, echo, outcome};
+
+/// Has an endpoint for each name that starts with `real`, with the name as its secret.
+#[derive(Clone)]
+struct Database(Arc<Inner>);
+
+struct Inner {
+    asked: Mutex<Vec<String>>,
+    running: AtomicUsize,
+    most_running: AtomicUsize,
+    /// A look-up of an invented name, or of `real-slow`, takes a permit.
+    answers: Semaphore,
+}
+
+impl Database {
+    fn new(answers: usize) -> Self {
+        Self(Arc::new(Inner {
+            asked: Mutex::default(),
+            running: AtomicUsize::default(),
+            most_running: AtomicUsize::default(),
+            answers: Semaphore::new(answers),
+        }))
+    }
+
+    /// Answers everything at once.
+    fn fast() -> Self {
+        Self::new(Semaphore::MAX_PERMITS)
+    }
+
+    fn asked(&self, name: &str) -> usize {
+        let asked = self.0.asked.lock().unwrap();
+        asked.iter().filter(|it| *it == name).count()
+    }
+
+    fn running(&self) -> usize {
+        self.0.running.load(Ordering::SeqCst)
+    }
+}
+
+/// Counts a look-up, also one that is dropped.
+struct Running<'a>(&'a Inner);
+
+impl<'a> Running<'a> {
+    fn start(inner: &'a Inner) -> Self {
+        let running = inner.running.fetch_add(1, Ordering::SeqCst) + 1;
+        inner.most_running.fetch_max(running, Ordering::SeqCst);
+        Self(inner)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl SecretLookup for Database {
+    fn name<'a>(&self, head: &'a Parts) -> Option<Cow<'a, str>> {
+        head.uri.path().strip_prefix("/webhooks/").map(Into::into)
+    }
+
+    async fn look_up(&self, name: &str) -> Result<Option<Secrets>, BoxError> {
+        let _running = Running::start(&self.0);
+        self.0.asked.lock().unwrap().push(name.to_owned());
+        yield_now().await;
+        if !name.starts_with("real") || name == "real-slow" {
+            self.0.answers.acquire().await?.forget();
+        }
+        match name {
+            "real-broken" => Err("the database is away".into()),
+            "real-named" => Ok(Some(Secrets::new(name).endpoint("customer 7"))),
+            _ if name.starts_with("real") => Ok(Some(Secrets::new(name))),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn head(name: &str) -> Parts {
+    request(name, name).into_parts().0
+}
+
+async fn known(cache: &CachedSecrets<Database>, name: &str) -> bool {
+    cache.secrets(&head(name)).await.unwrap().is_some()
+}
+
+/// Lets the other tasks run until `condition` is true.
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cached_answer_needs_neither_a_look_up_nor_waiting() {
+    let database = Database::fast();
+    let cache = CachedSecrets::new(database.clone());
+    assert!(cache.cached(&head("real-1")).is_none());
+    assert!(known(&cache, "real-1").await);
+    for _ in 0..1_000 {
+        assert!(cache.cached(&head("real-1")).is_some());
+        assert!(cache.clone().cached(&head("real-1")).is_some());
+    }
+    assert_eq!(database.asked("real-1"), 1);
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_share_a_look_up() {
+    let database = Database::new(0);
+    let cache = CachedSecrets::new(database.clone());
+    let mut requests = JoinSet::new();
+    for name in ["real-slow", "invented"].repeat(50) {
+        let cache = cache.clone();
+        requests.spawn(async move { known(&cache, name).await });
+    }
+    until(|| database.running() == 2).await;
+    database.0.answers.add_permits(2);
+    let found = requests.join_all().await;
+    assert_eq!(found.iter().filter(|it| **it).count(), 50);
+    assert_eq!(database.asked("real-slow"), 1);
+    assert_eq!(database.asked("invented"), 1);
+}
+
+/// Attack: start a look-up for an honest endpoint, and hang up.
+#[tokio::test]
+async fn a_request_that_goes_away_leaves_its_look_up_to_the_next() {
+    let database = Database::new(0);
+    let cache = CachedSecrets::new(database.clone());
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { known(&cache, "real-slow").await }
+    });
+    until(|| database.running() == 1).await;
+    let second = tokio::spawn({
+        let cache = cache.clone();
+        async move { known(&cache, "real-slow").await }
+    });
+    yield_now().await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    until(|| database.asked("real-slow") == 2).await;
+    assert_eq!(database.running(), 1);
+    database.0.answers.add_permits(1);
+    assert!(second.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_failure_is_not_cached_and_keeps_its_message() {
+    let database = Database::fast();
+    let cache = CachedSecrets::new(database.clone());
+    for asked in 1..=3 {
+        let error = cache.secrets(&head("real-broken")).await.unwrap_err();
+        assert_eq!(error.to_string(), "the database is away");
+        assert_eq!(database.asked("real-broken"), asked);
+    }
+    let layer = SoundHashWebhookLayer::with_provider(cache);
+    let failed = outcome(echo(layer), request("real-broken", "real-broken")).await;
+    assert_eq!(failed, Err(RejectionKind::SecretsUnavailable));
+}
+
+#[tokio::test]
+async fn an_answer_is_asked_for_again_when_its_time_is_over() {
+    let database = Database::fast();
+    let time = Duration::from_millis(20);
+    let cache = CachedSecrets::new(database.clone())
+        .time_to_live(time)
+        .negative_time_to_live(time);
+    for asked in 1..=3 {
+        assert!(known(&cache, "real-1").await);
+        assert!(!known(&cache, "invented").await);
+        assert_eq!(database.asked("real-1"), asked);
+        assert_eq!(database.asked("invented"), asked);
+        sleep(2 * time).await;
+        assert!(cache.cached(&head("real-1")).is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_remembered_for_the_negative_time_to_live_alone() {
+    let database = Database::fast();
+    let cache = CachedSecrets::new(database.clone()).time_to_live(Duration::ZERO);
+    for asked in 1..=3 {
+        assert!(known(&cache, "real-1").await);
+        assert!(!known(&cache, "invented").await);
+        assert_eq!(database.asked("real-1"), asked);
+        assert_eq!(database.asked("invented"), 1);
+    }
+    let cache = CachedSecrets::new(database.clone()).negative_time_to_live(Duration::ZERO);
+    for asked in 1..=3 {
+        assert!(!known(&cache, "other").await);
+        assert_eq!(database.asked("other"), asked);
+    }
+}
+
+#[tokio::test]
+async fn setters_keep_what_other_setters_set() {
+    let database = Database::fast();
+    let cache = CachedSecrets::new(database.clone())
+        .negative_time_to_live(Duration::ZERO)
+        .time_to_live(Duration::MAX)
+        .capacity(10)
+        .max_lookups(usize::MAX);
+    for _ in 0..2 {
+        assert!(known(&cache, "real-1").await);
+        assert!(!known(&cache, "invented").await);
+    }
+    assert_eq!(database.asked("real-1"), 1);
+    assert_eq!(database.asked("invented"), 2);
+    assert!(format!("{cache:?}").contains("capacity: 10"));
+}
+
+#[test]
+#[should_panic(expected = "max_lookups must be greater than zero")]
+fn no_look_ups_at_all_is_a_mistake() {
+    let _ = CachedSecrets::new(Database::fast()).max_lookups(0);
+}
+
+/// Attack: invent names, often enough that they look more popular than the endpoints.
+#[tokio::test]
+async fn invented_names_evict_no_endpoint() {
+    let database = Database::fast();
+    let cache = CachedSecrets::new(database.clone()).capacity(100);
+    let endpoints: Vec<_> = (0..50).map(|i| format!("real-{i}")).collect();
+    for name in &endpoints {
+        assert!(known(&cache, name).await);
+    }
+    for i in 0..5_000 {
+        for _ in 0..3 {
+            assert!(!known(&cache, &format!("invented-{}", i / 2)).await);
+        }
+    }
+    for name in &endpoints {
+        assert!(cache.cached(&head(name)).is_some(), "{name}");
+        assert_eq!(database.asked(name), 1);
+    }
+}
+
+/// Attack: make the database work on invented names, and nothing else.
+#[tokio::test]
+async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() {
+    let database = Database::new(0);
+    let cache = CachedSecrets::new(database.clone())
+        .time_to_live(Duration::ZERO)
+        .max_lookups(4);
+    assert!(known(&cache, "real-1").await);
+
+    let mut attack = JoinSet::new();
+    for i in 0..200 {
+        let cache = cache.clone();
+        attack.spawn(async move { known(&cache, &format!("invented-{i}")).await });
+    }
+    until(|| database.running() == 2).await;
+    // Its entry has expired, so it is looked up again, and so are many others at once.
+    for asked in 2..=20 {
+        assert!(known(&cache, "real-1").await);
+        assert_eq!(database.asked("real-1"), asked);
+    }
+    assert_eq!(database.running(), 2);
+
+    database.0.answers.add_permits(200);
+    assert_eq!(attack.join_all().await, [false; 200]);
+    assert!(database.0.most_running.load(Ordering::SeqCst) <= 4);
+    // The permits are given back.
+    assert!(known(&cache, "real-2").await);
+}
+
+/// Attack: fill the cache with names as long as a head can be.
+#[tokio::test]
+async fn a_name_of_more_than_256_bytes_is_not_looked_up() {
+    let database = Database::fast();
+    let cache = CachedSecrets::new(database.clone());
+    let longest = format!("real-{}", "x".repeat(251));
+    assert!(known(&cache, &longest).await);
+    let longer = format!("{longest}x");
+    assert!(!known(&cache, &longer).await);
+    assert!(cache.cached(&head(&longer)).is_none());
+    assert_eq!(database.asked(&longer), 0);
+    // No name at all.
+    let (elsewhere, ()) = http::Request::get("/").body(()).unwrap().into_parts();
+    assert!(cache.secrets(&elsewhere).await.unwrap().is_none());
+    assert_eq!(database.0.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_verified_delivery_names_its_endpoint() {
+    let cache = CachedSecrets::new(Database::fast());
+    let service = echo(SoundHashWebhookLayer::with_provider(cache));
+    let endpoint = async |name: &str| {
+        let Ok(response) = service.clone().oneshot(request(name, name)).await;
+        let delivery = response.extensions().get::<Delivery>().unwrap();
+        assert_eq!(**delivery.body(), *BODY);
+        delivery.endpoint().map(ToOwned::to_owned)
+    };
+    for _ in 0..2 {
+        assert_eq!(endpoint("real-1").await.as_deref(), Some("real-1"));
+        // The look-up's own name is kept.
+        assert_eq!(endpoint("real-named").await.as_deref(), Some("customer 7"));
+    }
+    // Attack: sign for one endpoint with the secret of another.
+    let forged: http::Request<Body> = request("real-1", "real-2");
+    let rejected = outcome(service.clone(), forged).await;
+    assert_eq!(rejected, Err(RejectionKind::WrongSignature));
+}

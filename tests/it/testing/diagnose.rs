@@ -1,0 +1,787 @@
+//! `testing::diagnose`: each usual mistake is made here and has to be found, and no text reveals a
+//! secret.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
+use flate2::{Compression, read};
+use hmac::{Hmac, KeyInit, Mac};
+use proptest::prelude::*;
+use serde_json::Value;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
+use soundhash_webhook::{
+    EventKind, Secret,
+    testing::{Diagnosis, DiagnosisKind, Sender, diagnose, sample},
+};
+
+use crate::{process::example, support::BODY};
+
+const KEY: &str = "whsec_c291bmRoYXNoLXRlc3Qta2V5Pz4_";
+
+fn sign(key: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> String {
+    Secret::new(key).sign(body.as_ref()).to_string()
+}
+
+fn kinds(diagnosis: &Diagnosis) -> Vec<DiagnosisKind> {
+    diagnosis.kinds().collect()
+}
+
+/// Diagnoses with one secret, and expects one mistake.
+#[track_caller]
+fn found(secret: impl AsRef<[u8]>, signature: &str, body: impl AsRef<[u8]>, kind: DiagnosisKind) {
+    let diagnosis = diagnose(&[secret.as_ref()], signature, body);
+    assert_eq!(kinds(&diagnosis), [kind], "{diagnosis}");
+    assert_eq!(diagnosis.kind(), kind);
+    assert_eq!(diagnosis.secret(), Some(0));
+    assert!(!diagnosis.is_right());
+}
+
+// ---- what is right
+
+#[test]
+fn a_right_signature_is_right_in_either_case() {
+    for signature in [sign(KEY, BODY), sign(KEY, BODY).to_uppercase()] {
+        let diagnosis = diagnose(&[KEY, "whsec_old"], &signature, BODY);
+        assert!(diagnosis.is_right());
+        assert_eq!(diagnosis.kind(), DiagnosisKind::Right);
+        assert_eq!(diagnosis.kinds().count(), 0);
+        assert_eq!(diagnosis.secret(), Some(0));
+        let text = diagnosis.to_string();
+        assert!(text.starts_with("The signature matches this body under the first secret."));
+        assert!(text.contains("other bytes arrive there"), "{text}");
+    }
+}
+
+#[test]
+fn an_empty_body_that_was_signed_is_right() {
+    assert!(diagnose(&[KEY], sign(KEY, ""), "").is_right());
+}
+
+// ---- the secret
+
+#[test]
+fn white_space_at_either_side_of_the_secret() {
+    for space in [
+        "\n", "\r\n", " ", "\t", "\n\n", "\r\n\r\n", "\u{a0}", "\u{feff}",
+    ] {
+        let behind = format!("{KEY}{space}");
+        let before = format!("{space}{KEY}");
+        for padded in [behind, before] {
+            let kind = DiagnosisKind::SecretWhitespace;
+            found(&padded, &sign(KEY, BODY), BODY, kind);
+            found(KEY, &sign(&padded, BODY), BODY, kind);
+        }
+    }
+    let around = format!("  {KEY}\r\n");
+    found(
+        &around,
+        &sign(KEY, BODY),
+        BODY,
+        DiagnosisKind::SecretWhitespace,
+    );
+}
+
+#[test]
+fn quotes_around_the_secret_at_either_side() {
+    for quote in ["\"", "'", "`"] {
+        let quoted = format!("{quote}{KEY}{quote}");
+        found(&quoted, &sign(KEY, BODY), BODY, DiagnosisKind::SecretQuotes);
+        found(KEY, &sign(&quoted, BODY), BODY, DiagnosisKind::SecretQuotes);
+    }
+}
+
+/// `echo` in PowerShell writes UTF-16, and `Encoding.Unicode` in .NET is UTF-16.
+#[test]
+fn the_secret_in_utf_16_at_either_side() {
+    for encoded in utf16(KEY) {
+        found(&encoded, &sign(KEY, BODY), BODY, DiagnosisKind::SecretUtf16);
+        found(KEY, &sign(&encoded, BODY), BODY, DiagnosisKind::SecretUtf16);
+    }
+    for file in utf16(&format!("{KEY}\r\n")) {
+        found(&file, &sign(KEY, BODY), BODY, DiagnosisKind::SecretUtf16);
+    }
+}
+
+#[test]
+fn the_prefix_stripped_at_either_side() {
+    let stripped = KEY.trim_start_matches("whsec_");
+    let kind = DiagnosisKind::SecretPrefix;
+    found(KEY, &sign(stripped, BODY), BODY, kind);
+    found(stripped, &sign(KEY, BODY), BODY, kind);
+}
+
+#[test]
+fn the_secret_decoded_from_base64_at_either_side() {
+    // Differs between the two alphabets, and needs padding.
+    let bytes = b"\xfb\xff\xfe soundhash\xff\xfe";
+    for alphabet in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
+        let text = alphabet.encode(bytes);
+        for secret in [text.clone(), format!("whsec_{text}")] {
+            let kind = DiagnosisKind::SecretBase64;
+            found(&secret, &sign(bytes, BODY), BODY, kind);
+            found(bytes, &sign(&secret, BODY), BODY, kind);
+        }
+    }
+}
+
+#[test]
+fn another_secret_than_the_first() {
+    let diagnosis = diagnose(&["whsec_new", "whsec_old"], sign("whsec_old", BODY), BODY);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::PreviousSecret]);
+    assert_eq!(diagnosis.secret(), Some(1));
+    let told = diagnosis.to_string();
+    assert!(told.contains("previous_secret"), "{told}");
+    assert!(
+        told.ends_with("(Secret 2 of those given matches.)"),
+        "{told}"
+    );
+}
+
+#[test]
+fn no_secret_to_check_with() {
+    let signature = sign(KEY, BODY);
+    for none in [&[][..], &[""], &["", ""]] {
+        let diagnosis = diagnose(none, &signature, BODY);
+        assert_eq!(kinds(&diagnosis), [DiagnosisKind::NoSecret]);
+        assert_eq!(diagnosis.secret(), None);
+    }
+    // White space alone is one, if a bad one.
+    let diagnosis = diagnose(&["\n"], &signature, BODY);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+}
+
+#[test]
+fn a_previous_secret_and_a_mistake_with_it_are_both_found() {
+    let secrets = ["whsec_new", "\"whsec_old\""];
+    let diagnosis = diagnose(&secrets, sign("whsec_old", BODY), BODY);
+    let expected = [DiagnosisKind::PreviousSecret, DiagnosisKind::SecretQuotes];
+    assert_eq!(kinds(&diagnosis), expected);
+    assert_eq!(diagnosis.secret(), Some(1));
+}
+
+// ---- the method
+
+fn mac<M: Mac + KeyInit>(key: impl AsRef<[u8]>, message: impl AsRef<[u8]>) -> String {
+    let mac = <M as KeyInit>::new_from_slice(key.as_ref()).unwrap();
+    hex::encode(mac.chain_update(message).finalize().into_bytes())
+}
+
+#[test]
+fn another_hash_or_no_hmac() {
+    let (sha1, sha512) = (mac::<Hmac<Sha1>>(KEY, BODY), mac::<Hmac<Sha512>>(KEY, BODY));
+    let plain = |parts: [&[u8]; 2]| hex::encode(Sha256::digest(parts.concat()));
+    let key = KEY.as_bytes();
+    for signature in [
+        sha1.clone(),
+        sha512.clone(),
+        plain([BODY, b""]),
+        plain([key, BODY]),
+        plain([BODY, key]),
+    ] {
+        found(KEY, &signature, BODY, DiagnosisKind::WrongHash);
+        let text = diagnose(&[KEY], &signature, BODY).to_string();
+        assert!(text.contains("use HMAC with SHA-256"), "{text}");
+    }
+    // As GitHub writes it, and in base64.
+    let diagnosis = diagnose(&[KEY], format!("sha1={sha1}"), BODY);
+    let expected = [DiagnosisKind::SignaturePrefix, DiagnosisKind::WrongHash];
+    assert_eq!(kinds(&diagnosis), expected);
+    let base64 = STANDARD.encode(hex::decode(&sha512).unwrap());
+    let diagnosis = diagnose(&["other", KEY], base64, BODY);
+    let expected = [
+        DiagnosisKind::SignatureBase64,
+        DiagnosisKind::PreviousSecret,
+        DiagnosisKind::WrongHash,
+    ];
+    assert_eq!(kinds(&diagnosis), expected);
+}
+
+#[test]
+fn the_key_and_the_body_swapped() {
+    let signature = mac::<Hmac<Sha256>>(BODY, KEY);
+    found(KEY, &signature, BODY, DiagnosisKind::SwappedArguments);
+}
+
+// ---- the header
+
+#[test]
+fn a_signature_in_base64() {
+    let digits = sign(KEY, BODY);
+    let bytes = hex::decode(&digits).unwrap();
+    for text in [
+        STANDARD.encode(&bytes),
+        STANDARD_NO_PAD.encode(&bytes),
+        URL_SAFE.encode(&bytes),
+        URL_SAFE_NO_PAD.encode(&bytes),
+        STANDARD.encode(&digits),
+    ] {
+        found(KEY, &text, BODY, DiagnosisKind::SignatureBase64);
+    }
+}
+
+#[test]
+fn a_signature_of_hexadecimal_digits_of_hexadecimal_digits() {
+    let twice = hex::encode(sign(KEY, BODY));
+    found(KEY, &twice, BODY, DiagnosisKind::SignatureHexTwice);
+}
+
+#[test]
+fn quotes_around_the_signature() {
+    let right = sign(KEY, BODY);
+    for quote in ["\"", "'", "`"] {
+        let quoted = format!("{quote}{right}{quote}");
+        found(KEY, &quoted, BODY, DiagnosisKind::SignatureQuotes);
+    }
+    let diagnosis = diagnose(&[KEY], format!("sha256=\"{right}\""), BODY);
+    let expected = [
+        DiagnosisKind::SignatureQuotes,
+        DiagnosisKind::SignaturePrefix,
+    ];
+    assert_eq!(kinds(&diagnosis), expected);
+}
+
+#[test]
+fn something_next_to_the_signature() {
+    let right = sign(KEY, BODY);
+    for value in [
+        format!("sha256={right}"),
+        format!("v1={right}"),
+        format!("v1,{right}"),
+        format!("t=1795424132,v1={right}"),
+        format!("sha256= {right}"),
+        format!("X-Webhook-Signature: {right}"),
+    ] {
+        found(KEY, &value, BODY, DiagnosisKind::SignaturePrefix);
+    }
+}
+
+#[test]
+fn several_signatures() {
+    let (right, wrong) = (sign(KEY, BODY), sign("other", BODY));
+    for value in [
+        format!("{wrong}, {right}"),
+        format!("v1={right},v0={wrong}"),
+        format!("{right} {right}"),
+    ] {
+        found(KEY, &value, BODY, DiagnosisKind::SeveralSignatures);
+    }
+}
+
+#[test]
+fn white_space_around_the_signature() {
+    for value in [
+        format!(" {}", sign(KEY, BODY)),
+        format!("{}\n", sign(KEY, BODY)),
+        format!("\u{feff}{}\u{a0}", sign(KEY, BODY)),
+    ] {
+        found(KEY, &value, BODY, DiagnosisKind::SignatureWhitespace);
+    }
+}
+
+#[test]
+fn no_signature_and_what_is_none() {
+    for (value, kind) in [
+        ("", DiagnosisKind::MissingSignature),
+        (" \t", DiagnosisKind::MissingSignature),
+        ("none", DiagnosisKind::MalformedSignature),
+        ("sha256=", DiagnosisKind::MalformedSignature),
+        ("0123456789abcdef", DiagnosisKind::MalformedSignature),
+        (&sign(KEY, BODY)[..63], DiagnosisKind::MalformedSignature),
+        ("=,=;= =", DiagnosisKind::MalformedSignature),
+        // SHA-1's length, and not made with SHA-1.
+        (&"ab".repeat(20), DiagnosisKind::MalformedSignature),
+    ] {
+        let diagnosis = diagnose(&[KEY], value, BODY);
+        assert_eq!(kinds(&diagnosis), [kind], "{value}");
+        assert_eq!(diagnosis.secret(), None);
+    }
+    let diagnosis = diagnose(&[KEY], b"\xff\xfe", BODY);
+    assert_eq!(diagnosis.kind(), DiagnosisKind::MalformedSignature);
+}
+
+// ---- the body
+
+#[test]
+fn a_body_written_anew_by_another_library() {
+    // Order, numbers and escapes as Python writes them.
+    let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
+    let compact = compact.replace("{}, []", "{},[]");
+    let spaced = r#"{"z": "M\u00fcller \ud83c\udfb5\u007f", "a": [1.0, -2e5, {}, []], "n": null, "s": "a\\\"b, c: d"}"#;
+    let pretty = "{\n  \"z\": \"M\\u00fcller \\ud83c\\udfb5\\u007f\",\n  \"a\": [\n    1.0,\n    \
+                  -2e5,\n    {},\n    []\n  ],\n  \"n\": null,\n  \"s\": \"a\\\\\\\"b, c: d\"\n}";
+    let wide = pretty.replace("  ", "    ");
+    let javascript = compact
+        .replace("\\u00fc", "ü")
+        .replace("\\ud83c\\udfb5", "🎵");
+    let javascript = javascript.replace("\\u007f", "\u{7f}");
+    let all = [&compact, spaced, pretty, &wide, &javascript];
+    for signed in all {
+        for received in all {
+            if signed != received {
+                let signature = sign(KEY, signed);
+                found(KEY, &signature, received, DiagnosisKind::Reserialized);
+            }
+        }
+    }
+    // What `serde_json` itself makes of it agrees with the layout made of the text.
+    let ours = serde_json::to_string(&sample(EventKind::MatchFound, Sender::Portal)).unwrap();
+    let value: Value = serde_json::from_str(&ours).unwrap();
+    let pretty = serde_json::to_string_pretty(&value).unwrap();
+    found(KEY, &sign(KEY, &pretty), &ours, DiagnosisKind::Reserialized);
+}
+
+/// Python writes it, and no Rust string can hold it.
+#[test]
+fn half_a_surrogate_pair_is_kept() {
+    let signed = r#"{"title": "\ud83c", "a": 1}"#;
+    let received = r#"{"title":"\ud83c","a":1}"#;
+    found(
+        KEY,
+        &sign(KEY, signed),
+        received,
+        DiagnosisKind::Reserialized,
+    );
+}
+
+#[test]
+fn both_senders_layouts_are_told_apart_from_the_compact_one() {
+    for envelope in [Sender::Portal, Sender::Dispatcher] {
+        for &kind in EventKind::ALL {
+            let event = sample(kind, envelope);
+            let signature = sign(KEY, envelope.to_bytes(&event));
+            let received = event.to_string();
+            found(KEY, &signature, &received, DiagnosisKind::Reserialized);
+        }
+    }
+}
+
+#[test]
+fn a_line_end_added_or_removed() {
+    let kind = DiagnosisKind::LineEnd;
+    let text = "not JSON";
+    for end in ["\n", "\r\n", "\n\n", "\r\n\r\n"] {
+        let longer = format!("{text}{end}");
+        found(KEY, &sign(KEY, text), &longer, kind);
+        found(KEY, &sign(KEY, &longer), text, kind);
+    }
+    let (lf, crlf) = ("{\n  \"a\": 1\n}", "{\r\n  \"a\": 1\r\n}");
+    found(KEY, &sign(KEY, lf), crlf, kind);
+    found(KEY, &sign(KEY, crlf), lf, kind);
+}
+
+/// `curl -d @file` removes the line breaks of a file.
+#[test]
+fn line_breaks_removed_at_either_side() {
+    let kind = DiagnosisKind::NewlinesRemoved;
+    for sender in [Sender::Portal, Sender::Dispatcher] {
+        let event = sample(EventKind::MatchFound, sender);
+        let pretty = serde_json::to_string_pretty(&event).unwrap();
+        for file in [
+            pretty.clone(),
+            format!("{pretty}\n"),
+            pretty.replace("  ", "\t"),
+            format!("{pretty}\n").replace('\n', "\r\n"),
+        ] {
+            let removed = file.replace(['\r', '\n'], "");
+            found(KEY, &sign(KEY, &file), &removed, kind);
+            found(KEY, &sign(KEY, &removed), &file, kind);
+        }
+    }
+    let text = diagnose(&[KEY], sign(KEY, "{\n  \"a\": 1\n}"), "{  \"a\": 1}").to_string();
+    assert!(text.contains("--data-binary"), "{text}");
+}
+
+#[test]
+fn keys_sorted_by_the_signer() {
+    let signed = r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#;
+    let received = r#"{"z":"x","a":[{"c":2,"b":1.0}]}"#;
+    found(KEY, &sign(KEY, signed), received, DiagnosisKind::SortedKeys);
+}
+
+/// `serde_json` sorts the keys of a `Value`, and so does a middleware that writes JSON again.
+#[test]
+fn keys_of_a_real_delivery_sorted_on_the_way() {
+    let mut count = 0;
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/captures")).unwrap() {
+        let capture = fs::read_to_string(file.unwrap().path()).unwrap();
+        let (_, body) = capture.split_once("\r\n\r\n").unwrap();
+        let value: Value = serde_json::from_str(body).unwrap();
+        let sorted = value.to_string();
+        found(KEY, &sign(KEY, body), &sorted, DiagnosisKind::SortedKeys);
+        count += 1;
+    }
+    assert!(count > 20);
+}
+
+#[test]
+fn a_byte_order_mark_at_either_side() {
+    let marked = format!("\u{feff}{}", str::from_utf8(BODY).unwrap());
+    let kind = DiagnosisKind::ByteOrderMark;
+    found(KEY, &sign(KEY, &marked), BODY, kind);
+    found(KEY, &sign(KEY, BODY), &marked, kind);
+}
+
+#[test]
+fn the_body_in_utf_16_at_either_side() {
+    let text = r#"{"title": "Título 🎵"}"#;
+    for encoded in utf16(text) {
+        found(KEY, &sign(KEY, &encoded), text, DiagnosisKind::BodyUtf16);
+        found(KEY, &sign(KEY, text), &encoded, DiagnosisKind::BodyUtf16);
+    }
+    for file in utf16(&format!("{text}\r\n")) {
+        found(KEY, &sign(KEY, text), &file, DiagnosisKind::BodyUtf16);
+    }
+}
+
+fn utf16(text: &str) -> Vec<Vec<u8>> {
+    let marked = format!("\u{feff}{text}");
+    let mut encoded = Vec::new();
+    for text in [text, &marked] {
+        encoded.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
+        encoded.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
+    }
+    encoded
+}
+
+#[test]
+fn a_compressed_body_at_either_side() {
+    let level = Compression::default();
+    let all = |mut reader: Box<dyn Read>| {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    for compressed in [
+        all(Box::new(read::GzEncoder::new(BODY, level))),
+        all(Box::new(read::ZlibEncoder::new(BODY, level))),
+        all(Box::new(read::DeflateEncoder::new(BODY, level))),
+    ] {
+        let kind = DiagnosisKind::Compressed;
+        found(KEY, &sign(KEY, BODY), &compressed, kind);
+        found(KEY, &sign(KEY, &compressed), BODY, kind);
+    }
+    // From Python: `gzip.compress(b"{}", mtime=0)`.
+    let python = hex::decode("1f8b08000000000002ffabae050043bfa6a302000000").unwrap();
+    found(KEY, &sign(KEY, "{}"), &python, DiagnosisKind::Compressed);
+}
+
+/// Attack: a small body that decompresses to one that fills the memory.
+#[test]
+fn a_decompression_bomb_is_given_up() {
+    let zeros = vec![0; 64 << 20];
+    let mut bomb = Vec::new();
+    let mut encoder = read::GzEncoder::new(&zeros[..], Compression::best());
+    encoder.read_to_end(&mut bomb).unwrap();
+    let diagnosis = diagnose(&[KEY], sign(KEY, &zeros), &bomb);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+}
+
+#[test]
+fn a_timestamp_before_the_body() {
+    let signed = |timestamp: &str| sign(KEY, [timestamp.as_bytes(), b".", BODY].concat());
+    let diagnosis = diagnose(
+        &[KEY],
+        format!("t=1795424132,v1={}", signed("1795424132")),
+        BODY,
+    );
+    let expected = [
+        DiagnosisKind::SignaturePrefix,
+        DiagnosisKind::TimestampSigned,
+    ];
+    assert_eq!(kinds(&diagnosis), expected);
+
+    // The event's own time, as it is written and in seconds.
+    for (sender, text, seconds) in [
+        (
+            Sender::Portal,
+            "2026-11-23T08:55:32.108009+00:00",
+            "1795424132",
+        ),
+        (
+            Sender::Dispatcher,
+            "2026-11-23T08:56:12.681555+00:00Z",
+            "1795424172",
+        ),
+    ] {
+        let body = sender.to_bytes(&sample(EventKind::MatchFound, sender));
+        for timestamp in [text, seconds] {
+            let signed = [timestamp.as_bytes(), b".", &body].concat();
+            let kind = DiagnosisKind::TimestampSigned;
+            found(KEY, &sign(KEY, signed), &body, kind);
+        }
+    }
+}
+
+#[test]
+fn only_the_data_signed() {
+    let body = r#"{"event": "x", "data": {"b": 1.0, "a": ["\u00fc"]}}"#;
+    for data in [
+        r#"{"b": 1.0, "a": ["\u00fc"]}"#,
+        r#"{"b":1.0,"a":["ü"]}"#,
+        "{\n  \"b\": 1.0,\n  \"a\": [\n    \"ü\"\n  ]\n}",
+    ] {
+        found(KEY, &sign(KEY, data), body, DiagnosisKind::OnlyDataSigned);
+    }
+}
+
+#[test]
+fn a_body_that_was_cut_off_before_it_was_signed() {
+    let short = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
+    let long = vec![b'x'; 128 * 1024];
+    for (body, len) in [
+        (&short, 1),
+        (&short, 500),
+        (&short, short.len() - 1),
+        (&long, 16_000),
+        (&long, 65_536),
+        (&long, 100_000),
+        (&long, 1024 * 127),
+    ] {
+        let signature = sign(KEY, &body[..len]);
+        found(KEY, &signature, body, DiagnosisKind::Truncated);
+        let text = diagnose(&[KEY], &signature, body).to_string();
+        let what = format!("covers only the first {len} of {} bytes", body.len());
+        assert!(text.contains(&what), "{text}");
+    }
+}
+
+#[test]
+fn a_body_that_was_cut_off_on_the_way() {
+    let body = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
+    let diagnosis = diagnose(&[KEY], sign(KEY, &body), &body[..300]);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Truncated]);
+    assert_eq!(diagnosis.secret(), None);
+    let text = diagnosis.to_string();
+    assert!(
+        text.contains("in the middle of its JSON, after 300 bytes"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_empty_body_at_either_side() {
+    let kind = DiagnosisKind::EmptyBody;
+    found(KEY, &sign(KEY, ""), BODY, kind);
+    let diagnosis = diagnose(&[KEY], sign(KEY, BODY), "");
+    assert_eq!(kinds(&diagnosis), [kind]);
+    assert_eq!(diagnosis.secret(), None);
+}
+
+// ---- more than one, and none
+
+#[test]
+fn mistakes_that_come_together_are_all_told() {
+    let spaced = r#"{"event": "video.processed", "data": {}}"#;
+    let compact = r#"{"event":"video.processed","data":{}}"#;
+    let signature = STANDARD.encode(hex::decode(sign("whsec_old\n", spaced)).unwrap());
+    let diagnosis = diagnose(
+        &["whsec_new", "whsec_old"],
+        format!("sha256={signature}"),
+        compact,
+    );
+    assert_eq!(
+        kinds(&diagnosis),
+        [
+            DiagnosisKind::SignaturePrefix,
+            DiagnosisKind::SignatureBase64,
+            DiagnosisKind::PreviousSecret,
+            DiagnosisKind::SecretWhitespace,
+            DiagnosisKind::Reserialized,
+        ]
+    );
+    assert_eq!(diagnosis.secret(), Some(1));
+    assert_eq!(diagnosis.to_string().lines().count(), 6);
+}
+
+#[test]
+fn what_no_usual_mistake_explains_is_unknown() {
+    let diagnosis = diagnose(&[KEY], sign("another endpoint's", BODY), BODY);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+    assert_eq!(diagnosis.secret(), None);
+    // A mistake with the header is one under every secret.
+    let forged = format!("sha256={}", sign("another endpoint's", BODY));
+    let diagnosis = diagnose(&[KEY], forged, BODY);
+    let expected = [DiagnosisKind::SignaturePrefix, DiagnosisKind::Unknown];
+    assert_eq!(kinds(&diagnosis), expected);
+}
+
+/// Attack: fill the memory with indentation.
+#[test]
+fn a_deeply_nested_body_is_not_laid_out() {
+    let deep = "[".repeat(50_000) + &"]".repeat(50_000);
+    let diagnosis = diagnose(&[KEY], sign("other", "x"), deep);
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+}
+
+/// Attack: read the secret, or a signature to forge with, out of a pasted diagnosis.
+#[test]
+fn nothing_that_is_told_gives_a_secret_or_a_signature_away() {
+    let secret = "whsec_0nly-f0r-us";
+    let spaced = r#"{"a": "hidden", "b": 1}"#;
+    let compact = r#"{"a":"hidden","b":1}"#;
+    for signed in [spaced, compact, ""] {
+        let right = sign(secret, compact);
+        let made = sign(secret, signed);
+        for key in [secret.to_owned(), format!("{secret}\n"), "other".to_owned()] {
+            let diagnosis = diagnose(&[key], &made, compact);
+            for told in [diagnosis.to_string(), format!("{diagnosis:?}")] {
+                for hidden in ["0nly", "hidden", &right[..8], &made[..8]] {
+                    assert!(!told.contains(hidden), "{told}");
+                }
+            }
+        }
+    }
+}
+
+/// Trying every mistake with the secret on every mistake with the body would sign a large body
+/// thousands of times. The time of one signature is taken on this machine, however busy it is.
+#[test]
+fn a_large_body_is_tried_with_a_bounded_number_of_mistakes() {
+    let values = "{\"title\": \"M\\u00fcller\", \"n\": [1, 2.0, {}]}, ".repeat(6_000);
+    let body = format!("{{\"event\": \"x\", \"data\": [{values}null]}}");
+    assert!(body.len() > 4 * 64 * 1024);
+    let start = Instant::now();
+    for _ in 0..20 {
+        sign(KEY, &body);
+    }
+    let limit = start.elapsed() * 2_500 / 20;
+    let start = Instant::now();
+    let diagnosis = diagnose(&[KEY], sign("other", &body), &body);
+    let elapsed = start.elapsed();
+    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+    println!("{elapsed:?} of {limit:?}");
+    assert!(elapsed < limit, "{elapsed:?} of {limit:?}");
+}
+
+/// Any JSON object, with its keys in any order.
+fn event() -> impl Strategy<Value = String> {
+    let scalar = prop_oneof![
+        Just("null".to_owned()),
+        any::<i64>().prop_map(|it| it.to_string()),
+        any::<String>().prop_map(|it| Value::from(it).to_string()),
+    ];
+    let member = ("[a-z]{1,9}", scalar).prop_map(|(key, value)| format!("\"{key}\": {value}"));
+    proptest::collection::vec(member, 0..6)
+        .prop_map(|it| format!("{{\"event\": \"x\", \"data\": {{{}}}}}", it.join(", ")))
+}
+
+proptest! {
+    /// A mistake that was not made is not found.
+    #[test]
+    fn a_right_signature_is_never_diagnosed(key in "\\PC{1,40}", body in prop_oneof![
+        event().prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..99),
+    ]) {
+        let diagnosis = diagnose(&[&key, "whsec_old"], sign(&key, &body), &body);
+        prop_assert!(diagnosis.is_right(), "{}", diagnosis);
+        prop_assert_eq!(diagnosis.secret(), Some(0));
+    }
+
+    #[test]
+    fn a_random_signature_is_explained_by_nothing(
+        key in "\\PC{1,40}",
+        body in event(),
+        bytes in prop_oneof![Just(20), Just(32), Just(64)]
+            .prop_flat_map(|len| proptest::collection::vec(any::<u8>(), len)),
+    ) {
+        let diagnosis = diagnose(&[&key], hex::encode(&bytes), &body);
+        let expected = match bytes.len() {
+            32 => DiagnosisKind::Unknown,
+            _ => DiagnosisKind::MalformedSignature,
+        };
+        prop_assert_eq!(kinds(&diagnosis), [expected]);
+        prop_assert_eq!(diagnosis.secret(), None);
+    }
+
+    #[test]
+    fn no_input_panics(
+        secret: Vec<u8>,
+        signature in "[0-9a-f=, ]{0,70}",
+        body in "[\\[\\]{}\":,\\\\ \r\n0-9é]{0,40}",
+    ) {
+        let diagnosis = diagnose(&[secret], signature, body);
+        prop_assert!(!diagnosis.to_string().is_empty());
+    }
+}
+
+// ---- the example
+
+fn verify(secret: &[&str], signature: &str, body: &[u8]) -> Output {
+    let mut child = Command::new(example("verify"))
+        .env_remove("SOUNDHASH_WEBHOOK_SECRET")
+        .args(secret)
+        .args(["--signature", signature, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without having read.
+    let _ = child.stdin.take().unwrap().write_all(body);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn verify_says_right_or_wrong_and_why() {
+    let secret = ["--secret", "whsec_0nly-f0r-us"];
+    let signature = sign(secret[1], BODY);
+    let output = verify(&secret, &signature, BODY);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.starts_with(b"right\n"));
+
+    let output = verify(&secret, &signature, &[BODY, b"\n"].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.starts_with("wrong\nThe body given here has a line end"),
+        "{told}"
+    );
+    assert!(!told.contains("0nly"), "{told}");
+}
+
+#[test]
+fn verify_reads_a_file_and_the_environment_and_fails_without() {
+    let capture = include_bytes!("../../captures/portal-match.found.http");
+    let text = str::from_utf8(capture).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let header = head
+        .lines()
+        .find_map(|line| line.strip_prefix("X-Webhook-Signature: "));
+    let file = std::env::temp_dir().join(format!("verify-{}.json", std::process::id()));
+    fs::write(&file, body).unwrap();
+    let run = |variable: Option<&str>, file: &std::path::Path| {
+        Command::new(example("verify"))
+            .env_remove("SOUNDHASH_WEBHOOK_SECRET")
+            .envs(variable.map(|secret| ("SOUNDHASH_WEBHOOK_SECRET", secret)))
+            .args(["--signature", header.unwrap()])
+            .arg(file)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(run(Some("whsec_test"), &file).status.code(), Some(0));
+    let padded = run(Some("whsec_test\n"), &file);
+    assert_eq!(padded.status.code(), Some(1));
+    assert!(
+        String::from_utf8(padded.stdout)
+            .unwrap()
+            .contains("white space")
+    );
+
+    let without = run(None, &file);
+    assert_eq!(without.status.code(), Some(1));
+    let told = String::from_utf8(without.stderr).unwrap();
+    assert!(told.contains("SOUNDHASH_WEBHOOK_SECRET"), "{told}");
+    fs::remove_file(&file).unwrap();
+    let missing = run(Some("whsec_test"), &file);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8(missing.stderr).unwrap().contains(".json"));
+}

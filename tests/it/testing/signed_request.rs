@@ -1,0 +1,146 @@
+//! `testing::SignedRequest`: what it builds, and the captures that it reads.
+
+use std::{fs, path::Path};
+
+use axum::body::Body;
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use proptest::prelude::*;
+use soundhash_webhook::{
+    Event, Secret,
+    testing::{CaptureErrorKind, SignedRequest},
+};
+
+use crate::support::{SECRET, sign};
+
+async fn body_of(request: Request<Body>) -> Vec<u8> {
+    request
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes()
+        .into()
+}
+
+/// The heads and bodies of all requests that were recorded of the senders.
+fn captures() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+    let files = fs::read_dir(folder).unwrap();
+    files
+        .map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_capture_is_built_as_it_was_sent() {
+    let captures = captures();
+    assert!(captures.len() > 20);
+    for capture in captures {
+        let text = String::from_utf8(capture.clone()).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let request = SignedRequest::from_capture(SECRET, &capture)
+            .unwrap()
+            .build();
+
+        assert_eq!(request.method(), Method::POST);
+        let (first, sent) = head.split_once("\r\n").unwrap();
+        assert_eq!(first, format!("POST {} HTTP/1.1", request.uri()));
+        // The secret is that of the capture, so the signature is too.
+        assert_eq!(request.headers().len(), sent.lines().count());
+        for line in sent.lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            assert_eq!(request.headers()[name], value);
+        }
+        assert_eq!(body_of(request).await, body.as_bytes());
+        Event::from_slice(body.as_bytes()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_capture_is_signed_again() {
+    for capture in captures() {
+        let request = SignedRequest::from_capture("another", &capture).unwrap();
+        let request = request.body("edited").build();
+        let signature = Secret::new("another").sign(b"edited").to_string();
+        assert_eq!(request.headers()["x-webhook-signature"], signature);
+        assert_eq!(request.headers()[header::CONTENT_LENGTH], "6");
+        assert_eq!(body_of(request).await, b"edited");
+    }
+}
+
+#[tokio::test]
+async fn an_edited_capture_need_not_have_the_right_length_or_line_ends() {
+    let capture = b"PUT /x?y=z HTTP/1.0\nContent-Length: 999\nX-Two:a\nX-Two: \tb \n\n\r\n\r\n{}\n";
+    let request = SignedRequest::from_capture(SECRET, capture)
+        .unwrap()
+        .build();
+    assert_eq!(request.method(), Method::PUT);
+    assert_eq!(request.uri(), "/x?y=z");
+    let two: Vec<_> = request.headers().get_all("x-two").iter().collect();
+    assert_eq!(two, ["a", "b"]);
+    assert_eq!(request.headers()[header::CONTENT_LENGTH], "7");
+    assert_eq!(
+        request.headers()["x-webhook-signature"],
+        sign(b"\r\n\r\n{}\n")
+    );
+    assert!(!request.headers().contains_key(header::CONTENT_TYPE));
+    assert_eq!(body_of(request).await, b"\r\n\r\n{}\n");
+}
+
+#[test]
+fn what_is_not_a_capture_is_an_error_that_names_the_line() {
+    let many = format!("POST / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(40_000));
+    for (capture, kind, line) in [
+        ("", CaptureErrorKind::NoEnd, 1),
+        ("POST / HTTP/1.1", CaptureErrorKind::NoEnd, 1),
+        ("POST / HTTP/1.1\r\na: b\r\n", CaptureErrorKind::NoEnd, 3),
+        ("POST / HTTP/1.1\r\n{}", CaptureErrorKind::NoEnd, 2),
+        ("{\n}\n\n", CaptureErrorKind::RequestLine, 1),
+        ("\r\n\r\n", CaptureErrorKind::RequestLine, 1),
+        ("POST /\r\n\r\n", CaptureErrorKind::RequestLine, 1),
+        ("POST / HTTP/2\r\n\r\n", CaptureErrorKind::RequestLine, 1),
+        (
+            "POST / x HTTP/1.1\r\n\r\n",
+            CaptureErrorKind::RequestLine,
+            1,
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\n", CaptureErrorKind::RequestLine, 1),
+        ("POST / HTTP/1.1\r\nab\r\n\r\n", CaptureErrorKind::Header, 2),
+        (
+            "POST / HTTP/1.1\r\na: b\r\n: c\r\n\r\n",
+            CaptureErrorKind::Header,
+            3,
+        ),
+        (
+            "POST / HTTP/1.1\r\na: b\r\n folded\r\n\r\n",
+            CaptureErrorKind::Header,
+            3,
+        ),
+        (
+            "POST / HTTP/1.1\r\na: b\rc\r\n\r\n",
+            CaptureErrorKind::Header,
+            2,
+        ),
+        (&many, CaptureErrorKind::Header, 1_002),
+        (
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            CaptureErrorKind::Chunked,
+            2,
+        ),
+    ] {
+        let error = SignedRequest::from_capture(SECRET, capture.as_bytes()).unwrap_err();
+        assert_eq!((error.kind(), error.line()), (kind, line), "{error}");
+        assert!(error.to_string().starts_with(&format!("line {line}: ")));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_capture_panics(head in "(POST|GET|é)? ?/?[a-z ]{0,4} ?(HTTP/1.1)?\r?\n", rest: Vec<u8>) {
+        let capture = [head.as_bytes(), &rest].concat();
+        if let Ok(request) = SignedRequest::from_capture(SECRET, &capture) {
+            prop_assert!(request.build().headers().contains_key("x-webhook-signature"));
+        }
+    }
+}
