@@ -116,10 +116,12 @@ impl Store {
 
     pub(crate) fn get(&self, number: u64) -> Option<Arc<Record>> {
         let rings = self.rings();
-        [&rings.deliveries, &rings.rejections]
+        let before = number.checked_sub(1)?;
+        let found = [&rings.deliveries, &rings.rejections]
             .into_iter()
-            .find_map(|ring| ring.after(number.checked_sub(1)?).next().cloned())
-            .filter(|record| record.number == number)
+            .filter_map(|ring| ring.after(before).next())
+            .find(|record| record.number == number);
+        found.cloned()
     }
 
     pub(crate) fn clear(&self) {

@@ -1,0 +1,4 @@
+//! What a person sees and does, in Chromium.
+
+mod driver;
+mod look;
