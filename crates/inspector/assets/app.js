@@ -12,7 +12,6 @@ const narrow = matchMedia('(max-width: 860px)');
 
 let capacity = 200;
 let hasSecret = false;
-let canSend = false;
 let paused = false;
 let waiting = [];
 let missed = 0;
@@ -120,9 +119,9 @@ function makeRow(record) {
     make('span', { class: 'second' },
       make('span', { class: 'id mono', text: record.id ?? `#${record.number}` }),
       record.sender ? make('span', { text: record.sender }) : null,
-      record.replay_of ? make('span', { text: `again #${record.replay_of}` }) : null,
-      why ? make('span', { class: 'why', text: why }) : null),
-    make('span', { class: 'figures', text: `${record.status ?? '–'} · ${milliseconds(record.duration)}` }));
+      record.replay_of ? make('span', { text: `again #${record.replay_of}` }) : null),
+    make('span', { class: 'figures', text: `${record.status ?? '–'} · ${milliseconds(record.duration)}` }),
+    why ? make('span', { class: 'why', text: why }) : null);
   return make('li', {
     class: 'row',
     'data-testid': 'delivery',
@@ -597,9 +596,9 @@ async function load() {
   const state = await ask('state');
   capacity = state.capacity;
   hasSecret = state.has_secret;
-  canSend = hasSecret;
   $('curl').textContent = state.curl;
   $('copy-curl').addEventListener('click', event => copy(event.currentTarget, state.curl));
+  $('empty-sample').hidden = !hasSecret;
   $('empty-secret').hidden = hasSecret;
   const group = (label, options) => {
     const element = make('optgroup', { label });
@@ -619,9 +618,9 @@ async function load() {
     ]));
   $('sample-kind').value = 'video.processed dispatcher';
   const button = document.querySelector('#sample button');
-  button.disabled = !canSend;
-  $('sample-kind').disabled = !canSend;
-  if (!canSend) button.title = 'Give the inspector the secret with Inspector::with_secret.';
+  button.disabled = !hasSecret;
+  $('sample-kind').disabled = !hasSecret;
+  if (!hasSecret) button.title = 'Give the inspector the secret with Inspector::with_secret.';
 }
 
 $('sample').addEventListener('submit', async event => {
@@ -635,7 +634,7 @@ $('sample').addEventListener('submit', async event => {
   } catch (error) {
     banner(error.message);
   }
-  button.disabled = !canSend;
+  button.disabled = !hasSecret;
 });
 
 // ---- keyboard
