@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    error, fmt,
+    error, fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Store {
 #[derive(Default)]
 struct Rings {
     newest: u64,
-    /// The number of the last record that was cleared.
+    /// Everything up to this number was cleared.
     cleared: u64,
     deliveries: Ring,
     /// Apart from the deliveries, so that an attacker cannot push those out.
@@ -125,19 +125,19 @@ impl Store {
     }
 
     pub(crate) fn clear(&self) {
-        let rings = {
+        let cleared = {
             let mut rings = self.rings();
-            let newest = rings.newest;
-            std::mem::replace(
-                &mut *rings,
-                Rings {
-                    newest,
-                    cleared: newest,
-                    ..Rings::default()
-                },
-            )
+            // A number of its own, so that a page that has seen every record notices.
+            let newest = rings.newest + 1;
+            let empty = Rings {
+                newest,
+                cleared: newest,
+                ..Rings::default()
+            };
+            mem::replace(&mut *rings, empty)
         };
-        drop(rings);
+        // Freed outside of the lock.
+        drop(cleared);
         self.version.send_modify(|version| *version += 1);
     }
 
