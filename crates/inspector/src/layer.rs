@@ -30,6 +30,7 @@ use tower::{BoxError, Layer, Service};
 use crate::{
     Inspector,
     capture::{Kept, Observed, Observer, Recording, Reservation},
+    event::Labels,
     record::{Head, Message, Record, Verdict},
     target::{Application, Replay, Target},
 };
@@ -236,6 +237,8 @@ struct Ending {
     verified: bool,
     endpoint: Option<Box<str>>,
     matched_secret: Option<usize>,
+    /// Of an event whose body is not kept whole.
+    labels: Option<Labels>,
     duration: Duration,
 }
 
@@ -292,6 +295,7 @@ impl Exchange {
             verified,
             endpoint: None,
             matched_secret: None,
+            labels: None,
             duration: self.started.elapsed(),
         };
         self.keep(ending, body, None);
@@ -323,7 +327,7 @@ impl Exchange {
             peer: self.peer,
             replay_of: self.replay.as_ref().and_then(|replay| replay.of),
             target: self.target.clone(),
-            labels: OnceLock::new(),
+            labels: ending.labels.map_or_else(OnceLock::new, OnceLock::from),
         };
         let number = self
             .inspector
@@ -388,8 +392,15 @@ impl Exchange {
             verified: delivery.is_some() || outcome.is_some(),
             endpoint: delivery.and_then(Delivery::endpoint).map(Into::into),
             matched_secret: delivery.map(Delivery::matched_secret),
+            labels: None,
             duration: self.started.elapsed(),
         };
+        if let Some(delivery) = delivery
+            && delivery.body().len() > self.inspector.config.max_body_size
+        {
+            let event = delivery.event().ok();
+            ending.labels = Some(Labels::of(event.as_ref(), delivery.body()));
+        }
         if let Some(rejection) = rejection {
             ending.verdict = Verdict::Rejected;
             ending.reason = Some(sentence(&rejection.to_string()));
