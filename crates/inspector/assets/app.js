@@ -349,6 +349,7 @@ async function open(number) {
   let record = null;
   try {
     record = await ask(`records/${number}`);
+    if (!record) throw new Error(`Request #${number} is gone: newer ones took its place, or it was cleared.`);
     content = describe(record);
   } catch (error) {
     content = [backButton(), make('p', { class: 'nothing', text: error.message })];
@@ -473,7 +474,7 @@ const refreshRelated = debounced(300, async () => {
   const number = shown.number;
   try {
     const record = await ask(`records/${number}`);
-    if (shown?.number !== number || !record.related.length) return;
+    if (shown?.number !== number || !record?.related.length) return;
     $('related')?.remove();
     detail.querySelector('.facts').after(related(record.related));
   } catch {
@@ -661,7 +662,9 @@ document.addEventListener('keydown', event => {
     }
     return;
   }
-  if (event.target.closest('input, select, textarea')) return;
+  if (event.target.closest('input')) return;
+  // Letters choose an option.
+  if (event.target.closest('select') && event.key !== '/') return;
   const keys = {
     j: () => move(1),
     k: () => move(-1),

@@ -219,9 +219,14 @@ impl Page {
     }
 }
 
+/// Answers `null` for a record that is gone. At a high rate this is nothing unusual, and nothing
+/// to report as an error in the browser's console.
 async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
-    let record = page.record(number)?;
-    let mut related = page.inspector.store.all();
+    let store = &page.inspector.store;
+    let Some(record) = store.get(number) else {
+        return Ok(Json(Value::Null));
+    };
+    let mut related = store.all();
     related.retain(|it| {
         it.number != number && it.event_id().is_some() && it.event_id() == record.event_id()
     });

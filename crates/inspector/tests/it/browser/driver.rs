@@ -212,8 +212,12 @@ impl Browser {
         }
     }
 
-    pub(crate) async fn press(&self, keys: &str) {
-        self.action_chain().send_keys(keys).perform().await.unwrap();
+    pub(crate) async fn press(&self, keys: impl ToString) {
+        self.action_chain()
+            .send_keys(keys.to_string())
+            .perform()
+            .await
+            .unwrap();
     }
 
     /// What the page wrote to its console, errors and everything else.
