@@ -1,11 +1,9 @@
 //! Copies of bodies, made frame by frame while somebody else reads them.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -24,91 +22,151 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Copies the first `max` bytes of a whole body.
+    pub(crate) fn of(body: &[u8], max: usize) -> Self {
+        Self {
+            bytes: body[..body.len().min(max)].into(),
+            total: body.len() as u64,
+            ended: true,
+        }
+    }
+
     pub(crate) fn is_whole(&self) -> bool {
         self.ended && self.bytes.len() as u64 == self.total
     }
 }
 
-/// The memory for requests that are not answered yet. Nobody knows yet who sent them, so a
-/// sender that opens many gets them recorded in part, and displaces nothing.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight(AtomicUsize);
+/// The copies of requests and answers that are under way.
+///
+/// Nobody knows yet who sent them. When they fill their memory, the one that has been under way
+/// for longest is given up: senders that stall lose their own records, and displace nothing.
+#[derive(Default)]
+pub(crate) struct InFlight(Mutex<Copies>);
+
+#[derive(Default)]
+struct Copies {
+    bytes: BTreeMap<u64, Vec<u8>>,
+    /// The sum of their capacities.
+    used: usize,
+    next: u64,
+}
 
 impl InFlight {
-    pub(crate) const MAX: usize = 6 * 1024 * 1024;
-}
+    const MAX: usize = 6 * 1024 * 1024;
 
-/// A part of [`InFlight`].
-pub(crate) struct Reservation {
-    all: Arc<InFlight>,
-    bytes: usize,
-}
-
-impl Reservation {
-    pub(crate) fn new(all: Arc<InFlight>) -> Self {
-        Self { all, bytes: 0 }
+    fn copies(&self) -> MutexGuard<'_, Copies> {
+        // Nothing in here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let used = self.all.0.fetch_add(bytes, Ordering::Relaxed);
-        let fits = used.saturating_add(bytes) <= InFlight::MAX;
-        if fits {
-            self.bytes += bytes;
-        } else {
-            self.all.0.fetch_sub(bytes, Ordering::Relaxed);
+    /// Keeps a copy under a number that is not used again.
+    pub(crate) fn keep(&self, copy: Vec<u8>) -> u64 {
+        let mut copies = self.copies();
+        copies.next += 1;
+        let number = copies.next;
+        let evicted = copies.make_room(copy.capacity(), number);
+        copies.used += copy.capacity();
+        copies.bytes.insert(number, copy);
+        drop(copies);
+        drop(evicted);
+        number
+    }
+
+    /// Adds to a copy, unless it was given up.
+    fn add(&self, number: u64, data: &[u8], max: usize) {
+        let mut copies = self.copies();
+        let Some(mut copy) = copies.remove(number) else {
+            return;
+        };
+        let needed = copy.len() + data.len();
+        if needed > copy.capacity() {
+            let capacity = needed.max(2 * copy.capacity()).min(max);
+            copy.reserve_exact(capacity - copy.len());
         }
-        fits
+        copy.extend_from_slice(data);
+        let evicted = copies.make_room(copy.capacity(), number);
+        copies.used += copy.capacity();
+        copies.bytes.insert(number, copy);
+        drop(copies);
+        drop(evicted);
+    }
+
+    /// Takes a copy out, unless it was given up.
+    pub(crate) fn take(&self, number: u64) -> Option<Vec<u8>> {
+        self.copies().remove(number)
+    }
+
+    /// Looks at a copy.
+    pub(crate) fn read<T>(&self, number: u64, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.copies().bytes.get(&number).map(|copy| read(copy))
     }
 }
 
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+impl Copies {
+    fn remove(&mut self, number: u64) -> Option<Vec<u8>> {
+        let copy = self.bytes.remove(&number)?;
+        self.used -= copy.capacity();
+        Some(copy)
+    }
+
+    /// Returns the copies that had to go, to be freed outside of the lock.
+    fn make_room(&mut self, bytes: usize, number: u64) -> Vec<Vec<u8>> {
+        let mut evicted = Vec::new();
+        while self.used + bytes > InFlight::MAX
+            && let Some(&oldest) = self.bytes.keys().next()
+            && oldest != number
+        {
+            evicted.extend(self.remove(oldest));
+        }
+        evicted
     }
 }
 
 /// A body that is being copied.
 pub(crate) struct Recording {
-    bytes: Vec<u8>,
+    in_flight: Arc<InFlight>,
+    /// The number of the copy, once there is one.
+    copy: Option<u64>,
+    kept: usize,
     total: u64,
     ended: bool,
+    stopped: bool,
     max: usize,
-    reservation: Reservation,
 }
 
 impl Recording {
-    pub(crate) fn new(max: usize, reservation: Reservation) -> Self {
+    pub(crate) fn new(max: usize, in_flight: Arc<InFlight>) -> Self {
         Self {
-            bytes: Vec::new(),
+            in_flight,
+            copy: None,
+            kept: 0,
             total: 0,
             ended: false,
+            stopped: false,
             max,
-            reservation,
         }
     }
 
     fn data(&mut self, data: &[u8]) {
-        let so_far = self.total;
         self.total += data.len() as u64;
-        // What follows a gap is not kept, so that the bytes are always the body's first ones.
-        if so_far != self.bytes.len() as u64 {
+        let data = &data[..data.len().min(self.max - self.kept)];
+        if data.is_empty() {
             return;
         }
-        let data = &data[..data.len().min(self.max - self.bytes.len())];
-        let needed = self.bytes.len() + data.len();
-        let capacity = self.bytes.capacity();
-        if needed > capacity {
-            let more = needed.max(2 * capacity).min(self.max) - self.bytes.len();
-            if !self.reservation.grow(self.bytes.len() + more - capacity) {
-                return;
-            }
-            self.bytes.reserve_exact(more);
+        self.kept += data.len();
+        match self.copy {
+            Some(copy) => self.in_flight.add(copy, data, self.max),
+            None => self.copy = Some(self.in_flight.keep(data.to_vec())),
         }
-        self.bytes.extend_from_slice(data);
     }
 
     fn end(&mut self) {
         self.ended = true;
+    }
+
+    /// Ignores what is read from here on.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
     }
 
     /// Looks at what a reader of the body got.
@@ -117,6 +175,9 @@ impl Recording {
         polled: &Poll<Option<Result<Frame<Bytes>, E>>>,
         is_end_stream: bool,
     ) {
+        if self.stopped {
+            return;
+        }
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
@@ -131,23 +192,36 @@ impl Recording {
         }
     }
 
-    /// Takes what was kept. Bytes that are read later are counted only.
+    /// Stops, and takes what was kept.
     pub(crate) fn finish(&mut self) -> Kept {
-        self.max = 0;
+        self.stop();
+        let copy = self.copy.take().and_then(|copy| self.in_flight.take(copy));
         Kept {
-            bytes: std::mem::take(&mut self.bytes).into_boxed_slice(),
+            bytes: copy.unwrap_or_default().into_boxed_slice(),
             total: self.total,
             ended: self.ended,
         }
     }
 
-    /// Returns the body if all of it was seen and kept.
-    pub(crate) fn whole(&self) -> Option<&[u8]> {
-        (self.ended && self.bytes.len() as u64 == self.total).then_some(&self.bytes)
+    /// Looks at the body if all of it was seen and kept.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        if !self.ended || self.kept as u64 != self.total {
+            return None;
+        }
+        match self.copy {
+            Some(copy) => self.in_flight.read(copy, read),
+            None => Some(read(&[])),
+        }
     }
 
     pub(crate) fn is_ended(&self) -> bool {
         self.ended
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
@@ -186,5 +260,47 @@ impl<O: Observer> http_body::Body for Observed<O> {
 
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_that_stall_are_given_up_first() {
+        let in_flight = Arc::new(InFlight::default());
+        let mut stalled: Vec<_> = (0..200)
+            .map(|_| {
+                let mut recording = Recording::new(64 * 1024, in_flight.clone());
+                recording.data(&[0; 60_000]);
+                recording
+            })
+            .collect();
+        let mut honest = Recording::new(64 * 1024, in_flight.clone());
+        honest.data(b"{");
+        honest.data(b"}");
+        honest.end();
+        assert!(in_flight.copies().used <= InFlight::MAX);
+        assert_eq!(&*honest.finish().bytes, b"{}");
+        // The first one was given up, and says so.
+        let first = stalled[0].finish();
+        assert_eq!((first.bytes.len(), first.total), (0, 60_000));
+        assert!(!first.is_whole());
+        assert_eq!(stalled.pop().unwrap().finish().bytes.len(), 60_000);
+        drop(stalled);
+        assert_eq!(in_flight.copies().used, 0);
+    }
+
+    #[test]
+    fn a_copy_grows_up_to_its_limit() {
+        let in_flight = Arc::new(InFlight::default());
+        let mut recording = Recording::new(1_000, in_flight.clone());
+        for _ in 0..300 {
+            recording.data(b"1234567");
+            assert!(in_flight.copies().used <= 1_000);
+        }
+        let kept = recording.finish();
+        assert_eq!((kept.bytes.len(), kept.total), (1_000, 2_100));
     }
 }

@@ -1,12 +1,11 @@
 //! The inspector and its settings.
 
-use std::{fmt, str, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use soundhash_webhook::{Secret, Signature};
 use zeroize::Zeroizing;
 
 use crate::{
-    capture::{Kept, Recording},
     layer::InspectorLayer,
     store::{Store, Subscription},
 };
@@ -42,28 +41,13 @@ impl AsRef<[u8]> for Keyed {
 }
 
 impl Config {
-    /// Whether one of the secrets made the signature; `None` if that cannot be said.
-    pub(crate) fn verify(&self, signature: Option<&[u8]>, body: &Kept) -> Option<bool> {
-        body.is_whole()
-            .then(|| self.matches(signature, &body.bytes))?
-    }
-
-    fn matches(&self, signature: Option<&[u8]>, body: &[u8]) -> Option<bool> {
+    /// Whether one of the secrets made the signature; `None` if there are no secrets.
+    pub(crate) fn verify(&self, signature: Option<Signature>, body: &[u8]) -> Option<bool> {
         if self.secrets.is_empty() {
             return None;
         }
-        let signature: Option<Signature> = str::from_utf8(signature?)
-            .ok()
-            .and_then(|it| it.parse().ok());
-        Some(
-            self.secrets
-                .iter()
-                .any(|it| Some(it.secret.sign(body)) == signature),
-        )
-    }
-
-    pub(crate) fn verify_part(&self, signature: Option<&[u8]>, body: &Recording) -> Option<bool> {
-        self.matches(signature, body.whole()?)
+        let mut secrets = self.secrets.iter();
+        Some(secrets.any(|it| Some(it.secret.sign(body)) == signature))
     }
 }
 

@@ -22,14 +22,14 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body::Frame;
 use pin_project_lite::pin_project;
 use soundhash_webhook::{
-    Delivery, Rejection, RejectionKind, SIGNATURE_HEADER,
+    Delivery, Rejection, RejectionKind, SIGNATURE_HEADER, Signature,
     idempotency::{Answer as Outcome, AnswerKind as OutcomeKind},
 };
 use tower::{BoxError, Layer, Service};
 
 use crate::{
     Inspector,
-    capture::{Kept, Observed, Observer, Recording, Reservation},
+    capture::{Kept, Observed, Observer, Recording},
     event::Labels,
     record::{Head, Message, Record, Verdict},
     target::{Application, Replay, Target},
@@ -220,9 +220,12 @@ struct Exchange {
     target: Arc<dyn Target>,
     time: SystemTime,
     started: Instant,
-    head: Mutex<Head>,
-    /// Whether there is a signature, right or wrong.
+    /// The number of the head's copy.
+    head: u64,
+    head_whole: bool,
+    /// Whether there is a signature header, right or wrong.
     signed: bool,
+    signature: Option<Signature>,
     recording: Mutex<Recording>,
     peer: Option<SocketAddr>,
     replay: Option<Replay>,
@@ -237,6 +240,8 @@ struct Ending {
     verified: bool,
     endpoint: Option<Box<str>>,
     matched_secret: Option<usize>,
+    /// The verified body, which is known whatever became of the copy.
+    body: Option<Kept>,
     /// Of an event whose body is not kept whole.
     labels: Option<Labels>,
     duration: Duration,
@@ -244,11 +249,9 @@ struct Ending {
 
 impl Exchange {
     fn new<B>(inspector: &Inspector, target: Arc<dyn Target>, request: &Request<B>) -> Self {
-        let mut reservation = Reservation::new(inspector.store.in_flight.clone());
-        let mut head = Head::of_request(request);
-        if !reservation.grow(head.len()) {
-            head = Head::default();
-        }
+        let in_flight = &inspector.store.in_flight;
+        let (head, head_whole) = Head::of_request(request);
+        let signature = request.headers().get(SIGNATURE_HEADER);
         let extensions = request.extensions();
         let peer = extensions
             .get()
@@ -257,9 +260,14 @@ impl Exchange {
             target,
             time: SystemTime::now(),
             started: Instant::now(),
-            head: Mutex::new(head),
-            signed: request.headers().contains_key(SIGNATURE_HEADER),
-            recording: Mutex::new(Recording::new(inspector.config.max_body_size, reservation)),
+            head: in_flight.keep(head),
+            head_whole,
+            signed: signature.is_some(),
+            signature: signature.and_then(|it| Signature::try_from(it).ok()),
+            recording: Mutex::new(Recording::new(
+                inspector.config.max_body_size,
+                in_flight.clone(),
+            )),
             peer,
             replay: extensions.get().cloned(),
             inspector: inspector.clone(),
@@ -277,16 +285,12 @@ impl Exchange {
         if !self.signed {
             return;
         }
-        let body = self.recording().finish();
         // No answer says whether the request was verified. One whose body was incomplete was not.
-        let verified = match self
-            .inspector
-            .config
-            .verify(self.signature().as_deref(), &body)
-        {
-            Some(verified) => verified,
-            None => body.ended,
-        };
+        let config = &self.inspector.config;
+        let recording = self.recording();
+        let verified = recording.read(|body| config.verify(self.signature, body));
+        let verified = verified.flatten().unwrap_or(recording.is_ended());
+        drop(recording);
         let ending = Ending {
             verdict,
             reason: Some(reason.into()),
@@ -295,22 +299,20 @@ impl Exchange {
             verified,
             endpoint: None,
             matched_secret: None,
+            body: None,
             labels: None,
             duration: self.started.elapsed(),
         };
-        self.keep(ending, body, None);
+        self.keep(ending, None);
     }
 
-    fn signature(&self) -> Option<Vec<u8>> {
-        let head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut values = head
-            .headers()
-            .filter(|(name, _)| *name == SIGNATURE_HEADER.as_str());
-        values.next().map(|(_, value)| value.to_vec())
-    }
-
-    fn keep(&self, ending: Ending, body: Kept, answer: Option<Message>) {
-        let head = std::mem::take(&mut *self.head.lock().unwrap_or_else(PoisonError::into_inner));
+    fn keep(&self, ending: Ending, answer: Option<Message>) {
+        let recorded = self.recording().finish();
+        let body = ending.body.unwrap_or(recorded);
+        let head = Head::new(
+            self.inspector.store.in_flight.take(self.head),
+            self.head_whole,
+        );
         let record = Record {
             number: 0,
             time: self.time,
@@ -339,18 +341,24 @@ impl Exchange {
     }
 }
 
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // It is still there if nothing was recorded.
+        self.inspector.store.in_flight.take(self.head);
+    }
+}
+
 /// Judges an answer, and keeps it once its body was read.
 fn answered(exchange: Arc<Exchange>, response: Response) -> Response {
     let Some(ending) = exchange.judge(&response) else {
         return response;
     };
-    let body = exchange.recording().finish();
-    let mut reservation = Reservation::new(exchange.inspector.store.in_flight.clone());
-    let mut head = Head::of_response(&response);
-    if !reservation.grow(head.len()) {
-        head = Head::default();
-    }
-    let mut recording = Recording::new(exchange.inspector.config.max_body_size, reservation);
+    let Inspector { store, config } = &exchange.inspector;
+    // What is read from here on is what a layer drains.
+    exchange.recording().stop();
+    let (head, head_whole) = Head::of_response(&response);
+    let head = store.in_flight.keep(head);
+    let mut recording = Recording::new(config.max_body_size, store.in_flight.clone());
     let is_empty = response.body().is_end_stream();
     if is_empty {
         recording.observe::<()>(&Poll::Ready(None), true);
@@ -358,8 +366,8 @@ fn answered(exchange: Arc<Exchange>, response: Response) -> Response {
     let answer = Answer(Some(Box::new(Answered {
         exchange,
         ending,
-        body,
         head,
+        head_whole,
         recording,
     })));
     if is_empty {
@@ -392,14 +400,17 @@ impl Exchange {
             verified: delivery.is_some() || outcome.is_some(),
             endpoint: delivery.and_then(Delivery::endpoint).map(Into::into),
             matched_secret: delivery.map(Delivery::matched_secret),
+            body: None,
             labels: None,
             duration: self.started.elapsed(),
         };
-        if let Some(delivery) = delivery
-            && delivery.body().len() > self.inspector.config.max_body_size
-        {
-            let event = delivery.event().ok();
-            ending.labels = Some(Labels::of(event.as_ref(), delivery.body()));
+        if let Some(delivery) = delivery {
+            let max = self.inspector.config.max_body_size;
+            ending.body = Some(Kept::of(delivery.body(), max));
+            if delivery.body().len() > max {
+                let event = delivery.event().ok();
+                ending.labels = Some(Labels::of(event.as_ref(), delivery.body()));
+            }
         }
         if let Some(rejection) = rejection {
             ending.verdict = Verdict::Rejected;
@@ -424,12 +435,11 @@ impl Exchange {
             return Some(ending);
         }
         if !ending.verified {
-            let kept = self.recording();
-            ending.verified = self
-                .inspector
-                .config
-                .verify_part(self.signature().as_deref(), &kept)
-                == Some(true);
+            let config = &self.inspector.config;
+            let verified = self
+                .recording()
+                .read(|body| config.verify(self.signature, body));
+            ending.verified = verified.flatten() == Some(true);
         }
         if !ending.verified {
             let route = matches!(
@@ -488,8 +498,9 @@ struct Answer(Option<Box<Answered>>);
 struct Answered {
     exchange: Arc<Exchange>,
     ending: Ending,
-    body: Kept,
-    head: Head,
+    /// The number of the head's copy.
+    head: u64,
+    head_whole: bool,
     recording: Recording,
 }
 
@@ -512,19 +523,13 @@ impl Observer for Answer {
 impl Answer {
     fn keep(&mut self) {
         if let Some(answered) = self.0.take() {
-            let Answered {
-                exchange,
-                ending,
-                body,
-                head,
-                mut recording,
-            } = *answered;
-            let body_of_answer = recording.finish();
+            let mut answered = *answered;
+            let in_flight = &answered.exchange.inspector.store.in_flight;
             let answer = Message {
-                head,
-                body: body_of_answer,
+                head: Head::new(in_flight.take(answered.head), answered.head_whole),
+                body: answered.recording.finish(),
             };
-            exchange.keep(ending, body, Some(answer));
+            answered.exchange.keep(answered.ending, Some(answer));
         }
     }
 }

@@ -91,18 +91,27 @@ pub(crate) struct Head {
 const MAX_HEAD: usize = 16 * 1024;
 
 impl Head {
-    pub(crate) fn of_request<B>(request: &Request<B>) -> Self {
+    /// What there is of a head that was copied; nothing if the copy was given up.
+    pub(crate) fn new(copy: Option<Vec<u8>>, whole: bool) -> Self {
+        let whole = whole && copy.is_some();
+        let text = copy.unwrap_or_default().into_boxed_slice();
+        Self { text, whole }
+    }
+
+    /// Copies a request's head. `false` says that it is longer than what is kept.
+    pub(crate) fn of_request<B>(request: &Request<B>) -> (Vec<u8>, bool) {
         let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let line = [request.method().as_str(), " ", path, " HTTP/1.1\r\n"];
-        Self::new(&line, request.headers())
+        Self::copy(&line, request.headers())
     }
 
-    pub(crate) fn of_response<B>(response: &Response<B>) -> Self {
+    /// Copies an answer's head.
+    pub(crate) fn of_response<B>(response: &Response<B>) -> (Vec<u8>, bool) {
         let status = response.status();
-        Self::new(&["HTTP/1.1 ", status.as_str(), "\r\n"], response.headers())
+        Self::copy(&["HTTP/1.1 ", status.as_str(), "\r\n"], response.headers())
     }
 
-    fn new(line: &[&str], headers: &http::HeaderMap) -> Self {
+    fn copy(line: &[&str], headers: &http::HeaderMap) -> (Vec<u8>, bool) {
         // Not `with_capacity` of what the peer declares: these are the lengths of what is there.
         let len: usize = line.iter().map(|part| part.len()).sum::<usize>()
             + (headers.iter())
@@ -126,8 +135,7 @@ impl Head {
             text.extend_from_slice(value.as_bytes());
             text.extend_from_slice(b"\r\n");
         }
-        let text = text.into_boxed_slice();
-        Self { text, whole }
+        (text, whole)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -307,6 +315,8 @@ impl Record {
             Ok(&body.bytes)
         } else if body.total == 0 {
             Err("The application answered before it read the body, so there is no body to use.")
+        } else if body.bytes.is_empty() {
+            Err("Too many requests were under way at the same time to keep this body.")
         } else if body.total > body.bytes.len() as u64 {
             Err("The body is longer than the inspector keeps. Raise `max_body_size`.")
         } else {
