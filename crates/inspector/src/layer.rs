@@ -23,7 +23,7 @@ use http_body::Frame;
 use pin_project_lite::pin_project;
 use soundhash_webhook::{
     Delivery, Rejection, RejectionKind, SIGNATURE_HEADER, Signature,
-    idempotency::{Answer as Outcome, AnswerKind as OutcomeKind},
+    idempotency::{Outcome, OutcomeKind},
 };
 use tower::{BoxError, Layer, Service};
 
