@@ -429,11 +429,16 @@ function callout(record) {
     box.append(action('explain', 'Why?', record.no_explain, async () => {
       const { explanation } = await ask(`records/${record.number}/explain`, {});
       box.querySelector('.explanation')?.remove();
-      box.append(make('p', { class: 'explanation', 'data-testid': 'explanation', role: 'status', text: explanation }));
+      box.append(make('p', { class: 'explanation', 'data-testid': 'explanation', role: 'status' }, ...withCode(explanation)));
     }));
     if (record.no_explain) box.append(make('p', { class: 'explanation', text: record.no_explain }));
   }
   return box;
+}
+
+// Text with code in backticks.
+function withCode(text) {
+  return text.split('`').map((part, index) => index % 2 ? make('code', { text: part }) : part);
 }
 
 function facts(record) {

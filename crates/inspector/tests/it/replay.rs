@@ -1,11 +1,12 @@
 //! What the inspector sends, and how it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::{Body, to_bytes},
     extract::ConnectInfo,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Request, StatusCode},
     routing::post,
 };
 use serde_json::{Value, json};
@@ -15,7 +16,6 @@ use soundhash_webhook::{
     testing::SignedRequest,
 };
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
-use std::net::SocketAddr;
 use tower::ServiceExt;
 
 use crate::support::{App, PATH, SECRET, body, titled};
@@ -77,9 +77,7 @@ async fn a_replayed_event_can_be_too_old() {
     let page = inspector.routes();
     let mut records = inspector.subscribe();
     for path in ["/api/records/1/replay", "/api/records/1/send-as-new"] {
-        let request = axum::http::Request::post(path)
-            .body(axum::body::Body::empty())
-            .unwrap();
+        let request = Request::post(path).body(Body::empty()).unwrap();
         assert_eq!(
             page.clone().oneshot(request).await.unwrap().status(),
             StatusCode::OK
@@ -139,15 +137,13 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
         .insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4321))));
     app.oneshot(request).await.unwrap();
     let page = inspector.routes();
-    let replay = axum::http::Request::post("/api/records/1/replay")
-        .body(axum::body::Body::empty())
+    let replay = Request::post("/api/records/1/replay")
+        .body(Body::empty())
         .unwrap();
     page.clone().oneshot(replay).await.unwrap();
-    let detail = axum::http::Request::get("/api/records/2")
-        .body(axum::body::Body::empty())
-        .unwrap();
+    let detail = Request::get("/api/records/2").body(Body::empty()).unwrap();
     let detail = page.oneshot(detail).await.unwrap().into_body();
-    let detail = axum::body::to_bytes(detail, usize::MAX).await.unwrap();
+    let detail = to_bytes(detail, usize::MAX).await.unwrap();
     let detail: Value = serde_json::from_slice(&detail).unwrap();
     assert_eq!(detail["answer"]["body"], "192.0.2.1:4321 acme");
 }
