@@ -2,10 +2,14 @@
 //!
 //! What it costs to record a delivery: the time of an application with the inspector's layer, less
 //! that of one without it.
+#![allow(missing_docs, reason = "criterion's macro makes functions")]
 
-use std::hint::black_box;
+use std::{fmt::Debug, hint::black_box};
 
-use axum::{body::Body, http::Request};
+use axum::{
+    body::{Body, HttpBody},
+    http::{Request, Response},
+};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http_body_util::BodyExt;
 use soundhash_webhook::{Secret, SoundHashWebhookLayer, testing::SignedRequest};
@@ -40,9 +44,7 @@ fn recording(criterion: &mut Criterion) {
         .expect("a runtime");
     let handler = service_fn(async |request: Request<Body>| {
         let body = request.into_body().collect().await?.to_bytes();
-        Ok::<_, axum::Error>(axum::http::Response::new(Body::from(
-            body.len().to_string(),
-        )))
+        Ok::<_, axum::Error>(Response::new(Body::from(body.len().to_string())))
     });
     let verified = SoundHashWebhookLayer::new(Secret::new("whsec_test")).layer(handler);
     let inspector = Inspector::new();
@@ -54,30 +56,22 @@ fn recording(criterion: &mut Criterion) {
     };
     let mut bare = verified.clone();
     measure("without the inspector", &mut |request| {
-        runtime.block_on(async {
-            let response = bare
-                .ready()
-                .await
-                .expect("ready")
-                .call(request)
-                .await
-                .expect("an answer");
-            black_box(response.into_body().collect().await.expect("a body"));
-        });
+        runtime.block_on(send(&mut bare, request));
     });
     let mut inspected = inspector.layer().layer(verified);
     measure("with the inspector", &mut |request| {
-        runtime.block_on(async {
-            let response = inspected
-                .ready()
-                .await
-                .expect("ready")
-                .call(request)
-                .await
-                .expect("an answer");
-            black_box(response.into_body().collect().await.expect("a body"));
-        });
+        runtime.block_on(send(&mut inspected, request));
     });
+}
+
+async fn send<S, B>(service: &mut S, request: Request<Body>)
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Debug>,
+    B: HttpBody<Error: Debug>,
+{
+    let service = service.ready().await.expect("ready");
+    let response = service.call(request).await.expect("an answer");
+    black_box(response.into_body().collect().await.expect("a body"));
 }
 
 criterion_group!(benches, recording);

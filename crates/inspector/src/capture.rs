@@ -273,7 +273,7 @@ mod tests {
         let mut stalled: Vec<_> = (0..200)
             .map(|_| {
                 let mut recording = Recording::new(64 * 1024, in_flight.clone());
-                recording.data(&[0; 60_000]);
+                recording.data(&vec![0; 60_000]);
                 recording
             })
             .collect();

@@ -85,7 +85,7 @@ async fn attack(with_inspector: bool) {
         let mut stream = TcpStream::connect(addr).await.unwrap();
         let head = head("0".repeat(64).as_str(), 1_000_000);
         stream
-            .write_all(&[head.as_bytes(), &[b' '; 150_000]].concat())
+            .write_all(&[head.as_bytes(), &vec![b' '; 150_000][..]].concat())
             .await
             .unwrap();
         open.push(stream);

@@ -15,7 +15,7 @@ use axum::{
     extract::{OriginalUri, Path, Query, State},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use http::{StatusCode, header};
 use serde::Deserialize;
@@ -33,6 +33,11 @@ use crate::{
     Inspector, Record, random,
     replay::{NO_SECRET, Sample, Sent},
 };
+
+const HTML: &str = include_str!("../../assets/index.html");
+const STYLE: &str = include_str!("../../assets/style.css");
+const SCRIPT: &str = include_str!("../../assets/app.js");
+const ICON: &str = include_str!("../../assets/favicon.svg");
 
 /// What every handler has.
 #[derive(Clone)]
@@ -77,18 +82,9 @@ impl Inspector {
         };
         Router::new()
             .route("/", get(index))
-            .route(
-                "/style.css",
-                get(|| asset("text/css", include_str!("../../assets/style.css"))),
-            )
-            .route(
-                "/app.js",
-                get(|| asset("text/javascript", include_str!("../../assets/app.js"))),
-            )
-            .route(
-                "/favicon.svg",
-                get(|| asset("image/svg+xml", include_str!("../../assets/favicon.svg"))),
-            )
+            .route("/style.css", asset("text/css", STYLE))
+            .route("/app.js", asset("text/javascript", SCRIPT))
+            .route("/favicon.svg", asset("image/svg+xml", ICON))
             .route("/api/state", get(state))
             .route("/api/events", get(events::events))
             .route("/api/search", get(search))
@@ -118,15 +114,9 @@ impl Inspector {
     }
 }
 
-async fn asset(content_type: &'static str, text: &'static str) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            format!("{content_type}; charset=utf-8"),
-        )],
-        text,
-    )
-        .into_response()
+/// Makes a handler that answers with a file.
+fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
+    get(async move || ([(header::CONTENT_TYPE, content_type)], text))
 }
 
 async fn index(OriginalUri(uri): OriginalUri) -> Response {
@@ -136,7 +126,7 @@ async fn index(OriginalUri(uri): OriginalUri) -> Response {
         .trim_end_matches('/')
         .replace('&', "&amp;")
         .replace('"', "&quot;");
-    let html = include_str!("../../assets/index.html").replacen("{{base}}", &format!("{path}/"), 1);
+    let html = HTML.replacen("{{base}}", &format!("{path}/"), 1);
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }
 

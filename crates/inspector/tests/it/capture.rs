@@ -64,7 +64,7 @@ async fn hostile_requests_pass_with_the_inspector_on() {
 
 /// Frames that count how often somebody asks for one.
 struct Frames {
-    frames: VecDeque<Frame<Bytes>>,
+    queue: VecDeque<Frame<Bytes>>,
     polled: Arc<AtomicUsize>,
     hint: SizeHint,
 }
@@ -78,15 +78,15 @@ impl HttpBody for Frames {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.polled.fetch_add(1, Ordering::Relaxed);
-        Poll::Ready(self.frames.pop_front().map(Ok))
+        Poll::Ready(self.queue.pop_front().map(Ok))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.is_empty()
+        self.queue.is_empty()
     }
 }
 
@@ -107,7 +107,7 @@ fn frames(data: &[&'static str], trailers: bool) -> (Frames, Arc<AtomicUsize>) {
     hint.set_upper(77);
     (
         Frames {
-            frames,
+            queue: frames,
             polled: polled.clone(),
             hint,
         },

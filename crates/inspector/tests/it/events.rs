@@ -29,7 +29,8 @@ impl Events {
     /// The id and the data of the next batch; `None` at the end of the stream.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
                 let field = |name| {
                     event
                         .lines()
@@ -40,7 +41,6 @@ impl Events {
                     field("id: ").to_owned(),
                     serde_json::from_str(field("data: ")).unwrap(),
                 );
-                self.text = rest.to_owned();
                 return Some(next);
             }
             let chunk = timeout(PATIENCE, self.response.chunk())

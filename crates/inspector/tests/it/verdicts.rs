@@ -31,7 +31,7 @@ async fn an_event_that_was_handled_before_is_a_duplicate() {
     let body = body(EventKind::VideoProcessed);
     app.send_signed(SECRET, body.clone()).await;
     let record = record_of(&app, async |app| {
-        assert_eq!(app.send_signed(SECRET, body).await, StatusCode::OK)
+        assert_eq!(app.send_signed(SECRET, body).await, StatusCode::OK);
     })
     .await;
     assert_eq!(record.verdict(), Verdict::Duplicate);
