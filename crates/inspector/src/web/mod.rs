@@ -166,15 +166,18 @@ fn curl(inspector: &Inspector) -> String {
     );
     let body = Sample::Kind(EventKind::VideoProcessed).body(Sender::Dispatcher);
     let text = String::from_utf8_lossy(&body);
-    let head = format!("curl -i '{url}' -H 'Content-Type: application/json'");
+    let head = format!("curl -i '{url}' \\\n  -H 'Content-Type: application/json'");
     match config.secrets.first() {
         Some(keyed) => {
             let signature = keyed.secret.sign(&body);
-            format!("{head} -H 'X-Webhook-Signature: {signature}' --data-binary '{text}'")
+            format!(
+                "{head} \\\n  -H 'X-Webhook-Signature: {signature}' \\\n  --data-binary '{text}'"
+            )
         }
         None => format!(
-            "body='{text}'\n{head} --data-binary \"$body\" -H \"X-Webhook-Signature: $(printf %s \"$body\" \
-             | openssl dgst -sha256 -hmac \"$SOUNDHASH_WEBHOOK_SECRET\" -r | cut -c1-64)\""
+            "body='{text}'\n{head} \\\n  -H \"X-Webhook-Signature: $(printf %s \"$body\" \
+             | openssl dgst -sha256 -hmac \"$SOUNDHASH_WEBHOOK_SECRET\" -r | cut -c1-64)\" \\\n  \
+             --data-binary \"$body\""
         ),
     }
 }

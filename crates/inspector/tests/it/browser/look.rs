@@ -92,8 +92,9 @@ async fn check(browser: &Browser, state: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
     in_browser(|browser| async move {
-        let app = App::start().await;
         for (scheme, picture) in [("light", "inspector.png"), ("dark", "inspector-dark.png")] {
+            // With a memory of its own, in which no event is a duplicate of the first round's.
+            let app = App::start().await;
             browser.set_scheme(scheme).await;
             browser.set_size(1280, 800).await;
             browser.open(&app).await;
