@@ -1,0 +1,695 @@
+// The page of the inspector. Everything that a sender wrote is shown through `textContent`.
+
+const VERDICTS = ['accepted', 'duplicate', 'rejected', 'failed', 'cut-off'];
+// More rows than this are of no use to anybody, and make the page slow.
+const MAX_ROWS = 500;
+const MAX_TOKENS = 20000;
+
+const $ = id => document.getElementById(id);
+const rows = $('rows');
+const detail = $('detail');
+const narrow = matchMedia('(max-width: 860px)');
+
+let capacity = 200;
+let hasSecret = false;
+let paused = false;
+let waiting = [];
+let missed = 0;
+let selected = 0;
+let shown = null;
+let search = '';
+let found = new Set();
+let verdict = '';
+let type = '';
+// Number to { record, row }, the oldest first.
+const entries = new Map();
+
+// ---- small helpers
+
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === 'class') element.className = value;
+    else if (name === 'text') element.textContent = value;
+    else if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (typeof value === 'boolean') element.toggleAttribute(name, value);
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter(child => child !== null && child !== undefined));
+  return element;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hour12: false });
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+
+function milliseconds(value) {
+  if (value < 1) return `${Math.max(value, 0.01).toFixed(2)} ms`;
+  if (value < 10) return `${value.toFixed(1)} ms`;
+  if (value < 10000) return `${Math.round(value)} ms`;
+  return `${(value / 1000).toFixed(1)} s`;
+}
+
+const bytes = count => count === 1 ? '1 byte' : `${count.toLocaleString('en')} bytes`;
+const linkTo = number => `${location.pathname}#${number}`;
+
+function say(text) {
+  $('status').textContent = text;
+}
+
+function banner(text) {
+  $('banner').textContent = text;
+  $('banner').hidden = !text;
+}
+
+function debounced(delay, action) {
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(action, delay);
+  };
+}
+
+async function ask(path, body) {
+  const request = body === undefined ? {} : {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  };
+  let response;
+  try {
+    response = await fetch(`api/${path}`, request);
+  } catch {
+    throw new Error('The inspector does not answer. Is the application still running?');
+  }
+  const text = await response.text();
+  let answer = null;
+  try {
+    answer = text ? JSON.parse(text) : null;
+  } catch {
+    // An answer that is not JSON is that of the guard.
+  }
+  if (!response.ok) throw new Error(answer?.error ?? text);
+  return answer;
+}
+
+async function copy(button, text) {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = 'Copied';
+  } catch {
+    button.textContent = 'Not allowed';
+  }
+  setTimeout(() => { button.textContent = label; }, 1200);
+}
+
+// ---- the list
+
+function badge(record) {
+  return make('span', { class: 'badge', 'data-verdict': record.verdict, text: record.verdict });
+}
+
+const titleOf = record => record.type ?? (record.verified ? 'not an event' : `request to ${record.path}`);
+
+function makeRow(record) {
+  const why = record.verdict === 'accepted' ? null : record.reason;
+  const link = make('a', { href: linkTo(record.number) },
+    make('span', { class: 'first' }, badge(record), make('span', { class: 'type', text: titleOf(record) })),
+    make('time', { class: 'time', datetime: new Date(record.time).toISOString(), title: calendar.format(record.time), text: clock.format(record.time) }),
+    make('span', { class: 'second' },
+      make('span', { class: 'id mono', text: record.id ?? `#${record.number}` }),
+      record.sender ? make('span', { text: record.sender }) : null,
+      record.replay_of ? make('span', { text: `again #${record.replay_of}` }) : null),
+    make('span', { class: 'figures', text: `${record.status ?? '–'} · ${milliseconds(record.duration)}` }),
+    why ? make('span', { class: 'why', text: why }) : null);
+  return make('li', {
+    class: 'row',
+    'data-testid': 'delivery',
+    'data-id': record.id ?? String(record.number),
+    'data-number': record.number,
+    'data-verdict': record.verdict,
+  }, link);
+}
+
+function isShown(record) {
+  if (verdict && record.verdict !== verdict) return false;
+  if (type && record.type !== type) return false;
+  if (!search) return true;
+  const text = search.toLowerCase();
+  return found.has(record.number)
+    || [record.id, record.type].some(it => it?.toLowerCase().includes(text));
+}
+
+function add(records) {
+  const kept = Math.min(capacity, MAX_ROWS);
+  const fragment = document.createDocumentFragment();
+  const fresh = entries.size > 0 && records.length < 20;
+  // Rows that would have to go at once are not made.
+  const counts = { true: 0, false: 0 };
+  const wanted = [];
+  for (const record of [...records].reverse()) {
+    if (entries.has(record.number)) continue;
+    if (counts[record.delivery]++ < kept) wanted.push(record);
+  }
+  for (const record of wanted) {
+    const row = makeRow(record);
+    row.hidden = !isShown(record);
+    if (fresh) row.classList.add('new');
+    fragment.append(row);
+    record.row = row;
+  }
+  for (const record of wanted.reverse()) entries.set(record.number, record);
+  rows.prepend(fragment);
+  trim(kept);
+  summarize();
+  mark();
+}
+
+function trim(kept) {
+  const surplus = { true: -kept, false: -kept };
+  for (const record of entries.values()) surplus[record.delivery]++;
+  for (const [number, record] of entries) {
+    if (surplus[record.delivery] > 0) {
+      surplus[record.delivery]--;
+      record.row.remove();
+      entries.delete(number);
+    }
+  }
+}
+
+function filter() {
+  for (const record of entries.values()) record.row.hidden = !isShown(record);
+  summarize();
+}
+
+const chips = new Map();
+
+function makeChips() {
+  for (const name of ['', ...VERDICTS]) {
+    const count = make('b', { text: '0' });
+    const chip = make('button', {
+      type: 'button',
+      'aria-pressed': String(name === ''),
+      onclick: () => {
+        verdict = name;
+        for (const [other, { chip }] of chips) chip.setAttribute('aria-pressed', String(other === name));
+        filter();
+      },
+    }, `${name || 'all'} `, count);
+    chips.set(name, { chip, count });
+    $('verdicts').append(chip);
+  }
+}
+
+// Everything that depends on which records there are.
+function summarize() {
+  const counts = new Map([['', entries.size]]);
+  const types = new Set(type ? [type] : []);
+  let visible = 0;
+  for (const record of entries.values()) {
+    counts.set(record.verdict, (counts.get(record.verdict) ?? 0) + 1);
+    if (record.type) types.add(record.type);
+    if (!record.row.hidden) visible++;
+  }
+  for (const [name, { chip, count }] of chips) {
+    count.textContent = counts.get(name) ?? 0;
+    chip.hidden = name !== '' && name !== verdict && !counts.get(name);
+  }
+  const known = [...$('type').options].slice(1).map(option => option.value);
+  const sorted = [...types].sort();
+  if (known.join('\n') !== sorted.join('\n')) {
+    $('type').replaceChildren(new Option('All types', ''), ...sorted.map(it => new Option(it, it)));
+    $('type').value = type;
+  }
+  const empty = entries.size === 0 && !selected;
+  $('empty').hidden = !empty;
+  document.querySelector('main').classList.toggle('is-empty', empty);
+  $('nothing').hidden = entries.size === 0 || visible > 0;
+  $('skipped').hidden = missed === 0;
+  $('skipped').textContent = `${missed.toLocaleString('en')} more came and went faster than this page lists them.`;
+  document.title = entries.size ? `(${entries.size}) SoundHash inspector` : 'SoundHash inspector';
+}
+
+function mark() {
+  for (const link of rows.querySelectorAll('[aria-current]')) link.removeAttribute('aria-current');
+  entries.get(selected)?.row.firstChild.setAttribute('aria-current', 'true');
+}
+
+// ---- live updates
+
+function connect() {
+  const source = new EventSource('api/events');
+  let timer;
+  source.addEventListener('open', () => {
+    clearTimeout(timer);
+    timer = undefined;
+    banner('');
+    connection();
+  });
+  source.addEventListener('error', () => {
+    // Streams end after a while, and begin again at once.
+    timer ??= setTimeout(() => connection('lost', 'Reconnecting'), 1500);
+    if (source.readyState !== EventSource.CLOSED) return;
+    connection('lost', 'Disconnected');
+    banner('The inspector does not know this page any more. If the application was started again, open the new address that it printed.');
+  });
+  source.addEventListener('records', event => {
+    const batch = JSON.parse(event.data);
+    if (batch.reset) {
+      waiting = [];
+      missed = 0;
+      for (const record of entries.values()) record.row.remove();
+      entries.clear();
+    }
+    if (paused && !batch.reset) {
+      waiting.push(...batch.records);
+      missed += batch.skipped;
+      const surplus = waiting.length - 4 * MAX_ROWS;
+      if (surplus > 0) waiting.splice(0, surplus);
+      pauseLabel();
+      return;
+    }
+    missed += batch.skipped;
+    add(batch.records);
+    if (search && batch.records.length) lookUp();
+    const count = batch.records.length;
+    if (count && !batch.reset) say(count === 1 ? `${batch.records[0].verdict}: ${titleOf(batch.records[0])}` : `${count} new requests`);
+    if (shown?.id && batch.records.some(it => it.id === shown.id)) refreshRelated();
+  });
+}
+
+function connection(state = paused ? 'paused' : 'live', text = paused ? 'Paused' : 'Live') {
+  $('connection').dataset.state = state;
+  $('connection-text').textContent = text;
+}
+
+function pauseLabel() {
+  $('pause').textContent = paused ? (waiting.length ? `Resume (${waiting.length})` : 'Resume') : 'Pause';
+  $('pause').setAttribute('aria-pressed', String(paused));
+}
+
+$('pause').addEventListener('click', () => {
+  paused = !paused;
+  if (!paused) {
+    add(waiting);
+    waiting = [];
+  }
+  pauseLabel();
+  connection();
+});
+
+$('clear').addEventListener('click', async () => {
+  try {
+    await ask('clear', {});
+    location.hash = '';
+  } catch (error) {
+    banner(error.message);
+  }
+});
+
+const lookUp = debounced(150, async () => {
+  const text = search;
+  if (!text) return;
+  try {
+    const numbers = await ask(`search?text=${encodeURIComponent(text)}`);
+    if (text !== search) return;
+    found = new Set(numbers);
+    filter();
+  } catch (error) {
+    banner(error.message);
+  }
+});
+
+$('search').addEventListener('input', event => {
+  search = event.target.value.trim();
+  found = new Set();
+  filter();
+  lookUp();
+});
+
+$('type').addEventListener('change', event => {
+  type = event.target.value;
+  filter();
+});
+
+// ---- one delivery
+
+async function open(number) {
+  selected = number;
+  mark();
+  summarize();
+  if (!number) {
+    shown = null;
+    detail.hidden = true;
+    $('hint').hidden = false;
+    document.body.classList.remove('has-detail');
+    return;
+  }
+  let content;
+  let record = null;
+  try {
+    record = await ask(`records/${number}`);
+    if (!record) throw new Error(`Request #${number} is gone: newer ones took its place, or it was cleared.`);
+    content = describe(record);
+  } catch (error) {
+    content = [backButton(), make('p', { class: 'nothing', text: error.message })];
+  }
+  // Another one was opened meanwhile.
+  if (selected !== number) return;
+  shown = record;
+  detail.replaceChildren(...content);
+  detail.scrollTop = 0;
+  detail.hidden = false;
+  $('hint').hidden = true;
+  document.body.classList.add('has-detail');
+  if (narrow.matches) detail.focus();
+}
+
+function backButton() {
+  return make('button', { type: 'button', class: 'back', text: '‹ Deliveries', onclick: close });
+}
+
+function close() {
+  const row = entries.get(selected)?.row;
+  location.hash = '';
+  row?.firstChild.focus();
+}
+
+function action(name, label, why, act) {
+  return make('button', {
+    type: 'button',
+    'data-testid': name,
+    disabled: Boolean(why),
+    title: why,
+    text: label,
+    onclick: async event => {
+      const button = event.currentTarget;
+      button.disabled = true;
+      detail.querySelector('.failure')?.remove();
+      try {
+        await act();
+      } catch (error) {
+        button.parentElement.after(make('p', { class: 'failure', role: 'alert', text: error.message }));
+      }
+      button.disabled = false;
+    },
+  });
+}
+
+async function send(path, body) {
+  const { number } = await ask(path, body);
+  location.hash = `#${number}`;
+}
+
+function describe(record) {
+  const number = record.number;
+  const actions = make('div', { class: 'actions' },
+    action('replay', 'Replay', record.no_replay, () => send(`records/${number}/replay`, {})),
+    action('send-as-new', 'Send as new', record.no_send_as_new, () => send(`records/${number}/send-as-new`, {})),
+    action('save', 'Save', record.no_save, () => {
+      make('a', { href: `api/records/${number}/capture`, download: '' }).click();
+    }),
+    make('button', { type: 'button', text: 'Copy link', onclick: event => copy(event.currentTarget, new URL(linkTo(number), location.origin).href) }));
+  const content = [
+    backButton(),
+    make('div', { class: 'heading' }, badge(record), make('h2', { text: titleOf(record) })),
+    make('p', { class: 'subtitle mono', text: record.id ?? `#${number}` }),
+  ];
+  if (record.reason) content.push(callout(record));
+  content.push(actions, facts(record));
+  if (record.related.length) content.push(related(record.related));
+  content.push(...body(record), headers('Request headers', record.request), ...answer(record));
+  return content.filter(Boolean);
+}
+
+function callout(record) {
+  const reason = make('span', { class: 'reason', 'data-testid': 'reason', text: record.reason });
+  const box = make('div', { class: 'callout', 'data-verdict': record.verdict }, reason);
+  if (record.explainable) {
+    box.append(action('explain', 'Why?', record.no_explain, async () => {
+      const { explanation } = await ask(`records/${record.number}/explain`, {});
+      box.querySelector('.explanation')?.remove();
+      box.append(make('p', { class: 'explanation', 'data-testid': 'explanation', role: 'status' }, ...withCode(explanation)));
+    }));
+    if (record.no_explain) box.append(make('p', { class: 'explanation', text: record.no_explain }));
+  }
+  return box;
+}
+
+// Text with code in backticks.
+function withCode(text) {
+  return text.split('`').map((part, index) => index % 2 ? make('code', { text: part }) : part);
+}
+
+function facts(record) {
+  const secret = record.matched_secret === null ? null
+    : record.matched_secret === 0 ? 'the current one' : `previous one, number ${record.matched_secret}`;
+  const list = [
+    ['Received', `${calendar.format(record.time)}, ${clock.format(record.time)}`],
+    ['Answer', record.status === null ? 'none' : `${record.status}, after ${milliseconds(record.duration)}`],
+    ['Sender', record.sender],
+    ['Signature', record.verified ? 'verified' : 'not verified: everything here is a claim'],
+    ['Secret that matched', secret],
+    ['Endpoint', record.endpoint],
+    ['Request', `${record.method} ${record.path}`],
+    ['From', record.peer],
+    ['Sent again from', record.replay_of && make('a', { href: linkTo(record.replay_of), text: `#${record.replay_of}` })],
+  ];
+  return make('dl', { class: 'facts' }, ...list.filter(([, value]) => value).map(([name, value]) =>
+    make('div', {}, make('dt', { text: name }), make('dd', {}, value))));
+}
+
+function part(title, note, ...children) {
+  return make('section', { class: 'part' },
+    make('h3', {}, title, note ? make('small', { text: note }) : null), ...children);
+}
+
+function related(records) {
+  const links = records.map(record => make('li', {}, make('a', { href: linkTo(record.number) },
+    badge(record),
+    make('span', { class: 'when', text: `#${record.number}, ${clock.format(record.time)}` }),
+    record.replay_of ? make('span', { text: 'sent by the inspector' }) : null)));
+  const section = part('Other requests with this event', '', make('ul', { class: 'related' }, ...links));
+  section.id = 'related';
+  return section;
+}
+
+const refreshRelated = debounced(300, async () => {
+  if (!shown) return;
+  const number = shown.number;
+  try {
+    const record = await ask(`records/${number}`);
+    if (shown?.number !== number || !record?.related.length) return;
+    $('related')?.remove();
+    detail.querySelector('.facts').after(related(record.related));
+  } catch {
+    // It is gone; what is shown stays.
+  }
+});
+
+function code(label, text, properties = {}) {
+  const pre = make('pre', { tabindex: '0', role: 'region', 'aria-label': label, ...properties });
+  paint(pre, text);
+  const button = make('button', { type: 'button', text: 'Copy', 'aria-label': `Copy: ${label}`, onclick: () => copy(button, text) });
+  return make('div', { class: 'code' }, pre, button);
+}
+
+function cut(part) {
+  if (part.body_whole) return null;
+  const text = part.body_bytes > part.body_kept
+    ? `The first ${bytes(part.body_kept)} of ${bytes(part.body_bytes)} were kept.`
+    : 'The body was not read to its end.';
+  return make('p', { class: 'note', text });
+}
+
+function body(record) {
+  const { request } = record;
+  const raw = request.body;
+  if (!raw && !request.body_whole) {
+    return [part('Body', '', make('p', { class: 'note', text: 'The application answered before it read the body.' }))];
+  }
+  const pretty = indented(raw);
+  const parts = [];
+  if (pretty !== null && pretty !== raw.trim()) parts.push(part('Body', 'formatted', code('Formatted body', pretty)));
+  if (record.typed) parts.push(part('Event', 'as the handler gets it', code('Typed event', record.typed, { 'data-testid': 'typed-event' })));
+  parts.push(part('Body as received', bytes(request.body_bytes), cut(request), code('Body as received', raw, { 'data-testid': 'raw-body' })));
+  return parts;
+}
+
+function headers(title, part_) {
+  if (!part_.headers.length && !part_.headers_cut) return null;
+  const lines = part_.headers.map(header => make('tr', {},
+    make('th', { scope: 'row', class: 'mono', text: header.name }),
+    make('td', { class: header.hidden ? 'mono masked' : 'mono', text: header.value })));
+  return part(title, '',
+    part_.headers_cut ? make('p', { class: 'note', text: 'The head is longer than the inspector keeps.' }) : null,
+    make('table', {}, make('tbody', {}, ...lines)));
+}
+
+function answer(record) {
+  const { answer } = record;
+  if (!answer) return [];
+  const text = answer.body
+    ? code('Body of your answer', answer.body)
+    : make('p', { class: 'note', text: 'The answer has no body.' });
+  return [
+    part('Your answer', `${record.status}, ${bytes(answer.body_bytes)}`, answer.body ? cut(answer) : null, text),
+    headers('Answer headers', answer),
+  ];
+}
+
+// ---- JSON, also as Python writes it
+
+const TOKEN = /"(?:[^"\\]|\\[^])*"?|[{}[\],:]|[^\s"{}[\],:]+|\s+/g;
+const isJson = text => /^\s*[{[]/.test(text);
+
+function tokens(text) {
+  const all = text.match(TOKEN) ?? [];
+  return all.length > MAX_TOKENS ? null : all;
+}
+
+function indented(text) {
+  const all = isJson(text) ? tokens(text) : null;
+  if (!all) return null;
+  const meaning = all.filter(token => token.trim());
+  let depth = 0;
+  let result = '';
+  // Deep nesting must not make a text of a gigabyte.
+  const line = () => `\n${'  '.repeat(Math.min(depth, 24))}`;
+  meaning.forEach((token, index) => {
+    const next = meaning[index + 1];
+    if (token === '{' || token === '[') {
+      depth++;
+      result += token + (next === '}' || next === ']' ? '' : line());
+    } else if (token === '}' || token === ']') {
+      depth = Math.max(depth - 1, 0);
+      const before = meaning[index - 1];
+      result += (before === '{' || before === '[' ? '' : line()) + token;
+    } else if (token === ',') {
+      result += token + line();
+    } else {
+      result += token === ':' ? ': ' : token;
+    }
+  });
+  return result;
+}
+
+function paint(pre, text) {
+  const all = isJson(text) ? tokens(text) : null;
+  if (!all) {
+    pre.textContent = text;
+    return;
+  }
+  const fragment = document.createDocumentFragment();
+  all.forEach((token, index) => {
+    let kind = null;
+    if (token[0] === '"') {
+      const next = all[index + 1]?.trim() ? all[index + 1] : all[index + 2];
+      kind = next === ':' ? 'key' : 'string';
+    } else if (/^-?\d/.test(token)) {
+      kind = 'number';
+    } else if (/^[-\w]/.test(token)) {
+      kind = 'literal';
+    }
+    fragment.append(kind ? make('span', { class: kind, text: token }) : token);
+  });
+  pre.append(fragment);
+}
+
+// ---- samples and the empty page
+
+async function load() {
+  const state = await ask('state');
+  capacity = state.capacity;
+  hasSecret = state.has_secret;
+  $('curl').textContent = state.curl;
+  $('copy-curl').addEventListener('click', event => copy(event.currentTarget, state.curl));
+  $('empty-sample').hidden = !hasSecret;
+  $('empty-secret').hidden = hasSecret;
+  const group = (label, options) => {
+    const element = make('optgroup', { label });
+    element.append(...options.map(([text, value]) => new Option(text, value)));
+    return element;
+  };
+  const kinds = sender => state.kinds.map(kind => [`${kind} (${sender})`, `${kind} ${sender}`]);
+  $('sample-kind').replaceChildren(
+    group('From the dispatcher', kinds('dispatcher')),
+    group('From the portal', kinds('portal')),
+    group('Special', [
+      ['unknown type (dispatcher)', 'unknown dispatcher'],
+      ['unknown type (portal)', 'unknown portal'],
+      ['test button', 'test dispatcher'],
+      ['NaN in the body (dispatcher)', 'nan dispatcher'],
+      ['NaN in the body (portal)', 'nan portal'],
+    ]));
+  $('sample-kind').value = 'video.processed dispatcher';
+  const button = document.querySelector('#sample button');
+  button.disabled = !hasSecret;
+  $('sample-kind').disabled = !hasSecret;
+  if (!hasSecret) button.title = 'Give the inspector the secret with Inspector::with_secret.';
+}
+
+$('sample').addEventListener('submit', async event => {
+  event.preventDefault();
+  const button = event.submitter ?? document.querySelector('#sample button');
+  const [sample, sender] = $('sample-kind').value.split(' ');
+  button.disabled = true;
+  banner('');
+  try {
+    await send('samples', { sample, sender });
+  } catch (error) {
+    banner(error.message);
+  }
+  button.disabled = !hasSecret;
+});
+
+// ---- keyboard
+
+function move(by) {
+  const visible = [...rows.children].filter(row => !row.hidden);
+  if (!visible.length) return;
+  const focused = document.activeElement?.closest?.('.row') ?? entries.get(selected)?.row;
+  const index = visible.indexOf(focused);
+  const row = visible[index < 0 ? 0 : Math.min(Math.max(index + by, 0), visible.length - 1)];
+  row.firstChild.focus();
+  if (!narrow.matches) location.replace(`#${row.dataset.number}`.replace(/^/, location.pathname));
+}
+
+document.addEventListener('keydown', event => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === 'Escape') {
+    if (document.activeElement === $('search')) {
+      $('search').value = '';
+      $('search').dispatchEvent(new Event('input'));
+      $('search').blur();
+    } else if (selected) {
+      close();
+    }
+    return;
+  }
+  if (event.target.closest('input')) return;
+  // Letters choose an option.
+  if (event.target.closest('select') && event.key !== '/') return;
+  const keys = {
+    j: () => move(1),
+    k: () => move(-1),
+    '/': () => $('search').focus(),
+    r: () => detail.querySelector('[data-testid=replay]')?.click(),
+    Enter: () => {
+      if (event.target !== document.body) return false;
+      if (selected) detail.focus();
+      return true;
+    },
+  };
+  if (keys[event.key] && keys[event.key]() !== false) event.preventDefault();
+});
+
+const numberInUrl = () => Number.parseInt(location.hash.slice(1), 10) || 0;
+
+addEventListener('hashchange', () => open(numberInUrl()));
+
+makeChips();
+load().catch(error => banner(error.message)).then(() => {
+  connect();
+  if (numberInUrl()) open(numberInUrl());
+});

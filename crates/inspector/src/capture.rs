@@ -1,0 +1,306 @@
+//! Copies of bodies, made frame by frame while somebody else reads them.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+/// What was kept of a body.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) bytes: Box<[u8]>,
+    /// The number of bytes that were read.
+    pub(crate) total: u64,
+    /// Whether the end of the body was seen.
+    pub(crate) ended: bool,
+}
+
+impl Kept {
+    /// Copies the first `max` bytes of a whole body.
+    pub(crate) fn of(body: &[u8], max: usize) -> Self {
+        Self {
+            bytes: body[..body.len().min(max)].into(),
+            total: body.len() as u64,
+            ended: true,
+        }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.ended && self.bytes.len() as u64 == self.total
+    }
+}
+
+/// The copies of requests and answers that are under way.
+///
+/// Nobody knows yet who sent them. When they fill their memory, the one that has been under way
+/// for longest is given up: senders that stall lose their own records, and displace nothing.
+#[derive(Default)]
+pub(crate) struct InFlight(Mutex<Copies>);
+
+#[derive(Default)]
+struct Copies {
+    bytes: BTreeMap<u64, Vec<u8>>,
+    /// The sum of their capacities.
+    used: usize,
+    next: u64,
+}
+
+impl InFlight {
+    const MAX: usize = 6 * 1024 * 1024;
+
+    fn copies(&self) -> MutexGuard<'_, Copies> {
+        // Nothing in here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a copy under a number that is not used again.
+    pub(crate) fn keep(&self, copy: Vec<u8>) -> u64 {
+        let mut copies = self.copies();
+        copies.next += 1;
+        let number = copies.next;
+        let evicted = copies.make_room(copy.capacity(), number);
+        copies.used += copy.capacity();
+        copies.bytes.insert(number, copy);
+        drop(copies);
+        drop(evicted);
+        number
+    }
+
+    /// Adds to a copy, unless it was given up.
+    fn add(&self, number: u64, data: &[u8], max: usize) {
+        let mut copies = self.copies();
+        let Some(mut copy) = copies.remove(number) else {
+            return;
+        };
+        let needed = copy.len() + data.len();
+        if needed > copy.capacity() {
+            let capacity = needed.max(2 * copy.capacity()).min(max);
+            copy.reserve_exact(capacity - copy.len());
+        }
+        copy.extend_from_slice(data);
+        let evicted = copies.make_room(copy.capacity(), number);
+        copies.used += copy.capacity();
+        copies.bytes.insert(number, copy);
+        drop(copies);
+        drop(evicted);
+    }
+
+    /// Takes a copy out, unless it was given up.
+    pub(crate) fn take(&self, number: u64) -> Option<Vec<u8>> {
+        self.copies().remove(number)
+    }
+
+    /// Looks at a copy.
+    pub(crate) fn read<T>(&self, number: u64, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.copies().bytes.get(&number).map(|copy| read(copy))
+    }
+}
+
+impl Copies {
+    fn remove(&mut self, number: u64) -> Option<Vec<u8>> {
+        let copy = self.bytes.remove(&number)?;
+        self.used -= copy.capacity();
+        Some(copy)
+    }
+
+    /// Returns the copies that had to go, to be freed outside of the lock.
+    fn make_room(&mut self, bytes: usize, number: u64) -> Vec<Vec<u8>> {
+        let mut evicted = Vec::new();
+        while self.used + bytes > InFlight::MAX
+            && let Some(&oldest) = self.bytes.keys().next()
+            && oldest != number
+        {
+            evicted.extend(self.remove(oldest));
+        }
+        evicted
+    }
+}
+
+/// A body that is being copied.
+pub(crate) struct Recording {
+    in_flight: Arc<InFlight>,
+    /// The number of the copy, once there is one.
+    copy: Option<u64>,
+    kept: usize,
+    total: u64,
+    ended: bool,
+    stopped: bool,
+    max: usize,
+}
+
+impl Recording {
+    pub(crate) fn new(max: usize, in_flight: Arc<InFlight>) -> Self {
+        Self {
+            in_flight,
+            copy: None,
+            kept: 0,
+            total: 0,
+            ended: false,
+            stopped: false,
+            max,
+        }
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        self.total += data.len() as u64;
+        let data = &data[..data.len().min(self.max - self.kept)];
+        if data.is_empty() {
+            return;
+        }
+        self.kept += data.len();
+        match self.copy {
+            Some(copy) => self.in_flight.add(copy, data, self.max),
+            None => self.copy = Some(self.in_flight.keep(data.to_vec())),
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Ignores what is read from here on.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Looks at what a reader of the body got.
+    pub(crate) fn observe<E>(
+        &mut self,
+        polled: &Poll<Option<Result<Frame<Bytes>, E>>>,
+        is_end_stream: bool,
+    ) {
+        if self.stopped {
+            return;
+        }
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.data(data);
+                }
+                if is_end_stream {
+                    self.end();
+                }
+            }
+            Poll::Ready(None) => self.end(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+    }
+
+    /// Stops, and takes what was kept.
+    pub(crate) fn finish(&mut self) -> Kept {
+        self.stop();
+        let copy = self.copy.take().and_then(|copy| self.in_flight.take(copy));
+        Kept {
+            bytes: copy.unwrap_or_default().into_boxed_slice(),
+            total: self.total,
+            ended: self.ended,
+        }
+    }
+
+    /// Looks at the body if all of it was seen and kept.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        if !self.ended || self.kept as u64 != self.total {
+            return None;
+        }
+        match self.copy {
+            Some(copy) => self.in_flight.read(copy, read),
+            None => Some(read(&[])),
+        }
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Who is shown the frames of a body.
+pub(crate) trait Observer: Send + Unpin + 'static {
+    fn observe(
+        &mut self,
+        polled: &Poll<Option<Result<Frame<Bytes>, axum::Error>>>,
+        is_end_stream: bool,
+    );
+}
+
+/// A body that shows its frames to an observer, and is otherwise the same.
+pub(crate) struct Observed<O> {
+    pub(crate) body: Body,
+    pub(crate) observer: O,
+}
+
+impl<O: Observer> http_body::Body for Observed<O> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        this.observer.observe(&polled, this.body.is_end_stream());
+        polled
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_that_stall_are_given_up_first() {
+        let in_flight = Arc::new(InFlight::default());
+        let mut stalled: Vec<_> = (0..200)
+            .map(|_| {
+                let mut recording = Recording::new(64 * 1024, in_flight.clone());
+                recording.data(&vec![0; 60_000]);
+                recording
+            })
+            .collect();
+        let mut honest = Recording::new(64 * 1024, in_flight.clone());
+        honest.data(b"{");
+        honest.data(b"}");
+        honest.end();
+        assert!(in_flight.copies().used <= InFlight::MAX);
+        assert_eq!(&*honest.finish().bytes, b"{}");
+        // The first one was given up, and says so.
+        let first = stalled[0].finish();
+        assert_eq!((first.bytes.len(), first.total), (0, 60_000));
+        assert!(!first.is_whole());
+        assert_eq!(stalled.pop().unwrap().finish().bytes.len(), 60_000);
+        drop(stalled);
+        assert_eq!(in_flight.copies().used, 0);
+    }
+
+    #[test]
+    fn a_copy_grows_up_to_its_limit() {
+        let in_flight = Arc::new(InFlight::default());
+        let mut recording = Recording::new(1_000, in_flight.clone());
+        for _ in 0..300 {
+            recording.data(b"1234567");
+            assert!(in_flight.copies().used <= 1_000);
+        }
+        let kept = recording.finish();
+        assert_eq!((kept.bytes.len(), kept.total), (1_000, 2_100));
+    }
+}

@@ -1,0 +1,65 @@
+//! Which headers may be shown.
+
+use std::borrow::Cow;
+
+use soundhash_webhook::SIGNATURE_HEADER;
+
+/// Headers that say nothing confidential. Owners of endpoints configure custom ones, often with a
+/// token in them, so every other header is hidden.
+const HARMLESS: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "allow",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotent-replayed",
+    "retry-after",
+    "server",
+    "traceparent",
+    "transfer-encoding",
+    "user-agent",
+    "via",
+    "www-authenticate",
+    "x-delivery-id",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+    "x-webhook-event",
+    "x-webhook-id",
+];
+
+pub(crate) fn is_harmless(name: &str) -> bool {
+    HARMLESS.contains(&name)
+}
+
+pub(crate) fn is_signature(name: &str) -> bool {
+    name == SIGNATURE_HEADER.as_str()
+}
+
+/// Returns a header's value for the page, and whether a part of it is hidden.
+pub(crate) fn shown<'a>(name: &str, value: &'a [u8], sensitive: bool) -> (Cow<'a, str>, bool) {
+    let text = String::from_utf8_lossy(value);
+    if sensitive || is_harmless(name) {
+        return (text, false);
+    }
+    if !is_signature(name) {
+        let hidden = format!("hidden, {} bytes", value.len());
+        return (hidden.into(), true);
+    }
+    // Enough to tell two signatures apart, and to see a prefix or white space.
+    let start: String = text.chars().take(8).collect();
+    (
+        format!("{start}… (masked, {} bytes)", value.len()).into(),
+        true,
+    )
+}

@@ -1,0 +1,339 @@
+//! What the inspector keeps of one request and its answer.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::SocketAddr,
+    str,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use http::{Request, Response, StatusCode, Version};
+use soundhash_webhook::{Event, testing::Envelope as Sender};
+
+use crate::{capture::Kept, event, headers, target::Target};
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The signature was right and the handler answered 2xx.
+    Accepted,
+    /// The event was handled before, so the idempotency layer answered for the handler.
+    Duplicate,
+    /// A layer rejected the request, and the handler never saw it.
+    Rejected,
+    /// The handler answered something other than 2xx, or panicked.
+    Failed,
+    /// The sender hung up before it had an answer.
+    CutOff,
+}
+
+impl Verdict {
+    /// Returns the verdict in lower case, such as `cut-off`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::CutOff => "cut-off",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One request that SoundHash, or somebody in its place, sent, and what became of it.
+///
+/// Everything in a record is a copy of its own, so that a record never keeps a connection's read
+/// buffer alive.
+pub struct Record {
+    pub(crate) number: u64,
+    pub(crate) time: SystemTime,
+    pub(crate) duration: Duration,
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Option<Cow<'static, str>>,
+    pub(crate) explainable: bool,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) verified: bool,
+    pub(crate) endpoint: Option<Box<str>>,
+    pub(crate) matched_secret: Option<usize>,
+    pub(crate) request: Message,
+    pub(crate) answer: Option<Message>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) replay_of: Option<u64>,
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) labels: OnceLock<event::Labels>,
+}
+
+/// A head and a body, as far as they were kept.
+#[derive(Default)]
+pub(crate) struct Message {
+    pub(crate) head: Head,
+    pub(crate) body: Kept,
+}
+
+/// The first line and the headers, each ended by CR LF, as in HTTP/1.1.
+#[derive(Default)]
+pub(crate) struct Head {
+    text: Box<[u8]>,
+    pub(crate) whole: bool,
+}
+
+/// The longest head that is kept. Real deliveries have less than 1 KiB.
+const MAX_HEAD: usize = 16 * 1024;
+
+impl Head {
+    /// What there is of a head that was copied; nothing if the copy was given up.
+    pub(crate) fn new(copy: Option<Vec<u8>>, whole: bool) -> Self {
+        let whole = whole && copy.is_some();
+        let text = copy.unwrap_or_default().into_boxed_slice();
+        Self { text, whole }
+    }
+
+    /// Copies a request's head. `false` says that it is longer than what is kept.
+    pub(crate) fn of_request<B>(request: &Request<B>) -> (Vec<u8>, bool) {
+        let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        let line = [request.method().as_str(), " ", path, " HTTP/1.1\r\n"];
+        Self::copy(&line, request.headers())
+    }
+
+    /// Copies an answer's head.
+    pub(crate) fn of_response<B>(response: &Response<B>) -> (Vec<u8>, bool) {
+        let status = response.status();
+        Self::copy(&["HTTP/1.1 ", status.as_str(), "\r\n"], response.headers())
+    }
+
+    fn copy(line: &[&str], headers: &http::HeaderMap) -> (Vec<u8>, bool) {
+        // Not `with_capacity` of what the peer declares: these are the lengths of what is there.
+        let len: usize = line.iter().map(|part| part.len()).sum::<usize>()
+            + (headers.iter())
+                .map(|(name, value)| name.as_str().len() + value.len() + 4)
+                .sum::<usize>();
+        let mut text = Vec::with_capacity(len.min(MAX_HEAD));
+        for part in line {
+            text.extend_from_slice(part.as_bytes());
+        }
+        let mut whole = text.len() <= MAX_HEAD;
+        if !whole {
+            text.truncate(MAX_HEAD);
+        }
+        for (name, value) in headers {
+            whole &= text.len() + name.as_str().len() + value.len() + 4 <= MAX_HEAD;
+            if !whole {
+                break;
+            }
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        (text, whole)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The words of the first line.
+    fn word(&self, index: usize) -> &str {
+        let line = self.text.split(|byte| *byte == b'\r').next();
+        let word = line.and_then(|line| line.split(|byte| *byte == b' ').nth(index));
+        word.and_then(|word| str::from_utf8(word).ok())
+            .unwrap_or_default()
+    }
+
+    /// The headers, in the order in which they were received.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let mut rest = &*self.text;
+        let lines = std::iter::from_fn(move || {
+            let end = rest.windows(2).position(|it| it == b"\r\n")?;
+            let line = &rest[..end];
+            rest = &rest[end + 2..];
+            Some(line)
+        });
+        lines.skip(1).filter_map(|line| {
+            let colon = line.windows(2).position(|it| it == b": ")?;
+            Some((str::from_utf8(&line[..colon]).ok()?, &line[colon + 2..]))
+        })
+    }
+}
+
+impl Record {
+    /// Returns the record's number: 1 for the first request that the inspector saw.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns the time at which the request's head arrived.
+    #[must_use]
+    pub fn time(&self) -> SystemTime {
+        self.time
+    }
+
+    /// Returns the time from the request's head to the head of the answer.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Returns what became of the request.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Returns why the request was not accepted, as a sentence for people.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Returns the status of the answer, or `None` if the sender hung up before there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// Returns whether the request was verified. If not, everything in it is merely what the
+    /// sender claims.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    /// Returns the event's id, as far as the body can be parsed.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        self.labels().id.as_deref()
+    }
+
+    /// Returns the event's type, as far as the body can be parsed.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        self.labels().event_type.as_deref()
+    }
+
+    /// Returns which of SoundHash's senders wrote the body, judged by its envelope.
+    #[must_use]
+    pub fn sender(&self) -> Option<Sender> {
+        self.labels().sender
+    }
+
+    /// Returns the endpoint that the signature proves, if the
+    /// [`SecretProvider`](soundhash_webhook::SecretProvider) named it.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// Returns which secret matched: 0 is the current one, 1 the first previous one.
+    #[must_use]
+    pub fn matched_secret(&self) -> Option<usize> {
+        self.matched_secret
+    }
+
+    /// Returns the request's method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        self.request.head.word(0)
+    }
+
+    /// Returns the request's path and query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.request.head.word(1)
+    }
+
+    /// Returns the part of the request's body that was kept.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.request.body.bytes
+    }
+
+    /// Returns the value of the signature header, several of them joined by commas.
+    pub(crate) fn signature(&self) -> Vec<u8> {
+        let headers = self.request.head.headers();
+        let signatures = headers.filter(|(name, _)| headers::is_signature(name));
+        signatures
+            .map(|(_, value)| value)
+            .collect::<Vec<_>>()
+            .join(&b", "[..])
+    }
+
+    pub(crate) fn event(&self) -> Option<Event> {
+        let body = &self.request.body;
+        body.is_whole()
+            .then(|| Event::from_slice(&body.bytes).ok())?
+    }
+
+    fn labels(&self) -> &event::Labels {
+        self.labels
+            .get_or_init(|| event::Labels::of(self.event().as_ref(), &self.request.body.bytes))
+    }
+
+    /// Returns the memory that the record holds, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let message = |it: &Message| it.head.len() + it.body.bytes.len();
+        // The record itself, and labels that are not there yet.
+        size_of::<Self>()
+            + event::MAX_LABELS
+            + message(&self.request)
+            + self.answer.as_ref().map_or(0, message)
+    }
+
+    /// Makes the request again, or says why that is not possible.
+    pub(crate) fn to_request(&self) -> Result<http::request::Parts, &'static str> {
+        if !self.request.head.whole {
+            return Err("The request's head is longer than the inspector keeps.");
+        }
+        let mut builder = Request::builder()
+            .method(self.method())
+            .uri(self.path())
+            .version(Version::HTTP_11);
+        for (name, value) in self.request.head.headers() {
+            builder = builder.header(name, value);
+        }
+        match builder.body(()) {
+            Ok(request) => Ok(request.into_parts().0),
+            Err(_) => Err("The request's head cannot be sent again."),
+        }
+    }
+
+    /// Returns the body, or says why there is less of it than was sent.
+    pub(crate) fn whole_body(&self) -> Result<&[u8], &'static str> {
+        let body = &self.request.body;
+        if body.is_whole() {
+            Ok(&body.bytes)
+        } else if body.total == 0 {
+            Err("The application answered before it read the body, so there is no body to use.")
+        } else if body.bytes.is_empty() {
+            Err("Too many requests were under way at the same time to keep this body.")
+        } else if body.total > body.bytes.len() as u64 {
+            Err("The body is longer than the inspector keeps. Raise `max_body_size`.")
+        } else {
+            Err("The application did not read the whole body.")
+        }
+    }
+}
+
+/// Shows neither headers nor bodies.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("number", &self.number)
+            .field("verdict", &self.verdict)
+            .field("reason", &self.reason)
+            .field("status", &self.status)
+            .field("body_len", &self.request.body.total)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,290 @@
+//! The records that are kept, and who is told of new ones.
+
+use std::{
+    collections::VecDeque,
+    error, fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    capture::InFlight,
+    record::{Record, Verdict},
+};
+
+/// The most memory of verified deliveries, in bytes.
+const MAX_DELIVERIES: usize = 16 * 1024 * 1024;
+/// The most memory of requests that were not verified, in bytes.
+const MAX_REJECTIONS: usize = 4 * 1024 * 1024;
+
+pub(crate) struct Store {
+    rings: Mutex<Rings>,
+    /// Changes with each record and each `clear`.
+    version: watch::Sender<u64>,
+    pub(crate) in_flight: Arc<InFlight>,
+}
+
+#[derive(Default)]
+struct Rings {
+    newest: u64,
+    /// Everything up to this number was cleared.
+    cleared: u64,
+    deliveries: Ring,
+    /// Apart from the deliveries, so that an attacker cannot push those out.
+    rejections: Ring,
+}
+
+#[derive(Default)]
+struct Ring {
+    records: VecDeque<Arc<Record>>,
+    bytes: usize,
+}
+
+impl Ring {
+    /// Returns the records that had to make room.
+    fn push(
+        &mut self,
+        record: Arc<Record>,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Vec<Arc<Record>> {
+        let mut evicted = Vec::new();
+        let size = record.size();
+        while self.records.len() >= max_records.max(1) || self.bytes + size > max_bytes {
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.size();
+            evicted.push(oldest);
+        }
+        self.bytes += size;
+        self.records.push_back(record);
+        evicted
+    }
+
+    fn after(&self, number: u64) -> impl Iterator<Item = &Arc<Record>> {
+        let first = self.records.partition_point(|it| it.number <= number);
+        self.records.range(first..)
+    }
+}
+
+/// What happened after a number.
+pub(crate) struct News {
+    /// The oldest first.
+    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) newest: u64,
+    /// How many records are gone before anybody asked for them.
+    pub(crate) skipped: u64,
+    /// Whether everything up to the number was cleared.
+    pub(crate) cleared: bool,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self {
+            rings: Mutex::default(),
+            version: watch::Sender::new(0),
+            in_flight: Arc::default(),
+        }
+    }
+
+    fn rings(&self) -> MutexGuard<'_, Rings> {
+        // Nothing in here panics half-way.
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a record and returns its number.
+    pub(crate) fn push(&self, mut record: Record, capacity: usize) -> u64 {
+        let (number, evicted) = {
+            let mut rings = self.rings();
+            rings.newest += 1;
+            record.number = rings.newest;
+            let (ring, max_bytes) = if record.is_delivery() {
+                (&mut rings.deliveries, MAX_DELIVERIES)
+            } else {
+                (&mut rings.rejections, MAX_REJECTIONS)
+            };
+            let evicted = ring.push(Arc::new(record), capacity, max_bytes);
+            (rings.newest, evicted)
+        };
+        // Freed outside of the lock.
+        drop(evicted);
+        self.version.send_modify(|version| *version += 1);
+        number
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<Arc<Record>> {
+        let rings = self.rings();
+        let before = number.checked_sub(1)?;
+        let found = [&rings.deliveries, &rings.rejections]
+            .into_iter()
+            .filter_map(|ring| ring.after(before).next())
+            .find(|record| record.number == number);
+        found.cloned()
+    }
+
+    pub(crate) fn clear(&self) {
+        let cleared = {
+            let mut rings = self.rings();
+            // A number of its own, so that a page that has seen every record notices.
+            let newest = rings.newest + 1;
+            let empty = Rings {
+                newest,
+                cleared: newest,
+                ..Rings::default()
+            };
+            mem::replace(&mut *rings, empty)
+        };
+        // Freed outside of the lock.
+        drop(cleared);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    pub(crate) fn after(&self, number: u64) -> News {
+        let rings = self.rings();
+        let cleared = number < rings.cleared || number > rings.newest;
+        let from = number.max(rings.cleared);
+        let mut records: Vec<_> = rings
+            .deliveries
+            .after(from)
+            .chain(rings.rejections.after(from))
+            .cloned()
+            .collect();
+        let newest = rings.newest;
+        drop(rings);
+        records.sort_unstable_by_key(|record| record.number);
+        let skipped = newest
+            .saturating_sub(from)
+            .saturating_sub(records.len() as u64);
+        News {
+            records,
+            newest,
+            skipped,
+            cleared,
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Record>> {
+        self.after(0).records
+    }
+
+    pub(crate) fn newest(&self) -> u64 {
+        self.rings().newest
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// The oldest record after `number`.
+    fn next(&self, number: u64) -> Next {
+        let rings = self.rings();
+        let from = number.max(rings.cleared);
+        let delivery = rings.deliveries.after(from).next();
+        let rejection = rings.rejections.after(from).next();
+        match delivery
+            .into_iter()
+            .chain(rejection)
+            .min_by_key(|it| it.number)
+        {
+            Some(record) => Next::Record {
+                record: record.clone(),
+                skipped: record.number - from - 1,
+            },
+            None => Next::None {
+                newest: rings.newest,
+            },
+        }
+    }
+}
+
+enum Next {
+    Record { record: Arc<Record>, skipped: u64 },
+    None { newest: u64 },
+}
+
+impl Record {
+    /// Whether the record is kept among the deliveries.
+    pub(crate) fn is_delivery(&self) -> bool {
+        self.verified && self.verdict != Verdict::Rejected
+    }
+}
+
+/// A reader of finished records, made by [`Inspector::subscribe`](crate::Inspector::subscribe).
+///
+/// The subscription reads from the inspector's own memory and holds no records itself. A reader
+/// that is slower than the inspector's capacity loses the oldest ones and is told so.
+pub struct Subscription {
+    store: Arc<Store>,
+    version: watch::Receiver<u64>,
+    /// The number of the last record that was returned.
+    last: u64,
+}
+
+impl Subscription {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        let version = store.watch();
+        let last = store.newest();
+        Self {
+            store,
+            version,
+            last,
+        }
+    }
+
+    /// Waits for the next record.
+    ///
+    /// If this future is dropped, no record is lost.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Lagged`] if records were evicted before they were read. The next call goes on
+    /// with the oldest record that is left.
+    pub async fn recv(&mut self) -> Result<Arc<Record>, Lagged> {
+        loop {
+            self.version.mark_unchanged();
+            match self.store.next(self.last) {
+                Next::Record { record, skipped: 0 } => {
+                    self.last = record.number;
+                    return Ok(record);
+                }
+                Next::Record { record, skipped } => {
+                    self.last = record.number - 1;
+                    return Err(Lagged { skipped });
+                }
+                Next::None { newest } => self.last = newest,
+            }
+            // The store holds the sender, so this fails never.
+            let _ = self.version.changed().await;
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Records were evicted before a [`Subscription`] read them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lagged {
+    /// The number of records that were lost.
+    pub skipped: u64,
+}
+
+impl fmt::Display for Lagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} records were evicted before they were read",
+            self.skipped
+        )
+    }
+}
+
+impl error::Error for Lagged {}

@@ -1,0 +1,304 @@
+//! The page and what it asks for.
+//!
+//! `guard` decides who may see it, `events` keeps the list live, `view` says what is shown of a
+//! record, `server` listens.
+
+mod events;
+mod guard;
+mod server;
+mod view;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{OriginalUri, Path, Query, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use soundhash_webhook::{
+    EventKind,
+    testing::{Envelope as Sender, diagnose},
+};
+use tokio::{sync::watch, task};
+use tower_http::csrf::CsrfLayer;
+
+pub use self::server::Server;
+use self::{guard::Token, view::Detail};
+use crate::{
+    Inspector, Record, random,
+    replay::{NO_SECRET, Sample, Sent},
+};
+
+const HTML: &str = include_str!("../../assets/index.html");
+const STYLE: &str = include_str!("../../assets/style.css");
+const SCRIPT: &str = include_str!("../../assets/app.js");
+const ICON: &str = include_str!("../../assets/favicon.svg");
+
+/// What every handler has.
+#[derive(Clone)]
+struct Page {
+    inspector: Inspector,
+    /// Tells a page of an earlier process, whose numbers mean other records.
+    instance: Arc<str>,
+    /// `true` once the inspector's own server stops.
+    stop: Option<watch::Receiver<bool>>,
+}
+
+impl Inspector {
+    /// Makes the page's routes, to be nested in a router of your own, behind your own
+    /// authentication.
+    ///
+    /// These routes ask for no token and take every `Host`: whoever gets here sees every delivery
+    /// and can send requests through your application. They are still protected against requests
+    /// of other sites, and against being framed.
+    ///
+    /// The page's live updates end every 20 seconds and begin again, so that a graceful shutdown
+    /// of your server takes 20 seconds at most.
+    ///
+    /// ```
+    /// # fn require_login() -> tower::layer::util::Identity { tower::layer::util::Identity::new() }
+    /// use axum::Router;
+    /// use soundhash_webhook_inspector::Inspector;
+    ///
+    /// let inspector = Inspector::new();
+    /// let admin: Router = Router::new()
+    ///     .nest("/inspector", inspector.routes())
+    ///     .layer(require_login());
+    /// ```
+    pub fn routes(&self) -> Router {
+        self.page(None)
+    }
+
+    fn page(&self, stop: Option<watch::Receiver<bool>>) -> Router {
+        let page = Page {
+            inspector: self.clone(),
+            instance: random::token().into(),
+            stop,
+        };
+        Router::new()
+            .route("/", get(index))
+            .route("/style.css", asset("text/css", STYLE))
+            .route("/app.js", asset("text/javascript", SCRIPT))
+            .route("/favicon.svg", asset("image/svg+xml", ICON))
+            .route("/api/state", get(state))
+            .route("/api/events", get(events::events))
+            .route("/api/search", get(search))
+            .route("/api/clear", post(clear))
+            .route("/api/samples", post(send_sample))
+            .route("/api/records/{number}", get(detail))
+            .route("/api/records/{number}/capture", get(capture))
+            .route("/api/records/{number}/explain", post(explain))
+            .route("/api/records/{number}/replay", post(replay))
+            .route("/api/records/{number}/send-as-new", post(send_as_new))
+            .layer(CsrfLayer::new())
+            .layer(middleware::map_response(guard::add_headers))
+            .with_state(page)
+    }
+
+    /// The routes for a listener of their own.
+    fn guarded(&self, token: Token, stop: watch::Receiver<bool>) -> Router {
+        let page = self
+            .page(Some(stop))
+            .layer(middleware::from_fn_with_state(token, guard::check_token));
+        let page = if self.config.allow_remote {
+            page
+        } else {
+            page.layer(middleware::from_fn(guard::check_host))
+        };
+        page.layer(middleware::map_response(guard::add_headers))
+    }
+}
+
+/// Makes a handler that answers with a file.
+fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
+    get(async move || ([(header::CONTENT_TYPE, content_type)], text))
+}
+
+async fn index(OriginalUri(uri): OriginalUri) -> Response {
+    // The routes may be nested, with or without a slash at the end.
+    let path = uri
+        .path()
+        .trim_end_matches('/')
+        .replace('&', "&amp;")
+        .replace('"', "&quot;");
+    let html = HTML.replacen("{{base}}", &format!("{path}/"), 1);
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+}
+
+/// Why the inspector does not do what it was asked for.
+struct Failure(StatusCode, String);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
+    }
+}
+
+impl<T: Into<String>> From<T> for Failure {
+    fn from(error: T) -> Self {
+        Self(StatusCode::CONFLICT, error.into())
+    }
+}
+
+async fn state(State(page): State<Page>) -> Json<Value> {
+    let config = &page.inspector.config;
+    let kinds: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    Json(json!({
+        "capacity": config.capacity,
+        "has_secret": !config.secrets.is_empty(),
+        "webhook_url": config.webhook_url.as_ref().map(ToString::to_string),
+        "curl": curl(&page.inspector),
+        "kinds": kinds,
+    }))
+}
+
+/// A command that makes a first delivery.
+fn curl(inspector: &Inspector) -> String {
+    let config = &inspector.config;
+    let url = config.webhook_url.as_ref().map_or_else(
+        || "http://127.0.0.1:3000/webhooks/soundhash".to_owned(),
+        ToString::to_string,
+    );
+    let body = Sample::Kind(EventKind::VideoProcessed).body(Sender::Dispatcher);
+    let text = String::from_utf8_lossy(&body);
+    let head = format!("curl -i '{url}' \\\n  -H 'Content-Type: application/json'");
+    match config.secrets.first() {
+        Some(keyed) => {
+            let signature = keyed.secret.sign(&body);
+            format!(
+                "{head} \\\n  -H 'X-Webhook-Signature: {signature}' \\\n  --data-binary '{text}'"
+            )
+        }
+        None => format!(
+            "body='{text}'\n{head} \\\n  -H \"X-Webhook-Signature: $(printf %s \"$body\" \
+             | openssl dgst -sha256 -hmac \"$SOUNDHASH_WEBHOOK_SECRET\" -r | cut -c1-64)\" \\\n  \
+             --data-binary \"$body\""
+        ),
+    }
+}
+
+#[derive(Deserialize)]
+struct Search {
+    text: String,
+}
+
+async fn search(
+    State(page): State<Page>,
+    Query(search): Query<Search>,
+) -> Result<Json<Vec<u64>>, Failure> {
+    let found = task::spawn_blocking(move || events::search(&page.inspector, &search.text)).await;
+    Ok(Json(found.map_err(|_| "The search failed.")?))
+}
+
+async fn clear(State(page): State<Page>) -> StatusCode {
+    page.inspector.store.clear();
+    StatusCode::NO_CONTENT
+}
+
+impl Page {
+    fn record(&self, number: u64) -> Result<Arc<Record>, Failure> {
+        let gone = || {
+            Failure(
+                StatusCode::NOT_FOUND,
+                format!("Record {number} is gone: newer ones took its place, or it was cleared."),
+            )
+        };
+        self.inspector.store.get(number).ok_or_else(gone)
+    }
+}
+
+/// Answers `null` for a record that is gone. At a high rate this is nothing unusual, and nothing
+/// to report as an error in the browser's console.
+async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
+    let store = &page.inspector.store;
+    let Some(record) = store.get(number) else {
+        return Ok(Json(Value::Null));
+    };
+    let mut related = store.all();
+    related.retain(|it| {
+        it.number != number && it.event_id().is_some() && it.event_id() == record.event_id()
+    });
+    let detail = Detail::of(&page.inspector, &record, &related);
+    Ok(Json(
+        serde_json::to_value(detail).map_err(|error| error.to_string())?,
+    ))
+}
+
+async fn capture(State(page): State<Page>, Path(number): Path<u64>) -> Result<Response, Failure> {
+    let record = page.record(number)?;
+    let file = record.capture(page.inspector.config.show_sensitive_headers)?;
+    let name = [
+        record.event_type().unwrap_or("request"),
+        &number.to_string(),
+    ]
+    .join("-");
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let name: String = name.chars().filter(|c| safe(*c)).collect();
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}.http\""),
+        ),
+    ];
+    Ok((headers, file).into_response())
+}
+
+async fn explain(
+    State(page): State<Page>,
+    Path(number): Path<u64>,
+) -> Result<Json<Value>, Failure> {
+    let record = page.record(number)?;
+    let secrets = page.inspector.config.secrets.clone();
+    if secrets.is_empty() {
+        return Err(NO_SECRET.into());
+    }
+    record.whole_body()?;
+    // It hashes the body hundreds of times.
+    let diagnosis = task::spawn_blocking(move || {
+        diagnose(&secrets, record.signature(), record.body()).to_string()
+    });
+    let diagnosis = diagnosis.await.map_err(|_| "The diagnosis failed.")?;
+    Ok(Json(json!({"explanation": diagnosis})))
+}
+
+async fn replay(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
+    let record = page.record(number)?;
+    sent(page.inspector.replay(&record).await)
+}
+
+async fn send_as_new(
+    State(page): State<Page>,
+    Path(number): Path<u64>,
+) -> Result<Json<Value>, Failure> {
+    let record = page.record(number)?;
+    sent(page.inspector.send_as_new(&record).await)
+}
+
+#[derive(Deserialize)]
+struct SampleRequest {
+    sample: String,
+    sender: String,
+}
+
+async fn send_sample(
+    State(page): State<Page>,
+    Json(request): Json<SampleRequest>,
+) -> Result<Json<Value>, Failure> {
+    let sample: Sample = request.sample.parse()?;
+    let sender: Sender = request
+        .sender
+        .parse()
+        .map_err(|_| "There is no such sender.")?;
+    sent(page.inspector.send_sample(&sample, sender).await)
+}
+
+fn sent(sent: Sent) -> Result<Json<Value>, Failure> {
+    let number = sent?.ok_or("The application gave no answer that can be shown.")?;
+    Ok(Json(json!({"number": number})))
+}

@@ -1,0 +1,141 @@
+//! What attackers write into events, and what other sites try.
+
+use axum::{Router, response::Html, routing::get};
+use http::{HeaderMap, HeaderValue};
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    time::{Duration, sleep},
+};
+
+use super::driver::{Browser, in_browser};
+use crate::support::{App, SECRET, titled};
+
+const MARKUP: &str =
+    "<img src=x onerror=alert(1)></script><script>window.attacked = true</script>\u{202e}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn markup_in_events_is_inert() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        let images = "return document.images.length";
+        let before = browser.script(images).await;
+        app.send_signed(SECRET, titled("inert", MARKUP)).await;
+        // In the id, the type, the path, a header, and a body that is not JSON.
+        let event = json!({"id": MARKUP, "type": MARKUP, "data": {MARKUP: MARKUP}}).to_string();
+        app.send_signed(SECRET, event).await;
+        let mut headers = HeaderMap::new();
+        headers.insert("user-agent", HeaderValue::from_bytes(MARKUP.as_bytes()).unwrap());
+        headers.insert("x-webhook-signature", HeaderValue::from_static("<img src=x onerror=alert(1)>"));
+        app.send(headers, MARKUP).await;
+        browser.wait_for("document.querySelectorAll('[data-testid=delivery]').length === 3").await;
+        for number in 1..=3 {
+            browser.script(&format!("location.hash = '#{number}'")).await;
+            browser.wait_for(&format!("document.querySelector('.row[data-number=\"{number}\"] a[aria-current]') && !document.querySelector('#detail').hidden")).await;
+            browser.wait_for("document.querySelector('[data-testid=raw-body]')?.textContent.includes('<img src=x')").await;
+            if number == 3 {
+                browser.click("explain").await;
+            }
+        }
+        assert_eq!(browser.script(images).await, before);
+        assert_eq!(browser.script("return window.attacked ?? null").await, json!(null));
+        assert_eq!(browser.script("return document.scripts.length").await, json!(1));
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
+}
+
+/// A body can nest deep, and have more brackets than a page can draw.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_json_does_not_freeze_the_page() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        for (number, body) in [
+            "[".repeat(60_000),
+            "[1,".repeat(20_000),
+            "\"\\".repeat(30_000),
+            "{\"a\":".repeat(12_000),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            app.send_signed(SECRET, body).await;
+            let number = number + 1;
+            browser
+                .wait_for(&format!(
+                    "document.querySelector('.row[data-number=\"{number}\"]')"
+                ))
+                .await;
+            browser
+                .script(&format!("location.hash = '#{number}'"))
+                .await;
+            browser
+                .wait_for(&format!(
+                    "document.querySelector('.subtitle')?.textContent === '#{number}'"
+                ))
+                .await;
+            let length = browser
+                .script("return document.querySelector('#detail').textContent.length")
+                .await;
+            assert!(length.as_u64().unwrap() < 3_000_000, "{length}");
+        }
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
+}
+
+async fn serve(html: String) -> String {
+    let app = Router::new().route("/", get(|| async { Html(html) }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(axum::serve(listener, app).into_future());
+    // To a browser, this is another site than 127.0.0.1.
+    format!("http://localhost:{port}/")
+}
+
+async fn count(browser: &Browser, app: &App) -> usize {
+    browser.open(app).await;
+    browser
+        .wait_for("document.querySelector('[data-testid=delivery]')")
+        .await;
+    let count = browser
+        .script("return document.querySelectorAll('[data-testid=delivery]').length")
+        .await;
+    usize::try_from(count.as_u64().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_sites_can_neither_frame_the_page_nor_act() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        app.send_signed(SECRET, titled("kept", "A song")).await;
+        assert_eq!(count(&browser, &app).await, 1);
+
+        for url in [format!("{}/", app.origin()), app.page.clone()] {
+            let attacker = serve(format!("<iframe id=frame src='{url}'></iframe>")).await;
+            browser.goto(&attacker).await.unwrap();
+            browser.enter_frame(0).await.unwrap();
+            browser.wait_for("location.href.startsWith('chrome-error:')").await;
+            browser.enter_default_frame().await.unwrap();
+        }
+
+        let origin = app.origin();
+        let attacker = serve(format!(
+            "<form id=form method=post action='{origin}/api/clear'></form><script>\
+             for (const path of ['clear', 'records/1/replay', 'samples']) {{\
+               fetch('{origin}/api/' + path, {{method: 'POST', mode: 'no-cors', credentials: 'include'}});\
+             }}\
+             fetch('{origin}/api/state', {{credentials: 'include'}}).then(() => {{ window.read = true }}, () => {{ window.read = false }});\
+             </script>"
+        ))
+        .await;
+        browser.goto(&attacker).await.unwrap();
+        browser.wait_for("window.read === false").await;
+        browser.script("document.getElementById('form').submit()").await;
+        sleep(Duration::from_millis(300)).await;
+        assert_eq!(count(&browser, &app).await, 1);
+    })
+    .await;
+}

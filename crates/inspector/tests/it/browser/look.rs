@@ -1,0 +1,130 @@
+//! How the page looks: its pictures, and whether everybody can read it.
+
+use std::{env, path::Path, time::Duration};
+
+use http::HeaderMap;
+use serde_json::json;
+use soundhash_webhook::{
+    EventKind, Secret,
+    testing::{Envelope as Sender, fresh_sample},
+};
+use thirtyfour::{By, Key};
+use tokio::time::sleep;
+
+use super::driver::{Browser, in_browser, test_id};
+use crate::support::{App, SECRET};
+
+fn event(kind: EventKind, id: &str) -> Vec<u8> {
+    let mut event = fresh_sample(kind, Sender::Dispatcher);
+    event["id"] = id.into();
+    Sender::Dispatcher.to_bytes(&event)
+}
+
+/// A morning in the life of a webhook.
+async fn send_some(app: &App) {
+    app.send_signed(
+        SECRET,
+        event(EventKind::VideoUploaded, "Wf3Zq81nTgKxPc0vRyA5Eg"),
+    )
+    .await;
+    app.send_signed(
+        SECRET,
+        event(EventKind::VideoProcessing, "b7LhJ2sMYk6dQ9uXoN4CtA"),
+    )
+    .await;
+    app.send_signed(
+        "whsec_of_nobody",
+        event(EventKind::SubscriptionUpdated, "pT5yGm8EaVr1KzB3Hn7wSQ"),
+    )
+    .await;
+    let video = event(EventKind::VideoProcessed, "Lj5invc61jBhWnpYZ6_Yxw");
+    app.send_signed(SECRET, video.clone()).await;
+    app.send_signed(
+        SECRET,
+        event(EventKind::JobFailed, "R4cUo9DiXs2FqM0jNe6vLg"),
+    )
+    .await;
+    app.send_signed(SECRET, video).await;
+    app.send_signed(
+        SECRET,
+        event(EventKind::MatchFound, "g-lRS26_gP40W6FKCarKTg"),
+    )
+    .await;
+    // The sender signed a line break that its file ended with, and did not send it.
+    let mut body = fresh_sample(EventKind::VideoProcessed, Sender::Dispatcher);
+    body["id"] = STRIPPED.into();
+    body["data"]["title"] = "Night Drive".into();
+    let body = Sender::Dispatcher.to_bytes(&body);
+    let signature = Secret::new(SECRET).sign(&[&body[..], b"\n"].concat());
+    let mut headers = HeaderMap::new();
+    headers.insert("x-webhook-signature", signature.into());
+    headers.insert("user-agent", "SoundHash-Webhook/1.0".parse().unwrap());
+    app.send(headers, body).await;
+    app.send_signed(
+        SECRET,
+        event(EventKind::ApiLimitReached, "k2Qw8vXn0JmZr4TbLs9dYA"),
+    )
+    .await;
+}
+
+const STRIPPED: &str = "zE1oHx7CbWu5Ay3SgV9fMQ";
+
+/// With `INSPECTOR_SCREENSHOTS` set to a folder, the pictures are kept.
+async fn photograph(browser: &Browser, name: &str) {
+    if let Ok(folder) = env::var("INSPECTOR_SCREENSHOTS") {
+        // Rows that have just arrived are tinted for a moment.
+        sleep(Duration::from_millis(1_500)).await;
+        browser
+            .screenshot(&Path::new(&folder).join(name))
+            .await
+            .unwrap();
+    }
+}
+
+async fn check(browser: &Browser, state: &str) {
+    assert_eq!(browser.violations().await, Vec::<String>::new(), "{state}");
+    let widths = browser
+        .script("const page = document.scrollingElement; return [page.scrollWidth, innerWidth]")
+        .await;
+    assert_eq!(widths[0], widths[1], "{state} scrolls to the side");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
+    in_browser(|browser| async move {
+        for (scheme, picture) in [("light", "inspector.png"), ("dark", "inspector-dark.png")] {
+            // With a memory of its own, in which no event is a duplicate of the first round's.
+            let app = App::start().await;
+            browser.set_scheme(scheme).await;
+            browser.set_size(1280, 800).await;
+            browser.open(&app).await;
+            browser.element(test_id("empty")).await;
+            check(&browser, &format!("empty, {scheme}")).await;
+            photograph(&browser, &format!("empty-{picture}")).await;
+
+            send_some(&app).await;
+            browser.open_row(STRIPPED, "rejected").await;
+            browser.click("explain").await;
+            browser
+                .element(By::Css("[data-testid='explanation']"))
+                .await;
+            check(&browser, &format!("one delivery, {scheme}")).await;
+            photograph(&browser, picture).await;
+
+            browser.set_size(400, 800).await;
+            check(&browser, &format!("one delivery, narrow, {scheme}")).await;
+            photograph(&browser, &format!("narrow-detail-{picture}")).await;
+            browser.press(Key::Escape.value()).await;
+            browser
+                .wait_for("document.querySelector('#detail').hidden")
+                .await;
+            check(&browser, &format!("list, narrow, {scheme}")).await;
+            photograph(&browser, &format!("narrow-{picture}")).await;
+            browser.click("clear").await;
+            browser.element(test_id("empty")).await;
+            check(&browser, &format!("empty, narrow, {scheme}")).await;
+        }
+        assert_eq!(json!(browser.console().await), json!([]));
+    })
+    .await;
+}

@@ -1,0 +1,181 @@
+//! Everything that can be seen of one delivery, and done with it.
+
+use std::{env, fs, path::Path, process};
+
+use http::HeaderMap;
+use serde_json::json;
+use soundhash_webhook::Secret;
+use thirtyfour::By;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::driver::{Browser, in_browser, test_id};
+use crate::support::{App, PATIENCE, SECRET, titled, unique};
+
+async fn verdict_of_the_detail(browser: &Browser, verdict: &str) {
+    browser
+        .wait_for(&format!(
+            "document.querySelector('.heading .badge')?.dataset.verdict === '{verdict}'"
+        ))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_signature_is_explained() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        // The sender signed a line break that its file ended with, and did not send it.
+        let body = titled("stripped", "A song");
+        let signature = Secret::new(SECRET)
+            .sign(&[&body[..], b"\n"].concat())
+            .to_string();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-webhook-signature", signature.parse().unwrap());
+        app.send(headers, body).await;
+
+        browser.open_row("stripped", "rejected").await;
+        assert_eq!(
+            browser.text("reason").await,
+            "Signature does not match the body."
+        );
+        let nothing = By::Css("[data-testid='explanation']");
+        assert!(
+            browser.find(nothing.clone()).await.is_err(),
+            "only on click"
+        );
+        browser.click("explain").await;
+        let explanation = browser.element(nothing).await.text().await.unwrap();
+        assert!(
+            explanation.contains("line break") || explanation.contains("line end"),
+            "{explanation}"
+        );
+        assert!(
+            !browser
+                .script("return document.body.textContent")
+                .await
+                .to_string()
+                .contains(&signature)
+        );
+
+        // Without the secret, the page says what it takes.
+        let app = App::with(|inspector, url| inspector.webhook_url(url)).await;
+        browser.open(&app).await;
+        app.send_signed("whsec_of_nobody", titled("no-secret", "A song"))
+            .await;
+        browser.open_row("no-secret", "rejected").await;
+        assert!(
+            !browser
+                .element(test_id("explain"))
+                .await
+                .is_enabled()
+                .await
+                .unwrap()
+        );
+        assert!(
+            browser
+                .element(By::Css(".callout"))
+                .await
+                .text()
+                .await
+                .unwrap()
+                .contains("Inspector::with_secret")
+        );
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        let body = titled("shown", "A song");
+        app.send_signed(SECRET, body.clone()).await;
+        browser.open_row("shown", "accepted").await;
+        let raw = browser
+            .script("return document.querySelector('[data-testid=raw-body]').textContent")
+            .await;
+        assert_eq!(raw, json!(String::from_utf8(body.clone()).unwrap()));
+        let typed = browser.text("typed-event").await;
+        assert!(
+            typed.contains("VideoProcessed {") && typed.contains("\"A song\""),
+            "{typed}"
+        );
+        let detail = browser
+            .element(By::Css("#detail"))
+            .await
+            .text()
+            .await
+            .unwrap();
+        for part in [
+            "verified",
+            "POST /webhooks/soundhash",
+            "content-type",
+            "dispatcher",
+            "200, 4 bytes",
+            "done",
+        ] {
+            assert!(detail.contains(part), "{part} in {detail}");
+        }
+
+        // The browser's own download.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "saved-{}-{}",
+            process::id(),
+            unique()
+        ));
+        fs::create_dir_all(&folder).unwrap();
+        let allow = json!({"behavior": "allow", "downloadPath": folder});
+        browser
+            .cdp()
+            .send_raw("Page.setDownloadBehavior", allow)
+            .await
+            .unwrap();
+        browser.click("save").await;
+        let saved = folder.join("video.processed-1.http");
+        let deadline = Instant::now() + PATIENCE;
+        while !saved.exists() {
+            assert!(Instant::now() < deadline, "no file");
+            sleep(Duration::from_millis(20)).await;
+        }
+        let capture = fs::read(&saved).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(capture.ends_with(&[b"\r\n\r\n", &body[..]].concat()));
+
+        browser.click("replay").await;
+        verdict_of_the_detail(&browser, "duplicate").await;
+        browser.row("shown", "duplicate").await;
+        assert!(
+            browser
+                .element(By::Css("#related"))
+                .await
+                .text()
+                .await
+                .unwrap()
+                .contains("#1")
+        );
+
+        browser.click("send-as-new").await;
+        verdict_of_the_detail(&browser, "accepted").await;
+        browser
+            .wait_for("document.querySelector('.subtitle').textContent !== 'shown'")
+            .await;
+        assert!(browser.text("raw-body").await.contains("A song"));
+
+        browser
+            .element(By::Css("#sample-kind option[value='nan portal']"))
+            .await
+            .click()
+            .await
+            .unwrap();
+        browser.click("send-sample").await;
+        browser
+            .wait_for(
+                "document.querySelector('[data-testid=raw-body]')?.textContent.includes('NaN')",
+            )
+            .await;
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
+}

@@ -1,0 +1,143 @@
+//! Live updates.
+
+use serde_json::Value;
+use soundhash_webhook::EventKind;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::support::{App, PATIENCE, SECRET, body};
+
+/// A stream of batches.
+struct Events {
+    response: reqwest::Response,
+    text: String,
+}
+
+impl Events {
+    async fn open(app: &App, last: Option<&str>) -> Self {
+        let mut request = app.ask("GET", "/api/events");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            text: String::new(),
+        }
+    }
+
+    /// The id and the data of the next batch; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
+                let field = |name| {
+                    event
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name))
+                        .unwrap()
+                };
+                let next = (
+                    field("id: ").to_owned(),
+                    serde_json::from_str(field("data: ")).unwrap(),
+                );
+                return Some(next);
+            }
+            let chunk = timeout(PATIENCE, self.response.chunk())
+                .await
+                .expect("an event");
+            self.text += std::str::from_utf8(&chunk.unwrap()?).unwrap();
+        }
+    }
+}
+
+fn numbers(batch: &Value) -> Vec<u64> {
+    let records = batch["records"].as_array().unwrap().iter();
+    records
+        .map(|record| record["number"].as_u64().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_all_records_and_goes_on_with_new_ones() {
+    let app = App::start().await;
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    app.send_signed("whsec_of_nobody", body(EventKind::VideoProcessed))
+        .await;
+    let mut events = Events::open(&app, None).await;
+    let (_, batch) = events.next().await.unwrap();
+    assert_eq!(batch["reset"], true);
+    assert_eq!(numbers(&batch), [1, 2]);
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    let (_, batch) = events.next().await.unwrap();
+    assert_eq!(batch["reset"], false);
+    assert_eq!(numbers(&batch), [3]);
+    assert_eq!(batch["records"][0]["verdict"], "accepted");
+}
+
+#[tokio::test]
+async fn a_stream_is_resumed_where_it_ended() {
+    let app = App::start().await;
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    let (id, _) = Events::open(&app, None).await.next().await.unwrap();
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    let (_, batch) = Events::open(&app, Some(&id)).await.next().await.unwrap();
+    assert_eq!(batch["reset"], false);
+    assert_eq!(numbers(&batch), [2]);
+}
+
+/// The numbers of an earlier process mean other records.
+#[tokio::test]
+async fn a_page_of_an_earlier_process_begins_anew() {
+    let app = App::start().await;
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    for last in ["another.1", "garbage", "another.99999999999999999999"] {
+        let (_, batch) = Events::open(&app, Some(last)).await.next().await.unwrap();
+        assert_eq!(batch["reset"], true, "{last}");
+        assert_eq!(numbers(&batch), [1], "{last}");
+    }
+}
+
+#[tokio::test]
+async fn clearing_empties_every_page() {
+    let app = App::start().await;
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    let mut events = Events::open(&app, None).await;
+    events.next().await.unwrap();
+    app.ask("POST", "/api/clear").send().await.unwrap();
+    let (_, batch) = events.next().await.unwrap();
+    assert_eq!(batch["reset"], true);
+    assert!(numbers(&batch).is_empty());
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    let (_, batch) = events.next().await.unwrap();
+    assert_eq!((&batch["reset"], numbers(&batch)), (&false.into(), vec![3]));
+}
+
+#[tokio::test]
+async fn streams_end_when_the_server_stops() {
+    let app = App::start().await;
+    let mut events = Events::open(&app, None).await;
+    events.next().await.unwrap();
+    app.stop_page().await;
+    assert!(
+        events.next().await.is_none(),
+        "the stream ends as it should, and does not break off"
+    );
+}
+
+/// Somebody who connects and says nothing does not hold the server up for ever.
+#[tokio::test]
+async fn a_silent_connection_does_not_keep_the_server_from_stopping() {
+    let app = App::start().await;
+    let _silent = TcpStream::connect(app.origin().strip_prefix("http://").unwrap())
+        .await
+        .unwrap();
+    app.stop_page().await;
+}

@@ -1,0 +1,249 @@
+//! Who may see the page, and from where.
+
+use axum::Router;
+use http::{StatusCode, header};
+use soundhash_webhook_inspector::Inspector;
+use tokio::net::TcpListener;
+
+use crate::support::{App, client};
+
+const PATHS: [&str; 6] = [
+    "/",
+    "/app.js",
+    "/style.css",
+    "/api/state",
+    "/api/events",
+    "/api/records/1",
+];
+
+#[tokio::test]
+async fn a_request_without_the_token_is_refused() {
+    let app = App::start().await;
+    let wrong = app.cookie().replace(|c: char| c.is_ascii_uppercase(), "x");
+    for path in PATHS {
+        let url = format!("{}{path}", app.origin());
+        for request in [
+            client().get(&url),
+            client().get(format!("{url}?token=")),
+            client().get(format!("{url}?token=AAAAAAAAAAAAAAAAAAAAAA")),
+            client().get(&url).header("cookie", &wrong),
+        ] {
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
+        }
+    }
+    let cleared = client()
+        .post(format!("{}/api/clear", app.origin()))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(cleared.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_token_moves_from_the_url_into_a_cookie() {
+    let app = App::start().await;
+    let response = client().get(&app.page).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.headers()["location"], "/");
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    assert_eq!(
+        cookie,
+        format!("{}; HttpOnly; SameSite=Strict; Path=/", app.cookie())
+    );
+    for path in ["/", "/api/state"] {
+        let response = app.ask("GET", path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_differ() {
+    let (one, other) = (App::start().await, App::start().await);
+    let token = |app: &App| app.page.split_once("token=").unwrap().1.to_owned();
+    assert_ne!(token(&one), token(&other));
+    assert_eq!(token(&one).len(), 22);
+}
+
+/// A site can have its own name point to 127.0.0.1. The browser then asks for that name.
+#[tokio::test]
+async fn a_foreign_host_is_refused() {
+    let app = App::start().await;
+    let port = app.origin().rsplit_once(':').unwrap().1;
+    for (host, status) in [
+        (format!("attacker.example:{port}"), StatusCode::FORBIDDEN),
+        (
+            format!("127.0.0.1.attacker.example:{port}"),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            format!("localhost.attacker.example:{port}"),
+            StatusCode::FORBIDDEN,
+        ),
+        ("192.168.1.1".to_owned(), StatusCode::FORBIDDEN),
+        (String::new(), StatusCode::FORBIDDEN),
+        (format!("LOCALHOST:{port}"), StatusCode::OK),
+        (format!("[::1]:{port}"), StatusCode::OK),
+        (format!("127.0.0.1:{port}"), StatusCode::OK),
+    ] {
+        let response = app
+            .ask("GET", "/")
+            .header("host", &host)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_of_another_site_is_refused() {
+    let app = App::start().await;
+    for path in [
+        "/api/clear",
+        "/api/samples",
+        "/api/records/1/replay",
+        "/api/records/1/send-as-new",
+        "/api/records/1/explain",
+    ] {
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            // Another port of this machine.
+            ("sec-fetch-site", "same-site"),
+            ("origin", "http://attacker.example"),
+            ("origin", "null"),
+        ] {
+            let url = format!("{}{path}", app.origin());
+            let request = client()
+                .post(url)
+                .header("cookie", app.cookie())
+                .header(name, value);
+            let response = request.send().await.unwrap();
+            assert_eq!(
+                response.status(),
+                StatusCode::FORBIDDEN,
+                "{path} {name}: {value}"
+            );
+        }
+    }
+    let own = app.ask("POST", "/api/clear").send().await.unwrap();
+    assert_eq!(own.status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn every_answer_has_headers_that_keep_other_sites_out() {
+    let app = App::start().await;
+    let foreign = app.ask("GET", "/").header("host", "attacker.example");
+    let cross = app
+        .ask("POST", "/api/clear")
+        .header("origin", "null")
+        .header("sec-fetch-site", "cross-site");
+    for request in [
+        app.ask("GET", "/"),
+        app.ask("GET", "/app.js"),
+        app.ask("GET", "/api/state"),
+        app.ask("GET", "/api/events"),
+        app.ask("GET", "/api/records/1"),
+        app.ask("GET", "/nowhere"),
+        client().get(&app.page),
+        client().get(app.origin()),
+        foreign,
+        cross,
+    ] {
+        let response = request.send().await.unwrap();
+        let headers = response.headers();
+        let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"));
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"));
+        assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY");
+        assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[header::REFERRER_POLICY], "no-referrer");
+    }
+}
+
+#[tokio::test]
+async fn it_listens_at_loopback_addresses_only() {
+    let inspector = Inspector::new();
+    for addr in ["0.0.0.0:0", "[::]:0"] {
+        let error = inspector.bind(addr).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{addr}");
+        assert!(
+            error.to_string().contains("Inspector::allow_remote"),
+            "{error}"
+        );
+        let error = inspector.serve(addr).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{addr}");
+    }
+    let server = inspector.bind("localhost:0").await.unwrap();
+    assert!(server.local_addr().ip().is_loopback());
+    let server = inspector
+        .allow_remote(true)
+        .bind("0.0.0.0:0")
+        .await
+        .unwrap();
+    assert!(server.local_addr().ip().is_unspecified());
+}
+
+#[tokio::test]
+async fn a_remote_inspector_answers_under_any_name_but_asks_for_the_token() {
+    let app = App::with(|inspector, _| inspector.allow_remote(true)).await;
+    let request = app.ask("GET", "/").header("host", "dev.example.org");
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+    let request = client().get(app.origin()).header("host", "dev.example.org");
+    assert_eq!(
+        request.send().await.unwrap().status(),
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn nested_routes_ask_for_no_token_but_refuse_other_sites() {
+    let routes = Router::new().nest("/admin/inspector", Inspector::new().routes());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, routes).into_future());
+
+    let page = client()
+        .get(format!("{origin}/admin/inspector"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    assert_eq!(page.headers()[header::X_FRAME_OPTIONS], "DENY");
+    let html = page.text().await.unwrap();
+    assert!(
+        html.contains(r#"<base href="/admin/inspector/">"#),
+        "{html}"
+    );
+    let state = client()
+        .get(format!("{origin}/admin/inspector/api/state"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(state.status(), StatusCode::OK);
+    let clear = client().post(format!("{origin}/admin/inspector/api/clear"));
+    let clear = clear
+        .header("sec-fetch-site", "cross-site")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(clear.status(), StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn debug_shows_no_secret_and_no_token() {
+    let inspector = Inspector::new().with_secret("s3cr3t");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = runtime.block_on(inspector.bind("127.0.0.1:0")).unwrap();
+    let url = server.url();
+    let token = url.split_once("token=").unwrap().1;
+    let shown = format!("{inspector:?} {server:?} {:?}", inspector.layer());
+    assert!(
+        !shown.contains("s3cr3t") && !shown.contains(token),
+        "{shown}"
+    );
+}

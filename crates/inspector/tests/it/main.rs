@@ -1,0 +1,11 @@
+//! Tests of the inspector: over sockets, and in a real browser.
+
+mod browser;
+mod capture;
+mod events;
+mod guard;
+mod masking;
+mod replay;
+mod subscription;
+mod support;
+mod verdicts;

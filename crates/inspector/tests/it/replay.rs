@@ -1,0 +1,317 @@
+//! What the inspector sends, and how it ends.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+    http::{HeaderMap, Request, StatusCode},
+    routing::post,
+};
+use serde_json::{Value, json};
+use soundhash_webhook::{
+    Delivery, Event, EventKind, Secret, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+    testing::SignedRequest,
+};
+use soundhash_webhook_inspector::{Inspector, Record, Verdict};
+use tower::ServiceExt;
+
+use crate::support::{App, PATH, SECRET, body, titled};
+
+async fn act(app: &App, path: &str, request: Value) -> Value {
+    let request = app
+        .ask("POST", path)
+        .header("content-type", "application/json")
+        .body(request.to_string());
+    serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+}
+
+/// Acts on a record, and returns what came of it.
+async fn sent(app: &App, path: &str) -> Arc<Record> {
+    let mut records = app.inspector.subscribe();
+    let answer = act(app, path, json!({})).await;
+    let record = records.recv().await.unwrap();
+    assert_eq!(answer["number"], record.number(), "{answer}");
+    record
+}
+
+#[tokio::test]
+async fn a_replayed_event_is_a_duplicate() {
+    let app = App::start().await;
+    let body = body(EventKind::MatchFound);
+    app.send_signed(SECRET, body.clone()).await;
+    let replayed = sent(&app, "/api/records/1/replay").await;
+    assert_eq!(
+        (replayed.verdict(), replayed.body()),
+        (Verdict::Duplicate, &body[..])
+    );
+    assert!(replayed.is_verified());
+    let detail = app.ask_json("GET", "/api/records/2").await;
+    assert_eq!(detail["replay_of"], 1);
+    // Retries of the same event are linked.
+    assert_eq!(detail["related"][0]["number"], 1);
+}
+
+#[tokio::test]
+async fn a_replayed_forgery_is_rejected_again() {
+    let app = App::start().await;
+    app.send_signed("whsec_of_nobody", body(EventKind::MatchFound))
+        .await;
+    let replayed = sent(&app, "/api/records/1/replay").await;
+    assert_eq!(replayed.verdict(), Verdict::Rejected);
+}
+
+#[tokio::test]
+async fn a_replayed_event_can_be_too_old() {
+    let inspector = Inspector::new().with_secret(SECRET);
+    let app = Router::new()
+        .route(PATH, post(|_: Event| async {}))
+        .layer(IdempotencyLayer::new(MemoryStore::new(10)).max_age(Duration::from_secs(900)))
+        .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)))
+        .layer(inspector.layer());
+    app.oneshot(SignedRequest::new(SECRET).body(titled("old", "x")).build())
+        .await
+        .unwrap();
+    let page = inspector.routes();
+    let mut records = inspector.subscribe();
+    for path in ["/api/records/1/replay", "/api/records/1/send-as-new"] {
+        let request = Request::post(path).body(Body::empty()).unwrap();
+        assert_eq!(
+            page.clone().oneshot(request).await.unwrap().status(),
+            StatusCode::OK
+        );
+    }
+    let replayed = records.recv().await.unwrap();
+    assert_eq!(
+        (replayed.verdict(), replayed.reason()),
+        (Verdict::Rejected, Some("Event is too old."))
+    );
+    assert_eq!(records.recv().await.unwrap().verdict(), Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn an_event_that_is_sent_as_new_is_accepted_with_the_same_payload() {
+    let app = App::start().await;
+    app.send_signed(SECRET, titled("first", "A song")).await;
+    let new = sent(&app, "/api/records/1/send-as-new").await;
+    assert_eq!(new.verdict(), Verdict::Accepted);
+    assert_ne!(new.event_id(), Some("first"));
+    assert!(String::from_utf8_lossy(new.body()).contains("A song"));
+    let again = sent(&app, "/api/records/1/send-as-new").await;
+    assert_ne!(again.event_id(), new.event_id());
+}
+
+/// A forged event becomes authentic by this, since its owner signs it.
+#[tokio::test]
+async fn a_rejected_event_can_be_sent_as_new() {
+    let app = App::start().await;
+    app.send_signed("whsec_of_nobody", body(EventKind::MatchFound))
+        .await;
+    assert_eq!(
+        sent(&app, "/api/records/1/send-as-new").await.verdict(),
+        Verdict::Accepted
+    );
+}
+
+#[tokio::test]
+async fn a_replay_keeps_the_senders_address_and_headers() {
+    async fn receive(
+        ConnectInfo(peer): ConnectInfo<SocketAddr>,
+        headers: HeaderMap,
+        _: Delivery,
+    ) -> String {
+        format!("{peer} {}", headers["x-tenant"].to_str().unwrap())
+    }
+    let inspector = Inspector::new().with_secret(SECRET);
+    let app = Router::new()
+        .route(PATH, post(receive))
+        .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)))
+        .layer(inspector.layer());
+    let mut request = SignedRequest::new(SECRET)
+        .header("x-tenant", "acme")
+        .build();
+    request
+        .extensions_mut()
+        .insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4321))));
+    app.oneshot(request).await.unwrap();
+    let page = inspector.routes();
+    let replay = Request::post("/api/records/1/replay")
+        .body(Body::empty())
+        .unwrap();
+    page.clone().oneshot(replay).await.unwrap();
+    let detail = Request::get("/api/records/2").body(Body::empty()).unwrap();
+    let detail = page.oneshot(detail).await.unwrap().into_body();
+    let detail = to_bytes(detail, usize::MAX).await.unwrap();
+    let detail: Value = serde_json::from_slice(&detail).unwrap();
+    assert_eq!(detail["answer"]["body"], "192.0.2.1:4321 acme");
+}
+
+#[tokio::test]
+async fn each_sample_reaches_the_application_with_a_right_signature() {
+    let app = App::start().await;
+    let mut records = app.inspector.subscribe();
+    let kinds = EventKind::ALL
+        .iter()
+        .map(|kind| kind.as_str())
+        .filter(|it| {
+            // The handler of these tests waits, panics or fails for them.
+            !matches!(*it, "quota.warning" | "user.created" | "job.failed")
+        });
+    for sample in kinds.chain(["unknown", "test", "nan"]) {
+        for sender in ["portal", "dispatcher"] {
+            let answer = act(
+                &app,
+                "/api/samples",
+                json!({"sample": sample, "sender": sender}),
+            )
+            .await;
+            let record = records.recv().await.unwrap();
+            assert_eq!(
+                answer["number"],
+                record.number(),
+                "{sample} {sender}: {answer}"
+            );
+            assert!(record.is_verified(), "{sample} {sender}: {record:?}");
+            match sample {
+                "nan" => assert!(String::from_utf8_lossy(record.body()).contains("NaN")),
+                "unknown" => assert_eq!(record.event_type(), Some("video.remixed")),
+                "test" => assert_eq!(record.verdict(), Verdict::Accepted),
+                kind => {
+                    assert_eq!(record.event_type(), Some(kind));
+                    assert_eq!(record.sender().unwrap().to_string(), sender);
+                    assert_eq!(record.verdict(), Verdict::Accepted);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_url_samples_go_to_the_route_of_the_last_request() {
+    let app = App::with(|inspector, _| inspector.with_secret(SECRET)).await;
+    let sample = json!({"sample": "match.found", "sender": "portal"});
+    let answer = act(&app, "/api/samples", sample.clone()).await;
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("Send one request to the application first")
+    );
+    app.send_signed("whsec_of_nobody", "{}").await;
+    let mut records = app.inspector.subscribe();
+    act(&app, "/api/samples", sample).await;
+    let record = records.recv().await.unwrap();
+    assert_eq!((record.verdict(), record.path()), (Verdict::Accepted, PATH));
+}
+
+#[tokio::test]
+async fn a_url_that_nobody_listens_at_is_named() {
+    let app = App::with(|inspector, _| {
+        inspector
+            .with_secret(SECRET)
+            .webhook_url("http://127.0.0.1:1/hook")
+    })
+    .await;
+    let answer = act(
+        &app,
+        "/api/samples",
+        json!({"sample": "match.found", "sender": "portal"}),
+    )
+    .await;
+    let error = answer["error"].as_str().unwrap();
+    assert!(
+        error.starts_with("http://127.0.0.1:1/hook cannot be reached"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_secret_nothing_is_signed_and_nothing_explained() {
+    let app = App::with(|inspector, url| inspector.webhook_url(url)).await;
+    app.send_signed("whsec_of_nobody", body(EventKind::MatchFound))
+        .await;
+    for (path, request) in [
+        ("/api/records/1/explain", json!({})),
+        ("/api/records/1/send-as-new", json!({})),
+        (
+            "/api/samples",
+            json!({"sample": "match.found", "sender": "portal"}),
+        ),
+    ] {
+        let answer = act(&app, path, request).await;
+        assert!(
+            answer["error"]
+                .as_str()
+                .unwrap()
+                .contains("Inspector::with_secret"),
+            "{path}: {answer}"
+        );
+    }
+    let curl = app.ask_json("GET", "/api/state").await;
+    assert!(
+        curl["curl"]
+            .as_str()
+            .unwrap()
+            .contains("$SOUNDHASH_WEBHOOK_SECRET")
+    );
+}
+
+/// The shell reads it as it is meant, and the application accepts what it sends.
+#[tokio::test]
+async fn the_curl_line_of_the_empty_page_works() {
+    for with_secret in [true, false] {
+        let app = App::with(|inspector, url| {
+            let inspector = inspector.webhook_url(url);
+            if with_secret {
+                inspector.with_secret(SECRET)
+            } else {
+                inspector
+            }
+        })
+        .await;
+        let mut records = app.inspector.subscribe();
+        let state = app.ask_json("GET", "/api/state").await;
+        let output = tokio::process::Command::new("sh")
+            .args(["-c", state["curl"].as_str().unwrap()])
+            .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
+            .output()
+            .await
+            .unwrap();
+        assert!(output.stdout.starts_with(b"HTTP/1.1 200"), "{output:?}");
+        assert_ne!(records.recv().await.unwrap().verdict(), Verdict::Rejected);
+    }
+}
+
+#[tokio::test]
+async fn a_saved_request_has_the_form_of_a_capture() {
+    let app = App::start().await;
+    let body = titled("saved", "A song");
+    let signature = Secret::new(SECRET).sign(&body).to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-webhook-signature", signature.parse().unwrap());
+    headers.insert("authorization", "Bearer t0ps3cret".parse().unwrap());
+    headers.insert("x-webhook-event", "video.processed".parse().unwrap());
+    app.send(headers, body.clone()).await;
+    let response = app
+        .ask("GET", "/api/records/1/capture")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        response.headers()["content-disposition"],
+        "attachment; filename=\"video.processed-1.http\""
+    );
+    let file = response.text().await.unwrap();
+    let (head, rest) = file.split_once("\r\n\r\n").unwrap();
+    assert_eq!(rest.as_bytes(), body);
+    assert!(
+        head.starts_with("POST /webhooks/soundhash HTTP/1.1\r\nHost: ")
+            || head.starts_with("POST /webhooks/soundhash HTTP/1.1\r\n")
+    );
+    assert!(head.contains(&format!("\r\nX-Webhook-Signature: {signature}\r\n")));
+    assert!(head.contains("\r\nX-Webhook-Event: video.processed\r\n"));
+    assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())));
+    assert!(!head.contains("t0ps3cret"), "{head}");
+}

@@ -1,0 +1,97 @@
+//! Records for programs.
+
+use http::StatusCode;
+use soundhash_webhook::{EventKind, testing::Envelope as Sender};
+use soundhash_webhook_inspector::Verdict;
+use tokio::time::timeout;
+
+use crate::support::{App, PATH, PATIENCE, SECRET, body, titled};
+
+#[tokio::test]
+async fn a_subscriber_gets_each_record_with_everything_in_it() {
+    let app = App::start().await;
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    let mut records = app.inspector.subscribe();
+    let body = titled("kept-id", "A song");
+    app.send_signed(SECRET, body.clone()).await;
+    app.send_signed("whsec_of_nobody", body.clone()).await;
+
+    let accepted = records.recv().await.unwrap();
+    assert_eq!(accepted.number(), 2);
+    assert_eq!(accepted.verdict(), Verdict::Accepted);
+    assert_eq!(accepted.status(), Some(StatusCode::OK));
+    assert_eq!(accepted.event_id(), Some("kept-id"));
+    assert_eq!(accepted.event_type(), Some("video.processed"));
+    assert_eq!(accepted.sender(), Some(Sender::Dispatcher));
+    assert_eq!((accepted.method(), accepted.path()), ("POST", PATH));
+    assert_eq!(accepted.body(), body);
+    assert_eq!((accepted.reason(), accepted.endpoint()), (None, None));
+    assert!(accepted.is_verified());
+
+    let rejected = records.recv().await.unwrap();
+    assert_eq!(rejected.verdict(), Verdict::Rejected);
+    assert_eq!(rejected.status(), Some(StatusCode::UNAUTHORIZED));
+    assert_eq!(
+        rejected.reason(),
+        Some("Signature does not match the body.")
+    );
+    assert!(!rejected.is_verified());
+    assert!(!format!("{accepted:?} {rejected:?}").contains("A song"));
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_is_told_how_much_it_missed() {
+    let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;
+    let mut records = app.inspector.subscribe();
+    for _ in 0..10 {
+        app.send_signed(SECRET, body(EventKind::VideoProcessed))
+            .await;
+    }
+    assert_eq!(records.recv().await.unwrap_err().skipped, 7);
+    for number in 8..=10 {
+        assert_eq!(records.recv().await.unwrap().number(), number);
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_waits_for_the_next_record() {
+    let app = App::start().await;
+    let mut records = app.inspector.subscribe();
+    let waiting = tokio::spawn(async move { records.recv().await.unwrap().number() });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    assert_eq!(timeout(PATIENCE, waiting).await.unwrap().unwrap(), 1);
+}
+
+/// Nobody missed what the owner cleared.
+#[tokio::test]
+async fn clearing_is_not_lagging() {
+    let app = App::start().await;
+    let mut records = app.inspector.subscribe();
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    app.ask("POST", "/api/clear").send().await.unwrap();
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    assert_eq!(records.recv().await.unwrap().number(), 3);
+}
+
+/// An attacker who sends a flood of forged requests does not push out real deliveries.
+#[tokio::test]
+async fn rejected_requests_do_not_displace_deliveries() {
+    let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;
+    let mut records = app.inspector.subscribe();
+    app.send_signed(SECRET, body(EventKind::VideoProcessed))
+        .await;
+    for _ in 0..10 {
+        app.send_signed("whsec_of_nobody", body(EventKind::VideoProcessed))
+            .await;
+    }
+    let first = records.recv().await.unwrap();
+    assert_eq!((first.number(), first.verdict()), (1, Verdict::Accepted));
+    let response = app.ask("GET", "/api/records/1").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}

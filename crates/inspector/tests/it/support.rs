@@ -1,0 +1,167 @@
+//! An application with an inspector, both on free ports.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    http::{StatusCode, header::HeaderMap},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use serde_json::{Value, json};
+use soundhash_webhook::{
+    Event, EventKind, Secret, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+    testing::{Envelope as Sender, fresh_sample},
+};
+use soundhash_webhook_inspector::Inspector;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+pub(crate) const SECRET: &str = "whsec_test";
+pub(crate) const PATH: &str = "/webhooks/soundhash";
+
+/// Long enough for a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fails for `job.failed`, waits for `quota.warning`, and accepts everything else.
+async fn receive(event: Event) -> Response {
+    match event.kind() {
+        Some(EventKind::JobFailed) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the database is down").into_response()
+        }
+        Some(EventKind::QuotaWarning) => std::future::pending().await,
+        Some(EventKind::UserCreated) => panic!("a handler that panics"),
+        _ => "done".into_response(),
+    }
+}
+
+pub(crate) fn router() -> Router {
+    Router::new()
+        .route(PATH, post(receive))
+        .layer(IdempotencyLayer::new(MemoryStore::new(1_000)))
+        .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)))
+}
+
+pub(crate) struct App {
+    pub(crate) inspector: Inspector,
+    /// The webhook's URL.
+    pub(crate) url: String,
+    /// The URL of the page, with its token.
+    pub(crate) page: String,
+    stop: watch::Sender<bool>,
+    page_server: JoinHandle<std::io::Result<()>>,
+}
+
+impl App {
+    pub(crate) async fn start() -> Self {
+        Self::with(|inspector, url| inspector.with_secret(SECRET).webhook_url(url)).await
+    }
+
+    pub(crate) async fn with(settings: impl FnOnce(Inspector, &str) -> Inspector) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
+        let inspector = settings(Inspector::new(), &url);
+        let app = router().layer(inspector.layer());
+        tokio::spawn(axum::serve(listener, app).into_future());
+
+        let page = inspector.bind("127.0.0.1:0").await.unwrap();
+        let (stop, mut stopped) = watch::channel(false);
+        let page_url = page.url();
+        let page_server = tokio::spawn(page.run_until(async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
+        Self {
+            inspector,
+            url,
+            page: page_url,
+            stop,
+            page_server,
+        }
+    }
+
+    /// The URL of the page, without its token or a slash at the end.
+    pub(crate) fn origin(&self) -> &str {
+        self.page.split_once("/?").unwrap().0
+    }
+
+    /// A cookie with the token.
+    pub(crate) fn cookie(&self) -> String {
+        let token = self.page.split_once("token=").unwrap().1;
+        let port = self.origin().rsplit_once(':').unwrap().1;
+        format!("soundhash_inspector_{port}={token}")
+    }
+
+    /// Asks the page's server as its own page does.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}{path}", self.origin());
+        let request = client().request(method.parse().unwrap(), url);
+        request
+            .header("cookie", self.cookie())
+            .header("sec-fetch-site", "same-origin")
+    }
+
+    pub(crate) async fn ask_json(&self, method: &str, path: &str) -> Value {
+        let response = self.ask(method, path).send().await.unwrap();
+        serde_json::from_str(&response.text().await.unwrap()).unwrap()
+    }
+
+    /// Stops the page's server and waits for its end.
+    pub(crate) async fn stop_page(self) {
+        self.stop.send_replace(true);
+        let ended = tokio::time::timeout(PATIENCE, self.page_server).await;
+        ended.expect("the server ends").unwrap().unwrap();
+    }
+
+    /// Sends a body with a signature made with `secret`.
+    pub(crate) async fn send_signed(&self, secret: &str, body: impl Into<Vec<u8>>) -> StatusCode {
+        let body = body.into();
+        let signature = Secret::new(secret).sign(&body).to_string();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-webhook-signature", signature.parse().unwrap());
+        self.send(headers, body).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        mut headers: HeaderMap,
+        body: impl Into<Vec<u8>>,
+    ) -> StatusCode {
+        headers.insert("content-type", "application/json".parse().unwrap());
+        let request = client().post(&self.url).headers(headers).body(body.into());
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        // The record is finished when the answer is.
+        response.bytes().await.unwrap();
+        status
+    }
+}
+
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
+}
+
+/// An event as the dispatcher sends it.
+pub(crate) fn body(kind: EventKind) -> Vec<u8> {
+    Sender::Dispatcher.to_bytes(&fresh_sample(kind, Sender::Dispatcher))
+}
+
+/// An event with an id and a title of one's own.
+pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
+    let event = json!({
+        "id": id, "type": "video.processed", "created_at": "2026-11-23T08:56:12.681555+00:00Z",
+        "data": {"video_id": 1, "video_url": "https://example.org", "fingerprint_count": 3, "title": title},
+    });
+    Sender::Dispatcher.to_bytes(&event)
+}
+
+/// A number that no other test of this process has.
+pub(crate) fn unique() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
