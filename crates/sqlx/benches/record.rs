@@ -6,7 +6,7 @@
 #[allow(dead_code, unreachable_pub)]
 #[path = "../tests/it/postgres_server.rs"]
 mod postgres_server;
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../../tests/support/redis_server.rs"]
 mod redis_server;
 
