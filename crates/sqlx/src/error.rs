@@ -12,8 +12,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// The reason why an [`EventLog`](crate::EventLog) could not do what it was asked for.
 ///
-/// As a response it is 503, whatever its [`kind`](Self::kind), so that SoundHash sends the event
-/// again. The reason is logged at `error` and put into the response's extensions. The sender does
+/// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The reason is logged at `error` and put into the response's extensions. The sender does
 /// not learn it.
 ///
 /// Any [`sqlx::Error`] converts into it, so that a handler can use `?` for its own statements and
@@ -60,14 +59,14 @@ pub enum EventLogErrorKind {
     /// Another transaction holds the event, or SQLite's only write lock, for longer than
     /// [`lock_timeout`](crate::EventLog::lock_timeout).
     LockTimeout,
-    /// The pool had no connection to give within its own time-out, or is closed.
+    /// The pool timed out before a connection became free, or it is closed.
     PoolExhausted,
     /// The transaction conflicts with another one that committed first: a serialization failure,
     /// a deadlock, or on SQLite a write after a read in a deferred transaction.
     Conflict,
     /// The database cannot be reached, does not reply, shuts down, or ended the connection.
     Unavailable,
-    /// The database has no space left.
+    /// The disk or the file of the database is full.
     StorageFull,
     /// The table is missing: [`migrate`](crate::EventLog::migrate) was not called, or was called
     /// with another name.
@@ -151,7 +150,7 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
     match code {
         // lock_not_available, and query_canceled by a `statement_timeout`.
         "55P03" | "57014" => EventLogErrorKind::LockTimeout,
-        // A server that takes no more connections.
+        // too_many_connections.
         "53300" => EventLogErrorKind::Unavailable,
         "53100" => EventLogErrorKind::StorageFull,
         // undefined_table and invalid_schema_name.

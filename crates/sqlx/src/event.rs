@@ -75,7 +75,7 @@ pub struct EventFilter {
     pub(crate) event_type: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) since: SystemTime,
-    /// Excludes this instant and everything after it; of this instant, keys from this one on.
+    /// Selects what is listed after this time and key.
     pub(crate) before: (SystemTime, String),
     pub(crate) limit: u32,
 }

@@ -58,7 +58,7 @@
 //! | dies after the response, and a copy arrives days later | **acted on twice** | once within the retention | once within the retention | once, until the row is purged |
 //! | the store restarts or fails over | is the process itself | a replica can have missed the last second: **twice** | nothing is lost that was committed | nothing is lost that was committed |
 //! | the store is away | is the process itself | 503, sent again | 503, sent again | 503, sent again |
-//! | the handler takes longer than the lease (60 s) | **can run twice** | **can run twice** | **can run twice** | once: a transaction has no lease |
+//! | the handler takes longer than the lease (60 s) | **can run twice** | **can run twice** | **can run twice** | once: the transaction stays open |
 //! | the body is kept | no | no | no | yes |
 //! | fits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
 //!
@@ -111,7 +111,7 @@
 //! # }
 //! ```
 //!
-//! - **One transaction writes at a time**, whatever its event. Others wait for it up to the lock
+//! - **One transaction writes at a time**, also for different events. Others wait for it up to the lock
 //!   time-out, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
 //!   `pool.begin()` is deferred: if it reads before it records, and another one writes in between,

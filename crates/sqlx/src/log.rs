@@ -99,7 +99,7 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Sets the name of the table: `soundhash_events` by default.
     ///
-    /// Two handlers that each act on the same event need a log with a table of its own each.
+    /// Two handlers that each act on the same event need two logs with different tables.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the pool has no connection to give, or the database fails.
+    /// Returns an error if the pool times out or the database fails.
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
         let mut connection = self.pool.acquire().await?;
         DB::wait_for_locks(&mut connection, self.lock_timeout).await?;
@@ -251,7 +251,7 @@ impl<DB: Backend> EventLog<DB> {
     /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age) that you accept, or
     /// for 30 days.
     ///
-    /// Rows are deleted in batches of 2,000, each in a transaction of its own. Several processes
+    /// Rows are deleted in batches of 2,000, and each batch is one transaction. Several processes
     /// can purge at the same time.
     ///
     /// # Errors

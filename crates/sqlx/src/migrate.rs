@@ -1,4 +1,4 @@
-//! Brings the table up to date, whichever process comes first.
+//! Brings the table up to date, from any number of processes at the same time.
 
 use std::sync::Arc;
 

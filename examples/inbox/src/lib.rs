@@ -7,7 +7,7 @@
 //!
 //! - [`inbox`]: the tables, and the transaction that stores an event and its job;
 //! - [`receive`]: the HTTP side;
-//! - [`work`]: the workers, which act on each event in a transaction of its own;
+//! - [`work`]: the workers, which act on each event in one transaction;
 //! - [`given_up`]: jobs that failed too often, and how to run them again;
 //! - [`stop`]: the end of the process.
 //!

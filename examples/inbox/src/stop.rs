@@ -32,7 +32,7 @@ impl Stop {
         Ok(Self(stop))
     }
 
-    /// Resolves when the process is told to stop.
+    /// Resolves when the process receives one of the signals.
     pub async fn told(mut self) {
         while self.0.changed().await.is_ok() {}
     }

@@ -1,4 +1,4 @@
-//! The working half: acts on each event in a transaction of its own.
+//! The working half: acts on each event in one transaction.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -83,12 +83,12 @@ async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Postgres has no U+0000 in a text. SoundHash's ids have none either.
+/// Replaces U+0000, which a text in Postgres cannot hold. SoundHash's ids do not contain it.
 fn as_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
-/// Acts on events until the process is told to stop, and returns when running jobs have ended.
+/// Acts on events until `stop` resolves, and returns when running jobs have ended.
 ///
 /// The worker ends when it loses the database. Another one starts in its place.
 pub async fn run(

@@ -62,7 +62,7 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>>;
 
-    /// Makes the connection wait for locks for this long, until it is told otherwise.
+    /// Sets how long the connection waits for locks.
     fn wait_for_locks(
         connection: &mut Self::Connection,
         timeout: Duration,

@@ -13,7 +13,7 @@ fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Postgres, PgArgu
     bind!(Postgres, sql, values)
 }
 
-/// As `lock_timeout` is written. Zero would be no limit at all.
+/// The value of `lock_timeout`. Zero would disable the limit.
 fn millis(timeout: Duration) -> String {
     let most = u128::from(i32::MAX.unsigned_abs());
     format!("{}ms", timeout.as_millis().clamp(1, most))
@@ -35,7 +35,7 @@ impl Sql for Postgres {
         }
     }
 
-    // One statement, and so one round trip. Each part depends on the one before it: the time-out
+    // One round trip. Each part depends on the part before it: the time-out
     // is set, the lock of the key is waited for, the row is inserted, and the time-out is set back
     // for the caller's own statements.
     //
@@ -118,7 +118,7 @@ impl Sql for Postgres {
     }
 
     fn wait_for_locks(_: &mut Self::Connection, _: Duration) -> BoxFuture<'_, sqlx::Result<()>> {
-        // To begin a transaction takes no lock.
+        // Only SQLite locks when a transaction begins.
         Box::pin(async { Ok(()) })
     }
 

@@ -21,7 +21,7 @@ async fn busy_timeout(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
 }
 
 async fn set_busy_timeout(connection: &mut SqliteConnection, millis: i64) -> sqlx::Result<()> {
-    // A pragma takes no parameters.
+    // Parameters cannot be bound to a pragma.
     let pragma = format!("PRAGMA busy_timeout = {millis}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(pragma))
         .execute(connection)

@@ -7,7 +7,7 @@
 //! | recorded by `record` | true | any | any |
 //! | claimed by a store | false | the claim's | in the future |
 //! | completed by a store | false | NULL | in the future |
-//! | free, as if there were no row | false | any | NULL or past |
+//! | free | false | any | NULL or past |
 
 use std::sync::Arc;
 
@@ -124,7 +124,7 @@ impl Statements {
             )
             .into(),
             claim: insert_claim.into(),
-            // A record has no retention: it stays until it is purged.
+            // The retention does not matter for a recorded event.
             renew: format!(
                 "UPDATE {table} SET claimed_until = {until} \
                  WHERE event_key = $1 AND {is_completed} RETURNING 1",

@@ -1,4 +1,4 @@
-//! A receiver in a process of its own, which is this program once more, and can be killed.
+//! A receiver in another process that runs the test program once more, so that it can be killed.
 
 use std::{
     env,

@@ -55,7 +55,7 @@ pub(crate) trait Fixture: Backend {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// All tests of a process share a server, and each has a database of its own on it.
+/// A database on the server that all tests of a process share.
 pub(crate) struct PostgresPlace {
     server: Arc<PostgresServer>,
     name: String,

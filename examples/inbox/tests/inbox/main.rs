@@ -1,5 +1,5 @@
-//! The example as programs, on a Postgres server of its own: what is accepted is acted on once,
-//! whatever is killed.
+//! The example as programs, on a Postgres server that each test starts: accepted events are acted
+//! on once, also if processes are killed.
 
 mod killed;
 #[path = "../../../../crates/sqlx/tests/it/postgres_server.rs"]

@@ -31,7 +31,7 @@ pub(crate) async fn deliver(receiver: &Program, secret: &str, event: &Value) -> 
     deliver_bytes(receiver, secret, event.to_string().as_bytes()).await
 }
 
-/// The status, or `None` if there was no answer.
+/// The status, or `None` if the connection failed.
 pub(crate) async fn try_deliver(url: &str, secret: &str, event: &Value) -> Option<u16> {
     try_deliver_bytes(url, secret, event.to_string().as_bytes()).await
 }
