@@ -45,8 +45,7 @@
 //!
 //! - A handler has what is left of 30 s when the provider and the body have taken theirs. Work
 //!   that may take longer goes into a queue: answer 2xx when it is *stored* there. The example
-//!   `queue` does, on Redis; a [`Key`](crate::idempotency::Key) is a job id that makes a duplicate
-//!   one job.
+//!   `inbox` does so on Postgres: one transaction records the event and enqueues its job.
 //! - A handler that hangs should fail in time, so that it is known here and not only there.
 //!   Dropping a future cancels it, so what it does must bear to be cut off and done again.
 //! - A receiver that is away for more than seven minutes loses events.

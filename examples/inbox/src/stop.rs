@@ -1,4 +1,4 @@
-//! When it is time to stop.
+//! The end of the process, at SIGINT or SIGTERM.
 
 use std::io;
 
@@ -7,32 +7,32 @@ use tokio::{
     sync::watch,
 };
 
-/// SIGINT or SIGTERM, for all who wait for it, also when it came before they did.
+/// Resolves for everyone who waits for the end, also if the signal came earlier.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<()>);
 
 impl Stop {
-    /// Listens from now on.
+    /// Listens to signals from now on.
     ///
     /// # Errors
     ///
-    /// If the process cannot listen to signals.
+    /// Returns an error if the process cannot listen to signals.
     pub fn at_signals() -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        // Closed when it is time.
-        let (open, stop) = watch::channel(());
+        let (sender, stop) = watch::channel(());
         tokio::spawn(async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            drop(open);
+            // The closed channel is the message.
+            drop(sender);
         });
         Ok(Self(stop))
     }
 
-    /// Resolves when it is time.
+    /// Resolves when the process receives one of the signals.
     pub async fn told(mut self) {
         while self.0.changed().await.is_ok() {}
     }

@@ -1,0 +1,333 @@
+//! `cargo bench -p soundhash-webhook-sqlx --all-features`
+//!
+//! Prints what it costs to record events. Compare figures within one run, not between machines.
+//! Needs the programs of Postgres, and `redis-server`.
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../tests/it/postgres_server.rs"]
+mod postgres_server;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../tests/support/redis_server.rs"]
+mod redis_server;
+
+use std::{
+    env, fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::{Router, body::Body, extract::State, http::Request, http::StatusCode, routing::post};
+use soundhash_webhook::{
+    Delivery, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
+    idempotency::{Claim, IdempotencyStore, Key, RedisStore},
+};
+use soundhash_webhook_sqlx::{Backend, EventLog, EventLogError, SqlxStore};
+use sqlx::{
+    PgPool, Pool, Postgres, Sqlite, SqlitePool,
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+use crate::{postgres_server::PostgresServer, redis_server::RedisServer};
+
+const SECRET: &str = "whsec_test";
+const CONCURRENCY: usize = 16;
+const LONG: Duration = Duration::from_secs(3600);
+const ROWS: u64 = 1_000_000;
+
+/// Different in each measurement, so that no event is a duplicate.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+fn request(len: usize) -> Request<Body> {
+    let id = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut body =
+        format!(r#"{{"id": "{id:022}", "type": "video.processed", "data": {{"title": ""#);
+    while body.len() < len - 3 {
+        // What hardly compresses.
+        body.push_str(&format!(
+            "{:x}",
+            id.wrapping_mul(body.len() as u64 + 0x9E37_79B9)
+        ));
+    }
+    body.push_str("\"}}");
+    let signature = Secret::new(SECRET).sign(body.as_bytes()).to_string();
+    let request = Request::post("/").header(SIGNATURE_HEADER, signature);
+    request.body(Body::from(body)).expect("a request")
+}
+
+/// A database with the table of the handler's effects.
+trait Bench: Backend {
+    const TITLE: &'static str;
+
+    fn act(tx: &mut Self::Connection, key: String)
+    -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn run(pool: &Pool<Self>, sql: String) -> impl Future<Output = ()> + Send;
+    fn size(pool: &Pool<Self>) -> impl Future<Output = i64> + Send;
+    fn fill(rows: u64) -> String;
+}
+
+macro_rules! steps {
+    () => {
+        async fn act(tx: &mut Self::Connection, key: String) -> sqlx::Result<()> {
+            let insert = sqlx::query("INSERT INTO acted VALUES ($1)").bind(key);
+            insert.execute(tx).await.map(drop)
+        }
+
+        async fn run(pool: &Pool<Self>, sql: String) {
+            let run = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await;
+            run.expect("it succeeds");
+        }
+    };
+}
+
+impl Bench for Postgres {
+    const TITLE: &'static str = "Postgres";
+
+    async fn size(pool: &PgPool) -> i64 {
+        let size = "SELECT pg_total_relation_size('soundhash_events')";
+        sqlx::query_scalar(size)
+            .fetch_one(pool)
+            .await
+            .expect("a size")
+    }
+
+    fn fill(rows: u64) -> String {
+        format!(
+            "INSERT INTO soundhash_events (event_key, recorded, event_type, received_at, body)
+             SELECT 't' || lpad(i::text, 22, '0'), TRUE, 'video.processed',
+             timestamptz 'epoch' + i * interval '1 second', decode(repeat('0a', 300), 'hex')
+             FROM generate_series(1, {rows}) AS i"
+        )
+    }
+
+    steps!();
+}
+
+impl Bench for Sqlite {
+    const TITLE: &'static str = "SQLite";
+
+    async fn size(pool: &SqlitePool) -> i64 {
+        let size = "SELECT sum(pgsize) FROM dbstat WHERE name LIKE '%soundhash_events%'";
+        match sqlx::query_scalar(size).fetch_one(pool).await {
+            Ok(size) => size,
+            // Without the virtual table, the size of the file.
+            Err(_) => {
+                let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+                sqlx::query_scalar(size)
+                    .fetch_one(pool)
+                    .await
+                    .expect("a size")
+            }
+        }
+    }
+
+    fn fill(rows: u64) -> String {
+        format!(
+            "INSERT INTO soundhash_events (event_key, recorded, event_type, received_at, body)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+             SELECT 't' || printf('%022d', i), TRUE, 'video.processed', i * 1000000, zeroblob(300)
+             FROM n"
+        )
+    }
+
+    steps!();
+}
+
+async fn with_record<DB: Bench>(
+    State(log): State<EventLog<DB>>,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    let mut tx = log.begin().await?;
+    if log.record(&mut tx, &delivery).await?.is_duplicate() {
+        return Ok(StatusCode::CONFLICT);
+    }
+    DB::act(&mut tx, Key::from(&delivery).to_string()).await?;
+    tx.commit().await?;
+    Ok(StatusCode::OK)
+}
+
+async fn without_record<DB: Bench>(
+    State(log): State<EventLog<DB>>,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    let mut tx = log.begin().await?;
+    DB::act(&mut tx, Key::from(&delivery).to_string()).await?;
+    tx.commit().await?;
+    Ok(StatusCode::OK)
+}
+
+/// Events per second of the handler.
+async fn rate(app: &Router, body_len: usize, time: Duration) -> f64 {
+    let (start, count) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let mut senders = JoinSet::new();
+    for _ in 0..CONCURRENCY {
+        let (app, count) = (app.clone(), Arc::clone(&count));
+        senders.spawn(async move {
+            while start.elapsed() < time {
+                let response = app
+                    .clone()
+                    .oneshot(request(body_len))
+                    .await
+                    .expect("a response");
+                assert_eq!(response.status(), StatusCode::OK);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    senders.join_all().await;
+    count.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64()
+}
+
+async fn record<DB: Bench>(pool: &Pool<DB>) {
+    let time = Duration::from_secs(5);
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.expect("a table");
+    DB::run(pool, "CREATE TABLE acted (event_key text)".to_owned()).await;
+    let layer = SoundHashWebhookLayer::new(SECRET);
+    let without = post(without_record::<DB>).layer(layer.clone());
+    let without = Router::new().route("/", without).with_state(log.clone());
+    let with = post(with_record::<DB>).layer(layer);
+    let with = Router::new().route("/", with).with_state(log.clone());
+    for body_len in [300, 200_000] {
+        // In turn, so that both meet the same machine.
+        let mut rates = [0.0_f64; 2];
+        for _ in 0..2 {
+            rates[0] = rates[0].max(rate(&without, body_len, time).await);
+            rates[1] = rates[1].max(rate(&with, body_len, time).await);
+        }
+        println!(
+            "{}, bodies of {body_len} B: {:.0} events/s without record, {:.0} with: {:.0} %",
+            DB::TITLE,
+            rates[0],
+            rates[1],
+            100.0 * rates[1] / rates[0],
+        );
+    }
+}
+
+async fn space_and_purge<DB: Bench>(pool: &Pool<DB>) {
+    DB::run(pool, "DELETE FROM soundhash_events".to_owned()).await;
+    let vacuum = if DB::TITLE == "Postgres" {
+        "VACUUM FULL"
+    } else {
+        "VACUUM"
+    };
+    DB::run(pool, vacuum.to_owned()).await;
+    let before = DB::size(pool).await;
+    DB::run(pool, DB::fill(ROWS)).await;
+    let size = DB::size(pool).await - before;
+    println!(
+        "{}: a row takes {} B for a body of 300 B and a key of 23 B",
+        DB::TITLE,
+        size / i64::try_from(ROWS).expect("a number"),
+    );
+    let log = EventLog::new(pool.clone());
+    let start = Instant::now();
+    let listed = log.list(&Default::default()).await.expect("a list");
+    println!(
+        "{}: {} of a million listed in {:.1?}",
+        DB::TITLE,
+        listed.len(),
+        start.elapsed()
+    );
+    let start = Instant::now();
+    let purged = log.purge(SystemTime::now()).await.expect("a purge");
+    let took = start.elapsed();
+    println!(
+        "{}: {purged} rows purged in {took:.1?}, {:.0} rows/s",
+        DB::TITLE,
+        purged as f64 / took.as_secs_f64(),
+    );
+}
+
+/// Claims and completions per second.
+async fn store_rate<S: IdempotencyStore>(store: Arc<S>, concurrency: usize) -> f64 {
+    let time = Duration::from_secs(3);
+    let (start, count) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let mut senders = JoinSet::new();
+    for _ in 0..concurrency {
+        let (store, count) = (Arc::clone(&store), Arc::clone(&count));
+        senders.spawn(async move {
+            while start.elapsed() < time {
+                let id = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let key = Key::new(&format!("t{id:022}"));
+                let Ok(Claim::Acquired(token)) = store.claim(&key, LONG).await else {
+                    panic!("a new key cannot be claimed");
+                };
+                assert!(
+                    store
+                        .complete(&key, token, LONG)
+                        .await
+                        .expect("a completion")
+                );
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    senders.join_all().await;
+    count.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64()
+}
+
+async fn stores(postgres: &PgPool, sqlite: &SqlitePool) {
+    let server = RedisServer::start();
+    let redis = Arc::new(
+        RedisStore::connect(&*server.url())
+            .await
+            .expect("a connection"),
+    );
+    let postgres = Arc::new(SqlxStore::new(EventLog::new(postgres.clone())));
+    let sqlite = Arc::new(SqlxStore::new(EventLog::new(sqlite.clone())));
+    for concurrency in [1, CONCURRENCY] {
+        let rates = [
+            store_rate(Arc::clone(&redis), concurrency).await,
+            store_rate(Arc::clone(&postgres), concurrency).await,
+            store_rate(Arc::clone(&sqlite), concurrency).await,
+        ];
+        println!(
+            "claim and complete, {concurrency} at a time: RedisStore {:.0}/s, SqlxStore on \
+             Postgres {:.0}/s ({:.0} %), on SQLite {:.0}/s ({:.0} %)",
+            rates[0],
+            rates[1],
+            100.0 * rates[1] / rates[0],
+            rates[2],
+            100.0 * rates[2] / rates[0],
+        );
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    // `cargo test --benches` runs benchmarks, too, and wants no figures.
+    if !env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let server = PostgresServer::start_with("on");
+    let postgres = PgPoolOptions::new()
+        .max_connections(20)
+        .connect(&server.url())
+        .await;
+    let postgres = postgres.expect("a connection");
+    let folder = env::temp_dir().join(format!("soundhash-webhook-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let options = SqliteConnectOptions::new()
+        .filename(folder.join("events.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .busy_timeout(Duration::from_secs(20));
+    let sqlite = SqlitePool::connect_with(options)
+        .await
+        .expect("a connection");
+
+    record(&postgres).await;
+    record(&sqlite).await;
+    stores(&postgres, &sqlite).await;
+    space_and_purge(&postgres).await;
+    space_and_purge(&sqlite).await;
+    sqlite.close().await;
+    let _ = fs::remove_dir_all(folder);
+}

@@ -1,0 +1,136 @@
+//! SQLite.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{Row, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+
+use super::{Backend, BoxFuture, Sql, Value, Words, bind, common_steps};
+use crate::name::TableName;
+
+impl Backend for Sqlite {}
+
+fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteArguments> {
+    bind!(Sqlite, sql, values)
+}
+
+async fn busy_timeout(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let row = sqlx::query("PRAGMA busy_timeout")
+        .fetch_one(connection)
+        .await?;
+    row.try_get(0)
+}
+
+async fn set_busy_timeout(connection: &mut SqliteConnection, millis: i64) -> sqlx::Result<()> {
+    // Parameters cannot be bound to a pragma.
+    let pragma = format!("PRAGMA busy_timeout = {millis}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(pragma))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn millis(timeout: Duration) -> i64 {
+    let most = i64::from(i32::MAX);
+    i64::try_from(timeout.as_millis()).map_or(most, |millis| millis.clamp(1, most))
+}
+
+impl Sql for Sqlite {
+    // A deferred transaction that reads before it writes fails at once where another one has
+    // written in between, however long it may wait.
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+
+    fn words() -> Words {
+        Words {
+            now: "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
+            instant: "?",
+            span: "?",
+            micros: "?",
+            body_len: "length(body)",
+            integer: "(?)",
+            skip_locked: "",
+        }
+    }
+
+    fn around_record(_: &TableName) -> (String, &'static str) {
+        ("WITH ready AS (SELECT 1 AS locked) ".to_owned(), "")
+    }
+
+    fn migrations(name: &TableName) -> Vec<String> {
+        // An index is named with its schema, and its table without.
+        let table = name.table();
+        vec![format!(
+            r#"CREATE TABLE {table} (
+                event_key TEXT NOT NULL PRIMARY KEY,
+                recorded INTEGER NOT NULL DEFAULT FALSE,
+                event_type TEXT,
+                endpoint TEXT,
+                created_at INTEGER,
+                received_at INTEGER,
+                claim_token BLOB,
+                claimed_until INTEGER,
+                retention INTEGER,
+                body BLOB
+            );
+            CREATE INDEX {by_time} ON "{bare}" (received_at, event_key)
+                WHERE received_at IS NOT NULL;
+            CREATE INDEX {by_claim} ON "{bare}" (claimed_until) WHERE received_at IS NULL;"#,
+            by_time = name.index("_received_at"),
+            by_claim = name.index("_claimed_until"),
+            bare = table.bare(),
+        )]
+    }
+
+    fn is_migrated<'a>(
+        connection: &'a mut Self::Connection,
+        name: &'a TableName,
+    ) -> BoxFuture<'a, sqlx::Result<bool>> {
+        Box::pin(async move {
+            let schema = name.schema().unwrap_or("main");
+            let sql = format!(
+                "SELECT count(*) FROM \"{schema}\".sqlite_master WHERE type = 'table' AND name = $1"
+            );
+            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(name.migrations().bare())
+                .fetch_one(connection)
+                .await?;
+            Ok(row.try_get::<i64, _>(0)? > 0)
+        })
+    }
+
+    fn prepare_migrations<'a>(
+        _: &'a mut Self::Connection,
+        _: &'a TableName,
+    ) -> BoxFuture<'a, sqlx::Result<()>> {
+        // `BEGIN IMMEDIATE` holds the only write lock, and a schema is a file that the user has
+        // attached.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn wait_for_locks(
+        connection: &mut Self::Connection,
+        timeout: Duration,
+    ) -> BoxFuture<'_, sqlx::Result<()>> {
+        Box::pin(set_busy_timeout(connection, millis(timeout)))
+    }
+
+    fn record<'a>(
+        connection: &'a mut SqliteConnection,
+        sql: &'a Arc<str>,
+        values: &'a [Value<'a>],
+        lock_timeout: Duration,
+    ) -> BoxFuture<'a, sqlx::Result<bool>> {
+        Box::pin(async move {
+            let (previous, timeout) = (busy_timeout(connection).await?, millis(lock_timeout));
+            if previous != timeout {
+                set_busy_timeout(connection, timeout).await?;
+            }
+            let inserted = query(sql, values).fetch_optional(&mut *connection).await;
+            if previous != timeout {
+                set_busy_timeout(connection, previous).await?;
+            }
+            Ok(inserted?.is_some())
+        })
+    }
+
+    common_steps!();
+}

@@ -1,0 +1,147 @@
+//! The SQL of an event log, with its names filled in.
+//!
+//! A row is in one of these states. Only the claim of a store ends by itself.
+//!
+//! | state | `recorded` | `claim_token` | `claimed_until` |
+//! | --- | --- | --- | --- |
+//! | recorded by `record` | true | any | any |
+//! | claimed by a store | false | the claim's | in the future |
+//! | completed by a store | false | NULL | in the future |
+//! | free | false | any | NULL or past |
+
+use std::sync::Arc;
+
+use super::{Backend, Words};
+use crate::name::TableName;
+
+#[derive(Debug)]
+pub(crate) struct Statements {
+    /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body.
+    pub(crate) record: Arc<str>,
+    /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit.
+    pub(crate) list: Arc<str>,
+    /// `$1` key.
+    pub(crate) get: Arc<str>,
+    /// `$1` key.
+    pub(crate) forget: Arc<str>,
+    /// `$1` time, `$2` limit.
+    pub(crate) purge_records: Arc<str>,
+    /// `$1` limit.
+    pub(crate) purge_claims: Arc<str>,
+    /// `$1` key, `$2` token, `$3` lease.
+    pub(crate) claim: Arc<str>,
+    /// `$1` key. Has a row if the key is completed.
+    pub(crate) renew: Arc<str>,
+    /// `$1` key, `$2` token, `$3` retention.
+    pub(crate) complete: Arc<str>,
+    /// `$1` key, `$2` token.
+    pub(crate) release: Arc<str>,
+}
+
+impl Statements {
+    pub(crate) fn new<DB: Backend>(name: &TableName) -> Self {
+        let words = DB::words();
+        let Words {
+            now,
+            body_len,
+            skip_locked,
+            ..
+        } = words;
+        let table = name.table();
+        let instant = |value: &str| Words::fill(words.instant, value);
+        let from_now = |value: &str| format!("{now} + {}", Words::fill(words.span, value));
+        let micros = |value: &str| Words::fill(words.micros, value);
+        let integer = |value: &str| Words::fill(words.integer, value);
+
+        let summary = format!(
+            "event_key, event_type, endpoint, {}, {}, {body_len}, {}",
+            micros("created_at"),
+            micros("received_at"),
+            integer("recorded"),
+        );
+        let insert_record = format!(
+            "INSERT INTO {table} AS log \
+             (event_key, recorded, event_type, endpoint, created_at, received_at, body) \
+             SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked IS NOT NULL \
+             ON CONFLICT (event_key) DO UPDATE SET \
+             recorded = TRUE, event_type = excluded.event_type, endpoint = excluded.endpoint, \
+             created_at = excluded.created_at, received_at = excluded.received_at, \
+             body = excluded.body \
+             WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
+             OR log.claimed_until IS NULL OR log.claimed_until <= {now}) \
+             RETURNING 1",
+            created_at = instant("$4"),
+        );
+        let is_held = format!("(recorded OR claimed_until > {now})");
+        let insert_claim = format!(
+            "INSERT INTO {table} AS log (event_key, claim_token, claimed_until) \
+             SELECT $1, $2, {until} \
+             WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE event_key = $1 AND {is_held}) \
+             ON CONFLICT (event_key) DO UPDATE SET \
+             claim_token = excluded.claim_token, claimed_until = excluded.claimed_until \
+             WHERE NOT log.recorded \
+             AND (log.claimed_until IS NULL OR log.claimed_until <= {now}) \
+             RETURNING 1",
+            until = from_now("$3"),
+        );
+        let is_completed = format!("(recorded OR claim_token IS NULL AND claimed_until > {now})");
+        let held_by_token =
+            format!("event_key = $1 AND claim_token = $2 AND claimed_until > {now}");
+        let (before_record, after_record) = DB::around_record(name);
+
+        Self {
+            record: format!("{before_record}{insert_record}{after_record}").into(),
+            list: format!(
+                "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
+                 AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \
+                 AND received_at >= {since} AND (received_at, event_key) < ({before}, $5) \
+                 ORDER BY received_at DESC, event_key DESC LIMIT $6",
+                since = instant("$3"),
+                before = instant("$4"),
+            )
+            .into(),
+            get: format!(
+                "SELECT {summary}, body FROM {table} \
+                 WHERE event_key = $1 AND received_at IS NOT NULL"
+            )
+            .into(),
+            forget: format!(
+                "UPDATE {table} SET recorded = FALSE, claim_token = NULL, claimed_until = {now} \
+                 WHERE event_key = $1 AND {is_completed}"
+            )
+            .into(),
+            purge_records: format!(
+                "DELETE FROM {table} WHERE event_key IN (SELECT event_key FROM {table} \
+                 WHERE received_at < {before} \
+                 AND (claimed_until IS NULL OR claimed_until <= {now}) \
+                 ORDER BY received_at LIMIT $2{skip_locked})",
+                before = instant("$1"),
+            )
+            .into(),
+            purge_claims: format!(
+                "DELETE FROM {table} WHERE event_key IN (SELECT event_key FROM {table} \
+                 WHERE received_at IS NULL AND claimed_until <= {now} LIMIT $1{skip_locked})"
+            )
+            .into(),
+            claim: insert_claim.into(),
+            // The retention does not matter for a recorded event.
+            renew: format!(
+                "UPDATE {table} SET claimed_until = {until} \
+                 WHERE event_key = $1 AND {is_completed} RETURNING 1",
+                until = from_now("retention"),
+            )
+            .into(),
+            complete: format!(
+                "UPDATE {table} SET claim_token = NULL, claimed_until = {until}, retention = $3 \
+                 WHERE {held_by_token}",
+                until = from_now("$3"),
+            )
+            .into(),
+            release: format!(
+                "UPDATE {table} SET claim_token = NULL, claimed_until = {now} \
+                 WHERE {held_by_token}"
+            )
+            .into(),
+        }
+    }
+}

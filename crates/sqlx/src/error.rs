@@ -1,0 +1,238 @@
+//! Why the event log failed, and the 503 that it is answered with.
+
+use std::{error, fmt, sync::Arc, time::Duration};
+
+use axum_core::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use sqlx::error::DatabaseError;
+use tracing::error;
+
+/// Seconds after which the sender may try again. SoundHash itself waits 60 s.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// The reason why an [`EventLog`](crate::EventLog) could not do what it was asked for.
+///
+/// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The reason is logged at `error` and put into the response's extensions. The sender does
+/// not learn it.
+///
+/// Any [`sqlx::Error`] converts into it, so that a handler can use `?` for its own statements and
+/// for `commit`:
+///
+/// ```
+/// use axum::{extract::State, http::StatusCode};
+/// use soundhash_webhook::Delivery;
+/// use soundhash_webhook_sqlx::{EventLog, EventLogError};
+/// # #[cfg(feature = "sqlite")]
+/// use sqlx::Sqlite;
+///
+/// # #[cfg(feature = "sqlite")]
+/// async fn receive(
+///     State(log): State<EventLog<Sqlite>>,
+///     delivery: Delivery,
+/// ) -> Result<StatusCode, EventLogError> {
+///     let mut tx = log.begin().await?;
+///     if log.record(&mut tx, &delivery).await?.is_duplicate() {
+///         return Ok(StatusCode::OK);
+///     }
+///     sqlx::query("UPDATE counters SET events = events + 1").execute(&mut *tx).await?;
+///     tx.commit().await?;
+///     Ok(StatusCode::OK)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct EventLogError {
+    kind: EventLogErrorKind,
+    reason: Reason,
+}
+
+#[derive(Clone, Debug)]
+enum Reason {
+    Sqlx(Arc<sqlx::Error>),
+    NoReply(Duration),
+    Name(String),
+}
+
+/// The kinds of [`EventLogError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventLogErrorKind {
+    /// Another transaction holds the event, or SQLite's only write lock, for longer than
+    /// [`lock_timeout`](crate::EventLog::lock_timeout).
+    LockTimeout,
+    /// The pool timed out before a connection became free, or it is closed.
+    PoolExhausted,
+    /// The transaction conflicts with another one that committed first: a serialization failure,
+    /// a deadlock, or on SQLite a write after a read in a deferred transaction.
+    Conflict,
+    /// The database cannot be reached, does not reply, shuts down, or ended the connection.
+    Unavailable,
+    /// The disk or the file of the database is full.
+    StorageFull,
+    /// The table is missing: [`migrate`](crate::EventLog::migrate) was not called, or was called
+    /// with another name.
+    NotMigrated,
+    /// The name of the schema or the table is not valid.
+    InvalidName,
+    /// Any other error of the database or its driver.
+    Other,
+}
+
+impl EventLogErrorKind {
+    /// A name for logs and metrics, in snake case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LockTimeout => "lock_timeout",
+            Self::PoolExhausted => "pool_exhausted",
+            Self::Conflict => "conflict",
+            Self::Unavailable => "unavailable",
+            Self::StorageFull => "storage_full",
+            Self::NotMigrated => "not_migrated",
+            Self::InvalidName => "invalid_name",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl EventLogError {
+    pub(crate) fn invalid_name(name: &str) -> Self {
+        Self {
+            kind: EventLogErrorKind::InvalidName,
+            reason: Reason::Name(name.to_owned()),
+        }
+    }
+
+    pub(crate) fn no_reply(after: Duration) -> Self {
+        Self {
+            kind: EventLogErrorKind::Unavailable,
+            reason: Reason::NoReply(after),
+        }
+    }
+
+    /// What went wrong, as a category.
+    #[must_use]
+    pub const fn kind(&self) -> EventLogErrorKind {
+        self.kind
+    }
+}
+
+impl From<sqlx::Error> for EventLogError {
+    fn from(error: sqlx::Error) -> Self {
+        let kind = match &error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => EventLogErrorKind::PoolExhausted,
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed => EventLogErrorKind::Unavailable,
+            sqlx::Error::Database(error) => of_database(&**error),
+            _ => EventLogErrorKind::Other,
+        };
+        Self {
+            kind,
+            reason: Reason::Sqlx(Arc::new(error)),
+        }
+    }
+}
+
+fn of_database(error: &dyn DatabaseError) -> EventLogErrorKind {
+    let code = error.code().unwrap_or_default();
+    // Only an SQLSTATE has five characters. SQLite's codes are shorter numbers.
+    match (code.len(), code.parse::<u32>()) {
+        (5, _) => of_sqlstate(&code),
+        (_, Ok(code)) => of_sqlite(code, error.message()),
+        _ => EventLogErrorKind::Other,
+    }
+}
+
+/// The codes of Postgres: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn of_sqlstate(code: &str) -> EventLogErrorKind {
+    match code {
+        // lock_not_available, and query_canceled by a `statement_timeout`.
+        "55P03" | "57014" => EventLogErrorKind::LockTimeout,
+        // too_many_connections.
+        "53300" => EventLogErrorKind::Unavailable,
+        "53100" => EventLogErrorKind::StorageFull,
+        // undefined_table and invalid_schema_name.
+        "42P01" | "3F000" => EventLogErrorKind::NotMigrated,
+        // The server ended a transaction that was idle, or too long.
+        "25P03" | "25P04" => EventLogErrorKind::Unavailable,
+        // transaction_rollback, connection_exception, operator_intervention (a shutdown).
+        _ if code.starts_with("40") => EventLogErrorKind::Conflict,
+        _ if code.starts_with("08") || code.starts_with("57P") => EventLogErrorKind::Unavailable,
+        _ => EventLogErrorKind::Other,
+    }
+}
+
+/// The extended result codes of SQLite: <https://www.sqlite.org/rescode.html>.
+fn of_sqlite(code: u32, message: &str) -> EventLogErrorKind {
+    const BUSY_SNAPSHOT: u32 = 517;
+    const IOERR_WRITE: u32 = 778;
+    const IOERR_SHMSIZE: u32 = 4874;
+
+    match code {
+        BUSY_SNAPSHOT => EventLogErrorKind::Conflict,
+        // A file system without space: SQLite's shared memory reports it in these words.
+        IOERR_WRITE | IOERR_SHMSIZE => EventLogErrorKind::StorageFull,
+        // The primary code is the low byte.
+        _ => match code & 0xFF {
+            5 | 6 => EventLogErrorKind::LockTimeout,
+            13 => EventLogErrorKind::StorageFull,
+            // Interrupted, I/O error, cannot open, not a database any more.
+            9 | 10 | 14 | 26 => EventLogErrorKind::Unavailable,
+            1 if message.starts_with("no such table") => EventLogErrorKind::NotMigrated,
+            _ => EventLogErrorKind::Other,
+        },
+    }
+}
+
+impl fmt::Display for EventLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::Name(name) => write!(
+                f,
+                "{name:?} is not a valid name: use up to 48 ASCII letters, digits and underscores, \
+                 and no digit first"
+            ),
+            Reason::NoReply(after) => write!(f, "database did not reply within {after:?}"),
+            Reason::Sqlx(_) => f.write_str(match self.kind {
+                EventLogErrorKind::LockTimeout => "timed out waiting for another transaction",
+                EventLogErrorKind::PoolExhausted => "pool has no connection to give",
+                EventLogErrorKind::Conflict => "transaction conflicts with another one",
+                EventLogErrorKind::Unavailable => "database is not available",
+                EventLogErrorKind::StorageFull => "database has no space left",
+                EventLogErrorKind::NotMigrated => {
+                    "table of the event log does not exist: call `EventLog::migrate` first"
+                }
+                EventLogErrorKind::InvalidName | EventLogErrorKind::Other => "database failed",
+            }),
+        }
+    }
+}
+
+impl error::Error for EventLogError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.reason {
+            Reason::Sqlx(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+/// 503 with `Retry-After`, so that the event is sent again.
+impl IntoResponse for EventLogError {
+    fn into_response(self) -> Response {
+        let source = error::Error::source(&self).map(tracing::field::display);
+        error!(
+            kind = self.kind.as_str(),
+            error = %self,
+            source,
+            "answered 503 because the event was not recorded; SoundHash sends it again"
+        );
+        let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = (status, headers, "Service unavailable").into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,170 @@
+//! Recorded events, and how to ask for them.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use soundhash_webhook::{Event, EventError, Timestamp, idempotency::Key};
+
+/// A recorded event without its body, as [`EventLog::list`](crate::EventLog::list) returns it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EventSummary {
+    /// Identifies the event.
+    pub key: Key,
+    /// The type, such as `video.processed`. `None` if the body is not an event.
+    pub event_type: Option<String>,
+    /// The [endpoint](soundhash_webhook::Delivery::endpoint) whose secret signed it, if it was
+    /// named.
+    pub endpoint: Option<String>,
+    /// When SoundHash wrote the event.
+    pub created_at: Option<Timestamp>,
+    /// When the event was recorded, by the clock of the database.
+    pub received_at: SystemTime,
+    /// The length of the body in bytes.
+    pub body_len: u64,
+    /// Whether the event was [forgotten](crate::EventLog::forget): the next delivery is new.
+    pub is_forgotten: bool,
+}
+
+/// A recorded event with its body, as [`EventLog::get`](crate::EventLog::get) returns it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct RecordedEvent {
+    /// What is known about the event.
+    pub summary: EventSummary,
+    /// The verified body, byte for byte as SoundHash signed it.
+    pub body: Bytes,
+}
+
+impl RecordedEvent {
+    /// Parses the body.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the body is not an event.
+    pub fn event(&self) -> Result<Event, EventError> {
+        Event::from_slice(&self.body)
+    }
+}
+
+/// Shows the length of the body instead of the body.
+impl fmt::Debug for RecordedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordedEvent")
+            .field("summary", &self.summary)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Selects events for [`EventLog::list`](crate::EventLog::list).
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use soundhash_webhook_sqlx::EventFilter;
+///
+/// let last_hour = EventFilter::new()
+///     .event_type("match.found")
+///     .since(SystemTime::now() - Duration::from_secs(60 * 60));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct EventFilter {
+    pub(crate) event_type: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) since: SystemTime,
+    /// Selects what is listed after this time and key.
+    pub(crate) before: (SystemTime, String),
+    pub(crate) limit: u32,
+}
+
+/// The last second that every database can hold, at the end of the year 9999.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+impl Default for EventFilter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EventFilter {
+    /// The 100 events that were recorded last.
+    pub fn new() -> Self {
+        Self {
+            event_type: None,
+            endpoint: None,
+            since: SystemTime::UNIX_EPOCH,
+            before: (SystemTime::UNIX_EPOCH + LAST, String::new()),
+            limit: 100,
+        }
+    }
+
+    /// Only events of this type.
+    pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
+        self.event_type = Some(event_type.into());
+        self
+    }
+
+    /// Only events of this endpoint.
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// Only events recorded at or after `time`.
+    pub fn since(mut self, time: SystemTime) -> Self {
+        self.since = time;
+        self
+    }
+
+    /// Only events recorded before `time`.
+    pub fn before(mut self, time: SystemTime) -> Self {
+        self.before = (time, String::new());
+        self
+    }
+
+    /// Only events that come after `last` in the list: the next page.
+    pub fn after(mut self, last: &EventSummary) -> Self {
+        self.before = (last.received_at, last.key.to_string());
+        self
+    }
+
+    /// At most this many events: 100 by default.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+/// Microseconds since the Unix epoch, within the years that every database can hold.
+pub(crate) fn to_micros(time: SystemTime) -> i64 {
+    const FIRST: i64 = -62_135_596_800_000_000;
+
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => as_micros(after.min(LAST)),
+        Err(error) => (-as_micros(error.duration())).max(FIRST),
+    }
+}
+
+/// A span in microseconds, rounded up, and at most 100 years.
+pub(crate) fn span_micros(span: Duration) -> i64 {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+    let span = span.min(LONGEST) + Duration::from_nanos(999);
+    as_micros(span)
+}
+
+fn as_micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn from_micros(micros: i64) -> SystemTime {
+    let span = Duration::from_micros(micros.unsigned_abs());
+    let time = match micros {
+        0.. => SystemTime::UNIX_EPOCH.checked_add(span),
+        _ => SystemTime::UNIX_EPOCH.checked_sub(span),
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,155 @@
+//! Acts on each SoundHash event exactly once: records it in the transaction of its effects.
+//!
+//! SoundHash delivers an event at least once, and cannot send it again after it gave up. This
+//! crate adds two things to [`soundhash_webhook`] for applications with a Postgres or SQLite
+//! database:
+//!
+//! - [`EventLog::record`] inserts the event's key and its verified body in *your* transaction. Your
+//!   changes and the record are committed together or not at all.
+//! - [`SqlxStore`] is an idempotency store in the same table, for handlers whose effects are
+//!   elsewhere.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # mod example {
+//! use axum::{Router, extract::State, http::StatusCode, routing::post};
+//! use soundhash_webhook::{Delivery, Event, SoundHashWebhookLayer};
+//! use soundhash_webhook_sqlx::{EventLog, EventLogError};
+//! use sqlx::Sqlite;
+//!
+//! async fn receive(
+//!     State(log): State<EventLog<Sqlite>>,
+//!     event: Event,
+//!     delivery: Delivery,
+//! ) -> Result<StatusCode, EventLogError> {
+//!     let mut tx = log.begin().await?;
+//!     if log.record(&mut tx, &delivery).await?.is_duplicate() {
+//!         return Ok(StatusCode::OK);
+//!     }
+//!     sqlx::query("INSERT INTO notices (event_type) VALUES ($1)")
+//!         .bind(event.event_type().to_owned())
+//!         .execute(&mut *tx)
+//!         .await?;
+//!     tx.commit().await?; // Both or neither.
+//!     Ok(StatusCode::OK)
+//! }
+//!
+//! fn app(log: EventLog<Sqlite>) -> Router {
+//!     Router::new()
+//!         .route("/webhooks/soundhash", post(receive))
+//!         .layer(SoundHashWebhookLayer::new("whsec_test"))
+//!         .with_state(log)
+//! }
+//! # }
+//! ```
+//!
+//! With `Sqlite` replaced by `Postgres`, the same code serves more than one machine.
+//!
+//! # Guarantees
+//!
+//! A process can die at four points while it handles a delivery. SoundHash sends the event again
+//! after each of them, because it has received no 2xx response.
+//!
+//! | | `MemoryStore` | `RedisStore` | [`SqlxStore`] | [`EventLog::record`] |
+//! | --- | --- | --- | --- | --- |
+//! | dies before the handler's effects | acted on once | acted on once, after the lease | acted on once, after the lease | acted on once |
+//! | dies after the effects are committed, before the event is completed | **acted on twice** | **acted on twice** | **acted on twice** | cannot happen: one commit does both |
+//! | dies after the event is completed, before the response | **acted on twice**: the memory is gone | once | once | once |
+//! | dies after the response, and a copy arrives days later | **acted on twice** | once within the retention | once within the retention | once, until the row is purged |
+//! | the store restarts or fails over | is the process itself | a replica can have missed the last second: **twice** | nothing is lost that was committed | nothing is lost that was committed |
+//! | the store is away | is the process itself | 503, sent again | 503, sent again | 503, sent again |
+//! | the handler takes longer than the lease (60 s) | **can run twice** | **can run twice** | **can run twice** | once: the transaction stays open |
+//! | the body is kept | no | no | no | yes |
+//! | fits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
+//!
+//! "Once" is as durable as the database: on Postgres it needs `synchronous_commit = on` (the
+//! default), and a failover only to a synchronous replica. On SQLite it needs `synchronous = FULL`,
+//! which is sqlx's default.
+//!
+//! For effects outside of the database, such as a mail or an HTTP request, no transaction helps.
+//! Record the event together with a job, and give the job's id to the service that you call. The
+//! example `inbox` in the repository does this.
+//!
+//! # What happens to concurrent duplicates
+//!
+//! `record` makes the event's key unique in your transaction. A second transaction with the same
+//! key waits for the end of the first, at most [`lock_timeout`](EventLog::lock_timeout):
+//!
+//! - the first commits: the second is a [`Duplicate`](Recorded::Duplicate);
+//! - the first rolls back, or its process dies: the second is [`New`](Recorded::New);
+//! - the first takes too long: the second gets an error, answers 503, and SoundHash sends the event
+//!   again.
+//!
+//! A connection from the pool is occupied while it waits. Keep transactions short, and set sqlx's
+//! `acquire_timeout` to a few seconds (its default is 30 s, as long as SoundHash waits).
+//!
+//! # Postgres
+//!
+//! Version 12 or newer. `record` is one statement and one round trip, and works through PgBouncer in
+//! transaction mode. At `REPEATABLE READ` or `SERIALIZABLE`, a concurrent duplicate fails with
+//! [`Conflict`](EventLogErrorKind::Conflict) instead of being a duplicate; it is answered 503 and a
+//! duplicate the next time. Set `idle_in_transaction_session_timeout`, so that a receiver whose
+//! machine vanishes does not hold its events forever.
+//!
+//! # SQLite
+//!
+//! A file on a local disk, for any number of processes of one machine. Open it in WAL mode:
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # async fn open() -> sqlx::Result<()> {
+//! use std::time::Duration;
+//! use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+//!
+//! let options = SqliteConnectOptions::new()
+//!     .filename("events.db")
+//!     .create_if_missing(true)
+//!     .journal_mode(SqliteJournalMode::Wal)
+//!     .busy_timeout(Duration::from_secs(5));
+//! let pool = SqlitePoolOptions::new().connect_with(options).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - **One transaction writes at a time**, also for different events. Others wait for it up to the lock
+//!   time-out, so a slow transaction delays every delivery.
+//! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
+//!   `pool.begin()` is deferred: if it reads before it records, and another one writes in between,
+//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, and no time-out helps.
+//! - **A full disk** is [`StorageFull`](EventLogErrorKind::StorageFull) and 503: the transaction is
+//!   rolled back, and nothing is lost.
+//!
+//! # TLS
+//!
+//! To connect to Postgres by TLS, depend on the same version of `sqlx` with its feature
+//! `tls-rustls` or `tls-native-tls`.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `postgres` | no | [`Backend`] for `sqlx::Postgres` |
+//! | `sqlite` | no | [`Backend`] for `sqlx::Sqlite`, with SQLite compiled in |
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite")),
+    allow(dead_code, reason = "each database is a feature")
+)]
+
+mod backend;
+mod error;
+mod event;
+mod log;
+mod migrate;
+mod name;
+mod store;
+mod text;
+
+pub use self::{
+    backend::Backend,
+    error::{EventLogError, EventLogErrorKind},
+    event::{EventFilter, EventSummary, RecordedEvent},
+    log::{EventLog, Recorded},
+    store::SqlxStore,
+};

@@ -1,0 +1,316 @@
+//! The event log: one row per event, written in the transaction of the event's effects.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use soundhash_webhook::{Delivery, Timestamp, idempotency::Key};
+use sqlx::{Pool, SqlSafeStr, Transaction};
+use tokio::time::timeout;
+
+use crate::{
+    backend::{self, Backend, Statements, Value},
+    error::EventLogError,
+    event::{EventFilter, EventSummary, RecordedEvent, from_micros, to_micros},
+    migrate::migrate,
+    name::TableName,
+    text::{escape, unescape},
+};
+
+/// Rows that one transaction of [`EventLog::purge`] deletes. Other writers wait for it on SQLite.
+const PURGE_BATCH: i64 = 2_000;
+
+/// How much longer than the lock time-out the database may take until it is given up.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Records each event in the transaction of its effects, and keeps what SoundHash cannot send
+/// again.
+///
+/// `DB` is `sqlx::Postgres` or `sqlx::Sqlite`. Cloning is cheap.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use soundhash_webhook_sqlx::EventLog;
+/// use sqlx::sqlite::SqlitePoolOptions;
+///
+/// let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+/// let log = EventLog::new(pool);
+/// log.migrate().await?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// ```
+pub struct EventLog<DB: Backend> {
+    pub(crate) pool: Pool<DB>,
+    pub(crate) statements: Arc<Statements>,
+    name: TableName,
+    lock_timeout: Duration,
+}
+
+/// The result of [`EventLog::record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a duplicate must not be acted on again"]
+pub enum Recorded {
+    /// The event is recorded as soon as the transaction is committed.
+    New,
+    /// A committed transaction has recorded the event already.
+    Duplicate,
+}
+
+impl Recorded {
+    /// Whether the event was recorded before.
+    #[must_use]
+    pub const fn is_duplicate(self) -> bool {
+        matches!(self, Self::Duplicate)
+    }
+}
+
+impl<DB: Backend> EventLog<DB> {
+    /// A log in the table `soundhash_events` of this database.
+    #[must_use]
+    pub fn new(pool: Pool<DB>) -> Self {
+        let name = TableName::default();
+        Self {
+            pool,
+            statements: Arc::new(Statements::new::<DB>(&name)),
+            name,
+            lock_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Sets the schema of the table. Without it, Postgres looks the table up in the `search_path`.
+    /// On SQLite, it is the name of an attached database.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidName`](crate::EventLogErrorKind::InvalidName) unless `name` consists of up
+    /// to 48 ASCII letters, digits and underscores and does not start with a digit. Upper and
+    /// lower case are different.
+    pub fn schema(mut self, name: &str) -> Result<Self, EventLogError> {
+        self.name.set_schema(name)?;
+        self.statements = Arc::new(Statements::new::<DB>(&self.name));
+        Ok(self)
+    }
+
+    /// Sets the name of the table: `soundhash_events` by default.
+    ///
+    /// Two handlers that each act on the same event need two logs with different tables.
+    ///
+    /// # Errors
+    ///
+    /// As [`schema`](Self::schema).
+    pub fn table(mut self, name: &str) -> Result<Self, EventLogError> {
+        self.name.set_table(name)?;
+        self.statements = Arc::new(Statements::new::<DB>(&self.name));
+        Ok(self)
+    }
+
+    /// Sets how long [`record`](Self::record) waits for a concurrent transaction: 5 s by default.
+    ///
+    /// SoundHash waits 30 s for a response.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// Creates the table, or brings it up to date.
+    ///
+    /// Any number of processes can call this at the same time, and again at each start. A table
+    /// that a later version of this crate migrated is left as it is: versions only add to it.
+    /// Where the table is up to date, no right to create anything is needed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails. Nothing is changed then.
+    pub async fn migrate(&self) -> Result<(), EventLogError> {
+        migrate(&self.pool, &self.name).await
+    }
+
+    /// Begins a transaction for [`record`](Self::record).
+    ///
+    /// On SQLite this is `BEGIN IMMEDIATE`, which waits for the write lock up to
+    /// [`lock_timeout`](Self::lock_timeout). A deferred transaction (`pool.begin()`) that reads
+    /// before it records can fail with [`Conflict`](crate::EventLogErrorKind::Conflict) without
+    /// waiting.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the pool times out or the database fails.
+    pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
+        let mut connection = self.pool.acquire().await?;
+        DB::wait_for_locks(&mut connection, self.lock_timeout).await?;
+        Ok(Transaction::begin(connection, Some(DB::BEGIN.into_sql_str())).await?)
+    }
+
+    /// Records the event of `delivery` in the transaction `tx`, unless it is recorded already.
+    ///
+    /// The record becomes visible when the caller commits, together with everything else in the
+    /// transaction, or not at all. If a concurrent transaction has recorded the same event and has
+    /// not ended, this waits for its end: the event is a duplicate if it committed, and new if it
+    /// rolled back.
+    ///
+    /// Call this first in the transaction, so that a duplicate does no other work.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LockTimeout`](crate::EventLogErrorKind::LockTimeout) after
+    /// [`lock_timeout`](Self::lock_timeout), or another error if the database fails. The
+    /// transaction cannot be used after that: drop it and answer 503, which is what returning the
+    /// error from a handler does.
+    pub async fn record(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        delivery: &Delivery,
+    ) -> Result<Recorded, EventLogError> {
+        let key = Key::from(delivery);
+        // A body that is not an event is authentic all the same.
+        let event = delivery.event().ok();
+        let created_at = event.as_ref().and_then(|event| event.created_at);
+        let values = [
+            Value::Text(escape(key.as_str())),
+            Value::OptionalText(event.as_ref().map(|event| escape(event.event_type()))),
+            Value::OptionalText(delivery.endpoint().map(escape)),
+            Value::OptionalInteger(created_at.map(|time| to_micros(time.into()))),
+            Value::Bytes(delivery.body()),
+        ];
+        let patience = self.lock_timeout.saturating_add(REPLY_TIMEOUT);
+        let recording = DB::record(tx, &self.statements.record, &values, self.lock_timeout);
+        match timeout(patience, recording).await {
+            Ok(Ok(true)) => Ok(Recorded::New),
+            Ok(Ok(false)) => Ok(Recorded::Duplicate),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(EventLogError::no_reply(patience)),
+        }
+    }
+
+    /// Lists recorded events, the latest first, without their bodies.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails.
+    pub async fn list(&self, filter: &EventFilter) -> Result<Vec<EventSummary>, EventLogError> {
+        let (before, key) = &filter.before;
+        let values = [
+            Value::OptionalText(filter.event_type.as_deref().map(escape)),
+            Value::OptionalText(filter.endpoint.as_deref().map(escape)),
+            Value::Integer(to_micros(filter.since)),
+            Value::Integer(to_micros(*before)),
+            Value::Text(escape(key)),
+            Value::Integer(filter.limit.into()),
+        ];
+        let rows = backend::fetch(&self.pool, &self.statements.list, &values).await?;
+        Ok(rows
+            .iter()
+            .map(summary::<DB>)
+            .collect::<sqlx::Result<_>>()?)
+    }
+
+    /// Returns the event with its body, if it was recorded and not purged.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails.
+    pub async fn get(&self, key: &Key) -> Result<Option<RecordedEvent>, EventLogError> {
+        let values = [Value::Text(escape(key.as_str()))];
+        let rows = backend::fetch(&self.pool, &self.statements.get, &values).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        Ok(Some(RecordedEvent {
+            summary: summary::<DB>(row)?,
+            body: DB::bytes(row, 7)?.into(),
+        }))
+    }
+
+    /// Makes the next delivery of the event new, and returns whether the event was known.
+    ///
+    /// The body is kept, so that you can send the event to your own endpoint: sign the body of
+    /// [`get`](Self::get) with your secret.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails.
+    pub async fn forget(&self, key: &Key) -> Result<bool, EventLogError> {
+        let values = [Value::Text(escape(key.as_str()))];
+        let forgotten = backend::execute(&self.pool, &self.statements.forget, &values).await?;
+        Ok(forgotten > 0)
+    }
+
+    /// Deletes the events that were recorded before `time`, and all claims of a
+    /// [`SqlxStore`](crate::SqlxStore) that have expired. Returns the number of deleted rows.
+    ///
+    /// An event whose row is deleted is new if it is delivered again. SoundHash's retry job can
+    /// repeat an event days later, and an attacker who recorded a delivery can repeat it forever.
+    /// Keep rows for longer than the
+    /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age) that you accept, or
+    /// for 30 days.
+    ///
+    /// Rows are deleted in batches of 2,000, and each batch is one transaction. Several processes
+    /// can purge at the same time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails. The batches before that stay deleted.
+    pub async fn purge(&self, time: SystemTime) -> Result<u64, EventLogError> {
+        let records = [Value::Integer(to_micros(time)), Value::Integer(PURGE_BATCH)];
+        let claims = [Value::Integer(PURGE_BATCH)];
+        let mut all = 0;
+        for (sql, values) in [
+            (&self.statements.purge_records, &records[..]),
+            (&self.statements.purge_claims, &claims[..]),
+        ] {
+            loop {
+                let deleted = backend::execute(&self.pool, sql, values).await?;
+                if deleted == 0 {
+                    break;
+                }
+                all += deleted;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The columns that every statement returns first.
+fn summary<DB: Backend>(row: &DB::Row) -> sqlx::Result<EventSummary> {
+    let text = |column| DB::text(row, column).map(|text| text.map(unescape));
+    let integer = |column| DB::integer(row, column);
+    let created_at = integer(3)?.map(from_micros);
+    let body_len = integer(5)?.unwrap_or_default();
+    Ok(EventSummary {
+        key: Key::new(&text(0)?.unwrap_or_default()),
+        event_type: text(1)?,
+        endpoint: text(2)?,
+        created_at: created_at.and_then(|time| Timestamp::try_from(time).ok()),
+        received_at: from_micros(integer(4)?.unwrap_or_default()),
+        body_len: u64::try_from(body_len).unwrap_or_default(),
+        is_forgotten: integer(6)? == Some(0),
+    })
+}
+
+impl<DB: Backend> Clone for EventLog<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            statements: Arc::clone(&self.statements),
+            name: self.name.clone(),
+            lock_timeout: self.lock_timeout,
+        }
+    }
+}
+
+/// Does not show how the pool connects.
+impl<DB: Backend> fmt::Debug for EventLog<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog")
+            .field("table", &self.name.table().to_string())
+            .field("lock_timeout", &self.lock_timeout)
+            .finish_non_exhaustive()
+    }
+}

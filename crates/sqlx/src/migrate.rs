@@ -1,0 +1,61 @@
+//! Brings the table up to date, from any number of processes at the same time.
+
+use std::sync::Arc;
+
+use sqlx::Pool;
+
+use crate::{
+    backend::{Backend, Value},
+    error::EventLogError,
+    name::TableName,
+};
+
+pub(crate) async fn migrate<DB: Backend>(
+    pool: &Pool<DB>,
+    name: &TableName,
+) -> Result<(), EventLogError> {
+    let versions = DB::migrations(name);
+    let mut connection = pool.acquire().await?;
+    // Without a transaction or a lock: most starts find nothing to do.
+    if applied::<DB>(&mut connection, name).await? >= versions.len() {
+        return Ok(());
+    }
+    drop(connection);
+
+    let mut tx = pool.begin_with(DB::BEGIN).await?;
+    DB::prepare_migrations(&mut tx, name).await?;
+    // Another process may have been first.
+    let applied = applied::<DB>(&mut tx, name).await?;
+    if applied == 0 {
+        let table = name.migrations();
+        DB::execute_raw(
+            &mut tx,
+            format!("CREATE TABLE {table} (version bigint PRIMARY KEY)"),
+        )
+        .await?;
+    }
+    let insert: Arc<str> = format!("INSERT INTO {} VALUES ($1)", name.migrations()).into();
+    for (version, sql) in (1..).zip(versions).skip(applied) {
+        DB::execute_raw(&mut tx, sql).await?;
+        DB::execute(&mut tx, &insert, &[Value::Integer(version)]).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The number of versions that were applied.
+async fn applied<DB: Backend>(
+    connection: &mut DB::Connection,
+    name: &TableName,
+) -> sqlx::Result<usize> {
+    if !DB::is_migrated(connection, name).await? {
+        return Ok(0);
+    }
+    let sql: Arc<str> = format!("SELECT max(version) FROM {}", name.migrations()).into();
+    let rows = DB::fetch(connection, &sql, &[]).await?;
+    let version = rows.first().map(|row| DB::integer(row, 0)).transpose()?;
+    Ok(version
+        .flatten()
+        .and_then(|version| version.try_into().ok())
+        .unwrap_or(0))
+}

@@ -1,0 +1,133 @@
+//! The validated name of the table, and of what belongs to it.
+
+use std::fmt;
+
+use crate::error::EventLogError;
+
+/// Postgres cuts identifiers off after 63 bytes. This leaves room for the suffixes below.
+const MAX_LEN: usize = 48;
+
+/// Where the event log lives: a table, and the schema if one was set.
+#[derive(Clone, Debug)]
+pub struct TableName {
+    schema: Option<String>,
+    table: String,
+}
+
+impl Default for TableName {
+    fn default() -> Self {
+        Self {
+            schema: None,
+            table: "soundhash_events".to_owned(),
+        }
+    }
+}
+
+impl TableName {
+    pub(crate) fn set_schema(&mut self, name: &str) -> Result<(), EventLogError> {
+        self.schema = Some(valid(name)?);
+        Ok(())
+    }
+
+    pub(crate) fn set_table(&mut self, name: &str) -> Result<(), EventLogError> {
+        self.table = valid(name)?;
+        Ok(())
+    }
+
+    pub(crate) fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// The table itself.
+    pub(crate) fn table(&self) -> Quoted<'_> {
+        self.quoted("")
+    }
+
+    /// The table that records which migrations were applied.
+    pub(crate) fn migrations(&self) -> Quoted<'_> {
+        self.quoted("_migrations")
+    }
+
+    /// An index of the table.
+    pub(crate) fn index(&self, suffix: &'static str) -> Quoted<'_> {
+        self.quoted(suffix)
+    }
+
+    fn quoted(&self, suffix: &'static str) -> Quoted<'_> {
+        Quoted { name: self, suffix }
+    }
+}
+
+/// An identifier as it is written in SQL, with its schema in front.
+#[derive(Clone, Copy)]
+pub(crate) struct Quoted<'a> {
+    name: &'a TableName,
+    suffix: &'static str,
+}
+
+impl Quoted<'_> {
+    /// Without the schema and the quotation marks.
+    pub(crate) fn bare(&self) -> String {
+        format!("{}{}", self.name.table, self.suffix)
+    }
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = self.name.schema() {
+            write!(f, "\"{schema}\".")?;
+        }
+        write!(f, "\"{}{}\"", self.name.table, self.suffix)
+    }
+}
+
+fn valid(name: &str) -> Result<String, EventLogError> {
+    let mut bytes = name.bytes();
+    let starts = bytes
+        .next()
+        .is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic());
+    let goes_on = bytes.all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
+    if starts && goes_on && name.len() <= MAX_LEN {
+        Ok(name.to_owned())
+    } else {
+        Err(EventLogError::invalid_name(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_quotation_marks() {
+        for name in ["events", "_e", "Events2", &"x".repeat(48)] {
+            assert_eq!(valid(name).unwrap(), name);
+        }
+        for name in [
+            "",
+            "2e",
+            "a b",
+            "a\"",
+            "a;b",
+            "a.b",
+            "é",
+            "a\0",
+            &"x".repeat(49),
+        ] {
+            assert!(valid(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_with_their_schema() {
+        let mut name = TableName::default();
+        assert_eq!(name.table().to_string(), r#""soundhash_events""#);
+        name.set_schema("hooks").unwrap();
+        name.set_table("Events").unwrap();
+        assert_eq!(
+            name.migrations().to_string(),
+            r#""hooks"."Events_migrations""#
+        );
+        assert_eq!(name.migrations().bare(), "Events_migrations");
+    }
+}

@@ -1,0 +1,120 @@
+//! A receiver in another process that runs the test program once more, so that it can be killed.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use soundhash_webhook::{Delivery, SoundHashWebhookLayer, idempotency::Key};
+use soundhash_webhook_sqlx::{EventLog, EventLogError};
+use sqlx::{Postgres, Sqlite};
+use tokio::{net::TcpListener, time::sleep};
+
+use crate::fixture::{Fixture, SECRET};
+
+const VARIABLE: &str = "SOUNDHASH_WEBHOOK_TEST_DATABASE";
+
+/// Gives a signal that hits a process at any point a chance to hit it at the interesting ones.
+async fn pause() {
+    let random = rand_below(8);
+    if random > 4 {
+        sleep(Duration::from_millis(random)).await;
+    }
+}
+
+/// A number below `limit`, by the randomness that std seeds its hash maps with.
+pub(crate) fn rand_below(limit: u64) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0) % limit
+}
+
+async fn receive<DB: Fixture>(
+    State(log): State<EventLog<DB>>,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    let mut tx = log.begin().await?;
+    if log.record(&mut tx, &delivery).await?.is_duplicate() {
+        return Ok(StatusCode::OK);
+    }
+    pause().await;
+    DB::act(&mut tx, Key::from(&delivery).as_str()).await?;
+    pause().await;
+    tx.commit().await?;
+    pause().await;
+    Ok(StatusCode::OK)
+}
+
+async fn serve<DB: Fixture>(url: &str) {
+    let log = EventLog::new(DB::pool(url, 10).await);
+    log.migrate().await.expect("a migration");
+    let app = Router::new()
+        .route("/webhooks/soundhash", post(receive::<DB>))
+        .layer(SoundHashWebhookLayer::new(SECRET))
+        .route("/healthz", get(|| async { "ok" }))
+        .with_state(log);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    println!(
+        "\nlistening on {}",
+        listener.local_addr().expect("an address")
+    );
+    axum::serve(listener, app).await.expect("a server");
+}
+
+/// Does nothing, unless this program was started by [`Receiver::start`].
+#[test]
+fn receives_until_it_is_killed() {
+    let Ok(url) = env::var(VARIABLE) else { return };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    match url.starts_with("postgres") {
+        true => runtime.block_on(serve::<Postgres>(&url)),
+        false => runtime.block_on(serve::<Sqlite>(&url)),
+    }
+}
+
+/// A running receiver; killed when dropped.
+pub(crate) struct Receiver {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Receiver {
+    pub(crate) fn start(database: &str) -> Self {
+        let mut child = Command::new(env::current_exe().expect("this program"))
+            .args([
+                "child::receives_until_it_is_killed",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(VARIABLE, database)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this program starts");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut lines = output.lines().map_while(Result::ok);
+        let listening = |line: String| Some(line.strip_prefix("listening on ")?.to_owned());
+        let addr = lines.by_ref().find_map(listening).expect("it listens");
+        // Read on, so that it never waits for a full pipe.
+        thread::spawn(move || lines.for_each(drop));
+        let url = format!("http://{addr}/webhooks/soundhash");
+        Self { child, url }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

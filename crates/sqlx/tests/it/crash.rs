@@ -1,0 +1,212 @@
+//! Receivers and servers are killed while 64 copies of each event arrive: each is acted on once.
+//!
+//! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds of 500 events, for the long run that
+//! precedes a release. Without it there is one short round.
+
+use std::{
+    env,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use soundhash_webhook::{SIGNATURE_HEADER, Secret};
+use sqlx::{Postgres, Sqlite};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinSet, spawn_blocking},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    child::{Receiver, rand_below},
+    fixture::{Fixture, SECRET, event},
+    postgres_server::PostgresServer,
+};
+
+const COPIES: usize = 64;
+/// Events whose copies are under way at the same time.
+const AT_ONCE: usize = 6;
+/// How long an event may take until it is accepted, with everything being killed again and again.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Rounds, and events in each.
+fn size() -> (usize, usize) {
+    match env::var("SOUNDHASH_WEBHOOK_CRASH_ROUNDS") {
+        Ok(rounds) => (rounds.parse().expect("a number of rounds"), 500),
+        Err(_) => (1, 40),
+    }
+}
+
+/// Where the two receivers are now.
+type Receivers = Arc<Mutex<[Receiver; 2]>>;
+
+fn start_two(url: &str) -> Receivers {
+    Arc::new(Mutex::new([Receiver::start(url), Receiver::start(url)]))
+}
+
+/// Kills one of the receivers after a random time, and starts another in its place.
+async fn kill_at_random(receivers: &Receivers, database: &str) {
+    sleep(Duration::from_millis(50 + rand_below(500))).await;
+    let index = usize::try_from(rand_below(2)).expect("0 or 1");
+    let (receivers, database) = (Arc::clone(receivers), database.to_owned());
+    let restart = spawn_blocking(move || {
+        // Dropped, and so killed, before the next one starts.
+        let next = Receiver::start(&database);
+        receivers.lock().expect("no panic")[index] = next;
+    });
+    restart.await.expect("a restart");
+}
+
+/// Sends copies of the event until each is accepted. Returns how many attempts failed.
+async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &str) -> usize {
+    let body = event(id).to_string();
+    let signature = Secret::new(SECRET).sign(body.as_bytes()).to_string();
+    let mut copies = JoinSet::new();
+    for copy in 0..COPIES {
+        let (client, receivers) = (client.clone(), Arc::clone(receivers));
+        let (body, signature) = (body.clone(), signature.clone());
+        copies.spawn(async move {
+            for failed in 0.. {
+                let url = receivers.lock().expect("no panic")[(copy + failed) % 2]
+                    .url
+                    .clone();
+                let request = client.post(url).header(SIGNATURE_HEADER, &signature);
+                let response = request.body(body.clone()).send().await;
+                match response.map(|response| response.status().as_u16()) {
+                    Ok(200) => return failed,
+                    Ok(503) | Err(_) => sleep(Duration::from_millis(20)).await,
+                    Ok(status) => panic!("answered {status}"),
+                }
+            }
+            unreachable!("the attempts do not end")
+        });
+    }
+    let failed = timeout(PATIENCE, copies.join_all()).await;
+    failed
+        .expect("every copy is accepted in time")
+        .into_iter()
+        .sum()
+}
+
+/// Delivers all events while `disturb` runs again and again. Returns how often it ran, and how
+/// many attempts failed.
+async fn deliver_all<Fut>(
+    receivers: &Receivers,
+    ids: &[String],
+    mut disturb: impl FnMut() -> Fut,
+) -> (usize, usize)
+where
+    Fut: Future<Output = ()>,
+{
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("a client");
+    let (failed, done) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut deliveries = JoinSet::new();
+    for id in ids {
+        let (client, receivers, id) = (client.clone(), Arc::clone(receivers), id.clone());
+        let (places, failed) = (Arc::clone(&places), Arc::clone(&failed));
+        deliveries.spawn(async move {
+            let _place = places.acquire().await.expect("an open semaphore");
+            let attempts = deliver_copies(&client, &receivers, &id).await;
+            failed.fetch_add(attempts, Ordering::Relaxed);
+        });
+    }
+    let delivered = tokio::spawn({
+        let done = Arc::clone(&done);
+        async move {
+            deliveries.join_all().await;
+            done.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut disturbed = 0;
+    while !done.load(Ordering::Relaxed) && !delivered.is_finished() {
+        disturb().await;
+        disturbed += 1;
+    }
+    delivered.await.expect("no panic");
+    (disturbed, failed.load(Ordering::Relaxed))
+}
+
+fn ids(round: usize, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("{round:03}-{number:04}"))
+        .collect()
+}
+
+async fn assert_each_once<DB: Fixture>(url: &str, mut expected: Vec<String>) {
+    let acted = DB::acted(&DB::pool(url, 1).await).await;
+    // Only the end of a key is its id.
+    let mut acted: Vec<String> = acted
+        .iter()
+        .map(|key| key[key.len() - "000-0000".len()..].to_owned())
+        .collect();
+    acted.sort();
+    expected.sort();
+    assert_eq!(acted, expected);
+}
+
+async fn receivers_are_killed<DB: Fixture>() {
+    let place = DB::place().await;
+    let url = DB::url(&place);
+    DB::prepare(&DB::pool(&url, 1).await).await;
+    let (rounds, count) = size();
+    let receivers = start_two(&url);
+    let mut expected = Vec::new();
+    for round in 0..rounds {
+        let ids = ids(round, count);
+        expected.extend(ids.clone());
+        let kill = || kill_at_random(&receivers, &url);
+        let (killed, failed) = deliver_all(&receivers, &ids, kill).await;
+        println!("round {round}: {killed} receivers killed, {failed} attempts failed");
+        assert_each_once::<DB>(&url, expected.clone()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_acted_on_once_on_postgres_whichever_receiver_is_killed() {
+    receivers_are_killed::<Postgres>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_acted_on_once_on_sqlite_whichever_receiver_is_killed() {
+    receivers_are_killed::<Sqlite>().await;
+}
+
+/// The server is killed with all of its processes, and recovers; or told to stop at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_acted_on_once_when_postgres_restarts_in_the_middle() {
+    let server = Arc::new(Mutex::new(PostgresServer::start()));
+    let url = server.lock().unwrap().url();
+    Postgres::prepare(&Postgres::pool(&url, 1).await).await;
+    let (rounds, count) = size();
+    let receivers = start_two(&url);
+    let mut expected = Vec::new();
+    for round in 0..rounds.min(5) {
+        let ids = ids(round, count);
+        expected.extend(ids.clone());
+        let restarted = AtomicUsize::new(0);
+        let (_, failed) = deliver_all(&receivers, &ids, || async {
+            sleep(Duration::from_millis(300 + rand_below(700))).await;
+            let server = Arc::clone(&server);
+            let count = restarted.fetch_add(1, Ordering::Relaxed);
+            let signal = ["QUIT", "KILL", "INT"][count % 3];
+            let restart = spawn_blocking(move || server.lock().unwrap().restart(signal));
+            restart.await.expect("a restart");
+            sleep(Duration::from_secs(1)).await;
+        })
+        .await;
+        let restarted = restarted.into_inner();
+        println!("round {round}: {restarted} restarts, {failed} attempts failed");
+        assert!(restarted > 0 && failed > 0, "nothing was disturbed");
+        assert_each_once::<Postgres>(&url, expected.clone()).await;
+    }
+}

@@ -1,0 +1,172 @@
+//! Failures of the database become errors with a kind, and 503.
+
+use std::time::Duration;
+
+use soundhash_webhook_sqlx::{EventLog, EventLogError, EventLogErrorKind, Recorded};
+use sqlx::{Pool, Postgres, postgres::PgPoolOptions};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    fixture::{Fixture, delivery, log},
+    on_both,
+    postgres_server::PostgresServer,
+};
+
+on_both!(an_exhausted_pool_is_an_error);
+
+async fn an_exhausted_pool_is_an_error<DB: Fixture>() {
+    let (place, _pool, _log) = log::<DB>().await;
+    let pool: Pool<DB> = DB::pool(&DB::url(&place), 1).await;
+    let log = EventLog::new(pool.clone());
+    let _only = pool.acquire().await.unwrap();
+    pool.close_event().do_until(async {}).await.unwrap();
+    tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.close().await }
+    });
+    let error = log.begin().await.expect_err("no connection");
+    assert_eq!(error.kind(), EventLogErrorKind::PoolExhausted, "{error:?}");
+}
+
+/// Records in a transaction that cannot end well, and gives the error.
+async fn failed<DB: Fixture>(
+    log: &EventLog<DB>,
+    meanwhile: impl Future<Output = ()>,
+) -> EventLogError {
+    let attempt = async {
+        let mut tx = log.begin().await?;
+        assert_eq!(
+            log.record(&mut tx, &delivery("a").await).await?,
+            Recorded::New
+        );
+        meanwhile.await;
+        DB::act(&mut tx, "a").await?;
+        tx.commit().await?;
+        Ok::<_, EventLogError>(())
+    };
+    attempt.await.expect_err("an error")
+}
+
+async fn succeeds<DB: Fixture>(log: &EventLog<DB>, pool: &Pool<DB>) {
+    let mut tx = log.begin().await.unwrap();
+    assert_eq!(
+        log.record(&mut tx, &delivery("a").await).await.unwrap(),
+        Recorded::New
+    );
+    DB::act(&mut tx, "a").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(DB::acted(pool).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothing() {
+    let (_place, pool, log) = log::<Postgres>().await;
+    let set = "ALTER ROLE test IN DATABASE x SET idle_in_transaction_session_timeout = 100";
+    let name: String = sqlx::query_scalar("SELECT current_database()")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    Postgres::run(&pool, set.replace(" x ", &format!(" {name} ")).leak())
+        .await
+        .unwrap();
+    let options = pool.connect_options().as_ref().clone();
+    let timed = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let timed = EventLog::new(timed);
+    let error = failed(&timed, sleep(Duration::from_millis(500))).await;
+    assert_eq!(error.kind(), EventLogErrorKind::Unavailable, "{error:?}");
+    succeeds(&log, &pool).await;
+}
+
+#[tokio::test]
+async fn a_serialization_failure_is_a_conflict() {
+    let (_place, pool, log) = log::<Postgres>().await;
+    let mut tx = pool
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        .await
+        .unwrap();
+    // Takes the snapshot.
+    sqlx::query("SELECT count(*) FROM acted")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    succeeds(&log, &pool).await;
+    let error = log
+        .record(&mut tx, &delivery("a").await)
+        .await
+        .expect_err("a conflict");
+    assert_eq!(error.kind(), EventLogErrorKind::Conflict, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_deadlock_is_a_conflict_and_one_of_both_succeeds() {
+    let (_place, _pool, log) = log::<Postgres>().await;
+    let (a, b) = (delivery("a").await, delivery("b").await);
+    let (mut first, mut second) = (log.begin().await.unwrap(), log.begin().await.unwrap());
+    assert_eq!(log.record(&mut first, &a).await.unwrap(), Recorded::New);
+    assert_eq!(log.record(&mut second, &b).await.unwrap(), Recorded::New);
+    let first = async {
+        let recorded = log.record(&mut first, &b).await;
+        first.rollback().await.unwrap();
+        recorded
+    };
+    let second = async {
+        let recorded = log.record(&mut second, &a).await;
+        second.rollback().await.unwrap();
+        recorded
+    };
+    let kinds = tokio::join!(first, second);
+    let kinds = [kinds.0, kinds.1].map(|it| it.map_err(|error| error.kind()));
+    assert!(
+        kinds.contains(&Err(EventLogErrorKind::Conflict)),
+        "{kinds:?}"
+    );
+    assert!(kinds.contains(&Ok(Recorded::New)), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_restarts_is_an_error_and_then_works_again() {
+    let mut server = PostgresServer::start();
+    let pool = Postgres::pool(&server.url(), 5).await;
+    Postgres::prepare(&pool).await;
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.unwrap();
+    for signal in ["QUIT", "INT", "KILL"] {
+        let error = failed(&log, async { server.restart(signal) }).await;
+        assert_eq!(
+            error.kind(),
+            EventLogErrorKind::Unavailable,
+            "{signal}: {error:?}"
+        );
+    }
+    // Connections that died in the pool are replaced.
+    succeeds(&log, &pool).await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_an_error_in_time() {
+    let server = PostgresServer::start();
+    let pool = Postgres::pool(&server.url(), 5).await;
+    Postgres::prepare(&pool).await;
+    let log = EventLog::new(pool.clone()).lock_timeout(Duration::from_millis(100));
+    log.migrate().await.unwrap();
+    let mut tx = log.begin().await.unwrap();
+    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    let signal = |name: &str| {
+        let id = backend.to_string();
+        std::process::Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .unwrap();
+    };
+    signal("STOP");
+    let delivery = delivery("a").await;
+    let hung = timeout(Duration::from_secs(20), log.record(&mut tx, &delivery)).await;
+    signal("CONT");
+    let error = hung.expect("an end in time").expect_err("an error");
+    assert_eq!(error.kind(), EventLogErrorKind::Unavailable, "{error:?}");
+    drop(tx);
+    succeeds(&log, &pool).await;
+}

@@ -1,0 +1,229 @@
+//! The two databases, so that a test is written once and runs on each.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::id,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, request::Parts},
+    routing::post,
+};
+use serde_json::{Value, json};
+use soundhash_webhook::{
+    BoxError, Delivery, Secret, SecretProvider, Secrets, SoundHashWebhookLayer,
+    testing::{Envelope, SignedRequest},
+};
+use soundhash_webhook_sqlx::{Backend, EventLog};
+use sqlx::{
+    Pool, Postgres, Sqlite, Transaction,
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+};
+use tower::ServiceExt;
+
+use crate::postgres_server::PostgresServer;
+
+pub(crate) const SECRET: &str = "whsec_test";
+
+/// A database of a test's own. It is gone when the last of its places is dropped.
+pub(crate) trait Fixture: Backend {
+    type Place: Send + Sync;
+
+    fn place() -> impl Future<Output = Self::Place> + Send;
+    fn url(place: &Self::Place) -> String;
+    fn pool(url: &str, connections: u32) -> impl Future<Output = Pool<Self>> + Send;
+    /// Creates the user's own table, `acted`.
+    fn prepare(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
+    /// The effect of an event: a row without any constraint.
+    fn act(
+        tx: &mut Transaction<'_, Self>,
+        key: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// The keys of all rows, in order.
+    fn acted(pool: &Pool<Self>) -> impl Future<Output = Vec<String>> + Send;
+    fn run(pool: &Pool<Self>, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A database on the server that all tests of a process share.
+pub(crate) struct PostgresPlace {
+    server: Arc<PostgresServer>,
+    name: String,
+}
+
+fn shared_server() -> Arc<PostgresServer> {
+    static SERVER: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
+    let mut shared = SERVER.lock().unwrap_or_else(|poison| poison.into_inner());
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(PostgresServer::start());
+        *shared = Arc::downgrade(&server);
+        server
+    })
+}
+
+macro_rules! steps {
+    () => {
+        async fn prepare(pool: &Pool<Self>) {
+            Self::run(pool, "CREATE TABLE acted (event_key text)")
+                .await
+                .expect("a table");
+        }
+
+        async fn act(tx: &mut Transaction<'_, Self>, key: &str) -> sqlx::Result<()> {
+            let insert = sqlx::query("INSERT INTO acted VALUES ($1)").bind(key.to_owned());
+            insert.execute(&mut **tx).await.map(drop)
+        }
+
+        async fn acted(pool: &Pool<Self>) -> Vec<String> {
+            let select = sqlx::query_scalar("SELECT event_key FROM acted ORDER BY event_key");
+            select.fetch_all(pool).await.expect("the rows")
+        }
+
+        async fn run(pool: &Pool<Self>, sql: &'static str) -> sqlx::Result<()> {
+            sqlx::raw_sql(sql).execute(pool).await.map(drop)
+        }
+    };
+}
+
+impl Fixture for Postgres {
+    type Place = PostgresPlace;
+
+    async fn place() -> PostgresPlace {
+        let server = shared_server();
+        let name = format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let pool = Self::pool(&server.url(), 1).await;
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create)
+            .execute(&pool)
+            .await
+            .expect("a database");
+        PostgresPlace { server, name }
+    }
+
+    fn url(place: &PostgresPlace) -> String {
+        let url = place.server.url();
+        let (server, _) = url.rsplit_once('/').expect("the name of a database");
+        format!("{server}/{}", place.name)
+    }
+
+    async fn pool(url: &str, connections: u32) -> Pool<Self> {
+        let options = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(20));
+        options.connect(url).await.expect("a connection")
+    }
+
+    steps!();
+}
+
+/// A folder with an SQLite file.
+pub(crate) struct SqlitePlace {
+    pub(crate) folder: PathBuf,
+}
+
+impl Drop for SqlitePlace {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub(crate) fn sqlite_options(url: &str) -> SqliteConnectOptions {
+    let path = url.strip_prefix("sqlite://").expect("an URL of SQLite");
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .busy_timeout(Duration::from_secs(20))
+}
+
+impl Fixture for Sqlite {
+    type Place = SqlitePlace;
+
+    async fn place() -> SqlitePlace {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("soundhash-webhook-sqlite-{}-{count}", id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        SqlitePlace { folder }
+    }
+
+    fn url(place: &SqlitePlace) -> String {
+        format!("sqlite://{}/events.db", place.folder.display())
+    }
+
+    async fn pool(url: &str, connections: u32) -> Pool<Self> {
+        let options = SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(20));
+        options
+            .connect_with(sqlite_options(url))
+            .await
+            .expect("a connection")
+    }
+
+    steps!();
+}
+
+/// A place with a migrated log and the user's table.
+pub(crate) async fn log<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
+    let place = DB::place().await;
+    let pool = DB::pool(&DB::url(&place), 10).await;
+    DB::prepare(&pool).await;
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.expect("a table");
+    (place, pool, log)
+}
+
+pub(crate) fn event(id: &str) -> Value {
+    json!({
+        "id": id, "type": "video.processed", "created_at": "2026-11-23T08:56:12.681555+00:00Z",
+        "data": {"video_id": 7, "title": "A song"},
+    })
+}
+
+/// The delivery of this body, verified.
+pub(crate) async fn delivery_of(body: impl Into<axum::body::Bytes>) -> Delivery {
+    deliver(SignedRequest::new(SECRET).body(body).build(), None).await
+}
+
+pub(crate) async fn delivery(id: &str) -> Delivery {
+    let request = SignedRequest::new(SECRET).event(Envelope::Dispatcher, &event(id));
+    deliver(request.build(), None).await
+}
+
+/// The same secrets for every request.
+struct Fixed(Secrets);
+
+impl SecretProvider for Fixed {
+    async fn secrets(&self, _: &Parts) -> Result<Option<Secrets>, BoxError> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+/// The delivery that the layer hands on, with the name of its endpoint.
+pub(crate) async fn deliver(request: Request<Body>, endpoint: Option<&str>) -> Delivery {
+    let found = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&found);
+    let handler = move |delivery: Delivery| async move {
+        *keep.lock().expect("no panic") = Some(delivery);
+    };
+    let mut secrets = Secrets::new(Secret::new(SECRET));
+    if let Some(endpoint) = endpoint {
+        secrets = secrets.endpoint(endpoint);
+    }
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(handler))
+        .layer(SoundHashWebhookLayer::with_provider(Fixed(secrets)));
+    let response = app.oneshot(request).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    found.lock().expect("no panic").take().expect("a delivery")
+}

@@ -1,0 +1,226 @@
+//! What the log keeps, and how it is listed, forgotten and purged.
+
+use std::time::{Duration, SystemTime};
+
+use soundhash_webhook::{
+    Timestamp,
+    idempotency::{IdempotencyStore, Key},
+    testing::{Envelope, SignedRequest},
+};
+use soundhash_webhook_sqlx::{EventFilter, EventLog, Recorded, SqlxStore};
+
+use crate::{
+    fixture::{Fixture, SECRET, deliver, delivery, delivery_of, event, log},
+    on_both,
+};
+
+on_both!(
+    a_recorded_event_is_kept_byte_for_byte,
+    what_is_not_an_event_is_kept_too,
+    any_character_can_stand_in_an_id_a_type_and_an_endpoint,
+    events_are_listed_page_by_page,
+    a_forgotten_event_is_new_again_and_its_body_is_kept,
+    purge_deletes_old_events_in_batches,
+    logs_in_two_tables_are_kept_apart,
+);
+
+async fn record<DB: Fixture>(
+    log: &EventLog<DB>,
+    delivery: &soundhash_webhook::Delivery,
+) -> Recorded {
+    let mut tx = log.begin().await.unwrap();
+    let recorded = log.record(&mut tx, delivery).await.unwrap();
+    tx.commit().await.unwrap();
+    recorded
+}
+
+/// What Python writes and JSON does not know must not be changed or lost.
+async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let bodies: [&[u8]; 4] = [
+        br#"{"id":"nan","type":"match.found","data":{"confidence":NaN,"segment_end":-Infinity}}"#,
+        br#"{"id":"half","type":"video.processed","data":{"title":"\ud83c"}}"#,
+        b"{\"id\": \"zero\",  \"type\":\"x\",\"data\":\"\\u0000\",\"unknown\":[1e999]}\n",
+        &[0, 159, 146, 150, 255],
+    ];
+    for body in bodies {
+        let delivery = delivery_of(body).await;
+        assert_eq!(record(&log, &delivery).await, Recorded::New);
+        let kept = log
+            .get(&Key::from(&delivery))
+            .await
+            .unwrap()
+            .expect("the event");
+        assert_eq!(kept.body, body);
+        assert_eq!(kept.summary.body_len, body.len() as u64);
+        assert_eq!(kept.event(), delivery.event());
+    }
+}
+
+async fn what_is_not_an_event_is_kept_too<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let delivery = delivery_of("[1, 2]").await;
+    assert_eq!(record(&log, &delivery).await, Recorded::New);
+    assert_eq!(record(&log, &delivery).await, Recorded::Duplicate);
+    let kept = log
+        .get(&Key::from(&delivery))
+        .await
+        .unwrap()
+        .expect("the event");
+    assert_eq!(
+        (kept.summary.event_type, kept.summary.created_at),
+        (None, None)
+    );
+}
+
+async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    for text in ["a\0b", "a\\0b", "a\\\\0b", "%_'\";--", "\u{1f512}", "a "] {
+        let body = serde_json::json!({"id": text, "type": text, "data": {}});
+        let request = SignedRequest::new(SECRET).body(body.to_string()).build();
+        let delivery = deliver(request, Some(text)).await;
+        assert_eq!(record(&log, &delivery).await, Recorded::New, "{text:?}");
+        assert_eq!(
+            record(&log, &delivery).await,
+            Recorded::Duplicate,
+            "{text:?}"
+        );
+        let filter = EventFilter::new().event_type(text).endpoint(text);
+        let found = log.list(&filter).await.unwrap();
+        assert_eq!(found.len(), 1, "{text:?}");
+        assert_eq!(found[0].key, Key::from(&delivery));
+        assert_eq!(found[0].event_type.as_deref(), Some(text));
+        assert_eq!(found[0].endpoint.as_deref(), Some(text));
+    }
+    // A type can be as long as a body, which no index could hold.
+    let body = serde_json::json!({"id": "long", "type": "x".repeat(100_000), "data": {}});
+    assert_eq!(
+        record(&log, &delivery_of(body.to_string()).await).await,
+        Recorded::New
+    );
+}
+
+async fn events_are_listed_page_by_page<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let start = SystemTime::now() - Duration::from_secs(60);
+    for id in 0..25 {
+        let mut event = event(&format!("{id:02}"));
+        if id % 5 == 0 {
+            event["type"] = "match.found".into();
+        }
+        let request = SignedRequest::new(SECRET).event(Envelope::Dispatcher, &event);
+        let _ = record(&log, &deliver(request.build(), None).await).await;
+    }
+    let created: Timestamp = "2026-11-23T08:56:12.681555Z".parse().unwrap();
+    let mut filter = EventFilter::new().since(start).limit(10);
+    let mut keys = Vec::new();
+    loop {
+        let page = log.list(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter = filter.after(last);
+        for event in page {
+            assert_eq!(event.created_at, Some(created));
+            assert!(event.received_at > start);
+            keys.push(event.key);
+        }
+    }
+    let sorted: Vec<Key> = {
+        let mut keys = keys.clone();
+        keys.sort();
+        keys.dedup();
+        keys.reverse();
+        keys
+    };
+    assert_eq!(keys.len(), 25);
+    assert_eq!(keys, sorted, "not the latest first");
+
+    let found = log
+        .list(&EventFilter::new().event_type("match.found"))
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 5);
+    assert_eq!(
+        log.list(&EventFilter::new().before(start))
+            .await
+            .unwrap()
+            .len(),
+        0
+    );
+    assert_eq!(
+        log.list(&EventFilter::new().endpoint("acme"))
+            .await
+            .unwrap()
+            .len(),
+        0
+    );
+}
+
+async fn a_forgotten_event_is_new_again_and_its_body_is_kept<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let delivery = delivery("a").await;
+    let key = Key::from(&delivery);
+    assert!(!log.forget(&key).await.unwrap());
+    let _ = record(&log, &delivery).await;
+    assert!(log.forget(&key).await.unwrap());
+    assert!(!log.forget(&key).await.unwrap());
+
+    let kept = log.get(&key).await.unwrap().expect("the event");
+    assert!(kept.summary.is_forgotten);
+    assert_eq!(kept.body, delivery.body());
+    assert_eq!(record(&log, &delivery).await, Recorded::New);
+    assert_eq!(record(&log, &delivery).await, Recorded::Duplicate);
+    assert!(
+        !log.get(&key)
+            .await
+            .unwrap()
+            .expect("the event")
+            .summary
+            .is_forgotten
+    );
+}
+
+async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    // More than two batches, older than any event of today.
+    let fill = "INSERT INTO soundhash_events (event_key, recorded, received_at, body) \
+                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4500) ";
+    let fill = match DB::NAME {
+        "PostgreSQL" => format!("{fill} SELECT i::text, TRUE, timestamptz 'epoch', 'x' FROM n"),
+        _ => format!("{fill} SELECT i, TRUE, 1000000, 'x' FROM n"),
+    };
+    DB::run(&pool, fill.leak()).await.unwrap();
+    let _ = record(&log, &delivery("a").await).await;
+    let store = SqlxStore::new(log.clone());
+    let claim = |name: &'static str, lease| {
+        let store = store.clone();
+        async move { store.claim(&Key::new(name), lease).await.unwrap() }
+    };
+    claim("expired", Duration::from_nanos(1)).await;
+    claim("claimed", Duration::from_secs(3600)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
+    assert_eq!(log.purge(yesterday).await.unwrap(), 4501);
+    assert_eq!(log.purge(yesterday).await.unwrap(), 0);
+    assert_eq!(
+        record(&log, &delivery("a").await).await,
+        Recorded::Duplicate
+    );
+    assert_eq!(
+        claim("claimed", Duration::from_secs(1)).await,
+        soundhash_webhook::idempotency::Claim::InProgress
+    );
+    let tomorrow = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
+    assert_eq!(log.purge(tomorrow).await.unwrap(), 1);
+    assert_eq!(record(&log, &delivery("a").await).await, Recorded::New);
+}
+
+async fn logs_in_two_tables_are_kept_apart<DB: Fixture>() {
+    let (_place, pool, first) = log::<DB>().await;
+    let second = EventLog::new(pool).table("Second_log").unwrap();
+    second.migrate().await.unwrap();
+    let delivery = delivery("a").await;
+    assert_eq!(record(&first, &delivery).await, Recorded::New);
+    assert_eq!(record(&second, &delivery).await, Recorded::New);
+    assert_eq!(record(&second, &delivery).await, Recorded::Duplicate);
+}

@@ -1,0 +1,128 @@
+//! Migrations: from many processes at once, with other names, with few rights.
+
+use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, Recorded};
+use sqlx::{Pool, Postgres, Sqlite};
+use tokio::task::JoinSet;
+
+use crate::{
+    fixture::{Fixture, delivery, sqlite_options},
+    on_both,
+};
+
+on_both!(
+    many_processes_can_migrate_at_once,
+    without_a_migration_the_error_says_so,
+    a_table_of_a_later_version_is_left_as_it_is,
+);
+
+async fn works<DB: Fixture>(log: &EventLog<DB>) {
+    let mut tx = log.begin().await.unwrap();
+    assert_eq!(
+        log.record(&mut tx, &delivery("a").await).await.unwrap(),
+        Recorded::New
+    );
+    tx.commit().await.unwrap();
+}
+
+async fn many_processes_can_migrate_at_once<DB: Fixture>() {
+    let place = DB::place().await;
+    let mut processes = JoinSet::new();
+    for _ in 0..16 {
+        let url = DB::url(&place);
+        processes.spawn(async move {
+            let log = EventLog::new(DB::pool(&url, 2).await);
+            log.migrate().await.expect("a migration");
+            log.migrate().await.expect("nothing to do");
+        });
+    }
+    processes.join_all().await;
+    works(&EventLog::new(DB::pool(&DB::url(&place), 2).await)).await;
+}
+
+async fn without_a_migration_the_error_says_so<DB: Fixture>() {
+    let place = DB::place().await;
+    let log = EventLog::new(DB::pool(&DB::url(&place), 2).await);
+    let mut tx = log.begin().await.unwrap();
+    let error = log
+        .record(&mut tx, &delivery("a").await)
+        .await
+        .expect_err("no table");
+    assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
+}
+
+async fn a_table_of_a_later_version_is_left_as_it_is<DB: Fixture>() {
+    let place = DB::place().await;
+    let pool: Pool<DB> = DB::pool(&DB::url(&place), 2).await;
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.unwrap();
+    DB::run(&pool, "INSERT INTO soundhash_events_migrations VALUES (99)")
+        .await
+        .unwrap();
+    log.migrate().await.unwrap();
+    works(&log).await;
+}
+
+#[tokio::test]
+async fn a_schema_is_created_on_postgres() {
+    let place = Postgres::place().await;
+    let pool = Postgres::pool(&Postgres::url(&place), 2).await;
+    let log = EventLog::new(pool.clone()).schema("Hooks").unwrap();
+    log.migrate().await.unwrap();
+    works(&log).await;
+    let count = "SELECT count(*) FROM \"Hooks\".soundhash_events";
+    let rows: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_role_without_the_right_to_create_can_start() {
+    let place = Postgres::place().await;
+    let url = Postgres::url(&place);
+    let pool = Postgres::pool(&url, 2).await;
+    EventLog::new(pool.clone())
+        .schema("hooks")
+        .unwrap()
+        .migrate()
+        .await
+        .unwrap();
+    // Roles belong to the server, which other tests share.
+    let role = format!("app_{}", url.rsplit_once('/').unwrap().1);
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA hooks TO {role}; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA hooks TO {role}"
+    );
+    Postgres::run(&pool, grant.leak()).await.unwrap();
+    let url = url.replace("test@", &format!("{role}@"));
+    let log = EventLog::new(Postgres::pool(&url, 2).await)
+        .schema("hooks")
+        .unwrap();
+    log.migrate().await.unwrap();
+    works(&log).await;
+}
+
+#[tokio::test]
+async fn a_schema_on_sqlite_is_an_attached_file() {
+    let place = Sqlite::place().await;
+    let attach = format!("ATTACH '{}/more.db' AS more", place.folder.display());
+    let pool = sqlx::sqlite::SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(sqlite_options(&Sqlite::url(&place)))
+        .await
+        .unwrap();
+    Sqlite::run(&pool, attach.leak()).await.unwrap();
+    let log = EventLog::new(pool).schema("more").unwrap();
+    log.migrate().await.unwrap();
+    log.migrate().await.unwrap();
+    works(&log).await;
+}
+
+#[tokio::test]
+async fn a_name_that_would_need_quoting_is_an_error() {
+    let place = Sqlite::place().await;
+    let log = EventLog::new(Sqlite::pool(&Sqlite::url(&place), 1).await);
+    for name in ["", "a b", "a\"; DROP TABLE acted; --", "1st", "é"] {
+        let error = log.clone().table(name).expect_err(name);
+        assert_eq!(error.kind(), EventLogErrorKind::InvalidName);
+        assert!(log.clone().schema(name).is_err());
+    }
+}

@@ -1,0 +1,219 @@
+//! A Postgres server of a test's own: in a temporary folder, on a free port, gone with the test.
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio, id},
+    sync::atomic::{AtomicU32, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// How long the server may take to start on a busy machine, or to recover.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct PostgresServer {
+    child: Option<Child>,
+    port: u16,
+    folder: PathBuf,
+    fsync: &'static str,
+}
+
+impl PostgresServer {
+    /// What a process has written survives the process. Only a machine that dies needs `fsync`.
+    pub(crate) fn start() -> Self {
+        Self::start_with("off")
+    }
+
+    /// With `fsync` `on` or `off`.
+    pub(crate) fn start_with(fsync: &'static str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("soundhash-webhook-postgres-{}-{count}", id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        if is_root() {
+            let user = Command::new("id")
+                .args(["-u", "postgres"])
+                .output()
+                .expect("id");
+            let user = String::from_utf8_lossy(&user.stdout).trim().parse();
+            chown(&folder, Some(user.expect("the user `postgres`")), None).expect("chown");
+        }
+        let mut server = Self {
+            child: None,
+            port: 0,
+            folder,
+            fsync,
+        };
+        let made = server
+            .command("initdb")
+            .args([
+                "--auth=trust",
+                "--username=test",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--pgdata",
+            ])
+            .arg(server.data())
+            .output();
+        let made = made.expect("initdb (apt-get install postgresql) runs");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        // Another process may take the port first.
+        for _ in 0..5 {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            server.port = listener.local_addr().expect("an address").port();
+            drop(listener);
+            if server.run() {
+                return server;
+            }
+        }
+        panic!("postgres does not start: {}", server.log());
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// A program of Postgres, which refuses to run as root.
+    fn command(&self, program: &str) -> Command {
+        let program = find(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args([
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+                "--",
+            ]);
+            command.arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(&self.folder).stdin(Stdio::null());
+        command
+    }
+
+    /// Whether it came up.
+    fn run(&mut self) -> bool {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"));
+        let log = log.expect("a log");
+        let mut command = self.command("postgres");
+        command
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string(), "-h", "127.0.0.1"])
+            .arg("-k")
+            .arg(&self.folder)
+            .args([
+                "-c",
+                &format!("fsync={}", self.fsync),
+                "-c",
+                "max_connections=200",
+            ])
+            .args(["-c", "dynamic_shared_memory_type=mmap"])
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log);
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            let child = self.child.insert(command.spawn().expect("postgres starts"));
+            loop {
+                if child.try_wait().expect("its status").is_some() {
+                    // Processes of a server that was killed may still end.
+                    break;
+                }
+                if is_ready(self.port).is_ok_and(|ready| ready) {
+                    return true;
+                }
+                assert!(start.elapsed() < PATIENCE, "postgres does not answer");
+                sleep(Duration::from_millis(20));
+            }
+            if self.log().contains("Address already in use") {
+                return false;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        false
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://test@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// As `kill -s`, to the first process.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("a running server").id();
+        let kill = Command::new("kill")
+            .args(["-s", name, &id.to_string()])
+            .status();
+        assert!(kill.expect("kill").success());
+    }
+
+    /// Ends it at once: SIGKILL, or SIGQUIT, which does not leave its other processes behind.
+    pub(crate) fn stop(&mut self, signal: &str) {
+        if self.child.is_some() {
+            self.signal(signal);
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
+    pub(crate) fn restart(&mut self, signal: &str) {
+        self.stop(signal);
+        assert!(self.run(), "postgres does not start again: {}", self.log());
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// Debian keeps the programs of the server out of the path.
+fn find(program: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut programs: Vec<PathBuf> = versions
+        .map(|version| version.path().join("bin").join(program))
+        .filter(|path| Path::exists(path))
+        .collect();
+    programs.sort();
+    programs.pop().unwrap_or_else(|| program.into())
+}
+
+/// Whether the server takes connections. It answers an error while it starts or recovers.
+fn is_ready(port: u16) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let parameters = b"user\0test\0database\0postgres\0\0";
+    let length = u32::try_from(8 + parameters.len()).expect("a few bytes");
+    stream.write_all(&length.to_be_bytes())?;
+    stream.write_all(&196_608_u32.to_be_bytes())?;
+    stream.write_all(parameters)?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer)?;
+    Ok(&answer == b"R")
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.stop("QUIT");
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,185 @@
+//! `record`: what a transaction has recorded, and what a concurrent one learns of it.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    fixture::{Fixture, delivery, log},
+    on_both,
+};
+
+on_both!(
+    an_event_is_recorded_once,
+    a_record_is_rolled_back_with_its_transaction,
+    a_concurrent_duplicate_waits_and_is_a_duplicate,
+    a_concurrent_duplicate_of_a_rolled_back_event_is_new,
+    waiting_longer_than_the_lock_timeout_is_an_error,
+    many_waiting_duplicates_are_bounded_by_one_lock_timeout,
+    of_64_concurrent_copies_one_is_new,
+);
+
+async fn an_event_is_recorded_once<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    for expected in [Recorded::New, Recorded::Duplicate, Recorded::Duplicate] {
+        let mut tx = log.begin().await.unwrap();
+        let recorded = log.record(&mut tx, &delivery("a").await).await.unwrap();
+        assert_eq!(recorded, expected);
+        if !recorded.is_duplicate() {
+            DB::act(&mut tx, "a").await.unwrap();
+        }
+        // The same again, within the transaction.
+        let again = log.record(&mut tx, &delivery("a").await).await.unwrap();
+        assert_eq!(again, Recorded::Duplicate);
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(DB::acted(&pool).await, ["a"]);
+}
+
+async fn a_record_is_rolled_back_with_its_transaction<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    let delivery = delivery("a").await;
+    let mut tx = log.begin().await.unwrap();
+    assert_eq!(log.record(&mut tx, &delivery).await.unwrap(), Recorded::New);
+    DB::act(&mut tx, "a").await.unwrap();
+    drop(tx);
+
+    assert_eq!(DB::acted(&pool).await, [""; 0]);
+    let mut tx = log.begin().await.unwrap();
+    assert_eq!(log.record(&mut tx, &delivery).await.unwrap(), Recorded::New);
+}
+
+/// What a second transaction learns while the first one ends as asked.
+async fn second<DB: Fixture>(commit: bool) -> Recorded {
+    let (_place, _pool, log) = log::<DB>().await;
+    let delivery = delivery("a").await;
+    let mut first = log.begin().await.unwrap();
+    assert_eq!(
+        log.record(&mut first, &delivery).await.unwrap(),
+        Recorded::New
+    );
+    let waiting = tokio::spawn({
+        let (log, delivery) = (log.clone(), delivery.clone());
+        async move {
+            let mut second = log.begin().await.unwrap();
+            let recorded = log.record(&mut second, &delivery).await.unwrap();
+            second.commit().await.unwrap();
+            recorded
+        }
+    });
+    sleep(Duration::from_millis(300)).await;
+    assert!(
+        !waiting.is_finished(),
+        "it does not wait for the first one's end"
+    );
+    if commit {
+        first.commit().await.unwrap();
+    } else {
+        first.rollback().await.unwrap();
+    }
+    waiting.await.unwrap()
+}
+
+async fn a_concurrent_duplicate_waits_and_is_a_duplicate<DB: Fixture>() {
+    assert_eq!(second::<DB>(true).await, Recorded::Duplicate);
+}
+
+async fn a_concurrent_duplicate_of_a_rolled_back_event_is_new<DB: Fixture>() {
+    assert_eq!(second::<DB>(false).await, Recorded::New);
+}
+
+async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    let log = log.lock_timeout(Duration::from_millis(200));
+    let delivery = delivery("a").await;
+    let mut first = log.begin().await.unwrap();
+    assert_eq!(
+        log.record(&mut first, &delivery).await.unwrap(),
+        Recorded::New
+    );
+
+    let start = Instant::now();
+    let late = async {
+        let mut second = log.begin().await?;
+        log.record(&mut second, &delivery).await
+    };
+    let error = timeout(Duration::from_secs(15), late)
+        .await
+        .expect("an end in time");
+    let error = error.expect_err("a time-out");
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert_eq!(error.kind(), EventLogErrorKind::LockTimeout, "{error:?}");
+    let response = error.into_response();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key("retry-after"));
+
+    // The first one is not affected.
+    DB::act(&mut first, "a").await.unwrap();
+    first.commit().await.unwrap();
+    assert_eq!(DB::acted(&pool).await, ["a"]);
+}
+
+/// Each transaction ahead that rolls back would start the time-out of those behind again.
+async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let log = log.lock_timeout(Duration::from_millis(1500));
+    let delivery = delivery("a").await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..8 {
+        let (log, delivery) = (log.clone(), delivery.clone());
+        waiting.spawn(async move {
+            let start = Instant::now();
+            let attempt = async {
+                let mut tx = log.begin().await?;
+                let recorded = log.record(&mut tx, &delivery).await?;
+                let waited = start.elapsed();
+                sleep(Duration::from_millis(400)).await;
+                tx.rollback().await?;
+                Ok::<_, soundhash_webhook_sqlx::EventLogError>((recorded, waited))
+            };
+            match attempt.await {
+                Ok((Recorded::New, waited)) => (true, waited),
+                Ok((Recorded::Duplicate, _)) => panic!("no transaction has committed"),
+                Err(error) => {
+                    assert_eq!(error.kind(), EventLogErrorKind::LockTimeout, "{error:?}");
+                    (false, start.elapsed())
+                }
+            }
+        });
+    }
+    let all = waiting.join_all().await;
+    let timed_out = all.iter().filter(|(is_new, _)| !is_new);
+    // Four at most have had their turn within the time-out.
+    assert!(timed_out.clone().count() >= 3, "{all:?}");
+    for (_, waited) in timed_out {
+        assert!(*waited < Duration::from_secs(6), "{all:?}");
+    }
+}
+
+async fn of_64_concurrent_copies_one_is_new<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    let log = log.lock_timeout(Duration::from_secs(20));
+    let delivery = delivery("a").await;
+    let mut copies = JoinSet::new();
+    for _ in 0..64 {
+        let (log, delivery) = (log.clone(), delivery.clone());
+        copies.spawn(async move {
+            let mut tx = log.begin().await.unwrap();
+            let recorded = log.record(&mut tx, &delivery).await.unwrap();
+            if !recorded.is_duplicate() {
+                DB::act(&mut tx, "a").await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            recorded
+        });
+    }
+    let all = copies.join_all().await;
+    assert_eq!(all.iter().filter(|&&it| it == Recorded::New).count(), 1);
+    assert_eq!(DB::acted(&pool).await, ["a"]);
+}

@@ -1,0 +1,100 @@
+//! `SqlxStore`, alone and together with `record`.
+
+use std::time::Duration;
+
+use soundhash_webhook::{
+    idempotency::{Claim, IdempotencyStore, Key},
+    testing::store_conformance,
+};
+use soundhash_webhook_sqlx::{EventLog, Recorded, SqlxStore};
+
+use crate::{
+    fixture::{Fixture, delivery, log},
+    on_both,
+};
+
+on_both!(
+    the_store_conforms,
+    a_recorded_event_counts_as_completed,
+    a_completed_event_is_a_duplicate_to_record,
+    a_handler_behind_the_layer_can_record,
+    a_database_that_is_gone_is_an_error_in_time,
+);
+
+const LEASE: Duration = Duration::from_secs(60);
+
+async fn record<DB: Fixture>(log: &EventLog<DB>, id: &str) -> Recorded {
+    let mut tx = log.begin().await.unwrap();
+    let recorded = log.record(&mut tx, &delivery(id).await).await.unwrap();
+    tx.commit().await.unwrap();
+    recorded
+}
+
+async fn key(id: &str) -> Key {
+    Key::from(&delivery(id).await)
+}
+
+async fn the_store_conforms<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    store_conformance(SqlxStore::new(log).deadline(LEASE)).await;
+}
+
+async fn a_recorded_event_counts_as_completed<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let _ = record(&log, "a").await;
+    let store = SqlxStore::new(log);
+    assert_eq!(
+        store.claim(&key("a").await, LEASE).await.unwrap(),
+        Claim::Completed
+    );
+}
+
+async fn a_completed_event_is_a_duplicate_to_record<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let (store, key) = (SqlxStore::new(log.clone()), key("a").await);
+    let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
+        panic!("a new key cannot be claimed");
+    };
+    assert!(store.complete(&key, token, LEASE).await.unwrap());
+    assert_eq!(record(&log, "a").await, Recorded::Duplicate);
+}
+
+async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let (store, key) = (SqlxStore::new(log.clone()), key("a").await);
+    let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
+        panic!("a new key cannot be claimed");
+    };
+    assert_eq!(record(&log, "a").await, Recorded::New);
+    assert_eq!(record(&log, "a").await, Recorded::Duplicate);
+    assert!(
+        store
+            .complete(&key, token, Duration::from_nanos(1))
+            .await
+            .unwrap()
+    );
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // The retention is over. The record is not.
+    assert_eq!(store.claim(&key, LEASE).await.unwrap(), Claim::Completed);
+    assert!(log.get(&key).await.unwrap().is_some());
+}
+
+async fn a_database_that_is_gone_is_an_error_in_time<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    let store = SqlxStore::new(log).deadline(Duration::from_millis(300));
+    // All connections are taken.
+    let mut taken = Vec::new();
+    for _ in 0..10 {
+        taken.push(pool.acquire().await.unwrap());
+    }
+    let error = store
+        .claim(&key("a").await, LEASE)
+        .await
+        .expect_err("no connection");
+    assert!(error.to_string().contains("did not reply"), "{error}");
+    drop(taken);
+    assert!(matches!(
+        store.claim(&key("a").await, LEASE).await,
+        Ok(Claim::Acquired(_))
+    ));
+}

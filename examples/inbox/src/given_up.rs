@@ -1,0 +1,66 @@
+//! Jobs that failed too often: they are kept until you run them again.
+
+use soundhash_webhook::BoxError;
+use sqlx::Row;
+
+use crate::inbox::{EventJob, Inbox};
+
+/// A job that is not tried again by itself.
+#[derive(Clone, Debug)]
+pub struct GivenUp {
+    /// Identifies the event.
+    pub key: String,
+    /// How often the job was tried.
+    pub attempts: i16,
+    /// Why it failed the last time.
+    pub last_error: Option<String>,
+}
+
+impl Inbox {
+    /// Lists the jobs that were given up, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails.
+    pub async fn given_up(&self) -> Result<Vec<GivenUp>, BoxError> {
+        let rows = sqlx::query(
+            "SELECT job.payload::text, job.attempts, job.last_error
+             FROM graphile_worker._private_jobs AS job
+             JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
+             WHERE task.identifier = $1 AND job.attempts >= job.max_attempts
+             AND job.locked_at IS NULL
+             ORDER BY job.id",
+        )
+        .bind(EventJob::NAME)
+        .fetch_all(&self.pool)
+        .await?;
+        let given_up = rows.iter().map(|row| {
+            let job: EventJob = serde_json::from_str(row.try_get(0)?)?;
+            Ok(GivenUp {
+                key: job.key,
+                attempts: row.try_get(1)?,
+                last_error: row.try_get(2)?,
+            })
+        });
+        given_up.collect()
+    }
+
+    /// Gives all jobs that were given up their attempts back, and returns their number.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails.
+    pub async fn run_again(&self) -> Result<u64, BoxError> {
+        let changed = sqlx::query(
+            "UPDATE graphile_worker._private_jobs AS job
+             SET attempts = 0, run_at = now(), updated_at = now()
+             FROM graphile_worker._private_tasks AS task
+             WHERE task.id = job.task_id AND task.identifier = $1
+             AND job.attempts >= job.max_attempts AND job.locked_at IS NULL",
+        )
+        .bind(EventJob::NAME)
+        .execute(&self.pool)
+        .await?;
+        Ok(changed.rows_affected())
+    }
+}

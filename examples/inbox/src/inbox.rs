@@ -1,0 +1,137 @@
+//! The tables of the inbox, and the transaction that stores an event together with its job.
+
+use std::time::Duration;
+
+use graphile_worker::WorkerUtils;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
+use soundhash_webhook_sqlx::{EventLog, EventLogError, Recorded};
+use sqlx::{PgPool, Postgres, postgres::PgPoolOptions};
+use tokio::time::sleep;
+use tracing::warn;
+
+/// The schema of the queue's own tables.
+pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
+
+/// With pauses that grow from 3 s to 6 h, this is about four days.
+const MAX_ATTEMPTS: i32 = 25;
+
+/// Fewer connections than a Postgres server has by default, for several processes.
+const MAX_CONNECTIONS: u32 = 20;
+
+/// A job refers to its event. The event itself stays in the log, byte for byte.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventJob {
+    /// Identifies the event.
+    pub key: String,
+}
+
+impl EventJob {
+    /// By this name, the workers of the next release find the jobs of this one.
+    pub const NAME: &str = "soundhash_event";
+}
+
+/// Events that were accepted, and the jobs of those that still have to be acted on.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    pub(crate) pool: PgPool,
+    pub(crate) log: EventLog<Postgres>,
+}
+
+impl Inbox {
+    /// Connects to the database, waits for it if it is away, and creates the tables.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `url` is not valid or the tables cannot be created.
+    pub async fn open(url: &str) -> Result<Self, BoxError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            // SoundHash waits 30 s for a response.
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy(url)?;
+        let log = EventLog::new(pool.clone());
+        while let Err(error) = migrate(&pool, &log).await {
+            if !is_away(&error) {
+                return Err(error);
+            }
+            warn!(
+                error,
+                "the database is not available, trying again in a second"
+            );
+            sleep(Duration::from_secs(1)).await;
+        }
+        Ok(Self { pool, log })
+    }
+
+    /// Stores the event and its job, both or neither.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails. SoundHash then has to send the event again.
+    pub async fn accept(&self, delivery: &Delivery) -> Result<Recorded, EventLogError> {
+        let mut tx = self.log.begin().await?;
+        let recorded = self.log.record(&mut tx, delivery).await?;
+        if recorded.is_duplicate() {
+            return Ok(recorded);
+        }
+        let key = Key::from(delivery).to_string();
+        // Not `jsonb`, which cannot hold U+0000.
+        sqlx::query("SELECT graphile_worker.add_job($1, $2::json, max_attempts => $3)")
+            .bind(EventJob::NAME)
+            .bind(json!(EventJob { key }).to_string())
+            .bind(MAX_ATTEMPTS)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(recorded)
+    }
+}
+
+async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError> {
+    log.migrate().await?;
+    // Of processes that start at the same time, one creates the other tables.
+    let mut tx = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('soundhash inbox'))")
+        .execute(&mut *tx)
+        .await?;
+    let queue = WorkerUtils::new(pool.clone(), QUEUE_SCHEMA);
+    queue.migrate().await?;
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS acted_events (
+            event_key text PRIMARY KEY,
+            event_type text,
+            acted_at timestamptz NOT NULL DEFAULT now()
+        )",
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Whether the database cannot be reached, as opposed to one that rejects what it is asked for.
+fn is_away(error: &BoxError) -> bool {
+    let mut error = Some(&**error as &dyn std::error::Error);
+    while let Some(cause) = error {
+        if matches!(
+            cause.downcast_ref(),
+            Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_))
+        ) {
+            return true;
+        }
+        // `57P03`: the server starts up, or recovers.
+        let code = cause
+            .downcast_ref()
+            .and_then(sqlx::Error::as_database_error);
+        if code
+            .and_then(|error| error.code())
+            .is_some_and(|code| code.starts_with("57P"))
+        {
+            return true;
+        }
+        error = cause.source();
+    }
+    false
+}

@@ -1,0 +1,35 @@
+//! The receiving half: verifies a delivery, stores it, and answers.
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use soundhash_webhook::{Delivery, Secret, SoundHashWebhookLayer, idempotency::Key};
+use soundhash_webhook_sqlx::EventLogError;
+use tracing::info;
+
+use crate::inbox::Inbox;
+
+async fn receive(
+    State(inbox): State<Inbox>,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    let key = Key::from(&delivery);
+    if inbox.accept(&delivery).await?.is_duplicate() {
+        info!(%key, "duplicate: the event was accepted before");
+        return Ok(StatusCode::OK);
+    }
+    info!(%key, "accepted");
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Stores each event that is delivered to `POST /webhooks/soundhash`, once.
+pub fn app(secret: Secret, inbox: Inbox) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", post(receive))
+        .route_layer(SoundHashWebhookLayer::new(secret))
+        .route("/healthz", get(|| async { "ok" }))
+        .with_state(inbox)
+}

@@ -1,0 +1,131 @@
+//! The working half: acts on each event in one transaction.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext, WorkerOptions};
+use soundhash_webhook::{BoxError, idempotency::Key};
+use soundhash_webhook_sqlx::RecordedEvent;
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::{
+    inbox::{EventJob, Inbox, QUEUE_SCHEMA},
+    stop::Stop,
+};
+
+const CONCURRENCY: usize = 8;
+
+/// A worker that is silent for this long is taken for dead, and its jobs are given to others.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// Work on an event before its row is written. An error rolls back, and the job is tried again.
+type Work = dyn Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync;
+
+/// What each job is given.
+#[derive(Clone)]
+struct Tools {
+    inbox: Inbox,
+    work: Arc<Work>,
+}
+
+impl fmt::Debug for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tools").finish_non_exhaustive()
+    }
+}
+
+impl TaskHandler for EventJob {
+    const IDENTIFIER: &'static str = Self::NAME;
+
+    async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
+        let tools = context
+            .get_ext::<Tools>()
+            .ok_or("the worker has no tools")?;
+        let attempt = *context.job().attempts();
+        act(tools, &Key::new(&self.key)).await.map_err(|error| {
+            warn!(
+                key = self.key,
+                attempt, error, "not acted on, the job is tried again"
+            );
+            error.to_string()
+        })
+    }
+}
+
+/// Acts on the event. A job runs again if its worker died before it could say that it was done;
+/// then the row is there already.
+async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
+    let inbox = &tools.inbox;
+    let event = inbox
+        .log
+        .get(key)
+        .await?
+        .ok_or("the event is not in the log")?;
+    let mut tx = inbox.pool.begin().await?;
+    let inserted = sqlx::query(
+        "INSERT INTO acted_events (event_key, event_type) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    )
+    .bind(as_text(key.as_str()))
+    .bind(event.summary.event_type.as_deref().map(as_text))
+    .execute(&mut *tx)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        info!(%key, "acted on before");
+        return Ok(());
+    }
+    // Your own statements come here, in the same transaction.
+    (tools.work)(&event)?;
+    tx.commit().await?;
+    info!(%key, "acted on");
+    Ok(())
+}
+
+/// Replaces U+0000, which a text in Postgres cannot hold. SoundHash's ids do not contain it.
+fn as_text(text: &str) -> String {
+    text.replace('\0', "\u{2400}")
+}
+
+/// Acts on events until `stop` resolves, and returns when running jobs have ended.
+///
+/// The worker ends when it loses the database. Another one starts in its place.
+pub async fn run(
+    inbox: Inbox,
+    work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,
+    stop: Stop,
+) {
+    let tools = Tools {
+        inbox,
+        work: Arc::new(work),
+    };
+    while let Err(error) = run_worker(&tools, stop.clone()).await {
+        error!(error, "the worker ended and is started again");
+        tokio::select! {
+            biased;
+            () = stop.clone().told() => return,
+            () = sleep(RESTART_PAUSE) => {}
+        }
+    }
+}
+
+async fn run_worker(tools: &Tools, stop: Stop) -> Result<(), BoxError> {
+    let worker = WorkerOptions::default()
+        .pg_pool(tools.inbox.pool.clone())
+        .schema(QUEUE_SCHEMA)
+        .concurrency(CONCURRENCY)
+        // Notifications wake the workers. This is for those that got lost.
+        .poll_interval(Duration::from_secs(1))
+        .heartbeat_interval(HEARTBEAT)
+        .sweep_interval(HEARTBEAT)
+        .sweep_threshold(DEAD_AFTER)
+        .recovery_delay(Duration::ZERO)
+        .listen_os_shutdown_signals(false)
+        .shutdown_signal(stop.told())
+        .add_extension(tools.clone())
+        .define_job::<EventJob>()
+        .init()
+        .await?;
+    Ok(worker.run().await?)
+}

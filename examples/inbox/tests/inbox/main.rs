@@ -1,0 +1,79 @@
+//! The example as programs, on a Postgres server that each test starts: accepted events are acted
+//! on once, also if processes are killed.
+
+mod killed;
+#[path = "../../../../crates/sqlx/tests/it/postgres_server.rs"]
+mod postgres_server;
+mod support;
+mod work;
+
+use serde_json::Value;
+use soundhash_webhook::{
+    EventKind,
+    testing::{Envelope, sample},
+};
+
+use self::{
+    postgres_server::PostgresServer,
+    support::{Program, SECRET, acted, acted_in_time, deliver, event},
+};
+
+#[tokio::test]
+async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
+    let postgres = PostgresServer::start();
+    let receiver = Program::start("receive", &postgres.url());
+    let bodies = EventKind::ALL.iter().map(|&kind| {
+        let mut event = sample(kind, Envelope::Dispatcher);
+        event["id"] = format!("id-of-{kind}").into();
+        event
+    });
+    let bodies: Vec<Value> = bodies.collect();
+    for body in &bodies {
+        assert_eq!(deliver(&receiver, SECRET, body).await, 202);
+        assert_eq!(deliver(&receiver, SECRET, body).await, 200);
+        // Attack: have something done that SoundHash did not send.
+        assert_eq!(deliver(&receiver, "whsec_guessed", body).await, 401);
+    }
+    assert_eq!(acted(&postgres.url()).await.len(), 0);
+
+    let worker = Program::start("work", &postgres.url());
+    let acted = acted_in_time(&postgres.url(), bodies.len()).await;
+    for (key, event_type) in acted {
+        assert!(
+            key.ends_with(&format!("id-of-{event_type}")),
+            "{key} {event_type}"
+        );
+    }
+    for program in [receiver, worker] {
+        program.signal("TERM");
+        assert!(program.ended().await.success());
+    }
+}
+
+#[tokio::test]
+async fn one_process_can_do_both() {
+    let postgres = PostgresServer::start();
+    let both = Program::start("", &postgres.url());
+    // A number in a string, as other queues have read it.
+    assert_eq!(deliver(&both, SECRET, &event("007")).await, 202);
+    assert_eq!(deliver(&both, SECRET, &event("a\0b")).await, 202);
+    let acted = acted_in_time(&postgres.url(), 2).await;
+    assert!(
+        acted[0].0.ends_with("007") || acted[1].0.ends_with("007"),
+        "{acted:?}"
+    );
+    both.signal("INT");
+    assert!(both.ended().await.success());
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_the_answer_is_503() {
+    let mut postgres = PostgresServer::start();
+    let both = Program::start("", &postgres.url());
+    assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);
+    postgres.stop("INT");
+    assert_eq!(deliver(&both, SECRET, &event("b")).await, 503);
+    postgres.restart("INT");
+    while deliver(&both, SECRET, &event("b")).await == 503 {}
+    acted_in_time(&postgres.url(), 2).await;
+}

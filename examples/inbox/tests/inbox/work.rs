@@ -1,0 +1,90 @@
+//! Workers within the test's own process: what they are given, and what becomes of a failure.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use soundhash_webhook_inbox_example::{inbox::Inbox, stop::Stop, work};
+use sqlx::PgPool;
+use tokio::time::sleep;
+
+use crate::{
+    postgres_server::PostgresServer,
+    support::{Program, SECRET, acted, acted_in_time, deliver, deliver_bytes, event},
+};
+
+/// What Python writes and JSON does not know, and what no text of Postgres can hold.
+#[tokio::test]
+async fn a_body_arrives_at_the_worker_byte_for_byte() {
+    let bodies: [&[u8]; 4] = [
+        br#"{"id":"nan","type":"match.found","data":{"confidence":NaN,"segment_end":-Infinity}}"#,
+        br#"{"id":"half","type":"video.processed","data":{"title":"\ud83c"}}"#,
+        b"{\"id\":\"zero\",  \"type\":\"a\\u0000b\",\"data\":\"\\u0000\",\"unknown\":[1e999]}\n",
+        b"not an event at all",
+    ];
+    let postgres = PostgresServer::start();
+    let receiver = Program::start("receive", &postgres.url());
+    for body in bodies {
+        assert_eq!(deliver_bytes(&receiver, SECRET, body).await, 202);
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let inbox = Inbox::open(&postgres.url()).await.unwrap();
+    let see = Arc::clone(&seen);
+    let work = move |event: &soundhash_webhook_sqlx::RecordedEvent| {
+        see.lock().unwrap().push(event.body.clone());
+        Ok(())
+    };
+    tokio::spawn(work::run(inbox, work, Stop::at_signals().unwrap()));
+    acted_in_time(&postgres.url(), bodies.len()).await;
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort();
+    let mut bodies = bodies.to_vec();
+    bodies.sort_unstable();
+    assert_eq!(seen, bodies);
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
+    let postgres = PostgresServer::start();
+    let receiver = Program::start("receive", &postgres.url());
+    assert_eq!(deliver(&receiver, SECRET, &event("a")).await, 202);
+    // Its last attempts, so that the test does not wait for days.
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let shorten = "UPDATE graphile_worker._private_jobs SET max_attempts = 2";
+    sqlx::query(shorten).execute(&pool).await.unwrap();
+
+    let inbox = Inbox::open(&postgres.url()).await.unwrap();
+    let works = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&works);
+    let work = move |_: &soundhash_webhook_sqlx::RecordedEvent| match switch.load(Ordering::Relaxed)
+    {
+        true => Ok(()),
+        false => Err("no".into()),
+    };
+    tokio::spawn(work::run(inbox.clone(), work, Stop::at_signals().unwrap()));
+    let given_up = loop {
+        let given_up = inbox.given_up().await.unwrap();
+        if !given_up.is_empty() {
+            break given_up;
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    assert!(given_up[0].key.ends_with('a'));
+    assert_eq!(given_up[0].attempts, 2);
+    assert!(
+        given_up[0].last_error.as_ref().unwrap().contains("no"),
+        "{given_up:?}"
+    );
+    let listed = Program::output("given-up", &postgres.url());
+    assert!(listed.contains(&given_up[0].key), "{listed}");
+    assert_eq!(acted(&postgres.url()).await.len(), 0);
+
+    works.store(true, Ordering::Relaxed);
+    assert_eq!(Program::output("run-again", &postgres.url()), "1\n");
+    acted_in_time(&postgres.url(), 1).await;
+    assert_eq!(inbox.given_up().await.unwrap().len(), 0);
+}
