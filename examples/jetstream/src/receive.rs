@@ -1,0 +1,61 @@
+//! The receiver: verifies a delivery, stores its bytes, answers 202.
+
+use std::env;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use soundhash_webhook::{BoxError, Delivery, Secret, SoundHashWebhookLayer, idempotency::Key};
+use tokio::net::TcpListener;
+use tracing::{error, info};
+
+use crate::{stop::Stop, stream::Streams};
+
+async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response {
+    let key = message_id(&Key::from(&delivery));
+    match streams.accept(&key, delivery.body().clone()).await {
+        Ok(true) => info!(key, "stored"),
+        Ok(false) => info!(key, "stored by an earlier delivery"),
+        Err(error) => {
+            error!(key, error, "not stored; SoundHash will retry");
+            return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response();
+        }
+    }
+    StatusCode::ACCEPTED.into_response()
+}
+
+/// The key as a header's value. An id can contain any character, a header cannot.
+fn message_id(key: &Key) -> String {
+    key.as_str().escape_default().to_string()
+}
+
+/// Stores what is delivered to `POST /webhooks/soundhash`.
+fn app(secret: Secret, streams: Streams) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", post(receive))
+        // The stream recognizes duplicates by their key, so there is no idempotency layer.
+        .route_layer(SoundHashWebhookLayer::new(secret))
+        .route("/healthz", get(|| async { "ok" }))
+        .with_state(streams)
+}
+
+/// Serves until the process is asked to stop.
+///
+/// # Errors
+///
+/// Returns an error if the secret is not set or the address cannot be listened on.
+pub(crate) async fn run(streams: Streams, stop: Stop) -> Result<(), BoxError> {
+    let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
+    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let listener = TcpListener::bind(addr).await?;
+    let addr = listener.local_addr()?;
+    info!("listening on http://{addr}/webhooks/soundhash");
+    axum::serve(listener, app(secret, streams))
+        .with_graceful_shutdown(stop.requested())
+        .await?;
+    Ok(())
+}

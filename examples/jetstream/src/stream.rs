@@ -1,0 +1,192 @@
+//! The streams: what was accepted, and what the workers gave up.
+
+use std::time::Duration;
+
+use async_nats::{
+    ConnectOptions, HeaderMap,
+    header::NATS_MESSAGE_ID,
+    jetstream::{
+        self, Context,
+        consumer::{AckPolicy, PullConsumer, pull},
+        context::CreateStreamErrorKind,
+        stream::{Config, DiscardPolicy, Stream},
+    },
+};
+use axum::body::Bytes;
+use soundhash_webhook::BoxError;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+/// The stream that holds every accepted delivery, and its only subject.
+const ACCEPTED: &str = "SOUNDHASH";
+const ACCEPTED_SUBJECT: &str = "soundhash.accepted";
+
+/// The stream that holds what the workers gave up, and its only subject.
+const GIVEN_UP: &str = "SOUNDHASH_GIVEN_UP";
+const GIVEN_UP_SUBJECT: &str = "soundhash.given_up";
+
+const CONSUMER: &str = "workers";
+const REPLICAS: usize = 3;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long NATS recognizes a key that it has stored. SoundHash's retries end after 9 minutes, but
+/// an operator's retry job can repeat a delivery days later. NATS keeps these keys in memory.
+const DUPLICATE_WINDOW: Duration = DAY;
+
+/// How long deliveries are kept, worked on or not.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long a worker may take for an event before NATS hands the event to another worker.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a publication is retried while the cluster elects a new leader. SoundHash waits 30 s.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The two streams of a NATS cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Streams {
+    context: Context,
+    accepted: Stream,
+    given_up: Stream,
+}
+
+impl Streams {
+    /// Connects to a cluster, given as comma-separated URLs, and creates the streams that do not
+    /// exist yet.
+    ///
+    /// A new cluster needs some seconds to elect its leaders, so failures are retried for a
+    /// minute.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a URL is not valid or the cluster does not answer within a minute.
+    pub(crate) async fn connect(urls: &str) -> Result<Self, BoxError> {
+        let servers: Vec<_> = urls.split(',').map(str::trim).collect();
+        let client = ConnectOptions::new()
+            .name("soundhash-webhook")
+            .retry_on_initial_connect()
+            .connect(servers)
+            .await?;
+        let mut context = jetstream::new(client);
+        context.set_timeout(Duration::from_secs(5));
+        let start = Instant::now();
+        loop {
+            let created = async {
+                let accepted = create(&context, ACCEPTED, ACCEPTED_SUBJECT).await?;
+                let given_up = create(&context, GIVEN_UP, GIVEN_UP_SUBJECT).await?;
+                Ok::<_, BoxError>((accepted, given_up))
+            };
+            match created.await {
+                Ok((accepted, given_up)) => {
+                    return Ok(Self {
+                        context,
+                        accepted,
+                        given_up,
+                    });
+                }
+                Err(error) if start.elapsed() > START_DEADLINE => return Err(error),
+                Err(error) => {
+                    info!(%error, "waiting for NATS JetStream");
+                    sleep(4 * RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Stores a delivery under its key. Returns `false` if the stream has the key already.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a majority of the replicas did not store the delivery within 20 s. It
+    /// may be stored later, so the same key has to be used again.
+    pub(crate) async fn accept(&self, key: &str, body: Bytes) -> Result<bool, BoxError> {
+        self.publish(ACCEPTED_SUBJECT, key, body).await
+    }
+
+    /// Stores a delivery in the stream of those that were given up.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for the same reasons as [`accept`](Self::accept).
+    pub(crate) async fn give_up(&self, key: &str, body: Bytes) -> Result<bool, BoxError> {
+        self.publish(GIVEN_UP_SUBJECT, key, body).await
+    }
+
+    async fn publish(
+        &self,
+        subject: &'static str,
+        key: &str,
+        body: Bytes,
+    ) -> Result<bool, BoxError> {
+        let start = Instant::now();
+        loop {
+            let mut headers = HeaderMap::new();
+            headers.insert(NATS_MESSAGE_ID, key);
+            let published = async {
+                let publication = self
+                    .context
+                    .publish_with_headers(subject, headers, body.clone());
+                publication.await?.await
+            };
+            match published.await {
+                Ok(stored) => return Ok(!stored.duplicate),
+                // A second publication is safe: NATS recognizes the key.
+                Err(_) if start.elapsed() < PUBLISH_DEADLINE => sleep(RETRY_PAUSE).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The consumer that all workers share.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the cluster does not answer.
+    pub(crate) async fn consumer(&self) -> Result<PullConsumer, BoxError> {
+        let config = pull::Config {
+            durable_name: Some(CONSUMER.into()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            ..pull::Config::default()
+        };
+        let consumer = self.accepted.get_or_create_consumer(CONSUMER, config);
+        Ok(consumer.await?)
+    }
+
+    /// The stream of what the workers gave up.
+    #[must_use]
+    pub(crate) const fn given_up(&self) -> &Stream {
+        &self.given_up
+    }
+}
+
+/// Returns the stream, and creates it with three replicas if it does not exist.
+async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, BoxError> {
+    let config = |num_replicas| Config {
+        name: name.into(),
+        subjects: vec![subject.into()],
+        num_replicas,
+        duplicate_window: DUPLICATE_WINDOW,
+        max_age: MAX_AGE,
+        // A full stream rejects new deliveries, which SoundHash retries. The default would delete
+        // accepted ones instead.
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    match context.get_or_create_stream(config(REPLICAS)).await {
+        Err(error) if is_not_clustered(error.kind()) => {
+            warn!("NATS runs without a cluster: {name} has one replica, and dies with its disk");
+            Ok(context.get_or_create_stream(config(1)).await?)
+        }
+        stream => Ok(stream?),
+    }
+}
+
+fn is_not_clustered(error: CreateStreamErrorKind) -> bool {
+    // JSStreamReplicasNotSupportedErr: "replicas > 1 not supported in non-clustered mode".
+    const REPLICAS_NOT_SUPPORTED: u64 = 10074;
+    matches!(error, CreateStreamErrorKind::JetStream(error)
+        if error.error_code().0 == REPLICAS_NOT_SUPPORTED)
+}

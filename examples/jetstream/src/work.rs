@@ -1,0 +1,104 @@
+//! The worker: pulls deliveries and acts on them, as often as it takes.
+
+use std::{
+    io::{self, Write},
+    pin::pin,
+    time::Duration,
+};
+
+use async_nats::{
+    header::NATS_MESSAGE_ID,
+    jetstream::{AckKind, Message},
+};
+use futures_util::{StreamExt, TryStreamExt, future};
+use soundhash_webhook::{BoxError, Event};
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::{stop::Stop, stream::Streams};
+
+/// How many events a worker acts on at the same time.
+const CONCURRENCY: usize = 8;
+
+/// How often an event is tried before it is given up: at once, then after 1, 2, 4 … 256 s.
+const ATTEMPTS: i64 = 10;
+
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// Acts on an event: prints it. Yours charges an account or calls another service.
+///
+/// A worker can die between acting and acknowledging, and the event is then acted on again. The
+/// key is the same both times.
+fn act(key: &str, event: &Event) -> Result<(), BoxError> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    io::stdout().lock().write_all(&line)?;
+    info!(key, "done");
+    Ok(())
+}
+
+/// Works until the process is asked to stop, and finishes what it has begun.
+///
+/// # Errors
+///
+/// Does not fail: it waits for a cluster that does not answer.
+pub(crate) async fn run(streams: Streams, stop: Stop) -> Result<(), BoxError> {
+    while !stop.is_requested() {
+        // A consumer moves when its leader dies, and its messages end with an error.
+        if let Err(error) = pull(&streams, &stop).await {
+            warn!(error, "NATS does not deliver; trying again");
+            sleep(RESTART_PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+async fn pull(streams: &Streams, stop: &Stop) -> Result<(), BoxError> {
+    let consumer = streams.consumer().await?;
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(4 * CONCURRENCY)
+        .heartbeat(Duration::from_secs(2))
+        .expires(Duration::from_secs(5))
+        .messages()
+        .await?;
+    let messages = messages
+        .take_until(stop.clone().requested())
+        .map(|message| async {
+            let message = message?;
+            // NATS delivers the event again.
+            if let Err(error) = handle(streams, message).await {
+                warn!(error, "not acknowledged");
+            }
+            Ok(())
+        })
+        .buffer_unordered(CONCURRENCY);
+    pin!(messages).try_for_each(future::ok).await
+}
+
+async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
+    let headers = message.headers.as_ref();
+    let key = headers.and_then(|headers| headers.get(NATS_MESSAGE_ID));
+    let key = key.map_or_else(String::new, ToString::to_string);
+    let attempt = message.info()?.delivered;
+    let event = match Event::from_slice(&message.payload) {
+        // The limit is counted here and not by the server, which would stop delivering in silence
+        // when the last attempt kills the worker.
+        Ok(event) if attempt <= ATTEMPTS => event,
+        given_up => {
+            let error = given_up.err().map(|error| error.to_string());
+            streams.give_up(&key, message.payload.clone()).await?;
+            error!(key, attempt, error, "given up");
+            return message.double_ack_with(AckKind::Term).await;
+        }
+    };
+    match act(&key, &event) {
+        // Waits until the server has the acknowledgement. Without one, the event is acted on again.
+        Ok(()) => message.double_ack().await,
+        Err(error) => {
+            let pause = Duration::from_secs(1 << (attempt - 1).clamp(0, 8));
+            warn!(key, error, attempt, pause_s = pause.as_secs(), "failed");
+            message.ack_with(AckKind::Nak(Some(pause))).await
+        }
+    }
+}
