@@ -53,6 +53,9 @@ struct State {
     // Separate from the completed events, so that no claim can be evicted.
     claimed: HashMap<Key, Lease>,
     completed: LruCache<Key, Completion>,
+    /// Incremented for each claim. A random token would cost a system call, and a fork or a restored
+    /// snapshot copies the claims together with this number.
+    last_token: u128,
     /// The number of claims at which the expired ones are removed.
     sweep_at: usize,
 }
@@ -72,7 +75,7 @@ impl MemoryStore {
     ///
     /// # Panics
     ///
-    /// Panics if `capacity` is zero.
+    /// Panics if `capacity` is zero, or if the operating system cannot provide randomness.
     #[must_use]
     #[track_caller]
     pub fn new(capacity: usize) -> Self {
@@ -81,6 +84,7 @@ impl MemoryStore {
             state: Mutex::new(State {
                 claimed: HashMap::new(),
                 completed: LruCache::sparse(capacity),
+                last_token: ClaimToken::unique().into(),
                 sweep_at: SWEEP_AT,
             }),
         }
@@ -93,28 +97,29 @@ impl MemoryStore {
 }
 
 impl State {
-    fn claim(&mut self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+    fn claim(&mut self, key: &Key, lease: Duration) -> Claim {
         let now = Instant::now();
         match self.completed.get_mut(key) {
             Some(completion) if now < completion.until => {
                 completion.until = end(now, completion.retention);
-                return Ok(Claim::Completed);
+                return Claim::Completed;
             }
             Some(_) => self.completed.pop(key),
             None => None,
         };
         if self.claimed.get(key).is_some_and(|held| now < held.until) {
-            return Ok(Claim::InProgress);
+            return Claim::InProgress;
         }
         if self.claimed.len() >= self.sweep_at {
             self.claimed.retain(|_, held| now < held.until);
             // Doubled, so that on average a claim scans two others at most.
             self.sweep_at = SWEEP_AT.max(self.claimed.len() * 2);
         }
-        let token = ClaimToken::generate()?;
+        self.last_token = self.last_token.wrapping_add(1);
+        let token = ClaimToken::from(self.last_token);
         let until = end(now, lease);
         self.claimed.insert(key.clone(), Lease { token, until });
-        Ok(Claim::Acquired(token))
+        Claim::Acquired(token)
     }
 
     /// Ends a claim and returns `true`, if `token` still holds it.
@@ -161,7 +166,7 @@ impl IdempotencyStore for MemoryStore {
         key: &Key,
         lease: Duration,
     ) -> impl Future<Output = Result<Claim, BoxError>> + Send {
-        future::ready(self.state().claim(key, lease))
+        future::ready(Ok(self.state().claim(key, lease)))
     }
 
     fn complete(
