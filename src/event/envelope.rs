@@ -207,6 +207,9 @@ fn string(raw: &str) -> serde_json::Result<Option<Cow<'_, str>>> {
 }
 
 fn id(raw: &str) -> serde_json::Result<Option<Id>> {
+    if raw.starts_with('"') {
+        return Ok(string(raw)?.map(|text| Id::from(&*text)));
+    }
     match serde_json::from_str(raw) {
         Err(error) if error.is_data() => Ok(None),
         result => result.map(Some),
@@ -246,14 +249,16 @@ impl<'a> Fields<'a> {
         let mut more = scanner.eat(b'}').is_none();
         while more {
             let key = text.get(scanner.value()?)?;
-            if !key.starts_with('"') {
-                return None;
-            }
+            let inner = key.strip_prefix('"')?.strip_suffix('"')?;
             scanner.eat(b':')?;
             let value = scanner.value()?;
-            // The known keys have no escapes that only Python reads.
-            if let Ok(Some(key)) = string(key) {
-                fields.set(&key, text.get(value.clone())?, value);
+            let raw = text.get(value.clone())?;
+            if !fields.set(inner, raw, &value)
+                && inner.contains('\\')
+                // A key with an escape that only Python reads is not one of ours.
+                && let Ok(Some(key)) = string(key)
+            {
+                fields.set(&key, raw, &value);
             }
             more = scanner.eat(b',').is_some();
             if !more {
@@ -263,7 +268,8 @@ impl<'a> Fields<'a> {
         scanner.is_at_end().then_some(fields)
     }
 
-    fn set(&mut self, key: &str, raw: &'a str, range: Range<usize>) {
+    /// Returns whether the key is known.
+    fn set(&mut self, key: &str, raw: &'a str, range: &Range<usize>) -> bool {
         let field = match key {
             "id" => &mut self.id,
             "delivery_id" => &mut self.delivery_id,
@@ -275,12 +281,13 @@ impl<'a> Fields<'a> {
             "resource_id" => &mut self.resource_id,
             "resource_type" => &mut self.resource_type,
             "data" => {
-                self.data = Some(range);
-                return;
+                self.data = Some(range.clone());
+                return true;
             }
-            _ => return,
+            _ => return false,
         };
         *field = Some(raw);
+        true
     }
 }
 
@@ -292,9 +299,9 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     fn skip_space(&mut self) {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let space = rest.iter().take_while(|byte| b" \n\t\r".contains(byte));
-        self.at += space.count();
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.text.as_bytes().get(self.at) {
+            self.at += 1;
+        }
     }
 
     /// Skips a character of punctuation, if it is the next one.
@@ -312,6 +319,10 @@ impl Scanner<'_> {
         self.skip_space();
         let start = self.at;
         let rest = self.text.get(start..)?;
+        if let Some(length) = plain_string(rest.as_bytes()) {
+            self.at += length;
+            return Some(start..self.at);
+        }
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
         values.next()?.ok()?;
         self.at += values.byte_offset();
@@ -322,6 +333,15 @@ impl Scanner<'_> {
         self.skip_space();
         self.at == self.text.len()
     }
+}
+
+/// Returns the length of the string that `rest` starts with, if it has no escapes. Most members are
+/// such strings, and a parser for each of them would cost more than the string.
+fn plain_string(rest: &[u8]) -> Option<usize> {
+    let inner = rest.strip_prefix(b"\"")?;
+    let special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+    let length = inner.iter().position(special)?;
+    (inner.get(length) == Some(&b'"')).then_some(length + 2)
 }
 
 #[cfg(test)]
