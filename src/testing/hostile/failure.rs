@@ -221,8 +221,8 @@ impl FailureKind {
             Self::OtherRoute => {
                 "The layer surrounds a route that does not act on events. The signature covers \
                  neither method nor path, so an attacker can replay a recorded delivery there, \
-                 and an `IdempotencyLayer` takes the 2xx as the end of the event: the handler \
-                 never sees it. Put the layers around the acting route alone."
+                 and an `IdempotencyLayer` takes a 2xx to a replayed POST as the end of the \
+                 event: the handler never sees it. Put the layers around the acting route alone."
             }
         }
     }

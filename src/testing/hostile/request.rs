@@ -54,11 +54,14 @@ use crate::{delivery::Delivery, rejection::Rejection, secret::Secret};
 /// # Replays to other routes
 ///
 /// The signature covers the body alone, so an attacker can send a recorded delivery to another
-/// path with another method. If the layers surround that route too, a 2xx from it makes an
+/// path. If the layers surround that route too, its 2xx makes an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
-/// never sees it. The requests named `replayed as GET …` go to the given path, `/`, `/health`,
-/// `/healthz` and `/status`, and fail if the layer lets them through to a 2xx. Put the layers
-/// around the acting route only.
+/// never sees it. That layer answers 405 to other methods than POST, which leaves the routes that
+/// accept POST.
+///
+/// The requests named `replayed as GET …` go to the given path, `/`, `/health`, `/healthz` and
+/// `/status`. The check fails if the layer lets one through to a 2xx, because the layer then
+/// surrounds more than the acting route.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
