@@ -62,7 +62,7 @@ async fn hostile_requests_pass_with_the_inspector_on() {
     }
 }
 
-/// Frames that count how often somebody asks for one.
+/// Frames that count how often they are polled.
 struct Frames {
     queue: VecDeque<Frame<Bytes>>,
     polled: Arc<AtomicUsize>,
