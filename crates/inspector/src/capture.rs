@@ -1,4 +1,4 @@
-//! Copies of bodies, made frame by frame while somebody else reads them.
+//! Copies bodies frame by frame while the application reads them.
 
 use std::{
     collections::BTreeMap,
@@ -38,15 +38,15 @@ impl Kept {
 
 /// The copies of requests and answers that are under way.
 ///
-/// Nobody knows yet who sent them. When they fill their memory, the one that has been under way
-/// for longest is given up: senders that stall lose their own records, and displace nothing.
+/// Any of them can be an attacker's. When the copies fill their memory, the oldest one is dropped:
+/// senders that stall lose their own records and displace no others.
 #[derive(Default)]
 pub(crate) struct InFlight(Mutex<Copies>);
 
 #[derive(Default)]
 struct Copies {
     bytes: BTreeMap<u64, Vec<u8>>,
-    /// The sum of their capacities.
+    /// The sum of the capacities of all copies.
     used: usize,
     next: u64,
 }
@@ -59,7 +59,7 @@ impl InFlight {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a copy under a number that is not used again.
+    /// Stores a copy and returns its number.
     pub(crate) fn keep(&self, copy: Vec<u8>) -> u64 {
         let mut copies = self.copies();
         copies.next += 1;
@@ -72,7 +72,7 @@ impl InFlight {
         number
     }
 
-    /// Adds to a copy, unless it was given up.
+    /// Appends to a copy, unless it was dropped.
     fn add(&self, number: u64, data: &[u8], max: usize) {
         let mut copies = self.copies();
         let Some(mut copy) = copies.remove(number) else {
@@ -91,12 +91,12 @@ impl InFlight {
         drop(evicted);
     }
 
-    /// Takes a copy out, unless it was given up.
+    /// Removes a copy and returns it, unless it was dropped.
     pub(crate) fn take(&self, number: u64) -> Option<Vec<u8>> {
         self.copies().remove(number)
     }
 
-    /// Looks at a copy.
+    /// Reads a copy, unless it was dropped.
     pub(crate) fn read<T>(&self, number: u64, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.copies().bytes.get(&number).map(|copy| read(copy))
     }
@@ -109,7 +109,7 @@ impl Copies {
         Some(copy)
     }
 
-    /// Returns the copies that had to go, to be freed outside of the lock.
+    /// Returns the dropped copies, so that they are freed outside of the lock.
     fn make_room(&mut self, bytes: usize, number: u64) -> Vec<Vec<u8>> {
         let mut evicted = Vec::new();
         while self.used + bytes > InFlight::MAX
@@ -125,7 +125,7 @@ impl Copies {
 /// A body that is being copied.
 pub(crate) struct Recording {
     in_flight: Arc<InFlight>,
-    /// The number of the copy, once there is one.
+    /// The number of the copy, once the first bytes have arrived.
     copy: Option<u64>,
     kept: usize,
     total: u64,
@@ -164,12 +164,12 @@ impl Recording {
         self.ended = true;
     }
 
-    /// Ignores what is read from here on.
+    /// Ignores everything that is read later.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// Looks at what a reader of the body got.
+    /// Records the result of one poll.
     pub(crate) fn observe<E>(
         &mut self,
         polled: &Poll<Option<Result<Frame<Bytes>, E>>>,
@@ -192,7 +192,7 @@ impl Recording {
         }
     }
 
-    /// Stops, and takes what was kept.
+    /// Stops recording and returns what was kept.
     pub(crate) fn finish(&mut self) -> Kept {
         self.stop();
         let copy = self.copy.take().and_then(|copy| self.in_flight.take(copy));
@@ -203,7 +203,7 @@ impl Recording {
         }
     }
 
-    /// Looks at the body if all of it was seen and kept.
+    /// Reads the body, if all of it was seen and kept.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if !self.ended || self.kept as u64 != self.total {
             return None;
@@ -225,7 +225,7 @@ impl Drop for Recording {
     }
 }
 
-/// Who is shown the frames of a body.
+/// Sees the frames of a body.
 pub(crate) trait Observer: Send + Unpin + 'static {
     fn observe(
         &mut self,
@@ -234,7 +234,7 @@ pub(crate) trait Observer: Send + Unpin + 'static {
     );
 }
 
-/// A body that shows its frames to an observer, and is otherwise the same.
+/// Passes a body through and shows its frames to an observer.
 pub(crate) struct Observed<O> {
     pub(crate) body: Body,
     pub(crate) observer: O,
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn senders_that_stall_are_given_up_first() {
+    fn the_oldest_copies_are_dropped_first() {
         let in_flight = Arc::new(InFlight::default());
         let mut stalled: Vec<_> = (0..200)
             .map(|_| {
@@ -283,7 +283,7 @@ mod tests {
         honest.end();
         assert!(in_flight.copies().used <= InFlight::MAX);
         assert_eq!(&*honest.finish().bytes, b"{}");
-        // The first one was given up, and says so.
+        // The oldest copy was dropped.
         let first = stalled[0].finish();
         assert_eq!((first.bytes.len(), first.total), (0, 60_000));
         assert!(!first.is_whole());

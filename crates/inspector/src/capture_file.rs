@@ -5,7 +5,8 @@ use crate::{Record, headers};
 impl Record {
     /// Returns the request as text: its head, an empty line and its body, as in HTTP/1.1.
     ///
-    /// `SignedRequest::from_capture` reads it. The file has the request's signature, but not the
+    /// [`SignedRequest::from_capture`](soundhash_webhook::testing::SignedRequest::from_capture)
+    /// reads it and signs it again. The file has the request's signature, but not the
     /// headers that the page hides. Returns `None` if the request was not kept whole.
     #[must_use]
     pub fn to_capture(&self) -> Option<Vec<u8>> {

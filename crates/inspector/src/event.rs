@@ -1,17 +1,17 @@
-//! What the inspector reads in a body, and how it makes a new event of an old one.
+//! Reads ids and types from bodies, and turns an old event into a new one.
 
 use std::{ops::Range, time::SystemTime};
 
-use soundhash_webhook::{Event, Timestamp, testing::Envelope as Sender};
+use soundhash_webhook::{Event, Timestamp, testing::Sender};
 
 use crate::random;
 
-/// Longer ids and types are cut, since anybody can send them.
+/// Longer ids and types are cut, because attackers choose them.
 const MAX_LABEL: usize = 200;
 /// The most memory that [`Labels`] hold.
 pub(crate) const MAX_LABELS: usize = 2 * (MAX_LABEL + 4);
 
-/// What a list shows of an event.
+/// The parts of an event that the list shows.
 #[derive(Default)]
 pub(crate) struct Labels {
     pub(crate) id: Option<Box<str>>,
@@ -40,7 +40,7 @@ fn cut(text: &str) -> Box<str> {
     format!("{}…", &text[..end.unwrap_or(0)]).into()
 }
 
-/// Tells the sender by its envelope.
+/// Recognizes the sender by its envelope.
 fn sender(body: &[u8]) -> Option<Sender> {
     fields(body).find_map(|(key, _)| match &body[key] {
         b"event" => Some(Sender::Portal),
@@ -49,8 +49,8 @@ fn sender(body: &[u8]) -> Option<Sender> {
     })
 }
 
-/// Makes a new event of an old one: with an id of its own and the time of now. All other bytes
-/// stay as they are, so that what a parser stumbled over is still there.
+/// Gives an event a new id and the current time. All other bytes stay unchanged, so that the new
+/// event reproduces what a parser did with the old one.
 pub(crate) fn renewed(body: &[u8]) -> Vec<u8> {
     let Some(sender) = sender(body) else {
         return body.to_vec();

@@ -41,7 +41,7 @@ impl AsRef<[u8]> for Keyed {
 }
 
 impl Config {
-    /// Whether one of the secrets made the signature; `None` if there are no secrets.
+    /// Checks a signature with every secret. Returns `None` without secrets.
     pub(crate) fn verify(&self, signature: Option<Signature>, body: &[u8]) -> Option<bool> {
         if self.secrets.is_empty() {
             return None;

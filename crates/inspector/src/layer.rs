@@ -129,7 +129,7 @@ where
         let exchange = Arc::new(Exchange::new(&self.inspector, target.clone(), &request));
         let mut request = request.map(Body::new);
         // The layer rejects a request without a signature before it reads the body, and a request
-        // that is not a webhook is none of the inspector's business.
+        // without a signature can be any request of the application.
         if exchange.signed {
             if request.body().is_end_stream() {
                 exchange.recording().observe::<()>(&Poll::Ready(None), true);
@@ -190,7 +190,7 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-/// A request that has no answer yet. If this is dropped, it will never have one.
+/// A request that is not answered yet. Dropping this means that it never will be.
 struct Pending(Option<Arc<Exchange>>);
 
 impl Drop for Pending {
@@ -240,9 +240,9 @@ struct Ending {
     verified: bool,
     endpoint: Option<Box<str>>,
     matched_secret: Option<usize>,
-    /// The verified body, which is known whatever became of the copy.
+    /// The verified body. It replaces the copy, which can have been dropped.
     body: Option<Kept>,
-    /// Of an event whose body is not kept whole.
+    /// The labels of an event whose body is longer than what is kept.
     labels: Option<Labels>,
     duration: Duration,
 }
@@ -280,7 +280,7 @@ impl Exchange {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a request that has no answer.
+    /// Records a request that was never answered.
     fn unanswered(&self, verdict: Verdict, reason: &'static str) {
         if !self.signed {
             return;
@@ -343,18 +343,18 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // It is still there if nothing was recorded.
+        // The copy still exists if nothing was recorded.
         self.inspector.store.in_flight.take(self.head);
     }
 }
 
-/// Judges an answer, and keeps it once its body was read.
+/// Judges an answer, and records it once its body was read.
 fn answered(exchange: Arc<Exchange>, response: Response) -> Response {
     let Some(ending) = exchange.judge(&response) else {
         return response;
     };
     let Inspector { store, config } = &exchange.inspector;
-    // What is read from here on is what a layer drains.
+    // Later frames are only drained.
     exchange.recording().stop();
     let (head, head_whole) = Head::of_response(&response);
     let head = store.in_flight.keep(head);

@@ -2,7 +2,7 @@
 //! replay it.
 //!
 //! [`Inspector`] keeps what an application receives. Its [`layer`](Inspector::layer) goes around
-//! the whole application, and its page has a listener of its own:
+//! the whole application, and a separate listener serves the page:
 //!
 //! ```no_run
 //! use axum::{Router, routing::post};

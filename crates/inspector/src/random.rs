@@ -5,7 +5,7 @@
 ///
 /// # Panics
 ///
-/// Panics if the operating system has no random numbers.
+/// Panics if the operating system provides no random numbers.
 pub(crate) fn token() -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 22];

@@ -1,4 +1,4 @@
-//! What the inspector keeps of one request and its answer.
+//! One request and its answer, as far as the inspector keeps them.
 
 use std::{
     borrow::Cow,
@@ -10,11 +10,11 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode, Version};
-use soundhash_webhook::{Event, testing::Envelope as Sender};
+use soundhash_webhook::{Event, testing::Sender};
 
 use crate::{capture::Kept, event, headers, target::Target};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -50,10 +50,9 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One request that SoundHash, or somebody in its place, sent, and what became of it.
+/// One request to the webhook and its outcome.
 ///
-/// Everything in a record is a copy of its own, so that a record never keeps a connection's read
-/// buffer alive.
+/// A record holds copies, so that it never keeps a connection's read buffer alive.
 pub struct Record {
     pub(crate) number: u64,
     pub(crate) time: SystemTime,
@@ -91,7 +90,7 @@ pub(crate) struct Head {
 const MAX_HEAD: usize = 16 * 1024;
 
 impl Head {
-    /// What there is of a head that was copied; nothing if the copy was given up.
+    /// Makes a head from its copy, or an empty head if the copy was dropped.
     pub(crate) fn new(copy: Option<Vec<u8>>, whole: bool) -> Self {
         let whole = whole && copy.is_some();
         let text = copy.unwrap_or_default().into_boxed_slice();
@@ -112,7 +111,7 @@ impl Head {
     }
 
     fn copy(line: &[&str], headers: &http::HeaderMap) -> (Vec<u8>, bool) {
-        // Not `with_capacity` of what the peer declares: these are the lengths of what is there.
+        // The real length, and not one that the peer declares.
         let len: usize = line.iter().map(|part| part.len()).sum::<usize>()
             + (headers.iter())
                 .map(|(name, value)| name.as_str().len() + value.len() + 4)
@@ -185,7 +184,7 @@ impl Record {
         self.duration
     }
 
-    /// Returns what became of the request.
+    /// Returns the outcome of the request.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict

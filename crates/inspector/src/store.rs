@@ -1,4 +1,4 @@
-//! The records that are kept, and who is told of new ones.
+//! Keeps the records and notifies readers of new ones.
 
 use std::{
     collections::VecDeque,
@@ -69,12 +69,12 @@ impl Ring {
     }
 }
 
-/// What happened after a number.
+/// The changes after a number.
 pub(crate) struct News {
     /// The oldest first.
     pub(crate) records: Vec<Arc<Record>>,
     pub(crate) newest: u64,
-    /// How many records are gone before anybody asked for them.
+    /// The number of records that were evicted before they were read.
     pub(crate) skipped: u64,
     /// Whether everything up to the number was cleared.
     pub(crate) cleared: bool,
@@ -127,7 +127,7 @@ impl Store {
     pub(crate) fn clear(&self) {
         let cleared = {
             let mut rings = self.rings();
-            // A number of its own, so that a page that has seen every record notices.
+            // Clearing takes a number, so that a page that has seen every record notices.
             let newest = rings.newest + 1;
             let empty = Rings {
                 newest,
@@ -214,7 +214,7 @@ impl Record {
 /// A reader of finished records, made by [`Inspector::subscribe`](crate::Inspector::subscribe).
 ///
 /// The subscription reads from the inspector's own memory and holds no records itself. A reader
-/// that is slower than the inspector's capacity loses the oldest ones and is told so.
+/// that is slower than the inspector's capacity loses the oldest ones and gets an error.
 pub struct Subscription {
     store: Arc<Store>,
     version: watch::Receiver<u64>,
@@ -255,7 +255,7 @@ impl Subscription {
                 }
                 Next::None { newest } => self.last = newest,
             }
-            // The store holds the sender, so this fails never.
+            // The store holds the sender, so this never fails.
             let _ = self.version.changed().await;
         }
     }

@@ -22,18 +22,18 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{Page, view::Summary};
 use crate::{Inspector, Record};
 
-/// The time between two batches, so that a page is not told of each of a thousand records a
-/// second.
+/// The time between two batches, so that a thousand records a second do not become a thousand
+/// updates of the page.
 const PACE: Duration = Duration::from_millis(200);
-/// The longest that a stream lives. The page connects again where it was, so a server that waits
-/// for its connections before it stops does not wait for ever.
+/// The lifetime of a stream. The page reconnects and resumes, so that a server that waits for its
+/// connections before it stops can stop.
 const LIFETIME: Duration = Duration::from_secs(20);
 
 #[derive(Serialize)]
 struct Batch<'a> {
-    /// Everything that the page has is gone.
+    /// The page must drop all of its records.
     reset: bool,
-    /// How many records the page will never see.
+    /// The number of records that were evicted before this batch.
     skipped: u64,
     records: Vec<Summary<'a>>,
 }
@@ -62,7 +62,7 @@ impl Page {
         let send = async {
             let mut reset = last.is_none();
             let mut last = last.unwrap_or(0);
-            // The first batch says that the connection stands, even if there is nothing to say.
+            // The first batch is sent even if it is empty, to show that the connection works.
             let mut first = true;
             loop {
                 version.mark_unchanged();
@@ -127,7 +127,7 @@ impl http_body::Body for Stream {
     }
 }
 
-/// Finds the records whose id or body contains a text, whatever its case.
+/// Finds the records whose id or body contains a text, ignoring the case of ASCII letters.
 pub(super) fn search(inspector: &Inspector, text: &str) -> Vec<u64> {
     let text = text.to_lowercase().into_bytes();
     let records = inspector.store.all().into_iter();

@@ -1,4 +1,4 @@
-//! Who may see the page, and from where.
+//! Access to the page: host, token and headers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The page and what it asks for.
+//! The page and its API.
 //!
 //! `guard` decides who may see it, `events` keeps the list live, `view` says what is shown of a
 //! record, `server` listens.
@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use soundhash_webhook::{
     EventKind,
-    testing::{Envelope as Sender, diagnose},
+    testing::{Sender, diagnose},
 };
 use tokio::{sync::watch, task};
 use tower_http::csrf::CsrfLayer;
@@ -39,11 +39,11 @@ const STYLE: &str = include_str!("../../assets/style.css");
 const SCRIPT: &str = include_str!("../../assets/app.js");
 const ICON: &str = include_str!("../../assets/favicon.svg");
 
-/// What every handler has.
+/// The state of every handler.
 #[derive(Clone)]
 struct Page {
     inspector: Inspector,
-    /// Tells a page of an earlier process, whose numbers mean other records.
+    /// Identifies this process to a page that was opened earlier, when numbers meant other records.
     instance: Arc<str>,
     /// `true` once the inspector's own server stops.
     stop: Option<watch::Receiver<bool>>,
@@ -53,8 +53,8 @@ impl Inspector {
     /// Makes the page's routes, to be nested in a router of your own, behind your own
     /// authentication.
     ///
-    /// These routes ask for no token and take every `Host`: whoever gets here sees every delivery
-    /// and can send requests through your application. They are still protected against requests
+    /// These routes ask for no token and take every `Host`: anyone with access sees every
+    /// delivery and can send requests through your application. They are still protected against requests
     /// of other sites, and against being framed.
     ///
     /// The page's live updates end every 20 seconds and begin again, so that a graceful shutdown
@@ -130,7 +130,7 @@ async fn index(OriginalUri(uri): OriginalUri) -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }
 
-/// Why the inspector does not do what it was asked for.
+/// An error that the page shows.
 struct Failure(StatusCode, String);
 
 impl IntoResponse for Failure {

@@ -92,7 +92,7 @@ impl Server {
         self.addr
     }
 
-    /// Serves the page for ever.
+    /// Serves the page until the listener fails.
     ///
     /// # Errors
     ///

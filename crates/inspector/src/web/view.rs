@@ -1,4 +1,4 @@
-//! What the page is told of a record, as JSON.
+//! Records as JSON for the page.
 
 use std::{
     fmt::{self, Write},

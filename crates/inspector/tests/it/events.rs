@@ -132,7 +132,7 @@ async fn streams_end_when_the_server_stops() {
     );
 }
 
-/// Somebody who connects and says nothing does not hold the server up for ever.
+/// A connection without a request must not delay the shutdown forever.
 #[tokio::test]
 async fn a_silent_connection_does_not_keep_the_server_from_stopping() {
     let app = App::start().await;

@@ -1,4 +1,4 @@
-//! What the page is never told.
+//! What the API hides.
 
 use reqwest::header::HeaderMap;
 use soundhash_webhook::{EventKind, Secret};
@@ -12,8 +12,8 @@ const SENSITIVE: [(&str, &str); 4] = [
     ("proxy-authorization", "t0ps3cret"),
 ];
 
-/// Sends a delivery with sensitive headers and returns everything that the page is told of it,
-/// and the delivery's signature.
+/// Sends a delivery with sensitive headers. Returns everything that the API says about it, and the
+/// delivery's signature.
 async fn told(app: &App) -> (String, String) {
     let body = body(EventKind::MatchFound);
     let signature = Secret::new(SECRET).sign(&body).to_string();

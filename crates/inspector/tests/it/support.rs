@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use soundhash_webhook::{
     Event, EventKind, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Envelope as Sender, fresh_sample},
+    testing::{Sender, fresh_sample},
 };
 use soundhash_webhook_inspector::Inspector;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -151,7 +151,7 @@ pub(crate) fn body(kind: EventKind) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&fresh_sample(kind, Sender::Dispatcher))
 }
 
-/// An event with an id and a title of one's own.
+/// An event with this id and title.
 pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     let event = json!({
         "id": id, "type": "video.processed", "created_at": "2026-11-23T08:56:12.681555+00:00Z",

@@ -1,4 +1,4 @@
-//! What becomes of requests, and how that is called.
+//! Requests and their verdicts.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use soundhash_webhook::{
     Event, EventKind, Secret, SoundHashWebhookLayer,
-    testing::{Envelope as Sender, SignedRequest},
+    testing::{Sender, SignedRequest},
 };
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -188,7 +188,7 @@ async fn a_handler_without_the_verification_layer_is_not_called_accepted() {
     assert!(!record.is_verified());
 }
 
-/// Without a secret of its own, the inspector believes the verification layer.
+/// An inspector without a secret trusts the verification layer.
 #[tokio::test]
 async fn the_layers_delivery_proves_that_a_request_was_verified() {
     let inspector = Inspector::new();

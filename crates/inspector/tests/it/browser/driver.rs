@@ -23,7 +23,7 @@ use crate::support::{App, PATIENCE, unique};
 /// The version of axe-core that the page is checked with.
 const AXE: &str = "axe-core@4.14.1";
 
-/// Runs a test in a browser of its own, and closes the browser whatever comes of the test.
+/// Runs a test in a new browser, and closes the browser even if the test fails.
 ///
 /// Without Chromium the test does nothing, except on a build machine, where it fails.
 pub(crate) async fn in_browser<F>(test: impl FnOnce(Browser) -> F)
@@ -38,7 +38,7 @@ where
         eprintln!("skipped: Chromium is missing (apt-get install chromium chromium-driver)");
         return;
     };
-    // In a task of its own, so that a failure does not leave the browser behind.
+    // In a separate task, so that a failure does not leave the browser behind.
     let result = tokio::spawn(test(browser.clone())).await;
     let _ = browser.0.quit().await;
     drop(driver);

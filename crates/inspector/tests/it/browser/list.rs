@@ -104,7 +104,7 @@ async fn the_list_is_filtered_searched_paused_and_cleared() {
             .unwrap();
         shows(&browser, &["three", "two", "one"]).await;
 
-        // In bodies, whatever the case, and also in those that arrive later.
+        // The search ignores case and includes bodies that arrive later.
         browser.press("/").await;
         browser.press("nIGHT dRIVE").await;
         shows(&browser, &["one"]).await;

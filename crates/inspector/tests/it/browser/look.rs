@@ -1,4 +1,4 @@
-//! How the page looks: its pictures, and whether everybody can read it.
+//! The look of the page: screenshots, accessibility and narrow windows.
 
 use std::{env, path::Path, time::Duration};
 
@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::json;
 use soundhash_webhook::{
     EventKind, Secret,
-    testing::{Envelope as Sender, fresh_sample},
+    testing::{Sender, fresh_sample},
 };
 use thirtyfour::{By, Key};
 use tokio::time::sleep;
@@ -93,7 +93,7 @@ async fn check(browser: &Browser, state: &str) {
 async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
     in_browser(|browser| async move {
         for (scheme, picture) in [("light", "inspector.png"), ("dark", "inspector-dark.png")] {
-            // With a memory of its own, in which no event is a duplicate of the first round's.
+            // A new application, so that no event is a duplicate of the previous round.
             let app = App::start().await;
             browser.set_scheme(scheme).await;
             browser.set_size(1280, 800).await;

@@ -2,14 +2,15 @@
 
 use std::{env, fs, path::Path, process};
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
-use soundhash_webhook::Secret;
+use soundhash_webhook::{Secret, testing::SignedRequest};
 use thirtyfour::By;
 use tokio::time::{Duration, Instant, sleep};
+use tower::ServiceExt;
 
 use super::driver::{Browser, in_browser, test_id};
-use crate::support::{App, PATIENCE, SECRET, titled, unique};
+use crate::support::{App, PATH, PATIENCE, SECRET, router, titled, unique};
 
 async fn verdict_of_the_detail(browser: &Browser, verdict: &str) {
     browser
@@ -141,6 +142,13 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
         }
         let capture = fs::read(&saved).unwrap();
         fs::remove_dir_all(&folder).unwrap();
+        // A delivery becomes a test in one line.
+        let request = SignedRequest::from_capture(SECRET, &capture)
+            .unwrap()
+            .build();
+        assert_eq!(request.uri(), PATH);
+        let Ok(response) = router().oneshot(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
         assert!(capture.ends_with(&[b"\r\n\r\n", &body[..]].concat()));
 
         browser.click("replay").await;
