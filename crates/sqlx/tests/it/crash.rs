@@ -30,7 +30,7 @@ const COPIES: usize = 64;
 /// Events whose copies are under way at the same time.
 const AT_ONCE: usize = 6;
 /// How long an event may take until it is accepted, with everything being killed again and again.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Rounds, and events in each.
 fn size() -> (usize, usize) {
