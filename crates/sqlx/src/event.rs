@@ -150,7 +150,7 @@ pub(crate) fn to_micros(time: SystemTime) -> i64 {
 
 /// A span in microseconds, rounded up, and at most 100 years.
 pub(crate) fn span_micros(span: Duration) -> i64 {
-    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
     let span = span.min(LONGEST) + Duration::from_nanos(999);
     as_micros(span)

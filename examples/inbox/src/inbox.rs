@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
 use soundhash_webhook_sqlx::{EventLog, EventLogError, Recorded};
-use sqlx::{PgPool, Postgres, postgres::PgPoolOptions};
+use sqlx::{PgPool, Postgres, error::DatabaseError, postgres::PgPoolOptions};
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -126,7 +126,7 @@ fn is_away(error: &BoxError) -> bool {
             .downcast_ref()
             .and_then(sqlx::Error::as_database_error);
         if code
-            .and_then(|error| error.code())
+            .and_then(DatabaseError::code)
             .is_some_and(|code| code.starts_with("57P"))
         {
             return true;

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext, WorkerOptions};
+use graphile_worker::{
+    IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions,
+};
 use soundhash_webhook::{BoxError, idempotency::Key};
 use soundhash_webhook_sqlx::RecordedEvent;
 use tokio::time::sleep;
@@ -18,6 +20,10 @@ const CONCURRENCY: usize = 8;
 /// A worker that is silent for this long is taken for dead, and its jobs are given to others.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Jobs that a worker fetches at once. One by one, it would take `CONCURRENCY` jobs of a backlog at
+/// each poll, which is 8 per second.
+const BATCH: usize = 64;
 
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -117,6 +123,7 @@ async fn run_worker(tools: &Tools, stop: Stop) -> Result<(), BoxError> {
         .concurrency(CONCURRENCY)
         // Notifications wake the workers. This is for those that got lost.
         .poll_interval(Duration::from_secs(1))
+        .local_queue(LocalQueueConfig::default().with_size(BATCH))
         .heartbeat_interval(HEARTBEAT)
         .sweep_interval(HEARTBEAT)
         .sweep_threshold(DEAD_AFTER)

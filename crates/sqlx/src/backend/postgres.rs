@@ -35,13 +35,12 @@ impl Sql for Postgres {
         }
     }
 
-    // One round trip. Each part depends on the part before it: the time-out
-    // is set, the lock of the key is waited for, the row is inserted, and the time-out is set back
-    // for the caller's own statements.
+    // One round trip. Each part depends on the part before it: the time-out is set, the lock of the
+    // key is waited for, the row is inserted, and the time-out is set back for the caller's own
+    // statements.
     //
-    // The unique index alone would wait, too, but each time that a transaction ahead rolls back,
-    // the wait and its time-out would start again. Locks of a key are granted in order, after one
-    // single wait.
+    // The unique index alone would wait, too. But each time that a transaction ahead rolls back,
+    // that wait would start again, with a new time-out. A lock is one wait.
     fn around_record(name: &TableName) -> (String, &'static str) {
         let before = format!(
             "WITH setting AS MATERIALIZED (\

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     process::id,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use axum::{
 use serde_json::{Value, json};
 use soundhash_webhook::{
     BoxError, Delivery, Secret, SecretProvider, Secrets, SoundHashWebhookLayer,
-    testing::{Envelope, SignedRequest},
+    testing::{Sender, SignedRequest},
 };
 use soundhash_webhook_sqlx::{Backend, EventLog};
 use sqlx::{
@@ -63,7 +63,7 @@ pub(crate) struct PostgresPlace {
 
 fn shared_server() -> Arc<PostgresServer> {
     static SERVER: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
-    let mut shared = SERVER.lock().unwrap_or_else(|poison| poison.into_inner());
+    let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
         let server = Arc::new(PostgresServer::start());
         *shared = Arc::downgrade(&server);
@@ -196,7 +196,7 @@ pub(crate) async fn delivery_of(body: impl Into<axum::body::Bytes>) -> Delivery 
 }
 
 pub(crate) async fn delivery(id: &str) -> Delivery {
-    let request = SignedRequest::new(SECRET).event(Envelope::Dispatcher, &event(id));
+    let request = SignedRequest::new(SECRET).event(Sender::Dispatcher, &event(id));
     deliver(request.build(), None).await
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use soundhash_webhook::{
     Timestamp,
     idempotency::{IdempotencyStore, Key},
-    testing::{Envelope, SignedRequest},
+    testing::{Sender, SignedRequest},
 };
 use soundhash_webhook_sqlx::{EventFilter, EventLog, Recorded, SqlxStore};
 
@@ -102,13 +102,13 @@ async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() 
 
 async fn events_are_listed_page_by_page<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
-    let start = SystemTime::now() - Duration::from_secs(60);
+    let start = SystemTime::now() - Duration::from_mins(1);
     for id in 0..25 {
         let mut event = event(&format!("{id:02}"));
         if id % 5 == 0 {
             event["type"] = "match.found".into();
         }
-        let request = SignedRequest::new(SECRET).event(Envelope::Dispatcher, &event);
+        let request = SignedRequest::new(SECRET).event(Sender::Dispatcher, &event);
         let _ = record(&log, &deliver(request.build(), None).await).await;
     }
     let created: Timestamp = "2026-11-23T08:56:12.681555Z".parse().unwrap();
@@ -196,10 +196,10 @@ async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
         async move { store.claim(&Key::new(name), lease).await.unwrap() }
     };
     claim("expired", Duration::from_nanos(1)).await;
-    claim("claimed", Duration::from_secs(3600)).await;
+    claim("claimed", Duration::from_hours(1)).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
 
-    let yesterday = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
+    let yesterday = SystemTime::now() - Duration::from_hours(24);
     assert_eq!(log.purge(yesterday).await.unwrap(), 4501);
     assert_eq!(log.purge(yesterday).await.unwrap(), 0);
     assert_eq!(
@@ -210,7 +210,7 @@ async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
         claim("claimed", Duration::from_secs(1)).await,
         soundhash_webhook::idempotency::Claim::InProgress
     );
-    let tomorrow = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
+    let tomorrow = SystemTime::now() + Duration::from_hours(24);
     assert_eq!(log.purge(tomorrow).await.unwrap(), 1);
     assert_eq!(record(&log, &delivery("a").await).await, Recorded::New);
 }

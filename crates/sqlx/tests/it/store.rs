@@ -21,7 +21,7 @@ on_both!(
     a_database_that_is_gone_is_an_error_in_time,
 );
 
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 async fn record<DB: Fixture>(log: &EventLog<DB>, id: &str) -> Recorded {
     let mut tx = log.begin().await.unwrap();

@@ -1,6 +1,6 @@
 //! Receiver, worker and Postgres are killed at random under load.
 //!
-//! `SOUNDHASH_WEBHOOK_CRASH_EVENTS` sets the number of events: 1,000 before a release.
+//! `SOUNDHASH_WEBHOOK_CRASH_EVENTS` sets the number of events: 1,000 in `.ci/deep crashes`.
 
 use std::{
     collections::HashSet,

@@ -10,7 +10,7 @@ mod work;
 use serde_json::Value;
 use soundhash_webhook::{
     EventKind,
-    testing::{Envelope, sample},
+    testing::{Sender, sample},
 };
 
 use self::{
@@ -23,7 +23,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     let postgres = PostgresServer::start();
     let receiver = Program::start("receive", &postgres.url());
     let bodies = EventKind::ALL.iter().map(|&kind| {
-        let mut event = sample(kind, Envelope::Dispatcher);
+        let mut event = sample(kind, Sender::Dispatcher);
         event["id"] = format!("id-of-{kind}").into();
         event
     });

@@ -88,3 +88,25 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
     acted_in_time(&postgres.url(), 1).await;
     assert_eq!(inbox.given_up().await.unwrap().len(), 0);
 }
+
+/// With one job per poll and place, a backlog of this size takes more than three minutes.
+#[tokio::test]
+async fn a_backlog_is_worked_off_faster_than_workers_poll() {
+    const JOBS: usize = 1_500;
+
+    let postgres = PostgresServer::start();
+    let inbox = Inbox::open(&postgres.url()).await.unwrap();
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let fill = format!(
+        "INSERT INTO soundhash_events (event_key, recorded, received_at, body)
+         SELECT 't' || i, TRUE, now(), '' FROM generate_series(1, {JOBS}) AS i;
+         SELECT graphile_worker.add_job('soundhash_event', json_build_object('key', 't' || i))
+         FROM generate_series(1, {JOBS}) AS i"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(fill))
+        .execute(&pool)
+        .await
+        .unwrap();
+    tokio::spawn(work::run(inbox, |_| Ok(()), Stop::at_signals().unwrap()));
+    acted_in_time(&postgres.url(), JOBS).await;
+}
