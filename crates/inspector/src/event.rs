@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::SystemTime};
 
-use soundhash_webhook::{Event, Timestamp, testing::Envelope as Sender};
+use soundhash_webhook::{Event, Timestamp, testing::Sender};
 
 use crate::random;
 

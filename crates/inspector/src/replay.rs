@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use soundhash_webhook::{
     EventKind, SIGNATURE_HEADER, Secret,
-    testing::{Envelope as Sender, SignedRequest, fresh_sample},
+    testing::{Sender, SignedRequest, fresh_sample},
 };
 use tokio::{net::TcpStream, time::timeout};
 

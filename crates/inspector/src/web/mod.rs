@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use soundhash_webhook::{
     EventKind,
-    testing::{Envelope as Sender, diagnose},
+    testing::{Sender, diagnose},
 };
 use tokio::{sync::watch, task};
 use tower_http::csrf::CsrfLayer;

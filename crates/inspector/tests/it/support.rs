@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use soundhash_webhook::{
     Event, EventKind, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Envelope as Sender, fresh_sample},
+    testing::{Sender, fresh_sample},
 };
 use soundhash_webhook_inspector::Inspector;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};

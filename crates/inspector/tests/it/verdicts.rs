@@ -11,7 +11,7 @@ use axum::{
 use http::StatusCode;
 use soundhash_webhook::{
     Event, EventKind, Secret, SoundHashWebhookLayer,
-    testing::{Envelope as Sender, SignedRequest},
+    testing::{Sender, SignedRequest},
 };
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tokio::{io::AsyncWriteExt, net::TcpStream};

@@ -3,7 +3,7 @@
 use axum::body::to_bytes;
 use soundhash_webhook::{
     EventKind, Secret,
-    testing::{Envelope as Sender, SignedRequest},
+    testing::{Sender, SignedRequest},
 };
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use tower::ServiceExt;

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::json;
 use soundhash_webhook::{
     EventKind, Secret,
-    testing::{Envelope as Sender, fresh_sample},
+    testing::{Sender, fresh_sample},
 };
 use thirtyfour::{By, Key};
 use tokio::time::sleep;
