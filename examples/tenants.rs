@@ -5,6 +5,11 @@
 //! `POST /webhooks/acme` and `/webhooks/globex` have the secrets `whsec_acme` and
 //! `whsec_globex`, and the database fails for `initech`.
 //!
+//! ```console
+//! $ export SOUNDHASH_WEBHOOK_SECRET=whsec_acme
+//! $ soundhash-webhook send --url http://127.0.0.1:3000/webhooks/acme
+//! ```
+//!
 //! `SOUNDHASH_WEBHOOK_ADDR` is the address to listen on, `127.0.0.1:3000` by default. Each event is
 //! printed as one line: its endpoint and its type.
 

@@ -66,18 +66,21 @@ pub(crate) async fn run(webhook: impl Future<Output = Result<MethodRouter, BoxEr
 }
 
 async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
-    let (secret, secret_flag) = if env::var_os(SECRET_VARIABLE).is_some() {
+    let (secret, variable) = if env::var_os(SECRET_VARIABLE).is_some() {
         (Secret::from_env(SECRET_VARIABLE)?, "")
     } else {
         warn!("{SECRET_VARIABLE} is not set: ANYBODY CAN SIGN, the secret is `{TEST_SECRET}`");
-        (Secret::new(TEST_SECRET), " --secret whsec_test")
+        (
+            Secret::new(TEST_SECRET),
+            "SOUNDHASH_WEBHOOK_SECRET=whsec_test ",
+        )
     };
     let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let listener = TcpListener::bind(&addr).await?;
     let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
     info!("listening on {url}");
     info!("try it:\n{}", curl(&url, &secret));
-    info!("or:\ncargo run --example send -- --url {url}{secret_flag} --event video.processed");
+    info!("or:\n{variable}soundhash-webhook send --url {url}");
 
     let (stopping, told) = oneshot::channel();
     let server = axum::serve(listener, app(webhook, secret)).with_graceful_shutdown(async {

@@ -108,8 +108,8 @@
 //! $ openssl rand -hex 32
 //! ```
 //!
-//! An endpoint is registered in SoundHash's dashboard, or through its REST API: the example
-//! `register` in this crate's repository does the latter. The dashboard's "test this webhook"
+//! An endpoint is registered in SoundHash's dashboard, or through its REST API:
+//! `soundhash-webhook endpoints create` does the latter. The dashboard's "test this webhook"
 //! button then shows whether everything fits. If it answers 401, see
 //! [Troubleshooting](super::troubleshooting); before real events come, see
 //! [Going live](super::going_live).

@@ -228,17 +228,18 @@
 //!
 //! # From the shell
 //!
-//! The example `send`, in this crate's repository, sends events to an application that runs,
-//! from both senders and with their layouts, and ends with 0 only if every answer was 2xx:
+//! The command `soundhash-webhook` (`cargo install --path crates/cli` in this crate's repository)
+//! sends events to a running application, with the layouts of both senders. Its exit status is 0
+//! only if every answer was 2xx:
 //!
 //! ```console
 //! $ export SOUNDHASH_WEBHOOK_SECRET=whsec_test
-//! $ cargo run --example send                                     # one event
-//! $ cargo run --example send -- --all                            # every type, both senders
-//! $ cargo run --example send -- --event match.found --envelope portal
-//! $ cargo run --example send -- --event made.up --custom-data '{"a": 1}'
-//! $ cargo run --example send -- --delivery-id evt_1 --repeat 3   # the same event three times
-//! $ cargo run --example send -- --forge                          # has to be refused
+//! $ soundhash-webhook send                            # one event
+//! $ soundhash-webhook send --all                      # every type, both senders
+//! $ soundhash-webhook send --event match.found --envelope portal
+//! $ soundhash-webhook send --event made.up --data '{"a": 1}'
+//! $ soundhash-webhook replay a.http a.http            # the same delivery twice
+//! $ soundhash-webhook send --forge                    # has to be rejected
 //! ```
 //!
 //! `--url` says where, `http://127.0.0.1:3000/webhooks/soundhash` by default.

@@ -21,7 +21,7 @@
 //! | `malformed_signature` | your own sender writes base64, or `sha256=` in front | 64 hexadecimal digits, and nothing else |
 //! | `unknown_endpoint` | the provider answered `None` | look at the path or header that it goes by, after all proxies |
 //! | `wrong_signature` | another secret, or another body: see below | |
-//! | `too_old`, `undated`, `from_the_future` | the signature is right, and the event's time is not for the `max_age` of an [`IdempotencyLayer`]: a request that was recorded or written by hand, a `testing::sample`, a wrong clock | send a new event, as the example `send` and `testing::fresh_sample` do; set the clock |
+//! | `too_old`, `undated`, `from_the_future` | the signature is right, and the event's time is not for the `max_age` of an [`IdempotencyLayer`]: a request that was recorded or written by hand, a `testing::sample`, a wrong clock | send a new event, as `soundhash-webhook send` and `testing::fresh_sample` do; set the clock |
 //!
 //! **Another secret.** The key is the secret as it stands, all of it.
 //!
@@ -42,9 +42,9 @@
 //!   `--data-binary`, and `printf %s`.
 //!
 //! Which it is, can be told from one delivery: its body as it arrived, its signature, and the
-//! secret. The example `verify`, in this crate's repository, tries the usual mistakes on them and
-//! names the one that explains it, if one does. By hand, with a body and a secret for tests, it
-//! is this:
+//! secret. The command `soundhash-webhook verify` (crate `soundhash-webhook-cli`) tries the usual
+//! mistakes on them and names the one that explains it, if one does. By hand, with a body and a
+//! secret for tests, it is this:
 //!
 //! ```
 //! use axum::http::HeaderValue;

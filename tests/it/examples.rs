@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use soundhash_webhook::Secret;
 use tokio::{
     io::AsyncWriteExt,
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    process::{Receiver, answer, begin, exchange, send, status},
+    process::{Receiver, answer, begin, exchange, status},
     support::{BODY, head, sign, signed_bytes},
 };
 
@@ -80,19 +80,16 @@ async fn a_given_secret_is_printed_nowhere() {
     let secret = "whsec_0nly-f0r-us";
     let mut receiver =
         Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", secret), ("RUST_LOG", "trace")]);
-    let sent = send(&["--url", &receiver.url(), "--secret", secret]);
-    assert!(sent.status.success());
-    assert!(
-        !send(&["--url", &receiver.url(), "--secret", secret, "--forge"])
-            .status
-            .success()
-    );
+    let signature = Secret::new(secret).sign(BODY).to_string();
+    let right = [head(&signature, BODY.len()).as_bytes(), BODY].concat();
+    assert_eq!(status(&exchange(&receiver.addr, &right).await), "200");
+    let wrong = signed_bytes(BODY);
+    assert_eq!(status(&exchange(&receiver.addr, &wrong).await), "401");
     let line = receiver.line();
     assert!(!receiver.log().contains("ANYBODY"));
     receiver.signal("INT");
     let (_, _, log) = receiver.ended();
-    let sent = String::from_utf8(sent.stdout).unwrap();
-    for text in [log, line, sent] {
+    for text in [log, line] {
         assert!(!text.contains("0nly"), "{text}");
     }
 }
@@ -184,97 +181,7 @@ async fn half_a_head_does_not_keep_it_from_stopping() {
     assert!(log.contains("still open"), "{log}");
 }
 
-// ---- send
-
-#[tokio::test]
-async fn send_all_is_received_completely() {
-    let receiver = Receiver::start(&[]);
-    let sent = send(&["--url", &receiver.url(), "--secret", "whsec_test", "--all"]);
-    let told = String::from_utf8(sent.stdout).unwrap();
-    assert!(sent.status.success(), "{told}");
-    assert_eq!(told.lines().count(), 24, "{told}");
-    for line in told.lines() {
-        assert!(line.contains("200 OK in "), "{line}");
-        let (kind, _) = line.split_once(' ').unwrap();
-        let event: Value = serde_json::from_str(&receiver.line()).unwrap();
-        assert_eq!(event["type"], kind);
-    }
-}
-
-#[tokio::test]
-async fn a_forged_event_is_refused_and_send_says_so() {
-    let receiver = Receiver::start(&[]);
-    let sent = send(&[
-        "--url",
-        &receiver.url(),
-        "--secret",
-        "whsec_test",
-        "--forge",
-    ]);
-    assert_eq!(sent.status.code(), Some(1));
-    let told = String::from_utf8(sent.stdout).unwrap();
-    assert!(told.contains("401 Unauthorized"), "{told}");
-    assert!(told.contains("Invalid signature"), "{told}");
-}
-
-#[tokio::test]
-async fn send_takes_type_envelope_payload_and_ids() {
-    let receiver = Receiver::start(&[]);
-    let url = receiver.url();
-    let send = |arguments: &[&str]| {
-        let sent = send(&[&["--url", &url, "--secret", "whsec_test"], arguments].concat());
-        assert!(sent.status.success(), "{sent:?}");
-        serde_json::from_str::<Value>(&receiver.line()).unwrap()
-    };
-    let event = send(&[
-        "--event",
-        "match.found",
-        "--envelope",
-        "portal",
-        "--webhook-id",
-        "wh_7",
-        "--delivery-id",
-        "del_7",
-    ]);
-    assert_eq!(event["type"], "match.found");
-    assert_eq!(event["id"], "del_7");
-    assert_eq!(event["webhook_id"], "wh_7");
-    let event = send(&["--event", "made.up", "--custom-data", r#"{"a":[1]}"#]);
-    assert_eq!(event["type"], "made.up");
-    assert_eq!(event["data"], json!({"a": [1]}));
-}
-
-#[tokio::test]
-async fn send_repeats_and_reads_the_secret_from_the_environment() {
-    let receiver = Receiver::start(&[]);
-    let sent = std::process::Command::new(crate::process::example("send"))
-        .env("SOUNDHASH_WEBHOOK_SECRET", "whsec_test")
-        .args(["--url", &receiver.url(), "--repeat", "3"])
-        .output()
-        .unwrap();
-    assert!(sent.status.success());
-    let ids: std::collections::HashSet<String> = (0..3).map(|_| receiver.line()).collect();
-    assert_eq!(ids.len(), 3, "each is an event of its own");
-}
-
-#[test]
-fn send_fails_where_nobody_listens_or_no_secret_is_given() {
-    // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let url = format!("http://{port}/");
-    assert_eq!(
-        send(&["--url", &url, "--secret", "x"]).status.code(),
-        Some(1)
-    );
-    let sent = send(&["--url", &url]);
-    assert_eq!(sent.status.code(), Some(1));
-    assert!(String::from_utf8(sent.stderr).unwrap().contains("--secret"));
-}
-
-/// The example's sender and the library agree with the signature that SoundHash wrote.
+/// The library agrees with the signatures that SoundHash wrote.
 #[test]
 fn recorded_signatures_are_ours() {
     for (name, request, _) in captures() {

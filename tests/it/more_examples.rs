@@ -5,27 +5,17 @@ use std::{
     path::PathBuf,
     process::Output,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use axum::{
-    Router,
-    http::{HeaderMap, StatusCode, header},
-    routing::post,
-};
+use axum::http::header;
 use reqwest::Client;
 use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpSocket},
-    process::Command,
-    task::JoinHandle,
-    time::sleep,
-};
+use tokio::{io::AsyncWriteExt, process::Command, task::JoinHandle, time::sleep};
 
 use crate::{
     process::{Receiver, answer, begin, example, exchange, status},
@@ -304,132 +294,12 @@ async fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
     assert!(legacy.contains("- no signature: answered 200 and not 401\n"));
 }
 
-// ---- register
-
-/// Stands for SoundHash's API: answers with this, and keeps what it was asked.
-async fn api(status: StatusCode, answer: Value) -> (String, Arc<Mutex<Vec<(HeaderMap, Value)>>>) {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let app = Router::new().route("/api/v1/webhooks", {
-        let asked = asked.clone();
-        post(async move |headers: HeaderMap, body: axum::Json<Value>| {
-            asked.lock().unwrap().push((headers, body.0));
-            (status, answer.to_string())
-        })
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (url, asked)
-}
-
-async fn register(api: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
-    Command::new(example("register"))
-        .env_remove("SOUNDHASH_WEBHOOK_SECRET")
-        .env("SOUNDHASH_API_URL", api)
-        .env("SOUNDHASH_API_TOKEN", "t0ken")
-        .envs(variables.iter().copied())
-        .args(["--url", "https://app.example.com/webhooks/soundhash"])
-        .args(["--event", "video.processed", "--event", "match.found"])
-        .args(arguments)
-        .output()
-        .await
-        .unwrap()
-}
+// ---- the guides' shell lines
 
 fn told(output: &Output) -> (&str, &str) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap();
     (text(&output.stdout), text(&output.stderr))
 }
-
-#[tokio::test]
-async fn register_prints_the_secret_that_soundhash_made() {
-    let made = json!({"id": 7, "secret": "made-by-soundhash", "is_active": true});
-    let (url, asked) = api(StatusCode::CREATED, made).await;
-    let output = register(&url, &[], &["--description", "ours"]).await;
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(told(&output).0, "id: 7\nsecret: made-by-soundhash\n");
-    let (headers, body) = asked.lock().unwrap().remove(0);
-    assert_eq!(headers[header::AUTHORIZATION], "Bearer t0ken");
-    assert_eq!(headers[header::CONTENT_TYPE], "application/json");
-    assert_eq!(
-        body,
-        json!({
-            "url": "https://app.example.com/webhooks/soundhash",
-            "events": ["video.processed", "match.found"],
-            "description": "ours",
-        })
-    );
-}
-
-/// Attack: read the shell's scrollback.
-#[tokio::test]
-async fn register_does_not_print_a_secret_of_ours() {
-    for answer in [
-        json!({"id": "wh_1", "secret": "whsec_ours"}),
-        json!({"id": "wh_1"}),
-    ] {
-        let (url, asked) = api(StatusCode::OK, answer).await;
-        let ours = [("SOUNDHASH_WEBHOOK_SECRET", "whsec_ours")];
-        let output = register(&(url + "/"), &ours, &[]).await;
-        assert!(output.status.success(), "{output:?}");
-        assert_eq!(told(&output), ("id: wh_1\n", ""));
-        let (_, body) = asked.lock().unwrap().remove(0);
-        assert_eq!(body["secret"], "whsec_ours");
-        assert_eq!(body.get("description"), None);
-    }
-    // Made by SoundHash in spite of ours: without it, every signature would be wrong.
-    let other = json!({"id": "wh_1", "secret": "another"});
-    let (url, _) = api(StatusCode::OK, other).await;
-    let ours = [("SOUNDHASH_WEBHOOK_SECRET", "whsec_ours")];
-    let output = register(&url, &ours, &[]).await;
-    assert_eq!(told(&output).0, "id: wh_1\nsecret: another\n");
-}
-
-#[tokio::test]
-async fn register_says_what_went_wrong_and_never_the_token() {
-    let refused = json!({"detail": "Could not validate credentials"});
-    let invalid = json!({"detail": [{"loc": ["body", "url"], "msg": "invalid URL"}]});
-    for (status, answer, parts) in [
-        (
-            StatusCode::UNAUTHORIZED,
-            refused,
-            ["401", "SOUNDHASH_API_TOKEN", "Could not validate"],
-        ),
-        (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            invalid,
-            ["422", "not accepted", "invalid URL"],
-        ),
-        (
-            StatusCode::OK,
-            json!({"status": "ok"}),
-            ["registered, but", "missing field", "`id`"],
-        ),
-    ] {
-        let (url, _) = api(status, answer).await;
-        let output = register(&url, &[], &[]).await;
-        let (stdout, stderr) = told(&output);
-        assert_eq!((output.status.code(), stdout), (Some(1), ""));
-        for part in parts {
-            assert!(stderr.contains(part), "{stderr}");
-        }
-        assert!(!stderr.contains("t0ken"), "{stderr}");
-    }
-    // A port that is taken, and where nobody listens.
-    let taken = TcpSocket::new_v4().unwrap();
-    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let url = format!("http://{}", taken.local_addr().unwrap());
-    let output = register(&url, &[], &[]).await;
-    assert_eq!(output.status.code(), Some(1));
-    let (_, stderr) = told(&output);
-    assert!(stderr.contains("Connection refused"), "{stderr}");
-    assert!(!stderr.contains("t0ken"), "{stderr}");
-    // The kinds of events are checked before anybody is asked.
-    let output = register("http://127.0.0.1:1", &[], &["--event", "video.procesed"]).await;
-    assert_eq!(output.status.code(), Some(2));
-}
-
-// ---- the guides' shell lines
 
 /// What the quick start tells to type is accepted, and is not when a letter is changed.
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver as Lines, channel},
     thread,
     time::{Duration, Instant},
@@ -79,7 +79,7 @@ impl Receiver {
     pub fn start(variables: &[(&str, &str)]) -> Self {
         let mut receiver = Self::of("receiver", variables);
         // The rest of the greeting.
-        receiver.wait_for_log("cargo run --example send");
+        receiver.wait_for_log("soundhash-webhook send");
         receiver
     }
 
@@ -190,15 +190,6 @@ impl Drop for Receiver {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Runs `send` to its end.
-pub fn send(arguments: &[&str]) -> Output {
-    Command::new(example("send"))
-        .env_remove("SOUNDHASH_WEBHOOK_SECRET")
-        .args(arguments)
-        .output()
-        .expect("send runs")
 }
 
 /// Sends bytes as they are and reads until the server closes or has answered with `until`.

@@ -10,12 +10,16 @@ use metrics_util::{
 use soundhash_webhook::{
     EventKind, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
+    testing::{Sender, sample},
 };
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
 use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, test_event};
-use crate::process::{Receiver, send as run_send};
+use crate::{
+    process::{Receiver, exchange, status},
+    support::{BODY, head, sign, signed_bytes},
+};
 
 /// Everything that was recorded, as `name{label="value"}` and the values. Counters that start at
 /// zero are left out: only the first test of the process starts them.
@@ -173,14 +177,16 @@ async fn made_up_types_do_not_make_labels() {
 async fn the_example_serves_them_to_prometheus() {
     let any_port = ("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:0");
     let mut example = Receiver::of("metrics", &[any_port]);
-    let url = example.url();
-    let retries = ["--delivery-id", "evt_1", "--repeat", "3"];
-    for events in [&["--all"][..], &retries] {
-        let sent = run_send(&[&["--url", &url, "--secret", "whsec_test"], events].concat());
-        assert!(sent.status.success(), "{sent:?}");
+    let both = [Sender::Portal, Sender::Dispatcher];
+    let samples = (EventKind::ALL.iter())
+        .flat_map(|&kind| both.map(|sender| sender.to_bytes(&sample(kind, sender))));
+    let retried = BODY.to_vec();
+    for body in samples.chain([retried.clone(), retried.clone(), retried]) {
+        let answer = exchange(&example.addr, &signed_bytes(&body)).await;
+        assert_eq!(status(&answer), "200");
     }
-    let sent = run_send(&["--url", &url, "--secret", "whsec_test", "--forge"]);
-    assert_eq!(sent.status.code(), Some(1));
+    let forged = [head(&sign(b"other"), BODY.len()).as_bytes(), BODY].concat();
+    assert_eq!(status(&exchange(&example.addr, &forged).await), "401");
 
     let log = example.log();
     let line = log.lines().find(|line| line.contains("/metrics")).unwrap();

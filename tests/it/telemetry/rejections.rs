@@ -21,7 +21,10 @@ use super::{
     log::{Log, number},
     rejected, request as post_to, send, signed,
 };
-use crate::process::{Receiver, send as run_send};
+use crate::{
+    process::{Receiver, exchange, status},
+    support::{BODY, signed_bytes},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WRONG: &str = "whsec_of another endpoint";
@@ -52,11 +55,11 @@ async fn the_first_rejection_for_each_reason_is_a_warning_with_advice() {
     assert_eq!(log.take(), "");
 }
 
-#[test]
-fn a_new_user_with_a_wrong_secret_sees_the_cause_without_any_setting() {
+#[tokio::test]
+async fn a_new_user_with_a_wrong_secret_sees_the_cause_without_any_setting() {
     let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", WRONG)]);
-    let sent = run_send(&["--url", &receiver.url(), "--secret", "whsec_test"]);
-    assert_eq!(sent.status.code(), Some(1));
+    let answer = exchange(&receiver.addr, &signed_bytes(BODY)).await;
+    assert_eq!(status(&answer), "401");
     let line = receiver.wait_for_log("wrong_signature");
     for part in [
         "WARN",

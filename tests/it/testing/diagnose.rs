@@ -1,12 +1,7 @@
 //! `testing::diagnose`: each usual mistake is made here and has to be found, and no text reveals a
 //! secret.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    process::{Command, Output, Stdio},
-    time::Instant,
-};
+use std::{fs, io::Read, time::Instant};
 
 use base64::{
     Engine,
@@ -23,7 +18,7 @@ use soundhash_webhook::{
     testing::{Diagnosis, DiagnosisKind, Sender, diagnose, sample},
 };
 
-use crate::{process::example, support::BODY};
+use crate::support::BODY;
 
 const KEY: &str = "whsec_c291bmRoYXNoLXRlc3Qta2V5Pz4_";
 
@@ -711,77 +706,4 @@ proptest! {
         let diagnosis = diagnose(&[secret], signature, body);
         prop_assert!(!diagnosis.to_string().is_empty());
     }
-}
-
-// ---- the example
-
-fn verify(secret: &[&str], signature: &str, body: &[u8]) -> Output {
-    let mut child = Command::new(example("verify"))
-        .env_remove("SOUNDHASH_WEBHOOK_SECRET")
-        .args(secret)
-        .args(["--signature", signature, "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It may end without having read.
-    let _ = child.stdin.take().unwrap().write_all(body);
-    child.wait_with_output().unwrap()
-}
-
-#[test]
-fn verify_says_right_or_wrong_and_why() {
-    let secret = ["--secret", "whsec_0nly-f0r-us"];
-    let signature = sign(secret[1], BODY);
-    let output = verify(&secret, &signature, BODY);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(output.stdout.starts_with(b"right\n"));
-
-    let output = verify(&secret, &signature, &[BODY, b"\n"].concat());
-    assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        told.starts_with("wrong\nThe body given here has a line end"),
-        "{told}"
-    );
-    assert!(!told.contains("0nly"), "{told}");
-}
-
-#[test]
-fn verify_reads_a_file_and_the_environment_and_fails_without() {
-    let capture = include_bytes!("../../captures/portal-match.found.http");
-    let text = str::from_utf8(capture).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let header = head
-        .lines()
-        .find_map(|line| line.strip_prefix("X-Webhook-Signature: "));
-    let file = std::env::temp_dir().join(format!("verify-{}.json", std::process::id()));
-    fs::write(&file, body).unwrap();
-    let run = |variable: Option<&str>, file: &std::path::Path| {
-        Command::new(example("verify"))
-            .env_remove("SOUNDHASH_WEBHOOK_SECRET")
-            .envs(variable.map(|secret| ("SOUNDHASH_WEBHOOK_SECRET", secret)))
-            .args(["--signature", header.unwrap()])
-            .arg(file)
-            .output()
-            .unwrap()
-    };
-    assert_eq!(run(Some("whsec_test"), &file).status.code(), Some(0));
-    let padded = run(Some("whsec_test\n"), &file);
-    assert_eq!(padded.status.code(), Some(1));
-    assert!(
-        String::from_utf8(padded.stdout)
-            .unwrap()
-            .contains("white space")
-    );
-
-    let without = run(None, &file);
-    assert_eq!(without.status.code(), Some(1));
-    let told = String::from_utf8(without.stderr).unwrap();
-    assert!(told.contains("SOUNDHASH_WEBHOOK_SECRET"), "{told}");
-    fs::remove_file(&file).unwrap();
-    let missing = run(Some("whsec_test"), &file);
-    assert_eq!(missing.status.code(), Some(1));
-    assert!(String::from_utf8(missing.stderr).unwrap().contains(".json"));
 }

@@ -1,0 +1,51 @@
+//! The command line: its commands and their help.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    completions::CompletionsArgs, endpoints::EndpointsArgs, listen::ListenArgs, replay::ReplayArgs,
+    send::SendArgs, verify::VerifyArgs,
+};
+
+/// Receive, send, verify and replay SoundHash webhooks, and manage endpoints
+#[derive(Parser)]
+#[command(name = "soundhash-webhook", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Listen(ListenArgs),
+    Send(SendArgs),
+    Verify(VerifyArgs),
+    Replay(ReplayArgs),
+    Endpoints(EndpointsArgs),
+    Completions(CompletionsArgs),
+}
+
+const EXAMPLES: &str = "\
+Secrets and tokens come from the environment, a file or a prompt. They are never arguments, \
+because every user of a machine can read the arguments of a running command.
+
+Environment:
+  SOUNDHASH_WEBHOOK_SECRET           The endpoint's secret
+  SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The secret before that, during a rotation
+  SOUNDHASH_API_URL                  Scheme and host of SoundHash's API
+  SOUNDHASH_API_TOKEN                The bearer token of the API
+  NO_COLOR                           Turns colors off
+
+Examples:
+  Receive and print deliveries, and send samples from a second terminal:
+    $ export SOUNDHASH_WEBHOOK_SECRET=whsec_test
+    $ soundhash-webhook listen
+    $ soundhash-webhook send --all
+
+  Pass verified deliveries on to an application in any language:
+    $ soundhash-webhook listen --forward http://localhost:8080/hooks
+
+  Find out why a signature does not match:
+    $ soundhash-webhook verify --signature 0123…cdef body.json
+
+Exit status: 0 done, 1 failed or not valid, 2 wrong usage";

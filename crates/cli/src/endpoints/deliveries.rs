@@ -1,0 +1,179 @@
+//! `deliveries`: the log of attempts, and the events that were lost.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    api::Api,
+    explain::Subject,
+    model::{self, Attempt},
+    parse_id,
+};
+use crate::{
+    error::Error,
+    escape::{excerpt, pretty_json},
+    output,
+    table::{self, Look, cell, number, plain},
+};
+
+/// The most attempts that the API returns.
+const MOST: usize = 1000;
+/// A retry that is this late does not come: the sender waits in memory, and was restarted.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Show the attempts to deliver events to an endpoint
+#[derive(Args)]
+#[command(after_help = "\
+With --failed, one line for each event that was never accepted. SoundHash cannot send an event \
+again on request, and its log does not show the bodies.
+
+Examples:
+  $ soundhash-webhook endpoints deliveries 7
+  $ soundhash-webhook endpoints deliveries 7 --failed
+  $ soundhash-webhook endpoints deliveries 7 --status retrying --json")]
+pub(super) struct DeliveriesArgs {
+    /// The endpoint
+    #[arg(value_parser = parse_id)]
+    id: String,
+    /// Only events that no attempt delivered
+    #[arg(long, conflicts_with_all = ["status", "limit"])]
+    failed: bool,
+    /// Only attempts with this status: success, failed, retrying, pending
+    #[arg(long)]
+    status: Option<String>,
+    /// The most attempts, up to 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+}
+
+pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<bool, Error> {
+    // An event is lost only if none of its attempts succeeded, so that all are needed.
+    let limit = if args.failed { MOST } else { args.limit.into() };
+    let limit = limit.to_string();
+    let mut query = vec![("limit", limit.as_str())];
+    if let Some(status) = &args.status {
+        query.push(("status", status));
+    }
+    let subject = Subject::of(&args.id);
+    let answer = api.get(&[&args.id, "deliveries"], &query, &subject).await?;
+    let attempts: Vec<Attempt> = model::read(&answer)?;
+    if args.failed {
+        if attempts.len() >= MOST {
+            output::warning("the API returns 1000 attempts at most: older events are not shown");
+        }
+        return failed(&attempts, &answer, json);
+    }
+    if json {
+        output::line(pretty_json(&answer))?;
+        return Ok(true);
+    }
+    if attempts.is_empty() {
+        output::note("There are no such attempts.");
+        return Ok(true);
+    }
+    let mut table = table::with_header(&[
+        "TIME", "EVENT", "ATTEMPT", "STATUS", "ANSWER", "MS", "ERROR…",
+    ]);
+    for attempt in attempts {
+        let look = match attempt.status.as_str() {
+            "success" => Look::Good,
+            "failed" => Look::Bad,
+            _ => Look::Warning,
+        };
+        table.add_row([
+            plain(model::time(attempt.created_at.as_deref())),
+            plain(&attempt.event_id),
+            number(Look::Plain, attempt.number),
+            cell(look, &attempt.status),
+            plain(code(&attempt)),
+            number(
+                Look::Plain,
+                attempt
+                    .duration_ms
+                    .map_or_else(String::new, |ms| ms.to_string()),
+            ),
+            plain(error(&attempt)),
+        ]);
+    }
+    table::print(&mut table)?;
+    Ok(true)
+}
+
+/// Prints each event without a successful attempt.
+fn failed(attempts: &[Attempt], answer: &serde_json::Value, json: bool) -> Result<bool, Error> {
+    let mut last: BTreeMap<String, &Attempt> = BTreeMap::new();
+    for attempt in attempts {
+        let entry = last.entry(attempt.event_id.to_string()).or_insert(attempt);
+        // A success ends an event, even if a copy of it failed later.
+        let is_later = attempt.number > entry.number;
+        if attempt.status == "success" || (is_later && entry.status != "success") {
+            *entry = attempt;
+        }
+    }
+    last.retain(|_, attempt| attempt.status != "success");
+    if json {
+        let attempts = answer.as_array().into_iter().flatten();
+        let undelivered: Vec<_> = attempts
+            .filter(|attempt| {
+                let id = &attempt["event_id"];
+                let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+                last.contains_key(&id)
+            })
+            .collect();
+        output::line(pretty_json(&undelivered))?;
+        return Ok(true);
+    }
+    if last.is_empty() {
+        output::note("Every event in the log was delivered.");
+        return Ok(true);
+    }
+    let mut last: Vec<_> = last.into_values().collect();
+    last.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+    let mut table = table::with_header(&[
+        "LAST ATTEMPT",
+        "EVENT",
+        "ATTEMPTS",
+        "FATE",
+        "ANSWER",
+        "ERROR…",
+    ]);
+    let now = Timestamp::now();
+    for attempt in last {
+        let (look, fate) = fate(attempt, now);
+        table.add_row([
+            plain(model::time(attempt.created_at.as_deref())),
+            plain(&attempt.event_id),
+            number(Look::Plain, attempt.number),
+            cell(look, fate),
+            plain(code(attempt)),
+            plain(error(attempt)),
+        ]);
+    }
+    table::print(&mut table)?;
+    Ok(true)
+}
+
+/// Whether the event can still arrive.
+fn fate(attempt: &Attempt, now: Timestamp) -> (Look, &'static str) {
+    let due = match attempt.status.as_str() {
+        "retrying" => attempt.next_retry_at.as_deref(),
+        "pending" => attempt.created_at.as_deref(),
+        _ => None,
+    };
+    match due.and_then(model::instant) {
+        Some(due) if now.duration_since(due) < GRACE => (Look::Warning, "retrying"),
+        _ => (Look::Bad, "lost"),
+    }
+}
+
+fn code(attempt: &Attempt) -> String {
+    attempt
+        .response_status_code
+        .map_or_else(|| "none".to_owned(), |code| code.to_string())
+}
+
+fn error(attempt: &Attempt) -> String {
+    excerpt(attempt.error_message.as_deref().unwrap_or_default(), 200)
+}

@@ -1,0 +1,487 @@
+//! Everything about one endpoint at a time, and the list of endpoints.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use comfy_table::Cell;
+use serde_json::{Value, json};
+
+use super::{
+    api::Api,
+    explain::Subject,
+    model::{self, Counts, Endpoint, Stats, Tested},
+    parse_id,
+    secret_file::SecretFile,
+};
+use crate::{
+    data::Data,
+    error::Error,
+    escape::{escape, excerpt, pretty_json},
+    output,
+    table::{self, Look, cell, number, plain},
+};
+
+/// List your endpoints
+#[derive(Args)]
+pub(super) struct ListArgs {
+    /// Only endpoints that receive events
+    #[arg(long, conflicts_with = "inactive")]
+    active: bool,
+    /// Only endpoints that are switched off
+    #[arg(long)]
+    inactive: bool,
+}
+
+pub(super) async fn list(api: &Api, args: &ListArgs, json: bool) -> Result<bool, Error> {
+    let query: &[_] = match (args.active, args.inactive) {
+        (true, _) => &[("is_active", "true")],
+        (_, true) => &[("is_active", "false")],
+        _ => &[],
+    };
+    let answer = api.get(&[], query, &Subject::default()).await?;
+    if json {
+        output::line(pretty_json(&answer))?;
+        return Ok(true);
+    }
+    let endpoints: Vec<Endpoint> = model::read(&answer)?;
+    if endpoints.is_empty() {
+        output::note("There are no endpoints. `endpoints create` makes one.");
+        return Ok(true);
+    }
+    let mut table = table::with_header(&["ID", "URL…", "EVENTS…", "ACTIVE", "SENT", "FAILED"]);
+    for endpoint in endpoints {
+        let failed = endpoint.counts.failed_deliveries.unwrap_or(0);
+        table.add_row([
+            plain(&endpoint.id),
+            plain(&endpoint.url),
+            plain(endpoint.events.join("\n")),
+            active(endpoint.is_active),
+            number(Look::Plain, count(endpoint.counts.total_deliveries)),
+            number(bad_if(failed > 0), failed),
+        ]);
+    }
+    table::print(&mut table)?;
+    Ok(true)
+}
+
+/// Create an endpoint, and get the secret that SoundHash makes for it
+#[derive(Args)]
+#[command(after_help = "\
+SoundHash shows the secret only this once. Without --secret-file it is printed.
+
+Examples:
+  $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
+      --event match.found,video.processed --secret-file soundhash.secret")]
+pub(super) struct CreateArgs {
+    /// The public URL of your server; SoundHash rejects localhost
+    #[arg(long)]
+    url: String,
+    /// A type of event to receive, such as match.found; commas separate several
+    #[arg(
+        long = "event",
+        value_name = "TYPE",
+        required = true,
+        value_delimiter = ','
+    )]
+    events: Vec<String>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Write the secret to this new file, which only you can read, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+/// What can be set when an endpoint is created, and changed later.
+#[derive(Args)]
+struct Settings {
+    /// What the endpoint is for
+    #[arg(long)]
+    description: Option<String>,
+    /// The most deliveries per minute, from 1 to 1000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate_limit: Option<u32>,
+    /// Let SoundHash add the headers in FILE to each delivery, one `Name: value` per line
+    #[arg(long, value_name = "FILE")]
+    headers_file: Option<PathBuf>,
+}
+
+impl Settings {
+    fn add_to(self, body: &mut Value) -> Result<(), Error> {
+        if let Some(description) = self.description {
+            body["description"] = json!(description);
+        }
+        if let Some(limit) = self.rate_limit {
+            body["rate_limit_per_minute"] = json!(limit);
+        }
+        if let Some(path) = &self.headers_file {
+            body["custom_headers"] = json!(headers(path)?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads custom headers. The error shows none of them.
+fn headers(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let wrong = |what: String| {
+        let path = escape(&path.display().to_string());
+        Error::usage(format!("--headers-file {path}: {what}"))
+    };
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    (text.lines().enumerate())
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(index, line)| match line.split_once(':') {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+            None => Err(wrong(format!("line {} is not `Name: value`", index + 1))),
+        })
+        .collect()
+}
+
+pub(super) async fn create(api: &Api, args: CreateArgs, json: bool) -> Result<bool, Error> {
+    let mut body = json!({ "url": args.url, "events": args.events });
+    args.settings.add_to(&mut body)?;
+    let file = (args.secret_file.as_deref().map(SecretFile::create)).transpose()?;
+    create_from(api, &body, file, json).await?;
+    Ok(true)
+}
+
+/// Creates an endpoint, prints it, and returns it.
+pub(super) async fn create_from(
+    api: &Api,
+    body: &Value,
+    file: Option<SecretFile>,
+    json: bool,
+) -> Result<Endpoint, Error> {
+    let events: Vec<String> = model::read(&body["events"])?;
+    let subject = Subject {
+        url: body["url"].as_str(),
+        events: &events,
+        ..Subject::default()
+    };
+    let mut answer = api.post(&[], body, &subject).await?;
+    let endpoint: Endpoint = model::read(&answer)?;
+    let printed = print_created(&mut answer, &endpoint, file, json);
+    printed.map_err(|error| {
+        let id = &endpoint.id;
+        Error::failed(format!(
+            "endpoint {id} was created, but its secret is lost: {error}. Delete the endpoint with \
+             `soundhash-webhook endpoints delete {id}` and create it again."
+        ))
+    })?;
+    Ok(endpoint)
+}
+
+fn print_created(
+    answer: &mut Value,
+    endpoint: &Endpoint,
+    file: Option<SecretFile>,
+    json: bool,
+) -> Result<(), Error> {
+    let secret = answer["secret"].as_str().map(str::to_owned);
+    let secret = secret.ok_or_else(|| Error::failed("the API did not send it"))?;
+    let place = match file {
+        Some(mut file) => {
+            (file.write(&secret)).map_err(|error| {
+                Error::failed(format!("cannot write to {}: {error}", file.path()))
+            })?;
+            if let Some(members) = answer.as_object_mut() {
+                members.remove("secret");
+            }
+            format!("written to {}", file.path())
+        }
+        None => secret,
+    };
+    if json {
+        output::line(pretty_json(answer))?;
+    } else {
+        table::print(&mut table::of_fields([
+            ("id", plain(&endpoint.id)),
+            ("url", plain(&endpoint.url)),
+            ("events", plain(endpoint.events.join("\n"))),
+        ]))?;
+        // Outside of the table, which would break a long secret into lines.
+        output::line(format_args!(
+            "{}  {}",
+            output::paint(output::DIM, "secret"),
+            escape(&place)
+        ))?;
+    }
+    output::note("Keep the secret: SoundHash does not show it again.");
+    Ok(())
+}
+
+/// Show one endpoint
+#[derive(Args)]
+pub(super) struct ShowArgs {
+    /// The endpoint
+    #[arg(value_parser = parse_id)]
+    id: String,
+}
+
+pub(super) async fn show(api: &Api, args: &ShowArgs, json: bool) -> Result<bool, Error> {
+    let answer = api.get(&[&args.id], &[], &Subject::of(&args.id)).await?;
+    print_endpoint(&answer, json)
+}
+
+fn print_endpoint(answer: &Value, json: bool) -> Result<bool, Error> {
+    if json {
+        output::line(pretty_json(answer))?;
+        return Ok(true);
+    }
+    let endpoint: Endpoint = model::read(answer)?;
+    // The values can be credentials.
+    let headers = endpoint.custom_headers.unwrap_or_default();
+    let headers: Vec<_> = headers
+        .keys()
+        .map(|name| format!("{name}: (hidden)"))
+        .collect();
+    let mut fields = vec![
+        ("id", plain(&endpoint.id)),
+        ("url", plain(&endpoint.url)),
+        (
+            "description",
+            plain(endpoint.description.unwrap_or_default()),
+        ),
+        ("events", plain(endpoint.events.join("\n"))),
+        ("active", active(endpoint.is_active)),
+        (
+            "rate limit",
+            plain(match endpoint.rate_limit_per_minute {
+                Some(limit) => format!("{limit} per minute"),
+                None => "none".to_owned(),
+            }),
+        ),
+        (
+            "headers",
+            plain(if headers.is_empty() {
+                "none".to_owned()
+            } else {
+                headers.join("\n")
+            }),
+        ),
+        (
+            "created",
+            plain(model::time(endpoint.created_at.as_deref())),
+        ),
+    ];
+    fields.extend(counts(&endpoint.counts));
+    table::print(&mut table::of_fields(fields))?;
+    Ok(true)
+}
+
+/// Change an endpoint; only what you give is changed
+#[derive(Args)]
+#[command(after_help = "\
+The secret of an endpoint cannot be changed: see `endpoints rotate`.
+
+Examples:
+  $ soundhash-webhook endpoints update 7 --inactive
+  $ soundhash-webhook endpoints update 7 --event match.found,job.failed")]
+pub(super) struct UpdateArgs {
+    /// The endpoint
+    #[arg(value_parser = parse_id)]
+    id: String,
+    /// The new public URL
+    #[arg(long)]
+    url: Option<String>,
+    /// A type of event to receive, instead of the types until now; commas separate several
+    #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
+    events: Vec<String>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Switch the endpoint on
+    #[arg(long, conflicts_with = "inactive")]
+    active: bool,
+    /// Switch the endpoint off: what happens meanwhile is not sent later
+    #[arg(long)]
+    inactive: bool,
+}
+
+pub(super) async fn update(api: &Api, args: UpdateArgs, json: bool) -> Result<bool, Error> {
+    let mut body = json!({});
+    if let Some(url) = &args.url {
+        body["url"] = json!(url);
+    }
+    if !args.events.is_empty() {
+        body["events"] = json!(args.events);
+    }
+    if args.active || args.inactive {
+        body["is_active"] = json!(args.active);
+    }
+    args.settings.add_to(&mut body)?;
+    if body == json!({}) {
+        return Err(Error::usage(
+            "nothing to change: give at least one option, such as --inactive (see --help)",
+        ));
+    }
+    let subject = Subject {
+        id: Some(&args.id),
+        url: args.url.as_deref(),
+        events: &args.events,
+    };
+    let answer = api.patch(&args.id, &body, &subject).await?;
+    print_endpoint(&answer, json)
+}
+
+/// Delete an endpoint and its log of deliveries
+#[derive(Args)]
+pub(super) struct DeleteArgs {
+    /// The endpoint
+    #[arg(value_parser = parse_id)]
+    id: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) async fn delete(api: &Api, args: &DeleteArgs) -> Result<bool, Error> {
+    let id = &args.id;
+    if !args.yes {
+        if !io::stdin().is_terminal() {
+            return Err(Error::usage(
+                "no terminal to ask on: give --yes to delete the endpoint without a question",
+            ));
+        }
+        let answer = api.get(&[id], &[], &Subject::of(id)).await?;
+        let endpoint: Endpoint = model::read(&answer)?;
+        let url = escape(&endpoint.url);
+        let question = format!("Delete endpoint {id} ({url}) and its log of deliveries? [y/N]");
+        if !is_yes(output::ask(&question)?.as_deref()) {
+            output::note("Nothing was deleted.");
+            return Ok(false);
+        }
+    }
+    api.delete(id).await?;
+    output::note(format_args!("Endpoint {id} is deleted."));
+    Ok(true)
+}
+
+pub(super) fn is_yes(answer: Option<&str>) -> bool {
+    answer.is_some_and(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Let SoundHash send a test event to an endpoint
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  $ soundhash-webhook endpoints test 7
+  $ soundhash-webhook endpoints test 7 --event job.failed --data '{\"job_id\": 1}'
+
+Exit status: 0 the endpoint accepted the event, 1 it did not, 2 wrong usage")]
+pub(super) struct TestArgs {
+    /// The endpoint
+    #[arg(value_parser = parse_id)]
+    id: String,
+    /// The type of the event, which can be any text
+    #[arg(long, value_name = "TYPE", default_value = "match.found")]
+    event: String,
+    /// The payload, a JSON object; @FILE reads it from a file
+    #[arg(long, value_name = "JSON")]
+    data: Option<Data>,
+}
+
+pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, Error> {
+    let mut body = json!({ "event_type": args.event });
+    if let Some(Data(data)) = args.data {
+        body["test_data"] = data;
+    }
+    let subject = Subject::of(&args.id);
+    let answer = api.post(&[&args.id, "test"], &body, &subject).await?;
+    let tested: Tested = model::read(&answer)?;
+    if json {
+        output::line(pretty_json(&answer))?;
+        return Ok(tested.success);
+    }
+    let result = if tested.success {
+        cell(Look::Good, "accepted")
+    } else {
+        cell(Look::Bad, "not accepted")
+    };
+    let mut fields = vec![("result", result)];
+    if let Some(status) = tested.status_code {
+        fields.push(("status", plain(status)));
+    }
+    if let Some(duration) = tested.duration_ms {
+        fields.push(("duration", plain(format!("{duration} ms"))));
+    }
+    if let Some(error) = tested.error_message {
+        fields.push(("error", plain(excerpt(&error, 500))));
+    }
+    if let Some(body) = tested.response_body.filter(|body| !body.is_empty()) {
+        fields.push(("answer", plain(excerpt(&body, 1000))));
+    }
+    table::print(&mut table::of_fields(fields))?;
+    if tested.status_code == Some(401) {
+        output::note(
+            "Your server rejected the signature: it may have another secret than this endpoint.",
+        );
+    }
+    Ok(tested.success)
+}
+
+/// Show how many deliveries an endpoint accepted
+#[derive(Args)]
+pub(super) struct StatsArgs {
+    /// The endpoint
+    #[arg(value_parser = parse_id)]
+    id: String,
+}
+
+pub(super) async fn stats(api: &Api, args: &StatsArgs, json: bool) -> Result<bool, Error> {
+    let subject = Subject::of(&args.id);
+    let answer = api.get(&[&args.id, "stats"], &[], &subject).await?;
+    if json {
+        output::line(pretty_json(&answer))?;
+        return Ok(true);
+    }
+    let stats: Stats = model::read(&answer)?;
+    let mut fields = counts(&stats.counts);
+    if let Some(rate) = stats.success_rate {
+        fields.push(("success rate", plain(format!("{rate:.1} %"))));
+    }
+    if let Some(time) = stats.average_response_time_ms {
+        fields.push(("average answer", plain(format!("{time:.0} ms"))));
+    }
+    table::print(&mut table::of_fields(fields))?;
+    Ok(true)
+}
+
+fn counts(counts: &Counts) -> Vec<(&'static str, Cell)> {
+    let failed = counts.failed_deliveries.unwrap_or(0);
+    vec![
+        ("deliveries", plain(count(counts.total_deliveries))),
+        ("accepted", plain(count(counts.successful_deliveries))),
+        ("failed", cell(bad_if(failed > 0), failed)),
+        (
+            "last delivery",
+            plain(model::time(counts.last_delivery_at.as_deref())),
+        ),
+        (
+            "last accepted",
+            plain(model::time(counts.last_success_at.as_deref())),
+        ),
+        (
+            "last failure",
+            plain(model::time(counts.last_failure_at.as_deref())),
+        ),
+    ]
+}
+
+fn count(number: Option<u64>) -> u64 {
+    number.unwrap_or(0)
+}
+
+fn bad_if(is_bad: bool) -> Look {
+    if is_bad { Look::Bad } else { Look::Plain }
+}
+
+fn active(is_active: Option<bool>) -> Cell {
+    match is_active {
+        Some(false) => cell(Look::Warning, "no"),
+        _ => cell(Look::Good, "yes"),
+    }
+}

@@ -1,0 +1,90 @@
+//! `rotate`: a new secret, by way of a second endpoint.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    api::Api,
+    explain::Subject,
+    manage::{create_from, is_yes},
+    model::{self, Endpoint},
+    parse_id,
+    secret_file::SecretFile,
+};
+use crate::{error::Error, output};
+
+/// Get a new secret: create a second endpoint, wait, and delete the first one
+#[derive(Args)]
+#[command(after_help = "\
+SoundHash cannot change the secret of an endpoint. This command creates a copy of the endpoint, \
+which has its own secret, waits until you confirm that your server knows it, and deletes the old \
+endpoint. Both deliver meanwhile: each event arrives twice, with the same body and two signatures. \
+An idempotency layer acts on it once.
+
+Examples:
+  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret")]
+pub(super) struct RotateArgs {
+    /// The endpoint
+    #[arg(value_parser = parse_id)]
+    id: String,
+    /// Write the new secret to this new file, which only you can read, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+pub(super) async fn run(api: &Api, args: RotateArgs, json: bool) -> Result<bool, Error> {
+    let old_id = &args.id;
+    let file = (args.secret_file.as_deref().map(SecretFile::create)).transpose()?;
+    let old = api.get(&[old_id], &[], &Subject::of(old_id)).await?;
+    let is_active = model::read::<Endpoint>(&old)?.is_active;
+
+    let new = create_from(api, &copy(&old), file, json).await?;
+    let new_id = new.id.to_string();
+    if is_active == Some(false) {
+        let body = json!({ "is_active": false });
+        api.patch(&new_id, &body, &Subject::of(&new_id)).await?;
+    }
+    output::note(format_args!(
+        "
+Both endpoints deliver now: each event arrives twice, with the same body and two signatures.
+
+  1. Give your server the new secret as the current one, and keep the old one
+     as the previous one (`previous_secret` of the layer).
+  2. Check that your server accepts deliveries of the new endpoint:
+     `soundhash-webhook endpoints test {new_id}`
+  3. Confirm here. Endpoint {old_id} is then deleted, with its log of deliveries.
+"
+    ));
+    let question = format!("Delete the old endpoint {old_id} now? [y/N]");
+    if !is_yes(output::ask(&question)?.as_deref()) {
+        output::note(format_args!(
+            "Both endpoints remain. Finish later with `soundhash-webhook endpoints delete {old_id}`, \
+             or undo with `soundhash-webhook endpoints delete {new_id}`."
+        ));
+        return Ok(false);
+    }
+    api.delete(old_id).await?;
+    output::note(format_args!(
+        "Endpoint {old_id} is deleted. Remove the old secret from your server after 10 minutes, \
+         when the last retry of the old endpoint is over."
+    ));
+    Ok(true)
+}
+
+/// Returns the settings of an endpoint, for another one.
+fn copy(endpoint: &Value) -> Value {
+    let members = [
+        "url",
+        "events",
+        "description",
+        "custom_headers",
+        "rate_limit_per_minute",
+    ];
+    members
+        .into_iter()
+        .filter(|member| !endpoint[*member].is_null())
+        .map(|member| (member.to_owned(), endpoint[member].clone()))
+        .collect()
+}

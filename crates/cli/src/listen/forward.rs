@@ -1,0 +1,74 @@
+//! Passes verified requests on to an application, and its answers back.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, Method, Response, StatusCode, header},
+    response::IntoResponse,
+    routing::{MethodRouter, any},
+};
+use reqwest::{Client, Url};
+use soundhash_webhook::Delivery;
+
+use crate::{
+    error::Error,
+    http::{self, NoAnswer, exchange, remove_hop_by_hop},
+    output,
+};
+
+pub(super) struct Forwarder {
+    client: Client,
+    url: Url,
+}
+
+impl Forwarder {
+    pub(super) fn new(url: Url, timeout: Duration) -> Result<Self, Error> {
+        let client = http::client(&url, timeout)
+            // The application is next to this command, and no proxy is between them.
+            .no_proxy()
+            // A connection that the application closed meanwhile would fail a delivery.
+            .pool_max_idle_per_host(0);
+        Ok(Self {
+            client: http::build(client)?,
+            url,
+        })
+    }
+
+    pub(super) fn handler(self) -> MethodRouter {
+        any(forward).with_state(Arc::new(self))
+    }
+}
+
+async fn forward(
+    State(forwarder): State<Arc<Forwarder>>,
+    delivery: Delivery,
+    method: Method,
+    mut headers: HeaderMap,
+) -> Response<Body> {
+    remove_hop_by_hop(&mut headers);
+    headers.remove(header::CONTENT_LENGTH);
+    let request = (forwarder.client)
+        .request(method, forwarder.url.clone())
+        .headers(headers)
+        .body(delivery.body().clone());
+    // The answer is received completely before its status is passed on, so that one that breaks
+    // off acknowledges nothing.
+    match exchange(request).await {
+        Ok(mut answer) => {
+            remove_hop_by_hop(&mut answer.headers);
+            answer.headers.remove(header::CONTENT_LENGTH);
+            (answer.status, answer.headers, answer.body).into_response()
+        }
+        Err(error) => {
+            let status = match error {
+                NoAnswer::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::BAD_GATEWAY,
+            };
+            // The line of the delivery says that the sender got this status.
+            output::warning(format_args!("{}: {error}", forwarder.url));
+            status.into_response()
+        }
+    }
+}

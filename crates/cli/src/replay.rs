@@ -1,0 +1,152 @@
+//! `replay`: sends recorded deliveries again.
+
+use std::{fs, path::PathBuf};
+
+use axum::body::to_bytes;
+use clap::Args;
+use reqwest::{
+    Url,
+    header::{self, HeaderValue},
+};
+use soundhash_webhook::{SIGNATURE_HEADER, Secret, testing::SignedRequest};
+
+use crate::{
+    error::Error,
+    escape::escape,
+    http::{parse_url, remove_hop_by_hop},
+    output,
+    secret::SecretSource,
+    send::{
+        DEFAULT_URL,
+        attempts::{Delivery, RetryArgs, Target},
+        report::{Expected, Report},
+    },
+};
+
+/// Send recorded deliveries again, with the bytes and the signature that they had
+#[derive(Args)]
+#[command(after_help = "\
+A recorded delivery is an HTTP request in a file: the request line, the headers, an empty line and \
+the body. The inspector of `listen` saves such files.
+
+Examples:
+  $ soundhash-webhook replay delivery.http
+  $ soundhash-webhook replay captures/*.http --url http://localhost:8080/hooks
+  $ soundhash-webhook replay production.http --resign
+
+Exit status: 0 every delivery was accepted, 1 one was not, 2 wrong usage")]
+pub(crate) struct ReplayArgs {
+    /// The recorded deliveries
+    #[arg(value_name = "FILE.http", required = true)]
+    files: Vec<PathBuf>,
+    /// Where to send them
+    #[arg(long, default_value = DEFAULT_URL, value_parser = parse_url)]
+    url: Url,
+    /// Sign the bodies again with your secret, instead of sending the recorded signatures
+    #[arg(long)]
+    resign: bool,
+    #[command(flatten)]
+    retry: RetryArgs,
+    #[command(flatten)]
+    source: SecretSource,
+}
+
+pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
+    let secret = (args.resign.then(|| args.source.secret())).transpose()?;
+    let mut deliveries = Vec::new();
+    for file in &args.files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let name = escape(&name);
+        let wrong = |error: &dyn std::fmt::Display| {
+            Error::usage(format!("{}: {error}", escape(&file.display().to_string())))
+        };
+        let capture = fs::read(file).map_err(|error| wrong(&error))?;
+        let delivery = read(&name, &capture, secret.as_ref()).await;
+        deliveries.push(delivery.map_err(|error| wrong(&error))?);
+    }
+
+    let target = Target::new(args.url)?;
+    let delays = args.retry.delays();
+    let width = deliveries
+        .iter()
+        .map(|delivery| delivery.name.chars().count())
+        .max();
+    for delivery in &mut deliveries {
+        delivery.name = format!("{:<1$}", delivery.name, width.unwrap_or_default());
+    }
+    let mut report = Report::new(deliveries.len() as u64, Expected::Accepted);
+    for delivery in deliveries {
+        let delivered = target.send(delivery, &delays, &report.retries()).await;
+        report.add(&delivered)?;
+    }
+    report.finish()
+}
+
+/// Reads a capture. Without a secret, the delivery has the signature that was recorded.
+async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Delivery, String> {
+    // Its signature is replaced below by the recorded one.
+    let placeholder = Secret::new("placeholder");
+    let request = SignedRequest::from_capture(secret.unwrap_or(&placeholder), capture)
+        .map_err(|error| error.to_string())?
+        .build();
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX)
+        .await
+        .map_err(|error| error.to_string())?;
+
+    let mut headers = head.headers;
+    remove_hop_by_hop(&mut headers);
+    headers.remove(header::CONTENT_LENGTH);
+    let recorded = Recorded::of(capture);
+    if secret.is_none() {
+        headers.remove(SIGNATURE_HEADER);
+        for signature in recorded.signatures {
+            headers.append(SIGNATURE_HEADER, signature);
+        }
+    }
+    if recorded.length.is_some_and(|length| length != body.len()) {
+        output::warning(format_args!(
+            "{name}: the body has {} bytes and not as many as its Content-Length says; an editor \
+             may have changed it",
+            body.len()
+        ));
+    }
+    Ok(Delivery {
+        name: name.to_owned(),
+        headers,
+        body,
+    })
+}
+
+/// The headers of a capture that are computed again when it is signed.
+struct Recorded {
+    signatures: Vec<HeaderValue>,
+    length: Option<usize>,
+}
+
+impl Recorded {
+    fn of(capture: &[u8]) -> Self {
+        let mut recorded = Self {
+            signatures: Vec::new(),
+            length: None,
+        };
+        let head = capture
+            .split(|&byte| byte == b'\n')
+            .map(<[u8]>::trim_ascii)
+            .take_while(|line| !line.is_empty());
+        for line in head {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+                continue;
+            };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            if name.eq_ignore_ascii_case(SIGNATURE_HEADER.as_str().as_bytes()) {
+                recorded.signatures.extend(HeaderValue::from_bytes(value));
+            } else if name.eq_ignore_ascii_case(b"content-length") {
+                recorded.length = str::from_utf8(value)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
+            }
+        }
+        recorded
+    }
+}

@@ -1,0 +1,147 @@
+//! Secrets: from the environment, a file or a prompt, and never from an argument.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
+
+use clap::Args;
+use soundhash_webhook::Secret;
+
+use crate::error::Error;
+
+pub(crate) const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
+pub(crate) const PREVIOUS_SECRET: &str = "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET";
+
+/// Options that people try, and that would show a secret to everyone on the machine.
+const TRIED: [&str; 6] = [
+    "--secret",
+    "--previous-secret",
+    "--token",
+    "--api-token",
+    "--api-key",
+    "--bearer",
+];
+
+/// Where the endpoint's secret comes from.
+#[derive(Args)]
+pub(crate) struct SecretSource {
+    /// Read the endpoint's secret from FILE (a line end at its end is not part of it)
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+impl SecretSource {
+    /// Returns the secret for signing and verifying.
+    pub(crate) fn secret(&self) -> Result<Secret, Error> {
+        let (text, source) = self.read()?;
+        checked(text, &source)
+    }
+
+    /// Reads the secret without checks, and names its source.
+    pub(crate) fn read(&self) -> Result<(String, String), Error> {
+        if let Some(path) = &self.secret_file {
+            let source = path.display().to_string();
+            let text = fs::read_to_string(path)
+                .map_err(|error| Error::usage(format!("--secret-file {source}: {error}")))?;
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            let secret = line.strip_suffix('\r').unwrap_or(line).to_owned();
+            return Ok((secret, source));
+        }
+        if let Some(secret) = variable(SECRET)? {
+            return Ok((secret, SECRET.to_owned()));
+        }
+        Ok((prompt()?, "the secret".to_owned()))
+    }
+}
+
+/// Returns the secret of the time before the rotation, if there is one, without checks.
+pub(crate) fn previous_text() -> Result<Option<String>, Error> {
+    variable(PREVIOUS_SECRET)
+}
+
+/// Returns the secret, unless it has white space at an end, which no secret of SoundHash has.
+pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
+    if text.trim() != text {
+        return Err(Error::usage(format!(
+            "{source}: the secret has white space at its beginning or its end. Set it again \
+             without."
+        )));
+    }
+    Secret::try_from(text).map_err(|error| Error::usage(format!("{source}: {error}")))
+}
+
+/// Reads an environment variable that may be missing.
+pub(crate) fn variable(name: &str) -> Result<Option<String>, Error> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(Error::usage(format!("{name} is not UTF-8"))),
+    }
+}
+
+fn prompt() -> Result<String, Error> {
+    if !io::stderr().is_terminal() {
+        return Err(Error::usage(format!(
+            "no secret: set {SECRET}, or give a file with --secret-file"
+        )));
+    }
+    rpassword::prompt_password("The endpoint's secret (not shown): ")
+        .map_err(|error| Error::usage(format!("no secret: set {SECRET} ({error})")))
+}
+
+/// Fails if an argument looks like a secret that is passed as an argument.
+///
+/// The arguments are searched before they are parsed, so that no other error repeats the secret.
+pub(crate) fn reject_in_arguments(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(), Error> {
+    let mut names = arguments
+        .into_iter()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .take_while(|argument| argument != "--")
+        .map(|argument| argument.split('=').next().unwrap_or_default().to_owned());
+    let Some(name) = names.find(|name| TRIED.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let cure = if name.contains("secret") {
+        format!("Set {SECRET}, or give a file with --secret-file.")
+    } else {
+        "Set SOUNDHASH_API_TOKEN.".to_owned()
+    };
+    Err(Error::usage(format!(
+        "`{name}` is not an option: every user of this machine can read the arguments of a command. \
+         {cure}\n\nWhat you typed may be in the history of your shell."
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reject(line: &str) -> Result<(), Error> {
+        reject_in_arguments(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn secrets_in_arguments_are_rejected_without_being_repeated() {
+        for line in [
+            "soundhash-webhook send --secret whsec_hidden",
+            "soundhash-webhook --token=whsec_hidden endpoints list",
+        ] {
+            let error = reject(line).unwrap_err();
+            assert_eq!(error.status(), 2);
+            assert!(!error.to_string().contains("hidden"), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_arguments_pass() {
+        reject("soundhash-webhook send --secret-file path").unwrap();
+        reject("soundhash-webhook verify -- --secret").unwrap();
+    }
+}

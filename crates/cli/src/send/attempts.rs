@@ -1,0 +1,94 @@
+//! The attempts to deliver one event.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use clap::Args;
+use reqwest::{Client, Url, header::HeaderMap};
+use tokio::time::sleep;
+
+use crate::{
+    error::Error,
+    http::{self, Answer, NoAnswer, PATIENCE, parse_seconds},
+};
+
+/// How to retry what was not accepted.
+#[derive(Args)]
+pub(crate) struct RetryArgs {
+    /// Retry like SoundHash: up to 3 times, after 60, 120 and 240 seconds
+    #[arg(long)]
+    retry: bool,
+    /// Wait this long before the first retry, and twice as long before each of the others
+    #[arg(long, value_name = "SECONDS", default_value = "60", requires = "retry", value_parser = parse_seconds)]
+    retry_delay: Duration,
+}
+
+impl RetryArgs {
+    /// Returns the delay before each retry.
+    pub(crate) fn delays(&self) -> Vec<Duration> {
+        let factors: &[u32] = if self.retry { &[1, 2, 4] } else { &[] };
+        (factors.iter())
+            .map(|&factor| self.retry_delay.saturating_mul(factor))
+            .collect()
+    }
+}
+
+/// One request, to be sent as often as it takes.
+pub(crate) struct Delivery {
+    pub(crate) name: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// What became of a delivery.
+pub(crate) struct Delivered {
+    pub(crate) name: String,
+    /// The result of the last attempt.
+    pub(crate) result: Result<Answer, NoAnswer>,
+}
+
+impl Delivered {
+    fn is_accepted(&self) -> bool {
+        (self.result.as_ref()).is_ok_and(|answer| answer.status.is_success())
+    }
+}
+
+/// The receiver.
+#[derive(Clone)]
+pub(crate) struct Target {
+    client: Client,
+    url: Url,
+}
+
+impl Target {
+    pub(crate) fn new(url: Url) -> Result<Self, Error> {
+        let client = http::build(http::client(&url, PATIENCE))?;
+        Ok(Self { client, url })
+    }
+
+    /// Sends a delivery until it is accepted or all delays are used up.
+    pub(crate) async fn send(
+        &self,
+        delivery: Delivery,
+        delays: &[Duration],
+        on_retry: &impl Fn(&Delivered, Duration),
+    ) -> Delivered {
+        let mut delays = delays.iter();
+        loop {
+            let request = (self.client.post(self.url.clone()))
+                .headers(delivery.headers.clone())
+                .body(delivery.body.clone());
+            let delivered = Delivered {
+                name: delivery.name.clone(),
+                result: http::exchange(request).await,
+            };
+            match delays.next() {
+                Some(&delay) if !delivered.is_accepted() => {
+                    on_retry(&delivered, delay);
+                    sleep(delay).await;
+                }
+                _ => return delivered,
+            }
+        }
+    }
+}

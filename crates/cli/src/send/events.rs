@@ -1,0 +1,107 @@
+//! The events that `send` sends.
+
+use axum::body::Bytes;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use soundhash_webhook::{
+    EventKind, SIGNATURE_HEADER, Secret,
+    testing::{Sender, fresh_sample},
+};
+
+use super::attempts::Delivery;
+use crate::data::Data;
+
+/// A type of event, from one of the senders.
+pub(super) struct Plan {
+    event_type: String,
+    sender: Sender,
+    data: Option<Value>,
+}
+
+impl Plan {
+    pub(super) fn new(event_type: String, sender: Sender, data: Option<Data>) -> Self {
+        Self {
+            event_type,
+            sender,
+            data: data.map(|Data(value)| value),
+        }
+    }
+
+    /// Every type from both senders.
+    pub(super) fn all() -> Vec<Self> {
+        let both = |kind: &EventKind| {
+            [Sender::Portal, Sender::Dispatcher]
+                .map(|sender| Self::new(kind.to_string(), sender, None))
+        };
+        EventKind::ALL.iter().flat_map(both).collect()
+    }
+
+    /// Makes a new event, with a new id and the current time.
+    pub(super) fn delivery(&self, secret: &Secret) -> Delivery {
+        let event = self.event();
+        let body = Bytes::from(self.sender.to_bytes(&event));
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(SIGNATURE_HEADER, secret.sign(&body).into());
+        let mut add = |name: HeaderName, value: &str| {
+            // A type that no header can have is in the body only.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        };
+        match self.sender {
+            Sender::Portal => {
+                add(header::USER_AGENT, "SoundHash-Webhooks/1.0");
+                for (name, member) in [
+                    ("x-webhook-id", "webhook_id"),
+                    ("x-delivery-id", "delivery_id"),
+                ] {
+                    let value = event[member].as_str().unwrap_or_default();
+                    add(HeaderName::from_static(name), value);
+                }
+            }
+            Sender::Dispatcher => {
+                add(header::USER_AGENT, "SoundHash-Webhook/1.0");
+                add(HeaderName::from_static("x-webhook-event"), &self.event_type);
+            }
+        }
+        Delivery {
+            name: format!("{:<20}  {:<10}", self.event_type, self.sender.to_string()),
+            headers,
+            body,
+        }
+    }
+
+    fn event(&self) -> Value {
+        let mut event = match self.event_type.parse() {
+            Ok(kind) => fresh_sample(kind, self.sender),
+            Err(_) => self.test_event(),
+        };
+        if let Some(data) = &self.data {
+            event["data"] = data.clone();
+        }
+        event
+    }
+
+    /// Makes the event of SoundHash's test button, which can have any type.
+    fn test_event(&self) -> Value {
+        let mut event = fresh_sample(EventKind::VideoProcessed, self.sender);
+        let type_member = match self.sender {
+            Sender::Portal => "event",
+            Sender::Dispatcher => {
+                event["resource_id"] = json!("test-resource");
+                event["resource_type"] = json!("test");
+                "type"
+            }
+        };
+        event[type_member] = json!(self.event_type);
+        event["data"] = json!({
+            "test": true,
+            "message": "This is a test webhook event from SoundHash",
+        });
+        event
+    }
+}

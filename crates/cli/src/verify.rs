@@ -1,0 +1,79 @@
+//! `verify`: whether a signature matches, and which mistake explains it if not.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use soundhash_webhook::testing::{DiagnosisKind, diagnose};
+
+use crate::{
+    error::Error,
+    escape::escape,
+    output::{self, BAD, GOOD, paint},
+    secret::{self, SecretSource},
+};
+
+/// Check a signature, and find the usual mistake that explains a wrong one
+#[derive(Args)]
+#[command(after_help = "\
+The body has to be the bytes that arrived: save them where your server receives them, before \
+anything parses or prints them. White space in the secret is kept, since it is one of the mistakes \
+that are found.
+
+SOUNDHASH_WEBHOOK_PREVIOUS_SECRET adds the secret before the current one.
+
+Examples:
+  $ soundhash-webhook verify --signature 5f0c…e1a9 body.json
+  $ soundhash-webhook verify --signature \"$SIGNATURE\" < body.json
+
+Exit status: 0 the signature matches, 1 it does not, 2 wrong usage")]
+pub(crate) struct VerifyArgs {
+    /// The value of the X-Webhook-Signature header, as it arrived
+    #[arg(long, value_name = "HEX", allow_hyphen_values = true)]
+    signature: String,
+    #[command(flatten)]
+    source: SecretSource,
+    /// The file with the body, byte for byte; without it or for `-`, standard input
+    #[arg(default_value = "-", hide_default_value = true)]
+    file: PathBuf,
+}
+
+pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
+    let (secret, _) = args.source.read()?;
+    let mut secrets = vec![secret];
+    secrets.extend(secret::previous_text()?);
+    let body = body(&args.file)?;
+    let diagnosis = diagnose(&secrets, &args.signature, &body);
+    if diagnosis.is_right() {
+        let bytes = body.len();
+        output::line(paint(GOOD.bold(), "The signature matches."))?;
+        output::paragraph(format_args!(
+            "It is the signature of these {bytes} bytes with this secret. Other bytes must have \
+             arrived if the server still rejects it: save the body there before anything reads \
+             it, and verify those bytes."
+        ))?;
+        return Ok(true);
+    }
+    output::line(paint(BAD.bold(), "The signature does not match."))?;
+    // A diagnosis shows neither secrets nor bodies, but what it says may change.
+    for line in diagnosis.to_string().lines() {
+        output::paragraph(escape(line))?;
+    }
+    if diagnosis.kind() == DiagnosisKind::EmptyBody && args.file == Path::new("-") {
+        output::note("The body was read from standard input, which was empty.");
+    }
+    Ok(false)
+}
+
+fn body(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut body).map(|_| body)
+    } else {
+        fs::read(path)
+    };
+    read.map_err(|error| Error::usage(format!("{}: {error}", escape(&path.to_string_lossy()))))
+}

@@ -1,0 +1,120 @@
+//! Arguments, and the secrets that may not be among them.
+
+use std::{
+    fs,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{App, Listen, PATIENCE, SECRET, answer, bare, command, folder, run};
+
+#[test]
+fn a_secret_in_an_argument_is_rejected_and_not_repeated() {
+    for arguments in [
+        &["send", "--secret", SECRET][..],
+        &["verify", &format!("--secret={SECRET}"), "--signature", "00"],
+        &["--token", SECRET, "endpoints", "list"],
+        // No other mistake comes first and repeats it.
+        &["nonsense", "--secret", SECRET],
+    ] {
+        run(&mut bare(arguments)).expect(2, &["read the arguments", "SOUNDHASH_"]);
+    }
+}
+
+#[test]
+fn a_secret_file_is_read_without_its_line_end() {
+    let folder = folder("secret-file");
+    let app = App::start(|_| answer("200 OK", ""));
+    for (name, text) in [
+        ("plain", SECRET.to_owned()),
+        ("unix", format!("{SECRET}\n")),
+        ("windows", format!("{SECRET}\r\n")),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        let mut command = bare(["send", "--url", &app.url(), "--secret-file"]);
+        run(command.arg(path)).expect(0, &[]);
+    }
+    let signatures: Vec<_> = app
+        .requests()
+        .iter()
+        .map(|request| {
+            let signature = soundhash_webhook::Secret::new(SECRET).sign(&request.body);
+            request.header("x-webhook-signature") == [signature.to_string()]
+        })
+        .collect();
+    assert_eq!(signatures, [true; 3]);
+    let missing = folder.join("missing");
+    run(bare(["send", "--secret-file"]).arg(missing)).expect(2, &["--secret-file", "No such file"]);
+}
+
+#[test]
+fn a_missing_or_impossible_secret_says_what_to_do() {
+    for command in ["send", "listen"] {
+        run(&mut bare([command])).expect(2, &["set SOUNDHASH_WEBHOOK_SECRET", "--secret-file"]);
+        let mut padded = bare([command]);
+        padded.env("SOUNDHASH_WEBHOOK_SECRET", format!("{SECRET}\n"));
+        run(&mut padded).expect(2, &["SOUNDHASH_WEBHOOK_SECRET", "white space"]);
+        let mut empty = bare([command]);
+        run(empty.env("SOUNDHASH_WEBHOOK_SECRET", "")).expect(2, &["empty"]);
+    }
+}
+
+#[test]
+fn wrong_usage_has_status_2_and_says_what_is_wrong() {
+    for (line, part) in [
+        ("", "Usage: soundhash-webhook"),
+        ("nonsense", "unrecognized subcommand"),
+        ("send --url example.com", "starts with http:// or https://"),
+        (
+            "send --url ftp://example.com",
+            "starts with http:// or https://",
+        ),
+        ("send --data {", "not JSON"),
+        ("send --data @/missing", "No such file"),
+        ("send --envelope other", "portal"),
+        ("send --count 0", "not in 1.."),
+        ("send --rate 0", "not a number from"),
+        ("send --all --event a", "cannot be used with"),
+        ("send --retry-delay 1", "--retry"),
+        ("listen --addr here", "invalid value"),
+        ("listen --inspect here", "and not `off`"),
+        ("listen --forward-timeout 1", "--forward"),
+        ("verify", "--signature"),
+        ("verify --signature 00 /missing", "/missing: No such file"),
+        ("replay", "FILE.http"),
+        ("replay /missing", "/missing: No such file"),
+        ("endpoints", "Usage: soundhash-webhook endpoints"),
+        ("endpoints show ../7", "not an id"),
+        ("endpoints list --active --inactive", "cannot be used with"),
+        ("completions tcsh", "possible values"),
+    ] {
+        run(&mut command(line.split_whitespace())).expect(2, &[part]);
+    }
+}
+
+/// Attack: read the list of processes while they run.
+#[test]
+fn the_list_of_processes_shows_no_secret() {
+    let listen = Listen::start(&[]);
+    let app = App::start(|_| {
+        thread::sleep(Duration::from_secs(3));
+        answer("200 OK", "")
+    });
+    let mut send = command(["send", "--url", &app.url()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while app.requests().is_empty() {
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(5));
+    }
+    for (id, name) in [(send.id(), "send"), (listen.id(), "listen")] {
+        let line = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap();
+        assert!(line.contains(name), "{line}");
+        assert!(!line.contains(SECRET), "{line}");
+    }
+    assert!(send.wait().unwrap().success());
+}

@@ -1,0 +1,290 @@
+//! One endpoint at a time, the list, and the log of deliveries.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use serde_json::{Value, json};
+
+use super::api::Api;
+use crate::support::{Ran, folder, run};
+
+const URL: &str = "https://app.example.com/hooks";
+
+fn with_two() -> Api {
+    let api = Api::start();
+    api.add(&json!({
+        "url": URL, "events": ["match.found", "video.processed"], "description": "Production",
+        "custom_headers": {"X-Api-Key": "cust0m"}, "rate_limit_per_minute": 60,
+        "total_deliveries": 41, "successful_deliveries": 40, "failed_deliveries": 1,
+        "last_delivery_at": "2026-11-23T08:56:12.681555",
+    }));
+    api.add(&json!({
+        "url": format!("https://staging.example.com/{}", "long/".repeat(20)),
+        "events": ["job.failed"], "is_active": false, "description": "evil\u{1b}[2J\u{202e}",
+    }));
+    api
+}
+
+#[track_caller]
+fn printed(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).expect("JSON")
+}
+
+#[test]
+fn list_shows_a_table_or_the_answer_as_json() {
+    let api = with_two();
+    let ran = run(&mut api.command("list")).expect(0, &[]);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with("ID  URL"), "{ran:#?}");
+    assert!(
+        lines[1].starts_with("7   https://app.example.com/hooks"),
+        "{ran:#?}"
+    );
+    assert!(lines[1].ends_with("yes       41       1"), "{ran:#?}");
+    assert!(ran.stdout.contains("  no  "), "{ran:#?}");
+    assert_eq!(ran.stderr, "");
+
+    let ran = run(&mut api.command("list --json")).expect(0, &[]);
+    assert_eq!(printed(&ran).as_array().unwrap().len(), 2);
+    assert_eq!(printed(&ran)[1]["description"], "evil\u{1b}[2J\u{202e}");
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']), "{ran:#?}");
+    let ran = run(&mut api.command("list --inactive --json")).expect(0, &[]);
+    assert_eq!(printed(&ran)[0]["id"], 8);
+    let ran = run(&mut api.command("list --active --json")).expect(0, &[]);
+    assert_eq!(printed(&ran)[0]["id"], 7);
+    run(&mut Api::start().command("list")).expect(0, &["There are no endpoints"]);
+}
+
+#[test]
+fn create_prints_the_secret_once() {
+    let api = Api::start();
+    let line = format!("create --url {URL} --event match.found,job.failed --event user.created");
+    let ran = run(&mut api.command(&line));
+    let ran = ran.expect(0, &["secret made-by-soundhash-7", "does not show it again"]);
+    assert_eq!(ran.stdout.matches("made-by").count(), 1, "{ran:#?}");
+    assert!(!ran.stderr.contains("made-by"), "{ran:#?}");
+    let (request, body) = api.log().remove(0);
+    assert_eq!(request, "POST /api/v1/webhooks");
+    let events = ["match.found", "job.failed", "user.created"];
+    assert_eq!(body, json!({"url": URL, "events": events}));
+    let ran = run(&mut api.command(&format!("{line} --json"))).expect(0, &[]);
+    assert_eq!(printed(&ran)["secret"], "made-by-soundhash-8");
+}
+
+#[test]
+fn create_sends_every_setting() {
+    let api = Api::start();
+    let file = folder("create").join("headers");
+    fs::write(&file, "X-Api-Key: cust0m: value\n\nX-Tenant:acme\n").unwrap();
+    let line = format!("create --url {URL} --event match.found --rate-limit 60 --headers-file");
+    let mut command = api.command(&line);
+    let ran = run(command.arg(&file).args(["--description", "Our production"])).expect(0, &[]);
+    assert!(!ran.all().contains("cust0m"), "{ran:#?}");
+    let body = &api.log()[0].1;
+    assert_eq!(body["description"], "Our production");
+    assert_eq!(body["rate_limit_per_minute"], 60);
+    assert_eq!(
+        body["custom_headers"],
+        json!({"X-Api-Key": "cust0m: value", "X-Tenant": "acme"})
+    );
+    fs::write(&file, "cust0m\n").unwrap();
+    let ran = run(api.command(&line).arg(&file)).expect(2, &["line 1 is not `Name: value`"]);
+    assert!(!ran.all().contains("cust0m"), "{ran:#?}");
+}
+
+#[test]
+fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
+    let api = Api::start();
+    let file = folder("create").join("secret");
+    let line = format!(
+        "create --url {URL} --event match.found --secret-file {}",
+        file.display()
+    );
+    for json in ["", "--json"] {
+        let ran = run(&mut api.command(&format!("{line} {json}")));
+        let ran = ran.expect(0, &["Keep the secret"]);
+        assert!(!ran.all().contains("made-by"), "{ran:#?}");
+        assert!(
+            fs::read_to_string(&file)
+                .unwrap()
+                .starts_with("made-by-soundhash-")
+        );
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        fs::remove_file(&file).unwrap();
+    }
+
+    fs::write(&file, "older").unwrap();
+    let before = api.log().len();
+    run(&mut api.command(&line)).expect(2, &["exists and is not overwritten"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "older");
+    assert_eq!(
+        api.log().len(),
+        before,
+        "no endpoint whose secret would be lost"
+    );
+
+    // No empty file is left where nothing was created.
+    fs::remove_file(&file).unwrap();
+    let wrong = line.replace("match.found", "made.up");
+    run(&mut api.command(&wrong)).expect(1, &[]);
+    assert!(!file.exists());
+}
+
+#[test]
+fn show_hides_the_values_of_custom_headers() {
+    let api = with_two();
+    let ran = run(&mut api.command("show 7"));
+    let ran = ran.expect(
+        0,
+        &[
+            "Production",
+            "60 per minute",
+            "X-Api-Key: (hidden)",
+            "08:56:12",
+        ],
+    );
+    assert!(!ran.all().contains("cust0m"), "{ran:#?}");
+    let ran = run(&mut api.command("show 8")).expect(0, &[r"evil\u{1b}[2J\u{202e}"]);
+    assert!(!ran.all().contains('\u{1b}'), "{ran:#?}");
+    let ran = run(&mut api.command("show 7 --json")).expect(0, &[]);
+    assert_eq!(printed(&ran)["url"], URL);
+}
+
+#[test]
+fn update_changes_what_is_given_and_nothing_else() {
+    let api = with_two();
+    run(&mut api.command("update 7 --inactive")).expect(0, &["active no"]);
+    assert_eq!(
+        api.log()[0],
+        (
+            "PATCH /api/v1/webhooks/7".into(),
+            json!({"is_active": false})
+        )
+    );
+    let line = "update 7 --active --event job.failed --url https://new.example.com/ --rate-limit 5";
+    run(&mut api.command(line)).expect(0, &["https://new.example.com/", "5 per minute"]);
+    assert_eq!(
+        api.log()[1].1,
+        json!({
+            "is_active": true, "events": ["job.failed"], "url": "https://new.example.com/",
+            "rate_limit_per_minute": 5,
+        })
+    );
+    run(&mut api.command("update 7")).expect(2, &["nothing to change"]);
+    assert_eq!(api.log().len(), 2);
+}
+
+#[test]
+fn delete_asks_or_is_told_not_to() {
+    let api = with_two();
+    // Standard input is not a terminal.
+    run(&mut api.command("delete 7")).expect(2, &["--yes"]);
+    assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
+    run(&mut api.command("delete 7 --yes")).expect(0, &["Endpoint 7 is deleted"]);
+    assert_eq!(api.stored.lock().unwrap().endpoints.len(), 1);
+}
+
+#[test]
+fn test_shows_what_the_endpoint_answered() {
+    let api = with_two();
+    run(&mut api.command("test 7")).expect(0, &["accepted", "200", "8 ms"]);
+    assert_eq!(api.log()[0].1, json!({"event_type": "match.found"}));
+    let parts = [
+        "not accepted",
+        "401",
+        r"Invalid\u{1b}[2J signature",
+        "another secret",
+    ];
+    run(&mut api.command("test 7 --event rejected")).expect(1, &parts);
+    run(&mut api.command("test 7 --event unreachable")).expect(1, &["Cannot connect to host"]);
+    let ran = run(&mut api.command("test 7 --json --event rejected --data {\"a\":1}"));
+    assert_eq!(printed(&ran.expect(1, &[]))["status_code"], 401);
+    assert_eq!(api.log()[3].1["test_data"], json!({"a": 1}));
+}
+
+#[test]
+fn stats_are_shown_with_their_units() {
+    let api = with_two();
+    run(&mut api.command("stats 7")).expect(0, &["97.6 %", "42 ms", "deliveries 41", "never"]);
+    let ran = run(&mut api.command("stats 7 --json")).expect(0, &[]);
+    assert_eq!(printed(&ran)["total_deliveries"], 41);
+}
+
+fn attempt(event: u64, number: u64, status: &str) -> Value {
+    json!({
+        "id": event * 10 + number, "webhook_id": 7, "event_id": event, "attempt_number": number,
+        "status": status, "response_status_code": if status == "success" { 200 } else { 503 },
+        "error_message": null, "duration_ms": 12, "next_retry_at": null,
+        "created_at": format!("2026-11-23T08:{event:02}:{number:02}.5"), "delivered_at": null,
+        "updated_at": "2026-11-23T08:56:12",
+    })
+}
+
+#[test]
+fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
+    let api = with_two();
+    run(&mut api.command("deliveries 7")).expect(0, &["no such attempts"]);
+    run(&mut api.command("deliveries 7 --failed")).expect(0, &["Every event in the log"]);
+
+    let mut waiting = attempt(13, 2, "retrying");
+    waiting["next_retry_at"] = json!("2999-01-01T00:00:00");
+    let mut forgotten = attempt(14, 1, "retrying");
+    forgotten["next_retry_at"] = json!("2026-11-23T08:57:12+00:00");
+    let mut broken = attempt(11, 4, "failed");
+    broken["error_message"] = json!("Request\u{1b}[31m timeout\nafter 30000ms");
+    api.stored.lock().unwrap().deliveries = vec![
+        forgotten,
+        waiting,
+        attempt(12, 2, "success"),
+        // A copy that came after the success.
+        attempt(12, 3, "failed"),
+        attempt(12, 1, "retrying"),
+        broken,
+        attempt(11, 3, "retrying"),
+    ];
+    let ran = run(&mut api.command("deliveries 7")).expect(0, &["success", "retrying"]);
+    assert_eq!(ran.stdout.lines().count(), 8, "{ran:#?}");
+    assert!(!ran.stdout.contains('\u{1b}'));
+    assert_eq!(
+        api.log()[2].0,
+        "GET /api/v1/webhooks/7/deliveries?limit=100"
+    );
+
+    let ran = run(&mut api.command("deliveries 7 --failed")).expect(0, &[]);
+    let fates: Vec<Vec<_>> = (ran.stdout.lines().skip(1))
+        .map(|line| line.split_whitespace().skip(2).take(4).collect())
+        .collect();
+    assert_eq!(
+        fates,
+        [
+            ["14", "1", "lost", "503"],
+            ["13", "2", "retrying", "503"],
+            ["11", "4", "lost", "503"]
+        ],
+        "{ran:#?}"
+    );
+    let ran = run(&mut api.command("deliveries 7 --failed --json")).expect(0, &[]);
+    let ids: Vec<_> = printed(&ran)
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["id"].clone())
+        .collect();
+    assert_eq!(ids, [141, 132, 114, 113]);
+
+    run(&mut api.command("deliveries 7 --status success --limit 5")).expect(0, &["12"]);
+    let (request, _) = api.log().pop().unwrap();
+    assert_eq!(
+        request,
+        "GET /api/v1/webhooks/7/deliveries?limit=5&status=success"
+    );
+}
+
+#[test]
+fn a_full_log_says_that_older_events_are_missing() {
+    let api = with_two();
+    api.stored.lock().unwrap().deliveries = vec![attempt(1, 1, "success"); 1000];
+    run(&mut api.command("deliveries 7 --failed")).expect(0, &["older events are not shown"]);
+}

@@ -1,0 +1,76 @@
+//! A new secret by way of a second endpoint.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::api::Api;
+use crate::support::{folder, run_with};
+
+fn api(is_active: bool) -> Api {
+    let api = Api::start();
+    api.add(&json!({
+        "url": "https://app.example.com/hooks", "events": ["match.found"], "description": "Ours",
+        "custom_headers": {"X-Api-Key": "cust0m"}, "rate_limit_per_minute": 60,
+        "is_active": is_active, "total_deliveries": 41,
+    }));
+    api
+}
+
+#[test]
+fn the_old_endpoint_is_deleted_when_it_is_confirmed() {
+    let api = api(true);
+    let file = folder("rotate").join("secret");
+    let line = format!("rotate 7 --secret-file {}", file.display());
+    let parts = [
+        "each event arrives twice",
+        "Delete the old endpoint 7",
+        "Endpoint 7 is deleted",
+    ];
+    let ran = run_with(&mut api.command(&line), b"yes\n").expect(0, &parts);
+    assert!(!ran.all().contains("cust0m"), "{ran:#?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "made-by-soundhash-8");
+
+    let requests: Vec<_> = api.log().into_iter().map(|(request, _)| request).collect();
+    let path = "/api/v1/webhooks";
+    assert_eq!(
+        requests,
+        [
+            format!("GET {path}/7"),
+            format!("POST {path}"),
+            format!("DELETE {path}/7")
+        ]
+    );
+    assert_eq!(
+        api.log()[1].1,
+        json!({
+            "url": "https://app.example.com/hooks", "events": ["match.found"],
+            "description": "Ours", "custom_headers": {"X-Api-Key": "cust0m"},
+            "rate_limit_per_minute": 60,
+        })
+    );
+}
+
+#[test]
+fn both_endpoints_remain_when_it_is_not() {
+    for answer in ["no\n", "\n", "", "delete\n"] {
+        let api = api(true);
+        let parts = [
+            "Both endpoints remain",
+            "endpoints delete 7",
+            "endpoints delete 8",
+        ];
+        let ran = run_with(&mut api.command("rotate 7"), answer.as_bytes()).expect(1, &parts);
+        assert!(ran.stdout.contains("made-by-soundhash-8"), "{ran:#?}");
+        assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_switched_off_stays_so() {
+    let api = api(false);
+    run_with(&mut api.command("rotate 7"), b"y\n").expect(0, &[]);
+    let stored = api.stored.lock().unwrap();
+    assert_eq!(stored.endpoints[&8]["is_active"], false);
+    assert_eq!(stored.endpoints.len(), 1);
+}

@@ -1,0 +1,220 @@
+//! `listen --forward` in front of applications that behave and that do not.
+
+use std::{
+    sync::mpsc::channel,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{App, Listen, Request, answer, command, deliver, exchange, free_addr, status};
+
+const BODY: &[u8] =
+    b"{\"event\": \"video.processed\",\r\n \"data\": {\"title\": \"T\xc3\xadtulo\"}}\n";
+
+fn before(app: &App) -> Listen {
+    Listen::start(&["--json", "--forward", &app.url()])
+}
+
+#[test]
+fn verified_requests_arrive_byte_for_byte_with_their_headers() {
+    let app = App::start(|_| answer("202 Accepted", ""));
+    let listen = before(&app);
+    let head = "Content-Type: application/json\r\nX-Tenant: acme\r\nX-Twice: a\r\nX-Twice: b\r\n\
+                User-Agent: SoundHash-Webhooks/1.0\r\nAccept-Encoding: gzip, deflate\r\n\
+                X-Hop: secret\r\nConnection: X-Hop\r\nTE: trailers\r\n";
+    let received = deliver(&listen.url, head, BODY);
+    assert_eq!(status(&received), "202");
+    let [request]: [Request; 1] = app.requests().try_into().unwrap();
+    assert!(request.head.starts_with("POST /hooks?a=1 HTTP/1.1\r\n"));
+    assert_eq!(request.body, BODY);
+    let signature = soundhash_webhook::Secret::new(crate::support::SECRET).sign(BODY);
+    for (name, values) in [
+        ("x-webhook-signature", &[signature.to_string().as_str()][..]),
+        ("content-type", &["application/json"]),
+        ("x-tenant", &["acme"]),
+        ("x-twice", &["a", "b"]),
+        ("user-agent", &["SoundHash-Webhooks/1.0"]),
+        ("accept-encoding", &["gzip, deflate"]),
+        ("host", &[app.addr.to_string().as_str()]),
+        ("content-length", &[BODY.len().to_string().as_str()]),
+        // Those are about the connection.
+        ("x-hop", &[]),
+        ("connection", &[]),
+        ("te", &[]),
+    ] {
+        assert_eq!(request.header(name), values, "{name}");
+    }
+}
+
+#[test]
+fn rejected_requests_never_reach_the_application() {
+    let app = App::start(|_| answer("200 OK", ""));
+    let listen = before(&app);
+    let wrong = format!("X-Webhook-Signature: {}\r\n", "0".repeat(64));
+    for head in ["", &wrong] {
+        assert_eq!(status(&exchange(&listen.url, head, BODY)), "401");
+    }
+    assert_eq!(app.requests().len(), 0);
+}
+
+#[test]
+fn the_applications_answer_comes_back_as_it_is() {
+    let app = App::start(|_| {
+        let body = "hello\0\u{1b}[31m";
+        let head = "HTTP/1.1 409 Conflict\r\nX-App: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
+                    Transfer-Encoding: chunked\r\nConnection: close, X-Private\r\n\
+                    X-Private: 1\r\n\r\n";
+        format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into()
+    });
+    let listen = before(&app);
+    let received = deliver(&listen.url, "", BODY);
+    assert!(
+        received.starts_with("HTTP/1.1 409 Conflict\r\n"),
+        "{received}"
+    );
+    let received = received.to_ascii_lowercase();
+    for part in [
+        "x-app: 1\r\n",
+        "set-cookie: a\r\n",
+        "set-cookie: b\r\n",
+        "\r\n\r\nhello\0\u{1b}[31m",
+    ] {
+        assert!(received.contains(part), "{received}");
+    }
+    assert!(!received.contains("x-private: 1"), "{received}");
+    let line = listen.json();
+    assert_eq!(
+        (&line["verdict"], &line["status"]),
+        (&"failed".into(), &409.into()),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_error_of_the_application_is_an_error_for_the_sender() {
+    for code in [
+        "500 Internal Server Error",
+        "302 Found",
+        "404 Not Found",
+        "429 Too Many Requests",
+    ] {
+        let app = App::start(move |_| answer(code, "no"));
+        let listen = before(&app);
+        assert_eq!(status(&deliver(&listen.url, "", BODY)), &code[..3]);
+        assert_eq!(listen.json()["verdict"], "failed");
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
+    for bytes in [
+        // It hangs up, answers nonsense, or breaks off after its status.
+        &b""[..],
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
+    ] {
+        let app = App::start(move |_| bytes.to_vec());
+        let mut listen = before(&app);
+        let received = deliver(&listen.url, "", BODY);
+        assert_eq!(status(&received), "502", "{}", bytes.escape_ascii());
+        let line = listen.json();
+        assert_eq!(
+            (&line["verdict"], &line["status"]),
+            (&"failed".into(), &502.into()),
+            "{line}"
+        );
+        listen.wait_for_log("warning");
+    }
+}
+
+#[test]
+fn an_application_that_takes_too_long_is_a_504() {
+    let app = App::start(|_| {
+        thread::sleep(Duration::from_secs(5));
+        answer("200 OK", "")
+    });
+    let url = app.url();
+    let mut listen = Listen::start(&["--json", "--forward", &url, "--forward-timeout", "0.3"]);
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "504");
+    assert_eq!(listen.json()["status"], 504);
+    listen.wait_for_log("no answer in time");
+    assert_eq!(app.requests().len(), 1, "it is not tried twice");
+}
+
+#[test]
+fn a_slow_application_is_waited_for() {
+    let app = App::start(|_| {
+        thread::sleep(Duration::from_millis(700));
+        answer("200 OK", "")
+    });
+    let listen = before(&app);
+    let start = Instant::now();
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+    assert!(start.elapsed() >= Duration::from_millis(700));
+    assert!(listen.json()["duration_ms"].as_f64().unwrap() >= 700.0);
+}
+
+/// The application is a process that is killed in the middle of a request, and comes back.
+#[test]
+fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
+    let addr = free_addr().to_string();
+    let start = || {
+        Listen::spawn(&mut command([
+            "listen",
+            "--addr",
+            &addr,
+            "--inspect",
+            "off",
+        ]))
+    };
+    let application = start();
+    let forward = format!("http://{addr}/hooks");
+    let listen = Listen::start(&["--json", "--forward", &forward]);
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+    assert!(application.line().contains("accepted"));
+
+    application.kill();
+    for _ in 0..3 {
+        assert_eq!(status(&deliver(&listen.url, "", BODY)), "502");
+    }
+
+    let application = start();
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+    assert!(application.line().contains("accepted"));
+    let verdicts: Vec<_> = (0..5).map(|_| listen.json()["status"].clone()).collect();
+    assert_eq!(verdicts, [200, 502, 502, 502, 200]);
+}
+
+#[test]
+fn an_application_that_dies_in_the_middle_of_a_request_is_a_502() {
+    let (dying, is_dying) = channel();
+    let app = App::start(move |_| {
+        dying.send(()).unwrap();
+        Vec::new()
+    });
+    let listen = before(&app);
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "502");
+    is_dying.recv().unwrap();
+}
+
+#[test]
+fn a_sender_that_hangs_up_is_cut_off() {
+    let app = App::start(|_| {
+        thread::sleep(Duration::from_secs(20));
+        answer("200 OK", "")
+    });
+    let listen = before(&app);
+    let signature = soundhash_webhook::Secret::new(crate::support::SECRET).sign(BODY);
+    let head = format!("X-Webhook-Signature: {signature}\r\n");
+    let (mut stream, _) = crate::support::begin(&listen.url, &head, BODY.len());
+    std::io::Write::write_all(&mut stream, BODY).unwrap();
+    while app.requests().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    drop(stream);
+    let line = listen.json();
+    assert_eq!(line["verdict"], "cut-off", "{line}");
+    assert_eq!(line["status"], serde_json::Value::Null);
+}

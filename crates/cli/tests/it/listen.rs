@@ -1,0 +1,215 @@
+//! `listen`: what it accepts and prints, and how it ends.
+
+use std::{
+    io::{Read, Write},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use soundhash_webhook::Secret;
+
+use crate::support::{Listen, SECRET, bare, begin, command, deliver, exchange, run, status};
+
+const BODY: &[u8] =
+    br#"{"id": "evt_1", "type": "match.found", "created_at": "2026-11-23T08:56:12Z", "data": {}}"#;
+
+#[test]
+fn a_line_shows_time_type_id_verdict_status_and_duration() {
+    let listen = Listen::start(&[]);
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+    let line = listen.line();
+    assert!(line.chars().count() <= 80, "{line}");
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words[0].len(), "12:34:56".len(), "{line}");
+    assert_eq!(
+        words[1..5],
+        ["match.found", "evt_1", "accepted", "200"],
+        "{line}"
+    );
+    assert_eq!(words[6], "ms", "{line}");
+
+    let answer = exchange(&listen.url, "", BODY);
+    assert_eq!(status(&answer), "401");
+    assert!(answer.ends_with("Invalid signature"), "{answer}");
+    let line = listen.line();
+    assert!(
+        line.contains("o signature header") && line.contains("rejected   401"),
+        "{line}"
+    );
+    assert!(line.chars().count() <= 80, "{line}");
+}
+
+#[test]
+fn json_has_an_object_per_line() {
+    let listen = Listen::start(&["--json"]);
+    deliver(&listen.url, "", BODY);
+    let line = listen.json();
+    for (member, value) in [
+        ("id", "evt_1"),
+        ("type", "match.found"),
+        ("verdict", "accepted"),
+        ("sender", "dispatcher"),
+    ] {
+        assert_eq!(line[member], value, "{line}");
+    }
+    assert_eq!(
+        (&line["reason"], &line["status"]),
+        (&Value::Null, &Value::from(200))
+    );
+    assert!(line["duration_ms"].is_f64(), "{line}");
+    assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+
+    let wrong = format!("X-Webhook-Signature: {}\r\n", "0".repeat(64));
+    exchange(&listen.url, &wrong, BODY);
+    let line = listen.json();
+    assert_eq!(
+        (&line["verdict"], &line["status"]),
+        (&"rejected".into(), &401.into()),
+        "{line}"
+    );
+    assert!(
+        line["reason"].as_str().unwrap().contains("does not match"),
+        "{line}"
+    );
+}
+
+#[test]
+fn every_path_receives() {
+    let listen = Listen::start(&[]);
+    for path in ["/", "/hooks/a?b=c"] {
+        let url = listen.url.replace("/webhooks/soundhash", path);
+        assert_eq!(status(&deliver(&url, "", BODY)), "200");
+    }
+}
+
+#[test]
+fn the_secret_before_a_rotation_is_accepted_too() {
+    let mut command = bare(["listen", "--addr", "127.0.0.1:0", "--inspect", "off"]);
+    command.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_new");
+    command.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", SECRET);
+    let listen = Listen::spawn(&mut command);
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+    let signature = Secret::new("whsec_new").sign(BODY);
+    let head = format!("X-Webhook-Signature: {signature}\r\n");
+    assert_eq!(status(&exchange(&listen.url, &head, BODY)), "200");
+}
+
+/// Attack: an event whose type and id clear the screen.
+#[test]
+fn an_event_cannot_control_the_terminal() {
+    let body = r#"{"id": "\u001b[2J\r\n\u009b\u202e", "type": "a\u001b]0;b\u0007", "data": {}}"#;
+    for arguments in [&[][..], &["--json"]] {
+        let listen = Listen::start(arguments);
+        deliver(&listen.url, "", body.as_bytes());
+        let line = listen.line();
+        let harmful = |character: char| character.is_control() || character == '\u{202e}';
+        assert!(!line.contains(harmful), "{line:?}");
+        assert!(line.contains("1b"), "{line:?}");
+        if let [_] = arguments {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["id"], "\u{1b}[2J\r\n\u{9b}\u{202e}");
+        }
+    }
+}
+
+#[test]
+fn the_inspector_is_served_and_shows_no_secret() {
+    let mut command = command([
+        "listen",
+        "--addr",
+        "127.0.0.1:0",
+        "--inspect",
+        "127.0.0.1:0",
+    ]);
+    let listen = Listen::spawn(&mut command);
+    let inspector = listen.inspector.clone().expect("a URL");
+    assert!(inspector.contains("/?token="), "{inspector}");
+    let page = Command::new("curl")
+        .args(["-sL", "-c", "/dev/null", "-b", "", &inspector])
+        .output()
+        .unwrap();
+    let page = String::from_utf8(page.stdout).unwrap();
+    assert!(page.contains("<html"), "{page}");
+    assert!(!page.contains(SECRET));
+    listen.signal("INT");
+    assert_eq!(listen.ended().0.code(), Some(0));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let listen = Listen::start(&[]);
+    let addr = listen.url.split('/').nth(2).unwrap();
+    let taken = |arguments: &[&str]| run(command(["listen"]).args(arguments));
+    taken(&["--addr", addr, "--inspect", "off"]).expect(1, &["cannot listen on", "--addr"]);
+    taken(&["--addr", "127.0.0.1:0", "--inspect", addr]).expect(1, &["inspector", "--inspect"]);
+}
+
+#[test]
+fn signals_end_it_when_requests_in_flight_are_answered() {
+    for signal in ["INT", "TERM"] {
+        let mut listen = Listen::start(&[]);
+        let head = format!(
+            "X-Webhook-Signature: {}\r\n",
+            Secret::new(SECRET).sign(BODY)
+        );
+        let head = head + "Expect: 100-continue\r\n";
+        let (mut stream, addr) = begin(&listen.url, &head, BODY.len());
+        let mut answer = [0; 25];
+        stream.read_exact(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 100"));
+        listen.signal(signal);
+        listen.wait_for_log("Stopping");
+        // New connections are not accepted any more.
+        while std::net::TcpStream::connect(&addr).is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        stream.write_all(BODY).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(status(&answer), "200");
+        let (status, lines, _) = listen.ended();
+        assert_eq!(status.code(), Some(0));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut listen = Listen::start(&[]);
+    let (_stream, _) = begin(&listen.url, "", 10);
+    // The head was read before this later request is answered.
+    deliver(&listen.url, "", BODY);
+    listen.signal("INT");
+    listen.wait_for_log("Stopping");
+    listen.signal("INT");
+    assert_eq!(listen.ended().0.code(), Some(0));
+}
+
+#[test]
+fn it_ends_quietly_when_nothing_reads_its_output() {
+    let mut command = command(["listen", "--addr", "127.0.0.1:0", "--inspect", "off"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stderr = child.stderr.take().unwrap();
+    let mut greeting = String::new();
+    while !greeting.contains("try it") {
+        let mut byte = [0];
+        stderr.read_exact(&mut byte).unwrap();
+        greeting.push(byte[0].into());
+    }
+    let url = greeting
+        .split_whitespace()
+        .find(|word| word.starts_with("http"))
+        .unwrap();
+    assert_eq!(status(&deliver(url, "", BODY)), "200");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("error") && !rest.contains("panic"), "{rest}");
+}

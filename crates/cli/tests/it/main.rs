@@ -1,0 +1,13 @@
+//! The command as users run it: a process with arguments, an environment, output and a status.
+
+mod arguments;
+mod endpoints;
+mod forward;
+mod help;
+mod listen;
+mod replay;
+mod send;
+mod support;
+mod terminal;
+mod tls;
+mod verify;

@@ -1,0 +1,85 @@
+//! `replay` of what SoundHash really sent.
+
+use std::{fs, path::Path};
+
+use soundhash_webhook::Secret;
+
+use crate::support::{App, Listen, SECRET, answer, bare, command, folder, run};
+
+fn captures() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures");
+    let files = fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = files
+        .map(|file| file.unwrap().path().to_str().unwrap().to_owned())
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), 21);
+    files
+}
+
+fn body(file: &str) -> Vec<u8> {
+    let capture = fs::read(file).unwrap();
+    let end = capture.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    capture[end + 4..].to_vec()
+}
+
+#[test]
+fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
+    let app = App::start(|_| answer("200 OK", ""));
+    // The recorded signatures need no secret.
+    let mut command = bare(["replay", "--url", &app.url()]);
+    let ran = run(command.args(captures())).expect(0, &["portal-video.uploaded.http"]);
+    assert_eq!(ran.stderr, "");
+    assert!(
+        ran.stdout.lines().all(|line| line.chars().count() <= 80),
+        "{}",
+        ran.stdout
+    );
+    let requests = app.requests();
+    for (file, request) in captures().iter().zip(&requests) {
+        assert_eq!(request.body, body(file), "{file}");
+        let signature = Secret::new("whsec_test").sign(&request.body).to_string();
+        assert_eq!(request.header("x-webhook-signature"), [signature], "{file}");
+        assert_eq!(
+            request.header("content-length"),
+            [request.body.len().to_string()]
+        );
+        assert_eq!(request.header("host"), [app.addr.to_string()]);
+        assert_eq!(request.header("connection"), [""; 0]);
+    }
+    assert_eq!(requests.len(), 21);
+    assert_eq!(requests[20].header("accept-encoding"), ["gzip, deflate"]);
+}
+
+#[test]
+fn they_are_signed_again_for_a_receiver_with_another_secret() {
+    let listen = Listen::start(&[]);
+    let arguments = |more: &[&str]| {
+        let mut command = command(["replay", "--url", &listen.url]);
+        command.args(more).args(captures());
+        command
+    };
+    run(&mut arguments(&[])).expect(1, &["401 Unauthorized", "Invalid signature"]);
+    run(&mut arguments(&["--resign"])).expect(0, &["200 OK"]);
+}
+
+#[test]
+fn a_file_that_an_editor_changed_is_sent_with_a_warning() {
+    let file = folder("replay").join("changed.http");
+    let mut capture = fs::read(&captures()[0]).unwrap();
+    capture.push(b'\n');
+    fs::write(&file, capture).unwrap();
+    let listen = Listen::start(&[]);
+    let ran = run(command(["replay", "--resign", "--url", &listen.url]).arg(&file));
+    ran.expect(0, &["warning", "changed.http", "editor"]);
+}
+
+#[test]
+fn a_file_that_is_not_a_request_is_named_before_anything_is_sent() {
+    let file = folder("replay").join("notes.txt");
+    fs::write(&file, format!("my notes: {SECRET}\n\n")).unwrap();
+    let app = App::start(|_| answer("200 OK", ""));
+    let mut command = bare(["replay", "--url", &app.url(), &captures()[0]]);
+    run(command.arg(&file)).expect(2, &["notes.txt", "line 1"]);
+    assert_eq!(app.requests().len(), 0);
+}

@@ -1,0 +1,248 @@
+//! `send` to a receiver that keeps what arrives.
+
+use std::{
+    collections::HashSet,
+    fs,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use soundhash_webhook::{EventKind, Secret};
+
+use crate::support::{App, Listen, SECRET, answer, bare, command, folder, free_addr, run};
+
+fn ok() -> App {
+    App::start(|_| answer("200 OK", ""))
+}
+
+fn events(app: &App) -> Vec<Value> {
+    let requests = app.requests();
+    let events = requests
+        .iter()
+        .map(|it| serde_json::from_slice(&it.body).unwrap());
+    events.collect()
+}
+
+#[test]
+fn all_sends_every_type_from_both_senders_and_listen_accepts_them() {
+    let listen = Listen::start(&["--json"]);
+    let ran = run(&mut command(["send", "--all", "--url", &listen.url])).expect(0, &[]);
+    assert_eq!(ran.stdout.lines().count(), 24, "{ran:#?}");
+    for line in ran.stdout.lines() {
+        assert!(line.contains("200 OK") && line.len() <= 80, "{line}");
+        let (kind, rest) = line.split_once(' ').unwrap();
+        let delivery = listen.json();
+        assert_eq!(delivery["type"], kind);
+        assert_eq!(delivery["verdict"], "accepted");
+        assert!(
+            rest.contains(delivery["sender"].as_str().unwrap()),
+            "{delivery}"
+        );
+    }
+    assert!(
+        EventKind::ALL
+            .iter()
+            .all(|kind| ran.stdout.contains(kind.as_str()))
+    );
+}
+
+#[test]
+fn an_event_is_signed_and_written_like_its_sender_does() {
+    let app = ok();
+    for (envelope, agent, id, space) in [
+        ("portal", "SoundHash-Webhooks/1.0", "delivery_id", "{\n  \""),
+        ("dispatcher", "SoundHash-Webhook/1.0", "id", "{\""),
+    ] {
+        let arguments = ["send", "--event", "match.found", "--envelope", envelope];
+        run(command(arguments).args(["--url", &app.url()])).expect(0, &["match.found"]);
+        let request = app.requests().pop().unwrap();
+        let signature = Secret::new(SECRET).sign(&request.body).to_string();
+        assert_eq!(request.header("x-webhook-signature"), [signature]);
+        assert_eq!(request.header("user-agent"), [agent]);
+        assert_eq!(request.header("content-type"), ["application/json"]);
+        assert!(
+            request.head.starts_with("POST /hooks?a=1 "),
+            "{}",
+            request.head
+        );
+        assert!(request.body.starts_with(space.as_bytes()));
+        assert!(events(&app).pop().unwrap()[id].is_string());
+    }
+}
+
+#[test]
+fn type_and_payload_can_be_anything() {
+    let app = ok();
+    let send = |arguments: &[&str]| {
+        let url = ["send", "--url", &app.url()].map(str::to_owned);
+        run(command(url).args(arguments)).expect(0, &[]);
+        events(&app).pop().unwrap()
+    };
+    let event = send(&["--event", "made.up"]);
+    assert_eq!(event["type"], "made.up");
+    assert_eq!(
+        (&event["data"]["test"], &event["resource_type"]),
+        (&json!(true), &json!("test"))
+    );
+    let event = send(&["--event", "job.failed", "--data", r#"{"a":[1]}"#]);
+    assert_eq!(event["data"], json!({"a": [1]}));
+    let file = folder("data").join("data.json");
+    fs::write(&file, "{\"b\": 2}\n").unwrap();
+    let event = send(&["--data", &format!("@{}", file.display())]);
+    assert_eq!(event["data"], json!({"b": 2}));
+}
+
+#[test]
+fn many_events_have_a_summary_and_ids_of_their_own() {
+    let app = ok();
+    let arguments = [
+        "send",
+        "--count",
+        "60",
+        "--rate",
+        "500",
+        "--url",
+        &app.url(),
+    ];
+    let ran = run(&mut command(arguments)).expect(0, &["60 sent in", "60 200 OK", "median"]);
+    assert_eq!(ran.stderr, "", "no bar without a terminal");
+    let ids: HashSet<_> = events(&app)
+        .iter()
+        .map(|event| event["id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 60);
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let app = ok();
+    let start = Instant::now();
+    let arguments = ["send", "--count", "5", "--rate", "10", "--url", &app.url()];
+    run(&mut command(arguments)).expect(0, &[]);
+    assert!(
+        start.elapsed() >= Duration::from_millis(400),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_forged_event_has_to_be_rejected() {
+    let listen = Listen::start(&[]);
+    // No secret is set, because forging does not need it.
+    let forge = |url: &str| run(&mut bare(["send", "--forge", "--url", url]));
+    forge(&listen.url).expect(0, &["401 Unauthorized", "Rejected, as forged"]);
+    assert!(listen.line().contains("rejected"));
+    forge(&ok().url()).expect(1, &["200 OK"]);
+    let broken = App::start(|_| answer("500 Internal Server Error", ""));
+    forge(&broken.url()).expect(1, &["500"]);
+}
+
+#[test]
+fn retries_repeat_the_same_bytes_until_one_is_accepted() {
+    let attempts = AtomicUsize::new(0);
+    let app = App::start(move |_| match attempts.fetch_add(1, Ordering::Relaxed) {
+        0 => answer("500 Internal Server Error", "try again"),
+        // It hangs up.
+        1 => Vec::new(),
+        _ => answer("204 No Content", ""),
+    });
+    let arguments = [
+        "send",
+        "--retry",
+        "--retry-delay",
+        "0.05",
+        "--url",
+        &app.url(),
+    ];
+    let ran = run(&mut command(arguments));
+    let ran = ran.expect(
+        0,
+        &["retry in 50.0 ms", "retry in 100 ms", "204 No Content"],
+    );
+    assert_eq!(
+        ran.stdout.lines().count(),
+        1,
+        "retries are not results: {ran:#?}"
+    );
+    let requests = app.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.body == requests[0].body)
+    );
+}
+
+#[test]
+fn after_three_retries_it_gives_up_and_without_the_option_there_is_none() {
+    let app = App::start(|_| answer("503 Service Unavailable", "busy"));
+    let arguments = [
+        "send",
+        "--retry",
+        "--retry-delay",
+        "0.01",
+        "--url",
+        &app.url(),
+    ];
+    run(&mut command(arguments)).expect(1, &["503", "busy"]);
+    assert_eq!(app.requests().len(), 4);
+    run(&mut command(["send", "--url", &app.url()])).expect(1, &["503"]);
+    assert_eq!(app.requests().len(), 5);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let other = ok();
+    let location = other.url();
+    let app = App::start(move |_| {
+        format!("HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into()
+    });
+    run(&mut command(["send", "--url", &app.url()])).expect(1, &["307"]);
+    assert_eq!(other.requests().len(), 0);
+}
+
+#[test]
+fn a_receiver_that_is_not_there_is_named() {
+    let url = format!("http://{}/", free_addr());
+    run(&mut command(["send", "--url", &url])).expect(1, &["cannot connect: Connection refused"]);
+}
+
+/// Attack: an answer that clears the screen of the person who tests a server.
+#[test]
+fn an_answer_cannot_control_the_terminal() {
+    let app = App::start(|_| answer("400 Bad Request", "\u{1b}[2J\u{9b}31m\u{202e}evil\r\n"));
+    let ran = run(&mut command(["send", "--url", &app.url()])).expect(1, &[r"\u{1b}[2J"]);
+    assert!(
+        !ran.all().contains(['\u{1b}', '\u{9b}', '\u{202e}', '\r']),
+        "{ran:#?}"
+    );
+}
+
+/// Attack: an answer that never ends, to fill the memory.
+#[test]
+fn an_endless_answer_is_cut() {
+    let app = App::start(|_| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 40000000\r\n\r\n";
+        [&head[..], &vec![b'a'; 40_000_000]].concat()
+    });
+    run(&mut command(["send", "--url", &app.url()])).expect(1, &["more than 16 MiB"]);
+}
+
+#[test]
+fn colors_are_for_terminals_only_and_a_closed_pipe_is_no_error() {
+    let app = ok();
+    let ran = run(&mut command(["send", "--all", "--url", &app.url()])).expect(0, &[]);
+    assert!(!ran.all().contains('\u{1b}'));
+    let mut child = command(["send", "--all", "--url", &app.url()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}

@@ -1,0 +1,377 @@
+//! Runs the command, and starts the servers that it talks to.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use soundhash_webhook::Secret;
+
+pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
+/// How long anything that should happen at once may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns the command with an environment that has none of its variables.
+pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
+    for name in [
+        "SOUNDHASH_WEBHOOK_SECRET",
+        "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET",
+        "SOUNDHASH_API_URL",
+        "SOUNDHASH_API_TOKEN",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .env("TZ", "UTC")
+        .stdin(Stdio::null())
+        .args(arguments);
+    command
+}
+
+/// Returns the command with the secret in its environment.
+pub(crate) fn command<A: AsRef<std::ffi::OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+) -> Command {
+    let mut command = bare(arguments);
+    command.env("SOUNDHASH_WEBHOOK_SECRET", SECRET);
+    command
+}
+
+/// What a command wrote, and its exit status.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Everything that it wrote.
+    pub(crate) fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: i32, parts: &[&str]) -> Self {
+        assert_eq!(self.status, status, "{self:#?}");
+        // Help and errors are wrapped where the terminal ends.
+        let all = self.all().split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts {
+            assert!(all.contains(part), "no `{part}` in {self:#?}");
+        }
+        self
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let ran = Self {
+            status: output.status.code().expect("an exit status"),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        };
+        assert!(!ran.all().contains(SECRET), "the secret is in {ran:#?}");
+        assert!(!ran.all().contains("panicked"), "{ran:#?}");
+        ran
+    }
+}
+
+/// Runs a command to its end. No output may contain the secret.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> Ran {
+    command.output().expect("the command starts").into()
+}
+
+/// Runs a command with `input` on its standard input.
+pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ran {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A command that fails early does not read its input.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("an output").into()
+}
+
+/// A new folder that belongs to one test.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("{name}-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// Returns an address where nothing listens.
+pub(crate) fn free_addr() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// A running `listen`, killed when dropped.
+pub(crate) struct Listen {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) inspector: Option<String>,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    log: Vec<String>,
+}
+
+impl Listen {
+    /// Starts it on a free port.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let fixed = ["listen", "--addr", "127.0.0.1:0", "--inspect", "off"];
+        Self::spawn(&mut command(fixed.iter().chain(arguments)))
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let stdout = lines(child.stdout.take().expect("a pipe"));
+        let stderr = lines(child.stderr.take().expect("a pipe"));
+        let mut listen = Self {
+            child,
+            url: String::new(),
+            inspector: None,
+            stdout,
+            stderr,
+            log: Vec::new(),
+        };
+        listen.wait_for_log("try it");
+        let value = |name: &str| {
+            let line = listen.log.iter().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.trim().to_owned())
+        };
+        let (url, inspector) = (value("listening"), value("inspector"));
+        listen.url = url.expect("a URL");
+        listen.inspector = inspector;
+        listen
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of its standard output.
+    #[track_caller]
+    pub(crate) fn line(&self) -> String {
+        self.stdout.recv_timeout(PATIENCE).expect("a line")
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.line()).expect("JSON")
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_log(&mut self, part: &str) {
+        while !self.log.last().is_some_and(|line| line.contains(part)) {
+            let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
+                panic!("`{part}` was not logged: {:#?}", self.log);
+            };
+            self.log.push(line);
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(kill.expect("kill").success());
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// Waits for its end; returns the rest of its output, and its whole log.
+    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
+        let deadline = Instant::now() + 2 * PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        };
+        let stdout = self.stdout.iter().collect();
+        self.log.extend(self.stderr.iter());
+        (status, stdout, self.log.join("\n"))
+    }
+}
+
+impl Drop for Listen {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// The values of a header.
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().skip(1);
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect()
+    }
+}
+
+/// A server that answers each request with the bytes that a function returns, and closes.
+pub(crate) struct App {
+    pub(crate) addr: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl App {
+    pub(crate) fn start(answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::at("127.0.0.1:0".parse().expect("an address"), answer)
+    }
+
+    pub(crate) fn at(
+        addr: SocketAddr,
+        answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(addr).expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answer) = (requests.clone(), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (seen, answer) = (seen.clone(), answer.clone());
+                thread::spawn(move || {
+                    let mut stream = stream;
+                    if let Some(request) = read_request(&mut stream) {
+                        seen.lock().unwrap().push(request.clone());
+                        let _ = stream.write_all(&answer(&request));
+                    }
+                });
+            }
+        });
+        Self { addr, requests }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/hooks?a=1", self.addr)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn read_request(stream: &mut TcpStream) -> Option<Request> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut request = Request {
+        head,
+        body: Vec::new(),
+    };
+    let length = request.header("content-length").first()?.parse().ok()?;
+    request.body = vec![0; length];
+    reader.read_exact(&mut request.body).ok()?;
+    Some(request)
+}
+
+/// A whole answer.
+pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+        .into_bytes()
+}
+
+/// Sends a signed body, with more lines for the head, and returns the whole answer.
+pub(crate) fn deliver(url: &str, head: &str, body: &[u8]) -> String {
+    let signature = Secret::new(SECRET).sign(body);
+    let head = format!("X-Webhook-Signature: {signature}\r\n{head}");
+    exchange(url, &head, body)
+}
+
+/// Sends a request, and returns the whole answer.
+pub(crate) fn exchange(url: &str, head: &str, body: &[u8]) -> String {
+    let (mut stream, _) = begin(url, head, body.len());
+    stream.write_all(body).expect("bytes sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    String::from_utf8(answer).expect("UTF-8")
+}
+
+/// Sends the head of a request.
+pub(crate) fn begin(url: &str, head: &str, length: usize) -> (TcpStream, String) {
+    let (addr, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut stream = TcpStream::connect(addr).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let head = format!(
+        "POST /{path} HTTP/1.1\r\nHost: hooks.example.com\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n{head}\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("bytes sent");
+    (stream, addr.to_owned())
+}
+
+pub(crate) fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("no answer")
+}

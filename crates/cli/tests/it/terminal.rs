@@ -1,0 +1,114 @@
+//! What only a terminal sees: colors, the progress bar, questions, and the prompt for a secret.
+//!
+//! `script`, of util-linux, runs the command in a terminal.
+
+use std::{
+    io::{Read, Write},
+    process::{Command, Stdio},
+};
+
+use serde_json::json;
+use soundhash_webhook::Secret;
+
+use crate::{
+    endpoints::api::Api,
+    support::{App, Ran, SECRET, answer, bare, command},
+};
+
+/// Runs a command in a terminal, and types `input` when it has asked `question`.
+fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
+    let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
+    let mut line = quoted(command.get_program());
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&quoted(argument));
+    }
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.env("TERM", "xterm-256color");
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let mut child = script
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let mut asked = Vec::new();
+    let ends_with_question = |asked: &[u8]| {
+        let text = String::from_utf8_lossy(asked);
+        text.trim_end().ends_with(question)
+    };
+    while !ends_with_question(&asked) {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).expect("the question");
+        asked.push(byte[0]);
+    }
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).expect("typed");
+    stdout.read_to_end(&mut asked).expect("the rest");
+    drop(stdin);
+    let mut output = child.wait_with_output().expect("an output");
+    output.stdout = asked;
+    output.into()
+}
+
+fn ok() -> App {
+    App::start(|_| answer("200 OK", ""))
+}
+
+#[test]
+fn colors_are_shown_unless_they_are_switched_off() {
+    let app = ok();
+    let mut send = command(["send", "--url", &app.url()]);
+    send.env_remove("NO_COLOR");
+    let ran = run_in_terminal(&send, "", "").expect(0, &[]);
+    assert!(ran.stdout.contains("\u{1b}[32m200 OK"), "{ran:#?}");
+    let ran = run_in_terminal(send.env("NO_COLOR", "1"), "", "").expect(0, &["200 OK"]);
+    assert!(!ran.stdout.contains('\u{1b}'), "{ran:#?}");
+}
+
+#[test]
+fn the_prompt_does_not_show_the_secret() {
+    let app = ok();
+    let send = bare(["send", "--url", &app.url()]);
+    // The check of every output finds a secret that is shown.
+    let ran = run_in_terminal(&send, "(not shown):", &format!("{SECRET}\n"));
+    ran.expect(0, &["The endpoint's secret (not shown):", "200 OK"]);
+    let request = app.requests().pop().unwrap();
+    let signature = Secret::new(SECRET).sign(&request.body).to_string();
+    assert_eq!(request.header("x-webhook-signature"), [signature]);
+}
+
+#[test]
+fn many_events_have_a_bar() {
+    let app = ok();
+    let send = command(["send", "--count", "30", "--rate", "30", "--url", &app.url()]);
+    run_in_terminal(&send, "", "").expect(0, &["of 30", "30 sent in"]);
+}
+
+#[test]
+fn an_endpoint_is_deleted_if_the_answer_is_yes() {
+    for (typed, remaining) in [("y\n", 0), ("n\n", 1), ("\n", 1)] {
+        let api = Api::start();
+        api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
+        let ran = run_in_terminal(&api.command("delete 7"), "[y/N]", typed);
+        ran.expect(remaining, &["Delete endpoint 7 (https://app.example.com/)"]);
+        assert_eq!(
+            api.stored.lock().unwrap().endpoints.len(),
+            usize::from(remaining == 1)
+        );
+    }
+}
+
+#[test]
+fn long_messages_are_broken_between_words() {
+    let command = bare(["endpoints", "list"]);
+    let ran = run_in_terminal(&command, "", "").expect(2, &["SOUNDHASH_API_URL is not set"]);
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
+}

@@ -1,0 +1,65 @@
+//! `verify` of right and wrong signatures.
+
+use std::fs;
+
+use soundhash_webhook::Secret;
+
+use crate::support::{SECRET, bare, command, folder, run, run_with};
+
+const BODY: &[u8] = br#"{"event": "video.processed", "data": {}}"#;
+
+fn signature(body: &[u8]) -> String {
+    Secret::new(SECRET).sign(body).to_string()
+}
+
+#[test]
+fn a_right_signature_matches_and_the_rest_is_said() {
+    let file = folder("verify").join("body.json");
+    fs::write(&file, BODY).unwrap();
+    let arguments = ["verify", "--signature", &signature(BODY)];
+    let parts = [
+        "The signature matches.",
+        "40 bytes",
+        "Other bytes must have arrived",
+    ];
+    run(command(arguments).arg(&file)).expect(0, &parts);
+    run_with(&mut command(arguments), BODY).expect(0, &parts);
+    run_with(command(arguments).arg("-"), BODY).expect(0, &parts);
+}
+
+#[test]
+fn a_wrong_signature_is_explained() {
+    let verify = |signature: &str, body: &[u8], parts: &[&str]| {
+        let mut command = command(["verify", "--signature", signature]);
+        let ran = run_with(&mut command, body).expect(1, &["does not match"]);
+        ran.expect(1, parts)
+    };
+    let mut with_newline = BODY.to_vec();
+    with_newline.push(b'\n');
+    verify(&signature(BODY), &with_newline, &["--data-binary"]);
+    verify(
+        &signature(BODY),
+        br#"{"event":"video.processed","data":{}}"#,
+        &["as they arrived"],
+    );
+    verify(&format!("sha256={}", signature(BODY)), BODY, &["no prefix"]);
+    verify(&signature(BODY), b"", &["empty"]);
+    verify("-", BODY, &["64 hexadecimal digits"]);
+    verify(&signature(b"other"), BODY, &["Content-Length"]);
+}
+
+#[test]
+fn the_secret_before_a_rotation_is_found() {
+    let arguments = ["verify", "--signature", &signature(BODY)];
+    let mut command = bare(arguments);
+    command.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_new");
+    command.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", SECRET);
+    run_with(&mut command, BODY).expect(1, &["previous"]);
+}
+
+#[test]
+fn white_space_around_the_secret_is_a_mistake_that_is_found() {
+    let mut command = bare(["verify", "--signature", &signature(BODY)]);
+    command.env("SOUNDHASH_WEBHOOK_SECRET", format!("{SECRET}\n"));
+    run_with(&mut command, BODY).expect(1, &["white space"]);
+}
