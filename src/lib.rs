@@ -99,7 +99,5 @@ pub use self::{
     rejection::{Rejection, RejectionKind},
     secret::{Secret, SecretError, SecretErrorKind, Secrets},
     signature::{SIGNATURE_HEADER, Signature, SignatureError, SignatureErrorKind},
-    verify::{
-        ResponseFuture, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer, StaticSecrets,
-    },
+    verify::{ResponseFuture, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer},
 };

@@ -104,7 +104,7 @@ async fn curl_reads_the_answer() {
 #[tokio::test]
 async fn requests_and_aiohttp_read_the_answer() {
     let receiver = Receiver::start(&[]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/hostile/senders.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/verify/senders.py");
     let mut tried = false;
     // The system's own may have packages that the first one in the path has not.
     for python in ["python3", "/usr/bin/python3"] {
