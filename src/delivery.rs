@@ -1,4 +1,4 @@
-//! A verified request: the one thing that verification hands to everyone else.
+//! A verified request, which verification hands to everything behind it.
 
 use std::{
     fmt,
@@ -13,19 +13,20 @@ use crate::{
     signature::Signature,
 };
 
-/// A delivery whose signature was verified: the body's bytes, exactly as SoundHash signed
-/// them.
+/// A delivery whose signature was verified, with the exact bytes that SoundHash signed.
 ///
-/// Take it in a handler, beside an [`Event`] or instead of one. Only
-/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) makes a `Delivery`, so holding
-/// one *is* the proof; in a handler that no layer protects, the extractor answers 500.
-/// Cloning it is cheap.
+/// Extract it in a handler next to an [`Event`] or instead of one. Only
+/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) makes a `Delivery`, so that having one
+/// *is* the proof. In a handler that no layer protects, the extractor answers 500.
+///
+/// The layer puts the delivery into the extensions of the request and of the response, so that an
+/// outer layer can log what was delivered. Clones are cheap and share what was parsed.
 ///
 /// ```
 /// use axum::http::StatusCode;
 /// use soundhash_webhook::{Delivery, Event, EventRejection};
 ///
-/// /// Keeps what cannot be understood today, so that nothing authentic is lost.
+/// /// Archives what cannot be parsed today, so that nothing authentic is lost.
 /// async fn receive(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
 ///     match event {
 ///         Ok(event) => println!("{}", event.event_type()),
@@ -37,18 +38,20 @@ use crate::{
 /// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
 /// ```
 #[derive(Clone)]
-pub struct Delivery {
+pub struct Delivery(Arc<Verified>);
+
+struct Verified {
     body: Bytes,
     signature: Signature,
     matched_secret: usize,
     endpoint: Option<Arc<str>>,
-    /// These two are kept for whoever looks at them and leaves them to others. What is cloned
-    /// after that has them, too.
-    envelope: OnceLock<Arc<Result<Envelope, EventError>>>,
-    event: OnceLock<Arc<Result<Event, EventError>>>,
+    /// Both are parsed on first use.
+    envelope: OnceLock<Result<Envelope, EventError>>,
+    event: OnceLock<Result<Event, EventError>>,
     /// The repaired body, if it has to be repaired.
     strict: OnceLock<Option<Arc<str>>>,
-    told: OnceLock<()>,
+    /// Set once the log has a line about a body that is not the expected event.
+    logged: OnceLock<()>,
 }
 
 impl Delivery {
@@ -59,7 +62,7 @@ impl Delivery {
         matched_secret: usize,
         endpoint: Option<Arc<str>>,
     ) -> Self {
-        Self {
+        Self(Arc::new(Verified {
             body,
             signature,
             matched_secret,
@@ -67,39 +70,40 @@ impl Delivery {
             envelope: OnceLock::new(),
             event: OnceLock::new(),
             strict: OnceLock::new(),
-            told: OnceLock::new(),
-        }
+            logged: OnceLock::new(),
+        }))
     }
 
-    /// The body, byte for byte as it was signed.
+    /// Returns the body, byte for byte as it was signed.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.body
+        &self.0.body
     }
 
-    /// The signature that was verified. A retry carries the same one.
+    /// Returns the signature that was verified. A retry has the same one.
     #[must_use]
     pub fn signature(&self) -> Signature {
-        self.signature
+        self.0.signature
     }
 
-    /// Which secret signed it: 0 is the current one, 1 the first previous one and so on.
+    /// Returns the index of the secret that signed the delivery: 0 is the current secret, 1 the
+    /// first previous one, and so on.
     ///
-    /// During a rotation this shows when the old secret is no longer used.
+    /// During a rotation, it shows when the previous secret is no longer in use.
     #[must_use]
     pub fn matched_secret(&self) -> usize {
-        self.matched_secret
+        self.0.matched_secret
     }
 
-    /// The endpoint whose secret signed it, where the
+    /// Returns the endpoint whose secret signed the delivery, if the
     /// [`SecretProvider`](crate::SecretProvider) named it with
     /// [`Secrets::endpoint`](crate::Secrets::endpoint).
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
-        self.endpoint.as_deref()
+        self.0.endpoint.as_deref()
     }
 
-    /// Reads the body as a type of yours.
+    /// Parses the body as a type of yours.
     ///
     /// A body that is not strict JSON is read as Python's superset of it, with the replacements
     /// that [`Event::repaired`] lists.
@@ -116,7 +120,7 @@ impl Delivery {
     ///
     /// Returns an error if the body is not JSON, or does not fit `T`.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, EventError> {
-        let error = match serde_json::from_slice(&self.body) {
+        let error = match serde_json::from_slice(&self.0.body) {
             Ok(value) => return Ok(value),
             Err(error) => EventError::from_json(&error),
         };
@@ -124,55 +128,52 @@ impl Delivery {
             return Err(error);
         }
         let strict = self
+            .0
             .strict
-            .get_or_init(|| strict_text(&self.body).map(Into::into));
+            .get_or_init(|| strict_text(&self.0.body).map(Into::into));
         match strict {
             None => Err(error),
             Some(strict) => serde_json::from_str(strict).map_err(|error| {
-                EventError::from_json(&error).before_repair(&self.body, strict.as_bytes())
+                EventError::from_json(&error).before_repair(&self.0.body, strict.as_bytes())
             }),
         }
     }
 
-    /// Reads the body as an [`Event`].
-    ///
-    /// At each call; what another layer or extractor kept of it is not read again.
+    /// Parses the body as an [`Event`], unless a layer or an extractor has parsed it before.
     ///
     /// # Errors
     ///
-    /// If the body is not a JSON object with an event type and a payload.
+    /// Returns an error if the body is not a JSON object with an event type and a payload.
     pub fn event(&self) -> Result<Event, EventError> {
-        match self.event.get() {
+        match self.0.event.get() {
             Some(event) => Result::clone(event),
             None => self.read(),
         }
     }
 
     fn read(&self) -> Result<Event, EventError> {
-        match self.envelope.get().map(AsRef::as_ref) {
-            Some(Ok(envelope)) => envelope.event(&self.body),
+        match self.0.envelope.get() {
+            Some(Ok(envelope)) => envelope.event(&self.0.body),
             Some(Err(error)) => Err(error.clone()),
-            None => Event::from_slice(&self.body),
+            None => Event::from_slice(&self.0.body),
         }
     }
 
-    /// The event, for someone who looks at it only.
+    /// Returns the event and keeps it for later calls.
     pub(crate) fn event_ref(&self) -> Result<&Event, &EventError> {
-        let event = self.event.get_or_init(|| Arc::new(self.read()));
-        Result::as_ref(event)
+        self.0.event.get_or_init(|| self.read()).as_ref()
     }
 
-    /// Tells the operator that this was not understood, unless that was done before: it can be
-    /// noticed in several places.
+    /// Logs that the body is not the expected event, at most once per delivery: several extractors
+    /// can notice it.
     pub(crate) fn tell_once(&self, tell: impl FnOnce()) {
-        if self.told.set(()).is_ok() {
+        if self.0.logged.set(()).is_ok() {
             tell();
         }
     }
 
     pub(crate) fn envelope(&self) -> &Result<Envelope, EventError> {
-        self.envelope
-            .get_or_init(|| Arc::new(Envelope::read(&self.body)))
+        self.0.envelope.get_or_init(|| Envelope::read(&self.0.body))
     }
 }
 
@@ -180,9 +181,9 @@ impl Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("body_len", &self.body.len())
-            .field("matched_secret", &self.matched_secret)
-            .field("endpoint", &self.endpoint)
+            .field("body_len", &self.0.body.len())
+            .field("matched_secret", &self.0.matched_secret)
+            .field("endpoint", &self.0.endpoint)
             .finish_non_exhaustive()
     }
 }

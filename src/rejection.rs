@@ -1,23 +1,23 @@
-//! Why the layer refused a request, and what it answers.
+//! Why the layer rejected a request, and its response.
 
 use std::{error, fmt, sync::Arc};
 
-use axum_core::BoxError;
-use bytes::Bytes;
+use axum_core::{BoxError, body::Body};
 use http::{HeaderValue, Response, StatusCode, Version, header};
 
-/// Seconds after which a refused sender may come back. SoundHash retries after 60 s
-/// whatever it is told; this is for everybody else.
+/// The seconds after which a sender may retry. SoundHash retries after 60 s in any case.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// RFC 9110 §15.5.2: a 401 names the scheme that would have been accepted.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// RFC 9110 §15.5.2 requires a 401 to name a scheme that would be accepted.
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"HMAC-SHA256 realm="SoundHash webhook""#);
 
-/// Why [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) refused a request.
+/// The reason that [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) rejected a request.
 ///
-/// The layer puts it into the *response's* extensions, where an outer layer finds it to
-/// log it or to answer in its own words. The peer never learns more than the status:
-/// every reason for a 401 has the same answer.
+/// The layer puts it into the extensions of the *response*, where an outer layer can log it or
+/// replace the response. The sender sees no more than the status: the response is the same for
+/// every reason for a 401.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, middleware, response::Response, routing::post};
@@ -51,7 +51,7 @@ pub enum RejectionKind {
     SeveralSignatures,
     /// A signature that is not exactly 64 hexadecimal digits: 401.
     MalformedSignature,
-    /// A signature that no valid secret made of this body: 401.
+    /// A signature that none of the valid secrets made for this body: 401.
     WrongSignature,
     /// The [`SecretProvider`](crate::SecretProvider) knows no such endpoint: 401.
     UnknownEndpoint,
@@ -61,14 +61,14 @@ pub enum RejectionKind {
     BodyTimeout,
     /// A body that broke off with an error: 400.
     BodyBroken,
-    /// The [`SecretProvider`](crate::SecretProvider) failed: 503.
+    /// The [`SecretProvider`](crate::SecretProvider) failed or took too long: 503.
     SecretsUnavailable,
-    /// Unfinished bodies already fill the buffer that all requests share: 503.
+    /// The memory for unfinished bodies was full, and this body made the least progress: 503.
     BufferFull,
 }
 
 impl RejectionKind {
-    /// The status that the request was answered with.
+    /// Returns the status of the response.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -84,7 +84,7 @@ impl RejectionKind {
         }
     }
 
-    /// A name for logs and metrics, in snake case.
+    /// Returns the name for logs and metrics, in snake case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -147,30 +147,42 @@ impl Rejection {
         }
     }
 
-    /// Why.
+    /// Returns the kind of rejection.
     #[must_use]
     pub const fn kind(&self) -> RejectionKind {
         self.kind
     }
 
-    /// The status that the request was answered with.
+    /// Returns the status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.kind.status()
     }
 
-    pub(crate) fn into_response<B: From<Bytes>>(self, version: Version) -> Response<B> {
+    /// Makes the response. `explain` adds the reason to its text.
+    pub(crate) fn into_response(
+        self,
+        version: Version,
+        keep_alive: bool,
+        explain: bool,
+    ) -> Response<Body> {
         let mut response = respond(self.status(), version);
+        if explain {
+            let text = text(self.status());
+            *response.body_mut() = Body::from(format!("{text}: {self}"));
+        }
+        if !keep_alive && version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// The answer to a request that is not served: a text that is the same for every reason of
-/// that status.
-pub(crate) fn respond<B: From<Bytes>>(status: StatusCode, version: Version) -> Response<B> {
-    let text = match status {
-        // What SoundHash's own receivers answer.
+/// The text that is the same for every reason for a status.
+const fn text(status: StatusCode) -> &'static str {
+    match status {
+        // The text of SoundHash's own receivers.
         StatusCode::UNAUTHORIZED => "Invalid signature",
         StatusCode::PAYLOAD_TOO_LARGE => "Body too large",
         StatusCode::REQUEST_TIMEOUT => "Body not received in time",
@@ -178,8 +190,13 @@ pub(crate) fn respond<B: From<Bytes>>(status: StatusCode, version: Version) -> R
         StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
         StatusCode::INTERNAL_SERVER_ERROR => "Internal server error",
         _ => "Service unavailable",
-    };
-    let mut response = Response::new(B::from(Bytes::from_static(text.as_bytes())));
+    }
+}
+
+/// The response of a layer to a request that does not reach the handler.
+pub(crate) fn respond(status: StatusCode, version: Version) -> Response<Body> {
+    let text = text(status);
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(
@@ -196,9 +213,9 @@ pub(crate) fn respond<B: From<Bytes>>(status: StatusCode, version: Version) -> R
         StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
-        // RFC 9110 §15.5.9 asks for it; HTTP/2 has no such header.
+        // RFC 9110 §15.5.9 recommends it. HTTP/2 does not have this header.
         StatusCode::REQUEST_TIMEOUT if version < Version::HTTP_2 => {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(header::CONNECTION, CLOSE);
         }
         _ => {}
     }
@@ -217,7 +234,7 @@ impl fmt::Display for Rejection {
             RejectionKind::BodyTimeout => "body did not arrive in time",
             RejectionKind::BodyBroken => "body broke off",
             RejectionKind::SecretsUnavailable => "secret look-up failed",
-            RejectionKind::BufferFull => "buffer for unfinished bodies is full",
+            RejectionKind::BufferFull => "memory for unfinished bodies is full",
         })
     }
 }

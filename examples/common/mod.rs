@@ -1,10 +1,11 @@
-//! What the receiving examples share: start-up, log, shutdown, and the printing of events.
+//! Shared by the receiving examples: start-up, log, shutdown, and the printing of events.
+
+mod server;
 
 use std::{
     env,
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 use axum::{
@@ -13,13 +14,11 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use soundhash_webhook::{BoxError, Event, EventKind, Secret, SoundHashWebhookLayer, testing};
-use tokio::{net::TcpListener, signal, sync::oneshot, time::sleep};
+use tokio::{net::TcpListener, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 const SECRET_VARIABLE: &str = "SOUNDHASH_WEBHOOK_SECRET";
-/// How long SoundHash waits for an answer, so that nobody waits for one after this.
-const PATIENCE: Duration = Duration::from_secs(30);
 const TEST_SECRET: &str = "whsec_test";
 
 /// Prints an event as one line of JSON.
@@ -48,7 +47,7 @@ fn app(webhook: MethodRouter, secret: Secret) -> Router {
         .route("/healthz", get(|| async { "ok" }))
 }
 
-/// Sends the log to stderr, serves the webhook until it is told to stop, and says what went
+/// Sends the log to stderr, serves the webhook until a signal arrives, and prints what went
 /// wrong.
 pub(crate) async fn run(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
     tracing_subscriber::fmt()
@@ -69,7 +68,9 @@ async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
     let (secret, variable) = if env::var_os(SECRET_VARIABLE).is_some() {
         (Secret::from_env(SECRET_VARIABLE)?, "")
     } else {
-        warn!("{SECRET_VARIABLE} is not set: ANYBODY CAN SIGN, the secret is `{TEST_SECRET}`");
+        warn!(
+            "{SECRET_VARIABLE} is not set: ANYONE CAN SIGN, because the secret is `{TEST_SECRET}`"
+        );
         (
             Secret::new(TEST_SECRET),
             "SOUNDHASH_WEBHOOK_SECRET=whsec_test ",
@@ -82,26 +83,12 @@ async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
     info!("try it:\n{}", curl(&url, &secret));
     info!("or:\n{variable}soundhash-webhook send --url {url}");
 
-    let (stopping, told) = oneshot::channel();
-    let server = axum::serve(listener, app(webhook, secret)).with_graceful_shutdown(async {
-        shutdown().await;
-        // Nobody listens where the server has ended already.
-        let _ = stopping.send(());
-    });
-    let patience = async {
-        let _ = told.await;
-        sleep(PATIENCE).await;
-    };
-    tokio::select! {
-        ended = server.into_future() => ended?,
-        // A stranger who sends half a head can keep a connection open for ever.
-        () = patience => warn!("connections are still open after {PATIENCE:?}"),
-    }
+    server::serve(listener, app(webhook, secret), shutdown()).await;
     info!("stopped");
     Ok(())
 }
 
-/// A delivery to paste into a shell. Its signature tells nothing about the secret.
+/// A delivery to paste into a shell. Its signature does not reveal the secret.
 fn curl(url: &str, secret: &Secret) -> String {
     let event = testing::sample(EventKind::VideoProcessed, testing::Sender::Dispatcher);
     let body = event.to_string();
@@ -128,5 +115,4 @@ async fn shutdown() {
         () = interrupt => {}
         () = terminate => {}
     }
-    info!("stopping: no new connections, requests in flight are answered");
 }

@@ -1,119 +1,251 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+//! Bounds the memory that all unfinished bodies of a layer occupy together.
+
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
 };
 
-/// The bytes that all unfinished bodies of a layer may hold together.
+use bytes::Bytes;
+use http::Version;
+use http_body::Body;
+use tokio::time::Instant;
+
+use crate::rejection::{Rejection, RejectionKind};
+
+/// What hyper's HTTP/1 read buffers grow to while a peer sends fast: one that is read into, and one
+/// whose last frame has just been handed over, of 408 KiB each. They keep that size while the rest
+/// of a body is waited for, however little of the body has arrived.
+const READ_BUFFERS: usize = 2 * 408 * 1024;
+
+/// What a body costs besides its bytes: its task, its timer and the smallest read buffer.
+const OVERHEAD: usize = 16 * 1024;
+
+/// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// There are two shares of the same size: one for bodies that are waited for, and, when that is
-/// full, one for bodies that may still be arriving. Without the second, slow senders who fill
-/// the first would lock out a delivery that is on its way in several pieces.
+/// When it is full, the body gives way that has gone longest without doubling. A delivery that
+/// is on its way doubles within a few round trips, however far away its sender is. A sender that
+/// stalls or drips does not double, and to keep up with others it has to send as much as they do.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
-    waiting: AtomicUsize,
-    arriving: AtomicUsize,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    total: usize,
+    next_id: u64,
+    bodies: BTreeMap<Rank, WaitingBody>,
+}
+
+/// When a body last doubled, and a number that tells bodies apart. The least gives way first.
+type Rank = (Instant, Reverse<u64>);
+
+#[derive(Debug)]
+struct WaitingBody {
+    cost: usize,
+    bytes: Arc<Mutex<Option<Vec<u8>>>>,
+    waker: Option<Waker>,
+}
+
+/// There is no room for a body, or it had to give way to another one.
+#[derive(Debug)]
+pub(super) struct BufferFull;
+
+impl From<BufferFull> for Rejection {
+    fn from(_: BufferFull) -> Self {
+        Self::new(RejectionKind::BufferFull)
+    }
+}
+
+/// What a server's connection holds in addition for a body that is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ServerBuffer {
+    /// HTTP/2 bounds it by flow control.
+    Small,
+    /// The read buffer has grown by what has arrived.
+    Received,
+    /// Chunk sizes and extensions are read, too, and can be of any length.
+    Full,
+}
+
+impl ServerBuffer {
+    pub(super) fn of(version: Version, body: &impl Body) -> Self {
+        if version >= Version::HTTP_2 {
+            Self::Small
+        } else if body.size_hint().exact().is_some() {
+            Self::Received
+        } else {
+            Self::Full
+        }
+    }
+
+    fn bytes(self, received: usize) -> usize {
+        match self {
+            Self::Small => 0,
+            Self::Received => (2 * received).min(READ_BUFFERS),
+            Self::Full => READ_BUFFERS,
+        }
+    }
 }
 
 impl Budget {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
-            waiting: AtomicUsize::new(0),
-            arriving: AtomicUsize::new(0),
+            waiting: Mutex::default(),
         })
     }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.waiting)
+    }
 }
 
-/// A request's part of the [`Budget`], given back when it is dropped.
+/// The memory of one unfinished body, given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub(super) struct Place {
     budget: Arc<Budget>,
-    waiting: usize,
-    arriving: usize,
+    rank: Rank,
+    /// `None` once the body gave way to another one.
+    bytes: Arc<Mutex<Option<Vec<u8>>>>,
+    len: usize,
+    /// The length when the body last doubled.
+    doubled: usize,
+    /// The longest that the body can become.
+    max_len: usize,
+    server: ServerBuffer,
 }
 
-impl Reservation {
-    pub(super) fn nothing(budget: &Arc<Budget>) -> Self {
+impl Place {
+    pub(super) fn new(budget: &Arc<Budget>, server: ServerBuffer, max_len: usize) -> Self {
+        let bytes = Arc::new(Mutex::new(Some(Vec::new())));
+        let mut waiting = budget.waiting();
+        waiting.next_id += 1;
+        let rank = (Instant::now(), Reverse(waiting.next_id));
+        let body = WaitingBody {
+            cost: 0,
+            bytes: bytes.clone(),
+            waker: None,
+        };
+        waiting.bodies.insert(rank, body);
+        drop(waiting);
         Self {
             budget: budget.clone(),
-            waiting: 0,
-            arriving: 0,
-        }
-    }
-
-    /// Counts `bytes` as waited for; `false`, and no change, if the others leave too little.
-    pub(super) fn wait_with(&mut self, bytes: usize) -> bool {
-        let fits = grow(
-            &self.budget.waiting,
-            self.budget.limit,
-            &mut self.waiting,
+            rank,
             bytes,
-        );
-        if fits {
-            self.arrived();
+            len: 0,
+            doubled: 0,
+            max_len,
+            server,
         }
-        fits
     }
 
-    /// Counts what does not fit there as still arriving; `false` if there is no room either.
-    pub(super) fn arrive_with(&mut self, bytes: usize) -> bool {
-        let more = bytes - self.waiting;
-        grow(
-            &self.budget.arriving,
-            self.budget.limit,
-            &mut self.arriving,
-            more,
-        )
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
-    fn arrived(&mut self) {
-        let arriving = std::mem::take(&mut self.arriving);
-        self.budget.arriving.fetch_sub(arriving, Ordering::Relaxed);
+    /// Copies a frame behind what has arrived.
+    pub(super) fn append(&mut self, frame: &[u8]) -> Result<(), BufferFull> {
+        let len = self.len + frame.len();
+        let before = lock(&self.bytes).as_ref().map(Vec::capacity);
+        let mut capacity = before.ok_or(BufferFull)?;
+        if len > capacity {
+            capacity = (2 * capacity).min(self.max_len).max(len);
+        }
+        self.make_room(capacity, len)?;
+        match &mut *lock(&self.bytes) {
+            Some(bytes) => {
+                bytes.reserve_exact(capacity - self.len);
+                bytes.extend_from_slice(frame);
+                self.len = len;
+                Ok(())
+            }
+            None => Err(BufferFull),
+        }
+    }
+
+    /// Counts `capacity` bytes, of which `len` are in use. Other bodies give way if they have to
+    /// and are behind this one.
+    fn make_room(&mut self, capacity: usize, len: usize) -> Result<(), BufferFull> {
+        let limit = self.budget.limit;
+        if capacity > limit {
+            return Err(BufferFull);
+        }
+        // A single body has room, even where the limit is less than a read buffer.
+        let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
+        let mut behind = Vec::new();
+        let mut waiting = self.budget.waiting();
+        let mut body = waiting.remove(self.rank).ok_or(BufferFull)?;
+        if len >= 2 * self.doubled {
+            self.doubled = len;
+            self.rank.0 = Instant::now();
+        }
+        while waiting.total + cost > limit {
+            match waiting.bodies.first_key_value() {
+                Some((&rank, _)) if rank < self.rank => behind.extend(waiting.remove(rank)),
+                _ => {
+                    behind.push(body);
+                    drop(waiting);
+                    behind.into_iter().for_each(WaitingBody::give_way);
+                    return Err(BufferFull);
+                }
+            }
+        }
+        body.cost = cost;
+        waiting.total += cost;
+        waiting.bodies.insert(self.rank, body);
+        drop(waiting);
+        behind.into_iter().for_each(WaitingBody::give_way);
+        Ok(())
+    }
+
+    /// Wakes `waker` if this body has to give way while it is waited for.
+    pub(super) fn wait(&self, waker: &Waker) -> Result<(), BufferFull> {
+        let mut waiting = self.budget.waiting();
+        let body = waiting.bodies.get_mut(&self.rank).ok_or(BufferFull)?;
+        match &mut body.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Ok(())
+    }
+
+    /// The bytes that were appended.
+    pub(super) fn take(&self) -> Result<Bytes, BufferFull> {
+        let bytes = lock(&self.bytes).take();
+        bytes.map(Bytes::from).ok_or(BufferFull)
     }
 }
 
-/// Makes `part` of the `total` as large as `bytes`, unless the total would exceed the limit.
-fn grow(total: &AtomicUsize, limit: usize, part: &mut usize, bytes: usize) -> bool {
-    let more = bytes - *part;
-    // Relaxed: the counter guards no other memory.
-    let grown = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
-        total.checked_add(more).filter(|&total| total <= limit)
-    });
-    if grown.is_ok() {
-        *part = bytes;
-    }
-    grown.is_ok()
-}
-
-impl Drop for Reservation {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.arrived();
-        self.budget
-            .waiting
-            .fetch_sub(self.waiting, Ordering::Relaxed);
+        self.budget.waiting().remove(self.rank);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_add_up_to_the_limit_and_are_given_back() {
-        let budget = Budget::new(100);
-        let [mut a, mut b, mut c] = [(); 3].map(|()| Reservation::nothing(&budget));
-        assert!(a.wait_with(60));
-        assert!(b.wait_with(40));
-        assert!(!b.wait_with(41));
-        assert!(b.arrive_with(100));
-        assert!(c.arrive_with(40));
-        assert!(!c.arrive_with(41));
-        drop(a);
-        assert!(b.wait_with(100));
-        assert!(c.arrive_with(100));
-        drop((b, c));
-        assert_eq!(budget.waiting.load(Ordering::Relaxed), 0);
-        assert_eq!(budget.arriving.load(Ordering::Relaxed), 0);
+impl Waiting {
+    fn remove(&mut self, rank: Rank) -> Option<WaitingBody> {
+        let body = self.bodies.remove(&rank)?;
+        self.total -= body.cost;
+        Some(body)
     }
+}
+
+impl WaitingBody {
+    /// Frees the memory at once. The task is woken to answer its request.
+    fn give_way(self) {
+        drop(mem::take(&mut *lock(&self.bytes)));
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+    }
+}
+
+/// A panic cannot happen while one of these locks is held, and would leave nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,79 +1,130 @@
+//! Reads what is left of a rejected body, so that its sender reads the answer.
+
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Buf;
+use axum_core::body::Body;
 use http::{Version, header, request};
-use http_body::Body;
-use tokio::{runtime::Handle, task::coop::cooperative, time::timeout};
+use http_body::Body as _;
+use tokio::{runtime::Handle, time::timeout};
 
-/// How much of a refused body is read, and for how long: enough for a body of 4 MiB at 7 Mbit/s.
-/// None of it is kept.
-const MOST: usize = 8 * 1024 * 1024;
-const LONGEST: Duration = Duration::from_secs(5);
+use super::body::FRAMES_PER_POLL;
 
-/// What a frame counts at least, since each is work, and there can be empty ones for ever.
-const LEAST: usize = 64;
+/// The longest body that is drained, and how long that may take: enough for 4 MiB at 7 Mbit/s.
+const MAX_LEN: u64 = 8 * 1024 * 1024;
+const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// The body of a request that was refused for its head, if it may be asked for.
+/// How many bodies a layer drains at the same time. While a peer sends fast, the server's read
+/// buffer grows to 408 KiB.
+const MAX_DRAINS: usize = 16;
+
+/// Above this length, a rejected body costs its connection, whose read buffer has grown with it
+/// and would otherwise keep that size until the next request.
+const MAX_KEPT_ALIVE: u64 = 64 * 1024;
+
+/// The bodies that a layer is draining.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Drains(Arc<AtomicUsize>);
+
+/// One of the bodies that are being drained.
+struct Slot(Drains);
+
+impl Drains {
+    fn slot(&self) -> Option<Slot> {
+        // Relaxed: the counter guards no other memory.
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < MAX_DRAINS).then_some(count + 1)
+            });
+        taken.is_ok().then(|| Slot(self.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of a request that was rejected by its head, if the server may ask for it.
 ///
-/// A sender who expects a 100 sends nothing before it, and a server sends the 100 when its body
+/// A sender that expects a 100 sends nothing before it, and a server sends the 100 when the body
 /// is polled for the first time.
-pub(super) fn unasked<B>(head: &request::Parts, body: B) -> Option<B> {
+pub(super) fn unasked(head: &request::Parts, body: Body) -> Option<Body> {
     (!head.headers.contains_key(header::EXPECT)).then_some(body)
 }
 
-/// Reads the rest of a refused body and throws it away, while the answer is being sent.
+/// Reads what is left of a rejected body and throws it away while the response is sent. Returns
+/// whether the connection can be used again.
 ///
-/// A server that still gets a body which nobody reads closes the connection, and what the
-/// sender, or the proxy between, then sees is often not the answer but a broken pipe: a failure
-/// of the network, after which it tries again.
+/// A server closes a connection whose request body is not read. The sender, or the proxy in front
+/// of the server, then often sees a broken pipe instead of the response, takes it for a failure of
+/// the network and retries.
 ///
-/// What has arrived is read here, and that is all of a usual request; only for a body that has
-/// to be waited for is there a task. HTTP/2 can refuse one stream's body, so it needs neither.
-pub(super) fn drain<B>(body: B, version: Version, cx: &mut Context<'_>)
-where
-    B: Body + Send + Unpin + 'static,
-{
+/// Only a body of a declared length is drained: hyper reads the size of a chunk, which can be of
+/// any length, without handing over a frame. What has already arrived is read in place, which is
+/// all of an ordinary request. HTTP/2 can reject the body of a single stream and needs no drain.
+pub(super) fn drain(body: Body, version: Version, drains: &Drains, cx: &mut Context<'_>) -> bool {
     if version >= Version::HTTP_2 || body.is_end_stream() {
-        return;
+        return true;
     }
-    let mut drain = Drain { body, left: MOST };
-    if drain.poll(cx).is_pending() {
-        // Without a runtime, nobody could wait.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async {
-                let mut drain = drain;
-                // Either way, the body is dropped.
-                let _ = timeout(LONGEST, poll_fn(|cx| drain.poll(cx))).await;
+    let Some(len) = body.size_hint().exact().filter(|&len| len <= MAX_LEN) else {
+        return false;
+    };
+    let mut drain = Drain { body, left: len };
+    match drain.poll(cx) {
+        Poll::Ready(drained) => drained,
+        Poll::Pending => {
+            // Without a runtime, no task could wait for the rest.
+            let (Some(slot), Ok(runtime)) = (drains.slot(), Handle::try_current()) else {
+                return false;
+            };
+            runtime.spawn(async move {
+                let _slot = slot;
+                // The body is dropped either way.
+                let _ = timeout(MAX_TIME, poll_fn(|cx| drain.poll(cx))).await;
             });
+            len <= MAX_KEPT_ALIVE
         }
     }
 }
 
-struct Drain<B> {
-    body: B,
-    left: usize,
+/// Whether a connection can be used again after a body of that length was received and rejected.
+pub(super) fn keeps_alive(received: usize) -> bool {
+    received as u64 <= MAX_KEPT_ALIVE
 }
 
-impl<B: Body + Unpin> Drain<B> {
-    /// Ready when there is no more to read, or no more to be read.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            // Within the task's budget, so that a body which is always there does not keep the
-            // thread.
-            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
-            let Some(Ok(frame)) = ready!(pin!(cooperative(frame)).poll(cx)) else {
-                return Poll::Ready(());
-            };
-            let len = frame.data_ref().map_or(0, Buf::remaining).max(LEAST);
-            match self.left.checked_sub(len) {
-                Some(left) => self.left = left,
-                None => return Poll::Ready(()),
+struct Drain {
+    body: Body,
+    left: u64,
+}
+
+impl Drain {
+    /// Resolves at the end of the body: `true` if it was reached without an error.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        for _ in 0..FRAMES_PER_POLL {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => return Poll::Ready(true),
+                Some(Err(_)) => return Poll::Ready(false),
+                Some(Ok(frame)) => {
+                    let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    match self.left.checked_sub(len) {
+                        Some(left) => self.left = left,
+                        None => return Poll::Ready(false),
+                    }
+                }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

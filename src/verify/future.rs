@@ -1,210 +1,195 @@
+//! Receives a request, looks up its secrets, verifies it and calls the inner service.
+
 use std::{
     error::Error,
     fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
+    future::{Future, poll_fn},
+    mem,
+    pin::{Pin, pin},
+    sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use axum_core::{BoxError, body::Body};
-use bytes::Bytes;
-use http::{Request, Response, Version, request};
+use axum_core::{
+    BoxError,
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{Request, Version, request};
 use pin_project_lite::pin_project;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
-    drain::{drain, unasked},
+    body::BodyReader,
+    drain::{drain, keeps_alive, unasked},
     layer::Limits,
     provider::SecretProvider,
-    receive::{Receive, log_fields},
 };
 use crate::{
     delivery::Delivery,
+    event::{Envelope, EventKind},
     rejection::{Rejection, RejectionKind},
-    secret::Secrets,
+    secret::{Secrets, Verifier},
     signature::Signature,
-    telemetry::{self, HandlerWatch, Handling, Rejected, RejectionLog, Severity},
+    telemetry::{
+        self, DeliveryFields, HandlerWatch, Handling, Rejected, RejectionLog, Severity, Stopwatch,
+    },
 };
 
 pin_project! {
     /// The response future of [`SoundHashWebhook`](super::SoundHashWebhook).
     ///
-    /// `S` is the inner service, `F` its future, `B` the request's body.
-    pub struct ResponseFuture<S, F, B> {
+    /// `S` is the inner service, `F` its future.
+    pub struct ResponseFuture<S, F> {
         version: Version,
+        limits: Arc<Limits>,
         #[pin]
-        state: State<S, F, B>,
+        state: State<S, F>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, F, B> {
-        Refused { rejection: Option<Rejection>, rest: Option<B> },
-        // The only state that always has a box: an answer of `SecretProvider::secrets` that borrows
-        // the head it is asked about.
-        LookUp { answer: LookUp, unread: Option<Unread<S, B>> },
-        Receive { receive: Receive<B>, inner: S, head: Option<request::Parts> },
+    enum State<S, F> {
+        Rejected { rejection: Option<Rejection>, rest: Rest },
+        Verifying { verifying: Verifying, inner: S },
         Inner { #[pin] future: Handling<F>, delivery: Option<Delivery> },
     }
 }
 
-type LookUp = Pin<Box<dyn Future<Output = (request::Parts, Answer)> + Send>>;
-type Answer = Result<Option<Secrets>, BoxError>;
-
-/// What waits while the secrets are looked up.
-struct Unread<S, B> {
-    inner: S,
-    body: B,
-    signature: Signature,
-    limits: Limits,
+/// The remainder of a rejected body.
+enum Rest {
+    /// The server must not ask for the body.
+    Unasked,
+    Unread(Body),
+    /// The whole body was received, of this length.
+    Received(usize),
 }
 
-impl<S, F, B> ResponseFuture<S, F, B> {
-    pub(super) fn refused(
+impl<S, F> ResponseFuture<S, F> {
+    /// Rejects a request by its head.
+    pub(super) fn rejected(
         rejection: Rejection,
         head: &request::Parts,
-        body: B,
-        limits: &Limits,
+        body: Body,
+        limits: &Arc<Limits>,
     ) -> Self {
         record(&limits.rejections, &rejection, head, None);
+        let rest = unasked(head, body).map_or(Rest::Unasked, Rest::Unread);
         Self {
             version: head.version,
-            state: State::refused(rejection, unasked(head, body)),
+            limits: limits.clone(),
+            state: State::Rejected {
+                rejection: Some(rejection),
+                rest,
+            },
         }
     }
 
-    pub(super) fn look_up<P: SecretProvider>(
+    /// Verifies with secrets that are at hand: the body is hashed while it arrives.
+    pub(super) fn verify_with(
+        secrets: Secrets,
         inner: S,
-        head: request::Parts,
-        body: B,
+        (head, body): (request::Parts, Body),
         signature: Signature,
-        provider: &Arc<P>,
-        limits: &Limits,
+        limits: &Arc<Limits>,
     ) -> Self {
-        let version = head.version;
-        let provider = provider.clone();
-        let state = State::LookUp {
-            answer: Box::pin(async move {
-                let answer = provider.secrets(&head).await;
-                (head, answer)
-            }),
-            unread: Some(Unread {
-                inner,
-                body,
-                signature,
-                limits: limits.clone(),
-            }),
+        let keys = Keys::AtHand {
+            verifier: secrets.verifier(),
+            secrets,
+            head,
         };
-        Self { version, state }
+        Self::verifying(keys, body, signature, inner, limits)
     }
 
-    pub(super) fn receive(
+    /// Verifies with secrets that are looked up once the body has been received.
+    pub(super) fn look_up<P: SecretProvider>(
+        provider: &Arc<P>,
         inner: S,
-        head: request::Parts,
-        body: B,
+        (head, body): (request::Parts, Body),
         signature: Signature,
-        secrets: Option<Secrets>,
-        limits: &Limits,
+        limits: &Arc<Limits>,
     ) -> Self {
+        let head = Arc::new(head);
+        let answer = look_up(provider.clone(), head.clone(), limits.lookup_timeout);
+        let keys = Keys::LookUp {
+            head,
+            answer: Box::pin(answer),
+        };
+        Self::verifying(keys, body, signature, inner, limits)
+    }
+
+    fn verifying(
+        keys: Keys,
+        body: Body,
+        signature: Signature,
+        inner: S,
+        limits: &Arc<Limits>,
+    ) -> Self {
+        let version = keys.head().version;
+        let verifying = Verifying {
+            reader: BodyReader::new(body, version, limits.clone()),
+            signature,
+            stopwatch: Stopwatch::start(),
+            keys: Some(keys),
+        };
         Self {
-            version: head.version,
-            state: State::receive(inner, head, body, signature, secrets, limits),
+            version,
+            limits: limits.clone(),
+            state: State::Verifying { verifying, inner },
         }
     }
 }
 
-impl<S, F, B> State<S, F, B> {
-    /// `rest` is what of the body may still come.
-    fn refused(rejection: Rejection, rest: Option<B>) -> Self {
-        Self::Refused {
-            rejection: Some(rejection),
-            rest,
-        }
-    }
-
-    fn receive(
-        inner: S,
-        head: request::Parts,
-        body: B,
-        signature: Signature,
-        secrets: Option<Secrets>,
-        limits: &Limits,
-    ) -> Self {
-        Self::Receive {
-            receive: Receive::new(body, signature, secrets, limits),
-            inner,
-            head: Some(head),
-        }
-    }
-}
-
-impl<S, B, ResBody> Future for ResponseFuture<S, S::Future, B>
+impl<S, F> Future for ResponseFuture<S, F>
 where
-    S: Service<Request<Body>, Response = Response<ResBody>>,
-    B: http_body::Body + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-    ResBody: From<Bytes>,
+    S: Service<Request<Body>, Response: IntoResponse, Future = F>,
+    F: Future<Output = Result<S::Response, S::Error>>,
 {
-    type Output = Result<Response<ResBody>, S::Error>;
+    type Output = Result<Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Refused { rejection, rest } => {
+                StateProj::Rejected { rejection, rest } => {
                     let rejection = rejection.take().expect("polled after completion");
-                    if let Some(body) = rest.take() {
-                        drain(body, *this.version, cx);
-                    }
-                    return Poll::Ready(Ok(rejection.into_response(*this.version)));
+                    let keep_alive = match mem::replace(rest, Rest::Unasked) {
+                        Rest::Unasked => false,
+                        Rest::Unread(body) => drain(body, *this.version, &this.limits.drains, cx),
+                        Rest::Received(len) => keeps_alive(len),
+                    };
+                    let explain = this.limits.explain_rejections;
+                    let response = rejection.into_response(*this.version, keep_alive, explain);
+                    return Poll::Ready(Ok(response));
                 }
-                StateProj::LookUp { answer, unread } => {
-                    let (head, answer) = ready!(answer.as_mut().poll(cx));
-                    let unread = unread.take().expect("polled after completion");
-                    this.state.set(match answer {
-                        Ok(secrets) => State::receive(
-                            unread.inner,
-                            head,
-                            unread.body,
-                            unread.signature,
-                            secrets,
-                            &unread.limits,
-                        ),
-                        Err(error) => {
-                            let kind = RejectionKind::SecretsUnavailable;
-                            let rejection = Rejection::with_source(kind, error);
-                            record(&unread.limits.rejections, &rejection, &head, None);
-                            State::refused(rejection, unasked(&head, unread.body))
+                StateProj::Verifying { verifying, inner } => {
+                    match ready!(verifying.poll(cx, &this.limits.rejections)) {
+                        Ok((head, delivery)) => {
+                            let body = Body::from(delivery.body().clone());
+                            let mut request = Request::from_parts(head, body);
+                            request.extensions_mut().insert(delivery.clone());
+                            let watch = HandlerWatch::start(|| log_fields(&delivery));
+                            let future = Handling::call(watch, request, |it| inner.call(it));
+                            let delivery = Some(delivery);
+                            this.state.set(State::Inner { future, delivery });
                         }
-                    });
+                        Err(rejection) => {
+                            if let Some(keys) = &verifying.keys {
+                                let endpoint = keys.endpoint();
+                                let log = &this.limits.rejections;
+                                record(log, &rejection, keys.head(), endpoint.as_deref());
+                            }
+                            let rest = verifying.rest();
+                            let rejection = Some(rejection);
+                            this.state.set(State::Rejected { rejection, rest });
+                        }
+                    }
                 }
-                StateProj::Receive {
-                    receive,
-                    inner,
-                    head,
-                } => match ready!(receive.poll(cx)) {
-                    Ok(delivery) => {
-                        let head = head.take().expect("polled after completion");
-                        let mut request =
-                            Request::from_parts(head, Body::from(delivery.body().clone()));
-                        let watch = HandlerWatch::start(|| log_fields(&delivery));
-                        request.extensions_mut().insert(delivery.clone());
-                        let future = Handling::call(watch, request, |it| inner.call(it));
-                        let delivery = Some(delivery);
-                        this.state.set(State::Inner { future, delivery });
-                    }
-                    Err(rejection) => {
-                        let head = head.as_ref().expect("polled after completion");
-                        let endpoint = receive.endpoint();
-                        record(receive.rejections(), &rejection, head, endpoint.as_deref());
-                        let rest = receive.rest();
-                        this.state.set(State::refused(rejection, rest));
-                    }
-                },
                 StateProj::Inner { future, delivery } => {
-                    let mut response = ready!(future.poll(cx))?;
+                    let mut response = ready!(future.poll(cx))?.into_response();
                     if let Some(delivery) = delivery.take() {
                         response.extensions_mut().insert(delivery);
                     }
@@ -215,7 +200,123 @@ where
     }
 }
 
-#[inline]
+/// A request whose body is received and verified.
+struct Verifying {
+    reader: BodyReader,
+    signature: Signature,
+    stopwatch: Stopwatch,
+    /// `None` once the request has been verified.
+    keys: Option<Keys>,
+}
+
+/// What the body is verified with.
+enum Keys {
+    AtHand {
+        head: request::Parts,
+        secrets: Secrets,
+        verifier: Verifier,
+    },
+    LookUp {
+        head: Arc<request::Parts>,
+        /// Boxed because it borrows the head and the provider.
+        answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    },
+}
+
+type Answer = Result<Option<Secrets>, BoxError>;
+
+impl Keys {
+    fn head(&self) -> &request::Parts {
+        match self {
+            Self::AtHand { head, .. } => head,
+            Self::LookUp { head, .. } => head,
+        }
+    }
+
+    fn endpoint(&self) -> Option<Arc<str>> {
+        match self {
+            Self::AtHand { secrets, .. } => secrets.endpoint_name(),
+            Self::LookUp { .. } => None,
+        }
+    }
+}
+
+impl Verifying {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        log: &RejectionLog,
+    ) -> Poll<Result<(request::Parts, Delivery), Rejection>> {
+        let (reader, stopwatch) = (&mut self.reader, &mut self.stopwatch);
+        let mut looked_up = None;
+        match self.keys.as_mut().expect("polled after completion") {
+            Keys::AtHand { verifier, .. } => {
+                let hash = |data: &[u8]| stopwatch.hashing(|| verifier.update(data));
+                ready!(reader.poll(cx, hash))?;
+            }
+            Keys::LookUp { answer, .. } => {
+                ready!(reader.poll(cx, |_| ()))?;
+                let Poll::Ready(answer) = answer.as_mut().poll(cx) else {
+                    // The body occupies memory for as long as the look-up takes.
+                    reader.keep(cx)?;
+                    return Poll::Pending;
+                };
+                let unavailable =
+                    |error| Rejection::with_source(RejectionKind::SecretsUnavailable, error);
+                looked_up = answer.map_err(unavailable)?;
+            }
+        }
+        Poll::Ready(self.verdict(looked_up, log))
+    }
+
+    fn verdict(
+        &mut self,
+        looked_up: Option<Secrets>,
+        log: &RejectionLog,
+    ) -> Result<(request::Parts, Delivery), Rejection> {
+        let bytes = self.reader.take()?;
+        let (head, secrets, verifier) = match self.keys.take().expect("polled after completion") {
+            Keys::AtHand {
+                head,
+                secrets,
+                verifier,
+            } => (head, Some(secrets), verifier),
+            Keys::LookUp { head, answer } => {
+                drop(answer);
+                let mut verifier = looked_up.as_ref().unwrap_or(&NOBODY).verifier();
+                self.stopwatch.hashing(|| verifier.update(&bytes));
+                (Arc::unwrap_or_clone(head), looked_up, verifier)
+            }
+        };
+        let signature = self.signature;
+        let matched = self.stopwatch.hashing(|| verifier.verify(&signature));
+        let endpoint = secrets.as_ref().and_then(Secrets::endpoint_name);
+        let kind = match (secrets, matched) {
+            (None, _) => RejectionKind::UnknownEndpoint,
+            (Some(_), None) => RejectionKind::WrongSignature,
+            (Some(_), Some(matched)) => {
+                let delivery = Delivery::new(bytes, signature, matched, endpoint);
+                if telemetry::records_verified() {
+                    let (fields, len) = (log_fields(&delivery), delivery.body().len());
+                    telemetry::verified(fields, len, matched, &self.stopwatch);
+                }
+                log.log_summaries();
+                return Ok((head, delivery));
+            }
+        };
+        let rejection = Rejection::new(kind);
+        record(log, &rejection, &head, endpoint.as_deref());
+        Err(rejection)
+    }
+
+    fn rest(&mut self) -> Rest {
+        match self.reader.rest() {
+            Some(body) => Rest::Unread(body),
+            None => Rest::Received(self.reader.len()),
+        }
+    }
+}
+
 fn record(
     log: &RejectionLog,
     rejection: &Rejection,
@@ -241,7 +342,42 @@ fn record(
     telemetry::rejected(log, &rejected);
 }
 
-impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {
+/// How the log and the metrics identify a delivery. The envelope is parsed, which the
+/// [`Event`](crate::Event) extractor then need not do again.
+fn log_fields(delivery: &Delivery) -> DeliveryFields<'_> {
+    let envelope = delivery.envelope().as_ref().ok();
+    let event_type = envelope.map(Envelope::event_type);
+    let kind = event_type.and_then(|it| it.parse().ok());
+    DeliveryFields {
+        id: envelope.and_then(|it| it.id.as_ref()).map(|id| id as _),
+        event_type,
+        known_type: kind.map(EventKind::as_str),
+        endpoint: delivery.endpoint(),
+    }
+}
+
+/// A body for an endpoint that does not exist is hashed like any other with one secret, so that
+/// the time does not tell which endpoints exist.
+static NOBODY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("nobody"));
+
+async fn look_up<P: SecretProvider>(
+    provider: Arc<P>,
+    head: Arc<request::Parts>,
+    limit: Duration,
+) -> Answer {
+    let mut answer = pin!(provider.secrets(&head));
+    // A look-up that does not have to wait needs no timer.
+    let first = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await;
+    if let Poll::Ready(answer) = first {
+        return answer;
+    }
+    match timeout(limit, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("the look-up took longer than {limit:?}").into()),
+    }
+}
+
+impl<S, F> fmt::Debug for ResponseFuture<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

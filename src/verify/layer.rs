@@ -1,8 +1,10 @@
+//! The layer and its settings.
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{budget::Budget, provider::SecretProvider, service::SoundHashWebhook};
+use super::{budget::Budget, drain::Drains, provider::SecretProvider, service::SoundHashWebhook};
 use crate::{
     secret::{IntoSecret, Secrets},
     telemetry::RejectionLog,
@@ -10,10 +12,10 @@ use crate::{
 
 /// A [`Layer`] that lets only authentic SoundHash deliveries through.
 ///
-/// It receives the body, checks the `X-Webhook-Signature` header against it and hands the
-/// request on: with the same head, the verified bytes as its body, and a
-/// [`Delivery`](crate::Delivery) that an [`Event`](crate::Event) can be taken from.
-/// Everything else it answers itself (see [`RejectionKind`](crate::RejectionKind)).
+/// The layer receives the body and checks the `X-Webhook-Signature` header against it. The inner
+/// service gets the request with the same head, the verified bytes as its body, and a
+/// [`Delivery`](crate::Delivery) that an [`Event`](crate::Event) can be extracted from. The layer
+/// answers every other request itself, as [`RejectionKind`](crate::RejectionKind) lists.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,19 +33,20 @@ use crate::{
 ///     );
 /// ```
 ///
-/// # What a stranger can cost
+/// # What an attacker can cost
 ///
-/// A request without exactly one well-formed signature is answered before a byte of its
-/// body is waited for. Of others, each may hold [`max_body_size`](Self::max_body_size) bytes for
-/// [`body_timeout`](Self::body_timeout), and all together
-/// [`max_buffered`](Self::max_buffered) bytes, and as many that are just arriving. The clones of a layer share that buffer.
+/// A request without exactly one well-formed signature is rejected before a byte of its body is
+/// waited for. A request with one can hold up to [`max_body_size`](Self::max_body_size) bytes for
+/// up to [`body_timeout`](Self::body_timeout), and all of them together occupy at most
+/// [`max_buffered`](Self::max_buffered) bytes. The clones of a layer share that memory.
 ///
-/// What is still sent after a refusal is read and thrown away while the answer is on its way, up
-/// to 8 MiB and for up to 5 s, for an honest sender to read the answer and not a reset. It is
-/// not over HTTP/2, where it need not be, and where `Expect: 100-continue` holds the body back.
+/// Over HTTP/1, the layer reads the rest of a rejected body while the response is sent, so that an
+/// honest sender reads the response and not a connection reset. It does so for bodies with a
+/// declared length of up to 8 MiB, for up to 5 s, and for 16 bodies at a time. The connection is
+/// closed after any other rejected body, and after one of more than 64 KiB.
 pub struct SoundHashWebhookLayer<P = Secrets> {
     pub(super) provider: Arc<P>,
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Limits>,
 }
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -52,83 +55,122 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(super) struct Limits {
     pub(super) max_body_size: usize,
     pub(super) body_timeout: Duration,
+    pub(super) lookup_timeout: Duration,
+    pub(super) explain_rejections: bool,
     pub(super) budget: Arc<Budget>,
     pub(super) rejections: Arc<RejectionLog>,
+    pub(super) drains: Drains,
 }
 
 impl SoundHashWebhookLayer {
-    /// Accepts what was signed with `secret`.
+    /// Accepts deliveries that are signed with `secret`.
     ///
     /// # Panics
     ///
-    /// If `secret` is a string or bytes and empty, as [`Secret::new`](crate::Secret::new) does.
+    /// Panics if `secret` is an empty string or slice, as [`Secret::new`](crate::Secret::new) does.
     #[must_use]
     #[track_caller]
     pub fn new(secret: impl IntoSecret) -> Self {
         Self::with_provider(Secrets::new(secret))
     }
 
-    /// Also accepts what was signed with `secret`, which was valid before: for the time of
-    /// a rotation. [`Delivery::matched_secret`](crate::Delivery::matched_secret) tells when
-    /// it is no longer used.
+    /// Also accepts deliveries that are signed with `secret`, the previous secret of a rotation.
+    ///
+    /// [`Delivery::matched_secret`](crate::Delivery::matched_secret) shows when the previous
+    /// secret is no longer in use.
     ///
     /// # Panics
     ///
-    /// If more than four secrets are valid at once, or `secret` is empty.
+    /// Panics if more than four secrets are valid at once, or if `secret` is empty.
     #[must_use]
     #[track_caller]
     pub fn previous_secret(mut self, secret: impl IntoSecret) -> Self {
-        self.provider = Arc::new(Secrets::clone(&self.provider).previous(secret));
+        let secrets = Secrets::clone(&self.provider);
+        self.provider = Arc::new(secrets.previous(secret));
         self
     }
 }
 
 impl<P: SecretProvider> SoundHashWebhookLayer<P> {
-    /// Accepts what was signed with the secrets that `provider` names for the request.
+    /// Accepts deliveries that are signed with the secrets that `provider` returns for the
+    /// request.
     #[must_use]
     pub fn with_provider(provider: P) -> Self {
         Self {
             provider: Arc::new(provider),
-            limits: Limits {
+            limits: Arc::new(Limits {
                 max_body_size: 1024 * 1024,
                 body_timeout: Duration::from_secs(10),
+                lookup_timeout: Duration::from_secs(5),
+                explain_rejections: false,
                 budget: Budget::new(64 * 1024 * 1024),
+                drains: Drains::default(),
                 rejections: Arc::default(),
-            },
+            }),
         }
     }
 
-    /// The longest body that is accepted, in bytes: 1 MiB by default.
+    /// Sets the length of the longest body that is accepted, in bytes. The default is 1 MiB.
     ///
-    /// A longer one is answered with 413, and at once where its `Content-Length` says so.
+    /// A longer body is answered with 413, and at once if its `Content-Length` is over the limit.
     #[must_use]
     pub fn max_body_size(mut self, bytes: usize) -> Self {
-        self.limits.max_body_size = bytes;
+        self.limits_mut().max_body_size = bytes;
         self
     }
 
-    /// How long a body may take to arrive completely: 10 s by default.
+    /// Sets the time that a body may take to arrive. The default is 10 s.
     ///
-    /// The time runs from the moment the body has to be waited for; when it is over, the
-    /// request is answered with 408.
+    /// The time starts when the body has to be waited for. After it, the request is answered with
+    /// 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        // So that there is an instant at which it is over.
-        self.limits.body_timeout = timeout.min(YEAR);
+        // A longer one might end after the last instant that the clock can represent.
+        self.limits_mut().body_timeout = timeout.min(YEAR);
         self
     }
 
-    /// The most bytes that the unfinished bodies of all requests may hold together: 64 MiB
-    /// by default.
+    /// Sets the time that [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
-    /// A body counts only while more of it is waited for. One that does not fit has a tenth of
-    /// a second to arrive completely, so that a delivery that is sent in one go is served
-    /// however many slow ones are open; after that it is answered with 503 and `Retry-After`.
-    /// All that arrive in this way together may hold as many bytes again.
+    /// After it, the request is answered with 503, so that SoundHash retries.
+    #[must_use]
+    pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
+        self.limits_mut().lookup_timeout = timeout.min(YEAR);
+        self
+    }
+
+    /// Sets how many bytes of memory all unfinished bodies may occupy together. The default is
+    /// 64 MiB.
+    ///
+    /// A body counts while more of it, or a look-up of its secrets, is waited for. Each counts
+    /// 16 KiB besides its own bytes, and over HTTP/1 also the read buffers that hyper keeps for
+    /// the connection: twice as many bytes as have arrived, and at most 816 KiB. A chunked body
+    /// counts the 816 KiB from the start.
+    ///
+    /// When the memory is full, the body that has gone longest without doubling gives way: it is
+    /// answered with 503 and `Retry-After`. A body that is complete when it is first looked at,
+    /// as most deliveries are, needs no room. Set this to several times
+    /// [`max_body_size`](Self::max_body_size): a body that is longer than the whole memory and
+    /// arrives in pieces is answered with 503, too.
     #[must_use]
     pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.limits.budget = Budget::new(bytes);
+        self.limits_mut().budget = Budget::new(bytes);
         self
+    }
+
+    /// Adds the reason to the response of a rejected request. The default is `false`.
+    ///
+    /// Use it on a staging system only. The reasons are an oracle: they tell an attacker which
+    /// endpoints exist and which check a forged request failed. Without it, every 401 is the same,
+    /// and the reason is in the log and in the response's extensions only.
+    #[must_use]
+    pub fn explain_rejections(mut self, explain: bool) -> Self {
+        self.limits_mut().explain_rejections = explain;
+        self
+    }
+
+    fn limits_mut(&mut self) -> &mut Limits {
+        Arc::make_mut(&mut self.limits)
     }
 }
 

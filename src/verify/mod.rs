@@ -1,19 +1,17 @@
-//! From a request that anybody can send to a [`Delivery`](crate::Delivery).
+//! Verifies requests: from the bytes that anybody can send to a [`Delivery`](crate::Delivery).
 //!
-//! `service` decides on the head, `provider` names the secrets, `receive` hashes the body
-//! while it arrives, `wait` bounds how long it may take and what it may hold meanwhile, and
-//! `future` runs one after the other and then the inner service. `drain` is for the body of a
-//! request that was refused.
+//! In the order a request meets them: `layer` has the settings, `service` checks the head,
+//! `future` receives the body, looks up the secrets and calls the inner service. `body` reads the
+//! body while it is hashed, `budget` bounds what unfinished bodies hold together, `provider` names
+//! the secrets, and `drain` reads what is left of a rejected body.
 
+mod body;
 mod budget;
-mod buffer;
 mod drain;
 mod future;
 mod layer;
 mod provider;
-mod receive;
 mod service;
-mod wait;
 
 #[cfg(feature = "cache")]
 pub use self::provider::{CachedSecrets, SecretLookup};

@@ -1,12 +1,18 @@
+//! The service that the layer makes, and the checks that need only the head.
+
 use std::{
     fmt, mem,
     num::IntErrorKind,
     task::{Context, Poll},
 };
 
-use axum_core::{BoxError, body::Body};
+use axum_core::{
+    BoxError,
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, header};
 use tower_service::Service;
 
 use super::{future::ResponseFuture, layer::SoundHashWebhookLayer, provider::SecretProvider};
@@ -16,34 +22,51 @@ use crate::{
     signature::{SIGNATURE_HEADER, Signature},
 };
 
-/// The [`Service`] that [`SoundHashWebhookLayer`] makes: verifies, then calls `S`.
+/// The [`Service`] that [`SoundHashWebhookLayer`] makes: it verifies a request, then calls `S`.
 ///
-/// The inner service takes a `Request<axum::body::Body>` and may answer with any body that
-/// can be made of [`Bytes`]. Its errors are passed on; the layer adds none of its own. The body
-/// that comes in is any that can be handed to another task, which reads what is left of it after
-/// a refusal: that of axum, or hyper's. Of one that is not [`Unpin`], axum's `Body::new` makes one
-/// that is.
+/// The inner service takes a `Request<axum::body::Body>`, and its response can be anything that
+/// implements [`IntoResponse`]. Its errors are passed on, and the layer adds none of its own. The
+/// request can have any body whose data is [`Bytes`].
+///
+/// The response to a verified request has the [`Delivery`](crate::Delivery) in its extensions, and
+/// that to a rejected request the [`Rejection`], so that an outer layer can log either.
 ///
 /// # Panics
 ///
-/// Its future, when it has to wait for a body outside of a Tokio runtime with its timer
-/// enabled, and that other task in a runtime without the timer.
+/// The future panics if it has to wait for a body or a look-up outside of a Tokio runtime with its
+/// timer enabled.
 pub struct SoundHashWebhook<S, P = Secrets> {
     pub(super) inner: S,
     pub(super) layer: SoundHashWebhookLayer<P>,
 }
 
-impl<S, P, B, ResBody> Service<Request<B>> for SoundHashWebhook<S, P>
+impl<S, P> SoundHashWebhook<S, P> {
+    /// Returns a reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns a mutable reference to the inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, P, B> Service<Request<B>> for SoundHashWebhook<S, P>
 where
-    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+    S: Service<Request<Body>, Response: IntoResponse> + Clone,
     P: SecretProvider,
-    B: http_body::Body + Send + Unpin + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
-    ResBody: From<Bytes>,
 {
-    type Response = S::Response;
+    type Response = Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, S::Future, B>;
+    type Future = ResponseFuture<S, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -51,25 +74,28 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        let signature = match check_head(&head.headers, self.layer.limits.max_body_size) {
+        // Does nothing to axum's own body.
+        let body = Body::new(body);
+        let SoundHashWebhookLayer { provider, limits } = &self.layer;
+        let signature = match check_head(&head.headers, limits.max_body_size) {
             Ok(signature) => signature,
             Err(kind) => {
-                let limits = &self.layer.limits;
-                return ResponseFuture::refused(Rejection::new(kind), &head, body, limits);
+                return ResponseFuture::rejected(Rejection::new(kind), &head, body, limits);
             }
         };
-        // The clone has not been polled ready, so it is the one that stays behind.
+        // The service that is ready is the one to call. The clone stays behind in its place.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
-        let SoundHashWebhookLayer { provider, limits } = &self.layer;
         match provider.cached(&head) {
-            None => ResponseFuture::look_up(inner, head, body, signature, provider, limits),
-            secrets => ResponseFuture::receive(inner, head, body, signature, secrets, limits),
+            Some(secrets) => {
+                ResponseFuture::verify_with(secrets, inner, (head, body), signature, limits)
+            }
+            None => ResponseFuture::look_up(provider, inner, (head, body), signature, limits),
         }
     }
 }
 
-/// The checks that cost nothing: no byte of the body is waited for, nobody is asked.
+/// The checks that cost nothing: neither the body nor the provider is polled.
 fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, RejectionKind> {
     let mut values = headers.get_all(SIGNATURE_HEADER).iter();
     let signature = values.next().ok_or(RejectionKind::MissingSignature)?;
@@ -84,7 +110,7 @@ fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, Re
     }
 }
 
-/// One that no `u64` holds is over every limit, too.
+/// The declared length. A number that does not fit `u64` is over every limit.
 fn declared_len(headers: &HeaderMap) -> Option<u64> {
     let digits = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     match digits.parse() {

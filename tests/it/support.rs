@@ -58,7 +58,7 @@ pub(crate) fn signed_bytes(body: &[u8]) -> Vec<u8> {
 }
 
 /// What a scripted body does when it is polled.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Step {
     Data(Bytes),
     Trailers,
@@ -69,16 +69,20 @@ pub(crate) enum Step {
     Stall,
     /// The same frame again and again.
     Endless(Bytes),
+    /// Whatever another body has, to its end.
+    Body(Body),
 }
 
 pub(crate) fn data(bytes: &'static [u8]) -> Step {
     Step::Data(Bytes::from_static(bytes))
 }
 
-/// A body that follows a script and says nothing about its length or its end beforehand.
+/// A body that follows a script. It says nothing about its end beforehand, and nothing about its
+/// length unless it is told to.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     steps: VecDeque<Step>,
+    declared: Option<u64>,
     polls: Arc<AtomicUsize>,
 }
 
@@ -86,8 +90,15 @@ impl Script {
     pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self {
             steps: steps.into_iter().collect(),
+            declared: None,
             polls: Arc::default(),
         }
+    }
+
+    /// Reports that length, as a server does for a body with a `Content-Length`.
+    pub(crate) fn declaring(mut self, len: u64) -> Self {
+        self.declared = Some(len);
+        self
     }
 
     /// How often it was polled, to be read after it is gone.
@@ -122,6 +133,13 @@ impl http_body::Body for Script {
                 self.steps.push_front(Step::Endless(bytes.clone()));
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Some(Step::Body(mut body)) => {
+                let frame = Pin::new(&mut body).poll_frame(cx);
+                if !matches!(frame, Poll::Ready(None)) {
+                    self.steps.push_front(Step::Body(body));
+                }
+                frame.map_err(|_| "the other body broke off")
+            }
         }
     }
 
@@ -130,7 +148,8 @@ impl http_body::Body for Script {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.declared
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -194,7 +213,7 @@ fn words(kind: RejectionKind) -> &'static str {
         RejectionKind::BodyTimeout => "body did not arrive in time",
         RejectionKind::BodyBroken => "body broke off",
         RejectionKind::SecretsUnavailable => "secret look-up failed",
-        RejectionKind::BufferFull => "buffer for unfinished bodies is full",
+        RejectionKind::BufferFull => "memory for unfinished bodies is full",
         other => panic!("{other:?} is new"),
     }
 }

@@ -151,13 +151,7 @@ impl Receiver {
     }
 
     fn memory(&self, which: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("a running process");
-        let line = status.lines().find(|line| line.starts_with(which));
-        let number = line.and_then(|line| line.split_whitespace().nth(1));
-        number
-            .and_then(|number| number.parse().ok())
-            .expect("a number")
+        memory(self.child.id(), which)
     }
 
     pub fn signal(&self, name: &str) {
@@ -190,6 +184,17 @@ impl Drop for Receiver {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A line of a process's `/proc/<id>/status`, in KiB.
+pub fn memory(process: u32, which: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.expect("a running process");
+    let line = status.lines().find(|line| line.starts_with(which));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
 }
 
 /// Sends bytes as they are and reads until the server closes or has answered with `until`.

@@ -19,14 +19,23 @@ use crate::secret::Secrets;
 /// Three providers are ready-made: [`Secrets`] for fixed secrets, [`RotatingSecrets`] for
 /// secrets that change while the service runs, and `CachedSecrets` (feature `cache`) for many
 /// endpoints or tenants whose secrets are looked up. Implement the trait for anything else. The
-/// layer asks for every request, so an answer takes effect at once.
+/// layer asks it for every request, so an answer takes effect at once.
 ///
-/// A provider sees the request's head, which is *not* signed. The head can choose the secrets, by
-/// a path segment or by `X-Webhook-ID` for example, because a wrong choice only makes the
-/// verification fail. The head proves nothing by itself.
+/// A provider sees the request's head, which is *not* signed. The head may choose the secret, by a
+/// path segment or by `X-Webhook-ID` for example, because a wrong choice only fails the
+/// verification. It proves nothing by itself.
 ///
-/// The layer asks only about requests that have one well-formed signature and declare no body
-/// over the limit. An attacker can send such requests too, so cache what is expensive.
+/// # What an attacker can cost
+///
+/// The layer asks only about requests with one well-formed signature and a body that was received
+/// within the limits. An attacker can send those. So cache what is expensive and return it from
+/// [`cached`](Self::cached): other look-ups start after the body has been received, and end with a
+/// 503 after [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout).
+///
+/// An unknown endpoint is answered like a wrong signature, and its body is hashed like that of an
+/// endpoint with one secret. Two differences in time remain: the provider's own for an endpoint
+/// that exists and one that does not, and the hash of each further secret during a rotation. With
+/// bodies of 1 MiB an attacker can measure how many secrets an endpoint has.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -49,22 +58,22 @@ use crate::secret::Secrets;
 ///     .layer(SoundHashWebhookLayer::with_provider(tenants));
 /// ```
 pub trait SecretProvider: Send + Sync + 'static {
-    /// Returns the secrets that are valid for this request now, or `None` if the
-    /// endpoint does not exist. The layer rejects an unknown endpoint like a wrong signature.
+    /// Returns the secrets that are valid for this request now, or `None` if there is no such
+    /// endpoint. The request is then answered like one with a wrong signature.
     ///
     /// # Errors
     ///
-    /// Returns an error if the look-up fails. The layer then answers 503, so that SoundHash
+    /// Returns an error if the look-up fails. The request is answered with 503, so that SoundHash
     /// retries.
     fn secrets(
         &self,
         head: &request::Parts,
     ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
 
-    /// Returns the secrets if they are available without waiting, from a cache for example.
+    /// Returns the secrets if they are at hand without waiting, such as a cache's hit.
     ///
-    /// The layer calls this first. If it returns `None`, as the default does, the layer calls
-    /// [`secrets`](Self::secrets).
+    /// The layer calls this first and hashes the body while it arrives. After `None`, the default,
+    /// the layer receives the body, calls [`secrets`](Self::secrets) and hashes the body then.
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         let _ = head;
         None

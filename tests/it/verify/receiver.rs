@@ -1,4 +1,4 @@
-//! Everything at once, and what an honest sender feels of it.
+//! The example `receiver` under everything at once.
 
 use std::time::Duration;
 

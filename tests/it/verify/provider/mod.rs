@@ -1,4 +1,4 @@
-//! Secrets that are looked up: tenants, rotation at run time, and when the look-up fails.
+//! Secrets that are looked up: tenants, rotation at run time, and look-ups that fail or are slow.
 
 #[cfg(feature = "cache")]
 mod cached;
@@ -11,18 +11,29 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use axum::body::Body;
+use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
 use http::{Request, StatusCode, header, request};
 use soundhash_webhook::{
     BoxError, Delivery, Rejection, RejectionKind, SIGNATURE_HEADER, Secret, SecretProvider,
     Secrets, SoundHashWebhookLayer,
 };
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep},
+};
 use tower::ServiceExt;
 
-use crate::support::{BODY, Script, Step, echo, outcome, text, with_signature};
+use crate::{
+    process::{exchange, status},
+    support::{
+        BODY, SECRET, Script, Step, echo, outcome, sign, signed_bytes, text, with_signature,
+    },
+};
 
 /// Secrets by the last segment of the path, and by `X-Webhook-ID`.
 #[derive(Clone, Default)]
@@ -244,4 +255,135 @@ async fn a_cached_answer_saves_the_look_up() {
     let layer = SoundHashWebhookLayer::with_provider(Arc::new(Cached));
     let accepted = outcome(echo(layer), request("any", "whsec_cached")).await;
     assert_eq!(accepted, Ok(Bytes::from_static(BODY)));
+}
+
+/// Counts the look-ups, and answers them after a while.
+#[derive(Clone)]
+struct Slow {
+    asked: Arc<AtomicUsize>,
+    time: Duration,
+}
+
+impl SecretProvider for Slow {
+    async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        sleep(self.time).await;
+        Ok(Some(Secrets::new("whsec_slow")))
+    }
+
+    /// Those of the default endpoint.
+    fn cached(&self, head: &request::Parts) -> Option<Secrets> {
+        (head.uri.path() == "/webhooks/soundhash").then(|| Secrets::new(SECRET))
+    }
+}
+
+fn slow(time: Duration) -> (SoundHashWebhookLayer<Slow>, Arc<AtomicUsize>) {
+    let asked = Arc::<AtomicUsize>::default();
+    let provider = Slow {
+        asked: asked.clone(),
+        time,
+    };
+    (SoundHashWebhookLayer::with_provider(provider), asked)
+}
+
+/// Attack: heads without bodies, so that each leaves a look-up behind.
+#[tokio::test]
+async fn a_head_alone_starts_no_look_up() {
+    let (layer, asked) = slow(Duration::from_secs(60));
+    let addr = serve(layer).await;
+    let head = crate::support::head(&"0".repeat(64), 1_000);
+    let head = head.replace("/webhooks/soundhash", "/webhooks/slow");
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(&addr).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.set_zero_linger().unwrap();
+    }
+    // Served behind them, so that they have been seen.
+    let answer = exchange(&addr, &signed_bytes(BODY)).await;
+    assert_eq!(status(&answer), "200");
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let whole = [head.as_bytes(), &[b'x'; 1_000]].concat();
+    let mut stream = TcpStream::connect(&addr).await.unwrap();
+    stream.write_all(&whole).await.unwrap();
+    while asked.load(Ordering::Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn serve(layer: SoundHashWebhookLayer<Slow>) -> String {
+    let app: Router = Router::new()
+        .route("/webhooks/{endpoint}", post(|| async {}))
+        .layer(layer);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async { axum::serve(listener, app).await });
+    addr
+}
+
+/// Attack: bodies that wait for a look-up fill the window of an HTTP/2 connection, which all of
+/// its streams share.
+#[tokio::test]
+async fn slow_look_ups_do_not_delay_a_cached_delivery_on_the_same_connection() {
+    let (layer, asked) = slow(Duration::from_secs(600));
+    let stream = TcpStream::connect(serve(layer).await).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let begin = async |path: &str, signature: &str, body: Vec<u8>| {
+        let request = Request::post(format!("http://localhost/webhooks/{path}"))
+            .header(SIGNATURE_HEADER, signature)
+            .body(())
+            .unwrap();
+        let mut client = client.clone().ready().await.unwrap();
+        let (answer, mut sender) = client.send_request(request, false).unwrap();
+        sender.send_data(body.into(), true).unwrap();
+        (answer, sender)
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(begin("slow", &"0".repeat(64), vec![b'x'; 1_000_000]).await);
+    }
+    let (answer, _sender) = begin("soundhash", &sign(BODY), BODY.to_vec()).await;
+    // It is answered although the others wait for ten minutes.
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    while asked.load(Ordering::Relaxed) < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_takes_too_long_is_our_failure() {
+    for (timeout, expected) in [(None, 5_000), (Some(100), 100)] {
+        let (mut layer, _) = slow(Duration::from_secs(60));
+        if let Some(timeout) = timeout {
+            layer = layer.lookup_timeout(Duration::from_millis(timeout));
+        }
+        let start = Instant::now();
+        let Ok(response) = echo(layer).oneshot(request("slow", "whsec_slow")).await;
+        assert_eq!(start.elapsed().as_millis(), expected);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.kind(), RejectionKind::SecretsUnavailable);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_verified_after_its_look_up() {
+    let (layer, _) = slow(Duration::from_secs(1));
+    let accepted = outcome(echo(layer.clone()), request("slow", "whsec_slow")).await;
+    assert_eq!(accepted, Ok(Bytes::from_static(BODY)));
+    let rejected = outcome(echo(layer), request("slow", "whsec_other")).await;
+    assert_eq!(rejected, Err(RejectionKind::WrongSignature));
+}
+
+/// Attack: complete bodies that wait for slow look-ups, to fill memory.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_waits_for_a_look_up_counts() {
+    let (layer, _) = slow(Duration::from_secs(1));
+    let service = echo(layer.max_buffered(20 * 1024));
+    let first = tokio::spawn(outcome(service.clone(), request("slow", "whsec_slow")));
+    sleep(Duration::from_millis(10)).await;
+    let second = outcome(service, request("slow", "whsec_slow")).await;
+    assert_eq!(second, Ok(Bytes::from_static(BODY)));
+    assert_eq!(first.await.unwrap(), Err(RejectionKind::BufferFull));
 }

@@ -1,0 +1,100 @@
+//! An accept loop with limits, for a server that faces the internet.
+//!
+//! `axum::serve` has no limit on connections, on the time for a request's head, or on read buffers.
+//! Those are spent before a layer sees a request, so that no layer can bound them.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tracing::{debug, info, warn};
+
+/// More connections wait in the system's queue. Each can hold about 40 KiB.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// The time for the head of a request. Keep-alive connections are closed after it, too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest HTTP/1 read buffer, and so the longest head. hyper's default is 408 KiB, which is
+/// also how much it reads of a chunk's size at a time.
+const MAX_READ_BUFFER: usize = 16 * 1024;
+
+/// HTTP/2: requests of a connection at a time, and what it may send ahead for each and for all.
+const MAX_STREAMS: u32 = 64;
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// HTTP/2: streams that were reset and still occupy the server (CVE-2023-44487).
+const MAX_RESETS: usize = 64;
+
+/// The time for requests in flight when the server stops: as long as SoundHash waits.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Serves `app` until `stop` resolves and the requests in flight are answered.
+pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) {
+    let service = TowerToHyperService::new(app);
+    let server = builder();
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // A single future for the whole loop, because a signal between two rounds would be missed.
+    let mut stop = pin!(stop);
+    loop {
+        let accept = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            accepted = accept => accepted,
+            () = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Too many open files, for example. The next attempt may succeed.
+                warn!("cannot accept a connection: {error}");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = graceful.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!("connection ended: {error}");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    info!("stopping: no new connections, requests in flight are answered");
+    if timeout(GRACE, graceful.shutdown()).await.is_err() {
+        warn!("connections are still open after {GRACE:?}");
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut server = Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_READ_BUFFER);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .keep_alive_interval(HEAD_TIMEOUT);
+    server
+}

@@ -1,0 +1,213 @@
+//! Receives the body of a request, within the limits of the layer.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum_core::body::Body;
+use bytes::Bytes;
+use http::Version;
+use http_body::Body as _;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{
+    budget::{BufferFull, Place, ServerBuffer},
+    layer::Limits,
+};
+use crate::rejection::{Rejection, RejectionKind};
+
+/// How many frames are read before the task gives way to others. A body can have empty frames
+/// without end, which no limit in bytes stops.
+pub(super) const FRAMES_PER_POLL: usize = 128;
+
+/// Receives a body and hands each frame to be hashed as it arrives.
+pub(super) struct BodyReader {
+    /// `None` once the body has ended.
+    body: Option<Body>,
+    version: Version,
+    limits: Arc<Limits>,
+    len: usize,
+    /// What has arrived since the body was last waited for.
+    partial: PartialBody,
+    /// Boxed because most bodies are never waited for, and the future is moved several times.
+    stalled: Option<Box<StalledBody>>,
+}
+
+impl BodyReader {
+    pub(super) fn new(body: Body, version: Version, limits: Arc<Limits>) -> Self {
+        Self {
+            body: Some(body),
+            version,
+            limits,
+            len: 0,
+            partial: PartialBody::default(),
+            stalled: None,
+        }
+    }
+
+    /// Resolves when the whole body has been received and passed to `hash`.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut hash: impl FnMut(&[u8]),
+    ) -> Poll<Result<(), Rejection>> {
+        for _ in 0..FRAMES_PER_POLL {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(Ok(()));
+            };
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+                return self.poll_expired(cx);
+            };
+            let frame = match frame {
+                // `is_end_stream` and `size_hint` are only hints. A body that never gives the
+                // hint must not be waited for.
+                None => {
+                    self.body = None;
+                    return Poll::Ready(Ok(()));
+                }
+                Some(Err(error)) => {
+                    self.body = None;
+                    let rejection = Rejection::with_source(RejectionKind::BodyBroken, error);
+                    return Poll::Ready(Err(rejection));
+                }
+                Some(Ok(frame)) => frame,
+            };
+            // Trailers are not part of what was signed.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if data.len() > self.limits.max_body_size - self.len {
+                return Poll::Ready(Err(Rejection::new(RejectionKind::BodyTooLarge)));
+            }
+            self.len += data.len();
+            hash(&data);
+            self.partial.push(data);
+        }
+        cx.waker().wake_by_ref();
+        self.poll_expired(cx)
+    }
+
+    /// Waits for more of the body, until its time is up or it has to give way to another one.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        ready!(self.keep(cx)?.poll_expired(cx));
+        Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
+    }
+
+    /// Counts the body against the budget while something is waited for. The task is woken if the
+    /// body has to give way to another one.
+    pub(super) fn keep(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
+        let mut stalled = match self.stalled.take() {
+            Some(stalled) => stalled,
+            None => Box::new(self.stall()),
+        };
+        mem::take(&mut self.partial).move_to(&mut stalled.place)?;
+        stalled.place.wait(cx.waker())?;
+        Ok(self.stalled.insert(stalled))
+    }
+
+    fn stall(&self) -> StalledBody {
+        let limit = self.limits.max_body_size;
+        let (server, left) = match &self.body {
+            Some(body) => (
+                ServerBuffer::of(self.version, body),
+                body.size_hint().exact(),
+            ),
+            None => (ServerBuffer::Small, Some(0)),
+        };
+        let left = left.and_then(|left| usize::try_from(left).ok());
+        let max_len = left.map_or(limit, |left| self.len.saturating_add(left).min(limit));
+        let end = Instant::now() + self.limits.body_timeout;
+        StalledBody {
+            place: Place::new(&self.limits.budget, server, max_len),
+            end,
+            timer: Box::pin(sleep_until(end)),
+        }
+    }
+
+    /// How much of the body has been received.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The whole body, after it has been received.
+    pub(super) fn take(&mut self) -> Result<Bytes, BufferFull> {
+        let partial = mem::take(&mut self.partial);
+        match &mut self.stalled {
+            Some(stalled) if !stalled.place.is_empty() => {
+                partial.move_to(&mut stalled.place)?;
+                stalled.place.take()
+            }
+            // Everything arrived at once, if not at the first poll.
+            _ => Ok(partial.into_bytes(self.len)),
+        }
+    }
+
+    /// The unread remainder of a rejected body.
+    pub(super) fn rest(&mut self) -> Option<Body> {
+        self.body.take()
+    }
+}
+
+/// The frames of a body that have arrived at once.
+///
+/// A body of one frame is handed on as it is. Of several frames, each byte is copied once.
+#[derive(Debug, Default)]
+struct PartialBody {
+    /// Kept apart so that the usual body, which is one frame, needs no list.
+    first: Bytes,
+    rest: Vec<Bytes>,
+}
+
+impl PartialBody {
+    #[inline]
+    fn push(&mut self, frame: Bytes) {
+        if self.first.is_empty() {
+            self.first = frame;
+        } else if !frame.is_empty() {
+            self.rest.push(frame);
+        }
+    }
+
+    /// Copies the frames. Each is a slice of the buffer that the server read into, and a slice,
+    /// however small, keeps the whole buffer alive.
+    fn move_to(self, place: &mut Place) -> Result<(), BufferFull> {
+        place.append(&self.first)?;
+        self.rest.iter().try_for_each(|frame| place.append(frame))
+    }
+
+    #[inline]
+    fn into_bytes(self, len: usize) -> Bytes {
+        if self.rest.is_empty() {
+            return self.first;
+        }
+        let mut whole = Vec::with_capacity(len);
+        whole.extend_from_slice(&self.first);
+        for frame in self.rest {
+            whole.extend_from_slice(&frame);
+        }
+        whole.into()
+    }
+}
+
+/// A body that has to be waited for: its memory and its time.
+pub(super) struct StalledBody {
+    place: Place,
+    end: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl StalledBody {
+    /// Resolves when the time is up.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A timer does not fire while the task has used up its share of Tokio's scheduler, and a
+        // server can use it up at each poll. The clock goes on.
+        if Instant::now() >= self.end {
+            return Poll::Ready(());
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,301 @@
+//! How the body is received: order, limits and time, and however it is cut into frames.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use proptest::prelude::*;
+use soundhash_webhook::{Rejection, RejectionKind, SIGNATURE_HEADER};
+use tokio::time::Instant;
+use tower::{Service, ServiceExt, service_fn};
+use tower_layer::Layer;
+
+use super::{at_once, check, layer};
+use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with_signature};
+
+/// Attack: make the receiver buffer what it will refuse anyway.
+#[tokio::test]
+async fn a_bad_header_is_refused_without_waiting_for_the_body() {
+    let two = {
+        let mut request = with_signature(sign(BODY), ());
+        let value = request.headers()[SIGNATURE_HEADER].clone();
+        request.headers_mut().append(SIGNATURE_HEADER, value);
+        request
+    };
+    for head in [Request::new(()), with_signature("abc", ()), two] {
+        let body = Script::new([Step::Stall]);
+        let status = at_once(check(head.map(|()| body))).unwrap_err().status();
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+/// Attack: a terabyte that is only claimed. Reserving it would abort the process.
+#[tokio::test]
+async fn a_declared_length_over_the_limit_is_refused_at_once() {
+    // The second is more than 64 bits can count.
+    for length in ["1000000000000", "18446744073709551616"] {
+        let mut request = with_signature(sign(BODY), Script::new([Step::Stall]));
+        let length = HeaderValue::from_static(length);
+        request.headers_mut().insert(header::CONTENT_LENGTH, length);
+        let refused = at_once(check(request));
+        assert_eq!(refused, Err(RejectionKind::BodyTooLarge));
+    }
+}
+
+/// What is no number is no length over the limit: the server counts, and so does the layer.
+#[tokio::test]
+async fn a_declared_length_that_is_no_number_is_not_believed() {
+    for length in ["", "-1", "many"] {
+        let mut request = signed(BODY);
+        let length = HeaderValue::from_static(length);
+        request.headers_mut().insert(header::CONTENT_LENGTH, length);
+        assert_eq!(check(request).await, Ok(Bytes::from_static(BODY)));
+    }
+}
+
+#[tokio::test]
+async fn the_limit_is_exact_declared_or_not() {
+    for (len, allowed) in [(99, true), (100, true), (101, false)] {
+        let body = vec![b'x'; len];
+        let expected = if allowed {
+            Ok(Bytes::from(body.clone()))
+        } else {
+            Err(RejectionKind::BodyTooLarge)
+        };
+        let service = echo(layer().max_body_size(100));
+
+        let mut declared = signed(body.clone());
+        declared
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, len.into());
+        assert_eq!(outcome(service.clone(), declared).await, expected);
+
+        let frames = body
+            .chunks(7)
+            .map(|chunk| Step::Data(chunk.to_vec().into()));
+        let streamed = with_signature(sign(&body), Script::new(frames));
+        assert_eq!(outcome(service, streamed).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_default_limit_is_one_mebibyte() {
+    let largest = vec![b' '; 1024 * 1024];
+    assert!(check(signed(largest)).await.is_ok());
+    let larger = vec![b' '; 1024 * 1024 + 1];
+    let refused = check(signed(larger)).await;
+    assert_eq!(refused, Err(RejectionKind::BodyTooLarge));
+}
+
+/// Attack: a chunked body without end.
+#[tokio::test]
+async fn an_endless_body_is_cut_at_the_limit() {
+    let endless = Script::new([Step::Endless(Bytes::from_static(&[b'x'; 1024]))]);
+    let polls = endless.polls();
+    let mut request = with_signature(sign(b""), endless);
+    // There, what is refused is not read on.
+    *request.version_mut() = Version::HTTP_2;
+    assert_eq!(check(request).await, Err(RejectionKind::BodyTooLarge));
+    assert_eq!(polls.load(Ordering::Relaxed), 1025);
+}
+
+/// Attack: frames without data, for ever. They never reach a limit of bytes.
+#[tokio::test]
+async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline() {
+    let service = echo(layer().body_timeout(Duration::from_millis(50)));
+    for frame in [Step::Endless(Bytes::new())] {
+        let request = with_signature(sign(b""), Script::new([frame]));
+        let refused = outcome(service.clone(), request).await;
+        assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+    }
+}
+
+/// Attack: a body that never says that it has ended, as any chunked one. A receiver that
+/// waits for the hint spins for ever.
+#[tokio::test]
+async fn the_end_is_none_whatever_the_hints_say() {
+    let script = Script::new([data(BODY)]);
+    let polls = script.polls();
+    let received = check(with_signature(sign(BODY), script)).await;
+    assert_eq!(received, Ok(Bytes::from_static(BODY)));
+    assert_eq!(polls.load(Ordering::Relaxed), 2);
+}
+
+/// Attack: hang up in mid-body. A receiver that unwraps dies.
+#[tokio::test]
+async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
+    let script = Script::new([data(BODY), Step::Error]);
+    let Ok(response) = echo(layer())
+        .oneshot(with_signature(sign(BODY), script))
+        .await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::BodyBroken);
+    assert_eq!(rejection.to_string(), "body broke off");
+    let cause = std::error::Error::source(rejection).unwrap();
+    assert_eq!(cause.to_string(), "connection reset");
+}
+
+/// Attack: slow loris, in the body.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_body_is_refused_when_its_time_is_over() {
+    let start = Instant::now();
+    let stalled = Script::new([data(b"{"), Step::Stall]);
+    let Ok(response) = echo(layer())
+        .oneshot(with_signature(sign(b"{"), stalled))
+        .await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    // RFC 9110 §15.5.9: the connection is of no more use.
+    assert_eq!(response.headers()[header::CONNECTION], "close");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_any_length_is_a_timeout() {
+    for (timeout, expected) in [(Duration::ZERO, 0), (Duration::MAX, 365 * 24 * 60 * 60)] {
+        let start = Instant::now();
+        let stalled = with_signature(sign(b""), Script::new([Step::Stall]));
+        let refused = outcome(echo(layer().body_timeout(timeout)), stalled).await;
+        assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+        assert_eq!(start.elapsed().as_secs(), expected);
+    }
+}
+
+/// The time is that of the whole body: one byte now and then does not win more of it.
+#[tokio::test(start_paused = true)]
+async fn a_drip_fed_body_is_refused_when_its_time_is_over() {
+    let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(1);
+    tokio::spawn(async move {
+        while sender.send_data(Bytes::from_static(b"x")).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let start = Instant::now();
+    let service = echo(layer().body_timeout(Duration::from_secs(3)));
+    let refused = outcome(service, with_signature(sign(b"x"), body)).await;
+    assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+    assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn http2_has_no_connection_header() {
+    let mut request = with_signature(sign(b""), Script::new([Step::Stall]));
+    *request.version_mut() = Version::HTTP_2;
+    let Ok(response) = echo(layer()).oneshot(request).await;
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(!response.headers().contains_key(header::CONNECTION));
+}
+
+/// A delivery that is there at once needs no timer: it works outside of any runtime.
+#[test]
+fn a_whole_body_needs_no_runtime() {
+    let received = check(with_signature(sign(BODY), Script::new([data(BODY)])));
+    assert_eq!(at_once(received), Ok(Bytes::from_static(BODY)));
+}
+
+/// Attack: frames that are small slices of large read buffers. Keeping a slice keeps the buffer.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_waited_for_keeps_no_buffer_of_the_server() {
+    struct ReadBuffer(
+        #[expect(dead_code, reason = "it is there to be freed")] Arc<()>,
+        Vec<u8>,
+    );
+    impl AsRef<[u8]> for ReadBuffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.1
+        }
+    }
+    for (frames, len) in [
+        (1, 10),
+        (2, 10),
+        (1000, 10),
+        (1, 4_300),
+        (2, 4_300),
+        (1, 8_192),
+    ] {
+        let alive = Arc::new(());
+        let frame = |_| {
+            let buffer = ReadBuffer(alive.clone(), vec![b'x'; 8_192]);
+            Step::Data(Bytes::from_owner(buffer).slice(..len))
+        };
+        let script = Script::new((0..frames).map(frame).chain([Step::Stall]));
+        assert_eq!(Arc::strong_count(&alive), 1 + frames);
+        let mut service = echo(layer());
+        let stalled = tokio::spawn(service.call(with_signature(sign(BODY), script)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!stalled.is_finished(), "it waits for more");
+        assert_eq!(Arc::strong_count(&alive), 1, "after {frames} of {len}");
+        stalled.abort();
+    }
+}
+
+/// Attack: empty frames without end, where Tokio does not interrupt the task.
+#[tokio::test(start_paused = true)]
+async fn a_poll_reads_a_bounded_number_of_frames() {
+    let endless = Script::new([Step::Endless(Bytes::new())]);
+    let polls = endless.polls();
+    let mut service = echo(layer());
+    let mut answer = pin!(service.call(with_signature(sign(b""), endless)));
+    let once = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_ready()));
+    assert!(!tokio::task::unconstrained(once).await);
+    assert_eq!(polls.load(Ordering::Relaxed), 128);
+}
+
+/// Attack: 202 before verification. Nothing is called until the last byte is checked.
+#[tokio::test]
+async fn the_handler_is_not_called_before_the_body_is_verified() {
+    let inner = service_fn(|_: Request<Body>| async {
+        panic!("called with a forged body");
+        #[allow(unreachable_code)]
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    let script = Script::new([data(BODY), Step::Yield, data(b" ")]);
+    let refused = outcome(layer().layer(inner), with_signature(sign(BODY), script)).await;
+    assert_eq!(refused, Err(RejectionKind::WrongSignature));
+}
+
+fn cuts() -> impl Strategy<Value = (Vec<u8>, Vec<Step>, bool)> {
+    let body = proptest::collection::vec(any::<u8>(), 0..40_000);
+    let cuts = proptest::collection::vec((0usize..20_000, 0u8..8), 0..12);
+    (body, cuts, any::<bool>()).prop_map(|(body, cuts, broken)| {
+        let (mut rest, mut steps) = (body.as_slice(), Vec::new());
+        for (len, extra) in cuts {
+            // Small frames are as likely as large ones.
+            let len = if extra % 2 == 0 { len % 50 } else { len };
+            let (frame, tail) = rest.split_at(len.min(rest.len()));
+            steps.push(Step::Data(frame.to_vec().into()));
+            match extra {
+                0 | 1 => steps.push(Step::Data(Bytes::new())),
+                2 | 3 => steps.push(Step::Yield),
+                _ => {}
+            }
+            rest = tail;
+        }
+        steps.push(Step::Data(rest.to_vec().into()));
+        steps.push(if broken { Step::Error } else { Step::Trailers });
+        (body, steps, broken)
+    })
+}
+
+proptest! {
+    #[test]
+    fn verdict_and_bytes_do_not_depend_on_the_framing((body, steps, broken) in cuts(), forged: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let signature = sign(if forged { b"something else" } else { &body });
+        let verdict = runtime.block_on(check(with_signature(signature, Script::new(steps))));
+        let expected = match (broken, forged) {
+            (true, _) => Err(RejectionKind::BodyBroken),
+            (false, true) => Err(RejectionKind::WrongSignature),
+            (false, false) => Ok(Bytes::from(body)),
+        };
+        prop_assert_eq!(verdict, expected);
+    }
+}

@@ -1,0 +1,207 @@
+//! The memory that all unfinished bodies occupy together.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Version, header};
+use http_body_util::channel::{Channel, Sender};
+use soundhash_webhook::{RejectionKind, SoundHashWebhookLayer};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tower::{Service, ServiceExt};
+
+use super::layer;
+use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with_signature};
+
+const KIB: usize = 1024;
+
+/// What a body counts besides its bytes.
+const OVERHEAD: usize = 16 * KIB;
+
+/// A request over HTTP/2, whose server has no read buffer that counts.
+fn over_http2<B>(mut request: Request<B>) -> Request<B> {
+    *request.version_mut() = Version::HTTP_2;
+    request
+}
+
+/// A layer whose unfinished bodies have room for that many of that length.
+fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
+    layer().max_buffered(bodies * (len + OVERHEAD))
+}
+
+type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
+
+/// Starts a request whose body is sent piece by piece.
+async fn begin<S>(service: &S, body: &[u8], first: usize) -> (Sender<Bytes>, Outcome)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let (mut sender, channel) = Channel::<Bytes>::new(16);
+    let request = over_http2(with_signature(sign(body), Body::new(channel)));
+    let outcome = tokio::spawn(outcome(service.clone(), request));
+    send(&mut sender, &body[..first]).await;
+    (sender, outcome)
+}
+
+/// Sends a piece of a body and waits until it has been received.
+async fn send(sender: &mut Sender<Bytes>, piece: &[u8]) {
+    let piece = Bytes::copy_from_slice(piece);
+    sender.send_data(piece).await.expect("it is waited for");
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_is_that_of_all_bodies_together() {
+    let service = echo(with_room_for(4, 10 * KIB));
+    let body = vec![b'x'; 10 * KIB + 1];
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        stalled.push(begin(&service, &body, 10 * KIB).await);
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(stalled.iter().all(|(_, outcome)| !outcome.is_finished()));
+    // The fifth fits only if another one gives way.
+    let _fifth = begin(&service, &body, 10 * KIB).await;
+    let finished = stalled.iter().filter(|(_, outcome)| outcome.is_finished());
+    assert_eq!(finished.count(), 1);
+    let (_, first) = stalled.remove(0);
+    assert_eq!(first.await.unwrap(), Err(RejectionKind::BufferFull));
+}
+
+/// Attack: fill the memory, so that a delivery that is on its way has to give way.
+#[tokio::test(start_paused = true)]
+async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
+    let service = echo(layer().max_buffered(184 * KIB));
+    let body = vec![b'x'; 64 * KIB];
+    let (mut first, first_outcome) = begin(&service, &body, 16 * KIB).await;
+    sleep(Duration::from_millis(100)).await;
+    // The second started later, but only drips.
+    let (mut second, second_outcome) = begin(&service, &body, 32 * KIB).await;
+    sleep(Duration::from_millis(100)).await;
+    send(&mut second, b"x").await;
+    send(&mut first, &body[16 * KIB..40 * KIB]).await;
+    send(&mut second, b"x").await;
+    let (_third, third_outcome) = begin(&service, &body, 63 * KIB).await;
+    assert!(second_outcome.is_finished());
+    assert_eq!(
+        second_outcome.await.unwrap(),
+        Err(RejectionKind::BufferFull)
+    );
+    send(&mut first, &body[40 * KIB..]).await;
+    drop(first);
+    assert_eq!(first_outcome.await.unwrap(), Ok(Bytes::from(body)));
+    assert!(!third_outcome.is_finished());
+}
+
+/// Attack: grow with a little more than the memory has left, again and again.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_double_gives_way_itself() {
+    let service = echo(with_room_for(2, 40 * KIB));
+    let body = vec![b'x'; 80 * KIB];
+    let (mut drip, drip_outcome) = begin(&service, &body, 40 * KIB).await;
+    sleep(Duration::from_millis(100)).await;
+    let (_other, other_outcome) = begin(&service, &body, 40 * KIB).await;
+    send(&mut drip, b"x").await;
+    assert_eq!(drip_outcome.await.unwrap(), Err(RejectionKind::BufferFull));
+    assert!(!other_outcome.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_gave_way_is_answered_at_once_with_retry_after() {
+    let service = echo(with_room_for(1, 10 * KIB));
+    let stalled = || {
+        let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
+        over_http2(with_signature(sign(BODY), Script::new(steps)))
+    };
+    let start = Instant::now();
+    let first = tokio::spawn(service.clone().oneshot(stalled()));
+    sleep(Duration::from_millis(1)).await;
+    let second = tokio::spawn(service.clone().oneshot(stalled()));
+    let Ok(response) = first.await.unwrap();
+    assert_eq!(start.elapsed().as_millis(), 1);
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    assert!(!second.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_ends_gives_its_room_back() {
+    let service = echo(with_room_for(1, 10 * KIB).body_timeout(Duration::from_secs(1)));
+    let body = vec![b'x'; 10 * KIB];
+    for _ in 0..3 {
+        let (sender, complete) = begin(&service, &body, body.len()).await;
+        drop(sender);
+        assert!(complete.await.unwrap().is_ok());
+        let (sender, expired) = begin(&service, &body, 1).await;
+        assert_eq!(expired.await.unwrap(), Err(RejectionKind::BodyTimeout));
+        drop(sender);
+        let (_sender, dropped) = begin(&service, &body, 1).await;
+        dropped.abort();
+        assert!(dropped.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// A delivery that is there in one go needs no room at all.
+#[tokio::test(start_paused = true)]
+async fn a_complete_body_is_served_whatever_is_left() {
+    let service = echo(layer().max_buffered(0));
+    assert!(
+        outcome(service.clone(), signed(vec![b'x'; 1000]))
+            .await
+            .is_ok()
+    );
+    let frames = BODY.chunks(1).map(|byte| Step::Data(byte.to_vec().into()));
+    let frames = with_signature(sign(BODY), Script::new(frames));
+    assert!(outcome(service.clone(), frames).await.is_ok());
+    let waits = with_signature(sign(BODY), Script::new([data(BODY), Step::Yield]));
+    let rejected = outcome(service, waits).await;
+    assert_eq!(rejected, Err(RejectionKind::BufferFull));
+}
+
+/// The server's read buffer counts, but a single body has room where there is less of it.
+#[tokio::test(start_paused = true)]
+async fn a_single_body_may_fill_the_memory() {
+    let pieces = |len: usize| {
+        let body = vec![b'x'; len];
+        let signature = sign(&body);
+        let steps = [Step::Yield, Step::Data(body.into()), Step::Yield];
+        with_signature(signature, Script::new(steps))
+    };
+    let service = echo(layer().max_buffered(100 * KIB));
+    assert!(outcome(service.clone(), pieces(100 * KIB)).await.is_ok());
+    let rejected = outcome(service, pieces(100 * KIB + 1)).await;
+    assert_eq!(rejected, Err(RejectionKind::BufferFull));
+}
+
+/// What hyper holds for a connection of HTTP/1 counts: twice what has arrived of a body with
+/// a declared length, and two whole read buffers for others.
+#[tokio::test(start_paused = true)]
+async fn the_read_buffer_of_the_server_counts() {
+    const READ_BUFFERS: usize = 816 * KIB;
+    let len = 10 * KIB;
+    let steps = || [Step::Data(vec![b'x'; len].into()), Step::Stall];
+    let declared = || Script::new(steps()).declaring(len as u64);
+    let chunked = || Script::new(steps());
+    for (body, cost) in [
+        (&declared as &dyn Fn() -> Script, 3 * len + OVERHEAD),
+        (&chunked, len + READ_BUFFERS + OVERHEAD),
+    ] {
+        for (room, expected) in [(2 * cost, 0), (2 * cost - 1, 1)] {
+            let service = echo(layer().max_buffered(room));
+            let waiting = [(); 2].map(|()| {
+                let request = with_signature(sign(BODY), body());
+                tokio::spawn(outcome(service.clone(), request))
+            });
+            sleep(Duration::from_millis(1)).await;
+            let gave_way = waiting.iter().filter(|it| it.is_finished()).count();
+            assert_eq!(gave_way, expected, "{cost} of {room}");
+        }
+    }
+}

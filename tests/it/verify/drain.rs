@@ -1,0 +1,289 @@
+//! The body of a rejected request: read and thrown away so that its sender reads the response, but
+//! within limits.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body_util::channel::Channel;
+use soundhash_webhook::{Rejection, RejectionKind};
+use tokio::{
+    runtime::Handle,
+    task::yield_now,
+    time::{Instant, sleep},
+};
+use tower::ServiceExt;
+
+use super::layer;
+use crate::support::{BODY, Script, Step, data, echo, outcome, sign, with_signature};
+
+const MIB: u64 = 1024 * 1024;
+
+/// A frame of an endless body.
+fn frame() -> Bytes {
+    Bytes::from_static(&[b'x'; 8 * 1024])
+}
+
+/// A body that declares its length, as the server reports it.
+fn declared(len: u64, steps: impl IntoIterator<Item = Step>) -> Script {
+    Script::new(steps).declaring(len)
+}
+
+/// The response to a request without a signature.
+async fn response(body: Script) -> Response<Body> {
+    let Ok(response) = echo(layer()).oneshot(Request::new(body)).await;
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::MissingSignature);
+    response
+}
+
+/// The number of times that a rejected body was polled until it was dropped.
+async fn polled(polls: &Arc<AtomicUsize>) -> usize {
+    while Arc::strong_count(polls) > 1 {
+        yield_now().await;
+    }
+    polls.load(Ordering::Relaxed)
+}
+
+fn closes(response: &Response<Body>) -> bool {
+    let value = response.headers().get(header::CONNECTION);
+    value.is_some_and(|value| value == "close")
+}
+
+/// An unsigned request is answered at the first poll, whatever its body does and without a runtime.
+#[test]
+fn a_rejection_does_not_wait_for_the_body() {
+    for step in [Step::Stall, Step::Endless(frame()), Step::Error] {
+        let response = pin!(response(declared(100, [step])));
+        let answered = response.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(answered.is_ready());
+    }
+}
+
+/// Attack: a body that says nothing about its length, such as a chunked one. hyper reads the size
+/// of a chunk without end, and never hands over a frame.
+#[tokio::test]
+async fn a_body_without_a_declared_length_is_not_read() {
+    let body = Script::new([Step::Endless(frame())]);
+    let polls = body.polls();
+    assert!(closes(&response(body).await));
+    assert_eq!(polled(&polls).await, 0);
+}
+
+/// Attack: a body that is declared to be longer than any honest one.
+#[tokio::test]
+async fn a_body_of_more_than_eight_mebibytes_is_not_read() {
+    let body = declared(8 * MIB + 1, [Step::Endless(frame())]);
+    let polls = body.polls();
+    assert!(closes(&response(body).await));
+    assert_eq!(polled(&polls).await, 0);
+}
+
+/// Attack: a body that is longer than its declared length, which no server hands over.
+#[tokio::test]
+async fn no_more_than_the_declared_length_is_read() {
+    let body = declared(8 * MIB, [Step::Endless(frame())]);
+    let polls = body.polls();
+    response(body).await;
+    // The last frame is the one too many.
+    assert_eq!(polled(&polls).await, 1024 + 1);
+}
+
+/// Attack: send nothing, and keep the connection.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_body_that_stalls_is_dropped_after_five_seconds() {
+    let body = declared(100, [data(BODY), Step::Stall]);
+    let polls = body.polls();
+    let start = Instant::now();
+    response(body).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    sleep(Duration::from_millis(4_900)).await;
+    assert_eq!(Arc::strong_count(&polls), 2);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(Arc::strong_count(&polls), 1);
+}
+
+/// Attack: one byte now and then.
+#[tokio::test(start_paused = true)]
+async fn a_drip_wins_no_time() {
+    let (mut drip, body) = Channel::<Bytes>::new(1);
+    let body = declared(100, [Step::Body(Body::new(body))]);
+    let start = Instant::now();
+    response(body).await;
+    while drip.send_data(Bytes::from_static(b"x")).await.is_ok() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+/// Attack: frames without data, forever.
+#[tokio::test]
+async fn empty_frames_do_not_keep_the_thread() {
+    let body = declared(100, [Step::Endless(Bytes::new())]);
+    let polls = body.polls();
+    response(body).await;
+    assert_eq!(polls.load(Ordering::Relaxed), 128);
+    yield_now().await;
+    let read_on = polls.load(Ordering::Relaxed);
+    assert!(read_on > 128 && read_on % 128 == 0, "{read_on}");
+}
+
+/// Attack: fill memory with bodies that are rejected anyway.
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_rejected_body_is_kept() {
+    struct Counted(
+        #[expect(dead_code, reason = "it is there to be freed")] Arc<()>,
+        [u8; 100],
+    );
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &self.1
+        }
+    }
+    let alive = Arc::new(());
+    let frames = (0..1000).map(|_| {
+        let frame = Counted(alive.clone(), [b'x'; 100]);
+        Step::Data(Bytes::from_owner(frame))
+    });
+    let body = declared(MIB, frames.chain([Step::Stall]));
+    let polls = body.polls();
+    response(body).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(Arc::strong_count(&polls), 2, "it is still waited for");
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// Attack: have many bodies drained at once. Each costs the server a read buffer of 408 KiB.
+#[tokio::test(start_paused = true)]
+async fn sixteen_bodies_are_drained_at_a_time() {
+    let service = echo(layer());
+    let reject = async || {
+        let body = declared(100, [Step::Stall]);
+        let polls = body.polls();
+        let Ok(response) = service.clone().oneshot(Request::new(body)).await;
+        (polls, closes(&response))
+    };
+    let mut drained = Vec::new();
+    for _ in 0..16 {
+        let (polls, closes) = reject().await;
+        assert!(!closes);
+        assert_eq!(Arc::strong_count(&polls), 2);
+        drained.push(polls);
+    }
+    let (polls, closes) = reject().await;
+    assert!(closes, "the rest of it is not read");
+    assert_eq!(Arc::strong_count(&polls), 1);
+
+    sleep(Duration::from_millis(5_100)).await;
+    assert!(drained.iter().all(|polls| Arc::strong_count(polls) == 1));
+    let (polls, closes) = reject().await;
+    assert!(!closes);
+    assert_eq!(Arc::strong_count(&polls), 2, "there are free slots again");
+}
+
+/// Attack: grow the read buffers of many connections by large bodies, one after the other.
+#[tokio::test(start_paused = true)]
+async fn a_large_rejected_body_costs_its_connection() {
+    for (len, expected) in [(64 * 1024, false), (64 * 1024 + 1, true)] {
+        let drained = response(declared(len, [Step::Stall])).await;
+        assert_eq!(closes(&drained), expected);
+        let received = vec![b'x'; usize::try_from(len).unwrap()];
+        let forged = with_signature(sign(BODY), Body::from(received));
+        let Ok(received) = echo(layer()).oneshot(forged).await;
+        assert_eq!(closes(&received), expected);
+    }
+}
+
+/// What has already arrived costs neither a task nor a timer.
+#[tokio::test]
+async fn a_whole_body_is_drained_in_place() {
+    let runtime = Handle::current().metrics();
+    for steps in [vec![], vec![data(BODY)], vec![data(BODY), Step::Error]] {
+        response(declared(100, steps)).await;
+        assert_eq!(runtime.num_alive_tasks(), 0);
+    }
+    response(declared(100, [Step::Stall])).await;
+    assert_eq!(runtime.num_alive_tasks(), 1, "so that the check can fail");
+}
+
+/// A server sends the 100 at the first poll, and a rejected sender must not be told to continue.
+#[tokio::test]
+async fn a_body_that_waits_for_a_100_is_not_asked_for() {
+    let expect = HeaderValue::from_static("100-continue");
+    for (signature, length, kind) in [
+        ("none", 1, RejectionKind::MalformedSignature),
+        (&*sign(BODY), usize::MAX, RejectionKind::BodyTooLarge),
+    ] {
+        let body = declared(100, [data(BODY)]);
+        let polls = body.polls();
+        let mut request = with_signature(signature, body);
+        let headers = request.headers_mut();
+        headers.insert(header::EXPECT, expect.clone());
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        assert_eq!(outcome(echo(layer()), request).await, Err(kind));
+        assert_eq!(polled(&polls).await, 0);
+    }
+}
+
+/// HTTP/2 can reject a stream without its connection.
+#[tokio::test]
+async fn http2_bodies_are_not_drained() {
+    let body = declared(100, [data(BODY)]);
+    let polls = body.polls();
+    let mut request = Request::new(body);
+    *request.version_mut() = Version::HTTP_2;
+    let Ok(response) = echo(layer()).oneshot(request).await;
+    assert!(!response.headers().contains_key(header::CONNECTION));
+    assert_eq!(polled(&polls).await, 0);
+}
+
+/// A body that is rejected while it is received is drained, unless it has ended.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_rejected_after_its_head_is_drained_if_more_may_come() {
+    let service = echo(
+        layer()
+            .max_body_size(100)
+            .body_timeout(Duration::from_secs(1)),
+    );
+    let full = echo(layer().max_buffered(0));
+    let frame = || Step::Data(Bytes::from_static(&[b'x'; 60]));
+    let long = vec![frame(), frame(), Step::Stall];
+    let stalled = || vec![frame(), Step::Stall];
+    let whole = vec![frame()];
+    let broken = vec![frame(), Step::Error, Step::Stall];
+    for (service, steps, kind, drained) in [
+        (&service, long, RejectionKind::BodyTooLarge, true),
+        (&service, stalled(), RejectionKind::BodyTimeout, true),
+        (&full, stalled(), RejectionKind::BufferFull, true),
+        (&service, whole, RejectionKind::WrongSignature, false),
+        (&service, broken, RejectionKind::BodyBroken, false),
+    ] {
+        let body = declared(1000, steps);
+        let polls = body.polls();
+        let request = with_signature(sign(BODY), body);
+        assert_eq!(outcome(service.clone(), request).await, Err(kind));
+        assert_eq!(Arc::strong_count(&polls) > 1, drained, "{kind:?}");
+        sleep(Duration::from_millis(5_100)).await;
+        assert_eq!(Arc::strong_count(&polls), 1, "{kind:?}");
+    }
+}
+
+/// The body type of every axum route.
+#[tokio::test]
+async fn axums_body_is_drained() {
+    let body = declared(100, [data(BODY)]);
+    let polls = body.polls();
+    let request = Request::new(Body::new(body));
+    let kind = outcome(echo(layer()), request).await;
+    assert_eq!(kind, Err(RejectionKind::MissingSignature));
+    assert_eq!(polled(&polls).await, 2);
+}

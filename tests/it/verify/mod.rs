@@ -1,0 +1,50 @@
+//! The verification layer: first with scripted bodies, then over real sockets.
+//!
+//! The tests over sockets start a server as a program of its own, attack it, and end with a look
+//! at the server: it serves honest deliveries as before, printed nothing else and did not panic.
+
+mod body;
+mod budget;
+mod drain;
+mod http1;
+mod http2;
+mod placement;
+mod provider;
+mod receiver;
+mod senders;
+mod service;
+mod siege;
+mod signature;
+mod wire;
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use axum::BoxError;
+use bytes::Bytes;
+use http::Request;
+use soundhash_webhook::{RejectionKind, SoundHashWebhookLayer};
+
+use crate::support::{SECRET, echo, outcome};
+
+fn layer() -> SoundHashWebhookLayer {
+    SoundHashWebhookLayer::new(SECRET)
+}
+
+async fn check<B>(request: Request<B>) -> Result<Bytes, RejectionKind>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    outcome(echo(layer()), request).await
+}
+
+/// The output of a future that has to wait for nothing.
+#[track_caller]
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
+    }
+}

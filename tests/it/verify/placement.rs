@@ -1,0 +1,196 @@
+//! Where the layer can be put in an axum application.
+
+use std::convert::Infallible;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    middleware::{self, Next},
+    routing::{get, post},
+};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use serde_json::Value;
+use soundhash_webhook::{Delivery, Event, Rejection};
+use tower::{Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
+
+use super::layer;
+use crate::support::{BODY, Script, Step, data, sign, signed, text, with_signature};
+
+async fn handler(_: Event) -> &'static str {
+    "handled"
+}
+
+async fn status<S>(service: S, request: Request<Body>) -> StatusCode
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let Ok(response) = service.oneshot(request).await;
+    response.status()
+}
+
+fn request(method: &str, uri: &str) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// `Router::layer` protects all that the router has so far, its 404 and 405 included.
+#[tokio::test]
+async fn router_layer_protects_routes_and_fallback() {
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(handler))
+        .layer(layer())
+        .route("/healthz", get(|| async {}));
+    assert_eq!(status(app.clone(), signed(BODY)).await, StatusCode::OK);
+    for (method, uri, expected) in [
+        ("POST", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+        ("GET", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+        ("GET", "/elsewhere", StatusCode::UNAUTHORIZED),
+        ("GET", "/healthz", StatusCode::OK),
+    ] {
+        assert_eq!(
+            status(app.clone(), request(method, uri)).await,
+            expected,
+            "{method} {uri}"
+        );
+    }
+}
+
+/// `Router::route_layer` protects the routes only: a stranger learns which there are.
+#[tokio::test]
+async fn route_layer_leaves_the_404_open() {
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(handler))
+        .route_layer(layer())
+        .route("/healthz", get(|| async {}));
+    assert_eq!(status(app.clone(), signed(BODY)).await, StatusCode::OK);
+    for (method, uri, expected) in [
+        ("POST", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+        ("GET", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+        ("GET", "/elsewhere", StatusCode::NOT_FOUND),
+        ("GET", "/healthz", StatusCode::OK),
+    ] {
+        assert_eq!(
+            status(app.clone(), request(method, uri)).await,
+            expected,
+            "{method} {uri}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_method_router_can_be_protected_alone() {
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(handler).layer(layer()))
+        .route("/open", post(|| async {}));
+    assert_eq!(status(app.clone(), signed(BODY)).await, StatusCode::OK);
+    let unsigned = request("POST", "/webhooks/soundhash");
+    assert_eq!(
+        status(app.clone(), unsigned).await,
+        StatusCode::UNAUTHORIZED
+    );
+    let get = request("GET", "/webhooks/soundhash");
+    assert_eq!(status(app.clone(), get).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(app, request("POST", "/open")).await, StatusCode::OK);
+}
+
+/// `MethodRouter::route_layer` protects the methods only.
+#[tokio::test]
+async fn route_layer_of_a_method_router_leaves_the_405_open() {
+    let app: Router =
+        Router::new().route("/webhooks/soundhash", post(handler).route_layer(layer()));
+    assert_eq!(status(app.clone(), signed(BODY)).await, StatusCode::OK);
+    let unsigned = request("POST", "/webhooks/soundhash");
+    assert_eq!(
+        status(app.clone(), unsigned).await,
+        StatusCode::UNAUTHORIZED
+    );
+    let get = request("GET", "/webhooks/soundhash");
+    assert_eq!(status(app, get).await, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// A limit of concurrency in a `layer` call of its own is reached by verified requests only.
+#[tokio::test(start_paused = true)]
+async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(handler))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .layer(layer());
+    let stalled = Body::new(Script::new([data(b"{"), Step::Stall]));
+    let stalled = tokio::spawn(status(app.clone(), with_signature(sign(BODY), stalled)));
+    tokio::task::yield_now().await;
+    assert_eq!(status(app, signed(BODY)).await, StatusCode::OK);
+    assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
+}
+
+/// Behind the layer, whatever reads or needs a body still finds the verified one.
+#[tokio::test]
+async fn body_reading_extractors_and_middleware_work_inside() {
+    async fn read_all(request: axum::extract::Request, next: Next) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        assert_eq!(bytes, BODY);
+        next.run(Request::from_parts(head, Body::from(bytes))).await
+    }
+    async fn all(event: Event, delivery: Delivery, Json(value): Json<Value>) -> String {
+        assert_eq!(delivery.body(), BODY);
+        format!("{} {}", event.event_type(), value["data"]["title"])
+    }
+    let app: Router = Router::new().route("/webhooks/soundhash", post(all)).layer(
+        ServiceBuilder::new()
+            .layer(layer())
+            .layer(middleware::from_fn(read_all)),
+    );
+    let mut request = signed(BODY);
+    request.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    let Ok(response) = app.oneshot(request).await;
+    assert_eq!(text(response).await, r#"video.processed "Test Video""#);
+}
+
+/// A middleware that rewrites the body *outside* of the layer breaks every signature.
+#[tokio::test]
+async fn a_body_rewritten_outside_of_the_layer_is_refused() {
+    async fn reserialize(request: axum::extract::Request, next: Next) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        let body = Body::from(serde_json::to_vec_pretty(&value).unwrap());
+        next.run(Request::from_parts(head, body)).await
+    }
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(handler))
+        .layer(layer())
+        .layer(middleware::from_fn(reserialize));
+    assert_eq!(status(app, signed(BODY)).await, StatusCode::UNAUTHORIZED);
+}
+
+/// The reason is there for an outer layer, on every refusal and on nothing else.
+#[tokio::test]
+async fn an_outer_layer_can_rewrite_a_refusal() {
+    async fn teapot(response: Response<Body>) -> Response<Body> {
+        match response.extensions().get::<Rejection>() {
+            Some(rejection) => {
+                let mut own = Response::new(Body::from(rejection.kind().as_str()));
+                *own.status_mut() = StatusCode::IM_A_TEAPOT;
+                own
+            }
+            None => response,
+        }
+    }
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(handler))
+        .layer(layer())
+        .layer(middleware::map_response(teapot));
+    let Ok(response) = app
+        .clone()
+        .oneshot(request("POST", "/webhooks/soundhash"))
+        .await;
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(text(response).await, "missing_signature");
+    assert_eq!(status(app, signed(BODY)).await, StatusCode::OK);
+}

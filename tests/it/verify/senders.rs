@@ -1,0 +1,206 @@
+//! Honest senders that are rejected while they still write 4 MiB. They read the response, and not a
+//! reset, which a sender takes for a failure of the network and retries.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use reqwest::Client;
+use soundhash_webhook::SIGNATURE_HEADER;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use super::wire::{FORGED, PATIENCE, connect, unharmed, unsigned};
+use crate::{
+    process::{Receiver, answer, status},
+    support::head,
+};
+
+const LARGE: usize = 4 * 1024 * 1024;
+
+/// Tries of each kind. Without a drain, some of them succeed all the same.
+const TRIES: usize = 20;
+
+/// Requests that are rejected while they are written: the signature that is sent, if any, and the
+/// status to be read. Only bodies with a declared length are drained.
+const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
+
+/// A sender that does not read before everything is written, as Python's `requests` and most
+/// proxies.
+#[tokio::test]
+async fn a_sender_that_writes_everything_first_reads_the_response() {
+    let receiver = Receiver::start(&[]);
+    let body = vec![b'x'; LARGE];
+    for (signature, expected) in REJECTED.repeat(TRIES) {
+        let head = match signature {
+            None => unsigned(&format!("Content-Length: {LARGE}")),
+            Some(signature) => head(signature, LARGE),
+        };
+        let mut stream = connect(&receiver).await;
+        let request = [head.as_bytes(), &body].concat();
+        stream.write_all(&request).await.expect("all of it written");
+        assert_eq!(status(&answer(&mut stream).await), expected.to_string());
+    }
+    unharmed(receiver, &[]).await;
+}
+
+async fn rejected_by(url: &str) {
+    for (signature, expected) in REJECTED.repeat(TRIES) {
+        let mut request = Client::new().post(url).body(vec![b'x'; LARGE]);
+        if let Some(signature) = signature {
+            request = request.header(SIGNATURE_HEADER, signature);
+        }
+        let answer = request.send().await.expect("a response");
+        assert_eq!(answer.status(), expected);
+        answer.text().await.expect("all of it");
+    }
+}
+
+#[tokio::test]
+async fn reqwest_reads_the_response() {
+    let receiver = Receiver::start(&[]);
+    rejected_by(&receiver.url()).await;
+    unharmed(receiver, &[]).await;
+}
+
+/// nginx receives a whole request before it forwards any of it, or forwards what it has.
+#[tokio::test]
+async fn nginx_reads_the_response_with_and_without_buffering() {
+    let receiver = Receiver::start(&[]);
+    for buffering in ["on", "off"] {
+        let Some((_nginx, url)) = Nginx::start(&receiver.addr, buffering) else {
+            eprintln!("nginx is missing: not tried");
+            break;
+        };
+        rejected_by(&url).await;
+    }
+    unharmed(receiver, &[]).await;
+}
+
+/// Killed when dropped.
+struct Nginx {
+    child: std::process::Child,
+    folder: PathBuf,
+}
+
+impl Nginx {
+    fn start(upstream: &str, buffering: &str) -> Option<(Self, String)> {
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = port.local_addr().expect("an address").port();
+        let name = format!("soundhash-webhook-nginx-{}-{buffering}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.display();
+        let config = format!(
+            "daemon off; master_process off; pid {path}/pid; error_log stderr;
+            events {{}}
+            http {{
+                access_log off; client_max_body_size 64m;
+                client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
+                fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
+                scgi_temp_path {path}/scgi;
+                server {{
+                    listen 127.0.0.1:{port};
+                    location / {{
+                        proxy_pass http://{upstream}; proxy_http_version 1.1;
+                        proxy_request_buffering {buffering};
+                    }}
+                }}
+            }}"
+        );
+        let file = folder.join("nginx.conf");
+        fs::write(&file, config).expect("a file");
+        let child = std::process::Command::new("nginx")
+            .arg("-c")
+            .arg(&file)
+            .args(["-p", &path.to_string(), "-e", "stderr"])
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let addr = format!("127.0.0.1:{port}");
+        let nginx = Self { child, folder };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(&addr).is_err() {
+            assert!(Instant::now() < deadline, "nginx does not start");
+            sleep(Duration::from_millis(10));
+        }
+        Some((nginx, format!("http://{addr}/webhooks/soundhash")))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // All fail if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn curl_reads_the_response() {
+    let receiver = Receiver::start(&[]);
+    for (signature, expected) in REJECTED.repeat(TRIES) {
+        let mut curl = Command::new("sh");
+        curl.args([
+            "-c",
+            // curl would wait for a 100 with so large a body.
+            r#"command -v curl >/dev/null || exit 77
+            head -c "$SIZE" /dev/zero | curl -s -o /dev/null -w '%{http_code}' -H Expect: "$@""#,
+            "curl",
+            &receiver.url(),
+        ]);
+        curl.env("SIZE", LARGE.to_string());
+        curl.args(["--data-binary", "@-"]);
+        if let Some(signature) = signature {
+            curl.args(["-H", &format!("X-Webhook-Signature: {signature}")]);
+        }
+        let output = curl.output().await.unwrap();
+        if output.status.code() == Some(77) {
+            eprintln!("curl is missing: not tried");
+            return;
+        }
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            expected.to_string()
+        );
+        assert!(output.status.success(), "{output:?}");
+    }
+    unharmed(receiver, &[]).await;
+}
+
+/// The libraries of SoundHash's own senders.
+#[tokio::test]
+async fn requests_and_aiohttp_read_the_response() {
+    let receiver = Receiver::start(&[]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/verify/senders.py");
+    let mut tried = false;
+    // The system's Python may have packages that the first one in the path does not have.
+    for python in ["python3", "/usr/bin/python3"] {
+        let output = Command::new(python)
+            .arg(&script)
+            .args([
+                &receiver.url(),
+                &LARGE.to_string(),
+                &TRIES.to_string(),
+                FORGED,
+            ])
+            .output()
+            .await;
+        let Ok(output) = output else { continue };
+        if output.status.code() == Some(77) {
+            continue;
+        }
+        assert!(output.status.success(), "{output:?}");
+        tried = true;
+        break;
+    }
+    if !tried {
+        eprintln!("Python, requests or aiohttp is missing: not tried");
+    }
+    unharmed(receiver, &[]).await;
+}

@@ -1,0 +1,190 @@
+//! The layer as a tower service: readiness, errors and types.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, routing::post};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use soundhash_webhook::{Delivery, Rejection, SoundHashWebhook, SoundHashWebhookLayer};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::{
+    decompression::RequestDecompressionLayer,
+    limit::RequestBodyLimitLayer,
+    timeout::{RequestBodyTimeoutLayer, TimeoutLayer},
+};
+use tower_layer::Layer;
+
+use super::layer;
+use crate::support::{BODY, echo, outcome, signed, text, with_signature};
+
+async fn ready<S>(service: &mut S) -> &mut S
+where
+    S: Service<Request<Body>, Error = Infallible>,
+{
+    let Ok(service) = service.ready().await;
+    service
+}
+
+/// Attack: none, but a clone that was never ready panics behind a concurrency limit.
+#[tokio::test]
+async fn the_service_that_was_ready_is_the_one_that_is_called() {
+    let inner =
+        ServiceBuilder::new().concurrency_limit(1).service_fn(
+            |request: Request<Body>| async move {
+                Ok::<_, Infallible>(Response::new(request.into_body()))
+            },
+        );
+    let mut service = layer().layer(inner);
+    for _ in 0..3 {
+        let Ok(response) = ready(&mut service).await.call(signed(BODY)).await;
+        assert_eq!(text(response).await.as_bytes(), BODY);
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_that_of_the_inner_service() {
+    let (inner, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let mut service = layer().layer(inner);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut poll_ready =
+        |service: &mut _| Service::<Request<Body>>::poll_ready(service, &mut cx).is_ready();
+    handle.allow(0);
+    assert!(!poll_ready(&mut service));
+    handle.allow(1);
+    assert!(poll_ready(&mut service));
+
+    let answer = tokio::spawn(service.call(signed(BODY)));
+    let (_, respond) = handle.next_request().await.unwrap();
+    respond.send_response(Response::new(Body::from("done")));
+    assert_eq!(text(answer.await.unwrap().unwrap()).await, "done");
+}
+
+/// A refused request gives the readiness it was called with back.
+#[tokio::test]
+async fn a_refusal_frees_the_place_it_was_ready_for() {
+    let inner = ServiceBuilder::new()
+        .concurrency_limit(1)
+        .service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let mut service = layer().layer(inner);
+    for _ in 0..3 {
+        let forged = with_signature("0".repeat(64), Body::from(BODY));
+        let Ok(response) = ready(&mut service).await.call(forged).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert!(outcome(service, signed(BODY)).await.is_ok());
+}
+
+#[tokio::test]
+async fn errors_of_the_inner_service_are_passed_on() {
+    let inner = service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("inner failed") });
+    let result = layer().layer(inner).oneshot(signed(BODY)).await;
+    assert_eq!(result.unwrap_err(), "inner failed");
+}
+
+#[test]
+fn layer_and_service_can_be_shared_and_printed() {
+    fn check<T: Clone + Send + Sync + std::fmt::Debug + 'static>(value: &T) -> String {
+        format!("{value:?}")
+    }
+    let layer = SoundHashWebhookLayer::new("s3cr3t-k3y").previous_secret("s3cr3t-0ld");
+    let service: SoundHashWebhook<()> = layer.layer(());
+    for shown in [check(&layer), check(&service)] {
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+        for limit in [
+            "max_body_size: 1048576",
+            "body_timeout: 10s",
+            "limit: 67108864",
+        ] {
+            assert!(shown.contains(limit), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn the_future_can_be_sent_between_threads() {
+    fn check<T: Send + std::fmt::Debug>(future: &T) -> String {
+        format!("{future:?}")
+    }
+    let future = echo(layer()).call(signed(BODY));
+    // Not the body, nor the keys that it is checked with.
+    assert_eq!(check(&future), "ResponseFuture { .. }");
+}
+
+#[test]
+fn the_inner_service_can_be_reached() {
+    let mut service: SoundHashWebhook<u8> = layer().layer(7);
+    assert_eq!(*service.get_ref(), 7);
+    *service.get_mut() = 8;
+    assert_eq!(service.into_inner(), 8);
+}
+
+/// An outer layer, such as one that logs, sees what was delivered.
+#[tokio::test]
+async fn the_response_to_a_verified_request_carries_the_delivery() {
+    let inner = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(StatusCode::ACCEPTED) });
+    let service = layer().layer(inner);
+    let Ok(response) = service.clone().oneshot(signed(BODY)).await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let delivery = response.extensions().get::<Delivery>().unwrap();
+    assert_eq!(delivery.body(), BODY);
+    let forged = with_signature("0".repeat(64), Body::from(BODY));
+    let Ok(response) = service.oneshot(forged).await;
+    assert!(response.extensions().get::<Delivery>().is_none());
+    assert!(response.extensions().get::<Rejection>().is_some());
+}
+
+/// For a staging system. Without it, every reason for a 401 has the same response.
+#[tokio::test]
+async fn a_rejection_is_explained_on_request() {
+    let forged = || with_signature("0".repeat(64), Body::from(BODY));
+    for (explain, expected) in [
+        (false, "Invalid signature"),
+        (true, "Invalid signature: signature does not match the body"),
+    ] {
+        let service = echo(layer().explain_rejections(explain));
+        let Ok(response) = service.oneshot(forged()).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(text(response).await, expected);
+    }
+}
+
+async fn accepted(response: Result<Response<Body>, impl std::fmt::Debug>) {
+    let response = response.expect("a response");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(text(response).await.as_bytes(), BODY);
+}
+
+/// tower-http's layers change the body of the request or of the response.
+#[tokio::test]
+async fn layers_of_tower_http_can_stand_outside_and_inside() {
+    let echo = || {
+        service_fn(|request: Request<Body>| async move {
+            Ok::<_, Infallible>(Response::new(request.into_body()))
+        })
+    };
+    let minute = Duration::from_secs(60);
+    let timeout = || TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, minute);
+    let outside = ServiceBuilder::new()
+        .layer(timeout())
+        .layer(RequestDecompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(1024))
+        .layer(RequestBodyTimeoutLayer::new(minute))
+        .layer(layer())
+        .service(echo());
+    let response = outside.oneshot(signed(BODY)).await;
+    accepted(response.map(|it| it.map(Body::new))).await;
+
+    let inside = ServiceBuilder::new()
+        .layer(layer())
+        .layer(RequestDecompressionLayer::new())
+        .layer(timeout())
+        .layer(RequestBodyLimitLayer::new(1024));
+    let app: Router = Router::new()
+        .route("/webhooks/soundhash", post(|body: Bytes| async { body }))
+        .layer(inside);
+    accepted(app.oneshot(signed(BODY)).await).await;
+}

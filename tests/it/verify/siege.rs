@@ -1,0 +1,353 @@
+//! Attacks that send real bytes, and what they cost the server and its honest senders.
+//!
+//! `cargo test --release --test it verify::siege -- --nocapture --test-threads 1` prints the table
+//! of figures. The server runs plain `axum::serve` with the layer's defaults, in a process of its
+//! own, whose memory is what is measured.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, routing::post};
+use bytes::Bytes;
+use soundhash_webhook::SoundHashWebhookLayer;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::wire::{FORGED, PATIENCE, event, forged_chunks, unsigned};
+use crate::{
+    process::{answer, exchange, memory, status},
+    support::{SECRET, head, sign, signed_bytes},
+};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The bytes that the attackers send.
+static ZEROS: [u8; 1_000_000] = [b'0'; 1_000_000];
+
+/// Set for the process that serves: its `max_buffered`, or nothing for the default.
+const MAX_BUFFERED: &str = "SIEGE_MAX_BUFFERED";
+
+/// Serves until it is killed. The attacks start this test as a process of its own.
+#[test]
+#[ignore = "serves until it is killed"]
+fn server() {
+    let mut layer = SoundHashWebhookLayer::new(SECRET);
+    match std::env::var(MAX_BUFFERED).as_deref() {
+        Err(_) => panic!("{MAX_BUFFERED} is not set: this test is started by the attacks"),
+        Ok("") => {}
+        Ok(bytes) => layer = layer.max_buffered(bytes.parse().expect("a number")),
+    }
+    let handler = post(async |body: Bytes| body.len().to_string());
+    let app = Router::new()
+        .route("/webhooks/soundhash", handler)
+        .route_layer(layer);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        println!(
+            "listening on {}",
+            listener.local_addr().expect("an address")
+        );
+        axum::serve(listener, app).await.expect("no end");
+    });
+}
+
+struct Server {
+    child: Child,
+    addr: String,
+}
+
+impl Server {
+    async fn start(max_buffered: &str) -> Self {
+        rlimit::increase_nofile_limit(8 * 1024).expect("a limit of files");
+        let (_, module) = module_path!().split_once("::").expect("the crate's name");
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", &format!("{module}::server")])
+            .args(["--ignored", "--nocapture"])
+            .env(MAX_BUFFERED, max_buffered)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut lines = stdout.lines().map_while(Result::ok);
+        let line = lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
+        let server = Self {
+            addr: line.expect("an address"),
+            child,
+        };
+        // Whatever a first request allocates is there before memory is measured.
+        server.median(20).await;
+        server
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.addr).await.expect("a connection")
+    }
+
+    /// The median time of honest deliveries, each on its own connection. All are served.
+    async fn median(&self, deliveries: usize) -> Duration {
+        let mut times = Vec::new();
+        for n in 0..deliveries {
+            let start = Instant::now();
+            let request = signed_bytes(&event(&n.to_string()));
+            let answer = exchange(&self.addr, &request).await;
+            assert_eq!(status(&answer), "200");
+            times.push(start.elapsed());
+            // So that they are spread over the attack.
+            sleep(Duration::from_millis(10)).await;
+        }
+        times.sort_unstable();
+        times[deliveries / 2]
+    }
+
+    /// Runs an attack and measures what it costs.
+    async fn under(&self, name: &str, connections: usize, attack: impl AsyncFn(Attacker)) -> Cost {
+        let calm = self.median(100).await;
+        let before = memory(self.child.id(), "VmRSS:") * KIB;
+        let attacker = Attacker {
+            addr: self.addr.clone().into(),
+            sent: Arc::default(),
+        };
+        let sent = attacker.sent.clone();
+        let attacked = async {
+            // The attack is under way before honest deliveries are measured.
+            sleep(Duration::from_millis(100)).await;
+            self.median(100).await
+        };
+        let (attacked, ()) = tokio::join!(attacked, attack(attacker));
+        let peak = memory(self.child.id(), "VmHWM:") * KIB;
+        let cost = Cost {
+            calm,
+            attacked,
+            growth: peak.saturating_sub(before),
+        };
+        let sent = sent.load(Ordering::Relaxed) as u64 / MIB;
+        println!(
+            "| {name} | {connections} | {sent} MiB | {} MiB | {calm:.1?} | {attacked:.1?} |",
+            cost.growth / MIB
+        );
+        cost
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Cost {
+    calm: Duration,
+    attacked: Duration,
+    growth: u64,
+}
+
+impl Cost {
+    #[track_caller]
+    fn assert(&self, most: u64) {
+        assert!(self.growth <= most, "grown by {} of {most}", self.growth);
+        // A busy machine delays deliveries without an attack, too.
+        let most = 5 * self.calm + Duration::from_millis(250);
+        assert!(self.attacked < most, "{:?} of {most:?}", self.attacked);
+    }
+}
+
+#[derive(Clone)]
+struct Attacker {
+    addr: Arc<str>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Attacker {
+    /// Sends until everything is sent or the server closes the connection.
+    async fn send(&self, stream: &mut TcpStream, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            match stream.write(bytes).await {
+                Ok(written @ 1..) => {
+                    self.sent.fetch_add(written, Ordering::Relaxed);
+                    bytes = &bytes[written..];
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Opens that many connections at once, each of which sends `head` and 900 kB of a body, and
+    /// keeps them open until the server has closed them all.
+    async fn bodies(self, connections: usize, head: String) {
+        let head: Arc<str> = head.into();
+        let mut senders = JoinSet::new();
+        for _ in 0..connections {
+            let (this, head) = (self.clone(), head.clone());
+            senders.spawn(async move {
+                let Ok(mut stream) = TcpStream::connect(&*this.addr).await else {
+                    return;
+                };
+                this.send(&mut stream, head.as_bytes()).await;
+                this.send(&mut stream, &ZEROS[..900_000]).await;
+                let mut rest = Vec::new();
+                let end = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+                let _ = end.expect("an end");
+            });
+        }
+        while let Some(ended) = senders.join_next().await {
+            ended.expect("no panic");
+        }
+    }
+
+    /// Sends `head`, then `piece` again and again until the server closes the connection, on each
+    /// of that many connections. Once.
+    async fn endless(self, connections: usize, head: String, piece: Vec<u8>) {
+        let mut senders = JoinSet::new();
+        for _ in 0..connections {
+            let (this, head, piece) = (self.clone(), head.clone(), piece.clone());
+            senders.spawn(async move {
+                let Ok(mut stream) = TcpStream::connect(&*this.addr).await else {
+                    return;
+                };
+                this.send(&mut stream, head.as_bytes()).await;
+                while this.send(&mut stream, &piece).await {}
+            });
+        }
+        while let Some(ended) = senders.join_next().await {
+            ended.expect("no panic");
+        }
+    }
+}
+
+const CONNECTIONS: usize = 1_500;
+
+/// What many connections may cost with the default settings.
+const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
+
+/// Attack: rejected requests whose bodies are really sent. hyper's read buffer grows to 408 KiB
+/// per connection while a peer sends fast.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unsigned_bodies_cost_little_memory() {
+    let server = Server::start("").await;
+    let head = unsigned("Content-Length: 1000000");
+    let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
+    let cost = server.under("unsigned bodies", CONNECTIONS, attack).await;
+    cost.assert(MANY);
+}
+
+/// Attack: the same with a well-formed signature, so that the bodies have to be received.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrongly_signed_bodies_cost_little_memory() {
+    let server = Server::start("").await;
+    let head = head(FORGED, 1_000_000);
+    let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
+    let cost = server.under("wrongly signed", CONNECTIONS, attack).await;
+    cost.assert(MANY);
+}
+
+/// Attack: the same in one chunk that is never finished.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrongly_signed_chunked_bodies_cost_little_memory() {
+    let server = Server::start("").await;
+    let head = forged_chunks() + "f4240\r\n";
+    let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
+    let cost = server
+        .under("wrongly signed, chunked", CONNECTIONS, attack)
+        .await;
+    cost.assert(MANY);
+}
+
+/// Attack: the same with a chunk's size that does not end. No byte of it reaches the layer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrongly_signed_chunk_sizes_cost_little_memory() {
+    let server = Server::start("").await;
+    let attack = async |it: Attacker| it.bodies(CONNECTIONS, forged_chunks()).await;
+    let name = "wrongly signed, zeros of a chunk's size";
+    server.under(name, CONNECTIONS, attack).await.assert(MANY);
+}
+
+/// Attack: a chunk's size with leading zeros that do not end. hyper reads them without handing
+/// over a frame, so nothing that counts frames or bytes of a body stops them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unsigned_chunk_size_without_end_is_not_read() {
+    let server = Server::start("").await;
+    let head = unsigned("Transfer-Encoding: chunked");
+    let attack = async |it: Attacker| it.endless(2, head.clone(), ZEROS.to_vec()).await;
+    let start = Instant::now();
+    let cost = server
+        .under("unsigned zeros of a chunk's size", 2, attack)
+        .await;
+    cost.assert(8 * MIB);
+    assert!(start.elapsed() < Duration::from_secs(8), "it was read on");
+}
+
+/// Attack: small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_frames_in_large_buffers_cost_what_they_hold() {
+    let server = Server::start("4194304").await;
+    let first = [head(FORGED, ZEROS.len()).as_bytes(), &ZEROS[..]].concat();
+    let piece = [&ZEROS[..417_000], b"10cc\r\n", &ZEROS[..4_300], b"\r\n"].concat();
+    let attack = async |it: Attacker| {
+        let mut senders = JoinSet::new();
+        for _ in 0..16 {
+            let (it, first, piece) = (it.clone(), first.clone(), piece.clone());
+            senders.spawn(async move {
+                let mut stream = TcpStream::connect(&*it.addr).await.expect("a connection");
+                // A first request grows the read buffer, if its connection is kept.
+                it.send(&mut stream, &first).await;
+                answer(&mut stream).await;
+                if !it.send(&mut stream, forged_chunks().as_bytes()).await {
+                    stream = TcpStream::connect(&*it.addr).await.expect("a connection");
+                    it.send(&mut stream, forged_chunks().as_bytes()).await;
+                }
+                while it.send(&mut stream, &piece).await {}
+            });
+        }
+        while let Some(ended) = senders.join_next().await {
+            ended.expect("no panic");
+        }
+    };
+    let cost = server
+        .under("4 KiB frames, max_buffered 4 MiB", 16, attack)
+        .await;
+    let most = (4 + 20) * MIB;
+    assert!(cost.growth <= most, "grown by {}", cost.growth);
+}
+
+/// Attack: fill the buffer, so that a sender who is far away has to give way. The delivery comes
+/// in the flights of TCP's slow start at a round trip of 120 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
+    let server = Server::start("").await;
+    let mut attackers = Vec::new();
+    // The small ones fill the gap that the large ones leave.
+    for len in [[999_999; 150].as_slice(), &[9_000; 40]].concat() {
+        let mut stream = server.connect().await;
+        let head = head(FORGED, 1_000_000);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Some of them are rejected meanwhile.
+        let _ = stream.write_all(&ZEROS[..len]).await;
+        attackers.push(stream);
+    }
+    sleep(Duration::from_millis(500)).await;
+    let body = vec![b'x'; 40_000];
+    let mut stream = server.connect().await;
+    let head = head(&sign(&body), body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for flight in [&body[..14_600], &body[14_600..]] {
+        stream.write_all(flight).await.unwrap();
+        sleep(Duration::from_millis(120)).await;
+    }
+    assert_eq!(status(&answer(&mut stream).await), "200");
+}
