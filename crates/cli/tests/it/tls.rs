@@ -86,7 +86,7 @@ fn listen_forwards_over_tls() {
     assert_eq!(status(&deliver(&listen.url, "", b"{}")), "200");
 }
 
-/// A minimal container has no certificates, and speaks plain HTTP.
+/// A minimal container that only speaks plain HTTP can lack certificates.
 #[test]
 fn plain_http_needs_no_certificates() {
     let listen = Listen::start(&[]);
