@@ -1,8 +1,8 @@
-//! Going live: what to set, what to put around it, and what to watch.
+//! Going live: what to set, what to put in front, and what to watch.
 //!
 //! # Secrets
 //!
-//! One from the environment, and during a rotation the one before:
+//! Read the secret from the environment, and during a rotation the previous one too:
 //!
 //! ```
 //! use soundhash_webhook::{Secret, SecretError, SecretErrorKind, SoundHashWebhookLayer};
@@ -13,9 +13,9 @@
 //!     match Secret::from_env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET") {
 //!         Ok(previous) => Ok(layer.previous_secret(previous)),
 //!         Err(error) => match error.kind() {
-//!             // No rotation. Of a compose file, what is not set arrives empty.
+//!             // No rotation. A compose file passes an unset variable as an empty one.
 //!             SecretErrorKind::NotSet | SecretErrorKind::Empty => Ok(layer),
-//!             // It is set and wrong: not `.ok()`, which would refuse deliveries for it.
+//!             // `.ok()` would ignore a variable that is set and wrong.
 //!             _ => Err(error),
 //!         },
 //!     }
@@ -23,32 +23,40 @@
 //! # assert_eq!(layer().unwrap_err().variable(), Some("SOUNDHASH_WEBHOOK_SECRET"));
 //! ```
 //!
-//! When the old one can go, see [Secrets](super::security#secrets). The example `rotation` changes
-//! secrets without a restart, by a [`SecretProvider`](crate::SecretProvider).
+//! [Security](super::security#secrets) says when the previous secret can be removed, and how to rotate
+//! through SoundHash's API. `RotatingSecrets` changes secrets without a restart, as the example
+//! `rotation` shows.
 //!
 //! # Limits
 //!
-//! | | default | what to think of |
-//! | --- | --- | --- |
-//! | [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size) | 1 MiB | an event that is over it is lost. Most are below 1 KB; long lists of matches or fingerprints are not |
-//! | [`body_timeout`](crate::SoundHashWebhookLayer::body_timeout) | 10 s | counts from when the body has to be waited for. It is a part of the sender's 30 s |
-//! | [`max_buffered`](crate::SoundHashWebhookLayer::max_buffered) | 64 MiB | of each process, for all bodies that are unfinished. Deliveries that arrive whole are served when it is full |
+//! - [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size), 1 MiB: a larger event is lost. Most
+//!   events are smaller than 1 KB, but lists of matches or fingerprints can be long.
+//! - [`body_timeout`](crate::SoundHashWebhookLayer::body_timeout), 10 s: how long a body may take to
+//!   arrive. It is part of the sender's 30 s.
+//! - [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout), 5 s: how long a
+//!   [`SecretProvider`](crate::SecretProvider) may take.
+//! - [`max_buffered`](crate::SoundHashWebhookLayer::max_buffered), 64 MiB: what all unfinished bodies of
+//!   the process hold together.
 //!
-//! The layer sees a request when its head is there. What comes before is the server's, and
-//! `axum::serve` limits neither the time for a head nor the number of connections: leave both to
-//! a proxy, or serve with hyper as the example `plain_tower` does.
+//! # Connections and request heads
 //!
-//! # Time-outs
+//! The layer sees a request when its head is complete. Before that, `axum::serve` limits neither the
+//! time for a head, nor the number of connections, nor hyper's read buffers. Leave these limits to a
+//! proxy, or serve with an accept loop that has them: `examples/common` contains one, with a deadline
+//! for heads, a bounded read buffer, a limit on connections, HTTP/2 streams and resets, and a graceful
+//! shutdown. The example `receiver` uses it.
 //!
-//! SoundHash waits 30 s for an answer. After a failure it sends the event again 60, 120 and 240 s
-//! later, and then it is lost for good. So:
+//! # Timeouts
 //!
-//! - A handler has what is left of 30 s when the provider and the body have taken theirs. Work
-//!   that may take longer goes into a queue: answer 2xx when it is *stored* there. The example
-//!   `inbox` does so on Postgres: one transaction records the event and enqueues its job.
-//! - A handler that hangs should fail in time, so that it is known here and not only there.
-//!   Dropping a future cancels it, so what it does must bear to be cut off and done again.
-//! - A receiver that is away for more than seven minutes loses events.
+//! SoundHash waits 30 s for an answer. After a failure it retries after 60, 120 and 240 s, and then
+//! drops the event. Seven minutes is the best case: the retries wait in the memory of SoundHash's
+//! process, so a restart there loses them.
+//!
+//! - Work that can take more than a few seconds belongs in a queue. Answer 2xx when the event is
+//!   *stored* there: see [Past one machine](super::past_one_machine).
+//! - Give the handler a deadline too, so that you notice when it hangs. Dropping a future
+//!   cancels it, so the handler must tolerate being cut off and run again.
+//! - A receiver that is unreachable for longer than the retries loses events.
 //!
 //! ```
 //! use std::{future::pending, time::Duration};
@@ -65,7 +73,7 @@
 //! async fn receive(event: Event) -> StatusCode {
 //!     match timeout(Duration::from_secs(15), work(event)).await {
 //!         Ok(()) => StatusCode::OK,
-//!         // 5xx: SoundHash sends it again.
+//!         // SoundHash sends the event again.
 //!         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
 //!     }
 //! }
@@ -80,38 +88,38 @@
 //! # }
 //! ```
 //!
-//! # Stopping
+//! # Clocks
 //!
-//! With axum's `with_graceful_shutdown`, no new connections are accepted, and requests in flight
-//! are answered, *however long they take*. A body has its `body_timeout`; give the handler a limit
-//! too, as above, and let whatever stops the process wait longer than both together. The example
-//! `receiver` stops so at SIGTERM and SIGINT. A delivery that is cut off all the same is sent
-//! again.
+//! An [`IdempotencyLayer`](crate::idempotency) with `max_age` compares the event's time with the clock
+//! of the machine. Synchronise clocks with NTP. A clock that is off by more than `clock_skew` makes the
+//! layer reject authentic deliveries with 401, which it logs at `warn`.
+//!
+//! # Shutdown
+//!
+//! With axum's `with_graceful_shutdown`, the server accepts no new connections and answers the requests
+//! in flight, *however long they take*. Bodies have their `body_timeout`. Give the handler a deadline
+//! too, and let your process manager wait for longer than both together. SoundHash retries a delivery
+//! that is cut off all the same.
 //!
 //! # Proxies
 //!
-//! The signature is that of the body's bytes. A proxy in front may end TLS, add headers, change
-//! the path, and send the body in other pieces; what it must not do is change a byte: no
-//! decompression, no JSON that is read and written again, no line ends "corrected". Gateways that
-//! hand a body on as text or in base64 need to have that undone before the layer.
+//! The signature covers the body's bytes. A proxy may end TLS, add headers, change the path, and send
+//! the body in other pieces. It must not change a byte: no decompression, no JSON parsed and written
+//! again, no line breaks "corrected". If a gateway delivers the body as text or base64, undo that
+//! outside the layer.
 //!
-//! - Its own limit of a body's size should not be below `max_body_size`, or its 413 is the one
-//!   you have to look for.
-//! - Its time-out for an answer should not be below your handler's.
-//! - One that buffers requests, as nginx does by default, keeps slow senders away from the layer.
-//! - If it changes the path, a provider that chooses secrets by path sees the changed one.
-//! - `X-Webhook-Signature` must get through, once.
-//! - SoundHash does not log in: the route must be open to the world. That is what the signature
-//!   is for.
-//!
-//! # Order of layers
-//!
-//! Outside of this layer belongs what must see every request and leaves bodies alone; inside,
-//! what reads them. [Where to put the layer](super::placement) has the details.
+//! - Its body limit must not be below `max_body_size`. Otherwise its own 413 answers.
+//! - Its timeout for an answer must not be below your handler's deadline.
+//! - A proxy that buffers requests, as nginx does by default, keeps slow senders away from the layer.
+//! - A proxy that changes the path changes what a provider sees that chooses secrets by path.
+//! - `X-Webhook-Signature` must arrive, once.
+//! - SoundHash does not log in, so the route must be reachable without credentials. The signature
+//!   protects it.
 //!
 //! # Health checks
 //!
-//! They carry no signature. Add their route *after* the layer, which then does not protect it:
+//! Health checks carry no signature. Add their route *after* the layer, which then does not protect
+//! it:
 //!
 //! ```
 //! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::{get, post}};
@@ -127,33 +135,32 @@
 //!
 //! let check = Request::get("/healthz").body(Body::empty()).unwrap();
 //! assert_eq!(app.clone().oneshot(check).await.unwrap().status(), StatusCode::OK);
-//! let stranger = Request::post("/webhooks/soundhash").body(Body::empty()).unwrap();
-//! assert_eq!(app.oneshot(stranger).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+//! let unsigned = Request::post("/webhooks/soundhash").body(Body::empty()).unwrap();
+//! assert_eq!(app.oneshot(unsigned).await.unwrap().status(), StatusCode::UNAUTHORIZED);
 //! # }
 //! ```
 //!
-//! To see that a *delivery* would be accepted, send a signed one from outside every few minutes,
-//! of a known type that your handler passes over.
+//! To check that a *delivery* would be accepted, send a signed one from outside every few minutes, of a
+//! type that your handler ignores.
 //!
-//! # What to watch
+//! # Alerts
 //!
-//! The log at `warn` and `error`, and the metrics, all listed in
-//! [What it logs, counts and measures](super::telemetry). Of the log:
+//! [Logs and metrics](super::telemetry) lists every line and metric. Alert on these:
 //!
-//! - `error`, `no SoundHashWebhookLayer around this handler…`: a route is not protected, and
-//!   answers 500. Wake somebody.
-//! - `error`, `webhook refused: secret look-up failed`: the provider failed, and deliveries get
-//!   503. Wake somebody if it lasts: you have seven minutes.
-//! - `warn`, `webhook body is not an event`: authentic, and not understood. It is answered with
-//!   400 or 422, unless the handler takes a `Result`. Keep the body, and look.
-//! - `warn`, `webhook event not recognized`: a new type, a new shape, or the test button. Look
-//!   within days.
+//! - **No accepted delivery for longer than usual.** Most people lack this alert, and it is the most
+//!   useful one. It covers a wrong secret, a proxy that changes bodies, an expired certificate, and an
+//!   endpoint that was disabled.
+//! - `error`, `no SoundHashWebhookLayer around this handler`: a route is not protected and answers 500.
+//! - `error`, secret look-up failed: deliveries are answered with 503, and SoundHash drops them after
+//!   at most seven minutes.
+//! - `warn`, body is not an event: the delivery is authentic and was answered with 400 or 422. Keep the
+//!   body, and look at it.
+//! - `warn`, event not recognized: a new type or a new shape. Look at it within days.
 //!
-//! What wakes nobody and should: **no accepted delivery** for longer than is usual for you. It is
-//! the one sign that covers a wrong secret, a proxy that changes bodies, an expired certificate
-//! and a registration that was switched off. A rise of `wrong_signature` while accepted deliveries
-//! fall is a secret or a proxy; while they go on, it is a stranger. To count refusals, look for a
-//! [`Rejection`](crate::Rejection) in the extensions of responses, in a layer outside:
+//! A rise of `wrong_signature` while accepted deliveries fall means a wrong secret or a proxy that
+//! changes bodies. While accepted deliveries continue, it means an attacker. To count rejections
+//! yourself, look for a [`Rejection`](crate::Rejection) in the response's extensions, in a layer
+//! outside:
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -188,13 +195,18 @@
 //!
 //! # Several instances
 //!
-//! Verification shares nothing, so any number of instances can stand behind one address.
+//! Verification shares nothing, so any number of instances can receive behind one address.
 //!
-//! - **Duplicates** can reach different instances. What is remembered of events already dealt with
-//!   has to be in a place that all of them see: see [each event once](crate::idempotency).
-//! - **Rotation**: every instance has to accept the new secret before SoundHash is told it, and
-//!   every one has to have seen the old one out of use before it goes.
-//! - **Limits** are of each process: `max_buffered` times the number of instances is what all of
-//!   them can hold.
-//! - **Releases**: let the old instance stop when the new one answers; a delivery in between is
-//!   sent again after a minute.
+//! - **Duplicates** can reach different instances. Use a store that all of them share: see
+//!   [Past one machine](super::past_one_machine).
+//! - **Rotation**: every instance must accept the new secret before SoundHash signs with it, and must
+//!   keep the previous one until no instance needs it.
+//! - **Limits** apply to each process. All instances together can hold `max_buffered` times their
+//!   number.
+//! - **Releases**: stop the old instance when the new one answers. SoundHash retries a delivery that
+//!   arrives in between after a minute.
+//!
+//! ---
+//!
+//! Previous: [Security](super::security). Next: [Logs and metrics](super::telemetry). All
+//! [guides](super).

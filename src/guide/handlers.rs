@@ -1,19 +1,22 @@
-//! What a handler takes: all events, one type, or a handler for each type.
+//! What a handler takes: every event, one type, or one handler per type.
 //!
-//! | you write | it is for | another type is answered |
-//! | --- | --- | --- |
-//! | [`Event`](crate::Event) and a `match` | most applications, and the [quick start](super::quick_start) | as you like |
-//! | [`Payload`](crate::Payload) | an endpoint that is registered for one type | 422 |
-//! | `EventRouter` (feature `router`) | several types whose handlers take different things | 200, or by a fallback |
-//! | `Result<Event, EventRejection>` and [`Delivery`](crate::Delivery) | losing nothing, not even what cannot be read | as you like |
+//! - **[`Event`](crate::Event) and a `match`**, as in the [quick start](super::quick_start), fits most
+//!   applications.
+//! - **[`Payload`](crate::Payload)** takes the payload of one type. Use it for an endpoint that is
+//!   registered for one type only. Other types are answered with 422.
+//! - **`EventRouter`** (feature `router`) calls one handler per type. Use it when the handlers need
+//!   different arguments. Other types are answered with 200, or by a fallback.
+//! - **`Result<Event, EventRejection>` and [`Delivery`](crate::Delivery)** let the handler decide what
+//!   to do with a body that is not an event.
 //!
-//! All of them stand behind a [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), and answer
-//! 500 without one. Any other extractor of axum can stand beside them: the body is still there.
+//! All of them need a [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) around the route, and
+//! answer 500 without one. Other axum extractors work next to them, because the verified body is still
+//! in the request.
 //!
-//! # A handler for each type
+//! # One handler per type
 //!
-//! A `match` gives all its arms the same arguments. Where one needs the database, the next one a
-//! mailer and a third the raw bytes, each can have a handler of its own:
+//! All arms of a `match` share the same arguments. If one type needs the database, another a mailer
+//! and a third the raw bytes, give each its own handler:
 //!
 //! ```toml
 //! [dependencies]
@@ -40,11 +43,11 @@
 //!
 //! async fn warn(Payload(quota): Payload<QuotaWarning>) -> StatusCode {
 //!     println!("{} of {}", quota.used, quota.limit);
-//!     // Not 2xx: SoundHash sends the event again.
+//!     // SoundHash retries after every answer that is not 2xx.
 //!     StatusCode::SERVICE_UNAVAILABLE
 //! }
 //!
-//! /// What nobody else takes: other types, and what cannot be understood today.
+//! /// Takes every other type, and payloads that do not fit their type.
 //! async fn keep(delivery: Delivery) {
 //!     println!("{} bytes", delivery.body().len());
 //! }
@@ -64,11 +67,10 @@
 //! # async fn main() {
 //! let titles = Titles::default();
 //! let app = app(titles.clone());
-//! // Each type once, from both senders. A handler that takes the payload of another type than
-//! // it stands for would answer 422.
+//! // Send each type from both senders. A handler registered for the wrong type would answer 422.
 //! for &kind in EventKind::ALL {
-//!     for envelope in [Sender::Portal, Sender::Dispatcher] {
-//!         let request = SignedRequest::new("whsec_test").sample(kind, envelope).build();
+//!     for sender in [Sender::Portal, Sender::Dispatcher] {
+//!         let request = SignedRequest::new("whsec_test").sample(kind, sender).build();
 //!         let response = app.clone().oneshot(request).await.unwrap();
 //!         let expected = if kind == EventKind::QuotaWarning { 503 } else { 200 };
 //!         assert_eq!(response.status(), expected, "{kind}");
@@ -78,10 +80,15 @@
 //! # }
 //! ```
 //!
-//! Without a fallback, events of other types are answered with 200: to SoundHash, an event that
-//! one does not care for is delivered. So is one of a type that has a handler where the payload
-//! does not fit it, above all those of the "test this webhook" button. It is logged at `warn`;
-//! whoever wants to keep it sets a fallback, as here.
+//! Without a fallback, an `EventRouter` answers 200 to events that have no handler, because SoundHash
+//! would only retry them. The same holds for a type that has a handler when the payload does not fit
+//! it, such as the payload of the "test this webhook" button. To keep such events, set a fallback as
+//! above.
 //!
-//! [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) stands outside, around the whole
-//! router, as around any handler.
+//! Put an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) around the whole `EventRouter`,
+//! as around any other handler.
+//!
+//! ---
+//!
+//! Previous: [Quick start](super::quick_start). Next:
+//! [Testing your handler](super::testing_your_handler). All [guides](super).

@@ -1,9 +1,8 @@
-//! Migrating from SoundHash's receiver in Flask or Express.
+//! Migrating from SoundHash's receivers in Flask or Express.
 //!
-//! SoundHash's documentation shows a receiver in Python and one in JavaScript. This crate takes
-//! the same requests, at the same URL, with the same secret, and gives the same answers: 200 with
-//! an empty body if that is what your handler answers, and 401 `Invalid signature`. Nothing has to
-//! be registered anew.
+//! SoundHash's documentation shows a receiver in Python and one in JavaScript. This crate takes the
+//! same requests at the same URL with the same secret. It gives the same answers: your handler's own,
+//! and 401 `Invalid signature` to forged requests. You do not have to register the endpoint again.
 //!
 //! # Side by side
 //!
@@ -61,39 +60,47 @@
 //! # app("whsec_test");
 //! ```
 //!
-//! # What is where
+//! # Where things are
 //!
-//! | Flask | Express | here |
-//! | --- | --- | --- |
-//! | `request.data` | `req.body` | [`Delivery::body`](crate::Delivery::body) |
-//! | `request.json` | `JSON.parse(req.body)` | [`Event`](crate::Event), or [`Delivery::json`](crate::Delivery::json) |
-//! | `event['event']` | `event` | [`Event::event_type`](crate::Event::event_type), [`Event::kind`](crate::Event::kind) |
-//! | `event['data']['title']` | `data.title` | a field of the type in [`EventData`](crate::EventData) |
-//! | `event['data']` of a type that the crate does not know | the same | `EventData::Unrecognized`, its `payload` |
-//! | `hmac.compare_digest` | `!==` | the layer; [`Secret::verify`](crate::Secret::verify) without axum |
+//! - **Raw body**: `request.data` and `req.body` become [`Delivery::body`](crate::Delivery::body).
+//! - **Parsed body**: `request.json` and `JSON.parse` become [`Event`](crate::Event), or
+//!   [`Delivery::json`](crate::Delivery::json) for a type of your own.
+//! - **Event type**: `event['event']` becomes [`Event::event_type`](crate::Event::event_type) or
+//!   [`Event::kind`](crate::Event::kind).
+//! - **Payload**: `event['data']['title']` becomes a field of the type in
+//!   [`EventData`](crate::EventData). The payload of an unknown type is `EventData::Unrecognized`.
+//! - **Comparison**: `hmac.compare_digest` and `!==` become the layer, or
+//!   [`Secret::verify`](crate::Secret::verify) without axum.
 //!
-//! # What becomes different
+//! # What changes
 //!
-//! Observed with Flask 3.1 and Express 5:
+//! Flask 3.1 and Express 5 behave as follows. This crate answers 401 to the first three and 200 to the
+//! others.
 //!
-//! | request | Flask | Express | here |
-//! | --- | --- | --- | --- |
-//! | no signature, from a stranger | **500**: `compare_digest(None, …)` | 401 | 401 |
-//! | a signature with a byte that is not ASCII | **500**: `compare_digest` takes ASCII only | 401 | 401 |
-//! | not `application/json`, from a stranger | 401, or 500 as above | **500**: `update(undefined)` | 401 |
-//! | the same, correctly signed | **415**, or 401 for a form | **500** | 200 |
-//! | the dispatcher's envelope, with `type` for `event`; the test button sends it, too | **500**: `KeyError` | **200, and passed over** | 200, and an event like any other |
-//! | a number that is `NaN`, as Python writes it | 200 | **500** | 200, and [`Event::repaired`](crate::Event::repaired) |
-//! | an event of more than 100 KB | 200 | **413** | 200 up to `max_body_size`, 1 MiB |
+//! - **Unsigned request**: Flask answers **500** (`compare_digest(None, …)`), Express 401.
+//! - **Signature with a byte that is not ASCII**: Flask answers **500**, Express 401.
+//! - **Unsigned request that is not `application/json`**: Flask answers 401 or 500, Express **500**
+//!   (`update(undefined)`).
+//! - **Signed request that is not `application/json`**: Flask answers **415**, or 401 to a form, and
+//!   Express **500**.
+//! - **The dispatcher's envelope**, with `type` for `event`, which the test button uses too: Flask
+//!   answers **500** (`KeyError`). Express answers **200 and ignores the event**.
+//! - **A number that is `NaN`**, as Python writes it: Flask answers 200, Express **500**.
+//! - **An event of more than 100 KB**: Flask answers 200, Express **413**. This crate accepts up to
+//!   `max_body_size`, 1 MiB by default.
 //!
-//! - The 500s for strangers let anybody fill the log with stack traces and raise the alarm. The
-//!   others lose events: SoundHash gives up after three retries.
-//! - `!==` stops at the first difference. `compare_digest` does not, and the layer does not.
-//! - Both read the whole body before they look for a signature. Flask sets no limit to it.
-//! - The retry of an event that was dealt with, but too slowly, runs a second time there. Here
-//!   it does not, with [`IdempotencyLayer`](crate::idempotency).
+//! The 500s for unsigned requests let an attacker fill the log with stack traces. The other failures
+//! lose events, because SoundHash gives up after three retries.
 //!
-//! The right column, run:
+//! Three more differences:
+//!
+//! - `!==` stops at the first difference, so the time of an answer depends on the signature.
+//!   `compare_digest` and this crate compare in constant time.
+//! - Both receivers read the whole body before they look for a signature, and Flask sets no limit.
+//! - Both run a handler again when SoundHash retries an event. Here,
+//!   [`IdempotencyLayer`](crate::idempotency) answers the retry.
+//!
+//! The following test shows this crate's answers:
 //!
 //! ```
 //! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::post};
@@ -120,18 +127,21 @@
 //! assert_eq!(status(None, "text/plain", portal).await, 401);
 //!
 //! let long = format!(r#"{{"event": "x", "data": {{"title": "{}"}}}}"#, "x".repeat(200_000));
-//! for (content_type, body, expected) in [
-//!     (json, portal, 200),
-//!     ("text/plain", portal, 200),
-//!     ("application/x-www-form-urlencoded", portal, 200),
-//!     (json, r#"{"type": "match.found", "data": {}}"#, 200),
-//!     (json, r#"{"type": "video.processed", "data": {"test": true}}"#, 200),
-//!     (json, r#"{"event": "quota.warning", "data": {"percentage": NaN}}"#, 200),
-//!     (json, &long, 200),
+//! for (content_type, body) in [
+//!     (json, portal),
+//!     ("text/plain", portal),
+//!     ("application/x-www-form-urlencoded", portal),
+//!     (json, r#"{"type": "match.found", "data": {}}"#),
+//!     (json, r#"{"type": "video.processed", "data": {"test": true}}"#),
+//!     (json, r#"{"event": "quota.warning", "data": {"percentage": NaN}}"#),
+//!     (json, &long),
 //! ] {
 //!     let signature = Secret::new("whsec_test").sign(body.as_bytes()).to_string();
-//!     let status = status(Some(signature.as_bytes()), content_type, body).await;
-//!     assert_eq!(status, expected, "{body:.50}");
+//!     assert_eq!(status(Some(signature.as_bytes()), content_type, body).await, 200, "{body:.50}");
 //! }
 //! # }
 //! ```
+//!
+//! ---
+//!
+//! Previous: [Troubleshooting](super::troubleshooting). All [guides](super).

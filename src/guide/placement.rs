@@ -1,14 +1,14 @@
-//! Where to put the layer: around which routes, and inside or outside of what.
+//! Where to put the layer: which routes it protects, and which layers belong inside and outside.
 //!
 //! # `layer` or `route_layer`
 //!
-//! [`Router::layer`] protects all that the router has *so far*: its routes, and also what it
-//! answers where it has none. A stranger gets 401 for every path and every method.
+//! [`Router::layer`] protects everything that the router has *so far*, including its answer to unknown
+//! paths. An unsigned request gets 401 for every path and every method.
 //!
-//! [`Router::route_layer`] protects the routes only: a path that does not exist answers 404,
-//! to strangers too.
+//! [`Router::route_layer`] protects only the routes. An unknown path answers 404, also to unsigned
+//! requests.
 //!
-//! Either way, routes that are added *below* stay open, which is where health checks go:
+//! With both, routes that are added *later* stay open. Add health checks there:
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::{get, post}};
@@ -20,37 +20,48 @@
 //!     .route("/healthz", get(|| async { "ok" }));
 //! ```
 //!
-//! A single route can be protected alone, too, with the methods of the same names of
-//! [`MethodRouter`]: `post(receive).layer(…)`, or `post(receive).route_layer(…)`, which
-//! leaves the answer to other methods open.
+//! [`MethodRouter`] has the same two methods, for a single route: `post(receive).layer(…)`, and
+//! `post(receive).route_layer(…)`, which leaves the answer to other methods open.
 //!
-//! | request, without a signature | `Router::layer` | `Router::route_layer` | `post(…).layer` | `post(…).route_layer` |
-//! | --- | --- | --- | --- | --- |
-//! | `POST` to the webhook | 401 | 401 | 401 | 401 |
-//! | `GET` to the webhook | 401 | 401 | 401 | 405 |
-//! | a path that does not exist | 401 | 404 | 404 | 404 |
-//! | `GET /healthz`, added below | 200 | 200 | 200 | 200 |
+//! An unsigned request is answered as follows:
 //!
-//! That it stands where it should, and nothing in its way, is a test of ten lines: see
-//! [Testing](super::testing_your_handler#what-a-stranger-sends).
+//! - `POST` to the webhook: 401 with all four.
+//! - `GET` to the webhook: 405 with `post(…).route_layer`, and 401 with the others.
+//! - Unknown path: 401 with `Router::layer`, and 404 with the others.
+//! - `GET /healthz`, added later: 200 with all four.
 //!
-//! A handler that takes an [`Event`](crate::Event) or a [`Delivery`](crate::Delivery) and is
-//! not protected answers 500: it never sees an unverified body.
+//! A test of ten lines shows that the layer is where it should be: see
+//! [Testing](super::testing_your_handler#hostile-requests).
+//!
+//! A handler that takes an [`Event`](crate::Event), a [`Payload`](crate::Payload) or a
+//! [`Delivery`](crate::Delivery) answers 500 if no layer protects it. This does **not** hold for
+//! `Bytes`, `String` or `Json<T>`: a handler that takes only those accepts unsigned requests when the
+//! layer is missing. `testing::hostile_requests` finds such a route.
+//!
+//! # Protect acting routes only
+//!
+//! The signature covers the body. It covers neither the method nor the path, so an attacker who
+//! recorded a delivery can send it again to any other route behind the same layer. Two consequences:
+//!
+//! - Protect the webhook's route alone, and add other routes later.
+//! - Put an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) around the acting route only. A
+//!   `GET` route that answers 200 inside of it would mark the recorded event as completed. The layer
+//!   therefore answers 405 to methods other than `POST` before it claims anything.
 //!
 //! # Inside and outside
 //!
-//! With `Router::layer`, what is added *later* is *outside* and sees the request first; in a
-//! `ServiceBuilder`, it is what is added first.
+//! With `Router::layer`, a layer that is added *later* is *outside* and sees the request first. In a
+//! `ServiceBuilder`, the layer that is added *first* is outside.
 //!
-//! **Outside** belongs what must see every request and leaves the body alone: tracing,
-//! metrics, compression of responses, a rate limit, `CatchPanic`. It finds the reason of a
-//! refusal, a [`Rejection`](crate::Rejection), in the response's extensions.
+//! **Outside** belong layers that must see every request and do not touch the body: tracing, metrics,
+//! compression of responses, rate limits, `CatchPanic`, the inspector. An outer layer finds the reason
+//! of a rejection, a [`Rejection`](crate::Rejection), and the [`Delivery`](crate::Delivery) of a
+//! verified request in the response's extensions.
 //!
-//! **Inside** belongs everything that reads, decodes or limits the body, a
-//! `tower_http::decompression` layer for instance. Outside, it would change the bytes that
-//! were signed, and *every* delivery would be refused. The layer has its own limit of the
-//! body's size, so axum's `DefaultBodyLimit` only has to be raised, inside, for a handler that
-//! takes `Bytes` or `Json` of more than 2 MB.
+//! **Inside** belong layers that read, decode or limit the body, such as `tower_http::decompression`.
+//! Outside, they would change the signed bytes, and *every* delivery would be rejected. The layer has its
+//! own body limit. Raise axum's `DefaultBodyLimit`, inside, only for a handler that takes
+//! `Bytes` or `Json` of more than 2 MB.
 //!
 //! ```
 //! use axum::{Router, extract::Request, middleware::{self, Next}, response::Response, routing::post};
@@ -58,7 +69,7 @@
 //! use tower::ServiceBuilder;
 //!
 //! async fn count(request: Request, next: Next) -> Response {
-//!     // Sees verified requests only.
+//!     // Only verified requests arrive here.
 //!     next.run(request).await
 //! }
 //!
@@ -71,18 +82,16 @@
 //!     );
 //! ```
 //!
-//! # Behind a limit of concurrency
+//! # Concurrency limits
 //!
-//! A tower service that was found ready keeps its place until it is called. Directly inside
-//! the layer, in one `ServiceBuilder`, a `ConcurrencyLimit` therefore counts requests whose
-//! body is still arriving, and slow strangers can take its places for `body_timeout`. In a
-//! `Router`, put the limit into a `.layer` call of its own, before this one: each route is
-//! then entered when the body is verified.
+//! A tower service that is ready reserves its place until it is called. Directly inside the layer, in
+//! one `ServiceBuilder`, a `ConcurrencyLimit` therefore also counts requests whose body is still
+//! arriving, and slow senders can take all its places for `body_timeout`. In a `Router`, add the limit
+//! with a separate `.layer` call, before this layer. Each route is then entered after verification.
 //!
-//! # Without axum's router
+//! # Without a router
 //!
-//! The layer needs no router. It wraps any tower service that takes a
-//! `Request<axum::body::Body>`:
+//! The layer wraps any tower service that takes a `Request<axum::body::Body>`:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -102,6 +111,11 @@
 //! # fn check<S: tower::Service<Request<Body>>>(_: S) {}
 //! # check(service);
 //! ```
+//!
+//! ---
+//!
+//! Previous: [Testing your handler](super::testing_your_handler). Next:
+//! [Idempotency](crate::idempotency). All [guides](super).
 //!
 //! [`Router::layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
 //! [`Router::route_layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.route_layer

@@ -1,29 +1,32 @@
 //! Quick start: from an empty folder to a first delivery.
 //!
-//! # 1. A project
+//! # 1. Create a project
 //!
 //! ```console
 //! $ cargo new hooks && cd hooks
-//! $ cargo add axum soundhash-webhook
-//! $ cargo add tokio --features macros,net,rt-multi-thread
+//! $ cargo add axum soundhash-webhook tracing-subscriber
+//! $ cargo add tokio --features macros,net,rt-multi-thread,signal
 //! $ cargo add --dev soundhash-webhook --features testing
 //! $ cargo add --dev tower --features util
 //! ```
 //!
-//! # 2. The receiver
+//! # 2. Write the receiver
 //!
-//! This is all of `src/main.rs`:
+//! This is the complete `src/main.rs`:
 //!
 //! ```no_run
+//! use std::process::ExitCode;
+//!
 //! use axum::{Router, http::StatusCode, routing::post};
-//! use soundhash_webhook::{Event, EventData, Secret, SoundHashWebhookLayer};
+//! use soundhash_webhook::{BoxError, Event, EventData, Secret, SoundHashWebhookLayer};
+//! use tokio::{net::TcpListener, signal};
 //!
 //! async fn receive(event: Event) -> StatusCode {
 //!     match event.data {
 //!         EventData::VideoProcessed(video) => println!("processed {:?}", video.title),
 //!         EventData::MatchFound(found) => println!("{} matches", found.matches.len()),
-//!         // SoundHash can add types, and its test button sends anything: both are fine.
-//!         other => println!("not for us: {}", other.event_type()),
+//!         // SoundHash can add types at any time, and its test button sends any type.
+//!         other => println!("ignored {}", other.event_type()),
 //!     }
 //!     StatusCode::OK
 //! }
@@ -34,27 +37,45 @@
 //!         .layer(SoundHashWebhookLayer::new(secret))
 //! }
 //!
-//! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn run() -> Result<(), BoxError> {
 //!     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
-//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//!     axum::serve(listener, app(secret)).await?;
+//!     let listener = TcpListener::bind("127.0.0.1:3000").await?;
+//!     println!("listening on http://{}", listener.local_addr()?);
+//!     axum::serve(listener, app(secret))
+//!         .with_graceful_shutdown(async {
+//!             // If the handler cannot be installed, Ctrl-C ends the process at once.
+//!             let _ = signal::ctrl_c().await;
+//!         })
+//!         .await?;
 //!     Ok(())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> ExitCode {
+//!     // Shows why a request was rejected, among other things.
+//!     tracing_subscriber::fmt::init();
+//!     match run().await {
+//!         Ok(()) => ExitCode::SUCCESS,
+//!         Err(error) => {
+//!             eprintln!("{error}");
+//!             ExitCode::FAILURE
+//!         }
+//!     }
 //! }
 //! ```
 //!
-//! The layer comes *after* the route: it protects what the router has by then. Answer 2xx for
-//! what you have dealt with, and 5xx for what SoundHash should send again.
+//! Add the layer *after* the routes: it protects the routes that the router has at that point.
+//! Answer 2xx when you have acted on the event, and 5xx when SoundHash should send it again.
 //!
-//! # 3. Try it
+//! # 3. Send a delivery
 //!
-//! Start it with a secret that is for trying only:
+//! Start the receiver with a secret that you use only for testing:
 //!
 //! ```console
 //! $ SOUNDHASH_WEBHOOK_SECRET=whsec_test cargo run
 //! ```
 //!
-//! and from another shell, send it an event as SoundHash does:
+//! Sign an event in another shell and send it, as SoundHash does:
 //!
 //! ```console
 //! $ body='{"event": "video.processed", "data": {"title": "A song"}}'
@@ -62,12 +83,15 @@
 //! $ curl -i http://127.0.0.1:3000/webhooks/soundhash -H "X-Webhook-Signature: $signature" --data-binary "$body"
 //! ```
 //!
-//! It answers 200 and prints `processed Some("A song")`. Change a letter of the body, and it
-//! answers 401 and prints nothing.
+//! The receiver answers 200 and prints `processed Some("A song")`. Change one letter of the body, and
+//! it answers 401, prints nothing, and logs a warning that says why.
 //!
-//! # 4. Test it
+//! The command `soundhash-webhook` does the same with one line per delivery, for every type of event:
+//! see [Testing your handler](super::testing_your_handler#from-the-shell).
 //!
-//! At the end of `src/main.rs`:
+//! # 4. Test the receiver
+//!
+//! Add this to the end of `src/main.rs`:
 //!
 //! ```test_harness
 //! # use axum::{Router, routing::post};
@@ -97,19 +121,22 @@
 //! }
 //! ```
 //!
-//! More of that is in [Testing your handler](super::testing_your_handler).
+//! # 5. Register the endpoint
 //!
-//! # 5. Tell SoundHash
-//!
-//! Make a secret, and give it to the receiver and to SoundHash; `SOUNDHASH_WEBHOOK_SECRET` must
-//! have exactly what SoundHash has, a prefix included:
+//! Register your public URL in SoundHash's dashboard, or with the command:
 //!
 //! ```console
-//! $ openssl rand -hex 32
+//! $ soundhash-webhook endpoints create --url https://example.com/webhooks/soundhash --events video.processed,match.found
 //! ```
 //!
-//! An endpoint is registered in SoundHash's dashboard, or through its REST API:
-//! `soundhash-webhook endpoints create` does the latter. The dashboard's "test this webhook"
-//! button then shows whether everything fits. If it answers 401, see
-//! [Troubleshooting](super::troubleshooting); before real events come, see
+//! SoundHash's API generates the secret and shows it once. On the developer portal you choose one
+//! yourself, for example with `openssl rand -hex 32`. `SOUNDHASH_WEBHOOK_SECRET` must be exactly that
+//! secret, including a prefix such as `whsec_`.
+//!
+//! Press "test this webhook" in the dashboard. If the receiver answers 401, see
+//! [Troubleshooting](super::troubleshooting). Before real events arrive, read
 //! [Going live](super::going_live).
+//!
+//! ---
+//!
+//! Next: [What a handler takes](super::handlers). All [guides](super).

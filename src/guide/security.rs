@@ -1,22 +1,31 @@
-//! Security: what is checked, what a stranger can cost, and what is left to you.
+//! Security: what is checked, what an attacker can cost, and what is left to you.
 //!
 //! # What is checked, in this order
 //!
-//! The cheapest comes first, and what is refused costs nothing of what would come after.
+//! The cheapest check comes first. A request that fails one check costs nothing of the later ones.
 //!
-//! | | check | answer | [`RejectionKind`](crate::RejectionKind) |
-//! | --- | --- | --- | --- |
-//! | 1 | there is an `X-Webhook-Signature` header | 401 | `MissingSignature` |
-//! | 2 | there is only one | 401 | `SeveralSignatures` |
-//! | 3 | it is exactly 64 hexadecimal digits | 401 | `MalformedSignature` |
-//! | 4 | `Content-Length`, where there is one, is within `max_body_size` | 413 | `BodyTooLarge` |
-//! | 5 | the provider finds the endpoint's secrets | 401, or 503 where it fails | `UnknownEndpoint`, `SecretsUnavailable` |
-//! | 6 | the body arrives: whole, within `max_body_size`, `body_timeout` and `max_buffered` | 400, 413, 408, 503 | `BodyBroken`, `BodyTooLarge`, `BodyTimeout`, `BufferFull` |
-//! | 7 | one of the secrets made the signature of these bytes | 401 | `WrongSignature` |
+//! 1. The request has an `X-Webhook-Signature` header. Otherwise 401,
+//!    [`MissingSignature`](crate::RejectionKind::MissingSignature).
+//! 2. It has exactly one. Otherwise 401,
+//!    [`SeveralSignatures`](crate::RejectionKind::SeveralSignatures).
+//! 3. The signature has exactly 64 hexadecimal digits. Otherwise 401,
+//!    [`MalformedSignature`](crate::RejectionKind::MalformedSignature).
+//! 4. A declared `Content-Length` is within `max_body_size`. Otherwise 413,
+//!    [`BodyTooLarge`](crate::RejectionKind::BodyTooLarge).
+//! 5. The body arrives completely, within `max_body_size`, `body_timeout` and `max_buffered`.
+//!    Otherwise 400, 413, 408 or 503: [`BodyBroken`](crate::RejectionKind::BodyBroken),
+//!    [`BodyTooLarge`](crate::RejectionKind::BodyTooLarge),
+//!    [`BodyTimeout`](crate::RejectionKind::BodyTimeout),
+//!    [`BufferFull`](crate::RejectionKind::BufferFull).
+//! 6. The provider finds the endpoint's secrets within `lookup_timeout`. Otherwise 401,
+//!    [`UnknownEndpoint`](crate::RejectionKind::UnknownEndpoint), or 503,
+//!    [`SecretsUnavailable`](crate::RejectionKind::SecretsUnavailable).
+//! 7. One of the secrets made the signature of these bytes. Otherwise 401,
+//!    [`WrongSignature`](crate::RejectionKind::WrongSignature).
 //!
-//! Up to 5, no byte of the body is waited for or kept. Behind 7 there is a [`Delivery`](crate::Delivery), and
-//! only then is the body read as JSON: by the [`Event`](crate::Event) extractor, which answers
-//! 400 or 422 if it is none.
+//! Up to step 4, no byte of the body is received or kept. After step 7 there is a
+//! [`Delivery`](crate::Delivery). Only then is the body parsed, by the [`Event`](crate::Event)
+//! extractor, which answers 400 or 422 if the body is not an event.
 //!
 //! ```
 //! use axum::{Router, body::Body, extract::Request, response::Response, routing::post};
@@ -28,7 +37,7 @@
 //! let app: Router = Router::new()
 //!     .route("/webhooks/soundhash", post(|_: Event| async {}))
 //!     .layer(SoundHashWebhookLayer::new("whsec_test").max_body_size(10));
-//! let why = async |signature: &str, body: &'static str| {
+//! let reason = async |signature: &str, body: &'static str| {
 //!     let request = Request::post("/webhooks/soundhash")
 //!         .header("x-webhook-signature", signature)
 //!         .header("content-length", body.len())
@@ -38,52 +47,59 @@
 //!     response.extensions().get::<Rejection>().unwrap().kind()
 //! };
 //! let well_formed = "0".repeat(64);
-//! // A body that is too large, and a signature that is none: the header is looked at first.
-//! assert_eq!(why("none", "eleven byte").await, RejectionKind::MalformedSignature);
-//! assert_eq!(why(&well_formed, "eleven byte").await, RejectionKind::BodyTooLarge);
-//! assert_eq!(why(&well_formed, "ten bytes!").await, RejectionKind::WrongSignature);
+//! // Both the signature and the length are wrong here. The signature is checked first.
+//! assert_eq!(reason("none", "eleven byte").await, RejectionKind::MalformedSignature);
+//! assert_eq!(reason(&well_formed, "eleven byte").await, RejectionKind::BodyTooLarge);
+//! assert_eq!(reason(&well_formed, "ten bytes!").await, RejectionKind::WrongSignature);
 //! # }
 //! ```
 //!
-//! Every 401 has the same text and the same headers, so its sender learns neither which check
-//! failed nor which endpoints exist. The time of the answer can tell more: a provider that has to
-//! look an endpoint up takes longer than one that knows it. Where the names of endpoints are
-//! confidential, make them long and random.
+//! Every 401 has the same text and the same headers, so its sender learns neither which check failed
+//! nor which endpoints exist. [`explain_rejections`](crate::SoundHashWebhookLayer::explain_rejections)
+//! adds the reason to the response. Use it in staging only: it tells an attacker which endpoints exist.
 //!
-//! # What a stranger can cost
+//! The time of an answer can tell more than its text. A provider takes longer for a name that it has to
+//! look up. Every valid secret is hashed over the whole body, so an endpoint in the middle of a
+//! rotation takes measurably longer for a large body than one with a single secret. If the names of
+//! endpoints are confidential, make them long and random.
 //!
-//! - **Without a well-formed signature**: a look at the headers, and the answer. What he still
-//!   sends is read and thrown away, up to 8 MiB and for up to 5 s, as after every refusal: a
-//!   sender who finds the connection closed instead takes it for a failure of the network and
-//!   tries again, and a proxy between answers 502. Not so where he waits for `100 Continue`,
-//!   which he does not get, and over HTTP/2, where a stream can be refused alone. So a connection
-//!   can live for `body_timeout` and 5 s; a limit of connections is the server's to set.
-//! - **With 64 digits of his own**: a look-up by the provider; up to `max_body_size` bytes
-//!   of memory for up to `body_timeout`, and of all unfinished bodies together not more than
-//!   `max_buffered`, and as much again for a tenth of a second each; and the hashing of what he
-//!   sends, once for each valid secret. So end a rotation when it is over, lower `max_body_size`
-//!   (events are a few hundred bytes, only a long list of matches or fingerprints is larger), and
-//!   give the provider a cache, also of names that do not exist.
-//! - **Log**: lines at `debug` only. He cannot raise an alarm, except where his requests
-//!   make the provider fail, which is logged at `error`.
-//! - **Before there is a request**, the layer is not asked: connections, TLS and slow heads are
-//!   the server's to limit, see [Going live](super::going_live).
+//! # What an attacker can cost
+//!
+//! - **Without a well-formed signature**, an attacker costs a look at the headers and an answer. The
+//!   body of an unsigned request is read only if its length is declared and within the limit, so that
+//!   an honest sender can read the answer instead of a connection reset. A bounded number of rejected
+//!   bodies is read at a time, and none of their bytes are kept.
+//! - **With 64 made-up digits**, an attacker gets up to `max_body_size` bytes of memory for up to
+//!   `body_timeout`. All unfinished bodies together hold at most `max_buffered` bytes. When that is
+//!   full, the body that makes the least progress is rejected with 503, so slow senders cannot lock out
+//!   an honest one. Each body is hashed once per valid secret.
+//! - **Look-ups** start only when a body has arrived, so a request that consists of a head costs none.
+//!   Cache the names that exist *and* those that do not: see
+//!   [`CachedSecrets`](crate::SecretProvider#caching).
+//! - **The log** gets at most one warning per minute and reason, whatever the attacker sends. Each
+//!   rejection is logged at `debug`.
+//! - **Before there is a request**, the layer cannot help. Connections, TLS, slow request heads and the
+//!   server's read buffers are the server's to limit: see
+//!   [Going live](super::going_live#connections-and-request-heads).
+//!
+//! `SECURITY.md` in the repository lists each attack with the measured figures and the test that
+//! reproduces it.
 //!
 //! # Secrets
 //!
-//! - Make them with `openssl rand -hex 32` or the like, another one for each endpoint: an event
-//!   that was signed for one endpoint is as valid at every other with the same secret.
-//! - [`Secret::from_env`](crate::Secret::from_env) refuses an empty value, and white space at
-//!   either end. [`Secret::try_from`](crate::Secret) a `String` wipes the string.
-//! - `Debug` of a secret shows nothing of it. Its keyed state is wiped from memory when the last
-//!   clone is dropped; the environment variable, the file and your own copies are yours to
-//!   protect.
-//! - To change one without a refused delivery, accept both, tell SoundHash the new one, and take
-//!   the old one away when [`Delivery::matched_secret`](crate::Delivery::matched_secret) has been
-//!   0 for ten minutes: a retry repeats the signature of its first attempt, and the last one
-//!   can come nine minutes after that.
-//! - When a secret was stolen there is no such time to give: replace it at once, and take the
-//!   refused deliveries as the price.
+//! - Create each endpoint's secret with `openssl rand -hex 32` or a similar command. Do not share a
+//!   secret between endpoints: an event that is signed for one is valid at all others with that secret.
+//! - [`Secret::from_env`](crate::Secret::from_env) rejects an empty value and white space at either
+//!   end. `Secret::try_from` a `String` wipes the string.
+//! - `Debug` does not show a secret. Protect the environment variable, the file, and your own copies.
+//! - On SoundHash's developer portal you can rotate a secret in place: accept both secrets, tell
+//!   SoundHash the new one, and remove the old one when
+//!   [`Delivery::matched_secret`](crate::Delivery::matched_secret) has been 0 for ten minutes. A retry
+//!   repeats the signature of its first attempt, and the last retry can arrive nine minutes later.
+//! - Through SoundHash's API the secret of an endpoint cannot be changed. Rotating means creating a
+//!   second endpoint and deleting the first. Until then each event arrives twice, with the same body
+//!   and two signatures. An [`IdempotencyLayer`](crate::idempotency) recognizes the second one.
+//! - Replace a stolen secret at once, and accept that some deliveries are rejected.
 //!
 //! ```
 //! use soundhash_webhook::{Secret, SecretErrorKind, SoundHashWebhookLayer};
@@ -97,16 +113,22 @@
 //!
 //! # What it does not protect from
 //!
-//! - **Replay.** The signature covers the body and no time, so who recorded a delivery can send
-//!   it again, and it is as authentic as it was. [`IdempotencyLayer`](crate::idempotency), with its
-//!   `max_age`, remembers the events that you have dealt with, and refuses what is too old to be
-//!   remembered. It also makes SoundHash's own retries harmless.
-//! - **Readers.** A signature hides nothing. Receive over HTTPS.
-//! - **What is not signed.** Method, path and all headers may be anybody's. A header or a path
-//!   may choose the secrets, since a wrong choice fails; after that, take the endpoint from
-//!   [`Delivery::endpoint`](crate::Delivery::endpoint), and id, type and time from the event.
-//! - **What SoundHash was told.** An authentic event says what SoundHash said, but titles, URLs
-//!   and error messages in it were written by whoever uploaded the video. Escape them, do not
-//!   build commands or queries of them, and think before you fetch such a URL.
-//! - **Order.** Events come in any order.
-//! - **A stolen secret**, and whoever can read this process's memory or environment.
+//! - **Replays.** The signature covers the body and no time of receipt, so an attacker who recorded a
+//!   delivery can send it again. An [`IdempotencyLayer`](crate::idempotency) with a `max_age` remembers
+//!   the events that you acted on, and rejects those that are too old to be remembered. It also makes
+//!   SoundHash's own retries harmless.
+//! - **Eavesdropping.** A signature hides nothing. Receive over HTTPS.
+//! - **Anything that is not signed.** An attacker can choose the method, the path, and all headers of
+//!   a recorded delivery. A header or a path may choose the secrets, because a wrong choice fails. After
+//!   verification, take the endpoint from [`Delivery::endpoint`](crate::Delivery::endpoint), and the
+//!   id, the type and the time from the event.
+//! - **The content of an event.** An authentic event says what SoundHash said. The person who uploaded
+//!   a video wrote its title, URL and error messages. Escape them, do not build commands or queries
+//!   from them, and think before you fetch such a URL.
+//! - **Order.** Events arrive in any order.
+//! - **A stolen secret**, and anyone who can read the memory or the environment of the process.
+//!
+//! ---
+//!
+//! Previous: [Past one machine](super::past_one_machine). Next: [Going live](super::going_live). All
+//! [guides](super).

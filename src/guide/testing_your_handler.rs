@@ -1,6 +1,6 @@
-//! Testing your handler: in-process, and from the shell.
+//! Testing your handler: in-process and from the shell.
 //!
-//! All of this needs the feature `testing`, and none of it a network:
+//! The in-process tests need the feature `testing`, and no network:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -8,10 +8,10 @@
 //! tower = { version = "0.5", features = ["util"] }
 //! ```
 //!
-//! # Through the layer
+//! # Signed requests
 //!
-//! A `testing::SignedRequest` is a request as SoundHash sends it. A test gives it to the whole
-//! application, and so also finds a layer that is missing or at the wrong place:
+//! A `testing::SignedRequest` is a request as SoundHash sends it. Give it to the whole application, so
+//! that the test also notices a missing or misplaced layer:
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
@@ -42,7 +42,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! let titles = Titles::default();
-//! // A field of your own, in a sample of the real thing.
+//! // Start from a sample and change the fields that matter.
 //! let mut event = sample(EventKind::VideoProcessed, Sender::Portal);
 //! event["data"]["title"] = "A song".into();
 //! let request = SignedRequest::new("whsec_test")
@@ -54,15 +54,28 @@
 //! # }
 //! ```
 //!
-//! Its method `uri` chooses the path, for applications with several endpoints, and `header` adds
-//! what a proxy would.
+//! `SignedRequest::uri` sets the path, for applications with several endpoints.
+//! `SignedRequest::header` adds a header, for example one that a proxy would add.
 //!
-//! # Each event once
+//! # Recorded deliveries
 //!
-//! A sample is always the same event, and an old one: behind an
-//! [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) it is a duplicate the second time,
-//! and with a `max_age` it gets 401, as recorded deliveries do. Tests of such an application send
-//! what is new, and a clone of it for SoundHash's retry:
+//! A delivery that was saved from the inspector, or written down as a whole HTTP request, becomes a
+//! test in one line. The request is signed again, so the file needs no valid signature:
+//!
+//! ```
+//! use soundhash_webhook::testing::SignedRequest;
+//!
+//! let capture = b"POST /hooks HTTP/1.1\r\nContent-Type: application/json\r\n\r\n{\"event\": \"a\", \"data\": {}}";
+//! let request = SignedRequest::from_capture("whsec_test", capture).unwrap().build();
+//! assert_eq!(request.uri().path(), "/hooks");
+//! ```
+//!
+//! # Idempotency
+//!
+//! A `sample` is always the same old event. Behind an
+//! [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) its second copy is a duplicate, and with
+//! `max_age` it gets 401 like any recorded delivery. Use `fresh_sample` for a new event, and clone the
+//! request to send SoundHash's retry:
 //!
 //! ```
 //! use std::time::Duration;
@@ -89,22 +102,22 @@
 //! let first = app.clone().oneshot(new.clone().build()).await.unwrap();
 //! assert_eq!(first.status(), StatusCode::OK);
 //! assert!(!first.headers().contains_key("idempotent-replayed"));
-//! // The handler is not called again.
+//! // The handler does not run for the retry.
 //! let retry = app.clone().oneshot(new.build()).await.unwrap();
 //! assert_eq!(retry.status(), StatusCode::OK);
 //! assert_eq!(retry.headers()["idempotent-replayed"], "true");
 //!
 //! let recorded = request.sample(EventKind::MatchFound, Sender::Portal);
-//! let refused = app.oneshot(recorded.build()).await.unwrap();
-//! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//! let rejected = app.oneshot(recorded.build()).await.unwrap();
+//! assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
 //! # }
 //! ```
 //!
-//! # Everything that may come
+//! # Everything that can arrive
 //!
-//! SoundHash has two senders, and each type of event can come from either. What a handler must
-//! also survive: a type that is not known yet, the test button, which sends any type with any
-//! payload, and a body that Python took for JSON and Rust does not.
+//! SoundHash has two senders, and each type of event can come from either. A handler also meets types
+//! that this version does not know, the test button, which sends any type with any payload, and JSON
+//! as Python writes it, with `NaN` for example.
 //!
 //! ```
 //! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::post};
@@ -126,36 +139,33 @@
 //! let request = SignedRequest::new("whsec_test");
 //!
 //! for &kind in EventKind::ALL {
-//!     for envelope in [Sender::Portal, Sender::Dispatcher] {
-//!         assert_eq!(status(request.clone().sample(kind, envelope)).await, 200, "{kind}");
+//!     for sender in [Sender::Portal, Sender::Dispatcher] {
+//!         assert_eq!(status(request.clone().sample(kind, sender)).await, 200, "{kind}");
 //!     }
 //! }
-//! let new = r#"{"event": "video.remixed", "data": {}}"#;
-//! assert_eq!(status(request.clone().body(new)).await, 200);
+//! let new_type = r#"{"event": "video.remixed", "data": {}}"#;
+//! assert_eq!(status(request.clone().body(new_type)).await, 200);
 //! let button = r#"{"type": "match.found", "data": {"test": true}, "resource_type": "test"}"#;
 //! assert_eq!(status(request.clone().body(button)).await, 200);
-//!
-//! // Python writes `NaN`, which is not JSON. The event is repaired.
 //! let python = r#"{"event": "quota.warning", "data": {"percentage": NaN}}"#;
 //! assert_eq!(status(request.clone().body(python)).await, 200);
 //!
-//! // Authentic, but not an event. To keep these, take a `Result<Event, EventRejection>`.
+//! // Authentic, but not an event. Take `Result<Event, EventRejection>` to handle these yourself.
 //! assert_eq!(status(request.clone().body("hello")).await, 400);
 //! assert_eq!(status(request.clone().body("{}")).await, 422);
 //!
-//! // Not authentic: signed with another secret, or with none.
+//! // Not authentic: signed with another secret, or not signed.
 //! assert_eq!(status(SignedRequest::new("whsec_guessed")).await, 401);
-//! let unsigned = Request::post("/webhooks/soundhash").body(Body::from(new)).unwrap();
+//! let unsigned = Request::post("/webhooks/soundhash").body(Body::from(new_type)).unwrap();
 //! assert_eq!(app.clone().oneshot(unsigned).await.unwrap().status(), 401);
 //! # }
 //! ```
 //!
-//! # What a stranger sends
+//! # Hostile requests
 //!
-//! A layer that is missing on a route, or stands on the wrong side of a middleware, is not seen in
-//! a test that sends what is right. `testing::hostile_requests` makes 22 requests that must be
-//! refused and 8 that must not be. Give them to the whole application, with all that it has
-//! around the layer, and for each path that receives webhooks:
+//! A test that sends correct requests does not notice a route without the layer, or a middleware on
+//! the wrong side of it. `testing::hostile_requests` makes requests that must be rejected and requests
+//! that must not be. Send them to the whole application, once for each path that receives webhooks:
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::post};
@@ -177,32 +187,25 @@
 //! # }
 //! ```
 //!
-//! Where an answer is not the right one, the test fails with what that means and what to mend:
+//! They find these mistakes, and the failure says how to fix each:
 //!
-//! ```text
-//! no signature, and a body that waits for a 100: answered 401. Its body was read, and not by the
-//! layer: something outside of it reads what nobody signed, before any limit holds. Put it inside,
-//! where it gets the verified body.
-//! ```
+//! - A route without the layer, whatever its handler takes.
+//! - A middleware outside the layer that rewrites or decodes the body.
+//! - A middleware outside that reads the body and puts it back.
+//! - A middleware or proxy outside that repairs the signature header.
+//! - A body limit outside that answers before the layer does.
+//! - A limit inside that is smaller than `max_body_size`.
+//! - A handler or `Content-Type` check that rejects authentic deliveries.
+//! - A `GET` route behind an idempotency layer, where a replayed delivery would use up an event.
 //!
-//! | mistake | what finds it |
-//! | --- | --- |
-//! | no layer around the route, whatever the handler takes | all that is not authentic |
-//! | a middleware outside that rewrites or decodes the body | all that is authentic |
-//! | a middleware outside that reads the body and puts it back | a body that waits for `100 Continue` |
-//! | a middleware or proxy outside that mends the header | prefixes, lists, and signatures that come twice |
-//! | a limit of the body's size outside, which answers first | a terabyte that is declared without a signature |
-//! | a limit inside that is smaller than `max_body_size` | the largest authentic delivery |
-//! | a handler, or a check of `Content-Type`, that refuses what is authentic | new types, the test button, other types of content |
-//!
-//! A layer with another `max_body_size` than the default says so:
-//! `hostile_requests(&secret).max_body_size(256 * 1024)`. The example `hostile` shows what is
-//! found in an application with two mistakes.
+//! For a layer with another `max_body_size` than the default, use
+//! `hostile_requests(&secret).max_body_size(256 * 1024)`. The example `hostile` shows the report for an
+//! application with two mistakes.
 //!
 //! # Without HTTP
 //!
-//! What a handler does with an event is easiest to test as a function that takes one. Payloads
-//! have a `Default`, and [`Event::new`](crate::Event::new) makes an event of any:
+//! To test what a handler does with an event, write a function that takes one. Every payload
+//! implements `Default`, and [`Event::new`](crate::Event::new) makes an event of a payload:
 //!
 //! ```
 //! use soundhash_webhook::{Event, EventData, VideoProcessed};
@@ -223,23 +226,29 @@
 //! assert_eq!(headline(&Event::new(video)), "A song is ready");
 //! ```
 //!
-//! A [`Delivery`](crate::Delivery) cannot be made, in tests neither: it is the proof that a
-//! signature was verified. Send a signed request instead.
+//! Only the layer can make a [`Delivery`](crate::Delivery), in tests too, because a `Delivery` proves
+//! that a signature was verified. Send a signed request instead.
 //!
 //! # From the shell
 //!
-//! The command `soundhash-webhook` (`cargo install --path crates/cli` in this crate's repository)
-//! sends events to a running application, with the layouts of both senders. Its exit status is 0
-//! only if every answer was 2xx:
+//! The command `soundhash-webhook` sends signed events to a running application. It exits with 0 only
+//! if every answer was 2xx:
 //!
 //! ```console
+//! $ cargo install --path crates/cli        # in a clone of the repository
 //! $ export SOUNDHASH_WEBHOOK_SECRET=whsec_test
-//! $ soundhash-webhook send                            # one event
-//! $ soundhash-webhook send --all                      # every type, both senders
+//! $ soundhash-webhook send                                    # one event
+//! $ soundhash-webhook send --all                              # every type, from both senders
 //! $ soundhash-webhook send --event match.found --envelope portal
 //! $ soundhash-webhook send --event made.up --data '{"a": 1}'
-//! $ soundhash-webhook replay a.http a.http            # the same delivery twice
-//! $ soundhash-webhook send --forge                    # has to be rejected
+//! $ soundhash-webhook send --forge                            # must be rejected
 //! ```
 //!
-//! `--url` says where, `http://127.0.0.1:3000/webhooks/soundhash` by default.
+//! It sends to `http://127.0.0.1:3000/webhooks/soundhash` unless `--url` says otherwise.
+//! `soundhash-webhook listen` is the other side: it receives, verifies, and prints one line per
+//! delivery.
+//!
+//! ---
+//!
+//! Previous: [What a handler takes](super::handlers). Next:
+//! [Where to put the layer](super::placement). All [guides](super).

@@ -1,50 +1,54 @@
-//! Troubleshooting: symptom, cause, cure.
+//! Troubleshooting: symptoms, causes and cures.
 //!
-//! The sender is told no reasons. The log is, at `debug`:
-//!
-//! ```console
-//! $ RUST_LOG=soundhash_webhook=debug cargo run
-//! ```
-//!
-//! prints a line such as `webhook refused: signature does not match the body`, with a field
-//! `reason`, if the program has a subscriber that reads `RUST_LOG`, such as
-//! `tracing_subscriber::fmt::init()` with that crate's feature `env-filter`.
+//! The response never says why a request was rejected. The log does: at `warn`, summarised once a
+//! minute per reason, and at `debug` for each request. It needs a subscriber, such as
+//! `tracing_subscriber::fmt::init()`. The inspector (crate `soundhash-webhook-inspector`) shows each
+//! request and its reason in the browser.
 //!
 //! # Every signature is wrong
 //!
-//! Every delivery is answered with 401. Look for the `reason` first:
+//! Every delivery is answered with 401. The log names the reason:
 //!
-//! | `reason` | cause | cure |
-//! | --- | --- | --- |
-//! | `missing_signature` | not from SoundHash, or a proxy drops the header | let `X-Webhook-Signature` through |
-//! | `several_signatures` | something on the way adds one | send one |
-//! | `malformed_signature` | your own sender writes base64, or `sha256=` in front | 64 hexadecimal digits, and nothing else |
-//! | `unknown_endpoint` | the provider answered `None` | look at the path or header that it goes by, after all proxies |
-//! | `wrong_signature` | another secret, or another body: see below | |
-//! | `too_old`, `undated`, `from_the_future` | the signature is right, and the event's time is not for the `max_age` of an [`IdempotencyLayer`]: a request that was recorded or written by hand, a `testing::sample`, a wrong clock | send a new event, as `soundhash-webhook send` and `testing::fresh_sample` do; set the clock |
+//! - **`missing_signature`**: the request is not from SoundHash, or a proxy drops the header. Let
+//!   `X-Webhook-Signature` through.
+//! - **`several_signatures`**: something between SoundHash and you adds a header. Send one.
+//! - **`malformed_signature`**: your own sender writes base64, or `sha256=` in front. Send 64
+//!   hexadecimal digits and nothing else.
+//! - **`unknown_endpoint`**: the provider returned `None`. Check the path or header that it uses, as it
+//!   is after all proxies.
+//! - **`wrong_signature`**: another secret, or another body. See below.
+//! - **`too_old`, `undated`, `from_the_future`**: the signature is correct, and the event's time is
+//!   outside the `max_age` of an [`IdempotencyLayer`](crate::idempotency). It is a recorded or
+//!   hand-written request, a `testing::sample`, or your clock is wrong. Synchronise the clock with NTP,
+//!   and send new events with `soundhash-webhook send` or `testing::fresh_sample`.
 //!
-//! **Another secret.** The key is the secret as it stands, all of it.
+//! **Another secret.** The key is the whole secret, byte for byte.
 //!
-//! - *A line end or a space at its end*, from a file, from `echo`, or from a mounted secret.
-//!   `Secret::from_env` refuses that; trim what you read elsewhere.
-//! - *The prefix stripped, or base64 decoded*, as other vendors' libraries do. Here `whsec_` is
-//!   part of the key.
-//! - *That of another endpoint*, of staging, or the one before: each endpoint has its own.
-//! - *The one you chose, and SoundHash made another*: use what the API answered with.
+//! - *White space or quotes around it*, from a file, from `echo`, or from an `.env` file. A line
+//!   `SECRET="abc"` in a Docker `--env-file` keeps its quotes.
+//! - *The prefix removed, or base64 decoded*, as other vendors' libraries do. Here `whsec_` is part of
+//!   the key.
+//! - *The secret of another endpoint*, of staging, or the one before. Each endpoint has its own.
+//! - *A secret that you chose while SoundHash generated another*: use the one that the API returned.
 //!
-//! **Another body.** One byte is enough.
+//! **Another body.** One different byte is enough.
 //!
-//! - *Something outside of the layer changes it*: decompression, or JSON that is read and written
-//!   again. Move it inside, see [Where to put the layer](super::placement).
-//! - *Something outside has read it already*, so that the layer got an empty one.
-//! - *A proxy changes it.* Bodies go through as they are, see [Going live](super::going_live).
-//! - *The shell changes it*: `curl -d @file` drops line ends, `echo` adds one. Use
-//!   `--data-binary`, and `printf %s`.
+//! - *A layer outside changes it*: decompression, or JSON that is parsed and written again. Move that
+//!   layer inside, see [Where to put the layer](super::placement).
+//! - *A layer outside has read it already*, so that this layer received an empty body.
+//! - *A proxy changes it.* See [Going live](super::going_live#proxies).
+//! - *The shell changes it*: `curl -d @file` removes line breaks, and `echo` adds one. Use
+//!   `--data-binary` and `printf %s`.
 //!
-//! Which it is, can be told from one delivery: its body as it arrived, its signature, and the
-//! secret. The command `soundhash-webhook verify` (crate `soundhash-webhook-cli`) tries the usual
-//! mistakes on them and names the one that explains it, if one does. By hand, with a body and a
-//! secret for tests, it is this:
+//! One delivery is enough to tell which: its body as it arrived, its signature, and the secret. The
+//! command tries the usual mistakes on them, and names the one that explains it:
+//!
+//! ```console
+//! $ SOUNDHASH_WEBHOOK_SECRET=… soundhash-webhook verify --signature 0123…cdef body.json
+//! ```
+//!
+//! The inspector's "Why?" button and `testing::diagnose` do the same. With a body and a secret for
+//! tests, this is what they do:
 //!
 //! ```
 //! use axum::http::HeaderValue;
@@ -54,28 +58,28 @@
 //! let body = b"{\"event\": \"video.processed\", \"data\": {\"title\": \"A song\"}}";
 //! let signature = Secret::new("whsec_test").sign(body).to_string();
 //!
-//! let fits = |secret: &str, body: &[u8]| {
+//! let matches = |secret: &str, body: &[u8]| {
 //!     let signature = HeaderValue::try_from(&signature).unwrap();
 //!     Secret::new(secret).verify(&signature, body).is_ok()
 //! };
-//! assert!(fits("whsec_test", body));
-//! assert!(!fits("whsec_test\n", body), "a line end after the secret");
-//! assert!(!fits("test", body), "the prefix stripped");
-//! let again = serde_json::from_slice::<serde_json::Value>(body).unwrap().to_string();
-//! assert!(!fits("whsec_test", again.as_bytes()), "JSON read and written again");
-//! assert!(!fits("whsec_test", &[body, &b"\n"[..]].concat()), "a line end added");
-//! assert!(!fits("whsec_test", b""), "read by something else before");
+//! assert!(matches("whsec_test", body));
+//! assert!(!matches("whsec_test\n", body), "a line break after the secret");
+//! assert!(!matches("test", body), "the prefix removed");
+//! let rewritten = serde_json::from_slice::<serde_json::Value>(body).unwrap().to_string();
+//! assert!(!matches("whsec_test", rewritten.as_bytes()), "JSON parsed and written again");
+//! assert!(!matches("whsec_test", &[body, &b"\n"[..]].concat()), "a line break added");
+//! assert!(!matches("whsec_test", b""), "the body was read before");
 //! ```
 //!
-//! Or without Rust; both lines print the same if secret and body are right:
+//! Without Rust, these two lines print the same if the secret and the body are correct:
 //!
 //! ```console
 //! $ openssl dgst -sha256 -hmac "$SOUNDHASH_WEBHOOK_SECRET" -r <body.json
 //! $ echo "$X_WEBHOOK_SIGNATURE"
 //! ```
 //!
-//! Both need the body as it *arrived*, and behind the layer there are verified ones only. Write it
-//! down outside, in a test environment and with a limit, since this reads what strangers send:
+//! All of them need the body as it *arrived*. The inspector saves it. You can also record it in a test
+//! environment with a middleware outside the layer. Keep a limit, because this reads unverified bodies:
 //!
 //! ```
 //! use axum::{
@@ -84,13 +88,13 @@
 //! };
 //! use soundhash_webhook::{Event, SoundHashWebhookLayer};
 //!
-//! async fn write_down(request: Request, next: Next) -> Response {
+//! async fn record(request: Request, next: Next) -> Response {
 //!     let (head, body) = request.into_parts();
 //!     let Ok(body) = to_bytes(body, 1024 * 1024).await else {
 //!         return StatusCode::BAD_REQUEST.into_response();
 //!     };
 //!     eprintln!("{:?}\n{:?}", head.headers, body);
-//!     // Handed on as it came, so that the layer finds what would have arrived without this.
+//!     // The layer receives the bytes as they arrived.
 //!     next.run(Request::from_parts(head, Body::from(body))).await
 //! }
 //!
@@ -99,7 +103,7 @@
 //! let app: Router = Router::new()
 //!     .route("/webhooks/soundhash", post(|_: Event| async {}))
 //!     .layer(SoundHashWebhookLayer::new("whsec_test"))
-//!     .layer(middleware::from_fn(write_down));
+//!     .layer(middleware::from_fn(record));
 //! #     use soundhash_webhook::testing::SignedRequest;
 //! #     use tower::ServiceExt;
 //! #     let request = SignedRequest::new("whsec_test").build();
@@ -109,36 +113,61 @@
 //!
 //! # Other answers
 //!
-//! | symptom | cause | cure |
-//! | --- | --- | --- |
-//! | 500 `Internal server error`, and the log names the layer | no layer around the handler: none was added, or the route was added after it | add the layer after the route |
-//! | 401 for health checks, or for every path | `Router::layer` protects the whole router | add open routes after it, or use `route_layer` |
-//! | 400 `body is not JSON…` | authentic, but not JSON even as Python writes it | take `Result<Event, EventRejection>` and `Delivery`, keep the bytes, answer 200 |
-//! | 422 `event has no type`, `event has no payload` | authentic, and another kind of message | the same |
-//! | 422 `event is … and not …`, `payload does not fit …` | the handler takes a `Payload` of another type; or the test button | register the endpoint for this type only, use an `EventRouter`, or take a `Result` |
-//! | 413 `Body too large` | over `max_body_size`, or a proxy's own limit if the text is another | raise it |
-//! | 413 from a handler that takes `Bytes` or `Json` | axum's `DefaultBodyLimit`, 2 MB | raise it inside of the layer |
-//! | 415 | axum's `Json<T>` wants `Content-Type: application/json`, and the endpoint's custom headers overwrite it | take `Event`, or `Delivery::json`, which do not look at it |
-//! | 400 `Body not received` | the connection broke off within the body | nothing, if it is rare: SoundHash may send it again |
-//! | 408 `Body not received in time` | the sender stalls, or a proxy announces a body and does not send it | look at the proxy; raise `body_timeout` if the network is really that slow |
-//! | 503 `Service unavailable` with `Retry-After` | the provider failed (`secrets_unavailable`), or unfinished bodies fill the buffer (`buffer_full`) | look at the provider's error in the log; for the other, buffer requests in a proxy |
-//! | a known type is `Unrecognized` | the test button, or a new shape: `reason` says what did not fit | answer 2xx; tell us if it is a new shape |
-//! | SoundHash reports time-outs | the handler takes more than 30 s | answer when the event is stored, work later |
-//! | the same event twice | delivery is at least once | an [`IdempotencyLayer`], see [Each event once](crate::idempotency) |
-//! | events in the wrong order | they have none | go by `created_at`, or ask the API for the current state |
+//! - **500 `Internal server error`, and the log names the layer**: no layer protects the handler. It
+//!   was not added, or the route was added after it. Add the layer after the route.
+//! - **401 for health checks, or for every path**: `Router::layer` protects the whole router. Add open
+//!   routes after it, or use `route_layer`.
+//! - **400 `body is not JSON…`, 422 `event has no type`, 422 `event has no payload`**: the body is
+//!   authentic, but it is not an event. Take `Result<Event, EventRejection>` and `Delivery`, keep the
+//!   bytes, and answer 200.
+//! - **422 `event is … and not …`, `payload does not fit …`**: the handler takes a `Payload` of another
+//!   type, or someone pressed the test button. Register the endpoint for this type only, use an
+//!   `EventRouter`, or take a `Result`.
+//! - **413 `Body too large`**: the body is over `max_body_size`, or over a proxy's limit if the text
+//!   differs. Raise the limit.
+//! - **413 `length limit exceeded`** from a handler that takes `Bytes` or `Json`: axum's
+//!   `DefaultBodyLimit` of 2 MB. Raise it inside the layer.
+//! - **415**: axum's `Json<T>` requires `Content-Type: application/json`, and custom headers of the
+//!   endpoint can overwrite it. Take `Event` or `Delivery::json`, which ignore the header.
+//! - **405**: the method is not `POST`. The [`IdempotencyLayer`](crate::idempotency) accepts no other.
+//! - **400 `Body not received`**: the connection broke off. SoundHash sends the event again.
+//! - **408 `Body not received in time`**: the sender stalls, or a proxy declares a body and does not
+//!   send it. Check the proxy. Raise `body_timeout` if the network is really that slow.
+//! - **503 `Service unavailable` with `Retry-After`**: the provider failed (`secrets_unavailable`), or
+//!   unfinished bodies fill the buffer (`buffer_full`). Check the provider's error in the log, or
+//!   buffer requests in a proxy.
+//! - **A known type is `Unrecognized`**: the test button, or a new shape. `reason` says what did not
+//!   fit. Answer 2xx, and please report a new shape.
+//! - **SoundHash reports timeouts, or the log says that a handler was cut off**: the handler takes more
+//!   than 30 s. Store the event, answer, and work later: see
+//!   [Past one machine](super::past_one_machine).
+//! - **The same event twice**: delivery is at least once. Use an
+//!   [`IdempotencyLayer`](crate::idempotency).
+//! - **Events in the wrong order**: events arrive in any order. Compare `created_at`, or ask the API for the
+//!   current state.
 //!
-//! # It does not compile
+//! # Compile errors
 //!
-//! - *`Handler` is not implemented for…*: one extractor reads the body and must be the last
-//!   argument. `Event` and `Delivery` do not, and can stand anywhere before it. Axum's
-//!   `#[debug_handler]` says more.
-//! - *`match` is not exhaustive*: `EventData` can grow, so a `match` needs an arm for the rest.
+//! - **`Handler` is not implemented for …**: an extractor that reads the body, such as `Bytes` or
+//!   `Json`, must be the last argument. `Event` and `Delivery` can be anywhere before it. Axum's
+//!   `#[debug_handler]` explains more. It needs axum's feature `macros`.
+//! - **E0639, cannot create non-exhaustive struct**: payload types can grow. Start from `Default` and
+//!   set fields, as in [Testing](super::testing_your_handler#without-http).
+//! - **E0004, non-exhaustive patterns**: `EventData` can grow too. Add an arm `other => …`.
+//! - **the trait `IntoResponse` is not implemented for `Box<dyn Error…>`** with `tower::timeout` or
+//!   another fallible tower layer: a `Router` needs infallible services. Use
+//!   `tower_http::timeout::TimeoutLayer`, which answers 408, or axum's `HandleErrorLayer`.
+//! - **`SecretProvider` is not dyn compatible** for `Box<dyn SecretProvider>`: the trait has an async
+//!   method. Make the code generic over the provider, or write an enum of your providers.
 //!
-//! # It panics
+//! # Panics
 //!
-//! - *`secret is empty`*: `Secret::new` of an empty string. Use `Secret::from_env`, which answers
-//!   with an error.
-//! - *`there is no reactor running`*: the service was polled outside of a Tokio runtime while
-//!   it waited for a body.
+//! - **`secret is empty`**: `Secret::new` with an empty string. Use `Secret::from_env` or
+//!   `Secret::try_from`, which return an error.
+//! - **`there is no reactor running`**: the service was polled outside a Tokio runtime while it waited
+//!   for a body.
 //!
-//! [`IdempotencyLayer`]: crate::idempotency::IdempotencyLayer
+//! ---
+//!
+//! Previous: [Logs and metrics](super::telemetry). Next: [Migrating](super::migrating). All
+//! [guides](super).
