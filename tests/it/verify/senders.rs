@@ -54,7 +54,7 @@ async fn rejected_by(url: &str) {
         if let Some(signature) = signature {
             request = request.header(SIGNATURE_HEADER, signature);
         }
-        let answer = request.send().await.expect("a response");
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
         assert_eq!(answer.status(), expected);
         answer.text().await.expect("all of it");
     }
@@ -76,6 +76,7 @@ async fn nginx_reads_the_response_with_and_without_buffering() {
             eprintln!("nginx is missing: not tried");
             break;
         };
+        eprintln!("buffering {buffering}");
         rejected_by(&url).await;
     }
     unharmed(receiver, &[]).await;
