@@ -20,8 +20,9 @@ use crate::rejection::{Rejection, RejectionKind};
 /// of a body is waited for, however little of the body has arrived.
 const READ_BUFFERS: usize = 2 * 408 * 1024;
 
-/// What a body costs besides its bytes: its task, its timer and the smallest read buffer.
-const OVERHEAD: usize = 16 * 1024;
+/// What a body costs besides its bytes: its task, the buffer that its head is a slice of, and the
+/// first read buffer after that.
+const OVERHEAD: usize = 32 * 1024;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///

@@ -143,7 +143,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// 64 MiB.
     ///
     /// A body counts while more of it, or a look-up of its secrets, is waited for. Each counts
-    /// 16 KiB besides its own bytes, and over HTTP/1 also the read buffers that hyper keeps for
+    /// 32 KiB besides its own bytes, and over HTTP/1 also the read buffers that hyper keeps for
     /// the connection: twice as many bytes as have arrived, and at most 816 KiB. A chunked body
     /// counts the 816 KiB from the start.
     ///

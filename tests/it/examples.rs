@@ -178,7 +178,8 @@ async fn half_a_head_does_not_keep_it_from_stopping() {
         .await
         .unwrap();
     assert_eq!(status.code(), Some(0));
-    assert!(log.contains("still open"), "{log}");
+    // The time for a head is shorter than that for requests in flight.
+    assert!(!log.contains("still open"), "{log}");
 }
 
 /// The library agrees with the signatures that SoundHash wrote.

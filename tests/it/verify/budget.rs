@@ -19,7 +19,7 @@ use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with
 const KIB: usize = 1024;
 
 /// What a body counts besides its bytes.
-const OVERHEAD: usize = 16 * KIB;
+const OVERHEAD: usize = 32 * KIB;
 
 /// A request over HTTP/2, whose server has no read buffer that counts.
 fn over_http2<B>(mut request: Request<B>) -> Request<B> {
@@ -78,7 +78,7 @@ async fn the_limit_is_that_of_all_bodies_together() {
 /// Attack: fill the memory, so that a delivery that is on its way has to give way.
 #[tokio::test(start_paused = true)]
 async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
-    let service = echo(layer().max_buffered(184 * KIB));
+    let service = echo(layer().max_buffered(216 * KIB));
     let body = vec![b'x'; 64 * KIB];
     let (mut first, first_outcome) = begin(&service, &body, 16 * KIB).await;
     sleep(Duration::from_millis(100)).await;
