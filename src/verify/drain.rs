@@ -18,8 +18,9 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::body::FRAMES_PER_POLL;
 
-/// The longest body that is drained, and how long that may take: enough for 4 MiB at 7 Mbit/s.
+/// The longest body that is drained.
 const MAX_LEN: u64 = 8 * 1024 * 1024;
+/// The longest time that a drain may take. 4 MiB take this long at 7 Mbit/s.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
 /// The number of bodies that a layer drains at the same time. Each can grow the server's read buffer

@@ -135,7 +135,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the time that [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
-    /// After it, the request is answered with 503, so that SoundHash retries.
+    /// When the time is over, the request is answered with 503, so that SoundHash retries.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().lookup_timeout = timeout.min(YEAR);
@@ -146,7 +146,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// 64 MiB.
     ///
     /// A body counts while the layer waits for more of it or for a look-up of its secrets. Most
-    /// deliveries arrive in one piece and never count. Each body counts with:
+    /// deliveries arrive in one piece, and do not count if their secrets are known or cached. A body
+    /// counts with:
     ///
     /// - the buffer for its bytes,
     /// - 16 KiB for its task and connection,

@@ -74,7 +74,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        // Does nothing to axum's own body.
+        // Returns an `axum::body::Body` as it is.
         let body = Body::new(body);
         let SoundHashWebhookLayer { provider, limits } = &self.layer;
         let signature = match check_head(&head.headers, limits.max_body_size) {
