@@ -118,8 +118,8 @@ async fn claim<St: IdempotencyStore>(
     let delivery = delivery.ok_or(Outcome::new(OutcomeKind::Unverified))?;
     let envelope = delivery.envelope().as_ref().ok();
     settings.check_age(envelope.and_then(|envelope| envelope.created_at))?;
-    // The age is checked before the claim, so that an attacker who replays an old delivery gets the
-    // same 401 as for a wrong signature.
+    // The age was checked first, so that an attacker who replays an old delivery always gets the same
+    // 401 as for a wrong signature.
     if method != Method::POST {
         return Err(Outcome::new(OutcomeKind::MethodNotAllowed));
     }
