@@ -1,4 +1,4 @@
-//! A verified request, which verification hands to everything behind it.
+//! A verified request, which the verification layer passes on to inner services.
 
 use std::{
     fmt,
@@ -15,18 +15,19 @@ use crate::{
 
 /// A delivery whose signature was verified, with the exact bytes that SoundHash signed.
 ///
-/// Extract it in a handler next to an [`Event`] or instead of one. Only
-/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) makes a `Delivery`, so that having one
-/// *is* the proof. In a handler that no layer protects, the extractor answers 500.
+/// Extract it in a handler, next to an [`Event`] or instead of one. Only
+/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) creates a `Delivery`, so having one
+/// proves that the request was verified. In a handler that no layer protects, the extractor answers
+/// 500.
 ///
-/// The layer puts the delivery into the extensions of the request and of the response, so that an
-/// outer layer can log what was delivered. Clones are cheap and share what was parsed.
+/// The layer puts the delivery into the extensions of the request, and also of the response, where
+/// an outer layer can log it. Clones are cheap, and share the parsed event.
 ///
 /// ```
 /// use axum::http::StatusCode;
 /// use soundhash_webhook::{Delivery, Event, EventRejection};
 ///
-/// /// Archives what cannot be parsed today, so that nothing authentic is lost.
+/// /// Archives bodies that cannot be parsed today, so that no authentic delivery is lost.
 /// async fn receive(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
 ///     match event {
 ///         Ok(event) => println!("{}", event.event_type()),
@@ -45,12 +46,12 @@ struct Verified {
     signature: Signature,
     matched_secret: usize,
     endpoint: Option<Arc<str>>,
-    /// Both are parsed on first use.
+    /// Parsed on first use.
     envelope: OnceLock<Result<Envelope, EventError>>,
     event: OnceLock<Result<Event, EventError>>,
-    /// The repaired body, if it has to be repaired.
+    /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
-    /// Set once the log has a line about a body that is not the expected event.
+    /// Set when it was logged that the body is not the expected event.
     logged: OnceLock<()>,
 }
 
@@ -80,16 +81,16 @@ impl Delivery {
         &self.0.body
     }
 
-    /// Returns the signature that was verified. A retry has the same one.
+    /// Returns the signature that was verified. A retry has the same signature.
     #[must_use]
     pub fn signature(&self) -> Signature {
         self.0.signature
     }
 
-    /// Returns the index of the secret that signed the delivery: 0 is the current secret, 1 the
-    /// first previous one, and so on.
+    /// Returns the index of the secret that signed the delivery. The current secret has the index 0,
+    /// the first previous secret 1, and so on.
     ///
-    /// During a rotation, it shows when the previous secret is no longer in use.
+    /// During a rotation, the index shows when SoundHash no longer uses the previous secret.
     #[must_use]
     pub fn matched_secret(&self) -> usize {
         self.0.matched_secret
@@ -103,22 +104,20 @@ impl Delivery {
         self.0.endpoint.as_deref()
     }
 
-    /// Parses the body as a type of yours.
+    /// Parses the body as a type of your own.
     ///
-    /// A body that is not strict JSON is read as Python's superset of it, with the replacements
-    /// that [`Event::repaired`] lists.
+    /// A body that is not strict JSON is repaired first, as [`Event::repaired`] describes.
     ///
     /// # A `Value` can overflow the stack
     ///
-    /// If any crate of your program switches on the feature `raw_value` of `serde_json`, as axum
-    /// does with its default feature `json`, then 200 kB of JSON can overflow the stack of a
-    /// thread that reads it as a [`serde_json::Value`]. This holds for every `Value` in the
-    /// program, also for axum's `Json<Value>`. Prefer a `T` with fields. [`event`](Self::event) is
-    /// not affected.
+    /// If any crate of your program turns on the feature `raw_value` of `serde_json`, as axum does
+    /// with its default feature `json`, then 200 kB of JSON can overflow the stack of a thread that
+    /// parses it as a [`serde_json::Value`]. This applies to every `Value` in the program, including
+    /// axum's `Json<Value>`. Prefer a `T` with fields. [`event`](Self::event) is not affected.
     ///
     /// # Errors
     ///
-    /// Returns an error if the body is not JSON, or does not fit `T`.
+    /// Returns an error if the body is not JSON or does not fit `T`.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, EventError> {
         let error = match serde_json::from_slice(&self.0.body) {
             Ok(value) => return Ok(value),
@@ -139,7 +138,7 @@ impl Delivery {
         }
     }
 
-    /// Parses the body as an [`Event`], unless a layer or an extractor has parsed it before.
+    /// Parses the body as an [`Event`], or returns the event that was parsed before.
     ///
     /// # Errors
     ///
@@ -164,8 +163,8 @@ impl Delivery {
         self.0.event.get_or_init(|| self.read()).as_ref()
     }
 
-    /// Logs that the body is not the expected event, at most once per delivery: several extractors
-    /// can notice it.
+    /// Logs that the body is not the expected event, at most once per delivery, because several
+    /// extractors can notice it.
     pub(crate) fn tell_once(&self, tell: impl FnOnce()) {
         if self.0.logged.set(()).is_ok() {
             tell();
@@ -177,7 +176,7 @@ impl Delivery {
     }
 }
 
-/// Shows the body's length, not the body.
+/// Shows the length of the body, and not the body.
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")

@@ -1,5 +1,4 @@
-//! Extractors: [`Delivery`], [`Event`] and [`Payload`] as arguments of handlers, and their
-//! rejections.
+//! The extractors [`Delivery`], [`Event`] and [`Payload`], and their rejections.
 
 use std::{
     error, fmt,
@@ -29,7 +28,7 @@ pub(crate) fn verified<'a>(
     })
 }
 
-/// Logs an event that its handler will not understand.
+/// Logs an event whose type or payload this version does not know.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(_) = &event.data {
         let known = event.kind().map(EventKind::as_str);
@@ -64,7 +63,7 @@ impl<S: Sync> FromRequestParts<S> for Event {
     }
 }
 
-/// The payload of an event, for a handler of a single type.
+/// Extractor for the payload of an event, for a handler of a single type.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -80,11 +79,11 @@ impl<S: Sync> FromRequestParts<S> for Event {
 ///     .layer(SoundHashWebhookLayer::new("whsec_test"));
 /// ```
 ///
-/// An event of another type, or with a payload that does not fit its type, is answered with 422.
-/// That suits an endpoint that is registered for one type. SoundHash's "test this webhook" button
-/// can send any payload, so it can show a failure. To serve several types, use an `EventRouter`
-/// (feature `router`), which calls a handler for each type and accepts the rest. To choose the
-/// answer in the handler, take a `Result<Payload<T>, PayloadRejection>`.
+/// The extractor answers 422 to an event of another type, and to one whose payload does not fit its
+/// type. Use it for an endpoint that is registered for a single type. SoundHash's "test this
+/// webhook" button can send any payload, and then reports a failure. For several types, use an
+/// `EventRouter` (feature `router`), which calls a handler for each type and accepts all others. To
+/// respond in the handler yourself, take a `Result<Payload<T>, PayloadRejection>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<T>(pub T);
 
@@ -118,11 +117,11 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     }
 }
 
-/// The rejection of a handler that no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)
-/// protects: nothing was verified.
+/// The rejection of a request to a handler that no
+/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects.
 ///
-/// The response is 500 and does not say more than "Internal server error". The log names the
-/// layer.
+/// The request was not verified, so the response is a 500. Its text is only "Internal server error".
+/// The log says that the layer is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingLayer(());
 
@@ -148,10 +147,10 @@ impl IntoResponse for MissingLayer {
     }
 }
 
-/// The rejection of an [`Event`] as an argument of a handler.
+/// The rejection of the [`Event`] extractor.
 ///
-/// To answer it yourself, take a `Result<Event, EventRejection>`, and a [`Delivery`] for the
-/// verified bytes.
+/// To respond yourself, take a `Result<Event, EventRejection>`. Take a [`Delivery`] as well if you
+/// need the verified bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRejection(EventReason);
 
@@ -176,7 +175,7 @@ impl EventRejection {
         Self(EventReason::MissingLayer(missing))
     }
 
-    /// Logs the error as well.
+    /// Creates a rejection, and logs the error.
     pub(crate) fn not_an_event(delivery: &Delivery, error: EventError) -> Self {
         delivery.tell_once(|| telemetry::undecodable(&error));
         Self(EventReason::NotAnEvent(error))
@@ -230,16 +229,15 @@ impl IntoResponse for EventRejection {
     fn into_response(self) -> Response {
         match self.0 {
             EventReason::MissingLayer(missing) => missing.into_response(),
-            // The peer is SoundHash itself and may know what is wrong with its body.
+            // The body is signed, so the error is only shown to SoundHash.
             EventReason::NotAnEvent(error) => (error.status(), error.to_string()).into_response(),
         }
     }
 }
 
-// Here because `event` does not depend on HTTP.
+// This is not in `event`, which does not depend on HTTP.
 impl EventError {
-    /// Returns the status for the sender of such a body: 400 if it is not JSON, and 422
-    /// otherwise.
+    /// Returns the status of the response to such a body: 400 if it is not JSON, and 422 otherwise.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.kind() {
@@ -249,10 +247,11 @@ impl EventError {
     }
 }
 
-/// The rejection of a [`Payload`] as an argument of a handler. It prints nothing of the body.
+/// The rejection of the [`Payload`] extractor.
 ///
-/// To answer it yourself, take a `Result<Payload<T>, PayloadRejection>`. If the body is an event,
-/// the rejection has it:
+/// To respond yourself, take a `Result<Payload<T>, PayloadRejection>`. If the body is an event,
+/// [`event`](Self::event) returns it. [`Display`](fmt::Display) and [`Debug`](fmt::Debug) do not show
+/// the payload.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -297,7 +296,7 @@ pub enum PayloadRejectionKind {
 }
 
 impl PayloadRejection {
-    /// Logs the mismatch as well.
+    /// Creates a rejection, and logs the mismatch.
     fn other_payload(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
         match event.data {
             EventData::Unrecognized(_) => log_unrecognized(delivery, event),
@@ -326,8 +325,7 @@ impl PayloadRejection {
 
     /// Returns the status of the response.
     ///
-    /// It is 422 for an event with another payload, and otherwise that of
-    /// [`EventRejection::status`].
+    /// It is 422 if the body is an event, and [`EventRejection::status`] otherwise.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match &self.0 {
@@ -336,7 +334,8 @@ impl PayloadRejection {
         }
     }
 
-    /// Returns the event with another payload, or `None` if there is no event.
+    /// Returns the event whose payload was not the expected one, or `None` if the body is not an
+    /// event or the layer is missing.
     ///
     /// If the payload does not fit its type, [`Unrecognized`](crate::Unrecognized) has the reason.
     #[must_use]
@@ -347,7 +346,7 @@ impl PayloadRejection {
         }
     }
 
-    /// Returns the reason why there is no event, or `None` if there is one.
+    /// Returns the reason why the body could not be parsed as an event, or `None` if it is an event.
     #[must_use]
     pub fn event_rejection(&self) -> Option<&EventRejection> {
         match &self.0 {
@@ -363,7 +362,7 @@ impl From<EventRejection> for PayloadRejection {
     }
 }
 
-/// Prints like `Display`, so that the payload of the event does not get into a log.
+/// Shows the same as `Display`, so that the payload does not get into a log.
 impl fmt::Debug for PayloadRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PayloadRejection({self})")
@@ -391,7 +390,7 @@ impl IntoResponse for PayloadRejection {
     fn into_response(self) -> Response {
         match self.0 {
             PayloadReason::NoEvent(rejection) => rejection.into_response(),
-            // The peer is SoundHash itself and may know what is wrong with its event.
+            // The event is signed, so the mismatch is only shown to SoundHash.
             PayloadReason::OtherPayload { .. } => (self.status(), self.to_string()).into_response(),
         }
     }

@@ -1,9 +1,9 @@
-//! Receive SoundHash webhooks in axum: one layer verifies them, one extractor hands typed
-//! events to the handler.
+//! Receive SoundHash webhooks in axum: one layer verifies them, one extractor hands typed events to
+//! the handler.
 //!
-//! SoundHash tells an application what happened (a video was processed, a match was found)
-//! by HTTP POST requests that it signs with the endpoint's secret. This crate receives them. The
-//! [quick start](guide::quick_start) goes from an empty folder to a first delivery; in short:
+//! SoundHash sends an application an HTTP POST request when something happens, for example when a
+//! video was processed or a match was found. It signs each request with the secret of the endpoint.
+//! This crate, for axum 0.8, verifies the signature and parses the event:
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::post};
@@ -23,45 +23,72 @@
 //!     .layer(SoundHashWebhookLayer::new("whsec_test"));
 //! ```
 //!
+//! The [quick start](guide::quick_start) goes from an empty folder to a first delivery. The
+//! `examples` directory of the crate has programs to start from: `cargo run --example receiver`
+//! prints every event that it receives.
+//!
 //! # Overview
 //!
-//! - [`SoundHashWebhookLayer`] buffers the body within limits, checks its HMAC-SHA256
-//!   signature while it arrives, and refuses everything else: with 401, 408, 413 or 503, and
-//!   the reason as a [`Rejection`] in the response's extensions. Behind it, the body is the
-//!   verified one, so `Bytes`, `Json<T>` and any middleware go on working.
-//! - [`Secret`] is the endpoint's secret. Up to four are valid at once, for a rotation
-//!   ([`previous_secret`](SoundHashWebhookLayer::previous_secret)); a [`SecretProvider`] looks
-//!   them up per request, for many endpoints or tenants.
-//! - [`Event`] is what happened, in one set of types for both of SoundHash's senders and all
-//!   of their spellings. A type or shape that this version does not know becomes
-//!   [`EventData::Unrecognized`]: an authentic delivery is never refused for its shape.
-//! - [`Payload`] is the payload alone, for a handler of one type; an `EventRouter` (feature
-//!   `router`) calls a handler for each type.
-//! - [`Delivery`] is the verified request itself, for whoever wants the bytes.
-//! - [`idempotency`] lets each event be acted on once, in one process or in a fleet, and refuses
-//!   recorded deliveries.
-//! - Without axum, [`Secret::verify`] and [`Event::from_slice`] do the same on a header and a
-//!   body.
+//! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It receives the body within
+//!   limits, and checks its HMAC-SHA256 signature while it arrives. Every other request is answered
+//!   with an error status, and the response has the reason, a [`Rejection`], in its extensions.
+//!   Behind the layer, the request has the verified body, so `Bytes`, `Json<T>` and other middleware
+//!   work as usual.
+//! - [`Secret`] is the secret of an endpoint. During a rotation, up to four [`Secrets`] are valid at
+//!   the same time. To serve many endpoints or tenants, look the secrets up with a
+//!   [`SecretProvider`], such as [`CachedSecrets`]. [`RotatingSecrets`] can be replaced while the
+//!   service runs.
+//! - [`Event`] says what happened. Both of SoundHash's senders, and all of their spellings, are
+//!   parsed into the same types. An event whose type or payload this version does not know becomes
+//!   [`EventData::Unrecognized`] and is not rejected.
+//! - [`Payload`] extracts the payload alone, for a handler of one type of event. [`EventRouter`]
+//!   calls a handler for each type.
+//! - [`Delivery`] is the verified request itself, for handlers that need its bytes.
+//! - [`idempotency`] makes sure that each event is completed once, in one process or in a fleet. It
+//!   can also reject deliveries that an attacker recorded and sends again.
+//! - [`testing`] has signed requests, sample events and attacks for the tests of your application.
+//! - [`Secret::verify`] and [`Event::from_slice`] do the same without axum, for a header and a body
+//!   from anywhere.
 //!
-//! There are [guides](guide). When every signature is wrong, see
-//! [troubleshooting](guide::troubleshooting); for tests of a handler,
-//! [testing](guide::testing_your_handler); in front of the first customer, read
+//! The [guides](guide) explain more than one type at a time. Before you go live, read
 //! [where to put the layer](guide::placement), [going live](guide::going_live) and
-//! [what it logs, counts and measures](guide::telemetry).
+//! [logs and metrics](guide::telemetry). If every signature is wrong, see
+//! [troubleshooting](guide::troubleshooting).
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | description |
 //! | --- | --- | --- |
-//! | `tracing` | yes | logs: refusals at `debug`, what costs an authentic delivery at `warn` and `error` |
-//! | `metrics` | no | counters and histograms through the `metrics` facade: [which](guide::telemetry) |
-//! | `router` | no | `EventRouter`: a handler for each type of event; depends on `axum`, without its features |
-//! | `jiff` | no | conversions between [`Timestamp`] and `jiff::Timestamp` |
-//! | `chrono` | no | conversions between [`Timestamp`] and `chrono::DateTime` |
-//! | `time` | no | conversions between [`Timestamp`] and `time::OffsetDateTime` |
-//! | `cache` | no | `CachedSecrets`, a cache in front of secrets that are looked up |
-//! | `redis` | no | `idempotency::RedisStore`, for a fleet of processes |
-//! | `testing` | no | the module `testing`: signed requests and sample events for tests of your own handlers, hostile requests for tests of the whole application, and `diagnose` for signatures that do not match |
+//! | `tracing` | yes | Logs through `tracing`. Rejections are summarised at `warn`, so that an attacker cannot flood the log, and listed one by one at `debug`. [Logs and metrics](guide::telemetry) has all lines. |
+//! | `metrics` | no | Counts and measures deliveries through the `metrics` facade. |
+//! | `router` | no | Adds [`EventRouter`], which calls a handler for each type of event. It depends on `axum` without default features. |
+//! | `cache` | no | Adds [`CachedSecrets`], a cache in front of secrets that are looked up by the name of their endpoint. |
+//! | `redis` | no | Adds [`RedisStore`], the idempotency store for a fleet of processes. |
+//! | `jiff` | no | Converts between [`Timestamp`] and `jiff::Timestamp`. |
+//! | `chrono` | no | Converts between [`Timestamp`] and `chrono::DateTime`. |
+//! | `time` | no | Converts between [`Timestamp`] and `time::OffsetDateTime`. |
+//! | `testing` | no | Adds the module [`testing`]. Turn it on for your tests only. |
+//!
+//! # Companion crates
+//!
+//! - [`soundhash-webhook-cli`] is a command that sends, receives, verifies and replays webhooks, and
+//!   manages endpoints.
+//! - [`soundhash-webhook-inspector`] shows each delivery in the browser, with the reason if it was
+//!   rejected.
+//! - [`soundhash-webhook-sqlx`] records each event in the database transaction of its effects, in
+//!   Postgres or SQLite.
+//!
+//! [`CachedSecrets`]: struct.CachedSecrets.html
+//! [`EventRouter`]: struct.EventRouter.html
+//! [`RedisStore`]: idempotency/struct.RedisStore.html
+//! [`testing`]: testing/index.html
+//! [`soundhash-webhook-cli`]: https://docs.rs/soundhash-webhook-cli
+//! [`soundhash-webhook-inspector`]: https://docs.rs/soundhash-webhook-inspector
+//! [`soundhash-webhook-sqlx`]: https://docs.rs/soundhash-webhook-sqlx
+
+// The links to items of optional features are relative paths, because rustdoc cannot resolve the
+// items when the features are off.
+
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -80,7 +107,8 @@ mod telemetry;
 pub mod testing;
 mod verify;
 
-/// The error that a [`SecretProvider`] answers with: any.
+/// The error of a [`SecretProvider`] or an [`IdempotencyStore`](idempotency::IdempotencyStore), which
+/// can be any error.
 pub use axum_core::BoxError;
 
 #[cfg(feature = "router")]

@@ -1,23 +1,23 @@
-//! Why the layer rejected a request, and its response.
+//! The reason why the layer rejected a request, and the response to it.
 
 use std::{error, fmt, sync::Arc};
 
 use axum_core::{BoxError, body::Body};
 use http::{HeaderValue, Response, StatusCode, Version, header};
 
-/// The seconds after which a sender may retry. SoundHash retries after 60 s in any case.
+/// The seconds after which a sender may retry. SoundHash ignores this and retries after 60 s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// RFC 9110 §15.5.2 requires a 401 to name a scheme that would be accepted.
+/// The authentication scheme, which RFC 9110 §15.5.2 requires every 401 to name.
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"HMAC-SHA256 realm="SoundHash webhook""#);
 
-/// The reason that [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) rejected a request.
+/// The reason why [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) rejected a request.
 ///
-/// The layer puts it into the extensions of the *response*, where an outer layer can log it or
-/// replace the response. The sender sees no more than the status: the response is the same for
-/// every reason for a 401.
+/// The layer puts the rejection into the extensions of the *response*, where an outer layer can log
+/// it or replace the response. The response itself depends only on the status, so that every 401 is
+/// the same and the sender does not learn the reason.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, middleware, response::Response, routing::post};
@@ -45,25 +45,25 @@ pub struct Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// No `X-Webhook-Signature` header: 401.
+    /// The request does not have an `X-Webhook-Signature` header: 401.
     MissingSignature,
-    /// More than one `X-Webhook-Signature` header: 401.
+    /// The request has more than one `X-Webhook-Signature` header: 401.
     SeveralSignatures,
-    /// A signature that is not exactly 64 hexadecimal digits: 401.
+    /// The signature is not exactly 64 hexadecimal digits: 401.
     MalformedSignature,
-    /// A signature that none of the valid secrets made for this body: 401.
+    /// The signature does not match the body under any of the valid secrets: 401.
     WrongSignature,
-    /// The [`SecretProvider`](crate::SecretProvider) knows no such endpoint: 401.
+    /// The [`SecretProvider`](crate::SecretProvider) does not know the endpoint: 401.
     UnknownEndpoint,
-    /// A body over the limit, or declared to be: 413.
+    /// The body, or its `Content-Length`, is over the limit: 413.
     BodyTooLarge,
-    /// A body that did not arrive in time: 408.
+    /// The body did not arrive in time: 408.
     BodyTimeout,
-    /// A body that broke off with an error: 400.
+    /// The body ended early, with an error: 400.
     BodyBroken,
     /// The [`SecretProvider`](crate::SecretProvider) failed or took too long: 503.
     SecretsUnavailable,
-    /// The memory for unfinished bodies was full, and this body made the least progress: 503.
+    /// The memory for unfinished bodies is full, and this body made the least progress: 503.
     BufferFull,
 }
 
@@ -101,7 +101,7 @@ impl RejectionKind {
         }
     }
 
-    /// What the operator should do, for the log.
+    /// Returns what the operator should do, for the log.
     pub(crate) const fn advice(self) -> &'static str {
         match self {
             Self::MissingSignature => {
@@ -159,7 +159,7 @@ impl Rejection {
         self.kind.status()
     }
 
-    /// Makes the response. `explain` adds the reason to its text.
+    /// Returns the response. `explain` adds the reason to its text.
     pub(crate) fn into_response(
         self,
         version: Version,
@@ -179,10 +179,10 @@ impl Rejection {
     }
 }
 
-/// The text that is the same for every reason for a status.
+/// Returns the text of a response, which depends only on the status.
 const fn text(status: StatusCode) -> &'static str {
     match status {
-        // The text of SoundHash's own receivers.
+        // The receivers in SoundHash's documentation answer with this text.
         StatusCode::UNAUTHORIZED => "Invalid signature",
         StatusCode::PAYLOAD_TOO_LARGE => "Body too large",
         StatusCode::REQUEST_TIMEOUT => "Body not received in time",
@@ -193,7 +193,7 @@ const fn text(status: StatusCode) -> &'static str {
     }
 }
 
-/// The response of a layer to a request that does not reach the handler.
+/// Returns a layer's response to a request that does not reach the handler.
 pub(crate) fn respond(status: StatusCode, version: Version) -> Response<Body> {
     let text = text(status);
     let mut response = Response::new(Body::from(text));
@@ -213,7 +213,7 @@ pub(crate) fn respond(status: StatusCode, version: Version) -> Response<Body> {
         StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
-        // RFC 9110 §15.5.9 recommends it. HTTP/2 does not have this header.
+        // RFC 9110 §15.5.9 recommends to close the connection. HTTP/2 does not have this header.
         StatusCode::REQUEST_TIMEOUT if version < Version::HTTP_2 => {
             headers.insert(header::CONNECTION, CLOSE);
         }

@@ -23,11 +23,12 @@ use crate::{
 };
 
 /// Calls a handler for each type of event, instead of a `match` on
-/// [`Event::data`](crate::Event::data).
+/// [`Event::data`](crate::Event::data) (feature `router`).
 ///
-/// It is an axum handler itself, for [`post`]. Its handlers are axum's as well, with the state `S`
-/// of the application and any extractors: the [`Payload`](crate::Payload) of their type, an
-/// [`Event`](crate::Event), a [`Delivery`], `State`, `Bytes` and so on.
+/// An `EventRouter` is itself an axum handler, for [`post`]. The handlers in it are axum handlers as
+/// well. They can use the state `S` of the application and any extractor: the
+/// [`Payload`](crate::Payload) of their type, an [`Event`](crate::Event), a [`Delivery`], `State`,
+/// `Bytes` and so on.
 ///
 /// ```
 /// use axum::{Router, extract::State, http::StatusCode, routing::post};
@@ -64,33 +65,32 @@ use crate::{
 ///
 /// # Which handler is called
 ///
-/// The signed body decides the type, and headers do not count. The body is read once, whatever the
-/// handlers take.
+/// The type in the signed body decides, and headers are ignored. The body is parsed only once.
 ///
-/// - **An event of a type that has a handler** goes to that handler.
-/// - **An event of another type** goes to the fallback. Without a fallback it is accepted with
-///   200, and its payload is not read.
-/// - **An event whose payload does not fit its type**, such as one from SoundHash's "test this
-///   webhook" button, goes to the fallback. Without a fallback it is accepted with 200, because
-///   a retry would not fit either.
-/// - **A body that is not an event** goes to the fallback. Without a fallback it is answered with
-///   400 or 422, see [`EventRejection::status`].
-/// - **A request without a [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)** is not
-///   verified. It is answered with 500, even with a fallback.
+/// | delivery | with a fallback | without a fallback |
+/// | --- | --- | --- |
+/// | an event of a type that has a handler | that handler | that handler |
+/// | an event of another type | the fallback | 200, and the payload is not read |
+/// | an event whose payload does not fit its type | the fallback | 200, because a retry would not fit either |
+/// | a body that is not an event | the fallback | 400 or 422, see [`EventRejection::status`] |
+/// | a request that no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified | 500 | 500 |
 ///
-/// So the handler of a type is only called with an event of that type, and its
-/// [`Payload`](crate::Payload) is always there. Deliveries that are not understood are logged at
-/// `warn` and counted, see the [guide](crate::guide::telemetry). To store them, set a fallback
-/// that takes a [`Delivery`], and a `Result<Event, EventRejection>` if you need the reason.
+/// A handler is therefore only called with events of its type, and extracting their
+/// [`Payload`](crate::Payload) succeeds. SoundHash's "test this webhook" button sends payloads that
+/// often do not fit their type.
+///
+/// Deliveries that the router cannot parse are logged at `warn` and counted, as the
+/// [guide](crate::guide::telemetry) describes. To store them, set a fallback that takes a
+/// [`Delivery`], and a `Result<Event, EventRejection>` if you need the reason.
 ///
 /// A handler that takes the [`Payload`](crate::Payload) of a type other than its own answers each
-/// delivery with 422. The compiler cannot find that mistake, but a test that sends one
+/// delivery with 422. The compiler cannot find this mistake, but a test that sends one
 /// `testing::sample` of each type does.
 ///
 /// # Without `post`
 ///
-/// The methods of axum's [`Handler`] turn it into a service: `with_state` for `post_service` and
-/// other places that take a tower service, and `layer` for a middleware around all handlers.
+/// The methods of axum's [`Handler`] also work on an `EventRouter`. `with_state` turns it into a
+/// tower service, for example for `post_service`, and `layer` puts a middleware around all handlers.
 ///
 /// [`post`]: https://docs.rs/axum/0.8/axum/routing/method_routing/fn.post.html
 #[must_use = "an `EventRouter` does nothing until it is given to a route"]
@@ -132,8 +132,8 @@ impl<S: 'static> EventRouter<S> {
         self
     }
 
-    /// Calls `handler` for every other verified delivery: events of other types, events that do not
-    /// fit their type, and bodies that are not events.
+    /// Calls `handler` for every other verified delivery: events of other types, events whose payload
+    /// does not fit their type, and bodies that are not events.
     ///
     /// # Panics
     ///
@@ -167,12 +167,12 @@ impl<S> Routes<S> {
         self.by_kind.get(&envelope.kind()?)
     }
 
-    /// Logs a delivery that was not understood, and therefore not routed. The payload is not read
-    /// if its type is not routed.
+    /// Logs a delivery that has no handler because it was not understood. Does not read the payload
+    /// if the type has no handler.
     ///
     /// # Errors
     ///
-    /// Returns the answer to a delivery that is not an event.
+    /// Returns a rejection if the body is not an event.
     fn log_unrouted(&self, delivery: &Delivery) -> Result<(), EventRejection> {
         let not_an_event =
             |error: &EventError| EventRejection::not_an_event(delivery, error.clone());
@@ -193,7 +193,8 @@ impl<S> Routes<S> {
     }
 }
 
-// `()` is a marker that no function has. axum's `MethodRouter` uses it as well.
+// The marker `()` sets this apart from axum's implementations for functions. axum's `MethodRouter`
+// uses it, too.
 impl<S: 'static> Handler<(), S> for EventRouter<S> {
     type Future = Answer;
 

@@ -1,4 +1,4 @@
-//! The secrets of an endpoint, and the HMAC that they key. Nothing here prints a key.
+//! The secrets of an endpoint, and the HMAC that they key. No secret is ever printed.
 
 use std::{env, error, fmt, sync::Arc};
 
@@ -14,8 +14,8 @@ type HmacSha256 = Hmac<Sha256>;
 
 /// The secret of a webhook endpoint: the key of its HMAC-SHA256 (RFC 2104).
 ///
-/// The key is all of the secret's bytes. A `whsec_` prefix is part of the key: nothing is
-/// stripped or base64-decoded, as the libraries of other vendors do.
+/// All bytes of the secret are the key, including a `whsec_` prefix. Unlike the libraries of some
+/// other vendors, this crate neither strips the prefix nor decodes base64.
 ///
 /// A `Secret` holds the keyed state of the HMAC, which is computed once. Clones share this
 /// state, and dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows
@@ -48,8 +48,8 @@ impl Secret {
     ///
     /// # Panics
     ///
-    /// Panics if `key` is empty, because anybody can sign with an empty key. For a value that
-    /// can be empty at run time, use [`Secret::from_env`] or `Secret::try_from`.
+    /// Panics if `key` is empty, because anyone can sign with an empty key. For a value that can be
+    /// empty at run time, use [`Secret::from_env`] or `Secret::try_from`.
     #[must_use]
     #[track_caller]
     pub fn new(key: impl AsRef<[u8]>) -> Self {
@@ -63,10 +63,10 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Returns an error if the variable is not set, is empty, or is not Unicode, and if its
-    /// value starts or ends with white space. A line break left behind by a file or a shell
-    /// makes every signature wrong. If the white space is part of your secret, use
-    /// [`Secret::new`]. The error names the variable and never shows its value.
+    /// Returns an error if the variable is not set, is empty, is not Unicode, or starts or ends with
+    /// white space. A line break that a file or a shell left behind would make every signature
+    /// wrong. If the white space is part of your secret, use [`Secret::new`]. The error names the
+    /// variable and never shows its value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         Self::read_env(name).map_err(|error| error.of_variable(name))
     }
@@ -93,7 +93,7 @@ impl Secret {
         }
         match HmacSha256::new_from_slice(key) {
             Ok(keyed) => Ok(Self(Arc::new(keyed))),
-            // HMAC takes keys of any length, so this does not happen.
+            // Does not happen, because HMAC accepts keys of any length.
             Err(_) => Err(SecretError::new(SecretErrorKind::Empty)),
         }
     }
@@ -121,8 +121,8 @@ impl Secret {
         }
     }
 
-    /// Returns the HMAC with the key and without a message. Keying takes two SHA-256 blocks,
-    /// a third of the work for an event of 256 bytes. Copying the keyed state takes none.
+    /// Returns a keyed HMAC without a message. Keying hashes two blocks of SHA-256, which is a third
+    /// of the work for an event of 256 bytes. Copying the keyed state avoids that.
     #[inline]
     fn keyed(&self) -> HmacSha256 {
         HmacSha256::clone(&self.0)
@@ -193,7 +193,7 @@ pub trait IntoSecret: sealed::Sealed {}
 pub(crate) mod sealed {
     use super::Secret;
 
-    /// Does the work of [`IntoSecret`](super::IntoSecret), out of the public API.
+    /// The method of [`IntoSecret`](super::IntoSecret), which is not part of the public API.
     pub trait Sealed {
         #[track_caller]
         fn into_secret(self) -> Secret;
@@ -269,7 +269,7 @@ impl Secrets {
     /// The most secrets that can be valid at once.
     pub const MAX: usize = 4;
 
-    /// Creates a list with one secret, the current one.
+    /// Creates a list with one secret, which is the current one.
     ///
     /// # Panics
     ///
@@ -302,9 +302,8 @@ impl Secrets {
 
     /// Names the endpoint or tenant that the secrets belong to.
     ///
-    /// A verified delivery carries this name as
-    /// [`Delivery::endpoint`](crate::Delivery::endpoint). Unlike the request head by which the
-    /// secrets were looked up, this name is proven by the signature.
+    /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. The request's head, by
+    /// which the secrets were looked up, is not signed. This name is proven by the signature.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).endpoint = Some(name.into());
@@ -325,7 +324,7 @@ impl Secrets {
         1 + self.0.previous.len()
     }
 
-    /// Starts to check a body against all secrets at once.
+    /// Starts to verify a body under all secrets at once.
     #[inline]
     pub(crate) fn verifier(&self) -> Verifier {
         Verifier {
@@ -371,7 +370,7 @@ impl fmt::Debug for Secrets {
 /// A body that is hashed under every valid secret while it arrives.
 pub(crate) struct Verifier {
     current: HmacSha256,
-    /// Empty, and so without an allocation, unless a rotation is under way.
+    /// Empty, and therefore not allocated, unless a rotation is in progress.
     previous: Vec<HmacSha256>,
 }
 
@@ -384,7 +383,8 @@ impl Verifier {
         }
     }
 
-    /// Returns the index of the secret that signed the body, or `None`. 0 is the current one.
+    /// Returns the index of the secret that signed the body, or `None` if none of them did. The
+    /// current secret has the index 0.
     ///
     /// Every signature is computed and compared, and the index is selected without a branch, so
     /// that the time reveals neither the secret nor the byte that differs.
@@ -421,7 +421,7 @@ pub struct SecretError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecretErrorKind {
-    /// The key or the list is empty. Anybody could sign.
+    /// The key or the list is empty, so that anyone could sign.
     Empty,
     /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
     /// how to read an optional variable, such as that of a previous secret.

@@ -14,12 +14,12 @@ const TAG_LEN: usize = 32;
 /// An HMAC-SHA256 signature, as SoundHash writes it into the
 /// [`X-Webhook-Signature`](SIGNATURE_HEADER) header.
 ///
-/// A signature is parsed from exactly 64 hexadecimal digits of either case, and printed in lower
-/// case. A prefix, a second value or white space makes parsing fail.
+/// It is parsed from exactly 64 hexadecimal digits in upper or lower case, and printed in lower
+/// case. Parsing fails if there is a prefix, a second value or white space.
 ///
 /// `==` compares two signatures in constant time. Signatures implement neither `Ord` nor `Hash`,
-/// because both would look at the bytes one by one. [`Debug`](fmt::Debug) does not show the
-/// digits: with its body, a valid signature can be sent again, so it does not belong in a log.
+/// which would examine the bytes one by one. [`Debug`](fmt::Debug) does not show the digits, because
+/// a signature does not belong in a log: together with its body, it can be sent again.
 ///
 /// ```
 /// use soundhash_webhook::{Secret, Signature};
@@ -37,18 +37,18 @@ impl Signature {
         Self(tag)
     }
 
-    /// Compares in constant time, for results that are combined with others.
+    /// Compares in constant time, and returns a result that can be combined without a branch.
     pub(crate) fn ct_eq(&self, other: &Self) -> Choice {
         self.words().ct_eq(&other.words())
     }
 
-    /// Returns the bytes as words. Comparing a word takes as long as comparing a byte.
+    /// Returns the signature as words, because comparing a word takes as long as comparing a byte.
     fn words(&self) -> [u64; TAG_LEN / 8] {
         let (words, _) = self.0.as_chunks();
         array::from_fn(|i| u64::from_ne_bytes(words[i]))
     }
 
-    /// Parses hexadecimal digits. Header values that are not UTF-8 are malformed too.
+    /// Parses hexadecimal digits. The bytes need not be UTF-8, so that any header value can be parsed.
     fn from_hex(digits: &[u8]) -> Result<Self, SignatureError> {
         let mut tag = [0; TAG_LEN];
         match base16ct::mixed::decode(digits, &mut tag) {

@@ -15,10 +15,10 @@ use super::value::AnyJson;
 
 macro_rules! define_data {
     ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
-        /// What happened: the payload of an [`Event`](crate::Event).
+        /// The payload of an [`Event`](crate::Event), which says what happened.
         ///
-        /// A payload of an unknown type or of an unexpected shape is not an error. It becomes
-        /// [`Unrecognized`](Self::Unrecognized).
+        /// An event of an unknown type, or with a payload of unexpected shape, is not an error. It
+        /// becomes [`Unrecognized`](Self::Unrecognized).
         ///
         /// ```
         /// use soundhash_webhook::{Event, EventData};
@@ -34,7 +34,7 @@ macro_rules! define_data {
         /// # Ok::<(), soundhash_webhook::EventError>(())
         /// ```
         ///
-        /// It serializes as the payload alone.
+        /// `EventData` serializes as the payload alone, without the type.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum EventData {
@@ -54,8 +54,8 @@ macro_rules! define_data {
         impl EventData {
             /// Returns the type if this version of the crate knows it.
             ///
-            /// The type of an [`Unrecognized`](Self::Unrecognized) is known if only its payload
-            /// does not fit.
+            /// This can be the case for an [`Unrecognized`](Self::Unrecognized), too: its type is
+            /// known if only its payload does not fit.
             pub fn kind(&self) -> Option<EventKind> {
                 match self {
                     $(EventData::$Kind(_) => Some(EventKind::$Kind),)*
@@ -106,7 +106,7 @@ macro_rules! define_data {
 
 event_types!(define_data);
 
-/// A payload that fits no type of this crate, as it was sent.
+/// A payload of an unknown type, or one that does not fit its type.
 ///
 /// SoundHash can add types at any time, and its "test this webhook" button sends any type with
 /// any payload. Both are authentic, and the sender expects a success.
@@ -117,8 +117,8 @@ pub struct Unrecognized {
     pub event_type: String,
     /// The payload as it was sent.
     ///
-    /// A number that neither a 64-bit integer nor an `f64` can hold exactly is rounded. The exact
-    /// bytes are in [`Delivery::body`](crate::Delivery::body).
+    /// A number that neither a 64-bit integer nor an `f64` can represent exactly is rounded.
+    /// [`Delivery::body`](crate::Delivery::body) has the exact bytes.
     pub payload: Value,
     /// The reason why the payload does not fit its type, or `None` if the type is unknown.
     ///
@@ -152,11 +152,11 @@ impl EventData {
         }
     }
 
-    /// Reads the payload of an event of this type.
+    /// Parses the payload of an event of this type.
     ///
     /// # Errors
     ///
-    /// Returns an error if the part of the payload that has to be read is not strict JSON.
+    /// Returns an error if a part of the payload that this crate parses is not strict JSON.
     pub(super) fn read(event_type: &EventType, payload: &str) -> serde_json::Result<Self> {
         let kind = match event_type {
             EventType::Known(kind) => *kind,
@@ -165,7 +165,7 @@ impl EventData {
                 return Ok(Unrecognized::new(name, payload).into());
             }
         };
-        // serde's derived readers accept an array for a struct.
+        // serde's derived implementations also accept an array for a struct.
         let misfit = match payload.starts_with('{') {
             true => match EventData::typed(kind, payload) {
                 Ok(data) => return Ok(data),
@@ -176,9 +176,10 @@ impl EventData {
         let AnyJson(value) = serde_json::from_str(payload)?;
         let reason = match misfit {
             Some(reason) => reason,
-            // Derived readers reject duplicate keys, which the text of a value does not have. This
-            // text is also how the event is serialized, so reading that fails for the same reason.
-            // Reading `value` itself would fail on numbers under `arbitrary_precision`.
+            // Derived implementations reject duplicate keys, which the text of a `Value` does not
+            // have. The event serializes as this text, and deserializing it fails for the same
+            // reason. Deserializing from `value` would fail for numbers under
+            // `arbitrary_precision`.
             None => match EventData::typed(kind, &value.to_string()) {
                 Ok(data) => return Ok(data),
                 Err(error) => message(&error),
@@ -194,11 +195,11 @@ impl EventData {
     }
 }
 
-/// Returns the reason why `payload`, an object, does not fit, if the reason does not depend on the
-/// order of its members. The payload need not be read again then.
+/// Returns the reason why the object `payload` does not fit, if the reason does not depend on the
+/// order of its members. The payload then need not be parsed again.
 ///
-/// That is so if every member was read and a required one is missing. The position of such an error
-/// is the end of the object, or unknown.
+/// This is the case if all members were parsed and a required one is missing. The position of such an
+/// error is the end of the object, or unknown.
 fn reason_in_any_order(payload: &str, error: &serde_json::Error) -> Option<String> {
     let end = position(payload.as_bytes(), payload.len());
     let at_end = error.line() == 0 || (error.line(), error.column()) == end;

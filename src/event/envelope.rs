@@ -25,8 +25,8 @@ pub(crate) struct Envelope {
     webhook_id: Option<Id>,
     resource: Option<Resource>,
     event_type: EventType,
-    /// The range of the payload in the body, which holds one JSON value: of Python's superset if
-    /// the envelope was repaired, and strict JSON otherwise.
+    /// The range of the payload in the body. It contains one value, in strict JSON unless the
+    /// envelope was repaired.
     payload: Range<usize>,
     repaired: bool,
 }
@@ -38,14 +38,14 @@ pub(super) enum EventType {
 }
 
 impl Envelope {
-    /// Parses `body` except for the inside of the payload.
+    /// Parses `body`, except for the content of the payload.
     ///
     /// # Errors
     ///
     /// Returns an error if the body is not JSON even in Python's superset, if it is not an object,
     /// or if its type or payload is missing.
     pub(crate) fn read(body: &[u8]) -> Result<Envelope, EventError> {
-        // The scanner does not check the bytes of strings that it skips.
+        // The scanner does not check the strings that it skips.
         let text = std::str::from_utf8(body)
             .map_err(|error| EventError::not_utf8(body, error.valid_up_to()))?;
         let error = match Envelope::read_strict(text) {
@@ -60,7 +60,7 @@ impl Envelope {
         let original = |offset| offset_in(body, strict.as_bytes(), offset);
         envelope.payload = original(envelope.payload.start)..original(envelope.payload.end);
         envelope.repaired = true;
-        // Different ids can be repaired into the same one.
+        // A repair can turn different ids into the same id.
         let id = envelope.id.as_ref().and_then(Id::as_str);
         envelope.id_is_unique &= !id.is_some_and(|id| id.contains('\u{fffd}'));
         Ok(envelope)
@@ -68,7 +68,7 @@ impl Envelope {
 
     fn read_strict(text: &str) -> Result<Envelope, EventError> {
         let fields = Fields::scan(text).ok_or_else(|| {
-            // The parser's own error has the position.
+            // The scanner does not report a position, but the parser does.
             match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => EventError::of(EventErrorKind::NotAnObject),
                 Err(error) => EventError::from_json(&error),
@@ -112,7 +112,7 @@ impl Envelope {
 
     /// Returns whether no other event has this [`id`](Self::id).
     ///
-    /// This is true of the dispatcher's `id`. The portal's `delivery_id` is a clock reading in
+    /// This holds for the dispatcher's `id`. The portal's `delivery_id` is a clock reading in
     /// milliseconds, which two events can share.
     pub(crate) fn id_is_unique(&self) -> bool {
         self.id_is_unique
@@ -135,13 +135,13 @@ impl Envelope {
         }
     }
 
-    /// Returns whether this is a test delivery, see [`Event::is_test`].
+    /// Returns whether this is a test delivery, as [`Event::is_test`] describes.
     #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "for the router"))]
     pub(crate) fn is_test(&self) -> bool {
         self.resource.as_ref().is_some_and(Resource::is_test)
     }
 
-    /// Reads the payload as well. `body` is the body that the envelope was read from.
+    /// Parses the payload as well. `body` must be the body that the envelope was parsed from.
     ///
     /// # Errors
     ///
@@ -150,9 +150,9 @@ impl Envelope {
         self.clone().into_event(body)
     }
 
-    /// [`event`](Self::event) without a clone of the envelope.
+    /// Like [`event`](Self::event), but does not clone the envelope.
     pub(super) fn into_event(self, body: &[u8]) -> Result<Event, EventError> {
-        // A body other than that of `read` is a mistake of the caller, but must not panic.
+        // A wrong body is a mistake of the caller, but must not cause a panic.
         let start = self.payload.start;
         let payload = body.get(self.payload).unwrap_or_default();
         let text = std::str::from_utf8(payload)
@@ -192,8 +192,8 @@ impl From<Cow<'_, str>> for EventType {
     }
 }
 
-// The errors of these two are those of JSON that only Python reads. A value of the wrong type is
-// not an error, because every member of an envelope has another spelling or can be absent.
+// These two functions fail for text that is not strict JSON. A value of the wrong type is not an
+// error, because every member of an envelope has another spelling or can be absent.
 
 /// Parses a JSON string, or returns `None` for other JSON.
 fn string(raw: &str) -> serde_json::Result<Option<Cow<'_, str>>> {
@@ -220,8 +220,8 @@ fn timestamp(raw: &str) -> Option<Timestamp> {
     string(raw).ok()??.parse().ok()
 }
 
-/// The known members of an envelope, not parsed yet. If a key occurs twice, the last value counts,
-/// as in Python and in `serde_json::Value`.
+/// The known members of an envelope, before they are parsed. If a key occurs twice, the last value
+/// wins, as in Python and in `serde_json::Value`.
 #[derive(Default)]
 struct Fields<'a> {
     id: Option<&'a str>,
@@ -240,8 +240,8 @@ impl<'a> Fields<'a> {
     /// Finds the members of the object `text`, or returns `None` if it is not an object in strict
     /// JSON.
     ///
-    /// `RawValue` would do the same. It needs a feature of `serde_json` that changes how every
-    /// `Value` in the program is read.
+    /// `RawValue` would do the same, but it needs a feature of `serde_json` that changes how every
+    /// `Value` in the program is parsed.
     fn scan(text: &'a str) -> Option<Self> {
         let mut fields = Fields::default();
         let mut scanner = Scanner { text, at: 0 };
@@ -255,7 +255,7 @@ impl<'a> Fields<'a> {
             let raw = text.get(value.clone())?;
             if !fields.set(inner, raw, &value)
                 && inner.contains('\\')
-                // A key with an escape that only Python reads is not one of ours.
+                // A key with an escape that only Python accepts is not a known key.
                 && let Ok(Some(key)) = string(key)
             {
                 fields.set(&key, raw, &value);
@@ -304,7 +304,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Skips a character of punctuation, if it is the next one.
+    /// Skips `punctuation`, or returns `None` if it is not the next character.
     fn eat(&mut self, punctuation: u8) -> Option<()> {
         self.skip_space();
         if self.text.as_bytes().get(self.at) != Some(&punctuation) {
@@ -314,7 +314,7 @@ impl Scanner<'_> {
         Some(())
     }
 
-    /// Skips a value and returns its range. This is not recursive, so the depth does not matter.
+    /// Skips a value and returns its range. This is not recursive, so values of any depth are fine.
     fn value(&mut self) -> Option<Range<usize>> {
         self.skip_space();
         let start = self.at;
@@ -335,8 +335,10 @@ impl Scanner<'_> {
     }
 }
 
-/// Returns the length of the string that `rest` starts with, if it has no escapes. Most members are
-/// such strings, and a parser for each of them would cost more than the string.
+/// Returns the length of the string that `rest` starts with, or `None` if the string has escapes.
+///
+/// Most members are strings without escapes. To create a parser for each would cost more than to
+/// scan the string.
 fn plain_string(rest: &[u8]) -> Option<usize> {
     let inner = rest.strip_prefix(b"\"")?;
     let special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
@@ -357,7 +359,7 @@ mod tests {
         assert_eq!(envelope.id, Some(Id::from(7_u64)));
         assert_eq!(envelope.created_at, None);
 
-        // The envelope is valid, the payload is nested too deep.
+        // The envelope is valid, but the payload is nested too deep.
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
         let body = format!(r#"{{"type": "made.up", "data": {deep}}}"#);
         let envelope = Envelope::read(body.as_bytes()).unwrap();
@@ -387,7 +389,7 @@ mod tests {
             (r#""id": "a", "delivery_id": "b""#, true),
             (r#""delivery_id": "b""#, false),
             (r#""id": null, "delivery_id": "b""#, false),
-            // Different ids can be repaired into the same one.
+            // A repair can turn different ids into the same id.
             (r#""id": "a\ud83c""#, false),
             (r#""new": 1"#, false),
         ] {

@@ -1,14 +1,14 @@
-//! The error of reading an event.
+//! The error of parsing an event.
 
 use std::fmt;
 
 use super::python::offset_in;
 
-/// The error of reading a body as an [`Event`](crate::Event).
+/// The error of parsing a body as an [`Event`](crate::Event).
 ///
-/// Authentic deliveries rarely cause it. A payload of unexpected shape is not an error but
-/// [`EventData::Unrecognized`](crate::EventData::Unrecognized), and what Python writes beyond
-/// strict JSON is [repaired](crate::Event::repaired).
+/// Authentic deliveries rarely cause this error. An event with a payload of unexpected shape becomes
+/// [`EventData::Unrecognized`](crate::EventData::Unrecognized), and Python's extensions of JSON are
+/// [repaired](crate::Event::repaired).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventErrorKind};
@@ -21,9 +21,9 @@ use super::python::offset_in;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError {
     kind: EventErrorKind,
-    /// The message of the JSON parser without the position. Empty if the kind says it all.
+    /// The message of the JSON parser without the position, or empty if the kind says enough.
     message: Box<str>,
-    /// Both are 1-based. Line 0 means that the position is unknown.
+    /// Line and column start at 1. Line 0 means that the position is unknown.
     line: usize,
     column: usize,
 }
@@ -36,12 +36,12 @@ pub enum EventErrorKind {
     Syntax,
     /// The body is JSON but not an object.
     NotAnObject,
-    /// The event type is missing or not a string.
+    /// The event type is missing or is not a string.
     MissingType,
     /// The payload (`data`) is missing.
     MissingPayload,
-    /// The body is JSON that does not fit the type that
-    /// [`Delivery::json`](crate::Delivery::json) was called with.
+    /// The body is JSON, but does not fit the type that [`Delivery::json`](crate::Delivery::json) was
+    /// called with.
     Data,
 }
 
@@ -52,20 +52,21 @@ impl EventError {
         self.kind
     }
 
-    /// Returns the line of the error, starting at 1, or `None` if something is missing.
+    /// Returns the line of the error, starting at 1, or `None` if the error is not about a position
+    /// in the body.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         (self.line > 0).then_some(self.line)
     }
 
-    /// Returns the column, in bytes and starting at 1, at which the parser stopped, or `None` if
-    /// something is missing.
+    /// Returns the column at which the parser stopped, in bytes and starting at 1, or `None` if the
+    /// error is not about a position in the body.
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         (self.line > 0).then_some(self.column)
     }
 
-    /// Removes the position, for a caller that does not have the text it is in.
+    /// Removes the position, for a caller that does not have the text.
     pub(super) fn without_position(self) -> Self {
         EventError {
             line: 0,
@@ -98,8 +99,8 @@ impl EventError {
         }
     }
 
-    /// Converts an error of the JSON parser, which parsed the part of `body` that starts at
-    /// `start`. The body is not JSON then.
+    /// Converts an error of the JSON parser, which parsed the part of `body` that starts at `start`
+    /// and found that it is not JSON.
     pub(super) fn within(body: &[u8], start: usize, error: &serde_json::Error) -> Self {
         EventError {
             kind: EventErrorKind::Syntax,
@@ -126,7 +127,7 @@ impl EventError {
 
     /// Moves the position from `strict`, the repaired text of `body`, to the body.
     pub(crate) fn before_repair(self, body: &[u8], strict: &[u8]) -> Self {
-        // A repair leaves line ends alone.
+        // A repair does not change line ends.
         let line = |text: &[u8]| -> usize {
             let lines = text.split_inclusive(|&byte| byte == b'\n');
             lines
@@ -146,12 +147,12 @@ impl EventError {
         }
     }
 
-    /// The body is not UTF-8 from `offset` on, as RFC 8259 requires.
+    /// Creates the error of a body that is not UTF-8, which RFC 8259 requires, from `offset` on.
     pub(super) fn not_utf8(body: &[u8], offset: usize) -> Self {
         let (line, column) = position(body, offset);
         EventError {
             kind: EventErrorKind::Syntax,
-            // The message of the parser for the same fault.
+            // The parser has the same message for this fault.
             message: "invalid unicode code point".into(),
             line,
             column: column + 1,
@@ -174,7 +175,7 @@ pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
 /// Returns the message of the parser without the position that its `Display` appends.
 pub(super) fn message(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
-    // There is a position exactly if there is a line.
+    // `Display` writes the position if and only if the line is known.
     if let Some(end) = text.rfind(" at line ").filter(|_| error.line() > 0) {
         text.truncate(end);
     }

@@ -31,19 +31,20 @@ use super::value::AnyJson;
 /// # Ok::<(), soundhash_webhook::EventError>(())
 /// ```
 ///
-/// It serializes as one JSON object in the dispatcher's envelope. An event that was read from a
-/// body is equal to the event that is read from that object. This also holds for an event that you
-/// create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
+/// An event serializes as one JSON object, in the dispatcher's envelope. An event that was parsed
+/// from a body stays equal if it is serialized and parsed again. This also holds for an event that
+/// you create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
 /// empty.
 ///
-/// Two events are equal if their public fields are; [`repaired`](Self::repaired) does not count.
+/// Two events are equal if their public fields are equal. [`repaired`](Self::repaired) is not
+/// compared.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
     /// The id of the event, which is the same in every retry.
     ///
-    /// The dispatcher's ids are unique. The portal's are clock readings in milliseconds, which two
-    /// events can share.
+    /// The dispatcher's ids are unique. The portal's ids are clock readings in milliseconds, which
+    /// two events can share.
     pub id: Option<Id>,
     /// The time at which SoundHash wrote the event, which is the same in every retry.
     pub created_at: Option<Timestamp>,
@@ -51,7 +52,7 @@ pub struct Event {
     pub webhook_id: Option<Id>,
     /// The resource that the event is about. Only SoundHash's dispatcher sends it.
     pub resource: Option<Resource>,
-    /// What happened.
+    /// The payload, which says what happened.
     pub data: EventData,
     pub(super) repaired: bool,
 }
@@ -63,7 +64,7 @@ pub struct Resource {
     /// The id of the resource. The dispatcher writes it as a string even if the payload has the
     /// same id as a number.
     pub id: Option<Id>,
-    /// The type of the resource, such as `video` or `user`; `test` for a test delivery.
+    /// The type of the resource, such as `video` or `user`. It is `test` for a test delivery.
     pub resource_type: Option<String>,
 }
 
@@ -95,18 +96,18 @@ impl Event {
         }
     }
 
-    /// Reads an event from the body of a request, in either of SoundHash's envelopes.
+    /// Parses an event from the body of a request, in either of SoundHash's envelopes.
     ///
-    /// This does not verify anything. Check the signature of bytes from the network first.
+    /// This does not verify the signature. Use [`Secret::verify`](crate::Secret::verify) first if the
+    /// bytes come from the network.
     ///
-    /// A body that is not strict JSON is read as Python's superset of it, see
-    /// [`repaired`](Self::repaired).
+    /// A body that is not strict JSON is repaired, as [`repaired`](Self::repaired) describes.
     ///
     /// # Errors
     ///
-    /// Returns an error if the body is not JSON or not an object, or if its payload is missing or
-    /// its event type is not a string. An unknown type or a payload of unexpected shape is not an error, see
-    /// [`EventData::Unrecognized`].
+    /// Returns an error if the body is not a JSON object, if its payload is missing, or if its event
+    /// type is missing or is not a string. An unknown type or a payload of unexpected shape is not an
+    /// error. Such an event becomes [`EventData::Unrecognized`].
     pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
         Envelope::read(body)?.into_event(body)
     }
@@ -125,28 +126,28 @@ impl Event {
 
     /// Returns whether the "test this webhook" button of SoundHash's dashboard sent this event.
     ///
-    /// Such an event has any type and any payload that its user typed, so its data is often
-    /// [`Unrecognized`](EventData::Unrecognized). The sender expects a success nevertheless.
+    /// The user of the button can enter any type and any payload, so the data of a test event is
+    /// often [`Unrecognized`](EventData::Unrecognized). The sender still expects a success.
     #[must_use]
     pub fn is_test(&self) -> bool {
         self.resource.as_ref().is_some_and(Resource::is_test)
     }
 
-    /// Returns whether the body had to be repaired before it could be read.
+    /// Returns whether the body had to be repaired before it could be parsed.
     ///
-    /// SoundHash's senders are written in Python, whose `json` module writes more than JSON
-    /// allows. Such a body is authentic, and rejecting it would only make SoundHash drop the
-    /// event. So it is read again with these replacements:
+    /// SoundHash's senders are written in Python, whose `json` module writes text that is not strict
+    /// JSON. Such a body is authentic, and if it were rejected, SoundHash would drop the event in the
+    /// end. So the body is parsed with these replacements:
     ///
-    /// | in the body | read as |
+    /// | in the body | parsed as |
     /// | --- | --- |
     /// | `NaN`, `Infinity`, `-Infinity` | `null` |
     /// | a number beyond the range of `f64`, such as an integer of 400 digits | `null` |
     /// | half of a surrogate pair in a string, such as `"\ud83c"` | U+FFFD |
     ///
-    /// Nothing else is repaired: comments, trailing commas and the like are errors.
-    /// [`Delivery::body`](crate::Delivery::body) still has the bytes as they were signed. A value
-    /// that this crate does not read, such as an unknown field, need not be repaired.
+    /// Comments, trailing commas and everything else that is not JSON are still errors. Values that
+    /// this crate does not parse, such as unknown fields, are not repaired.
+    /// [`Delivery::body`](crate::Delivery::body) has the bytes as they were signed.
     ///
     /// ```
     /// use soundhash_webhook::{Event, EventData};
@@ -221,11 +222,11 @@ impl Serialize for Event {
 
 /// Deserializes either envelope from any self-describing format.
 ///
-/// For JSON in memory, [`from_slice`](Event::from_slice) is faster, reports the positions of
-/// errors, and reads what Python writes beyond strict JSON.
+/// For JSON in memory, prefer [`from_slice`](Event::from_slice). It is faster, reports the positions
+/// of errors, and repairs Python's extensions of JSON.
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Through text, so that there is only one reader.
+        // Goes through text, so that there is only one parser.
         let AnyJson(value) = AnyJson::deserialize(deserializer)?;
         Event::from_slice(value.to_string().as_bytes()).map_err(|error| {
             // The position is in a text that the caller does not have.

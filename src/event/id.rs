@@ -6,11 +6,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// An id that arrived as an integer or as a string.
+/// An id, which is an integer or a string.
 ///
-/// SoundHash's senders do both, at times for the same field (`"video_id": 123` and
-/// `"query_video_id": "abc123"`), so an id here is either. It is written as it came, and the
-/// number `5` and the string `"5"` are different ids.
+/// SoundHash's senders write both, sometimes for the same field (`"video_id": 123` and
+/// `"query_video_id": "abc123"`). An id is serialized as it arrived, and the number `5` and the
+/// string `"5"` are different ids.
 ///
 /// ```
 /// use soundhash_webhook::Id;
@@ -29,13 +29,13 @@ pub struct Id(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
-    /// From `i64::MIN` to `u64::MAX`: the integers that a JSON parser keeps exactly.
+    /// An integer from `i64::MIN` to `u64::MAX`, the range that a JSON parser keeps exactly.
     Number(i128),
     String(Box<str>),
 }
 
 impl Id {
-    /// The id if it is a string.
+    /// Returns the id if it is a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {
@@ -44,7 +44,7 @@ impl Id {
         }
     }
 
-    /// The id if it is a number that is not negative.
+    /// Returns the id if it is a number that is not negative.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self.0 {
@@ -53,7 +53,7 @@ impl Id {
         }
     }
 
-    /// The id if it is a number of at most `i64::MAX`.
+    /// Returns the id if it is a number of at most `i64::MAX`.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self.0 {
@@ -63,7 +63,7 @@ impl Id {
     }
 }
 
-/// The number 0.
+/// Defaults to the number 0.
 impl Default for Id {
     fn default() -> Self {
         Id::from(0_u64)
@@ -135,7 +135,7 @@ impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Repr::String(text) => serializer.serialize_str(text),
-            // Not every format has 128-bit integers, and the range makes one of these fit.
+            // Not every format has 128-bit integers, and every number in the range fits one of these.
             Repr::Number(number) => match (u64::try_from(*number), i64::try_from(*number)) {
                 (Ok(number), _) => serializer.serialize_u64(number),
                 (_, Ok(number)) => serializer.serialize_i64(number),
@@ -176,8 +176,8 @@ impl<'de> Visitor<'de> for IdVisitor {
         Ok(text.into())
     }
 
-    // With serde_json's feature `arbitrary_precision`, which any crate of the build can switch
-    // on for all, a number arrives as a map with a private key that only `Number` understands.
+    // Any crate of the build can turn on serde_json's feature `arbitrary_precision`. A number then
+    // arrives as a map with a private key that only `Number` understands.
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Id, A::Error> {
         let number = serde_json::Number::deserialize(MapAccessDeserializer::new(map))
             .map_err(|_| de::Error::invalid_type(Unexpected::Map, &self))?;
@@ -197,7 +197,7 @@ mod tests {
         let id: Id = serde_json::from_str(json).unwrap();
         assert_eq!(id, expected);
         assert_eq!(serde_json::to_string(&id).unwrap(), json);
-        // From a value, which feeds a visitor in other ways than text does.
+        // A value calls other methods of a visitor than text does.
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(
             serde_json::from_value::<Id>(value.clone()).unwrap(),

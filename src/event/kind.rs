@@ -1,4 +1,4 @@
-//! The list of event types, and [`EventKind`], which names them.
+//! The list of event types, and [`EventKind`], the enum of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,8 @@ use std::str::FromStr;
 /// Calls a macro with every event type that SoundHash documents.
 ///
 /// Each line has the name of the payload's struct, the type as SoundHash writes it, and a sentence
-/// that says what happened. The struct's name is also that of the variants of [`EventKind`] and
-/// [`EventData`](crate::EventData). A sample of the payload is in
-/// `samples/<type>.json`.
+/// that says what happened. The variants of [`EventKind`] and [`EventData`](crate::EventData) have
+/// the name of the struct. A sample of the payload is in `samples/<type>.json`.
 macro_rules! event_types {
     ($then:ident) => {
         $then! {
@@ -31,7 +30,7 @@ pub(super) use event_types;
 
 macro_rules! define_kinds {
     ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
-        /// The type of an event, one of those that SoundHash documents.
+        /// The type of an event that SoundHash documents.
         ///
         /// ```
         /// use soundhash_webhook::EventKind;
@@ -51,7 +50,7 @@ macro_rules! define_kinds {
         }
 
         impl EventKind {
-            /// Every kind that this version of the crate knows.
+            /// All kinds that this version of the crate knows.
             pub const ALL: &'static [EventKind] = &[$(EventKind::$Kind),*];
 
             /// Returns the type as SoundHash writes it, such as `video.uploaded`.
@@ -66,7 +65,7 @@ macro_rules! define_kinds {
         impl FromStr for EventKind {
             type Err = UnknownEventKind;
 
-            /// Parses the type exactly as SoundHash writes it: case and white space count.
+            /// Parses the type exactly as SoundHash writes it. Case and white space matter.
             ///
             /// # Errors
             ///
@@ -89,7 +88,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// The error of parsing an [`EventKind`]: this version of the crate does not know the type.
+/// The error of parsing an [`EventKind`] that this version of the crate does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEventKind(());
 

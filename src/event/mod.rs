@@ -1,13 +1,13 @@
-//! Events: every spelling of SoundHash's two senders, read into one set of types.
+//! Events: every spelling of SoundHash's two senders, parsed into one set of types.
 //!
-//! Bytes in, [`Event`] out. This room imports nothing else of the crate. In the order in which a
-//! body meets them:
+//! This module turns bytes into an [`Event`]. It does not import anything else of the crate. In the
+//! order in which a body meets them:
 //!
 //! - `envelope`: finds the members of the envelope and leaves the payload unread.
 //! - `python`: rewrites what Python writes beyond strict JSON.
 //! - `data`: reads the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
-//! - `kind`: the list of event types. A new type is added there.
+//! - `kind`: the list of event types. Add new types there.
 //! - `payload`: one struct per event type.
 //! - `event`, `id`, `timestamp`, `error`: the other public types.
 //! - `value`: any JSON as a `serde_json::Value`.
@@ -17,7 +17,7 @@ mod envelope;
 mod error;
 #[expect(
     clippy::module_inception,
-    reason = "the room is named after its main type"
+    reason = "the module is named after its main type"
 )]
 mod event;
 mod id;

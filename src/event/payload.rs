@@ -1,9 +1,9 @@
 //! One struct per event type.
 //!
-//! A field has the name that it is serialized with. Where SoundHash's two senders spell a field
-//! differently, that is the dispatcher's spelling, and every other spelling is read as well. A
-//! field that only some spellings promise is an `Option`, for which `null` and absent are the
-//! same. SoundHash's dispatcher also leaves out values that are zero or empty.
+//! Each field has the name under which it is serialized. If SoundHash's two senders spell a field
+//! differently, this is the dispatcher's spelling, and the other spellings are parsed as well. A
+//! field that only some senders promise is an `Option`, and `null` is the same as a missing field.
+//! SoundHash's dispatcher also omits values that are zero or empty.
 
 use std::fmt;
 
@@ -16,8 +16,8 @@ use super::timestamp::{Timestamp, lenient};
 
 /// The payload of one type of event, such as [`VideoProcessed`].
 ///
-/// It is implemented by the payload struct of each [`EventKind`] and by nothing else. A handler
-/// takes such a struct as a [`Payload`](crate::Payload).
+/// Only the payload structs of this crate, one for each [`EventKind`], implement this trait. A
+/// handler takes such a struct as a [`Payload`](crate::Payload).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventKind, EventPayload, UserCreated, VideoProcessed};
@@ -30,9 +30,9 @@ use super::timestamp::{Timestamp, lenient};
 ///
 /// # Creating a payload
 ///
-/// The structs are `#[non_exhaustive]`, because SoundHash adds fields, so a struct literal outside
-/// of this crate does not compile (E0639). Assign the fields of a default value, or deserialize
-/// the payload:
+/// SoundHash adds fields from time to time, so the structs are `#[non_exhaustive]`, and a struct
+/// literal outside of this crate does not compile (E0639). Assign the fields of a default value, or
+/// deserialize the payload:
 ///
 /// ```
 /// use serde_json::json;
@@ -62,9 +62,10 @@ pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed
 /// Prevents other crates from implementing [`EventPayload`].
 pub trait Sealed {}
 
-/// The error for a payload without any spelling of a required field.
+/// The error of a payload without any spelling of a required field.
 ///
-/// It has the words of serde's derived readers, so that every missing field reads the same.
+/// The message is that of serde's derived implementations, so that all missing fields are reported
+/// alike.
 #[derive(Debug)]
 struct Missing(&'static str);
 
@@ -182,7 +183,8 @@ pub struct Fingerprint {
     pub end_time: f64,
 }
 
-/// Every spelling of every field. `serde(alias)` would reject two spellings at once.
+/// Every spelling of every field. `serde(alias)` would reject a payload with two spellings of a
+/// field.
 #[derive(Deserialize)]
 struct ProcessedWire {
     video_id: Option<Id>,
@@ -204,7 +206,7 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 
     fn try_from(wire: ProcessedWire) -> Result<Self, Missing> {
         let video_id = wire.video_id.or(wire.id);
-        // Otherwise any object would fit, such as the payload of the test button.
+        // Without this check, any object would fit, such as the payload of the test button.
         if video_id.is_none() && wire.title.is_none() {
             return Err(Missing("video_id"));
         }
@@ -224,7 +226,7 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 /// The payload of `match.found`: a query was found in other videos.
 ///
 /// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, with the
-/// fields of the match next to those of the query. Both are read as a list and serialized as one.
+/// fields of the match next to those of the query. Both are parsed and serialized as a list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "FoundWire")]
 #[non_exhaustive]
@@ -254,7 +256,7 @@ pub struct Match {
     pub start_time: f64,
     /// The end of the match in seconds. Also read from `segment_end`.
     pub end_time: f64,
-    /// The similarity of the two, from 0 to 1.
+    /// The similarity of the query and the match, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub similarity_score: Option<f64>,
 }
@@ -299,8 +301,10 @@ impl TryFrom<MatchWire> for Match {
     }
 }
 
-/// A query with a list of matches, or with the fields of one match. `serde(flatten)` would turn
-/// numbers into maps under `serde_json`'s `arbitrary_precision`.
+/// A query with a list of matches, or with the fields of one match.
+///
+/// This does not use `serde(flatten)`, which turns numbers into maps under `serde_json`'s
+/// `arbitrary_precision`.
 #[derive(Deserialize)]
 struct FoundWire {
     query_id: Option<Id>,
@@ -385,7 +389,7 @@ pub struct JobFailed {
     pub job_id: Id,
     /// The type of the job, such as `video_process`.
     pub job_type: String,
-    /// The id of what the job was working on.
+    /// The id of the object that the job was working on.
     pub target_id: Id,
     /// The number of attempts.
     pub attempt_count: u64,

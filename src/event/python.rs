@@ -1,16 +1,16 @@
-//! Rewrites what Python's `json` module writes beyond strict JSON.
+//! Rewrites the output of Python's `json` module as strict JSON.
 //!
 //! SoundHash's senders call `json.dumps`, which writes `NaN` and `Infinity` for floats that are
 //! not finite, `"\ud83c"` for a string that was cut inside a surrogate pair, and integers of any
-//! size. `serde_json` rejects all of them. [`to_strict`] replaces them and copies everything else,
+//! size. `serde_json` rejects all of these. [`to_strict`] replaces them and copies everything else,
 //! valid or not, so that `serde_json` still decides what is JSON.
 //!
-//! No published parser reads exactly this superset: those that accept `NaN` either reject lone
-//! surrogates or also accept comments, trailing commas and unquoted keys.
+//! No published parser accepts exactly this superset of JSON. Those that accept `NaN` either reject
+//! lone surrogates, or also accept comments, trailing commas and unquoted keys.
 
 use serde::de::IgnoredAny;
 
-/// Rewrites `text` as strict JSON, or returns `None` if there is nothing to rewrite.
+/// Returns `text` as strict JSON, or `None` if nothing has to be rewritten.
 ///
 /// | in `text` | rewritten |
 /// | --- | --- |
@@ -18,8 +18,8 @@ use serde::de::IgnoredAny;
 /// | a number beyond the range of `f64` | `null` |
 /// | a surrogate escape without its partner | `\ufffd` |
 ///
-/// One pass without recursion, and one allocation of at most 4/3 of the length of `text`: only
-/// `NaN` grows, by one byte.
+/// This takes one pass without recursion, and one allocation of at most 4/3 of the length of `text`.
+/// Only `NaN` becomes longer, by one byte.
 pub(super) fn to_strict(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut strict = String::new();
@@ -51,16 +51,16 @@ pub(super) fn to_strict(text: &str) -> Option<String> {
     Some(strict)
 }
 
-/// [`to_strict`] for a body that may not even be text.
+/// Calls [`to_strict`] if the body is text.
 pub(crate) fn strict_text(body: &[u8]) -> Option<String> {
     to_strict(std::str::from_utf8(body).ok()?)
 }
 
-/// Maps an offset in `strict`, which [`to_strict`] made of `text`, to the offset in `text`.
+/// Maps an offset in `strict`, the result of [`to_strict`] for `text`, to the offset in `text`.
 pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
     let (mut from, mut to) = (0, 0);
     while to < offset && from < text.len() {
-        // Every other replacement has the length of what it replaces, and no `n`.
+        // Every other replacement keeps the length, and does not contain an `n`.
         let is_null = strict.get(to) == Some(&b'n') && text.get(from) != Some(&b'n');
         (from, to) = match is_null {
             true => (from + scalar_length(text, from), to + "null".len()),
@@ -74,7 +74,7 @@ pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
 /// surrogate without its partner.
 fn escape(rest: &[u8]) -> (usize, Option<&'static str>) {
     match unit(rest) {
-        // Both halves are skipped, so that the second is not taken for a lone one.
+        // Both halves are skipped, so that the second half is not mistaken for a lone surrogate.
         Some(0xd800..=0xdbff) if matches!(rest.get(6..).and_then(unit), Some(0xdc00..=0xdfff)) => {
             (12, None)
         }
@@ -104,8 +104,8 @@ fn scalar_length(text: &[u8], offset: usize) -> usize {
     rest.iter().take_while(|&&byte| is_scalar(byte)).count()
 }
 
-/// Returns the length of the number or word that `rest` starts with, and its replacement if Python
-/// alone reads it.
+/// Returns the length of the number or word that `rest` starts with, and its replacement if it is not
+/// strict JSON.
 fn scalar(rest: &[u8]) -> (usize, Option<&'static str>) {
     let length = scalar_length(rest, 0);
     let token = rest.get(..length).unwrap_or_default();

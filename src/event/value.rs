@@ -1,4 +1,4 @@
-//! Any JSON as a `serde_json::Value`.
+//! Parses any JSON into a `serde_json::Value`.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A [`Value`] that is read the same under every feature of `serde_json`.
+/// A [`Value`] that is parsed the same way under every feature of `serde_json`.
 ///
-/// Any crate of the build can switch these features on, and axum's `json` does so with
-/// `raw_value`. Under `raw_value`, `Value` takes an object whose first key is a certain private
-/// name for JSON within a string, and reads that with a new recursion limit. 200 kB of such strings
-/// within strings overflow the stack of a thread, which aborts the process. Here such an object is
-/// an object.
+/// Any crate of the build can turn these features on, as axum's `json` does with `raw_value`. Under
+/// `raw_value`, `Value` gives a meaning to objects whose first key is a certain private name. It
+/// expects JSON within a string there, and parses that with a new recursion limit. 200 kB of such
+/// strings within strings overflow the stack of a thread, which aborts the process. `AnyJson` treats
+/// such an object like any other object.
 pub(super) struct AnyJson(pub(super) Value);
 
-/// The key of the map as which a visitor receives a number under `arbitrary_precision`.
+/// The key of the map that stands for a number under `arbitrary_precision`.
 const NUMBER: &str = "$serde_json::private::Number";
 
 impl<'de> Deserialize<'de> for AnyJson {
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
         if next.as_deref() == Some(NUMBER) && numbers_are_maps() {
             let map = MapAccessDeserializer::new(Unread { first: next, map });
             let number = Number::deserialize(map)?;
-            // Without `arbitrary_precision`, the parser rejects such a number itself.
+            // Without `arbitrary_precision`, the parser itself rejects such a number.
             return match number.as_f64() {
                 Some(_) => Ok(Value::Number(number)),
                 None => Err(de::Error::custom("number out of range")),
@@ -112,8 +112,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// Returns whether a crate of the build has switched on `arbitrary_precision`: otherwise, no number
-/// can be that large.
+/// Returns whether a crate of the build has turned on `arbitrary_precision`. Without this feature, a
+/// number cannot be this large.
 fn numbers_are_maps() -> bool {
     "1e999".parse::<Number>().is_ok()
 }

@@ -38,7 +38,7 @@ struct PendingOutcome<St> {
     retention: Duration,
     lease: Duration,
     claimed_at: Instant,
-    /// How often the store was asked to record the outcome.
+    /// The number of attempts to record the outcome.
     attempts: u32,
 }
 
@@ -71,7 +71,7 @@ impl<St: IdempotencyStore> ClaimGuard<St> {
     async fn end(&mut self) {
         let Some(pending) = &mut self.0 else { return };
         let result = pending.record().await;
-        // Until here, `drop` takes over if the future is dropped.
+        // If the future is dropped before this line, `drop` records the outcome.
         if let Some(pending) = self.0.take() {
             pending.handle_result(result);
         }
@@ -120,7 +120,7 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             if left < SHORTEST_PAUSE {
                 return;
             }
-            // The pauses shrink towards the end, so that a store which recovers late is reached.
+            // The pauses shrink towards the end, so that a store that recovers late is still used.
             sleep(pause.min(left / 2)).await;
             if self.record().await.is_ok() {
                 return;
@@ -132,16 +132,16 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
 
 impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
     fn drop(&mut self) {
-        // Without a runtime, nothing can wait for the store, and the lease ends the claim.
+        // Without a runtime, no task can wait for the store, and the lease ends the claim.
         let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
         // The future owns the pending outcome and not the guard. A runtime that shuts down drops
         // the futures it is given, and dropping a guard would spawn another one, forever.
         let mut end = Box::pin(pending.end());
-        // A store that answers at once has recorded the outcome before this returns, so that an
-        // immediate retry is not answered as a duplicate in progress. During a panic, a second
-        // panic from the store would abort the process.
+        // A store that answers at once records the outcome before this returns, so that an immediate
+        // retry does not find the event in progress. This is skipped during a panic, because a panic
+        // of the store would then abort the process.
         let has_ended = !thread::panicking()
             && end
                 .as_mut()

@@ -17,15 +17,15 @@ const MAX_PART: usize = 64;
 ///
 /// The layer makes the key from signed data only:
 ///
-/// - If the dispatcher sent the event, the key ends with the event's `id`.
-/// - If the portal sent it, the key is the `delivery_id` and the SHA-256 of the body. A
-///   `delivery_id` is a clock reading in milliseconds, which two events can share. Retries repeat
-///   the body byte for byte, so that they have the same key.
+/// - If the dispatcher sent the event, the key is the event's `id`.
+/// - If the portal sent the event, the key is the `delivery_id` and the SHA-256 of the body. The
+///   `delivery_id` alone is a clock reading in milliseconds, which two events can share. Retries
+///   repeat the body byte for byte, so they have the same key.
 /// - Otherwise, the key is the SHA-256 of the body.
 ///
 /// The [endpoint](crate::Delivery::endpoint) and the layer's
-/// [`scope`](super::IdempotencyLayer::scope) come first, if there are any. A key has at most 272
-/// bytes of UTF-8 and may contain any character. An id of more than 64 bytes is replaced by its
+/// [`scope`](super::IdempotencyLayer::scope), if there are any, come before that. A key has at most
+/// 272 bytes of UTF-8 and can contain any character. An id of more than 64 bytes is replaced by its
 /// SHA-256.
 ///
 /// Cloning a key is cheap.
@@ -70,13 +70,13 @@ impl Key {
     }
 }
 
-/// Senders without an id write an empty one or 0.
+/// Returns whether the id is a placeholder. Senders without an id write an empty string or 0.
 fn is_empty(id: &Id) -> bool {
     id.as_str().map_or(id.as_u64() == Some(0), str::is_empty)
 }
 
-// Each part begins with a different letter, in upper case for a digest, and either states its
-// length or is the last part. So no text in one part can imitate another part.
+// Each part begins with a letter for its kind, in upper case if the part is a digest, and either
+// states its length or is the last part. So the text of one part cannot imitate another part.
 
 fn push_named(key: &mut String, tag: char, name: &str) {
     if name.len() > MAX_PART {
@@ -108,9 +108,9 @@ fn push(key: &mut String, part: fmt::Arguments<'_>) {
     let _ = key.write_fmt(part);
 }
 
-/// The key of a delivery, as the layer makes it without a scope.
+/// Returns the key of a delivery, as the layer creates it without a scope.
 ///
-/// It is also a good id for a job in a queue, because every delivery of an event has the same
+/// The key is also a good id for a job in a queue, because every delivery of an event has the same
 /// key.
 ///
 /// ```
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Attack: a tenant writes into an id what makes it look like another tenant's key.
+    /// Attack: a tenant chooses an id that imitates another tenant's key.
     #[test]
     fn no_part_can_be_mistaken_for_another() {
         let body = |id: &str| format!(r#"{{"type":"a","data":1,"id":"{id}"}}"#);

@@ -19,7 +19,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A [`Layer`] that lets a handler complete each event once.
 ///
 /// Put it *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), because it needs the
-/// [`Delivery`](crate::Delivery) of that layer. Without one it answers 500. The
+/// [`Delivery`](crate::Delivery) of that layer. It answers 500 to a request without a `Delivery`. The
 /// [module docs](super) explain what the layer does and how to choose its times.
 ///
 /// # Where to put it
@@ -53,13 +53,12 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// ```
 ///
 /// A signature covers the body, and neither the path nor the method. If the layer also covered
-/// `/status`, an attacker who recorded a delivery could send it there, the 200 would complete
-/// the event, and SoundHash's retry would be answered as a duplicate although the handler never
-/// ran. For the same reason, the layer answers every method but POST with 405 and claims
-/// nothing.
+/// `/status`, an attacker who recorded a delivery could send it there. The 200 would complete the
+/// event, and SoundHash's retry would be answered as a duplicate although the handler never ran. For
+/// the same reason, the layer answers every method except POST with 405, without a claim.
 ///
-/// A second layer on the same store with the same [`scope`](Self::scope) would find every event
-/// claimed by the first one.
+/// If a request passes two of these layers that share a store and a [`scope`](Self::scope), the
+/// inner layer finds every event claimed by the outer one.
 pub struct IdempotencyLayer<St> {
     pub(super) store: Arc<St>,
     pub(super) settings: Settings,
@@ -100,9 +99,9 @@ impl<St> IdempotencyLayer<St> {
 
     /// Sets how long a claim lasts. The default is 60 s.
     ///
-    /// After the lease, a retry runs the handler again, even if the first run has not ended. So
-    /// the lease must be longer than the handler ever takes. Retries also wait for the lease
-    /// when a process dies while its handler runs, so it should not be much longer.
+    /// After the lease, a retry runs the handler again, even if the first run has not ended. So the
+    /// lease must be longer than the handler ever takes. It should not be much longer, because
+    /// retries wait for its end if a process dies while its handler runs.
     ///
     /// # Panics
     ///
@@ -122,24 +121,24 @@ impl<St> IdempotencyLayer<St> {
     /// for days.
     ///
     /// A retention that is shorter than [`max_age`](Self::max_age) and
-    /// [`clock_skew`](Self::clock_skew) together is raised to their sum, because a recorded
-    /// delivery could otherwise be young enough and yet forgotten. With a `max_age`, the store
-    /// also remembers events for a further `clock_skew`, because the clocks of a fleet differ.
+    /// [`clock_skew`](Self::clock_skew) together is raised to their sum. Otherwise, a recorded
+    /// delivery could be forgotten before it is too old. With a `max_age`, the store remembers events
+    /// for another `clock_skew`, because the clocks of a fleet differ.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
         self
     }
 
-    /// Sets the age at which an event is rejected with 401. Off by default.
+    /// Sets the age from which an event is rejected with 401. By default, there is no age limit.
     ///
-    /// A signed body stays valid for as long as its secret. With an age limit, a delivery that
-    /// an attacker recorded is either remembered or too old. Retries arrive up to 9 minutes
-    /// late, so 15 minutes is a good choice. Events without a time are rejected, too.
+    /// A signed body stays valid for as long as its secret. With an age limit, a delivery that an
+    /// attacker recorded is either remembered or too old. Retries arrive up to 9 minutes late, so 15
+    /// minutes is a good choice. Events without a time are rejected, too.
     ///
-    /// The age is measured with the clock of this host, which **must be synchronised**: if it is
-    /// wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected. Each
-    /// such rejection is logged at `warn`, at most once a minute for each reason.
+    /// The age is measured with the clock of this host, which **must be synchronised**. If the clock
+    /// is wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected. These
+    /// rejections are logged at `warn`, at most once a minute for each reason.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.settings.max_age = Some(age);
@@ -154,20 +153,20 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets whether the handler runs to its end in a separate task if the sender hangs up. By
-    /// default, it is cut off.
+    /// Sets whether the handler runs in a separate task, to its end even if the sender hangs up. The
+    /// default is `false`: the handler is cut off.
     ///
-    /// Use this for handlers that can take longer than the 30 s that SoundHash waits. Otherwise
-    /// each retry starts the work again and is cut off again. A graceful shutdown does not wait
-    /// for such tasks.
+    /// Use this for handlers that can take longer than the 30 s that SoundHash waits. Otherwise, each
+    /// retry starts the work again and is cut off again. A graceful shutdown does not wait for these
+    /// tasks.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
         self.settings.detach = detach;
         self
     }
 
-    /// Separates the events of this layer from those of layers with another scope, or none, in
-    /// the same store.
+    /// Separates the events of this layer from those of all layers with another scope, or without a
+    /// scope, on the same store.
     ///
     /// SoundHash sends an event to every endpoint that is registered for it, with the same id.
     /// If several endpoints share a store and each of them has to act on the event, give each
@@ -198,10 +197,10 @@ impl Settings {
         }
     }
 
-    /// How long the store remembers a completed event.
+    /// Returns how long the store remembers a completed event.
     ///
-    /// With a `max_age`, that is longer than the retention, because the clocks of a fleet
-    /// differ, and because the claim comes some time after the check of the age.
+    /// With a `max_age`, this is longer than the retention, because the clocks of a fleet differ, and
+    /// because some time passes between the check of the age and the claim.
     pub(super) fn stored_retention(&self) -> Duration {
         let slack = match self.max_age {
             Some(_) => self.clock_skew.saturating_add(Duration::from_secs(1)),
@@ -235,7 +234,7 @@ impl<S, St> Layer<S> for IdempotencyLayer<St> {
     }
 }
 
-// Not derived, because a store need not be `Clone` or `Debug`.
+// Derives would require a store that is `Clone` and `Debug`.
 impl<St> Clone for IdempotencyLayer<St> {
     fn clone(&self) -> Self {
         Self {

@@ -19,32 +19,32 @@ use super::{
     store::{Claim, ClaimToken, IdempotencyStore},
 };
 
-/// Replaces the end of a duration that `Instant` cannot represent. This is 30 years.
+/// Replaces a duration whose end `Instant` cannot represent. This is 30 years.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// Fewer claims than these are not scanned for expired ones.
+/// The least number of claims that are scanned for expired ones.
 const SWEEP_AT: usize = 64;
 
 /// An [`IdempotencyStore`] in the memory of one process.
 ///
-/// Use it where **one process** receives all deliveries of an endpoint. It forgets everything
-/// when the process restarts: an event that was completed before the restart runs again if it is
-/// sent again, and with [`max_age`](super::IdempotencyLayer::max_age) an attacker can replay a
-/// recorded delivery once until it is too old. If that matters, or if there are several
-/// processes, use a store that they share, such as `RedisStore` (feature `redis`).
+/// Use it where **one process** receives all deliveries of an endpoint. The store forgets everything
+/// when the process restarts. An event that was completed before the restart then runs again if it
+/// is sent again. An attacker can replay a recorded delivery once per restart, until it is older than
+/// [`max_age`](super::IdempotencyLayer::max_age). If that matters, or if there are several processes,
+/// use a store outside of the process, such as `RedisStore` (feature `redis`).
 ///
 /// # Memory
 ///
 /// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take
-/// 17 MB. Memory is allocated as it is needed. When `capacity` events are remembered, the store
-/// evicts the one whose last delivery is the oldest. Choose a `capacity` that is greater than the
-/// number of events in a [`retention`](super::IdempotencyLayer::retention), and at least as
-/// great as the number of events in the 9 minutes of SoundHash's retries. Tenants who do not
-/// trust each other should not share a store, because one who sends many events evicts those of
-/// the others.
+/// 17 MB. Memory is allocated as needed. If more than `capacity` events are completed, the store
+/// evicts the event whose last delivery is the oldest. Choose a `capacity` that is greater than the
+/// number of events in a [`retention`](super::IdempotencyLayer::retention), or at the very least
+/// greater than the number of events in the 9 minutes of SoundHash's retries. Tenants who do not
+/// trust each other should not share a store, because a tenant with many events evicts those of the
+/// others.
 ///
-/// Events in progress do not count towards the capacity: there are as many as there are
-/// requests. A claim is never rejected for lack of room, and never evicted.
+/// Events in progress do not count towards the capacity, because the number of requests limits
+/// them. A claim is never rejected for lack of space, and never evicted.
 pub struct MemoryStore {
     state: Mutex<State>,
 }
@@ -122,7 +122,7 @@ impl State {
         Claim::Acquired(token)
     }
 
-    /// Ends a claim and returns `true`, if `token` still holds it.
+    /// Ends the claim if `token` still holds it, and returns whether it did.
     fn end_claim(&mut self, key: &Key, token: ClaimToken, now: Instant) -> bool {
         let held = self.claimed.get(key);
         let is_held = held.is_some_and(|held| held.token == token && now < held.until);
@@ -136,7 +136,8 @@ impl State {
         let now = Instant::now();
         let is_held = self.end_claim(key, token, now);
         if is_held {
-            // Two for one, so that memory is freed when fewer events arrive.
+            // Removes two expired events for each new one, so that memory is freed when fewer events
+            // arrive.
             for _ in 0..2 {
                 match self.completed.peek_lru() {
                     Some((_, completion)) if completion.until <= now => self.completed.pop_lru(),

@@ -1,11 +1,13 @@
 //! Completes each event once.
 //!
-//! SoundHash delivers *at least* once. After a slow response, a lost connection or a restart it
-//! sends the same event again, up to 9 minutes later, perhaps while the first run of the handler
-//! is still in progress, and perhaps to another process. Its retry job can repeat an event for
-//! days. In addition, a signed body never expires: an attacker who recorded a delivery can send
-//! it again at any time. [`IdempotencyLayer`] goes between the verification and the handler, and
-//! takes care of all of these:
+//! SoundHash delivers *at least* once. After a slow response, a lost connection or a restart, it
+//! sends the same event again, up to 9 minutes later. The first run of the handler may still be in
+//! progress then, and the retry may arrive at another process. SoundHash's retry job can repeat an
+//! event for days. In addition, a signed body never expires, so an attacker who recorded a delivery
+//! can send it again at any time.
+//!
+//! [`IdempotencyLayer`] goes between the verification and the handler, and handles all of these
+//! cases:
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,7 +34,7 @@
 //! ```
 //!
 //! `ServiceBuilder` comes from tower (`cargo add tower`). Put the layer around the route of the
-//! handler only: [`IdempotencyLayer`] explains why.
+//! handler only, as [`IdempotencyLayer`] explains.
 //!
 //! # What the layer does
 //!
@@ -41,25 +43,26 @@
 //!
 //! | the handler | the event | the next delivery |
 //! | --- | --- | --- |
-//! | responds with 2xx | is completed for [`retention`](IdempotencyLayer::retention) | gets 200 with `Idempotent-Replayed: true`, and renews the retention |
-//! | is still running | is claimed for [`lease`](IdempotencyLayer::lease) | gets 503 with `Retry-After` |
-//! | responds with another status, fails, panics, is cut off | is released | runs the handler |
-//! | dies with its process | is claimed until the lease ends | gets 503, and runs the handler after the lease |
+//! | responds with 2xx | is completed for the [`retention`](IdempotencyLayer::retention) | gets 200 with `Idempotent-Replayed: true`, and renews the retention |
+//! | is still running | is claimed for the [`lease`](IdempotencyLayer::lease) | gets 503 with `Retry-After` |
+//! | responds with another status, fails, panics or is cut off | is released | runs the handler |
+//! | dies with its process | is claimed until the lease ends | gets 503 during the lease, and runs the handler after it |
 //!
-//! If the store fails, the delivery gets 503, too, because the event may have been completed.
-//! SoundHash retries after each of these 503. Each response that the layer gives in place of the
-//! handler has an [`Outcome`] in its extensions.
+//! If the store fails, the delivery also gets 503, because the event may have been completed.
+//! SoundHash retries after each 503. Every response that the layer gives in place of the handler has
+//! an [`Outcome`] in its extensions.
 //!
 //! # Which deliveries are the same event
 //!
-//! The [`Key`] of an event comes from signed data only, because anyone can write headers: it is
-//! the `id` that SoundHash's dispatcher sends, the portal's `delivery_id` together with the
-//! SHA-256 of the body, or the SHA-256 of the body alone. The portal's `delivery_id` is a clock
-//! reading, which two events of one millisecond share.
+//! The [`Key`] of an event comes from signed data only, because anyone can write headers. It is the
+//! `id` that SoundHash's dispatcher sends, the portal's `delivery_id` together with the SHA-256 of
+//! the body, or the SHA-256 of the body alone. The portal's `delivery_id` is a clock reading, which
+//! two events in the same millisecond share.
 //!
 //! If a [`SecretProvider`](crate::SecretProvider) serves several tenants, name each one with
 //! [`Secrets::endpoint`](crate::Secrets::endpoint), so that no tenant can claim the events of
-//! another. Several endpoints that share a store need a [`scope`](IdempotencyLayer::scope) each.
+//! another. If several endpoints share a store, give each layer a
+//! [`scope`](IdempotencyLayer::scope).
 //!
 //! # Guarantees
 //!
@@ -67,16 +70,17 @@
 //! SoundHash retries. This requires that:
 //!
 //! - No handler runs for longer than the lease. If one does, the log says so.
-//! - The store keeps what it recorded. [`MemoryStore`] forgets everything in a restart, and
-//!   `RedisStore` what its server forgets.
-//! - A store that fails recovers within the lease. The layer keeps retrying until then to record
+//! - The store keeps its records. [`MemoryStore`] forgets everything in a restart, and `RedisStore`
+//!   forgets what its server forgets.
+//! - A store that fails recovers within the lease. Until then, the layer keeps retrying to record
 //!   how the handlers ended. If the store takes longer, or if the process dies first, a completed
-//!   event is free again after its lease. SoundHash does not send it again, because it got a 200,
-//!   but an attacker who recorded it can, until it is too old.
+//!   event is free again after its lease. SoundHash does not send the event again, because it got a
+//!   200, but an attacker who recorded the delivery can, until the event is too old.
 //!
 //! The layer does **not** guarantee that a handler *starts* only once. A handler that fails
-//! half-way or is cut off runs again. Effects that must not happen twice even then belong in one
-//! database transaction, or they carry the event's id to a service that recognizes duplicates:
+//! half-way or is cut off runs again. If an effect must not happen twice even then, put all effects
+//! into one database transaction (see the crate `soundhash-webhook-sqlx`), or pass the event's id to
+//! a service that recognizes duplicates:
 //!
 //! ```
 //! use axum::http::StatusCode;
@@ -97,25 +101,25 @@
 //!
 //! # Choosing the times
 //!
-//! - [`lease`](IdempotencyLayer::lease), 60 s by default, must be longer than the handler ever
-//!   runs. SoundHash hangs up after 30 s, and axum then drops the handler, so 60 s are enough
-//!   unless the handler is [detached](#slow-handlers). A much longer lease delays retries
-//!   after a process died: SoundHash's last retry starts 7 minutes after the first attempt.
-//! - [`max_age`](IdempotencyLayer::max_age) is off by default. 15 minutes are a good choice,
-//!   because retries arrive up to 9 minutes late. With a `max_age`, a recorded delivery is either
-//!   remembered or too old, so that it cannot be replayed. It is off because it rejects events
-//!   without a time, and because it needs a clock that is synchronised to within
-//!   [`clock_skew`](IdempotencyLayer::clock_skew).
-//! - [`retention`](IdempotencyLayer::retention), 24 h by default, counts from the last delivery
-//!   of the event. It is never shorter than `max_age` and `clock_skew` together. Without a
+//! - The [`lease`](IdempotencyLayer::lease) is 60 s by default. It must be longer than the handler
+//!   ever runs. SoundHash hangs up after 30 s, and axum then drops the handler, so 60 s are enough
+//!   unless the handler is [detached](#slow-handlers). After a process died, a much longer lease
+//!   delays retries, and SoundHash's last retry starts 7 minutes after the first attempt.
+//! - The [`max_age`](IdempotencyLayer::max_age) is off by default, because it rejects events without
+//!   a time, and because it needs a clock that is synchronised to within
+//!   [`clock_skew`](IdempotencyLayer::clock_skew). With a `max_age`, a recorded delivery is either
+//!   remembered or too old, so that an attacker cannot replay it. 15 minutes is a good choice,
+//!   because retries arrive up to 9 minutes late.
+//! - The [`retention`](IdempotencyLayer::retention) is 24 h by default. It counts from the last
+//!   delivery of the event, and is never shorter than `max_age` and `clock_skew` together. Without a
 //!   `max_age`, an attacker can replay a recorded delivery after the retention.
 //!
 //! # Slow handlers
 //!
-//! If the sender hangs up, the handler is cut off, as always in axum, and starts again with the
-//! retry. With [`detach(true)`](IdempotencyLayer::detach) it runs to its end in a separate task,
-//! and the retry is answered as a duplicate. Choose the lease accordingly. A graceful shutdown
-//! does not wait for these tasks. Their events are free when the lease ends.
+//! If the sender hangs up, axum drops the handler, and the retry starts it again. With
+//! [`detach(true)`](IdempotencyLayer::detach), the handler runs to its end in a separate task, and
+//! the retry is answered as a duplicate. Choose a lease that covers the whole run. A graceful
+//! shutdown does not wait for these tasks, and their events are free when the lease ends.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -125,15 +129,14 @@
 //!     .lease(Duration::from_secs(5 * 60));
 //! ```
 //!
-//! For work that takes minutes, put the event into a queue of your own with the [`Key`] as the
-//! job's id, and respond with 200.
+//! For work that takes minutes, put the event into a queue of your own, with the [`Key`] as the id
+//! of the job, and respond with 200.
 //!
 //! # Choosing the store
 //!
-//! [`MemoryStore`] is for one process. As soon as there are two processes, even if only for the
-//! seconds of a deployment, use `RedisStore` (feature `redis`), which all processes share. Its
-//! server must not evict keys (`maxmemory-policy noeviction`). The docs of `RedisStore` list the
-//! other settings.
+//! [`MemoryStore`] is for one process. If there are ever two processes, even for the seconds of a
+//! deployment, use `RedisStore` (feature `redis`), which all processes share. Its server must not
+//! evict keys (`maxmemory-policy noeviction`). The docs of `RedisStore` list the other settings.
 //!
 //! # Running an event again
 //!
@@ -142,8 +145,8 @@
 //!
 //! # A store of your own
 //!
-//! Any database works in which each step is one atomic statement. The store below does the
-//! steps on a map, and its comments show the statements for `PostgreSQL`:
+//! Any database works if it can do each step in one atomic statement. The store below does the steps
+//! on a map, and its comments show the statements for `PostgreSQL`:
 //!
 //! ```
 //! use std::{
@@ -234,13 +237,17 @@
 //! # send::<Table>();
 //! ```
 //!
-//! Delete rows from time to time whose `until` has passed. `testing::store_conformance` (feature
+//! Delete the rows whose `until` has passed from time to time. `testing::store_conformance` (feature
 //! `testing`) is a test that every store has to pass.
 
-// In the order in which a delivery meets them: `layer` holds the settings and makes the `service`,
-// which identifies the event by its `key`, claims it in a `store` (`memory`, `redis`) and keeps
-// the claim in a `guard` while the handler runs. `outcome` is the response in place of the
-// handler's.
+// In the order in which a delivery meets them:
+//
+// - `layer`: the layer and its settings.
+// - `service`: claims the event, calls the handler and records how it ended.
+// - `key`: identifies the event.
+// - `store`: the trait of a store. `memory` and `redis` implement it.
+// - `guard`: holds the claim while the handler runs.
+// - `outcome`: the responses that the layer gives in place of the handler.
 
 mod guard;
 mod key;

@@ -10,12 +10,11 @@ use crate::{rejection, telemetry::Severity};
 /// Marks the response to a duplicate of a completed event.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Describes a response that [`IdempotencyLayer`](super::IdempotencyLayer) gave in place of the
-/// handler.
+/// The reason why [`IdempotencyLayer`](super::IdempotencyLayer) responded in place of the handler.
 ///
-/// The layer puts it into the *response's* extensions, where an outer layer can read it, for
-/// example to count it or to replace the response. A response without an `Outcome` comes from
-/// the handler, or from the verification layer, which adds a [`Rejection`](crate::Rejection).
+/// The layer puts the outcome into the extensions of the *response*, where an outer layer can count
+/// it or replace the response. A response without an `Outcome` comes from the handler, or from the
+/// verification layer, which adds a [`Rejection`](crate::Rejection).
 ///
 /// ```
 /// use axum::response::Response;
@@ -50,7 +49,7 @@ pub enum OutcomeKind {
     StoreUnavailable,
     /// The event is older than `max_age`: 401.
     TooOld,
-    /// The event has no time, and `max_age` is set: 401.
+    /// The event does not have a time, and `max_age` is set: 401.
     Undated,
     /// The event's time is more than `clock_skew` ahead, and `max_age` is set: 401.
     FromTheFuture,
@@ -73,7 +72,7 @@ impl OutcomeKind {
         }
     }
 
-    /// Returns a name for logs and metrics, in snake case.
+    /// Returns the name for logs and metrics, in snake case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -88,7 +87,7 @@ impl OutcomeKind {
         }
     }
 
-    /// What the operator should do, for the log.
+    /// Returns what the operator should do, for the log.
     pub(super) const fn advice(self) -> &'static str {
         match self {
             Self::Duplicate | Self::InProgress => "nothing needs to be done",
@@ -114,7 +113,7 @@ impl OutcomeKind {
         }
     }
 
-    /// The level of the log for this kind.
+    /// Returns the level at which this kind is logged.
     pub(super) const fn severity(self) -> Severity {
         match self {
             Self::Duplicate | Self::InProgress => Severity::Routine,
@@ -157,7 +156,7 @@ impl Outcome {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
             response
         } else {
-            // A 401 equals that of the verification layer, so that someone who replays a
+            // A 401 is the same as that of the verification layer, so that an attacker who replays a
             // delivery does not learn that its signature is right.
             rejection::respond(self.status(), version)
         };

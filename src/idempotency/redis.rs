@@ -40,8 +40,8 @@ local value = redis.call('GET', KEYS[1])
 if not value or not string.find(value, '^completed ') then return 0 end
 return redis.call('DEL', KEYS[1])";
 
-/// Limits one attempt to connect. The pauses between attempts are short, because each delivery
-/// that arrives in the meantime is answered with 503.
+/// The time-out of one attempt to connect. The pauses between attempts are short, because each
+/// delivery that arrives in the meantime is answered with 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -76,16 +76,16 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// - Set `maxmemory-policy` to `noeviction` (the default) or to a policy that evicts only keys
 ///   without an expiry. With any other policy, Redis may evict claims when memory is short, and
 ///   their events run again.
-/// - Use `appendonly yes`. Events that Redis forgets in a restart run again if they are sent
-///   again. With `appendonly yes` it forgets nothing, or the last second if the machine fails.
+/// - Use `appendonly yes`. Redis then keeps all events in a restart, and loses at most the last
+///   second if the machine fails. An event that Redis has forgotten runs again if it is sent again.
 /// - A replica that becomes the master may lack the last writes of the former master, because
 ///   replication is asynchronous.
 /// - Redis Cluster is not supported.
 ///
 /// # TLS
 ///
-/// For `rediss://` URLs, depend on the same version of the crate `redis` and switch on its
-/// feature `tokio-rustls-comp` or `tokio-native-tls-comp`.
+/// For `rediss://` URLs, depend on the same version of the crate `redis` and turn on its feature
+/// `tokio-rustls-comp` or `tokio-native-tls-comp`.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: ConnectionManager,
@@ -99,7 +99,7 @@ struct Shared {
     complete: Script,
     release: Script,
     forget: Script,
-    /// How often the store left a server that is read-only.
+    /// The number of times that the store has left a read-only server.
     failovers: Mutex<u64>,
 }
 
@@ -214,8 +214,8 @@ fn is_read_only(error: &RedisError) -> bool {
             .is_some_and(|text| text.contains("-READONLY "))
 }
 
-/// Detects a machine that is gone after seconds, instead of the 15 minutes for which TCP would
-/// retransmit.
+/// Returns settings that detect a dead machine within seconds. By default, TCP retransmits for 15
+/// minutes.
 fn tcp_settings() -> redis::io::tcp::TcpSettings {
     use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 
@@ -277,8 +277,8 @@ impl IdempotencyStore for RedisStore {
     }
 }
 
-/// Releases what a claim without a reply may have claimed. The release uses the same
-/// connection, so that it reaches the server after the claim.
+/// Releases the key if the claim got no reply, because the server may have executed the claim. The
+/// release uses the same connection, so that it reaches the server after the claim.
 struct UndoClaim<'a> {
     store: &'a RedisStore,
     key: &'a Key,

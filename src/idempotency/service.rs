@@ -27,10 +27,10 @@ use crate::{
     telemetry::{self, Rejected, StoreStep},
 };
 
-/// The [`Service`] of [`IdempotencyLayer`]. It claims the event, then calls `S`.
+/// The [`Service`] of [`IdempotencyLayer`], which claims the event and then calls `S`.
 ///
-/// The inner service may return anything that implements [`IntoResponse`]. The layer passes
-/// on its errors and panics, and adds no others.
+/// The inner service can return anything that implements [`IntoResponse`]. The service passes on its
+/// errors and panics, and never fails otherwise.
 pub struct Idempotency<S, St> {
     inner: S,
     layer: IdempotencyLayer<St>,
@@ -77,7 +77,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was polled ready moves into the future, and its clone stays behind.
+        // Only `self.inner` was polled ready, so it handles the request and a clone replaces it.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         let layer = self.layer.clone();
@@ -118,8 +118,8 @@ async fn claim<St: IdempotencyStore>(
     let delivery = delivery.ok_or(Outcome::new(OutcomeKind::Unverified))?;
     let envelope = delivery.envelope().as_ref().ok();
     settings.check_age(envelope.and_then(|envelope| envelope.created_at))?;
-    // The age comes first, so that an attacker who replays an old delivery gets the same 401 as
-    // for a wrong signature.
+    // The age was checked first, so that an attacker who replays an old delivery always gets the same
+    // 401 as for a wrong signature.
     if method != Method::POST {
         return Err(Outcome::new(OutcomeKind::MethodNotAllowed));
     }
@@ -152,7 +152,7 @@ fn log(settings: &Settings, outcome: &Outcome, path: &str, delivery: Option<&Del
     telemetry::not_acted_on(&settings.rejections, &rejected);
 }
 
-/// Runs the handler and records how it ended. Dropping this future drops `guard`, which
+/// Runs the handler and records how it ended. If this future is dropped, so is `guard`, which
 /// releases the event.
 async fn run<S, St, B>(
     mut inner: S,

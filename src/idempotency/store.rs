@@ -11,7 +11,7 @@ use axum_core::BoxError;
 
 use super::key::Key;
 
-/// Remembers which events are in progress and which are completed.
+/// A store that remembers which events are in progress and which are completed.
 ///
 /// Two stores come with the crate: [`MemoryStore`](super::MemoryStore) for one process and
 /// `RedisStore` (feature `redis`) for a fleet. The [module docs](super#a-store-of-your-own)
@@ -23,20 +23,19 @@ use super::key::Key;
 ///
 /// Each method must be **one atomic step** in the place that all processes share. A read that
 /// is followed by a separate write lets two deliveries through.
-/// `testing::store_conformance` (feature `testing`) tests that a store does all of this, as far
-/// as a test can.
+/// `testing::store_conformance` (feature `testing`) tests these rules, as far as a test can.
 ///
 /// A store should fail fast: SoundHash waits 30 s for a response. A [`claim`](Self::claim)
 /// that failed or was abandoned may leave the key claimed until the lease ends.
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// Claims a free key for `lease`.
     ///
-    /// One of any number of concurrent calls returns [`Claim::Acquired`], with a token that no
-    /// other call has returned.
+    /// If calls run concurrently, exactly one of them returns [`Claim::Acquired`], with a token that
+    /// no other call has returned.
     ///
-    /// A call that returns [`Claim::Completed`] also renews the retention: the key stays
-    /// completed for as long again, from now on, as [`complete`](Self::complete) asked for.
-    /// SoundHash can repeat an event for days, and each duplicate must still be recognized.
+    /// A call that returns [`Claim::Completed`] also renews the retention, so that the key stays
+    /// completed for the time that was passed to [`complete`](Self::complete), from now on. SoundHash
+    /// can repeat an event for days, and each duplicate must still be recognized.
     ///
     /// # Errors
     ///
@@ -83,8 +82,8 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// Returns whether the key was completed. A claimed key stays claimed, because its handler
     /// may still be running.
     ///
-    /// The layer never calls this method. Call it yourself, to run an event again that was
-    /// completed by mistake.
+    /// The layer never calls this method. Call it yourself if an event was completed by mistake and
+    /// has to run again.
     ///
     /// # Errors
     ///
@@ -121,18 +120,18 @@ impl fmt::Display for ForgetUnsupported {
 
 impl error::Error for ForgetUnsupported {}
 
-/// Proves a claim: only the holder of the token can complete or release the key.
+/// The proof of a claim, without which a key cannot be completed or released.
 ///
-/// A lease can end while its handler still runs. Another delivery may then claim the key, with
-/// another token, and the late handler's token changes nothing.
+/// A lease can end while the handler is still running. Another delivery can then claim the key with
+/// another token, and the token of the late handler has no effect anymore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimToken(u128);
 
 impl ClaimToken {
-    /// Makes a token from fresh randomness of the operating system.
+    /// Creates a token from fresh randomness of the operating system.
     ///
-    /// No state of the process takes part, so that tokens do not repeat after a fork or in two
-    /// virtual machines that were started from one snapshot.
+    /// It does not use any state of the process, so that tokens do not repeat after a fork, or in
+    /// two virtual machines that were started from the same snapshot.
     ///
     /// # Panics
     ///
@@ -142,7 +141,7 @@ impl ClaimToken {
         Self::generate().expect("randomness of the operating system")
     }
 
-    /// Like [`unique`](Self::unique), without the panic.
+    /// Like [`unique`](Self::unique), but returns an error instead of panicking.
     pub(super) fn generate() -> Result<Self, BoxError> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;

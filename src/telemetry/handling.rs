@@ -1,4 +1,4 @@
-//! Runs the handler of a delivery in a span, and reports when the handler is cut off.
+//! Runs the handler of a delivery in a span, and reports handlers that are cut off.
 
 use std::{
     future::Future,
@@ -18,8 +18,8 @@ use super::DeliveryFields;
 
 /// Watches the handler of one delivery.
 ///
-/// The request's extensions have a clone, so that an inner layer can run the handler in a separate
-/// task with [`detached`].
+/// The request's extensions contain a clone, with which an inner layer can run the handler in a
+/// separate task (see [`detached`]).
 #[derive(Clone)]
 pub(crate) struct HandlerWatch(Arc<Watched>);
 
@@ -64,10 +64,10 @@ impl HandlerWatch {
 pin_project! {
     /// The future of a handler, in the span of its delivery.
     ///
-    /// A drop before the future is finished is logged and counted, unless the handler panicked or
-    /// runs on in a separate task.
+    /// If the future is dropped before it has finished, this is logged and counted, unless the
+    /// handler panicked or runs in a separate task.
     pub(crate) struct Handling<F> {
-        // `None` once it was dropped inside the span.
+        // `None` once the future was dropped inside the span.
         #[pin]
         future: Option<F>,
         watch: Option<HandlerWatch>,
@@ -115,9 +115,9 @@ impl<F> Handling<F> {
     }
 }
 
-/// Wraps a handler's future for a separate task that runs on when the request is dropped.
+/// Wraps a handler's future for a separate task, which keeps running if the request is dropped.
 ///
-/// The `watch` comes from the request's extensions. The task keeps the caller's span.
+/// The `watch` comes from the request's extensions. The task runs in the caller's span.
 pub(crate) fn detached<F: Future>(
     watch: Option<HandlerWatch>,
     future: F,
@@ -142,7 +142,7 @@ impl<F: Future> Future for Handling<F> {
         let Some(watch) = this.watch else {
             return future.poll(cx);
         };
-        // Set before the poll, so that a panic is not taken for a handler that was cut off.
+        // Set before the poll, so that a handler that panics is not reported as cut off.
         *this.is_over = true;
         let poll = watch.in_span(|| future.poll(cx));
         *this.is_over = poll.is_ready();

@@ -1,7 +1,7 @@
 //! The lines of the log and the span of a delivery.
 //!
-//! Lines that are logged while the handler runs have the span's id, type and endpoint, and do not
-//! repeat them.
+//! Lines that are logged while the handler runs are inside the span, which has the id, the type and
+//! the endpoint.
 
 use std::{error::Error, fmt::Display, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     stopwatch::Times,
 };
 
-/// Filters select by this name, and not by the module that logs.
+/// The target of every line, so that filters do not depend on the modules of the crate.
 const TARGET: &str = "soundhash_webhook";
 
 #[inline]
@@ -24,7 +24,8 @@ pub(super) fn has_span() -> bool {
     span_enabled!(target: TARGET, Level::ERROR)
 }
 
-/// The span's level is `error`, so that it is there for every line that a filter lets through.
+/// Returns the span of a delivery. Its level is `error`, so that every line that passes a filter has
+/// the span.
 pub(super) fn span(delivery: DeliveryFields<'_>) -> Span {
     error_span!(
         target: TARGET,
@@ -43,7 +44,7 @@ pub(super) fn logs(severity: Severity) -> bool {
     }
 }
 
-/// Every rejection but those that [`first_rejection`] logs.
+/// Logs a rejection at `debug`, unless [`first_rejection`] logs it.
 pub(super) fn rejection(it: &Rejected<'_>) {
     debug!(
         target: TARGET,
@@ -56,7 +57,7 @@ pub(super) fn rejection(it: &Rejected<'_>) {
     );
 }
 
-/// Logs at `error` what is a failure of this service, and at `warn` everything else.
+/// Logs a failure of this service at `error`, and everything else at `warn`.
 macro_rules! warn_or_error {
     ($severity:expr, $($line:tt)*) => {
         if $severity == Severity::Failure {
@@ -88,7 +89,7 @@ pub(super) fn summary(it: &Summary) {
         0 | 1 => "minute".to_owned(),
         _ => format!("{minutes} minutes"),
     };
-    // The request that ends the window is only one of those in the summary.
+    // The summary does not belong to the span of the request that ends the window.
     warn_or_error!(
         it.severity,
         parent: None,
@@ -125,7 +126,7 @@ pub(super) fn verified(
 }
 
 pub(super) fn unrecognized(misfit: Misfit, is_test: bool) {
-    // The reason why a payload does not fit may quote the payload, so it is not logged.
+    // The reason why a payload does not fit is not logged, because it may quote the payload.
     let misfit = match misfit {
         Misfit::UnknownType => "its type is unknown",
         Misfit::Payload => "its payload does not fit its type",
@@ -189,7 +190,8 @@ pub(super) fn not_recorded(key: &str, completed: bool, error: &(dyn Error + 'sta
     );
 }
 
-/// Longer than an id, since an error is of use only if it can be read to its end.
+/// The maximum length of an error, which is more than that of an id because an error must be readable
+/// to its end.
 const MAX_ERROR: usize = 256;
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -200,11 +202,11 @@ fn escape_display(text: &dyn Display) -> String {
     escape(&text.to_string())
 }
 
-/// An error with its sources, which may quote a request.
+/// Returns an error with its sources. These may quote a request, so they are escaped.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    // Stops early, since a source may lead back to its error.
+    // Stops early, because the sources of an error may form a cycle.
     while let Some(error) = source.filter(|_| text.len() < MAX_ERROR) {
         text.push_str(": ");
         text.push_str(&error.to_string());

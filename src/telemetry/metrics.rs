@@ -19,9 +19,9 @@ const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";
 const STORE: &str = "soundhash_webhook_store_seconds";
 const STORE_ERRORS: &str = "soundhash_webhook_store_errors_total";
 
-/// The type of a rejected request, and of a body that is not an event.
+/// The label of rejected requests and of bodies that are not events.
 const NO_TYPE: &str = "none";
-/// All types that this version does not know. They share a label, since a sender could otherwise
+/// The label of all types that this version does not know. If each had its own label, a sender could
 /// add a time series with each request.
 const OTHER_TYPE: &str = "other";
 
@@ -92,8 +92,8 @@ pub(super) async fn store_step<T, E>(
     result
 }
 
-/// A call in progress. It is recorded when it is dropped, so that the calls of a store that does
-/// not answer are measured, too.
+/// A call in progress. Dropping it records its duration, so that calls of a store that does not
+/// answer are measured, too.
 struct Running {
     operation: &'static str,
     since: Instant,
@@ -118,8 +118,8 @@ fn count_delivery(outcome: &'static str, event_type: &'static str) {
     counter!(DELIVERIES, "outcome" => outcome, "event_type" => event_type).increment(1);
 }
 
-/// Starts the counters of a store's failures at zero: an alert on a rate misses the first failure
-/// if the counter appears with it.
+/// Starts the counters of a store's failures at zero. If a counter first appeared with a failure, an
+/// alert on its rate would miss that failure.
 fn at_zero() {
     static AT_ZERO: Once = Once::new();
     AT_ZERO.call_once(|| {
@@ -133,7 +133,8 @@ fn at_zero() {
     });
 }
 
-/// Runs with the first request, since the layer may be built before a recorder is installed.
+/// Describes the metrics. This happens at the first request, because the layer may be built before a
+/// recorder is installed.
 fn described() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {

@@ -1,13 +1,17 @@
-//! The log and the metrics, and the only place that knows `tracing` and `metrics`.
+//! The log and the metrics. Only this module uses `tracing` and `metrics`.
 //!
-//! Every function takes plain values, so this room imports nothing of the crate. In the order a
-//! request meets them: [`Stopwatch`] times the body, [`RejectionLog`] limits how often a layer's
-//! rejections are logged, [`Handling`] runs the handler in a span and reports when the handler is
-//! cut off. `log` and `metrics` hold the lines and the counters.
+//! Every function takes plain values, so that this module does not import anything else of the crate.
+//! In the order in which a request meets them:
 //!
-//! No function takes a body, a secret or a signature. Text from a request is escaped and cut
-//! before it is logged. A metric's label is always a `&'static str`, so that no request can add a
-//! time series.
+//! - `stopwatch`: times the body.
+//! - `rejections`: limits how often the rejections of a layer are logged.
+//! - `handling`: runs the handler in a span, and reports handlers that are cut off.
+//! - `log`: the lines and the span.
+//! - `metrics`: the counters and histograms.
+//!
+//! No function takes a body, a secret or a signature. Text from a request is escaped and truncated
+//! before it is logged. A metric's label is always a `&'static str`, so that requests cannot add time
+//! series.
 
 #![cfg_attr(
     not(all(feature = "metrics", feature = "tracing")),
@@ -44,7 +48,7 @@ pub(crate) struct DeliveryFields<'a> {
     pub(crate) id: Option<&'a dyn Display>,
     /// The type as the sender wrote it, or `None` if the body is not an event.
     pub(crate) event_type: Option<&'a str>,
-    /// The same type if this version of the crate knows it.
+    /// The same type, if this version of the crate knows it.
     pub(crate) known_type: Option<&'static str>,
     pub(crate) endpoint: Option<&'a str>,
 }
@@ -68,16 +72,17 @@ pub(crate) struct Rejected<'a> {
 /// The level at which a [`Rejected`] request is logged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Severity {
-    /// Normal operation: `debug` only.
+    /// Normal operation. Logged at `debug`.
     Routine,
-    /// A request that the sender or an attacker got wrong: `warn`, limited in rate.
+    /// A fault of the sender or an attacker. Logged at `warn`, limited in rate.
     Warning,
-    /// A failure of this service or of what it depends on: `error`, limited in rate.
+    /// A failure of this service or of a service that it depends on. Logged at `error`, limited in
+    /// rate.
     Failure,
 }
 
-/// Whether anything is recorded at all. If not, callers can skip what only the log or the metrics
-/// need.
+/// Returns whether anything is recorded at all. If not, callers can skip work that only the log or
+/// the metrics need.
 #[inline]
 pub(crate) fn is_on() -> bool {
     #[cfg(feature = "tracing")]
@@ -88,14 +93,14 @@ pub(crate) fn is_on() -> bool {
     cfg!(feature = "metrics") || logs
 }
 
-/// The verification layer rejected a request.
+/// Records that the verification layer rejected a request.
 pub(crate) fn rejected(log: &RejectionLog, rejected: &Rejected<'_>) {
     log.record(rejected);
     #[cfg(feature = "metrics")]
     metrics::rejected(rejected.reason);
 }
 
-/// The verification layer accepted a delivery.
+/// Records that the verification layer accepted a delivery.
 pub(crate) fn verified(
     delivery: DeliveryFields<'_>,
     bytes: usize,
@@ -108,7 +113,7 @@ pub(crate) fn verified(
     metrics::verified(delivery, bytes, matched_secret, stopwatch.times());
 }
 
-/// Whether [`verified`] records anything. If not, the caller need not parse the envelope.
+/// Returns whether [`verified`] records anything. If not, the caller need not parse the envelope.
 pub(crate) fn records_verified() -> bool {
     #[cfg(feature = "tracing")]
     let logged = log::logs_verified();
@@ -117,14 +122,14 @@ pub(crate) fn records_verified() -> bool {
     cfg!(feature = "metrics") || logged
 }
 
-/// Why an event became `Unrecognized`.
+/// The reason why an event became `Unrecognized`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Misfit {
     UnknownType,
     Payload,
 }
 
-/// An authentic event has a type or a payload that this version of the crate does not know.
+/// Records an authentic event whose type or payload this version of the crate does not know.
 pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Misfit, is_test: bool) {
     #[cfg(feature = "tracing")]
     log::unrecognized(misfit, is_test);
@@ -135,21 +140,21 @@ pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Misfit, is_
     }
 }
 
-/// An authentic event has another type than its handler takes.
+/// Records an authentic event of another type than its handler takes.
 pub(crate) fn of_another_type(expected: &'static str) {
     #[cfg(feature = "tracing")]
     log::of_another_type(expected);
 }
 
-/// The body of an authentic delivery is not an event.
+/// Records an authentic delivery whose body is not an event.
 pub(crate) fn undecodable(error: &dyn Display) {
     #[cfg(feature = "tracing")]
     log::undecodable(error);
 }
 
-/// An extractor runs in a handler that the verification layer does not protect.
+/// Records that an extractor ran in a handler that the verification layer does not protect.
 pub(crate) fn layer_missing(path: &str) {
-    // Shared by all handlers, since no layer is there to hold it.
+    // All handlers share it, because there is no layer that could hold it.
     static REJECTIONS: RejectionLog = RejectionLog::new();
     REJECTIONS.record(&Rejected {
         reason: "layer_missing",
@@ -162,7 +167,7 @@ pub(crate) fn layer_missing(path: &str) {
     });
 }
 
-/// The idempotency layer answered a delivery whose event was completed before.
+/// Records that the idempotency layer answered a delivery whose event was completed before.
 pub(crate) fn duplicate(reason: &'static str) {
     #[cfg(feature = "tracing")]
     log::duplicate(reason);
@@ -170,14 +175,14 @@ pub(crate) fn duplicate(reason: &'static str) {
     metrics::not_acted_on(reason);
 }
 
-/// The idempotency layer rejected a request.
+/// Records that the idempotency layer rejected a request.
 pub(crate) fn not_acted_on(log: &RejectionLog, rejected: &Rejected<'_>) {
     log.record(rejected);
     #[cfg(feature = "metrics")]
     metrics::not_acted_on(rejected.reason);
 }
 
-/// The store dropped a claim before the handler's result was recorded. The event may run twice.
+/// Records that a claim ended before its handler's result was recorded. The event may run twice.
 pub(crate) fn lease_lost(key: &str, lease: Duration) {
     #[cfg(feature = "tracing")]
     log::lease_lost(key, lease);
@@ -185,7 +190,7 @@ pub(crate) fn lease_lost(key: &str, lease: Duration) {
     metrics::lease_lost();
 }
 
-/// The store failed to record a handler's result.
+/// Records that the store failed to record a handler's result.
 pub(crate) fn not_recorded(key: &str, completed: bool, error: &BoxError) {
     #[cfg(feature = "tracing")]
     log::not_recorded(key, completed, error.as_ref());
@@ -193,7 +198,7 @@ pub(crate) fn not_recorded(key: &str, completed: bool, error: &BoxError) {
     metrics::not_recorded(completed);
 }
 
-/// The calls of an idempotency store, named like its methods.
+/// A call of an idempotency store, named like the store's method.
 #[derive(Clone, Copy)]
 pub(crate) enum StoreStep {
     Claim,
@@ -211,8 +216,8 @@ pub(crate) async fn store_step<T>(
     call.await
 }
 
-/// The first 64 characters of a text that a sender may have chosen, without characters that could
-/// begin a line or control a terminal.
+/// Returns the first 64 characters of a text that a sender may have chosen, without characters that
+/// could begin a line or control a terminal.
 fn escape(text: &str) -> String {
     escape_up_to(64, text)
 }

@@ -19,9 +19,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Logs the rejections of one layer.
 ///
 /// The first rejection for a reason is logged at once. Rejections for the same reason in the next
-/// minute are only counted, and the first request after that minute, accepted or rejected, logs
-/// their number. There is no timer, so a count waits for the next request. A rejection after a
-/// minute without rejections is logged like the first one. At `debug`, every rejection is logged.
+/// minute are only counted. The first request after that minute, whether it is accepted or rejected,
+/// logs their number. A rejection after a minute without rejections is logged like the first one. At
+/// `debug`, every rejection is logged.
 pub(crate) struct RejectionLog {
     windows: Mutex<Vec<Window>>,
     /// Whether any window has a count that is not logged yet.
@@ -35,7 +35,7 @@ struct Window {
     since: Instant,
     /// The rejections since then.
     count: u64,
-    /// Where the last of them was sent.
+    /// The path of the last one.
     path: String,
     endpoint: Option<String>,
 }
@@ -75,7 +75,7 @@ impl RejectionLog {
         }
     }
 
-    /// Logs the count of each window that is over. Costs one atomic load if there is no count.
+    /// Logs the count of each window that is over. This costs one atomic load if nothing was counted.
     pub(crate) fn log_summaries(&self) {
         #[cfg(feature = "tracing")]
         if self.pending.load(Ordering::Relaxed) {

@@ -1,8 +1,8 @@
-//! Times the waiting for a body and the hashing of it.
+//! Measures how long a body is waited for and hashed.
 
 use std::time::{Duration, Instant};
 
-/// Measures how long a body was waited for and hashed. Reads no clock unless the result is
+/// Measures how long a body is waited for and hashed. It reads the clock only if the result is
 /// recorded.
 pub(crate) struct Stopwatch(Option<Running>);
 
@@ -38,7 +38,7 @@ impl Stopwatch {
 
     pub(super) fn times(&self) -> Option<Times> {
         self.0.as_ref().map(|&Running { start, hashed }| Times {
-            // Everything but the hashing is waiting. The rest is too short to measure.
+            // All time except for the hashing counts as waiting, because the rest is very short.
             waited: start.elapsed().saturating_sub(hashed),
             hashed,
         })

@@ -1,4 +1,4 @@
-//! Sample events that have just happened.
+//! Sample events with a current time and a new id.
 
 use std::time::SystemTime;
 
@@ -10,10 +10,10 @@ use crate::{
     idempotency::ClaimToken,
 };
 
-/// Returns a [`sample`] that happens now and has a new id.
+/// Returns a [`sample`] with the current time and a new id.
 ///
 /// An [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
-/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts it. The layer rejects a
+/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts this event, and rejects a
 /// `sample` as too old.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! JSON text with its white space and escapes changed and everything else kept.
+//! Changes the white space and the escapes of JSON text, and keeps everything else.
 //!
 //! A `serde_json::Value` cannot do this: it may sort the keys, and it rewrites numbers.
 
@@ -9,9 +9,10 @@ use std::io::Write;
 pub(super) enum Spacing {
     /// None, as JavaScript and `serde_json` write.
     Compact,
-    /// One space after each comma and colon: Python's default, and SoundHash's dispatcher.
+    /// One space after each comma and colon, as Python writes by default and SoundHash's dispatcher
+    /// sends.
     Spaced,
-    /// One value per line, indented by this. SoundHash's portal indents by two spaces.
+    /// One value per line, with this indentation. SoundHash's portal indents by two spaces.
     Indented(&'static str),
 }
 
@@ -21,12 +22,12 @@ pub(super) enum Escapes {
     Kept,
     /// Only the necessary escapes, as JavaScript and `serde_json` write.
     Fewest,
-    /// Everything but printable ASCII is escaped: Python's default.
+    /// Everything but printable ASCII is escaped, as Python does by default.
     Ascii,
 }
 
-/// A parsed text. Numbers, literals and strings are as they were written, so that also Python's
-/// `NaN` and half surrogate pairs are kept.
+/// A parsed text. Numbers, literals and strings are kept as written, including Python's `NaN` and
+/// halves of surrogate pairs.
 #[derive(Clone)]
 pub(super) enum Json<'a> {
     Scalar(&'a [u8]),
@@ -35,7 +36,7 @@ pub(super) enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// Returns `None` for text that is not JSON or that is nested deeper than `depth`.
+    /// Parses a text, or returns `None` if it is not JSON or is nested deeper than `depth`.
     pub(super) fn parse(text: &'a [u8], depth: usize) -> Option<Self> {
         let mut rest = text;
         let json = parse_value(&mut rest, depth)?;
@@ -129,7 +130,7 @@ fn parse_value<'a>(rest: &mut &'a [u8], depth: usize) -> Option<Json<'a>> {
     }
 }
 
-/// Parses what is between a bracket, which `rest` starts with, and `end`.
+/// Parses the items between the bracket that `rest` starts with and `end`.
 fn parse_items<'a>(
     rest: &mut &'a [u8],
     end: u8,
@@ -167,8 +168,8 @@ fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(string)
 }
 
-/// Returns a scalar without quotes and escapes, or as it is if it is not a string that Rust can
-/// hold.
+/// Returns a scalar without quotes and escapes, or unchanged if it is not a string that Rust can
+/// represent.
 fn unescaped(scalar: &[u8]) -> String {
     serde_json::from_slice(scalar).unwrap_or_else(|_| String::from_utf8_lossy(scalar).into_owned())
 }

@@ -9,12 +9,12 @@
 //!
 //! - [`SignedRequest`] builds a request as SoundHash sends it, from a [`sample`], a
 //!   [`fresh_sample`], your own JSON or a recorded request.
-//! - [`hostile_requests`] checks that your application rejects what an attacker sends and accepts
-//!   everything that SoundHash sends.
-//! - [`diagnose`] explains a signature that should match and does not.
+//! - [`hostile_requests`] checks that your application rejects the requests of an attacker and
+//!   accepts those of SoundHash.
+//! - [`diagnose`] explains a signature that should match but does not.
 //! - [`store_conformance`] tests an idempotency store of your own.
 //!
-//! Nothing here creates a [`Delivery`](crate::Delivery). A test sends a signed request through
+//! A test cannot create a [`Delivery`](crate::Delivery) directly. It sends a signed request through
 //! the layer, as SoundHash does.
 
 mod diagnose;

@@ -17,9 +17,11 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// Returns the bytes that this sender writes for `event`: with its line breaks and white
-    /// space, and in ASCII, as both senders do. The keys have the order of the [`Value`], which
-    /// is alphabetical unless the feature `preserve_order` of `serde_json` is on.
+    /// Returns the bytes that this sender writes for `event`.
+    ///
+    /// Line breaks and white space are those of the sender. Both senders write ASCII. The keys have
+    /// the order of the [`Value`], which is alphabetical unless the feature `preserve_order` of
+    /// `serde_json` is on.
     ///
     /// ```
     /// use soundhash_webhook::testing::Sender;
@@ -36,7 +38,7 @@ impl Sender {
         let text = event.to_string();
         let json = Json::parse(text.as_bytes(), usize::MAX);
         let bytes = json.and_then(|json| json.write(spacing, Escapes::Ascii, usize::MAX));
-        // A value is always JSON, and no length is too long.
+        // The text of a value is always JSON, and the length is not limited.
         bytes.unwrap_or_else(|| text.into_bytes())
     }
 }
@@ -79,10 +81,10 @@ impl std::error::Error for UnknownSender {}
 
 /// Returns an event of this kind as this sender writes it, with its envelope.
 ///
-/// The event is the same each time: ids and timestamps are fixed, and no two samples share an
-/// id. If the sender does not send this kind, the sample is the sender's envelope around the
-/// payload of the other sender. Change the value to test how your handler copes. An application
-/// that rejects old events needs a [`fresh_sample`](super::fresh_sample).
+/// The ids and timestamps are fixed, so that the event is the same each time, and two samples never
+/// share an id. If this sender does not send this kind, the sample is this sender's envelope around
+/// the other sender's payload. You can change the value to test your handler with unusual events. An
+/// application that rejects old events needs a [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
 /// use soundhash_webhook::testing::{Sender, sample};
@@ -104,7 +106,7 @@ pub fn sample(kind: EventKind, sender: Sender) -> Value {
 
 fn portal(kind: EventKind) -> Value {
     let mut data = payload(kind, Sender::Portal);
-    // The portal's sender adds these to every payload.
+    // The portal adds these to every payload.
     data["uploaded_at"] = "2026-11-23T08:55:32.108009+00:00".into();
     data["reset_at"] = "2026-11-24T00:00:00.108009+00:00".into();
     json!({
@@ -148,7 +150,8 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns the payload in this sender's spelling, or in the other's if this one has none.
+/// Returns the payload in this sender's spelling, or in the other sender's if this one does not send
+/// the kind.
 fn payload(kind: EventKind, sender: Sender) -> Value {
     const URL: &str = "https://youtube.com/watch?v=test123";
     match (kind, sender) {

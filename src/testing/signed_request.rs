@@ -14,7 +14,7 @@ use crate::{
     signature::SIGNATURE_HEADER,
 };
 
-/// More headers than any server accepts, and fewer than a header map holds.
+/// The maximum number of headers. Servers accept fewer, and a header map can hold more.
 const MAX_HEADERS: usize = 1_000;
 
 /// Builds a request as SoundHash sends it, signed with a secret of your choice.
@@ -56,8 +56,8 @@ pub struct SignedRequest {
 }
 
 impl SignedRequest {
-    /// Starts with `POST /webhooks/soundhash` and the [`sample`] of a `video.processed` event of
-    /// the dispatcher, to be signed with `secret`.
+    /// Creates a `POST /webhooks/soundhash` that is signed with `secret`. Its body is the dispatcher's
+    /// [`sample`] of a `video.processed` event.
     ///
     /// # Panics
     ///
@@ -75,12 +75,11 @@ impl SignedRequest {
         .sample(EventKind::VideoProcessed, Sender::Dispatcher)
     }
 
-    /// Starts with a recorded request: the method, URI, headers and body of `capture`, to be
-    /// signed with `secret`.
+    /// Creates a request from a recorded one, and signs it again with `secret`.
     ///
-    /// A capture is an HTTP/1.1 request as it was sent: its head, an empty line, its body. The
-    /// signature and the `Content-Length` are computed again, so a body that you edited is sent
-    /// as it is now. Lines of the head can end in CR LF or in LF alone.
+    /// The method, URI, headers and body are those of `capture`, an HTTP/1.1 request as it was sent:
+    /// its head, an empty line, its body. The lines of the head end in CR LF or in LF. The signature
+    /// and the `Content-Length` are computed again, so you can edit the body of a capture.
     ///
     /// ```
     /// use soundhash_webhook::testing::SignedRequest;
@@ -94,7 +93,7 @@ impl SignedRequest {
     ///
     /// # Errors
     ///
-    /// Returns an error if `capture` is not an HTTP/1.1 request, or if its body is in chunks.
+    /// Returns an error if `capture` is not an HTTP/1.1 request, or if its body is chunked.
     ///
     /// # Panics
     ///
@@ -147,8 +146,8 @@ impl SignedRequest {
         self
     }
 
-    /// Adds a header. If the request has a header of this name, the signature included, it then
-    /// has two.
+    /// Adds a header. If the request already has a header with this name, such as the signature, the
+    /// request then has two.
     ///
     /// # Panics
     ///
@@ -165,7 +164,7 @@ impl SignedRequest {
         self
     }
 
-    /// Sets the body to the [`sample`] of `kind`, which is always the same, old event.
+    /// Sets the body to the [`sample`] of `kind`, which is always the same event.
     pub fn sample(self, kind: EventKind, sender: Sender) -> Self {
         self.event(sender, &sample(kind, sender))
     }
@@ -221,7 +220,7 @@ impl fmt::Debug for SignedRequest {
 /// The lines of a head.
 struct Lines<'a> {
     rest: &'a [u8],
-    /// The number of the line that was returned last, from 1.
+    /// The number of the line that was returned last, starting at 1.
     number: usize,
 }
 
@@ -261,7 +260,7 @@ fn header_line(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
 
 /// The error of a capture that [`SignedRequest::from_capture`] cannot read.
 ///
-/// It names the line, and shows nothing of its content.
+/// The error names the line and does not show its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureError {
     kind: CaptureErrorKind,
@@ -272,7 +271,7 @@ pub struct CaptureError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CaptureErrorKind {
-    /// The head does not end: there is no empty line between the headers and the body.
+    /// The empty line between the headers and the body is missing.
     NoEnd,
     /// The first line is not the request line of HTTP/1.1, such as `POST /hooks HTTP/1.1`.
     RequestLine,
@@ -289,7 +288,7 @@ impl CaptureError {
         self.kind
     }
 
-    /// Returns the number of the line, from 1.
+    /// Returns the number of the line, starting at 1.
     #[must_use]
     pub const fn line(&self) -> usize {
         self.line

@@ -11,17 +11,17 @@ use axum_core::BoxError;
 
 use crate::idempotency::{Claim, ClaimToken, ForgetUnsupported, IdempotencyStore, Key};
 
-/// Does not end while the tests run.
+/// A time that does not end while the tests run.
 const LONG: Duration = Duration::from_secs(3600);
-/// Ends soon, and long before [`PATIENCE`].
+/// A time that ends long before [`PATIENCE`].
 const SHORT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tests that a store of your own does what [`IdempotencyStore`] asks for.
+/// Tests that a store of your own follows the rules of [`IdempotencyStore`].
 ///
-/// The tests take about two seconds. Each run uses new keys and leaves them in the store,
-/// some for an hour. Use a runtime with several threads, so that a claim in several steps
-/// is detected, and real time if the store does not use Tokio's clock:
+/// The tests take about two seconds. Each run uses new keys and leaves them in the store, some of
+/// them for an hour. Use a runtime with several threads, so that a claim that is not atomic is
+/// detected. Do not pause Tokio's clock unless the store uses it.
 ///
 /// ```
 /// use soundhash_webhook::{idempotency::MemoryStore, testing::store_conformance};
@@ -35,7 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Panics
 ///
-/// Panics with a description of the fault if the store does not conform, or returns an error.
+/// Panics if the store does not follow the rules or returns an error. The message describes the
+/// fault.
 pub async fn store_conformance<S: IdempotencyStore>(store: S) {
     let suite = Suite {
         store: Arc::new(store),
@@ -375,7 +376,7 @@ impl<S: IdempotencyStore> Suite<S> {
                 );
                 return;
             }
-            // The machine was too busy to tell.
+            // The machine was too busy for a result.
             retention *= 2;
         }
         panic!("claims take too long to test whether a duplicate renews the retention");

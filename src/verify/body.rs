@@ -20,20 +20,20 @@ use super::{
 };
 use crate::rejection::{Rejection, RejectionKind};
 
-/// How many frames are read before the task gives way to others. A body can have empty frames
-/// without end, which no limit in bytes stops.
+/// The number of frames to read before the task yields. A body can consist of empty frames, which
+/// no limit in bytes stops.
 pub(super) const FRAMES_PER_POLL: usize = 128;
 
-/// Receives a body and hands each frame to be hashed as it arrives.
+/// Receives a body and hands each frame to the hash as it arrives.
 pub(super) struct BodyReader {
     /// `None` once the body has ended.
     body: Option<Body>,
     version: Version,
     limits: Arc<Limits>,
     len: usize,
-    /// What has arrived since the body was last waited for.
+    /// The frames that have arrived since the last wait.
     partial: PartialBody,
-    /// Boxed because most bodies are never waited for, and the future is moved several times.
+    /// Boxed because most bodies arrive without a wait, and the future is moved several times.
     stalled: Option<Box<StalledBody>>,
 }
 
@@ -63,8 +63,8 @@ impl BodyReader {
                 return self.poll_expired(cx);
             };
             let frame = match frame {
-                // `is_end_stream` and `size_hint` are only hints. A body that never gives the
-                // hint must not be waited for.
+                // Only this is the end of the body. `is_end_stream` and `size_hint` are hints, which
+                // a body need not give.
                 None => {
                     self.body = None;
                     return Poll::Ready(Ok(()));
@@ -76,7 +76,7 @@ impl BodyReader {
                 }
                 Some(Ok(frame)) => frame,
             };
-            // Trailers are not part of what was signed.
+            // Trailers are not signed.
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -91,14 +91,15 @@ impl BodyReader {
         self.poll_expired(cx)
     }
 
-    /// Waits for more of the body, until its time is up or it has to give way to another one.
+    /// Waits for more of the body. Resolves when its time is up, or when it has to give way to
+    /// another body.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
         ready!(self.keep(cx)?.poll_expired(cx));
         Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
     }
 
-    /// Counts the body against the budget while something is waited for. The task is woken if the
-    /// body has to give way to another one.
+    /// Counts the body against the budget during a wait. The task is woken if the body has to give
+    /// way to another body.
     pub(super) fn keep(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
         let mut stalled = match self.stalled.take() {
             Some(stalled) => stalled,
@@ -128,12 +129,12 @@ impl BodyReader {
         }
     }
 
-    /// How much of the body has been received.
+    /// Returns the number of bytes received so far.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// The whole body, after it has been received.
+    /// Returns the whole body after [`poll`](Self::poll) has resolved.
     pub(super) fn take(&mut self) -> Result<Bytes, BufferFull> {
         let partial = mem::take(&mut self.partial);
         match &mut self.stalled {
@@ -141,23 +142,23 @@ impl BodyReader {
                 partial.move_to(&mut stalled.place)?;
                 stalled.place.take()
             }
-            // Everything arrived at once, if not at the first poll.
+            // Nothing was copied, so all frames arrived in the same poll.
             _ => Ok(partial.into_bytes(self.len)),
         }
     }
 
-    /// The unread remainder of a rejected body.
+    /// Returns the unread remainder of a rejected body.
     pub(super) fn rest(&mut self) -> Option<Body> {
         self.body.take()
     }
 }
 
-/// The frames of a body that have arrived at once.
+/// The frames of a body that arrived without a wait in between.
 ///
-/// A body of one frame is handed on as it is. Of several frames, each byte is copied once.
+/// A single frame is passed on without a copy. Several frames are copied into one buffer.
 #[derive(Debug, Default)]
 struct PartialBody {
-    /// Kept apart so that the usual body, which is one frame, needs no list.
+    /// Separate from `rest`, so that the usual body of one frame does not allocate a list.
     first: Bytes,
     rest: Vec<Bytes>,
 }
@@ -172,8 +173,8 @@ impl PartialBody {
         }
     }
 
-    /// Copies the frames. Each is a slice of the buffer that the server read into, and a slice,
-    /// however small, keeps the whole buffer alive.
+    /// Copies the frames. A frame is a slice of the server's read buffer, and even a small slice
+    /// keeps the whole buffer alive.
     fn move_to(self, place: &mut Place) -> Result<(), BufferFull> {
         place.append(&self.first)?;
         self.rest.iter().try_for_each(|frame| place.append(frame))
@@ -193,7 +194,7 @@ impl PartialBody {
     }
 }
 
-/// A body that has to be waited for: its memory and its time.
+/// The memory and the deadline of a body that did not arrive at once.
 pub(super) struct StalledBody {
     place: Place,
     end: Instant,
@@ -203,8 +204,8 @@ pub(super) struct StalledBody {
 impl StalledBody {
     /// Resolves when the time is up.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A timer does not fire while the task has used up its share of Tokio's scheduler, and a
-        // server can use it up at each poll. The clock goes on.
+        // A timer does not fire while the task has used up Tokio's cooperative budget, and a server
+        // can use that up in each poll. So the clock is read as well.
         if Instant::now() >= self.end {
             return Poll::Ready(());
         }

@@ -15,20 +15,21 @@ use tokio::time::Instant;
 
 use crate::rejection::{Rejection, RejectionKind};
 
-/// What hyper's HTTP/1 read buffers grow to while a peer sends fast: one that is read into, and one
-/// whose last frame has just been handed over, of 408 KiB each. They keep that size while the rest
-/// of a body is waited for, however little of the body has arrived.
+/// The size to which hyper's HTTP/1 read buffers grow while a peer sends fast. There are two of
+/// 408 KiB each: the one that hyper reads into, and the one that holds the last frame. They keep
+/// that size during a wait, however little of the body has arrived.
 const READ_BUFFERS: usize = 2 * 408 * 1024;
 
-/// What a body costs besides its bytes: its task, the buffer that its head is a slice of, and the
-/// first read buffer after that.
+/// The memory that a body costs in addition to its bytes: its task, the buffer that its head is a
+/// slice of, and the first read buffer after that.
 const OVERHEAD: usize = 32 * 1024;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// When it is full, the body gives way that has gone longest without doubling. A delivery that
-/// is on its way doubles within a few round trips, however far away its sender is. A sender that
-/// stalls or drips does not double, and to keep up with others it has to send as much as they do.
+/// If a body does not fit, the body that has gone longest without doubling gives way. A delivery in
+/// progress doubles within a few round trips, however far away its sender is. A body that stalls or
+/// trickles does not double. To keep up with honest senders, an attacker has to send as much as
+/// they do.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
@@ -42,7 +43,8 @@ struct Waiting {
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// When a body last doubled, and a number that tells bodies apart. The least gives way first.
+/// The time at which a body last doubled, and a unique number. The body with the lowest rank gives
+/// way first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ struct WaitingBody {
     waker: Option<Waker>,
 }
 
-/// There is no room for a body, or it had to give way to another one.
+/// The error of a body that does not fit, or that had to give way to another body.
 #[derive(Debug)]
 pub(super) struct BufferFull;
 
@@ -62,14 +64,14 @@ impl From<BufferFull> for Rejection {
     }
 }
 
-/// What a server's connection holds in addition for a body that is waited for.
+/// The memory that the server's connection holds for an unfinished body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ServerBuffer {
-    /// HTTP/2 bounds it by flow control.
+    /// HTTP/2 limits the memory by flow control.
     Small,
     /// The read buffer has grown by what has arrived.
     Received,
-    /// Chunk sizes and extensions are read, too, and can be of any length.
+    /// The body is chunked. Chunk sizes and extensions of any length also fill the read buffer.
     Full,
 }
 
@@ -106,17 +108,17 @@ impl Budget {
     }
 }
 
-/// The memory of one unfinished body, given back when this is dropped.
+/// The memory of one unfinished body. Dropping it frees the memory.
 #[derive(Debug)]
 pub(super) struct Place {
     budget: Arc<Budget>,
     rank: Rank,
-    /// `None` once the body gave way to another one.
+    /// `None` once the body has given way to another body.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
     len: usize,
     /// The length when the body last doubled.
     doubled: usize,
-    /// The longest that the body can become.
+    /// The maximum length of the body.
     max_len: usize,
     server: ServerBuffer,
 }
@@ -149,7 +151,7 @@ impl Place {
         self.len == 0
     }
 
-    /// Copies a frame behind what has arrived.
+    /// Appends a copy of a frame.
     pub(super) fn append(&mut self, frame: &[u8]) -> Result<(), BufferFull> {
         let len = self.len + frame.len();
         let before = lock(&self.bytes).as_ref().map(Vec::capacity);
@@ -169,14 +171,14 @@ impl Place {
         }
     }
 
-    /// Counts `capacity` bytes, of which `len` are in use. Other bodies give way if they have to
-    /// and are behind this one.
+    /// Counts `capacity` bytes for this body, of which `len` are in use. Bodies with a lower rank
+    /// give way if necessary.
     fn make_room(&mut self, capacity: usize, len: usize) -> Result<(), BufferFull> {
         let limit = self.budget.limit;
         if capacity > limit {
             return Err(BufferFull);
         }
-        // A single body has room, even where the limit is less than a read buffer.
+        // A body always fits if it is the only one, even if a read buffer exceeds the limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
         let mut behind = Vec::new();
         let mut waiting = self.budget.waiting();
@@ -204,7 +206,7 @@ impl Place {
         Ok(())
     }
 
-    /// Wakes `waker` if this body has to give way while it is waited for.
+    /// Registers `waker`, which is woken if this body has to give way.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), BufferFull> {
         let mut waiting = self.budget.waiting();
         let body = waiting.bodies.get_mut(&self.rank).ok_or(BufferFull)?;
@@ -215,7 +217,7 @@ impl Place {
         Ok(())
     }
 
-    /// The bytes that were appended.
+    /// Returns the appended bytes.
     pub(super) fn take(&self) -> Result<Bytes, BufferFull> {
         let bytes = lock(&self.bytes).take();
         bytes.map(Bytes::from).ok_or(BufferFull)
@@ -237,7 +239,7 @@ impl Waiting {
 }
 
 impl WaitingBody {
-    /// Frees the memory at once. The task is woken to answer its request.
+    /// Frees the memory at once and wakes the task, which then answers its request.
     fn give_way(self) {
         drop(mem::take(&mut *lock(&self.bytes)));
         if let Some(waker) = self.waker {
@@ -246,7 +248,7 @@ impl WaitingBody {
     }
 }
 
-/// A panic cannot happen while one of these locks is held, and would leave nothing half done.
+/// Locks a mutex. Nothing panics while one of them is held, so poisoning can be ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

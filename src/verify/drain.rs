@@ -1,4 +1,4 @@
-//! Reads what is left of a rejected body, so that its sender reads the answer.
+//! Reads the remainder of a rejected body, so that its sender can read the response.
 
 use std::{
     future::poll_fn,
@@ -18,28 +18,29 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::body::FRAMES_PER_POLL;
 
-/// The longest body that is drained, and how long that may take: enough for 4 MiB at 7 Mbit/s.
+/// The longest body that is drained.
 const MAX_LEN: u64 = 8 * 1024 * 1024;
+/// The longest time that a drain may take. 4 MiB take this long at 7 Mbit/s.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// How many bodies a layer drains at the same time. While a peer sends fast, the server's read
-/// buffer grows to 408 KiB.
+/// The number of bodies that a layer drains at the same time. Each can grow the server's read buffer
+/// to 408 KiB.
 const MAX_DRAINS: usize = 16;
 
-/// Above this length, a rejected body costs its connection, whose read buffer has grown with it
-/// and would otherwise keep that size until the next request.
+/// The longest rejected body after which the connection stays open. A longer body has grown the
+/// connection's read buffer, which would keep its size until the next request.
 const MAX_KEPT_ALIVE: u64 = 64 * 1024;
 
-/// The bodies that a layer is draining.
+/// Counts the bodies that a layer is draining.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drains(Arc<AtomicUsize>);
 
-/// One of the bodies that are being drained.
+/// The permission to drain one body.
 struct Slot(Drains);
 
 impl Drains {
     fn slot(&self) -> Option<Slot> {
-        // Relaxed: the counter guards no other memory.
+        // Relaxed, because the counter does not guard other memory.
         let taken = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
@@ -55,24 +56,25 @@ impl Drop for Slot {
     }
 }
 
-/// The body of a request that was rejected by its head, if the server may ask for it.
+/// Returns the body of a request that was rejected by its head, or `None` if the body must not be
+/// polled.
 ///
-/// A sender that expects a 100 sends nothing before it, and a server sends the 100 when the body
-/// is polled for the first time.
+/// A sender with `Expect: 100-continue` holds the body back until the server sends a 100, which it
+/// does when the body is first polled.
 pub(super) fn unasked(head: &request::Parts, body: Body) -> Option<Body> {
     (!head.headers.contains_key(header::EXPECT)).then_some(body)
 }
 
-/// Reads what is left of a rejected body and throws it away while the response is sent. Returns
-/// whether the connection can be used again.
+/// Reads and discards the remainder of a rejected body while the response is sent. Returns whether
+/// the connection can be used again.
 ///
-/// A server closes a connection whose request body is not read. The sender, or the proxy in front
-/// of the server, then often sees a broken pipe instead of the response, takes it for a failure of
-/// the network and retries.
+/// A server closes a connection if it does not read the request's body. The sender, or a proxy in
+/// front of the server, then often sees a broken pipe instead of the response, takes it for a
+/// network failure and retries.
 ///
-/// Only a body of a declared length is drained: hyper reads the size of a chunk, which can be of
-/// any length, without handing over a frame. What has already arrived is read in place, which is
-/// all of an ordinary request. HTTP/2 can reject the body of a single stream and needs no drain.
+/// Bytes that have already arrived are read in place, and a task reads the others. Chunked bodies
+/// are not drained, because hyper reads the size of a chunk, which can be of any length, without
+/// yielding a frame. HTTP/2 can reject the body of a single stream and does not need this.
 pub(super) fn drain(body: Body, version: Version, drains: &Drains, cx: &mut Context<'_>) -> bool {
     if version >= Version::HTTP_2 || body.is_end_stream() {
         return true;
@@ -84,13 +86,13 @@ pub(super) fn drain(body: Body, version: Version, drains: &Drains, cx: &mut Cont
     match drain.poll(cx) {
         Poll::Ready(drained) => drained,
         Poll::Pending => {
-            // Without a runtime, no task could wait for the rest.
+            // Without a runtime, no task can read the rest.
             let (Some(slot), Ok(runtime)) = (drains.slot(), Handle::try_current()) else {
                 return false;
             };
             runtime.spawn(async move {
                 let _slot = slot;
-                // The body is dropped either way.
+                // The body is dropped in any case.
                 let _ = timeout(MAX_TIME, poll_fn(|cx| drain.poll(cx))).await;
             });
             len <= MAX_KEPT_ALIVE
@@ -98,7 +100,8 @@ pub(super) fn drain(body: Body, version: Version, drains: &Drains, cx: &mut Cont
     }
 }
 
-/// Whether a connection can be used again after a body of that length was received and rejected.
+/// Returns whether the connection can be used again after a body of this length was received and
+/// rejected.
 pub(super) fn keeps_alive(received: usize) -> bool {
     received as u64 <= MAX_KEPT_ALIVE
 }
@@ -109,7 +112,8 @@ struct Drain {
 }
 
 impl Drain {
-    /// Resolves at the end of the body: `true` if it was reached without an error.
+    /// Resolves to `true` at the end of the body, and to `false` if the body fails or is longer than
+    /// declared.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         for _ in 0..FRAMES_PER_POLL {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {

@@ -41,7 +41,7 @@ use crate::{
 pin_project! {
     /// The response future of [`SoundHashWebhook`](super::SoundHashWebhook).
     ///
-    /// `S` is the inner service, `F` its future.
+    /// `S` is the inner service, and `F` is the inner service's future.
     pub struct ResponseFuture<S, F> {
         version: Version,
         limits: Arc<Limits>,
@@ -61,15 +61,15 @@ pin_project! {
 
 /// The remainder of a rejected body.
 enum Rest {
-    /// The server must not ask for the body.
+    /// The body must not be polled.
     Unasked,
     Unread(Body),
-    /// The whole body was received, of this length.
+    /// The whole body was received. It has this length.
     Received(usize),
 }
 
 impl<S, F> ResponseFuture<S, F> {
-    /// Rejects a request by its head.
+    /// Rejects a request because of its head.
     pub(super) fn rejected(
         rejection: Rejection,
         head: &request::Parts,
@@ -88,7 +88,7 @@ impl<S, F> ResponseFuture<S, F> {
         }
     }
 
-    /// Verifies with secrets that are at hand: the body is hashed while it arrives.
+    /// Verifies a request whose secrets are known. The body is hashed while it arrives.
     pub(super) fn verify_with(
         secrets: Secrets,
         inner: S,
@@ -104,7 +104,7 @@ impl<S, F> ResponseFuture<S, F> {
         Self::verifying(keys, body, signature, inner, limits)
     }
 
-    /// Verifies with secrets that are looked up once the body has been received.
+    /// Verifies a request whose secrets are looked up after the body has been received.
     pub(super) fn look_up<P: SecretProvider>(
         provider: &Arc<P>,
         inner: S,
@@ -200,7 +200,7 @@ where
     }
 }
 
-/// A request whose body is received and verified.
+/// A request whose body is being received and verified.
 struct Verifying {
     reader: BodyReader,
     signature: Signature,
@@ -209,7 +209,7 @@ struct Verifying {
     keys: Option<Keys>,
 }
 
-/// The secrets that verify the body, or the look-up that finds them.
+/// The secrets that the body is verified with, or the look-up that returns them.
 #[expect(
     clippy::large_enum_variant,
     reason = "a box would cost every delivery an allocation"
@@ -261,7 +261,7 @@ impl Verifying {
             Keys::LookUp { answer, .. } => {
                 ready!(reader.poll(cx, |_| ()))?;
                 let Poll::Ready(answer) = answer.as_mut().poll(cx) else {
-                    // The body occupies memory for as long as the look-up takes.
+                    // The body occupies memory during the look-up.
                     reader.keep(cx)?;
                     return Poll::Pending;
                 };
@@ -346,8 +346,8 @@ fn record(
     telemetry::rejected(log, &rejected);
 }
 
-/// How the log and the metrics identify a delivery. The envelope is parsed, which the
-/// [`Event`](crate::Event) extractor then need not do again.
+/// Returns the fields that identify a delivery in the log and the metrics. This parses the envelope,
+/// which the [`Event`](crate::Event) extractor then reuses.
 fn log_fields(delivery: &Delivery) -> DeliveryFields<'_> {
     let envelope = delivery.envelope().as_ref().ok();
     let event_type = envelope.map(Envelope::event_type);
@@ -360,8 +360,8 @@ fn log_fields(delivery: &Delivery) -> DeliveryFields<'_> {
     }
 }
 
-/// A body for an endpoint that does not exist is hashed like any other with one secret, so that
-/// the time does not tell which endpoints exist.
+/// The secrets that stand in for those of an unknown endpoint. Its body is hashed as well, so that
+/// the time does not reveal which endpoints exist.
 static NOBODY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("nobody"));
 
 async fn look_up<P: SecretProvider>(
@@ -370,7 +370,7 @@ async fn look_up<P: SecretProvider>(
     limit: Duration,
 ) -> Answer {
     let mut answer = pin!(provider.secrets(&head));
-    // A look-up that does not have to wait needs no timer.
+    // Only a look-up that has to wait needs a timer, and with it a runtime.
     let first = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await;
     if let Poll::Ready(answer) = first {
         return answer;

@@ -14,8 +14,9 @@ use crate::{
 ///
 /// The layer receives the body and checks the `X-Webhook-Signature` header against it. The inner
 /// service gets the request with the same head, the verified bytes as its body, and a
-/// [`Delivery`](crate::Delivery) that an [`Event`](crate::Event) can be extracted from. The layer
-/// answers every other request itself, as [`RejectionKind`](crate::RejectionKind) lists.
+/// [`Delivery`](crate::Delivery) in its extensions, from which handlers extract an
+/// [`Event`](crate::Event). The layer answers every other request itself, with a status that
+/// [`RejectionKind`](crate::RejectionKind) lists.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,15 +36,16 @@ use crate::{
 ///
 /// # What an attacker can cost
 ///
-/// A request without exactly one well-formed signature is rejected before a byte of its body is
-/// waited for. A request with one can hold up to [`max_body_size`](Self::max_body_size) bytes for
-/// up to [`body_timeout`](Self::body_timeout), and all of them together occupy at most
-/// [`max_buffered`](Self::max_buffered) bytes. The clones of a layer share that memory.
+/// The layer rejects a request without exactly one well-formed signature before it waits for the
+/// body. A request with a well-formed signature can occupy up to
+/// [`max_body_size`](Self::max_body_size) bytes for up to [`body_timeout`](Self::body_timeout). All
+/// unfinished bodies together occupy at most [`max_buffered`](Self::max_buffered) bytes, which the
+/// clones of a layer share.
 ///
-/// Over HTTP/1, the layer reads the rest of a rejected body while the response is sent, so that an
-/// honest sender reads the response and not a connection reset. It does so for bodies with a
-/// declared length of up to 8 MiB, for up to 5 s, and for 16 bodies at a time. The connection is
-/// closed after any other rejected body, and after one of more than 64 KiB.
+/// Over HTTP/1, the layer reads the remainder of a rejected body while the response is sent, so that
+/// an honest sender reads the response instead of a connection reset. This is limited to bodies with
+/// a declared length of up to 8 MiB, to 5 s, and to 16 bodies at a time. The connection is closed
+/// after every other rejected body, and after a rejected body of more than 64 KiB.
 pub struct SoundHashWebhookLayer<P = Secrets> {
     pub(super) provider: Arc<P>,
     pub(super) limits: Arc<Limits>,
@@ -110,9 +112,10 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
         }
     }
 
-    /// Sets the length of the longest body that is accepted, in bytes. The default is 1 MiB.
+    /// Sets the maximum length of a body in bytes. The default is 1 MiB.
     ///
-    /// A longer body is answered with 413, and at once if its `Content-Length` is over the limit.
+    /// A longer body is answered with 413. If its `Content-Length` is over the limit, this happens
+    /// before the body is read.
     #[must_use]
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limits_mut().max_body_size = bytes;
@@ -121,48 +124,51 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the time that a body may take to arrive. The default is 10 s.
     ///
-    /// The time starts when the body has to be waited for. After it, the request is answered with
-    /// 408.
+    /// The time starts when the layer first has to wait for the body. When it is over, the request
+    /// is answered with 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        // A longer one might end after the last instant that the clock can represent.
+        // A longer time-out can end after the last instant that the clock can represent.
         self.limits_mut().body_timeout = timeout.min(YEAR);
         self
     }
 
     /// Sets the time that [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
-    /// After it, the request is answered with 503, so that SoundHash retries.
+    /// When the time is over, the request is answered with 503, so that SoundHash retries.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().lookup_timeout = timeout.min(YEAR);
         self
     }
 
-    /// Sets how many bytes of memory all unfinished bodies may occupy together. The default is
+    /// Sets the memory in bytes that all unfinished bodies may occupy together. The default is
     /// 64 MiB.
     ///
-    /// A body counts while more of it, or a look-up of its secrets, is waited for. Each counts
-    /// 32 KiB besides its own bytes, and over HTTP/1 also the read buffers that hyper keeps for
-    /// the connection: twice as many bytes as have arrived, and at most 816 KiB. A chunked body
-    /// counts the 816 KiB from the start.
+    /// A body counts while the layer waits for more of it or for a look-up of its secrets. Most
+    /// deliveries arrive in one piece, and do not count if their secrets are known or cached. A body
+    /// counts with:
     ///
-    /// When the memory is full, the body that has gone longest without doubling gives way: it is
-    /// answered with 503 and `Retry-After`. A body that is complete when it is first looked at,
-    /// as most deliveries are, needs no room. Set this to several times
-    /// [`max_body_size`](Self::max_body_size): a body that is longer than the whole memory and
-    /// arrives in pieces is answered with 503, too.
+    /// - the buffer for its bytes,
+    /// - 32 KiB for its task and connection,
+    /// - over HTTP/1, the read buffers that hyper keeps for the connection: twice the bytes that have
+    ///   arrived, and at most 816 KiB. A chunked body counts the 816 KiB from the start.
+    ///
+    /// If a body does not fit, the body that has gone longest without doubling gives way. It is
+    /// answered with 503 and `Retry-After`. A body that is longer than the whole memory and arrives
+    /// in several pieces also gets a 503, so set this to several times
+    /// [`max_body_size`](Self::max_body_size).
     #[must_use]
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits_mut().budget = Budget::new(bytes);
         self
     }
 
-    /// Adds the reason to the response of a rejected request. The default is `false`.
+    /// Sets whether the response to a rejected request states the reason. The default is `false`.
     ///
-    /// Use it on a staging system only. The reasons are an oracle: they tell an attacker which
-    /// endpoints exist and which check a forged request failed. Without it, every 401 is the same,
-    /// and the reason is in the log and in the response's extensions only.
+    /// Use this on a staging system only. The reasons tell an attacker which endpoints exist and
+    /// which check a forged request failed. By default, every 401 is the same, and only the log and
+    /// the response's extensions have the reason.
     #[must_use]
     pub fn explain_rejections(mut self, explain: bool) -> Self {
         self.limits_mut().explain_rejections = explain;
@@ -185,7 +191,7 @@ impl<S, P> Layer<S> for SoundHashWebhookLayer<P> {
     }
 }
 
-// Not derived: a provider need be neither `Clone` nor `Debug`.
+// Derives would require a provider that is `Clone` and `Debug`.
 impl<P> Clone for SoundHashWebhookLayer<P> {
     fn clone(&self) -> Self {
         Self {

@@ -1,9 +1,14 @@
-//! Verifies requests: from the bytes that anybody can send to a [`Delivery`](crate::Delivery).
+//! Verifies requests: turns the bytes of an unknown sender into a [`Delivery`](crate::Delivery).
 //!
-//! In the order a request meets them: `layer` has the settings, `service` checks the head,
-//! `future` receives the body, looks up the secrets and calls the inner service. `body` reads the
-//! body while it is hashed, `budget` bounds what unfinished bodies hold together, `provider` names
-//! the secrets, and `drain` reads what is left of a rejected body.
+//! In the order in which a request meets them:
+//!
+//! - `layer`: the layer and its settings.
+//! - `service`: the service, which checks the head.
+//! - `future`: receives the body, looks up the secrets, verifies, and calls the inner service.
+//! - `body`: receives the body within the limits, and hands it to the hash while it arrives.
+//! - `budget`: bounds the memory of all unfinished bodies.
+//! - `provider`: the source of the secrets.
+//! - `drain`: reads the remainder of a rejected body.
 
 mod body;
 mod budget;

@@ -1,4 +1,4 @@
-//! The service that the layer makes, and the checks that need only the head.
+//! The service that the layer creates, and the checks of a request's head.
 
 use std::{
     fmt, mem,
@@ -22,19 +22,19 @@ use crate::{
     signature::{SIGNATURE_HEADER, Signature},
 };
 
-/// The [`Service`] that [`SoundHashWebhookLayer`] makes: it verifies a request, then calls `S`.
+/// The [`Service`] of [`SoundHashWebhookLayer`], which verifies a request and then calls `S`.
 ///
-/// The inner service takes a `Request<axum::body::Body>`, and its response can be anything that
-/// implements [`IntoResponse`]. Its errors are passed on, and the layer adds none of its own. The
-/// request can have any body whose data is [`Bytes`].
+/// The service accepts requests with any body whose data is [`Bytes`]. The inner service takes a
+/// `Request<axum::body::Body>` and can return anything that implements [`IntoResponse`]. The service
+/// passes on the errors of the inner service and never fails otherwise.
 ///
-/// The response to a verified request has the [`Delivery`](crate::Delivery) in its extensions, and
-/// that to a rejected request the [`Rejection`], so that an outer layer can log either.
+/// The response to a verified request has the [`Delivery`](crate::Delivery) in its extensions. The
+/// response to a rejected request has the [`Rejection`] there. An outer layer can log both.
 ///
 /// # Panics
 ///
-/// The future panics if it has to wait for a body or a look-up outside of a Tokio runtime with its
-/// timer enabled.
+/// Panics if the response future has to wait for a body or a look-up, and the current task is not in
+/// a Tokio runtime whose timer is enabled.
 pub struct SoundHashWebhook<S, P = Secrets> {
     pub(super) inner: S,
     pub(super) layer: SoundHashWebhookLayer<P>,
@@ -74,7 +74,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        // Does nothing to axum's own body.
+        // Returns an `axum::body::Body` as it is.
         let body = Body::new(body);
         let SoundHashWebhookLayer { provider, limits } = &self.layer;
         let signature = match check_head(&head.headers, limits.max_body_size) {
@@ -83,7 +83,7 @@ where
                 return ResponseFuture::rejected(Rejection::new(kind), &head, body, limits);
             }
         };
-        // The service that is ready is the one to call. The clone stays behind in its place.
+        // Only `self.inner` was polled ready, so it handles the request and a clone replaces it.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         match provider.cached(&head) {
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// The checks that cost nothing: neither the body nor the provider is polled.
+/// Checks the head. This polls neither the body nor the provider, so it is cheap.
 fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, RejectionKind> {
     let mut values = headers.get_all(SIGNATURE_HEADER).iter();
     let signature = values.next().ok_or(RejectionKind::MissingSignature)?;
@@ -110,7 +110,7 @@ fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, Re
     }
 }
 
-/// The declared length. A number that does not fit `u64` is over every limit.
+/// Returns the declared length of the body. `u64::MAX` stands for a larger number.
 fn declared_len(headers: &HeaderMap) -> Option<u64> {
     let digits = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     match digits.parse() {

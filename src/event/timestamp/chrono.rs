@@ -18,7 +18,7 @@ impl From<Timestamp> for DateTime<Utc> {
 impl<Tz: TimeZone> TryFrom<DateTime<Tz>> for Timestamp {
     type Error = TimestampError;
 
-    /// A leap second becomes the second before it, as when it is parsed.
+    /// Converts an instant. A leap second becomes the second before it, as in parsing.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl<Tz: TimeZone> TryFrom<DateTime<Tz>> for Timestamp {
         let nanosecond = i128::from(instant.timestamp_subsec_nanos() % 1_000_000_000);
         let nanoseconds = i128::from(instant.timestamp()) * 1_000_000_000 + nanosecond;
         let instant = jiff::Timestamp::from_nanosecond(nanoseconds);
-        // An instant that jiff cannot represent is rejected like jiff's first one.
+        // An instant that jiff cannot represent is rejected like jiff's first instant.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

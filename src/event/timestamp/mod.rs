@@ -1,6 +1,6 @@
-//! An instant, in every spelling that SoundHash uses.
+//! [`Timestamp`], in every spelling that SoundHash uses.
 //!
-//! - `serde`: as JSON.
+//! - `serde`: conversions to and from JSON.
 //! - `chrono`, `jiff`, `time`: conversions to and from the types of these crates.
 
 #[cfg(feature = "chrono")]
@@ -17,14 +17,15 @@ use std::time::SystemTime;
 
 pub(super) use self::serde::lenient;
 
-/// An instant, to the nanosecond, in the years 0000 to 9999.
+/// An instant in the years 0000 to 9999, with nanosecond precision.
 ///
-/// It parses RFC 3339 timestamps, whatever else [`jiff::Timestamp`](::jiff::Timestamp) parses, and
-/// the timestamps of SoundHash's dispatcher, which have an offset and a `Z`. The offset counts
-/// then. It prints as RFC 3339 in UTC, without a fraction if that is zero. A leap second (`:60`) is
-/// read as `:59`.
+/// Everything that [`jiff::Timestamp`](::jiff::Timestamp) can parse is accepted, including RFC 3339.
+/// So are the timestamps of SoundHash's dispatcher, which have both an offset and a `Z`. The `Z` is
+/// ignored in that case. A leap second (`:60`) is parsed as `:59`. A timestamp is printed as RFC 3339
+/// in UTC, without a fraction if the fraction is zero.
 ///
-/// The last instant is 9999-12-30T22:00:00.999999999Z, so that it can be shown at every offset.
+/// The last instant is 9999-12-30T22:00:00.999999999Z, so that every timestamp can be shown at every
+/// offset.
 ///
 /// ```
 /// use soundhash_webhook::Timestamp;
@@ -42,13 +43,14 @@ pub(super) use self::serde::lenient;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(::jiff::Timestamp);
 
-/// 0000-01-01T00:00:00Z in seconds since the Unix epoch. Earlier years do not have four digits.
+/// 0000-01-01T00:00:00Z in seconds since the Unix epoch. RFC 3339 cannot write earlier years.
 const FIRST_SECOND: i64 = -62_167_219_200;
 
 impl Timestamp {
-    /// Every `Timestamp` is created here, so it is in the years that RFC 3339 can write.
+    /// Creates a timestamp if it is in the years that RFC 3339 can write. There is no other way to
+    /// create one.
     fn new(instant: ::jiff::Timestamp) -> Result<Self, TimestampError> {
-        // `as_second` would round toward zero, into the range.
+        // `as_second` would round towards zero, and so into the range.
         if instant.as_nanosecond() < i128::from(FIRST_SECOND) * 1_000_000_000 {
             return Err(TimestampError(Fault::Range));
         }
@@ -63,12 +65,12 @@ impl Timestamp {
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// Parses the spellings that the documentation of the type lists.
+    /// Parses the formats that the documentation of [`Timestamp`] lists.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is not a timestamp with an offset or a `Z`, or is outside of
-    /// the years 0000 to 9999.
+    /// Returns an error if the text is not a timestamp with an offset or a `Z`, or if the timestamp is
+    /// outside of the years 0000 to 9999.
     fn from_str(s: &str) -> Result<Self, TimestampError> {
         let text = match s.as_bytes() {
             // SoundHash's current dispatcher appends a `Z` to the offset.

@@ -1,4 +1,4 @@
-//! A timestamp as JSON.
+//! Conversions to and from JSON.
 
 use std::fmt;
 
@@ -34,8 +34,8 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Deserializes an optional field of a payload: anything that is not a timestamp is `None`, so that
-/// one broken timestamp does not make the whole event unrecognized.
+/// Deserializes an optional field of a payload. A value that is not a timestamp becomes `None`, so
+/// that a broken timestamp does not make the whole event unrecognized.
 pub(in crate::event) fn lenient<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
 where
     D: Deserializer<'de>,

@@ -20,7 +20,7 @@ impl TryFrom<OffsetDateTime> for Timestamp {
     /// Returns an error if the instant is before the year 0000 or after the last [`Timestamp`].
     fn try_from(instant: OffsetDateTime) -> Result<Self, TimestampError> {
         let instant = jiff::Timestamp::from_nanosecond(instant.unix_timestamp_nanos());
-        // An instant that jiff cannot represent is rejected like jiff's first one.
+        // An instant that jiff cannot represent is rejected like jiff's first instant.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

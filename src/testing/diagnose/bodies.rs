@@ -1,4 +1,4 @@
-//! The bodies that can have been signed in place of the one that was received.
+//! The bodies that may have been signed instead of the received body.
 
 use std::{
     io::{self, Read, Write},
@@ -23,19 +23,19 @@ use crate::{
     testing::json::{Escapes, Json, Spacing},
 };
 
-/// JSON that is nested deeper is not written in other layouts.
+/// The maximum depth of JSON that is written in other layouts.
 const DEEPEST: usize = 128;
-/// The most bytes that a layout or a decompressed body can have in addition to the body.
+/// The maximum number of bytes by which a layout or a decompressed body may be longer than the body.
 const GROWTH: usize = 4 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Receives each body. `Break` ends the search.
 type Try<'a> = dyn FnMut(&[u8], Mistake) -> ControlFlow<()> + 'a;
 
-/// Visits the bodies that usual mistakes turn into `body`, the more specific mistakes first.
+/// Tries the bodies that common mistakes turn into `body`, with the more specific mistakes first.
 pub(super) fn visit(body: &[u8], timestamps: &[String], attempt: &mut Try<'_>) -> ControlFlow<()> {
     if body.is_empty() {
-        // Nothing is left to guess from.
+        // An empty body does not allow any guess.
         return ControlFlow::Continue(());
     }
     let what = "The signature is that of an empty body";
@@ -271,7 +271,7 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     sorted.sort_by_key(&|name: &str| name.to_owned());
     try_all(&sorted, "The keys of the signed body are sorted")?;
 
-    // A quota warning has these two the other way round.
+    // A quota warning has these two in the reverse order.
     for last in ["reset_at", "uploaded_at"] {
         sorted.sort_by_key(&|name: &str| {
             let rank = SENDERS_ORDER.iter().position(|it| *it == name);
@@ -297,7 +297,8 @@ const SENDERS_ORDER: [&str; 62] = [
     "attempt_count", "reset_at", "error_message",
 ];
 
-/// Returns how many bytes of the body were signed, if not all of them were.
+/// Returns how many bytes of the body were signed, or `None` if the signature does not match any
+/// tried length.
 ///
 /// Tries every length of a short body, and the sizes that buffers usually have.
 pub(super) fn signed_length<'a>(

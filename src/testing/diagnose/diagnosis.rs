@@ -16,13 +16,13 @@ pub struct Diagnosis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiagnosisKind {
-    /// Nothing is wrong: the signature matches this body under the first secret.
+    /// The signature matches this body under the first secret.
     Right,
-    /// No secret was given, or only empty ones.
+    /// No secret was given, or all given secrets are empty.
     NoSecret,
     /// The header is empty.
     MissingSignature,
-    /// Nothing in the header is a signature.
+    /// The header does not contain a signature.
     MalformedSignature,
     /// The signature has white space around it.
     SignatureWhitespace,
@@ -74,7 +74,7 @@ pub enum DiagnosisKind {
     Truncated,
     /// The body is empty, here or at the signer's.
     EmptyBody,
-    /// None of the usual mistakes explains the signature.
+    /// None of the common mistakes explains the signature.
     Unknown,
 }
 
@@ -136,7 +136,7 @@ impl fmt::Display for Diagnosis {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) kind: DiagnosisKind,
-    /// What is wrong, as a sentence without its full stop.
+    /// A sentence that says what is wrong, without its full stop.
     what: Cow<'static, str>,
 }
 

@@ -1,4 +1,4 @@
-//! The signature header, and what can be wrong with it.
+//! The signature header, and mistakes in it.
 
 use base64::{
     Engine,
@@ -7,25 +7,25 @@ use base64::{
 
 use super::diagnosis::{DiagnosisKind, Mistake};
 
-/// The most values that are looked at.
+/// The maximum number of values that are checked.
 const MOST: usize = 8;
 
 /// The lengths of SHA-1, SHA-256 and SHA-512.
 const LENGTHS: [usize; 3] = [20, 32, 64];
 
-/// The meaning that a header value can have.
+/// A parsed header value.
 pub(super) struct Header {
     /// The mistakes with the value as a whole.
     pub(super) mistakes: Vec<Mistake>,
     pub(super) tags: Vec<Tag>,
-    /// The values of `t=`, as other senders write next to a signature.
+    /// The values of `t=`, which other senders write next to a signature.
     pub(super) timestamps: Vec<String>,
 }
 
 /// The bytes of a signature.
 pub(super) struct Tag {
     pub(super) bytes: Vec<u8>,
-    /// The mistake in the way it is written.
+    /// The mistake in the encoding, if there is one.
     pub(super) encoding: Option<Mistake>,
 }
 
@@ -75,7 +75,7 @@ impl Header {
     }
 }
 
-/// Reads a signature, with or without `name=` before it.
+/// Parses a signature with or without `name=` before it.
 fn read_part(part: &str) -> Option<Tag> {
     decode(part).or_else(|| decode(part.split_once('=')?.1))
 }

@@ -1,4 +1,4 @@
-//! The keys that can come of a secret.
+//! The keys that mistakes can turn a secret into.
 
 use base64::{
     Engine,
@@ -20,7 +20,7 @@ const PREFIX: &[u8] = b"whsec_";
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const NON_BREAKING_SPACE: &[u8] = "\u{a0}".as_bytes();
 
-/// A key that the signer can have used.
+/// A key that the signer may have used.
 pub(super) struct Key {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     keyed: Hmac<Sha256>,
@@ -35,18 +35,18 @@ impl Key {
         mac.finalize().into_bytes().into()
     }
 
-    /// Whether this is one of the given secrets, unchanged.
+    /// Returns whether this is one of the given secrets, unchanged.
     pub(super) fn is_given(&self) -> bool {
         let previous = |it: &Mistake| it.kind == DiagnosisKind::PreviousSecret;
         self.mistakes.iter().all(previous)
     }
 }
 
-/// Returns `secret` as it is, and as the usual mistakes change it.
+/// Returns `secret` unchanged, and as common mistakes change it.
 pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut add = |bytes: &[u8], mistake: Option<Mistake>| {
-        // An empty key is not a secret, and HMAC takes all others.
+        // HMAC accepts any key, but an empty key is not a secret.
         if let (false, Ok(keyed)) = (bytes.is_empty(), Hmac::new_from_slice(bytes)) {
             let previous = (index > 0).then(|| {
                 let what = "The signature was made with another secret than the first one";

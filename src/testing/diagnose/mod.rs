@@ -1,7 +1,12 @@
-//! Explains a signature that does not match by the usual mistakes.
+//! Explains signatures that do not match.
 //!
-//! `header`, `keys`, `methods` and `bodies` each know the mistakes that are made with one part of
-//! a signature. [`diagnose`] tries them against each other, and `diagnosis` has the words.
+//! [`diagnose`] combines the common mistakes with each part of a signature:
+//!
+//! - `header`: mistakes with the signature header.
+//! - `keys`: mistakes with the secret.
+//! - `methods`: mistakes with the hash.
+//! - `bodies`: mistakes with the body.
+//! - `diagnosis`: the result, in words.
 
 mod bodies;
 mod diagnosis;
@@ -19,20 +24,20 @@ use self::{
 };
 use super::json::Json;
 
-/// For longer bodies, not every mistake with the secret is tried against every mistake with the
-/// body.
+/// The maximum length of a body for which every mistake with the secret is combined with every
+/// mistake with the body.
 const LARGE: usize = 64 * 1024;
 
-/// Explains which of the usual mistakes makes a signature not match.
+/// Finds the mistake because of which a signature does not match.
 ///
-/// `secrets` are the secrets that you have, the current one first. `signature` is the value of the
-/// `X-Webhook-Signature` header as it arrived, with several values joined by commas. `body` is the
-/// body as it arrived.
+/// `secrets` are the secrets that you have, with the current one first. `signature` is the value of
+/// the `X-Webhook-Signature` header as it arrived, with several values joined by commas. `body` is
+/// the body as it arrived.
 ///
-/// The function signs the body in the ways that usual mistakes lead to, and returns the first
-/// that gives this signature. If none does, the result is
-/// [`DiagnosisKind::Unknown`]. It is meant for developers, with requests that they recorded. It
-/// hashes the body up to a few hundred times, so do not call it in a service.
+/// The function makes the common mistakes one after the other, and returns the first that leads to
+/// this signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during development,
+/// with requests that you recorded. It hashes the body up to a few hundred times, so do not call it
+/// in a service.
 ///
 /// Some mistakes are found only if the signed bytes can be restored. Sorted keys are restored for
 /// the events that SoundHash sends, and compressed bodies if the sender used the same compressor.
@@ -78,7 +83,7 @@ pub fn diagnose<K: AsRef<[u8]>>(
     mistakes.extend(if keys.is_empty() {
         Some(DiagnosisKind::NoSecret.mistake("There is no secret to check with"))
     } else if tags.is_empty() {
-        // Without a signature, nothing can be said about the rest.
+        // The rest cannot be checked without a signature.
         None
     } else if tags.iter().all(|tag| tag.bytes.len() != 32) {
         let what = "The signature does not have 32 bytes, and is not made with another hash";
@@ -109,8 +114,8 @@ struct Explanation<'a> {
 
 /// Tries the body as it is, then other methods, then other bodies.
 ///
-/// The order matters only where two mistakes have the same effect. Otherwise there is at most one
-/// explanation, since two messages or keys do not share a signature.
+/// The order matters only if two mistakes have the same effect. In all other cases there is at most
+/// one explanation, because two messages or keys do not share a signature.
 fn explain<'a>(
     keys: &'a [Key],
     tags: &[Tag],

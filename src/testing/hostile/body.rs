@@ -14,7 +14,7 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-/// A body in frames, of no declared length.
+/// A body in frames, without a declared length.
 pub(super) struct Frames {
     left: vec::IntoIter<Bytes>,
     breaks: bool,

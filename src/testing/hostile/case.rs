@@ -1,4 +1,4 @@
-//! The list of hostile requests, and the answer that each has to get.
+//! The list of hostile requests, and the answer that each must get.
 
 use axum_core::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -10,25 +10,25 @@ use crate::{
     rejection::RejectionKind, secret::Secret, signature::SIGNATURE_HEADER, testing::Sender,
 };
 
-/// One kind of request.
+/// A kind of request.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) expected: Expected,
-    /// Whether the layer rejects it without reading any of its body.
+    /// Whether the layer rejects the request without reading its body.
     pub(super) unread: bool,
     /// Whether SoundHash could have sent the body, although it may be too large.
     pub(super) authentic: bool,
     pub(super) make: fn(&RequestFactory<'_>) -> Request<Body>,
 }
 
-/// The answer that a request has to get.
+/// The answer that a request must get.
 #[derive(Clone, Copy)]
 pub(super) enum Expected {
     /// A rejection for this reason.
     Rejected(RejectionKind),
     /// Any 2xx.
     Accepted,
-    /// Anything but a 2xx from behind the layer.
+    /// Any answer but a 2xx from behind the layer.
     NotActedOn,
 }
 
@@ -66,8 +66,8 @@ const fn accepted(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<B
     }
 }
 
-/// A delivery that an attacker recorded and sends to another route: the signature covers neither
-/// the method nor the path.
+/// A delivery that an attacker recorded and sends to another route, which is possible because the
+/// signature covers neither the method nor the path.
 const fn replayed(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<Body>) -> Case {
     Case {
         expected: Expected::NotActedOn,
@@ -75,8 +75,8 @@ const fn replayed(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<B
     }
 }
 
-/// First the requests that must be rejected. An application that rejects everything would pass
-/// those, so the authentic ones follow.
+/// All cases: the requests that must be rejected, and then the authentic ones, on which an
+/// application that rejects everything fails.
 pub(super) const CASES: &[Case] = &[
     // ---- no signature
     rejected(RejectionKind::MissingSignature, "no signature", |factory| {
@@ -104,7 +104,7 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    // The layer never polls this body, so what does is outside of the layer.
+    // The layer never polls this body. If it is polled, something outside of the layer does so.
     Case {
         unread: true,
         ..rejected(
@@ -119,7 +119,7 @@ pub(super) const CASES: &[Case] = &[
             },
         )
     },
-    // ---- what a lenient parser would accept
+    // ---- accepted by a lenient parser
     rejected(
         RejectionKind::SeveralSignatures,
         "the signature twice",
@@ -215,7 +215,7 @@ pub(super) const CASES: &[Case] = &[
         "a body with a line break at its end",
         |factory| factory.tampered(|body| [&body[..], b"\n"].concat()),
     ),
-    // ---- too much, or not all of it
+    // ---- too long, or incomplete
     rejected(
         RejectionKind::BodyTooLarge,
         "a terabyte declared",
@@ -269,7 +269,7 @@ pub(super) const CASES: &[Case] = &[
         event["data"] = serde_json::json!({"test": true, "message": "This is a test"});
         factory.signed(Sender::Dispatcher.to_bytes(&event))
     }),
-    // The owner of an endpoint can configure headers, this one included.
+    // The owner of an endpoint can configure any header, including this one.
     accepted("authentic, with a content type of its own", |factory| {
         let mut request = factory.signed(body());
         let headers = request.headers_mut();

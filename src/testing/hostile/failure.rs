@@ -1,4 +1,4 @@
-//! What a wrong answer means, and how to fix the application.
+//! Explains a wrong answer, and how to fix the application.
 
 use std::{error, fmt};
 
@@ -9,8 +9,9 @@ use crate::rejection::RejectionKind;
 
 /// A wrong answer to a [`HostileRequest`](super::HostileRequest).
 ///
-/// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) both say what it means and how to fix it,
-/// so that an `unwrap` in a test prints it. [`FailureReport`] prints several together.
+/// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) both say what the answer means and how to fix
+/// the application, so that an `unwrap` in a test prints it. [`FailureReport`] groups several
+/// failures.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     name: &'static str,
@@ -25,15 +26,15 @@ pub struct Failure {
 pub enum FailureKind {
     /// A forged request was accepted or reached the handler: the layer is missing on this route.
     Unprotected,
-    /// Something other than the layer rejected the request, before the layer or instead of it.
+    /// Something other than the layer rejected the request.
     AnsweredElsewhere,
     /// The path does not exist or does not accept POST.
     NoRoute,
-    /// Another body limit than the layer's answered, or cut the body off.
+    /// A body limit other than the layer's answered the request or cut off the body.
     BodyLimit,
     /// Something outside of the layer reads unverified bodies.
     BodyRead,
-    /// The layer sees other bytes than were signed, or has another secret.
+    /// The layer sees other bytes than were signed, or uses another secret.
     BodyChanged,
     /// The layer sees another signature header than was sent.
     HeadChanged,
@@ -100,7 +101,7 @@ impl Failure {
         self.status
     }
 
-    /// Writes what happened, without what it means.
+    /// Writes what happened, without the explanation.
     fn write_answer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: answered {}", self.name, self.status.as_u16())?;
         match self.expected {
@@ -130,7 +131,7 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
         (_, None) => match seen.status {
             status if status.is_success() && authentic => FailureKind::MaxBodySize,
             status if status.is_success() => FailureKind::Unprotected,
-            // The extractors answer this if there is no layer.
+            // The extractors answer 500 if the layer is missing.
             StatusCode::INTERNAL_SERVER_ERROR => FailureKind::Unprotected,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => FailureKind::NoRoute,
             StatusCode::PAYLOAD_TOO_LARGE => FailureKind::BodyLimit,
@@ -164,7 +165,7 @@ fn accepted(seen: &Seen) -> Option<FailureKind> {
 }
 
 impl FailureKind {
-    /// Returns what the failure means and how to fix it, as sentences.
+    /// Returns sentences that say what the failure means and how to fix it.
     fn advice(self) -> &'static str {
         match self {
             Self::Unprotected => {
@@ -302,7 +303,7 @@ impl FromIterator<Failure> for FailureReport {
     }
 }
 
-/// Writes each cause once, and below it the requests that showed it.
+/// Writes each cause once, followed by the requests with that cause.
 impl fmt::Display for FailureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut causes = Vec::new();

@@ -1,7 +1,9 @@
 //! Requests that an application must reject, and some that it must accept.
 //!
-//! `request` has the public types, `case` lists the requests, `factory` and `body` make them, and
-//! `failure` explains a wrong answer.
+//! - `case`: the list of requests, with the answer that each must get.
+//! - `factory`, `body`: create the requests.
+//! - `request`: the public iterator, and the check of an answer.
+//! - `failure`: explains a wrong answer.
 
 mod body;
 mod case;

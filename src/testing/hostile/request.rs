@@ -23,7 +23,7 @@ use crate::{delivery::Delivery, rejection::Rejection, secret::Secret};
 /// Send them to the application with all of its middleware, once for each path that receives
 /// webhooks. Some of them are authentic deliveries, which the application must accept.
 ///
-/// Each request has a name, knows the answer that it has to get, and explains a wrong answer.
+/// Each request has a name, knows the answer that it must get, and explains a wrong answer.
 /// `secret` is the secret that the application uses in the test.
 ///
 /// ```
@@ -46,18 +46,18 @@ use crate::{delivery::Delivery, rejection::Rejection, secret::Secret};
 /// # }
 /// ```
 ///
-/// The authentic requests are new events, of the type `video.processed` and some others, and your
-/// handler acts on them. None of the requests takes time: bodies that stall are not among them.
+/// The authentic requests are new events of the type `video.processed` and some others, and your
+/// handler acts on them. There are no slow requests, such as bodies that stall.
 ///
-/// An application that changes the text of rejections passes, as long as it keeps the status.
+/// An application can change the text of rejections, but must keep the status.
 ///
 /// # Replays to other routes
 ///
-/// The signature covers the body alone, so an attacker can send a recorded delivery to another
+/// The signature covers only the body, so an attacker can send a recorded delivery to another
 /// path. If the layers surround that route too, its 2xx makes an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
-/// never sees it. That layer answers 405 to other methods than POST, which leaves the routes that
-/// accept POST.
+/// never sees it. The `IdempotencyLayer` answers 405 to all methods but POST, so this concerns
+/// routes that accept POST.
 ///
 /// The requests named `replayed as GET …` go to the given path, `/`, `/health`, `/healthz` and
 /// `/status`. The check fails if the layer lets one through to a 2xx, because the layer then
@@ -120,12 +120,12 @@ pub struct HostileRequest {
     case: &'static Case,
     secret: Secret,
     max_body_size: usize,
-    /// Whether the last body that was made in frames was read.
+    /// Whether the last body in frames was read.
     asked: Arc<AtomicBool>,
 }
 
 impl HostileRequest {
-    /// Returns a few words that describe the request. No two requests have the same name.
+    /// Returns a short description of the request, which is unique.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.case.name
@@ -133,8 +133,8 @@ impl HostileRequest {
 
     /// Returns the expected status, or `None` for a delivery that any 2xx accepts.
     ///
-    /// The status is 405 for a replay to another route. Such a replay also passes with every other
-    /// answer, unless the layer let it through to a 2xx.
+    /// The status is 405 for a replay to another route. Such a replay also passes with any other
+    /// answer, unless the layer lets it through to a 2xx.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.case.expected.status()

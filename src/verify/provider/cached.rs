@@ -23,18 +23,19 @@ const MAX_NAME: usize = 256;
 
 /// Looks up the secrets of an endpoint by its name, for [`CachedSecrets`].
 ///
-/// The look-up gets the name and not the request, so that the cached secrets cannot depend on
-/// anything but the name. If they could, a request for one endpoint could put the secrets of
-/// another into its entry.
+/// [`look_up`](Self::look_up) gets only the name, and not the request. The secrets therefore depend
+/// on nothing but the name, and a request for one endpoint cannot put the secrets of another
+/// endpoint into the cache.
 pub trait SecretLookup: Send + Sync + 'static {
-    /// Returns the name of the endpoint that a request is for, or `None` if it names none.
+    /// Returns the name of the endpoint that a request is for, or `None` if the request does not
+    /// name an endpoint.
     ///
-    /// The head is *not* signed, so an attacker can choose any name, but then has to sign with
-    /// the secret that belongs to it. Names of more than 256 bytes count as unknown. The layer
-    /// rejects both like a wrong signature, without a look-up.
+    /// The head is *not* signed. An attacker can choose any name, but then has to sign with the
+    /// secret of that name. The layer rejects a request without a name, or with one of more than 256
+    /// bytes, like a wrong signature and without a look-up.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
 
-    /// Looks up the secrets of the endpoint `name`. Returns `None` if the endpoint does not exist.
+    /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
     ///
     /// # Errors
     ///
@@ -44,12 +45,14 @@ pub trait SecretLookup: Send + Sync + 'static {
     -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
 }
 
-/// A [`SecretProvider`] that caches what a [`SecretLookup`] finds, for many endpoints or tenants
-/// whose secrets are in a database or another service (feature `cache`).
+/// A [`SecretProvider`] that caches the secrets of many endpoints or tenants (feature `cache`).
 ///
-/// Concurrent requests for the same name share one look-up. A cached answer is used without
-/// waiting. [`Delivery::endpoint`](crate::Delivery::endpoint) returns the name, unless the
-/// look-up itself called [`Secrets::endpoint`].
+/// A [`SecretLookup`] finds the secrets by the endpoint's name, for example in a database.
+/// Concurrent requests for the same name share one look-up. Once the secrets are cached, requests
+/// use them without waiting.
+///
+/// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the look-up
+/// itself has called [`Secrets::endpoint`].
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -78,15 +81,14 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///
 /// # What an attacker who invents names can cost
 ///
-/// - **Memory**: names without an endpoint have a cache of their own, so they evict each other
-///   and never an endpoint.
-/// - **Look-ups**: at most [`max_lookups`](Self::max_lookups) run at the same time. Names that
-///   had no endpoint until now get half of them, so that refreshing the endpoints in use does not
-///   wait behind invented names. The first look-up of a real endpoint does: while an attack
-///   lasts, it can time out, and SoundHash retries.
+/// - **Memory**: invented names are cached separately, so they evict each other and never the
+///   secrets of an endpoint.
+/// - **Look-ups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most half
+///   of these are for new names. So an endpoint that has been looked up before does not wait behind
+///   invented names when its entry has expired. The first look-up of a real endpoint can wait behind
+///   them. If it times out during an attack, SoundHash retries.
 ///
-/// Each of these requests needs a whole body and a well-formed signature before the layer asks
-/// for secrets at all.
+/// The layer starts a look-up only for a request with a well-formed signature and a complete body.
 pub struct CachedSecrets<L> {
     lookup: Arc<L>,
     limits: Limits,
@@ -101,14 +103,14 @@ struct Limits {
     max_lookups: usize,
 }
 
-/// The part that clones have in common.
+/// The caches and semaphores, which clones share.
 struct Shared {
     known: Cache<Arc<str>, Secrets>,
     unknown: Cache<Arc<str>, ()>,
-    /// Names that had an endpoint when they were looked up last, whose entry can have expired.
+    /// The names whose last look-up found an endpoint. Their entry in `known` can have expired.
     established: Cache<Arc<str>, ()>,
     lookups: Semaphore,
-    /// Look-ups of other names than the established ones, which also need one of `lookups`.
+    /// Limits look-ups of names that are not established. They also need a permit of `lookups`.
     new_lookups: Semaphore,
 }
 
@@ -131,7 +133,7 @@ impl Shared {
 }
 
 impl<L: SecretLookup> CachedSecrets<L> {
-    /// Caches the answers of `lookup`.
+    /// Creates an empty cache in front of `lookup`.
     #[must_use]
     pub fn new(lookup: L) -> Self {
         let limits = Limits {
@@ -147,36 +149,37 @@ impl<L: SecretLookup> CachedSecrets<L> {
         }
     }
 
-    /// Sets how long secrets are used after they were looked up: 60 s by default.
+    /// Sets how long secrets are cached. The default is 60 s.
     ///
-    /// A secret that was replaced or revoked in the database stays valid for this time at most.
+    /// A secret that is replaced or revoked in the database stays valid for up to this time.
     #[must_use]
     pub fn time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.time_to_live = time.min(YEAR))
     }
 
-    /// Sets for how long a name without an endpoint is rejected without another look-up: 10 s by
-    /// default.
+    /// Sets how long a name without an endpoint is rejected without another look-up. The default is
+    /// 10 s.
     ///
-    /// An endpoint that is created after a request for it takes this time at most to work.
+    /// If a request arrives before its endpoint is created, the endpoint can take up to this time to
+    /// work.
     #[must_use]
     pub fn negative_time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.negative_time_to_live = time.min(YEAR))
     }
 
-    /// Sets how many endpoints are cached: 10,000 by default. Choose more than you have.
+    /// Sets how many endpoints are cached. The default is 10,000. Choose more than you have.
     ///
-    /// As many names without an endpoint are cached too.
+    /// The same number of names without an endpoint is cached in addition.
     #[must_use]
     pub fn capacity(self, endpoints: u64) -> Self {
         self.with(|limits| limits.capacity = endpoints)
     }
 
-    /// Sets how many look-ups run at the same time: 16 by default. The others wait.
+    /// Sets how many look-ups run at the same time. The default is 16. Further look-ups wait.
     ///
     /// # Panics
     ///
-    /// Panics if `max` is zero, because no endpoint could ever be looked up.
+    /// Panics if `max` is zero.
     #[must_use]
     #[track_caller]
     pub fn max_lookups(self, max: usize) -> Self {
@@ -184,7 +187,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
         self.with(|limits| limits.max_lookups = max.min(Semaphore::MAX_PERMITS))
     }
 
-    /// Changes a limit, and starts with empty caches.
+    /// Changes a limit and empties the caches.
     fn with(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
         self.shared = Shared::new(&self.limits);
@@ -216,15 +219,15 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
         let mut context = Context::from_waker(Waker::noop());
         match pin!(self.shared.known.get(&*name)).poll(&mut context) {
             Poll::Ready(secrets) => secrets,
-            // The cache has housekeeping to do first, so leave the request to `secrets`.
+            // The cache has maintenance to do first, so `secrets` handles the request.
             Poll::Pending => None,
         }
     }
 }
 
 impl<L: SecretLookup> CachedSecrets<L> {
-    /// Looks up a name, once for all requests that wait for it. If the request that runs this is
-    /// dropped, the next one starts again.
+    /// Looks up a name on behalf of all requests that wait for it. If the request that polls this
+    /// future is dropped, another one starts the look-up again.
     async fn look_up(&self, name: &Arc<str>) -> Result<Secrets, Miss> {
         let shared = &*self.shared;
         if shared.unknown.get(name).await.is_some() {
@@ -253,14 +256,14 @@ impl<L: SecretLookup> CachedSecrets<L> {
     }
 }
 
-/// The reason why a look-up found nothing, in a type that waiting requests can share.
+/// The reason why a look-up returned no secrets, in a type that waiting requests can share.
 #[derive(Debug)]
 enum Miss {
     Unknown,
     Failed(BoxError),
 }
 
-/// The semaphores are never closed.
+/// Does not happen, because the semaphores are never closed.
 impl From<AcquireError> for Miss {
     fn from(error: AcquireError) -> Self {
         Self::Failed(error.into())
@@ -285,7 +288,7 @@ impl error::Error for Miss {
     }
 }
 
-// Not derived: a look-up need be neither `Clone` nor `Debug`.
+// Derives would require a look-up that is `Clone` and `Debug`.
 impl<L> Clone for CachedSecrets<L> {
     fn clone(&self) -> Self {
         Self {

@@ -1,4 +1,7 @@
-//! The secrets of a request: [`SecretProvider`], and the ready-made ones.
+//! The source of a request's secrets: [`SecretProvider`] and its implementations.
+//!
+//! - `cached`: a cache in front of secrets that are looked up by name.
+//! - `rotating`: secrets that change while the service runs.
 
 #[cfg(feature = "cache")]
 mod cached;
@@ -14,28 +17,33 @@ pub use self::cached::{CachedSecrets, SecretLookup};
 pub use self::rotating::RotatingSecrets;
 use crate::secret::Secrets;
 
-/// Names the secrets that are valid for a request.
+/// Provides the secrets that are valid for a request.
 ///
-/// Three providers are ready-made: [`Secrets`] for fixed secrets, [`RotatingSecrets`] for
-/// secrets that change while the service runs, and `CachedSecrets` (feature `cache`) for many
-/// endpoints or tenants whose secrets are looked up. Implement the trait for anything else. The
-/// layer asks it for every request, so an answer takes effect at once.
+/// The crate has three providers:
 ///
-/// A provider sees the request's head, which is *not* signed. The head may choose the secret, by a
-/// path segment or by `X-Webhook-ID` for example, because a wrong choice only fails the
-/// verification. It proves nothing by itself.
+/// - [`Secrets`], for fixed secrets,
+/// - [`RotatingSecrets`], for secrets that change while the service runs,
+/// - `CachedSecrets` (feature `cache`), for many endpoints or tenants whose secrets are looked up.
+///
+/// Implement the trait for anything else. The layer asks the provider about every request, so a
+/// change takes effect at once.
+///
+/// A provider sees the request's head, which is *not* signed. It can use the head to choose the
+/// secret, for example by a path segment or by `X-Webhook-ID`, because a request that names the
+/// wrong endpoint fails the verification. The head by itself does not prove anything.
 ///
 /// # What an attacker can cost
 ///
-/// The layer asks only about requests with one well-formed signature and a body that was received
-/// within the limits. An attacker can send those. So cache what is expensive and return it from
-/// [`cached`](Self::cached): other look-ups start after the body has been received, and end with a
-/// 503 after [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout).
+/// The layer calls [`cached`](Self::cached) for requests with one well-formed signature, and
+/// [`secrets`](Self::secrets) once the body has also been received within the limits. An attacker
+/// can send such requests, so put a cache in front of an expensive look-up. A look-up that takes
+/// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) is answered with 503.
 ///
-/// An unknown endpoint is answered like a wrong signature, and its body is hashed like that of an
-/// endpoint with one secret. Two differences in time remain: the provider's own for an endpoint
-/// that exists and one that does not, and the hash of each further secret during a rotation. With
-/// bodies of 1 MiB an attacker can measure how many secrets an endpoint has.
+/// The layer answers a request for an unknown endpoint like one with a wrong signature, and hashes
+/// its body as it does for an endpoint with one secret. Two differences in time remain. The provider
+/// itself can take longer for an endpoint that exists than for one that does not. And the layer
+/// hashes the body once more for each further secret during a rotation, so that an attacker with
+/// bodies of 1 MiB can measure how many secrets an endpoint has.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -58,8 +66,10 @@ use crate::secret::Secrets;
 ///     .layer(SoundHashWebhookLayer::with_provider(tenants));
 /// ```
 pub trait SecretProvider: Send + Sync + 'static {
-    /// Returns the secrets that are valid for this request now, or `None` if there is no such
-    /// endpoint. The request is then answered like one with a wrong signature.
+    /// Returns the secrets that are valid for this request now, or `None` if the endpoint does not
+    /// exist.
+    ///
+    /// After `None`, the request is answered like one with a wrong signature.
     ///
     /// # Errors
     ///
@@ -70,10 +80,11 @@ pub trait SecretProvider: Send + Sync + 'static {
         head: &request::Parts,
     ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
 
-    /// Returns the secrets if they are at hand without waiting, such as a cache's hit.
+    /// Returns the secrets if they are available without waiting, for example from a cache.
     ///
-    /// The layer calls this first and hashes the body while it arrives. After `None`, the default,
-    /// the layer receives the body, calls [`secrets`](Self::secrets) and hashes the body then.
+    /// The layer calls this before it receives the body. With the secrets, it hashes the body while
+    /// it arrives. After `None`, which is the default, the layer first receives the body, then calls
+    /// [`secrets`](Self::secrets), and then hashes the body.
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         let _ = head;
         None
@@ -93,7 +104,7 @@ impl<P: SecretProvider> SecretProvider for Arc<P> {
     }
 }
 
-/// Accepts the same secrets for every request.
+/// Returns the same secrets for every request.
 impl SecretProvider for Secrets {
     fn secrets(
         &self,

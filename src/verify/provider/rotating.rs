@@ -15,8 +15,7 @@ use crate::secret::Secrets;
 /// A [`SecretProvider`] whose secrets are set at run time, to rotate them without a restart.
 ///
 /// Clones share the secrets: give one to the layer and keep another to call
-/// [`set`](Self::set). Each request is verified with the secrets from before the change or with
-/// those from after it, and never without secrets.
+/// [`set`](Self::set). Each request is verified either with the old secrets or with the new ones.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
