@@ -46,9 +46,9 @@ struct Verified {
     signature: Signature,
     matched_secret: usize,
     endpoint: Option<Arc<str>>,
-    /// Parsed on first use.
-    envelope: OnceLock<Result<Envelope, EventError>>,
-    event: OnceLock<Result<Event, EventError>>,
+    /// Both are parsed on first use, and boxed because most deliveries are moved before that.
+    envelope: OnceLock<Box<Result<Envelope, EventError>>>,
+    event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
     /// Set when it was logged that the body is not the expected event.
@@ -151,7 +151,7 @@ impl Delivery {
     }
 
     fn read(&self) -> Result<Event, EventError> {
-        match self.0.envelope.get() {
+        match self.0.envelope.get().map(AsRef::as_ref) {
             Some(Ok(envelope)) => envelope.event(&self.0.body),
             Some(Err(error)) => Err(error.clone()),
             None => Event::from_slice(&self.0.body),
@@ -160,7 +160,7 @@ impl Delivery {
 
     /// Returns the event and keeps it for later calls.
     pub(crate) fn event_ref(&self) -> Result<&Event, &EventError> {
-        self.0.event.get_or_init(|| self.read()).as_ref()
+        Result::as_ref(self.0.event.get_or_init(|| Box::new(self.read())))
     }
 
     /// Logs that the body is not the expected event, at most once per delivery, because several
@@ -172,7 +172,7 @@ impl Delivery {
     }
 
     pub(crate) fn envelope(&self) -> &Result<Envelope, EventError> {
-        self.0.envelope.get_or_init(|| Envelope::read(&self.0.body))
+        self.0.envelope.get_or_init(|| Box::new(Envelope::read(&self.0.body)))
     }
 }
 

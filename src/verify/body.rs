@@ -38,6 +38,7 @@ pub(super) struct BodyReader {
 }
 
 impl BodyReader {
+    #[inline]
     pub(super) fn new(body: Body, version: Version, limits: Arc<Limits>) -> Self {
         Self {
             body: Some(body),
@@ -50,6 +51,7 @@ impl BodyReader {
     }
 
     /// Resolves when the whole body has been received and passed to `hash`.
+    #[inline]
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -89,6 +89,7 @@ impl<S, F> ResponseFuture<S, F> {
     }
 
     /// Verifies a request whose secrets are known. The body is hashed while it arrives.
+    #[inline]
     pub(super) fn verify_with(
         secrets: Secrets,
         inner: S,
@@ -121,6 +122,7 @@ impl<S, F> ResponseFuture<S, F> {
         Self::verifying(keys, body, signature, inner, limits)
     }
 
+    #[inline]
     fn verifying(
         keys: Keys,
         body: Body,
@@ -246,6 +248,7 @@ impl Keys {
 }
 
 impl Verifying {
+    #[inline]
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -273,6 +276,7 @@ impl Verifying {
         Poll::Ready(self.verdict(looked_up, log))
     }
 
+    #[inline]
     fn verdict(
         &mut self,
         looked_up: Option<Secrets>,

@@ -107,7 +107,7 @@ async fn an_endless_body_is_cut_at_the_limit() {
     assert_eq!(polls.load(Ordering::Relaxed), 1025);
 }
 
-/// Attack: frames without data, for ever. They never reach a limit of bytes.
+/// Attack: frames without data, forever. They never reach a limit of bytes.
 #[tokio::test]
 async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline() {
     let service = echo(layer().body_timeout(Duration::from_millis(50)));
@@ -119,7 +119,7 @@ async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline()
 }
 
 /// Attack: a body that never says that it has ended, as any chunked one. A receiver that
-/// waits for the hint spins for ever.
+/// waits for the hint spins forever.
 #[tokio::test]
 async fn the_end_is_none_whatever_the_hints_say() {
     let script = Script::new([data(BODY)]);
