@@ -172,7 +172,9 @@ impl Delivery {
     }
 
     pub(crate) fn envelope(&self) -> &Result<Envelope, EventError> {
-        self.0.envelope.get_or_init(|| Box::new(Envelope::read(&self.0.body)))
+        self.0
+            .envelope
+            .get_or_init(|| Box::new(Envelope::read(&self.0.body)))
     }
 }
 

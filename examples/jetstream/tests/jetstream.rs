@@ -47,7 +47,7 @@ impl Cluster {
             fs::create_dir_all(&store).unwrap();
             let config = format!(
                 "server_name: node{node}\nlisten: \"127.0.0.1:{client}\"\n\
-                 jetstream {{ store_dir: {store:?} }}\n\
+                 jetstream {{ store_dir: \"{}\" }}\n\
                  cluster {{\n  name: test\n  listen: \"127.0.0.1:{route}\"\n  routes: [{}]\n}}\n",
                 routes.join(", ")
             );
