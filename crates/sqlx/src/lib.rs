@@ -89,7 +89,8 @@
 //! transaction mode. At `REPEATABLE READ` or `SERIALIZABLE`, a concurrent duplicate fails with
 //! [`Conflict`](EventLogErrorKind::Conflict) instead of being a duplicate; it is answered 503 and a
 //! duplicate the next time. Set `idle_in_transaction_session_timeout`, so that a receiver whose
-//! machine vanishes does not hold its events forever.
+//! machine vanishes does not hold its events forever. sqlx pings each connection that it takes from
+//! the pool; `test_before_acquire(false)` saves this round trip.
 //!
 //! # SQLite
 //!
