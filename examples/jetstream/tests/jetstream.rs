@@ -49,6 +49,7 @@ impl Cluster {
                 "server_name: node{node}\nlisten: \"127.0.0.1:{client}\"\n\
                  jetstream {{ store_dir: \"{}\" }}\n\
                  cluster {{\n  name: test\n  listen: \"127.0.0.1:{route}\"\n  routes: [{}]\n}}\n",
+                store.display(),
                 routes.join(", ")
             );
             fs::write(folder.join(format!("{node}.conf")), config).unwrap();
