@@ -1,6 +1,5 @@
-//! What the layer allocates and copies, counted. Unlike time, a count is the same on every
-//! machine, so a test may insist on it. Counting deliveries for `metrics` allocates, too, and is
-//! not what is counted here.
+//! Counts what the layer allocates and copies. Unlike a time, a count is the same on every machine,
+//! so that a test can require it. Allocations by `metrics` are not counted here.
 
 #![cfg(not(feature = "metrics"))]
 
@@ -33,7 +32,7 @@ fn signed(bytes: &Bytes, body: Body) -> Request<Body> {
         .expect("a request")
 }
 
-/// A service whose answers carry the [`Delivery`] that it was handed, as a body does.
+/// A service whose response keeps the [`Delivery`], as a body would.
 fn inner()
 -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
@@ -45,8 +44,8 @@ fn inner()
     })
 }
 
-/// Makes the answer to a request, and counts what is allocated for it. The first answer is for
-/// what is allocated only once.
+/// Sends a request, and counts the allocations for its response. A first request makes the
+/// allocations that happen only once.
 #[track_caller]
 fn count<S>(
     mut service: S,
@@ -73,7 +72,7 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// 303 bytes, as most events are.
+/// An event of 303 bytes, which is a usual length.
 fn event() -> Bytes {
     Bytes::from(vec![b'x'; 303])
 }
@@ -83,14 +82,15 @@ fn an_accepted_request_costs_two_allocations_of_the_layer_itself() {
     let event = event();
     let request = || {
         let mut request = signed(&event, Body::from(event.clone()));
-        // Any server or router puts something there; else `http` allocates the map, twice.
+        // A server or a router has put something there before. Otherwise, `http` allocates the map,
+        // twice.
         request.extensions_mut().insert(());
         request
     };
     let (bare, _) = count(inner(), request);
     let (layered, response) = count(layer().layer(inner()), request);
     assert!(response.extensions().get::<Delivery>().is_some());
-    // The box of the new body, and that of the `Delivery` among the extensions.
+    // The box of the new body, and the box of the `Delivery` in the extensions.
     assert_eq!(layered.count_total - bare.count_total, 2);
 }
 
@@ -102,7 +102,7 @@ fn in_a_router_it_costs_three() {
     let (bare, _) = count(router.clone().layer(Identity::new()), request);
     let (layered, response) = count(router.layer(layer()), request);
     assert_eq!(response.status(), StatusCode::OK);
-    // One more for the clone of the route that stays behind, unready.
+    // One more, for the clone of the route.
     assert_eq!(layered.count_total - bare.count_total, 3);
 }
 
@@ -138,7 +138,7 @@ fn a_body_of_one_frame_is_not_copied() {
     }
 }
 
-/// What was allocated for a body in so many bytes of frames.
+/// Returns the allocations for a body of `length` bytes in frames of `frame` bytes.
 #[track_caller]
 fn allocated(length: usize, frame: usize) -> AllocationInfo {
     let bytes = Bytes::from(vec![b'x'; length]);
@@ -153,7 +153,7 @@ fn allocated(length: usize, frame: usize) -> AllocationInfo {
 fn of_several_frames_each_byte_is_copied_once() {
     const MIB: u64 = 1024 * 1024;
     let allocated = allocated(1024 * 1024, 16 * 1024);
-    // The whole body and a list of 63 frames, which grows; nothing else holds bytes of it.
+    // The whole body, and a list of 63 frames, which grows. No other allocation holds its bytes.
     assert!(
         (MIB..MIB + 8 * 1024).contains(&allocated.bytes_total),
         "{allocated:?}"
@@ -167,12 +167,12 @@ fn small_frames_cost_in_proportion_to_what_arrived() {
     let few = allocated(1000, 10);
     assert!(few.bytes_max < 3 * 1024, "{few:?}");
     assert!(few.count_total < 16, "{few:?}");
-    // Many: gathered in segments, then once more into the whole.
+    // Many frames: segments, which are then copied into the whole body.
     let many = allocated(256 * 1024, 64);
     assert!(many.bytes_total < 4 * 256 * 1024, "{many:?}");
     assert!(many.bytes_max < 5 * 128 * 1024, "{many:?}");
     assert!(many.count_total < 256, "{many:?}");
-    // A buffer that doubled would now hold twice what arrived, beside the one that it outgrew.
+    // A buffer that doubles would hold twice the bytes, next to the buffer that it outgrew.
     let doubled = allocated(132 * 1024, 65);
     assert!(doubled.bytes_max < 300 * 1024, "{doubled:?}");
 }
