@@ -163,7 +163,7 @@ fn of_several_frames_each_byte_is_copied_once() {
 
 #[test]
 fn small_frames_cost_in_proportion_to_what_arrived() {
-    // A few: one buffer, which doubles as it grows.
+    // One poll reads all of these frames: a list of them, and the whole body.
     let few = allocated(1000, 10);
     assert!(few.bytes_max < 3 * 1024, "{few:?}");
     assert!(few.count_total < 16, "{few:?}");

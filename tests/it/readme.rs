@@ -1,5 +1,5 @@
-//! The README's code, with what its blocks leave out: what stands there stands here, and what
-//! stands here compiles and runs.
+//! The README's code, with the parts that its blocks omit. A test checks that each block of the
+//! README is in this file, where it compiles and runs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use soundhash_webhook::{
 };
 use tower::{ServiceBuilder, ServiceExt};
 
-// From here on as in the README.
+// From here on, the code is that of the README.
 use axum::{Router, http::StatusCode, routing::post};
 use soundhash_webhook::{Event, EventData, Secret, SoundHashWebhookLayer};
 
@@ -58,7 +58,7 @@ async fn what_was_recorded_long_ago_is_refused() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
-/// Line breaks and the commas at the ends of lines are the formatter's.
+/// Removes the formatter's line breaks, and its commas at the ends of lines.
 fn dense(code: &str) -> String {
     let code: String = code.split_whitespace().collect();
     code.replace(",)", ")")

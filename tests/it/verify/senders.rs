@@ -1,5 +1,5 @@
-//! Honest senders that are rejected while they still write 4 MiB. They read the response, and not a
-//! reset, which a sender takes for a failure of the network and retries.
+//! Honest senders that are rejected while they are still writing 4 MiB. They read the response
+//! instead of a reset, which a sender takes for a network failure and retries.
 
 use std::{
     fs,
@@ -22,14 +22,14 @@ use crate::{
 
 const LARGE: usize = 4 * 1024 * 1024;
 
-/// Tries of each kind. Without a drain, some of them succeed all the same.
+/// The number of tries of each kind. Without a drain, some of them would succeed, too.
 const TRIES: usize = 20;
 
-/// Requests that are rejected while they are written: the signature that is sent, if any, and the
-/// status to be read. Only bodies with a declared length are drained.
+/// Requests that are rejected while they are written: the signature, if any, and the expected
+/// status. Only bodies with a declared length are drained.
 const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
 
-/// A sender that does not read before everything is written, as Python's `requests` and most
+/// A sender that does not read until it has written everything, like Python's `requests` and most
 /// proxies.
 #[tokio::test]
 async fn a_sender_that_writes_everything_first_reads_the_response() {
@@ -67,7 +67,7 @@ async fn reqwest_reads_the_response() {
     unharmed(receiver, &[]).await;
 }
 
-/// nginx receives a whole request before it forwards any of it, or forwards what it has.
+/// nginx either receives a whole request before it forwards it, or forwards each part at once.
 #[tokio::test]
 async fn nginx_reads_the_response_with_and_without_buffering() {
     let receiver = Receiver::start(&[]);
@@ -134,7 +134,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // All fail if it has ended already.
+        // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
@@ -148,7 +148,7 @@ async fn curl_reads_the_response() {
         let mut curl = Command::new("sh");
         curl.args([
             "-c",
-            // curl would wait for a 100 with so large a body.
+            // curl would send `Expect: 100-continue` with such a large body.
             r#"command -v curl >/dev/null || exit 77
             head -c "$SIZE" /dev/zero | curl -s -o /dev/null -w '%{http_code}' -H Expect: "$@""#,
             "curl",
@@ -173,13 +173,13 @@ async fn curl_reads_the_response() {
     unharmed(receiver, &[]).await;
 }
 
-/// The libraries of SoundHash's own senders.
+/// The libraries that SoundHash's own senders use.
 #[tokio::test]
 async fn requests_and_aiohttp_read_the_response() {
     let receiver = Receiver::start(&[]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/verify/senders.py");
     let mut tried = false;
-    // The system's Python may have packages that the first one in the path does not have.
+    // The system's Python may have packages that the first Python in the path does not have.
     for python in ["python3", "/usr/bin/python3"] {
         let output = Command::new(python)
             .arg(&script)
