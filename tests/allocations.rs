@@ -167,12 +167,12 @@ fn small_frames_cost_in_proportion_to_what_arrived() {
     let few = allocated(1000, 10);
     assert!(few.bytes_max < 3 * 1024, "{few:?}");
     assert!(few.count_total < 16, "{few:?}");
-    // Many frames: segments, which are then copied into the whole body.
+    // More frames than one poll reads: they are copied into a buffer, which doubles as it grows.
     let many = allocated(256 * 1024, 64);
     assert!(many.bytes_total < 4 * 256 * 1024, "{many:?}");
     assert!(many.bytes_max < 5 * 128 * 1024, "{many:?}");
     assert!(many.count_total < 256, "{many:?}");
-    // A buffer that doubles would hold twice the bytes, next to the buffer that it outgrew.
+    // The buffer has just doubled, so it holds about twice the bytes that have arrived.
     let doubled = allocated(132 * 1024, 65);
     assert!(doubled.bytes_max < 300 * 1024, "{doubled:?}");
 }

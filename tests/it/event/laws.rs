@@ -97,7 +97,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
     let event = match Event::from_slice(body.as_bytes()) {
         Ok(event) => event,
         Err(error) => {
-            // The body is not JSON, or it is not an event. There are no other reasons.
+            // The only reasons are that the body is not JSON, or that it is not an event.
             let plain = serde_json::from_str::<Value>(body);
             let expected = match &plain {
                 Err(_) => EventErrorKind::Syntax,

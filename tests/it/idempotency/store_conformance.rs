@@ -42,7 +42,7 @@ enum Fault {
     OnlySaysItForgot,
 }
 
-/// The holder of a key, or `None` if it is completed; its lease or retention; and the end of that,
+/// The holder of a key, or `None` if it is completed. Then its lease or retention, and the end of it,
 /// or `None` if it never ends.
 type State = (Option<ClaimToken>, Option<Duration>, Option<Instant>);
 

@@ -210,7 +210,7 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
         (post(with_fallback.clone()), &misfit, 200, does_not_fit),
         (post(with_fallback.clone()), &unknown, 200, is_unknown),
         (post(with_fallback), &no_event, 422, is_none),
-        // The router logs it even if the fallback has no extractor.
+        // The router logs it even if the fallback does not use an extractor.
         (post(keeping.clone()), &misfit, 200, does_not_fit),
         (post(keeping.clone()), &unknown, 200, is_unknown),
         (post(keeping), &no_event, 200, is_none),

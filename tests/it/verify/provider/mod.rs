@@ -186,7 +186,7 @@ async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     assert_eq!(kind, Err(RejectionKind::BodyTooLarge));
 }
 
-/// Attack: sign for an endpoint that does not exist, with the secret that stands in for it.
+/// Attack: sign for an endpoint that does not exist, with the secret that replaces its own.
 #[tokio::test]
 async fn nobody_can_sign_for_an_unknown_endpoint() {
     let refused = check(&Tenants::default(), request("unknown", "nobody")).await;
