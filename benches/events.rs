@@ -1,6 +1,6 @@
 //! `cargo bench -p soundhash-webhook-benches --bench events`
 //!
-//! What it costs to read an event, as a ratio to reading the same bytes as plain JSON.
+//! Measures the time to parse an event, as a ratio to parsing the same bytes as plain JSON.
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! `cargo bench -p soundhash-webhook-benches --bench idempotency`
 //!
-//! Measures what idempotency costs. Compare the figures within one run, not between machines.
-//! Needs `redis-server`. With the argument `memory`, only the part without Redis runs.
+//! Measures the cost of idempotency. Compare the figures within a run, not between machines. This
+//! needs `redis-server`. With the argument `memory`, only the part without Redis runs.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ const SECRET: &str = "whsec_test";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// An event of 300 bytes, as the dispatcher would write it.
+/// Returns an event of 300 bytes, as the dispatcher writes it.
 fn body(id: u64) -> String {
     let mut body = format!(
         r#"{{"id": "evt_{id:018}", "type": "video.processed", "created_at": "2026-11-23T08:56:12Z", "data": {{"video_id": 1, "video_url": "https://example.com/v/1", "fingerprint_count": 7, "title": ""#
@@ -51,7 +51,7 @@ fn request(id: u64) -> Request<Body> {
         .expect("a request")
 }
 
-/// The nanoseconds of one call, in the best of five rounds of `count` calls.
+/// Returns the nanoseconds per call, in the best of five rounds of `count` calls.
 async fn nanoseconds<F: AsyncFnMut(u64)>(count: u64, mut run: F) -> f64 {
     let mut best = f64::MAX;
     for round in 0..5 {
@@ -124,7 +124,7 @@ async fn memory() {
     );
 }
 
-/// The SHA-256 of the body must cost nothing where the event has a unique id.
+/// Measures keys. If the event has a unique id, the SHA-256 of the body must not cost anything.
 async fn keys() {
     let title = "x".repeat(1_000_000);
     for (sender, id) in [
@@ -150,7 +150,7 @@ async fn keys() {
     }
 }
 
-/// A delivery whose envelope is parsed already.
+/// Returns a delivery whose envelope has been parsed.
 async fn delivery(body: String) -> Delivery {
     let app: Router = Router::new()
         .route(
@@ -184,7 +184,7 @@ async fn size() {
     let before = resident();
     let store = MemoryStore::new(1_000_000);
     for id in 0..EVENTS {
-        // As long as the dispatcher's ids are.
+        // These keys are as long as the dispatcher's ids.
         act_once(&store, &Key::new(&format!("tevt_{id:018}"))).await;
     }
     let bytes = precise((resident() - before) / 1024) * 1024.0 / precise(EVENTS);
@@ -238,7 +238,7 @@ async fn round_trips(server: &RedisServer) {
     }
 }
 
-/// The deliveries per second that `processes` accept together.
+/// Returns the number of deliveries per second that `processes` accept together.
 async fn throughput(processes: usize, handler_ms: &str) -> f64 {
     const SECONDS: u64 = 5;
     let server = RedisServer::start();
@@ -283,7 +283,7 @@ async fn throughput(processes: usize, handler_ms: &str) -> f64 {
 
 #[tokio::main]
 async fn main() {
-    // First, before the allocator has memory that it can reuse.
+    // This comes first, before the allocator has memory that it can reuse.
     size().await;
     memory().await;
     keys().await;

@@ -1,7 +1,7 @@
 //! `cargo bench -p soundhash-webhook-benches --bench verification`
 //!
-//! What verification costs beside the hash. A figure is of use only as a ratio to another one
-//! of the same run, and the table at the end shows those.
+//! Measures the cost of verification in addition to the hash. A figure is only useful as a ratio to
+//! another figure of the same run. The table at the end shows these ratios.
 
 mod common;
 #[path = "common/least.rs"]
@@ -54,7 +54,7 @@ fn main() {
     table();
 }
 
-/// A captured event, and sizes that a larger one might have.
+/// Returns a captured event, and bodies of other sizes.
 fn bodies() -> Vec<Bytes> {
     let larger = [1, 4, 64, 1024].map(|kib| Bytes::from(vec![b'x'; kib * 1024]));
     [event()].into_iter().chain(larger).collect()
@@ -64,8 +64,8 @@ fn event() -> Bytes {
     captures::bodies()["dispatcher-match.found"].clone()
 }
 
-/// Deliveries of one length, each with a signature of its own: a processor learns to foresee
-/// the digits of one that comes again and again.
+/// Deliveries of one length, each with a different signature. If a signature were repeated, the
+/// processor would learn to predict its digits.
 struct Deliveries {
     signed: Vec<(Bytes, String)>,
     next: usize,
@@ -76,7 +76,7 @@ impl Deliveries {
         let count = (1024 * 1024 / body.len()).clamp(1, 512);
         let sign = |number: usize| {
             let mut body = body.to_vec();
-            // Where the captured event has its id.
+            // The captured event has its id at this place.
             body[8..16].copy_from_slice(format!("{number:08}").as_bytes());
             let signature = Secret::new(SECRET).sign(&body).to_string();
             (Bytes::from(body), signature)
@@ -90,7 +90,7 @@ impl Deliveries {
         &self.signed[self.next]
     }
 
-    /// A request with the next of them, whose body `cut` makes.
+    /// Returns a request with the next delivery, whose body `cut` creates.
     fn request(&mut self, cut: impl Fn(&Bytes) -> Body) -> Request {
         let (body, signature) = self.next();
         request(Some(signature), cut(body))
@@ -101,7 +101,7 @@ impl Deliveries {
     }
 }
 
-/// The hash alone, keyed beforehand.
+/// Measures the hash alone, with a secret that has been keyed before.
 fn floor(criterion: &mut Criterion, body: &Bytes) {
     let keyed = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
     let mut deliveries = Deliveries::like(body);
@@ -115,8 +115,8 @@ fn floor(criterion: &mut Criterion, body: &Bytes) {
     });
 }
 
-/// The layer, around a service that reads the body; and in its place nothing, and the least that
-/// could stand there.
+/// Measures the layer around a service that reads the body. For comparison, it also measures the
+/// service without a layer, and with the least possible layer.
 fn service(criterion: &mut Criterion, body: &Bytes) {
     let inner = || {
         service_fn(async |request: Request| {
@@ -150,7 +150,7 @@ fn service(criterion: &mut Criterion, body: &Bytes) {
     }
 }
 
-/// The same in a router, around a handler that takes the body.
+/// Measures the same in a router, around a handler that takes the body.
 fn router(criterion: &mut Criterion, body: &Bytes) {
     let handler = async |body: Bytes| {
         black_box(body);
@@ -177,7 +177,7 @@ fn refusals(criterion: &mut Criterion) {
     measure(criterion, "refusal", "wrong", service, make);
 }
 
-/// From the request to what the handler works with.
+/// Measures everything from the request to the value that the handler works with.
 fn whole_receivers(criterion: &mut Criterion) {
     let mut deliveries = Deliveries::like(&event());
     let mut make = || deliveries.whole();
@@ -209,7 +209,7 @@ fn whole_receivers(criterion: &mut Criterion) {
     measure(criterion, "receiver", "idempotent", idempotent, each_once);
 }
 
-/// What is usually written instead of this crate.
+/// Verifies in the usual way without this crate.
 async fn verify_by_hand(request: Request, next: Next) -> Result<Response, StatusCode> {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, 1024 * 1024)
@@ -237,7 +237,7 @@ fn request(signature: Option<&str>, body: Body) -> Request {
     request.body(body).expect("a request")
 }
 
-/// Requests are made, and responses dropped, outside of the time that is taken.
+/// Requests are created, and responses dropped, outside of the measured time.
 fn measure<S>(
     criterion: &mut Criterion,
     group: &str,
@@ -252,13 +252,13 @@ fn measure<S>(
         bencher.iter_batched(
             &mut make,
             |request| ready(service.call(request)),
-            // So few that they stay in the cache.
+            // A batch is small enough to stay in the cache.
             BatchSize::NumIterations(64),
         );
     });
 }
 
-/// The output of a future that has everything it needs, without the cost of a runtime.
+/// Returns the output of a future that does not have to wait, without the cost of a runtime.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut context = Context::from_waker(Waker::noop());
     match pin!(future).poll(&mut context) {

@@ -1,7 +1,7 @@
 //! `cargo run --example fleet --features redis`
 //!
-//! Receives SoundHash webhooks like the example `receiver`, in any number of processes that share
-//! a Redis server. One of the processes prints each event, once.
+//! Receives SoundHash webhooks like the example `receiver`, in any number of processes that share a
+//! Redis server. Each event is printed once, by one of the processes.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |

@@ -1,10 +1,10 @@
 //! `cargo run --example hostile`
 //!
-//! Sends what an attacker would send, and what SoundHash sends, to two applications, and reports
-//! their mistakes. The first has none. The second logs bodies outside of the layer and has an old
-//! route without protection.
+//! Sends the requests of an attacker, and those of SoundHash, to two applications, and reports
+//! their mistakes. The first application is correct. The second logs bodies outside of the layer
+//! and has an old route without protection.
 //!
-//! Everything happens in one process: copy `report` for a test of your own application.
+//! Everything runs in one process. Copy `report` for a test of your own application.
 
 use axum::{
     Json, Router,
@@ -46,11 +46,11 @@ async fn log_body(request: Request, next: Next) -> Response {
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    // The log line would be written here.
+    // A real application would write the log line here.
     next.run(Request::from_parts(head, Body::from(body))).await
 }
 
-/// Returns the mistakes of an application at this path.
+/// Sends all requests to this path of an application, and returns its mistakes.
 async fn report(app: &Router, path: &str, secret: &Secret) -> FailureReport {
     let mut report = FailureReport::default();
     for hostile in hostile_requests(secret) {

@@ -1,8 +1,8 @@
 //! `cargo run --example metrics --features metrics`
 //!
 //! Receives SoundHash webhooks like the example `receiver`, and serves the crate's metrics to
-//! Prometheus at `GET /metrics`. The metrics have an address of their own, which the internet need
-//! not reach.
+//! Prometheus at `GET /metrics`. The metrics have a separate address, which should not be reachable
+//! from the internet.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -28,15 +28,15 @@ use soundhash_webhook::{
 use tokio::net::TcpListener;
 use tracing::info;
 
-/// Half a microsecond to a second. Hashing is in the first buckets, a store on the network in the
-/// middle ones, and a slow sender in the last.
+/// From half a microsecond to a second. Hashing falls into the first buckets, a store on the
+/// network into the middle ones, and a slow sender into the last.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
-/// From a bare event to the largest body that the layer accepts.
+/// From a minimal event to the largest body that the layer accepts.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
 
 fn app(metrics: PrometheusHandle) -> Router {
     let scrape = || async move {
-        // Keeps the histograms small. The exporter's own server would do the same.
+        // Keeps the histograms small, as the exporter's own server would.
         metrics.run_upkeep();
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         ([(header::CONTENT_TYPE, content_type)], metrics.render())

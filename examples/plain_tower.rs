@@ -1,12 +1,12 @@
 //! `cargo run --example plain_tower`
 //!
-//! The layer without axum: a tower service, served by hyper. It also shows two limits that are
-//! the server's to set, since they are about what comes before a request: the time for a request's
-//! head, and the number of connections.
+//! Uses the layer without axum, in a tower service that hyper serves. The example also shows two
+//! limits that the server has to set, because they apply before there is a request: the time for a
+//! request's head, and the number of connections.
 //!
-//! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. `SOUNDHASH_WEBHOOK_ADDR` says where
-//! to listen, `127.0.0.1:3000` by default. Each event's type becomes a line of stdout. SIGINT ends
-//! it when all requests are answered.
+//! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. The address to listen on is
+//! `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`. The type of each event is printed to stdout.
+//! After SIGINT, the program answers the requests in progress and ends.
 
 use std::{convert::Infallible, env, error::Error, io, pin::pin, sync::Arc, time::Duration};
 
@@ -30,18 +30,20 @@ use tracing::{debug, info, warn};
 
 const MAX_CONNECTIONS: usize = 1024;
 
-/// How long a request's head may take to arrive.
+/// The time that a request's head may take to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long requests in flight may take when the server stops: as long as SoundHash waits.
+/// The time that requests in progress have when the server stops, which is as long as SoundHash
+/// waits.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// The service behind the layer. There is no router, so the path is its own business.
+/// The service behind the layer. It has to check the path itself, because this example does not
+/// have a router.
 async fn receive<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
     let status = match (request.uri().path(), request.extensions().get::<Delivery>()) {
         ("/webhooks/soundhash", Some(delivery)) => handle(delivery),
         ("/webhooks/soundhash", None) => {
-            // Only the layer makes a `Delivery`: without one, nothing was verified.
+            // Only the layer creates a `Delivery`. If it is missing, the request was not verified.
             warn!("no SoundHashWebhookLayer around this service");
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -72,7 +74,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(_) => Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?,
         None => Secret::new("whsec_test"),
     };
-    // Takes hyper's own body as it is: any body will do.
+    // The layer accepts hyper's body, as it accepts any body.
     let service = ServiceBuilder::new()
         .layer(SoundHashWebhookLayer::new(secret))
         .service(service_fn(receive));
@@ -90,11 +92,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .header_read_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // One future for the whole loop: a signal between two rounds would be missed.
+    // A single future for the whole loop, because a signal between two iterations would be missed.
     let mut stop = pin!(stop());
     loop {
         let accept = async {
-            // When all places are taken, the next connection waits in the system's queue.
+            // If all permits are taken, the next connection waits in the system's queue.
             let place = places.clone().acquire_owned().await;
             (place, listener.accept().await)
         };
@@ -105,7 +107,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Too many open files, for instance: it passes.
+                // For example, there are too many open files. The next attempt may succeed.
                 warn!("no connection accepted: {error}");
                 sleep(Duration::from_millis(100)).await;
                 continue;

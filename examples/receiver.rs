@@ -1,7 +1,7 @@
 //! `cargo run --example receiver`
 //!
-//! Receives SoundHash webhooks at `POST /webhooks/soundhash` and prints each event, once, as
-//! one line of JSON to stdout. The log goes to stderr.
+//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, and prints each event once to stdout,
+//! as one line of JSON. The log goes to stderr.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -10,9 +10,10 @@
 //! | `SOUNDHASH_WEBHOOK_IDEMPOTENCY` | `off`: an event that is sent again is printed again | on |
 //! | `RUST_LOG` | what to log | `info` |
 //!
-//! `GET /healthz` answers `ok`. SIGINT and SIGTERM end it when all requests are answered.
+//! `GET /healthz` answers `ok`. After SIGINT or SIGTERM, the program answers the requests in
+//! progress and ends.
 //!
-//! The example `fleet` does the same with several processes.
+//! The example `fleet` does the same in several processes.
 
 mod common;
 

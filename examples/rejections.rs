@@ -1,7 +1,7 @@
 //! `cargo run --example rejections`
 //!
-//! Answers rejected requests with a response of its own and writes an audit line for each. Both
-//! happen outside of the layer, which puts the reason into the extensions of the *response*:
+//! Replaces the responses to rejected requests, and writes an audit line for each. Both happen
+//! outside of the layer, which puts the reason into the extensions of the *response*:
 //!
 //! ```console
 //! $ curl -i http://127.0.0.1:3000/webhooks/soundhash --data '{}'
@@ -18,8 +18,8 @@
 //! {"path":"/webhooks/soundhash","peer":"127.0.0.1","reason":"missing_signature","status":401}
 //! ```
 //!
-//! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. `SOUNDHASH_WEBHOOK_ADDR` says where
-//! to listen, `127.0.0.1:3000` by default.
+//! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. The address to listen on is
+//! `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`.
 
 use std::{
     env,
@@ -49,8 +49,8 @@ async fn receive(event: Event) -> StatusCode {
 
 /// Writes a line for each rejected request.
 ///
-/// An attacker chooses the number of lines and the path. So the log has to rotate, and the path is
-/// written as JSON, in which a line end cannot forge a line.
+/// An attacker chooses the number of lines and the paths. So the log must be rotated, and the path
+/// is written as JSON, in which a line break cannot forge a line.
 async fn audit(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
@@ -65,7 +65,7 @@ async fn audit(
             "reason": rejection.kind().as_str(),
             "status": rejection.status().as_u16(),
         });
-        // A full disk must not change the answer.
+        // A full disk must not change the response.
         let _ = writeln!(io::stdout().lock(), "{line}");
     }
     response
@@ -73,8 +73,8 @@ async fn audit(
 
 /// Replaces the body of the layer's response and keeps its status and headers.
 ///
-/// It says no more than the status, so that an attacker learns neither what is wrong with a forged
-/// request nor which endpoints exist.
+/// The new body depends only on the status, so that an attacker learns neither why a forged request
+/// was rejected nor which endpoints exist.
 async fn problem(response: Response) -> Response {
     if response.extensions().get::<Rejection>().is_none() {
         return response;
@@ -95,7 +95,7 @@ fn app(secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .layer(SoundHashWebhookLayer::new(secret))
-        // A layer that is added later is outside and sees the response of this one.
+        // A layer that is added later is further outside, and sees the response of this layer.
         .layer(middleware::map_response(problem))
         .layer(middleware::from_fn(audit))
 }

@@ -16,7 +16,7 @@
 //! | `SOUNDHASH_WEBHOOK_SECRETS` | the file | none: `whsec_test`, with a warning |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
 //!
-//! Each event is printed as one line: its type, and the index of the secret that signed it.
+//! Each event is printed as one line, with its type and the index of the secret that signed it.
 
 use std::{env, error::Error, fs, io, path::PathBuf};
 
@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
     let secret = delivery.matched_secret();
     if secret > 0 {
-        // While this is logged, SoundHash still signs with the old secret.
+        // As long as this line appears, SoundHash still signs with the old secret.
         warn!("signed with secret {secret}, which is a previous one");
     }
     println!("{} {secret}", event.event_type());
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let source = Source(env::var_os("SOUNDHASH_WEBHOOK_SECRETS").map(PathBuf::from));
     let secrets = RotatingSecrets::new(source.read()?);
-    // Before the server listens, because a SIGHUP without a handler ends the process.
+    // This comes before the server listens, because a SIGHUP without a handler ends the process.
     let mut reload = Reload::new()?;
     let current = secrets.clone();
     tokio::spawn(async move {
@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     info!("{} valid from now on", secrets.len());
                     current.set(secrets);
                 }
-                // A broken file must not lock SoundHash out.
+                // A broken file must not lock SoundHash out, so the old secrets stay valid.
                 Err(error) => error!("secrets not changed: {error}"),
             }
         }
@@ -90,7 +90,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Requests to read the secrets again: SIGHUP.
+/// Requests to read the secrets again, which are SIGHUP signals.
 #[cfg(unix)]
 struct Reload(tokio::signal::unix::Signal);
 
@@ -106,7 +106,7 @@ impl Reload {
     }
 }
 
-/// Without such signals, the server reads the file once a minute.
+/// Requests to read the secrets again. Without such signals, the file is read once a minute.
 #[cfg(not(unix))]
 struct Reload;
 

@@ -24,7 +24,7 @@ use soundhash_webhook::{
     VideoProcessed,
 };
 
-/// The titles of videos. A real one would be a database.
+/// The titles of videos. A real application would use a database.
 #[derive(Clone, Default)]
 struct Catalogue(Arc<Mutex<HashMap<Id, String>>>);
 
@@ -59,8 +59,8 @@ async fn found(State(catalogue): State<Catalogue>, Payload(found): Payload<Match
     }
 }
 
-/// Handles everything else: other types, and authentic deliveries that cannot be understood. An
-/// error would only make the sender retry, so they are accepted and kept.
+/// Handles everything else: other types, and authentic deliveries that cannot be parsed. An error
+/// would only make the sender retry, so they are accepted and kept.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
         Ok(event) => common::receive(&event),

@@ -1,17 +1,17 @@
 //! `cargo run --example tenants --features cache`
 //!
-//! Receives for several endpoints with different secrets, which are looked up in a slow and
-//! sometimes failing database with a cache in front of it. Endpoints are paths:
-//! `POST /webhooks/acme` and `/webhooks/globex` have the secrets `whsec_acme` and
-//! `whsec_globex`, and the database fails for `initech`.
+//! Receives webhooks for several endpoints with different secrets. A cache is in front of the
+//! database of secrets, which is slow and sometimes fails. The endpoints are paths: `POST
+//! /webhooks/acme` and `POST /webhooks/globex` have the secrets `whsec_acme` and `whsec_globex`,
+//! and the database fails for `initech`.
 //!
 //! ```console
 //! $ export SOUNDHASH_WEBHOOK_SECRET=whsec_acme
 //! $ soundhash-webhook send --url http://127.0.0.1:3000/webhooks/acme
 //! ```
 //!
-//! `SOUNDHASH_WEBHOOK_ADDR` is the address to listen on, `127.0.0.1:3000` by default. Each event is
-//! printed as one line: its endpoint and its type.
+//! The address to listen on is `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`. Each event is printed
+//! as one line, with its endpoint and its type.
 
 use std::{borrow::Cow, env, error::Error, io, time::Duration};
 
@@ -22,12 +22,12 @@ use soundhash_webhook::{
 use tokio::{net::TcpListener, time::sleep};
 use tracing::info;
 
-/// Stands for a table of endpoints.
+/// Stands in for a table of endpoints.
 struct Database;
 
 impl SecretLookup for Database {
-    // The last segment of the path. It is not signed, and need not be: an attacker who writes
-    // another name there has to sign with the secret of that name.
+    // The name is the last segment of the path. The path need not be signed, because an attacker
+    // who writes another name has to sign with the secret of that name.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>> {
         head.uri.path().rsplit('/').next().map(Cow::Borrowed)
     }
@@ -47,7 +47,7 @@ impl SecretLookup for Database {
 }
 
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
-    // Taken from the delivery and not from the path: the signature proves this name.
+    // The delivery's endpoint is proven by the signature. The path is not.
     let endpoint = delivery.endpoint().unwrap_or_default();
     println!("{endpoint} {}", event.event_type());
     StatusCode::OK

@@ -167,8 +167,8 @@ impl<S> Routes<S> {
         self.by_kind.get(&envelope.kind()?)
     }
 
-    /// Logs a delivery that has no handler because it was not understood. Does not read the payload
-    /// if the type has no handler.
+    /// Logs a delivery without a handler if its type or its payload is not understood. Does not read
+    /// the payload of a type without a handler.
     ///
     /// # Errors
     ///

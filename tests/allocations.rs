@@ -1,6 +1,5 @@
-//! What the layer allocates and copies, counted. Unlike time, a count is the same on every
-//! machine, so a test may insist on it. Counting deliveries for `metrics` allocates, too, and is
-//! not what is counted here.
+//! Counts what the layer allocates and copies. Unlike a time, a count is the same on every machine,
+//! so that a test can require it. Allocations by `metrics` are not counted here.
 
 #![cfg(not(feature = "metrics"))]
 
@@ -33,7 +32,7 @@ fn signed(bytes: &Bytes, body: Body) -> Request<Body> {
         .expect("a request")
 }
 
-/// A service whose answers carry the [`Delivery`] that it was handed, as a body does.
+/// A service whose response keeps the [`Delivery`], as a body would.
 fn inner()
 -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
@@ -45,8 +44,8 @@ fn inner()
     })
 }
 
-/// Makes the answer to a request, and counts what is allocated for it. The first answer is for
-/// what is allocated only once.
+/// Sends a request, and counts the allocations for its response. A first request makes the
+/// allocations that happen only once.
 #[track_caller]
 fn count<S>(
     mut service: S,
@@ -73,7 +72,7 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// 303 bytes, as most events are.
+/// An event of 303 bytes, which is a usual length.
 fn event() -> Bytes {
     Bytes::from(vec![b'x'; 303])
 }
@@ -83,7 +82,8 @@ fn an_accepted_request_costs_four_allocations_of_the_layer_itself() {
     let event = event();
     let request = || {
         let mut request = signed(&event, Body::from(event.clone()));
-        // Any server or router puts something there; else `http` allocates the map, twice.
+        // A server or a router has put something there before. Otherwise, `http` allocates the map,
+        // twice.
         request.extensions_mut().insert(());
         request
     };
@@ -139,7 +139,7 @@ fn a_body_of_one_frame_is_not_copied() {
     }
 }
 
-/// What was allocated for a body in so many bytes of frames.
+/// Returns the allocations for a body of `length` bytes in frames of `frame` bytes.
 #[track_caller]
 fn allocated(length: usize, frame: usize) -> AllocationInfo {
     let bytes = Bytes::from(vec![b'x'; length]);
@@ -154,7 +154,7 @@ fn allocated(length: usize, frame: usize) -> AllocationInfo {
 fn of_several_frames_each_byte_is_copied_once() {
     const MIB: u64 = 1024 * 1024;
     let allocated = allocated(1024 * 1024, 16 * 1024);
-    // The whole body and a list of 63 frames, which grows; nothing else holds bytes of it.
+    // The whole body, and a list of 63 frames, which grows. No other allocation holds its bytes.
     assert!(
         (MIB..MIB + 8 * 1024).contains(&allocated.bytes_total),
         "{allocated:?}"

@@ -1,6 +1,6 @@
-//! The least that a layer can do which verifies with the types of `axum` and `http`: no limits, no
-//! time-out, no second secret, no refusal. What it takes longer than the hash is the price of those
-//! types.
+//! The least that a layer can do to verify with the types of `axum` and `http`. It does not have
+//! limits, a time-out, a second secret or rejections. The time that it takes in addition to the
+//! hash is the price of these types.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use soundhash_webhook::SIGNATURE_HEADER;
 use subtle::ConstantTimeEq;
 use tower::{Service, service_fn};
 
-/// What a handler would get.
+/// The value that a handler would get.
 #[derive(Clone)]
 struct Verified {
     _body: Bytes,

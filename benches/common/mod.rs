@@ -1,4 +1,4 @@
-//! What the benchmarks share: reading what was measured.
+//! Shared by the benchmarks: reads the measured times.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The median time of a benchmark of this run, in nanoseconds; `None` if it was not run.
+/// Returns the median time in nanoseconds of a benchmark in this run, or `None` if it was not run.
 pub(crate) fn nanoseconds(group: &str, name: &str) -> Option<f64> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),

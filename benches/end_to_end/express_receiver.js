@@ -1,5 +1,4 @@
-// The Express receiver of SoundHash's documentation, as it stands there but for the secret and
-// the port.
+// The Express receiver of SoundHash's documentation, unchanged except for the secret and the port.
 
 const express = require('express');
 const crypto = require('crypto');

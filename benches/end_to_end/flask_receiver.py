@@ -1,4 +1,4 @@
-"""The Flask receiver of SoundHash's documentation, as it stands there but for the secret."""
+"""The Flask receiver of SoundHash's documentation, unchanged except for the secret."""
 
 from flask import Flask, request
 import hmac

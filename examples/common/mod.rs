@@ -1,4 +1,4 @@
-//! Shared by the receiving examples: start-up, log, shutdown, and the printing of events.
+//! Shared by the receiving examples: start-up, log, shutdown, and printing events.
 
 mod server;
 
@@ -25,7 +25,7 @@ const TEST_SECRET: &str = "whsec_test";
 pub(crate) fn receive(event: &Event) -> StatusCode {
     match print(event) {
         Ok(()) => StatusCode::OK,
-        // Not 2xx: SoundHash sends the event again.
+        // The status is not 2xx, so SoundHash sends the event again.
         Err(error) => {
             error!(%error, "event not printed");
             StatusCode::INTERNAL_SERVER_ERROR
@@ -42,13 +42,13 @@ fn print(event: &Event) -> io::Result<()> {
 fn app(webhook: MethodRouter, secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", webhook)
-        // Protects the routes above it; those below stay open.
+        // Protects the routes above it. The routes below it stay open.
         .route_layer(SoundHashWebhookLayer::new(secret))
         .route("/healthz", get(|| async { "ok" }))
 }
 
-/// Sends the log to stderr, serves the webhook until a signal arrives, and prints what went
-/// wrong.
+/// Sends the log to stderr, serves the webhook until a signal arrives, and logs the error if that
+/// fails.
 pub(crate) async fn run(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
@@ -88,7 +88,7 @@ async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A delivery to paste into a shell. Its signature does not reveal the secret.
+/// Returns a delivery as a line for a shell. Its signature does not reveal the secret.
 fn curl(url: &str, secret: &Secret) -> String {
     let event = testing::sample(EventKind::VideoProcessed, testing::Sender::Dispatcher);
     let body = event.to_string();

@@ -1,7 +1,7 @@
 //! An accept loop with limits, for a server that faces the internet.
 //!
-//! `axum::serve` has no limit on connections, on the time for a request's head, or on read buffers.
-//! Those are spent before a layer sees a request, so that no layer can bound them.
+//! `axum::serve` does not limit connections, the time for a request's head, or read buffers. They
+//! cost memory before a layer sees a request, so a layer cannot limit them.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -18,34 +18,37 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-/// More connections wait in the system's queue. Each can hold about 40 KiB.
+/// The maximum number of connections. Each can occupy about 40 KiB. Further connections wait in the
+/// system's queue.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The time for the head of a request. Keep-alive connections are closed after it, too.
+/// The time-out for the head of a request. It also closes idle keep-alive connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest HTTP/1 read buffer, and so the longest head. hyper's default is 408 KiB, which is
-/// also how much it reads of a chunk's size at a time.
+/// The size of the largest HTTP/1 read buffer, and so of the longest head. hyper's default is 408
+/// KiB, which is also how much of a chunk size it reads at a time.
 const MAX_READ_BUFFER: usize = 16 * 1024;
 
-/// HTTP/2: requests of a connection at a time, and what it may send ahead for each and for all.
+/// HTTP/2: the concurrent requests of a connection, and the bytes that it may send ahead for each
+/// request and for all.
 const MAX_STREAMS: u32 = 64;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
-/// HTTP/2: streams that were reset and still occupy the server (CVE-2023-44487).
+/// HTTP/2: the number of reset streams that may still occupy the server (CVE-2023-44487).
 const MAX_RESETS: usize = 64;
 
-/// The time for requests in flight when the server stops: as long as SoundHash waits.
+/// The time that requests in progress have when the server stops, which is as long as SoundHash
+/// waits.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Serves `app` until `stop` resolves and the requests in flight are answered.
+/// Serves `app` until `stop` resolves and the requests in progress are answered.
 pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(app);
     let server = builder();
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // A single future for the whole loop, because a signal between two rounds would be missed.
+    // A single future for the whole loop, because a signal between two iterations would be missed.
     let mut stop = pin!(stop);
     loop {
         let accept = async {
@@ -59,7 +62,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Too many open files, for example. The next attempt may succeed.
+                // For example, there are too many open files. The next attempt may succeed.
                 warn!("cannot accept a connection: {error}");
                 sleep(Duration::from_millis(100)).await;
                 continue;

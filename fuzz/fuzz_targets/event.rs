@@ -17,8 +17,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The `Value` of `serde_json` takes an object with such a key for something else, which an event
-/// must not do. So such a body cannot be compared.
+/// `serde_json`'s `Value` gives a meaning to objects with such a key, which an event must not do.
+/// Bodies with this key cannot be compared.
 const PRIVATE: &str = "$serde_json::private::";
 
 fn plain(body: &[u8]) -> Option<Value> {
@@ -91,7 +91,7 @@ fn check_meaning(event: &Event, plain: &Value) {
 fn check_round_trip(event: &Event) {
     let line = serde_json::to_vec(event).expect("JSON");
     assert_eq!(Event::from_slice(&line).as_ref(), Ok(event));
-    // An event that is read from bytes can be nested deeper than a plain value.
+    // An event that is parsed from bytes can be nested deeper than a plain value.
     let Some(value) = plain(&line) else { return };
     let indented = serde_json::to_vec_pretty(&value).expect("JSON");
     assert_eq!(Event::from_slice(&indented).as_ref(), Ok(event));
@@ -107,6 +107,6 @@ fn check_position(error: &EventError, body: &[u8]) {
     };
     let mut lines = body.split(|&byte| byte == b'\n');
     let len = lines.nth(line - 1).map(<[u8]>::len);
-    // One beyond the end of the line is where more was expected.
+    // One column past the end of the line means that more was expected.
     assert!(len.is_some_and(|len| column <= len + 1), "{error}");
 }

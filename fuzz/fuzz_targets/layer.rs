@@ -1,4 +1,4 @@
-//! The layer: any head, any signature, any secrets, and a body that comes in any way.
+//! The layer, with any head, signature, secrets and body, and with any framing of the body.
 #![no_main]
 
 use std::{
@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceExt, service_fn};
 
 thread_local! {
-    // Its clock stands still while there is something to do, and jumps to the next timer.
+    // The clock stands still while there is work to do, and then jumps to the next timer.
     static RUNTIME: Runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -43,7 +43,7 @@ async fn check(case: &Case<'_>) {
     let expected = case.expected(&head.headers);
     let unread = case.refused_unread(&head.headers).is_some();
 
-    // Over HTTP/1, what is refused is read on, for the sender to read the answer.
+    // Over HTTP/1, a rejected body is drained, so that the sender reads the response.
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let script = Script::new(case.steps(), case.hints);
         let polls = script.polls();
@@ -55,14 +55,14 @@ async fn check(case: &Case<'_>) {
         }
     }
 
-    // In one frame, which needs no room in the buffer.
+    // The same body in a single frame, which does not need room in the buffer.
     if case.end == End::Complete && expected != Err(RejectionKind::BufferFull) {
         let whole = Body::from(case.body.to_vec());
         assert_eq!(run(case, Request::from_parts(head, whole)).await, expected);
     }
 }
 
-/// Sends the request through the layer, and looks at what arrives behind it.
+/// Sends the request through the layer, and checks the request that arrives behind it.
 async fn run<B>(case: &Case<'_>, request: Request<B>) -> Verdict
 where
     B: http_body::Body<Error: Into<BoxError>> + Send + Unpin + 'static,
@@ -111,7 +111,7 @@ fn provider(case: &Case<'_>) -> Provider {
 struct Provider {
     secrets: Secrets,
     answer: Answer,
-    /// Not there at once.
+    /// Whether the secrets have to be looked up.
     look_up: bool,
 }
 

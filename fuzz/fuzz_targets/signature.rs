@@ -1,4 +1,4 @@
-//! The value of the signature header: any bytes, and near misses of a right one.
+//! The value of the signature header: any bytes, and near misses of a valid signature.
 #![no_main]
 
 use std::fmt::Write;
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What a signature is, read in another way than by the crate: 64 digits, two to the byte.
+/// Parses a signature independently of the crate: 64 digits, two for each byte.
 fn expected(value: &[u8]) -> Option<[u8; 32]> {
     let digits: &[u8; 64] = value.try_into().ok()?;
     let mut tag = [0; 32];
@@ -35,7 +35,8 @@ fn hex(tag: &[u8]) -> String {
     })
 }
 
-/// It is a signature exactly if it has the digits, and prints as the same ones.
+/// Checks that the value is a signature if and only if it has these digits, and that it prints
+/// them.
 fn check(value: &[u8]) {
     let text = str::from_utf8(value).ok();
     let from_text = text.map(str::parse::<Signature>);
@@ -55,7 +56,7 @@ fn check(value: &[u8]) {
     }
 }
 
-/// The right signature of a body, in which some bytes are others.
+/// The valid signature of a body, with some bytes changed.
 #[derive(Arbitrary, Debug)]
 struct NearMiss<'a> {
     upper_case: bool,
@@ -72,7 +73,7 @@ impl NearMiss<'_> {
             value.make_ascii_uppercase();
         }
         for (at, byte) in self.changes {
-            // One beyond the end makes it longer.
+            // A byte past the end makes the value longer.
             match value.get_mut(usize::from(at) % 65) {
                 Some(digit) => *digit = byte,
                 None => value.push(byte),

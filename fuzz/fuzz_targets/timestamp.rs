@@ -50,7 +50,7 @@ fn check(text: &str) {
             assert_eq!(Timestamp::try_from(instant), Ok(timestamp), "{text}");
             check_value(timestamp);
         }
-        // jiff's parser accepts more than RFC 3339, but fewer digits of a fraction.
+        // jiff's parser accepts more than RFC 3339, but fewer digits in a fraction.
         (Ok(timestamp), None) => check_value(timestamp),
         (Err(_), None) => {}
         (Err(error), Some(instant)) => {

@@ -1,4 +1,4 @@
-//! A request for the layer, and how the layer is set up.
+//! A request for the layer, and the settings of the layer.
 
 use std::{ops::Deref, time::Duration};
 
@@ -11,13 +11,14 @@ use crate::Step;
 
 const KEYS: [&str; Secrets::MAX] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
 
-/// A one and zeros before the body make the plain case: signed, complete, in one frame.
+/// If the input before the body is a one and zeros, the request is signed, complete and in one
+/// frame.
 #[derive(Arbitrary, Debug)]
 pub struct Case<'a> {
     pub signatures: [Option<Sent>; 2],
     pub signer: u8,
     pub answer: Answer,
-    /// Beyond the first.
+    /// The number of secrets in addition to the first.
     pub secrets: u8,
     pub look_up: bool,
     pub body_timeout: bool,
@@ -31,7 +32,7 @@ pub struct Case<'a> {
     pub body: Repeated,
 }
 
-/// A few bytes, some times over: large bodies from small input.
+/// A few bytes, repeated, so that small inputs make large bodies.
 #[derive(Debug)]
 pub struct Repeated(Vec<u8>);
 
@@ -61,12 +62,12 @@ impl Deref for Repeated {
 pub enum Sent {
     Right,
     UpperCase,
-    /// With one digit changed.
+    /// The right signature with one digit changed.
     Flipped(u8),
     OfLessOfTheBody(u8),
     Digits([u8; 32]),
     Prefixed,
-    /// Some of its digits only.
+    /// Only some digits of the right signature.
     Cut(u8),
     Any([u8; 8]),
 }
@@ -92,7 +93,7 @@ pub enum End {
     Stalled,
 }
 
-/// A frame, and what comes after it.
+/// A frame, and the event after it.
 #[derive(Arbitrary, Debug)]
 pub struct Cut {
     len: u16,
@@ -108,25 +109,25 @@ pub enum Then {
 }
 
 impl Case<'_> {
-    /// The valid secrets: one to four.
+    /// Returns the valid secrets, which are one to four.
     pub fn valid(&self) -> impl Iterator<Item = &'static str> {
         KEYS.into_iter()
             .take(1 + usize::from(self.secrets) % Secrets::MAX)
     }
 
-    /// How long the body may take.
+    /// Returns the time-out of the body.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(if self.body_timeout { 50 } else { 10_000 })
     }
 
-    /// Which of the secrets signs, valid or not.
+    /// Returns the index of the secret that signs, which may not be valid.
     #[must_use]
     pub fn signer(&self) -> usize {
         usize::from(self.signer) % KEYS.len()
     }
 
-    /// The right signature.
+    /// Returns the right signature.
     #[must_use]
     pub fn sign(&self) -> Signature {
         Secret::new(KEYS[self.signer()]).sign(&self.body)
@@ -190,7 +191,7 @@ impl Case<'_> {
         }
     }
 
-    /// The body, cut as the fuzzer says; the rest of it is the last frame.
+    /// Returns the body, cut by the fuzzer's choice. The last frame is the remainder.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let (mut rest, mut steps) = (Bytes::copy_from_slice(&self.body), Vec::new());
@@ -212,13 +213,13 @@ impl Case<'_> {
         steps
     }
 
-    /// The longest body that is accepted.
+    /// Returns the maximum length of a body.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.max_body_size.map_or(1024 * 1024, usize::from)
     }
 
-    /// How many bytes unfinished bodies may hold.
+    /// Returns the memory that unfinished bodies may occupy.
     #[must_use]
     pub fn room(&self) -> usize {
         self.max_buffered.map_or(64 << 20, usize::from)

@@ -7,7 +7,7 @@ use std::{
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// The words that libFuzzer inserts, so that a new type or field has to be added only there.
+/// The words that libFuzzer inserts. A new type or field has to be added only there.
 const DICTIONARY: &str = include_str!("../dictionaries/event.dict");
 
 /// The names of members in the dictionary.
@@ -28,7 +28,7 @@ fn words(end: &str) -> Vec<&'static str> {
     words.filter(|word| !word.contains(['\\', '"'])).collect()
 }
 
-/// Text of values that a parser can stumble over.
+/// Values that parsers often handle wrongly.
 const ODD: &[&str] = &[
     "-0",
     "-0.0",
@@ -54,9 +54,9 @@ const ODD: &[&str] = &[
     r#""test""#,
 ];
 
-/// The text of an object: usually JSON as Python writes it, often an event.
+/// The text of an object, which is usually JSON as Python writes it, and often an event.
 ///
-/// `{:#}` writes the strict JSON that a repair has to make of it.
+/// `{:#}` writes the strict JSON to which a repair has to lead.
 #[derive(Debug)]
 pub struct Document(Vec<Member>);
 
@@ -112,7 +112,7 @@ impl<'a> Arbitrary<'a> for Document {
             },
         ];
         members.extend(Vec::<Member>::arbitrary(input)?);
-        // Any member can be missing.
+        // Any member may be missing.
         if input.ratio(1, 8)? {
             members.remove(input.choose_index(members.len())?);
         }
@@ -198,7 +198,7 @@ impl Display for Json {
             Json::Integer(number) => write!(f, "{number}"),
             Json::Natural(number) => write!(f, "{number}"),
             Json::Small(number) => write!(f, "{number}"),
-            // As Python writes it, if it is not finite.
+            // Python writes a float like this if it is not finite.
             Json::Float(number) if f.alternate() && !number.is_finite() => f.write_str("null"),
             Json::Float(number) if number.is_infinite() => f.write_str(if *number < 0.0 {
                 "-Infinity"
@@ -228,7 +228,7 @@ impl Display for Json {
     }
 }
 
-/// Returns the strict JSON that `odd` is read as.
+/// Returns the strict JSON as which `odd` is parsed.
 fn strict(odd: &str) -> &str {
     match odd {
         "NaN" | "Infinity" | "-Infinity" | "1e999" => "null",

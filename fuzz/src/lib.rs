@@ -1,4 +1,4 @@
-//! What the fuzz targets are made of: structured input, grown from the fuzzer's bytes.
+//! Shared by the fuzz targets: structured input, generated from the fuzzer's bytes.
 
 mod case;
 mod document;

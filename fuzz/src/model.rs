@@ -1,4 +1,4 @@
-//! What the layer has to answer, worked out in another way than by the layer.
+//! The answer that the layer must give, computed independently of the layer.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::{
     case::{Answer, Case},
 };
 
-/// What must come of a request: which secret signed it, or why it is refused.
+/// The expected result of a request: the secret that signed it, or the reason why it is rejected.
 pub type Verdict = Result<usize, RejectionKind>;
 
 impl Case<'_> {
-    /// Why no byte of the body is asked for, if that is so.
+    /// Returns the reason why the body is not read, or `None` if it is read.
     #[must_use]
     pub fn refused_unread(&self, headers: &HeaderMap) -> Option<RejectionKind> {
         let sent: Vec<_> = headers.get_all(SIGNATURE_HEADER).iter().collect();
@@ -30,11 +30,11 @@ impl Case<'_> {
         matches!(self.answer, Answer::Error).then_some(RejectionKind::SecretsUnavailable)
     }
 
-    /// What must come of it.
+    /// Returns the expected result.
     ///
     /// # Errors
     ///
-    /// If it must be refused.
+    /// Returns an error if the request must be rejected.
     pub fn expected(&self, headers: &HeaderMap) -> Verdict {
         if let Some(kind) = self.refused_unread(headers) {
             return Err(kind);
@@ -53,7 +53,7 @@ impl Case<'_> {
         }
     }
 
-    /// Why the body is not received to its end, if that is so.
+    /// Returns the reason why the body is not received to its end, or `None` if it is.
     fn refused_on_the_way(&self) -> Option<RejectionKind> {
         let room = self.room();
         let (mut held, mut waiting, mut crowded) = (0, 0, false);
@@ -63,7 +63,7 @@ impl Case<'_> {
                 Step::Trailers => {}
                 Step::Error => return Some(RejectionKind::BodyBroken),
                 Step::Yield | Step::Stall => {
-                    // There is room for as much again in what is still arriving.
+                    // Bytes that are still arriving may occupy as much again.
                     if held <= room {
                         (waiting, crowded) = (held, false);
                     } else if held - waiting <= room {
@@ -77,7 +77,7 @@ impl Case<'_> {
                 return Some(RejectionKind::BodyTooLarge);
             }
             if matches!(step, Step::Stall) {
-                // A tenth of a second is the time to arrive without room.
+                // A body without room has a tenth of a second to arrive.
                 let in_time = self.timeout() > Duration::from_millis(100);
                 return Some(match crowded && in_time {
                     true => RejectionKind::BufferFull,
@@ -89,8 +89,8 @@ impl Case<'_> {
     }
 }
 
-/// The length that the head claims. Once that is more than an integer holds, what follows does
-/// not matter.
+/// Returns the length that the head declares. Digits after those that exceed an integer do not
+/// matter.
 fn declared(headers: &HeaderMap) -> Option<u128> {
     let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     let mut digits = text.strip_prefix('+').unwrap_or(text).chars();

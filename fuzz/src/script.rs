@@ -1,4 +1,4 @@
-//! A body that does what the fuzzer says, and lies about its length and its end.
+//! A body that follows the fuzzer's script, and lies about its length and its end.
 
 use std::{
     pin::Pin,
@@ -14,21 +14,21 @@ use bytes::{Buf, Bytes, buf::Chain};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-/// What a body does when it is polled.
+/// The result of one poll of a body.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A frame, of which the second number of bytes are in a second piece of memory.
+    /// A frame. The second number is the length of the part in a second piece of memory.
     Data(Bytes, usize),
     Trailers,
-    /// Pending once, and wakes at once.
+    /// Pending once, and wakes the task at once.
     Yield,
-    /// The body breaks off.
+    /// The body fails.
     Error,
     /// Pending forever.
     Stall,
 }
 
-/// A body that follows its steps, and ends after the last one.
+/// A body that follows its steps, and ends after the last step.
 #[derive(Debug)]
 pub struct Script {
     steps: vec::IntoIter<Step>,
@@ -38,7 +38,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// `hints` are what it reports about its end and its length, true or not.
+    /// `hints` are the end and the length that the body reports, which may be wrong.
     #[must_use]
     pub fn new(steps: Vec<Step>, hints: (bool, u64)) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Script {
         }
     }
 
-    /// How often it was polled, to be read after it is gone.
+    /// Returns the number of polls, which can also be read after the body is gone.
     #[must_use]
     pub fn polls(&self) -> Arc<AtomicUsize> {
         self.polls.clone()

@@ -15,7 +15,7 @@ use serde_json::{Map, Number, Value};
 /// such an object like any other object.
 pub(super) struct AnyJson(pub(super) Value);
 
-/// The key of the map that stands for a number under `arbitrary_precision`.
+/// The key of the map that represents a number under `arbitrary_precision`.
 const NUMBER: &str = "$serde_json::private::Number";
 
 impl<'de> Deserialize<'de> for AnyJson {

@@ -130,7 +130,7 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets the age from which an event is rejected with 401. By default, there is no age limit.
+    /// Sets the age from which an event is rejected with 401. By default, the age is not limited.
     ///
     /// A signed body stays valid for as long as its secret. With an age limit, a delivery that an
     /// attacker recorded is either remembered or too old. Retries arrive up to 9 minutes late, so 15

@@ -123,7 +123,7 @@ impl error::Error for ForgetUnsupported {}
 /// The proof of a claim, without which a key cannot be completed or released.
 ///
 /// A lease can end while the handler is still running. Another delivery can then claim the key with
-/// another token, and the token of the late handler has no effect anymore.
+/// another token, and the token of the late handler loses its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimToken(u128);
 

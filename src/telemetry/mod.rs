@@ -154,7 +154,7 @@ pub(crate) fn undecodable(error: &dyn Display) {
 
 /// Records that an extractor ran in a handler that the verification layer does not protect.
 pub(crate) fn layer_missing(path: &str) {
-    // All handlers share it, because there is no layer that could hold it.
+    // All handlers share it, because the layer that would hold it is missing.
     static REJECTIONS: RejectionLog = RejectionLog::new();
     REJECTIONS.record(&Rejected {
         reason: "layer_missing",

@@ -364,7 +364,7 @@ fn log_fields(delivery: &Delivery) -> DeliveryFields<'_> {
     }
 }
 
-/// The secrets that stand in for those of an unknown endpoint. Its body is hashed as well, so that
+/// Replaces the secrets of an unknown endpoint. The body is hashed under them as well, so that
 /// the time does not reveal which endpoints exist.
 static NOBODY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("nobody"));
 

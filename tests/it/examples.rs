@@ -1,4 +1,4 @@
-//! The examples over real sockets: what SoundHash really sent.
+//! The examples over real sockets, with the requests that SoundHash sent.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     support::{BODY, head, sign, signed_bytes},
 };
 
-/// Every recorded request, byte for byte: name, whole request, body.
+/// Returns every recorded request, byte for byte: its name, the whole request and the body.
 fn captures() -> Vec<(String, Vec<u8>, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     let mut captures: Vec<_> = fs::read_dir(folder)
@@ -33,7 +33,7 @@ fn captures() -> Vec<(String, Vec<u8>, Value)> {
     captures
 }
 
-/// The senders were recorded at another path; the path is not signed.
+/// The requests were recorded at another path, which is not signed.
 fn at_our_path(request: &[u8]) -> Vec<u8> {
     let line_end = request.iter().position(|&byte| byte == b'\r').unwrap();
     [b"POST /webhooks/soundhash HTTP/1.1", &request[line_end..]].concat()
@@ -74,7 +74,7 @@ async fn health_is_open_and_the_webhook_is_not() {
     assert_eq!(status(&exchange(&receiver.addr, unsigned).await), "401");
 }
 
-/// Attack: read the log, or the process list of whoever pastes from it.
+/// Attack: read the secret from the log, or from a process list after the line was pasted.
 #[tokio::test]
 async fn a_given_secret_is_printed_nowhere() {
     let secret = "whsec_0nly-f0r-us";
@@ -112,7 +112,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", "whsec_other")]);
     let log = receiver.log();
     let line = log.lines().find(|line| line.starts_with("curl ")).unwrap();
-    // curl may be missing where this runs, a shell is not: it takes the line apart.
+    // curl may not be installed here, but a shell is. The shell splits the line.
     let arguments = std::process::Command::new("sh")
         .args([
             "-c",
@@ -135,7 +135,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     receiver.line();
 }
 
-/// What is in flight is finished, nothing new is accepted, and the exit status is 0.
+/// Requests in progress are finished, new ones are not accepted, and the exit status is 0.
 #[tokio::test]
 async fn sigterm_and_sigint_stop_it_gracefully() {
     for signal in ["TERM", "INT"] {
@@ -146,7 +146,7 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
         receiver.wait_for_log("stopping");
         in_flight.write_all(BODY).await.unwrap();
         assert_eq!(status(&answer(&mut in_flight).await), "200");
-        // It says so just before it closes its socket.
+        // The line is written just before the socket is closed.
         let closed = async {
             while TcpStream::connect(&receiver.addr).await.is_ok() {
                 sleep(Duration::from_millis(10)).await;
@@ -159,7 +159,7 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
     }
 }
 
-/// Attack: half a head, which never becomes a request, to keep the receiver from stopping.
+/// Attack: send half a head, which never becomes a request, so that the receiver cannot stop.
 #[tokio::test]
 async fn half_a_head_does_not_keep_it_from_stopping() {
     let receiver = Receiver::start(&[]);
@@ -167,7 +167,7 @@ async fn half_a_head_does_not_keep_it_from_stopping() {
     half.write_all(b"POST /webhooks/soundhash HTTP/1.1\r\nHo")
         .await
         .unwrap();
-    // There is no sign that it was read, but what comes later is.
+    // The receiver does not confirm half a head, but it answers a later request.
     assert_eq!(
         status(&exchange(&receiver.addr, &signed_bytes(BODY)).await),
         "200"
@@ -182,7 +182,7 @@ async fn half_a_head_does_not_keep_it_from_stopping() {
     assert!(!log.contains("still open"), "{log}");
 }
 
-/// The library agrees with the signatures that SoundHash wrote.
+/// The library computes the signatures that SoundHash wrote.
 #[test]
 fn recorded_signatures_are_ours() {
     for (name, request, _) in captures() {

@@ -1,4 +1,4 @@
-//! The crate as its users see it: one test binary, public API only.
+//! Tests of the crate from its users' point of view, in one binary and with the public API only.
 
 mod event;
 mod examples;

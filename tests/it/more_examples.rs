@@ -1,4 +1,4 @@
-//! The examples that show one thing each, as programs: what their first lines promise.
+//! The examples that show a single thing, as programs that do what their first lines promise.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::{
     support::{BODY, sign},
 };
 
-/// Sends the usual body to `url`, signed with `secret`.
+/// Sends the usual body to `url`, signed with `secret`, and returns the status.
 async fn deliver(client: &Client, url: &str, secret: &str) -> u16 {
     let request = client
         .post(url)
@@ -33,7 +33,7 @@ async fn deliver(client: &Client, url: &str, secret: &str) -> u16 {
 
 // ---- rotation
 
-/// Sends one delivery after the other until it is told to stop, and counts them.
+/// Sends deliveries one after the other until it is stopped, and counts them.
 struct Sender {
     sent: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ impl Sender {
         Self { sent, stop, task }
     }
 
-    /// Some deliveries later.
+    /// Waits for some more deliveries.
     async fn go_on(&self) {
         let until = self.sent.load(Ordering::Relaxed) + 5;
         while self.sent.load(Ordering::Relaxed) < until && !self.task.is_finished() {
@@ -65,7 +65,7 @@ impl Sender {
         }
     }
 
-    /// Fails if one was refused.
+    /// Stops, and fails if a delivery was rejected.
     async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
@@ -73,7 +73,7 @@ impl Sender {
     }
 }
 
-// The senders have threads of their own, so that they go on while this one waits for the log.
+// The senders have separate threads, so that they continue while this one waits for the log.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_is_rotated_and_no_delivery_is_refused() {
@@ -95,7 +95,7 @@ async fn a_secret_is_rotated_and_no_delivery_is_refused() {
     old.go_on().await;
     assert_eq!(deliver(&client, &url, "whsec_new").await, 401);
 
-    // Both are valid, and stay so whatever is changed besides.
+    // Both secrets are valid, and stay valid during every other change.
     secrets("whsec_new\nwhsec_old\n", "2 valid");
     let new = Sender::start(&url, "whsec_new");
     for _ in 0..10 {
@@ -104,13 +104,13 @@ async fn a_secret_is_rotated_and_no_delivery_is_refused() {
         secrets("whsec_new\r\nwhsec_old", "2 valid");
         old.go_on().await;
     }
-    // Neither a broken file nor one that is away locks SoundHash out.
+    // Neither a broken file nor a missing file locks SoundHash out.
     secrets("\n", "not changed: secret is empty");
     secrets("1\n2\n3\n4\n5\n", "not changed: more than four");
     new.go_on().await;
     old.go_on().await;
 
-    // SoundHash signs with the new one only: the old one can go.
+    // SoundHash signs with the new secret only, so the old one can be removed.
     old.stop().await;
     secrets("whsec_new\n", "1 valid");
     assert_eq!(deliver(&client, &url, "whsec_old").await, 401);
@@ -136,7 +136,7 @@ async fn each_tenant_is_looked_up_once() {
         let url = format!("http://{}/webhooks/{endpoint}", receiver.addr);
         deliver(&client, &url, secret).await
     };
-    // At once, so that all of them miss the cache.
+    // All requests are sent at once, so that none of them finds a cached secret.
     let answers = tokio::join!(
         deliver("acme", "whsec_acme"),
         deliver("acme", "whsec_acme"),
@@ -146,13 +146,13 @@ async fn each_tenant_is_looked_up_once() {
     assert_eq!(answers, (200, 200, 200, 200));
     for _ in 0..3 {
         assert_eq!(deliver("acme", "whsec_acme").await, 200);
-        // Attack: one tenant signs in the name of another.
+        // Attack: a tenant signs in the name of another tenant.
         assert_eq!(deliver("globex", "whsec_acme").await, 401);
-        // Attack: make us ask the database.
+        // Attack: send unknown names, so that each asks the database.
         assert_eq!(deliver("nobody", "whsec_acme").await, 401);
-        // Attack: fill our memory with names.
+        // Attack: fill the memory with names.
         assert_eq!(deliver(&"n".repeat(257), "whsec_acme").await, 401);
-        // Sent again by SoundHash, and asked for again.
+        // SoundHash sends the delivery again, and the database is asked again.
         assert_eq!(deliver("initech", "whsec_initech").await, 503);
     }
     receiver.signal("KILL");
@@ -207,7 +207,7 @@ async fn a_refusal_is_answered_in_own_words_and_leaves_an_audit_line() {
             })
         );
     }
-    // The peer learns nothing of the reason.
+    // The sender does not learn the reason.
     assert_eq!(answers, [r#"{"status":401,"title":"Unauthorized"}"#; 3]);
 
     let too_large = format!(
@@ -251,7 +251,7 @@ async fn without_axum_a_delivery_is_verified_all_the_same() {
     let response = request.body("hello").send().await.unwrap();
     assert_eq!(response.status(), 400);
 
-    // What is in flight is answered when it stops.
+    // Requests in progress are answered when the program stops.
     let head = head("/webhooks/soundhash", &sign(BODY), BODY.len());
     let mut in_flight = begin(&receiver.addr, &head).await;
     receiver.signal("INT");
@@ -263,7 +263,7 @@ async fn without_axum_a_delivery_is_verified_all_the_same() {
     assert_eq!(lines, ["video.processed"]);
 }
 
-/// Attack: begin a request and never end its head.
+/// Attack: start a request and never finish its head.
 #[tokio::test]
 async fn without_axum_a_head_that_does_not_arrive_ends_the_connection() {
     let receiver = Receiver::of("plain_tower", &[]);
@@ -301,7 +301,7 @@ fn told(output: &Output) -> (&str, &str) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// What the quick start tells to type is accepted, and is not when a letter is changed.
+/// The lines of the quick start are accepted, and are rejected after a single letter is changed.
 #[tokio::test]
 async fn the_shell_lines_of_the_quick_start_are_a_delivery() {
     let guide = include_str!("../../src/guide/quick_start.rs");

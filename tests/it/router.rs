@@ -1,4 +1,4 @@
-//! [`EventRouter`]: the handler that is called for an event, and the answer without a handler.
+//! [`EventRouter`]: the handler that is called for an event, and the response without a handler.
 
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -34,7 +34,7 @@ async fn answer(app: &Router, request: Request<Body>) -> (u16, String) {
     (response.status().as_u16(), text(response).await)
 }
 
-/// What is answered to a signed body.
+/// Returns the response to a signed body.
 async fn deliver(app: &Router, body: &str) -> (u16, String) {
     answer(app, signed(body.to_owned())).await
 }
@@ -55,9 +55,9 @@ async fn never() {
 const UNROUTED: &str = r#"{"event":"match.found","data":{"query_id":1,"matches":[]}}"#;
 const UNKNOWN: &str = r#"{"event":"video.remixed","data":{}}"#;
 const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true},"resource_type":"test"}"#;
-/// Not JSON, nor what Python writes.
+/// Text that is neither JSON nor Python's superset of it.
 const BROKEN: &str = r#"{"event":"video.processed","data":{"duration":1.}}"#;
-/// JSON, but nested too deep for a reader of the payload.
+/// JSON that is nested too deep for the parser of the payload.
 static DEEP: LazyLock<String> = LazyLock::new(|| deep("video.processed"));
 static UNROUTED_DEEP: LazyLock<String> = LazyLock::new(|| deep("match.found"));
 
@@ -170,7 +170,7 @@ async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
     }
 }
 
-/// Attack: a recorded body with new headers, to have another handler act on it.
+/// Attack: send a recorded body with new headers, so that another handler acts on it.
 #[tokio::test]
 async fn headers_do_not_decide_the_type() {
     let app = app(EventRouter::new()
@@ -268,7 +268,7 @@ async fn handlers_take_the_state_and_the_body_in_any_router() {
     }
 }
 
-/// Also one with a middleware, a service, and another event router.
+/// This includes a handler with a middleware, a service, and another event router.
 #[tokio::test]
 async fn any_handler_of_axum_is_a_handler() {
     let teapot = |request, next: Next| async move {

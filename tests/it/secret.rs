@@ -1,4 +1,4 @@
-//! Secrets and signatures: published vectors, conversions, errors, and what is never shown.
+//! Secrets and signatures: published vectors, conversions, errors, and output that hides them.
 
 use http::HeaderValue;
 use soundhash_webhook::{
@@ -57,7 +57,7 @@ fn rfc_4231_vectors() {
     }
 }
 
-/// The libraries of other vendors strip the prefix or decode the rest.
+/// Libraries of other vendors strip the prefix or decode the rest.
 #[test]
 fn a_whsec_prefix_is_part_of_the_key() {
     let whole = Secret::new("whsec_dGVzdA==").sign(b"{}");
@@ -125,7 +125,7 @@ fn a_signature_is_read_in_any_case_and_printed_in_lower() {
 
 // ---- errors
 
-/// Attack: an unset variable makes an empty key, and anybody can sign with an empty key.
+/// Attack: an unset variable becomes an empty key, with which anyone can sign.
 #[test]
 fn an_empty_secret_is_an_error_and_panics_only_where_that_is_documented() {
     let errors = [
@@ -151,7 +151,7 @@ fn an_empty_secret_is_an_error_and_panics_only_where_that_is_documented() {
     }
 }
 
-/// A user looks at the line in their own code, not at one in this crate.
+/// The message must point to the user's code, and not into this crate.
 #[test]
 fn the_panic_about_an_empty_secret_names_the_callers_line() {
     use std::{panic, sync::mpsc};
@@ -170,7 +170,7 @@ fn the_panic_about_an_empty_secret_names_the_callers_line() {
     assert!(lines.try_iter().any(|it| it == Some(line)));
 }
 
-/// The environment belongs to the process, so each case runs in a new process.
+/// The environment is shared by the whole process, so each case runs in a new process.
 #[test]
 fn a_secret_from_the_environment_is_checked() {
     use std::{ffi::OsString, os::unix::ffi::OsStringExt, process::Command};

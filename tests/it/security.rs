@@ -1,8 +1,8 @@
-//! `SECURITY.md` promises nothing that no test shows.
+//! Every promise of `SECURITY.md` names the tests that check it.
 
 use std::{collections::HashSet, fs, path::Path};
 
-/// Every test of this binary, as `module::name`.
+/// Returns every test of this binary, as `module::name`.
 fn tests() -> HashSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
     let mut names = HashSet::new();
@@ -28,7 +28,7 @@ fn module(path: &Path) -> String {
     parts.join("::")
 }
 
-/// The functions with an attribute that makes them tests.
+/// Returns the names of the functions with a test attribute.
 fn functions(source: &str) -> impl Iterator<Item = &str> {
     let mut is_test = false;
     source.lines().filter_map(move |line| {

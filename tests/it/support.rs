@@ -1,4 +1,4 @@
-//! What several tests need: scripted bodies, requests, an inner service that shows what it got.
+//! Shared by several tests: scripted bodies, requests, and an inner service that returns its input.
 
 use std::{
     collections::VecDeque,
@@ -26,12 +26,12 @@ use tower_layer::Layer;
 pub(crate) const SECRET: &str = "whsec_test";
 pub(crate) const BODY: &[u8] = br#"{"event":"video.processed","data":{"title":"Test Video"}}"#;
 
-/// The signature of `body` under [`SECRET`].
+/// Returns the signature of `body` under [`SECRET`].
 pub(crate) fn sign(body: &[u8]) -> String {
     Secret::new(SECRET).sign(body).to_string()
 }
 
-/// A correctly signed request with that body.
+/// Returns a correctly signed request with this body.
 pub(crate) fn signed(body: impl Into<Bytes>) -> Request<Body> {
     let body = body.into();
     with_signature(sign(&body), Body::from(body))
@@ -44,7 +44,7 @@ pub(crate) fn with_signature<B>(signature: impl AsRef<[u8]>, body: B) -> Request
         .expect("a request")
 }
 
-/// The head of a request, ready for a body of that length.
+/// Returns the head of a request with a body of this length.
 pub(crate) fn head(signature: &str, length: impl std::fmt::Display) -> String {
     format!(
         "POST /webhooks/soundhash HTTP/1.1\r\nHost: localhost\r\n\
@@ -52,24 +52,24 @@ pub(crate) fn head(signature: &str, length: impl std::fmt::Display) -> String {
     )
 }
 
-/// A correctly signed request with that body, as bytes.
+/// Returns a correctly signed request with this body, as bytes.
 pub(crate) fn signed_bytes(body: &[u8]) -> Vec<u8> {
     [head(&sign(body), body.len()).as_bytes(), body].concat()
 }
 
-/// What a scripted body does when it is polled.
+/// The result of one poll of a scripted body.
 #[derive(Debug)]
 pub(crate) enum Step {
     Data(Bytes),
     Trailers,
-    /// Pending once, and wakes at once.
+    /// Pending once, and wakes the task at once.
     Yield,
     Error,
-    /// Pending for ever.
+    /// Pending forever.
     Stall,
-    /// The same frame again and again.
+    /// The same frame, again and again.
     Endless(Bytes),
-    /// Whatever another body has, to its end.
+    /// The frames of another body, to its end.
     Body(Body),
 }
 
@@ -77,8 +77,8 @@ pub(crate) fn data(bytes: &'static [u8]) -> Step {
     Step::Data(Bytes::from_static(bytes))
 }
 
-/// A body that follows a script. It says nothing about its end beforehand, and nothing about its
-/// length unless it is told to.
+/// A body that follows a script. It never says in advance that it has ended, and declares its
+/// length only after [`declaring`](Self::declaring).
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     steps: VecDeque<Step>,
@@ -95,13 +95,13 @@ impl Script {
         }
     }
 
-    /// Reports that length, as a server does for a body with a `Content-Length`.
+    /// Declares this length, as a server does for a body with a `Content-Length`.
     pub(crate) fn declaring(mut self, len: u64) -> Self {
         self.declared = Some(len);
         self
     }
 
-    /// How often it was polled, to be read after it is gone.
+    /// Returns the number of polls, which can also be read after the body is gone.
     pub(crate) fn polls(&self) -> Arc<AtomicUsize> {
         self.polls.clone()
     }
@@ -153,8 +153,8 @@ impl http_body::Body for Script {
     }
 }
 
-/// The layer around a service that answers with the body it got, and with its [`Delivery`]
-/// in the response's extensions.
+/// Returns the layer around a service that echoes the body, with its [`Delivery`] in the response's
+/// extensions.
 #[expect(clippy::needless_pass_by_value, reason = "layers are made in place")]
 pub(crate) fn echo<P: SecretProvider>(
     layer: SoundHashWebhookLayer<P>,
@@ -174,7 +174,7 @@ pub(crate) fn echo<P: SecretProvider>(
     }))
 }
 
-/// What came of a request: the verified bytes, or why it was refused.
+/// Returns the outcome of a request: the verified bytes, or the reason why it was rejected.
 pub(crate) async fn outcome<S, B>(service: S, request: Request<B>) -> Result<Bytes, RejectionKind>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
@@ -201,7 +201,7 @@ where
     }
 }
 
-/// What a log says of a refusal.
+/// Returns the words in which the log describes a rejection.
 fn words(kind: RejectionKind) -> &'static str {
     match kind {
         RejectionKind::MissingSignature => "no signature header",

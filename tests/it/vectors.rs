@@ -1,4 +1,4 @@
-//! Project Wycheproof's cases for HMAC-SHA256, through the secret and through the layer.
+//! Project Wycheproof's test vectors for HMAC-SHA256, with `Secret` and with the layer.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use wycheproof::{
 
 use crate::support::{echo, outcome, with_signature};
 
-/// Signed by Python's `hmac`, which SoundHash's senders use.
+/// These signatures were made with Python's `hmac`, which SoundHash's senders use.
 #[test]
 fn keys_of_unusual_length_and_content_sign_as_in_python() {
     let cases: [(&[u8], &str); 4] = [
@@ -55,7 +55,7 @@ async fn the_wycheproof_vectors_verify_as_they_say() {
             let request = with_signature(&digits, Body::from(body.clone()));
             let received = outcome(service, request).await;
 
-            // SoundHash sends whole tags, so a truncated one is malformed, valid or not.
+            // SoundHash sends whole tags, so a truncated tag is malformed even if it is valid.
             let (expected, answered) = match (group.tag_size, case.result) {
                 (256, TestResult::Valid) => {
                     valid += 1;

@@ -1,4 +1,4 @@
-//! A body in frames, as a server cuts it.
+//! Bodies in frames, as a server cuts them.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
 
-/// `bytes` in frames of that length, all of them there at once.
+/// Returns `bytes` in frames of this length, all of which have arrived.
 pub fn frames(bytes: &Bytes, length: usize) -> Body {
     let starts = (0..bytes.len()).step_by(length);
     let frames = starts.map(|start| bytes.slice(start..bytes.len().min(start + length)));

@@ -1,5 +1,5 @@
-//! What several test and benchmark packages of this repository share: the examples as
-//! processes, a Redis server, recorded requests, and bodies cut into frames.
+//! Shared by the test and benchmark packages of this repository: the examples as processes, a Redis
+//! server, recorded requests, and bodies in frames.
 
 #![allow(
     missing_docs,

@@ -1,4 +1,4 @@
-//! The examples as programs: built, started, spoken to over real sockets, stopped.
+//! The examples as programs that are built, started, used over real sockets and stopped.
 
 use std::{
     env, fs,
@@ -15,11 +15,11 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How long anything that should happen at once may take on a busy machine.
+/// The time that a step may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Builds an example, with the features and the profile that this test was built with, and
-/// gives the path of its program.
+/// Builds an example with the features and the profile of this test, and returns the path of its
+/// program.
 pub fn example(name: &str) -> PathBuf {
     // The test is at target/<profile>/deps/it-<hash>.
     let test = env::current_exe().expect("the path of the test");
@@ -52,13 +52,13 @@ pub fn example(name: &str) -> PathBuf {
     profile.join("examples").join(name)
 }
 
-/// A running example that listens, most often `receiver`; killed when dropped.
+/// A running example that listens, usually `receiver`. Dropping it kills the process.
 pub struct Receiver {
     child: Child,
     pub addr: String,
     stdout: Lines<String>,
     stderr: Lines<String>,
-    /// What it logged before it listened, and after that up to the last look.
+    /// The lines of the log that were read so far.
     log: Vec<String>,
 }
 
@@ -75,15 +75,15 @@ fn lines(stream: impl Read + Send + 'static) -> Lines<String> {
 }
 
 impl Receiver {
-    /// The `receiver`, on a free port, with these variables.
+    /// Starts the `receiver` on a free port, with these environment variables.
     pub fn start(variables: &[(&str, &str)]) -> Self {
         let mut receiver = Self::of("receiver", variables);
-        // The rest of the greeting.
+        // Reads the rest of the greeting.
         receiver.wait_for_log("soundhash-webhook send");
         receiver
     }
 
-    /// An example that logs where it listens.
+    /// Starts an example that logs where it listens.
     pub fn of(name: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example(name))
             .env_remove("SOUNDHASH_WEBHOOK_SECRET")
@@ -114,7 +114,7 @@ impl Receiver {
         format!("http://{}/webhooks/soundhash", self.addr)
     }
 
-    /// The next line of stdout.
+    /// Returns the next line of stdout.
     #[track_caller]
     pub fn line(&self) -> String {
         self.stdout
@@ -140,12 +140,12 @@ impl Receiver {
         self.log.join("\n")
     }
 
-    /// Memory that it occupies, in KiB.
+    /// Returns the memory that the process occupies, in KiB.
     pub fn resident(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
-    /// The most memory that it ever occupied, in KiB.
+    /// Returns the largest amount of memory that the process ever occupied, in KiB.
     pub fn peak(&self) -> u64 {
         self.memory("VmHWM:")
     }
@@ -161,9 +161,10 @@ impl Receiver {
         assert!(kill.expect("kill").success());
     }
 
-    /// Waits until it has ended; also gives what else it wrote to stdout and its whole log.
+    /// Waits until the process has ended, and returns its status, the rest of its stdout and its
+    /// whole log.
     pub fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
-        // A connection that does not end is waited for, for half a minute.
+        // The process waits up to half a minute for a connection that does not end.
         let deadline = Instant::now() + 2 * PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the child's status") {
@@ -180,13 +181,13 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        // Both fail where it has ended already.
+        // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A line of a process's `/proc/<id>/status`, in KiB.
+/// Returns a line of a process's `/proc/<id>/status`, in KiB.
 pub fn memory(process: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status"));
     let status = status.expect("a running process");
@@ -197,14 +198,14 @@ pub fn memory(process: u32, which: &str) -> u64 {
         .expect("a number")
 }
 
-/// Sends bytes as they are and reads until the server closes or has answered with `until`.
+/// Sends bytes and reads until the server closes the connection or has answered with `until`.
 pub async fn exchange(addr: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     stream.write_all(bytes).await.expect("bytes sent");
     answer(&mut stream).await
 }
 
-/// Sends a head, without a body, and returns when the server asks for that.
+/// Sends a head without a body, and returns when the server asks for the body.
 pub async fn begin(addr: &str, head: &str) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     let head = head.replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
@@ -213,7 +214,7 @@ pub async fn begin(addr: &str, head: &str) -> TcpStream {
     stream
 }
 
-/// The head of the next answer.
+/// Returns the head of the next response.
 pub async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let read = async {
         let mut head = Vec::new();

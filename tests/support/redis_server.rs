@@ -1,4 +1,4 @@
-//! A Redis server of a test's own: on a free port, in a temporary folder, gone with the test.
+//! A Redis server for a single test, on a free port and in a temporary folder.
 
 use std::{
     env, fs,
@@ -18,7 +18,7 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub fn start() -> Self {
-        // Somebody else may take the port before Redis does.
+        // Another process may take the port before Redis does.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0")
                 .unwrap()
@@ -40,11 +40,11 @@ impl RedisServer {
         panic!("redis-server does not start");
     }
 
-    /// Whether it came up.
+    /// Starts the server, and returns whether it answers.
     fn run(&mut self) -> bool {
         let spawned = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            // What it answered, it knows after a restart.
+            // Everything that the server has acknowledged survives a restart.
             .args(["--appendonly", "yes", "--appendfsync", "no", "--save", ""])
             .arg("--dir")
             .arg(&self.folder)
@@ -77,7 +77,7 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// As `kill -s`.
+    /// Sends a signal, as `kill -s` does.
     pub fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("a running server").id();
         let kill = Command::new("kill")
@@ -86,10 +86,10 @@ impl RedisServer {
         assert!(kill.expect("kill").success());
     }
 
-    /// Ends it at once; what it answered is kept.
+    /// Kills the server. Everything that it has acknowledged is kept.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail where it has ended already.
+            // Both fail if the process has already ended.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -107,7 +107,7 @@ fn pong(port: u16) -> io::Result<bool> {
     stream.write_all(b"PING\r\n")?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;
-    // Anything else is a server that still loads its data.
+    // Any other answer comes from a server that is still loading its data.
     Ok(&answer == b"+PONG")
 }
 

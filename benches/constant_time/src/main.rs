@@ -1,10 +1,10 @@
-//! Measures whether the time of a verification tells what it must not tell, by the method of
-//! "Dude, is my code constant time?" (Reparaz, Balasch and Verbauwhede, 2017): two classes of
-//! input in random order, and Welch's t-test on the times that they took. With |t| up to 5,
-//! there is no sign of a difference.
+//! Measures whether the time of a verification reveals a secret, with the method of "Dude, is my
+//! code constant time?" (Reparaz, Balasch and Verbauwhede, 2017). Two classes of input arrive in
+//! random order, and Welch's t-test compares their times. Up to |t| = 5, the times show no
+//! difference.
 //!
-//! The benches named `sound` are the crate's own. Beside each stands one that does the same work
-//! but leaks: it has to be found out, or the measurement is worth nothing.
+//! The benches named `sound` measure the crate. Each has a counterpart that does the same work but
+//! leaks. If the counterpart is not detected, the measurement is worthless.
 
 use std::{
     cell::{Cell, RefCell},
@@ -33,14 +33,14 @@ ctbench_main!(
     one_of_four_leaky
 );
 
-/// How often inputs are made, and how many at a time: while they are made nothing is measured,
-/// since a processor tells what has just been written from what has not.
+/// The number of rounds, and the number of inputs in each. Nothing is measured while inputs are
+/// created, because a processor treats recently written memory differently.
 const ROUNDS: usize = 2_000;
 const INPUTS: usize = 1_000;
 
 const KEYS: [&str; 4] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
 
-/// As long as a small event.
+/// An input as long as a small event.
 type Sample = [u8; 256];
 
 fn sample(rng: &mut BenchRng) -> Sample {
@@ -49,7 +49,7 @@ fn sample(rng: &mut BenchRng) -> Sample {
     body
 }
 
-/// One of two that are there in either case.
+/// Chooses one of two values, both of which are always created.
 fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
     match rng.random() {
         true => (Class::Left, left),
@@ -57,11 +57,11 @@ fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
     }
 }
 
-/// What somebody who guesses byte by byte would have to tell apart: a signature that is wrong in
-/// its first digit, and one that is wrong in its last.
+/// Creates a signature that is wrong in its first digit, or one that is wrong in its last digit. An
+/// attacker who guesses byte by byte has to tell these apart.
 ///
-/// Either is as random as the right one. Were the wrong digit always a zero, say, the time to read
-/// it would differ, which tells the sender what he knows.
+/// Both are as random as the right signature. If the wrong digit were always a zero, for example,
+/// the time to parse it would differ, but would only tell the sender its own input.
 fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     let (class, at) = choose(rng, 0, 63);
     let mut digits: Vec<char> = right.to_string().chars().collect();
@@ -71,15 +71,15 @@ fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     (class, HeaderValue::try_from(value).expect("digits"))
 }
 
-/// Stops at the first difference.
+/// Compares until the first difference.
 fn leaky_equal(a: &[u8], b: &[u8]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b)
 }
 
-/// Times `work` on what `input` makes of one class or the other.
+/// Measures the time of `work` on the inputs that `input` creates for both classes.
 ///
-/// What is reported is the worst of a hundred t-tests, most of which leave out the slowest
-/// samples: so it says a smaller number of them.
+/// The result is the worst of a hundred t-tests, most of which exclude the slowest samples. The
+/// report therefore states a smaller number of samples.
 fn measure<I, T>(
     runner: &mut CtRunner,
     rng: &mut BenchRng,
@@ -140,7 +140,7 @@ fn verify_leaky(runner: &mut CtRunner, rng: &mut BenchRng) {
     });
 }
 
-/// Signed with the current one of four valid secrets, or with the last.
+/// Creates a body that is signed with the first or with the last of four valid secrets.
 fn signed(rng: &mut BenchRng, secrets: &[Secret; 4]) -> (Class, (Sample, HeaderValue)) {
     let body = sample(rng);
     let (current, last) = (secrets[0].sign(&body), secrets[3].sign(&body));

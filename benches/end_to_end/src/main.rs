@@ -1,4 +1,4 @@
-//! What the example `receiver` does, without `SoundHashWebhookLayer`: for the benchmark only.
+//! The example `receiver` without `SoundHashWebhookLayer`, for the benchmark only.
 
 use std::{
     env,

@@ -1,9 +1,9 @@
 //! `benches/instructions/check`
 //!
-//! The instructions that a request costs, which are the same whatever else the machine does.
-//! Each has a limit of 5 % above what was counted when it was last looked at, so that nothing
-//! becomes slower unnoticed. Valgrind has no hardware SHA, so most of those of an accepted
-//! request are the hash; the refusal, which has none, shows the rest the better.
+//! Counts the instructions of a request, which do not depend on the load of the machine. The limit
+//! of each count is 5 % above the last reviewed figure, so that a slowdown does not go unnoticed.
+//! Valgrind does not have hardware SHA, so the hash is most of an accepted request. The rejected
+//! request, which is not hashed, shows the rest better.
 
 #![allow(
     clippy::must_use_candidate,
@@ -32,7 +32,7 @@ const REFUSED: u64 = 2_573;
 
 const SECRET: &str = "whsec_test";
 
-/// A captured request.
+/// Returns a captured event.
 fn event() -> &'static [u8] {
     let capture = include_bytes!("../../../tests/captures/dispatcher-match.found.http");
     &capture[capture.len() - 303..]
@@ -56,7 +56,7 @@ fn service() -> SoundHashWebhook<
     SoundHashWebhookLayer::new(SECRET).layer(inner)
 }
 
-/// A service that has answered before, and a request.
+/// Returns a service that has answered before, and a request.
 fn with<S>(mut service: S, signature: bool) -> (S, Request)
 where
     S: Service<Request, Response = Response, Error = Infallible>,

@@ -1,4 +1,5 @@
-//! What the workers gave up: listed, and moved back when the cause is fixed.
+//! The deliveries that the workers gave up: lists them, and moves them back once the cause is
+//! fixed.
 
 use std::io::{self, Write};
 
@@ -9,7 +10,7 @@ use tracing::info;
 
 use crate::stream::Streams;
 
-/// Prints each delivery that was given up as one line of JSON: its key and its body.
+/// Prints each delivery that was given up as one line of JSON, with its key and its body.
 ///
 /// # Errors
 ///
@@ -32,13 +33,14 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
 ///
 /// # Errors
 ///
-/// Returns an error if the cluster does not answer. What was not moved stays where it is.
+/// Returns an error if the cluster does not answer. Deliveries that were not moved stay in the
+/// stream.
 pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
     for sequence in sequences(streams).await? {
         let message = streams.given_up().get_raw_message(sequence).await?;
         let key = message.headers.get(NATS_MESSAGE_ID);
         let key = key.map_or_else(String::new, ToString::to_string);
-        // Another id, because the stream still knows the first one.
+        // Needs another id, because the stream still recognizes the first one.
         let id = format!("rerun {sequence} {key}");
         streams.accept(&id, message.payload).await?;
         streams.given_up().delete_message(sequence).await?;
@@ -51,7 +53,7 @@ async fn sequences(streams: &Streams) -> Result<Vec<u64>, BoxError> {
     let state = streams.given_up().get_info().await?.state;
     let mut sequences = Vec::new();
     for sequence in state.first_sequence..=state.last_sequence {
-        // Those that were moved back are gone.
+        // Skips deliveries that have been moved back in the meantime.
         if streams.given_up().get_raw_message(sequence).await.is_ok() {
             sequences.push(sequence);
         }

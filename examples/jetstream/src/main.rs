@@ -4,8 +4,8 @@
 //! NATS servers have stored the verified bytes, and prints each event as one line of JSON from a
 //! worker.
 //!
-//! With the argument `receive` or `work` it does only one of both. Any number of processes can do
-//! each.
+//! With the argument `receive` or `work`, the program does only one of the two. Any number of
+//! processes can run each.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -14,8 +14,9 @@
 //! | `SOUNDHASH_WEBHOOK_NATS` | comma-separated URLs of the cluster | `nats://127.0.0.1:4222` |
 //! | `RUST_LOG` | what to log | `info` |
 //!
-//! A delivery's key is its `Nats-Msg-Id`, so a copy that arrives within a day is stored once. A
-//! copy that arrives later is acted on again, unless what the worker does is idempotent itself.
+//! The key of a delivery is its `Nats-Msg-Id`, so that a copy that arrives within a day is stored
+//! once. A copy that arrives later is acted on again. The worker's action should therefore be
+//! idempotent.
 //!
 //! Events that failed ten times are moved to the stream `SOUNDHASH_GIVEN_UP`. The argument
 //! `given-up` prints them, and `rerun` moves them back.

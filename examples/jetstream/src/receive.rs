@@ -1,4 +1,4 @@
-//! The receiver: verifies a delivery, stores its bytes, answers 202.
+//! The receiver, which verifies a delivery, stores its bytes and answers 202.
 
 use std::env;
 
@@ -28,16 +28,17 @@ async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response
     StatusCode::ACCEPTED.into_response()
 }
 
-/// The key as a header's value. An id can contain any character, a header cannot.
+/// Returns the key as a header value. Unlike a header, an id can contain any character.
 fn message_id(key: &Key) -> String {
     key.as_str().escape_default().to_string()
 }
 
-/// Stores what is delivered to `POST /webhooks/soundhash`.
+/// Returns the application, which stores the deliveries to `POST /webhooks/soundhash`.
 fn app(secret: Secret, streams: Streams) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
-        // The stream recognizes duplicates by their key, so there is no idempotency layer.
+        // An idempotency layer is not needed, because the stream recognizes duplicates by their
+        // key.
         .route_layer(SoundHashWebhookLayer::new(secret))
         .route("/healthz", get(|| async { "ok" }))
         .with_state(streams)

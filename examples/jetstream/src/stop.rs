@@ -7,7 +7,7 @@ use tokio::{
     sync::watch,
 };
 
-/// Tells any number of tasks that the process was asked to stop.
+/// Informs any number of tasks that the process was asked to stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(watch::Receiver<()>);
 
@@ -20,7 +20,7 @@ impl Stop {
     pub(crate) fn at_signals() -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        // The channel closes with the first signal.
+        // The first signal closes the channel.
         let (open, stop) = watch::channel(());
         tokio::spawn(async move {
             tokio::select! {
@@ -37,7 +37,7 @@ impl Stop {
         while self.0.changed().await.is_ok() {}
     }
 
-    /// Whether a signal has arrived.
+    /// Returns whether a signal has arrived.
     #[must_use]
     pub(crate) fn is_requested(&self) -> bool {
         self.0.has_changed().is_err()

@@ -1,4 +1,4 @@
-//! The streams: what was accepted, and what the workers gave up.
+//! The streams of accepted deliveries, and of deliveries that the workers gave up.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tracing::{info, warn};
 const ACCEPTED: &str = "SOUNDHASH";
 const ACCEPTED_SUBJECT: &str = "soundhash.accepted";
 
-/// The stream that holds what the workers gave up, and its only subject.
+/// The stream of deliveries that the workers gave up, and its only subject.
 const GIVEN_UP: &str = "SOUNDHASH_GIVEN_UP";
 const GIVEN_UP_SUBJECT: &str = "soundhash.given_up";
 
@@ -29,17 +29,18 @@ const CONSUMER: &str = "workers";
 const REPLICAS: usize = 3;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long NATS recognizes a key that it has stored. SoundHash's retries end after 9 minutes, but
-/// an operator's retry job can repeat a delivery days later. NATS keeps these keys in memory.
+/// The time for which NATS recognizes a key. SoundHash's retries end after 9 minutes, but an
+/// operator's retry job can repeat a delivery days later. NATS keeps these keys in memory.
 const DUPLICATE_WINDOW: Duration = DAY;
 
-/// How long deliveries are kept, worked on or not.
+/// The time for which deliveries are kept, whether they were handled or not.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How long a worker may take for an event before NATS hands the event to another worker.
+/// The time that a worker may take for an event before NATS gives the event to another worker.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a publication is retried while the cluster elects a new leader. SoundHash waits 30 s.
+/// The time for which a publication is retried while the cluster elects a new leader. SoundHash
+/// waits 30 s.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -53,11 +54,10 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Connects to a cluster, given as comma-separated URLs, and creates the streams that do not
+    /// Connects to the cluster at these comma-separated URLs, and creates the streams that do not
     /// exist yet.
     ///
-    /// A new cluster needs some seconds to elect its leaders, so failures are retried for a
-    /// minute.
+    /// A new cluster needs some seconds to elect its leaders, so failures are retried for a minute.
     ///
     /// # Errors
     ///
@@ -95,17 +95,17 @@ impl Streams {
         }
     }
 
-    /// Stores a delivery under its key. Returns `false` if the stream has the key already.
+    /// Stores a delivery under its key, and returns `false` if the stream already has the key.
     ///
     /// # Errors
     ///
     /// Returns an error if a majority of the replicas did not store the delivery within 20 s. It
-    /// may be stored later, so the same key has to be used again.
+    /// may still be stored later, so a retry has to use the same key.
     pub(crate) async fn accept(&self, key: &str, body: Bytes) -> Result<bool, BoxError> {
         self.publish(ACCEPTED_SUBJECT, key, body).await
     }
 
-    /// Stores a delivery in the stream of those that were given up.
+    /// Stores a delivery in the stream of deliveries that were given up.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Streams {
         }
     }
 
-    /// The consumer that all workers share.
+    /// Returns the consumer that all workers share.
     ///
     /// # Errors
     ///
@@ -155,14 +155,14 @@ impl Streams {
         Ok(consumer.await?)
     }
 
-    /// The stream of what the workers gave up.
+    /// Returns the stream of deliveries that the workers gave up.
     #[must_use]
     pub(crate) const fn given_up(&self) -> &Stream {
         &self.given_up
     }
 }
 
-/// Returns the stream, and creates it with three replicas if it does not exist.
+/// Returns the stream, after creating it with three replicas if it does not exist.
 async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, BoxError> {
     let config = |num_replicas| Config {
         name: name.into(),
@@ -170,8 +170,8 @@ async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, 
         num_replicas,
         duplicate_window: DUPLICATE_WINDOW,
         max_age: MAX_AGE,
-        // A full stream rejects new deliveries, which SoundHash retries. The default would delete
-        // accepted ones instead.
+        // A full stream rejects new deliveries, which SoundHash retries. By default, NATS would
+        // delete accepted deliveries instead.
         discard: DiscardPolicy::New,
         ..Config::default()
     };

@@ -1,4 +1,4 @@
-//! The worker: pulls deliveries and acts on them, as often as it takes.
+//! The worker, which pulls deliveries and acts on them until it succeeds or gives up.
 
 use std::{
     io::{self, Write},
@@ -17,18 +17,18 @@ use tracing::{error, info, warn};
 
 use crate::{stop::Stop, stream::Streams};
 
-/// How many events a worker acts on at the same time.
+/// The number of events that a worker acts on at the same time.
 const CONCURRENCY: usize = 8;
 
-/// How often an event is tried before it is given up: at once, then after 1, 2, 4 … 256 s.
+/// The number of attempts before an event is given up: at once, then after 1, 2, 4 … 256 s.
 const ATTEMPTS: i64 = 10;
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
-/// Acts on an event: prints it. Yours charges an account or calls another service.
+/// Acts on an event by printing it. A real worker would charge an account or call another service.
 ///
-/// A worker can die between acting and acknowledging, and the event is then acted on again. The
-/// key is the same both times.
+/// A worker can die between the action and the acknowledgement. The event is then acted on again,
+/// with the same key.
 fn act(key: &str, event: &Event) -> Result<(), BoxError> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
@@ -37,14 +37,14 @@ fn act(key: &str, event: &Event) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Works until the process is asked to stop, and finishes what it has begun.
+/// Works until the process is asked to stop, and finishes the events in progress.
 ///
 /// # Errors
 ///
-/// Does not fail: it waits for a cluster that does not answer.
+/// Does not return an error. If the cluster does not answer, the worker waits.
 pub(crate) async fn run(streams: Streams, stop: Stop) -> Result<(), BoxError> {
     while !stop.is_requested() {
-        // A consumer moves when its leader dies, and its messages end with an error.
+        // If the consumer's leader dies, the consumer moves, and its messages end with an error.
         if let Err(error) = pull(&streams, &stop).await {
             warn!(error, "NATS does not deliver; trying again");
             sleep(RESTART_PAUSE).await;
@@ -82,8 +82,8 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
     let key = key.map_or_else(String::new, ToString::to_string);
     let attempt = message.info()?.delivered;
     let event = match Event::from_slice(&message.payload) {
-        // The limit is counted here and not by the server, which would stop delivering in silence
-        // when the last attempt kills the worker.
+        // The attempts are counted here and not by the server. If the last attempt killed the
+        // worker, the server would silently stop delivering the event.
         Ok(event) if attempt <= ATTEMPTS => event,
         given_up => {
             let error = given_up.err().map(|error| error.to_string());
@@ -93,7 +93,8 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         }
     };
     match act(&key, &event) {
-        // Waits until the server has the acknowledgement. Without one, the event is acted on again.
+        // Waits until the server has the acknowledgement. Otherwise, the event could be acted on
+        // again.
         Ok(()) => message.double_ack().await,
         Err(error) => {
             let pause = Duration::from_secs(1 << (attempt - 1).clamp(0, 8));

@@ -1,4 +1,4 @@
-//! The example as processes, on a cluster of three NATS servers that the tests start.
+//! The example in several processes, on a cluster of three NATS servers that the tests start.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,12 +22,12 @@ use soundhash_webhook::{SIGNATURE_HEADER, Secret};
 use tokio::{task::JoinSet, time::sleep};
 
 const SECRET: &str = "whsec_test";
-/// The longest that anything may take on a busy machine.
+/// The time that a step may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 // ---- servers and programs
 
-/// Three servers that find each other; killed when dropped.
+/// Three servers that form a cluster. Dropping it kills them.
 struct Cluster {
     folder: PathBuf,
     nodes: Vec<Option<Child>>,
@@ -81,7 +81,7 @@ impl Cluster {
         spawned.expect("nats-server (apt-get install nats-server)")
     }
 
-    /// Ends a server with SIGKILL.
+    /// Kills a server with SIGKILL.
     fn kill(&mut self, node: usize) {
         if let Some(mut child) = self.nodes[node].take() {
             child.kill().unwrap();
@@ -120,7 +120,7 @@ fn program(role: &str, urls: &str) -> Command {
     program
 }
 
-/// A running `receive` or `work`; killed when dropped.
+/// A running `receive` or `work`. Dropping it kills the process.
 struct Program {
     child: Child,
     /// The lines on stdout so far.
@@ -128,7 +128,7 @@ struct Program {
 }
 
 impl Program {
-    /// Starts the receiver, and returns its URL when it listens.
+    /// Starts the receiver, and returns its URL once it listens.
     fn receiver(cluster: &Cluster) -> (Self, String) {
         let mut child = program("receive", &cluster.urls)
             .stderr(Stdio::piped())
@@ -141,7 +141,7 @@ impl Program {
             .by_ref()
             .find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()))
             .expect("the receiver listens");
-        // The pipe is read, so that the receiver never waits for it.
+        // Reads the pipe, so that the receiver never blocks on it.
         thread::spawn(move || log.for_each(drop));
         let lines = Arc::default();
         (Self { child, lines }, url)
@@ -214,7 +214,7 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 // ---- tests
 
-/// One cluster for all parts: three servers take a while to elect their leaders.
+/// A single cluster for all parts, because three servers take a while to elect their leaders.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_acted_on_whichever_server_dies() {
     let mut cluster = Cluster::start();
@@ -260,7 +260,7 @@ async fn only_signed_requests_are_stored(client: &Client, url: &str) {
     assert_eq!(forged.send().await.unwrap().status(), 401);
 }
 
-/// A body that strict JSON rejects: `NaN`, and half a surrogate pair.
+/// Sends a body that strict JSON rejects, with `NaN` and half a surrogate pair.
 async fn the_bytes_are_kept(cluster: &Cluster, client: &Client, url: &str, worker: &Program) {
     let body =
         br#"{"type": "match.found", "id": "odd", "data": {"confidence": NaN, "title": "\ud83c"}}"#;
@@ -295,7 +295,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &Cluster, client: &Client, ur
     assert_eq!(given_up().lines().count(), 1);
 }
 
-/// 1,000 events while each server is killed and started again, and a worker, too.
+/// Sends 1,000 events while each server, and a worker, is killed and started again.
 async fn every_server_dies_in_turn(
     cluster: &mut Cluster,
     client: &Client,
@@ -311,13 +311,13 @@ async fn every_server_dies_in_turn(
         senders.spawn(async move {
             let mut attempts = 0;
             for number in (sender..EVENTS).step_by(SENDERS) {
-                // As SoundHash does, but sooner: again until there is a 2xx.
+                // Retries until there is a 2xx, as SoundHash does, but sooner.
                 while deliver(&client, &url, &event(&format!("load {number}"))).await != Some(202) {
                     attempts += 1;
                     sleep(Duration::from_millis(250)).await;
                 }
                 sent.fetch_add(1, Ordering::Relaxed);
-                // Slow enough that every server dies under load.
+                // The pauses make the load last until every server has died.
                 sleep(Duration::from_millis(200)).await;
             }
             attempts
@@ -334,14 +334,14 @@ async fn every_server_dies_in_turn(
             workers.push(killed);
             workers.push(Program::worker(cluster));
         }
-        // Some are accepted by the two servers that are left.
+        // The two remaining servers accept some of the events.
         let goal = sent.load(Ordering::Relaxed) + 20;
         eventually("two of three suffice", || {
             sent.load(Ordering::Relaxed) >= goal
         })
         .await;
         cluster.restart(node);
-        // A majority has to be up to date before the next one dies.
+        // A majority has to be up to date before the next server dies.
         sleep(Duration::from_secs(5)).await;
     }
     let retries: usize = senders.join_all().await.into_iter().sum();
@@ -364,7 +364,7 @@ async fn every_server_dies_in_turn(
     let expected: HashSet<_> = (0..EVENTS).map(|number| format!("load {number}")).collect();
     let times = acted_on();
     assert!(times.keys().all(|id| expected.contains(id)));
-    // Only what a killed worker or a lost acknowledgement left open is acted on twice.
+    // An event is acted on twice only if a worker was killed or an acknowledgement was lost.
     let twice = times.values().filter(|&&times| times > 1).count();
     let mut out = std::io::stdout();
     writeln!(

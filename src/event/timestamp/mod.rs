@@ -47,8 +47,8 @@ pub struct Timestamp(::jiff::Timestamp);
 const FIRST_SECOND: i64 = -62_167_219_200;
 
 impl Timestamp {
-    /// Creates a timestamp if it is in the years that RFC 3339 can write. There is no other way to
-    /// create one.
+    /// Creates a timestamp if it is in the years that RFC 3339 can write. All timestamps are created
+    /// here.
     fn new(instant: ::jiff::Timestamp) -> Result<Self, TimestampError> {
         // `as_second` would round towards zero, and so into the range.
         if instant.as_nanosecond() < i128::from(FIRST_SECOND) * 1_000_000_000 {

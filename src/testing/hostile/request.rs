@@ -47,7 +47,7 @@ use crate::{delivery::Delivery, rejection::Rejection, secret::Secret};
 /// ```
 ///
 /// The authentic requests are new events of the type `video.processed` and some others, and your
-/// handler acts on them. There are no slow requests, such as bodies that stall.
+/// handler acts on them. None of the requests is slow, so bodies that stall are not included.
 ///
 /// An application can change the text of rejections, but must keep the status.
 ///

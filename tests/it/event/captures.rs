@@ -1,4 +1,4 @@
-//! Requests that SoundHash's senders wrote to a socket.
+//! Requests that SoundHash's senders wrote to a socket, and the events in them.
 
 use super::*;
 use soundhash_webhook::{

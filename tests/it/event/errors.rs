@@ -1,4 +1,4 @@
-//! Bodies that are not events, and the errors they cause.
+//! Bodies that are not events, and their errors.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ fn json_that_is_not_an_object_is_not_a_syntax_error() {
             "body is JSON, but not an object",
         );
     }
-    // The values of an envelope in order.
+    // The values of an envelope, in order.
     let array = r#"["id", null, "x", null, null, null, null, null, null, {}]"#;
     says(
         array,
@@ -146,7 +146,7 @@ fn deep_nesting_is_rejected_quickly() {
         depth
     );
 
-    // The depth of a value that is not read does not matter.
+    // Values that are not parsed can have any depth.
     let skipped = format!(r#"{{"type": "x", "new": {open}{close}, "data": 1}}"#);
     assert_eq!(read(&skipped), Event::new(Unrecognized::new("x", json!(1))));
     let skipped = format!(
@@ -175,7 +175,7 @@ fn deep_nesting_is_rejected_quickly() {
 
 #[test]
 fn json_within_strings_is_not_read() {
-    // Under `raw_value`, serde_json's `Value` would read the inner JSON, level by level.
+    // Under `raw_value`, serde_json's `Value` would parse the inner JSON, level by level.
     let (open, close) = ("[".repeat(120), "]".repeat(120));
     let mut bomb = format!("{open}1{close}");
     for _ in 0..16 {

@@ -1,4 +1,4 @@
-//! Event types, and the places that have to name all of them.
+//! Event types, and the places that must list all of them.
 
 use std::{collections::BTreeSet, fs};
 
@@ -81,7 +81,7 @@ fn the_readme_counts_the_kinds() {
     assert!(file("README.md").contains(&count), "no \"{count}\"");
 }
 
-/// The fuzz target takes its types and keys from this file as well.
+/// The fuzz target takes its types and keys from the dictionary, too.
 #[test]
 fn the_fuzz_dictionary_has_every_kind_and_every_key() {
     let dictionary = file("fuzz/dictionaries/event.dict");

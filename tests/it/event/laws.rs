@@ -1,5 +1,5 @@
-//! Properties of every event: any JSON object with a type and a payload is an event, an event is
-//! equal to what is read from its serialization, and a repair changes no strict JSON.
+//! Properties of all events. Any JSON object with a type and a payload is an event, an event is
+//! equal to its serialization parsed again, and a repair does not change strict JSON.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use soundhash_webhook::{Event, EventErrorKind};
 
 use super::{CAPTURES, captured};
 
-/// Names of members and fields, so that generated objects reach the readers.
+/// Names of members and fields, so that generated objects have fields that are parsed.
 const KEYS: &[&str] = &[
     "id",
     "type",
@@ -97,7 +97,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
     let event = match Event::from_slice(body.as_bytes()) {
         Ok(event) => event,
         Err(error) => {
-            // The only reasons are that it is not JSON, or not an event.
+            // The only reasons are that the body is not JSON, or that it is not an event.
             let plain = serde_json::from_str::<Value>(body);
             let expected = match &plain {
                 Err(_) => EventErrorKind::Syntax,
@@ -131,7 +131,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
         "{}",
         body
     );
-    // With another layout, and read through a `Value`.
+    // The same in another layout, and parsed through a `Value`.
     let value: Value = serde_json::from_str(&line).unwrap();
     let indented = serde_json::to_vec_pretty(&value).unwrap();
     prop_assert_eq!(&Event::from_slice(&indented).unwrap(), &event, "{}", body);

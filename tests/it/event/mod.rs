@@ -1,4 +1,4 @@
-//! Events: what SoundHash's senders write, and what is read from it.
+//! Events: what SoundHash's senders write, and how it is parsed.
 
 use serde_json::{Value, json};
 use soundhash_webhook::{Event, EventData, EventError, Id, Timestamp, Unrecognized};

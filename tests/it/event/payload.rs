@@ -1,4 +1,4 @@
-//! Payloads: every spelling in SoundHash's documentation and of its senders.
+//! Payloads: every spelling of SoundHash's documentation and senders.
 
 use super::*;
 use soundhash_webhook::{

@@ -1,4 +1,4 @@
-//! Bodies that Python writes and strict JSON rejects.
+//! Bodies that Python writes but strict JSON rejects.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::*;
 use proptest::prelude::*;
 use soundhash_webhook::{EventErrorKind, EventKind, VideoProcessed};
 
-/// Reads an event that has to be repaired.
+/// Parses an event that has to be repaired.
 #[track_caller]
 fn repaired(body: &str) -> Event {
     let event = read(body);
@@ -16,7 +16,7 @@ fn repaired(body: &str) -> Event {
     event
 }
 
-/// Returns the payload that is read where `value` is sent.
+/// Returns the payload that is parsed if `value` was sent.
 #[track_caller]
 fn value(value: &str) -> Value {
     let event = repaired(&format!(r#"{{"type": "made.up", "data": {value}}}"#));
@@ -126,14 +126,14 @@ fn nothing_else_is_repaired() {
         let body = format!(r#"{{"type": "made.up", "data": {value}}}"#);
         assert_eq!(rejected(&body).kind(), EventErrorKind::Syntax, "{value}");
     }
-    // Bytes that are not UTF-8: Python cannot write a lone surrogate as these.
+    // Bytes that are not UTF-8. Python cannot write a lone surrogate in this way.
     let body = b"{\"type\": \"made.up\", \"data\": [NaN, \"\xed\xa0\xbc\"]}";
     assert_eq!(rejected(body).kind(), EventErrorKind::Syntax);
 }
 
 #[test]
 fn integers_of_any_size_are_read() {
-    // Within `f64`, an integer is rounded if it has to be, and nothing is repaired.
+    // An integer within the range of `f64` is rounded if necessary, and is not repaired.
     for digits in [19, 20, 21, 100, 308] {
         let integer = "1".repeat(digits);
         let event = read(&format!(r#"{{"type": "made.up", "data": [{integer}]}}"#));
@@ -157,7 +157,7 @@ fn a_repaired_payload_is_typed() {
     });
     assert_eq!(event, Event::new(expected));
 
-    // A required number is missing: the event is kept, but not typed.
+    // A required number is missing, so the event is kept without a type.
     let event = repaired(
         r#"{"type": "match.found", "data": {"query_id": 1, "matches": [{"video_id": 2,
             "confidence": NaN, "start_time": 0, "end_time": 1}]}}"#,
@@ -232,7 +232,7 @@ fn an_error_after_a_repair_has_the_position_in_the_body() {
         let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
         assert_eq!((error.line(), error.column()), (Some(line), Some(column)));
     }
-    // The nesting limit is found in the payload alone.
+    // The nesting limit is found in the payload only.
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let error = rejected(format!(
         "{{\"type\": \"x\",\n\"data\":\n[NaN, NaN, {deep}]}}"
@@ -241,7 +241,7 @@ fn an_error_after_a_repair_has_the_position_in_the_body() {
     assert!(error.to_string().contains("recursion limit"), "{error}");
 }
 
-/// An attacker cannot send any of this, but an endpoint's owner can.
+/// An attacker cannot send these bodies, but the owner of an endpoint can.
 #[test]
 fn a_repair_takes_time_in_proportion_to_the_body() {
     const LENGTH: usize = 1 << 20;
@@ -275,7 +275,7 @@ fn a_repair_takes_time_in_proportion_to_the_body() {
     );
     let error = rejected(format!(r#"{{"type": "x", "more": NaN, "data": {deep}}}"#));
     assert_eq!(error.kind(), EventErrorKind::Syntax);
-    // It takes a second or two without optimization. Quadratic time would be hours.
+    // This takes a second or two without optimization. Quadratic time would be hours.
     assert!(
         start.elapsed() < Duration::from_secs(120),
         "{:?}",
@@ -283,7 +283,7 @@ fn a_repair_takes_time_in_proportion_to_the_body() {
     );
 }
 
-/// JSON with values that only Python writes, and the same in strict JSON.
+/// JSON with values that only Python writes, and the equivalent strict JSON.
 fn python() -> impl Strategy<Value = (String, String)> {
     let leaf = prop_oneof![
         Just(("NaN".into(), "null".into())),

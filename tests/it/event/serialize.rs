@@ -1,4 +1,4 @@
-//! What an event is serialized as.
+//! The serialization of an event.
 
 use super::*;
 use soundhash_webhook::EventKind;

@@ -1,4 +1,4 @@
-//! Timestamps: what is parsed, printed and converted.
+//! Timestamps: parsing, printing and conversions.
 
 use std::time::{Duration, SystemTime};
 
@@ -152,7 +152,7 @@ proptest! {
         prop_assert_eq!(text.replace('Z', "+00:00Z").parse(), Ok(timestamp));
     }
 
-    // chrono's parser as a judge, which shares no code with jiff.
+    // chrono's parser, which does not share code with jiff, decides.
     #[test]
     fn chrono_reads_the_same_instant(
         text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?(Z|z|[+-][01][0-9]:[0-5][0-9])",

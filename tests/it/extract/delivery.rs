@@ -1,4 +1,4 @@
-//! Reading the body of a [`Delivery`].
+//! Parsing the body of a [`Delivery`].
 
 use http::StatusCode;
 use serde_json::Value;

@@ -30,7 +30,7 @@ async fn without_the_layer_nothing_is_parsed_and_the_answer_is_500() {
         let app = Router::new().route("/webhooks/soundhash", handler);
         let (status, text) = answer(app, signed(BODY)).await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-        // The peer must not learn what is missing.
+        // The sender must not learn what is missing.
         assert_eq!(text, "Internal server error");
     }
 }
@@ -75,7 +75,7 @@ async fn json_that_is_not_an_event_is_unprocessable() {
     }
 }
 
-/// Nothing authentic is lost: a handler can take the rejection and the bytes.
+/// No authentic delivery is lost, because a handler can take the rejection and the bytes.
 #[tokio::test]
 async fn a_handler_can_store_a_body_that_is_not_an_event() {
     async fn keep(event: Result<Event, EventRejection>, delivery: Delivery) -> Vec<u8> {
@@ -89,7 +89,7 @@ async fn a_handler_can_store_a_body_that_is_not_an_event() {
     );
 }
 
-/// Attack: a recorded body with new headers.
+/// Attack: send a recorded body with new headers.
 #[tokio::test]
 async fn type_and_id_come_from_the_signed_body_never_from_headers() {
     async fn show(event: Event) -> String {

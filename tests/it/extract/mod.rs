@@ -1,4 +1,4 @@
-//! Extractors: what a handler takes from a verified request, and the answer if it cannot.
+//! Extractors: what a handler takes from a verified request, and the response if that fails.
 
 use axum::{
     Router,

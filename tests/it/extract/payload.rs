@@ -1,4 +1,4 @@
-//! A [`Payload`] as an argument, and the answers to events of other types.
+//! A [`Payload`] as an argument, and the responses to events of other types.
 
 use axum::{Router, http::StatusCode, response::IntoResponse, routing::post};
 use soundhash_webhook::{
@@ -68,7 +68,7 @@ async fn a_body_that_is_not_an_event_is_answered_as_by_the_event_extractor() {
     }
 }
 
-/// Nothing authentic is lost: a handler can take the rejection and the event.
+/// No authentic delivery is lost, because a handler can take the rejection and the event.
 #[tokio::test]
 async fn the_rejection_has_the_event() {
     for (body, expected) in [
@@ -93,7 +93,7 @@ async fn the_rejection_has_the_event() {
     let causes = |video: Result<Payload<VideoProcessed>, PayloadRejection>| async {
         let rejection = video.unwrap_err();
         assert!(rejection.event().is_some() != rejection.event_rejection().is_some());
-        // Nothing of the body gets into a log.
+        // The log does not get any part of the body.
         let debug = format!("PayloadRejection({rejection})");
         assert_eq!(format!("{rejection:?}"), debug);
         rejection.into_response()
@@ -115,7 +115,7 @@ async fn without_the_layer_the_answer_is_500() {
     );
 }
 
-/// The body is read once for all of them, and each gets the same.
+/// The body is parsed once for all extractors, and each gets the same event.
 #[tokio::test]
 async fn a_payload_stands_beside_the_other_extractors() {
     async fn all(

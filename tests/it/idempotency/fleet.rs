@@ -1,4 +1,4 @@
-//! The example `fleet`: several processes on one Redis server, one of which is killed.
+//! The example `fleet`: several processes share a Redis server, and one of them is killed.
 
 use std::{
     collections::HashSet,
@@ -40,7 +40,7 @@ async fn claimed(server: &RedisServer) {
     }
 }
 
-/// The status, and whether the response is marked as that to a duplicate.
+/// Returns the status, and whether the response is marked as one to a duplicate.
 async fn post(client: &Client, url: &str, id: u64) -> reqwest::Result<(StatusCode, bool)> {
     let body = body(id);
     let request = client
@@ -90,7 +90,7 @@ async fn two_processes_act_on_each_of_1000_events_once() {
             assert!([200, 503].contains(&status.as_u16()), "{status}");
             handled += usize::from(status == 200 && !replayed);
         }
-        // SoundHash would retry where the store took too long.
+        // SoundHash would also retry if the store took too long.
         late += batch.len() - handled;
         for id in batch {
             handled += usize::from(!replayed(&client, &processes[0].url(), *id).await);
@@ -113,7 +113,7 @@ async fn two_processes_act_on_each_of_1000_events_once() {
     );
 }
 
-/// The killed process cannot release its event, so the lease has to end.
+/// The killed process cannot release its event, so the lease has to end first.
 #[tokio::test]
 async fn when_a_process_is_killed_at_work_the_retry_runs_on_the_other() {
     let server = RedisServer::start();

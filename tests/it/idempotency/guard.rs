@@ -1,4 +1,4 @@
-//! How a handler can end, and what its retry then gets.
+//! The ways in which a handler can end, and the response to the retry.
 
 use std::{
     future::pending, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, time::Duration,
@@ -64,7 +64,7 @@ async fn a_handler_that_panics_is_run_again() {
     }
 }
 
-/// Middleware that catches the panic may retry at once.
+/// A middleware that catches the panic may retry at once.
 #[tokio::test]
 async fn after_a_panic_the_event_is_free_at_once() {
     let runs = Runs::default();
@@ -97,7 +97,7 @@ async fn a_handler_that_is_cut_off_is_run_again() {
         }),
     );
     assert!(timeout(SECOND, send(&app, event("a"))).await.is_err());
-    // At once, although nothing waited for the release.
+    // The event is free at once, although the release was not awaited.
     assert_eq!(send(&app, event("a")).await, RUN);
     assert_eq!(send(&app, event("a")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
@@ -271,7 +271,7 @@ async fn after_the_lease_the_layer_stops_retrying() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// Never answers when a claim ends.
+/// A store that never answers when a claim ends.
 pub(super) struct Mute;
 
 impl IdempotencyStore for Mute {
@@ -319,7 +319,7 @@ fn a_shutdown_with_events_in_progress_ends() {
     }
 }
 
-/// Panics when a claim ends.
+/// A store that panics when a claim ends.
 struct Explosive;
 
 impl IdempotencyStore for Explosive {

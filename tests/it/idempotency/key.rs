@@ -1,4 +1,4 @@
-//! Which deliveries are the same event.
+//! Which deliveries belong to the same event.
 
 use axum::{
     BoxError, Router,
@@ -51,7 +51,7 @@ async fn unsigned_headers_do_not_make_a_new_event() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Attack: send a recorded delivery with fresh headers, where the event has no id.
+/// Attack: send a recorded delivery of an event without an id, with fresh headers.
 #[tokio::test]
 async fn without_an_id_the_same_bytes_are_the_same_event() {
     let runs = Runs::default();
@@ -132,7 +132,7 @@ async fn a_rotation_does_not_make_a_new_event() {
         DUPLICATE
     );
     assert_eq!(runs.count(), 1);
-    // Also where the body is all that identifies the event.
+    // This also holds if only the body identifies the event.
     let portal = || r#"{"event":"a","data":1,"delivery_id":"x"}"#.to_owned();
     assert_eq!(send(&after, signed_with("whsec_old", portal())).await, RUN);
     assert_eq!(

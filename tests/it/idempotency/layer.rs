@@ -1,4 +1,4 @@
-//! The settings: `max_age`, and how it decides about `retention`.
+//! The settings, and how `max_age` affects `retention`.
 
 use std::{
     sync::{
@@ -100,8 +100,8 @@ fn shortest_retention() -> IdempotencyLayer<MemoryStore> {
         .retention(Duration::ZERO)
 }
 
-/// Attack: record a delivery and send it again, at any later time. The event is remembered for as
-/// long as it is young enough, even if its time was ahead of this host's clock.
+/// Attack: record a delivery and send it again at any later time. The event is remembered until it
+/// is too old, even if its time was ahead of this host's clock.
 #[tokio::test(start_paused = true)]
 async fn a_recorded_delivery_is_remembered_or_too_old() {
     let (app, seconds, runs) = at_nine(shortest_retention());
@@ -124,7 +124,7 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
 }
 
 /// Attack: replay a recorded delivery to a process of the fleet whose clock is slow, where the
-/// event is young enough for longer.
+/// event is not too old yet.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
     let (app, seconds, runs) = at_nine(shortest_retention());
@@ -138,7 +138,7 @@ async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Attack: use the layer as an oracle for signatures. The response to a replay must not show that
+/// Attack: use the layer as an oracle for signatures. The response to a replay must not reveal that
 /// the signature is right.
 #[tokio::test]
 async fn the_401_is_that_of_a_wrong_signature() {

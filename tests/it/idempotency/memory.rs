@@ -94,8 +94,8 @@ async fn memory_of_expired_claims_and_events_is_freed() {
     assert!(shown.contains("claimed: 9001"), "{shown}");
 }
 
-/// The threshold doubles with the number of claims in progress, so that a claim does not pay for
-/// scanning all others.
+/// The threshold doubles with the number of claims in progress, so that a claim does not have to
+/// scan all others.
 #[tokio::test(start_paused = true)]
 async fn expired_claims_are_removed_when_there_are_many() {
     let store = MemoryStore::new(1);
@@ -109,14 +109,14 @@ async fn expired_claims_are_removed_when_there_are_many() {
     advance(HOUR).await;
     token(&store, "0").await;
     claimed(64);
-    // From 64 claims on, expired ones are removed, and a lease ends at its very last moment.
+    // If there are 64 claims, the expired ones are removed. A lease includes its very last moment.
     token(&store, "1").await;
     claimed(2);
     for key in 2..65 {
         token(&store, &key.to_string()).await;
     }
     claimed(65);
-    // None of the 64 had expired, so the next scan is at 128.
+    // None of the 64 claims had expired, so the next scan is at 128.
     let brief = Duration::from_secs(1);
     for key in 65..75 {
         let key = Key::new(&key.to_string());

@@ -23,7 +23,7 @@ use crate::{support::signed, telemetry::counted::recorded};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What this layer recorded. A histogram counts as the number of its values.
+/// Returns the metrics of this layer. The value of a histogram is the number of its samples.
 fn metered(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
     let ours = ["not_acted_on", "lease_lost", "not_recorded", "store"];
     let metered = recorded(recorder).into_iter().filter_map(|(name, values)| {
@@ -100,7 +100,7 @@ async fn responses_in_place_of_the_handler_are_counted_by_reason() {
             ("not_acted_on_total{reason=unverified}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("store_seconds{operation=claim}", 6.0),
-            // One was cut off, and its repetition has not ended.
+            // One handler was cut off, and its repetition has not ended.
             ("store_seconds{operation=complete}", 2.0),
         ],
     );
@@ -171,8 +171,8 @@ async fn a_handler_that_outlived_its_lease_is_counted() {
     );
 }
 
-/// A sender that hangs up while the completion is on its way makes the layer complete the event a
-/// second time, and the store then answers `false`.
+/// If a sender hangs up during the completion, the layer completes the event a second time, and the
+/// store then answers `false`.
 #[tokio::test(start_paused = true)]
 async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
     let recorder = DebuggingRecorder::new();
@@ -193,7 +193,7 @@ async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
     );
 }
 
-/// A store that hangs would otherwise be the only failure that no metric shows.
+/// Only this metric shows a store that hangs.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_answers_is_measured_when_the_call_is_dropped() {
     let recorder = DebuggingRecorder::new();
@@ -210,7 +210,7 @@ async fn a_store_that_never_answers_is_measured_when_the_call_is_dropped() {
     );
 }
 
-/// Attack: an authentic sender makes up ids and types to fill the memory of the metrics' recorder.
+/// Attack: an authentic sender invents ids and types, to fill the memory of the metrics' recorder.
 #[tokio::test]
 async fn made_up_ids_do_not_make_labels() {
     let recorder = DebuggingRecorder::new();

@@ -14,7 +14,7 @@ pub(super) enum Step {
         key: u8,
         hours: u32,
     },
-    /// With one of the tokens given so far, counted from the last.
+    /// With one of the tokens so far, counted from the last.
     Complete {
         key: u8,
         token: usize,
@@ -49,11 +49,11 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Claimed(ClaimToken),
-    /// With the retention that a duplicate renews, in hours.
+    /// Completed, with the retention in hours that a duplicate renews.
     Completed(u32),
 }
 
-/// Each key's state, and the hour at which it ends.
+/// The state of each key, and the hour at which it ends.
 #[derive(Default)]
 struct Model {
     now: u32,
@@ -71,7 +71,7 @@ impl Model {
     }
 }
 
-/// Runs the steps on both; `wait` lets so many hours pass for the store.
+/// Runs the steps on both. `wait` lets hours pass for the store.
 pub(super) async fn compare<S, F>(
     store: &S,
     name: impl Fn(u8) -> Key,
@@ -155,7 +155,7 @@ proptest! {
             .unwrap();
         let name = |key: u8| Key::new(&key.to_string());
         let wait = |hours| tokio::time::advance(HOUR * hours);
-        // Room for all three keys and no more.
+        // The store has room for exactly the three keys.
         let store = MemoryStore::new(3);
         runtime.block_on(compare(&store, name, &steps, wait));
     }

@@ -38,16 +38,16 @@ use super::{
     support::{DUPLICATE, RUN, Runs, STORE_UNAVAILABLE, app, event, flood, send},
 };
 
-/// Longer than any deadline that is tested, even on a busy machine.
+/// A time that is longer than any tested deadline, even on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A store with the default deadline.
+/// Returns a store with the default deadline.
 async fn impatient(server: &RedisServer) -> RedisStore {
     RedisStore::connect(server.url()).await.unwrap()
 }
 
-/// A store for tests that are not about deadlines.
+/// Returns a store for tests that are not about deadlines.
 async fn store(server: &RedisServer) -> RedisStore {
     impatient(server).await.deadline(Duration::from_secs(60))
 }
@@ -60,7 +60,7 @@ async fn connection(server: &RedisServer) -> ConnectionManager {
         .unwrap()
 }
 
-/// The first use of a script loads it. Later ones are a single step.
+/// Loads the scripts, which their first use does. Later uses are a single step.
 async fn load_scripts(store: &RedisStore) {
     let key = Key::new("loaded");
     match store.claim(&key, SOON).await.unwrap() {
@@ -73,7 +73,7 @@ async fn load_scripts(store: &RedisStore) {
 async fn the_redis_store_conforms() {
     let server = RedisServer::start();
     store_conformance(store(&server).await).await;
-    // On an existing connection, and after the server forgot the scripts.
+    // This store uses an existing connection, and the server has forgotten the scripts.
     let mut connection = connection(&server).await;
     cmd("SCRIPT")
         .arg("FLUSH")
@@ -218,7 +218,7 @@ async fn a_handler_that_fails_panics_or_is_cut_off_is_run_again() {
     assert_eq!(runs.count(), 4);
 }
 
-/// How often the server executed each command.
+/// Returns how often the server executed each command.
 async fn commands(connection: &mut ConnectionManager) -> HashMap<String, u64> {
     let info: String = cmd("INFO")
         .arg("commandstats")
@@ -239,7 +239,7 @@ async fn an_accepted_delivery_costs_two_round_trips_and_a_duplicate_one() {
     let app = app(IdempotencyLayer::new(store(&server).await), || async {
         StatusCode::OK
     });
-    // This loads the scripts.
+    // The first delivery loads the scripts.
     send(&app, event("first")).await;
     let before = commands(&mut connection).await;
     for id in 1..=10 {
@@ -252,7 +252,7 @@ async fn an_accepted_delivery_costs_two_round_trips_and_a_duplicate_one() {
     let after = commands(&mut connection).await;
     assert_eq!(between["evalsha"] - before["evalsha"], 20);
     assert_eq!(after["evalsha"] - between["evalsha"], 10);
-    // The commands inside the scripts are counted, too. No other command was sent.
+    // The commands inside the scripts are counted, too. The layer did not send other commands.
     for (name, calls) in after {
         if !["evalsha", "info", "set", "get", "del", "pexpire"].contains(&name.as_str()) {
             assert_eq!(before.get(&name), Some(&calls), "{name}");
@@ -272,7 +272,7 @@ async fn connecting_to_a_server_that_is_down_is_an_error() {
     assert!(error.to_string().to_lowercase().contains("url"), "{error}");
 }
 
-/// A store that hangs must neither hang the handlers nor let a delivery through.
+/// A store that hangs must neither block the handlers nor let a delivery through.
 #[tokio::test]
 async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     let server = RedisServer::start();
@@ -294,7 +294,7 @@ async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     assert_eq!(runs.count(), 1);
     server.signal("CONT");
-    // The abandoned claims reach the server now, and their releases after them.
+    // The abandoned claims reach the server now, followed by their releases.
     for id in ["b", "c"] {
         let start = Instant::now();
         while send(&app, event(id)).await != RUN {
@@ -322,8 +322,7 @@ fn connections(server: &RedisServer) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// An idle connection to a machine that is gone is probed within seconds, instead of the usual two
-/// hours.
+/// An idle connection to a dead machine is probed within seconds, instead of the usual two hours.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn an_idle_connection_is_probed_within_seconds() {
@@ -335,7 +334,8 @@ async fn an_idle_connection_is_probed_within_seconds() {
         let [connection] = &connections[..] else {
             panic!("{connections:?}");
         };
-        // The active timer and its remaining time. At first it may be the one for retransmission.
+        // The connection's active timer and its remaining time. At first, this can be the timer of
+        // a retransmission.
         let (timer, fires) = connection[5].split_once(':').unwrap();
         if timer == "02" {
             break u32::from_str_radix(fires, 16).unwrap();
@@ -401,8 +401,8 @@ async fn a_server_that_was_killed_and_restarted_is_used_again() {
     assert_eq!(runs.count(), 2);
 }
 
-/// Forwards connections to a server that can be exchanged, like an address that moves in a
-/// failover. Open connections stay with their server.
+/// Forwards connections to a server that can be replaced, like an address that moves in a failover.
+/// Open connections stay with their server.
 async fn proxy(target: watch::Receiver<u16>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -449,7 +449,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
         runs.handler(),
     );
     assert_eq!(send(&app, event("a")).await, RUN);
-    // The replica has what its master acknowledged.
+    // The replica has everything that its master acknowledged.
     let replicas: u64 = cmd("WAIT")
         .arg(1)
         .arg(30_000)
@@ -471,7 +471,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
 
     replicate(&new, None).await;
     replicate(&old, Some(&new)).await;
-    // Until the address moves, nothing is acted on.
+    // Deliveries are not handled until the address moves.
     assert_eq!(send(&app, event("b")).await, STORE_UNAVAILABLE);
     target.send(port(&new)).unwrap();
     let start = Instant::now();
@@ -482,7 +482,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     assert_eq!(send(&app, event("b")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
 
-    // The same again with many deliveries at once, which reconnect once.
+    // The same again, with many deliveries at once, which reconnect only once.
     replicate(&old, None).await;
     replicate(&new, Some(&old)).await;
     target.send(port(&old)).unwrap();
@@ -500,8 +500,8 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     assert_eq!(runs.count(), 66);
 }
 
-/// Senders retry until they get a 200, while the server is paused, killed and restarted again and
-/// again. Each event runs exactly once.
+/// Senders retry until they get a 200, while the server is repeatedly paused, killed and restarted.
+/// Each event runs exactly once.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_and_outages_each_event_is_acted_on_once() {
     let mut server = RedisServer::start();
@@ -558,7 +558,7 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
     assert!(sent.len() > 50, "{}", sent.len());
     for id in sent {
         assert_eq!(runs.lock().unwrap()[&id.to_string()], 1, "event {id}");
-        // The completion of one of the last events may not be recorded yet.
+        // The completion of one of the last events may not have been recorded yet.
         while send(&app, event(id)).await != DUPLICATE {
             sleep(Duration::from_millis(20)).await;
         }

@@ -86,7 +86,7 @@ async fn one_of_64_copies_of_each_of_1000_events_runs() {
     assert_eq!(runs.count(), 1000);
 }
 
-/// A store that let everything through when it is down would make duplicates during an outage.
+/// A store that let everything through while it is down would cause duplicates in an outage.
 #[tokio::test]
 async fn without_its_store_no_handler_runs() {
     let runs = Runs::default();
@@ -128,8 +128,8 @@ async fn without_a_verified_delivery_it_answers_500() {
     assert_eq!(runs.count(), 0);
 }
 
-/// Attack: send a recorded delivery with another method to another route inside of the layer,
-/// whose 200 would complete the event.
+/// Attack: send a recorded delivery with another method, to another route inside of the layer whose
+/// 200 would complete the event.
 #[tokio::test]
 async fn methods_other_than_post_are_answered_with_405_and_claim_nothing() {
     let runs = Runs::default();

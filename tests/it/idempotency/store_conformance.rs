@@ -13,19 +13,19 @@ use soundhash_webhook::{
 };
 use tokio::{task::yield_now, time::Instant};
 
-/// What is wrong with a store.
+/// A fault of a store.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
-    /// The store is correct, so that the tests fail because of the fault.
+    /// The store is correct. All other faults change only this store.
     None,
-    /// Checks whether the key is free, and claims it later, as most published layers do.
+    /// Checks whether the key is free and claims it in a later step, as most published layers do.
     CheckThenClaim,
-    /// Checks whether the claim is held, and ends it later.
+    /// Checks whether the claim is held and ends it in a later step.
     CheckThenEnd,
     IgnoresTokens,
     LeaseNeverEnds,
     RetentionNeverEnds,
-    /// A completed key keeps the end of its lease.
+    /// Keeps the end of the lease when a key is completed.
     KeepsTheLeasesEnd,
     /// Completes an expired claim that no other token holds.
     CompletesLate,
@@ -38,12 +38,12 @@ enum Fault {
     NeverRenews,
     /// Frees a key that is in progress.
     ForgetsClaims,
-    /// Says that it forgot a key, and keeps it.
+    /// Reports that it forgot a key, but keeps it.
     OnlySaysItForgot,
 }
 
-/// The holder of a key, or `None` if it is completed. Then its lease or retention, and the end of
-/// that, or `None` if it never ends.
+/// The holder of a key, or `None` if it is completed. Then its lease or retention, and the end of it,
+/// or `None` if it never ends.
 type State = (Option<ClaimToken>, Option<Duration>, Option<Instant>);
 
 struct Wrong(Fault, Mutex<HashMap<String, State>>);
@@ -213,7 +213,7 @@ fn each_fault_of_a_store_is_detected() {
     }
 }
 
-/// A store of the kind that was written before `forget` existed.
+/// A store from before `forget` existed.
 struct Minimal(Wrong);
 
 impl IdempotencyStore for Minimal {
@@ -254,7 +254,7 @@ fn a_token_is_a_number_of_128_bits() {
     assert_eq!(ClaimToken::from(7).to_string(), format!("{:031}7", 0));
 }
 
-/// State of the process that is part of a token repeats after a fork or a restored snapshot.
+/// If the process's state is part of a token, tokens repeat after a fork or a restored snapshot.
 #[test]
 fn tokens_have_no_part_in_common() {
     let tokens: Vec<[u8; 16]> = (0..1000)
@@ -263,7 +263,7 @@ fn tokens_have_no_part_in_common() {
     for quarter in 0..4 {
         let part = |token: &[u8; 16]| -> [u8; 4] { token[quarter * 4..][..4].try_into().unwrap() };
         let distinct: HashSet<[u8; 4]> = tokens.iter().map(part).collect();
-        // 1,000 random numbers of 32 bits hardly ever include ten that are equal.
+        // Among 1,000 random numbers of 32 bits, ten are practically never equal.
         assert!(
             distinct.len() > 990,
             "quarter {quarter}: {}",

@@ -1,4 +1,4 @@
-//! Events, an application with the layer, and stores that misbehave on purpose.
+//! Events, an application with the layer, and stores that fail on purpose.
 
 use std::{
     future::Future,
@@ -27,7 +27,7 @@ use tower::{ServiceBuilder, ServiceExt};
 
 use crate::support::{SECRET, signed, text};
 
-/// An event with that id.
+/// Returns an event with this id.
 pub(crate) fn event(id: impl serde::Serialize) -> Request<Body> {
     signed(body(id))
 }
@@ -68,7 +68,7 @@ impl Runs {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// A handler that counts and succeeds.
+    /// Returns a handler that counts and succeeds.
     pub(super) fn handler(&self) -> impl Handler<((),), ()> + use<> {
         let runs = self.clone();
         move || async move {
@@ -77,7 +77,7 @@ impl Runs {
         }
     }
 
-    /// A handler that counts, and then responds with what `f` returns for the count.
+    /// Returns a handler that counts, and then responds with the result of `f` for the count.
     pub(super) fn then<F, Fut>(&self, f: F) -> impl Handler<((),), ()> + use<F, Fut>
     where
         F: Fn(usize) -> Fut + Clone + Send + Sync + 'static,
@@ -88,7 +88,7 @@ impl Runs {
     }
 }
 
-/// The status, and the kind of outcome if the response is the layer's.
+/// The status, and the kind of the outcome if the layer responded.
 pub(super) type Answered = (u16, Option<OutcomeKind>);
 
 pub(super) const RUN: Answered = (200, None);
@@ -120,7 +120,7 @@ pub(super) async fn outcome(response: Response<Body>) -> Answered {
     (status.as_u16(), kind)
 }
 
-/// The message of the log.
+/// Returns the message in the log.
 fn words(kind: OutcomeKind) -> &'static str {
     match kind {
         OutcomeKind::Duplicate => "event was completed before",
@@ -135,8 +135,8 @@ fn words(kind: OutcomeKind) -> &'static str {
     }
 }
 
-/// A store whose next calls fail, as many as these numbers say, and whose ends of a claim take a
-/// `delay`.
+/// A store that fails as many of its next calls as these numbers say, and that takes `delay` to end
+/// a claim.
 #[derive(Clone)]
 pub(super) struct Faulty {
     pub(super) inner: Arc<MemoryStore>,
@@ -187,7 +187,7 @@ impl IdempotencyStore for Faulty {
     }
 }
 
-/// Records each end of a claim at once, and replies a second later.
+/// A store that records each end of a claim at once, and replies a second later.
 pub(super) struct LateReplies(MemoryStore);
 
 impl Default for LateReplies {

@@ -21,8 +21,8 @@ use crate::{
     support::{BODY, head, sign, signed_bytes},
 };
 
-/// Everything that was recorded, as `name{label="value"}` and the values. Counters that start at
-/// zero are left out: only the first test of the process starts them.
+/// Returns everything that was recorded, as `name{label="value"}` and the values. Counters that
+/// start at zero are omitted, because only the first test of the process starts them.
 pub(crate) fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, Vec<f64>)> {
     let snapshot = recorder.snapshotter().snapshot().into_vec();
     let mut all: Vec<_> = snapshot
@@ -136,8 +136,7 @@ async fn handlers_that_are_cut_off_are_counted_once() {
     assert!(recorded(&recorder).iter().all(|(it, _)| it != name));
 }
 
-/// The test button sends any type with any payload: an alert would only tell the person who
-/// pressed it.
+/// The test button sends any type with any payload, and should not raise an alert.
 #[tokio::test]
 async fn test_deliveries_are_not_counted_as_unrecognized() {
     let recorder = DebuggingRecorder::new();
@@ -152,8 +151,8 @@ async fn test_deliveries_are_not_counted_as_unrecognized() {
     );
 }
 
-/// Attack: an authentic sender makes up types, to fill the memory of the server that keeps the
-/// time series.
+/// Attack: an authentic sender invents types, to fill the memory of the server that stores the time
+/// series.
 #[tokio::test]
 async fn made_up_types_do_not_make_labels() {
     let recorder = DebuggingRecorder::new();

@@ -1,4 +1,4 @@
-//! A handler that is cut off is reported once, and nothing else is.
+//! A handler that is cut off is reported once. No other handler is reported.
 
 use std::{future::pending, time::Duration};
 
@@ -34,7 +34,7 @@ fn idempotency() -> IdempotencyLayer<MemoryStore> {
     IdempotencyLayer::new(MemoryStore::new(100))
 }
 
-/// The route with the verification layer, and with both layers.
+/// Returns the route with the verification layer, and with both layers.
 fn apps(route: &axum::routing::MethodRouter) -> [Router; 2] {
     let verification = SoundHashWebhookLayer::new(KEY);
     let both = ServiceBuilder::new()
@@ -72,7 +72,7 @@ async fn a_handler_that_is_cut_off_is_one_warning_with_id_type_and_duration() {
         assert!(cut_off.starts_with(&start), "{cut_off}");
         let off = number::<f64>(cut_off, "elapsed_ms") - 30_000.0;
         assert!(off.abs() < 10.0, "{cut_off}");
-        // What the handler logs while it is dropped belongs to its delivery, too.
+        // Lines that the handler logs while it is dropped are in its delivery's span, too.
         assert!(
             dropped.starts_with(&format!(" INFO {span}it::telemetry::cut_off: ")),
             "{dropped}"

@@ -1,4 +1,4 @@
-//! The lines about an authentic delivery, and the span that names it.
+//! The lines about an authentic delivery, and the span that identifies it.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn a_verified_delivery_is_one_line_at_debug() {
     }
 }
 
-/// Puts every request to one endpoint.
+/// Assigns every request to one endpoint.
 struct Acme;
 
 impl SecretProvider for Acme {
@@ -75,7 +75,7 @@ async fn the_handler_runs_in_a_span_with_id_type_and_endpoint() {
     let app = Router::new()
         .route("/", handler)
         .layer(SoundHashWebhookLayer::with_provider(Acme));
-    // A header that is not signed must not choose the parent.
+    // A header is not signed and must not choose the parent span.
     let mut request = signed(KEY, &video());
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let parent = HeaderValue::from_static(parent);
@@ -210,7 +210,7 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
         (post(with_fallback.clone()), &misfit, 200, does_not_fit),
         (post(with_fallback.clone()), &unknown, 200, is_unknown),
         (post(with_fallback), &no_event, 422, is_none),
-        // The router logs it even if the fallback has no extractor.
+        // The router logs it even if the fallback does not use an extractor.
         (post(keeping.clone()), &misfit, 200, does_not_fit),
         (post(keeping.clone()), &unknown, 200, is_unknown),
         (post(keeping), &no_event, 200, is_none),
@@ -247,7 +247,7 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
     }
 }
 
-/// An id and a type that try to begin a line, to colour a terminal and to fill the disk.
+/// Returns an id or a type that tries to start a line, to colour a terminal and to fill the disk.
 fn forged() -> String {
     let long = "x".repeat(1000);
     let forged = format!(r"\nERROR \u001b[31m\u202e {long}");
@@ -274,7 +274,7 @@ fn assert_escaped(lines: &str) {
     }
 }
 
-/// A store that forgets each claim, or fails to record each result, or fails altogether.
+/// A store that forgets each claim, fails to record each result, or always fails.
 #[derive(Clone, Copy, PartialEq)]
 enum Broken {
     Forgets,
@@ -302,7 +302,7 @@ impl IdempotencyStore for Broken {
     }
 }
 
-/// Attack: a signer that writes lines of the log with ids and types.
+/// Attack: a signer writes lines of the log through ids and types.
 #[tokio::test(start_paused = true)]
 async fn ids_types_and_keys_are_escaped_and_cut() {
     for (broken, message) in [
@@ -369,7 +369,7 @@ async fn a_handler_that_outlives_its_lease_is_a_warning() {
     assert!(line.ends_with(" lease_ms=1500.0"), "{line}");
 }
 
-/// The layers build their spans for a service that is not axum's router, too.
+/// A service that is not axum's router gets the span, too.
 #[tokio::test]
 async fn a_service_without_a_router_has_the_span() {
     let log = Log::up_to(Level::INFO);

@@ -24,13 +24,13 @@ impl Log {
         Self(lines, tracing::subscriber::set_default(subscriber))
     }
 
-    /// All lines since the last call.
+    /// Returns all lines since the last call.
     pub(super) fn take(&self) -> String {
         let lines = std::mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8(lines).unwrap()
     }
 
-    /// The only line since the last call.
+    /// Returns the only line since the last call.
     #[track_caller]
     pub(super) fn line(&self) -> String {
         let lines = self.take();
@@ -52,7 +52,7 @@ impl io::Write for Sink {
     }
 }
 
-/// The number in the field `name` of a line.
+/// Returns the number in the field `name` of a line.
 #[track_caller]
 pub(super) fn number<T: FromStr>(line: &str, name: &str) -> T {
     let field = format!(" {name}=");

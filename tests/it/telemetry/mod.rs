@@ -1,4 +1,4 @@
-//! The log and the metrics: what they say, and what no sender can make them say.
+//! The log and the metrics: their content, and the limits of a sender's influence on them.
 
 #![cfg(any(feature = "metrics", feature = "tracing"))]
 
@@ -41,7 +41,7 @@ fn request(uri: &str, signature: &str, body: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// A request with a body that was signed with that key.
+/// Returns a request with this body, signed with this key.
 fn signed(key: &str, body: &str) -> Request<Body> {
     let signature = Secret::new(key).sign(body.as_bytes()).to_string();
     request("/", &signature, body)
@@ -60,14 +60,14 @@ fn event(event_type: &str, data: &str) -> String {
     format!(r#"{{"type":"{event_type}","id":"evt_1","data":{data}}}"#)
 }
 
-/// What SoundHash's test button sends.
+/// Returns an event as SoundHash's test button sends it.
 fn test_event(event_type: &str) -> String {
     format!(
         r#"{{"type":"{event_type}","id":"evt_1","data":{{"test":true}},"resource_type":"test"}}"#
     )
 }
 
-/// A request for each reason that its head or its body alone can have.
+/// Returns a request for each reason that a head or a body alone can cause.
 fn rejected() -> Vec<(Request<Body>, &'static str)> {
     let body = event("video.processed", VIDEO);
     let large = format!("{body}{}", " ".repeat(5000));

@@ -48,7 +48,7 @@ async fn the_first_rejection_for_each_reason_is_a_warning_with_advice() {
             "{line}"
         );
     }
-    // Each of them once.
+    // Each reason occurs once.
     for (request, _) in rejected() {
         send(&app, request).await;
     }
@@ -183,8 +183,7 @@ async fn each_rejection_is_one_line_at_debug() {
     }
 }
 
-/// Attack: fill the disk, forge a line, or have a token printed, with requests that anyone can
-/// send.
+/// Attack: fill the disk, forge a line, or get a token printed, with requests that anyone can send.
 #[tokio::test(start_paused = true)]
 async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
     let log = Log::up_to(Level::INFO);
@@ -227,11 +226,11 @@ async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
             false => 1,
         };
     }
-    // None is lost.
+    // All of them were counted.
     assert_eq!(rejections, minutes * each);
 }
 
-/// Knows `acme` only, and fails for `down`.
+/// Knows only `acme`, and fails for `down`.
 struct Tenants;
 
 impl SecretProvider for Tenants {
@@ -296,7 +295,7 @@ async fn a_failing_provider_is_an_error_at_most_once_a_minute() {
     assert!(line.starts_with(summary), "{line}");
 }
 
-/// A clock two minutes slow rejects every delivery, which nothing else would show.
+/// A clock that is two minutes slow rejects every delivery, and only this warning shows it.
 #[tokio::test(start_paused = true)]
 async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() {
     let nine = UNIX_EPOCH + Duration::from_secs(1_795_424_400);
@@ -340,7 +339,7 @@ async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() 
     }
 }
 
-/// Runs in a separate process, since the whole process shares the count of these rejections.
+/// Runs in a separate process, because all handlers of a process share this count.
 #[test]
 fn a_handler_without_the_layer_is_an_error_at_most_once_a_minute() {
     let test = "telemetry::rejections::a_handler_without_the_layer_alone_in_a_process";

@@ -1,4 +1,4 @@
-//! The log holds no secret, no signature and no body.
+//! The log never contains a secret, a signature or a body.
 
 use axum::{Router, routing::post};
 use soundhash_webhook::{
@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, log::Log, test_event};
 
-/// Attack: read a secret, a customer's data, or a delivery to send again, out of the log.
+/// Attack: read a secret, a customer's data or a replayable delivery from the log.
 #[tokio::test]
 async fn no_secret_signature_or_body_is_logged_at_any_level() {
     let both = Router::new().route("/", post(|_: Event| async {})).layer(

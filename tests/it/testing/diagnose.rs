@@ -1,5 +1,4 @@
-//! `testing::diagnose`: each usual mistake is made here and has to be found, and no text reveals a
-//! secret.
+//! `testing::diagnose` finds each common mistake, and its text never reveals a secret.
 
 use std::{fs, io::Read, time::Instant};
 
@@ -30,7 +29,7 @@ fn kinds(diagnosis: &Diagnosis) -> Vec<DiagnosisKind> {
     diagnosis.kinds().collect()
 }
 
-/// Diagnoses with one secret, and expects one mistake.
+/// Diagnoses with one secret, and expects a single mistake.
 #[track_caller]
 fn found(secret: impl AsRef<[u8]>, signature: &str, body: impl AsRef<[u8]>, kind: DiagnosisKind) {
     let diagnosis = diagnose(&[secret.as_ref()], signature, body);
@@ -40,7 +39,7 @@ fn found(secret: impl AsRef<[u8]>, signature: &str, body: impl AsRef<[u8]>, kind
     assert!(!diagnosis.is_right());
 }
 
-// ---- what is right
+// ---- matching signatures
 
 #[test]
 fn a_right_signature_is_right_in_either_case() {
@@ -116,7 +115,7 @@ fn the_prefix_stripped_at_either_side() {
 
 #[test]
 fn the_secret_decoded_from_base64_at_either_side() {
-    // Differs between the two alphabets, and needs padding.
+    // These bytes differ between the two alphabets of base64, and need padding.
     let bytes = b"\xfb\xff\xfe soundhash\xff\xfe";
     for alphabet in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
         let text = alphabet.encode(bytes);
@@ -149,7 +148,7 @@ fn no_secret_to_check_with() {
         assert_eq!(kinds(&diagnosis), [DiagnosisKind::NoSecret]);
         assert_eq!(diagnosis.secret(), None);
     }
-    // White space alone is one, if a bad one.
+    // A secret that is only white space is still a secret.
     let diagnosis = diagnose(&["\n"], &signature, BODY);
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
 }
@@ -186,7 +185,7 @@ fn another_hash_or_no_hmac() {
         let text = diagnose(&[KEY], &signature, BODY).to_string();
         assert!(text.contains("use HMAC with SHA-256"), "{text}");
     }
-    // As GitHub writes it, and in base64.
+    // The signature as GitHub writes it, and in base64.
     let diagnosis = diagnose(&[KEY], format!("sha1={sha1}"), BODY);
     let expected = [DiagnosisKind::SignaturePrefix, DiagnosisKind::WrongHash];
     assert_eq!(kinds(&diagnosis), expected);
@@ -292,7 +291,7 @@ fn no_signature_and_what_is_none() {
         ("0123456789abcdef", DiagnosisKind::MalformedSignature),
         (&sign(KEY, BODY)[..63], DiagnosisKind::MalformedSignature),
         ("=,=;= =", DiagnosisKind::MalformedSignature),
-        // SHA-1's length, and not made with SHA-1.
+        // The digits have the length of a SHA-1, but do not match it.
         (&"ab".repeat(20), DiagnosisKind::MalformedSignature),
     ] {
         let diagnosis = diagnose(&[KEY], value, BODY);
@@ -307,7 +306,7 @@ fn no_signature_and_what_is_none() {
 
 #[test]
 fn a_body_written_anew_by_another_library() {
-    // Order, numbers and escapes as Python writes them.
+    // The order, numbers and escapes are those of Python.
     let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
     let compact = compact.replace("{}, []", "{},[]");
     let spaced = r#"{"z": "M\u00fcller \ud83c\udfb5\u007f", "a": [1.0, -2e5, {}, []], "n": null, "s": "a\\\"b, c: d"}"#;
@@ -327,14 +326,14 @@ fn a_body_written_anew_by_another_library() {
             }
         }
     }
-    // What `serde_json` itself makes of it agrees with the layout made of the text.
+    // The output of `serde_json` itself agrees with the layout made from the text.
     let ours = serde_json::to_string(&sample(EventKind::MatchFound, Sender::Portal)).unwrap();
     let value: Value = serde_json::from_str(&ours).unwrap();
     let pretty = serde_json::to_string_pretty(&value).unwrap();
     found(KEY, &sign(KEY, &pretty), &ours, DiagnosisKind::Reserialized);
 }
 
-/// Python writes it, and no Rust string can hold it.
+/// Python writes this, but a Rust string cannot represent it.
 #[test]
 fn half_a_surrogate_pair_is_kept() {
     let signed = r#"{"title": "\ud83c", "a": 1}"#;
@@ -402,7 +401,7 @@ fn keys_sorted_by_the_signer() {
     found(KEY, &sign(KEY, signed), received, DiagnosisKind::SortedKeys);
 }
 
-/// `serde_json` sorts the keys of a `Value`, and so does a middleware that writes JSON again.
+/// `serde_json` sorts the keys of a `Value`, and so does a middleware that serializes JSON again.
 #[test]
 fn keys_of_a_real_delivery_sorted_on_the_way() {
     let mut count = 0;
@@ -469,7 +468,7 @@ fn a_compressed_body_at_either_side() {
     found(KEY, &sign(KEY, "{}"), &python, DiagnosisKind::Compressed);
 }
 
-/// Attack: a small body that decompresses to one that fills the memory.
+/// Attack: send a small body that fills the memory when it is decompressed.
 #[test]
 fn a_decompression_bomb_is_given_up() {
     let zeros = vec![0; 64 << 20];
@@ -494,7 +493,7 @@ fn a_timestamp_before_the_body() {
     ];
     assert_eq!(kinds(&diagnosis), expected);
 
-    // The event's own time, as it is written and in seconds.
+    // The event's own time, as written and in seconds.
     for (sender, text, seconds) in [
         (
             Sender::Portal,
@@ -571,7 +570,7 @@ fn an_empty_body_at_either_side() {
     assert_eq!(diagnosis.secret(), None);
 }
 
-// ---- more than one, and none
+// ---- several mistakes, and none
 
 #[test]
 fn mistakes_that_come_together_are_all_told() {
@@ -602,7 +601,7 @@ fn what_no_usual_mistake_explains_is_unknown() {
     let diagnosis = diagnose(&[KEY], sign("another endpoint's", BODY), BODY);
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
     assert_eq!(diagnosis.secret(), None);
-    // A mistake with the header is one under every secret.
+    // A mistake in the header exists under every secret.
     let forged = format!("sha256={}", sign("another endpoint's", BODY));
     let diagnosis = diagnose(&[KEY], forged, BODY);
     let expected = [DiagnosisKind::SignaturePrefix, DiagnosisKind::Unknown];
@@ -617,7 +616,8 @@ fn a_deeply_nested_body_is_not_laid_out() {
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
 }
 
-/// Attack: read the secret, or a signature to forge with, out of a pasted diagnosis.
+/// Attack: read the secret, or a signature to forge with, from a diagnosis that was pasted
+/// somewhere.
 #[test]
 fn nothing_that_is_told_gives_a_secret_or_a_signature_away() {
     let secret = "whsec_0nly-f0r-us";
@@ -637,8 +637,9 @@ fn nothing_that_is_told_gives_a_secret_or_a_signature_away() {
     }
 }
 
-/// Trying every mistake with the secret on every mistake with the body would sign a large body
-/// thousands of times. The time of one signature is taken on this machine, however busy it is.
+/// If every mistake with the secret were combined with every mistake with the body, a large body
+/// would be signed thousands of times. The time of one signature is measured on this machine,
+/// however busy it is.
 #[test]
 fn a_large_body_is_tried_with_a_bounded_number_of_mistakes() {
     let values = "{\"title\": \"M\\u00fcller\", \"n\": [1, 2.0, {}]}, ".repeat(6_000);

@@ -1,4 +1,4 @@
-//! `testing::hostile_requests`: a right application passes, and each mistake is found.
+//! `testing::hostile_requests`: a correct application passes, and each mistake is found.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -54,7 +54,7 @@ fn kinds(failures: &[Failure]) -> Vec<(&'static str, FailureKind)> {
     failures.iter().map(|it| (it.name(), it.kind())).collect()
 }
 
-/// The kinds of the failures of authentic requests.
+/// Returns the kinds of the failures of authentic requests.
 fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
     let authentic = failures
         .iter()
@@ -64,7 +64,7 @@ fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
 
 const AUTHENTIC: usize = 8;
 
-// ---- what they are
+// ---- names and statuses
 
 #[test]
 fn they_have_names_and_statuses() {
@@ -81,7 +81,7 @@ fn they_have_names_and_statuses() {
     assert_eq!(count(None), AUTHENTIC);
 }
 
-/// What is printed of a failed test can be pasted anywhere.
+/// The output of a failed test can be pasted anywhere.
 #[test]
 fn they_show_no_secret() {
     let requests = hostile_requests(&Secret::new("s3cr3t"));
@@ -94,7 +94,7 @@ fn they_show_no_secret() {
     );
 }
 
-/// Each is refused for the reason that it is made for, and not for another one's.
+/// Each request is rejected for its own reason, and not for that of another.
 #[tokio::test]
 async fn each_has_the_reason_that_it_is_made_for() {
     use RejectionKind::{
@@ -124,9 +124,9 @@ async fn each_has_the_reason_that_it_is_made_for() {
     assert_eq!(reasons, expected);
 }
 
-// ---- applications that are right
+// ---- correct applications
 
-/// The layer can be in any of these places, with anything around it that leaves the body alone.
+/// The layer can be in any of these places, together with anything that does not change the body.
 #[tokio::test]
 async fn applications_that_are_right_pass() {
     async fn look(request: Request, next: Next) -> Response {
@@ -158,7 +158,7 @@ async fn applications_that_are_right_pass() {
         route()
             .layer(layer())
             .layer(middleware::map_response(own_words)),
-        // A limit inside of the layer is fine if verified bodies do not reach it.
+        // A limit inside of the layer is fine if it is above the length of verified bodies.
         route().layer(DefaultBodyLimit::max(2 << 20)).layer(layer()),
     ] {
         assert_eq!(failures(app).await, []);
@@ -172,7 +172,7 @@ async fn the_limit_of_the_body_can_be_told() {
         let requests = hostile_requests(&secret()).max_body_size(limit);
         assert_eq!(failures_of(requests, app(limit), PATH).await, []);
     }
-    // And is missed where it is not.
+    // The requests fail if the limit is not passed.
     let smaller = failures(app(64 * 1024)).await;
     assert_eq!(
         kinds(&smaller),
@@ -192,7 +192,8 @@ async fn the_limit_of_the_body_can_be_told() {
     );
 }
 
-/// Events are new each time, or the layer for replays and duplicates would hide a handler.
+/// Events are new each time. Otherwise, a layer against replays and duplicates would hide the
+/// handler.
 #[tokio::test]
 async fn authentic_ones_reach_the_handler_whole_and_each_time() {
     let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
@@ -226,7 +227,7 @@ async fn authentic_ones_reach_the_handler_whole_and_each_time() {
 
 // ---- mistakes
 
-/// Mistake: the layer is missing. `Event` fails closed, which is reported too.
+/// Mistake: the layer is missing. `Event` fails closed, which is also reported.
 #[tokio::test]
 async fn a_layer_that_is_missing_is_found() {
     let found = failures(route()).await;
@@ -244,7 +245,7 @@ async fn a_layer_that_is_missing_is_found() {
          that takes `Event` or `Delivery` answers 500, and one that takes `Json` or `Bytes` acts \
          on the forgery."
     );
-    // What `unwrap` prints.
+    // The text that `unwrap` prints.
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
 }
 
@@ -275,7 +276,7 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
         let unprotected = (name, FailureKind::Unprotected);
         assert!(found.contains(&unprotected), "{name}: {found:?}");
     }
-    // A handler whose type does not fit rejects the event, but is not protected either.
+    // If the type does not fit, the handler rejects the event, but it is still not protected.
     let theirs = Router::new().route(PATH, post(|_: Json<Theirs>| async {}));
     let found = failures(theirs).await;
     assert_eq!(found[0].status(), StatusCode::UNPROCESSABLE_ENTITY);
@@ -302,11 +303,11 @@ async fn a_middleware_outside_that_rewrites_bodies_is_found() {
     assert!(kinds(&found).contains(&(read, FailureKind::BodyRead)));
 }
 
-/// Mistake: a log of bodies outside of the layer. Authentic requests pass, but an attacker can
-/// make it hold unverified bodies of any size.
+/// Mistake: a log of bodies outside of the layer. Authentic requests pass, but an attacker can make
+/// the log store unverified bodies of any size.
 #[tokio::test]
 async fn a_middleware_outside_that_reads_bodies_is_found() {
-    /// Does not put the body back.
+    /// Reads the body and does not put it back.
     async fn take(request: Request, next: Next) -> Response {
         next.run(request.map(|_| Body::empty())).await
     }
@@ -338,10 +339,10 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
     assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
 }
 
-/// Mistake: a limit of axum's own that answers in place of the layer's.
+/// Mistake: a limit of axum answers instead of the layer's.
 #[tokio::test]
 async fn limits_that_are_not_the_layers_are_found() {
-    // Outside, for every request: it answers before the signature is looked at.
+    // Outside of the layer, it answers all requests before the signature is checked.
     let outside = route()
         .layer(layer())
         .layer(RequestBodyLimitLayer::new(1 << 20));
@@ -362,14 +363,14 @@ async fn limits_that_are_not_the_layers_are_found() {
         ]
     );
 
-    // A smaller one loses deliveries, too.
+    // A lower limit also loses deliveries.
     let smaller = route()
         .layer(layer())
         .layer(RequestBodyLimitLayer::new(64 * 1024));
     let found = failures(smaller).await;
     assert_eq!(of_authentic(&found), [FailureKind::BodyLimit]);
 
-    // Inside, it refuses what the layer has let through.
+    // Inside of the layer, it rejects bodies that the layer has accepted.
     let bytes = Router::new().route(PATH, post(|_: Bytes| async {}));
     let inside = bytes
         .clone()
@@ -379,13 +380,13 @@ async fn limits_that_are_not_the_layers_are_found() {
     let large = ("authentic, and as large as allowed", FailureKind::BodyLimit);
     assert_eq!(kinds(&found), [large]);
 
-    // The default one does, for a layer that allows more than 2 MB.
+    // axum's default limit does the same if the layer allows more than 2 MB.
     let app = bytes.layer(layer().max_body_size(4 << 20));
     let requests = hostile_requests(&secret()).max_body_size(4 << 20);
     assert_eq!(kinds(&failures_of(requests, app, PATH).await), [large]);
 }
 
-/// Mistake: a proxy's or a middleware's idea of the header.
+/// Mistake: a proxy or a middleware changes the header.
 #[tokio::test]
 async fn a_middleware_outside_that_touches_the_header_is_found() {
     async fn lenient(mut request: Request) -> Request {
@@ -416,7 +417,7 @@ async fn a_middleware_outside_that_touches_the_header_is_found() {
     assert_eq!(of_authentic(&found), [FailureKind::HeadChanged; AUTHENTIC]);
 }
 
-/// Mistake: a layer around the whole router, and with it around a route that answers GET with 200.
+/// Mistake: a layer around the whole router, and so around a route that answers GET with 200.
 #[tokio::test]
 async fn a_replay_to_another_route_under_the_same_layer_is_found() {
     let status = |path| Router::new().route(path, get(|| async { "all is well" }));
@@ -425,16 +426,16 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
         let found = failures(route().merge(status(path)).layer(layer())).await;
         let expected = format!("replayed as GET {path}");
         assert_eq!(kinds(&found), [(&*expected, FailureKind::OtherRoute)]);
-        // The idempotency layer answers such a replay itself, and the route stays out of it.
+        // The idempotency layer answers such a replay itself, so that the route is not called.
         let layers = ServiceBuilder::new().layer(layer()).layer(once());
         let inside = route().merge(status(path)).layer(layers);
         assert_eq!(failures(inside).await, []);
-        // Outside of the layers, the route may answer every request.
+        // Outside of the layers, a route may answer every request.
         let outside = route().layer(layer()).merge(status(path));
         assert_eq!(failures(outside).await, []);
     }
 
-    // The acting route itself must not answer other methods either.
+    // The acting route itself must not answer other methods, either.
     let any = Router::new().route(PATH, any(|_: Event| async {}));
     let found = failures(any.layer(layer())).await;
     assert_eq!(
@@ -452,7 +453,7 @@ async fn the_report_names_each_cause_once() {
     let report: FailureReport = failures(route()).await.into_iter().collect();
     assert_eq!(report.failures().count(), 30);
     let text = report.to_string();
-    // The layer is missing, so that authentic deliveries are lost too is not a second cause.
+    // Authentic deliveries are lost because the layer is missing, which is not a second cause.
     assert_eq!(text.matches("Nothing verified it").count(), 1);
     assert_eq!(text.lines().count(), 31);
     assert!(
@@ -480,7 +481,7 @@ async fn the_report_names_each_cause_once() {
     assert_eq!(causes, ["Another", "The"]);
 }
 
-/// Mistakes that lose deliveries: of the path, of the secret, and of the handler.
+/// Mistakes that lose deliveries: a wrong path, a wrong secret, and a handler that rejects events.
 #[tokio::test]
 async fn what_does_not_receive_everything_authentic_is_found() {
     struct Nobody;
@@ -537,7 +538,7 @@ async fn what_does_not_receive_everything_authentic_is_found() {
     );
 }
 
-/// Nothing in it makes a delivery: without the layer, its requests prove nothing.
+/// The requests do not contain a delivery, so they prove nothing without the layer.
 #[tokio::test]
 async fn the_requests_carry_no_delivery() {
     let app: Router = Router::new().fallback(

@@ -1,4 +1,4 @@
-//! `testing`: what the crate offers for tests of your own handlers.
+//! The module `testing`, which the crate offers for the tests of applications.
 
 mod diagnose;
 mod hostile_requests;

@@ -1,4 +1,4 @@
-//! `testing::SignedRequest`: what it builds, and the captures that it reads.
+//! `testing::SignedRequest`: the requests that it builds, and the captures that it parses.
 
 use std::{fs, path::Path};
 
@@ -23,7 +23,7 @@ async fn body_of(request: Request<Body>) -> Vec<u8> {
         .into()
 }
 
-/// The heads and bodies of all requests that were recorded of the senders.
+/// Returns all recorded requests.
 fn captures() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     let files = fs::read_dir(folder).unwrap();
@@ -46,7 +46,7 @@ async fn a_capture_is_built_as_it_was_sent() {
         assert_eq!(request.method(), Method::POST);
         let (first, sent) = head.split_once("\r\n").unwrap();
         assert_eq!(first, format!("POST {} HTTP/1.1", request.uri()));
-        // The secret is that of the capture, so the signature is too.
+        // The secret is that of the capture, so the signature is the same.
         assert_eq!(request.headers().len(), sent.lines().count());
         for line in sent.lines() {
             let (name, value) = line.split_once(": ").unwrap();

@@ -1,4 +1,4 @@
-//! How the body is received: order, limits and time, and however it is cut into frames.
+//! How the body is received: its order, its limits, its time, and all ways to cut it into frames.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use tower_layer::Layer;
 use super::{at_once, check, layer};
 use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with_signature};
 
-/// Attack: make the receiver buffer what it will refuse anyway.
+/// Attack: make the receiver buffer a body that it rejects anyway.
 #[tokio::test]
 async fn a_bad_header_is_refused_without_waiting_for_the_body() {
     let two = {
@@ -37,10 +37,10 @@ async fn a_bad_header_is_refused_without_waiting_for_the_body() {
     }
 }
 
-/// Attack: a terabyte that is only claimed. Reserving it would abort the process.
+/// Attack: declare a terabyte. Reserving it would abort the process.
 #[tokio::test]
 async fn a_declared_length_over_the_limit_is_refused_at_once() {
-    // The second is more than 64 bits can count.
+    // The second length exceeds 64 bits.
     for length in ["1000000000000", "18446744073709551616"] {
         let mut request = with_signature(sign(BODY), Script::new([Step::Stall]));
         let length = HeaderValue::from_static(length);
@@ -50,7 +50,8 @@ async fn a_declared_length_over_the_limit_is_refused_at_once() {
     }
 }
 
-/// What is no number is no length over the limit: the server counts, and so does the layer.
+/// A `Content-Length` that is not a number is ignored. The layer counts the bytes, as the server
+/// does.
 #[tokio::test]
 async fn a_declared_length_that_is_no_number_is_not_believed() {
     for length in ["", "-1", "many"] {
@@ -95,19 +96,19 @@ async fn the_default_limit_is_one_mebibyte() {
     assert_eq!(refused, Err(RejectionKind::BodyTooLarge));
 }
 
-/// Attack: a chunked body without end.
+/// Attack: send a chunked body without end.
 #[tokio::test]
 async fn an_endless_body_is_cut_at_the_limit() {
     let endless = Script::new([Step::Endless(Bytes::from_static(&[b'x'; 1024]))]);
     let polls = endless.polls();
     let mut request = with_signature(sign(b""), endless);
-    // There, what is refused is not read on.
+    // Over HTTP/2, a rejected body is not drained.
     *request.version_mut() = Version::HTTP_2;
     assert_eq!(check(request).await, Err(RejectionKind::BodyTooLarge));
     assert_eq!(polls.load(Ordering::Relaxed), 1025);
 }
 
-/// Attack: frames without data, forever. They never reach a limit of bytes.
+/// Attack: send frames without data forever. They never reach a limit in bytes.
 #[tokio::test]
 async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline() {
     let service = echo(layer().body_timeout(Duration::from_millis(50)));
@@ -118,8 +119,8 @@ async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline()
     }
 }
 
-/// Attack: a body that never says that it has ended, as any chunked one. A receiver that
-/// waits for the hint spins forever.
+/// Attack: send a body that never gives the hint that it has ended, as chunked bodies do. A
+/// receiver that waits for the hint never finishes.
 #[tokio::test]
 async fn the_end_is_none_whatever_the_hints_say() {
     let script = Script::new([data(BODY)]);
@@ -129,7 +130,7 @@ async fn the_end_is_none_whatever_the_hints_say() {
     assert_eq!(polls.load(Ordering::Relaxed), 2);
 }
 
-/// Attack: hang up in mid-body. A receiver that unwraps dies.
+/// Attack: hang up in the middle of the body. A receiver that unwraps the error panics.
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
     let script = Script::new([data(BODY), Step::Error]);
@@ -154,7 +155,7 @@ async fn a_stalled_body_is_refused_when_its_time_is_over() {
         .await;
     assert_eq!(start.elapsed().as_secs(), 10);
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
-    // RFC 9110 §15.5.9: the connection is of no more use.
+    // RFC 9110 §15.5.9: the connection is closed.
     assert_eq!(response.headers()[header::CONNECTION], "close");
 }
 
@@ -169,7 +170,7 @@ async fn a_timeout_of_any_length_is_a_timeout() {
     }
 }
 
-/// The time is that of the whole body: one byte now and then does not win more of it.
+/// The time is that of the whole body. A byte now and then does not extend it.
 #[tokio::test(start_paused = true)]
 async fn a_drip_fed_body_is_refused_when_its_time_is_over() {
     let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(1);
@@ -194,14 +195,15 @@ async fn http2_has_no_connection_header() {
     assert!(!response.headers().contains_key(header::CONNECTION));
 }
 
-/// A delivery that is there at once needs no timer: it works outside of any runtime.
+/// A delivery that arrives at once does not need a timer, so it works outside of a runtime.
 #[test]
 fn a_whole_body_needs_no_runtime() {
     let received = check(with_signature(sign(BODY), Script::new([data(BODY)])));
     assert_eq!(at_once(received), Ok(Bytes::from_static(BODY)));
 }
 
-/// Attack: frames that are small slices of large read buffers. Keeping a slice keeps the buffer.
+/// Attack: send frames that are small slices of large read buffers. Each keeps its whole buffer
+/// alive.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_waited_for_keeps_no_buffer_of_the_server() {
     struct ReadBuffer(
@@ -237,7 +239,7 @@ async fn a_body_that_is_waited_for_keeps_no_buffer_of_the_server() {
     }
 }
 
-/// Attack: empty frames without end, where Tokio does not interrupt the task.
+/// Attack: send empty frames without end, where Tokio does not interrupt the task.
 #[tokio::test(start_paused = true)]
 async fn a_poll_reads_a_bounded_number_of_frames() {
     let endless = Script::new([Step::Endless(Bytes::new())]);
@@ -249,7 +251,7 @@ async fn a_poll_reads_a_bounded_number_of_frames() {
     assert_eq!(polls.load(Ordering::Relaxed), 128);
 }
 
-/// Attack: 202 before verification. Nothing is called until the last byte is checked.
+/// Attack: act before verification. The handler is not called until the last byte is verified.
 #[tokio::test]
 async fn the_handler_is_not_called_before_the_body_is_verified() {
     let inner = service_fn(|_: Request<Body>| async {

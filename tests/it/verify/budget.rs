@@ -21,13 +21,13 @@ const KIB: usize = 1024;
 /// What a body counts besides its bytes.
 const OVERHEAD: usize = 32 * KIB;
 
-/// A request over HTTP/2, whose server has no read buffer that counts.
+/// Turns a request into one over HTTP/2, for which a read buffer does not count.
 fn over_http2<B>(mut request: Request<B>) -> Request<B> {
     *request.version_mut() = Version::HTTP_2;
     request
 }
 
-/// A layer whose unfinished bodies have room for that many of that length.
+/// Returns a layer with room for this number of unfinished bodies of this length.
 fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
     layer().max_buffered(bodies * (len + OVERHEAD))
 }
@@ -75,14 +75,14 @@ async fn the_limit_is_that_of_all_bodies_together() {
     assert_eq!(first.await.unwrap(), Err(RejectionKind::BufferFull));
 }
 
-/// Attack: fill the memory, so that a delivery that is on its way has to give way.
+/// Attack: fill the memory, so that a delivery in progress has to give way.
 #[tokio::test(start_paused = true)]
 async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
     let service = echo(layer().max_buffered(216 * KIB));
     let body = vec![b'x'; 64 * KIB];
     let (mut first, first_outcome) = begin(&service, &body, 16 * KIB).await;
     sleep(Duration::from_millis(100)).await;
-    // The second started later, but only drips.
+    // The second body started later, but only trickles.
     let (mut second, second_outcome) = begin(&service, &body, 32 * KIB).await;
     sleep(Duration::from_millis(100)).await;
     send(&mut second, b"x").await;
@@ -100,7 +100,7 @@ async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
     assert!(!third_outcome.is_finished());
 }
 
-/// Attack: grow with a little more than the memory has left, again and again.
+/// Attack: grow by slightly more than the free memory, again and again.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_double_gives_way_itself() {
     let service = echo(with_room_for(2, 40 * KIB));
@@ -148,7 +148,7 @@ async fn a_body_that_ends_gives_its_room_back() {
     }
 }
 
-/// A delivery that is there in one go needs no room at all.
+/// A delivery that arrives in one piece does not need any room.
 #[tokio::test(start_paused = true)]
 async fn a_complete_body_is_served_whatever_is_left() {
     let service = echo(layer().max_buffered(0));
@@ -165,7 +165,7 @@ async fn a_complete_body_is_served_whatever_is_left() {
     assert_eq!(rejected, Err(RejectionKind::BufferFull));
 }
 
-/// The server's read buffer counts, but a single body has room where there is less of it.
+/// The server's read buffer counts, but a single body fits even if the limit is lower.
 #[tokio::test(start_paused = true)]
 async fn a_single_body_may_fill_the_memory() {
     let pieces = |len: usize| {
@@ -180,8 +180,8 @@ async fn a_single_body_may_fill_the_memory() {
     assert_eq!(rejected, Err(RejectionKind::BufferFull));
 }
 
-/// What hyper holds for a connection of HTTP/1 counts: twice what has arrived of a body with
-/// a declared length, and two whole read buffers for others.
+/// The buffers that hyper holds for an HTTP/1 connection count: twice the received bytes of a body
+/// with a declared length, and two whole read buffers for other bodies.
 #[tokio::test(start_paused = true)]
 async fn the_read_buffer_of_the_server_counts() {
     const READ_BUFFERS: usize = 816 * KIB;

@@ -1,5 +1,5 @@
-//! The body of a rejected request: read and thrown away so that its sender reads the response, but
-//! within limits.
+//! The body of a rejected request is read and discarded, within limits, so that its sender reads
+//! the response.
 
 use std::{
     pin::pin,
@@ -46,7 +46,7 @@ async fn response(body: Script) -> Response<Body> {
     response
 }
 
-/// The number of times that a rejected body was polled until it was dropped.
+/// Waits until a rejected body is dropped, and returns the number of polls until then.
 async fn polled(polls: &Arc<AtomicUsize>) -> usize {
     while Arc::strong_count(polls) > 1 {
         yield_now().await;
@@ -59,7 +59,8 @@ fn closes(response: &Response<Body>) -> bool {
     value.is_some_and(|value| value == "close")
 }
 
-/// An unsigned request is answered at the first poll, whatever its body does and without a runtime.
+/// An unsigned request is answered at the first poll, without a runtime, and no matter what its
+/// body does.
 #[test]
 fn a_rejection_does_not_wait_for_the_body() {
     for step in [Step::Stall, Step::Endless(frame()), Step::Error] {
@@ -69,8 +70,8 @@ fn a_rejection_does_not_wait_for_the_body() {
     }
 }
 
-/// Attack: a body that says nothing about its length, such as a chunked one. hyper reads the size
-/// of a chunk without end, and never hands over a frame.
+/// Attack: send a body without a declared length, such as a chunked one. hyper reads the size of a
+/// chunk without end, and never yields a frame.
 #[tokio::test]
 async fn a_body_without_a_declared_length_is_not_read() {
     let body = Script::new([Step::Endless(frame())]);
@@ -79,7 +80,7 @@ async fn a_body_without_a_declared_length_is_not_read() {
     assert_eq!(polled(&polls).await, 0);
 }
 
-/// Attack: a body that is declared to be longer than any honest one.
+/// Attack: declare a body that is longer than any honest one.
 #[tokio::test]
 async fn a_body_of_more_than_eight_mebibytes_is_not_read() {
     let body = declared(8 * MIB + 1, [Step::Endless(frame())]);
@@ -88,7 +89,7 @@ async fn a_body_of_more_than_eight_mebibytes_is_not_read() {
     assert_eq!(polled(&polls).await, 0);
 }
 
-/// Attack: a body that is longer than its declared length, which no server hands over.
+/// Attack: send a body that is longer than declared, which no server passes on.
 #[tokio::test]
 async fn no_more_than_the_declared_length_is_read() {
     let body = declared(8 * MIB, [Step::Endless(frame())]);
@@ -98,7 +99,7 @@ async fn no_more_than_the_declared_length_is_read() {
     assert_eq!(polled(&polls).await, 1024 + 1);
 }
 
-/// Attack: send nothing, and keep the connection.
+/// Attack: send nothing, and keep the connection open.
 #[tokio::test(start_paused = true)]
 async fn a_rejected_body_that_stalls_is_dropped_after_five_seconds() {
     let body = declared(100, [data(BODY), Step::Stall]);
@@ -112,7 +113,7 @@ async fn a_rejected_body_that_stalls_is_dropped_after_five_seconds() {
     assert_eq!(Arc::strong_count(&polls), 1);
 }
 
-/// Attack: one byte now and then.
+/// Attack: send a byte now and then.
 #[tokio::test(start_paused = true)]
 async fn a_drip_wins_no_time() {
     let (mut drip, body) = Channel::<Bytes>::new(1);
@@ -125,7 +126,7 @@ async fn a_drip_wins_no_time() {
     assert_eq!(start.elapsed().as_secs(), 5);
 }
 
-/// Attack: frames without data, forever.
+/// Attack: send frames without data forever.
 #[tokio::test]
 async fn empty_frames_do_not_keep_the_thread() {
     let body = declared(100, [Step::Endless(Bytes::new())]);
@@ -137,7 +138,7 @@ async fn empty_frames_do_not_keep_the_thread() {
     assert!(read_on > 128 && read_on.is_multiple_of(128), "{read_on}");
 }
 
-/// Attack: fill memory with bodies that are rejected anyway.
+/// Attack: fill the memory with bodies that are rejected anyway.
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_rejected_body_is_kept() {
     struct Counted(
@@ -190,7 +191,7 @@ async fn sixteen_bodies_are_drained_at_a_time() {
     assert_eq!(Arc::strong_count(&polls), 2, "there are free slots again");
 }
 
-/// Attack: grow the read buffers of many connections by large bodies, one after the other.
+/// Attack: grow the read buffers of many connections with large bodies, one after the other.
 #[tokio::test(start_paused = true)]
 async fn a_large_rejected_body_costs_its_connection() {
     for (len, expected) in [(64 * 1024, false), (64 * 1024 + 1, true)] {
@@ -203,7 +204,7 @@ async fn a_large_rejected_body_costs_its_connection() {
     }
 }
 
-/// What has already arrived costs neither a task nor a timer.
+/// Bytes that have already arrived need neither a task nor a timer.
 #[tokio::test]
 async fn a_whole_body_is_drained_in_place() {
     let runtime = Handle::current().metrics();
@@ -215,7 +216,7 @@ async fn a_whole_body_is_drained_in_place() {
     assert_eq!(runtime.num_alive_tasks(), 1, "so that the check can fail");
 }
 
-/// A server sends the 100 at the first poll, and a rejected sender must not be told to continue.
+/// A server sends the 100 at the first poll, and a rejected sender must not continue.
 #[tokio::test]
 async fn a_body_that_waits_for_a_100_is_not_asked_for() {
     let expect = HeaderValue::from_static("100-continue");
@@ -234,7 +235,7 @@ async fn a_body_that_waits_for_a_100_is_not_asked_for() {
     }
 }
 
-/// HTTP/2 can reject a stream without its connection.
+/// HTTP/2 can reject a stream and keep its connection.
 #[tokio::test]
 async fn http2_bodies_are_not_drained() {
     let body = declared(100, [data(BODY)]);
@@ -246,7 +247,7 @@ async fn http2_bodies_are_not_drained() {
     assert_eq!(polled(&polls).await, 0);
 }
 
-/// A body that is rejected while it is received is drained, unless it has ended.
+/// A body that is rejected while it is received is drained, unless it has already ended.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_rejected_after_its_head_is_drained_if_more_may_come() {
     let service = echo(

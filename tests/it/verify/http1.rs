@@ -17,13 +17,14 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// Something that is served, and after which the connection is closed.
+/// A request that is served, and after which the connection is closed.
 const LAST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// What the sockets at both ends can hold, on a generous machine.
+/// The number of bytes that the sockets at both ends can hold on a generous machine.
 const SOCKETS: usize = 64 * MIB;
 
-/// Attack: heads that lie, contradict themselves or are none, and bodies that are no events.
+/// Attack: send heads that lie, contradict themselves or are not heads at all, and bodies that are
+/// not events.
 #[tokio::test]
 async fn each_mistake_has_its_answer() {
     let receiver = Receiver::start(&[]);
@@ -69,7 +70,7 @@ async fn each_mistake_has_its_answer() {
     unharmed(receiver, &[]).await;
 }
 
-/// Attack: a body without end. It is answered and cut off.
+/// Attack: send a body without end. It is answered, and the connection is closed.
 #[tokio::test]
 async fn chunks_without_end_are_answered_and_cut_off() {
     let receiver = Receiver::start(&[]);
@@ -89,8 +90,8 @@ async fn chunks_without_end_are_answered_and_cut_off() {
     unharmed(receiver, &[]).await;
 }
 
-/// Attack: slow loris. A body that drips is refused when its time is over, an unsigned one at
-/// once; and neither keeps its connection for long.
+/// Attack: slow loris. A body that trickles is rejected when its time is over, and an unsigned body
+/// is rejected at once. Neither keeps its connection for long.
 #[tokio::test]
 async fn one_byte_a_second_keeps_no_connection() {
     async fn drip(receiver: &Receiver, head: String) -> (String, Duration) {
@@ -118,12 +119,12 @@ async fn one_byte_a_second_keeps_no_connection() {
     unharmed(receiver, &[]).await;
 }
 
-/// Attack: smuggle a delivery in the body of a request that is refused, or behind it.
+/// Attack: smuggle a delivery inside the body of a rejected request, or after it.
 #[tokio::test]
 async fn what_stands_in_a_refused_body_is_no_request() {
     let receiver = Receiver::start(&[]);
     let inner = signed_bytes(&event("smuggled"));
-    // Not a chunk for each, since each chunk is a step of the server's.
+    // The pieces share few chunks, because each chunk is a step of the server's.
     let several = inner.repeat(16);
     let size = format!("{:x}\r\n", several.len());
     let chunk = [size.as_bytes(), &several, b"\r\n"].concat();
@@ -150,13 +151,14 @@ async fn what_stands_in_a_refused_body_is_no_request() {
             [&chunk.repeat(4 * MIB / chunk.len())[..], end].concat(),
             vec!["413"],
         ),
-        // A sender that waits for a 100 has sent no body, and one that sends it is cut off.
+        // A sender that waits for a 100 has not sent a body. If it sends one, the connection is
+        // closed.
         (
             unsigned(&format!("{}\r\nExpect: 100-continue", length(large.len()))),
             large.clone(),
             vec!["401"],
         ),
-        // Too long to be read to its end.
+        // The body is too long to be read to its end.
         (
             unsigned(&length(4 * large.len())),
             large.repeat(4),
@@ -165,7 +167,7 @@ async fn what_stands_in_a_refused_body_is_no_request() {
     ] {
         let (mut read, mut write) = connect(&receiver).await.into_split();
         let request = [head.as_bytes(), &body, LAST].concat();
-        // It fails where the rest is not read.
+        // Writing fails if the rest is not read.
         let (text, _) = tokio::join!(to_the_end(&mut read), write.write_all(&request));
         assert_eq!(statuses(&text), expected, "{head}");
     }
@@ -176,8 +178,7 @@ fn length(bytes: usize) -> String {
     format!("Content-Length: {bytes}")
 }
 
-/// Attack: make a refusal cost those who come behind it on the same connection, as they do
-/// behind a proxy.
+/// Attack: make a rejection harm later requests on the same connection, as a proxy shares it.
 #[tokio::test]
 async fn honest_requests_behind_a_refused_one_are_served() {
     let receiver = Receiver::start(&[]);
@@ -198,7 +199,7 @@ async fn honest_requests_behind_a_refused_one_are_served() {
     unharmed(receiver, &["a", "b", "c"]).await;
 }
 
-/// Attack: fill memory, or the log, with a head.
+/// Attack: fill the memory, or the log, with a head.
 #[tokio::test]
 async fn a_head_of_more_than_16_kilobytes_is_rejected() {
     let receiver = Receiver::start(&[]);
@@ -223,7 +224,7 @@ async fn a_head_of_more_than_16_kilobytes_is_rejected() {
     unharmed(receiver, &["padded"]).await;
 }
 
-/// Attack: make the receiver ask for what it refuses. An honest sender is asked.
+/// Attack: make the receiver ask for a body that it rejects. An honest sender is asked.
 #[tokio::test]
 async fn who_expects_a_100_gets_it_only_with_a_signature() {
     let receiver = Receiver::start(&[]);
@@ -247,14 +248,14 @@ async fn who_expects_a_100_gets_it_only_with_a_signature() {
     unharmed(receiver, &["asked for"]).await;
 }
 
-/// Everything that is answered to these bytes until the connection is closed.
+/// Sends these bytes and returns everything that is answered until the connection is closed.
 async fn exchange_all(receiver: &Receiver, bytes: &[u8]) -> String {
     let mut stream = connect(receiver).await;
     stream.write_all(bytes).await.unwrap();
     to_the_end(&mut stream).await
 }
 
-/// Attack: hang up, in every way, at every byte of a request.
+/// Attack: hang up at every byte of a request, in every way.
 #[tokio::test]
 async fn hanging_up_at_any_byte_is_no_delivery() {
     #[derive(Clone, Copy)]

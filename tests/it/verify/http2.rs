@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, by a client that breaks off, opens too much, or does not stop writing.
+//! HTTP/2 without TLS, with clients that break off, open too many streams, or never stop writing.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ use crate::{process::Receiver, support::sign};
 
 const MIB: usize = 1024 * 1024;
 
-/// A connection, driven until it is closed.
+/// Returns a connection, which a task drives until it is closed.
 async fn client(receiver: &Receiver) -> SendRequest<Bytes> {
     let stream: TcpStream = connect(receiver).await;
     let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
-    // It ends with an error where the receiver has had enough.
+    // The connection ends with an error if the receiver closes it.
     tokio::spawn(connection);
     client
 }
 
-/// Opens a stream, whose body is to follow.
+/// Opens a stream, whose body is sent later.
 async fn open(
     client: SendRequest<Bytes>,
     signature: Option<&str>,
@@ -53,8 +53,8 @@ async fn deliver_by(client: &SendRequest<Bytes>, id: &str) -> StatusCode {
     status(answer).await
 }
 
-/// Attack: break a stream off in mid-body, a thousand times. The connection, and the deliveries
-/// on it, go on.
+/// Attack: break off a stream in the middle of its body, a thousand times. The connection and its
+/// deliveries are not affected.
 #[tokio::test]
 async fn streams_reset_in_mid_body_leave_nothing_behind() {
     let receiver = Receiver::start(&[]);
@@ -68,7 +68,8 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
             sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
             streams.push((answer, sender));
         }
-        // So that they have arrived before they are reset: an answer on the same connection.
+        // An answer on the same connection shows that the streams have arrived before they are
+        // reset.
         assert_eq!(deliver_by(&client, "meanwhile").await, 200);
         for (_, sender) in &mut streams {
             sender.send_reset(Reason::CANCEL);
@@ -80,7 +81,7 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
     unharmed(receiver, &["before", "meanwhile", "after"]).await;
 }
 
-/// Attack: rapid reset (CVE-2023-44487), streams that are opened and reset in one go.
+/// Attack: rapid reset (CVE-2023-44487), which opens and resets streams at once.
 #[tokio::test]
 async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
     let receiver = Receiver::start(&[]);
@@ -95,15 +96,15 @@ async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
     unharmed(receiver, &["after"]).await;
 }
 
-/// Attack: a thousand streams at once, which all stall in their bodies. Each is refused when its
-/// time is over, and nobody else waits for that.
+/// Attack: open a thousand streams at once, all of which stall in their bodies. Each is rejected
+/// when its time is over, and deliveries do not wait for that.
 #[tokio::test]
 async fn a_thousand_streams_that_stall_lock_nobody_out() {
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;
     let before = receiver.resident();
     let mut stalled = Vec::new();
-    // A connection may have 200 streams at a time.
+    // A connection can have 200 streams at a time.
     for _ in 0..5 {
         let client = client(&receiver).await;
         assert_eq!(deliver_by(&client, "first").await, 200);
@@ -126,13 +127,13 @@ async fn a_thousand_streams_that_stall_lock_nobody_out() {
     unharmed(receiver, &printed).await;
 }
 
-/// The answer to an unsigned request whose body does not end.
+/// Returns the answer to an unsigned request whose body does not end.
 async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
     loop {
         let (answer, _sender) = open(client.clone(), None).await.unwrap();
         match answer.await {
-            // It was not looked at, and may be sent again (RFC 9113, 8.7): the server had not
-            // yet let go of a stream that had its answer already.
+            // The stream was refused unprocessed and can be sent again (RFC 9113, 8.7), because the
+            // server had not yet released a stream that it had answered.
             Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -141,13 +142,13 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
     }
 }
 
-/// Attack: a thousand unsigned requests at once on one connection. Each is answered, and so is
-/// the delivery behind them.
+/// Attack: send a thousand unsigned requests at once on one connection. Each is answered, and so is
+/// the delivery after them.
 #[tokio::test]
 async fn a_thousand_unsigned_streams_are_answered_one_and_all() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
-    // With its answer comes how many streams there may be at a time; the others wait.
+    // The first answer brings the limit on concurrent streams. Further streams wait.
     assert_eq!(deliver_by(&client, "first").await, 200);
     let mut answers = Vec::new();
     for _ in 0..1_000 {
@@ -162,7 +163,7 @@ async fn a_thousand_unsigned_streams_are_answered_one_and_all() {
     unharmed(receiver, &["first", "behind them"]).await;
 }
 
-/// An honest sender who is still writing reads the answer, and the connection goes on.
+/// An honest sender that is still writing reads the answer, and the connection stays usable.
 #[tokio::test]
 async fn a_refused_sender_reads_the_answer() {
     let receiver = Receiver::start(&[]);
@@ -172,7 +173,7 @@ async fn a_refused_sender_reads_the_answer() {
         let writing = tokio::spawn(async move {
             for _ in 0..4 * MIB / 16_384 {
                 sender.reserve_capacity(16_384);
-                // Until the stream is reset.
+                // Writes until the stream is reset.
                 let Some(Ok(_)) = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await else {
                     return;
                 };

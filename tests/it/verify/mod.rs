@@ -1,7 +1,7 @@
 //! The verification layer: first with scripted bodies, then over real sockets.
 //!
-//! The tests over sockets start a server as a program of its own, attack it, and end with a look
-//! at the server: it serves honest deliveries as before, printed nothing else and did not panic.
+//! The tests over sockets start a server in a separate process, attack it, and check in the end
+//! that it still serves honest deliveries, printed nothing else and did not panic.
 
 mod body;
 mod budget;
@@ -40,7 +40,7 @@ where
     outcome(echo(layer()), request).await
 }
 
-/// The output of a future that has to wait for nothing.
+/// Returns the output of a future that does not have to wait.
 #[track_caller]
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -36,7 +36,7 @@ fn request(method: &str, uri: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// `Router::layer` protects all that the router has so far, its 404 and 405 included.
+/// `Router::layer` protects everything that the router has so far, including its 404 and 405.
 #[tokio::test]
 async fn router_layer_protects_routes_and_fallback() {
     let app: Router = Router::new()
@@ -58,7 +58,7 @@ async fn router_layer_protects_routes_and_fallback() {
     }
 }
 
-/// `Router::route_layer` protects the routes only: a stranger learns which there are.
+/// `Router::route_layer` protects only the routes, so an attacker learns which routes exist.
 #[tokio::test]
 async fn route_layer_leaves_the_404_open() {
     let app: Router = Router::new()
@@ -96,7 +96,7 @@ async fn one_method_router_can_be_protected_alone() {
     assert_eq!(status(app, request("POST", "/open")).await, StatusCode::OK);
 }
 
-/// `MethodRouter::route_layer` protects the methods only.
+/// `MethodRouter::route_layer` protects only the methods.
 #[tokio::test]
 async fn route_layer_of_a_method_router_leaves_the_405_open() {
     let app: Router =
@@ -111,7 +111,7 @@ async fn route_layer_of_a_method_router_leaves_the_405_open() {
     assert_eq!(status(app, get).await, StatusCode::METHOD_NOT_ALLOWED);
 }
 
-/// A limit of concurrency in a `layer` call of its own is reached by verified requests only.
+/// A concurrency limit in a separate `layer` call is used up by verified requests only.
 #[tokio::test(start_paused = true)]
 async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
     let app: Router = Router::new()
@@ -125,7 +125,7 @@ async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
     assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
 }
 
-/// Behind the layer, whatever reads or needs a body still finds the verified one.
+/// Behind the layer, everything that reads or needs a body finds the verified one.
 #[tokio::test]
 async fn body_reading_extractors_and_middleware_work_inside() {
     async fn read_all(request: axum::extract::Request, next: Next) -> Response<Body> {
@@ -169,7 +169,7 @@ async fn a_body_rewritten_outside_of_the_layer_is_refused() {
     assert_eq!(status(app, signed(BODY)).await, StatusCode::UNAUTHORIZED);
 }
 
-/// The reason is there for an outer layer, on every refusal and on nothing else.
+/// An outer layer finds the reason on every rejection, and on no other response.
 #[tokio::test]
 async fn an_outer_layer_can_rewrite_a_refusal() {
     async fn teapot(response: Response<Body>) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! The example `receiver` under everything at once.
+//! The example `receiver` under all attacks at once.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::{
 
 const CONNECTIONS: usize = 2_000;
 
-/// What all of it may occupy, in KiB: most of it are the server's own buffers, of 8 KiB each. What
-/// the connections claim is 20 times as much.
+/// The memory that everything may occupy, in KiB. Most of it are the server's own buffers of 8 KiB
+/// each. The connections declare 20 times as much.
 const MOST: u64 = 100 * 1024;
 
-/// For this process, and for those that it starts.
+/// Raises the limit on open files of this process and of those that it starts.
 fn allow_many_files() {
     let files = rlimit::increase_nofile_limit(4 * CONNECTIONS as u64).expect("a limit of files");
     assert!(files > 2 * CONNECTIONS as u64, "{files} files are too few");
 }
 
-/// Attack: 2,000 connections that claim a megabyte each, send a byte of it and stall, and others
-/// that write bodies without end as fast as they can. Memory stays small, each is refused when
-/// its time is over, and whoever is honest is served meanwhile.
+/// Attack: 2,000 connections declare a megabyte each, send a byte of it and stall, and others write
+/// endless bodies as fast as they can. Memory stays small, each body is rejected when its time is
+/// over, and honest senders are served in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     allow_many_files();
     let receiver = Receiver::start(&[]);
-    // Whatever a first request needs is there before memory is measured.
+    // A first request makes the allocations that happen only once.
     let calm = latency(&receiver, "calm").await;
     let before = receiver.resident();
 
@@ -55,7 +55,7 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     let hostile = latency(&receiver, "hostile").await;
     floods.abort_all();
     while let Some(ended) = floods.join_next().await {
-        // It did not fail, it was told to end.
+        // The receiver did not fail. It was asked to stop.
         assert!(ended.unwrap_err().is_cancelled());
     }
 
@@ -86,7 +86,7 @@ fn id(name: &str, n: usize) -> String {
     format!("{name} {n}")
 }
 
-/// The median of honest deliveries, each on a connection of its own; all are served.
+/// Returns the median time of honest deliveries, each on a new connection. All must be served.
 async fn latency(receiver: &Receiver, name: &str) -> Duration {
     let mut times = Vec::new();
     for n in 0..HONEST {

@@ -1,5 +1,5 @@
-//! Honest senders that are rejected while they still write 4 MiB. They read the response, and not a
-//! reset, which a sender takes for a failure of the network and retries.
+//! Honest senders that are rejected while they are still writing 4 MiB. They read the response
+//! instead of a reset, which a sender takes for a network failure and retries.
 
 use std::{
     fs,
@@ -23,14 +23,14 @@ use crate::{
 
 const LARGE: usize = 4 * 1024 * 1024;
 
-/// Tries of each kind. Without a drain, some of them succeed all the same.
+/// The number of tries of each kind. Without a drain, some of them would succeed, too.
 const TRIES: usize = 20;
 
-/// Requests that are rejected while they are written: the signature that is sent, if any, and the
-/// status to be read. Only bodies with a declared length are drained.
+/// Requests that are rejected while they are written: the signature, if any, and the expected
+/// status. Only bodies with a declared length are drained.
 const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
 
-/// A sender that does not read before everything is written, as Python's `requests` and most
+/// A sender that does not read until it has written everything, like Python's `requests` and most
 /// proxies.
 #[tokio::test]
 async fn a_sender_that_writes_everything_first_reads_the_response() {
@@ -64,7 +64,7 @@ async fn reqwest_reads_the_response() {
     unharmed(receiver, &[]).await;
 }
 
-/// nginx receives a whole request before it forwards any of it, or forwards what it has.
+/// nginx either receives a whole request before it forwards it, or forwards each part at once.
 #[tokio::test]
 async fn nginx_reads_the_response_with_and_without_buffering() {
     let receiver = Receiver::start(&[]);
@@ -149,7 +149,7 @@ async fn curl_reads_the_response() {
         let mut curl = Command::new("sh");
         curl.args([
             "-c",
-            // curl would wait for a 100 with so large a body.
+            // curl would send `Expect: 100-continue` with such a large body.
             r#"command -v curl >/dev/null || exit 77
             head -c "$SIZE" /dev/zero | curl -s -o /dev/null -w '%{http_code}' -H Expect: "$@""#,
             "curl",
@@ -174,7 +174,7 @@ async fn curl_reads_the_response() {
     unharmed(receiver, &[]).await;
 }
 
-/// The libraries of SoundHash's own senders.
+/// The libraries that SoundHash's own senders use.
 #[tokio::test]
 async fn requests_and_aiohttp_read_the_response() {
     let receiver = Receiver::start(&[]);

@@ -29,7 +29,7 @@ where
     service
 }
 
-/// Attack: none, but a clone that was never ready panics behind a concurrency limit.
+/// A clone that was never polled ready panics behind a concurrency limit.
 #[tokio::test]
 async fn the_service_that_was_ready_is_the_one_that_is_called() {
     let inner =
@@ -63,7 +63,7 @@ async fn readiness_is_that_of_the_inner_service() {
     assert_eq!(text(answer.await.unwrap().unwrap()).await, "done");
 }
 
-/// A refused request gives the readiness it was called with back.
+/// A rejected request returns the permit with which it was called.
 #[tokio::test]
 async fn a_refusal_frees_the_place_it_was_ready_for() {
     let inner = ServiceBuilder::new()
@@ -110,7 +110,7 @@ fn the_future_can_be_sent_between_threads() {
         format!("{future:?}")
     }
     let future = echo(layer()).call(signed(BODY));
-    // Not the body, nor the keys that it is checked with.
+    // This includes neither the body nor the keys.
     assert_eq!(check(&future), "ResponseFuture { .. }");
 }
 
@@ -122,7 +122,7 @@ fn the_inner_service_can_be_reached() {
     assert_eq!(service.into_inner(), 8);
 }
 
-/// An outer layer, such as one that logs, sees what was delivered.
+/// An outer layer, such as one that logs, can read the delivery.
 #[tokio::test]
 async fn the_response_to_a_verified_request_carries_the_delivery() {
     let inner = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(StatusCode::ACCEPTED) });
@@ -137,7 +137,7 @@ async fn the_response_to_a_verified_request_carries_the_delivery() {
     assert!(response.extensions().get::<Rejection>().is_some());
 }
 
-/// For a staging system. Without it, every reason for a 401 has the same response.
+/// This is for a staging system. By default, all reasons for a 401 have the same response.
 #[tokio::test]
 async fn a_rejection_is_explained_on_request() {
     let forged = || with_signature("0".repeat(64), Body::from(BODY));

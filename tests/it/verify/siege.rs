@@ -1,4 +1,4 @@
-//! Attacks that send real bytes, and what they cost the server and its honest senders.
+//! Attacks that send real bytes, and their cost for the server and its honest senders.
 //!
 //! `cargo test --release --test it verify::siege -- --nocapture --test-threads 1` prints the table
 //! of figures. The server runs plain `axum::serve` with the layer's defaults, in a process of its
@@ -37,10 +37,10 @@ const MIB: u64 = 1024 * KIB;
 /// The bytes that the attackers send.
 static ZEROS: [u8; 1_000_000] = [b'0'; 1_000_000];
 
-/// Set for the process that serves: its `max_buffered`, or nothing for the default.
+/// The environment variable of the serving process: its `max_buffered`, or empty for the default.
 const MAX_BUFFERED: &str = "SIEGE_MAX_BUFFERED";
 
-/// Serves until it is killed. The attacks start this test as a process of its own.
+/// Serves until it is killed. The attacks start this test in a separate process.
 #[test]
 #[ignore = "serves until it is killed"]
 fn server() {
@@ -88,7 +88,7 @@ impl Server {
             addr: line.expect("an address"),
             child,
         };
-        // Whatever a first request allocates is there before memory is measured.
+        // A first request makes the allocations that happen only once.
         server.median(20).await;
         server
     }
@@ -97,7 +97,8 @@ impl Server {
         TcpStream::connect(&self.addr).await.expect("a connection")
     }
 
-    /// The median time of honest deliveries, each on its own connection. All are served.
+    /// Returns the median time of honest deliveries, each on its own connection. All must be
+    /// served.
     async fn median(&self, deliveries: usize) -> Duration {
         let mut times = Vec::new();
         for n in 0..deliveries {
@@ -106,7 +107,7 @@ impl Server {
             let answer = exchange(&self.addr, &request).await;
             assert_eq!(status(&answer), "200");
             times.push(start.elapsed());
-            // So that they are spread over the attack.
+            // The pauses spread the deliveries over the attack.
             sleep(Duration::from_millis(10)).await;
         }
         times.sort_unstable();
@@ -146,7 +147,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail if it has ended already.
+        // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -178,7 +179,7 @@ struct Attacker {
 }
 
 impl Attacker {
-    /// Sends until everything is sent or the server closes the connection.
+    /// Sends until all bytes are sent or the server closes the connection.
     async fn send(&self, stream: &mut TcpStream, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match stream.write(bytes).await {
@@ -192,8 +193,8 @@ impl Attacker {
         true
     }
 
-    /// Opens that many connections at once, each of which sends `head` and 900 kB of a body, and
-    /// keeps them open until the server has closed them all.
+    /// Opens many connections at once. Each sends `head` and 900 kB of a body, and stays open until
+    /// the server has closed all of them.
     async fn bodies(self, connections: usize, head: String) {
         let head: Arc<str> = head.into();
         let mut senders = JoinSet::new();
@@ -215,8 +216,8 @@ impl Attacker {
         }
     }
 
-    /// Sends `head`, then `piece` again and again until the server closes the connection, on each
-    /// of that many connections. Once.
+    /// Opens many connections, each of which sends `head`, and then `piece` again and again until
+    /// the server closes the connection.
     async fn endless(self, connections: usize, head: String, piece: Vec<u8>) {
         let mut senders = JoinSet::new();
         for _ in 0..connections {
@@ -237,11 +238,11 @@ impl Attacker {
 
 const CONNECTIONS: usize = 1_500;
 
-/// What many connections may cost with the default settings.
+/// The memory that many connections may cost with the default settings.
 const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 
-/// Attack: rejected requests whose bodies are really sent. hyper's read buffer grows to 408 KiB
-/// per connection while a peer sends fast.
+/// Attack: send rejected requests with their whole bodies. hyper's read buffer grows to 408 KiB per
+/// connection while a peer sends fast.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unsigned_bodies_cost_little_memory() {
     let server = Server::start("").await;
@@ -251,7 +252,7 @@ async fn unsigned_bodies_cost_little_memory() {
     cost.assert(MANY);
 }
 
-/// Attack: the same with a well-formed signature, so that the bodies have to be received.
+/// Attack: send a well-formed signature as well, so that the bodies have to be received.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrongly_signed_bodies_cost_little_memory() {
     let server = Server::start("").await;
@@ -261,7 +262,7 @@ async fn wrongly_signed_bodies_cost_little_memory() {
     cost.assert(MANY);
 }
 
-/// Attack: the same in one chunk that is never finished.
+/// Attack: send the body as one chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrongly_signed_chunked_bodies_cost_little_memory() {
     let server = Server::start("").await;
@@ -287,7 +288,7 @@ async fn an_unsigned_chunk_size_without_end_is_not_read() {
     assert!(cost.sent < 64 * MIB, "{} bytes were read", cost.sent);
 }
 
-/// Attack: small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
+/// Attack: send small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_frames_in_large_buffers_cost_what_they_hold() {
     let server = Server::start("4194304").await;
@@ -320,18 +321,18 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
     assert!(cost.growth <= most, "grown by {}", cost.growth);
 }
 
-/// Attack: fill the buffer, so that a sender who is far away has to give way. The delivery comes
-/// in the flights of TCP's slow start at a round trip of 120 ms.
+/// Attack: fill the buffer, so that a distant sender has to give way. The delivery arrives in the
+/// flights of TCP's slow start, with a round trip of 120 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
     let server = Server::start("").await;
     let mut attackers = Vec::new();
-    // The small ones fill the gap that the large ones leave.
+    // The small bodies fill the gap that the large ones leave.
     for len in [[999_999; 150].as_slice(), &[9_000; 40]].concat() {
         let mut stream = server.connect().await;
         let head = head(FORGED, 1_000_000);
         stream.write_all(head.as_bytes()).await.unwrap();
-        // Some of them are rejected meanwhile.
+        // Some of the bodies are rejected in the meantime.
         let _ = stream.write_all(&ZEROS[..len]).await;
         attackers.push(stream);
     }

@@ -1,4 +1,4 @@
-//! What the layer lets through, and which signatures it rejects.
+//! Requests that the layer accepts, and signatures that it rejects.
 
 use std::convert::Infallible;
 
@@ -57,7 +57,7 @@ async fn an_empty_body_can_be_authentic() {
     assert_eq!(check(signed("")).await, Ok(Bytes::new()));
 }
 
-/// Attack: none. A receiver that takes the body for text loses an authentic delivery.
+/// A receiver that treats the body as text would lose an authentic delivery.
 #[tokio::test]
 async fn a_body_that_is_not_utf8_is_authentic_all_the_same() {
     let body = Bytes::from_static(&[0xff, 0xfe, 0x00, 0x80]);
@@ -85,7 +85,7 @@ async fn a_request_without_a_signature_is_refused() {
     assert_eq!(check(request).await, Err(RejectionKind::MissingSignature));
 }
 
-/// Attack: parser confusion. A proxy looks at one signature, the receiver at the other.
+/// Attack: parser confusion. A proxy reads one signature, and the receiver reads the other.
 #[tokio::test]
 async fn two_signature_headers_are_refused_even_if_both_are_right() {
     let mut request = signed(BODY);
@@ -94,7 +94,7 @@ async fn two_signature_headers_are_refused_even_if_both_are_right() {
     assert_eq!(check(request).await, Err(RejectionKind::SeveralSignatures));
 }
 
-/// Attack: parser confusion, by whatever another vendor's parser would have skipped.
+/// Attack: parser confusion, with characters that the parsers of other vendors skip.
 #[tokio::test]
 async fn anything_but_64_digits_is_malformed() {
     let right = sign(BODY);
@@ -139,7 +139,7 @@ async fn a_signature_of_something_else_is_refused() {
     }
 }
 
-/// Attack: an oracle. Were the answers different, they would tell how far a forgery got.
+/// Attack: an oracle. Different answers would reveal how far a forgery got.
 #[tokio::test]
 async fn every_401_looks_the_same() {
     let malformed = with_signature("sha256=", Body::from(BODY));
@@ -156,6 +156,6 @@ async fn every_401_looks_the_same() {
     let (headers, body) = &answers[0];
     assert_eq!(body, "Invalid signature");
     assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
-    // RFC 9110 §15.5.2: a 401 has to name the scheme.
+    // RFC 9110 §15.5.2 requires a 401 to name the scheme.
     assert!(headers.contains_key(header::WWW_AUTHENTICATE));
 }

@@ -1,4 +1,4 @@
-//! The receiver that is besieged, and the sockets that do it.
+//! The attacked receiver, and the sockets of its attackers.
 
 use std::time::Duration;
 
@@ -14,25 +14,25 @@ use crate::{
     support::signed_bytes,
 };
 
-/// A well-formed signature that nobody made.
+/// A well-formed signature that does not belong to any body.
 pub(super) const FORGED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// How long anything may take, the waiting of the receiver included, on a busy machine.
+/// The time that anything may take on a busy machine, including the receiver's own waits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The head of a request without a signature.
+/// Returns the head of a request without a signature.
 pub(super) fn unsigned(framing: &str) -> String {
     format!("POST /webhooks/soundhash HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n")
 }
 
-/// The head of a chunked request, with the signature that nobody made.
+/// Returns the head of a chunked request with the [`FORGED`] signature.
 pub(super) fn forged_chunks() -> String {
     unsigned(&format!(
         "X-Webhook-Signature: {FORGED}\r\nTransfer-Encoding: chunked"
     ))
 }
 
-/// An authentic event with that id.
+/// Returns an authentic event with this id.
 pub(super) fn event(id: &str) -> Vec<u8> {
     let event = serde_json::json!({
         "event": "video.processed",
@@ -47,28 +47,28 @@ pub(super) async fn connect(receiver: &Receiver) -> TcpStream {
     stream.expect("a connection")
 }
 
-/// All that comes until the connection is closed, or reset.
+/// Reads until the connection is closed or reset.
 pub(super) async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut text = Vec::new();
-    // What came before an error is there all the same.
+    // The bytes before an error are kept.
     let read = stream.read_to_end(&mut text);
     let _ = timeout(PATIENCE, read).await.expect("an end");
     String::from_utf8(text).expect("UTF-8")
 }
 
-/// The status of every answer in a text, the 100 included.
+/// Returns the status of every response in a text, including a 100.
 pub(super) fn statuses(text: &str) -> Vec<&str> {
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads.map(|head| &head[..3]).collect()
 }
 
-/// A delivery that must be served, on a connection of its own.
+/// Sends a delivery on a new connection. It must be served.
 pub(super) async fn deliver(receiver: &Receiver, id: &str) {
     let head = exchange(&receiver.addr, &signed_bytes(&event(id))).await;
     assert_eq!(status(&head), "200", "{id}");
 }
 
-/// Writes until it cannot: how many bytes were taken.
+/// Writes until the connection fails, and returns the number of bytes written.
 pub(super) async fn flood(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> usize {
     let mut taken = 0;
     while let Ok(written @ 1..) = stream.write(bytes).await {
@@ -77,7 +77,7 @@ pub(super) async fn flood(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8
     taken
 }
 
-/// The end of the siege: it serves as before, and has printed these events and no others.
+/// Checks that the receiver still serves, and that it has printed exactly these events.
 pub(super) async fn unharmed(receiver: Receiver, ids: &[&str]) {
     deliver(&receiver, "last").await;
     receiver.signal("KILL");

@@ -1,4 +1,4 @@
-//! `CachedSecrets`: which look-ups run, and what invented names can cost.
+//! `CachedSecrets`: which look-ups run, and what an attacker who invents names can cost.
 
 use std::{
     borrow::Cow,
@@ -25,7 +25,7 @@ use tower::ServiceExt;
 use super::request;
 use crate::support::{BODY, echo, outcome};
 
-/// Has an endpoint for each name that starts with `real`, with the name as its secret.
+/// A database with an endpoint for each name that starts with `real`, whose secret is the name.
 #[derive(Clone)]
 struct Database(Arc<Inner>);
 
@@ -33,7 +33,7 @@ struct Inner {
     asked: Mutex<Vec<String>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
-    /// A look-up of an invented name, or of `real-slow`, takes a permit.
+    /// The permits for look-ups of invented names and of `real-slow`.
     answers: Semaphore,
 }
 
@@ -47,7 +47,7 @@ impl Database {
         }))
     }
 
-    /// Answers everything at once.
+    /// Returns a database that answers at once.
     fn fast() -> Self {
         Self::new(Semaphore::MAX_PERMITS)
     }
@@ -62,7 +62,7 @@ impl Database {
     }
 }
 
-/// Counts a look-up, also one that is dropped.
+/// Counts a look-up until it ends or is dropped.
 struct Running<'a>(&'a Inner);
 
 impl<'a> Running<'a> {
@@ -108,7 +108,7 @@ async fn known(cache: &CachedSecrets<Database>, name: &str) -> bool {
     cache.secrets(&head(name)).await.unwrap().is_some()
 }
 
-/// Lets the other tasks run until `condition` is true.
+/// Runs the other tasks until `condition` is true.
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         sleep(Duration::from_millis(1)).await;
@@ -145,7 +145,7 @@ async fn requests_at_the_same_time_share_a_look_up() {
     assert_eq!(database.asked("invented"), 1);
 }
 
-/// Attack: start a look-up for an honest endpoint, and hang up.
+/// Attack: start a look-up of an honest endpoint, and hang up.
 #[tokio::test]
 async fn a_request_that_goes_away_leaves_its_look_up_to_the_next() {
     let database = Database::new(0);
@@ -239,7 +239,7 @@ fn no_look_ups_at_all_is_a_mistake() {
     let _ = CachedSecrets::new(Database::fast()).max_lookups(0);
 }
 
-/// Attack: invent names, often enough that they look more popular than the endpoints.
+/// Attack: invent names and repeat them, so that they look more popular than the endpoints.
 #[tokio::test]
 async fn invented_names_evict_no_endpoint() {
     let database = Database::fast();
@@ -259,7 +259,7 @@ async fn invented_names_evict_no_endpoint() {
     }
 }
 
-/// Attack: make the database work on invented names, and nothing else.
+/// Attack: keep the database busy with invented names.
 #[tokio::test]
 async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() {
     let database = Database::new(0);
@@ -274,7 +274,7 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
         attack.spawn(async move { known(&cache, &format!("invented-{i}")).await });
     }
     until(|| database.running() == 2).await;
-    // Its entry has expired, so it is looked up again, and so are many others at once.
+    // The entry has expired, so the endpoint is looked up again, together with many invented names.
     for asked in 2..=20 {
         assert!(known(&cache, "real-1").await);
         assert_eq!(database.asked("real-1"), asked);
@@ -284,7 +284,7 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
     database.0.answers.add_permits(200);
     assert_eq!(attack.join_all().await, [false; 200]);
     assert!(database.0.most_running.load(Ordering::SeqCst) <= 4);
-    // The permits are given back.
+    // The permits are returned.
     assert!(known(&cache, "real-2").await);
 }
 
@@ -299,7 +299,7 @@ async fn a_name_of_more_than_256_bytes_is_not_looked_up() {
     assert!(!known(&cache, &longer).await);
     assert!(cache.cached(&head(&longer)).is_none());
     assert_eq!(database.asked(&longer), 0);
-    // No name at all.
+    // The request does not name an endpoint.
     let (elsewhere, ()) = http::Request::get("/").body(()).unwrap().into_parts();
     assert!(cache.secrets(&elsewhere).await.unwrap().is_none());
     assert_eq!(database.0.asked.lock().unwrap().len(), 1);
@@ -317,7 +317,7 @@ async fn a_verified_delivery_names_its_endpoint() {
     };
     for _ in 0..2 {
         assert_eq!(endpoint("real-1").await.as_deref(), Some("real-1"));
-        // The look-up's own name is kept.
+        // A name that the look-up has set is kept.
         assert_eq!(endpoint("real-named").await.as_deref(), Some("customer 7"));
     }
     // Attack: sign for one endpoint with the secret of another.

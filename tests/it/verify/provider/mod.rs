@@ -93,7 +93,7 @@ async fn each_tenant_has_its_own_secret() {
         check(&tenants, request("globex", "whsec_globex")).await,
         accepted
     );
-    // Attack: one tenant signs in the name of another.
+    // Attack: a tenant signs in the name of another tenant.
     assert_eq!(
         check(&tenants, request("globex", "whsec_acme")).await,
         Err(RejectionKind::WrongSignature)
@@ -137,7 +137,7 @@ async fn an_unknown_endpoint_is_answered_like_a_wrong_signature() {
     assert_eq!(answers[0], answers[1]);
 }
 
-/// The delivery may be authentic: 503 makes SoundHash send it again.
+/// The delivery may be authentic. A 503 makes SoundHash send it again.
 #[tokio::test]
 async fn a_failing_look_up_is_our_failure() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
@@ -154,7 +154,7 @@ async fn a_failing_look_up_is_our_failure() {
     assert_eq!(text(response).await, "Service unavailable");
 }
 
-/// Attack: make the receiver ask its database for every bad request.
+/// Attack: make the receiver query its database for every bad request.
 #[tokio::test]
 async fn the_provider_is_not_asked_about_a_request_that_is_refused_anyway() {
     let tenants = Tenants::default();
@@ -170,7 +170,7 @@ async fn the_provider_is_not_asked_about_a_request_that_is_refused_anyway() {
     assert_eq!(tenants.asked.load(Ordering::Relaxed), 0);
 }
 
-/// Attack: find out which endpoints exist, by who waits for the body before he refuses it.
+/// Attack: find out which endpoints exist by which rejections wait for the body.
 #[tokio::test(start_paused = true)]
 async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
@@ -186,7 +186,7 @@ async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     assert_eq!(kind, Err(RejectionKind::BodyTooLarge));
 }
 
-/// Attack: sign for an endpoint that does not exist, with the secret of no endpoint.
+/// Attack: sign for an endpoint that does not exist, with the secret that replaces its own.
 #[tokio::test]
 async fn nobody_can_sign_for_an_unknown_endpoint() {
     let refused = check(&Tenants::default(), request("unknown", "nobody")).await;
@@ -226,7 +226,7 @@ async fn each_of_four_secrets_is_told_apart() {
     assert_eq!(refused, Err(RejectionKind::WrongSignature));
 }
 
-/// After a rotation the new secret may stand in both places, and the old one is not in use.
+/// During a rotation, the new secret may be listed twice. The old one is then not in use.
 #[tokio::test]
 async fn a_secret_that_is_listed_twice_is_the_first_of_the_two() {
     let layer = SoundHashWebhookLayer::new("new")
@@ -240,7 +240,7 @@ async fn a_secret_that_is_listed_twice_is_the_first_of_the_two() {
     }
 }
 
-/// What is at hand is used without asking further.
+/// Secrets that are available without waiting are used without a look-up.
 #[tokio::test]
 async fn a_cached_answer_saves_the_look_up() {
     struct Cached;
@@ -257,7 +257,7 @@ async fn a_cached_answer_saves_the_look_up() {
     assert_eq!(accepted, Ok(Bytes::from_static(BODY)));
 }
 
-/// Counts the look-ups, and answers them after a while.
+/// A provider that counts its look-ups, and answers them after a while.
 #[derive(Clone)]
 struct Slow {
     asked: Arc<AtomicUsize>,
@@ -271,7 +271,7 @@ impl SecretProvider for Slow {
         Ok(Some(Secrets::new("whsec_slow")))
     }
 
-    /// Those of the default endpoint.
+    /// Returns the secrets of the default endpoint.
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         (head.uri.path() == "/webhooks/soundhash").then(|| Secrets::new(SECRET))
     }
@@ -286,7 +286,7 @@ fn slow(time: Duration) -> (SoundHashWebhookLayer<Slow>, Arc<AtomicUsize>) {
     (SoundHashWebhookLayer::with_provider(provider), asked)
 }
 
-/// Attack: heads without bodies, so that each leaves a look-up behind.
+/// Attack: send heads without bodies, so that each starts a look-up.
 #[tokio::test]
 async fn a_head_alone_starts_no_look_up() {
     let (layer, asked) = slow(Duration::from_secs(60));
@@ -298,7 +298,7 @@ async fn a_head_alone_starts_no_look_up() {
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.set_zero_linger().unwrap();
     }
-    // Served behind them, so that they have been seen.
+    // This request is served after the heads, so the layer has seen them.
     let answer = exchange(&addr, &signed_bytes(BODY)).await;
     assert_eq!(status(&answer), "200");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
@@ -320,8 +320,8 @@ async fn serve(layer: SoundHashWebhookLayer<Slow>) -> String {
     addr
 }
 
-/// Attack: bodies that wait for a look-up fill the window of an HTTP/2 connection, which all of
-/// its streams share.
+/// Attack: bodies that wait for a look-up fill the window of an HTTP/2 connection, which all of its
+/// streams share.
 #[tokio::test]
 async fn slow_look_ups_do_not_delay_a_cached_delivery_on_the_same_connection() {
     let (layer, asked) = slow(Duration::from_secs(600));
@@ -343,7 +343,7 @@ async fn slow_look_ups_do_not_delay_a_cached_delivery_on_the_same_connection() {
         waiting.push(begin("slow", &"0".repeat(64), vec![b'x'; 1_000_000]).await);
     }
     let (answer, _sender) = begin("soundhash", &sign(BODY), BODY.to_vec()).await;
-    // It is answered although the others wait for ten minutes.
+    // The delivery is answered although the others wait for ten minutes.
     assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
     while asked.load(Ordering::Relaxed) < 2 {
         sleep(Duration::from_millis(1)).await;
@@ -376,7 +376,7 @@ async fn a_body_is_verified_after_its_look_up() {
     assert_eq!(rejected, Err(RejectionKind::WrongSignature));
 }
 
-/// Attack: complete bodies that wait for slow look-ups, to fill memory.
+/// Attack: fill the memory with complete bodies that wait for slow look-ups.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_waits_for_a_look_up_counts() {
     let (layer, _) = slow(Duration::from_secs(1));
