@@ -97,7 +97,6 @@ pub enum End {
 #[derive(Arbitrary, Debug)]
 pub struct Cut {
     len: u16,
-    second: u8,
     then: Then,
 }
 
@@ -197,14 +196,14 @@ impl Case<'_> {
         let (mut rest, mut steps) = (Bytes::copy_from_slice(&self.body), Vec::new());
         for cut in &self.cuts {
             let frame = rest.split_to(usize::from(cut.len).min(rest.len()));
-            steps.push(Step::Data(frame, cut.second.into()));
+            steps.push(Step::Data(frame));
             match cut.then {
                 Then::Nothing => {}
                 Then::Yield => steps.push(Step::Yield),
                 Then::Trailers => steps.push(Step::Trailers),
             }
         }
-        steps.push(Step::Data(rest, 0));
+        steps.push(Step::Data(rest));
         match self.end {
             End::Complete => {}
             End::Broken => steps.push(Step::Error),

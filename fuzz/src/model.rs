@@ -1,7 +1,5 @@
 //! The answer that the layer must give, computed independently of the layer.
 
-use std::time::Duration;
-
 use http::{HeaderMap, header};
 use soundhash_webhook::{RejectionKind, SIGNATURE_HEADER};
 
@@ -9,6 +7,9 @@ use crate::{
     Step,
     case::{Answer, Case},
 };
+
+/// How many frames the layer reads before it lets other tasks run.
+const FRAMES_PER_POLL: usize = 128;
 
 /// The expected result of a request: the secret that signed it, or the reason why it is rejected.
 pub type Verdict = Result<usize, RejectionKind>;
@@ -24,10 +25,8 @@ impl Case<'_> {
             [_] => return Some(RejectionKind::MalformedSignature),
             _ => return Some(RejectionKind::SeveralSignatures),
         }
-        if declared(headers).is_some_and(|len| len > self.limit() as u128) {
-            return Some(RejectionKind::BodyTooLarge);
-        }
-        matches!(self.answer, Answer::Error).then_some(RejectionKind::SecretsUnavailable)
+        let is_long = declared(headers).is_some_and(|len| len > self.limit() as u128);
+        is_long.then_some(RejectionKind::BodyTooLarge)
     }
 
     /// Returns the expected result.
@@ -42,8 +41,10 @@ impl Case<'_> {
         if let Some(kind) = self.refused_on_the_way() {
             return Err(kind);
         }
-        if matches!(self.answer, Answer::NoSuchEndpoint) {
-            return Err(RejectionKind::UnknownEndpoint);
+        match self.answer {
+            Answer::Secrets => {}
+            Answer::NoSuchEndpoint => return Err(RejectionKind::UnknownEndpoint),
+            Answer::Error => return Err(RejectionKind::SecretsUnavailable),
         }
         let sent = headers[SIGNATURE_HEADER].as_bytes().to_ascii_lowercase();
         let authentic = sent == self.sign().to_string().as_bytes();
@@ -53,39 +54,35 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the reason why the body is not received to its end, or `None` if it is.
+    /// Returns the reason why the body is not received to its end, or has no room while its secrets
+    /// are looked up.
     fn refused_on_the_way(&self) -> Option<RejectionKind> {
-        let room = self.room();
-        let (mut held, mut waiting, mut crowded) = (0, 0, false);
+        // Of what has arrived, and of what had arrived when the body was last waited for.
+        let (mut held, mut kept) = (0, 0);
+        let mut frames = 0;
         for step in self.steps() {
             match &step {
-                Step::Data(frame, _) => held += frame.len(),
+                Step::Data(frame) => held += frame.len(),
                 Step::Trailers => {}
                 Step::Error => return Some(RejectionKind::BodyBroken),
-                Step::Yield | Step::Stall => {
-                    // Bytes that are still arriving may occupy as much again.
-                    if held <= room {
-                        (waiting, crowded) = (held, false);
-                    } else if held - waiting <= room {
-                        crowded = true;
-                    } else {
-                        return Some(RejectionKind::BufferFull);
-                    }
-                }
+                Step::Yield | Step::Stall => {}
             }
             if held > self.limit() {
                 return Some(RejectionKind::BodyTooLarge);
             }
+            frames += 1;
+            if frames == FRAMES_PER_POLL || matches!(step, Step::Yield | Step::Stall) {
+                if held > self.room() {
+                    return Some(RejectionKind::BufferFull);
+                }
+                (kept, frames) = (held, 0);
+            }
             if matches!(step, Step::Stall) {
-                // A body without room has a tenth of a second to arrive.
-                let in_time = self.timeout() > Duration::from_millis(100);
-                return Some(match crowded && in_time {
-                    true => RejectionKind::BufferFull,
-                    false => RejectionKind::BodyTimeout,
-                });
+                return Some(RejectionKind::BodyTimeout);
             }
         }
-        None
+        let is_kept = kept > 0 || self.look_up;
+        (is_kept && held > self.room()).then_some(RejectionKind::BufferFull)
     }
 }
 

@@ -10,15 +10,15 @@ use std::{
     vec,
 };
 
-use bytes::{Buf, Bytes, buf::Chain};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 /// The result of one poll of a body.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A frame. The second number is the length of the part in a second piece of memory.
-    Data(Bytes, usize),
+    /// A frame.
+    Data(Bytes),
     Trailers,
     /// Pending once, and wakes the task at once.
     Yield,
@@ -57,7 +57,7 @@ impl Script {
 }
 
 impl Body for Script {
-    type Data = Chain<Bytes, Bytes>;
+    type Data = Bytes;
     type Error = &'static str;
 
     fn poll_frame(
@@ -70,11 +70,7 @@ impl Body for Script {
         }
         match self.steps.next() {
             None => Poll::Ready(None),
-            Some(Step::Data(bytes, second)) => {
-                let at = bytes.len() - second.min(bytes.len());
-                let frame = bytes.slice(..at).chain(bytes.slice(at..));
-                Poll::Ready(Some(Ok(Frame::data(frame))))
-            }
+            Some(Step::Data(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             Some(Step::Trailers) => Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::new())))),
             Some(Step::Error) => Poll::Ready(Some(Err("connection reset"))),
             Some(Step::Yield) => {

@@ -157,7 +157,8 @@ impl Place {
         let before = lock(&self.bytes).as_ref().map(Vec::capacity);
         let mut capacity = before.ok_or(BufferFull)?;
         if len > capacity {
-            capacity = (2 * capacity).min(self.max_len).max(len);
+            let most = self.max_len.min(self.budget.limit);
+            capacity = (2 * capacity).min(most).max(len);
         }
         self.make_room(capacity, len)?;
         match &mut *lock(&self.bytes) {

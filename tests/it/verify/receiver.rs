@@ -60,7 +60,9 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     }
 
     for stream in &mut stalled {
-        assert_eq!(status(&answer(stream).await), "408");
+        // A stalled body gives way to one that is still arriving.
+        let answer = answer(stream).await;
+        assert!(matches!(status(&answer), "408" | "503"), "{answer}");
     }
     assert!(start.elapsed() >= Duration::from_secs(10));
     let grown = receiver.peak().saturating_sub(before);

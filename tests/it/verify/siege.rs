@@ -285,7 +285,7 @@ async fn an_unsigned_chunk_size_without_end_is_not_read() {
         .under("unsigned zeros of a chunk's size", 2, attack)
         .await;
     cost.assert(8 * MIB);
-    assert!(cost.sent < 64 * MIB, "{} bytes were read", cost.sent);
+    assert!(cost.sent < 200 * MIB, "{} bytes were read", cost.sent);
 }
 
 /// Attack: send small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
