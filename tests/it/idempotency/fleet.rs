@@ -74,7 +74,9 @@ async fn two_processes_act_on_each_of_1000_events_once() {
     const EVENTS: u64 = 1000;
     let server = RedisServer::start();
     let processes = [fleet(&server, &[]), fleet(&server, &[])];
-    let client = Client::new();
+    // The processes close idle connections after 10 s, and must not do so while a request is sent.
+    let idle = Duration::from_secs(5);
+    let client = Client::builder().pool_idle_timeout(idle).build().unwrap();
     let mut late = 0;
     for batch in (1..=EVENTS).collect::<Vec<_>>().chunks(4) {
         let mut copies = JoinSet::new();
