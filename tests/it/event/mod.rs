@@ -21,6 +21,10 @@ mod payload;
 mod python;
 mod serialize;
 mod timestamp;
+#[cfg(feature = "chrono")]
+mod timestamp_chrono;
+#[cfg(feature = "time")]
+mod timestamp_time;
 
 /// The names of all captured requests.
 const CAPTURES: [&str; 21] = [

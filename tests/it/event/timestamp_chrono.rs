@@ -1,0 +1,70 @@
+//! Conversions between [`Timestamp`] and the types of `chrono`.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use proptest::prelude::*;
+use soundhash_webhook::Timestamp;
+
+#[test]
+fn instants_go_there_and_back() {
+    for (text, second, nanosecond) in [
+        ("0000-01-01T00:00:00Z", -62_167_219_200, 0),
+        ("1969-12-31T23:59:59.9Z", -1, 900_000_000),
+        ("1970-01-01T00:00:00Z", 0, 0),
+        (
+            "9999-12-30T22:00:00.999999999Z",
+            253_402_207_200,
+            999_999_999,
+        ),
+    ] {
+        let timestamp: Timestamp = text.parse().unwrap();
+        let instant = DateTime::from(timestamp);
+        assert_eq!(
+            (instant.timestamp(), instant.timestamp_subsec_nanos()),
+            (second, nanosecond)
+        );
+        assert_eq!(instant.try_into(), Ok(timestamp));
+    }
+}
+
+#[test]
+fn the_offset_does_not_matter() {
+    let instant = DateTime::parse_from_rfc3339("2024-01-15T10:30:00+05:30").unwrap();
+    let timestamp: Timestamp = "2024-01-15T05:00:00Z".parse().unwrap();
+    assert_eq!(instant.try_into(), Ok(timestamp));
+}
+
+#[test]
+fn a_leap_second_is_read_as_in_text() {
+    let day = NaiveDate::from_ymd_opt(2016, 12, 31).unwrap();
+    let leap = day.and_hms_nano_opt(23, 59, 59, 1_500_000_000).unwrap();
+    let timestamp: Timestamp = "2016-12-31T23:59:60.5Z".parse().unwrap();
+    assert_eq!(leap.and_utc().try_into(), Ok(timestamp));
+}
+
+#[test]
+fn other_years_are_rejected() {
+    let first: Timestamp = "0000-01-01T00:00:00Z".parse().unwrap();
+    for instant in [
+        DateTime::from(first) - TimeDelta::nanoseconds(1),
+        DateTime::<Utc>::MIN_UTC,
+        DateTime::<Utc>::MAX_UTC,
+    ] {
+        let error = Timestamp::try_from(instant).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "timestamp outside the years 0000 to 9999"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_instant_goes_there_and_back(
+        second in -62_167_219_200..=253_402_207_200i64,
+        nanosecond in 0..1_000_000_000u32,
+    ) {
+        let instant = DateTime::from_timestamp(second, nanosecond).unwrap();
+        let timestamp = Timestamp::try_from(instant).unwrap();
+        prop_assert_eq!(DateTime::from(timestamp), instant);
+    }
+}

@@ -1,0 +1,65 @@
+//! Conversions between [`Timestamp`] and the types of `time`.
+
+use proptest::prelude::*;
+use soundhash_webhook::Timestamp;
+use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
+
+#[test]
+fn instants_go_there_and_back() {
+    for (text, second, nanosecond) in [
+        ("0000-01-01T00:00:00Z", -62_167_219_200, 0),
+        ("1969-12-31T23:59:59.9Z", -1, 900_000_000),
+        ("1970-01-01T00:00:00Z", 0, 0),
+        (
+            "9999-12-30T22:00:00.999999999Z",
+            253_402_207_200,
+            999_999_999,
+        ),
+    ] {
+        let timestamp: Timestamp = text.parse().unwrap();
+        let instant = OffsetDateTime::from(timestamp);
+        assert_eq!(
+            (instant.unix_timestamp(), instant.nanosecond()),
+            (second, nanosecond)
+        );
+        assert_eq!(instant.try_into(), Ok(timestamp));
+    }
+}
+
+#[test]
+fn the_offset_does_not_matter() {
+    let timestamp: Timestamp = "2024-01-15T05:00:00Z".parse().unwrap();
+    let offset = UtcOffset::from_hms(5, 30, 0).unwrap();
+    let instant = OffsetDateTime::from(timestamp).to_offset(offset);
+    assert_eq!(instant.hour(), 10);
+    assert_eq!(instant.try_into(), Ok(timestamp));
+}
+
+#[test]
+fn other_years_are_rejected() {
+    let first: Timestamp = "0000-01-01T00:00:00Z".parse().unwrap();
+    let last_day = Date::from_calendar_date(9999, Month::December, 31).unwrap();
+    for instant in [
+        OffsetDateTime::from(first) - Duration::nanoseconds(1),
+        OffsetDateTime::new_utc(last_day, Time::MIDNIGHT),
+    ] {
+        let error = Timestamp::try_from(instant).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "timestamp outside the years 0000 to 9999"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_instant_goes_there_and_back(
+        second in -62_167_219_200..=253_402_207_200i128,
+        nanosecond in 0..1_000_000_000i128,
+    ) {
+        let nanoseconds = second * 1_000_000_000 + nanosecond;
+        let instant = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap();
+        let timestamp = Timestamp::try_from(instant).unwrap();
+        prop_assert_eq!(OffsetDateTime::from(timestamp), instant);
+    }
+}
