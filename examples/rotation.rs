@@ -47,7 +47,7 @@ struct Source(Option<PathBuf>);
 impl Source {
     fn read(&self) -> Result<Secrets, Box<dyn Error>> {
         let Some(path) = &self.0 else {
-            warn!("SOUNDHASH_WEBHOOK_SECRETS is not set: anybody can sign with `whsec_test`");
+            warn!("SOUNDHASH_WEBHOOK_SECRETS is not set: anyone can sign with `whsec_test`");
             return Ok(Secrets::new("whsec_test"));
         };
         let text = fs::read_to_string(path)?;

@@ -46,7 +46,7 @@ struct Verified {
     signature: Signature,
     matched_secret: usize,
     endpoint: Option<Arc<str>>,
-    /// Both are parsed on first use, and boxed because most deliveries are moved before that.
+    /// Parsed on first use, and boxed because most deliveries are moved before that.
     envelope: OnceLock<Box<Result<Envelope, EventError>>>,
     event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.

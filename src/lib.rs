@@ -32,8 +32,8 @@
 //! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It receives the body within
 //!   limits, and checks its HMAC-SHA256 signature while it arrives. Every other request is answered
 //!   with an error status, and the response has the reason, a [`Rejection`], in its extensions.
-//!   Behind the layer, the request has the verified body, so `Bytes`, `Json<T>` and other middleware
-//!   work as usual.
+//!   Behind the layer, the request has the verified body, so other middleware and extractors such as
+//!   `Bytes` and `Json<T>` work as usual.
 //! - [`Secret`] is the secret of an endpoint. During a rotation, up to four [`Secrets`] are valid at
 //!   the same time. To serve many endpoints or tenants, look the secrets up with a
 //!   [`SecretProvider`], such as [`CachedSecrets`]. [`RotatingSecrets`] can be replaced while the
@@ -50,7 +50,7 @@
 //! - [`Secret::verify`] and [`Event::from_slice`] do the same without axum, for a header and a body
 //!   from anywhere.
 //!
-//! The [guides](guide) explain more than one type at a time. Before you go live, read
+//! The [guides](guide) cover whole tasks. Before you go live, read
 //! [where to put the layer](guide::placement), [going live](guide::going_live) and
 //! [logs and metrics](guide::telemetry). If every signature is wrong, see
 //! [troubleshooting](guide::troubleshooting).

@@ -95,7 +95,7 @@ fn an_accepted_request_costs_four_allocations_of_the_layer_itself() {
 }
 
 #[test]
-fn in_a_router_it_costs_seven() {
+fn an_accepted_request_in_a_router_costs_seven_allocations() {
     let event = event();
     let request = || signed(&event, Body::from(event.clone()));
     let router: Router = Router::new().route("/", post(async |_: Bytes| ()));
@@ -108,7 +108,7 @@ fn in_a_router_it_costs_seven() {
 }
 
 #[test]
-fn a_refusal_costs_nothing_but_its_response() {
+fn a_rejection_allocates_only_its_response() {
     let event = event();
     let request = || Request::new(Body::from(event.clone()));
     let (refused, response) = count(layer().layer(inner()), request);

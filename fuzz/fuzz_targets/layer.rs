@@ -55,7 +55,7 @@ async fn check(case: &Case<'_>) {
         }
     }
 
-    // The same body in a single frame, which needs no room unless its secrets are looked up.
+    // In one frame, the body only needs room if its secrets are looked up.
     if case.end == End::Complete && expected != Err(RejectionKind::BufferFull) {
         let whole = Body::from(case.body.to_vec());
         assert_eq!(run(case, Request::from_parts(head, whole)).await, expected);

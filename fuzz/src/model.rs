@@ -8,7 +8,7 @@ use crate::{
     case::{Answer, Case},
 };
 
-/// How many frames the layer reads before it lets other tasks run.
+/// The number of frames that the layer reads before it yields to other tasks.
 const FRAMES_PER_POLL: usize = 128;
 
 /// The expected result of a request: the secret that signed it, or the reason why it is rejected.
@@ -54,10 +54,10 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the reason why the body is not received to its end, or has no room while its secrets
-    /// are looked up.
+    /// Returns the reason why the body is not received to its end, or does not have room during the
+    /// look-up of its secrets. Returns `None` if neither is the case.
     fn refused_on_the_way(&self) -> Option<RejectionKind> {
-        // Of what has arrived, and of what had arrived when the body was last waited for.
+        // The bytes that have arrived, and those that had arrived at the last wait.
         let (mut held, mut kept) = (0, 0);
         let mut frames = 0;
         for step in self.steps() {

@@ -161,7 +161,7 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
 
 /// Attack: send half a head, which never becomes a request, so that the receiver cannot stop.
 #[tokio::test]
-async fn half_a_head_does_not_keep_it_from_stopping() {
+async fn half_a_head_does_not_prevent_a_shutdown() {
     let receiver = Receiver::start(&[]);
     let mut half = TcpStream::connect(&receiver.addr).await.unwrap();
     half.write_all(b"POST /webhooks/soundhash HTTP/1.1\r\nHo")

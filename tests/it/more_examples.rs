@@ -76,7 +76,7 @@ impl Sender {
 // The senders have separate threads, so that they continue while this one waits for the log.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_is_rotated_and_no_delivery_is_refused() {
+async fn a_secret_is_rotated_without_rejecting_a_delivery() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotation-secrets");
     fs::write(&file, "whsec_old\n").unwrap();
     let mut receiver = Receiver::of(
@@ -172,7 +172,7 @@ async fn each_tenant_is_looked_up_once() {
 // ---- rejections
 
 #[tokio::test]
-async fn a_refusal_is_answered_in_own_words_and_leaves_an_audit_line() {
+async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
     let receiver = Receiver::of("rejections", &[]);
     let client = Client::new();
     let accepted = deliver(&client, &receiver.url(), "whsec_test").await;
@@ -223,7 +223,7 @@ async fn a_refusal_is_answered_in_own_words_and_leaves_an_audit_line() {
     assert_eq!(
         lines,
         [] as [&str; 0],
-        "a line for each refusal, none for the rest"
+        "a line for each rejection, and none for other requests"
     );
 }
 
@@ -237,7 +237,7 @@ fn head(path: &str, signature: &str, length: usize) -> String {
 }
 
 #[tokio::test]
-async fn without_axum_a_delivery_is_verified_all_the_same() {
+async fn a_delivery_is_verified_without_axum() {
     let mut receiver = Receiver::of("plain_tower", &[]);
     let client = Client::new();
     let url = receiver.url();
@@ -265,7 +265,7 @@ async fn without_axum_a_delivery_is_verified_all_the_same() {
 
 /// Attack: start a request and never finish its head.
 #[tokio::test]
-async fn without_axum_a_head_that_does_not_arrive_ends_the_connection() {
+async fn an_unfinished_head_ends_the_connection_without_axum() {
     let receiver = Receiver::of("plain_tower", &[]);
     let head = exchange(&receiver.addr, b"POST / HTTP/1.1\r\n").await;
     assert!(head.is_empty() || status(&head) == "408", "{head}");

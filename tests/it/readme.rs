@@ -64,7 +64,7 @@ async fn a_request_that_was_recorded_long_ago_is_rejected() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
-/// Layout, the commas at the ends of lines, and imports are the formatter's.
+/// Removes everything that the formatter decides: the layout, commas at the ends of lines, imports.
 fn dense(code: &str) -> String {
     let lines = code
         .lines()

@@ -117,7 +117,7 @@ async fn without_the_layer_the_answer_is_500() {
 
 /// The body is parsed once for all extractors, and each gets the same event.
 #[tokio::test]
-async fn a_payload_stands_beside_the_other_extractors() {
+async fn a_payload_works_next_to_the_other_extractors() {
     async fn all(
         Payload(video): Payload<VideoProcessed>,
         delivery: Delivery,

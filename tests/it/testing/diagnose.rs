@@ -282,7 +282,7 @@ fn white_space_around_the_signature() {
 }
 
 #[test]
-fn no_signature_and_what_is_none() {
+fn missing_and_malformed_signatures() {
     for (value, kind) in [
         ("", DiagnosisKind::MissingSignature),
         (" \t", DiagnosisKind::MissingSignature),
@@ -305,7 +305,7 @@ fn no_signature_and_what_is_none() {
 // ---- the body
 
 #[test]
-fn a_body_written_anew_by_another_library() {
+fn a_body_serialized_again_by_another_library() {
     // The order, numbers and escapes are those of Python.
     let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
     let compact = compact.replace("{}, []", "{},[]");
@@ -347,7 +347,7 @@ fn half_a_surrogate_pair_is_kept() {
 }
 
 #[test]
-fn both_senders_layouts_are_told_apart_from_the_compact_one() {
+fn both_senders_layouts_differ_from_the_compact_one() {
     for envelope in [Sender::Portal, Sender::Dispatcher] {
         for &kind in EventKind::ALL {
             let event = sample(kind, envelope);
@@ -573,7 +573,7 @@ fn an_empty_body_at_either_side() {
 // ---- several mistakes, and none
 
 #[test]
-fn mistakes_that_come_together_are_all_told() {
+fn all_mistakes_that_occur_together_are_reported() {
     let spaced = r#"{"event": "video.processed", "data": {}}"#;
     let compact = r#"{"event":"video.processed","data":{}}"#;
     let signature = STANDARD.encode(hex::decode(sign("whsec_old\n", spaced)).unwrap());
@@ -597,7 +597,7 @@ fn mistakes_that_come_together_are_all_told() {
 }
 
 #[test]
-fn what_no_usual_mistake_explains_is_unknown() {
+fn an_unexplained_signature_is_unknown() {
     let diagnosis = diagnose(&[KEY], sign("another endpoint's", BODY), BODY);
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
     assert_eq!(diagnosis.secret(), None);
@@ -619,7 +619,7 @@ fn a_deeply_nested_body_is_not_laid_out() {
 /// Attack: read the secret, or a signature to forge with, from a diagnosis that was pasted
 /// somewhere.
 #[test]
-fn nothing_that_is_told_gives_a_secret_or_a_signature_away() {
+fn the_text_reveals_neither_a_secret_nor_a_signature() {
     let secret = "whsec_0nly-f0r-us";
     let spaced = r#"{"a": "hidden", "b": 1}"#;
     let compact = r#"{"a":"hidden","b":1}"#;

@@ -166,7 +166,7 @@ async fn applications_that_are_right_pass() {
 }
 
 #[tokio::test]
-async fn the_limit_of_the_body_can_be_told() {
+async fn the_limit_of_the_body_can_be_set() {
     let app = |limit| route().layer(layer().max_body_size(limit));
     for limit in [2_000, 64 * 1024, 2 << 20] {
         let requests = hostile_requests(&secret()).max_body_size(limit);

@@ -53,7 +53,7 @@ async fn a_declared_length_over_the_limit_is_refused_at_once() {
 /// A `Content-Length` that is not a number is ignored. The layer counts the bytes, as the server
 /// does.
 #[tokio::test]
-async fn a_declared_length_that_is_no_number_is_not_believed() {
+async fn a_declared_length_that_is_not_a_number_is_ignored() {
     for length in ["", "-1", "many"] {
         let mut request = signed(BODY);
         let length = HeaderValue::from_static(length);
@@ -122,7 +122,7 @@ async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline()
 /// Attack: send a body that never gives the hint that it has ended, as chunked bodies do. A
 /// receiver that waits for the hint never finishes.
 #[tokio::test]
-async fn the_end_is_none_whatever_the_hints_say() {
+async fn the_hints_do_not_decide_where_a_body_ends() {
     let script = Script::new([data(BODY)]);
     let polls = script.polls();
     let received = check(with_signature(sign(BODY), script)).await;
@@ -147,7 +147,7 @@ async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
 
 /// Attack: slow loris, in the body.
 #[tokio::test(start_paused = true)]
-async fn a_stalled_body_is_refused_when_its_time_is_over() {
+async fn a_stalled_body_is_rejected_when_its_time_is_over() {
     let start = Instant::now();
     let stalled = Script::new([data(b"{"), Step::Stall]);
     let Ok(response) = echo(layer())

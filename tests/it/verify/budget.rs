@@ -18,7 +18,7 @@ use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with
 
 const KIB: usize = 1024;
 
-/// What a body counts besides its bytes.
+/// The memory that a body counts in addition to its bytes.
 const OVERHEAD: usize = 32 * KIB;
 
 /// Turns a request into one over HTTP/2, for which a read buffer does not count.

@@ -226,7 +226,7 @@ async fn a_head_of_more_than_16_kilobytes_is_rejected() {
 
 /// Attack: make the receiver ask for a body that it rejects. An honest sender is asked.
 #[tokio::test]
-async fn who_expects_a_100_gets_it_only_with_a_signature() {
+async fn a_100_is_sent_only_to_a_request_with_a_signature() {
     let receiver = Receiver::start(&[]);
     let expect = |head: String| head.replace("Host", "Expect: 100-continue\r\nHost");
     for (head, expected) in [

@@ -145,7 +145,7 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
 /// Attack: send a thousand unsigned requests at once on one connection. Each is answered, and so is
 /// the delivery after them.
 #[tokio::test]
-async fn a_thousand_unsigned_streams_are_answered_one_and_all() {
+async fn a_thousand_unsigned_streams_are_all_answered() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
     // The first answer brings the limit on concurrent streams. Further streams wait.
@@ -165,7 +165,7 @@ async fn a_thousand_unsigned_streams_are_answered_one_and_all() {
 
 /// An honest sender that is still writing reads the answer, and the connection stays usable.
 #[tokio::test]
-async fn a_refused_sender_reads_the_answer() {
+async fn a_rejected_sender_reads_the_response() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
     for (signature, expected) in [(None, 401), (Some(FORGED), 413)].repeat(10) {

@@ -154,7 +154,7 @@ async fn body_reading_extractors_and_middleware_work_inside() {
 
 /// A middleware that rewrites the body *outside* of the layer breaks every signature.
 #[tokio::test]
-async fn a_body_rewritten_outside_of_the_layer_is_refused() {
+async fn a_body_rewritten_outside_of_the_layer_is_rejected() {
     async fn reserialize(request: axum::extract::Request, next: Next) -> Response<Body> {
         let (head, body) = request.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_body_rewritten_outside_of_the_layer_is_refused() {
 
 /// An outer layer finds the reason on every rejection, and on no other response.
 #[tokio::test]
-async fn an_outer_layer_can_rewrite_a_refusal() {
+async fn an_outer_layer_can_rewrite_a_rejection() {
     async fn teapot(response: Response<Body>) -> Response<Body> {
         match response.extensions().get::<Rejection>() {
             Some(rejection) => {

@@ -116,8 +116,8 @@ async fn floods_for_ever(addr: String, head: String) {
     }
 }
 
-/// Attack: refused requests that keep their connections by sending nothing more. They hold
-/// next to nothing, and end by themselves.
+/// Attack: send rejected requests without their bodies, to keep the connections. They occupy hardly
+/// any memory, and are closed after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_refused_bodies_that_never_come_are_given_up() {
     allow_many_files();

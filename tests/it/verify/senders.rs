@@ -78,7 +78,7 @@ async fn nginx_reads_the_response_with_and_without_buffering() {
     unharmed(receiver, &[]).await;
 }
 
-/// Ended when dropped.
+/// A running nginx. Dropping it ends the process.
 struct Nginx {
     child: std::process::Child,
     folder: PathBuf,
@@ -92,7 +92,7 @@ impl Nginx {
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).expect("a folder");
         let path = folder.display();
-        // Its worker needs the folder, which is that of this user.
+        // The worker needs the folder, which belongs to this user.
         let is_root = folder.metadata().expect("a folder").uid() == 0;
         let user = if is_root { "user root;" } else { "" };
         let config = format!(
@@ -134,7 +134,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // All fail if it has ended already. Its worker ends only if it is asked to.
+        // All fail if nginx has already ended. The worker ends only if nginx is asked to stop.
         let id = self.child.id().to_string();
         let _ = std::process::Command::new("kill").arg(id).status();
         let _ = self.child.wait();
@@ -184,7 +184,7 @@ async fn requests_and_aiohttp_read_the_response() {
 
 async fn python(url: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/verify/senders.py");
-    // The system's Python may have packages that the first one in the path does not have.
+    // The system's Python may have packages that the first Python in the path does not have.
     for python in ["python3", "/usr/bin/python3"] {
         let output = Command::new(python)
             .arg(&script)

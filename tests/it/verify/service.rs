@@ -65,7 +65,7 @@ async fn readiness_is_that_of_the_inner_service() {
 
 /// A rejected request returns the permit with which it was called.
 #[tokio::test]
-async fn a_refusal_frees_the_place_it_was_ready_for() {
+async fn a_rejection_returns_the_permit_of_its_request() {
     let inner = ServiceBuilder::new()
         .concurrency_limit(1)
         .service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
@@ -160,7 +160,7 @@ async fn accepted(response: Result<Response<Body>, impl std::fmt::Debug>) {
 
 /// tower-http's layers change the body of the request or of the response.
 #[tokio::test]
-async fn layers_of_tower_http_can_stand_outside_and_inside() {
+async fn layers_of_tower_http_work_outside_and_inside() {
     let echo = || {
         service_fn(|request: Request<Body>| async move {
             Ok::<_, Infallible>(Response::new(request.into_body()))

@@ -1,9 +1,9 @@
 //! Attacks that send real bytes, and their cost for the server and its honest senders.
 //!
 //! `cargo test --release --test it verify::siege -- --nocapture --test-threads 1` prints the table
-//! of figures. The server runs plain `axum::serve` with the layer's defaults, in a process of its
-//! own, whose memory is what is measured. With `SIEGE_LATENCY=1`, on a quiet machine, the latency of
-//! honest deliveries is checked too.
+//! of figures. The server is plain `axum::serve` with the layer's defaults. It runs in a separate
+//! process, whose memory is measured. Set `SIEGE_LATENCY=1` on a quiet machine to check the latency
+//! of honest deliveries as well.
 
 use std::{
     io::{BufRead, BufReader},
@@ -124,7 +124,7 @@ impl Server {
         };
         let sent = attacker.sent.clone();
         let honest = async {
-            // The attack is under way before honest deliveries are measured.
+            // The attack is in progress before honest deliveries are measured.
             sleep(Duration::from_millis(100)).await;
             self.median(100).await
         };
@@ -164,7 +164,7 @@ impl Cost {
     #[track_caller]
     fn assert(&self, most: u64) {
         assert!(self.growth <= most, "grown by {} of {most}", self.growth);
-        // Only on a quiet machine, because a busy one delays deliveries without an attack too.
+        // Only checked on a quiet machine. A busy one delays deliveries without an attack, too.
         if std::env::var_os("SIEGE_LATENCY").is_some() {
             let most = 5 * self.calm + Duration::from_millis(250);
             assert!(self.hostile < most, "{:?} of {most:?}", self.hostile);
@@ -274,8 +274,8 @@ async fn wrongly_signed_chunked_bodies_cost_little_memory() {
     cost.assert(MANY);
 }
 
-/// Attack: a chunk's size with leading zeros that do not end. hyper reads them without handing
-/// over a frame, so nothing that counts frames or bytes of a body stops them.
+/// Attack: send a chunk size with endless leading zeros. hyper reads them without yielding a frame,
+/// so a limit on frames or bytes does not stop them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsigned_chunk_size_without_end_is_not_read() {
     let server = Server::start("").await;

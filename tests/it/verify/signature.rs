@@ -19,7 +19,7 @@ async fn an_authentic_request_reaches_the_handler_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn the_head_is_handed_on_as_it_came() {
+async fn the_head_is_passed_on_unchanged() {
     let inner = service_fn(|request: Request<Body>| async move {
         assert_eq!(request.uri(), "/webhooks/soundhash");
         assert_eq!(request.headers()["x-tenant"], "acme");
@@ -59,7 +59,7 @@ async fn an_empty_body_can_be_authentic() {
 
 /// A receiver that treats the body as text would lose an authentic delivery.
 #[tokio::test]
-async fn a_body_that_is_not_utf8_is_authentic_all_the_same() {
+async fn a_body_that_is_not_utf8_can_be_authentic() {
     let body = Bytes::from_static(&[0xff, 0xfe, 0x00, 0x80]);
     assert_eq!(check(signed(body.clone())).await, Ok(body));
 }
@@ -80,7 +80,7 @@ async fn a_body_in_one_frame_is_not_copied() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_signature_is_refused() {
+async fn a_request_without_a_signature_is_rejected() {
     let request = Request::new(Body::from(BODY));
     assert_eq!(check(request).await, Err(RejectionKind::MissingSignature));
 }

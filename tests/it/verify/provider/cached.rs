@@ -147,7 +147,7 @@ async fn requests_at_the_same_time_share_a_look_up() {
 
 /// Attack: start a look-up of an honest endpoint, and hang up.
 #[tokio::test]
-async fn a_request_that_goes_away_leaves_its_look_up_to_the_next() {
+async fn a_dropped_request_leaves_its_look_up_to_the_next() {
     let database = Database::new(0);
     let cache = CachedSecrets::new(database.clone());
     let first = tokio::spawn({
@@ -183,7 +183,7 @@ async fn a_failure_is_not_cached_and_keeps_its_message() {
 }
 
 #[tokio::test]
-async fn an_answer_is_asked_for_again_when_its_time_is_over() {
+async fn an_entry_is_looked_up_again_after_its_time_to_live() {
     let database = Database::fast();
     let time = Duration::from_millis(20);
     let cache = CachedSecrets::new(database.clone())
@@ -235,13 +235,13 @@ async fn setters_keep_what_other_setters_set() {
 
 #[test]
 #[should_panic(expected = "max_lookups must be greater than zero")]
-fn no_look_ups_at_all_is_a_mistake() {
+fn zero_look_ups_at_a_time_panics() {
     let _ = CachedSecrets::new(Database::fast()).max_lookups(0);
 }
 
 /// Attack: invent names and repeat them, so that they look more popular than the endpoints.
 #[tokio::test]
-async fn invented_names_evict_no_endpoint() {
+async fn invented_names_do_not_evict_endpoints() {
     let database = Database::fast();
     let cache = CachedSecrets::new(database.clone()).capacity(100);
     let endpoints: Vec<_> = (0..50).map(|i| format!("real-{i}")).collect();

@@ -139,7 +139,7 @@ async fn an_unknown_endpoint_is_answered_like_a_wrong_signature() {
 
 /// The delivery may be authentic. A 503 makes SoundHash send it again.
 #[tokio::test]
-async fn a_failing_look_up_is_our_failure() {
+async fn a_failing_look_up_is_a_503() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
     let Ok(response) = service.oneshot(request("broken", "whsec_test")).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
