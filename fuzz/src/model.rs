@@ -63,9 +63,8 @@ impl Case<'_> {
         for step in self.steps() {
             match &step {
                 Step::Data(frame) => held += frame.len(),
-                Step::Trailers => {}
                 Step::Error => return Some(RejectionKind::BodyBroken),
-                Step::Yield | Step::Stall => {}
+                Step::Trailers | Step::Yield | Step::Stall => {}
             }
             if held > self.limit() {
                 return Some(RejectionKind::BodyTooLarge);
