@@ -80,7 +80,9 @@ impl Case<'_> {
                 return Some(RejectionKind::BodyTimeout);
             }
         }
-        let is_kept = kept > 0 || self.look_up;
+        // A look-up that fails at once leaves the rest of the body where it is.
+        let is_joined = kept > 0 && !matches!(self.answer, Answer::Error);
+        let is_kept = is_joined || self.look_up;
         (is_kept && held > self.room()).then_some(RejectionKind::BufferFull)
     }
 }
