@@ -35,7 +35,7 @@
 //!   arrive. It is part of the sender's 30 s.
 //! - [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout), 5 s: how long a
 //!   [`SecretProvider`](crate::SecretProvider) may take.
-//! - [`max_buffered`](crate::SoundHashWebhookLayer::max_buffered), 64 MiB: what all unfinished bodies of
+//! - [`max_buffered`](crate::SoundHashWebhookLayer::max_buffered), 32 MiB: what all unfinished bodies of
 //!   the process hold together.
 //!
 //! # Connections and request heads

@@ -105,7 +105,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
                 body_timeout: Duration::from_secs(10),
                 lookup_timeout: Duration::from_secs(5),
                 explain_rejections: false,
-                budget: Budget::new(64 * 1024 * 1024),
+                budget: Budget::new(32 * 1024 * 1024),
                 drains: Drains::default(),
                 rejections: Arc::default(),
             }),
@@ -143,7 +143,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     }
 
     /// Sets the memory in bytes that all unfinished bodies may occupy together. The default is
-    /// 64 MiB.
+    /// 32 MiB.
     ///
     /// A body counts while the layer waits for more of it or for a look-up of its secrets. Most
     /// deliveries arrive in one piece, and do not count if their secrets are known or cached. A body

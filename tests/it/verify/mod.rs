@@ -26,8 +26,13 @@ use axum::BoxError;
 use bytes::Bytes;
 use http::Request;
 use soundhash_webhook::{RejectionKind, SoundHashWebhookLayer};
+use tokio::sync::RwLock;
 
 use crate::support::{SECRET, echo, outcome};
+
+/// Attacks occupy the whole machine and take this for writing. Tests that need a prompt server take it
+/// for reading.
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
 fn layer() -> SoundHashWebhookLayer {
     SoundHashWebhookLayer::new(SECRET)

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::Instant};
 
-use super::wire::{
-    FORGED, connect, deliver, flood, forged_chunks, statuses, to_the_end, unharmed, unsigned,
+use super::{
+    MACHINE,
+    wire::{
+        FORGED, connect, deliver, flood, forged_chunks, statuses, to_the_end, unharmed, unsigned,
+    },
 };
 use crate::{
     process::{Receiver, answer, status},
@@ -29,6 +32,7 @@ fn allow_many_files() {
 /// over, and honest senders are served in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
+    let _machine = MACHINE.write().await;
     allow_many_files();
     let receiver = Receiver::start(&[]);
     // A first request makes the allocations that happen only once.
@@ -120,6 +124,7 @@ async fn floods_for_ever(addr: String, head: String) {
 /// any memory, and are closed after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_refused_bodies_that_never_come_are_given_up() {
+    let _machine = MACHINE.write().await;
     allow_many_files();
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;

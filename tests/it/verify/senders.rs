@@ -15,7 +15,10 @@ use reqwest::Client;
 use soundhash_webhook::SIGNATURE_HEADER;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::wire::{FORGED, PATIENCE, connect, unharmed, unsigned};
+use super::{
+    MACHINE,
+    wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
+};
 use crate::{
     process::{Receiver, answer, status},
     support::head,
@@ -34,6 +37,7 @@ const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
 /// proxies.
 #[tokio::test]
 async fn a_sender_that_writes_everything_first_reads_the_response() {
+    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let body = vec![b'x'; LARGE];
     for (signature, expected) in REJECTED.repeat(TRIES) {
@@ -51,6 +55,7 @@ async fn a_sender_that_writes_everything_first_reads_the_response() {
 
 #[tokio::test]
 async fn reqwest_reads_the_response() {
+    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     for (signature, expected) in REJECTED.repeat(TRIES) {
         let mut request = Client::new().post(receiver.url()).body(vec![b'x'; LARGE]);
@@ -67,6 +72,7 @@ async fn reqwest_reads_the_response() {
 /// nginx either receives a whole request before it forwards it, or forwards each part at once.
 #[tokio::test]
 async fn nginx_reads_the_response_with_and_without_buffering() {
+    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     for buffering in ["on", "off"] {
         let Some((_nginx, url)) = Nginx::start(&receiver.addr, buffering) else {
@@ -144,6 +150,7 @@ impl Drop for Nginx {
 
 #[tokio::test]
 async fn curl_reads_the_response() {
+    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     for (signature, expected) in REJECTED.repeat(TRIES) {
         let mut curl = Command::new("sh");
@@ -177,6 +184,7 @@ async fn curl_reads_the_response() {
 /// The libraries that SoundHash's own senders use.
 #[tokio::test]
 async fn requests_and_aiohttp_read_the_response() {
+    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     python(&receiver.url()).await;
     unharmed(receiver, &[]).await;

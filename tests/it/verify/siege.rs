@@ -25,7 +25,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::wire::{FORGED, PATIENCE, event, forged_chunks, unsigned};
+use super::{
+    MACHINE,
+    wire::{FORGED, PATIENCE, event, forged_chunks, unsigned},
+};
 use crate::{
     process::{answer, exchange, memory, status},
     support::{SECRET, head, sign, signed_bytes},
@@ -245,6 +248,7 @@ const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 /// connection while a peer sends fast.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unsigned_bodies_cost_little_memory() {
+    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = unsigned("Content-Length: 1000000");
     let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
@@ -255,6 +259,7 @@ async fn unsigned_bodies_cost_little_memory() {
 /// Attack: send a well-formed signature as well, so that the bodies have to be received.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrongly_signed_bodies_cost_little_memory() {
+    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = head(FORGED, 1_000_000);
     let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
@@ -265,6 +270,7 @@ async fn wrongly_signed_bodies_cost_little_memory() {
 /// Attack: send the body as one chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrongly_signed_chunked_bodies_cost_little_memory() {
+    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = forged_chunks() + "f4240\r\n";
     let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
@@ -278,6 +284,7 @@ async fn wrongly_signed_chunked_bodies_cost_little_memory() {
 /// so a limit on frames or bytes does not stop them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsigned_chunk_size_without_end_is_not_read() {
+    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = unsigned("Transfer-Encoding: chunked");
     let attack = async |it: Attacker| it.endless(2, head.clone(), ZEROS.to_vec()).await;
@@ -291,6 +298,7 @@ async fn an_unsigned_chunk_size_without_end_is_not_read() {
 /// Attack: send small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_frames_in_large_buffers_cost_what_they_hold() {
+    let _machine = MACHINE.write().await;
     let server = Server::start("4194304").await;
     let first = [head(FORGED, ZEROS.len()).as_bytes(), &ZEROS[..]].concat();
     let piece = [&ZEROS[..417_000], b"10cc\r\n", &ZEROS[..4_300], b"\r\n"].concat();
@@ -325,6 +333,7 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
 /// flights of TCP's slow start, with a round trip of 120 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
+    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let mut attackers = Vec::new();
     // The small bodies fill the gap that the large ones leave.
