@@ -97,7 +97,7 @@ fn layer_and_service_can_be_shared_and_printed() {
         for limit in [
             "max_body_size: 1048576",
             "body_timeout: 10s",
-            "limit: 67108864",
+            "limit: 33554432",
         ] {
             assert!(shown.contains(limit), "{shown}");
         }
