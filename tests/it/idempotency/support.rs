@@ -188,14 +188,17 @@ impl IdempotencyStore for Faulty {
 }
 
 /// A store that records each end of a claim at once, and replies a second later.
+#[cfg(feature = "metrics")]
 pub(super) struct LateReplies(MemoryStore);
 
+#[cfg(feature = "metrics")]
 impl Default for LateReplies {
     fn default() -> Self {
         Self(MemoryStore::new(100))
     }
 }
 
+#[cfg(feature = "metrics")]
 impl IdempotencyStore for LateReplies {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         self.0.claim(key, lease).await
