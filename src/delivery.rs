@@ -20,8 +20,9 @@ use crate::{
 /// proves that the request was verified. In a handler that no layer protects, the extractor answers
 /// 500.
 ///
-/// The layer puts the delivery into the extensions of the request, and also of the response, where
-/// an outer layer can log it. Clones are cheap, and share the parsed event.
+/// The layer puts the delivery into the extensions of the request, where extractors and inner layers
+/// find it. An outer layer gets it through a [`DeliverySlot`]. Clones are cheap, and share the parsed
+/// event.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -175,6 +176,51 @@ impl Delivery {
         self.0
             .envelope
             .get_or_init(|| Box::new(Envelope::read(&self.0.body)))
+    }
+}
+
+/// Hands the [`Delivery`] of a verified request to a layer outside of
+/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), for a log, an audit or metrics.
+///
+/// Put a clone into the extensions of the request. The layer fills it before it calls the handler, so
+/// that the slot also has deliveries whose handler fails, panics or is cancelled. The slot stays empty
+/// if the request is rejected.
+///
+/// ```
+/// use axum::{extract::Request, middleware::Next, response::Response};
+/// use soundhash_webhook::DeliverySlot;
+///
+/// async fn audit(mut request: Request, next: Next) -> Response {
+///     let slot = DeliverySlot::default();
+///     request.extensions_mut().insert(slot.clone());
+///     let response = next.run(request).await;
+///     if let Some(delivery) = slot.get() {
+///         println!("{} bytes: {}", delivery.body().len(), response.status());
+///     }
+///     response
+/// }
+/// # let _ = axum::middleware::from_fn::<_, (Request,)>(audit);
+/// ```
+#[derive(Clone, Default)]
+pub struct DeliverySlot(Arc<OnceLock<Delivery>>);
+
+impl DeliverySlot {
+    /// Returns the delivery, or `None` if the request was not verified.
+    #[must_use]
+    pub fn get(&self) -> Option<&Delivery> {
+        self.0.get()
+    }
+
+    /// Fills the slot. A slot that is already full, from an outer layer of the same kind, keeps the
+    /// first delivery.
+    pub(crate) fn fill(&self, delivery: &Delivery) {
+        self.0.get_or_init(|| delivery.clone());
+    }
+}
+
+impl fmt::Debug for DeliverySlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DeliverySlot").field(&self.get()).finish()
     }
 }
 

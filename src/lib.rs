@@ -43,7 +43,8 @@
 //!   [`EventData::Unrecognized`] and is not rejected.
 //! - [`Payload`] extracts the payload alone, for a handler of one type of event. [`EventRouter`]
 //!   calls a handler for each type.
-//! - [`Delivery`] is the verified request itself, for handlers that need its bytes.
+//! - [`Delivery`] is the verified request itself, for handlers that need its bytes. A layer outside of
+//!   the verification gets it through a [`DeliverySlot`].
 //! - [`idempotency`] makes sure that each event is completed once, in one process or in a fleet. It
 //!   can also reject deliveries that an attacker recorded and sends again.
 //! - [`testing`] has signed requests, sample events and attacks for the tests of your application.
@@ -116,7 +117,7 @@ pub use self::router::EventRouter;
 #[cfg(feature = "cache")]
 pub use self::verify::{CachedSecrets, SecretLookup};
 pub use self::{
-    delivery::Delivery,
+    delivery::{Delivery, DeliverySlot},
     event::{
         ApiLimitReached, ChannelIngested, Event, EventData, EventError, EventErrorKind, EventKind,
         EventPayload, Fingerprint, FingerprintCreated, Id, JobFailed, Match, MatchFound,

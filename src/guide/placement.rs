@@ -55,8 +55,9 @@
 //!
 //! **Outside** belong layers that must see every request and do not touch the body: tracing, metrics,
 //! compression of responses, rate limits, `CatchPanic`, the inspector. An outer layer finds the reason
-//! of a rejection, a [`Rejection`](crate::Rejection), and the [`Delivery`](crate::Delivery) of a
-//! verified request in the response's extensions.
+//! of a rejection, a [`Rejection`](crate::Rejection), in the response's extensions, and gets the
+//! [`Delivery`](crate::Delivery) of a verified request through a
+//! [`DeliverySlot`](crate::DeliverySlot).
 //!
 //! **Inside** belong layers that read, decode or limit the body, such as `tower_http::decompression`.
 //! Outside, they would change the signed bytes, and *every* delivery would be rejected. The layer has its

@@ -28,7 +28,7 @@ use super::{
     provider::SecretProvider,
 };
 use crate::{
-    delivery::Delivery,
+    delivery::{Delivery, DeliverySlot},
     event::{Envelope, EventKind},
     rejection::{Rejection, RejectionKind},
     secret::{Secrets, Verifier},
@@ -55,7 +55,7 @@ pin_project! {
     enum State<S, F> {
         Rejected { rejection: Option<Rejection>, rest: Rest },
         Verifying { verifying: Verifying, inner: S },
-        Inner { #[pin] future: Handling<F>, delivery: Option<Delivery> },
+        Inner { #[pin] future: Handling<F> },
     }
 }
 
@@ -172,11 +172,13 @@ where
                         Ok((head, delivery)) => {
                             let body = Body::from(delivery.body().clone());
                             let mut request = Request::from_parts(head, body);
-                            request.extensions_mut().insert(delivery.clone());
+                            if let Some(slot) = request.extensions().get::<DeliverySlot>() {
+                                slot.fill(&delivery);
+                            }
                             let watch = HandlerWatch::start(|| log_fields(&delivery));
+                            request.extensions_mut().insert(delivery);
                             let future = Handling::call(watch, request, |it| inner.call(it));
-                            let delivery = Some(delivery);
-                            this.state.set(State::Inner { future, delivery });
+                            this.state.set(State::Inner { future });
                         }
                         Err(rejection) => {
                             if let Some(keys) = &verifying.keys {
@@ -190,11 +192,8 @@ where
                         }
                     }
                 }
-                StateProj::Inner { future, delivery } => {
-                    let mut response = ready!(future.poll(cx))?.into_response();
-                    if let Some(delivery) = delivery.take() {
-                        response.extensions_mut().insert(delivery);
-                    }
+                StateProj::Inner { future } => {
+                    let response = ready!(future.poll(cx))?.into_response();
                     return Poll::Ready(Ok(response));
                 }
             }

@@ -28,8 +28,8 @@ use crate::{
 /// `Request<axum::body::Body>` and can return anything that implements [`IntoResponse`]. The service
 /// passes on the errors of the inner service and never fails otherwise.
 ///
-/// The response to a verified request has the [`Delivery`](crate::Delivery) in its extensions. The
-/// response to a rejected request has the [`Rejection`] there. An outer layer can log both.
+/// The response to a rejected request has the [`Rejection`] in its extensions, where an outer layer can
+/// log it.
 ///
 /// # Panics
 ///

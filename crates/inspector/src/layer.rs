@@ -22,7 +22,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body::Frame;
 use pin_project_lite::pin_project;
 use soundhash_webhook::{
-    Delivery, Rejection, RejectionKind, SIGNATURE_HEADER, Signature,
+    Delivery, DeliverySlot, Rejection, RejectionKind, SIGNATURE_HEADER, Signature,
     idempotency::{Outcome, OutcomeKind},
 };
 use tower::{BoxError, Layer, Service};
@@ -128,6 +128,7 @@ where
             .get_or_init(|| Application::new(self.inner.clone()));
         let exchange = Arc::new(Exchange::new(&self.inspector, target.clone(), &request));
         let mut request = request.map(Body::new);
+        request.extensions_mut().insert(exchange.delivery.clone());
         // The layer rejects a request without a signature before it reads the body, and a request
         // without a signature can be any request of the application.
         if exchange.signed {
@@ -229,6 +230,8 @@ struct Exchange {
     recording: Mutex<Recording>,
     peer: Option<SocketAddr>,
     replay: Option<Replay>,
+    /// Filled by the layer that verifies the request.
+    delivery: DeliverySlot,
 }
 
 /// What came of a request.
@@ -270,6 +273,7 @@ impl Exchange {
             )),
             peer,
             replay: extensions.get().cloned(),
+            delivery: DeliverySlot::default(),
             inspector: inspector.clone(),
         }
     }
@@ -285,25 +289,39 @@ impl Exchange {
         if !self.signed {
             return;
         }
-        // No answer says whether the request was verified. One whose body was incomplete was not.
+        let mut ending = self.ending();
+        ending.verdict = verdict;
+        ending.reason = Some(reason.into());
+        ending.verified = ending.verified || self.is_authentic();
+        self.keep(ending, None);
+    }
+
+    /// Returns an ending with what the verification found out.
+    fn ending(&self) -> Ending {
+        let delivery = self.delivery.get();
+        let max = self.inspector.config.max_body_size;
+        let long = delivery.filter(|it| it.body().len() > max);
+        Ending {
+            verdict: Verdict::Accepted,
+            reason: None,
+            explainable: false,
+            status: None,
+            verified: delivery.is_some(),
+            endpoint: delivery.and_then(Delivery::endpoint).map(Into::into),
+            matched_secret: delivery.map(Delivery::matched_secret),
+            body: delivery.map(|it| Kept::of(it.body(), max)),
+            labels: long.map(|it| Labels::of(it.event().ok().as_ref(), it.body())),
+            duration: self.started.elapsed(),
+        }
+    }
+
+    /// Returns whether the recorded body has the signature of a secret that the inspector knows. This
+    /// finds deliveries that the application verified without the layer.
+    fn is_authentic(&self) -> bool {
         let config = &self.inspector.config;
         let recording = self.recording();
         let verified = recording.read(|body| config.verify(self.signature, body));
-        let verified = verified.flatten().unwrap_or(recording.is_ended());
-        drop(recording);
-        let ending = Ending {
-            verdict,
-            reason: Some(reason.into()),
-            explainable: false,
-            status: None,
-            verified,
-            endpoint: None,
-            matched_secret: None,
-            body: None,
-            labels: None,
-            duration: self.started.elapsed(),
-        };
-        self.keep(ending, None);
+        verified.flatten() == Some(true)
     }
 
     fn keep(&self, ending: Ending, answer: Option<Message>) {
@@ -387,31 +405,13 @@ impl Exchange {
         let extensions = response.extensions();
         let rejection: Option<&Rejection> = extensions.get();
         let outcome: Option<&Outcome> = extensions.get();
-        let delivery: Option<&Delivery> = extensions.get();
         if !self.signed && rejection.is_none() {
             return None;
         }
         let status = response.status();
-        let mut ending = Ending {
-            verdict: Verdict::Accepted,
-            reason: None,
-            explainable: false,
-            status: Some(status),
-            verified: delivery.is_some() || outcome.is_some(),
-            endpoint: delivery.and_then(Delivery::endpoint).map(Into::into),
-            matched_secret: delivery.map(Delivery::matched_secret),
-            body: None,
-            labels: None,
-            duration: self.started.elapsed(),
-        };
-        if let Some(delivery) = delivery {
-            let max = self.inspector.config.max_body_size;
-            ending.body = Some(Kept::of(delivery.body(), max));
-            if delivery.body().len() > max {
-                let event = delivery.event().ok();
-                ending.labels = Some(Labels::of(event.as_ref(), delivery.body()));
-            }
-        }
+        let mut ending = self.ending();
+        ending.status = Some(status);
+        ending.verified |= outcome.is_some();
         if let Some(rejection) = rejection {
             ending.verdict = Verdict::Rejected;
             ending.reason = Some(sentence(&rejection.to_string()));
@@ -434,13 +434,7 @@ impl Exchange {
             ending.reason = Some(sentence(&outcome.to_string()));
             return Some(ending);
         }
-        if !ending.verified {
-            let config = &self.inspector.config;
-            let verified = self
-                .recording()
-                .read(|body| config.verify(self.signature, body));
-            ending.verified = verified.flatten() == Some(true);
-        }
+        ending.verified = ending.verified || self.is_authentic();
         if !ending.verified {
             let route = matches!(
                 status,

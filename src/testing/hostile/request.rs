@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,7 +16,7 @@ use super::{
     factory::RequestFactory,
     failure::{Failure, Seen},
 };
-use crate::{delivery::Delivery, rejection::Rejection, secret::Secret};
+use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 
 /// Returns the requests that an attacker sends, to test how *your* application answers them.
 ///
@@ -97,6 +97,7 @@ impl Iterator for HostileRequests {
             secret: self.secret.clone(),
             max_body_size: self.max_body_size,
             asked: Arc::default(),
+            delivery: Mutex::default(),
         })
     }
 
@@ -122,6 +123,8 @@ pub struct HostileRequest {
     max_body_size: usize,
     /// Whether the last body in frames was read.
     asked: Arc<AtomicBool>,
+    /// Has the delivery of the last request if the layer verified it.
+    delivery: Mutex<DeliverySlot>,
 }
 
 impl HostileRequest {
@@ -152,12 +155,20 @@ impl HostileRequest {
         U: TryInto<Uri, Error: fmt::Debug>,
     {
         self.asked.store(false, Ordering::Relaxed);
-        (self.case.make)(&RequestFactory {
+        let mut request = (self.case.make)(&RequestFactory {
             secret: &self.secret,
             uri: &uri.try_into().expect("a URI"),
             max_body_size: self.max_body_size,
             asked: &self.asked,
-        })
+        });
+        let slot = DeliverySlot::default();
+        request.extensions_mut().insert(slot.clone());
+        *self.delivery() = slot;
+        request
+    }
+
+    fn delivery(&self) -> MutexGuard<'_, DeliverySlot> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checks the answer to the last [`request`](Self::request).
@@ -169,7 +180,7 @@ impl HostileRequest {
         let seen = Seen {
             status: response.status(),
             rejection: response.extensions().get().map(Rejection::kind),
-            verified: response.extensions().get::<Delivery>().is_some(),
+            verified: self.delivery().get().is_some(),
             asked: self.asked.load(Ordering::Relaxed),
         };
         Failure::of(self.case, &seen)

@@ -548,7 +548,6 @@ async fn the_requests_carry_no_delivery() {
     );
     for hostile in hostile_requests(&secret()) {
         let request = hostile.request(PATH);
-        assert!(request.extensions().is_empty());
         let Ok(response) = app.clone().oneshot(request).await;
         assert_eq!(response.status(), StatusCode::OK);
     }

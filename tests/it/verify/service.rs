@@ -2,6 +2,8 @@
 
 use std::{
     convert::Infallible,
+    future::{Future, pending},
+    pin::pin,
     task::{Context, Waker},
     time::Duration,
 };
@@ -9,7 +11,7 @@ use std::{
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use soundhash_webhook::{Delivery, Rejection, SoundHashWebhook, SoundHashWebhookLayer};
+use soundhash_webhook::{DeliverySlot, Rejection, SoundHashWebhook, SoundHashWebhookLayer};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{
     decompression::RequestDecompressionLayer,
@@ -122,18 +124,27 @@ fn the_inner_service_can_be_reached() {
     assert_eq!(service.into_inner(), 8);
 }
 
-/// An outer layer, such as one that logs, can read the delivery.
+/// An outer layer, such as one that logs, can read the delivery, even if the handler never answers.
 #[tokio::test]
-async fn the_response_to_a_verified_request_carries_the_delivery() {
-    let inner = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(StatusCode::ACCEPTED) });
+async fn a_slot_in_the_request_receives_the_verified_delivery() {
+    let slotted = |mut request: Request<Body>| {
+        let slot = DeliverySlot::default();
+        request.extensions_mut().insert(slot.clone());
+        (request, slot)
+    };
+    let inner = service_fn(|_: Request<Body>| pending::<Result<StatusCode, Infallible>>());
     let service = layer().layer(inner);
-    let Ok(response) = service.clone().oneshot(signed(BODY)).await;
-    assert_eq!(response.status(), StatusCode::ACCEPTED);
-    let delivery = response.extensions().get::<Delivery>().unwrap();
-    assert_eq!(delivery.body(), BODY);
+
+    let (request, slot) = slotted(signed(BODY));
+    let mut call = pin!(service.clone().oneshot(request));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(slot.get().unwrap().body(), BODY);
+
     let forged = with_signature("0".repeat(64), Body::from(BODY));
-    let Ok(response) = service.oneshot(forged).await;
-    assert!(response.extensions().get::<Delivery>().is_none());
+    let (request, slot) = slotted(forged);
+    let Ok(response) = service.oneshot(request).await;
+    assert!(slot.get().is_none());
     assert!(response.extensions().get::<Rejection>().is_some());
 }
 
