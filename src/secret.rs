@@ -310,8 +310,8 @@ impl Secrets {
         self
     }
 
-    pub(crate) fn endpoint_name(&self) -> Option<Arc<str>> {
-        self.0.endpoint.clone()
+    pub(crate) fn endpoint_name(&self) -> Option<&Arc<str>> {
+        self.0.endpoint.as_ref()
     }
 
     /// Returns the number of valid secrets, 1 to [`Secrets::MAX`].
@@ -389,11 +389,11 @@ impl Verifier {
     /// Every signature is computed and compared, and the index is selected without a branch, so
     /// that the time reveals neither the secret nor the byte that differs.
     #[inline]
-    pub(crate) fn verify(self, signature: &Signature) -> Option<usize> {
-        let mut found = tag(self.current).ct_eq(signature);
+    pub(crate) fn verify(&self, signature: &Signature) -> Option<usize> {
+        let mut found = tag(self.current.clone()).ct_eq(signature);
         let mut index = 0;
-        for (mac, i) in self.previous.into_iter().zip(1u8..) {
-            let equal = tag(mac).ct_eq(signature);
+        for (mac, i) in self.previous.iter().zip(1u8..) {
+            let equal = tag(mac.clone()).ct_eq(signature);
             index.conditional_assign(&i, equal & !found);
             found |= equal;
         }

@@ -94,6 +94,7 @@ pin_project! {
 
 impl<F> Handling<F> {
     /// Calls an inner service.
+    #[inline]
     pub(crate) fn call<B>(
         watch: Option<HandlerWatch>,
         mut request: Request<B>,

@@ -117,6 +117,7 @@ impl<S, F> ResponseFuture<S, F> {
         let answer = look_up(provider.clone(), head.clone(), limits.lookup_timeout);
         let keys = Keys::LookUp {
             head,
+            secrets: None,
             answer: Box::pin(answer),
         };
         Self::verifying(keys, body, signature, inner, limits)
@@ -167,31 +168,30 @@ where
                     let response = rejection.into_response(*this.version, keep_alive, explain);
                     return Poll::Ready(Ok(response));
                 }
-                StateProj::Verifying { verifying, inner } => {
-                    match ready!(verifying.poll(cx, &this.limits.rejections)) {
-                        Ok((head, delivery)) => {
-                            let body = Body::from(delivery.body().clone());
-                            let mut request = Request::from_parts(head, body);
-                            if let Some(slot) = request.extensions().get::<DeliverySlot>() {
-                                slot.fill(&delivery);
-                            }
-                            let watch = HandlerWatch::start(|| log_fields(&delivery));
-                            request.extensions_mut().insert(delivery);
-                            let future = Handling::call(watch, request, |it| inner.call(it));
-                            this.state.set(State::Inner { future });
+                StateProj::Verifying { verifying, inner } => match ready!(verifying.poll(cx)) {
+                    Ok(delivery) => {
+                        this.limits.rejections.log_summaries();
+                        let keys = verifying.keys.take().expect("verified once");
+                        let body = Body::from(delivery.body().clone());
+                        let mut request = Request::from_parts(keys.into_head(), body);
+                        if let Some(slot) = request.extensions().get::<DeliverySlot>() {
+                            slot.fill(&delivery);
                         }
-                        Err(rejection) => {
-                            if let Some(keys) = &verifying.keys {
-                                let endpoint = keys.endpoint();
-                                let log = &this.limits.rejections;
-                                record(log, &rejection, keys.head(), endpoint.as_deref());
-                            }
-                            let rest = verifying.rest();
-                            let rejection = Some(rejection);
-                            this.state.set(State::Rejected { rejection, rest });
-                        }
+                        let watch = HandlerWatch::start(|| log_fields(&delivery));
+                        request.extensions_mut().insert(delivery);
+                        let future = Handling::call(watch, request, |it| inner.call(it));
+                        this.state.set(State::Inner { future });
                     }
-                }
+                    Err(rejection) => {
+                        if let Some(keys) = &verifying.keys {
+                            let log = &this.limits.rejections;
+                            record(log, &rejection, keys.head(), keys.endpoint());
+                        }
+                        let rest = verifying.rest();
+                        let rejection = Some(rejection);
+                        this.state.set(State::Rejected { rejection, rest });
+                    }
+                },
                 StateProj::Inner { future } => {
                     let response = ready!(future.poll(cx))?.into_response();
                     return Poll::Ready(Ok(response));
@@ -225,6 +225,8 @@ enum Keys {
         head: Arc<request::Parts>,
         /// Boxed because it borrows the head and the provider.
         answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+        /// `None` until the look-up has found the endpoint.
+        secrets: Option<Secrets>,
     },
 }
 
@@ -238,29 +240,48 @@ impl Keys {
         }
     }
 
-    fn endpoint(&self) -> Option<Arc<str>> {
+    fn into_head(self) -> request::Parts {
         match self {
-            Self::AtHand { secrets, .. } => secrets.endpoint_name(),
-            Self::LookUp { .. } => None,
+            Self::AtHand { head, .. } => head,
+            Self::LookUp { head, answer, .. } => {
+                drop(answer);
+                Arc::unwrap_or_clone(head)
+            }
         }
+    }
+
+    fn secrets(&self) -> Option<&Secrets> {
+        match self {
+            Self::AtHand { secrets, .. } => Some(secrets),
+            Self::LookUp { secrets, .. } => secrets.as_ref(),
+        }
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        self.secrets()?.endpoint_name().map(AsRef::as_ref)
     }
 }
 
 impl Verifying {
     #[inline]
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        log: &RejectionLog,
-    ) -> Poll<Result<(request::Parts, Delivery), Rejection>> {
-        let (reader, stopwatch) = (&mut self.reader, &mut self.stopwatch);
-        let mut looked_up = None;
-        match self.keys.as_mut().expect("polled after completion") {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery, Rejection>> {
+        let Self {
+            reader,
+            signature,
+            stopwatch,
+            keys,
+        } = self;
+        let keys = keys.as_mut().expect("polled after completion");
+        let (body, matched) = match keys {
             Keys::AtHand { verifier, .. } => {
                 let hash = |data: &[u8]| stopwatch.hashing(|| verifier.update(data));
                 ready!(reader.poll(cx, hash))?;
+                let matched = stopwatch.hashing(|| verifier.verify(signature));
+                (reader.take()?, matched)
             }
-            Keys::LookUp { answer, .. } => {
+            Keys::LookUp {
+                answer, secrets, ..
+            } => {
                 ready!(reader.poll(cx, |_| ()))?;
                 let Poll::Ready(answer) = answer.as_mut().poll(cx) else {
                     // The body occupies memory during the look-up.
@@ -269,51 +290,29 @@ impl Verifying {
                 };
                 let unavailable =
                     |error| Rejection::with_source(RejectionKind::SecretsUnavailable, error);
-                looked_up = answer.map_err(unavailable)?;
-            }
-        }
-        Poll::Ready(self.verdict(looked_up, log))
-    }
-
-    #[inline]
-    fn verdict(
-        &mut self,
-        looked_up: Option<Secrets>,
-        log: &RejectionLog,
-    ) -> Result<(request::Parts, Delivery), Rejection> {
-        let bytes = self.reader.take()?;
-        let (head, secrets, verifier) = match self.keys.take().expect("polled after completion") {
-            Keys::AtHand {
-                head,
-                secrets,
-                verifier,
-            } => (head, Some(secrets), verifier),
-            Keys::LookUp { head, answer } => {
-                drop(answer);
-                let mut verifier = looked_up.as_ref().unwrap_or(&NOBODY).verifier();
-                self.stopwatch.hashing(|| verifier.update(&bytes));
-                (Arc::unwrap_or_clone(head), looked_up, verifier)
+                *secrets = answer.map_err(unavailable)?;
+                let body = reader.take()?;
+                let mut verifier = secrets.as_ref().unwrap_or(&DECOY).verifier();
+                let matched = stopwatch.hashing(|| {
+                    verifier.update(&body);
+                    verifier.verify(signature)
+                });
+                (body, matched)
             }
         };
-        let signature = self.signature;
-        let matched = self.stopwatch.hashing(|| verifier.verify(&signature));
-        let endpoint = secrets.as_ref().and_then(Secrets::endpoint_name);
-        let kind = match (secrets, matched) {
-            (None, _) => RejectionKind::UnknownEndpoint,
-            (Some(_), None) => RejectionKind::WrongSignature,
-            (Some(_), Some(matched)) => {
-                let delivery = Delivery::new(bytes, signature, matched, endpoint);
+        Poll::Ready(match (keys.secrets(), matched) {
+            (None, _) => Err(Rejection::new(RejectionKind::UnknownEndpoint)),
+            (Some(_), None) => Err(Rejection::new(RejectionKind::WrongSignature)),
+            (Some(secrets), Some(matched)) => {
+                let endpoint = secrets.endpoint_name().cloned();
+                let delivery = Delivery::new(body, *signature, matched, endpoint);
                 if telemetry::records_verified() {
                     let (fields, len) = (log_fields(&delivery), delivery.body().len());
-                    telemetry::verified(fields, len, matched, &self.stopwatch);
+                    telemetry::verified(fields, len, matched, stopwatch);
                 }
-                log.log_summaries();
-                return Ok((head, delivery));
+                Ok(delivery)
             }
-        };
-        let rejection = Rejection::new(kind);
-        record(log, &rejection, &head, endpoint.as_deref());
-        Err(rejection)
+        })
     }
 
     fn rest(&mut self) -> Rest {
@@ -365,7 +364,7 @@ fn log_fields(delivery: &Delivery) -> DeliveryFields<'_> {
 
 /// Replaces the secrets of an unknown endpoint. The body is hashed under them as well, so that
 /// the time does not reveal which endpoints exist.
-static NOBODY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("nobody"));
+static DECOY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("decoy"));
 
 async fn look_up<P: SecretProvider>(
     provider: Arc<P>,
