@@ -57,8 +57,13 @@ async fn a_sender_that_writes_everything_first_reads_the_response() {
 async fn reqwest_reads_the_response() {
     let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
+    reqwest(&receiver.url()).await;
+    unharmed(receiver, &[]).await;
+}
+
+async fn reqwest(url: &str) {
     for (signature, expected) in REJECTED.repeat(TRIES) {
-        let mut request = Client::new().post(receiver.url()).body(vec![b'x'; LARGE]);
+        let mut request = Client::new().post(url).body(vec![b'x'; LARGE]);
         if let Some(signature) = signature {
             request = request.header(SIGNATURE_HEADER, signature);
         }
@@ -66,7 +71,6 @@ async fn reqwest_reads_the_response() {
         assert_eq!(answer.status(), expected);
         answer.text().await.expect("all of it");
     }
-    unharmed(receiver, &[]).await;
 }
 
 /// nginx either receives a whole request before it forwards it, or forwards each part at once.
@@ -79,6 +83,7 @@ async fn nginx_reads_the_response_with_and_without_buffering() {
             eprintln!("nginx is missing: not tried");
             break;
         };
+        reqwest(&url).await;
         python(&url).await;
     }
     unharmed(receiver, &[]).await;
@@ -92,8 +97,11 @@ struct Nginx {
 
 impl Nginx {
     fn start(upstream: &str, buffering: &str) -> Option<(Self, String)> {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = port.local_addr().expect("an address").port();
+        // The listener is closed at once, because nginx needs the port.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
         let name = format!("soundhash-webhook-nginx-{}-{buffering}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).expect("a folder");
