@@ -337,15 +337,17 @@ async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
     let server = Server::start("").await;
     let mut attackers = Vec::new();
     // The small bodies fill the gap that the large ones leave.
-    for len in [[999_999; 150].as_slice(), &[9_000; 40]].concat() {
-        let mut stream = server.connect().await;
-        let head = head(FORGED, 1_000_000);
-        stream.write_all(head.as_bytes()).await.unwrap();
-        // Some of the bodies are rejected in the meantime.
-        let _ = stream.write_all(&ZEROS[..len]).await;
-        attackers.push(stream);
+    for (count, len) in [(150, 999_999), (100, 9_000)] {
+        for _ in 0..count {
+            let mut stream = server.connect().await;
+            let head = head(FORGED, 1_000_000);
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // Some of the bodies are rejected in the meantime.
+            let _ = stream.write_all(&ZEROS[..len]).await;
+            attackers.push(stream);
+        }
+        sleep(Duration::from_secs(1)).await;
     }
-    sleep(Duration::from_millis(500)).await;
     let body = vec![b'x'; 40_000];
     let mut stream = server.connect().await;
     let head = head(&sign(&body), body.len());
