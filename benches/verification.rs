@@ -48,7 +48,7 @@ fn main() {
         service(&mut criterion, &body);
         router(&mut criterion, &body);
     }
-    refusals(&mut criterion);
+    rejections(&mut criterion);
     whole_receivers(&mut criterion);
     criterion.final_summary();
     table();
@@ -163,18 +163,24 @@ fn router(criterion: &mut Criterion, body: &Bytes) {
     measure(criterion, "router/layer", name, router.layer(layer()), make);
 }
 
-fn refusals(criterion: &mut Criterion) {
+fn rejections(criterion: &mut Criterion) {
     let body = event();
     let inner = service_fn(async |_: Request| Ok::<_, Infallible>(Response::new(Body::empty())));
     let service = layer().layer(inner);
     let mut deliveries = Deliveries::like(&body);
     let mut make = || request(None, Body::from(deliveries.next().0.clone()));
-    measure(criterion, "refusal", "missing", service.clone(), &mut make);
+    measure(
+        criterion,
+        "rejection",
+        "missing",
+        service.clone(),
+        &mut make,
+    );
     let make = || request(Some("sha256="), Body::from(deliveries.next().0.clone()));
-    measure(criterion, "refusal", "malformed", service.clone(), make);
+    measure(criterion, "rejection", "malformed", service.clone(), make);
     let mut others = Deliveries::like(&body);
     let make = || request(Some(&others.next().1), Body::from(body.clone()));
-    measure(criterion, "refusal", "wrong", service, make);
+    measure(criterion, "rejection", "wrong", service, make);
 }
 
 /// Measures everything from the request to the value that the handler works with.
@@ -293,9 +299,9 @@ fn table() {
     let accepted = nanoseconds("service_layer", "303");
     for (group, name) in [
         ("service_layer", "303"),
-        ("refusal", "missing"),
-        ("refusal", "malformed"),
-        ("refusal", "wrong"),
+        ("rejection", "missing"),
+        ("rejection", "malformed"),
+        ("rejection", "wrong"),
         ("receiver", "by-hand"),
         ("receiver", "layer"),
         ("receiver", "idempotent"),

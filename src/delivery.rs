@@ -166,9 +166,9 @@ impl Delivery {
 
     /// Logs that the body is not the expected event, at most once per delivery, because several
     /// extractors can notice it.
-    pub(crate) fn tell_once(&self, tell: impl FnOnce()) {
+    pub(crate) fn log_once(&self, log: impl FnOnce()) {
         if self.0.logged.set(()).is_ok() {
-            tell();
+            log();
         }
     }
 

@@ -36,7 +36,7 @@ fn log_unrecognized(delivery: &Delivery, event: &Event) {
             Some(_) => Misfit::Payload,
             None => Misfit::UnknownType,
         };
-        delivery.tell_once(|| {
+        delivery.log_once(|| {
             telemetry::unrecognized(known, misfit, event.is_test());
         });
     }
@@ -177,7 +177,7 @@ impl EventRejection {
 
     /// Creates a rejection, and logs the error.
     pub(crate) fn not_an_event(delivery: &Delivery, error: EventError) -> Self {
-        delivery.tell_once(|| telemetry::undecodable(&error));
+        delivery.log_once(|| telemetry::undecodable(&error));
         Self(EventReason::NotAnEvent(error))
     }
 

@@ -17,7 +17,7 @@ use http::StatusCode;
 
 use crate::{
     delivery::Delivery,
-    event::{Envelope, EventData, EventError, EventKind},
+    event::{Envelope, EventData, EventError, EventKind, Resource},
     extract::{EventRejection, verified},
     telemetry::{self, Misfit},
 };
@@ -179,9 +179,8 @@ impl<S> Routes<S> {
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
         let log = |misfit| {
             let known = envelope.kind().map(EventKind::as_str);
-            delivery.tell_once(|| {
-                telemetry::unrecognized(known, misfit, envelope.is_test());
-            });
+            let is_test = envelope.resource.as_ref().is_some_and(Resource::is_test);
+            delivery.log_once(|| telemetry::unrecognized(known, misfit, is_test));
         };
         if self.on(envelope).is_some() {
             delivery.event_ref().map_err(not_an_event)?;

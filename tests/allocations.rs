@@ -110,8 +110,8 @@ fn an_accepted_request_in_a_router_costs_four_allocations() {
 fn a_rejection_allocates_only_its_response() {
     let event = event();
     let request = || Request::new(Body::from(event.clone()));
-    let (refused, response) = count(layer().layer(inner()), request);
-    let rejection = response.extensions().get::<Rejection>().expect("refused");
+    let (rejected, response) = count(layer().layer(inner()), request);
+    let rejection = response.extensions().get::<Rejection>().expect("rejected");
 
     let by_hand = measure(|| {
         let mut response = Response::new(Body::from("Invalid signature"));
@@ -123,7 +123,7 @@ fn a_rejection_allocates_only_its_response() {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
         response.extensions_mut().insert(rejection.clone());
     });
-    assert_eq!(refused.count_total, by_hand.count_total);
+    assert_eq!(rejected.count_total, by_hand.count_total);
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! `axum::serve` does not limit connections, the time for a request's head, or read buffers. They
 //! cost memory before a layer sees a request, so a layer cannot limit them.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -16,6 +18,7 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use tower::Service;
 use tracing::{debug, info, warn};
 
 /// The maximum number of connections. Each can occupy about 40 KiB. Further connections wait in the
@@ -42,9 +45,15 @@ const MAX_RESETS: usize = 64;
 /// waits.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Serves `app` until `stop` resolves and the requests in progress are answered.
-pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) {
-    let service = TowerToHyperService::new(app);
+/// Serves a router or another service until `stop` resolves and the requests in progress are
+/// answered.
+pub(crate) async fn serve<S>(listener: TcpListener, service: S, stop: impl Future<Output = ()>)
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let service = TowerToHyperService::new(service);
     let server = builder();
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));

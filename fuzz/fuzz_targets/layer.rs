@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
 async fn check(case: &Case<'_>) {
     let head = case.head();
     let expected = case.expected(&head.headers);
-    let unread = case.refused_unread(&head.headers).is_some();
+    let unread = case.rejected_unread(&head.headers).is_some();
 
     // Over HTTP/1, a rejected body is drained, so that the sender reads the response.
     for version in [Version::HTTP_11, Version::HTTP_2] {
@@ -95,7 +95,7 @@ where
             assert_eq!(response.status(), rejection.status());
             Err(rejection.kind())
         }
-        (refused, arrived) => panic!("{refused:?} and {arrived:?}"),
+        (rejected, arrived) => panic!("{rejected:?} and {arrived:?}"),
     }
 }
 

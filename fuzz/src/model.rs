@@ -17,7 +17,7 @@ pub type Verdict = Result<usize, RejectionKind>;
 impl Case<'_> {
     /// Returns the reason why the body is not read, or `None` if it is read.
     #[must_use]
-    pub fn refused_unread(&self, headers: &HeaderMap) -> Option<RejectionKind> {
+    pub fn rejected_unread(&self, headers: &HeaderMap) -> Option<RejectionKind> {
         let sent: Vec<_> = headers.get_all(SIGNATURE_HEADER).iter().collect();
         match sent[..] {
             [] => return Some(RejectionKind::MissingSignature),
@@ -35,10 +35,10 @@ impl Case<'_> {
     ///
     /// Returns an error if the request must be rejected.
     pub fn expected(&self, headers: &HeaderMap) -> Verdict {
-        if let Some(kind) = self.refused_unread(headers) {
+        if let Some(kind) = self.rejected_unread(headers) {
             return Err(kind);
         }
-        if let Some(kind) = self.refused_on_the_way() {
+        if let Some(kind) = self.rejected_on_the_way() {
             return Err(kind);
         }
         match self.answer {
@@ -56,7 +56,7 @@ impl Case<'_> {
 
     /// Returns the reason why the body is not received to its end, or does not have room during the
     /// look-up of its secrets. Returns `None` if neither is the case.
-    fn refused_on_the_way(&self) -> Option<RejectionKind> {
+    fn rejected_on_the_way(&self) -> Option<RejectionKind> {
         // The bytes that have arrived, and those that had arrived at the last wait.
         let (mut held, mut kept) = (0, 0);
         let mut frames = 0;

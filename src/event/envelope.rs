@@ -23,7 +23,7 @@ pub(crate) struct Envelope {
     pub(crate) created_at: Option<Timestamp>,
     id_is_unique: bool,
     webhook_id: Option<Id>,
-    resource: Option<Resource>,
+    pub(crate) resource: Option<Resource>,
     event_type: EventType,
     /// The range of the payload in the body. It contains one value, in strict JSON unless the
     /// envelope was repaired.
@@ -127,18 +127,11 @@ impl Envelope {
     }
 
     /// Returns the type if this version of the crate knows it.
-    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "for the router"))]
     pub(crate) fn kind(&self) -> Option<EventKind> {
         match self.event_type {
             EventType::Known(kind) => Some(kind),
             EventType::Unknown(_) => None,
         }
-    }
-
-    /// Returns whether this is a test delivery, as [`Event::is_test`] describes.
-    #[cfg_attr(not(feature = "router"), allow(dead_code, reason = "for the router"))]
-    pub(crate) fn is_test(&self) -> bool {
-        self.resource.as_ref().is_some_and(Resource::is_test)
     }
 
     /// Parses the payload as well. `body` must be the body that the envelope was parsed from.

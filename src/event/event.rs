@@ -69,7 +69,7 @@ pub struct Resource {
 }
 
 impl Resource {
-    pub(super) fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         self.resource_type.as_deref() == Some("test")
     }
 }

@@ -352,11 +352,10 @@ fn record(
 /// which the [`Event`](crate::Event) extractor then reuses.
 fn log_fields(delivery: &Delivery) -> DeliveryFields<'_> {
     let envelope = delivery.envelope().as_ref().ok();
-    let event_type = envelope.map(Envelope::event_type);
-    let kind = event_type.and_then(|it| it.parse().ok());
+    let kind = envelope.and_then(Envelope::kind);
     DeliveryFields {
         id: envelope.and_then(|it| it.id.as_ref()).map(|id| id as _),
-        event_type,
+        event_type: envelope.map(Envelope::event_type),
         known_type: kind.map(EventKind::as_str),
         endpoint: delivery.endpoint(),
     }

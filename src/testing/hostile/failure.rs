@@ -43,7 +43,7 @@ pub enum FailureKind {
     /// The layer did not find a secret for this path.
     NoSecret,
     /// The layer rejected the request for another reason than expected.
-    OtherRefusal,
+    OtherRejection,
     /// An authentic delivery was rejected, by the handler or before the layer.
     NotAccepted,
     /// A delivery that was replayed to another route passed the layer and was answered with 2xx.
@@ -127,7 +127,7 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
         (BodyTooLarge, Some(WrongSignature | UnknownEndpoint)) => FailureKind::MaxBodySize,
         (_, Some(BodyTooLarge)) => FailureKind::MaxBodySize,
         (BodyBroken, Some(WrongSignature)) => FailureKind::BodyChanged,
-        (_, Some(_)) => FailureKind::OtherRefusal,
+        (_, Some(_)) => FailureKind::OtherRejection,
         (_, None) => match seen.status {
             status if status.is_success() && authentic => FailureKind::MaxBodySize,
             status if status.is_success() => FailureKind::Unprotected,
@@ -154,7 +154,7 @@ fn accepted(seen: &Seen) -> Option<FailureKind> {
         Some(BodyTooLarge) => Some(FailureKind::MaxBodySize),
         Some(BodyBroken) => Some(FailureKind::BodyLimit),
         Some(UnknownEndpoint | SecretsUnavailable) => Some(FailureKind::NoSecret),
-        Some(_) => Some(FailureKind::OtherRefusal),
+        Some(_) => Some(FailureKind::OtherRejection),
         None => match seen.status {
             status if status.is_success() => None,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Some(FailureKind::NoRoute),
@@ -210,7 +210,7 @@ impl FailureKind {
                 "The `SecretProvider` has no secret for this path, or it failed. Give it the \
                  secret that `hostile_requests` has."
             }
-            Self::OtherRefusal => {
+            Self::OtherRejection => {
                 "The layer rejected it for another reason than expected. The `Rejection` in the \
                  response's extensions has the reason."
             }

@@ -56,20 +56,20 @@ async fn responses_in_place_of_the_handler_are_counted_by_reason() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (dated, _, _) = at_nine(layer().max_age(15 * MINUTE));
     let runs = Runs::default();
-    let refused = |kind| (401, Some(kind));
+    let rejected = |kind| (401, Some(kind));
     for (request, outcome) in [
         (at("1", "2026-11-23T09:00:00Z"), RUN),
         (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
         (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
         (
             at("2", "2026-11-23T08:00:00Z"),
-            refused(OutcomeKind::TooOld),
+            rejected(OutcomeKind::TooOld),
         ),
         (
             at("3", "2026-11-23T10:00:00Z"),
-            refused(OutcomeKind::FromTheFuture),
+            rejected(OutcomeKind::FromTheFuture),
         ),
-        (event("4"), refused(OutcomeKind::Undated)),
+        (event("4"), rejected(OutcomeKind::Undated)),
     ] {
         assert_eq!(send(&dated, request).await, outcome);
     }

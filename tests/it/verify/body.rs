@@ -23,7 +23,7 @@ use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with
 
 /// Attack: make the receiver buffer a body that it rejects anyway.
 #[tokio::test]
-async fn a_bad_header_is_refused_without_waiting_for_the_body() {
+async fn a_bad_header_is_rejected_without_waiting_for_the_body() {
     let two = {
         let mut request = with_signature(sign(BODY), ());
         let value = request.headers()[SIGNATURE_HEADER].clone();
@@ -39,14 +39,14 @@ async fn a_bad_header_is_refused_without_waiting_for_the_body() {
 
 /// Attack: declare a terabyte. Reserving it would abort the process.
 #[tokio::test]
-async fn a_declared_length_over_the_limit_is_refused_at_once() {
+async fn a_declared_length_over_the_limit_is_rejected_at_once() {
     // The second length exceeds 64 bits.
     for length in ["1000000000000", "18446744073709551616"] {
         let mut request = with_signature(sign(BODY), Script::new([Step::Stall]));
         let length = HeaderValue::from_static(length);
         request.headers_mut().insert(header::CONTENT_LENGTH, length);
-        let refused = at_once(check(request));
-        assert_eq!(refused, Err(RejectionKind::BodyTooLarge));
+        let rejected = at_once(check(request));
+        assert_eq!(rejected, Err(RejectionKind::BodyTooLarge));
     }
 }
 
@@ -92,8 +92,8 @@ async fn the_default_limit_is_one_mebibyte() {
     let largest = vec![b' '; 1024 * 1024];
     assert!(check(signed(largest)).await.is_ok());
     let larger = vec![b' '; 1024 * 1024 + 1];
-    let refused = check(signed(larger)).await;
-    assert_eq!(refused, Err(RejectionKind::BodyTooLarge));
+    let rejected = check(signed(larger)).await;
+    assert_eq!(rejected, Err(RejectionKind::BodyTooLarge));
 }
 
 /// Attack: send a chunked body without end.
@@ -114,8 +114,8 @@ async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline()
     let service = echo(layer().body_timeout(Duration::from_millis(50)));
     for frame in [Step::Endless(Bytes::new())] {
         let request = with_signature(sign(b""), Script::new([frame]));
-        let refused = outcome(service.clone(), request).await;
-        assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+        let rejected = outcome(service.clone(), request).await;
+        assert_eq!(rejected, Err(RejectionKind::BodyTimeout));
     }
 }
 
@@ -164,15 +164,15 @@ async fn a_timeout_of_any_length_is_a_timeout() {
     for (timeout, expected) in [(Duration::ZERO, 0), (Duration::MAX, 365 * 24 * 60 * 60)] {
         let start = Instant::now();
         let stalled = with_signature(sign(b""), Script::new([Step::Stall]));
-        let refused = outcome(echo(layer().body_timeout(timeout)), stalled).await;
-        assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+        let rejected = outcome(echo(layer().body_timeout(timeout)), stalled).await;
+        assert_eq!(rejected, Err(RejectionKind::BodyTimeout));
         assert_eq!(start.elapsed().as_secs(), expected);
     }
 }
 
 /// The time is that of the whole body. A byte now and then does not extend it.
 #[tokio::test(start_paused = true)]
-async fn a_drip_fed_body_is_refused_when_its_time_is_over() {
+async fn a_drip_fed_body_is_rejected_when_its_time_is_over() {
     let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(1);
     tokio::spawn(async move {
         while sender.send_data(Bytes::from_static(b"x")).await.is_ok() {
@@ -181,8 +181,8 @@ async fn a_drip_fed_body_is_refused_when_its_time_is_over() {
     });
     let start = Instant::now();
     let service = echo(layer().body_timeout(Duration::from_secs(3)));
-    let refused = outcome(service, with_signature(sign(b"x"), body)).await;
-    assert_eq!(refused, Err(RejectionKind::BodyTimeout));
+    let rejected = outcome(service, with_signature(sign(b"x"), body)).await;
+    assert_eq!(rejected, Err(RejectionKind::BodyTimeout));
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
@@ -260,8 +260,8 @@ async fn the_handler_is_not_called_before_the_body_is_verified() {
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
     let script = Script::new([data(BODY), Step::Yield, data(b" ")]);
-    let refused = outcome(layer().layer(inner), with_signature(sign(BODY), script)).await;
-    assert_eq!(refused, Err(RejectionKind::WrongSignature));
+    let rejected = outcome(layer().layer(inner), with_signature(sign(BODY), script)).await;
+    assert_eq!(rejected, Err(RejectionKind::WrongSignature));
 }
 
 fn cuts() -> impl Strategy<Value = (Vec<u8>, Vec<Step>, bool)> {

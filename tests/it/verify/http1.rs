@@ -128,7 +128,7 @@ async fn one_byte_a_second_keeps_no_connection() {
 
 /// Attack: smuggle a delivery inside the body of a rejected request, or after it.
 #[tokio::test]
-async fn what_stands_in_a_refused_body_is_no_request() {
+async fn a_rejected_body_cannot_hide_a_request() {
     let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let inner = signed_bytes(&event("smuggled"));
@@ -188,7 +188,7 @@ fn length(bytes: usize) -> String {
 
 /// Attack: make a rejection harm later requests on the same connection, as a proxy shares it.
 #[tokio::test]
-async fn honest_requests_behind_a_refused_one_are_served() {
+async fn honest_requests_behind_a_rejected_one_are_served() {
     let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let mut stream = connect(&receiver).await;

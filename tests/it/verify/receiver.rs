@@ -123,26 +123,26 @@ async fn floods_for_ever(addr: String, head: String) {
 /// Attack: send rejected requests without their bodies, to keep the connections. They occupy hardly
 /// any memory, and are closed after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_refused_bodies_that_never_come_are_given_up() {
+async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
     let _machine = MACHINE.write().await;
     allow_many_files();
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;
     let before = receiver.resident();
     let request = unsigned("Content-Length: 1000000000000");
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut stream = connect(&receiver).await;
         stream.write_all(request.as_bytes()).await.unwrap();
         assert_eq!(status(&answer(&mut stream).await), "401");
-        refused.push(stream);
+        rejected.push(stream);
     }
-    for stream in &mut refused {
+    for stream in &mut rejected {
         // The answer's text, and then the end.
         assert_eq!(to_the_end(stream).await, "Invalid signature");
     }
     let grown = receiver.peak().saturating_sub(before);
-    println!("{CONNECTIONS} refused, at the peak: {grown} KiB");
+    println!("{CONNECTIONS} rejected, at the peak: {grown} KiB");
     assert!(grown < MOST, "grown by {grown} KiB");
     unharmed(receiver, &["before"]).await;
 }

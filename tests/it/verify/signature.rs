@@ -87,7 +87,7 @@ async fn a_request_without_a_signature_is_rejected() {
 
 /// Attack: parser confusion. A proxy reads one signature, and the receiver reads the other.
 #[tokio::test]
-async fn two_signature_headers_are_refused_even_if_both_are_right() {
+async fn two_signature_headers_are_rejected_even_if_both_are_right() {
     let mut request = signed(BODY);
     let right = request.headers()[SIGNATURE_HEADER].clone();
     request.headers_mut().append(SIGNATURE_HEADER, right);
@@ -124,7 +124,7 @@ async fn anything_but_64_digits_is_malformed() {
 
 /// Attack: forgery, and tampering with any part of the body or of the signature.
 #[tokio::test]
-async fn a_signature_of_something_else_is_refused() {
+async fn a_signature_of_something_else_is_rejected() {
     let mut tampered = BODY.to_vec();
     tampered[10] ^= 1;
     let request = with_signature(sign(BODY), Body::from(tampered));

@@ -17,7 +17,7 @@ const PATHS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn a_request_without_the_token_is_refused() {
+async fn a_request_without_the_token_is_rejected() {
     let app = App::start().await;
     let wrong = app.cookie().replace(|c: char| c.is_ascii_uppercase(), "x");
     for path in PATHS {
@@ -67,7 +67,7 @@ async fn tokens_differ() {
 
 /// A site can have its own name point to 127.0.0.1. The browser then asks for that name.
 #[tokio::test]
-async fn a_foreign_host_is_refused() {
+async fn a_foreign_host_is_rejected() {
     let app = App::start().await;
     let port = app.origin().rsplit_once(':').unwrap().1;
     for (host, status) in [
@@ -97,7 +97,7 @@ async fn a_foreign_host_is_refused() {
 }
 
 #[tokio::test]
-async fn a_post_of_another_site_is_refused() {
+async fn a_post_of_another_site_is_rejected() {
     let app = App::start().await;
     for path in [
         "/api/clear",
@@ -198,7 +198,7 @@ async fn a_remote_inspector_answers_under_any_name_but_asks_for_the_token() {
 }
 
 #[tokio::test]
-async fn nested_routes_ask_for_no_token_but_refuse_other_sites() {
+async fn nested_routes_ask_for_no_token_but_reject_other_sites() {
     let routes = Router::new().nest("/admin/inspector", Inspector::new().routes());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());

@@ -156,7 +156,7 @@ async fn a_failing_look_up_is_a_503() {
 
 /// Attack: make the receiver query its database for every bad request.
 #[tokio::test]
-async fn the_provider_is_not_asked_about_a_request_that_is_refused_anyway() {
+async fn the_provider_is_not_asked_about_a_request_that_is_rejected_anyway() {
     let tenants = Tenants::default();
     let malformed = with_signature("abc", Body::from(BODY));
     let unsigned = Request::new(Body::from(BODY));
@@ -174,23 +174,23 @@ async fn the_provider_is_not_asked_about_a_request_that_is_refused_anyway() {
 #[tokio::test(start_paused = true)]
 async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
-    let refused = |steps: Vec<Step>| {
+    let rejected = |steps: Vec<Step>| {
         let request = with_signature("0".repeat(64), Script::new(steps));
         outcome(service.clone(), request)
     };
-    let kind = refused(vec![Step::Yield, Step::Data(BODY.into())]).await;
+    let kind = rejected(vec![Step::Yield, Step::Data(BODY.into())]).await;
     assert_eq!(kind, Err(RejectionKind::UnknownEndpoint));
-    let kind = refused(vec![Step::Stall]).await;
+    let kind = rejected(vec![Step::Stall]).await;
     assert_eq!(kind, Err(RejectionKind::BodyTimeout));
-    let kind = refused(vec![Step::Endless(BODY.into())]).await;
+    let kind = rejected(vec![Step::Endless(BODY.into())]).await;
     assert_eq!(kind, Err(RejectionKind::BodyTooLarge));
 }
 
 /// Attack: sign for an endpoint that does not exist, with the secret that replaces its own.
 #[tokio::test]
-async fn nobody_can_sign_for_an_unknown_endpoint() {
-    let refused = check(&Tenants::default(), request("unknown", "nobody")).await;
-    assert_eq!(refused, Err(RejectionKind::UnknownEndpoint));
+async fn an_unknown_endpoint_accepts_no_signature() {
+    let rejected = check(&Tenants::default(), request("unknown", "decoy")).await;
+    assert_eq!(rejected, Err(RejectionKind::UnknownEndpoint));
 }
 
 #[tokio::test]
@@ -222,8 +222,8 @@ async fn each_of_four_secrets_is_told_apart() {
         let delivery = response.extensions().get::<Delivery>().unwrap();
         assert_eq!(delivery.matched_secret(), index);
     }
-    let refused = outcome(echo(layer), request("any", "s4")).await;
-    assert_eq!(refused, Err(RejectionKind::WrongSignature));
+    let rejected = outcome(echo(layer), request("any", "s4")).await;
+    assert_eq!(rejected, Err(RejectionKind::WrongSignature));
 }
 
 /// During a rotation, the new secret may be listed twice. The old one is then not in use.
