@@ -36,6 +36,15 @@ fn request(method: &str, uri: &str) -> Request<Body> {
         .unwrap()
 }
 
+/// Checks that a signed delivery is accepted, and the status of unsigned requests.
+async fn check(app: Router, unsigned: &[(&str, &str, StatusCode)]) {
+    assert_eq!(status(app.clone(), signed(BODY)).await, StatusCode::OK);
+    for &(method, uri, expected) in unsigned {
+        let status = status(app.clone(), request(method, uri)).await;
+        assert_eq!(status, expected, "{method} {uri}");
+    }
+}
+
 /// `Router::layer` protects everything that the router has so far, including its 404 and 405.
 #[tokio::test]
 async fn router_layer_protects_routes_and_fallback() {
@@ -43,19 +52,16 @@ async fn router_layer_protects_routes_and_fallback() {
         .route("/webhooks/soundhash", post(handler))
         .layer(layer())
         .route("/healthz", get(|| async {}));
-    assert_eq!(status(app.clone(), signed(BODY)).await, StatusCode::OK);
-    for (method, uri, expected) in [
-        ("POST", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
-        ("GET", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
-        ("GET", "/elsewhere", StatusCode::UNAUTHORIZED),
-        ("GET", "/healthz", StatusCode::OK),
-    ] {
-        assert_eq!(
-            status(app.clone(), request(method, uri)).await,
-            expected,
-            "{method} {uri}"
-        );
-    }
+    check(
+        app,
+        &[
+            ("POST", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+            ("GET", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+            ("GET", "/elsewhere", StatusCode::UNAUTHORIZED),
+            ("GET", "/healthz", StatusCode::OK),
+        ],
+    )
+    .await;
 }
 
 /// `Router::route_layer` protects only the routes, so an attacker learns which routes exist.
@@ -65,19 +71,16 @@ async fn route_layer_leaves_the_404_open() {
         .route("/webhooks/soundhash", post(handler))
         .route_layer(layer())
         .route("/healthz", get(|| async {}));
-    assert_eq!(status(app.clone(), signed(BODY)).await, StatusCode::OK);
-    for (method, uri, expected) in [
-        ("POST", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
-        ("GET", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
-        ("GET", "/elsewhere", StatusCode::NOT_FOUND),
-        ("GET", "/healthz", StatusCode::OK),
-    ] {
-        assert_eq!(
-            status(app.clone(), request(method, uri)).await,
-            expected,
-            "{method} {uri}"
-        );
-    }
+    check(
+        app,
+        &[
+            ("POST", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+            ("GET", "/webhooks/soundhash", StatusCode::UNAUTHORIZED),
+            ("GET", "/elsewhere", StatusCode::NOT_FOUND),
+            ("GET", "/healthz", StatusCode::OK),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
