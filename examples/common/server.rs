@@ -3,22 +3,31 @@
 //! `axum::serve` does not limit connections, the time for a request's head, or read buffers. They
 //! cost memory before a layer sees a request, so a layer cannot limit them.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::conn::auto::Builder,
     service::TowerToHyperService,
 };
 use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
-use tower::Service;
+use tower::{Service, ServiceExt};
 use tracing::{debug, info, warn};
 
 /// The maximum number of connections. Each can occupy about 40 KiB. Further connections wait in the
@@ -27,6 +36,10 @@ const MAX_CONNECTIONS: usize = 4096;
 
 /// The time-out for the head of a request. It also closes idle keep-alive connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time after which a connection accepts no further requests. Otherwise, an HTTP/2 connection
+/// that answers pings could stay open forever.
+const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// The size of the largest HTTP/1 read buffer, and so of the longest head. hyper's default is 408
 /// KiB, which is also how much of a chunk size it reads at a time.
@@ -41,8 +54,8 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// HTTP/2: the number of reset streams that may still occupy the server (CVE-2023-44487).
 const MAX_RESETS: usize = 64;
 
-/// The time that requests in progress have when the server stops, which is as long as SoundHash
-/// waits.
+/// The time that requests in progress have when their connection or the server ends, which is as
+/// long as SoundHash waits.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Serves a router or another service until `stop` resolves and the requests in progress are
@@ -53,10 +66,10 @@ where
     S: Clone + Send + 'static,
     S::Future: Send,
 {
-    let service = TowerToHyperService::new(service);
     let server = builder();
-    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Each connection holds a receiver.
+    let (running, _) = watch::channel(());
     // A single future for the whole loop, because a signal between two iterations would be missed.
     let mut stop = pin!(stop);
     loop {
@@ -77,19 +90,69 @@ where
                 continue;
             }
         };
-        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
-        let connection = graceful.watch(connection.into_owned());
+        let connection = serve_connection(&server, stream, service.clone(), running.subscribe());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!("connection ended: {error}");
-            }
+            connection.await;
             drop(place);
         });
     }
     drop(listener);
     info!("stopping: no new connections, requests in flight are answered");
-    if timeout(GRACE, graceful.shutdown()).await.is_err() {
+    running.send_replace(());
+    if timeout(GRACE, running.closed()).await.is_err() {
         warn!("connections are still open after {GRACE:?}");
+    }
+}
+
+/// Serves a connection until it ends, `stop` changes, or it is too old.
+fn serve_connection<S>(
+    server: &Builder<TokioExecutor>,
+    stream: TcpStream,
+    service: S,
+    mut stop: watch::Receiver<()>,
+) -> impl Future<Output = ()> + Send + use<S>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let requested = Arc::new(AtomicBool::new(false));
+    let on_request = requested.clone();
+    let service = service.map_request(move |request| {
+        on_request.store(true, Ordering::Relaxed);
+        request
+    });
+    let connection = server
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .into_owned();
+    async move {
+        let mut connection = pin!(connection);
+        // hyper-util waits without a time-out until it knows the version of HTTP.
+        let silent = async {
+            sleep(HEAD_TIMEOUT).await;
+            if requested.load(Ordering::Relaxed) {
+                pending().await
+            }
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = silent => return debug!("connection closed, because it sent no request"),
+            _ = timeout(MAX_AGE, stop.changed()) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                // A peer may not read its response.
+                match timeout(GRACE, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return debug!("connection closed after {GRACE:?}"),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            debug!("connection ended: {error}");
+        }
     }
 }
 

@@ -42,9 +42,15 @@
 //!
 //! The layer sees a request when its head is complete. Before that, `axum::serve` limits neither the
 //! time for a head, nor the number of connections, nor hyper's read buffers. Leave these limits to a
-//! proxy, or serve with an accept loop that has them: `examples/common` contains one, with a deadline
-//! for heads, a bounded read buffer, a limit on connections, HTTP/2 streams and resets, and a graceful
-//! shutdown. The example `receiver` uses it.
+//! proxy, or serve with an accept loop that has them. `examples/common/server.rs` is one, which the
+//! example `receiver` uses:
+//!
+//! - A connection that sends no complete head within 10 s is closed. hyper-util has no time-out until
+//!   it knows the version of HTTP, so the loop closes silent connections itself.
+//! - A connection accepts requests for a minute. The requests in progress are then answered, and the
+//!   connection is closed.
+//! - The number of connections, the read buffers, and the streams and resets of HTTP/2 are limited.
+//! - The loop shuts down gracefully: it answers the requests in progress, within 30 s.
 //!
 //! # Timeouts
 //!
