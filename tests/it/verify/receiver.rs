@@ -91,6 +91,8 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
 
 const HONEST: usize = 200;
 
+static ZEROS: [u8; 1_000_000] = [b'0'; 1_000_000];
+
 fn id(name: &str, n: usize) -> String {
     format!("{name} {n}")
 }
@@ -148,6 +150,42 @@ async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
     println!("{CONNECTIONS} rejected, at the peak: {grown} KiB");
     assert!(grown < MOST, "grown by {grown} KiB");
     unharmed(receiver, &["before"]).await;
+}
+
+/// Attack: send chunk sizes with endless leading zeros, which never become a frame that the layer could
+/// count. hyper reads as much of them as fits into its read buffer, which the accept loop limits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunk_sizes_without_end_cost_little_memory() {
+    let _machine = MACHINE.write().await;
+    allow_many_files();
+    let receiver = Receiver::start(&[]);
+    let calm = latency(&receiver, "calm").await;
+    let before = receiver.resident();
+    let mut senders = JoinSet::new();
+    for _ in 0..1_500 {
+        let mut stream = connect(&receiver).await;
+        senders.spawn(async move {
+            // The receiver may close the connection before it has read everything.
+            let _ = stream.write_all(forged_chunks().as_bytes()).await;
+            let _ = stream.write_all(&ZEROS).await;
+            to_the_end(&mut stream).await
+        });
+    }
+    let hostile = latency(&receiver, "hostile").await;
+    for text in senders.join_all().await {
+        // Nothing at all if the connection was reset while the zeros were still being sent.
+        assert!(
+            matches!(statuses(&text)[..], ["408" | "503"] | []),
+            "{text}"
+        );
+    }
+    let grown = receiver.peak().saturating_sub(before);
+    println!("1500 chunk sizes: {grown} KiB; honest deliveries: {hostile:?} of {calm:?}");
+    assert!(grown < MOST, "grown by {grown} KiB");
+    let printed = ["calm", "hostile"].map(|name| (0..HONEST).map(move |n| id(name, n)));
+    let printed: Vec<String> = printed.into_iter().flatten().collect();
+    let printed: Vec<&str> = printed.iter().map(String::as_str).collect();
+    unharmed(receiver, &printed).await;
 }
 
 /// Attack: occupy every place for a connection without ever sending a request.
