@@ -13,6 +13,7 @@ use std::{
 };
 
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{Postgres, Sqlite};
 use tokio::{
     sync::Semaphore,
@@ -23,7 +24,6 @@ use tokio::{
 use crate::{
     child::{Receiver, rand_below},
     fixture::{Fixture, SECRET, event},
-    postgres_server::PostgresServer,
 };
 
 const COPIES: usize = 64;

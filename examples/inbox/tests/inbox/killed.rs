@@ -13,15 +13,13 @@ use std::{
     time::Duration,
 };
 
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::sleep,
 };
 
-use crate::{
-    postgres_server::PostgresServer,
-    support::{Program, SECRET, acted, acted_in_time, event, try_deliver},
-};
+use crate::support::{Program, SECRET, acted, acted_in_time, event, try_deliver};
 
 fn rand_below(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit

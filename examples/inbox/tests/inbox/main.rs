@@ -2,8 +2,6 @@
 //! on once, also if processes are killed.
 
 mod killed;
-#[path = "../../../../crates/sqlx/tests/it/postgres_server.rs"]
-mod postgres_server;
 mod support;
 mod work;
 
@@ -12,11 +10,9 @@ use soundhash_webhook::{
     EventKind,
     testing::{Sender, sample},
 };
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 
-use self::{
-    postgres_server::PostgresServer,
-    support::{Program, SECRET, acted, acted_in_time, deliver, event},
-};
+use self::support::{Program, SECRET, acted, acted_in_time, deliver, event};
 
 #[tokio::test]
 async fn a_delivery_is_accepted_at_once_and_acted_on_once() {

@@ -9,13 +9,11 @@ use std::{
 };
 
 use soundhash_webhook_inbox_example::{inbox::Inbox, stop::Stop, work};
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::PgPool;
 use tokio::time::sleep;
 
-use crate::{
-    postgres_server::PostgresServer,
-    support::{Program, SECRET, acted, acted_in_time, deliver, deliver_bytes, event},
-};
+use crate::support::{Program, SECRET, acted, acted_in_time, deliver, deliver_bytes, event};
 
 /// What Python writes and JSON does not know, and what no text of Postgres can hold.
 #[tokio::test]
