@@ -64,7 +64,7 @@ pub enum EventLogErrorKind {
     /// The transaction conflicts with another one that committed first: a serialization failure,
     /// a deadlock, or on SQLite a write after a read in a deferred transaction.
     Conflict,
-    /// The database cannot be reached, does not reply, shuts down, or ended the connection.
+    /// The database does not reply, shuts down, became a read-only replica, or ended the connection.
     Unavailable,
     /// The disk or the file of the database is full.
     StorageFull,
@@ -157,6 +157,8 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
         "42P01" | "3F000" => EventLogErrorKind::NotMigrated,
         // The server ended a transaction that was idle, or too long.
         "25P03" | "25P04" => EventLogErrorKind::Unavailable,
+        // read_only_sql_transaction: after a failover, a connection can lead to a replica.
+        "25006" => EventLogErrorKind::Unavailable,
         // transaction_rollback, connection_exception, operator_intervention (a shutdown).
         _ if code.starts_with("40") => EventLogErrorKind::Conflict,
         _ if code.starts_with("08") || code.starts_with("57P") => EventLogErrorKind::Unavailable,

@@ -89,24 +89,20 @@ async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothin
     succeeds(&log, &pool).await;
 }
 
+/// A connection from before a failover can lead to a server that is a replica now.
 #[tokio::test]
-async fn a_serialization_failure_is_a_conflict() {
-    let (_place, pool, log) = log::<Postgres>().await;
-    let mut tx = pool
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        .await
-        .unwrap();
-    // Takes the snapshot.
-    sqlx::query("SELECT count(*) FROM acted")
+async fn a_server_that_became_a_replica_is_not_available() {
+    let (_place, _pool, log) = log::<Postgres>().await;
+    let mut tx = log.begin().await.unwrap();
+    sqlx::query("SET TRANSACTION READ ONLY")
         .execute(&mut *tx)
         .await
         .unwrap();
-    succeeds(&log, &pool).await;
     let error = log
         .record(&mut tx, &delivery("a").await)
         .await
-        .expect_err("a conflict");
-    assert_eq!(error.kind(), EventLogErrorKind::Conflict, "{error:?}");
+        .expect_err("no right to write");
+    assert_eq!(error.kind(), EventLogErrorKind::Unavailable, "{error:?}");
 }
 
 #[tokio::test]
