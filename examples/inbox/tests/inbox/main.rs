@@ -12,12 +12,12 @@ use soundhash_webhook::{
 };
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 
-use self::support::{Program, SECRET, acted, acted_in_time, deliver, event};
+use self::support::{SECRET, acted, acted_in_time, deliver, event, start};
 
 #[tokio::test]
 async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     let postgres = PostgresServer::start();
-    let receiver = Program::start("receive", &postgres.url());
+    let receiver = start("receive", &postgres.url());
     let bodies = EventKind::ALL.iter().map(|&kind| {
         let mut event = sample(kind, Sender::Dispatcher);
         event["id"] = format!("id-of-{kind}").into();
@@ -32,7 +32,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);
 
-    let worker = Program::start("work", &postgres.url());
+    let worker = start("work", &postgres.url());
     let acted = acted_in_time(&postgres.url(), bodies.len()).await;
     for (key, event_type) in acted {
         assert!(
@@ -42,14 +42,14 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     }
     for program in [receiver, worker] {
         program.signal("TERM");
-        assert!(program.ended().await.success());
+        assert!(program.ended().0.success());
     }
 }
 
 #[tokio::test]
 async fn one_process_can_do_both() {
     let postgres = PostgresServer::start();
-    let both = Program::start("", &postgres.url());
+    let both = start("", &postgres.url());
     // A number in a string, as other queues have read it.
     assert_eq!(deliver(&both, SECRET, &event("007")).await, 202);
     assert_eq!(deliver(&both, SECRET, &event("a\0b")).await, 202);
@@ -59,13 +59,13 @@ async fn one_process_can_do_both() {
         "{acted:?}"
     );
     both.signal("INT");
-    assert!(both.ended().await.success());
+    assert!(both.ended().0.success());
 }
 
 #[tokio::test]
 async fn while_the_database_is_away_the_answer_is_503() {
     let mut postgres = PostgresServer::start();
-    let both = Program::start("", &postgres.url());
+    let both = start("", &postgres.url());
     assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);
     postgres.stop("INT");
     assert_eq!(deliver(&both, SECRET, &event("b")).await, 503);
