@@ -13,7 +13,7 @@ use std::{
 };
 
 /// How long the server may take to start on a busy machine, or to recover.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct PostgresServer {
     child: Option<Child>,
