@@ -205,7 +205,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, client: &Client
             let after = given_up();
             let moved =
                 |line: &Value| line["given_up_at"].as_str() > before[1]["given_up_at"].as_str();
-            after.len() == 2 && after.iter().all(|line| moved(line))
+            after.len() == 2 && after.iter().all(moved)
         })
         .await;
         let mut after = given_up();
