@@ -52,7 +52,7 @@ async fn one_process_can_do_both() {
     let both = start("", &postgres.url());
     // A number in a string, as other queues have read it.
     assert_eq!(deliver(&both, SECRET, &event("007")).await, 202);
-    // U+0000, which no text of Postgres can hold, and what could stand for it.
+    // U+0000, which a text in Postgres cannot hold, and characters that could replace it.
     let odd = ["a\0b", "a\u{2400}b", "a\\u{0}b"];
     for id in odd {
         assert_eq!(deliver(&both, SECRET, &event(id)).await, 202);
