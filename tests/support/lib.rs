@@ -1,5 +1,5 @@
-//! Shared by the test and benchmark packages of this repository: the examples as processes, a Redis
-//! server, recorded requests, and bodies in frames.
+//! Shared by the test and benchmark packages of this repository: the examples as processes, servers
+//! of NATS, Postgres and Redis, recorded requests, and bodies in frames.
 
 #![allow(
     missing_docs,
@@ -10,5 +10,7 @@
 
 pub mod captures;
 pub mod frames;
+pub mod nats_cluster;
+pub mod postgres_server;
 pub mod process;
 pub mod redis_server;

@@ -85,25 +85,37 @@ impl Receiver {
 
     /// Starts an example that logs where it listens.
     pub fn of(name: &str, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(example(name))
+        let mut command = Command::new(example(name));
+        command
             .env_remove("SOUNDHASH_WEBHOOK_SECRET")
             .env_remove("RUST_LOG")
             .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
-            .envs(variables.iter().copied())
+            .envs(variables.iter().copied());
+        Self::listening(command)
+    }
+
+    /// Starts a program that does not listen, such as a worker.
+    pub fn silent(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the example starts");
+            .expect("the program starts");
         let stdout = lines(child.stdout.take().expect("a pipe"));
         let stderr = lines(child.stderr.take().expect("a pipe"));
-        let mut receiver = Self {
+        Self {
             child,
             addr: String::new(),
             stdout,
             stderr,
             log: Vec::new(),
-        };
+        }
+    }
+
+    /// Starts a program that logs where it listens.
+    pub fn listening(command: Command) -> Self {
+        let mut receiver = Self::silent(command);
         let line = receiver.wait_for_log("listening on http://");
         let addr = line.split('/').nth(2).expect("an address");
         addr.clone_into(&mut receiver.addr);
@@ -120,6 +132,11 @@ impl Receiver {
         self.stdout
             .recv_timeout(PATIENCE)
             .expect("a line on stdout")
+    }
+
+    /// Returns the lines of stdout since the last call.
+    pub fn lines(&self) -> Vec<String> {
+        self.stdout.try_iter().collect()
     }
 
     #[track_caller]

@@ -5,13 +5,6 @@
 
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded")]
 
-#[allow(dead_code, unreachable_pub)]
-#[path = "../tests/it/postgres_server.rs"]
-mod postgres_server;
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../../tests/support/redis_server.rs"]
-mod redis_server;
-
 use std::{
     env, fs,
     sync::{
@@ -27,6 +20,7 @@ use soundhash_webhook::{
     idempotency::{Claim, IdempotencyStore, Key, RedisStore},
 };
 use soundhash_webhook_sqlx::{Backend, EventFilter, EventLog, EventLogError, SqlxStore};
+use soundhash_webhook_tests::{postgres_server::PostgresServer, redis_server::RedisServer};
 use sqlx::{
     PgPool, Pool, Postgres, Sqlite, SqlitePool,
     postgres::PgPoolOptions,
@@ -34,8 +28,6 @@ use sqlx::{
 };
 use tokio::task::JoinSet;
 use tower::ServiceExt;
-
-use crate::{postgres_server::PostgresServer, redis_server::RedisServer};
 
 const SECRET: &str = "whsec_test";
 const CONCURRENCY: usize = 16;

@@ -7,13 +7,18 @@ use http::{HeaderValue, StatusCode, header};
 use sqlx::error::DatabaseError;
 use tracing::error;
 
+use crate::backend::Late;
+
 /// Seconds after which the sender may try again. SoundHash itself waits 60 s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// The reason why an [`EventLog`](crate::EventLog) could not do what it was asked for.
 ///
-/// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The reason is logged at `error` and put into the response's extensions. The sender does
-/// not learn it.
+/// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The
+/// reason is logged at `error` and put into the response's extensions. The sender does not learn it.
+///
+/// If the connection breaks during `commit`, the transaction may have been committed. The next
+/// delivery is then a duplicate.
 ///
 /// Any [`sqlx::Error`] converts into it, so that a handler can use `?` for its own statements and
 /// for `commit`:
@@ -48,7 +53,8 @@ pub struct EventLogError {
 #[derive(Clone, Debug)]
 enum Reason {
     Sqlx(Arc<sqlx::Error>),
-    NoReply(Duration),
+    /// The end of the wait came from this side.
+    Late(Duration),
     Name(String),
 }
 
@@ -59,12 +65,13 @@ pub enum EventLogErrorKind {
     /// Another transaction holds the event, or SQLite's only write lock, for longer than
     /// [`lock_timeout`](crate::EventLog::lock_timeout).
     LockTimeout,
-    /// The pool timed out before a connection became free, or it is closed.
+    /// The pool timed out before a connection became free, or it is closed. The pool also times out
+    /// if it cannot connect, because it tries again until its `acquire_timeout`.
     PoolExhausted,
     /// The transaction conflicts with another one that committed first: a serialization failure,
     /// a deadlock, or on SQLite a write after a read in a deferred transaction.
     Conflict,
-    /// The database cannot be reached, does not reply, shuts down, or ended the connection.
+    /// The database does not reply, shuts down, became a read-only replica, or ended the connection.
     Unavailable,
     /// The disk or the file of the database is full.
     StorageFull,
@@ -102,10 +109,14 @@ impl EventLogError {
         }
     }
 
-    pub(crate) fn no_reply(after: Duration) -> Self {
+    pub(crate) fn late(waiting_for: Late, after: Duration) -> Self {
+        let kind = match waiting_for {
+            Late::Lock => EventLogErrorKind::LockTimeout,
+            Late::Reply => EventLogErrorKind::Unavailable,
+        };
         Self {
-            kind: EventLogErrorKind::Unavailable,
-            reason: Reason::NoReply(after),
+            kind,
+            reason: Reason::Late(after),
         }
     }
 
@@ -157,6 +168,8 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
         "42P01" | "3F000" => EventLogErrorKind::NotMigrated,
         // The server ended a transaction that was idle, or too long.
         "25P03" | "25P04" => EventLogErrorKind::Unavailable,
+        // read_only_sql_transaction: after a failover, a connection can lead to a replica.
+        "25006" => EventLogErrorKind::Unavailable,
         // transaction_rollback, connection_exception, operator_intervention (a shutdown).
         _ if code.starts_with("40") => EventLogErrorKind::Conflict,
         _ if code.starts_with("08") || code.starts_with("57P") => EventLogErrorKind::Unavailable,
@@ -194,7 +207,15 @@ impl fmt::Display for EventLogError {
                 "{name:?} is not a valid name: use up to 48 ASCII letters, digits and underscores, \
                  and no digit first"
             ),
-            Reason::NoReply(after) => write!(f, "database did not reply within {after:?}"),
+            Reason::Late(after) => match self.kind {
+                EventLogErrorKind::LockTimeout => {
+                    write!(
+                        f,
+                        "timed out waiting for another transaction after {after:?}"
+                    )
+                }
+                _ => write!(f, "database did not reply within {after:?}"),
+            },
             Reason::Sqlx(_) => f.write_str(match self.kind {
                 EventLogErrorKind::LockTimeout => "timed out waiting for another transaction",
                 EventLogErrorKind::PoolExhausted => "pool has no connection to give",
@@ -227,7 +248,7 @@ impl IntoResponse for EventLogError {
             kind = self.kind.as_str(),
             error = %self,
             source,
-            "answered 503 because the event was not recorded; SoundHash sends it again"
+            "answered 503 because the database failed; SoundHash sends the event again"
         );
         let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
         let status = StatusCode::SERVICE_UNAVAILABLE;

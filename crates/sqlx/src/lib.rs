@@ -85,12 +85,20 @@
 //!
 //! # Postgres
 //!
-//! Version 12 or newer. `record` is one statement and one round trip, and works through PgBouncer in
-//! transaction mode. At `REPEATABLE READ` or `SERIALIZABLE`, a concurrent duplicate fails with
-//! [`Conflict`](EventLogErrorKind::Conflict) instead of being a duplicate; it is answered 503 and a
-//! duplicate the next time. Set `idle_in_transaction_session_timeout`, so that a receiver whose
-//! machine vanishes does not hold its events forever. sqlx pings each connection that it takes from
-//! the pool; `test_before_acquire(false)` saves this round trip.
+//! Version 12 or newer. `record` is one statement and one round trip.
+//!
+//! - **Return the first error.** After a statement has failed, Postgres turns the commit of its
+//!   transaction into a rollback, and sqlx reports this commit as a success. A handler that ignores
+//!   the error of a statement and answers 200 loses the event.
+//! - **Isolation.** At `REPEATABLE READ` or `SERIALIZABLE`, a concurrent duplicate fails with
+//!   [`Conflict`](EventLogErrorKind::Conflict) instead of being a duplicate. It is answered 503 and
+//!   is a duplicate the next time.
+//! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
+//!   machine vanishes does not hold its events forever.
+//! - **PgBouncer.** In transaction mode, sqlx's prepared statements need PgBouncer 1.21 or newer with
+//!   `max_prepared_statements` above 0. Also set `ignore_startup_parameters = extra_float_digits`.
+//! - **Round trips.** sqlx pings each connection that it takes from the pool.
+//!   `test_before_acquire(false)` saves this round trip.
 //!
 //! # SQLite
 //!
@@ -117,6 +125,8 @@
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
 //!   `pool.begin()` is deferred: if it reads before it records, and another one writes in between,
 //!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, and no time-out helps.
+//! - **Time-outs.** The wait for the lock ends after the lock time-out, or after the connection's
+//!   `busy_timeout` if that is shorter.
 //! - **A full disk** is [`StorageFull`](EventLogErrorKind::StorageFull) and 503: the transaction is
 //!   rolled back, and nothing is lost.
 //!

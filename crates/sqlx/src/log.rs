@@ -1,7 +1,7 @@
 //! The event log: one row per event, written in the transaction of the event's effects.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -21,9 +21,6 @@ use crate::{
 
 /// Rows that one transaction of [`EventLog::purge`] deletes. Other writers wait for it on SQLite.
 const PURGE_BATCH: i64 = 2_000;
-
-/// How much longer than the lock time-out the database may take until it is given up.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Records each event in the transaction of its effects, and keeps what SoundHash cannot send
 /// again.
@@ -112,7 +109,8 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Sets how long [`record`](Self::record) waits for a concurrent transaction: 5 s by default.
     ///
-    /// SoundHash waits 30 s for a response.
+    /// SoundHash waits 30 s for a response. On SQLite, the wait ends earlier if the `busy_timeout` of
+    /// the connection is shorter, and a value below 100 ms means 100 ms.
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
@@ -129,7 +127,7 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the database fails. Nothing is changed then.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
-        migrate(&self.pool, &self.name).await
+        migrate(self, &self.name).await
     }
 
     /// Begins a transaction for [`record`](Self::record).
@@ -143,9 +141,25 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the pool times out or the database fails.
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
-        let mut connection = self.pool.acquire().await?;
-        DB::wait_for_locks(&mut connection, self.lock_timeout).await?;
-        Ok(Transaction::begin(connection, Some(DB::BEGIN.into_sql_str())).await?)
+        let connection = self.pool.acquire().await?;
+        // In a task, so that a client that hangs up does not interrupt it: sqlx would return the
+        // connection to the pool with a transaction that never ends.
+        let begin = Transaction::begin(connection, Some(DB::BEGIN.into_sql_str()));
+        let begin = tokio::spawn(begin);
+        self.in_time(async { begin.await.map_err(io::Error::from)? })
+            .await
+    }
+
+    /// Limits the time of a step that waits for other transactions.
+    async fn in_time<T>(
+        &self,
+        step: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T, EventLogError> {
+        let (limit, late) = DB::time_limit(self.lock_timeout);
+        match timeout(limit, step).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(EventLogError::late(late, limit)),
+        }
     }
 
     /// Records the event of `delivery` in the transaction `tx`, unless it is recorded already.
@@ -179,14 +193,11 @@ impl<DB: Backend> EventLog<DB> {
             Value::OptionalInteger(created_at.map(|time| to_micros(time.into()))),
             Value::Bytes(delivery.body()),
         ];
-        let patience = self.lock_timeout.saturating_add(REPLY_TIMEOUT);
         let recording = DB::record(tx, &self.statements.record, &values, self.lock_timeout);
-        match timeout(patience, recording).await {
-            Ok(Ok(true)) => Ok(Recorded::New),
-            Ok(Ok(false)) => Ok(Recorded::Duplicate),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(EventLogError::no_reply(patience)),
-        }
+        Ok(match self.in_time(recording).await? {
+            true => Recorded::New,
+            false => Recorded::Duplicate,
+        })
     }
 
     /// Lists recorded events, the latest first, without their bodies.

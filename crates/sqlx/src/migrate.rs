@@ -2,27 +2,26 @@
 
 use std::sync::Arc;
 
-use sqlx::Pool;
-
 use crate::{
     backend::{Backend, Value},
     error::EventLogError,
+    log::EventLog,
     name::TableName,
 };
 
 pub(crate) async fn migrate<DB: Backend>(
-    pool: &Pool<DB>,
+    log: &EventLog<DB>,
     name: &TableName,
 ) -> Result<(), EventLogError> {
     let versions = DB::migrations(name);
-    let mut connection = pool.acquire().await?;
+    let mut connection = log.pool.acquire().await?;
     // Without a transaction or a lock: most starts find nothing to do.
     if applied::<DB>(&mut connection, name).await? >= versions.len() {
         return Ok(());
     }
     drop(connection);
 
-    let mut tx = pool.begin_with(DB::BEGIN).await?;
+    let mut tx = log.begin().await?;
     DB::prepare_migrations(&mut tx, name).await?;
     // Another process may have been first.
     let applied = applied::<DB>(&mut tx, name).await?;

@@ -9,7 +9,7 @@ use soundhash_webhook::{
 use tokio::time::timeout;
 
 use crate::{
-    backend::{self, Backend, Value},
+    backend::{self, Backend, Late, Value},
     error::EventLogError,
     event::span_micros,
     log::EventLog,
@@ -69,7 +69,7 @@ impl<DB: Backend> SqlxStore<DB> {
     ) -> Result<T, BoxError> {
         match timeout(self.deadline, step).await {
             Ok(done) => Ok(done.map_err(EventLogError::from)?),
-            Err(_) => Err(EventLogError::no_reply(self.deadline).into()),
+            Err(_) => Err(EventLogError::late(Late::Reply, self.deadline).into()),
         }
     }
 

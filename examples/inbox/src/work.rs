@@ -1,6 +1,6 @@
 //! The working half: acts on each event in one transaction.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use graphile_worker::{
     IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions,
@@ -74,7 +74,7 @@ async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
     let inserted = sqlx::query(
         "INSERT INTO acted_events (event_key, event_type) VALUES ($1, $2) ON CONFLICT DO NOTHING",
     )
-    .bind(as_text(key.as_str()))
+    .bind(key_as_text(key))
     .bind(event.summary.event_type.as_deref().map(as_text))
     .execute(&mut *tx)
     .await?;
@@ -89,7 +89,17 @@ async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Replaces U+0000, which a text in Postgres cannot hold. SoundHash's ids do not contain it.
+/// Returns the key as text, unless it contains U+0000, which a text in Postgres cannot hold. The
+/// first character keeps such a key apart from all others, which begin with a letter.
+fn key_as_text(key: &Key) -> Cow<'_, str> {
+    if key.as_str().contains('\0') {
+        Cow::Owned(format!("\\{}", key.as_str().escape_default()))
+    } else {
+        Cow::Borrowed(key.as_str())
+    }
+}
+
+/// Replaces U+0000, which a text in Postgres cannot hold.
 fn as_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }

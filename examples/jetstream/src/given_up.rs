@@ -3,12 +3,12 @@
 
 use std::io::{self, Write};
 
-use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::{message::StreamMessage, stream::RawMessageErrorKind};
 use serde_json::json;
 use soundhash_webhook::BoxError;
 use tracing::info;
 
-use crate::stream::Streams;
+use crate::stream::{GIVEN_UP_SUBJECT, Streams, id_and_key};
 
 /// Prints each delivery that was given up as one line of JSON, with its key and its body.
 ///
@@ -16,15 +16,13 @@ use crate::stream::Streams;
 ///
 /// Returns an error if the cluster does not answer.
 pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
-    for sequence in sequences(streams).await? {
-        let message = streams.given_up().get_raw_message(sequence).await?;
-        let key = message
-            .headers
-            .get(NATS_MESSAGE_ID)
-            .map(ToString::to_string);
+    let mut from = 0;
+    while let Some(message) = next(streams, from).await? {
+        let (_, key) = id_and_key(&message.headers);
         let body = String::from_utf8_lossy(&message.payload);
         let line = json!({"key": key, "body": body, "given_up_at": message.time.to_string()});
         writeln!(io::stdout(), "{line}")?;
+        from = message.sequence + 1;
     }
     Ok(())
 }
@@ -36,27 +34,30 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
 /// Returns an error if the cluster does not answer. Deliveries that were not moved stay in the
 /// stream.
 pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
-    for sequence in sequences(streams).await? {
-        let message = streams.given_up().get_raw_message(sequence).await?;
-        let key = message.headers.get(NATS_MESSAGE_ID);
-        let key = key.map_or_else(String::new, ToString::to_string);
+    // Deliveries that the workers give up from now on stay.
+    let last = streams.given_up().get_info().await?.state.last_sequence;
+    let mut from = 0;
+    while let Some(message) = next(streams, from).await?
+        && message.sequence <= last
+    {
+        let (_, key) = id_and_key(&message.headers);
         // Needs another id, because the stream still recognizes the first one.
-        let id = format!("rerun {sequence} {key}");
-        streams.accept(&id, message.payload).await?;
-        streams.given_up().delete_message(sequence).await?;
+        let id = format!("rerun {} {key}", message.sequence);
+        streams.accept(&id, &key, message.payload).await?;
+        streams.given_up().delete_message(message.sequence).await?;
         info!(key, "moved back");
+        from = message.sequence + 1;
     }
     Ok(())
 }
 
-async fn sequences(streams: &Streams) -> Result<Vec<u64>, BoxError> {
-    let state = streams.given_up().get_info().await?.state;
-    let mut sequences = Vec::new();
-    for sequence in state.first_sequence..=state.last_sequence {
-        // Skips deliveries that have been moved back in the meantime.
-        if streams.given_up().get_raw_message(sequence).await.is_ok() {
-            sequences.push(sequence);
-        }
+/// Returns the first delivery at or after a sequence number.
+async fn next(streams: &Streams, from: u64) -> Result<Option<StreamMessage>, BoxError> {
+    let stream = streams.given_up();
+    let message = stream.get_first_raw_message_by_subject(GIVEN_UP_SUBJECT, from.max(1));
+    match message.await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(sequences)
 }

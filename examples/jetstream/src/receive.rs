@@ -15,9 +15,12 @@ use tracing::{error, info};
 
 use crate::{stop::Stop, stream::Streams};
 
+/// Far more than SoundHash sends. A NATS server takes messages of up to 1 MiB by default.
+const MAX_BODY_SIZE: usize = 1024 * 1024;
+
 async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response {
     let key = message_id(&Key::from(&delivery));
-    match streams.accept(&key, delivery.body().clone()).await {
+    match streams.accept(&key, &key, delivery.body().clone()).await {
         Ok(true) => info!(key, "stored"),
         Ok(false) => info!(key, "stored by an earlier delivery"),
         Err(error) => {
@@ -28,18 +31,20 @@ async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response
     StatusCode::ACCEPTED.into_response()
 }
 
-/// Returns the key as a header value. Unlike a header, an id can contain any character.
+/// Returns the key as a header value. Unlike a header value, an id can contain any character.
 fn message_id(key: &Key) -> String {
     key.as_str().escape_default().to_string()
 }
 
 /// Returns the application, which stores the deliveries to `POST /webhooks/soundhash`.
 fn app(secret: Secret, streams: Streams) -> Router {
+    // A longer body could be verified, but not stored.
+    let max_body_size = streams.max_body_size().min(MAX_BODY_SIZE);
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         // An idempotency layer is not needed, because the stream recognizes duplicates by their
         // key.
-        .route_layer(SoundHashWebhookLayer::new(secret))
+        .route_layer(SoundHashWebhookLayer::new(secret).max_body_size(max_body_size))
         .route("/healthz", get(|| async { "ok" }))
         .with_state(streams)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::{
-    ConnectOptions, HeaderMap,
+    ConnectOptions, HeaderMap, HeaderValue,
     header::NATS_MESSAGE_ID,
     jetstream::{
         self, Context,
@@ -23,7 +23,7 @@ const ACCEPTED_SUBJECT: &str = "soundhash.accepted";
 
 /// The stream of deliveries that the workers gave up, and its only subject.
 const GIVEN_UP: &str = "SOUNDHASH_GIVEN_UP";
-const GIVEN_UP_SUBJECT: &str = "soundhash.given_up";
+pub(crate) const GIVEN_UP_SUBJECT: &str = "soundhash.given_up";
 
 const CONSUMER: &str = "workers";
 const REPLICAS: usize = 3;
@@ -43,6 +43,13 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 /// waits 30 s.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// The header of the event's key, which stays the same when a delivery is moved back to the workers.
+const KEY: &str = "Soundhash-Event-Key";
+
+/// The size that a message's headers can have besides its body. A key has at most 272 bytes, and
+/// five times as many if every character is escaped.
+const HEADERS: usize = 8 * 1024;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The two streams of a NATS cluster.
@@ -95,14 +102,23 @@ impl Streams {
         }
     }
 
-    /// Stores a delivery under its key, and returns `false` if the stream already has the key.
+    /// Returns the size of the largest body that fits into a message.
+    #[must_use]
+    pub(crate) fn max_body_size(&self) -> usize {
+        let server = self.context.client().server_info();
+        server.max_payload.saturating_sub(HEADERS)
+    }
+
+    /// Stores a delivery, and returns `false` if the stream already has the id.
+    ///
+    /// The id is the event's key, except for a delivery that is moved back to the workers.
     ///
     /// # Errors
     ///
     /// Returns an error if a majority of the replicas did not store the delivery within 20 s. It
-    /// may still be stored later, so a retry has to use the same key.
-    pub(crate) async fn accept(&self, key: &str, body: Bytes) -> Result<bool, BoxError> {
-        self.publish(ACCEPTED_SUBJECT, key, body).await
+    /// may still be stored later, so a retry has to use the same id.
+    pub(crate) async fn accept(&self, id: &str, key: &str, body: Bytes) -> Result<bool, BoxError> {
+        self.publish(ACCEPTED_SUBJECT, id, key, body).await
     }
 
     /// Stores a delivery in the stream of deliveries that were given up.
@@ -110,20 +126,22 @@ impl Streams {
     /// # Errors
     ///
     /// Returns an error for the same reasons as [`accept`](Self::accept).
-    pub(crate) async fn give_up(&self, key: &str, body: Bytes) -> Result<bool, BoxError> {
-        self.publish(GIVEN_UP_SUBJECT, key, body).await
+    pub(crate) async fn give_up(&self, id: &str, key: &str, body: Bytes) -> Result<bool, BoxError> {
+        self.publish(GIVEN_UP_SUBJECT, id, key, body).await
     }
 
     async fn publish(
         &self,
         subject: &'static str,
+        id: &str,
         key: &str,
         body: Bytes,
     ) -> Result<bool, BoxError> {
         let start = Instant::now();
         loop {
             let mut headers = HeaderMap::new();
-            headers.insert(NATS_MESSAGE_ID, key);
+            headers.insert(NATS_MESSAGE_ID, id);
+            headers.insert(KEY, key);
             let published = async {
                 let publication = self
                     .context
@@ -160,6 +178,12 @@ impl Streams {
     pub(crate) const fn given_up(&self) -> &Stream {
         &self.given_up
     }
+}
+
+/// Returns the message's id, by which the stream recognizes copies, and the event's key.
+pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
+    let text = |name: &str| headers.get(name).map_or("", HeaderValue::as_str).to_owned();
+    (text(NATS_MESSAGE_ID.as_ref()), text(KEY))
 }
 
 /// Returns the stream, after creating it with three replicas if it does not exist.

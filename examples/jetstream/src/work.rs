@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{
-    header::NATS_MESSAGE_ID,
-    jetstream::{AckKind, Message},
-};
+use async_nats::jetstream::{AckKind, Message};
 use futures_util::{StreamExt, TryStreamExt, future};
 use soundhash_webhook::{BoxError, Event};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use crate::{stop::Stop, stream::Streams};
+use crate::{
+    stop::Stop,
+    stream::{Streams, id_and_key},
+};
 
 /// The number of events that a worker acts on at the same time.
 const CONCURRENCY: usize = 8;
@@ -77,9 +77,7 @@ async fn pull(streams: &Streams, stop: &Stop) -> Result<(), BoxError> {
 }
 
 async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
-    let headers = message.headers.as_ref();
-    let key = headers.and_then(|headers| headers.get(NATS_MESSAGE_ID));
-    let key = key.map_or_else(String::new, ToString::to_string);
+    let (id, key) = message.headers.as_ref().map(id_and_key).unwrap_or_default();
     let attempt = message.info()?.delivered;
     let event = match Event::from_slice(&message.payload) {
         // The attempts are counted here and not by the server. If the last attempt killed the
@@ -87,7 +85,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         Ok(event) if attempt <= ATTEMPTS => event,
         given_up => {
             let error = given_up.err().map(|error| error.to_string());
-            streams.give_up(&key, message.payload.clone()).await?;
+            streams.give_up(&id, &key, message.payload.clone()).await?;
             error!(key, attempt, error, "given up");
             return message.double_ack_with(AckKind::Term).await;
         }

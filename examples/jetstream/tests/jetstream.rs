@@ -2,190 +2,66 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use async_nats::jetstream;
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
+use soundhash_webhook_tests::{nats_cluster::NatsCluster, process::Receiver as Program};
 use tokio::{task::JoinSet, time::sleep};
 
 const SECRET: &str = "whsec_test";
 /// The time that a step may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-// ---- servers and programs
-
-/// Three servers that form a cluster. Dropping it kills them.
-struct Cluster {
-    folder: PathBuf,
-    nodes: Vec<Option<Child>>,
-    urls: String,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("soundhash-nats-{}", std::process::id()));
-        let ports: Vec<[u16; 2]> = (0..3).map(|_| [free_port(), free_port()]).collect();
-        let routes: Vec<_> = ports
-            .iter()
-            .map(|[_, route]| format!("\"nats-route://127.0.0.1:{route}\""))
-            .collect();
-        for (node, [client, route]) in ports.iter().enumerate() {
-            let store = folder.join(node.to_string());
-            fs::create_dir_all(&store).unwrap();
-            let config = format!(
-                "server_name: node{node}\nlisten: \"127.0.0.1:{client}\"\n\
-                 jetstream {{ store_dir: \"{}\" }}\n\
-                 cluster {{\n  name: test\n  listen: \"127.0.0.1:{route}\"\n  routes: [{}]\n}}\n",
-                store.display(),
-                routes.join(", ")
-            );
-            fs::write(folder.join(format!("{node}.conf")), config).unwrap();
-        }
-        let urls: Vec<_> = ports
-            .iter()
-            .map(|[client, _]| format!("nats://127.0.0.1:{client}"))
-            .collect();
-        let mut cluster = Self {
-            folder,
-            nodes: Vec::new(),
-            urls: urls.join(","),
-        };
-        for node in 0..3 {
-            let child = cluster.spawn(node);
-            cluster.nodes.push(Some(child));
-        }
-        cluster
-    }
-
-    fn spawn(&self, node: usize) -> Child {
-        let spawned = Command::new("nats-server")
-            .arg("-c")
-            .arg(self.folder.join(format!("{node}.conf")))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        spawned.expect("nats-server (apt-get install nats-server)")
-    }
-
-    /// Kills a server with SIGKILL.
-    fn kill(&mut self, node: usize) {
-        if let Some(mut child) = self.nodes[node].take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    fn restart(&mut self, node: usize) {
-        self.nodes[node] = Some(self.spawn(node));
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for node in 0..3 {
-            self.kill(node);
-        }
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn program(role: &str, urls: &str) -> Command {
+fn program(role: &str, cluster: &NatsCluster) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-jetstream-example"));
     program
         .arg(role)
         .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
         .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
-        .env("SOUNDHASH_WEBHOOK_NATS", urls)
-        .env("RUST_LOG", "info,async_nats=error")
-        .stdin(Stdio::null());
+        .env("SOUNDHASH_WEBHOOK_NATS", &cluster.urls)
+        .env("RUST_LOG", "info,async_nats=error");
     program
 }
 
-/// A running `receive` or `work`. Dropping it kills the process.
-struct Program {
-    child: Child,
-    /// The lines on stdout so far.
-    lines: Arc<Mutex<Vec<String>>>,
+/// A running worker, and the lines that it has printed so far.
+struct Worker {
+    program: Program,
+    lines: Vec<String>,
 }
 
-impl Program {
-    /// Starts the receiver, and returns its URL once it listens.
-    fn receiver(cluster: &Cluster) -> (Self, String) {
-        let mut child = program("receive", &cluster.urls)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap())
-            .lines()
-            .map_while(Result::ok);
-        let url = log
-            .by_ref()
-            .find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()))
-            .expect("the receiver listens");
-        // Reads the pipe, so that the receiver never blocks on it.
-        thread::spawn(move || log.for_each(drop));
-        let lines = Arc::default();
-        (Self { child, lines }, url)
+impl Worker {
+    fn start(cluster: &NatsCluster) -> Self {
+        let program = Program::silent(program("work", cluster));
+        let lines = Vec::new();
+        Self { program, lines }
     }
 
-    fn worker(cluster: &Cluster) -> Self {
-        let mut child = program("work", &cluster.urls)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let kept = lines.clone();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
-            }
-        });
-        Self { child, lines }
+    /// Returns how often this worker has printed the event.
+    fn times(&mut self, id: &str) -> usize {
+        let id = json!({"id": id}).to_string();
+        let id = id.trim_matches(['{', '}']);
+        let lines = self.lines().iter();
+        lines.filter(|line| line.contains(id)).count()
     }
 
-    fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-
-    fn terminate(mut self) -> bool {
-        let id = self.child.id().to_string();
-        let kill = Command::new("kill").args(["-s", "TERM", &id]).status();
-        assert!(kill.unwrap().success());
-        self.child.wait().unwrap().success()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn lines(&mut self) -> &[String] {
+        self.lines.extend(self.program.lines());
+        &self.lines
     }
 }
 
 /// Runs `given-up` or `rerun` to its end.
-fn run(role: &str, cluster: &Cluster) -> Output {
-    let output = program(role, &cluster.urls).output().unwrap();
+fn run(role: &str, cluster: &NatsCluster) -> Output {
+    let output = program(role, cluster).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     output
 }
@@ -201,7 +77,8 @@ async fn deliver(client: &Client, url: &str, body: &[u8]) -> Option<u16> {
 }
 
 fn event(id: &str) -> Vec<u8> {
-    format!(r#"{{"type": "video.processed", "id": "{id}", "data": {{"video_id": 7}}}}"#).into()
+    let event = json!({"type": "video.processed", "id": id, "data": {"video_id": 7}});
+    event.to_string().into()
 }
 
 async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -212,44 +89,39 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-// ---- tests
-
 /// A single cluster for all parts, because three servers take a while to elect their leaders.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_acted_on_whichever_server_dies() {
-    let mut cluster = Cluster::start();
-    let (receiver, url) = Program::receiver(&cluster);
-    let worker = Program::worker(&cluster);
+    let mut cluster = NatsCluster::start();
+    let receiver = Program::listening(program("receive", &cluster));
+    let url = receiver.url();
+    let mut worker = Worker::start(&cluster);
     let client = Client::new();
 
-    a_copy_is_stored_once(&client, &url, &worker).await;
+    a_copy_is_stored_once(&client, &url, &mut worker).await;
     only_signed_requests_are_stored(&client, &url).await;
-    the_bytes_are_kept(&cluster, &client, &url, &worker).await;
+    the_bytes_are_kept(&cluster, &client, &url, &mut worker).await;
+    an_id_can_contain_any_character(&client, &url, &mut worker).await;
+    a_body_is_stored_or_rejected_at_once(&client, &url, &mut worker).await;
     what_is_not_an_event_is_given_up(&cluster, &client, &url).await;
     let worker = every_server_dies_in_turn(&mut cluster, &client, &url, worker).await;
 
-    assert!(receiver.terminate());
-    assert!(worker.terminate());
+    for program in [receiver, worker.program] {
+        program.signal("TERM");
+        assert!(program.ended().0.success());
+    }
 }
 
-async fn a_copy_is_stored_once(client: &Client, url: &str, worker: &Program) {
+async fn a_copy_is_stored_once(client: &Client, url: &str, worker: &mut Worker) {
     for _ in 0..3 {
         assert_eq!(deliver(client, url, &event("copied")).await, Some(202));
     }
     assert_eq!(deliver(client, url, &event("after")).await, Some(202));
-    let seen = |id: &str| {
-        let id = format!(r#""id":"{id}""#);
-        worker
-            .lines()
-            .iter()
-            .filter(|line| line.contains(&id))
-            .count()
-    };
     eventually("both are acted on", || {
-        seen("after") == 1 && seen("copied") > 0
+        worker.times("after") == 1 && worker.times("copied") > 0
     })
     .await;
-    assert_eq!(seen("copied"), 1);
+    assert_eq!(worker.times("copied"), 1);
 }
 
 async fn only_signed_requests_are_stored(client: &Client, url: &str) {
@@ -261,17 +133,16 @@ async fn only_signed_requests_are_stored(client: &Client, url: &str) {
 }
 
 /// Sends a body that strict JSON rejects, with `NaN` and half a surrogate pair.
-async fn the_bytes_are_kept(cluster: &Cluster, client: &Client, url: &str, worker: &Program) {
+async fn the_bytes_are_kept(
+    cluster: &NatsCluster,
+    client: &Client,
+    url: &str,
+    worker: &mut Worker,
+) {
     let body =
         br#"{"type": "match.found", "id": "odd", "data": {"confidence": NaN, "title": "\ud83c"}}"#;
     assert_eq!(deliver(client, url, body).await, Some(202));
-    let seen = || {
-        worker
-            .lines()
-            .iter()
-            .any(|line| line.contains(r#""id":"odd""#))
-    };
-    eventually("it is acted on", seen).await;
+    eventually("it is acted on", || worker.times("odd") == 1).await;
     let servers: Vec<_> = cluster.urls.split(',').collect();
     let nats = async_nats::connect(servers).await.unwrap();
     let stream = jetstream::new(nats).get_stream("SOUNDHASH").await.unwrap();
@@ -279,29 +150,82 @@ async fn the_bytes_are_kept(cluster: &Cluster, client: &Client, url: &str, worke
     assert_eq!(last.await.unwrap().payload, body.as_slice());
 }
 
-async fn what_is_not_an_event_is_given_up(cluster: &Cluster, client: &Client, url: &str) {
-    let given_up = || String::from_utf8(run("given-up", cluster).stdout).unwrap();
-    assert_eq!(given_up(), "");
-    assert_eq!(deliver(client, url, b"[\"no event\"]").await, Some(202));
-    eventually("it is given up", || !given_up().is_empty()).await;
-    let line: Value = serde_json::from_str(&given_up()).unwrap();
-    assert_eq!(line["body"], "[\"no event\"]");
-    let key = line["key"].as_str().unwrap().to_owned();
-    run("rerun", cluster);
-    eventually("it was tried again", || {
-        given_up().contains(&format!(" {key}"))
-    })
-    .await;
-    assert_eq!(given_up().lines().count(), 1);
+/// Attack: an id that ends the header, or is longer than a header can be.
+async fn an_id_can_contain_any_character(client: &Client, url: &str, worker: &mut Worker) {
+    let long = "é".repeat(50_000);
+    for id in ["a\r\nNats-Rollup: all\r\n\r\nb", "\0\u{1f512} \\ ", &long] {
+        for _ in 0..2 {
+            assert_eq!(deliver(client, url, &event(id)).await, Some(202));
+        }
+        assert_eq!(deliver(client, url, &event("next")).await, Some(202));
+        eventually("it is acted on", || worker.times(id) > 0).await;
+        assert_eq!(worker.times(id), 1);
+    }
+}
+
+async fn a_body_is_stored_or_rejected_at_once(client: &Client, url: &str, worker: &mut Worker) {
+    // NATS takes messages of up to 1 MiB, headers included.
+    let mut longest = None;
+    for room in [16 * 1024, 0] {
+        let id = format!("{room} less");
+        let body = |title: &str| {
+            json!({"type": "video.processed", "id": id, "data": {"title": title}}).to_string()
+        };
+        let body = body(&"x".repeat(1024 * 1024 - room - body("").len()));
+        let start = Instant::now();
+        match deliver(client, url, body.as_bytes()).await {
+            Some(202) => longest = Some(id),
+            status => assert_eq!(status, Some(413)),
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{room}");
+    }
+    let longest = longest.expect("a long body is stored");
+    eventually("it is acted on", || worker.times(&longest) == 1).await;
+}
+
+async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, client: &Client, url: &str) {
+    let given_up = || {
+        let lines = String::from_utf8(run("given-up", cluster).stdout).unwrap();
+        let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        lines.lines().map(parse).collect::<Vec<_>>()
+    };
+    assert_eq!(given_up(), [Value::Null; 0]);
+    for body in ["[\"no event\"]", "[1]"] {
+        assert_eq!(deliver(client, url, body.as_bytes()).await, Some(202));
+        eventually("it is given up", || {
+            given_up().iter().any(|line| line["body"] == body)
+        })
+        .await;
+    }
+    let mut before = given_up();
+    // Given up each time, under the same key.
+    for _ in 0..2 {
+        run("rerun", cluster);
+        eventually("both were tried again", || {
+            let after = given_up();
+            let moved =
+                |line: &Value| line["given_up_at"].as_str() > before[1]["given_up_at"].as_str();
+            after.len() == 2 && after.iter().all(moved)
+        })
+        .await;
+        let mut after = given_up();
+        after.sort_by_key(|line| line["key"].to_string());
+        before.sort_by_key(|line| line["key"].to_string());
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!(before["key"], after["key"]);
+            assert_eq!(before["body"], after["body"]);
+        }
+        before = given_up();
+    }
 }
 
 /// Sends 1,000 events while each server, and a worker, is killed and started again.
 async fn every_server_dies_in_turn(
-    cluster: &mut Cluster,
+    cluster: &mut NatsCluster,
     client: &Client,
     url: &str,
-    worker: Program,
-) -> Program {
+    worker: Worker,
+) -> Worker {
     const EVENTS: usize = 1000;
     const SENDERS: usize = 8;
     let sent = Arc::new(AtomicUsize::new(0));
@@ -323,16 +247,14 @@ async fn every_server_dies_in_turn(
             attempts
         });
     }
-    let mut workers = vec![worker, Program::worker(cluster)];
+    let mut workers = vec![worker, Worker::start(cluster)];
     for node in 0..3 {
         let goal = EVENTS * (node + 1) / 5;
         eventually("events go on", || sent.load(Ordering::Relaxed) >= goal).await;
         cluster.kill(node);
         if node == 1 {
-            let mut killed = workers.pop().unwrap();
-            killed.child.kill().unwrap();
-            workers.push(killed);
-            workers.push(Program::worker(cluster));
+            workers[1].program.signal("KILL");
+            workers.push(Worker::start(cluster));
         }
         // The two remaining servers accept some of the events.
         let goal = sent.load(Ordering::Relaxed) + 20;
@@ -346,10 +268,10 @@ async fn every_server_dies_in_turn(
     }
     let retries: usize = senders.join_all().await.into_iter().sum();
 
-    let acted_on = || {
+    let mut acted_on = || {
         let mut times: HashMap<String, usize> = HashMap::new();
-        for line in workers.iter().flat_map(Program::lines) {
-            let event: Value = serde_json::from_str(&line).expect("an event per line");
+        for line in workers.iter_mut().flat_map(Worker::lines) {
+            let event: Value = serde_json::from_str(line).expect("an event per line");
             let id = event["id"].as_str().unwrap_or_default();
             if id.starts_with("load ") {
                 *times.entry(id.to_owned()).or_default() += 1;
@@ -366,12 +288,7 @@ async fn every_server_dies_in_turn(
     assert!(times.keys().all(|id| expected.contains(id)));
     // An event is acted on twice only if a worker was killed or an acknowledgement was lost.
     let twice = times.values().filter(|&&times| times > 1).count();
-    let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "{EVENTS} events, {retries} retries, {twice} acted on more than once"
-    )
-    .unwrap();
+    println!("{EVENTS} events, {retries} retries, {twice} acted on more than once");
     assert!(twice <= EVENTS / 10, "{twice} were acted on more than once");
     workers.remove(0)
 }

@@ -35,6 +35,15 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
+/// What a step that takes too long waits for.
+#[derive(Clone, Copy, Debug)]
+pub enum Late {
+    /// The end of another transaction.
+    Lock,
+    /// The reply of the database.
+    Reply,
+}
+
 /// The steps that need the types of one database.
 #[doc(hidden)]
 pub trait Sql: sqlx::Database {
@@ -62,11 +71,8 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>>;
 
-    /// Sets how long the connection waits for locks.
-    fn wait_for_locks(
-        connection: &mut Self::Connection,
-        timeout: Duration,
-    ) -> BoxFuture<'_, sqlx::Result<()>>;
+    /// How long a step may take that waits for a lock, and what it means if it takes longer.
+    fn time_limit(lock_timeout: Duration) -> (Duration, Late);
 
     /// Runs the statement that records an event, which waits at most `lock_timeout` for a lock.
     /// Returns whether the event is new.

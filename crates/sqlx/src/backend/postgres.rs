@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
 
-use super::{Backend, BoxFuture, Sql, Value, Words, bind, common_steps};
+use super::{Backend, BoxFuture, Late, Sql, Value, Words, bind, common_steps};
 use crate::name::TableName;
 
 impl Backend for Postgres {}
+
+/// How much longer than the lock time-out the server may take to reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Postgres, PgArguments> {
     bind!(Postgres, sql, values)
@@ -116,9 +119,9 @@ impl Sql for Postgres {
         })
     }
 
-    fn wait_for_locks(_: &mut Self::Connection, _: Duration) -> BoxFuture<'_, sqlx::Result<()>> {
-        // Only SQLite locks when a transaction begins.
-        Box::pin(async { Ok(()) })
+    // The server ends the wait for a lock.
+    fn time_limit(lock_timeout: Duration) -> (Duration, Late) {
+        (lock_timeout.saturating_add(REPLY_TIMEOUT), Late::Reply)
     }
 
     fn record<'a>(

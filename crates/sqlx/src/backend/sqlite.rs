@@ -4,34 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{Row, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
-use super::{Backend, BoxFuture, Sql, Value, Words, bind, common_steps};
+use super::{Backend, BoxFuture, Late, Sql, Value, Words, bind, common_steps};
 use crate::name::TableName;
 
 impl Backend for Sqlite {}
 
+/// A statement can take this long without waiting for a lock.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteArguments> {
     bind!(Sqlite, sql, values)
-}
-
-async fn busy_timeout(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
-    let row = sqlx::query("PRAGMA busy_timeout")
-        .fetch_one(connection)
-        .await?;
-    row.try_get(0)
-}
-
-async fn set_busy_timeout(connection: &mut SqliteConnection, millis: i64) -> sqlx::Result<()> {
-    // Parameters cannot be bound to a pragma.
-    let pragma = format!("PRAGMA busy_timeout = {millis}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(pragma))
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-fn millis(timeout: Duration) -> i64 {
-    let most = i64::from(i32::MAX);
-    i64::try_from(timeout.as_millis()).map_or(most, |millis| millis.clamp(1, most))
 }
 
 impl Sql for Sqlite {
@@ -106,29 +88,21 @@ impl Sql for Sqlite {
         Box::pin(async { Ok(()) })
     }
 
-    fn wait_for_locks(
-        connection: &mut Self::Connection,
-        timeout: Duration,
-    ) -> BoxFuture<'_, sqlx::Result<()>> {
-        Box::pin(set_busy_timeout(connection, millis(timeout)))
+    // A statement that waits for SQLite's lock cannot be interrupted, and the connection's
+    // `busy_timeout` belongs to the caller.
+    fn time_limit(lock_timeout: Duration) -> (Duration, Late) {
+        (lock_timeout.max(SHORTEST), Late::Lock)
     }
 
     fn record<'a>(
         connection: &'a mut SqliteConnection,
         sql: &'a Arc<str>,
         values: &'a [Value<'a>],
-        lock_timeout: Duration,
+        _: Duration,
     ) -> BoxFuture<'a, sqlx::Result<bool>> {
         Box::pin(async move {
-            let (previous, timeout) = (busy_timeout(connection).await?, millis(lock_timeout));
-            if previous != timeout {
-                set_busy_timeout(connection, timeout).await?;
-            }
-            let inserted = query(sql, values).fetch_optional(&mut *connection).await;
-            if previous != timeout {
-                set_busy_timeout(connection, previous).await?;
-            }
-            Ok(inserted?.is_some())
+            let inserted = query(sql, values).fetch_optional(connection).await?;
+            Ok(inserted.is_some())
         })
     }
 

@@ -53,11 +53,12 @@ impl Statements {
         let micros = |value: &str| Words::fill(words.micros, value);
         let integer = |value: &str| Words::fill(words.integer, value);
 
+        let is_held = format!("(recorded OR claimed_until > {now})");
         let summary = format!(
             "event_key, event_type, endpoint, {}, {}, {body_len}, {}",
             micros("created_at"),
             micros("received_at"),
-            integer("recorded"),
+            integer(&is_held),
         );
         let insert_record = format!(
             "INSERT INTO {table} AS log \
@@ -72,7 +73,6 @@ impl Statements {
              RETURNING 1",
             created_at = instant("$4"),
         );
-        let is_held = format!("(recorded OR claimed_until > {now})");
         let insert_claim = format!(
             "INSERT INTO {table} AS log (event_key, claim_token, claimed_until) \
              SELECT $1, $2, {until} \

@@ -9,10 +9,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{Postgres, Sqlite};
 use tokio::{
     sync::Semaphore,
@@ -23,7 +24,6 @@ use tokio::{
 use crate::{
     child::{Receiver, rand_below},
     fixture::{Fixture, SECRET, event},
-    postgres_server::PostgresServer,
 };
 
 const COPIES: usize = 64;
@@ -154,31 +154,49 @@ async fn assert_each_once<DB: Fixture>(url: &str, mut expected: Vec<String>) {
     assert_eq!(acted, expected);
 }
 
-async fn receivers_are_killed<DB: Fixture>() {
-    let place = DB::place().await;
-    let url = DB::url(&place);
-    DB::prepare(&DB::pool(&url, 1).await).await;
+/// Both receivers are killed again and again. Returns how many attempts failed.
+async fn kill_receivers<DB: Fixture>(url: &str) -> usize {
+    DB::prepare(&DB::pool(url, 1).await).await;
     let (rounds, count) = size();
-    let receivers = start_two(&url);
-    let mut expected = Vec::new();
+    let receivers = start_two(url);
+    let (mut expected, mut all_failed) = (Vec::new(), 0);
     for round in 0..rounds {
         let ids = ids(round, count);
         expected.extend(ids.clone());
-        let kill = || kill_at_random(&receivers, &url);
+        let start = Instant::now();
+        let kill = || kill_at_random(&receivers, url);
         let (killed, failed) = deliver_all(&receivers, &ids, kill).await;
-        println!("round {round}: {killed} receivers killed, {failed} attempts failed");
-        assert_each_once::<DB>(&url, expected.clone()).await;
+        let took = start.elapsed();
+        println!("round {round}: {killed} receivers killed, {failed} attempts failed, {took:.1?}");
+        assert_each_once::<DB>(url, expected.clone()).await;
+        all_failed += failed;
     }
+    all_failed
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_acted_on_once_on_postgres_whichever_receiver_is_killed() {
-    receivers_are_killed::<Postgres>().await;
+    let place = Postgres::place().await;
+    kill_receivers::<Postgres>(&Postgres::url(&place)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_acted_on_once_on_sqlite_whichever_receiver_is_killed() {
-    receivers_are_killed::<Sqlite>().await;
+    let place = Sqlite::place().await;
+    kill_receivers::<Sqlite>(&Sqlite::url(&place)).await;
+}
+
+/// The receivers pause for up to 7 ms between their statements.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
+    let server = PostgresServer::start();
+    let pool = Postgres::pool(&server.url(), 1).await;
+    let limit = "ALTER ROLE test SET idle_in_transaction_session_timeout = '6ms'";
+    Postgres::run(&pool, limit).await.expect("a limit");
+    let failed = kill_receivers::<Postgres>(&server.url()).await;
+    let ended = server.log().matches("idle-in-transaction timeout").count();
+    println!("{ended} transactions ended by Postgres, {failed} attempts failed");
+    assert!(ended > 0 && failed > 0, "nothing was disturbed");
 }
 
 /// The server is killed with all of its processes, and recovers; or told to stop at once.
@@ -190,10 +208,10 @@ async fn each_event_is_acted_on_once_when_postgres_restarts_in_the_middle() {
     let (rounds, count) = size();
     let receivers = start_two(&url);
     let mut expected = Vec::new();
-    for round in 0..rounds.min(5) {
+    for round in 0..rounds {
         let ids = ids(round, count);
         expected.extend(ids.clone());
-        let restarted = AtomicUsize::new(0);
+        let (start, restarted) = (Instant::now(), AtomicUsize::new(0));
         let (_, failed) = deliver_all(&receivers, &ids, || async {
             sleep(Duration::from_millis(300 + rand_below(700))).await;
             let server = Arc::clone(&server);
@@ -205,7 +223,8 @@ async fn each_event_is_acted_on_once_when_postgres_restarts_in_the_middle() {
         })
         .await;
         let restarted = restarted.into_inner();
-        println!("round {round}: {restarted} restarts, {failed} attempts failed");
+        let took = start.elapsed();
+        println!("round {round}: {restarted} restarts, {failed} attempts failed, {took:.1?}");
         assert!(restarted > 0 && failed > 0, "nothing was disturbed");
         assert_each_once::<Postgres>(&url, expected.clone()).await;
     }

@@ -2,28 +2,40 @@
 
 use std::time::Duration;
 
+use axum::response::IntoResponse;
 use soundhash_webhook_sqlx::{EventLog, EventLogError, EventLogErrorKind, Recorded};
-use sqlx::{Pool, Postgres, postgres::PgPoolOptions};
+use soundhash_webhook_tests::postgres_server::PostgresServer;
+use sqlx::{Pool, Postgres, pool::PoolOptions, postgres::PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     fixture::{Fixture, delivery, log},
     on_both,
-    postgres_server::PostgresServer,
 };
 
-on_both!(an_exhausted_pool_is_an_error);
+on_both!(an_exhausted_pool_is_an_error, a_closed_pool_is_an_error,);
 
 async fn an_exhausted_pool_is_an_error<DB: Fixture>() {
-    let (place, _pool, _log) = log::<DB>().await;
-    let pool: Pool<DB> = DB::pool(&DB::url(&place), 1).await;
-    let log = EventLog::new(pool.clone());
-    let _only = pool.acquire().await.unwrap();
-    pool.close_event().do_until(async {}).await.unwrap();
-    tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.close().await }
-    });
+    let (_place, pool, _log) = log::<DB>().await;
+    let options = (*pool.connect_options()).clone();
+    let small: Pool<DB> = PoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_millis(200))
+        .connect_with(options)
+        .await
+        .unwrap();
+    let log = EventLog::new(small);
+    let first = log.begin().await.unwrap();
+    let error = log.begin().await.expect_err("no connection");
+    assert_eq!(error.kind(), EventLogErrorKind::PoolExhausted, "{error:?}");
+    assert_eq!(error.into_response().status(), 503);
+    drop(first);
+    succeeds(&log, &pool).await;
+}
+
+async fn a_closed_pool_is_an_error<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    pool.close().await;
     let error = log.begin().await.expect_err("no connection");
     assert_eq!(error.kind(), EventLogErrorKind::PoolExhausted, "{error:?}");
 }
@@ -77,24 +89,20 @@ async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothin
     succeeds(&log, &pool).await;
 }
 
+/// A connection from before a failover can lead to a server that is a replica now.
 #[tokio::test]
-async fn a_serialization_failure_is_a_conflict() {
-    let (_place, pool, log) = log::<Postgres>().await;
-    let mut tx = pool
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        .await
-        .unwrap();
-    // Takes the snapshot.
-    sqlx::query("SELECT count(*) FROM acted")
+async fn a_server_that_became_a_replica_is_not_available() {
+    let (_place, _pool, log) = log::<Postgres>().await;
+    let mut tx = log.begin().await.unwrap();
+    sqlx::query("SET TRANSACTION READ ONLY")
         .execute(&mut *tx)
         .await
         .unwrap();
-    succeeds(&log, &pool).await;
     let error = log
         .record(&mut tx, &delivery("a").await)
         .await
-        .expect_err("a conflict");
-    assert_eq!(error.kind(), EventLogErrorKind::Conflict, "{error:?}");
+        .expect_err("no right to write");
+    assert_eq!(error.kind(), EventLogErrorKind::Unavailable, "{error:?}");
 }
 
 #[tokio::test]

@@ -23,14 +23,13 @@ use soundhash_webhook::{
     testing::{Sender, SignedRequest},
 };
 use soundhash_webhook_sqlx::{Backend, EventLog};
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{
     Pool, Postgres, Sqlite, Transaction,
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tower::ServiceExt;
-
-use crate::postgres_server::PostgresServer;
 
 pub(crate) const SECRET: &str = "whsec_test";
 

@@ -7,7 +7,6 @@ mod fixture;
 mod inspect;
 mod migrate;
 mod postgres;
-mod postgres_server;
 mod record;
 mod sqlite;
 mod store;

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::Postgres;
+use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
+use sqlx::{Connection, Postgres};
+use tokio::time::{sleep, timeout};
 
 use crate::fixture::{Fixture, delivery, log};
+
+const LEVELS: [&str; 2] = ["REPEATABLE READ", "SERIALIZABLE"];
 
 #[tokio::test]
 async fn the_lock_timeout_of_the_caller_is_left_as_it_was() {
@@ -28,8 +32,6 @@ async fn the_lock_timeout_of_the_caller_is_left_as_it_was() {
 
 #[tokio::test]
 async fn a_record_can_be_made_in_a_nested_transaction() {
-    use sqlx::Connection;
-
     let (_place, pool, log) = log::<Postgres>().await;
     let mut tx = log.begin().await.unwrap();
     let mut nested = tx.begin().await.unwrap();
@@ -40,4 +42,115 @@ async fn a_record_can_be_made_in_a_nested_transaction() {
     assert!(!recorded.is_duplicate());
     tx.commit().await.unwrap();
     assert_eq!(Postgres::acted(&pool).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_time_out_in_a_nested_transaction_leaves_the_outer_one_as_it_was() {
+    let (_place, pool, log) = log::<Postgres>().await;
+    let log = log.lock_timeout(Duration::from_millis(100));
+    let mut holder = log.begin().await.unwrap();
+    let _ = log.record(&mut holder, &delivery("a").await).await.unwrap();
+
+    let mut tx = log.begin().await.unwrap();
+    sqlx::query("SET LOCAL lock_timeout = '77ms'")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let mut nested = tx.begin().await.unwrap();
+    let late = log.record(&mut nested, &delivery("a").await).await;
+    assert_eq!(late.unwrap_err().kind(), EventLogErrorKind::LockTimeout);
+    nested.rollback().await.unwrap();
+    let left: String = sqlx::query_scalar("SHOW lock_timeout")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(left, "77ms");
+    let _ = log.record(&mut tx, &delivery("b").await).await.unwrap();
+    Postgres::act(&mut tx, "b").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(Postgres::acted(&pool).await, ["b"]);
+}
+
+/// What the second of two transactions learns at a stricter isolation level.
+async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventLogErrorKind> {
+    let (_place, pool, log) = log::<Postgres>().await;
+    let delivery = delivery("a").await;
+    let begin = format!("BEGIN ISOLATION LEVEL {level}");
+    let mut first = pool
+        .begin_with(sqlx::AssertSqlSafe(begin.clone()))
+        .await
+        .unwrap();
+    let _ = log.record(&mut first, &delivery).await.unwrap();
+    let waiting = tokio::spawn({
+        let (log, delivery) = (log.clone(), delivery.clone());
+        async move {
+            let mut second = pool.begin_with(sqlx::AssertSqlSafe(begin)).await.unwrap();
+            // Takes the snapshot before the first one ends.
+            let recorded = log.record(&mut second, &delivery).await;
+            let recorded = recorded.map_err(|error| error.kind())?;
+            second.commit().await.unwrap();
+            Ok(recorded)
+        }
+    });
+    sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished(), "it does not wait at {level}");
+    if commit {
+        first.commit().await.unwrap();
+    } else {
+        first.rollback().await.unwrap();
+    }
+    let learned = waiting.await.unwrap();
+    // Whatever it was, the event is recorded exactly once now.
+    let mut third = log.begin().await.unwrap();
+    let third = log.record(&mut third, &delivery).await.unwrap();
+    assert_eq!(third, Recorded::Duplicate);
+    learned
+}
+
+#[tokio::test]
+async fn at_stricter_isolation_levels_a_concurrent_duplicate_is_a_conflict() {
+    for level in LEVELS {
+        let learned = second_at(level, true).await;
+        assert_eq!(learned, Err(EventLogErrorKind::Conflict), "{level}");
+    }
+}
+
+#[tokio::test]
+async fn at_stricter_isolation_levels_a_duplicate_of_a_rolled_back_event_is_new() {
+    for level in LEVELS {
+        assert_eq!(second_at(level, false).await, Ok(Recorded::New), "{level}");
+    }
+}
+
+/// A client that hangs up drops the handler at any point. sqlx alone leaves a transaction open if
+/// this is during its `BEGIN`, and later statements on the connection are never committed.
+#[tokio::test]
+async fn a_handler_that_is_dropped_while_it_begins_leaves_no_transaction_behind() {
+    let (_place, pool, log) = log::<Postgres>().await;
+    for micros in 0..2_000 {
+        let _ = timeout(Duration::from_micros(micros), log.begin()).await;
+    }
+    sleep(Duration::from_millis(500)).await;
+    let open: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(open, 0);
+}
+
+/// Not what one would wish for, and therefore documented: the error must be returned.
+#[tokio::test]
+async fn the_commit_after_a_failed_statement_rolls_the_record_back() {
+    let (_place, _pool, log) = log::<Postgres>().await;
+    let delivery = delivery("a").await;
+    let mut tx = log.begin().await.unwrap();
+    assert_eq!(log.record(&mut tx, &delivery).await.unwrap(), Recorded::New);
+    let failed = sqlx::query("SELECT 1 / 0").execute(&mut *tx).await;
+    assert!(failed.is_err());
+    let _ = tx.commit().await;
+    let mut tx = log.begin().await.unwrap();
+    assert_eq!(log.record(&mut tx, &delivery).await.unwrap(), Recorded::New);
 }

@@ -1,8 +1,10 @@
 //! What only SQLite can get wrong.
 
+use std::time::{Duration, Instant};
+
 use soundhash_webhook::idempotency::Key;
-use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind};
-use sqlx::{Sqlite, sqlite::SqlitePoolOptions};
+use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, Recorded};
+use sqlx::{Sqlite, SqliteConnection, sqlite::SqlitePoolOptions};
 
 use crate::fixture::{Fixture, delivery, delivery_of, log, sqlite_options};
 
@@ -41,23 +43,54 @@ async fn a_deferred_transaction_that_records_first_waits() {
             recorded
         }
     });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     other.commit().await.unwrap();
     assert!(!waiting.await.unwrap().unwrap().is_duplicate());
+}
+
+async fn assert_busy_timeout_is_unchanged(connection: &mut SqliteConnection) {
+    let left: i64 = sqlx::query_scalar("PRAGMA busy_timeout")
+        .fetch_one(connection)
+        .await
+        .unwrap();
+    assert_eq!(left, 20_000);
 }
 
 #[tokio::test]
 async fn the_busy_timeout_of_the_caller_is_left_as_it_was() {
     let (_place, pool, log) = log::<Sqlite>().await;
-    let mut tx = pool.begin().await.unwrap();
     for id in ["a", "a"] {
-        let _ = log.record(&mut tx, &delivery(id).await).await.unwrap();
-        let left: i64 = sqlx::query_scalar("PRAGMA busy_timeout")
-            .fetch_one(&mut *tx)
+        let mut deferred = pool.begin().await.unwrap();
+        let _ = log
+            .record(&mut deferred, &delivery(id).await)
             .await
             .unwrap();
-        assert_eq!(left, 20_000);
+        assert_busy_timeout_is_unchanged(&mut deferred).await;
+        deferred.commit().await.unwrap();
+        let mut tx = log.begin().await.unwrap();
+        let _ = log.record(&mut tx, &delivery(id).await).await.unwrap();
+        assert_busy_timeout_is_unchanged(&mut tx).await;
     }
+}
+
+#[tokio::test]
+async fn a_deferred_transaction_waits_at_most_for_the_lock_timeout() {
+    let (_place, pool, log) = log::<Sqlite>().await;
+    let log = log.lock_timeout(Duration::from_millis(200));
+    let mut other = log.begin().await.unwrap();
+    Sqlite::act(&mut other, "other").await.unwrap();
+    let mut deferred = pool.begin().await.unwrap();
+    let start = Instant::now();
+    let late = log.record(&mut deferred, &delivery("a").await).await;
+    assert_eq!(late.unwrap_err().kind(), EventLogErrorKind::LockTimeout);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    drop(deferred);
+    other.commit().await.unwrap();
+    // The lock is free again, and the event is new.
+    let log = log.lock_timeout(Duration::from_secs(20));
+    let mut tx = log.begin().await.unwrap();
+    let recorded = log.record(&mut tx, &delivery("a").await).await.unwrap();
+    assert_eq!(recorded, Recorded::New);
 }
 
 #[tokio::test]

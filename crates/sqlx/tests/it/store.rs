@@ -18,6 +18,7 @@ on_both!(
     a_recorded_event_counts_as_completed,
     a_completed_event_is_a_duplicate_to_record,
     a_handler_behind_the_layer_can_record,
+    a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten,
     a_database_that_is_gone_is_an_error_in_time,
 );
 
@@ -77,6 +78,21 @@ async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
     // The retention is over. The record is not.
     assert_eq!(store.claim(&key, LEASE).await.unwrap(), Claim::Completed);
     assert!(log.get(&key).await.unwrap().is_some());
+}
+
+async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let _ = record(&log, "a").await;
+    let (store, key) = (SqlxStore::new(log.clone()), key("a").await);
+    assert!(store.forget(&key).await.unwrap());
+    let is_forgotten = async || log.get(&key).await.unwrap().unwrap().summary.is_forgotten;
+    assert!(is_forgotten().await);
+    let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
+        panic!("a forgotten key cannot be claimed");
+    };
+    assert!(!is_forgotten().await);
+    assert!(store.complete(&key, token, LEASE).await.unwrap());
+    assert!(!is_forgotten().await);
 }
 
 async fn a_database_that_is_gone_is_an_error_in_time<DB: Fixture>() {

@@ -13,15 +13,13 @@ use std::{
     time::Duration,
 };
 
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::sleep,
 };
 
-use crate::{
-    postgres_server::PostgresServer,
-    support::{Program, SECRET, acted, acted_in_time, event, try_deliver},
-};
+use crate::support::{SECRET, acted, acted_in_time, event, start, try_deliver};
 
 fn rand_below(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit
@@ -33,8 +31,8 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
     let count: usize = count.map_or(150, |count| count.parse().expect("a number"));
     let mut postgres = PostgresServer::start();
     let url = postgres.url();
-    let receiver = Arc::new(Mutex::new(Program::start("receive", &url)));
-    let mut worker = Program::start("work", &url);
+    let receiver = Arc::new(Mutex::new(start("receive", &url)));
+    let mut worker = start("work", &url);
 
     let accepted = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
@@ -44,7 +42,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
             for number in (0..count).filter(|number| number % 8 == sender) {
                 let event = event(&format!("event-{number:05}"));
                 loop {
-                    let url = receiver.lock().unwrap().url.clone();
+                    let url = receiver.lock().unwrap().url();
                     match try_deliver(&url, SECRET, &event).await {
                         Some(200 | 202) => break,
                         Some(503) | None => sleep(Duration::from_millis(50)).await,
@@ -67,16 +65,14 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
             0 => {
                 let restart = move || {
                     receiver.lock().unwrap().signal("KILL");
-                    let next = Program::start("receive", &url);
+                    let next = start("receive", &url);
                     *receiver.lock().unwrap() = next;
                 };
                 spawn_blocking(restart).await.unwrap();
             }
             1 => {
                 worker.signal("KILL");
-                worker = spawn_blocking(move || Program::start("work", &url))
-                    .await
-                    .unwrap();
+                worker = spawn_blocking(move || start("work", &url)).await.unwrap();
             }
             _ => {
                 let signal = ["KILL", "QUIT", "INT"][killed[2] % 3];

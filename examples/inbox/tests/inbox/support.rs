@@ -1,16 +1,15 @@
 //! The example as a process, and the rows that it writes.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
+pub(crate) use soundhash_webhook_tests::process::Receiver as Program;
 use sqlx::{Connection, PgConnection};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 pub(crate) const SECRET: &str = "whsec_test";
 
@@ -23,7 +22,7 @@ pub(crate) fn event(id: &str) -> Value {
 
 /// Sends the body as SoundHash does, and returns the status.
 pub(crate) async fn deliver_bytes(receiver: &Program, secret: &str, body: &[u8]) -> u16 {
-    let status = try_deliver_bytes(&receiver.url, secret, body).await;
+    let status = try_deliver_bytes(&receiver.url(), secret, body).await;
     status.expect("an answer")
 }
 
@@ -73,13 +72,6 @@ pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, 
     }
 }
 
-/// The running example; killed when dropped.
-pub(crate) struct Program {
-    child: Child,
-    /// Where it listens, if it does.
-    pub(crate) url: String,
-}
-
 fn command(argument: &str, database: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-inbox-example"));
     command
@@ -87,62 +79,24 @@ fn command(argument: &str, database: &str) -> Command {
         .env_remove("RUST_LOG")
         .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
         .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
-        .env("SOUNDHASH_WEBHOOK_DATABASE", database)
-        .stdin(Stdio::null());
+        .env("SOUNDHASH_WEBHOOK_DATABASE", database);
     command
 }
 
-impl Program {
-    /// `receive`, `work`, or both for an empty argument.
-    pub(crate) fn start(argument: &str, database: &str) -> Self {
-        let mut child = command(argument, database)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the example starts");
-        let log = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut lines = log.lines().map_while(Result::ok);
-        let listening = |line: String| Some(line.split_once("listening on ")?.1.to_owned());
-        let url = if argument == "work" {
-            String::new()
-        } else {
-            lines.by_ref().find_map(listening).expect("it listens")
-        };
-        // Shown where the test fails, and read so that the example never waits for a full pipe.
-        thread::spawn(move || lines.for_each(|line| println!("{line}")));
-        Self { child, url }
-    }
-
-    /// What it prints before it ends by itself.
-    pub(crate) fn output(argument: &str, database: &str) -> String {
-        let output = command(argument, database)
-            .output()
-            .expect("the example runs");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// As `kill -s`.
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let kill = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(kill.expect("kill").success());
-    }
-
-    pub(crate) async fn ended(mut self) -> ExitStatus {
-        let ended = tokio::task::spawn_blocking(move || self.child.wait().expect("its status"));
-        let ended = timeout(PATIENCE, ended).await.expect("an end in time");
-        ended.expect("no panic")
+/// Starts the example: `receive`, `work`, or both for an empty argument.
+pub(crate) fn start(argument: &str, database: &str) -> Program {
+    let command = command(argument, database);
+    match argument {
+        "work" => Program::silent(command),
+        _ => Program::listening(command),
     }
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Both fail where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Returns what the example prints before it ends by itself.
+pub(crate) fn output(argument: &str, database: &str) -> String {
+    let output = command(argument, database)
+        .output()
+        .expect("the example runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
 }

@@ -9,13 +9,11 @@ use std::{
 };
 
 use soundhash_webhook_inbox_example::{inbox::Inbox, stop::Stop, work};
+use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::PgPool;
 use tokio::time::sleep;
 
-use crate::{
-    postgres_server::PostgresServer,
-    support::{Program, SECRET, acted, acted_in_time, deliver, deliver_bytes, event},
-};
+use crate::support::{SECRET, acted, acted_in_time, deliver, deliver_bytes, event, output, start};
 
 /// What Python writes and JSON does not know, and what no text of Postgres can hold.
 #[tokio::test]
@@ -27,7 +25,7 @@ async fn a_body_arrives_at_the_worker_byte_for_byte() {
         b"not an event at all",
     ];
     let postgres = PostgresServer::start();
-    let receiver = Program::start("receive", &postgres.url());
+    let receiver = start("receive", &postgres.url());
     for body in bodies {
         assert_eq!(deliver_bytes(&receiver, SECRET, body).await, 202);
     }
@@ -50,7 +48,7 @@ async fn a_body_arrives_at_the_worker_byte_for_byte() {
 #[tokio::test]
 async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
     let postgres = PostgresServer::start();
-    let receiver = Program::start("receive", &postgres.url());
+    let receiver = start("receive", &postgres.url());
     assert_eq!(deliver(&receiver, SECRET, &event("a")).await, 202);
     // Its last attempts, so that the test does not wait for days.
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
@@ -79,12 +77,12 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
         given_up[0].last_error.as_ref().unwrap().contains("no"),
         "{given_up:?}"
     );
-    let listed = Program::output("given-up", &postgres.url());
+    let listed = output("given-up", &postgres.url());
     assert!(listed.contains(&given_up[0].key), "{listed}");
     assert_eq!(acted(&postgres.url()).await.len(), 0);
 
     works.store(true, Ordering::Relaxed);
-    assert_eq!(Program::output("run-again", &postgres.url()), "1\n");
+    assert_eq!(output("run-again", &postgres.url()), "1\n");
     acted_in_time(&postgres.url(), 1).await;
     assert_eq!(inbox.given_up().await.unwrap().len(), 0);
 }

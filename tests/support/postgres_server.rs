@@ -1,4 +1,4 @@
-//! A Postgres server of a test's own: in a temporary folder, on a free port, gone with the test.
+//! A Postgres server for a single test, on a free port and in a temporary folder.
 
 use std::{
     env, fs,
@@ -13,9 +13,9 @@ use std::{
 };
 
 /// How long the server may take to start on a busy machine, or to recover.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct PostgresServer {
+pub struct PostgresServer {
     child: Option<Child>,
     port: u16,
     folder: PathBuf,
@@ -24,12 +24,12 @@ pub(crate) struct PostgresServer {
 
 impl PostgresServer {
     /// What a process has written survives the process. Only a machine that dies needs `fsync`.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with("off")
     }
 
     /// With `fsync` `on` or `off`.
-    pub(crate) fn start_with(fsync: &'static str) -> Self {
+    pub fn start_with(fsync: &'static str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("soundhash-webhook-postgres-{}-{count}", id()));
@@ -81,7 +81,8 @@ impl PostgresServer {
         self.folder.join("data")
     }
 
-    fn log(&self) -> String {
+    /// Returns what the server has logged.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
@@ -150,12 +151,12 @@ impl PostgresServer {
         false
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("postgres://test@127.0.0.1:{}/postgres", self.port)
     }
 
     /// As `kill -s`, to the first process.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("a running server").id();
         let kill = Command::new("kill")
             .args(["-s", name, &id.to_string()])
@@ -164,7 +165,7 @@ impl PostgresServer {
     }
 
     /// Ends it at once: SIGKILL, or SIGQUIT, which does not leave its other processes behind.
-    pub(crate) fn stop(&mut self, signal: &str) {
+    pub fn stop(&mut self, signal: &str) {
         if self.child.is_some() {
             self.signal(signal);
         }
@@ -173,7 +174,7 @@ impl PostgresServer {
         }
     }
 
-    pub(crate) fn restart(&mut self, signal: &str) {
+    pub fn restart(&mut self, signal: &str) {
         self.stop(signal);
         assert!(self.run(), "postgres does not start again: {}", self.log());
     }

@@ -1,0 +1,93 @@
+//! A cluster of three NATS servers for a single test, on free ports and in a temporary folder.
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio, id},
+};
+
+/// Three servers that form a cluster. Dropping it kills them.
+pub struct NatsCluster {
+    folder: PathBuf,
+    nodes: Vec<Option<Child>>,
+    /// The comma-separated URLs of the servers.
+    pub urls: String,
+}
+
+impl NatsCluster {
+    pub fn start() -> Self {
+        let ports = free_ports();
+        let folder = format!("soundhash-webhook-nats-{}-{}", id(), ports[0][0]);
+        let folder = env::temp_dir().join(folder);
+        let routes: Vec<_> = ports
+            .iter()
+            .map(|[_, route]| format!("\"nats-route://127.0.0.1:{route}\""))
+            .collect();
+        for (node, [client, route]) in ports.iter().enumerate() {
+            let store = folder.join(node.to_string());
+            fs::create_dir_all(&store).unwrap();
+            let config = format!(
+                "server_name: node{node}\nlisten: \"127.0.0.1:{client}\"\n\
+                 jetstream {{ store_dir: \"{}\" }}\n\
+                 cluster {{\n  name: test\n  listen: \"127.0.0.1:{route}\"\n  routes: [{}]\n}}\n",
+                store.display(),
+                routes.join(", ")
+            );
+            fs::write(folder.join(format!("{node}.conf")), config).unwrap();
+        }
+        let urls: Vec<_> = ports
+            .iter()
+            .map(|[client, _]| format!("nats://127.0.0.1:{client}"))
+            .collect();
+        let mut cluster = Self {
+            folder,
+            nodes: Vec::new(),
+            urls: urls.join(","),
+        };
+        for node in 0..3 {
+            let child = cluster.spawn(node);
+            cluster.nodes.push(Some(child));
+        }
+        cluster
+    }
+
+    fn spawn(&self, node: usize) -> Child {
+        let spawned = Command::new("nats-server")
+            .arg("-c")
+            .arg(self.folder.join(format!("{node}.conf")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        spawned.expect("nats-server (apt-get install nats-server)")
+    }
+
+    /// Kills a server with SIGKILL.
+    pub fn kill(&mut self, node: usize) {
+        if let Some(mut child) = self.nodes[node].take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn restart(&mut self, node: usize) {
+        self.nodes[node] = Some(self.spawn(node));
+    }
+}
+
+impl Drop for NatsCluster {
+    fn drop(&mut self) {
+        for node in 0..3 {
+            self.kill(node);
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Returns a port for clients and a port for the other servers, for each server.
+fn free_ports() -> [[u16; 2]; 3] {
+    // They are all bound at the same time, so that they differ.
+    let listeners = [(); 3].map(|()| [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
+    listeners.map(|pair| pair.map(|listener| listener.local_addr().unwrap().port()))
+}
