@@ -37,6 +37,8 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
         ("accept-encoding", &["gzip, deflate"]),
         ("host", &[app.addr.to_string().as_str()]),
         ("content-length", &[BODY.len().to_string().as_str()]),
+        // Nothing is added.
+        ("accept", &[]),
         // Those are about the connection.
         ("x-hop", &[]),
         ("connection", &[]),
