@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use soundhash_webhook::testing::{DiagnosisKind, diagnose};
+use soundhash_webhook::testing::diagnose;
 
 use crate::{
     error::Error,
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
     for line in diagnosis.to_string().lines() {
         output::paragraph(escape(line))?;
     }
-    if diagnosis.kind() == DiagnosisKind::EmptyBody && args.file == Path::new("-") {
+    if body.is_empty() && args.file == Path::new("-") {
         output::note("The body was read from standard input, which was empty.");
     }
     Ok(false)

@@ -69,9 +69,11 @@ impl Api {
         subject: &Subject<'_>,
     ) -> Result<Value, Error> {
         let mut url = self.url(path);
-        for (index, (name, value)) in query.iter().enumerate() {
-            url += if index == 0 { "?" } else { "&" };
-            url += &format!("{name}={}", encoded(value));
+        if !query.is_empty() {
+            let pairs = query
+                .iter()
+                .map(|(name, value)| format!("{name}={}", encoded(value)));
+            url = format!("{url}?{}", pairs.collect::<Vec<_>>().join("&"));
         }
         self.send(Method::GET, url, None, subject).await
     }

@@ -196,7 +196,7 @@ async fn bind_inspector(
 
 fn greet(url: &str, forward: Option<&Uri>, inspector: Option<&Server>) {
     let row = |name: &str, value: &str| {
-        output::note(format_args!(
+        output::note_as_is(format_args!(
             "{} {value}",
             output::paint(output::DIM, format_args!("{name:<11}"))
         ));
