@@ -177,7 +177,7 @@ fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowled
     assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
     assert!(application.line().contains("accepted"));
 
-    application.kill();
+    drop(application);
     for _ in 0..3 {
         assert_eq!(status(&deliver(&listen.url, "", BODY)), "502");
     }
