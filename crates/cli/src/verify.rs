@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
 };
 
@@ -71,6 +71,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
 fn body(path: &Path) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     let read = if path == Path::new("-") {
+        if io::stdin().is_terminal() {
+            output::note("Paste the body, and end it with Ctrl-D.");
+        }
         io::stdin().lock().read_to_end(&mut body).map(|_| body)
     } else {
         fs::read(path)

@@ -93,6 +93,14 @@ fn the_prompt_does_not_show_the_secret() {
 }
 
 #[test]
+fn a_body_can_be_pasted() {
+    let signature = Secret::new(SECRET).sign(b"{}\n").to_string();
+    let verify = command(["verify", "--signature", &signature]);
+    let ran = run_in_terminal(&verify, "Ctrl-D.", "{}\n\u{4}");
+    ran.expect(0, &["Paste the body", "The signature matches"]);
+}
+
+#[test]
 fn many_events_have_a_bar() {
     let app = ok();
     let send = command(["send", "--count", "30", "--rate", "30", "--url", &app.url()]);
