@@ -26,12 +26,6 @@ pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item 
         "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET",
         "SOUNDHASH_API_URL",
         "SOUNDHASH_API_TOKEN",
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
     ] {
         command.env_remove(name);
     }
