@@ -21,7 +21,7 @@ use soundhash_webhook::Secret;
 use soundhash_webhook_tests::{
     nats_cluster::NatsCluster,
     postgres_server::PostgresServer,
-    process::{Receiver as Program, example},
+    process::{Process, example},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -94,7 +94,7 @@ impl Example {
     fn act(&self, accepted: u64) -> Option<f64> {
         let line = self.acted_on?;
         let start = Instant::now();
-        let mut worker = Program::silent(self.command("work"));
+        let mut worker = Process::start(&mut self.command("work"));
         for _ in 0..accepted {
             worker.wait_for_log(line);
         }

@@ -131,17 +131,13 @@ where
         let silent = async {
             sleep(HEAD_TIMEOUT).await;
             if requested.load(Ordering::Relaxed) {
-                pending().await
+                pending::<()>().await;
             }
         };
         let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
+            ended = connection.as_mut() => ended,
             () = silent => return debug!("connection closed, because it sent no request"),
-            _ = timeout(MAX_AGE, stop.changed()) => None,
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
+            _ = timeout(MAX_AGE, stop.changed()) => {
                 connection.as_mut().graceful_shutdown();
                 // A peer may not read its response.
                 match timeout(GRACE, connection).await {

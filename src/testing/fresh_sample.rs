@@ -1,7 +1,11 @@
 //! Sample events with a current time and a new id.
 
-use std::time::SystemTime;
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::{Sender, sample};
@@ -28,13 +32,78 @@ use crate::{
 #[must_use]
 pub fn fresh_sample(kind: EventKind, sender: Sender) -> Value {
     let mut event = sample(kind, sender);
-    let (id, time) = match sender {
-        Sender::Portal => ("delivery_id", "timestamp"),
-        Sender::Dispatcher => ("id", "created_at"),
-    };
-    event[id] = ClaimToken::unique().to_string().into();
-    if let Ok(now) = Timestamp::try_from(SystemTime::now()) {
-        event[time] = now.to_string().into();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default();
+    match sender {
+        Sender::Portal => {
+            event["delivery_id"] = format!("del_{}", unique_millisecond(now)).into();
+            event["timestamp"] = (python_time(now) + "+00:00").into();
+        }
+        Sender::Dispatcher => {
+            let id = u128::from(ClaimToken::unique());
+            event["id"] = URL_SAFE_NO_PAD.encode(id.to_ne_bytes()).into();
+            event["created_at"] = (python_time(now) + "+00:00Z").into();
+        }
     }
     event
+}
+
+/// Returns the clock in milliseconds, or a later one if another sample has this one.
+fn unique_millisecond(now: Duration) -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = u64::try_from(now.as_millis()).unwrap_or_default();
+    let next = |last: u64| now.max(last + 1);
+    LAST.fetch_update(Relaxed, Relaxed, |last| Some(next(last)))
+        .map_or(now, next)
+}
+
+/// Writes a time as Python's `isoformat` does, without the offset.
+fn python_time(since_epoch: Duration) -> String {
+    let seconds = UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
+    let text = Timestamp::try_from(seconds).map_or_else(|_| String::new(), |it| it.to_string());
+    let text = text.trim_end_matches('Z');
+    match since_epoch.subsec_micros() {
+        0 => text.to_owned(),
+        micros => format!("{text}.{micros:06}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::event::Event;
+
+    #[test]
+    fn ids_and_times_are_new_and_spelled_as_the_sender_spells_them() {
+        let mut ids = HashSet::new();
+        for _ in 0..1000 {
+            let event = fresh_sample(EventKind::MatchFound, Sender::Dispatcher);
+            let id = event["id"].as_str().unwrap();
+            assert!(id.len() == 22 && ids.insert(id.to_owned()), "{id}");
+            assert!(event["created_at"].as_str().unwrap().ends_with("+00:00Z"));
+
+            let event = fresh_sample(EventKind::MatchFound, Sender::Portal);
+            let id = event["delivery_id"].as_str().unwrap();
+            assert!(id.starts_with("del_") && ids.insert(id.to_owned()), "{id}");
+            assert!(event["timestamp"].as_str().unwrap().ends_with("+00:00"));
+        }
+    }
+
+    #[test]
+    fn the_time_is_now() {
+        for sender in [Sender::Portal, Sender::Dispatcher] {
+            let event = fresh_sample(EventKind::MatchFound, sender);
+            let event = Event::from_slice(&sender.to_bytes(&event)).unwrap();
+            let time = SystemTime::from(event.created_at.unwrap());
+            assert!(
+                time.elapsed().unwrap() < Duration::from_secs(60),
+                "{time:?}"
+            );
+        }
+        let text = |micros| python_time(Duration::from_micros(micros));
+        assert_eq!(text(1_795_424_132_000_000), "2026-11-23T08:55:32");
+        assert_eq!(text(1_795_424_132_000_120), "2026-11-23T08:55:32.000120");
+    }
 }

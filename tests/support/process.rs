@@ -1,8 +1,9 @@
-//! The examples as programs that are built, started, used over real sockets and stopped.
+//! Programs that are started, used over real sockets and stopped, and the examples among them.
 
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver as Lines, channel},
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 /// The time that a step may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Builds an example with the features and the profile of this test, and returns the path of its
 /// program.
@@ -52,10 +53,9 @@ pub fn example(name: &str) -> PathBuf {
     profile.join("examples").join(name)
 }
 
-/// A running example that listens, usually `receiver`. Dropping it kills the process.
-pub struct Receiver {
+/// A running program. Dropping it kills the process.
+pub struct Process {
     child: Child,
-    pub addr: String,
     stdout: Lines<String>,
     stderr: Lines<String>,
     /// The lines of the log that were read so far.
@@ -74,28 +74,8 @@ fn lines(stream: impl Read + Send + 'static) -> Lines<String> {
     lines
 }
 
-impl Receiver {
-    /// Starts the `receiver` on a free port, with these environment variables.
-    pub fn start(variables: &[(&str, &str)]) -> Self {
-        let mut receiver = Self::of("receiver", variables);
-        // Reads the rest of the greeting.
-        receiver.wait_for_log("soundhash-webhook send");
-        receiver
-    }
-
-    /// Starts an example that logs where it listens.
-    pub fn of(name: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(example(name));
-        command
-            .env_remove("SOUNDHASH_WEBHOOK_SECRET")
-            .env_remove("RUST_LOG")
-            .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
-            .envs(variables.iter().copied());
-        Self::listening(command)
-    }
-
-    /// Starts a program that does not listen, such as a worker.
-    pub fn silent(mut command: Command) -> Self {
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -106,24 +86,14 @@ impl Receiver {
         let stderr = lines(child.stderr.take().expect("a pipe"));
         Self {
             child,
-            addr: String::new(),
             stdout,
             stderr,
             log: Vec::new(),
         }
     }
 
-    /// Starts a program that logs where it listens.
-    pub fn listening(command: Command) -> Self {
-        let mut receiver = Self::silent(command);
-        let line = receiver.wait_for_log("listening on http://");
-        let addr = line.split('/').nth(2).expect("an address");
-        addr.clone_into(&mut receiver.addr);
-        receiver
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}/webhooks/soundhash", self.addr)
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns the next line of stdout.
@@ -196,11 +166,68 @@ impl Receiver {
     }
 }
 
-impl Drop for Receiver {
+impl Drop for Process {
     fn drop(&mut self) {
         // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A running example that listens, usually `receiver`.
+pub struct Receiver {
+    pub process: Process,
+    pub addr: String,
+}
+
+impl Receiver {
+    /// Starts the `receiver` on a free port, with these environment variables.
+    pub fn start(variables: &[(&str, &str)]) -> Self {
+        let mut receiver = Self::of("receiver", variables);
+        // Reads the rest of the greeting.
+        receiver.wait_for_log("soundhash-webhook send");
+        receiver
+    }
+
+    /// Starts an example that logs where it listens.
+    pub fn of(name: &str, variables: &[(&str, &str)]) -> Self {
+        Self::listening(
+            Command::new(example(name))
+                .env_remove("SOUNDHASH_WEBHOOK_SECRET")
+                .env_remove("RUST_LOG")
+                .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+                .envs(variables.iter().copied()),
+        )
+    }
+
+    /// Starts a program that logs where it listens.
+    pub fn listening(command: &mut Command) -> Self {
+        let mut process = Process::start(command);
+        let line = process.wait_for_log("listening on http://");
+        let addr = line.split('/').nth(2).expect("an address").to_owned();
+        Self { process, addr }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/webhooks/soundhash", self.addr)
+    }
+
+    pub fn ended(self) -> (ExitStatus, Vec<String>, String) {
+        self.process.ended()
+    }
+}
+
+impl Deref for Receiver {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Receiver {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

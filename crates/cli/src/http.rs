@@ -1,17 +1,27 @@
 //! HTTP requests: the client, answers of a limited size, and errors in words.
 
 use std::{
-    error::Error as _,
+    error::Error as StdError,
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
-use reqwest::{
-    Client, ClientBuilder, RequestBuilder, StatusCode, Url,
-    header::{self, HeaderMap, HeaderName},
-    redirect::Policy,
+use axum::{
+    body::Bytes,
+    http::{
+        Request, StatusCode, Uri,
+        header::{self, HeaderMap, HeaderName},
+    },
 };
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use crate::{error::Error, escape::escape};
 
@@ -20,24 +30,89 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that are read.
 pub(crate) const MAX_ANSWER: usize = 16 << 20;
 
-/// Returns a client for a URL that follows no redirects, like SoundHash's senders. Other hosts
-/// than that of the URL see neither tokens nor signatures.
-pub(crate) fn client(url: &Url, timeout: Duration) -> ClientBuilder {
-    // Fails only if it is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder().timeout(timeout).redirect(Policy::none());
-    if url.scheme() == "https" {
-        client
-    } else {
-        // A container without certificates can speak HTTP all the same.
-        client.tls_certs_only([])
+/// What happens to a connection after an answer.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Connections {
+    Reused,
+    Closed,
+}
+
+/// A client that follows no redirects, like SoundHash's senders. Other hosts than that of the URL
+/// see neither tokens nor signatures.
+#[derive(Clone)]
+pub(crate) struct Client {
+    inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Returns a client for a URL. The timeout is for a whole exchange.
+    pub(crate) fn new(
+        url: &Uri,
+        timeout: Duration,
+        connections: Connections,
+    ) -> Result<Self, Error> {
+        let config =
+            tls(url).map_err(|error| Error::failed(format!("cannot set up TLS: {error}")))?;
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let mut client = legacy::Client::builder(TokioExecutor::new());
+        if connections == Connections::Closed {
+            client.pool_max_idle_per_host(0);
+        }
+        Ok(Self {
+            inner: client.build(connector),
+            timeout,
+        })
+    }
+
+    /// Sends a request and reads its answer.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+        tokio::time::timeout(self.timeout, self.exchange(request))
+            .await
+            .unwrap_or(Err(NoAnswer::Timeout))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+        let start = Instant::now();
+        let response = self.inner.request(request).await.map_err(|error| {
+            let reason = match error.is_connect() {
+                true => NoAnswer::Unreachable,
+                false => NoAnswer::Broken,
+            };
+            reason(innermost(&error))
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => NoAnswer::TooLarge,
+            false => NoAnswer::Broken(innermost(&*error)),
+        })?;
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.to_bytes(),
+            duration: start.elapsed(),
+        })
     }
 }
 
-pub(crate) fn build(client: ClientBuilder) -> Result<Client, Error> {
-    client
-        .build()
-        .map_err(|error| Error::failed(format!("cannot set up HTTP: {}", causes(&error))))
+/// Returns how to verify the server at a URL.
+fn tls(url: &Uri) -> Result<ClientConfig, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    let config = match url.scheme_str() {
+        Some("https") => config.try_with_platform_verifier()?,
+        // A container without certificates can speak HTTP all the same.
+        _ => config.with_root_certificates(RootCertStore::empty()),
+    };
+    Ok(config.with_no_client_auth())
 }
 
 /// An answer that was received completely.
@@ -74,44 +149,13 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-impl From<reqwest::Error> for NoAnswer {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::Timeout
-        } else if error.is_connect() {
-            Self::Unreachable(causes(&error))
-        } else {
-            Self::Broken(causes(&error))
-        }
+/// Returns the innermost cause. The outer ones name the request and not what is wrong.
+fn innermost(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
     }
-}
-
-/// Sends a request and reads its answer.
-pub(crate) async fn exchange(request: RequestBuilder) -> Result<Answer, NoAnswer> {
-    let start = Instant::now();
-    let mut response = request.send().await?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(NoAnswer::TooLarge);
-        }
-        body.extend(chunk);
-    }
-    Ok(Answer {
-        status: response.status(),
-        headers: std::mem::take(response.headers_mut()),
-        body: body.into(),
-        duration: start.elapsed(),
-    })
-}
-
-/// Returns the innermost cause. reqwest's own messages name the request and not what is wrong.
-fn causes(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(|error| error.source()) {
-        cause = Some(inner);
-    }
-    let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = cause.to_string();
     escape(cause.split(" (os error").next().unwrap_or(&cause))
 }
 
@@ -142,11 +186,30 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Parses the URL of a receiver.
-pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err("not a URL that starts with http:// or https://".to_owned()),
+/// Characters that no URL has, and that people write all the same.
+const UNENCODED: &AsciiSet = &CONTROLS.add(b' ');
+
+/// Parses the URL of a server.
+pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
+    let text = text.trim();
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Err("not a URL that starts with http:// or https://".to_owned());
+    }
+    let url: Uri = utf8_percent_encode(text, UNENCODED)
+        .to_string()
+        .parse()
+        .map_err(|error| format!("not a URL: {error}"))?;
+    let authority = url.authority().map_or("", |it| it.as_str());
+    if authority.contains('@') {
+        return Err("has a user name or a password, which are not sent".to_owned());
+    }
+    // An impossible port would be ignored otherwise.
+    let port = authority.strip_prefix(url.host().unwrap_or_default());
+    match port.and_then(|port| port.strip_prefix(':')) {
+        Some(port) if !port.parse().is_ok_and(|port: u16| port > 0) => {
+            Err("not a URL: the port has to be a number from 1 to 65535".to_owned())
+        }
+        _ => Ok(url),
     }
 }
 

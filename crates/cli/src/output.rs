@@ -5,7 +5,9 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthStr;
 
 use crate::error::Error;
 
@@ -16,7 +18,7 @@ pub(crate) const INFO: Style = AnsiColor::Cyan.on_default();
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// The columns of the narrowest terminal in use.
+/// The most columns of a line of sentences.
 const WIDTH: usize = 80;
 
 /// Displays `text` in a color. `anstream` removes colors where they do not belong.
@@ -36,23 +38,32 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
 pub(crate) fn paragraph(text: impl fmt::Display) -> Result<(), Error> {
     let text = text.to_string();
     if io::stdout().is_terminal() {
-        return line(wrapped(&text));
+        return line(wrapped(&text, columns()));
     }
     line(text)
 }
 
 /// Writes a remark to standard error, in lines that fit a terminal.
 pub(crate) fn note(text: impl fmt::Display) {
-    let mut text = text.to_string();
+    let text = text.to_string();
     if io::stderr().is_terminal() {
-        text = wrapped(&text);
+        return note_as_is(wrapped(&text, columns()));
     }
+    note_as_is(text);
+}
+
+/// Writes a line to standard error that can be copied.
+pub(crate) fn note_as_is(text: impl fmt::Display) {
     // An error here cannot be reported anywhere.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+fn columns() -> usize {
+    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| WIDTH.min(width.0.into()))
+}
+
 /// Breaks long lines between words. Commands in backticks stay in one line, to be copied.
-fn wrapped(text: &str) -> String {
+fn wrapped(text: &str, columns: usize) -> String {
     let mut lines = Vec::new();
     for text in text.split('\n') {
         let mut line = String::new();
@@ -66,7 +77,7 @@ fn wrapped(text: &str) -> String {
             }
             let word = &text[word_start..index];
             word_start = index + 1;
-            if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            if !line.trim().is_empty() && width(&line) + 1 + width(word) > columns {
                 lines.push(std::mem::take(&mut line));
             } else if index > word.len() {
                 line.push(' ');
@@ -76,6 +87,11 @@ fn wrapped(text: &str) -> String {
         lines.push(line);
     }
     lines.join("\n")
+}
+
+/// Returns the columns that a text takes. Colors take none.
+fn width(text: &str) -> usize {
+    strip_str(text).map(UnicodeWidthStr::width).sum()
 }
 
 pub(crate) fn warning(text: impl fmt::Display) {
@@ -105,7 +121,7 @@ mod tests {
     fn long_lines_are_broken_between_words_and_commands_are_not() {
         let words = "word ".repeat(20);
         let text = format!("  a\n\n{words}`a command that is not broken`. end");
-        let lines = wrapped(&text);
+        let lines = wrapped(&text, 80);
         let lines: Vec<_> = lines.lines().collect();
         assert_eq!(lines[..2], ["  a", ""]);
         assert_eq!(lines[2], &words[..79]);
@@ -113,6 +129,8 @@ mod tests {
             lines[3],
             format!("{}`a command that is not broken`. end", &words[80..])
         );
-        assert_eq!(wrapped("short"), "short");
+        assert_eq!(wrapped("short", 80), "short");
+        let colored = paint(BAD.bold(), "error:") + " the rest";
+        assert_eq!(wrapped(&colored, 15), colored);
     }
 }

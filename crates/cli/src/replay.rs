@@ -2,12 +2,14 @@
 
 use std::{fs, path::PathBuf};
 
-use axum::body::to_bytes;
-use clap::Args;
-use reqwest::{
-    Url,
-    header::{self, HeaderValue},
+use axum::{
+    body::to_bytes,
+    http::{
+        Uri,
+        header::{self, HeaderValue},
+    },
 };
+use clap::Args;
 use soundhash_webhook::{SIGNATURE_HEADER, Secret, testing::SignedRequest};
 
 use crate::{
@@ -41,7 +43,7 @@ pub(crate) struct ReplayArgs {
     files: Vec<PathBuf>,
     /// Where to send them
     #[arg(long, default_value = DEFAULT_URL, value_parser = parse_url)]
-    url: Url,
+    url: Uri,
     /// Sign the bodies again with your secret, instead of sending the recorded signatures
     #[arg(long)]
     resign: bool,

@@ -2,6 +2,7 @@
 
 use comfy_table::{
     Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, TableStyle,
+    Width,
 };
 
 use crate::{error::Error, escape::escape, output};
@@ -21,9 +22,7 @@ pub(crate) enum Look {
     reason = "numbers and strings are made in place"
 )]
 pub(crate) fn cell(look: Look, text: impl ToString) -> Cell {
-    // Line ends are this program's own: lists have one entry per line.
-    let text = text.to_string();
-    let cell = Cell::new(text.split('\n').map(escape).collect::<Vec<_>>().join("\n"));
+    let cell = Cell::new(escape(&text.to_string()));
     match look {
         Look::Plain => cell,
         Look::Good => cell.fg(Color::DarkGreen),
@@ -34,6 +33,12 @@ pub(crate) fn cell(look: Look, text: impl ToString) -> Cell {
 
 pub(crate) fn plain(text: impl ToString) -> Cell {
     cell(Look::Plain, text)
+}
+
+/// A cell with an entry per line.
+pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
+    let entries: Vec<_> = entries.into_iter().map(|entry| escape(entry)).collect();
+    Cell::new(entries.join("\n"))
 }
 
 pub(crate) fn number(look: Look, number: impl ToString) -> Cell {
@@ -48,9 +53,12 @@ pub(crate) fn with_header(names: &[&str]) -> Table {
         let name = name.trim_end_matches('…');
         Cell::new(name).add_attribute(Attribute::Bold)
     }));
-    let columns = table.column_iter_mut().zip(names);
-    for (column, _) in columns.filter(|(_, name)| !name.ends_with('…')) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
+    for (column, name) in table.column_iter_mut().zip(names) {
+        column.set_constraint(match name.ends_with('…') {
+            // A narrower one is harder to read than a line that is too long for the terminal.
+            true => ColumnConstraint::LowerBoundary(Width::Fixed(16)),
+            false => ColumnConstraint::ContentWidth,
+        });
     }
     table
 }

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use soundhash_webhook::testing::{DiagnosisKind, diagnose};
+use soundhash_webhook::testing::diagnose;
 
 use crate::{
     error::Error,
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
     for line in diagnosis.to_string().lines() {
         output::paragraph(escape(line))?;
     }
-    if diagnosis.kind() == DiagnosisKind::EmptyBody && args.file == Path::new("-") {
+    if body.is_empty() && args.file == Path::new("-") {
         output::note("The body was read from standard input, which was empty.");
     }
     Ok(false)
@@ -71,6 +71,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
 fn body(path: &Path) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     let read = if path == Path::new("-") {
+        if io::stdin().is_terminal() {
+            output::note("Paste the body, and end it with Ctrl-D.");
+        }
         io::stdin().lock().read_to_end(&mut body).map(|_| body)
     } else {
         fs::read(path)

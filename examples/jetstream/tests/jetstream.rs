@@ -14,7 +14,10 @@ use async_nats::jetstream;
 use reqwest::Client;
 use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
-use soundhash_webhook_tests::{nats_cluster::NatsCluster, process::Receiver as Program};
+use soundhash_webhook_tests::{
+    nats_cluster::NatsCluster,
+    process::{Process, Receiver},
+};
 use tokio::{task::JoinSet, time::sleep};
 
 const SECRET: &str = "whsec_test";
@@ -34,15 +37,15 @@ fn program(role: &str, cluster: &NatsCluster) -> Command {
 
 /// A running worker, and the lines that it has printed so far.
 struct Worker {
-    program: Program,
+    process: Process,
     lines: Vec<String>,
 }
 
 impl Worker {
     fn start(cluster: &NatsCluster) -> Self {
-        let program = Program::silent(program("work", cluster));
+        let process = Process::start(&mut program("work", cluster));
         let lines = Vec::new();
-        Self { program, lines }
+        Self { process, lines }
     }
 
     /// Returns how often this worker has printed the event.
@@ -54,7 +57,7 @@ impl Worker {
     }
 
     fn lines(&mut self) -> &[String] {
-        self.lines.extend(self.program.lines());
+        self.lines.extend(self.process.lines());
         &self.lines
     }
 }
@@ -93,7 +96,7 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_acted_on_whichever_server_dies() {
     let mut cluster = NatsCluster::start();
-    let receiver = Program::listening(program("receive", &cluster));
+    let receiver = Receiver::listening(&mut program("receive", &cluster));
     let url = receiver.url();
     let mut worker = Worker::start(&cluster);
     let client = Client::new();
@@ -106,7 +109,7 @@ async fn what_was_accepted_is_acted_on_whichever_server_dies() {
     what_is_not_an_event_is_given_up(&cluster, &client, &url).await;
     let worker = every_server_dies_in_turn(&mut cluster, &client, &url, worker).await;
 
-    for program in [receiver, worker.program] {
+    for program in [receiver.process, worker.process] {
         program.signal("TERM");
         assert!(program.ended().0.success());
     }
@@ -253,7 +256,7 @@ async fn every_server_dies_in_turn(
         eventually("events go on", || sent.load(Ordering::Relaxed) >= goal).await;
         cluster.kill(node);
         if node == 1 {
-            workers[1].program.signal("KILL");
+            workers[1].process.signal("KILL");
             workers.push(Worker::start(cluster));
         }
         // The two remaining servers accept some of the events.

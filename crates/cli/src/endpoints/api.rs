@@ -1,18 +1,23 @@
 //! Requests to SoundHash's API.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
-use reqwest::{
-    Client, Method, Url,
-    header::{self, HeaderValue},
+use axum::{
+    body::Bytes,
+    http::{
+        Method, Request, Uri,
+        header::{self, HeaderValue},
+        request::Builder,
+    },
 };
+use http_body_util::Full;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::explain::{Failure, Subject, explain};
 use crate::{
     error::Error,
-    escape::escape,
-    http::{self, exchange},
+    http::{self, Client, Connections},
     output, secret,
 };
 
@@ -21,8 +26,8 @@ pub(super) const TOKEN: &str = "SOUNDHASH_API_TOKEN";
 
 pub(super) struct Api {
     client: Client,
-    /// `…/api/v1/webhooks`
-    base: Url,
+    /// `https://…/api/v1/webhooks`
+    base: String,
     pub(super) token: String,
     authorization: HeaderValue,
     pub(super) timeout: Duration,
@@ -36,7 +41,7 @@ impl Api {
                  https://api.example.com"
             ))
         })?;
-        let base = base(&url)?;
+        let url = scheme_and_host(&url)?;
         let token = secret::variable(TOKEN)?.ok_or_else(|| {
             Error::usage(format!(
                 "{TOKEN} is not set: set it to the bearer token of your SoundHash account"
@@ -49,8 +54,8 @@ impl Api {
         })?;
         authorization.set_sensitive(true);
         Ok(Self {
-            client: http::build(http::client(&base, timeout))?,
-            base,
+            client: Client::new(&url, timeout, Connections::Reused)?,
+            base: format!("{url}api/v1/webhooks"),
             token,
             authorization,
             timeout,
@@ -65,7 +70,10 @@ impl Api {
     ) -> Result<Value, Error> {
         let mut url = self.url(path);
         if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+            let pairs = query
+                .iter()
+                .map(|(name, value)| format!("{name}={}", encoded(value)));
+            url = format!("{url}?{}", pairs.collect::<Vec<_>>().join("&"));
         }
         self.send(Method::GET, url, None, subject).await
     }
@@ -101,22 +109,20 @@ impl Api {
     /// the answer only explains another error.
     pub(super) async fn event_types(&self) -> Option<Vec<String>> {
         let request = self.request(Method::GET, self.url(&["events"]));
-        let answer = exchange(request).await.ok()?;
-        let mut answer: Value = serde_json::from_slice(&answer.body).ok()?;
+        let answer = self.client.send(request.body(Full::default()).ok()?).await;
+        let mut answer: Value = serde_json::from_slice(&answer.ok()?.body).ok()?;
         serde_json::from_value(answer["events"].take()).ok()
     }
 
-    fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.extend(path);
-        }
-        url
+    fn url(&self, path: &[&str]) -> String {
+        let parts = path.iter().map(|part| format!("/{}", encoded(part)));
+        self.base.clone() + &parts.collect::<String>()
     }
 
-    fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
-        self.client
-            .request(method, url)
+    fn request(&self, method: Method, url: String) -> Builder {
+        Request::builder()
+            .method(method)
+            .uri(url)
             .header(header::AUTHORIZATION, self.authorization.clone())
             .header(header::ACCEPT, "application/json")
     }
@@ -124,17 +130,20 @@ impl Api {
     async fn send(
         &self,
         method: Method,
-        url: Url,
+        url: String,
         body: Option<&Value>,
         subject: &Subject<'_>,
     ) -> Result<Value, Error> {
         let mut request = self.request(method.clone(), url);
+        let mut bytes = Bytes::new();
         if let Some(body) = body {
-            request = request
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(body.to_string());
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            bytes = body.to_string().into();
         }
-        let failure = match exchange(request).await {
+        let request = request
+            .body(Full::new(bytes))
+            .map_err(|error| Error::failed(format!("the API's URL cannot be called: {error}")))?;
+        let failure = match self.client.send(request).await {
             Err(error) => Failure::NoAnswer(error),
             Ok(answer) if !answer.status.is_success() => Failure::Status(answer),
             Ok(answer) if answer.body.is_empty() => return Ok(Value::Null),
@@ -150,24 +159,27 @@ impl Api {
     }
 }
 
-/// Returns the URL of the webhooks below the scheme and host that the user gave.
-fn base(text: &str) -> Result<Url, Error> {
-    let url = http::parse_url(text.trim())
-        .map_err(|error| Error::usage(format!("{URL} is {error}: {}", escape(text))))?;
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+/// Encodes a part of a path or a query.
+fn encoded(text: &str) -> impl Display {
+    const OTHERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+    utf8_percent_encode(text, OTHERS)
+}
+
+/// Parses the scheme and the host that the user gave.
+fn scheme_and_host(text: &str) -> Result<Uri, Error> {
+    let url = http::parse_url(text).map_err(|error| Error::usage(format!("{URL}: {error}")))?;
+    if url.path() != "/" || url.query().is_some() {
         return Err(Error::usage(format!(
             "{URL} has to be a scheme and a host, such as https://api.example.com; this command \
              appends /api/v1"
         )));
     }
-    let is_local = url
-        .host_str()
-        .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
-    if url.scheme() == "http" && !is_local {
+    let host = url.host().unwrap_or_default();
+    let is_local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    if url.scheme_str() == Some("http") && !is_local {
         output::warning(format_args!(
             "{URL} starts with http://, so the token is sent without encryption"
         ));
     }
-    url.join("/api/v1/webhooks")
-        .map_err(|error| Error::usage(format!("{URL}: {error}")))
+    Ok(url)
 }

@@ -1,6 +1,6 @@
 //! Errors of the API in words: what went wrong, and what to do next.
 
-use reqwest::{StatusCode, header};
+use axum::http::{StatusCode, header};
 use serde_json::Value;
 
 use super::api::{Api, TOKEN, URL};

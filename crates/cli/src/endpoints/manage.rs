@@ -59,7 +59,7 @@ pub(super) async fn list(api: &Api, args: &ListArgs, json: bool) -> Result<bool,
         table.add_row([
             plain(&endpoint.id),
             plain(&endpoint.url),
-            plain(endpoint.events.join("\n")),
+            table::lines(&endpoint.events),
             active(endpoint.is_active),
             number(Look::Plain, count(endpoint.counts.total_deliveries)),
             number(bad_if(failed > 0), failed),
@@ -201,7 +201,7 @@ fn print_created(
         table::print(&mut table::of_fields([
             ("id", plain(&endpoint.id)),
             ("url", plain(&endpoint.url)),
-            ("events", plain(endpoint.events.join("\n"))),
+            ("events", table::lines(&endpoint.events)),
         ]))?;
         // Outside of the table, which would break a long secret into lines.
         output::line(format_args!(
@@ -246,7 +246,7 @@ fn print_endpoint(answer: &Value, json: bool) -> Result<bool, Error> {
             "description",
             plain(endpoint.description.unwrap_or_default()),
         ),
-        ("events", plain(endpoint.events.join("\n"))),
+        ("events", table::lines(&endpoint.events)),
         ("active", active(endpoint.is_active)),
         (
             "rate limit",
@@ -257,11 +257,10 @@ fn print_endpoint(answer: &Value, json: bool) -> Result<bool, Error> {
         ),
         (
             "headers",
-            plain(if headers.is_empty() {
-                "none".to_owned()
-            } else {
-                headers.join("\n")
-            }),
+            match headers.is_empty() {
+                true => plain("none"),
+                false => table::lines(&headers),
+            },
         ),
         (
             "created",

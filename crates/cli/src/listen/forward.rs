@@ -5,35 +5,28 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, Response, StatusCode, header},
+    http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header},
     response::IntoResponse,
     routing::{MethodRouter, any},
 };
-use reqwest::{Client, Url};
 use soundhash_webhook::Delivery;
 
 use crate::{
     error::Error,
-    http::{self, NoAnswer, exchange, remove_hop_by_hop},
+    http::{Client, Connections, NoAnswer, remove_hop_by_hop},
     output,
 };
 
 pub(super) struct Forwarder {
     client: Client,
-    url: Url,
+    url: Uri,
 }
 
 impl Forwarder {
-    pub(super) fn new(url: Url, timeout: Duration) -> Result<Self, Error> {
-        let client = http::client(&url, timeout)
-            // The application is next to this command, and no proxy is between them.
-            .no_proxy()
-            // A connection that the application closed meanwhile would fail a delivery.
-            .pool_max_idle_per_host(0);
-        Ok(Self {
-            client: http::build(client)?,
-            url,
-        })
+    pub(super) fn new(url: Uri, timeout: Duration) -> Result<Self, Error> {
+        // A connection that the application closed meanwhile would fail a delivery.
+        let client = Client::new(&url, timeout, Connections::Closed)?;
+        Ok(Self { client, url })
     }
 
     pub(super) fn handler(self) -> MethodRouter {
@@ -49,13 +42,13 @@ async fn forward(
 ) -> Response<Body> {
     remove_hop_by_hop(&mut headers);
     headers.remove(header::CONTENT_LENGTH);
-    let request = (forwarder.client)
-        .request(method, forwarder.url.clone())
-        .headers(headers)
-        .body(delivery.body().clone());
+    let mut request = Request::new(delivery.body().clone().into());
+    *request.method_mut() = method;
+    *request.uri_mut() = forwarder.url.clone();
+    *request.headers_mut() = headers;
     // The answer is received completely before its status is passed on, so that one that breaks
     // off acknowledges nothing.
-    match exchange(request).await {
+    match forwarder.client.send(request).await {
         Ok(mut answer) => {
             remove_hop_by_hop(&mut answer.headers);
             answer.headers.remove(header::CONTENT_LENGTH);

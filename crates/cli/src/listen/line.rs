@@ -6,6 +6,7 @@ use jiff::{Timestamp, Unit, tz::TimeZone};
 use serde::Serialize;
 use soundhash_webhook_inspector::{Record, Subscription, Verdict};
 use tokio::time::timeout;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::{
     error::Error,
@@ -88,9 +89,10 @@ fn text(record: &Record) -> String {
             excerpt(reason.trim_end_matches('.'), 80)
         }
         _ => {
-            let event_type = excerpt(record.event_type().unwrap_or("–"), 40);
-            let id = shortened(&excerpt(record.event_id().unwrap_or("–"), 200));
-            format!("{event_type:<20}  {id:<22}")
+            let id = cell(record.event_id(), 22);
+            // Types of other senders can be longer, and use the room that the id leaves.
+            let event_type = cell(record.event_type(), 42 - id.width());
+            format!("{}  {id}", padded(event_type, 20))
         }
     };
     let verdict = record.verdict();
@@ -103,22 +105,39 @@ fn text(record: &Record) -> String {
     let status = record.status();
     let status = status.map_or_else(|| "–".to_owned(), |status| status.as_u16().to_string());
     format!(
-        "{time}  {what:<44}  {} {status:>4} {:>8}",
+        "{time}  {}  {} {status:>4} {:>8}",
+        padded(what, 44),
         paint(style, format_args!("{:<9}", verdict.as_str())),
         milliseconds(record.duration()),
     )
 }
 
-/// Returns at most as much of an id as fits into its column: its beginning and its end.
-fn shortened(id: &str) -> String {
-    const WIDTH: usize = 22;
-    let length = id.chars().count();
-    if length <= WIDTH {
-        return id.to_owned();
+/// Returns what fits into so many columns: the beginning and the end.
+fn cell(text: Option<&str>, columns: usize) -> String {
+    let text = excerpt(text.unwrap_or("–"), 200);
+    if text.width() <= columns {
+        return text;
     }
-    let start = id.chars().take(WIDTH / 2 - 1);
-    let end = id.chars().skip(length - WIDTH / 2);
-    start.chain(['…']).chain(end).collect()
+    let start = fitting(text.chars(), columns / 2 - 1);
+    let end = fitting(text.chars().rev(), columns / 2);
+    start
+        .into_iter()
+        .chain(['…'])
+        .chain(end.into_iter().rev())
+        .collect()
+}
+
+fn fitting(text: impl Iterator<Item = char>, mut columns: usize) -> Vec<char> {
+    text.map_while(|character| {
+        columns = columns.checked_sub(character.width().unwrap_or_default())?;
+        Some(character)
+    })
+    .collect()
+}
+
+fn padded(text: String, columns: usize) -> String {
+    let missing = columns.saturating_sub(text.width());
+    text + &" ".repeat(missing)
 }
 
 fn time(record: &Record) -> Timestamp {

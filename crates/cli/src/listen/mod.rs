@@ -14,9 +14,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::any};
+use axum::{
+    Router,
+    http::{StatusCode, Uri},
+    routing::any,
+};
 use clap::Args;
-use reqwest::{StatusCode, Url};
 use soundhash_webhook::{Delivery, SoundHashWebhookLayer};
 use soundhash_webhook_inspector::{Inspector, Server};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
@@ -56,7 +59,7 @@ pub(crate) struct ListenArgs {
     addr: SocketAddr,
     /// Pass verified requests on to this URL, and return its answers
     #[arg(long, value_name = "URL", value_parser = parse_url)]
-    forward: Option<Url>,
+    forward: Option<Uri>,
     /// Wait this long for an answer of the application; SoundHash waits for 30 seconds
     #[arg(long, value_name = "SECONDS", default_value = "29", requires = "forward", value_parser = parse_seconds)]
     forward_timeout: Duration,
@@ -191,16 +194,16 @@ async fn bind_inspector(
     }
 }
 
-fn greet(url: &str, forward: Option<&Url>, inspector: Option<&Server>) {
+fn greet(url: &str, forward: Option<&Uri>, inspector: Option<&Server>) {
     let row = |name: &str, value: &str| {
-        output::note(format_args!(
+        output::note_as_is(format_args!(
             "{} {value}",
             output::paint(output::DIM, format_args!("{name:<11}"))
         ));
     };
     row("listening", url);
     if let Some(forward) = forward {
-        row("forwarding", forward.as_str());
+        row("forwarding", &forward.to_string());
     }
     if let Some(server) = inspector {
         row("inspector", &server.url());

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, Method, Request, Uri},
+};
 use clap::Args;
-use reqwest::{Client, Url, header::HeaderMap};
 use tokio::time::sleep;
 
 use crate::{
     error::Error,
-    http::{self, Answer, NoAnswer, PATIENCE, parse_seconds},
+    http::{Answer, Client, Connections, NoAnswer, PATIENCE, parse_seconds},
 };
 
 /// How to retry what was not accepted.
@@ -57,12 +59,12 @@ impl Delivered {
 #[derive(Clone)]
 pub(crate) struct Target {
     client: Client,
-    url: Url,
+    url: Uri,
 }
 
 impl Target {
-    pub(crate) fn new(url: Url) -> Result<Self, Error> {
-        let client = http::build(http::client(&url, PATIENCE))?;
+    pub(crate) fn new(url: Uri) -> Result<Self, Error> {
+        let client = Client::new(&url, PATIENCE, Connections::Reused)?;
         Ok(Self { client, url })
     }
 
@@ -75,12 +77,13 @@ impl Target {
     ) -> Delivered {
         let mut delays = delays.iter();
         loop {
-            let request = (self.client.post(self.url.clone()))
-                .headers(delivery.headers.clone())
-                .body(delivery.body.clone());
+            let mut request = Request::new(delivery.body.clone().into());
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = self.url.clone();
+            *request.headers_mut() = delivery.headers.clone();
             let delivered = Delivered {
                 name: delivery.name.clone(),
-                result: http::exchange(request).await,
+                result: self.client.send(request).await,
             };
             match delays.next() {
                 Some(&delay) if !delivered.is_accepted() => {

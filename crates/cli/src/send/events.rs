@@ -1,7 +1,9 @@
 //! The events that `send` sends.
 
-use axum::body::Bytes;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::{
+    body::Bytes,
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use serde_json::{Value, json};
 use soundhash_webhook::{
     EventKind, SIGNATURE_HEADER, Secret,

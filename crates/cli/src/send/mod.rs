@@ -10,8 +10,8 @@ pub(crate) mod report;
 
 use std::time::Duration;
 
+use axum::http::Uri;
 use clap::Args;
-use reqwest::Url;
 use soundhash_webhook::{Secret, testing::Sender};
 use tokio::{
     task::{JoinError, JoinSet},
@@ -46,7 +46,7 @@ Exit status: 0 every event was accepted (with --forge: rejected), 1 one was not,
 pub(crate) struct SendArgs {
     /// Where to send the events
     #[arg(long, default_value = DEFAULT_URL, value_parser = parse_url)]
-    url: Url,
+    url: Uri,
     /// The type of the event; an unknown one has the payload of SoundHash's test button
     #[arg(
         long,

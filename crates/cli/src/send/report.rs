@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::http::StatusCode;
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::StatusCode;
 
 use super::attempts::Delivered;
 use crate::{

@@ -37,6 +37,8 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
         ("accept-encoding", &["gzip, deflate"]),
         ("host", &[app.addr.to_string().as_str()]),
         ("content-length", &[BODY.len().to_string().as_str()]),
+        // Nothing is added.
+        ("accept", &[]),
         // Those are about the connection.
         ("x-hop", &[]),
         ("connection", &[]),
@@ -175,7 +177,7 @@ fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowled
     assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
     assert!(application.line().contains("accepted"));
 
-    application.kill();
+    drop(application);
     for _ in 0..3 {
         assert_eq!(status(&deliver(&listen.url, "", BODY)), "502");
     }

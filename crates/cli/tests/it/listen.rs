@@ -41,6 +41,35 @@ fn a_line_shows_time_type_id_verdict_status_and_duration() {
     assert!(line.chars().count() <= 80, "{line}");
 }
 
+/// Attack: types and ids that push the verdict out of sight.
+#[test]
+fn a_line_fits_a_terminal_whatever_the_event_is_called() {
+    let listen = Listen::start(&[]);
+    for (event_type, id, shown) in [
+        ("x".repeat(99), "i".repeat(99), "…xxxxxxxxxx  iiiiiiiiii…"),
+        ("x".repeat(99), "evt_1".to_owned(), "xx  evt_1 "),
+        ("曲".repeat(99), "曲".repeat(99), "曲曲曲曲…    曲曲曲曲曲…"),
+        (
+            "a.type.of.thirty.characters.xx".to_owned(),
+            "1".to_owned(),
+            "xx  1 ",
+        ),
+    ] {
+        let body = format!(r#"{{"id": "{id}", "type": "{event_type}", "data": {{}}}}"#);
+        deliver(&listen.url, "", body.as_bytes());
+        let line = listen.line();
+        assert!(columns(&line) <= 80, "{line}");
+        assert!(line.contains(shown), "{line}");
+        assert!(line.contains("accepted   200"), "{line}");
+    }
+}
+
+/// These tests only have wide characters of Chinese.
+fn columns(line: &str) -> usize {
+    let wide = |character: &char| *character == '曲';
+    line.chars().count() + line.chars().filter(wide).count()
+}
+
 #[test]
 fn json_has_an_object_per_line() {
     let listen = Listen::start(&["--json"]);

@@ -4,23 +4,20 @@ use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    ops::{Deref, DerefMut},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, channel},
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use soundhash_webhook::Secret;
+pub(crate) use soundhash_webhook_tests::process::{PATIENCE, Process, status};
 
 pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
-/// How long anything that should happen at once may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Returns the command with an environment that has none of its variables.
 pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
@@ -29,12 +26,6 @@ pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item 
         "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET",
         "SOUNDHASH_API_URL",
         "SOUNDHASH_API_TOKEN",
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
     ] {
         command.env_remove(name);
     }
@@ -130,26 +121,11 @@ pub(crate) fn free_addr() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    lines
-}
-
-/// A running `listen`, killed when dropped.
+/// A running `listen`.
 pub(crate) struct Listen {
-    child: Child,
+    process: Process,
     pub(crate) url: String,
     pub(crate) inspector: Option<String>,
-    stdout: Receiver<String>,
-    stderr: Receiver<String>,
-    log: Vec<String>,
 }
 
 impl Listen {
@@ -160,40 +136,18 @@ impl Listen {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
-        let stdout = lines(child.stdout.take().expect("a pipe"));
-        let stderr = lines(child.stderr.take().expect("a pipe"));
-        let mut listen = Self {
-            child,
-            url: String::new(),
-            inspector: None,
-            stdout,
-            stderr,
-            log: Vec::new(),
-        };
-        listen.wait_for_log("try it");
+        let mut process = Process::start(command);
+        process.wait_for_log("try it");
+        let log = process.log();
         let value = |name: &str| {
-            let line = listen.log.iter().find_map(|line| line.strip_prefix(name));
+            let line = log.lines().find_map(|line| line.strip_prefix(name));
             line.map(|value| value.trim().to_owned())
         };
-        let (url, inspector) = (value("listening"), value("inspector"));
-        listen.url = url.expect("a URL");
-        listen.inspector = inspector;
-        listen
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// The next line of its standard output.
-    #[track_caller]
-    pub(crate) fn line(&self) -> String {
-        self.stdout.recv_timeout(PATIENCE).expect("a line")
+        Self {
+            url: value("listening").expect("a URL"),
+            inspector: value("inspector"),
+            process,
+        }
     }
 
     #[track_caller]
@@ -201,49 +155,23 @@ impl Listen {
         serde_json::from_str(&self.line()).expect("JSON")
     }
 
-    #[track_caller]
-    pub(crate) fn wait_for_log(&mut self, part: &str) {
-        while !self.log.last().is_some_and(|line| line.contains(part)) {
-            let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
-                panic!("`{part}` was not logged: {:#?}", self.log);
-            };
-            self.log.push(line);
-        }
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        let kill = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status();
-        assert!(kill.expect("kill").success());
-    }
-
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("ended");
-    }
-
     /// Waits for its end; returns the rest of its output, and its whole log.
-    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
-        let deadline = Instant::now() + 2 * PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a status") {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            thread::sleep(Duration::from_millis(10));
-        };
-        let stdout = self.stdout.iter().collect();
-        self.log.extend(self.stderr.iter());
-        (status, stdout, self.log.join("\n"))
+    pub(crate) fn ended(self) -> (ExitStatus, Vec<String>, String) {
+        self.process.ended()
     }
 }
 
-impl Drop for Listen {
-    fn drop(&mut self) {
-        // Both fail where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Deref for Listen {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Listen {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 
@@ -370,8 +298,4 @@ pub(crate) fn begin(url: &str, head: &str, length: usize) -> (TcpStream, String)
     );
     stream.write_all(head.as_bytes()).expect("bytes sent");
     (stream, addr.to_owned())
-}
-
-pub(crate) fn status(answer: &str) -> &str {
-    answer.split(' ').nth(1).unwrap_or("no answer")
 }

@@ -5,6 +5,8 @@
 use std::{
     io::{Read, Write},
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use serde_json::json;
@@ -15,10 +17,13 @@ use crate::{
     support::{App, Ran, SECRET, answer, bare, command},
 };
 
-/// Runs a command in a terminal, and types `input` when it has asked `question`.
+/// Runs a command in a terminal of 80 columns, and types `input` when it has asked `question`.
 fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
-    let mut line = quoted(command.get_program());
+    let mut line = format!(
+        "stty columns 80 rows 24; exec {}",
+        quoted(command.get_program())
+    );
     for argument in command.get_args() {
         line.push(' ');
         line.push_str(&quoted(argument));
@@ -49,6 +54,8 @@ fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
         stdout.read_exact(&mut byte).expect("the question");
         asked.push(byte[0]);
     }
+    // A prompt switches the echo off after the question.
+    thread::sleep(Duration::from_millis(200));
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(input.as_bytes()).expect("typed");
     stdout.read_to_end(&mut asked).expect("the rest");
@@ -86,6 +93,14 @@ fn the_prompt_does_not_show_the_secret() {
 }
 
 #[test]
+fn a_body_can_be_pasted() {
+    let signature = Secret::new(SECRET).sign(b"{}\n").to_string();
+    let verify = command(["verify", "--signature", &signature]);
+    let ran = run_in_terminal(&verify, "Ctrl-D.", "{}\n\u{4}");
+    ran.expect(0, &["Paste the body", "The signature matches"]);
+}
+
+#[test]
 fn many_events_have_a_bar() {
     let app = ok();
     let send = command(["send", "--count", "30", "--rate", "30", "--url", &app.url()]);
@@ -104,6 +119,28 @@ fn an_endpoint_is_deleted_if_the_answer_is_yes() {
             usize::from(remaining == 1)
         );
     }
+}
+
+#[test]
+fn a_command_to_copy_is_in_one_line() {
+    let listen = command(["listen", "--addr", "127.0.0.1:0", "--inspect", "off"]);
+    let ran = run_in_terminal(&listen, "/webhooks/soundhash", "\u{3}").expect(0, &["Stopping"]);
+    let mut lines = ran.stdout.lines();
+    let line = lines.find(|line| line.contains("soundhash-webhook send"));
+    assert!(line.unwrap().contains("--all --url http://127"), "{ran:#?}");
+}
+
+#[test]
+fn a_long_id_leaves_room_for_the_error() {
+    let api = Api::start();
+    api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
+    api.stored.lock().unwrap().deliveries = vec![json!({
+        "event_id": "a".repeat(32), "attempt_number": 4, "status": "failed",
+        "created_at": "2026-11-23T08:56:12",
+        "error_message": "Cannot connect to host app.example.com",
+    })];
+    let ran = run_in_terminal(&api.command("deliveries 7"), "", "").expect(0, &["Cannot connect"]);
+    assert!(ran.stdout.lines().count() < 6, "{ran:#?}");
 }
 
 #[test]

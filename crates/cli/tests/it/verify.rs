@@ -44,6 +44,9 @@ fn a_wrong_signature_is_explained() {
     );
     verify(&format!("sha256={}", signature(BODY)), BODY, &["no prefix"]);
     verify(&signature(BODY), b"", &["empty"]);
+    let mut command = command(["verify", "--signature", &signature(b"")]);
+    let ran = run_with(&mut command, BODY).expect(1, &["that of an empty body"]);
+    assert!(!ran.all().contains("standard input"), "{ran:#?}");
     verify("-", BODY, &["64 hexadecimal digits"]);
     verify(&signature(b"other"), BODY, &["Content-Length"]);
 }

@@ -19,7 +19,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::support::{SECRET, acted, acted_in_time, event, start, try_deliver};
+use crate::support::{SECRET, acted, acted_in_time, event, start, start_worker, try_deliver};
 
 fn rand_below(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit
@@ -32,7 +32,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
     let mut postgres = PostgresServer::start();
     let url = postgres.url();
     let receiver = Arc::new(Mutex::new(start("receive", &url)));
-    let mut worker = start("work", &url);
+    let mut worker = start_worker(&url);
 
     let accepted = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
@@ -72,7 +72,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
             }
             1 => {
                 worker.signal("KILL");
-                worker = spawn_blocking(move || start("work", &url)).await.unwrap();
+                worker = spawn_blocking(move || start_worker(&url)).await.unwrap();
             }
             _ => {
                 let signal = ["KILL", "QUIT", "INT"][killed[2] % 3];

@@ -12,7 +12,7 @@ use soundhash_webhook::{
 };
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 
-use self::support::{SECRET, acted, acted_in_time, deliver, event, start};
+use self::support::{SECRET, acted, acted_in_time, deliver, event, start, start_worker};
 
 #[tokio::test]
 async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
@@ -32,7 +32,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);
 
-    let worker = start("work", &postgres.url());
+    let worker = start_worker(&postgres.url());
     let acted = acted_in_time(&postgres.url(), bodies.len()).await;
     for (key, event_type) in acted {
         assert!(
@@ -40,7 +40,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
             "{key} {event_type}"
         );
     }
-    for program in [receiver, worker] {
+    for program in [receiver.process, worker] {
         program.signal("TERM");
         assert!(program.ended().0.success());
     }

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
-pub(crate) use soundhash_webhook_tests::process::Receiver as Program;
+use soundhash_webhook_tests::process::{Process, Receiver};
 use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
@@ -21,12 +21,12 @@ pub(crate) fn event(id: &str) -> Value {
 }
 
 /// Sends the body as SoundHash does, and returns the status.
-pub(crate) async fn deliver_bytes(receiver: &Program, secret: &str, body: &[u8]) -> u16 {
+pub(crate) async fn deliver_bytes(receiver: &Receiver, secret: &str, body: &[u8]) -> u16 {
     let status = try_deliver_bytes(&receiver.url(), secret, body).await;
     status.expect("an answer")
 }
 
-pub(crate) async fn deliver(receiver: &Program, secret: &str, event: &Value) -> u16 {
+pub(crate) async fn deliver(receiver: &Receiver, secret: &str, event: &Value) -> u16 {
     deliver_bytes(receiver, secret, event.to_string().as_bytes()).await
 }
 
@@ -83,13 +83,13 @@ fn command(argument: &str, database: &str) -> Command {
     command
 }
 
-/// Starts the example: `receive`, `work`, or both for an empty argument.
-pub(crate) fn start(argument: &str, database: &str) -> Program {
-    let command = command(argument, database);
-    match argument {
-        "work" => Program::silent(command),
-        _ => Program::listening(command),
-    }
+/// Starts the example with `receive`, or with an empty argument to receive and work.
+pub(crate) fn start(argument: &str, database: &str) -> Receiver {
+    Receiver::listening(&mut command(argument, database))
+}
+
+pub(crate) fn start_worker(database: &str) -> Process {
+    Process::start(&mut command("work", database))
 }
 
 /// Returns what the example prints before it ends by itself.

@@ -196,6 +196,9 @@ fn variables_that_are_missing_or_wrong() {
     ] {
         list(Some(url), Some(TOKEN)).expect(2, &["SOUNDHASH_API_URL"]);
     }
+    let ran = list(Some("https://me:passw0rd@a.example"), Some(TOKEN));
+    let ran = ran.expect(2, &["SOUNDHASH_API_URL", "user name or a password"]);
+    assert!(!ran.all().contains("passw0rd"), "{ran:#?}");
     let ran = list(Some("http://a.invalid/"), Some(TOKEN));
     ran.expect(1, &["without encryption", "cannot connect"]);
 }

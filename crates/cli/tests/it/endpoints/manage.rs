@@ -148,6 +148,10 @@ fn show_hides_the_values_of_custom_headers() {
     assert!(!ran.all().contains("cust0m"), "{ran:#?}");
     let ran = run(&mut api.command("show 8")).expect(0, &[r"evil\u{1b}[2J\u{202e}"]);
     assert!(!ran.all().contains('\u{1b}'), "{ran:#?}");
+    // A line end cannot make a row that looks like another member.
+    api.stored.lock().unwrap().endpoints.get_mut(&8).unwrap()["description"] =
+        json!("old\nactive  yes");
+    run(&mut api.command("show 8")).expect(0, &[r"old\nactive yes", "active no"]);
     let ran = run(&mut api.command("show 7 --json")).expect(0, &[]);
     assert_eq!(printed(&ran)["url"], URL);
 }
