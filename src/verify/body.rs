@@ -10,12 +10,12 @@ use std::{
 
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::Version;
+use http::request;
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    budget::{BufferFull, Place, ServerBuffer},
+    budget::{BufferFull, Place, ServerMemory},
     layer::Limits,
 };
 use crate::rejection::{Rejection, RejectionKind};
@@ -28,7 +28,6 @@ pub(super) const FRAMES_PER_POLL: usize = 128;
 pub(super) struct BodyReader {
     /// `None` once the body has ended.
     body: Option<Body>,
-    version: Version,
     limits: Arc<Limits>,
     len: usize,
     /// The frames that have arrived since the last wait.
@@ -39,10 +38,9 @@ pub(super) struct BodyReader {
 
 impl BodyReader {
     #[inline]
-    pub(super) fn new(body: Body, version: Version, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(body: Body, limits: Arc<Limits>) -> Self {
         Self {
             body: Some(body),
-            version,
             limits,
             len: 0,
             partial: PartialBody::default(),
@@ -55,6 +53,7 @@ impl BodyReader {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        head: &request::Parts,
         mut hash: impl FnMut(&[u8]),
     ) -> Poll<Result<(), Rejection>> {
         for _ in 0..FRAMES_PER_POLL {
@@ -62,7 +61,7 @@ impl BodyReader {
                 return Poll::Ready(Ok(()));
             };
             let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
-                return self.poll_expired(cx);
+                return self.poll_expired(cx, head);
             };
             let frame = match frame {
                 // Only this is the end of the body. `is_end_stream` and `size_hint` are hints, which
@@ -90,37 +89,43 @@ impl BodyReader {
             self.partial.push(data);
         }
         cx.waker().wake_by_ref();
-        self.poll_expired(cx)
+        self.poll_expired(cx, head)
     }
 
     /// Waits for more of the body. Resolves when its time is up, or when it has to give way to
     /// another body.
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
-        ready!(self.keep(cx)?.poll_expired(cx));
+    fn poll_expired(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &request::Parts,
+    ) -> Poll<Result<(), Rejection>> {
+        ready!(self.keep(cx, head)?.poll_expired(cx));
         Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
     }
 
     /// Counts the body against the budget during a wait. The task is woken if the body has to give
     /// way to another body.
-    pub(super) fn keep(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
+    pub(super) fn keep(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &request::Parts,
+    ) -> Result<&mut StalledBody, BufferFull> {
         let mut stalled = match self.stalled.take() {
             Some(stalled) => stalled,
-            None => Box::new(self.stall()),
+            None => Box::new(self.stall(head)),
         };
         mem::take(&mut self.partial).move_to(&mut stalled.place)?;
         stalled.place.wait(cx.waker())?;
         Ok(self.stalled.insert(stalled))
     }
 
-    fn stall(&self) -> StalledBody {
+    fn stall(&self, head: &request::Parts) -> StalledBody {
         let limit = self.limits.max_body_size;
-        let (server, left) = match &self.body {
-            Some(body) => (
-                ServerBuffer::of(self.version, body),
-                body.size_hint().exact(),
-            ),
-            None => (ServerBuffer::Small, Some(0)),
+        let left = match &self.body {
+            Some(body) => body.size_hint().exact(),
+            None => Some(0),
         };
+        let server = ServerMemory::of(head, self.body.as_ref());
         let left = left.and_then(|left| usize::try_from(left).ok());
         let max_len = left.map_or(limit, |left| self.len.saturating_add(left).min(limit));
         let end = Instant::now() + self.limits.body_timeout;

@@ -6,10 +6,11 @@ use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::Version;
+use http::{Version, request};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -24,12 +25,23 @@ const READ_BUFFERS: usize = 2 * 408 * 1024;
 /// slice of, and the first read buffer after that.
 const OVERHEAD: usize = 32 * 1024;
 
+/// The length of a head that is included in [`OVERHEAD`].
+const USUAL_HEAD: usize = 8 * 1024;
+
+/// A body makes progress when it has doubled, and is at least this part of what it costs. Otherwise,
+/// a few bytes would be enough to occupy much memory.
+const LEAST_PART: usize = 16;
+
+/// A body that makes progress ranks as if it had done so this much later. Otherwise, requests that
+/// consist of a head, which are new and therefore rank high, would evict a body between two flights.
+const LEAD: Duration = Duration::from_millis(250);
+
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// If a body does not fit, the body that has gone longest without doubling gives way. A delivery in
+/// If a body does not fit, the body that has gone longest without progress gives way. A delivery in
 /// progress doubles within a few round trips, however far away its sender is. A body that stalls or
-/// trickles does not double. To keep up with honest senders, an attacker has to send as much as
-/// they do.
+/// trickles does not double. To keep a distant delivery out, an attacker has to send a sixteenth of
+/// the whole memory within its round trip, again and again.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
@@ -43,8 +55,8 @@ struct Waiting {
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// The time at which a body last doubled, and a unique number. The body with the lowest rank gives
-/// way first.
+/// The time at which a body last made progress, and a unique number. The body with the lowest rank
+/// gives way first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -64,10 +76,17 @@ impl From<BufferFull> for Rejection {
     }
 }
 
-/// The memory that the server's connection holds for an unfinished body.
+/// The memory that the server holds for an unfinished body.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum ServerBuffer {
-    /// HTTP/2 limits the memory by flow control.
+pub(super) struct ServerMemory {
+    head: usize,
+    buffer: ReadBuffer,
+}
+
+/// The read buffer of a connection.
+#[derive(Clone, Copy, Debug)]
+enum ReadBuffer {
+    /// HTTP/2 limits the memory by flow control, and a complete body needs no further reads.
     Small,
     /// The read buffer has grown by what has arrived.
     Received,
@@ -75,24 +94,36 @@ pub(super) enum ServerBuffer {
     Full,
 }
 
-impl ServerBuffer {
-    pub(super) fn of(version: Version, body: &impl Body) -> Self {
-        if version >= Version::HTTP_2 {
-            Self::Small
-        } else if body.size_hint().exact().is_some() {
-            Self::Received
-        } else {
-            Self::Full
-        }
+impl ServerMemory {
+    pub(super) fn of(head: &request::Parts, body: Option<&axum_core::body::Body>) -> Self {
+        let buffer = match body {
+            Some(body) if head.version < Version::HTTP_2 => match body.size_hint().exact() {
+                Some(_) => ReadBuffer::Received,
+                None => ReadBuffer::Full,
+            },
+            _ => ReadBuffer::Small,
+        };
+        // The server's buffer for the head grows in powers of two.
+        let head = (2 * head_len(head)).saturating_sub(2 * USUAL_HEAD);
+        Self { head, buffer }
     }
 
     fn bytes(self, received: usize) -> usize {
-        match self {
-            Self::Small => 0,
-            Self::Received => (2 * received).min(READ_BUFFERS),
-            Self::Full => READ_BUFFERS,
-        }
+        self.head
+            + match self.buffer {
+                ReadBuffer::Small => 0,
+                ReadBuffer::Received => (2 * received).min(READ_BUFFERS),
+                ReadBuffer::Full => READ_BUFFERS,
+            }
     }
+}
+
+/// Returns about how many bytes a head consists of.
+fn head_len(head: &request::Parts) -> usize {
+    let fields = head.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let target = head.uri.path_and_query();
+    fields.sum::<usize>() + target.map_or(0, |target| target.as_str().len())
 }
 
 impl Budget {
@@ -116,15 +147,15 @@ pub(super) struct Place {
     /// `None` once the body has given way to another body.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
     len: usize,
-    /// The length when the body last doubled.
+    /// The length when the body last made progress.
     doubled: usize,
     /// The maximum length of the body.
     max_len: usize,
-    server: ServerBuffer,
+    server: ServerMemory,
 }
 
 impl Place {
-    pub(super) fn new(budget: &Arc<Budget>, server: ServerBuffer, max_len: usize) -> Self {
+    pub(super) fn new(budget: &Arc<Budget>, server: ServerMemory, max_len: usize) -> Self {
         let bytes = Arc::new(Mutex::new(Some(Vec::new())));
         let mut waiting = budget.waiting();
         waiting.next_id += 1;
@@ -181,30 +212,29 @@ impl Place {
         }
         // A body always fits if it is the only one, even if a read buffer exceeds the limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
-        let mut behind = Vec::new();
         let mut waiting = self.budget.waiting();
         let mut body = waiting.remove(self.rank).ok_or(BufferFull)?;
-        if len >= 2 * self.doubled {
+        if len >= 2 * self.doubled && LEAST_PART * len >= cost {
             self.doubled = len;
-            self.rank.0 = Instant::now();
+            self.rank.0 = Instant::now() + LEAD;
         }
-        while waiting.total + cost > limit {
-            match waiting.bodies.first_key_value() {
-                Some((&rank, _)) if rank < self.rank => behind.extend(waiting.remove(rank)),
-                _ => {
-                    behind.push(body);
-                    drop(waiting);
-                    behind.into_iter().for_each(WaitingBody::give_way);
-                    return Err(BufferFull);
-                }
+        let mut behind = Vec::new();
+        let excess = (waiting.total + cost).saturating_sub(limit);
+        let result = match waiting.evict(excess, self.rank, &mut behind) {
+            Ok(()) => {
+                body.cost = cost;
+                waiting.total += cost;
+                waiting.bodies.insert(self.rank, body);
+                Ok(())
             }
-        }
-        body.cost = cost;
-        waiting.total += cost;
-        waiting.bodies.insert(self.rank, body);
+            Err(full) => {
+                behind.push(body);
+                Err(full)
+            }
+        };
         drop(waiting);
         behind.into_iter().for_each(WaitingBody::give_way);
-        Ok(())
+        result
     }
 
     /// Registers `waker`, which is woken if this body has to give way.
@@ -232,6 +262,26 @@ impl Drop for Place {
 }
 
 impl Waiting {
+    /// Moves bodies that rank below `rank` to `behind`, until they free `excess` bytes. Fails without
+    /// a change if all of them do not free as much.
+    fn evict(
+        &mut self,
+        excess: usize,
+        rank: Rank,
+        behind: &mut Vec<WaitingBody>,
+    ) -> Result<(), BufferFull> {
+        let mut ranks = Vec::new();
+        let mut freed = 0;
+        let mut lower = self.bodies.range(..rank);
+        while freed < excess {
+            let (&rank, body) = lower.next().ok_or(BufferFull)?;
+            ranks.push(rank);
+            freed += body.cost;
+        }
+        behind.extend(ranks.into_iter().filter_map(|rank| self.remove(rank)));
+        Ok(())
+    }
+
     fn remove(&mut self, rank: Rank) -> Option<WaitingBody> {
         let body = self.bodies.remove(&rank)?;
         self.total -= body.cost;

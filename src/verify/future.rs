@@ -133,7 +133,7 @@ impl<S, F> ResponseFuture<S, F> {
     ) -> Self {
         let version = keys.head().version;
         let verifying = Verifying {
-            reader: BodyReader::new(body, version, limits.clone()),
+            reader: BodyReader::new(body, limits.clone()),
             signature,
             stopwatch: Stopwatch::start(),
             keys: Some(keys),
@@ -273,19 +273,21 @@ impl Verifying {
         } = self;
         let keys = keys.as_mut().expect("polled after completion");
         let (body, matched) = match keys {
-            Keys::AtHand { verifier, .. } => {
+            Keys::AtHand { head, verifier, .. } => {
                 let hash = |data: &[u8]| stopwatch.hashing(|| verifier.update(data));
-                ready!(reader.poll(cx, hash))?;
+                ready!(reader.poll(cx, head, hash))?;
                 let matched = stopwatch.hashing(|| verifier.verify(signature));
                 (reader.take()?, matched)
             }
             Keys::LookUp {
-                answer, secrets, ..
+                head,
+                answer,
+                secrets,
             } => {
-                ready!(reader.poll(cx, |_| ()))?;
+                ready!(reader.poll(cx, head, |_| ()))?;
                 let Poll::Ready(answer) = answer.as_mut().poll(cx) else {
                     // The body occupies memory during the look-up.
-                    reader.keep(cx)?;
+                    reader.keep(cx, head)?;
                     return Poll::Pending;
                 };
                 let unavailable =

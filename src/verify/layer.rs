@@ -150,13 +150,14 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// counts with:
     ///
     /// - the buffer for its bytes,
-    /// - 32 KiB for its task and connection,
+    /// - 32 KiB for its task, its connection and its head, and twice what a head has beyond 8 KiB,
     /// - over HTTP/1, the read buffers that hyper keeps for the connection: twice the bytes that have
     ///   arrived, and at most 816 KiB. A chunked body counts the 816 KiB from the start.
     ///
-    /// If a body does not fit, the body that has gone longest without doubling gives way. It is
-    /// answered with 503 and `Retry-After`. A body that is longer than the whole memory and arrives
-    /// in several pieces also gets a 503, so set this to several times
+    /// If a body does not fit, the body that has gone longest without progress gives way. It is
+    /// answered with 503 and `Retry-After`. A body makes progress when the number of received bytes has
+    /// doubled, and is at least a sixteenth of what the body counts. A body that is longer than the
+    /// whole memory and arrives in several pieces also gets a 503, so set this to several times
     /// [`max_body_size`](Self::max_body_size).
     #[must_use]
     pub fn max_buffered(mut self, bytes: usize) -> Self {

@@ -100,6 +100,97 @@ async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
     assert!(!third_outcome.is_finished());
 }
 
+/// Starts a request with a chunked body, which counts whole read buffers of the server.
+fn begin_chunked<S>(service: &S) -> (Sender<Bytes>, Outcome)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let (sender, channel) = Channel::<Bytes>::new(16);
+    let request = with_signature(sign(BODY), Body::new(channel));
+    (sender, tokio::spawn(outcome(service.clone(), request)))
+}
+
+/// Attack: occupy the memory with bodies that hardly send anything. Each of them is polled again and
+/// again, and new ones arrive while a delivery waits for its second flight.
+#[tokio::test(start_paused = true)]
+async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
+    let service = echo(layer().max_buffered(2 * 1024 * KIB));
+    let mut attackers = Vec::new();
+    for _ in 0..2 {
+        attackers.push(begin_chunked(&service));
+        sleep(Duration::from_millis(1)).await;
+    }
+    let body = vec![b'x'; 40 * KIB];
+    let (mut honest, honest_outcome) = begin(&service, &body, 14_600).await;
+    for round in 0..12 {
+        for (sender, _) in &mut attackers {
+            // The body doubles from a single byte. The sender fails if its body has given way.
+            let len = (1 << round) / 2;
+            let _ = sender.send_data(vec![b'x'; len].into()).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+        attackers.push(begin_chunked(&service));
+    }
+    send(&mut honest, &body[14_600..]).await;
+    drop(honest);
+    assert_eq!(honest_outcome.await.unwrap(), Ok(Bytes::from(body)));
+    let gave_way = attackers
+        .iter()
+        .filter(|(_, outcome)| outcome.is_finished());
+    assert_eq!(gave_way.count(), attackers.len() - 2);
+}
+
+/// A body in progress is not protected for longer than a round trip.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_stalled_gives_way_to_a_new_one() {
+    let body = vec![b'x'; 40 * KIB];
+    for (pause, has_stalled) in [(200, false), (300, true)] {
+        let service = echo(with_room_for(1, 40 * KIB));
+        let (_first, first_outcome) = begin(&service, &body, 14_600).await;
+        sleep(Duration::from_millis(pause)).await;
+        let (_new, new_outcome) = begin(&service, &body, 1).await;
+        assert_eq!(first_outcome.is_finished(), has_stalled, "{pause} ms");
+        assert_eq!(new_outcome.is_finished(), !has_stalled, "{pause} ms");
+    }
+}
+
+/// A body that would not fit in the end evicts no other body.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_gives_way_itself_evicts_no_other() {
+    let service = echo(layer().max_buffered(328 * KIB));
+    let body = vec![b'x'; 200 * KIB];
+    let mut bodies = Vec::new();
+    for len in [20 * KIB, 60 * KIB, 150 * KIB] {
+        bodies.push(begin(&service, &body, len).await);
+        sleep(Duration::from_millis(10)).await;
+    }
+    send(&mut bodies[1].0, b"x").await;
+    let gave_way: Vec<bool> = bodies.iter().map(|(_, it)| it.is_finished()).collect();
+    assert_eq!(gave_way, [false, true, false]);
+}
+
+/// Attack: send large heads, which the server keeps while the body is waited for.
+#[tokio::test(start_paused = true)]
+async fn a_large_head_counts() {
+    for (padding, expected) in [(8_000 - 200, 0), (100_000, 1)] {
+        let service = echo(layer().max_buffered(200 * KIB));
+        let waiting = [(); 2].map(|()| {
+            let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
+            let mut request = over_http2(with_signature(sign(BODY), Script::new(steps)));
+            let padding = "x".repeat(padding).parse().expect("a value");
+            request.headers_mut().insert("padding", padding);
+            tokio::spawn(outcome(service.clone(), request))
+        });
+        sleep(Duration::from_millis(1)).await;
+        let gave_way = waiting.iter().filter(|it| it.is_finished()).count();
+        assert_eq!(gave_way, expected, "{padding}");
+    }
+}
+
 /// Attack: grow by slightly more than the free memory, again and again.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_double_gives_way_itself() {
