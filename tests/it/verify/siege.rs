@@ -329,6 +329,33 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
     assert!(cost.growth <= most, "grown by {}", cost.growth);
 }
 
+/// Attack: send large heads, and then a body that does not come. The server keeps the buffer of a head
+/// until its request is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_heads_cost_what_they_hold() {
+    const HEADS: usize = 900;
+    let _machine = MACHINE.write().await;
+    let server = Server::start("").await;
+    let fields = (0..90).map(|n| format!("x-{n}: {}\r\n", "0".repeat(4_000)));
+    let fields: String = fields.collect();
+    let head = unsigned(&format!(
+        "X-Webhook-Signature: {FORGED}\r\nContent-Length: 1000\r\n{}",
+        fields.trim_end()
+    ));
+    let attack = async |it: Attacker| {
+        let mut waiting = Vec::new();
+        for _ in 0..HEADS {
+            let mut stream = server.connect().await;
+            it.send(&mut stream, head.as_bytes()).await;
+            waiting.push(stream);
+            // No layer can bound what a server holds of heads that are not complete.
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let cost = server.under("heads of 360 kB", HEADS, attack).await;
+    cost.assert(64 * MIB + HEADS as u64 * 40 * KIB);
+}
+
 /// Attack: fill the buffer, so that a distant sender has to give way. The delivery arrives in the
 /// flights of TCP's slow start, with a round trip of 120 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
