@@ -2,24 +2,28 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     error, fmt,
     future::Future,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum_core::BoxError;
+use futures_util::future::{FutureExt, Shared, WeakShared};
 use http::request;
-use moka::future::Cache;
-use tokio::sync::{AcquireError, Semaphore};
+use moka::sync::Cache;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::SecretProvider;
 use crate::secret::Secrets;
 
 /// Longer names are not looked up, so that an attacker cannot fill the cache with them.
 const MAX_NAME: usize = 256;
+
+/// A look-up may hang. Requests that arrive later than this start another one.
+const JOINABLE: Duration = Duration::from_secs(5);
 
 /// Looks up the secrets of an endpoint by its name, for [`CachedSecrets`].
 ///
@@ -48,11 +52,13 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// A [`SecretProvider`] that caches the secrets of many endpoints or tenants (feature `cache`).
 ///
 /// A [`SecretLookup`] finds the secrets by the endpoint's name, for example in a database.
-/// Concurrent requests for the same name share one look-up. Once the secrets are cached, requests
-/// use them without waiting.
+/// Concurrent requests for the same name share one look-up, which is cancelled when the last of them
+/// is dropped. Once the secrets are cached, requests use them without waiting.
 ///
 /// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the look-up
-/// itself has called [`Secrets::endpoint`].
+/// itself has called [`Secrets::endpoint`]. Call it if several names find the same endpoint, for
+/// example because the database ignores case. Otherwise, an attacker can replay a recorded delivery
+/// once under each of these names.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -92,7 +98,7 @@ pub trait SecretLookup: Send + Sync + 'static {
 pub struct CachedSecrets<L> {
     lookup: Arc<L>,
     limits: Limits,
-    shared: Arc<Shared>,
+    shared: Arc<State>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +109,8 @@ struct Limits {
     max_lookups: usize,
 }
 
-/// The caches and semaphores, which clones share.
-struct Shared {
+/// What clones share.
+struct State {
     known: Cache<Arc<str>, Secrets>,
     unknown: Cache<Arc<str>, ()>,
     /// The names whose last look-up found an endpoint. Their entry in `known` can have expired.
@@ -112,9 +118,25 @@ struct Shared {
     lookups: Semaphore,
     /// Limits look-ups of names that are not established. They also need a permit of `lookups`.
     new_lookups: Semaphore,
+    running: Mutex<Running>,
 }
 
-impl Shared {
+/// The look-ups that have not ended, by name.
+#[derive(Default)]
+struct Running {
+    look_ups: HashMap<Arc<str>, RunningLookUp>,
+    last_id: u64,
+}
+
+struct RunningLookUp {
+    id: u64,
+    started: Instant,
+    answer: WeakShared<Answer>,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Option<Secrets>, LookUpFailed>> + Send>>;
+
+impl State {
     fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             known: Cache::builder()
@@ -128,7 +150,13 @@ impl Shared {
             established: Cache::new(limits.capacity),
             lookups: Semaphore::new(limits.max_lookups),
             new_lookups: Semaphore::new((limits.max_lookups / 2).max(1)),
+            running: Mutex::default(),
         })
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        // Nothing panics while the lock is held.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,7 +173,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
         Self {
             lookup: Arc::new(lookup),
             limits,
-            shared: Shared::new(&limits),
+            shared: State::new(&limits),
         }
     }
 
@@ -190,7 +218,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
     /// Changes a limit and empties the caches.
     fn with(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
-        self.shared = Shared::new(&self.limits);
+        self.shared = State::new(&self.limits);
         self
     }
 }
@@ -203,88 +231,124 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
         let Some(name) = self.lookup.name(head).filter(|it| it.len() <= MAX_NAME) else {
             return Ok(None);
         };
-        let name: Arc<str> = name.into();
-        let known = &self.shared.known;
-        match known.try_get_with(name.clone(), self.look_up(&name)).await {
-            Ok(secrets) => Ok(Some(secrets)),
-            Err(miss) => match *miss {
-                Miss::Unknown => Ok(None),
-                Miss::Failed(_) => Err(miss.into()),
-            },
+        if let Some(secrets) = self.shared.known.get(&*name) {
+            return Ok(Some(secrets));
         }
+        if self.shared.unknown.contains_key(&*name) {
+            return Ok(None);
+        }
+        Ok(self.join_look_up(&name).await?)
     }
 
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
-        let name = self.lookup.name(head)?;
-        let mut context = Context::from_waker(Waker::noop());
-        match pin!(self.shared.known.get(&*name)).poll(&mut context) {
-            Poll::Ready(secrets) => secrets,
-            // The cache has maintenance to do first, so `secrets` handles the request.
-            Poll::Pending => None,
-        }
+        self.shared.known.get(&*self.lookup.name(head)?)
     }
 }
 
 impl<L: SecretLookup> CachedSecrets<L> {
-    /// Looks up a name on behalf of all requests that wait for it. If the request that polls this
-    /// future is dropped, another one starts the look-up again.
-    async fn look_up(&self, name: &Arc<str>) -> Result<Secrets, Miss> {
-        let shared = &*self.shared;
-        if shared.unknown.get(name).await.is_some() {
-            return Err(Miss::Unknown);
+    /// Returns the look-up of this name that is running, or starts one.
+    ///
+    /// Each request that waits for it polls it. So a request that is dropped neither ends nor restarts
+    /// the look-up for the others.
+    fn join_look_up(&self, name: &str) -> Shared<Answer> {
+        let mut running = self.shared.running();
+        let known = running.look_ups.get(name);
+        let recent = known.filter(|it| it.started.elapsed() < JOINABLE);
+        if let Some(answer) = recent.and_then(|it| it.answer.upgrade()) {
+            return answer;
         }
-        let _new = match shared.established.contains_key(name) {
-            true => None,
-            false => Some(shared.new_lookups.acquire().await?),
+        running.last_id += 1;
+        let entry = Entry {
+            id: running.last_id,
+            name: name.into(),
+            state: self.shared.clone(),
         };
-        let _permit = shared.lookups.acquire().await?;
-        match self.lookup.look_up(name).await {
-            Ok(Some(secrets)) => {
-                shared.established.insert(name.clone(), ()).await;
-                Ok(match secrets.endpoint_name() {
-                    Some(_) => secrets,
-                    None => secrets.endpoint(name.clone()),
-                })
-            }
-            Ok(None) => {
-                shared.established.invalidate(name).await;
-                shared.unknown.insert(name.clone(), ()).await;
-                Err(Miss::Unknown)
-            }
-            Err(error) => Err(Miss::Failed(error)),
+        let (id, name) = (entry.id, entry.name.clone());
+        let answer: Answer = Box::pin(look_up(self.lookup.clone(), entry));
+        let answer = answer.shared();
+        if let Some(weak) = answer.downgrade() {
+            let look_up = RunningLookUp {
+                id,
+                started: Instant::now(),
+                answer: weak,
+            };
+            running.look_ups.insert(name, look_up);
+        }
+        answer
+    }
+}
+
+async fn look_up<L: SecretLookup>(
+    lookup: Arc<L>,
+    entry: Entry,
+) -> Result<Option<Secrets>, LookUpFailed> {
+    let Entry { name, state, .. } = &entry;
+    // The semaphores are never closed.
+    let _new = match state.established.contains_key(name) {
+        true => None,
+        false => Some(
+            state
+                .new_lookups
+                .acquire()
+                .await
+                .map_err(LookUpFailed::new)?,
+        ),
+    };
+    let _permit = state.lookups.acquire().await.map_err(LookUpFailed::new)?;
+    let Some(secrets) = lookup.look_up(name).await.map_err(LookUpFailed::new)? else {
+        state.established.invalidate(name);
+        state.unknown.insert(name.clone(), ());
+        return Ok(None);
+    };
+    let secrets = match secrets.endpoint_name() {
+        Some(_) => secrets,
+        None => secrets.endpoint(name.clone()),
+    };
+    state.established.insert(name.clone(), ());
+    state.known.insert(name.clone(), secrets.clone());
+    Ok(Some(secrets))
+}
+
+/// The entry of a look-up in [`Running`]. Dropping it removes the entry.
+struct Entry {
+    id: u64,
+    name: Arc<str>,
+    state: Arc<State>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut running = self.state.running();
+        // A look-up that took too long has been replaced by another one.
+        if running
+            .look_ups
+            .get(&self.name)
+            .is_some_and(|it| it.id == self.id)
+        {
+            running.look_ups.remove(&self.name);
         }
     }
 }
 
-/// The reason why a look-up returned no secrets, in a type that waiting requests can share.
-#[derive(Debug)]
-enum Miss {
-    Unknown,
-    Failed(BoxError),
-}
+/// The error of a look-up, which all requests that wait for it share.
+#[derive(Clone, Debug)]
+struct LookUpFailed(Arc<BoxError>);
 
-/// Does not happen, because the semaphores are never closed.
-impl From<AcquireError> for Miss {
-    fn from(error: AcquireError) -> Self {
-        Self::Failed(error.into())
+impl LookUpFailed {
+    fn new(error: impl Into<BoxError>) -> Self {
+        Self(Arc::new(error.into()))
     }
 }
 
-impl fmt::Display for Miss {
+impl fmt::Display for LookUpFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("no such endpoint"),
-            Self::Failed(error) => error.fmt(f),
-        }
+        self.0.fmt(f)
     }
 }
 
-impl error::Error for Miss {
+impl error::Error for LookUpFailed {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Unknown => None,
-            Self::Failed(error) => error.source(),
-        }
+        self.0.source()
     }
 }
 

@@ -145,27 +145,66 @@ async fn requests_at_the_same_time_share_a_look_up() {
     assert_eq!(database.asked("invented"), 1);
 }
 
-/// Attack: start a look-up of an honest endpoint, and hang up.
+/// Attack: start look-ups of an honest endpoint, and hang up, so that the look-up starts again and
+/// again.
 #[tokio::test]
-async fn a_dropped_request_leaves_its_look_up_to_the_next() {
+async fn dropped_requests_do_not_restart_the_look_up_of_another() {
     let database = Database::new(0);
     let cache = CachedSecrets::new(database.clone());
-    let first = tokio::spawn({
+    let request = |cache: &CachedSecrets<Database>| {
         let cache = cache.clone();
-        async move { known(&cache, "real-slow").await }
-    });
+        tokio::spawn(async move { known(&cache, "real-slow").await })
+    };
+    let attackers: Vec<_> = (0..300).map(|_| request(&cache)).collect();
     until(|| database.running() == 1).await;
-    let second = tokio::spawn({
-        let cache = cache.clone();
-        async move { known(&cache, "real-slow").await }
-    });
+    let honest = request(&cache);
     yield_now().await;
-    first.abort();
-    assert!(first.await.unwrap_err().is_cancelled());
-    until(|| database.asked("real-slow") == 2).await;
-    assert_eq!(database.running(), 1);
+    for attacker in attackers {
+        attacker.abort();
+        assert!(attacker.await.unwrap_err().is_cancelled());
+        yield_now().await;
+    }
+    assert_eq!((database.asked("real-slow"), database.running()), (1, 1));
     database.0.answers.add_permits(1);
-    assert!(second.await.unwrap());
+    assert!(honest.await.unwrap());
+    assert_eq!(database.asked("real-slow"), 1);
+}
+
+#[tokio::test]
+async fn a_look_up_that_no_request_waits_for_is_cancelled() {
+    let database = Database::new(0);
+    let cache = CachedSecrets::new(database.clone()).max_lookups(1);
+    for asked in 1..=3 {
+        let request = tokio::spawn({
+            let cache = cache.clone();
+            async move { known(&cache, "real-slow").await }
+        });
+        until(|| database.running() == 1).await;
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        assert_eq!(
+            (database.asked("real-slow"), database.running()),
+            (asked, 0)
+        );
+    }
+    // The permit is returned.
+    assert!(known(&cache, "real-1").await);
+}
+
+/// A look-up that hangs, for example on a dead connection, does not keep later requests waiting.
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_hangs_is_not_joined_for_ever() {
+    let database = Database::new(0);
+    let cache = CachedSecrets::new(database.clone());
+    let mut requests = JoinSet::new();
+    for asked in [1, 1, 2] {
+        let cache = cache.clone();
+        requests.spawn(async move { known(&cache, "real-slow").await });
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(database.asked("real-slow"), asked);
+    }
+    database.0.answers.add_permits(2);
+    assert_eq!(requests.join_all().await, [true; 3]);
 }
 
 #[tokio::test]
