@@ -4,9 +4,9 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     mem,
+    ops::RangeBounds,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -32,16 +32,16 @@ const USUAL_HEAD: usize = 8 * 1024;
 /// a few bytes would be enough to occupy much memory.
 const LEAST_PART: usize = 16;
 
-/// A body that makes progress ranks as if it had done so this much later. Otherwise, requests that
-/// consist of a head, which are new and therefore rank high, would evict a body between two flights.
-const LEAD: Duration = Duration::from_millis(250);
-
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
 /// If a body does not fit, the body that has gone longest without progress gives way. A delivery in
 /// progress doubles within a few round trips, however far away its sender is. A body that stalls or
-/// trickles does not double. To keep a distant delivery out, an attacker has to send a sixteenth of
-/// the whole memory within its round trip, again and again.
+/// trickles does not double.
+///
+/// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
+/// more while it is free. So requests that consist of a head evict no delivery in progress, and large
+/// bodies keep no new delivery out. To lock distant senders out, an attacker has to send a 32nd of
+/// the whole memory within their round trip, again and again.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
@@ -50,13 +50,20 @@ pub(super) struct Budget {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    total: usize,
     next_id: u64,
+    started: Lane,
+    advanced: Lane,
+}
+
+/// The bodies that have made progress, or those that have not.
+#[derive(Debug, Default)]
+struct Lane {
+    total: usize,
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// The time at which a body last made progress, and a unique number. The body with the lowest rank
-/// gives way first.
+/// The time at which a body last made progress or was started, and a unique number. The body with the
+/// lowest rank gives way first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -147,7 +154,7 @@ pub(super) struct Place {
     /// `None` once the body has given way to another body.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
     len: usize,
-    /// The length when the body last made progress.
+    /// The length when the body last made progress, or 0 if it has made none.
     doubled: usize,
     /// The maximum length of the body.
     max_len: usize,
@@ -165,7 +172,7 @@ impl Place {
             bytes: bytes.clone(),
             waker: None,
         };
-        waiting.bodies.insert(rank, body);
+        waiting.started.bodies.insert(rank, body);
         drop(waiting);
         Self {
             budget: budget.clone(),
@@ -213,34 +220,45 @@ impl Place {
         // A body always fits if it is the only one, even if a read buffer exceeds the limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
         let mut waiting = self.budget.waiting();
-        let mut body = waiting.remove(self.rank).ok_or(BufferFull)?;
+        let (own, _) = waiting.lanes(self.has_advanced());
+        let mut body = own.remove(self.rank).ok_or(BufferFull)?;
         if len >= 2 * self.doubled && LEAST_PART * len >= cost {
             self.doubled = len;
-            self.rank.0 = Instant::now() + LEAD;
+            self.rank.0 = Instant::now();
         }
-        let mut behind = Vec::new();
-        let excess = (waiting.total + cost).saturating_sub(limit);
-        let result = match waiting.evict(excess, self.rank, &mut behind) {
-            Ok(()) => {
-                body.cost = cost;
-                waiting.total += cost;
-                waiting.bodies.insert(self.rank, body);
-                Ok(())
-            }
-            Err(full) => {
-                behind.push(body);
-                Err(full)
-            }
+        let (own, other) = waiting.lanes(self.has_advanced());
+        let excess = (own.total + other.total + cost).saturating_sub(limit);
+        let beyond_share = other.total.saturating_sub(limit / 2);
+        let from_other = other.lowest(.., excess.min(beyond_share));
+        let from_own = own.lowest(..self.rank, excess.saturating_sub(from_other.cost));
+        let fits = from_other.cost + from_own.cost >= excess;
+        let behind = if fits {
+            body.cost = cost;
+            let behind = other
+                .evict(from_other)
+                .into_iter()
+                .chain(own.evict(from_own))
+                .collect();
+            own.total += cost;
+            own.bodies.insert(self.rank, body);
+            behind
+        } else {
+            vec![body]
         };
         drop(waiting);
         behind.into_iter().for_each(WaitingBody::give_way);
-        result
+        fits.then_some(()).ok_or(BufferFull)
+    }
+
+    fn has_advanced(&self) -> bool {
+        self.doubled > 0
     }
 
     /// Registers `waker`, which is woken if this body has to give way.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), BufferFull> {
         let mut waiting = self.budget.waiting();
-        let body = waiting.bodies.get_mut(&self.rank).ok_or(BufferFull)?;
+        let (own, _) = waiting.lanes(self.has_advanced());
+        let body = own.bodies.get_mut(&self.rank).ok_or(BufferFull)?;
         match &mut body.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
@@ -257,29 +275,49 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.budget.waiting().remove(self.rank);
+        let mut waiting = self.budget.waiting();
+        let body = waiting.lanes(self.has_advanced()).0.remove(self.rank);
+        // A waker can run any code when it is dropped, so the lock is released before.
+        drop(waiting);
+        drop(body);
     }
 }
 
 impl Waiting {
-    /// Moves bodies that rank below `rank` to `behind`, until they free `excess` bytes. Fails without
-    /// a change if all of them do not free as much.
-    fn evict(
-        &mut self,
-        excess: usize,
-        rank: Rank,
-        behind: &mut Vec<WaitingBody>,
-    ) -> Result<(), BufferFull> {
-        let mut ranks = Vec::new();
-        let mut freed = 0;
-        let mut lower = self.bodies.range(..rank);
-        while freed < excess {
-            let (&rank, body) = lower.next().ok_or(BufferFull)?;
-            ranks.push(rank);
-            freed += body.cost;
+    /// Returns the lane of a body, and the other lane.
+    fn lanes(&mut self, has_advanced: bool) -> (&mut Lane, &mut Lane) {
+        match has_advanced {
+            true => (&mut self.advanced, &mut self.started),
+            false => (&mut self.started, &mut self.advanced),
         }
-        behind.extend(ranks.into_iter().filter_map(|rank| self.remove(rank)));
-        Ok(())
+    }
+}
+
+/// Bodies that could give way, and what they cost together.
+#[derive(Default)]
+struct Lowest {
+    ranks: Vec<Rank>,
+    cost: usize,
+}
+
+impl Lane {
+    /// Returns the bodies with the lowest ranks that free `excess` bytes, or all bodies in `range` if
+    /// they free less.
+    fn lowest(&self, range: impl RangeBounds<Rank>, excess: usize) -> Lowest {
+        let mut lowest = Lowest::default();
+        for (&rank, body) in self.bodies.range(range) {
+            if lowest.cost >= excess {
+                break;
+            }
+            lowest.ranks.push(rank);
+            lowest.cost += body.cost;
+        }
+        lowest
+    }
+
+    fn evict(&mut self, lowest: Lowest) -> Vec<WaitingBody> {
+        let ranks = lowest.ranks.into_iter();
+        ranks.filter_map(|rank| self.remove(rank)).collect()
     }
 
     fn remove(&mut self, rank: Rank) -> Option<WaitingBody> {

@@ -65,8 +65,8 @@ pub(super) fn unasked(head: &request::Parts, body: Body) -> Option<Body> {
     (!head.headers.contains_key(header::EXPECT)).then_some(body)
 }
 
-/// Reads and discards the remainder of a rejected body while the response is sent. Returns whether
-/// the connection can be used again.
+/// Reads and discards the remainder of a rejected body, of which `received` bytes were received, while
+/// the response is sent. Returns whether the connection can be used again.
 ///
 /// A server closes a connection if it does not read the request's body. The sender, or a proxy in
 /// front of the server, then often sees a broken pipe instead of the response, takes it for a
@@ -75,16 +75,23 @@ pub(super) fn unasked(head: &request::Parts, body: Body) -> Option<Body> {
 /// Bytes that have already arrived are read in place, and a task reads the others. Chunked bodies
 /// are not drained, because hyper reads the size of a chunk, which can be of any length, without
 /// yielding a frame. HTTP/2 can reject the body of a single stream and does not need this.
-pub(super) fn drain(body: Body, version: Version, drains: &Drains, cx: &mut Context<'_>) -> bool {
-    if version >= Version::HTTP_2 || body.is_end_stream() {
+pub(super) fn drain(
+    body: Body,
+    received: usize,
+    version: Version,
+    drains: &Drains,
+    cx: &mut Context<'_>,
+) -> bool {
+    if version >= Version::HTTP_2 {
         return true;
     }
     let Some(len) = body.size_hint().exact().filter(|&len| len <= MAX_LEN) else {
         return false;
     };
+    let keep_alive = keeps_alive(len.saturating_add(received as u64));
     let mut drain = Drain { body, left: len };
     match drain.poll(cx) {
-        Poll::Ready(drained) => drained,
+        Poll::Ready(drained) => drained && keep_alive,
         Poll::Pending => {
             // Without a runtime, no task can read the rest.
             let (Some(slot), Ok(runtime)) = (drains.slot(), Handle::try_current()) else {
@@ -95,15 +102,15 @@ pub(super) fn drain(body: Body, version: Version, drains: &Drains, cx: &mut Cont
                 // The body is dropped in any case.
                 let _ = timeout(MAX_TIME, poll_fn(|cx| drain.poll(cx))).await;
             });
-            len <= MAX_KEPT_ALIVE
+            keep_alive
         }
     }
 }
 
 /// Returns whether the connection can be used again after a body of this length was received and
 /// rejected.
-pub(super) fn keeps_alive(received: usize) -> bool {
-    received as u64 <= MAX_KEPT_ALIVE
+pub(super) fn keeps_alive(len: u64) -> bool {
+    len <= MAX_KEPT_ALIVE
 }
 
 struct Drain {

@@ -63,7 +63,10 @@ pin_project! {
 enum Rest {
     /// The body must not be polled.
     Unasked,
-    Unread(Body),
+    Unread {
+        body: Body,
+        received: usize,
+    },
     /// The whole body was received. It has this length.
     Received(usize),
 }
@@ -77,7 +80,8 @@ impl<S, F> ResponseFuture<S, F> {
         limits: &Arc<Limits>,
     ) -> Self {
         record(&limits.rejections, &rejection, head, None);
-        let rest = unasked(head, body).map_or(Rest::Unasked, Rest::Unread);
+        let rest =
+            unasked(head, body).map_or(Rest::Unasked, |body| Rest::Unread { body, received: 0 });
         Self {
             version: head.version,
             limits: limits.clone(),
@@ -161,8 +165,10 @@ where
                     let rejection = rejection.take().expect("polled after completion");
                     let keep_alive = match mem::replace(rest, Rest::Unasked) {
                         Rest::Unasked => false,
-                        Rest::Unread(body) => drain(body, *this.version, &this.limits.drains, cx),
-                        Rest::Received(len) => keeps_alive(len),
+                        Rest::Unread { body, received } => {
+                            drain(body, received, *this.version, &this.limits.drains, cx)
+                        }
+                        Rest::Received(len) => keeps_alive(len as u64),
                     };
                     let explain = this.limits.explain_rejections;
                     let response = rejection.into_response(*this.version, keep_alive, explain);
@@ -319,7 +325,10 @@ impl Verifying {
 
     fn rest(&mut self) -> Rest {
         match self.reader.rest() {
-            Some(body) => Rest::Unread(body),
+            Some(body) => Rest::Unread {
+                body,
+                received: self.reader.len(),
+            },
             None => Rest::Received(self.reader.len()),
         }
     }

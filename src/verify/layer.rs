@@ -156,9 +156,11 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     ///
     /// If a body does not fit, the body that has gone longest without progress gives way. It is
     /// answered with 503 and `Retry-After`. A body makes progress when the number of received bytes has
-    /// doubled, and is at least a sixteenth of what the body counts. A body that is longer than the
-    /// whole memory and arrives in several pieces also gets a 503, so set this to several times
-    /// [`max_body_size`](Self::max_body_size).
+    /// doubled, and is at least a sixteenth of what the body counts. Bodies that have made progress
+    /// and bodies that have not can each occupy half of the memory, so neither keeps the other out.
+    ///
+    /// A body that is longer than the whole memory and arrives in several pieces also gets a 503, so
+    /// set this to several times [`max_body_size`](Self::max_body_size).
     #[must_use]
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits_mut().budget = Budget::new(bytes);

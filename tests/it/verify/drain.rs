@@ -99,6 +99,24 @@ async fn no_more_than_the_declared_length_is_read() {
     assert_eq!(polled(&polls).await, 1024 + 1);
 }
 
+/// Attack: send most of a body before it is rejected, which grows the read buffer of the server, and
+/// keep the connection. The received part counts, whether or not the rest has arrived.
+#[tokio::test]
+async fn a_connection_does_not_keep_the_buffer_of_a_large_body() {
+    for (len, closed) in [(10 * 1024, false), (70 * 1024, true)] {
+        for last in [Step::Stall, data(BODY)] {
+            let received = Step::Data(vec![b'x'; len].into());
+            let body = declared(BODY.len() as u64, [received, Step::Yield, last]);
+            let service = echo(layer().max_buffered(len - 1));
+            let request = with_signature(sign(BODY), body);
+            let Ok(response) = service.oneshot(request).await;
+            let rejection = response.extensions().get::<Rejection>().unwrap();
+            assert_eq!(rejection.kind(), RejectionKind::BufferFull);
+            assert_eq!(closes(&response), closed, "{len}");
+        }
+    }
+}
+
 /// Attack: send nothing, and keep the connection open.
 #[tokio::test(start_paused = true)]
 async fn a_rejected_body_that_stalls_is_dropped_after_five_seconds() {
