@@ -20,16 +20,16 @@ use crate::rejection::{Rejection, RejectionKind};
 /// that size during a wait, however little of the body has arrived.
 const READ_BUFFERS: usize = 2 * 408 * 1024;
 
-/// The memory that a body costs in addition to its bytes: its task, the buffer that its head is a
-/// slice of, and the first read buffer after that.
+/// The memory that a body costs in addition to its bytes: its task, the read buffer that contains
+/// its head, and the first read buffer after that.
 const OVERHEAD: usize = 32 * 1024;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// If a body does not fit, the body that has gone longest without doubling gives way. A delivery in
-/// progress doubles within a few round trips, however far away its sender is. A body that stalls or
-/// trickles does not double. To keep up with honest senders, an attacker has to send as much as
-/// they do.
+/// If a body does not fit, the body that has gone longest without doubling in length gives way. An
+/// honest body doubles within a few round trips, even if its sender is far away. A body that stalls
+/// or arrives byte by byte does not. To keep its place, an attacker has to send as much as honest
+/// senders do.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
