@@ -15,13 +15,13 @@ use reqwest::{
 
 use crate::{error::Error, escape::escape};
 
-/// How long SoundHash waits for an answer.
+/// The time that SoundHash waits for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that are read.
 pub(crate) const MAX_ANSWER: usize = 16 << 20;
 
-/// Returns a client for a URL that follows no redirects, like SoundHash's senders. Other hosts
-/// than that of the URL see neither tokens nor signatures.
+/// Returns a client for a URL. Like SoundHash's senders, it does not follow redirects, so that no
+/// other host receives tokens or signatures.
 pub(crate) fn client(url: &Url, timeout: Duration) -> ClientBuilder {
     // Fails only if it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -29,7 +29,7 @@ pub(crate) fn client(url: &Url, timeout: Duration) -> ClientBuilder {
     if url.scheme() == "https" {
         client
     } else {
-        // A container without certificates can speak HTTP all the same.
+        // Without this, a container without certificates could not even use HTTP.
         client.tls_certs_only([])
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Display for NoAnswer {
             Self::Unreachable(cause) => write!(f, "cannot connect: {cause}"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::TooLarge => write!(f, "the answer has more than {} MiB", MAX_ANSWER >> 20),
-            Self::Broken(cause) => write!(f, "the answer broke off: {cause}"),
+            Self::Broken(cause) => write!(f, "the connection broke: {cause}"),
         }
     }
 }

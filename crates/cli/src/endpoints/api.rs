@@ -44,7 +44,8 @@ impl Api {
         })?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
             Error::usage(format!(
-                "{TOKEN} has a line end or another character that no token has"
+                "{TOKEN} has a line end or another character that is not allowed in a token. Copy \
+                 the token again."
             ))
         })?;
         authorization.set_sensitive(true);
@@ -156,8 +157,8 @@ fn base(text: &str) -> Result<Url, Error> {
         .map_err(|error| Error::usage(format!("{URL} is {error}: {}", escape(text))))?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(Error::usage(format!(
-            "{URL} has to be a scheme and a host, such as https://api.example.com; this command \
-             appends /api/v1"
+            "{URL} must be a scheme and a host, such as https://api.example.com. This command \
+             appends /api/v1."
         )));
     }
     let is_local = url
@@ -165,7 +166,7 @@ fn base(text: &str) -> Result<Url, Error> {
         .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
     if url.scheme() == "http" && !is_local {
         output::warning(format_args!(
-            "{URL} starts with http://, so the token is sent without encryption"
+            "{URL} starts with http://, so the token is sent without encryption. Use https://."
         ));
     }
     url.join("/api/v1/webhooks")

@@ -1,4 +1,4 @@
-//! Passes verified requests on to an application, and its answers back.
+//! Passes verified requests on to an application, and returns its answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,9 +26,9 @@ pub(super) struct Forwarder {
 impl Forwarder {
     pub(super) fn new(url: Url, timeout: Duration) -> Result<Self, Error> {
         let client = http::client(&url, timeout)
-            // The application is next to this command, and no proxy is between them.
+            // The application runs next to this command, so requests need no proxy.
             .no_proxy()
-            // A connection that the application closed meanwhile would fail a delivery.
+            // If the application had closed a pooled connection, a delivery would fail.
             .pool_max_idle_per_host(0);
         Ok(Self {
             client: http::build(client)?,
@@ -53,8 +53,8 @@ async fn forward(
         .request(method, forwarder.url.clone())
         .headers(headers)
         .body(delivery.body().clone());
-    // The answer is received completely before its status is passed on, so that one that breaks
-    // off acknowledges nothing.
+    // The answer is received completely before its status is passed on, so that an incomplete
+    // answer does not acknowledge the delivery.
     match exchange(request).await {
         Ok(mut answer) => {
             remove_hop_by_hop(&mut answer.headers);

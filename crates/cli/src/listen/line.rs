@@ -1,4 +1,4 @@
-//! What `listen` prints of a delivery.
+//! The line that `listen` prints for each delivery.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Printer {
         }
     }
 
-    /// Prints the records that are there already.
+    /// Prints the records that have already arrived.
     pub(super) async fn rest(&self, records: &mut Subscription) -> Result<(), Error> {
         match timeout(Duration::ZERO, self.run(records)).await {
             Ok(printed) => printed,
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
 fn text(record: &Record) -> String {
     let time = time(record).to_zoned(TimeZone::system());
     let time = paint(DIM, time.strftime("%H:%M:%S"));
-    // Nothing in a rejected request is proven, so that the reason is all there is to know.
+    // Nothing in a rejected request is verified, so only the reason is shown.
     let what = match record.reason() {
         Some(reason) if record.verdict() == Verdict::Rejected => {
             excerpt(reason.trim_end_matches('.'), 80)
@@ -109,7 +109,7 @@ fn text(record: &Record) -> String {
     )
 }
 
-/// Returns at most as much of an id as fits into its column: its beginning and its end.
+/// Shortens an id to the width of its column, and keeps its beginning and its end.
 fn shortened(id: &str) -> String {
     const WIDTH: usize = 22;
     let length = id.chars().count();
