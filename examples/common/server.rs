@@ -1,7 +1,7 @@
 //! An accept loop with limits, for a server that faces the internet.
 //!
-//! `axum::serve` does not limit connections, the time for a request's head, or read buffers. They
-//! cost memory before a layer sees a request, so a layer cannot limit them.
+//! `axum::serve` does not limit connections, the time for a request's head, or read buffers. A
+//! layer cannot limit these either, because they cost memory before the layer sees a request.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -28,21 +28,20 @@ const MAX_CONNECTIONS: usize = 4096;
 /// The time-out for the head of a request. It also closes idle keep-alive connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The size of the largest HTTP/1 read buffer, and so of the longest head. hyper's default is 408
-/// KiB, which is also how much of a chunk size it reads at a time.
+/// The maximum size of an HTTP/1 read buffer, and therefore of a head. hyper's default is 408 KiB,
+/// and hyper also reads up to this much of a chunk size at a time.
 const MAX_READ_BUFFER: usize = 16 * 1024;
 
-/// HTTP/2: the concurrent requests of a connection, and the bytes that it may send ahead for each
-/// request and for all.
+/// HTTP/2: the maximum number of concurrent requests of a connection, and the bytes that it may
+/// send ahead for each request and for all requests together.
 const MAX_STREAMS: u32 = 64;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
-/// HTTP/2: the number of reset streams that may still occupy the server (CVE-2023-44487).
+/// HTTP/2: the maximum number of reset streams that still occupy the server (CVE-2023-44487).
 const MAX_RESETS: usize = 64;
 
-/// The time that requests in progress have when the server stops, which is as long as SoundHash
-/// waits.
+/// The time for requests in progress when the server stops. SoundHash waits as long.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Serves a router or another service until `stop` resolves and the requests in progress are
@@ -87,9 +86,9 @@ where
         });
     }
     drop(listener);
-    info!("stopping: no new connections, requests in flight are answered");
+    info!("stopping: requests in progress are answered, and new connections are not accepted");
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
-        warn!("connections are still open after {GRACE:?}");
+        warn!("stopped with open connections after {GRACE:?}");
     }
 }
 

@@ -105,8 +105,8 @@ async fn a_secret_is_rotated_without_rejecting_a_delivery() {
         old.go_on().await;
     }
     // Neither a broken file nor a missing file locks SoundHash out.
-    secrets("\n", "not changed: secret is empty");
-    secrets("1\n2\n3\n4\n5\n", "not changed: more than four");
+    secrets("\n", "the old secrets stay valid: secret is empty");
+    secrets("1\n2\n3\n4\n5\n", "the old secrets stay valid: more than four");
     new.go_on().await;
     old.go_on().await;
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use soundhash_webhook::SIGNATURE_HEADER;
 
-/// Headers that are not confidential. Every other header is hidden, because the owner of an endpoint can
-/// configure custom headers, often with a token.
+/// Headers that are not confidential. Every other header is hidden, because the owner of an
+/// endpoint can configure custom headers, often with a token.
 const HARMLESS: &[&str] = &[
     "accept",
     "accept-encoding",

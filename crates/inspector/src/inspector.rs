@@ -74,14 +74,15 @@ impl Inspector {
         self
     }
 
-    /// Sets the number of deliveries to keep. The default is 200. The inspector keeps the same number
-    /// of rejected requests in addition.
+    /// Sets the number of deliveries to keep. The default is 200. The inspector keeps the same
+    /// number of rejected requests in addition.
     #[must_use]
     pub fn capacity(self, records: usize) -> Self {
         self.set(|config| config.capacity = records)
     }
 
-    /// Sets the number of bytes to keep of each body of a request or an answer. The default is 64 KiB.
+    /// Sets the number of bytes to keep of each body of a request or an answer. The default is 64
+    /// KiB.
     #[must_use]
     pub fn max_body_size(self, bytes: usize) -> Self {
         self.set(|config| config.max_body_size = bytes)
@@ -123,8 +124,8 @@ impl Inspector {
         self.set(|config| config.webhook_url = Some(url))
     }
 
-    /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) can listen on addresses other than
-    /// loopback addresses, and answer requests for any host. The default is `false`.
+    /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) can listen on addresses other
+    /// than loopback addresses, and answer requests for any host. The default is `false`.
     ///
     /// With `true`, only the token in the URL protects the page, and the token is sent without
     /// encryption.

@@ -213,8 +213,9 @@ impl Record {
 
 /// A reader of finished records, from [`Inspector::subscribe`](crate::Inspector::subscribe).
 ///
-/// The subscription reads from the inspector's memory and does not hold records itself. If the reader
-/// is too slow, the inspector evicts records before they are read, and the reader gets an error.
+/// The subscription reads from the inspector's memory and does not hold records itself. If the
+/// reader is too slow, the inspector evicts records before they are read, and the reader gets an
+/// error.
 pub struct Subscription {
     store: Arc<Store>,
     version: watch::Receiver<u64>,

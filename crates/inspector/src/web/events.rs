@@ -25,8 +25,8 @@ use crate::{Inspector, Record};
 /// The time between two batches, so that a thousand records a second do not become a thousand
 /// updates of the page.
 const PACE: Duration = Duration::from_millis(200);
-/// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would keep
-/// a server from stopping gracefully.
+/// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would
+/// keep a server from stopping gracefully.
 const LIFETIME: Duration = Duration::from_secs(20);
 
 #[derive(Serialize)]

@@ -39,8 +39,8 @@ pub(super) async fn add_headers(mut response: Response) -> Response {
     response
 }
 
-/// Answers only requests for names of this machine. This prevents DNS rebinding, in which the name of
-/// an attacker's site points to this machine to evade the browser's same-origin policy.
+/// Answers only requests for names of this machine. This prevents DNS rebinding, in which the name
+/// of an attacker's site points to this machine to evade the browser's same-origin policy.
 pub(super) async fn check_host(request: Request, next: Next) -> Response {
     match host(request.headers(), request.uri()) {
         Some(host) if is_loopback(&host) => next.run(request).await,

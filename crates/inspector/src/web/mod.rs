@@ -52,11 +52,12 @@ struct Page {
 }
 
 impl Inspector {
-    /// Returns the routes of the page. Nest them in your own router, behind your own authentication.
+    /// Returns the routes of the page. Nest them in your own router, behind your own
+    /// authentication.
     ///
-    /// These routes do not require a token and accept every `Host`. Anyone with access can see every
-    /// delivery and send requests through your application. The routes reject requests of other
-    /// sites, and cannot be framed.
+    /// These routes do not require a token and accept every `Host`. Anyone with access can see
+    /// every delivery and send requests through your application. The routes reject requests of
+    /// other sites, and cannot be framed.
     ///
     /// The page reconnects its live updates every 20 seconds, so that a graceful shutdown of your
     /// server takes at most 20 seconds.
@@ -213,8 +214,8 @@ impl Page {
     }
 }
 
-/// Answers `null` for a record that is gone. This is normal at a high rate, and should not appear as an
-/// error in the browser's console.
+/// Answers `null` for a record that is gone. This is normal at a high rate, and should not appear
+/// as an error in the browser's console.
 async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
     let store = &page.inspector.store;
     let Some(record) = store.get(number) else {

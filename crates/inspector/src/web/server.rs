@@ -40,7 +40,8 @@ impl Inspector {
     /// # Errors
     ///
     /// Returns an error if the inspector cannot listen on the address. The error has the kind
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the address is not a loopback address.
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the address is not a loopback
+    /// address.
     pub async fn bind(&self, addr: impl ToSocketAddrs) -> io::Result<Server> {
         let addrs: Vec<_> = lookup_host(addr).await?.collect();
         if let Some(addr) = addrs.iter().find(|addr| !addr.ip().is_loopback())

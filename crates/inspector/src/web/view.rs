@@ -13,7 +13,8 @@ use crate::{
     replay::NO_SECRET,
 };
 
-/// The maximum length of a typed event. A hostile payload can have little text and much indentation.
+/// The maximum length of a typed event. A hostile payload can have little text and much
+/// indentation.
 const MAX_TYPED: usize = 256 * 1024;
 
 /// One row of the list.
