@@ -157,7 +157,7 @@ async fn each_tenant_is_looked_up_once() {
     }
     receiver.signal("KILL");
     let (_, mut lines, log) = receiver.ended();
-    let asked = |name: &str| log.matches(&format!("asked for \"{name}\"")).count();
+    let asked = |name: &str| log.matches(&format!("looking up \"{name}\"")).count();
     assert_eq!(
         ["acme", "globex", "nobody", "initech"].map(asked),
         [1, 1, 1, 3],

@@ -1,4 +1,4 @@
-//! Runs the command, and starts the servers that it talks to.
+//! Runs the command, and starts the servers that it connects to.
 
 use std::{
     env,
@@ -18,10 +18,10 @@ use std::{
 use soundhash_webhook::Secret;
 
 pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
-/// How long anything that should happen at once may take on a busy machine.
+/// The time that a quick step may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns the command with an environment that has none of its variables.
+/// Returns the command without any of its environment variables.
 pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
     for name in [
@@ -54,7 +54,7 @@ pub(crate) fn command<A: AsRef<std::ffi::OsStr>>(
     command
 }
 
-/// What a command wrote, and its exit status.
+/// The output and the exit status of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: i32,
@@ -63,7 +63,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Everything that it wrote.
+    /// Returns the whole output.
     pub(crate) fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
@@ -71,7 +71,7 @@ impl Ran {
     #[track_caller]
     pub(crate) fn expect(self, status: i32, parts: &[&str]) -> Self {
         assert_eq!(self.status, status, "{self:#?}");
-        // Help and errors are wrapped where the terminal ends.
+        // Help and errors are wrapped at the width of the terminal.
         let all = self.all().split_whitespace().collect::<Vec<_>>().join(" ");
         for part in parts {
             assert!(all.contains(part), "no `{part}` in {self:#?}");
@@ -114,7 +114,7 @@ pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ran {
     child.wait_with_output().expect("an output").into()
 }
 
-/// A new folder that belongs to one test.
+/// A new folder for a single test.
 pub(crate) fn folder(name: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +124,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Returns an address where nothing listens.
+/// Returns an address on which no process listens.
 pub(crate) fn free_addr() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
@@ -142,7 +142,7 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// A running `listen`, killed when dropped.
+/// A running `listen`. Dropping it kills the process.
 pub(crate) struct Listen {
     child: Child,
     pub(crate) url: String,
@@ -153,7 +153,7 @@ pub(crate) struct Listen {
 }
 
 impl Listen {
-    /// Starts it on a free port.
+    /// Starts `listen` on a free port.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let fixed = ["listen", "--addr", "127.0.0.1:0", "--inspect", "off"];
         Self::spawn(&mut command(fixed.iter().chain(arguments)))
@@ -190,7 +190,7 @@ impl Listen {
         self.child.id()
     }
 
-    /// The next line of its standard output.
+    /// Returns the next line of its standard output.
     #[track_caller]
     pub(crate) fn line(&self) -> String {
         self.stdout.recv_timeout(PATIENCE).expect("a line")
@@ -223,7 +223,7 @@ impl Listen {
         self.child.wait().expect("ended");
     }
 
-    /// Waits for its end; returns the rest of its output, and its whole log.
+    /// Waits until the process has ended, and returns the rest of its output and its whole log.
     pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
         let deadline = Instant::now() + 2 * PATIENCE;
         let status = loop {
@@ -241,7 +241,7 @@ impl Listen {
 
 impl Drop for Listen {
     fn drop(&mut self) {
-        // Both fail where it has ended already.
+        // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -255,7 +255,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The values of a header.
+    /// Returns the values of a header.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1);
         lines
@@ -332,7 +332,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// A whole answer.
+/// Returns a complete answer.
 pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")

@@ -1,6 +1,6 @@
-//! What only a terminal sees: colors, the progress bar, questions, and the prompt for a secret.
+//! The output that only a terminal gets: colors, the progress bar, questions and prompts.
 //!
-//! `script`, of util-linux, runs the command in a terminal.
+//! `script` of util-linux runs the command in a terminal.
 
 use std::{
     io::{Read, Write},
@@ -15,7 +15,7 @@ use crate::{
     support::{App, Ran, SECRET, answer, bare, command},
 };
 
-/// Runs a command in a terminal, and types `input` when it has asked `question`.
+/// Runs a command in a terminal, and types `input` when the command has asked `question`.
 fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
     let mut line = quoted(command.get_program());
@@ -77,7 +77,7 @@ fn colors_are_shown_unless_they_are_switched_off() {
 fn the_prompt_does_not_show_the_secret() {
     let app = ok();
     let send = bare(["send", "--url", &app.url()]);
-    // The check of every output finds a secret that is shown.
+    // If the secret were shown, the check of every output would find it.
     let ran = run_in_terminal(&send, "(not shown):", &format!("{SECRET}\n"));
     ran.expect(0, &["The endpoint's secret (not shown):", "200 OK"]);
     let request = app.requests().pop().unwrap();

@@ -1,4 +1,4 @@
-//! `verify` of right and wrong signatures.
+//! `verify` with correct and wrong signatures.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A Postgres server of a test's own: in a temporary folder, on a free port, gone with the test.
+//! A Postgres server for a single test, on a free port and in a temporary folder.
 
 use std::{
     env, fs,
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the server may take to start on a busy machine, or to recover.
+/// The time that the server may take to start or recover on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct PostgresServer {
@@ -23,12 +23,12 @@ pub(crate) struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// What a process has written survives the process. Only a machine that dies needs `fsync`.
+    /// Written data survives a killed process. Only a failed machine needs `fsync`.
     pub(crate) fn start() -> Self {
         Self::start_with("off")
     }
 
-    /// With `fsync` `on` or `off`.
+    /// Starts the server with `fsync` `on` or `off`.
     pub(crate) fn start_with(fsync: &'static str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl PostgresServer {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// A program of Postgres, which refuses to run as root.
+    /// Returns a program of Postgres as a command. Postgres refuses to run as root.
     fn command(&self, program: &str) -> Command {
         let program = find(program);
         let mut command = if is_root() {
@@ -105,7 +105,7 @@ impl PostgresServer {
         command
     }
 
-    /// Whether it came up.
+    /// Returns whether the server started.
     fn run(&mut self) -> bool {
         let log = fs::OpenOptions::new()
             .create(true)
@@ -133,7 +133,7 @@ impl PostgresServer {
             let child = self.child.insert(command.spawn().expect("postgres starts"));
             loop {
                 if child.try_wait().expect("its status").is_some() {
-                    // Processes of a server that was killed may still end.
+                    // Processes of a killed server may still be ending.
                     break;
                 }
                 if is_ready(self.port).is_ok_and(|ready| ready) {
@@ -154,7 +154,7 @@ impl PostgresServer {
         format!("postgres://test@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// As `kill -s`, to the first process.
+    /// Sends a signal to the first process, as `kill -s` does.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("a running server").id();
         let kill = Command::new("kill")
@@ -163,7 +163,7 @@ impl PostgresServer {
         assert!(kill.expect("kill").success());
     }
 
-    /// Ends it at once: SIGKILL, or SIGQUIT, which does not leave its other processes behind.
+    /// Ends the server at once, with SIGKILL, or with SIGQUIT, which also ends its other processes.
     pub(crate) fn stop(&mut self, signal: &str) {
         if self.child.is_some() {
             self.signal(signal);
@@ -197,7 +197,7 @@ fn find(program: &str) -> PathBuf {
     programs.pop().unwrap_or_else(|| program.into())
 }
 
-/// Whether the server takes connections. It answers an error while it starts or recovers.
+/// Returns whether the server accepts connections. It answers an error while it starts or recovers.
 fn is_ready(port: u16) -> io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

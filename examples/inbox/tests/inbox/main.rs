@@ -1,5 +1,5 @@
 //! The example as programs, on a Postgres server that each test starts: accepted events are acted
-//! on once, also if processes are killed.
+//! on once, even if processes are killed.
 
 mod killed;
 #[path = "../../../../crates/sqlx/tests/it/postgres_server.rs"]
@@ -31,7 +31,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     for body in &bodies {
         assert_eq!(deliver(&receiver, SECRET, body).await, 202);
         assert_eq!(deliver(&receiver, SECRET, body).await, 200);
-        // Attack: have something done that SoundHash did not send.
+        // Attack: make the receiver act on a request that SoundHash did not send.
         assert_eq!(deliver(&receiver, "whsec_guessed", body).await, 401);
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);
@@ -54,7 +54,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
 async fn one_process_can_do_both() {
     let postgres = PostgresServer::start();
     let both = Program::start("", &postgres.url());
-    // A number in a string, as other queues have read it.
+    // A string of digits, which another queue would parse as a number.
     assert_eq!(deliver(&both, SECRET, &event("007")).await, 202);
     assert_eq!(deliver(&both, SECRET, &event("a\0b")).await, 202);
     let acted = acted_in_time(&postgres.url(), 2).await;

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) const SECRET: &str = "whsec_test";
 
-/// How long anything may take on a busy machine: a worker is taken for dead after 20 s.
+/// The time that a step may take on a busy machine. A silent worker counts as dead after 20 s.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) fn event(id: &str) -> Value {
@@ -31,7 +31,7 @@ pub(crate) async fn deliver(receiver: &Program, secret: &str, event: &Value) -> 
     deliver_bytes(receiver, secret, event.to_string().as_bytes()).await
 }
 
-/// The status, or `None` if the connection failed.
+/// Returns the status, or `None` if the connection failed.
 pub(crate) async fn try_deliver(url: &str, secret: &str, event: &Value) -> Option<u16> {
     try_deliver_bytes(url, secret, event.to_string().as_bytes()).await
 }
@@ -48,7 +48,7 @@ async fn try_deliver_bytes(url: &str, secret: &str, body: &[u8]) -> Option<u16> 
     Some(request.send().await.ok()?.status().as_u16())
 }
 
-/// The keys and types of all rows of `acted_events`, in order.
+/// Returns the keys and types of all rows of `acted_events`, in order.
 pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     let mut connection = PgConnection::connect(database).await.expect("a connection");
     let select = "SELECT event_key, coalesce(event_type, '') FROM acted_events ORDER BY event_key";
@@ -56,7 +56,7 @@ pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     rows.expect("the rows")
 }
 
-/// The same, as soon as there are so many.
+/// Waits until there are so many rows, and returns them.
 pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, String)> {
     let start = Instant::now();
     loop {
@@ -73,10 +73,10 @@ pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, 
     }
 }
 
-/// The running example; killed when dropped.
+/// The running example. Dropping it kills the process.
 pub(crate) struct Program {
     child: Child,
-    /// Where it listens, if it does.
+    /// The address on which it listens, if any.
     pub(crate) url: String,
 }
 
@@ -93,7 +93,7 @@ fn command(argument: &str, database: &str) -> Command {
 }
 
 impl Program {
-    /// `receive`, `work`, or both for an empty argument.
+    /// Starts `receive` or `work`, or both for an empty argument.
     pub(crate) fn start(argument: &str, database: &str) -> Self {
         let mut child = command(argument, database)
             .stderr(Stdio::piped())
@@ -107,12 +107,12 @@ impl Program {
         } else {
             lines.by_ref().find_map(listening).expect("it listens")
         };
-        // Shown where the test fails, and read so that the example never waits for a full pipe.
+        // Shown if the test fails, and read so that the example never blocks on the pipe.
         thread::spawn(move || lines.for_each(|line| println!("{line}")));
         Self { child, url }
     }
 
-    /// What it prints before it ends by itself.
+    /// Returns its output after it has ended.
     pub(crate) fn output(argument: &str, database: &str) -> String {
         let output = command(argument, database)
             .output()
@@ -125,7 +125,7 @@ impl Program {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// As `kill -s`.
+    /// Sends a signal, as `kill -s` does.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let kill = Command::new("kill").args(["-s", name, &id]).status();
@@ -141,7 +141,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Both fail where it has ended already.
+        // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
