@@ -106,7 +106,10 @@ async fn a_secret_is_rotated_without_rejecting_a_delivery() {
     }
     // Neither a broken file nor a missing file locks SoundHash out.
     secrets("\n", "the old secrets stay valid: secret is empty");
-    secrets("1\n2\n3\n4\n5\n", "the old secrets stay valid: more than four");
+    secrets(
+        "1\n2\n3\n4\n5\n",
+        "the old secrets stay valid: more than four",
+    );
     new.go_on().await;
     old.go_on().await;
 

@@ -124,7 +124,9 @@ async fn explain_status(
         }
         _ if status.is_server_error() => {
             let repeat = repeat(changes);
-            format!("SoundHash failed ({said}). This command cannot fix that, so try later.{repeat}")
+            format!(
+                "SoundHash failed ({said}). This command cannot fix that, so try later.{repeat}"
+            )
         }
         _ if status.is_redirection() => {
             let location = answer.headers.get(header::LOCATION);

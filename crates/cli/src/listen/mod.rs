@@ -128,9 +128,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
         () = signals.next() => {}
         ended = &mut receiver => return Err(Error::failed(format!("stopped listening: {ended:?}"))),
     }
-    output::note(
-        "Stopping when all requests are answered. Press Ctrl-C again to stop at once.",
-    );
+    output::note("Stopping when all requests are answered. Press Ctrl-C again to stop at once.");
     // The tasks hold receivers until they have received this.
     let _ = stop.send(true);
     let ended = async {

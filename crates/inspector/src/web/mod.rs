@@ -207,7 +207,9 @@ impl Page {
         let gone = || {
             Failure(
                 StatusCode::NOT_FOUND,
-                format!("Record {number} is gone: newer requests replaced it, or the list was cleared."),
+                format!(
+                    "Record {number} is gone: newer requests replaced it, or the list was cleared."
+                ),
             )
         };
         self.inspector.store.get(number).ok_or_else(gone)

@@ -23,7 +23,7 @@ use crate::fixture::{Fixture, SECRET};
 
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_TEST_DATABASE";
 
-/// Pauses at the critical points, so that a signal at a random time often hits them.
+/// Sometimes pauses at a critical point, so that a signal at a random time often hits it.
 async fn pause() {
     let random = rand_below(8);
     if random > 4 {

@@ -112,7 +112,7 @@ impl Program {
         Self { child, url }
     }
 
-    /// Returns its output after it has ended.
+    /// Runs a command to its end, and returns its output.
     pub(crate) fn output(argument: &str, database: &str) -> String {
         let output = command(argument, database)
             .output()
