@@ -7,9 +7,9 @@
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
-//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
-//! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | where to serve the metrics | `127.0.0.1:9464` |
-//! | `RUST_LOG` | what to log | `info` |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the address of the metrics | `127.0.0.1:9464` |
+//! | `RUST_LOG` | the filter of the log | `info` |
 
 mod common;
 
@@ -28,10 +28,10 @@ use soundhash_webhook::{
 use tokio::net::TcpListener;
 use tracing::info;
 
-/// From half a microsecond to a second. Hashing falls into the first buckets, a store on the
-/// network into the middle ones, and a slow sender into the last.
+/// The buckets for durations. The first ones are for hashing, the middle ones for a store on the
+/// network, and the last ones for slow senders.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
-/// From a minimal event to the largest body that the layer accepts.
+/// The buckets for sizes, from a minimal event to the largest body that the layer accepts.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
 
 fn app(metrics: PrometheusHandle) -> Router {

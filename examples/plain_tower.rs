@@ -44,7 +44,7 @@ fn handle(delivery: &Delivery) -> StatusCode {
             StatusCode::OK
         }
         Err(error) => {
-            warn!("not an event: {error}");
+            warn!("the body is not an event: {error}");
             error.status()
         }
     }

@@ -6,9 +6,9 @@
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
-//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
-//! | `SOUNDHASH_WEBHOOK_IDEMPOTENCY` | `off`: an event that is sent again is printed again | on |
-//! | `RUST_LOG` | what to log | `info` |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_IDEMPOTENCY` | if it is `off`, duplicates are printed, too | on |
+//! | `RUST_LOG` | the filter of the log | `info` |
 //!
 //! `GET /healthz` answers `ok`. After SIGINT or SIGTERM, the program answers the requests in
 //! progress and ends.

@@ -49,8 +49,8 @@ async fn receive(event: Event) -> StatusCode {
 
 /// Writes a line for each rejected request.
 ///
-/// An attacker chooses the number of lines and the paths. So the log must be rotated, and the path
-/// is written as JSON, in which a line break cannot forge a line.
+/// An attacker chooses the number of lines and the paths. Rotate the log. The path is written as
+/// JSON, so that a line break in it cannot forge a line.
 async fn audit(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,

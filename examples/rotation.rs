@@ -13,8 +13,8 @@
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
-//! | `SOUNDHASH_WEBHOOK_SECRETS` | the file | none: `whsec_test`, with a warning |
-//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_SECRETS` | the file with the secrets | none: `whsec_test`, with a warning |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //!
 //! Each event is printed as one line, with its type and the index of the secret that signed it.
 
@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     current.set(secrets);
                 }
                 // A broken file must not lock SoundHash out, so the old secrets stay valid.
-                Err(error) => error!("secrets not changed: {error}"),
+                Err(error) => error!("the old secrets stay valid: {error}"),
             }
         }
     });

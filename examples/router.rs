@@ -7,8 +7,8 @@
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
-//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
-//! | `RUST_LOG` | what to log | `info` |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
+//! | `RUST_LOG` | the filter of the log | `info` |
 
 mod common;
 
@@ -59,8 +59,8 @@ async fn found(State(catalogue): State<Catalogue>, Payload(found): Payload<Match
     }
 }
 
-/// Handles everything else: other types, and authentic deliveries that cannot be parsed. An error
-/// would only make the sender retry, so they are accepted and kept.
+/// Handles other types, and authentic deliveries that cannot be parsed. It accepts them, because
+/// SoundHash would only retry after an error.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
         Ok(event) => common::receive(&event),

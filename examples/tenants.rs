@@ -1,9 +1,9 @@
 //! `cargo run --example tenants --features cache`
 //!
-//! Receives webhooks for several endpoints with different secrets. A cache is in front of the
-//! database of secrets, which is slow and sometimes fails. The endpoints are paths: `POST
-//! /webhooks/acme` and `POST /webhooks/globex` have the secrets `whsec_acme` and `whsec_globex`,
-//! and the database fails for `initech`.
+//! Receives webhooks for several endpoints with different secrets. `CachedSecrets` caches the
+//! secrets of a database that is slow and sometimes fails. The path names the endpoint:
+//! `POST /webhooks/acme` has the secret `whsec_acme`, and `POST /webhooks/globex` has
+//! `whsec_globex`. For `initech`, the database fails.
 //!
 //! ```console
 //! $ export SOUNDHASH_WEBHOOK_SECRET=whsec_acme
@@ -22,7 +22,7 @@ use soundhash_webhook::{
 use tokio::{net::TcpListener, time::sleep};
 use tracing::info;
 
-/// Stands in for a table of endpoints.
+/// A replacement for a table of endpoints.
 struct Database;
 
 impl SecretLookup for Database {
@@ -33,21 +33,21 @@ impl SecretLookup for Database {
     }
 
     async fn look_up(&self, endpoint: &str) -> Result<Option<Secrets>, BoxError> {
-        info!("the database is asked for {endpoint:?}");
+        info!("looking up {endpoint:?} in the database");
         sleep(Duration::from_millis(200)).await;
         match endpoint {
             "acme" => Ok(Some(Secrets::new("whsec_acme"))),
             "globex" => Ok(Some(
                 Secrets::new("whsec_globex").previous("whsec_globex_old"),
             )),
-            "initech" => Err("the database is away".into()),
+            "initech" => Err("the database is not available".into()),
             _ => Ok(None),
         }
     }
 }
 
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
-    // The delivery's endpoint is proven by the signature. The path is not.
+    // The signature proves the delivery's endpoint. It does not prove the path.
     let endpoint = delivery.endpoint().unwrap_or_default();
     println!("{endpoint} {}", event.event_type());
     StatusCode::OK

@@ -182,9 +182,9 @@ impl Delivery {
 /// Hands the [`Delivery`] of a verified request to a layer outside of
 /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), for a log, an audit or metrics.
 ///
-/// Put a clone into the extensions of the request. The layer fills it before it calls the handler, so
-/// that the slot also has deliveries whose handler fails, panics or is cancelled. The slot stays empty
-/// if the request is rejected.
+/// Put a clone of the slot into the extensions of the request. The layer fills the slot before it
+/// calls the handler, so that the slot has the delivery even if the handler fails, panics or is
+/// cancelled. If the request is rejected, the slot stays empty.
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};

@@ -334,8 +334,7 @@ impl PayloadRejection {
         }
     }
 
-    /// Returns the event whose payload was not the expected one, or `None` if the body is not an
-    /// event or the layer is missing.
+    /// Returns the event, or `None` if the body is not an event or the layer is missing.
     ///
     /// If the payload does not fit its type, [`Unrecognized`](crate::Unrecognized) has the reason.
     #[must_use]

@@ -1,5 +1,5 @@
-//! Receive SoundHash webhooks in axum: one layer verifies them, one extractor hands typed events to
-//! the handler.
+//! Receives SoundHash webhooks in axum: a layer verifies each request, and an extractor gives the
+//! handler a typed event.
 //!
 //! SoundHash sends an application an HTTP POST request when something happens, for example when a
 //! video was processed or a match was found. It signs each request with the secret of the endpoint.
@@ -30,26 +30,26 @@
 //! # Overview
 //!
 //! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It receives the body within
-//!   limits, and checks its HMAC-SHA256 signature while it arrives. Every other request is answered
-//!   with an error status, and the response has the reason, a [`Rejection`], in its extensions.
-//!   Behind the layer, the request has the verified body, so other middleware and extractors such as
-//!   `Bytes` and `Json<T>` work as usual.
+//!   limits, and hashes it for the HMAC-SHA256 signature while it arrives. The layer rejects every
+//!   other request with an error status, and puts the reason, a [`Rejection`], into the extensions
+//!   of the response. Behind the layer, the request has the verified body, so other middleware and
+//!   extractors such as `Bytes` and `Json<T>` work as usual.
 //! - [`Secret`] is the secret of an endpoint. During a rotation, up to four [`Secrets`] are valid at
 //!   the same time. To serve many endpoints or tenants, look the secrets up with a
 //!   [`SecretProvider`], such as [`CachedSecrets`]. [`RotatingSecrets`] can be replaced while the
 //!   service runs.
-//! - [`Event`] says what happened. Both of SoundHash's senders, and all of their spellings, are
-//!   parsed into the same types. An event whose type or payload this version does not know becomes
-//!   [`EventData::Unrecognized`] and is not rejected.
+//! - [`Event`] says what happened. SoundHash has two senders, which spell the same fields
+//!   differently. All spellings are parsed into the same types. An event whose type or payload this
+//!   version does not know becomes [`EventData::Unrecognized`] and is not rejected.
 //! - [`Payload`] extracts the payload alone, for a handler of one type of event. [`EventRouter`]
 //!   calls a handler for each type.
 //! - [`Delivery`] is the verified request itself, for handlers that need its bytes. A layer outside of
 //!   the verification gets it through a [`DeliverySlot`].
-//! - [`idempotency`] makes sure that each event is completed once, in one process or in a fleet. It
-//!   can also reject deliveries that an attacker recorded and sends again.
+//! - [`idempotency`] completes each event once, in one process or in a fleet. It can also reject
+//!   deliveries that an attacker recorded and sends again.
 //! - [`testing`] has signed requests, sample events and attacks for the tests of your application.
-//! - [`Secret::verify`] and [`Event::from_slice`] do the same without axum, for a header and a body
-//!   from anywhere.
+//! - [`Secret::verify`] and [`Event::from_slice`] verify and parse without axum, if another
+//!   framework or a queue provides the header and the body.
 //!
 //! The [guides](guide) cover whole tasks. Before you go live, read
 //! [where to put the layer](guide::placement), [going live](guide::going_live) and
@@ -60,7 +60,7 @@
 //!
 //! | feature | default | description |
 //! | --- | --- | --- |
-//! | `tracing` | yes | Logs through `tracing`. Rejections are summarised at `warn`, so that an attacker cannot flood the log, and listed one by one at `debug`. [Logs and metrics](guide::telemetry) has all lines. |
+//! | `tracing` | yes | Logs through `tracing`. At `warn`, rejections are summarised, so that an attacker cannot flood the log. At `debug`, each rejection is logged. [Logs and metrics](guide::telemetry) lists all lines. |
 //! | `metrics` | no | Counts and measures deliveries through the `metrics` facade. |
 //! | `router` | no | Adds [`EventRouter`], which calls a handler for each type of event. It depends on `axum` without default features. |
 //! | `cache` | no | Adds [`CachedSecrets`], a cache in front of secrets that are looked up by the name of their endpoint. |

@@ -125,12 +125,18 @@ impl RejectionKind {
             Self::BodyTimeout => {
                 "check the connection to SoundHash, and raise body_timeout if it is slow"
             }
-            Self::BodyBroken => "the sender or a proxy closed the connection early",
-            Self::SecretsUnavailable => {
-                "deliveries fail until the SecretProvider works again, and SoundHash stops \
-                 retrying after some minutes"
+            Self::BodyBroken => {
+                "the sender or a proxy closed the connection early, and SoundHash sends the \
+                 event again"
             }
-            Self::BufferFull => "clients send many bodies slowly, or max_buffered is too small",
+            Self::SecretsUnavailable => {
+                "deliveries fail until the SecretProvider works again, and SoundHash drops an \
+                 event after 7 minutes of retries"
+            }
+            Self::BufferFull => {
+                "clients send many bodies slowly, or max_buffered is too small, so let a proxy \
+                 buffer requests, or raise max_buffered"
+            }
         }
     }
 }
@@ -232,7 +238,7 @@ impl fmt::Display for Rejection {
             RejectionKind::UnknownEndpoint => "no secret for this endpoint",
             RejectionKind::BodyTooLarge => "body is over the limit",
             RejectionKind::BodyTimeout => "body did not arrive in time",
-            RejectionKind::BodyBroken => "body broke off",
+            RejectionKind::BodyBroken => "body ended early",
             RejectionKind::SecretsUnavailable => "secret look-up failed",
             RejectionKind::BufferFull => "memory for unfinished bodies is full",
         })

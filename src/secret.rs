@@ -63,9 +63,9 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Returns an error if the variable is not set, is empty, is not Unicode, or starts or ends with
-    /// white space. A line break that a file or a shell left behind would make every signature
-    /// wrong. If the white space is part of your secret, use [`Secret::new`]. The error names the
+    /// Returns an error if the variable is not set, is empty, is not Unicode, or starts or ends
+    /// with white space. White space usually comes from a file or a shell, and would make every
+    /// signature wrong. If it is part of your secret, use [`Secret::new`]. The error names the
     /// variable and never shows its value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         Self::read_env(name).map_err(|error| error.of_variable(name))
@@ -243,8 +243,8 @@ impl sealed::Sealed for String {
 /// The secrets that are valid for an endpoint: the current one and, during a rotation, up to
 /// three previous ones.
 ///
-/// Every request is checked against all of them, also after one has matched, so that the time
-/// taken does not reveal which one matched.
+/// Every request is checked against all of them, even after one has matched, so that the response
+/// time does not reveal which secret matched.
 ///
 /// `Secrets` is itself a [`SecretProvider`](crate::SecretProvider), which accepts these secrets
 /// for every request.
@@ -302,8 +302,9 @@ impl Secrets {
 
     /// Names the endpoint or tenant that the secrets belong to.
     ///
-    /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. The request's head, by
-    /// which the secrets were looked up, is not signed. This name is proven by the signature.
+    /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. The signature proves the
+    /// name, because only the secrets of this endpoint can verify it. The head of the request,
+    /// which the look-up uses, is not signed.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).endpoint = Some(name.into());

@@ -1,4 +1,4 @@
-//! Shared by the receiving examples: start-up, log, shutdown, and printing events.
+//! The start-up, log, shutdown and printing of events that the receiving examples share.
 
 mod server;
 

@@ -1,7 +1,7 @@
 //! An accept loop with limits, for a server that faces the internet.
 //!
-//! `axum::serve` does not limit connections, the time for a request's head, or read buffers. They
-//! cost memory before a layer sees a request, so a layer cannot limit them.
+//! `axum::serve` does not limit connections, the time for a request's head, or read buffers. A
+//! layer cannot limit these either, because they cost memory before the layer sees a request.
 
 use std::{
     convert::Infallible,
@@ -45,13 +45,13 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 /// KiB, which is also how much of a chunk size it reads at a time.
 const MAX_READ_BUFFER: usize = 16 * 1024;
 
-/// HTTP/2: the concurrent requests of a connection, and the bytes that it may send ahead for each
-/// request and for all.
+/// HTTP/2: the maximum number of concurrent requests of a connection, and the bytes that it may
+/// send ahead for each request and for all requests together.
 const MAX_STREAMS: u32 = 64;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
-/// HTTP/2: the number of reset streams that may still occupy the server (CVE-2023-44487).
+/// HTTP/2: the maximum number of reset streams that still occupy the server (CVE-2023-44487).
 const MAX_RESETS: usize = 64;
 
 /// The time that requests in progress have when their connection or the server ends, which is as

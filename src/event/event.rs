@@ -135,9 +135,9 @@ impl Event {
 
     /// Returns whether the body had to be repaired before it could be parsed.
     ///
-    /// SoundHash's senders are written in Python, whose `json` module writes text that is not strict
-    /// JSON. Such a body is authentic, and if it were rejected, SoundHash would drop the event in the
-    /// end. So the body is parsed with these replacements:
+    /// SoundHash's senders are written in Python, whose `json` module can write text that is not
+    /// strict JSON. Such a body is authentic, and rejecting it would lose the event. The body is
+    /// therefore parsed with these replacements:
     ///
     /// | in the body | parsed as |
     /// | --- | --- |

@@ -2,7 +2,7 @@
 //!
 //! # Secrets
 //!
-//! Read the secret from the environment, and during a rotation the previous one too:
+//! Read the secret from the environment. During a rotation, also read the previous one:
 //!
 //! ```
 //! use soundhash_webhook::{Secret, SecretError, SecretErrorKind, SoundHashWebhookLayer};
@@ -29,14 +29,17 @@
 //!
 //! # Limits
 //!
-//! - [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size), 1 MiB: a larger event is lost. Most
-//!   events are smaller than 1 KB, but lists of matches or fingerprints can be long.
-//! - [`body_timeout`](crate::SoundHashWebhookLayer::body_timeout), 10 s: how long a body may take to
-//!   arrive. It is part of the sender's 30 s.
-//! - [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout), 5 s: how long a
-//!   [`SecretProvider`](crate::SecretProvider) may take.
-//! - [`max_buffered`](crate::SoundHashWebhookLayer::max_buffered), 32 MiB: what all unfinished bodies of
-//!   the process hold together.
+//! The defaults fit most applications:
+//!
+//! - [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size) is 1 MiB. A larger event is
+//!   rejected, and SoundHash drops it after its retries. Most events are smaller than 1 KB, but
+//!   lists of matches or fingerprints can be long.
+//! - [`body_timeout`](crate::SoundHashWebhookLayer::body_timeout) is 10 s. A body must arrive
+//!   within this time. It counts towards the 30 s that SoundHash waits for an answer.
+//! - [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) is 5 s. A
+//!   [`SecretProvider`](crate::SecretProvider) must answer within this time.
+//! - [`max_buffered`](crate::SoundHashWebhookLayer::max_buffered) is 32 MiB. All unfinished bodies
+//!   of a layer together hold at most this much memory.
 //!
 //! # Connections and request heads
 //!
@@ -60,8 +63,8 @@
 //!
 //! - Work that can take more than a few seconds belongs in a queue. Answer 2xx when the event is
 //!   *stored* there: see [Past one machine](super::past_one_machine).
-//! - Give the handler a deadline too, so that you notice when it hangs. Dropping a future
-//!   cancels it, so the handler must tolerate being cut off and run again.
+//! - Give the handler a deadline, as in the example below, so that you notice when it hangs. The
+//!   deadline drops the handler's future, so the handler must tolerate being cut off and run again.
 //! - A receiver that is unreachable for longer than the retries loses events.
 //!
 //! ```
@@ -102,30 +105,32 @@
 //!
 //! # Shutdown
 //!
-//! With axum's `with_graceful_shutdown`, the server accepts no new connections and answers the requests
-//! in flight, *however long they take*. Bodies have their `body_timeout`. Give the handler a deadline
-//! too, and let your process manager wait for longer than both together. SoundHash retries a delivery
-//! that is cut off all the same.
+//! With axum's `with_graceful_shutdown`, the server stops accepting connections and waits until it
+//! has answered the requests in progress, *however long they take*. `body_timeout` limits the time
+//! for a body, and a deadline limits the time of your handler. Let your process manager wait for
+//! longer than both together. If a delivery is still cut off, SoundHash retries it.
 //!
 //! # Proxies
 //!
-//! The signature covers the body's bytes. A proxy may end TLS, add headers, change the path, and send
-//! the body in other pieces. It must not change a byte: no decompression, no JSON parsed and written
-//! again, no line breaks "corrected". If a gateway delivers the body as text or base64, undo that
-//! outside the layer.
+//! The signature covers the bytes of the body. A proxy may terminate TLS, add headers, change the
+//! path, and split the body in other places. It must not change any byte of the body. For example,
+//! it must not decompress the body, parse and rewrite JSON, or convert line breaks. If a gateway
+//! delivers the body as text or base64, restore the bytes in a middleware outside the layer.
 //!
-//! - Its body limit must not be below `max_body_size`. Otherwise its own 413 answers.
-//! - Its timeout for an answer must not be below your handler's deadline.
+//! - The proxy's body limit must not be below `max_body_size`. Otherwise the proxy itself answers
+//!   large events with 413.
+//! - The proxy's timeout for an answer must not be below your handler's deadline.
 //! - A proxy that buffers requests, as nginx does by default, keeps slow senders away from the layer.
-//! - A proxy that changes the path changes what a provider sees that chooses secrets by path.
-//! - `X-Webhook-Signature` must arrive, once.
+//! - If the proxy changes the path and your provider chooses secrets by path, the provider sees the
+//!   changed path.
+//! - The proxy must pass `X-Webhook-Signature` on, exactly once.
 //! - SoundHash does not log in, so the route must be reachable without credentials. The signature
 //!   protects it.
 //!
 //! # Health checks
 //!
-//! Health checks carry no signature. Add their route *after* the layer, which then does not protect
-//! it:
+//! Health checks are not signed. Add their route *after* the layer, so that the layer does not
+//! protect it:
 //!
 //! ```
 //! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::{get, post}};
@@ -146,27 +151,28 @@
 //! # }
 //! ```
 //!
-//! To check that a *delivery* would be accepted, send a signed one from outside every few minutes, of a
-//! type that your handler ignores.
+//! To check that the application accepts *deliveries*, send a signed one from outside every few
+//! minutes. Use an event type that your handler ignores.
 //!
 //! # Alerts
 //!
 //! [Logs and metrics](super::telemetry) lists every line and metric. Alert on these:
 //!
-//! - **No accepted delivery for longer than usual.** Most people lack this alert, and it is the most
-//!   useful one. It covers a wrong secret, a proxy that changes bodies, an expired certificate, and an
-//!   endpoint that was disabled.
+//! - **No accepted delivery for longer than usual.** This is the most useful alert, and most people
+//!   lack it. It detects a wrong secret, a proxy that changes bodies, an expired certificate, and
+//!   an endpoint that was disabled.
 //! - `error`, `no SoundHashWebhookLayer around this handler`: a route is not protected and answers 500.
-//! - `error`, secret look-up failed: deliveries are answered with 503, and SoundHash drops them after
-//!   at most seven minutes.
-//! - `warn`, body is not an event: the delivery is authentic and was answered with 400 or 422. Keep the
-//!   body, and look at it.
-//! - `warn`, event not recognized: a new type or a new shape. Look at it within days.
+//! - `error`, `secret look-up failed`: deliveries are answered with 503, and SoundHash drops them
+//!   after its last retry.
+//! - `warn`, `webhook body is not an event`: the delivery is authentic, but its body cannot be
+//!   parsed. Store such bodies and examine them.
+//! - `warn`, `webhook event not recognized`: the event has a new type or a new shape. Examine it
+//!   within days.
 //!
-//! A rise of `wrong_signature` while accepted deliveries fall means a wrong secret or a proxy that
-//! changes bodies. While accepted deliveries continue, it means an attacker. To count rejections
-//! yourself, look for a [`Rejection`](crate::Rejection) in the response's extensions, in a layer
-//! outside:
+//! If `wrong_signature` rises while accepted deliveries fall, the secret is wrong or a proxy
+//! changes bodies. If accepted deliveries continue, someone sends forged requests. To count
+//! rejections yourself, read the [`Rejection`](crate::Rejection) from the response's extensions in
+//! an outer layer:
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -201,16 +207,17 @@
 //!
 //! # Several instances
 //!
-//! Verification shares nothing, so any number of instances can receive behind one address.
+//! Verification does not need shared state, so any number of instances can receive behind one
+//! address.
 //!
 //! - **Duplicates** can reach different instances. Use a store that all of them share: see
 //!   [Past one machine](super::past_one_machine).
 //! - **Rotation**: every instance must accept the new secret before SoundHash signs with it, and must
 //!   keep the previous one until no instance needs it.
-//! - **Limits** apply to each process. All instances together can hold `max_buffered` times their
-//!   number.
-//! - **Releases**: stop the old instance when the new one answers. SoundHash retries a delivery that
-//!   arrives in between after a minute.
+//! - **Limits** apply to each process. Three instances together can hold three times
+//!   `max_buffered`.
+//! - **Releases**: stop the old instance when the new one answers. If a delivery arrives while no
+//!   instance runs, SoundHash retries it after a minute.
 //!
 //! ---
 //!

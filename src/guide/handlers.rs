@@ -1,17 +1,17 @@
 //! What a handler takes: every event, one type, or one handler per type.
 //!
-//! - **[`Event`](crate::Event) and a `match`**, as in the [quick start](super::quick_start), fits most
-//!   applications.
+//! - **[`Event`](crate::Event) and a `match`**, as in the [quick start](super::quick_start), fit
+//!   most applications.
 //! - **[`Payload`](crate::Payload)** takes the payload of one type. Use it for an endpoint that is
-//!   registered for one type only. Other types are answered with 422.
+//!   registered for one type only. It answers 422 to other types.
 //! - **`EventRouter`** (feature `router`) calls one handler per type. Use it when the handlers need
-//!   different arguments. Other types are answered with 200, or by a fallback.
+//!   different arguments. It answers 200 to other types, or calls a fallback.
 //! - **`Result<Event, EventRejection>` and [`Delivery`](crate::Delivery)** let the handler decide what
 //!   to do with a body that is not an event.
 //!
-//! All of them need a [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) around the route, and
-//! answer 500 without one. Other axum extractors work next to them, because the verified body is still
-//! in the request.
+//! All of them need a [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) around the route. If
+//! the layer is missing, they answer 500. Other axum extractors work next to them, because the
+//! verified body is still in the request.
 //!
 //! # One handler per type
 //!
@@ -80,10 +80,10 @@
 //! # }
 //! ```
 //!
-//! Without a fallback, an `EventRouter` answers 200 to events that have no handler, because SoundHash
-//! would only retry them. The same holds for a type that has a handler when the payload does not fit
-//! it, such as the payload of the "test this webhook" button. To keep such events, set a fallback as
-//! above.
+//! Without a fallback, an `EventRouter` answers 200 to events without a handler. SoundHash would
+//! only retry after any other answer. The router also answers 200 if the type has a handler but the
+//! payload does not fit the type. The "test this webhook" button can send such a payload. To keep
+//! these events, set a fallback as above.
 //!
 //! Put an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) around the whole `EventRouter`,
 //! as around any other handler.

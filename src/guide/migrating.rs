@@ -1,8 +1,8 @@
 //! Migrating from SoundHash's receivers in Flask or Express.
 //!
-//! SoundHash's documentation shows a receiver in Python and one in JavaScript. This crate takes the
-//! same requests at the same URL with the same secret. It gives the same answers: your handler's own,
-//! and 401 `Invalid signature` to forged requests. You do not have to register the endpoint again.
+//! SoundHash's documentation shows a receiver in Python and one in JavaScript. This crate accepts
+//! the same requests at the same URL with the same secret, so you do not have to register the
+//! endpoint again. It also answers 401 `Invalid signature` to forged requests.
 //!
 //! # Side by side
 //!
@@ -83,8 +83,8 @@
 //!   (`update(undefined)`).
 //! - **Signed request that is not `application/json`**: Flask answers **415**, or 401 to a form, and
 //!   Express **500**.
-//! - **The dispatcher's envelope**, with `type` for `event`, which the test button uses too: Flask
-//!   answers **500** (`KeyError`). Express answers **200 and ignores the event**.
+//! - **The dispatcher's envelope**, which has `type` in place of `event`, and which the test button
+//!   uses: Flask answers **500** (`KeyError`). Express answers **200 and ignores the event**.
 //! - **A number that is `NaN`**, as Python writes it: Flask answers 200, Express **500**.
 //! - **An event of more than 100 KB**: Flask answers 200, Express **413**. This crate accepts up to
 //!   `max_body_size`, 1 MiB by default.
@@ -96,7 +96,8 @@
 //!
 //! - `!==` stops at the first difference, so the time of an answer depends on the signature.
 //!   `compare_digest` and this crate compare in constant time.
-//! - Both receivers read the whole body before they look for a signature, and Flask sets no limit.
+//! - Both receivers read the whole body before they check the signature, and Flask does not limit
+//!   its length.
 //! - Both run a handler again when SoundHash retries an event. Here,
 //!   [`IdempotencyLayer`](crate::idempotency) answers the retry.
 //!

@@ -1,22 +1,23 @@
 //! Past one machine: which store or queue keeps your events.
 //!
-//! SoundHash delivers an event at least once, retries for at most seven minutes, and cannot send it again
-//! after that. Choose where your application remembers events by asking what must not happen twice, and
-//! what must not be lost.
+//! SoundHash delivers an event at least once, retries for at most seven minutes, and then drops it.
+//! Before you choose a store, decide which effects must not happen twice, and which events must not
+//! be lost.
 //!
 //! # Which one
 //!
 //! - **One process, effects that may happen twice after a crash**: an
 //!   [`IdempotencyLayer`](crate::idempotency) on [`MemoryStore`](crate::idempotency::MemoryStore). It
-//!   needs nothing, and forgets everything at a restart.
-//! - **A fleet, effects elsewhere**: the same layer on `RedisStore` (feature `redis`), or on `SqlxStore`
-//!   of the crate `soundhash-webhook-sqlx` if you have a database anyway.
+//!   does not need a server, and forgets everything in a restart.
+//! - **Several processes, effects outside of your database**: the same layer on `RedisStore`
+//!   (feature `redis`), or on `SqlxStore` of the crate `soundhash-webhook-sqlx` if you already have
+//!   a database.
 //! - **Effects in your own Postgres or SQLite database**: `EventLog::record` of
 //!   `soundhash-webhook-sqlx`. It writes the event's key in *your* transaction, so the effects happen
 //!   exactly once. It also keeps the verified body.
-//! - **Work that takes longer than SoundHash waits (30 s)**: accept now, work later. The example `inbox`
-//!   stores the event and a job in one Postgres transaction. The example `jetstream` stores the event in
-//!   a replicated log.
+//! - **Work that takes longer than SoundHash waits (30 s)**: store the event, answer, and do the
+//!   work later. The example `inbox` stores the event and a job in one Postgres transaction. The
+//!   example `jetstream` stores the event in a replicated log.
 //!
 //! # What a crash does
 //!
@@ -24,24 +25,25 @@
 //!
 //! The process dies before the handler's effects:
 //!
-//! - Every store: the retry runs the handler. With a store outside the process, it does so after the
-//!   lease, 60 s by default.
+//! - Every store: the retry runs the handler. If the store is outside the process, the handler runs
+//!   only after the lease, which is 60 s by default.
 //!
-//! It dies after the effects, and before the event is marked as completed:
+//! The process dies after the effects, and before the event is marked as completed:
 //!
 //! - `MemoryStore`, `RedisStore`, `SqlxStore`: the retry runs the handler **again**. Idempotency stores
 //!   make a handler *complete* at most once. They cannot make its *effects* happen once.
 //! - `EventLog::record`: cannot happen, because one commit does both.
 //!
-//! It dies after the event is marked as completed, and before the response:
+//! The process dies after the event is marked as completed, and before the response:
 //!
 //! - `MemoryStore`: the handler runs **again**, because the memory is gone.
 //! - The others: the retry is answered as a duplicate.
 //!
 //! The machine of the store dies:
 //!
-//! - `RedisStore`: a replica can lack the last second of writes. Their events can run again.
-//! - A database: nothing that was committed is lost, if the failover goes to a synchronous replica.
+//! - `RedisStore`: a replica can lack the last second of writes. The events of that second can run
+//!   again.
+//! - A database: if the failover goes to a synchronous replica, no committed transaction is lost.
 //! - `jetstream`: with three replicas, an accepted event is on two machines before the response.
 //!
 //! # Exactly once, in your database
@@ -55,27 +57,29 @@
 //! tx.commit().await?;                                       // both or neither
 //! ```
 //!
-//! A concurrent duplicate waits for the first transaction, at most `lock_timeout`. Then it is a duplicate,
-//! or new if the first rolled back. Errors of the database are answered with 503, so that SoundHash
-//! retries. The crate's documentation has a table of every store and every point of failure.
+//! A concurrent duplicate waits until the first transaction ends, but at most for `lock_timeout`.
+//! If the first transaction was rolled back, the duplicate counts as new. Errors of the database
+//! are answered with 503, so that SoundHash retries. The documentation of `soundhash-webhook-sqlx`
+//! has a table of every store and every point of failure.
 //!
-//! # Accept now, work later: `inbox`
+//! # Work later: `inbox`
 //!
-//! One transaction records the delivery and enqueues a job, then the receiver answers 202. Workers run
-//! the jobs, each in its own transaction, with retries and back-off. Jobs that fail too often are
-//! kept, listed, and can be run again. Everything is in one Postgres database, so a backup has all of it.
+//! One transaction records the delivery and enqueues a job. After the commit, the receiver answers
+//! 202. Workers run each job in its own transaction, with retries and back-off. Jobs that fail too
+//! often are kept, and you can list them and run them again. All data is in one Postgres database,
+//! so a backup contains all of it.
 //!
-//! # Accept now, work later: `jetstream`
+//! # Work later: `jetstream`
 //!
-//! The receiver publishes the verified bytes to a NATS `JetStream` stream with three replicas, and answers
-//! 202 when a majority has stored them. The event's [`Key`](crate::idempotency::Key) is the
-//! `Nats-Msg-Id`, so the stream drops copies within its duplicate window, one day in the example. An
-//! [`IdempotencyLayer`](crate::idempotency) is not needed within that window. A copy that arrives later
-//! is a new message: make the worker's effects idempotent by the key, or record the key in the worker's
-//! database.
+//! The receiver publishes the verified bytes to a NATS `JetStream` stream with three replicas, and
+//! answers 202 when a majority has stored them. The event's [`Key`](crate::idempotency::Key) is the
+//! `Nats-Msg-Id`, so the stream drops duplicates within its duplicate window. The window is one day
+//! in the example, and within it you do not need an [`IdempotencyLayer`](crate::idempotency). A
+//! duplicate that arrives later is a new message. To recognize it, the worker can record the key in
+//! its database, or pass the key to services that recognize duplicates.
 //!
-//! Workers pull and acknowledge each event. A worker that dies between acting and acknowledging leads to
-//! a second run. An event that fails ten times moves to a second stream.
+//! Workers pull events and acknowledge each one. If a worker dies after it acted and before it
+//! acknowledged, the event runs again. An event that fails ten times moves to a second stream.
 //!
 //! A NATS server writes to the page cache, and to the disk every two minutes unless `sync_interval` says
 //! otherwise. A server that is killed or a machine that is lost loses nothing, because a second machine
@@ -120,16 +124,17 @@
 //! # Other logs and queues
 //!
 //! **Kafka.** Use `rdkafka` with `enable.idempotence=true` and `acks=all` on a topic with
-//! `min.insync.replicas=2`. Use the [`Key`](crate::idempotency::Key) as the record's key, so that copies of
-//! an event are in one partition. Await the delivery report before you answer 202. Kafka does not drop
-//! copies that different receivers produce, so consumers must recognize the key. Commit an offset after
-//! its events are acted on.
+//! `min.insync.replicas=2`. Use the [`Key`](crate::idempotency::Key) as the record's key, so that
+//! all duplicates of an event are in one partition. Answer 202 after the delivery report. Kafka
+//! does not drop duplicates from different receivers, so consumers must recognize the key. Commit
+//! an offset after the consumer has acted on the event.
 //!
-//! **Amazon SQS.** Use `aws-sdk-sqs` with a FIFO queue, and the [`Key`](crate::idempotency::Key) as
-//! `MessageDeduplicationId`. It allows 128 characters of a limited set, so pass the key's SHA-256 as
-//! hexadecimal digits. SQS drops copies for five minutes, which is shorter than SoundHash's retries, so
-//! workers must recognize the key. Answer 202 after `SendMessage` succeeds, and delete a message after its
-//! event is acted on. A message holds 256 KiB, less than `max_body_size`: store larger bodies elsewhere.
+//! **Amazon SQS.** Use `aws-sdk-sqs` with a FIFO queue. Use the SHA-256 of the
+//! [`Key`](crate::idempotency::Key) as `MessageDeduplicationId`, in hexadecimal digits, because the
+//! id allows only 128 characters of a limited set. SQS drops duplicates for five minutes.
+//! SoundHash's retries take longer, so workers must recognize the key. Answer 202 after
+//! `SendMessage` succeeds, and delete a message after the worker has acted on the event. A message
+//! holds 256 KiB, which is less than `max_body_size`. Store larger bodies elsewhere.
 //!
 //! ---
 //!

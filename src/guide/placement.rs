@@ -5,10 +5,10 @@
 //! [`Router::layer`] protects everything that the router has *so far*, including its answer to unknown
 //! paths. An unsigned request gets 401 for every path and every method.
 //!
-//! [`Router::route_layer`] protects only the routes. An unknown path answers 404, also to unsigned
-//! requests.
+//! [`Router::route_layer`] protects only the routes. The router answers 404 to an unknown path, even if
+//! the request is not signed.
 //!
-//! With both, routes that are added *later* stay open. Add health checks there:
+//! Neither method protects routes that are added *later*. Add health checks there:
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::{get, post}};
@@ -20,17 +20,17 @@
 //!     .route("/healthz", get(|| async { "ok" }));
 //! ```
 //!
-//! [`MethodRouter`] has the same two methods, for a single route: `post(receive).layer(…)`, and
-//! `post(receive).route_layer(…)`, which leaves the answer to other methods open.
+//! [`MethodRouter`] has the same two methods for a single route: `post(receive).layer(…)` protects every
+//! method, and `post(receive).route_layer(…)` protects only `POST`.
 //!
-//! An unsigned request is answered as follows:
+//! These are the answers to an unsigned request with each of the four methods:
 //!
 //! - `POST` to the webhook: 401 with all four.
 //! - `GET` to the webhook: 405 with `post(…).route_layer`, and 401 with the others.
 //! - Unknown path: 401 with `Router::layer`, and 404 with the others.
 //! - `GET /healthz`, added later: 200 with all four.
 //!
-//! A test of ten lines shows that the layer is where it should be: see
+//! A test of ten lines checks that the layer is in the right place: see
 //! [Testing](super::testing_your_handler#hostile-requests).
 //!
 //! A handler that takes an [`Event`](crate::Event), a [`Payload`](crate::Payload) or a
@@ -43,26 +43,27 @@
 //! The signature covers the body. It covers neither the method nor the path, so an attacker who
 //! recorded a delivery can send it again to any other route behind the same layer. Two consequences:
 //!
-//! - Protect the webhook's route alone, and add other routes later.
-//! - Put an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) around the acting route only. A
-//!   `GET` route that answers 200 inside of it would mark the recorded event as completed. The layer
-//!   therefore answers 405 to methods other than `POST` before it claims anything.
+//! - Protect only the route of the webhook, and add other routes later.
+//! - Put an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) around the acting route
+//!   only. If it also covered another route, a 200 from there would mark the recorded event as
+//!   completed. The layer answers 405 to methods other than `POST`, so this concerns `POST` routes.
 //!
 //! # Inside and outside
 //!
 //! With `Router::layer`, a layer that is added *later* is *outside* and sees the request first. In a
 //! `ServiceBuilder`, the layer that is added *first* is outside.
 //!
-//! **Outside** belong layers that must see every request and do not touch the body: tracing, metrics,
-//! compression of responses, rate limits, `CatchPanic`, the inspector. An outer layer finds the reason
-//! of a rejection, a [`Rejection`](crate::Rejection), in the response's extensions, and gets the
-//! [`Delivery`](crate::Delivery) of a verified request through a
+//! **Outside**: put layers there that must see every request and do not touch the body, such as
+//! tracing, metrics, compression of responses, rate limits, `CatchPanic` and the inspector. An
+//! outer layer finds the reason of a rejection, a [`Rejection`](crate::Rejection), in the
+//! response's extensions. It gets the [`Delivery`](crate::Delivery) of a verified request through a
 //! [`DeliverySlot`](crate::DeliverySlot).
 //!
-//! **Inside** belong layers that read, decode or limit the body, such as `tower_http::decompression`.
-//! Outside, they would change the signed bytes, and *every* delivery would be rejected. The layer has its
-//! own body limit. Raise axum's `DefaultBodyLimit`, inside, only for a handler that takes
-//! `Bytes` or `Json` of more than 2 MB.
+//! **Inside**: put layers there that read, decode or limit the body, such as
+//! `tower_http::decompression`. If they were outside, they would change the signed bytes, and
+//! *every* delivery would be rejected. This crate's layer has its own body limit. You need axum's
+//! `DefaultBodyLimit` only to raise the limit of a handler that takes `Bytes` or `Json` of more
+//! than 2 MB. Put it inside, too.
 //!
 //! ```
 //! use axum::{Router, extract::Request, middleware::{self, Next}, response::Response, routing::post};
@@ -85,10 +86,11 @@
 //!
 //! # Concurrency limits
 //!
-//! A tower service that is ready reserves its place until it is called. Directly inside the layer, in
-//! one `ServiceBuilder`, a `ConcurrencyLimit` therefore also counts requests whose body is still
-//! arriving, and slow senders can take all its places for `body_timeout`. In a `Router`, add the limit
-//! with a separate `.layer` call, before this layer. Each route is then entered after verification.
+//! A `ConcurrencyLimit` reserves a place for a request when it becomes ready, before it is called.
+//! If it is directly inside this layer, in one `ServiceBuilder`, it therefore counts requests whose
+//! body is still arriving. Slow senders can then occupy all places for `body_timeout`. In a
+//! `Router`, add the limit with a separate `.layer` call before this layer. A request then takes a
+//! place only after it was verified.
 //!
 //! # Without a router
 //!

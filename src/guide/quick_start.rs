@@ -64,8 +64,8 @@
 //! }
 //! ```
 //!
-//! Add the layer *after* the routes: it protects the routes that the router has at that point.
-//! Answer 2xx when you have acted on the event, and 5xx when SoundHash should send it again.
+//! Add the layer *after* the routes, because it protects only the routes that the router already
+//! has. Answer 2xx when you have acted on the event, and 5xx when SoundHash should send it again.
 //!
 //! # 3. Send a delivery
 //!
@@ -83,11 +83,11 @@
 //! $ curl -i http://127.0.0.1:3000/webhooks/soundhash -H "X-Webhook-Signature: $signature" --data-binary "$body"
 //! ```
 //!
-//! The receiver answers 200 and prints `processed Some("A song")`. Change one letter of the body, and
-//! it answers 401, prints nothing, and logs a warning that says why.
+//! The receiver answers 200 and prints `processed Some("A song")`. If you change one letter of the
+//! body, the receiver answers 401 and logs a warning that says why.
 //!
-//! The command `soundhash-webhook` does the same with one line per delivery, for every type of event:
-//! see [Testing your handler](super::testing_your_handler#from-the-shell).
+//! The command `soundhash-webhook` can send every type of event: see [Testing your
+//! handler](super::testing_your_handler#from-the-shell).
 //!
 //! # 4. Test the receiver
 //!
@@ -126,12 +126,12 @@
 //! Register your public URL in SoundHash's dashboard, or with the command:
 //!
 //! ```console
-//! $ soundhash-webhook endpoints create --url https://example.com/webhooks/soundhash --events video.processed,match.found
+//! $ soundhash-webhook endpoints create --url https://example.com/webhooks/soundhash --event video.processed,match.found
 //! ```
 //!
-//! SoundHash's API generates the secret and shows it once. On the developer portal you choose one
-//! yourself, for example with `openssl rand -hex 32`. `SOUNDHASH_WEBHOOK_SECRET` must be exactly that
-//! secret, including a prefix such as `whsec_`.
+//! SoundHash's API generates the secret and shows it only once. On the developer portal, you choose
+//! the secret yourself. Create it with a command such as `openssl rand -hex 32`. Set
+//! `SOUNDHASH_WEBHOOK_SECRET` to exactly this secret, including a prefix such as `whsec_`.
 //!
 //! Press "test this webhook" in the dashboard. If the receiver answers 401, see
 //! [Troubleshooting](super::troubleshooting). Before real events arrive, read

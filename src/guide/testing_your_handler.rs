@@ -1,6 +1,6 @@
 //! Testing your handler: in-process and from the shell.
 //!
-//! The in-process tests need the feature `testing`, and no network:
+//! In-process tests do not need a network. They need the feature `testing`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -59,8 +59,9 @@
 //!
 //! # Recorded deliveries
 //!
-//! A delivery that was saved from the inspector, or written down as a whole HTTP request, becomes a
-//! test in one line. The request is signed again, so the file needs no valid signature:
+//! `SignedRequest::from_capture` reads a delivery that you saved in the inspector, or any other
+//! complete HTTP/1.1 request. It signs the request again, so the signature in the file does not
+//! matter:
 //!
 //! ```
 //! use soundhash_webhook::testing::SignedRequest;
@@ -72,10 +73,10 @@
 //!
 //! # Idempotency
 //!
-//! A `sample` is always the same old event. Behind an
-//! [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) its second copy is a duplicate, and with
-//! `max_age` it gets 401 like any recorded delivery. Use `fresh_sample` for a new event, and clone the
-//! request to send SoundHash's retry:
+//! A `sample` is always the same old event. An
+//! [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) treats the second copy as a
+//! duplicate. With a `max_age`, it answers 401 even to the first one. Use `fresh_sample` for a new
+//! event, and clone the request to imitate a retry by SoundHash:
 //!
 //! ```
 //! use std::time::Duration;
@@ -115,9 +116,9 @@
 //!
 //! # Everything that can arrive
 //!
-//! SoundHash has two senders, and each type of event can come from either. A handler also meets types
-//! that this version does not know, the test button, which sends any type with any payload, and JSON
-//! as Python writes it, with `NaN` for example.
+//! SoundHash has two senders, and each type of event can come from either of them. A handler can
+//! also receive a type that this version does not know, any type with any payload from the test
+//! button, and JSON that only Python writes, for example with `NaN`. This test sends all of them:
 //!
 //! ```
 //! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::post};
@@ -163,9 +164,9 @@
 //!
 //! # Hostile requests
 //!
-//! A test that sends correct requests does not notice a route without the layer, or a middleware on
-//! the wrong side of it. `testing::hostile_requests` makes requests that must be rejected and requests
-//! that must not be. Send them to the whole application, once for each path that receives webhooks:
+//! A test that sends only correct requests cannot detect a route without the layer. Add a test that
+//! sends `testing::hostile_requests`. Some of these requests must be rejected, and others must be
+//! accepted. Send them to the whole application, once for each path that receives webhooks:
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::post};
@@ -187,25 +188,25 @@
 //! # }
 //! ```
 //!
-//! They find these mistakes, and the failure says how to fix each:
+//! The test finds these mistakes, and its message says how to fix each of them:
 //!
-//! - A route without the layer, whatever its handler takes.
+//! - A route without the layer, with any kind of handler.
 //! - A middleware outside the layer that rewrites or decodes the body.
-//! - A middleware outside that reads the body and puts it back.
-//! - A middleware or proxy outside that repairs the signature header.
-//! - A body limit outside that answers before the layer does.
-//! - A limit inside that is smaller than `max_body_size`.
+//! - A middleware outside the layer that reads the whole body and passes it on.
+//! - A middleware or proxy outside the layer that changes the signature header.
+//! - A body limit outside the layer that answers before the layer does.
+//! - A body limit inside the layer that is smaller than `max_body_size`.
 //! - A handler or `Content-Type` check that rejects authentic deliveries.
-//! - A `GET` route behind an idempotency layer, where a replayed delivery would use up an event.
+//! - A `GET` route behind the layer, to which an attacker can replay a recorded delivery.
 //!
-//! For a layer with another `max_body_size` than the default, use
+//! If you changed the layer's `max_body_size`, pass the same value with
 //! `hostile_requests(&secret).max_body_size(256 * 1024)`. The example `hostile` shows the report for an
 //! application with two mistakes.
 //!
 //! # Without HTTP
 //!
-//! To test what a handler does with an event, write a function that takes one. Every payload
-//! implements `Default`, and [`Event::new`](crate::Event::new) makes an event of a payload:
+//! To test what your code does with an event, write a function that takes an event. Every payload
+//! implements `Default`, and [`Event::new`](crate::Event::new) creates an event from a payload:
 //!
 //! ```
 //! use soundhash_webhook::{Event, EventData, VideoProcessed};
@@ -226,8 +227,8 @@
 //! assert_eq!(headline(&Event::new(video)), "A song is ready");
 //! ```
 //!
-//! Only the layer can make a [`Delivery`](crate::Delivery), in tests too, because a `Delivery` proves
-//! that a signature was verified. Send a signed request instead.
+//! Even in tests, only the layer can create a [`Delivery`](crate::Delivery), because a `Delivery`
+//! proves that a signature was verified. Send a signed request instead.
 //!
 //! # From the shell
 //!
@@ -244,9 +245,9 @@
 //! $ soundhash-webhook send --forge                            # must be rejected
 //! ```
 //!
-//! It sends to `http://127.0.0.1:3000/webhooks/soundhash` unless `--url` says otherwise.
-//! `soundhash-webhook listen` is the other side: it receives, verifies, and prints one line per
-//! delivery.
+//! The default address is `http://127.0.0.1:3000/webhooks/soundhash`. Use `--url` for another one.
+//! `soundhash-webhook listen` is the opposite: it receives and verifies deliveries, and prints one
+//! line for each.
 //!
 //! ---
 //!

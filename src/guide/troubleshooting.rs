@@ -1,9 +1,10 @@
-//! Troubleshooting: symptoms, causes and cures.
+//! Troubleshooting: symptoms, causes and fixes.
 //!
-//! The response never says why a request was rejected. The log does: at `warn`, summarised once a
-//! minute per reason, and at `debug` for each request. It needs a subscriber, such as
-//! `tracing_subscriber::fmt::init()`. The inspector (crate `soundhash-webhook-inspector`) shows each
-//! request and its reason in the browser.
+//! The response never says why a request was rejected. The log does. At `warn`, it has a summary
+//! per minute and reason, and at `debug`, a line for each request. To see the log, install a
+//! subscriber, such as `tracing_subscriber::fmt::init()`. The inspector (crate
+//! `soundhash-webhook-inspector`) shows each request in the browser, with the reason of its
+//! rejection.
 //!
 //! # Every signature is wrong
 //!
@@ -11,44 +12,47 @@
 //!
 //! - **`missing_signature`**: the request is not from SoundHash, or a proxy drops the header. Let
 //!   `X-Webhook-Signature` through.
-//! - **`several_signatures`**: something between SoundHash and you adds a header. Send one.
-//! - **`malformed_signature`**: your own sender writes base64, or `sha256=` in front. Send 64
-//!   hexadecimal digits and nothing else.
-//! - **`unknown_endpoint`**: the provider returned `None`. Check the path or header that it uses, as it
-//!   is after all proxies.
-//! - **`wrong_signature`**: another secret, or another body. See below.
-//! - **`too_old`, `undated`, `from_the_future`**: the signature is correct, and the event's time is
-//!   outside the `max_age` of an [`IdempotencyLayer`](crate::idempotency). It is a recorded or
-//!   hand-written request, a `testing::sample`, or your clock is wrong. Synchronise the clock with NTP,
-//!   and send new events with `soundhash-webhook send` or `testing::fresh_sample`.
+//! - **`several_signatures`**: a proxy or your own sender adds a second header. Send only one.
+//! - **`malformed_signature`**: your own sender writes base64, or a prefix such as `sha256=`. Send
+//!   exactly 64 hexadecimal digits.
+//! - **`unknown_endpoint`**: the provider returned `None`. Check the path or header that it uses. A
+//!   proxy may have changed it.
+//! - **`wrong_signature`**: the secret or the body differs from what SoundHash signed. See below.
+//! - **`too_old`, `undated`, `from_the_future`**: the signature is correct, but an
+//!   [`IdempotencyLayer`](crate::idempotency) with `max_age` does not accept the event's time. The
+//!   request was recorded or written by hand, or it is a `testing::sample`, or your clock is wrong.
+//!   Synchronise the clock with NTP, and send new events with `soundhash-webhook send` or
+//!   `testing::fresh_sample`.
 //!
-//! **Another secret.** The key is the whole secret, byte for byte.
+//! **The secret differs.** The key is the whole secret, byte for byte. Common causes:
 //!
-//! - *White space or quotes around it*, from a file, from `echo`, or from an `.env` file. A line
-//!   `SECRET="abc"` in a Docker `--env-file` keeps its quotes.
-//! - *The prefix removed, or base64 decoded*, as other vendors' libraries do. Here `whsec_` is part of
-//!   the key.
-//! - *The secret of another endpoint*, of staging, or the one before. Each endpoint has its own.
-//! - *A secret that you chose while SoundHash generated another*: use the one that the API returned.
+//! - *White space or quotes around the secret*, from a file, from `echo`, or from an `.env` file. A
+//!   line `SECRET="abc"` in a Docker `--env-file` keeps its quotes.
+//! - *A removed prefix, or decoded base64*, as in other vendors' libraries. Here, `whsec_` is part
+//!   of the key.
+//! - *The secret of another endpoint*, of another environment, or from before a rotation. Each
+//!   endpoint has its own secret.
+//! - *A secret that you chose*, although SoundHash generated another one. Use the secret that the
+//!   API returned.
 //!
-//! **Another body.** One different byte is enough.
+//! **The body differs.** A single byte is enough. Common causes:
 //!
-//! - *A layer outside changes it*: decompression, or JSON that is parsed and written again. Move that
-//!   layer inside, see [Where to put the layer](super::placement).
-//! - *A layer outside has read it already*, so that this layer received an empty body.
-//! - *A proxy changes it.* See [Going live](super::going_live#proxies).
-//! - *The shell changes it*: `curl -d @file` removes line breaks, and `echo` adds one. Use
+//! - *A layer outside changes the body*: it decompresses the body, or parses and rewrites JSON.
+//!   Move that layer inside: see [Where to put the layer](super::placement).
+//! - *A layer outside has already read the body*, so that this layer received an empty body.
+//! - *A proxy changes the body.* See [Going live](super::going_live#proxies).
+//! - *The shell changes the body*: `curl -d @file` removes line breaks, and `echo` adds one. Use
 //!   `--data-binary` and `printf %s`.
 //!
-//! One delivery is enough to tell which: its body as it arrived, its signature, and the secret. The
-//! command tries the usual mistakes on them, and names the one that explains it:
+//! You can find the cause with one delivery: its body as it arrived, its signature, and the secret.
+//! The command tries the common mistakes, and names the one that leads to this signature:
 //!
 //! ```console
 //! $ SOUNDHASH_WEBHOOK_SECRET=… soundhash-webhook verify --signature 0123…cdef body.json
 //! ```
 //!
-//! The inspector's "Why?" button and `testing::diagnose` do the same. With a body and a secret for
-//! tests, this is what they do:
+//! The inspector's "Why?" button and `testing::diagnose` do the same. This code shows how some of
+//! the mistakes change a signature:
 //!
 //! ```
 //! use axum::http::HeaderValue;
@@ -71,15 +75,17 @@
 //! assert!(!matches("whsec_test", b""), "the body was read before");
 //! ```
 //!
-//! Without Rust, these two lines print the same if the secret and the body are correct:
+//! Without Rust, compare the output of these two lines. It is the same if the secret and the body
+//! are correct:
 //!
 //! ```console
 //! $ openssl dgst -sha256 -hmac "$SOUNDHASH_WEBHOOK_SECRET" -r <body.json
 //! $ echo "$X_WEBHOOK_SIGNATURE"
 //! ```
 //!
-//! All of them need the body as it *arrived*. The inspector saves it. You can also record it in a test
-//! environment with a middleware outside the layer. Keep a limit, because this reads unverified bodies:
+//! For all of these, you need the body as it *arrived*. The inspector saves it. You can also record
+//! it in a test environment with a middleware outside the layer. Limit the length, because the
+//! middleware reads bodies that are not verified:
 //!
 //! ```
 //! use axum::{
@@ -113,8 +119,8 @@
 //!
 //! # Other answers
 //!
-//! - **500 `Internal server error`, and the log names the layer**: no layer protects the handler. It
-//!   was not added, or the route was added after it. Add the layer after the route.
+//! - **500 `Internal server error`, and the log says that the layer is missing**: no layer protects
+//!   the handler. Add the layer after the route.
 //! - **401 for health checks, or for every path**: `Router::layer` protects the whole router. Add open
 //!   routes after it, or use `route_layer`.
 //! - **400 `body is not JSON…`, 422 `event has no type`, 422 `event has no payload`**: the body is
@@ -123,28 +129,30 @@
 //! - **422 `event is … and not …`, `payload does not fit …`**: the handler takes a `Payload` of another
 //!   type, or someone pressed the test button. Register the endpoint for this type only, use an
 //!   `EventRouter`, or take a `Result`.
-//! - **413 `Body too large`**: the body is over `max_body_size`, or over a proxy's limit if the text
-//!   differs. Raise the limit.
-//! - **413 `length limit exceeded`** from a handler that takes `Bytes` or `Json`: axum's
-//!   `DefaultBodyLimit` of 2 MB. Raise it inside the layer.
+//! - **413 `Body too large`**: the body is longer than `max_body_size`. Raise the limit. If the
+//!   text differs, a proxy rejected the body. Raise the proxy's limit.
+//! - **413 `length limit exceeded`** from a handler that takes `Bytes` or `Json`: the body is
+//!   longer than axum's `DefaultBodyLimit` of 2 MB. Raise it inside the layer.
 //! - **415**: axum's `Json<T>` requires `Content-Type: application/json`, and custom headers of the
 //!   endpoint can overwrite it. Take `Event` or `Delivery::json`, which ignore the header.
 //! - **405**: the method is not `POST`. The [`IdempotencyLayer`](crate::idempotency) accepts no other.
-//! - **400 `Body not received`**: the connection broke off. SoundHash sends the event again.
+//! - **400 `Body not received`**: the sender or a proxy closed the connection early. SoundHash
+//!   sends the event again.
 //! - **408 `Body not received in time`**: the sender stalls, or a proxy declares a body and does not
-//!   send it. Check the proxy. Raise `body_timeout` if the network is really that slow.
-//! - **503 `Service unavailable` with `Retry-After`**: the provider failed (`secrets_unavailable`), or
-//!   unfinished bodies fill the buffer (`buffer_full`). Check the provider's error in the log, or
-//!   buffer requests in a proxy.
-//! - **A known type is `Unrecognized`**: the test button, or a new shape. `reason` says what did not
-//!   fit. Answer 2xx, and please report a new shape.
-//! - **SoundHash reports timeouts, or the log says that a handler was cut off**: the handler takes more
-//!   than 30 s. Store the event, answer, and work later: see
-//!   [Past one machine](super::past_one_machine).
-//! - **The same event twice**: delivery is at least once. Use an
+//!   send it. Check the proxy. Raise `body_timeout` if the network is slow.
+//! - **503 `Service unavailable` with `Retry-After`**: the log has the reason. For
+//!   `secrets_unavailable` and `store_unavailable`, check the error of the provider or the store.
+//!   For `buffer_full`, buffer requests in a proxy, or raise `max_buffered`. `in_progress` is a
+//!   retry during the first run.
+//! - **A known type is `Unrecognized`**: the test button sent it, or SoundHash changed the payload.
+//!   The field `reason` says what does not fit. Answer 2xx, and please report a new shape.
+//! - **SoundHash reports timeouts, or the log says that a handler was cut off**: the handler takes
+//!   more than 30 s. Store the event, answer, and do the work later: see [Past one
+//!   machine](super::past_one_machine).
+//! - **The same event arrives twice**: SoundHash delivers at least once. Use an
 //!   [`IdempotencyLayer`](crate::idempotency).
-//! - **Events in the wrong order**: events arrive in any order. Compare `created_at`, or ask the API for the
-//!   current state.
+//! - **Events arrive in the wrong order**: SoundHash does not promise an order. Compare
+//!   `created_at`, or ask the API for the current state.
 //!
 //! # Compile errors
 //!
@@ -162,10 +170,10 @@
 //!
 //! # Panics
 //!
-//! - **`secret is empty`**: `Secret::new` with an empty string. Use `Secret::from_env` or
-//!   `Secret::try_from`, which return an error.
-//! - **`there is no reactor running`**: the service was polled outside a Tokio runtime while it waited
-//!   for a body.
+//! - **`secret is empty`**: `Secret::new` was called with an empty string. Use `Secret::from_env`
+//!   or `Secret::try_from`, which return an error.
+//! - **`there is no reactor running`**: the service had to wait for a body outside of a Tokio
+//!   runtime. Run it in a Tokio runtime.
 //!
 //! ---
 //!

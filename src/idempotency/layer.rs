@@ -130,7 +130,7 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets the age from which an event is rejected with 401. By default, the age is not limited.
+    /// Sets the age at which an event is rejected with 401. By default, the age is not limited.
     ///
     /// A signed body stays valid for as long as its secret. With an age limit, a delivery that an
     /// attacker recorded is either remembered or too old. Retries arrive up to 9 minutes late, so 15
@@ -153,12 +153,12 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets whether the handler runs in a separate task, to its end even if the sender hangs up. The
-    /// default is `false`: the handler is cut off.
+    /// Sets whether the handler runs in a separate task, so that it finishes even if the sender
+    /// hangs up. The default is `false`: the handler is cut off.
     ///
-    /// Use this for handlers that can take longer than the 30 s that SoundHash waits. Otherwise, each
-    /// retry starts the work again and is cut off again. A graceful shutdown does not wait for these
-    /// tasks.
+    /// Use this for handlers that can take longer than the 30 s that SoundHash waits. Without it,
+    /// each retry starts the work again and is cut off again. A graceful shutdown does not wait for
+    /// the separate tasks.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
         self.settings.detach = detach;

@@ -1,10 +1,10 @@
 //! Completes each event once.
 //!
-//! SoundHash delivers *at least* once. After a slow response, a lost connection or a restart, it
-//! sends the same event again, up to 9 minutes later. The first run of the handler may still be in
-//! progress then, and the retry may arrive at another process. SoundHash's retry job can repeat an
-//! event for days. In addition, a signed body never expires, so an attacker who recorded a delivery
-//! can send it again at any time.
+//! SoundHash delivers *at least* once. After a slow response or a lost connection, it sends the
+//! same event again, up to 9 minutes later. By then, the first run of the handler may still be in
+//! progress, and the retry may arrive at another process. SoundHash's retry job can repeat an event
+//! for days. In addition, a signature never expires, so an attacker who recorded a delivery can
+//! send it again at any time.
 //!
 //! [`IdempotencyLayer`] goes between the verification and the handler, and handles all of these
 //! cases:
@@ -72,10 +72,10 @@
 //! - No handler runs for longer than the lease. If one does, the log says so.
 //! - The store keeps its records. [`MemoryStore`] forgets everything in a restart, and `RedisStore`
 //!   forgets what its server forgets.
-//! - A store that fails recovers within the lease. Until then, the layer keeps retrying to record
-//!   how the handlers ended. If the store takes longer, or if the process dies first, a completed
-//!   event is free again after its lease. SoundHash does not send the event again, because it got a
-//!   200, but an attacker who recorded the delivery can, until the event is too old.
+//! - A store that fails recovers within the lease. Until then, the layer retries to record how the
+//!   handlers ended. If the store takes longer, or if the process dies first, a completed event is
+//!   free again after its lease. SoundHash does not send the event again, because it got a 200. An
+//!   attacker who recorded the delivery can send it again, until the event is too old.
 //!
 //! The layer does **not** guarantee that a handler *starts* only once. A handler that fails
 //! half-way or is cut off runs again. If an effect must not happen twice even then, put all effects
@@ -103,8 +103,9 @@
 //!
 //! - The [`lease`](IdempotencyLayer::lease) is 60 s by default. It must be longer than the handler
 //!   ever runs. SoundHash hangs up after 30 s, and axum then drops the handler, so 60 s are enough
-//!   unless the handler is [detached](#slow-handlers). After a process died, a much longer lease
-//!   delays retries, and SoundHash's last retry starts 7 minutes after the first attempt.
+//!   unless the handler is [detached](#slow-handlers). Do not make it much longer. If a process
+//!   dies, its events stay claimed until the lease ends, and SoundHash's last retry starts 7
+//!   minutes after the first attempt.
 //! - The [`max_age`](IdempotencyLayer::max_age) is off by default, because it rejects events without
 //!   a time, and because it needs a clock that is synchronised to within
 //!   [`clock_skew`](IdempotencyLayer::clock_skew). With a `max_age`, a recorded delivery is either
@@ -129,8 +130,8 @@
 //!     .lease(Duration::from_secs(5 * 60));
 //! ```
 //!
-//! For work that takes minutes, put the event into a queue of your own, with the [`Key`] as the id
-//! of the job, and respond with 200.
+//! For work that takes minutes, put the event into a queue and respond with 200. Use the [`Key`] as
+//! the id of the job.
 //!
 //! # Choosing the store
 //!
@@ -237,8 +238,8 @@
 //! # send::<Table>();
 //! ```
 //!
-//! Delete the rows whose `until` has passed from time to time. `testing::store_conformance` (feature
-//! `testing`) is a test that every store has to pass.
+//! From time to time, delete the rows whose `until` has passed. Test your store with
+//! `testing::store_conformance` (feature `testing`).
 
 // In the order in which a delivery meets them:
 //

@@ -92,8 +92,8 @@ impl OutcomeKind {
         match self {
             Self::Duplicate | Self::InProgress => "nothing needs to be done",
             Self::StoreUnavailable => {
-                "deliveries fail until the store works again, and SoundHash stops retrying \
-                 after some minutes"
+                "deliveries fail until the store works again, and SoundHash drops an event \
+                 after 7 minutes of retries"
             }
             Self::TooOld => {
                 "the delivery is authentic, so check that the clock of this host is synchronised; \
@@ -103,7 +103,8 @@ impl OutcomeKind {
                 "the delivery is authentic, so check that the clock of this host is synchronised"
             }
             Self::Undated => {
-                "the delivery is authentic, but max_age needs the time in its envelope"
+                "the delivery is authentic, but max_age needs the time in its envelope, so do not \
+                 set max_age for a sender that omits it"
             }
             Self::MethodNotAllowed => {
                 "the delivery is authentic, but SoundHash sends POST only: a redirect or a proxy \

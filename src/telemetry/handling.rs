@@ -18,7 +18,7 @@ use super::DeliveryFields;
 
 /// Watches the handler of one delivery.
 ///
-/// The request's extensions contain a clone, with which an inner layer can run the handler in a
+/// The request's extensions contain a clone, so that an inner layer can run the handler in a
 /// separate task (see [`detached`]).
 #[derive(Clone)]
 pub(crate) struct HandlerWatch(Arc<Watched>);

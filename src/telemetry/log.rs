@@ -134,7 +134,11 @@ pub(super) fn unrecognized(misfit: Misfit, is_test: bool) {
     if is_test {
         info!(target: TARGET, "webhook test received: {misfit}, as usual for a test");
     } else {
-        warn!(target: TARGET, "webhook event not recognized: {misfit}");
+        warn!(
+            target: TARGET,
+            "webhook event not recognized: {misfit}. Update soundhash-webhook, or handle \
+             EventData::Unrecognized",
+        );
     }
 }
 
@@ -142,13 +146,18 @@ pub(super) fn of_another_type(expected: &'static str) {
     warn!(
         target: TARGET,
         expected,
-        "webhook event has another type than its handler takes",
+        "webhook event has another type than its handler takes: register the endpoint for this \
+         type only, or use an EventRouter",
     );
 }
 
 pub(super) fn undecodable(error: &dyn Display) {
     let error = escape_up_to(MAX_ERROR, &error.to_string());
-    warn!(target: TARGET, error, "webhook body is not an event");
+    warn!(
+        target: TARGET,
+        error,
+        "webhook body is not an event: store Delivery::body to examine it",
+    );
 }
 
 pub(super) fn duplicate(reason: &'static str) {
@@ -175,7 +184,7 @@ pub(super) fn lease_lost(key: &str, lease: Duration) {
         key = escape(key),
         lease_ms = milliseconds(lease),
         "webhook handler outlived its lease, or the store lost the claim: \
-         the event may be handled twice",
+         the event may be handled twice. Use a longer lease",
     );
 }
 

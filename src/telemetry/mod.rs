@@ -159,7 +159,7 @@ pub(crate) fn layer_missing(path: &str) {
     REJECTIONS.record(&Rejected {
         reason: "layer_missing",
         message: &"no SoundHashWebhookLayer around this handler",
-        advice: "put one around its route, since nothing is verified and every request gets 500",
+        advice: "put one around its route, because nothing is verified and every request gets 500",
         severity: Severity::Failure,
         source: None,
         path,

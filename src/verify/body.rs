@@ -64,8 +64,8 @@ impl BodyReader {
                 return self.poll_expired(cx, head);
             };
             let frame = match frame {
-                // Only this is the end of the body. `is_end_stream` and `size_hint` are hints, which
-                // a body need not give.
+                // Only `None` is the end of the body. `is_end_stream` and `size_hint` are optional
+                // hints.
                 None => {
                     self.body = None;
                     return Poll::Ready(Ok(()));

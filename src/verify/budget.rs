@@ -21,8 +21,8 @@ use crate::rejection::{Rejection, RejectionKind};
 /// that size during a wait, however little of the body has arrived.
 const READ_BUFFERS: usize = 2 * 408 * 1024;
 
-/// The memory that a body costs in addition to its bytes: its task, the buffer that its head is a
-/// slice of, and the first read buffer after that.
+/// The memory that a body costs in addition to its bytes: its task, the read buffer that contains
+/// its head, and the first read buffer after that.
 const OVERHEAD: usize = 32 * 1024;
 
 /// The length of a head that is included in [`OVERHEAD`].

@@ -20,7 +20,7 @@ use super::body::FRAMES_PER_POLL;
 
 /// The longest body that is drained.
 const MAX_LEN: u64 = 8 * 1024 * 1024;
-/// The longest time that a drain may take. 4 MiB take this long at 7 Mbit/s.
+/// The longest time that a drain may take, which is enough for 4 MiB at 7 Mbit/s.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
 /// The number of bodies that a layer drains at the same time. Each can grow the server's read buffer
@@ -68,9 +68,9 @@ pub(super) fn unasked(head: &request::Parts, body: Body) -> Option<Body> {
 /// Reads and discards the remainder of a rejected body, of which `received` bytes were received, while
 /// the response is sent. Returns whether the connection can be used again.
 ///
-/// A server closes a connection if it does not read the request's body. The sender, or a proxy in
-/// front of the server, then often sees a broken pipe instead of the response, takes it for a
-/// network failure and retries.
+/// If the body of a request is not read, the server closes the connection. The sender, or a proxy
+/// in front of the server, then often gets a broken pipe instead of the response, and retries as
+/// after a network failure.
 ///
 /// Bytes that have already arrived are read in place, and a task reads the others. Chunked bodies
 /// are not drained, because hyper reads the size of a chunk, which can be of any length, without

@@ -43,9 +43,9 @@ use crate::{
 /// clones of a layer share.
 ///
 /// Over HTTP/1, the layer reads the remainder of a rejected body while the response is sent, so that
-/// an honest sender reads the response instead of a connection reset. This is limited to bodies with
-/// a declared length of up to 8 MiB, to 5 s, and to 16 bodies at a time. The connection is closed
-/// after every other rejected body, and after a rejected body of more than 64 KiB.
+/// an honest sender can read the response instead of a connection reset. It does so only for bodies
+/// with a declared length of up to 8 MiB, for up to 5 s, and for up to 16 bodies at a time. In all
+/// other cases, and after a rejected body of more than 64 KiB, the server closes the connection.
 pub struct SoundHashWebhookLayer<P = Secrets> {
     pub(super) provider: Arc<P>,
     pub(super) limits: Arc<Limits>,
@@ -114,8 +114,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the maximum length of a body in bytes. The default is 1 MiB.
     ///
-    /// A longer body is answered with 413. If its `Content-Length` is over the limit, this happens
-    /// before the body is read.
+    /// The layer answers 413 to a longer body. If the `Content-Length` is over the limit, it does
+    /// so before it reads the body.
     #[must_use]
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limits_mut().max_body_size = bytes;
@@ -124,8 +124,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the time that a body may take to arrive. The default is 10 s.
     ///
-    /// The time starts when the layer first has to wait for the body. When it is over, the request
-    /// is answered with 408.
+    /// The time starts when the layer first has to wait for the body. When the time is over, the
+    /// layer answers 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         // A longer time-out can end after the last instant that the clock can represent.
@@ -135,7 +135,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the time that [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
-    /// When the time is over, the request is answered with 503, so that SoundHash retries.
+    /// When the time is over, the layer answers 503, so that SoundHash retries.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().lookup_timeout = timeout.min(YEAR);
@@ -146,13 +146,13 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// 32 MiB.
     ///
     /// A body counts while the layer waits for more of it or for a look-up of its secrets. Most
-    /// deliveries arrive in one piece, and do not count if their secrets are known or cached. A body
-    /// counts with:
+    /// deliveries arrive in one piece, and do not count if their secrets are known or cached. The
+    /// memory of a body is the sum of:
     ///
     /// - the buffer for its bytes,
     /// - 32 KiB for its task, its connection and its head, and twice what a head has beyond 8 KiB,
     /// - over HTTP/1, the read buffers that hyper keeps for the connection: twice the bytes that have
-    ///   arrived, and at most 816 KiB. A chunked body counts the 816 KiB from the start.
+    ///   arrived, and at most 816 KiB. For a chunked body, these are 816 KiB from the start.
     ///
     /// If a body does not fit, the body that has gone longest without progress gives way. It is
     /// answered with 503 and `Retry-After`. A body makes progress when the number of received bytes has

@@ -105,8 +105,11 @@ async fn a_secret_is_rotated_without_rejecting_a_delivery() {
         old.go_on().await;
     }
     // Neither a broken file nor a missing file locks SoundHash out.
-    secrets("\n", "not changed: secret is empty");
-    secrets("1\n2\n3\n4\n5\n", "not changed: more than four");
+    secrets("\n", "the old secrets stay valid: secret is empty");
+    secrets(
+        "1\n2\n3\n4\n5\n",
+        "the old secrets stay valid: more than four",
+    );
     new.go_on().await;
     old.go_on().await;
 
@@ -157,7 +160,7 @@ async fn each_tenant_is_looked_up_once() {
     }
     receiver.signal("KILL");
     let (_, mut lines, log) = receiver.ended();
-    let asked = |name: &str| log.matches(&format!("asked for \"{name}\"")).count();
+    let asked = |name: &str| log.matches(&format!("looking up \"{name}\"")).count();
     assert_eq!(
         ["acme", "globex", "nobody", "initech"].map(asked),
         [1, 1, 1, 3],

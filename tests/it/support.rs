@@ -213,7 +213,7 @@ fn words(kind: RejectionKind) -> &'static str {
         RejectionKind::UnknownEndpoint => "no secret for this endpoint",
         RejectionKind::BodyTooLarge => "body is over the limit",
         RejectionKind::BodyTimeout => "body did not arrive in time",
-        RejectionKind::BodyBroken => "body broke off",
+        RejectionKind::BodyBroken => "body ended early",
         RejectionKind::SecretsUnavailable => "secret look-up failed",
         RejectionKind::BufferFull => "memory for unfinished bodies is full",
         other => panic!("{other:?} is new"),

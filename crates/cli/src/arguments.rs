@@ -26,12 +26,12 @@ pub(crate) enum Command {
 }
 
 const EXAMPLES: &str = "\
-Secrets and tokens come from the environment, a file or a prompt. They are never arguments, \
+Secrets and tokens come from the environment, a file or a prompt, and never from arguments, \
 because every user of a machine can read the arguments of a running command.
 
 Environment:
   SOUNDHASH_WEBHOOK_SECRET           The endpoint's secret
-  SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The secret before that, during a rotation
+  SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, during a rotation
   SOUNDHASH_API_URL                  Scheme and host of SoundHash's API
   SOUNDHASH_API_TOKEN                The bearer token of the API
   NO_COLOR                           Turns colors off

@@ -1,4 +1,4 @@
-//! `completions`: scripts that complete commands and options in a shell.
+//! `completions`: prints scripts that complete commands and options in a shell.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;

@@ -21,6 +21,6 @@ impl FromStr for Data {
         };
         value
             .map(Self)
-            .map_err(|error| format!("not JSON: {error}; write @FILE to read a file"))
+            .map_err(|error| format!("not JSON: {error}; to read a file, write @FILE"))
     }
 }

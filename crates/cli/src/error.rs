@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// The reason that a command could not do its work.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The command was called in a wrong way.

@@ -1,4 +1,4 @@
-//! Makes text of others harmless for a terminal.
+//! Escapes untrusted text, so that it cannot control a terminal.
 
 use std::fmt::Write;
 

@@ -25,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use crate::{error::Error, escape::escape};
 
-/// How long SoundHash waits for an answer.
+/// The time that SoundHash waits for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that are read.
 pub(crate) const MAX_ANSWER: usize = 16 << 20;
@@ -144,7 +144,7 @@ impl fmt::Display for NoAnswer {
             Self::Unreachable(cause) => write!(f, "cannot connect: {cause}"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::TooLarge => write!(f, "the answer has more than {} MiB", MAX_ANSWER >> 20),
-            Self::Broken(cause) => write!(f, "the answer broke off: {cause}"),
+            Self::Broken(cause) => write!(f, "the connection broke: {cause}"),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
     let mut stdout = anstream::stdout().lock();
     writeln!(stdout, "{text}")?;
-    // A reader sees each line at once, also through a pipe.
+    // The reader of a pipe gets each line at once.
     Ok(stdout.flush()?)
 }
 

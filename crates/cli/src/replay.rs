@@ -36,7 +36,7 @@ Examples:
   $ soundhash-webhook replay captures/*.http --url http://localhost:8080/hooks
   $ soundhash-webhook replay production.http --resign
 
-Exit status: 0 every delivery was accepted, 1 one was not, 2 wrong usage")]
+Exit status: 0 every delivery was accepted, 1 at least one was not, 2 wrong usage")]
 pub(crate) struct ReplayArgs {
     /// The recorded deliveries
     #[arg(value_name = "FILE.http", required = true)]
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
 
 /// Reads a capture. Without a secret, the delivery has the signature that was recorded.
 async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Delivery, String> {
-    // Its signature is replaced below by the recorded one.
+    // The recorded signature replaces this secret's signature below.
     let placeholder = Secret::new("placeholder");
     let request = SignedRequest::from_capture(secret.unwrap_or(&placeholder), capture)
         .map_err(|error| error.to_string())?
@@ -108,8 +108,8 @@ async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Del
     }
     if recorded.length.is_some_and(|length| length != body.len()) {
         output::warning(format_args!(
-            "{name}: the body has {} bytes and not as many as its Content-Length says; an editor \
-             may have changed it",
+            "{name}: the body has {} bytes, which differs from its Content-Length. An editor may \
+             have changed the file.",
             body.len()
         ));
     }

@@ -16,7 +16,7 @@ use crate::error::Error;
 pub(crate) const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 pub(crate) const PREVIOUS_SECRET: &str = "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET";
 
-/// Options that people try, and that would show a secret to everyone on the machine.
+/// Options that users may try, and that would show a secret to all users of the machine.
 const TRIED: [&str; 6] = [
     "--secret",
     "--previous-secret",
@@ -67,8 +67,7 @@ pub(crate) fn previous_text() -> Result<Option<String>, Error> {
 pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
     if text.trim() != text {
         return Err(Error::usage(format!(
-            "{source}: the secret has white space at its beginning or its end. Set it again \
-             without."
+            "{source}: the secret starts or ends with white space. Remove the white space."
         )));
     }
     Secret::try_from(text).map_err(|error| Error::usage(format!("{source}: {error}")))
@@ -86,11 +85,11 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, Error> {
 fn prompt() -> Result<String, Error> {
     if !io::stderr().is_terminal() {
         return Err(Error::usage(format!(
-            "no secret: set {SECRET}, or give a file with --secret-file"
+            "there is no secret: set {SECRET}, or give a file with --secret-file"
         )));
     }
     rpassword::prompt_password("The endpoint's secret (not shown): ")
-        .map_err(|error| Error::usage(format!("no secret: set {SECRET} ({error})")))
+        .map_err(|error| Error::usage(format!("cannot ask for the secret: {error}. Set {SECRET}.")))
 }
 
 /// Fails if an argument looks like a secret that is passed as an argument.

@@ -16,7 +16,7 @@ pub(crate) enum Look {
     Bad,
 }
 
-/// A cell of text that others wrote.
+/// Returns a cell of untrusted text.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "numbers and strings are made in place"

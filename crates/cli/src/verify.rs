@@ -1,4 +1,4 @@
-//! `verify`: whether a signature matches, and which mistake explains it if not.
+//! `verify`: checks a signature, and finds the mistake that explains a wrong one.
 
 use std::{
     fs,
@@ -19,11 +19,10 @@ use crate::{
 /// Check a signature, and find the usual mistake that explains a wrong one
 #[derive(Args)]
 #[command(after_help = "\
-The body has to be the bytes that arrived: save them where your server receives them, before \
-anything parses or prints them. White space in the secret is kept, since it is one of the mistakes \
-that are found.
+The body must be the exact bytes that arrived. Save them in your server before it parses or prints \
+them. White space in the secret is kept, because it is one of the mistakes that this command finds.
 
-SOUNDHASH_WEBHOOK_PREVIOUS_SECRET adds the secret before the current one.
+SOUNDHASH_WEBHOOK_PREVIOUS_SECRET adds the previous secret.
 
 Examples:
   $ soundhash-webhook verify --signature 5f0c…e1a9 body.json
@@ -51,14 +50,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
         let bytes = body.len();
         output::line(paint(GOOD.bold(), "The signature matches."))?;
         output::paragraph(format_args!(
-            "It is the signature of these {bytes} bytes with this secret. Other bytes must have \
-             arrived if the server still rejects it: save the body there before anything reads \
-             it, and verify those bytes."
+            "It is the signature of these {bytes} bytes with this secret. If the server still \
+             rejects it, other bytes arrived there: save the body before the server parses it, \
+             and verify those bytes."
         ))?;
         return Ok(true);
     }
     output::line(paint(BAD.bold(), "The signature does not match."))?;
-    // A diagnosis shows neither secrets nor bodies, but what it says may change.
+    // A diagnosis shows neither secrets nor bodies today, but its text may change.
     for line in diagnosis.to_string().lines() {
         output::paragraph(escape(line))?;
     }

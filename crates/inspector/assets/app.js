@@ -1,7 +1,7 @@
 // The page of the inspector. Everything that a sender wrote is shown through `textContent`.
 
 const VERDICTS = ['accepted', 'duplicate', 'rejected', 'failed', 'cut-off'];
-// More rows than this are of no use to anybody, and make the page slow.
+// The maximum number of rows. More rows make the page slow.
 const MAX_ROWS = 500;
 const MAX_TOKENS = 20000;
 
@@ -144,7 +144,7 @@ function add(records) {
   const kept = Math.min(capacity, MAX_ROWS);
   const fragment = document.createDocumentFragment();
   const fresh = entries.size > 0 && records.length < 20;
-  // Rows that would have to go at once are not made.
+  // Rows that would be removed at once are not created.
   const counts = { true: 0, false: 0 };
   const wanted = [];
   for (const record of [...records].reverse()) {
@@ -201,7 +201,7 @@ function makeChips() {
   }
 }
 
-// Everything that depends on which records there are.
+// Updates everything that depends on the records.
 function summarize() {
   const counts = new Map([['', entries.size]]);
   const types = new Set(type ? [type] : []);
@@ -226,7 +226,7 @@ function summarize() {
   document.querySelector('main').classList.toggle('is-empty', empty);
   $('nothing').hidden = entries.size === 0 || visible > 0;
   $('skipped').hidden = missed === 0;
-  $('skipped').textContent = `${missed.toLocaleString('en')} more came and went faster than this page lists them.`;
+  $('skipped').textContent = `${missed.toLocaleString('en')} more requests arrived faster than this page can list them.`;
   document.title = entries.size ? `(${entries.size}) SoundHash inspector` : 'SoundHash inspector';
 }
 
@@ -349,12 +349,12 @@ async function open(number) {
   let record = null;
   try {
     record = await ask(`records/${number}`);
-    if (!record) throw new Error(`Request #${number} is gone: newer ones took its place, or it was cleared.`);
+    if (!record) throw new Error(`Request #${number} is gone: newer requests replaced it, or the list was cleared.`);
     content = describe(record);
   } catch (error) {
     content = [backButton(), make('p', { class: 'nothing', text: error.message })];
   }
-  // Another one was opened meanwhile.
+  // The user has opened another record in the meantime.
   if (selected !== number) return;
   shown = record;
   detail.replaceChildren(...content);
@@ -483,7 +483,7 @@ const refreshRelated = debounced(300, async () => {
     $('related')?.remove();
     detail.querySelector('.facts').after(related(record.related));
   } catch {
-    // It is gone; what is shown stays.
+    // The record is gone, but the page still shows it.
   }
 });
 
@@ -538,7 +538,7 @@ function answer(record) {
   ];
 }
 
-// ---- JSON, also as Python writes it
+// ---- JSON, including Python's superset
 
 const TOKEN = /"(?:[^"\\]|\\[^])*"?|[{}[\],:]|[^\s"{}[\],:]+|\s+/g;
 const isJson = text => /^\s*[{[]/.test(text);

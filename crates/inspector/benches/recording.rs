@@ -1,7 +1,7 @@
 //! `cargo bench -p soundhash-webhook-inspector`
 //!
-//! What it costs to record a delivery: the time of an application with the inspector's layer, less
-//! that of one without it.
+//! Measures the cost of recording a delivery: the time of an application with the inspector's
+//! layer, minus the time of an application without it.
 #![allow(missing_docs, reason = "criterion's macro makes functions")]
 
 use std::{fmt::Debug, hint::black_box};

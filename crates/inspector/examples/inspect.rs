@@ -1,8 +1,7 @@
 //! `cargo run -p soundhash-webhook-inspector --example inspect`
 //!
-//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, prints each event, once, as one line
-//! of JSON to stdout, and shows everything it receives in the inspector, whose URL it prints to
-//! stderr.
+//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, and prints each event once to stdout,
+//! as one line of JSON. The inspector shows all requests. Its URL is printed to stderr.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |

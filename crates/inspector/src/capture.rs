@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// What was kept of a body.
+/// The part of a body that was kept.
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) bytes: Box<[u8]>,
@@ -36,10 +36,10 @@ impl Kept {
     }
 }
 
-/// The copies of requests and answers that are under way.
+/// The copies of requests and answers in progress.
 ///
-/// Any of them can be an attacker's. When the copies fill their memory, the oldest one is dropped:
-/// senders that stall lose their own records and displace no others.
+/// Any of them can come from an attacker. When the copies fill their memory, the oldest copy is
+/// dropped. Senders that stall therefore lose their own records, and do not displace others.
 #[derive(Default)]
 pub(crate) struct InFlight(Mutex<Copies>);
 
@@ -55,7 +55,7 @@ impl InFlight {
     const MAX: usize = 6 * 1024 * 1024;
 
     fn copies(&self) -> MutexGuard<'_, Copies> {
-        // Nothing in here panics half-way.
+        // Nothing panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,7 +164,7 @@ impl Recording {
         self.ended = true;
     }
 
-    /// Ignores everything that is read later.
+    /// Stops copying.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
     }
@@ -225,7 +225,7 @@ impl Drop for Recording {
     }
 }
 
-/// Sees the frames of a body.
+/// Gets the frames of a body.
 pub(crate) trait Observer: Send + Unpin + 'static {
     fn observe(
         &mut self,

@@ -1,4 +1,4 @@
-//! A record as a file that a test can read.
+//! Writes a record as a file that a test can read.
 
 use crate::{Record, headers};
 
@@ -20,7 +20,7 @@ impl Record {
         }
         let mut file = format!("{} {} HTTP/1.1\r\n", self.method(), self.path()).into_bytes();
         for (name, value) in self.request.head.headers() {
-            // The body below is not chunked any more.
+            // The body below is no longer chunked.
             let framing = matches!(name, "content-length" | "transfer-encoding" | "expect");
             let shown = sensitive || headers::is_signature(name) || headers::is_harmless(name);
             if shown && !framing {

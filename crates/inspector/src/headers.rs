@@ -1,11 +1,11 @@
-//! Which headers may be shown.
+//! The headers that the page may show.
 
 use std::borrow::Cow;
 
 use soundhash_webhook::SIGNATURE_HEADER;
 
-/// Headers that say nothing confidential. Owners of endpoints configure custom ones, often with a
-/// token in them, so every other header is hidden.
+/// Headers that are not confidential. Every other header is hidden, because the owner of an
+/// endpoint can configure custom headers, often with a token.
 const HARMLESS: &[&str] = &[
     "accept",
     "accept-encoding",

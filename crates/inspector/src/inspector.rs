@@ -10,7 +10,7 @@ use crate::{
     store::{Store, Subscription},
 };
 
-/// Keeps what an application receives and shows it in a browser.
+/// Records the requests that an application receives, and shows them in a browser.
 #[derive(Clone)]
 pub struct Inspector {
     pub(crate) config: Arc<Config>,
@@ -52,7 +52,7 @@ impl Config {
 }
 
 impl Inspector {
-    /// Makes an inspector that keeps the last 200 deliveries, the last 200 rejected requests and
+    /// Creates an inspector that keeps the last 200 deliveries, the last 200 rejected requests and
     /// 64 KiB of each body.
     #[must_use]
     pub fn new() -> Self {
@@ -74,21 +74,22 @@ impl Inspector {
         self
     }
 
-    /// Sets how many deliveries are kept: 200 by default. As many rejected requests are kept next
-    /// to them.
+    /// Sets the number of deliveries to keep. The default is 200. The inspector keeps the same
+    /// number of rejected requests in addition.
     #[must_use]
     pub fn capacity(self, records: usize) -> Self {
         self.set(|config| config.capacity = records)
     }
 
-    /// Sets how many bytes are kept of each body, of requests and of answers: 64 KiB by default.
+    /// Sets the number of bytes to keep of each body of a request or an answer. The default is 64
+    /// KiB.
     #[must_use]
     pub fn max_body_size(self, bytes: usize) -> Self {
         self.set(|config| config.max_body_size = bytes)
     }
 
     /// Gives the inspector the endpoint's secret, so that it can explain wrong signatures and send
-    /// events itself. Call it again to add previous secrets. The first one signs.
+    /// events. Call this again to add previous secrets. The inspector signs with the first secret.
     ///
     /// This takes the text and not a [`Secret`], because the diagnosis of a wrong signature tries
     /// variations of the text. The secret is never shown.
@@ -104,10 +105,10 @@ impl Inspector {
         self.set(|config| config.secrets.push(Keyed { text, secret }))
     }
 
-    /// Tells the inspector the address at which the application receives webhooks, such as
-    /// `http://127.0.0.1:3000/webhooks/soundhash`. Samples are sent there.
+    /// Sets the URL at which the application receives webhooks, such as
+    /// `http://127.0.0.1:3000/webhooks/soundhash`. The inspector sends samples to this URL.
     ///
-    /// Without it, the inspector sends samples to the route of the last request it saw.
+    /// Without a URL, it sends samples to the route of the last request.
     ///
     /// # Panics
     ///
@@ -123,28 +124,30 @@ impl Inspector {
         self.set(|config| config.webhook_url = Some(url))
     }
 
-    /// Lets [`serve`](Self::serve) and [`bind`](Self::bind) listen at addresses that are not
-    /// loopback addresses, and lets browsers ask for any host.
+    /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) can listen on addresses other
+    /// than loopback addresses, and answer requests for any host. The default is `false`.
     ///
-    /// Everything then depends on the token in the URL, and it travels without encryption.
+    /// With `true`, only the token in the URL protects the page, and the token is sent without
+    /// encryption.
     #[must_use]
     pub fn allow_remote(self, allow: bool) -> Self {
         self.set(|config| config.allow_remote = allow)
     }
 
-    /// Shows signatures, `Authorization`, `Cookie` and custom headers, which are hidden otherwise.
+    /// Sets whether the page shows signatures, `Authorization`, `Cookie` and custom headers. The
+    /// default is `false`.
     #[must_use]
     pub fn show_sensitive_headers(self, show: bool) -> Self {
         self.set(|config| config.show_sensitive_headers = show)
     }
 
-    /// Makes the layer that records what passes through it. Put it outside of all others.
+    /// Returns the layer that records requests. Put it outside of all other layers.
     #[must_use]
     pub fn layer(&self) -> InspectorLayer {
         InspectorLayer::new(self.clone())
     }
 
-    /// Subscribes to the records of requests that are finished from now on.
+    /// Subscribes to the records of requests that finish from now on.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         Subscription::new(self.store.clone())

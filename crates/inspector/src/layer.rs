@@ -1,4 +1,4 @@
-//! The layer that watches requests and their answers go by.
+//! The layer that records requests and their answers.
 
 use std::{
     borrow::Cow,
@@ -35,10 +35,10 @@ use crate::{
     target::{Application, Replay, Target},
 };
 
-/// The [`Layer`] that [`Inspector::layer`] makes: records what passes through it.
+/// The [`Layer`] of an [`Inspector`], which records requests and their answers.
 ///
-/// Put it outside of everything else. It changes neither requests nor answers, and it reads no
-/// body itself: it copies the frames that the application reads.
+/// Put it outside of all other layers. It changes neither requests nor answers. It does not read
+/// bodies itself, but copies the frames that the application reads.
 #[derive(Clone)]
 pub struct InspectorLayer {
     inspector: Inspector,
@@ -64,12 +64,12 @@ impl fmt::Debug for InspectorLayer {
     }
 }
 
-/// The [`Service`] that [`InspectorLayer`] makes.
+/// The [`Service`] of [`InspectorLayer`].
 #[derive(Clone)]
 pub struct Inspect<S> {
     inner: S,
     inspector: Inspector,
-    /// A clone of `inner` to send requests to again, made once and shared by all clones.
+    /// A clone of `inner`, to which requests are sent again. All clones of this service share it.
     target: Arc<OnceLock<Arc<dyn Target>>>,
 }
 
@@ -176,7 +176,7 @@ where
                 if let Some(exchange) = exchange {
                     exchange.unanswered(
                         Verdict::Failed,
-                        "The application answered nothing: a service failed.",
+                        "The application did not answer, because a service failed.",
                     );
                 }
                 Poll::Ready(Err(error))
@@ -191,7 +191,7 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-/// A request that is not answered yet. Dropping this means that it never will be.
+/// A request that is not answered yet. If this is dropped, the request stays without an answer.
 struct Pending(Option<Arc<Exchange>>);
 
 impl Drop for Pending {
@@ -215,7 +215,7 @@ impl Drop for Pending {
     }
 }
 
-/// A request and what is known of it before there is an answer.
+/// A request, and what the inspector knows about it before the answer.
 struct Exchange {
     inspector: Inspector,
     target: Arc<dyn Target>,
@@ -224,7 +224,7 @@ struct Exchange {
     /// The number of the head's copy.
     head: u64,
     head_whole: bool,
-    /// Whether there is a signature header, right or wrong.
+    /// Whether the request has a signature header, valid or not.
     signed: bool,
     signature: Option<Signature>,
     recording: Mutex<Recording>,
@@ -234,7 +234,7 @@ struct Exchange {
     delivery: DeliverySlot,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 struct Ending {
     verdict: Verdict,
     reason: Option<Cow<'static, str>>,
@@ -243,7 +243,7 @@ struct Ending {
     verified: bool,
     endpoint: Option<Box<str>>,
     matched_secret: Option<usize>,
-    /// The verified body. It replaces the copy, which can have been dropped.
+    /// The verified body. It replaces the copy, which may have been dropped.
     body: Option<Kept>,
     /// The labels of an event whose body is longer than what is kept.
     labels: Option<Labels>,
@@ -296,7 +296,7 @@ impl Exchange {
         self.keep(ending, None);
     }
 
-    /// Returns an ending with what the verification found out.
+    /// Returns an ending with the result of the verification.
     fn ending(&self) -> Ending {
         let delivery = self.delivery.get();
         let max = self.inspector.config.max_body_size;
@@ -366,7 +366,7 @@ impl Drop for Exchange {
     }
 }
 
-/// Judges an answer, and records it once its body was read.
+/// Finds the verdict of an answer, and records the answer when its body was read.
 fn answered(exchange: Arc<Exchange>, response: Response) -> Response {
     let Some(ending) = exchange.judge(&response) else {
         return response;
@@ -465,7 +465,7 @@ fn is_replayed(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value == "true")
 }
 
-/// Makes a sentence of an error message.
+/// Turns an error message into a sentence.
 fn sentence(message: &str) -> Cow<'static, str> {
     let mut chars = message.chars();
     let first = chars.next().into_iter().flat_map(char::to_uppercase);

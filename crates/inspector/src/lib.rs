@@ -1,8 +1,9 @@
-//! See SoundHash webhooks in the browser: each delivery live, why it was rejected, and a button to
-//! replay it.
+//! Shows SoundHash webhooks in the browser: each delivery live, the reason if it was rejected, and
+//! a button to replay it.
 //!
-//! [`Inspector`] keeps what an application receives. Its [`layer`](Inspector::layer) goes around
-//! the whole application, and a separate listener serves the page:
+//! An [`Inspector`] records the requests that an application receives. Its
+//! [`layer`](Inspector::layer) goes around the whole application, and a separate listener serves
+//! the page:
 //!
 //! ```no_run
 //! use axum::{Router, routing::post};
@@ -23,22 +24,23 @@
 //! # Safety
 //!
 //! The page shows every delivery and can send requests through the application.
-//! [`serve`](Inspector::serve) therefore listens at loopback addresses only, asks for a random
-//! token, answers to names of this machine only, and rejects requests of other sites. Signatures
-//! and sensitive headers are hidden, and secrets are never shown. [`routes`](Inspector::routes)
-//! has neither the token nor the check of the host: put it behind your own authentication.
+//! [`serve`](Inspector::serve) therefore listens only on loopback addresses, requires a random
+//! token, answers only requests for names of this machine, and rejects requests of other sites.
+//! Signatures and sensitive headers are hidden, and secrets are never shown.
+//! [`routes`](Inspector::routes) checks neither a token nor the host. Put it behind your own
+//! authentication.
 //!
 //! # Memory
 //!
-//! With the default settings, the inspector holds at most 32 MiB: 16 MiB of verified deliveries,
-//! 4 MiB of rejected requests, 6 MiB of requests under way, and the rest for the allocator and the
-//! page. A body is kept up to [`max_body_size`](Inspector::max_body_size). A larger
-//! [`capacity`](Inspector::capacity) keeps more deliveries, but not more bytes.
+//! With the default settings, the inspector holds at most 32 MiB: 16 MiB of verified deliveries, 4
+//! MiB of rejected requests, 6 MiB of requests in progress, and the rest for the allocator and the
+//! page. It keeps the first [`max_body_size`](Inspector::max_body_size) bytes of each body. A
+//! larger [`capacity`](Inspector::capacity) keeps more deliveries, but not more bytes.
 //!
 //! # For programs
 //!
-//! [`Inspector::subscribe`] gives each finished [`Record`] to a program, such as a terminal that
-//! prints one line per delivery.
+//! A program can get each finished [`Record`] from [`Inspector::subscribe`], for example to print
+//! one line per delivery.
 #![forbid(unsafe_code)]
 
 mod capture;

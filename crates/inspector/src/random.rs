@@ -1,4 +1,4 @@
-//! Names that cannot be guessed.
+//! Random tokens and ids.
 
 /// Returns 22 characters of base64url, drawn from the operating system's random numbers: 128 bits
 /// for a token, and the form of the dispatcher's ids.

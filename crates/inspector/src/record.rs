@@ -1,4 +1,4 @@
-//! One request and its answer, as far as the inspector keeps them.
+//! The record of a request and its answer.
 
 use std::{
     borrow::Cow,
@@ -18,15 +18,15 @@ use crate::{capture::Kept, event, headers, target::Target};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The signature was right and the handler answered 2xx.
+    /// The signature was valid and the handler answered 2xx.
     Accepted,
-    /// The event was handled before, so the idempotency layer answered for the handler.
+    /// The event was completed before, so the idempotency layer answered in place of the handler.
     Duplicate,
-    /// A layer rejected the request, and the handler never saw it.
+    /// A layer rejected the request, and the handler was not called.
     Rejected,
     /// The handler answered something other than 2xx, or panicked.
     Failed,
-    /// The sender hung up before it had an answer.
+    /// The sender hung up before the answer.
     CutOff,
 }
 
@@ -72,7 +72,7 @@ pub struct Record {
     pub(crate) labels: OnceLock<event::Labels>,
 }
 
-/// A head and a body, as far as they were kept.
+/// A head and a body, or the parts of them that were kept.
 #[derive(Default)]
 pub(crate) struct Message {
     pub(crate) head: Head,
@@ -97,7 +97,7 @@ impl Head {
         Self { text, whole }
     }
 
-    /// Copies a request's head. `false` says that it is longer than what is kept.
+    /// Copies a request's head. `false` means that the copy is shorter than the head.
     pub(crate) fn of_request<B>(request: &Request<B>) -> (Vec<u8>, bool) {
         let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let line = [request.method().as_str(), " ", path, " HTTP/1.1\r\n"];
@@ -190,51 +190,51 @@ impl Record {
         self.verdict
     }
 
-    /// Returns why the request was not accepted, as a sentence for people.
+    /// Returns the reason why the request was not accepted, as a sentence.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// Returns the status of the answer, or `None` if the sender hung up before there was one.
+    /// Returns the status of the answer, or `None` if there was no answer.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.status
     }
 
-    /// Returns whether the request was verified. If not, everything in it is merely what the
-    /// sender claims.
+    /// Returns whether the request was verified. If not, do not trust anything in it.
     #[must_use]
     pub fn is_verified(&self) -> bool {
         self.verified
     }
 
-    /// Returns the event's id, as far as the body can be parsed.
+    /// Returns the event's id, or `None` if the body has no id or cannot be parsed.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
         self.labels().id.as_deref()
     }
 
-    /// Returns the event's type, as far as the body can be parsed.
+    /// Returns the event's type, or `None` if the body cannot be parsed.
     #[must_use]
     pub fn event_type(&self) -> Option<&str> {
         self.labels().event_type.as_deref()
     }
 
-    /// Returns which of SoundHash's senders wrote the body, judged by its envelope.
+    /// Returns the sender that wrote the body, according to its envelope.
     #[must_use]
     pub fn sender(&self) -> Option<Sender> {
         self.labels().sender
     }
 
-    /// Returns the endpoint that the signature proves, if the
+    /// Returns the endpoint whose secret signed the request, if the
     /// [`SecretProvider`](soundhash_webhook::SecretProvider) named it.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }
 
-    /// Returns which secret matched: 0 is the current one, 1 the first previous one.
+    /// Returns the index of the secret that matched. The current secret has the index 0, the first
+    /// previous secret 1.
     #[must_use]
     pub fn matched_secret(&self) -> Option<usize> {
         self.matched_secret
@@ -289,7 +289,7 @@ impl Record {
             + self.answer.as_ref().map_or(0, message)
     }
 
-    /// Makes the request again, or says why that is not possible.
+    /// Returns the head of the request to send it again, or the reason why that is not possible.
     pub(crate) fn to_request(&self) -> Result<http::request::Parts, &'static str> {
         if !self.request.head.whole {
             return Err("The request's head is longer than the inspector keeps.");
@@ -307,7 +307,7 @@ impl Record {
         }
     }
 
-    /// Returns the body, or says why there is less of it than was sent.
+    /// Returns the whole body, or the reason why it was not kept.
     pub(crate) fn whole_body(&self) -> Result<&[u8], &'static str> {
         let body = &self.request.body;
         if body.is_whole() {
@@ -315,7 +315,7 @@ impl Record {
         } else if body.total == 0 {
             Err("The application answered before it read the body, so there is no body to use.")
         } else if body.bytes.is_empty() {
-            Err("Too many requests were under way at the same time to keep this body.")
+            Err("Too many requests were in progress at the same time to keep this body.")
         } else if body.total > body.bytes.len() as u64 {
             Err("The body is longer than the inspector keeps. Raise `max_body_size`.")
         } else {

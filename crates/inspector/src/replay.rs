@@ -1,4 +1,4 @@
-//! Requests that the inspector sends: again, as new, and samples.
+//! The requests that the inspector sends: replays, new events and samples.
 
 use std::{
     io,
@@ -33,7 +33,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 pub(crate) const NO_SECRET: &str =
     "Give the inspector the endpoint's secret with `Inspector::with_secret`.";
 
-/// The record that came of a request that was sent.
+/// The number of the new record, or the reason why there is none.
 pub(crate) type Sent = Result<Option<u64>, String>;
 
 impl Inspector {
@@ -89,7 +89,7 @@ impl Inspector {
             let response = record.target.send(self.clone(), request).await;
             drain(response).await;
         };
-        // An application that takes longer is cut off, as SoundHash does it.
+        // An application that takes longer is cut off, as by SoundHash.
         let _ = timeout(PATIENCE, sent).await;
         Ok(number.get().copied())
     }
@@ -171,7 +171,7 @@ async fn send_over_http(
     Ok(status)
 }
 
-/// An event that the inspector can make.
+/// An event that the inspector can create.
 pub(crate) enum Sample {
     Kind(EventKind),
     Unknown,

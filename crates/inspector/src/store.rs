@@ -31,7 +31,7 @@ struct Rings {
     /// Everything up to this number was cleared.
     cleared: u64,
     deliveries: Ring,
-    /// Apart from the deliveries, so that an attacker cannot push those out.
+    /// Separate from the deliveries, so that an attacker cannot evict those.
     rejections: Ring,
 }
 
@@ -90,7 +90,7 @@ impl Store {
     }
 
     fn rings(&self) -> MutexGuard<'_, Rings> {
-        // Nothing in here panics half-way.
+        // Nothing panics while the lock is held.
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -211,10 +211,11 @@ impl Record {
     }
 }
 
-/// A reader of finished records, made by [`Inspector::subscribe`](crate::Inspector::subscribe).
+/// A reader of finished records, from [`Inspector::subscribe`](crate::Inspector::subscribe).
 ///
-/// The subscription reads from the inspector's own memory and holds no records itself. A reader
-/// that is slower than the inspector's capacity loses the oldest ones and gets an error.
+/// The subscription reads from the inspector's memory and does not hold records itself. If the
+/// reader is too slow, the inspector evicts records before they are read, and the reader gets an
+/// error.
 pub struct Subscription {
     store: Arc<Store>,
     version: watch::Receiver<u64>,
@@ -239,8 +240,8 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// Returns [`Lagged`] if records were evicted before they were read. The next call goes on
-    /// with the oldest record that is left.
+    /// Returns [`Lagged`] if records were evicted before they were read. The next call returns the
+    /// oldest record that is left.
     pub async fn recv(&mut self) -> Result<Arc<Record>, Lagged> {
         loop {
             self.version.mark_unchanged();
@@ -269,7 +270,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Records were evicted before a [`Subscription`] read them.
+/// The error of a [`Subscription`] whose records were evicted before it read them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lagged {

@@ -1,4 +1,4 @@
-//! Where a request is sent again.
+//! The application that requests are sent to again.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::{Inspector, layer::Inspect};
 
 type Answer = Pin<Box<dyn Future<Output = Option<Response>> + Send>>;
 
-/// The application behind the inspector's layer, as a request found it.
+/// The application behind the inspector's layer.
 pub(crate) trait Target: Send + Sync {
     /// Sends a request through the inspector's layer and everything inside of it. The answer is
     /// `None` if the application has none.
@@ -54,7 +54,7 @@ where
 pub(crate) struct Replay {
     /// The number of the record that is sent again; `None` for a sample.
     pub(crate) of: Option<u64>,
-    /// Gets the number of the record that comes of it.
+    /// Receives the number of the new record.
     pub(crate) number: Arc<std::sync::OnceLock<u64>>,
 }
 

@@ -1,5 +1,5 @@
-//! What the inspector costs in memory while it is attacked, measured from outside: the peak of a
-//! process with the inspector, less that of one without it.
+//! The memory of the inspector during an attack, measured from outside: the peak of a process with
+//! the inspector, minus the peak of a process without it.
 
 use std::{env, fs, process::Command, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
 
 const PATH: &str = "/webhooks/soundhash";
 const VARIABLE: &str = "INSPECTOR_MEMORY_OF";
-/// What the documentation promises.
+/// The limit that the documentation promises.
 const BOUND: usize = 32 * 1024 * 1024;
 
 #[test]
@@ -39,7 +39,7 @@ fn hostile_senders_cost_no_more_than_the_documented_memory() {
     let cost = with.saturating_sub(without);
     println!("peak without the inspector {without}, with it {with}: {cost} bytes more");
     assert!(cost <= BOUND, "{cost}");
-    // Otherwise nothing was recorded, and nothing tested.
+    // Otherwise, nothing was recorded and nothing tested.
     assert!(cost >= 12 * 1024 * 1024, "{cost}");
 }
 
@@ -51,7 +51,7 @@ fn peak_of(what: &str) -> usize {
             "--nocapture",
         ])
         .env(VARIABLE, what)
-        // Freed memory goes back at once, so that the peak is what was used.
+        // Freed memory is returned at once, so that the peak is the used memory.
         .env("MALLOC_ARENA_MAX", "1")
         .output()
         .unwrap();
@@ -66,7 +66,7 @@ fn peak_of(what: &str) -> usize {
 
 async fn attack(with_inspector: bool) {
     let inspector = Inspector::new().capacity(10_000).with_secret("whsec_test");
-    // A handler whose answers are as large as what it receives.
+    // A handler whose answers are as large as the requests.
     let app = Router::new()
         .route(PATH, post(|body: Bytes| async move { body }))
         .layer(SoundHashWebhookLayer::new(Secret::new("whsec_test")));
@@ -79,7 +79,7 @@ async fn attack(with_inspector: bool) {
     let addr = listener.local_addr().unwrap();
     tokio::spawn(axum::serve(listener, app).into_future());
 
-    // Many that are not finished, as a sender does that wants to fill the memory.
+    // Many unfinished requests, as from an attacker who wants to fill the memory.
     let mut open = Vec::new();
     for _ in 0..150 {
         let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -103,7 +103,7 @@ async fn attack(with_inspector: bool) {
             assert!(answer.starts_with(b"HTTP/1.1 "));
         }
     }
-    // A flood of small ones.
+    // A flood of small requests.
     for _ in 0..1_000 {
         let request = SignedRequest::new("whsec_of_nobody").build();
         let signature = request.headers()["x-webhook-signature"]

@@ -1,7 +1,7 @@
 //! `cargo bench -p soundhash-webhook-sqlx --all-features`
 //!
-//! Prints what it costs to record events. Compare figures within one run, not between machines.
-//! Needs the programs of Postgres, and `redis-server`.
+//! Measures the cost of recording events. Compare figures within one run, not between machines.
+//! This needs the programs of Postgres, and `redis-server`.
 
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded")]
 
@@ -37,7 +37,7 @@ const ROWS: u64 = 1_000_000;
 /// Different in each measurement, so that no event is a duplicate.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Digits that hardly compress. They are made once, so that their cost is not measured.
+/// Digits that hardly compress. They are created once, so that their cost is not measured.
 fn filler() -> &'static str {
     static FILLER: LazyLock<String> = LazyLock::new(|| {
         let digits =
@@ -184,7 +184,7 @@ async fn record<DB: Bench>(pool: &Pool<DB>) {
     let with = post(with_record::<DB>).layer(layer);
     let with = Router::new().route("/", with).with_state(log.clone());
     for body_len in [300, 200_000] {
-        // In turn, so that both meet the same machine.
+        // The measurements alternate, so that both have the same conditions.
         let mut rates = [0.0_f64; 2];
         for _ in 0..2 {
             rates[0] = rates[0].max(rate(&without, body_len, time).await);
@@ -292,7 +292,7 @@ async fn stores(postgres: &PgPool, sqlite: &SqlitePool) {
 
 #[tokio::main]
 async fn main() {
-    // `cargo test --benches` runs benchmarks, too, and wants no figures.
+    // `cargo test --benches` runs benchmarks, too, but does not need figures.
     if !env::args().any(|argument| argument == "--bench") {
         return;
     }

@@ -1,8 +1,8 @@
 //! `cargo run -p soundhash-webhook-sqlx --example exactly_once --features sqlite`
 //!
 //! Receives SoundHash webhooks at `POST /webhooks/soundhash` on port 3000 with the secret
-//! `whsec_test`, and counts the events of each type in the SQLite file `events.db`. Kill it whenever
-//! you like: each event is counted once.
+//! `whsec_test`, and counts the events of each type in the SQLite file `events.db`. Each event is
+//! counted once, even if you kill the program at any time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why the event log failed, and the 503 that it is answered with.
+//! The errors of the event log, and the 503 response to them.
 
 use std::{error, fmt, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::backend::Late;
 /// Seconds after which the sender may try again. SoundHash itself waits 60 s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// The reason why an [`EventLog`](crate::EventLog) could not do what it was asked for.
+/// The error of an [`EventLog`](crate::EventLog).
 ///
 /// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The
 /// reason is logged at `error` and put into the response's extensions. The sender does not learn it.
@@ -20,8 +20,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// If the connection breaks during `commit`, the transaction may have been committed. The next
 /// delivery is then a duplicate.
 ///
-/// Any [`sqlx::Error`] converts into it, so that a handler can use `?` for its own statements and
-/// for `commit`:
+/// Any [`sqlx::Error`] converts into an `EventLogError`, so that a handler can use `?` for its own
+/// statements and for `commit`:
 ///
 /// ```
 /// use axum::{extract::State, http::StatusCode};
@@ -62,7 +62,7 @@ enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventLogErrorKind {
-    /// Another transaction holds the event, or SQLite's only write lock, for longer than
+    /// Another transaction held the event, or SQLite's only write lock, for longer than
     /// [`lock_timeout`](crate::EventLog::lock_timeout).
     LockTimeout,
     /// The pool timed out before a connection became free, or it is closed. The pool also times out
@@ -85,7 +85,7 @@ pub enum EventLogErrorKind {
 }
 
 impl EventLogErrorKind {
-    /// A name for logs and metrics, in snake case.
+    /// Returns the name for logs and metrics, in snake case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -120,7 +120,7 @@ impl EventLogError {
         }
     }
 
-    /// What went wrong, as a category.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn kind(&self) -> EventLogErrorKind {
         self.kind
@@ -218,7 +218,7 @@ impl fmt::Display for EventLogError {
             },
             Reason::Sqlx(_) => f.write_str(match self.kind {
                 EventLogErrorKind::LockTimeout => "timed out waiting for another transaction",
-                EventLogErrorKind::PoolExhausted => "pool has no connection to give",
+                EventLogErrorKind::PoolExhausted => "pool has no free connection",
                 EventLogErrorKind::Conflict => "transaction conflicts with another one",
                 EventLogErrorKind::Unavailable => "database is not available",
                 EventLogErrorKind::StorageFull => "database has no space left",
@@ -240,7 +240,7 @@ impl error::Error for EventLogError {
     }
 }
 
-/// 503 with `Retry-After`, so that the event is sent again.
+/// Responds with 503 and `Retry-After`, so that SoundHash sends the event again.
 impl IntoResponse for EventLogError {
     fn into_response(self) -> Response {
         let source = error::Error::source(&self).map(tracing::field::display);

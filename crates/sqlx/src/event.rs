@@ -1,4 +1,4 @@
-//! Recorded events, and how to ask for them.
+//! Recorded events, and the filter that selects them.
 
 use std::{
     fmt,
@@ -12,20 +12,21 @@ use soundhash_webhook::{Event, EventError, Timestamp, idempotency::Key};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EventSummary {
-    /// Identifies the event.
+    /// The key of the event.
     pub key: Key,
     /// The type, such as `video.processed`. `None` if the body is not an event.
     pub event_type: Option<String>,
-    /// The [endpoint](soundhash_webhook::Delivery::endpoint) whose secret signed it, if it was
-    /// named.
+    /// The [endpoint](soundhash_webhook::Delivery::endpoint) whose secret signed the event, if the
+    /// provider named it.
     pub endpoint: Option<String>,
-    /// When SoundHash wrote the event.
+    /// The time at which SoundHash wrote the event.
     pub created_at: Option<Timestamp>,
-    /// When the event was recorded, by the clock of the database.
+    /// The time at which the event was recorded, by the clock of the database.
     pub received_at: SystemTime,
     /// The length of the body in bytes.
     pub body_len: u64,
-    /// Whether the event was [forgotten](crate::EventLog::forget): the next delivery is new.
+    /// Whether the event was [forgotten](crate::EventLog::forget), so that its next delivery is
+    /// new.
     pub is_forgotten: bool,
 }
 
@@ -33,7 +34,7 @@ pub struct EventSummary {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordedEvent {
-    /// What is known about the event.
+    /// The event without its body.
     pub summary: EventSummary,
     /// The verified body, byte for byte as SoundHash signed it.
     pub body: Bytes,
@@ -75,7 +76,7 @@ pub struct EventFilter {
     pub(crate) event_type: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) since: SystemTime,
-    /// Selects what is listed after this time and key.
+    /// Selects the events that are listed after this time and key.
     pub(crate) before: (SystemTime, String),
     pub(crate) limit: u32,
 }
@@ -90,7 +91,7 @@ impl Default for EventFilter {
 }
 
 impl EventFilter {
-    /// The 100 events that were recorded last.
+    /// Selects the 100 events that were recorded last.
     pub fn new() -> Self {
         Self {
             event_type: None,
@@ -101,37 +102,37 @@ impl EventFilter {
         }
     }
 
-    /// Only events of this type.
+    /// Selects only events of this type.
     pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
         self.event_type = Some(event_type.into());
         self
     }
 
-    /// Only events of this endpoint.
+    /// Selects only events of this endpoint.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    /// Only events recorded at or after `time`.
+    /// Selects only events that were recorded at or after `time`.
     pub fn since(mut self, time: SystemTime) -> Self {
         self.since = time;
         self
     }
 
-    /// Only events recorded before `time`.
+    /// Selects only events that were recorded before `time`.
     pub fn before(mut self, time: SystemTime) -> Self {
         self.before = (time, String::new());
         self
     }
 
-    /// Only events that come after `last` in the list: the next page.
+    /// Selects the next page: the events that come after `last` in the list.
     pub fn after(mut self, last: &EventSummary) -> Self {
         self.before = (last.received_at, last.key.to_string());
         self
     }
 
-    /// At most this many events: 100 by default.
+    /// Sets the maximum number of events. The default is 100.
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = limit;
         self

@@ -1,8 +1,7 @@
 //! Acts on each SoundHash event exactly once: records it in the transaction of its effects.
 //!
-//! SoundHash delivers an event at least once, and cannot send it again after it gave up. This
-//! crate adds two things to [`soundhash_webhook`] for applications with a Postgres or SQLite
-//! database:
+//! SoundHash delivers an event at least once, and drops it after its last retry. For applications
+//! with a Postgres or SQLite database, this crate adds two things to [`soundhash_webhook`]:
 //!
 //! - [`EventLog::record`] inserts the event's key and its verified body in *your* transaction. Your
 //!   changes and the record are committed together or not at all.
@@ -43,45 +42,45 @@
 //! # }
 //! ```
 //!
-//! With `Sqlite` replaced by `Postgres`, the same code serves more than one machine.
+//! To use several machines, replace `Sqlite` by `Postgres`. The rest of the code stays the same.
 //!
 //! # Guarantees
 //!
-//! A process can die at four points while it handles a delivery. SoundHash sends the event again
-//! after each of them, because it has received no 2xx response.
+//! The table shows what happens if a process dies at different points of a delivery, and in other
+//! cases. Unless SoundHash received a 2xx response, it sends the event again.
 //!
 //! | | `MemoryStore` | `RedisStore` | [`SqlxStore`] | [`EventLog::record`] |
 //! | --- | --- | --- | --- | --- |
 //! | dies before the handler's effects | acted on once | acted on once, after the lease | acted on once, after the lease | acted on once |
 //! | dies after the effects are committed, before the event is completed | **acted on twice** | **acted on twice** | **acted on twice** | cannot happen: one commit does both |
 //! | dies after the event is completed, before the response | **acted on twice**: the memory is gone | once | once | once |
-//! | dies after the response, and a copy arrives days later | **acted on twice** | once within the retention | once within the retention | once, until the row is purged |
-//! | the store restarts or fails over | is the process itself | a replica can have missed the last second: **twice** | nothing is lost that was committed | nothing is lost that was committed |
-//! | the store is away | is the process itself | 503, sent again | 503, sent again | 503, sent again |
+//! | dies after the response, and a duplicate arrives days later | **acted on twice** | once within the retention | once within the retention | once, until the row is purged |
+//! | the store restarts or fails over | is the process itself | a replica can lack the last second: **twice** | committed data is not lost | committed data is not lost |
+//! | the store is not available | is the process itself | 503, sent again | 503, sent again | 503, sent again |
 //! | the handler takes longer than the lease (60 s) | **can run twice** | **can run twice** | **can run twice** | once: the transaction stays open |
 //! | the body is kept | no | no | no | yes |
 //! | fits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
 //!
-//! "Once" is as durable as the database: on Postgres it needs `synchronous_commit = on` (the
-//! default), and a failover only to a synchronous replica. On SQLite it needs `synchronous = FULL`,
+//! "Once" depends on the durability of the database. Postgres needs `synchronous_commit = on` (the
+//! default), and must fail over only to a synchronous replica. SQLite needs `synchronous = FULL`,
 //! which is sqlx's default.
 //!
-//! For effects outside of the database, such as a mail or an HTTP request, no transaction helps.
-//! Record the event together with a job, and give the job's id to the service that you call. The
-//! example `inbox` in the repository does this.
+//! A transaction does not cover effects outside of the database, such as a mail or an HTTP request.
+//! Record the event together with a job, and pass the job's id to the service that you call. The
+//! example `inbox` in the repository stores such a job.
 //!
 //! # What happens to concurrent duplicates
 //!
 //! `record` makes the event's key unique in your transaction. A second transaction with the same
-//! key waits for the end of the first, at most [`lock_timeout`](EventLog::lock_timeout):
+//! key waits until the first one ends, at most for [`lock_timeout`](EventLog::lock_timeout):
 //!
-//! - the first commits: the second is a [`Duplicate`](Recorded::Duplicate);
-//! - the first rolls back, or its process dies: the second is [`New`](Recorded::New);
-//! - the first takes too long: the second gets an error, answers 503, and SoundHash sends the event
-//!   again.
+//! - If the first one commits, the second is a [`Duplicate`](Recorded::Duplicate).
+//! - If the first one rolls back, or its process dies, the second is [`New`](Recorded::New).
+//! - If the first one takes too long, the second gets an error and answers 503, and SoundHash sends
+//!   the event again.
 //!
-//! A connection from the pool is occupied while it waits. Keep transactions short, and set sqlx's
-//! `acquire_timeout` to a few seconds (its default is 30 s, as long as SoundHash waits).
+//! A waiting transaction occupies a connection of the pool. Keep transactions short, and set sqlx's
+//! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits.
 //!
 //! # Postgres
 //!
@@ -102,7 +101,7 @@
 //!
 //! # SQLite
 //!
-//! A file on a local disk, for any number of processes of one machine. Open it in WAL mode:
+//! Use a file on a local disk, for any number of processes on one machine. Open it in WAL mode:
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -120,8 +119,8 @@
 //! # }
 //! ```
 //!
-//! - **One transaction writes at a time**, also for different events. Others wait for it up to the lock
-//!   time-out, so a slow transaction delays every delivery.
+//! - **One transaction writes at a time**, even if the events are different. Other transactions
+//!   wait up to the lock time-out, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
 //!   `pool.begin()` is deferred: if it reads before it records, and another one writes in between,
 //!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, and no time-out helps.
@@ -132,12 +131,12 @@
 //!
 //! # TLS
 //!
-//! To connect to Postgres by TLS, depend on the same version of `sqlx` with its feature
+//! To connect to Postgres with TLS, depend on the same version of `sqlx` and turn on its feature
 //! `tls-rustls` or `tls-native-tls`.
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | description |
 //! | --- | --- | --- |
 //! | `postgres` | no | [`Backend`] for `sqlx::Postgres` |
 //! | `sqlite` | no | [`Backend`] for `sqlx::Sqlite`, with SQLite compiled in |

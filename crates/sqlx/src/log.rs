@@ -19,7 +19,8 @@ use crate::{
     text::{escape, unescape},
 };
 
-/// Rows that one transaction of [`EventLog::purge`] deletes. Other writers wait for it on SQLite.
+/// The number of rows that one transaction of [`EventLog::purge`] deletes. On SQLite, other writers
+/// wait for this transaction.
 const PURGE_BATCH: i64 = 2_000;
 
 /// Records each event in the transaction of its effects, and keeps what SoundHash cannot send
@@ -53,14 +54,14 @@ pub struct EventLog<DB: Backend> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a duplicate must not be acted on again"]
 pub enum Recorded {
-    /// The event is recorded as soon as the transaction is committed.
+    /// The event is new, and is recorded when the transaction commits.
     New,
-    /// A committed transaction has recorded the event already.
+    /// A committed transaction has already recorded the event.
     Duplicate,
 }
 
 impl Recorded {
-    /// Whether the event was recorded before.
+    /// Returns whether the event was recorded before.
     #[must_use]
     pub const fn is_duplicate(self) -> bool {
         matches!(self, Self::Duplicate)
@@ -68,7 +69,7 @@ impl Recorded {
 }
 
 impl<DB: Backend> EventLog<DB> {
-    /// A log in the table `soundhash_events` of this database.
+    /// Creates a log in the table `soundhash_events` of this database.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
         let name = TableName::default();
@@ -94,20 +95,21 @@ impl<DB: Backend> EventLog<DB> {
         Ok(self)
     }
 
-    /// Sets the name of the table: `soundhash_events` by default.
+    /// Sets the name of the table. The default is `soundhash_events`.
     ///
     /// Two handlers that each act on the same event need two logs with different tables.
     ///
     /// # Errors
     ///
-    /// As [`schema`](Self::schema).
+    /// Returns the same errors as [`schema`](Self::schema).
     pub fn table(mut self, name: &str) -> Result<Self, EventLogError> {
         self.name.set_table(name)?;
         self.statements = Arc::new(Statements::new::<DB>(&self.name));
         Ok(self)
     }
 
-    /// Sets how long [`record`](Self::record) waits for a concurrent transaction: 5 s by default.
+    /// Sets how long [`record`](Self::record) waits for a concurrent transaction. The default is 5
+    /// s.
     ///
     /// SoundHash waits 30 s for a response. On SQLite, the wait ends earlier if the `busy_timeout` of
     /// the connection is shorter, and a value below 100 ms means 100 ms.
@@ -117,15 +119,15 @@ impl<DB: Backend> EventLog<DB> {
         self
     }
 
-    /// Creates the table, or brings it up to date.
+    /// Creates the table, or migrates it to this version of the crate.
     ///
-    /// Any number of processes can call this at the same time, and again at each start. A table
-    /// that a later version of this crate migrated is left as it is: versions only add to it.
-    /// Where the table is up to date, no right to create anything is needed.
+    /// Any number of processes can call this at the same time, and again at each start. A table of
+    /// a later version of this crate stays unchanged, because later versions only add to it. If the
+    /// table is up to date, the database user does not need the right to create tables.
     ///
     /// # Errors
     ///
-    /// Returns an error if the database fails. Nothing is changed then.
+    /// Returns an error if the database fails. The table is then unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
         migrate(self, &self.name).await
     }
@@ -162,12 +164,12 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Records the event of `delivery` in the transaction `tx`, unless it is recorded already.
+    /// Records the event of `delivery` in the transaction `tx`, unless it was recorded before.
     ///
-    /// The record becomes visible when the caller commits, together with everything else in the
-    /// transaction, or not at all. If a concurrent transaction has recorded the same event and has
-    /// not ended, this waits for its end: the event is a duplicate if it committed, and new if it
-    /// rolled back.
+    /// When the caller commits, the record becomes visible together with all other changes of the
+    /// transaction. If a concurrent transaction has recorded the same event and has not ended, this
+    /// waits for it. The event is a duplicate if that transaction commits, and new if it rolls
+    /// back.
     ///
     /// Call this first in the transaction, so that a duplicate does no other work.
     ///
@@ -175,15 +177,15 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns [`LockTimeout`](crate::EventLogErrorKind::LockTimeout) after
     /// [`lock_timeout`](Self::lock_timeout), or another error if the database fails. The
-    /// transaction cannot be used after that: drop it and answer 503, which is what returning the
-    /// error from a handler does.
+    /// transaction cannot be used after an error. Drop it and answer 503. A handler that returns
+    /// the error does both.
     pub async fn record(
         &self,
         tx: &mut Transaction<'_, DB>,
         delivery: &Delivery,
     ) -> Result<Recorded, EventLogError> {
         let key = Key::from(delivery);
-        // A body that is not an event is authentic all the same.
+        // A body that is not an event is authentic, too, and is recorded without a type.
         let event = delivery.event().ok();
         let created_at = event.as_ref().and_then(|event| event.created_at);
         let values = [
@@ -200,7 +202,7 @@ impl<DB: Backend> EventLog<DB> {
         })
     }
 
-    /// Lists recorded events, the latest first, without their bodies.
+    /// Lists recorded events without their bodies, the latest first.
     ///
     /// # Errors
     ///
@@ -222,7 +224,7 @@ impl<DB: Backend> EventLog<DB> {
             .collect::<sqlx::Result<_>>()?)
     }
 
-    /// Returns the event with its body, if it was recorded and not purged.
+    /// Returns the event with its body, or `None` if it was not recorded or was purged.
     ///
     /// # Errors
     ///
@@ -239,10 +241,10 @@ impl<DB: Backend> EventLog<DB> {
         }))
     }
 
-    /// Makes the next delivery of the event new, and returns whether the event was known.
+    /// Forgets the event, so that its next delivery is new. Returns whether the event was known.
     ///
-    /// The body is kept, so that you can send the event to your own endpoint: sign the body of
-    /// [`get`](Self::get) with your secret.
+    /// The body is kept. To run the event again, sign the body of [`get`](Self::get) with your
+    /// secret, and send it to your own endpoint.
     ///
     /// # Errors
     ///
@@ -256,11 +258,11 @@ impl<DB: Backend> EventLog<DB> {
     /// Deletes the events that were recorded before `time`, and all claims of a
     /// [`SqlxStore`](crate::SqlxStore) that have expired. Returns the number of deleted rows.
     ///
-    /// An event whose row is deleted is new if it is delivered again. SoundHash's retry job can
-    /// repeat an event days later, and an attacker who recorded a delivery can repeat it forever.
-    /// Keep rows for longer than the
-    /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age) that you accept, or
-    /// for 30 days.
+    /// If an event is delivered again after its row was deleted, it is new. SoundHash's retry job
+    /// can repeat an event days later, and an attacker who recorded a delivery can repeat it
+    /// forever. Keep rows for longer than your
+    /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age), or for 30 days if
+    /// you do not set one.
     ///
     /// Rows are deleted in batches of 2,000, and each batch is one transaction. Several processes
     /// can purge at the same time.

@@ -1,13 +1,13 @@
-//! The validated name of the table, and of what belongs to it.
+//! The validated names of the table, its migrations and its indexes.
 
 use std::fmt;
 
 use crate::error::EventLogError;
 
-/// Postgres cuts identifiers off after 63 bytes. This leaves room for the suffixes below.
+/// Postgres truncates identifiers to 63 bytes. This leaves room for the suffixes below.
 const MAX_LEN: usize = 48;
 
-/// Where the event log lives: a table, and the schema if one was set.
+/// The table of an event log, and its schema if one was set.
 #[derive(Clone, Debug)]
 pub struct TableName {
     schema: Option<String>,

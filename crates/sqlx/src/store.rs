@@ -19,8 +19,8 @@ use crate::{
 /// An [`IdempotencyStore`] in the table of an [`EventLog`], for handlers whose effects are
 /// outside of the database.
 ///
-/// Where the effects are rows of the same database, [`EventLog::record`] is the better choice: it
-/// leaves no moment at which a process can die between the effects and the record.
+/// If the effects are rows of the same database, use [`EventLog::record`] instead. It commits the
+/// effects and the record together, so a process cannot die in between.
 ///
 /// ```no_run
 /// # #[cfg(feature = "postgres")]
@@ -36,18 +36,19 @@ use crate::{
 /// # }
 /// ```
 ///
-/// An event that [`EventLog::record`] has recorded counts as completed, and an event that this
-/// store has completed is a duplicate to `record`: you can move from one to the other.
+/// You can change from this store to [`EventLog::record`] and back. An event that `record` has
+/// recorded counts as completed, and an event that this store has completed is a duplicate for
+/// `record`.
 ///
-/// Times are by the clock of the database. Rows of expired keys stay until [`EventLog::purge`]
-/// deletes them: call it every day.
+/// Leases and retentions are measured with the clock of the database. Rows of expired keys stay
+/// until [`EventLog::purge`] deletes them. Call it every day.
 pub struct SqlxStore<DB: Backend> {
     log: EventLog<DB>,
     deadline: Duration,
 }
 
 impl<DB: Backend> SqlxStore<DB> {
-    /// A store in the table of `log`.
+    /// Creates a store in the table of `log`.
     #[must_use]
     pub fn new(log: EventLog<DB>) -> Self {
         Self {
@@ -56,7 +57,7 @@ impl<DB: Backend> SqlxStore<DB> {
         }
     }
 
-    /// Sets how long each step may take, a connection from the pool included: 5 s by default.
+    /// Sets how long each step may take, including the wait for a connection. The default is 5 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

@@ -1,18 +1,18 @@
-//! Jobs that failed too often: they are kept until you run them again.
+//! Jobs that failed too often, which are kept until you run them again.
 
 use soundhash_webhook::BoxError;
 use sqlx::Row;
 
 use crate::inbox::{EventJob, Inbox};
 
-/// A job that is not tried again by itself.
+/// A job that is not retried automatically.
 #[derive(Clone, Debug)]
 pub struct GivenUp {
     /// Identifies the event.
     pub key: String,
-    /// How often the job was tried.
+    /// The number of attempts.
     pub attempts: i16,
-    /// Why it failed the last time.
+    /// The error of the last attempt.
     pub last_error: Option<String>,
 }
 
@@ -45,7 +45,8 @@ impl Inbox {
         given_up.collect()
     }
 
-    /// Gives all jobs that were given up their attempts back, and returns their number.
+    /// Resets the attempts of all jobs that were given up, so that they run again. Returns their
+    /// number.
     ///
     /// # Errors
     ///

@@ -14,13 +14,14 @@ use tracing::warn;
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
-/// With pauses that grow from 3 s to 6 h, this is about four days.
+/// The maximum number of attempts. The pauses grow from 3 s to 6 h, so the last attempt is after
+/// about four days.
 const MAX_ATTEMPTS: i32 = 25;
 
-/// Fewer connections than a Postgres server has by default, for several processes.
+/// The connections of each process, few enough for several processes on a default Postgres server.
 const MAX_CONNECTIONS: u32 = 20;
 
-/// A job refers to its event. The event itself stays in the log, byte for byte.
+/// A job, which refers to its event by the key. The log has the event itself, byte for byte.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventJob {
     /// Identifies the event.
@@ -28,11 +29,11 @@ pub struct EventJob {
 }
 
 impl EventJob {
-    /// By this name, the workers of the next release find the jobs of this one.
+    /// Do not change this name, so that the workers of the next release find existing jobs.
     pub const NAME: &str = "soundhash_event";
 }
 
-/// Events that were accepted, and the jobs of those that still have to be acted on.
+/// The accepted events, and the jobs of events that were not acted on yet.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pub(crate) pool: PgPool,
@@ -40,7 +41,7 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Connects to the database, waits for it if it is away, and creates the tables.
+    /// Connects to the database, waits until it is available, and creates the tables.
     ///
     /// # Errors
     ///
@@ -65,7 +66,7 @@ impl Inbox {
         Ok(Self { pool, log })
     }
 
-    /// Stores the event and its job, both or neither.
+    /// Stores the event and its job in one transaction.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl Inbox {
 
 async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError> {
     log.migrate().await?;
-    // Of processes that start at the same time, one creates the other tables.
+    // If processes start at the same time, only one of them creates the other tables.
     let mut tx = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtext('soundhash inbox'))")
         .execute(&mut *tx)
@@ -111,7 +112,8 @@ async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError
     Ok(())
 }
 
-/// Whether the database cannot be reached, as opposed to one that rejects what it is asked for.
+/// Returns whether the database cannot be reached. If it rejected a statement, a retry would not
+/// help.
 fn is_away(error: &BoxError) -> bool {
     let mut error = Some(&**error as &dyn std::error::Error);
     while let Some(cause) = error {
@@ -121,7 +123,7 @@ fn is_away(error: &BoxError) -> bool {
         ) {
             return true;
         }
-        // `57P03`: the server starts up, or recovers.
+        // `57P03`: the server is starting or recovering.
         let code = cause
             .downcast_ref()
             .and_then(sqlx::Error::as_database_error);

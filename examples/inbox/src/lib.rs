@@ -1,30 +1,30 @@
-//! Answer at once, work later: the delivery and its job are stored in one transaction on Postgres.
+//! Answers at once and works later: stores an event and its job in one Postgres transaction.
 //!
-//! SoundHash waits 30 s for a response and gives up after four attempts. This receiver answers
-//! 202 as soon as the event is stored, and a worker then takes as long, and as many attempts, as
-//! the work needs. `main.rs` says how to run it. The files, in the order in which an event meets
-//! them:
+//! SoundHash waits 30 s for a response and gives up after four attempts. This receiver answers 202
+//! as soon as the event is stored. A worker can then take as much time and as many attempts as the
+//! work needs. `main.rs` lists the arguments and variables. These are the files, in the order in
+//! which an event meets them:
 //!
-//! - [`inbox`]: the tables, and the transaction that stores an event and its job;
-//! - [`receive`]: the HTTP side;
-//! - [`work`]: the workers, which act on each event in one transaction;
-//! - [`given_up`]: jobs that failed too often, and how to run them again;
-//! - [`stop`]: the end of the process.
+//! - [`inbox`]: the tables, and the transaction that stores an event and its job.
+//! - [`receive`]: the HTTP side.
+//! - [`work`]: the workers, which act on each event in one transaction.
+//! - [`given_up`]: lists jobs that failed too often, and runs them again.
+//! - [`stop`]: the request to stop.
 //!
 //! # What happens when something dies
 //!
 //! | what dies | effect |
 //! | --- | --- |
-//! | the receiver before its commit | nothing is stored, SoundHash sends the event again |
-//! | the receiver after its commit | the event and its job are stored, the next delivery is a duplicate |
-//! | the worker before its commit | nothing was done, another worker takes the job after 20 to 30 s |
-//! | the worker after its commit | the job runs once more, and finds that its row is there |
-//! | Postgres | 503 while it is away; workers connect again and go on |
+//! | the receiver before its commit | nothing is stored, and SoundHash sends the event again |
+//! | the receiver after its commit | the event and its job are stored, and the next delivery is a duplicate |
+//! | the worker before its commit | nothing was done, and another worker takes the job after 20 to 30 s |
+//! | the worker after its commit | the job runs again, and finds that its row exists |
+//! | Postgres | the receiver answers 503 until Postgres is available; workers reconnect and continue |
 //!
 //! # Which queue
 //!
-//! The workers are those of `graphile_worker`. See the README of this example for the trial in
-//! which it was compared with `apalis-postgres`.
+//! The workers are those of `graphile_worker`. The README of this example compares it with
+//! `apalis-postgres`.
 
 pub mod given_up;
 pub mod inbox;

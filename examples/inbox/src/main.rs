@@ -1,15 +1,14 @@
 //! `cargo run -p soundhash-webhook-inbox-example`
 //!
-//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, answers 202 as soon as an event and
-//! its job are stored in Postgres, and acts on each event once: it writes a row into
-//! `acted_events`.
+//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, stores each event with a job in
+//! Postgres, and answers 202. Workers act on each event once: they write a row into `acted_events`.
 //!
 //! | argument | meaning |
 //! | --- | --- |
-//! | none | receive and work in one process |
-//! | `receive` or `work` | only one of the two, in any number of processes |
-//! | `given-up` | list the jobs that failed too often, one a line |
-//! | `run-again` | run those jobs again |
+//! | none | receives and works in one process |
+//! | `receive` or `work` | does only one of the two, in any number of processes |
+//! | `given-up` | lists the jobs that failed too often, one per line |
+//! | `run-again` | runs those jobs again |
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -56,7 +55,7 @@ async fn receive(inbox: Inbox, stop: Stop) -> Result<(), BoxError> {
 async fn work(inbox: Inbox, stop: Stop) -> Result<(), BoxError> {
     info!("waiting for jobs");
     let work = |event: &RecordedEvent| {
-        // Your own work comes here.
+        // Put your own work here.
         debug!(key = %event.summary.key, bytes = event.body.len(), "working");
         Ok(())
     };

@@ -1,4 +1,4 @@
-//! The receiving half: verifies a delivery, stores it, and answers.
+//! The receiver, which verifies a delivery, stores it with a job, and answers 202.
 
 use axum::{
     Router,
@@ -25,7 +25,8 @@ async fn receive(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Stores each event that is delivered to `POST /webhooks/soundhash`, once.
+/// Returns the application, which stores each event that is delivered to
+/// `POST /webhooks/soundhash`.
 pub fn app(secret: Secret, inbox: Inbox) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))

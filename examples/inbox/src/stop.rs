@@ -1,4 +1,4 @@
-//! The end of the process, at SIGINT or SIGTERM.
+//! The request to stop: SIGINT or SIGTERM.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use tokio::{
     sync::watch,
 };
 
-/// Resolves for everyone who waits for the end, also if the signal came earlier.
+/// Informs any number of tasks that the process was asked to stop.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<()>);
 
 impl Stop {
-    /// Listens to signals from now on.
+    /// Listens for SIGINT and SIGTERM from now on.
     ///
     /// # Errors
     ///
-    /// Returns an error if the process cannot listen to signals.
+    /// Returns an error if the process cannot listen for signals.
     pub fn at_signals() -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -26,13 +26,13 @@ impl Stop {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            // The closed channel is the message.
+            // The first signal closes the channel.
             drop(sender);
         });
         Ok(Self(stop))
     }
 
-    /// Resolves when the process receives one of the signals.
+    /// Resolves after the first signal.
     pub async fn told(mut self) {
         while self.0.changed().await.is_ok() {}
     }

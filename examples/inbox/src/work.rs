@@ -1,4 +1,4 @@
-//! The working half: acts on each event in one transaction.
+//! The worker, which acts on each event in one transaction.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use crate::{
 
 const CONCURRENCY: usize = 8;
 
-/// A worker that is silent for this long is taken for dead, and its jobs are given to others.
+/// The time after which a silent worker counts as dead, and others take its jobs.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Jobs that a worker fetches at once. One by one, it would take `CONCURRENCY` jobs of a backlog at
-/// each poll, which is 8 per second.
+/// The number of jobs that a worker fetches at once. If it fetched them one by one, it would run
+/// only `CONCURRENCY` waiting jobs at each poll, which is 8 per second.
 const BATCH: usize = 64;
 
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// Work on an event before its row is written. An error rolls back, and the job is tried again.
+/// The work on an event before its row is written. An error rolls back, and the job is retried.
 type Work = dyn Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync;
 
-/// What each job is given.
+/// The context of each job.
 #[derive(Clone)]
 struct Tools {
     inbox: Inbox,
@@ -61,8 +61,8 @@ impl TaskHandler for EventJob {
     }
 }
 
-/// Acts on the event. A job runs again if its worker died before it could say that it was done;
-/// then the row is there already.
+/// Acts on the event. If a worker dies before it marks its job as done, the job runs again and
+/// finds the row of the event.
 async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
     let inbox = &tools.inbox;
     let event = inbox
@@ -82,7 +82,7 @@ async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
         info!(%key, "acted on before");
         return Ok(());
     }
-    // Your own statements come here, in the same transaction.
+    // Put your own statements here, in the same transaction.
     (tools.work)(&event)?;
     tx.commit().await?;
     info!(%key, "acted on");
@@ -104,9 +104,9 @@ fn as_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
-/// Acts on events until `stop` resolves, and returns when running jobs have ended.
+/// Acts on events until `stop` resolves, and returns when the running jobs have ended.
 ///
-/// The worker ends when it loses the database. Another one starts in its place.
+/// If a worker loses the database, it ends, and another worker starts in its place.
 pub async fn run(
     inbox: Inbox,
     work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,
@@ -117,7 +117,7 @@ pub async fn run(
         work: Arc::new(work),
     };
     while let Err(error) = run_worker(&tools, stop.clone()).await {
-        error!(error, "the worker ended and is started again");
+        error!(error, "the worker ended, so another one starts");
         tokio::select! {
             biased;
             () = stop.clone().told() => return,
@@ -131,7 +131,7 @@ async fn run_worker(tools: &Tools, stop: Stop) -> Result<(), BoxError> {
         .pg_pool(tools.inbox.pool.clone())
         .schema(QUEUE_SCHEMA)
         .concurrency(CONCURRENCY)
-        // Notifications wake the workers. This is for those that got lost.
+        // Notifications wake the workers. Polling finds jobs whose notification was lost.
         .poll_interval(Duration::from_secs(1))
         .local_queue(LocalQueueConfig::default().with_size(BATCH))
         .heartbeat_interval(HEARTBEAT)

@@ -14,8 +14,8 @@
 //! | `SOUNDHASH_WEBHOOK_NATS` | comma-separated URLs of the cluster | `nats://127.0.0.1:4222` |
 //! | `RUST_LOG` | what to log | `info` |
 //!
-//! The key of a delivery is its `Nats-Msg-Id`, so that a copy that arrives within a day is stored
-//! once. A copy that arrives later is acted on again. The worker's action should therefore be
+//! The key of a delivery is its `Nats-Msg-Id`, so that the stream drops duplicates for a day. A
+//! duplicate that arrives later is acted on again. The worker's action should therefore be
 //! idempotent.
 //!
 //! Events that failed ten times are moved to the stream `SOUNDHASH_GIVEN_UP`. The argument

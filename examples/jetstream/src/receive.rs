@@ -24,7 +24,7 @@ async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response
         Ok(true) => info!(key, "stored"),
         Ok(false) => info!(key, "stored by an earlier delivery"),
         Err(error) => {
-            error!(key, error, "not stored; SoundHash will retry");
+            error!(key, error, "not stored, so SoundHash retries");
             return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response();
         }
     }

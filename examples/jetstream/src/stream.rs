@@ -201,7 +201,10 @@ async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, 
     };
     match context.get_or_create_stream(config(REPLICAS)).await {
         Err(error) if is_not_clustered(error.kind()) => {
-            warn!("NATS runs without a cluster: {name} has one replica, and dies with its disk");
+            warn!(
+                "NATS runs without a cluster: {name} has only one replica, so a failed disk loses \
+                 its deliveries"
+            );
             Ok(context.get_or_create_stream(config(1)).await?)
         }
         stream => Ok(stream?),

@@ -46,7 +46,7 @@ pub(crate) async fn run(streams: Streams, stop: Stop) -> Result<(), BoxError> {
     while !stop.is_requested() {
         // If the consumer's leader dies, the consumer moves, and its messages end with an error.
         if let Err(error) = pull(&streams, &stop).await {
-            warn!(error, "NATS does not deliver; trying again");
+            warn!(error, "NATS does not deliver, so the worker tries again");
             sleep(RESTART_PAUSE).await;
         }
     }

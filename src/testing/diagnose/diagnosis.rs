@@ -159,28 +159,28 @@ impl DiagnosisKind {
                 "SoundHash sends exactly 64 hexadecimal digits, so check what else signs the \
                  request or changes the header"
             }
-            Self::SignatureWhitespace | Self::SignatureQuotes => "send the 64 digits alone",
+            Self::SignatureWhitespace | Self::SignatureQuotes => "send only the 64 digits",
             Self::SeveralSignatures => {
                 "send one header with one value, made with the current secret"
             }
             Self::SignaturePrefix => {
-                "send the 64 digits alone, because SoundHash's header has no prefix"
+                "send only the 64 digits, because SoundHash's header has no prefix"
             }
             Self::SignatureBase64 => {
                 "write the 32 bytes as hexadecimal digits, with `hexdigest` in Python or \
                  `digest('hex')` in Node"
             }
             Self::SignatureHexTwice => {
-                "encode the 32 bytes once, and remember that `hexdigest` and `digest('hex')` \
-                 return digits already"
+                "encode the 32 bytes only once: `hexdigest` and `digest('hex')` already return \
+                 digits"
             }
             Self::PreviousSecret => {
                 "accept it with `previous_secret` as well, until SoundHash signs with the first \
                  one only"
             }
             Self::SecretWhitespace => {
-                "use the secret without it on both sides, read it with `Secret::from_env`, and \
-                 write files with `printf %s` instead of `echo`"
+                "remove it on both sides, read the secret with `Secret::from_env`, and write \
+                 files with `printf %s` instead of `echo`"
             }
             Self::SecretQuotes => {
                 "remove them, because `.env` files and container settings do not all strip quotes"
@@ -224,7 +224,7 @@ impl DiagnosisKind {
                  decompresses requests, and without a proxy that compresses them"
             }
             Self::TimestampSigned => {
-                "sign the body alone, because SoundHash does not sign a timestamp"
+                "sign only the body, because SoundHash does not sign a timestamp"
             }
             Self::OnlyDataSigned => "sign and verify the whole body, with its envelope",
             Self::Truncated => {
@@ -237,9 +237,9 @@ impl DiagnosisKind {
                  drop the body"
             }
             Self::Unknown => {
-                "compare the secret with that of the endpoint, and the length of the body with \
-                 the `Content-Length` that SoundHash sent, because either the secret is another \
-                 one or the body was changed in a way that cannot be undone"
+                "either the secret is another one, or the body was changed in a way that cannot \
+                 be undone, so compare the secret with that of the endpoint, and the length of the \
+                 body with the `Content-Length` that SoundHash sent"
             }
         }
     }

@@ -28,13 +28,13 @@ use super::json::Json;
 /// mistake with the body.
 const LARGE: usize = 64 * 1024;
 
-/// Finds the mistake because of which a signature does not match.
+/// Finds the mistake that makes a signature wrong.
 ///
 /// `secrets` are the secrets that you have, with the current one first. `signature` is the value of
 /// the `X-Webhook-Signature` header as it arrived, with several values joined by commas. `body` is
 /// the body as it arrived.
 ///
-/// The function makes the common mistakes one after the other, and returns the first that leads to
+/// The function tries the common mistakes one after the other, and returns the first that leads to
 /// this signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during development,
 /// with requests that you recorded. It hashes the body up to a few hundred times, so do not call it
 /// in a service.

@@ -169,24 +169,26 @@ impl FailureKind {
     fn advice(self) -> &'static str {
         match self {
             Self::Unprotected => {
-                "Nothing verified it: there is no `SoundHashWebhookLayer` around this route, and \
-                 everyone who knows its URL can send events. Routes that are added after a \
-                 `.layer` call are outside of it. There, a handler that takes `Event` or \
+                "Nothing verified it: there is no `SoundHashWebhookLayer` around this route, so \
+                 anyone who knows its URL can send events. A `.layer` call does not protect routes \
+                 that are added after it. On such a route, a handler that takes `Event` or \
                  `Delivery` answers 500, and one that takes `Json` or `Bytes` acts on the forgery."
             }
             Self::AnsweredElsewhere => {
-                "The layer did not answer it: either there is no `SoundHashWebhookLayer` around \
-                 this route, or something outside of the layer reads unverified requests. Put the \
-                 layer around the route, and what reads requests inside of the layer."
+                "The layer did not answer the request: either there is no `SoundHashWebhookLayer` \
+                 around this route, or something outside of the layer reads unverified requests. \
+                 Put the layer around the route, and move everything that reads requests inside of \
+                 the layer."
             }
             Self::NoRoute => {
                 "Nothing receives a POST at this path. Call `request` with the whole path that \
                  SoundHash sends to, including the prefixes of nested routers."
             }
             Self::BodyLimit => {
-                "Another body limit than the layer's answered, or cut the body off: axum's \
-                 `DefaultBodyLimit`, `RequestBodyLimitLayer` or your own. Use no limit outside of \
-                 the layer. Inside, a limit below `max_body_size` loses authentic deliveries."
+                "A body limit other than the layer's answered the request or cut the body off. It \
+                 can be axum's `DefaultBodyLimit`, a `RequestBodyLimitLayer` or your own. Remove \
+                 limits outside of the layer. Inside of it, a limit below `max_body_size` rejects \
+                 authentic deliveries."
             }
             Self::BodyRead => {
                 "Something other than the layer read its body: it is outside of the layer and \
@@ -211,19 +213,21 @@ impl FailureKind {
                  secret that `hostile_requests` has."
             }
             Self::OtherRejection => {
-                "The layer rejected it for another reason than expected. The `Rejection` in the \
-                 response's extensions has the reason."
+                "The layer rejected the request for another reason than expected. The `Rejection` \
+                 in the response's extensions has the reason."
             }
             Self::NotAccepted => {
-                "It is authentic, so SoundHash retries after such an answer, and then drops the \
-                 event. Either something outside of the layer rejected it for its headers, or \
-                 your handler rejected it. A handler has to accept every type and payload."
+                "The delivery is authentic, so SoundHash retries after such an answer, and then \
+                 drops the event. Either something outside of the layer rejected the request for \
+                 its headers, or your handler rejected it. A handler has to accept every type and \
+                 payload."
             }
             Self::OtherRoute => {
                 "The layer surrounds a route that does not act on events. The signature covers \
-                 neither method nor path, so an attacker can replay a recorded delivery there, \
-                 and an `IdempotencyLayer` takes a 2xx to a replayed POST as the end of the \
-                 event: the handler never sees it. Put the layers around the acting route alone."
+                 neither method nor path, so an attacker can replay a recorded delivery there. \
+                 After a 2xx to a replayed POST, an `IdempotencyLayer` marks the event as \
+                 completed, and the handler never receives it. Put the layers around the acting \
+                 route only."
             }
         }
     }

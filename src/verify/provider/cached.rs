@@ -27,16 +27,16 @@ const JOINABLE: Duration = Duration::from_secs(5);
 
 /// Looks up the secrets of an endpoint by its name, for [`CachedSecrets`].
 ///
-/// [`look_up`](Self::look_up) gets only the name, and not the request. The secrets therefore depend
-/// on nothing but the name, and a request for one endpoint cannot put the secrets of another
-/// endpoint into the cache.
+/// [`look_up`](Self::look_up) gets only the name and not the request. The secrets therefore depend
+/// only on the name, and a request for one endpoint cannot put its secrets into the cache under the
+/// name of another endpoint.
 pub trait SecretLookup: Send + Sync + 'static {
     /// Returns the name of the endpoint that a request is for, or `None` if the request does not
     /// name an endpoint.
     ///
     /// The head is *not* signed. An attacker can choose any name, but then has to sign with the
-    /// secret of that name. The layer rejects a request without a name, or with one of more than 256
-    /// bytes, like a wrong signature and without a look-up.
+    /// secret of that name. If a request has no name, or a name of more than 256 bytes, the layer
+    /// answers it like one with a wrong signature, without a look-up.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
 
     /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
@@ -89,10 +89,10 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///
 /// - **Memory**: invented names are cached separately, so they evict each other and never the
 ///   secrets of an endpoint.
-/// - **Look-ups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most half
-///   of these are for new names. So an endpoint that has been looked up before does not wait behind
-///   invented names when its entry has expired. The first look-up of a real endpoint can wait behind
-///   them. If it times out during an attack, SoundHash retries.
+/// - **Look-ups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most
+///   half of these are for new names. When the entry of an endpoint has expired, its next look-up
+///   therefore does not wait behind invented names. Only the first look-up of an endpoint can wait
+///   behind them. If it times out during an attack, SoundHash retries.
 ///
 /// The layer starts a look-up only for a request with a well-formed signature and a complete body.
 pub struct CachedSecrets<L> {
@@ -185,11 +185,10 @@ impl<L: SecretLookup> CachedSecrets<L> {
         self.with(|limits| limits.time_to_live = time.min(YEAR))
     }
 
-    /// Sets how long a name without an endpoint is rejected without another look-up. The default is
-    /// 10 s.
+    /// Sets how long the cache remembers that a name does not exist. The default is 10 s.
     ///
-    /// If a request arrives before its endpoint is created, the endpoint can take up to this time to
-    /// work.
+    /// If a request arrives before its endpoint is created, deliveries to the new endpoint can be
+    /// rejected for up to this time.
     #[must_use]
     pub fn negative_time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.negative_time_to_live = time.min(YEAR))

@@ -30,7 +30,7 @@ use crate::secret::Secrets;
 ///
 /// A provider sees the request's head, which is *not* signed. It can use the head to choose the
 /// secret, for example by a path segment or by `X-Webhook-ID`, because a request that names the
-/// wrong endpoint fails the verification. The head by itself does not prove anything.
+/// wrong endpoint fails the verification. Do not use the head for anything else.
 ///
 /// # What an attacker can cost
 ///
@@ -40,9 +40,9 @@ use crate::secret::Secrets;
 /// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) is answered with 503.
 ///
 /// The layer answers a request for an unknown endpoint like one with a wrong signature, and hashes
-/// its body as it does for an endpoint with one secret. Two differences in time remain. The provider
-/// itself can take longer for an endpoint that exists than for one that does not. And the layer
-/// hashes the body once more for each further secret during a rotation, so that an attacker with
+/// its body as it does for an endpoint with one secret. Two differences in time remain. The
+/// provider itself can take longer for an endpoint that exists than for one that does not. During a
+/// rotation, the layer also hashes the body once for each further secret, so that an attacker with
 /// bodies of 1 MiB can measure how many secrets an endpoint has.
 ///
 /// ```
@@ -69,11 +69,11 @@ pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secrets that are valid for this request now, or `None` if the endpoint does not
     /// exist.
     ///
-    /// After `None`, the request is answered like one with a wrong signature.
+    /// After `None`, the layer answers the request like one with a wrong signature.
     ///
     /// # Errors
     ///
-    /// Returns an error if the look-up fails. The request is answered with 503, so that SoundHash
+    /// Returns an error if the look-up fails. The layer then answers 503, so that SoundHash
     /// retries.
     fn secrets(
         &self,
@@ -82,9 +82,9 @@ pub trait SecretProvider: Send + Sync + 'static {
 
     /// Returns the secrets if they are available without waiting, for example from a cache.
     ///
-    /// The layer calls this before it receives the body. With the secrets, it hashes the body while
-    /// it arrives. After `None`, which is the default, the layer first receives the body, then calls
-    /// [`secrets`](Self::secrets), and then hashes the body.
+    /// The layer calls this method before it receives the body. If it gets the secrets, it hashes
+    /// the body while it arrives. After `None`, which is the default, it first receives the body,
+    /// then calls [`secrets`](Self::secrets), and then hashes the body.
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         let _ = head;
         None

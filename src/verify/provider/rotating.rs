@@ -14,7 +14,7 @@ use crate::secret::Secrets;
 
 /// A [`SecretProvider`] whose secrets are set at run time, to rotate them without a restart.
 ///
-/// Clones share the secrets: give one to the layer and keep another to call
+/// Clones share the secrets. Give one clone to the layer, and keep another to call
 /// [`set`](Self::set). Each request is verified either with the old secrets or with the new ones.
 ///
 /// ```
@@ -33,7 +33,7 @@ use crate::secret::Secrets;
 pub struct RotatingSecrets(Arc<RwLock<Secrets>>);
 
 impl RotatingSecrets {
-    /// Starts with `secrets`.
+    /// Creates a provider that starts with `secrets`.
     #[must_use]
     pub fn new(secrets: Secrets) -> Self {
         Self(Arc::new(RwLock::new(secrets)))

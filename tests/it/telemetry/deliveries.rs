@@ -108,8 +108,8 @@ async fn a_body_that_is_not_an_event_has_a_span_without_id() {
     assert_eq!(deliver(&app(), KEY, "[1]").await, 422);
     assert_eq!(
         log.line(),
-        "WARN soundhash_webhook.delivery: soundhash_webhook: webhook body is not an event \
-         error=\"body is JSON, but not an object\""
+        "WARN soundhash_webhook.delivery: soundhash_webhook: webhook body is not an event: \
+         store Delivery::body to examine it error=\"body is JSON, but not an object\""
     );
 }
 
@@ -142,12 +142,14 @@ async fn an_event_that_is_not_understood_is_a_warning() {
         (
             event("video.processed", r#"["hidden"]"#),
             "WARN soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: \
-             soundhash_webhook: webhook event not recognized: its payload does not fit its type",
+             soundhash_webhook: webhook event not recognized: its payload does not fit its type. \
+             Update soundhash-webhook, or handle EventData::Unrecognized",
         ),
         (
             event("made.up", r#"{"a":"hidden"}"#),
             "WARN soundhash_webhook.delivery{id=\"evt_1\" event_type=\"made.up\"}: \
-             soundhash_webhook: webhook event not recognized: its type is unknown",
+             soundhash_webhook: webhook event not recognized: its type is unknown. \
+             Update soundhash-webhook, or handle EventData::Unrecognized",
         ),
     ] {
         assert_eq!(deliver(&app, KEY, &body).await, 200);
@@ -196,11 +198,14 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
     let misfit = event("video.processed", r#"["hidden"]"#);
     let unknown = event("made.up", r#"{"a":"hidden"}"#);
     let no_event = "[\"hidden\"]".to_owned();
-    let does_not_fit = "webhook event not recognized: its payload does not fit its type";
-    let is_unknown = "webhook event not recognized: its type is unknown";
-    let is_none = "webhook body is not an event error=\"body is JSON, but not an object\"";
-    let another = "webhook event has another type than its handler takes \
-                   expected=\"match.found\"";
+    let does_not_fit = "webhook event not recognized: its payload does not fit its type. \
+                        Update soundhash-webhook, or handle EventData::Unrecognized";
+    let is_unknown = "webhook event not recognized: its type is unknown. \
+                      Update soundhash-webhook, or handle EventData::Unrecognized";
+    let is_none = "webhook body is not an event: store Delivery::body to examine it \
+                   error=\"body is JSON, but not an object\"";
+    let another = "webhook event has another type than its handler takes: register the endpoint \
+                   for this type only, or use an EventRouter expected=\"match.found\"";
     let log = Log::up_to(Level::INFO);
     for (route, body, status, expected) in [
         (post(processed()), &misfit, 200, does_not_fit),

@@ -364,7 +364,7 @@ async fn a_handler_without_the_layer_alone_in_a_process() {
     assert_eq!(
         log.line(),
         "ERROR soundhash_webhook: webhook rejected: no SoundHashWebhookLayer around this \
-         handler: put one around its route, since nothing is verified and every request gets \
+         handler: put one around its route, because nothing is verified and every request gets \
          500 reason=\"layer_missing\" path=\"/open\""
     );
     advance(61 * SECOND).await;

@@ -240,10 +240,10 @@ async fn a_layer_that_is_missing_is_found() {
     assert_eq!(
         unsigned.to_string(),
         "no signature: answered 500 and not 401. Nothing verified it: there is no \
-         `SoundHashWebhookLayer` around this route, and everyone who knows its URL can send \
-         events. Routes that are added after a `.layer` call are outside of it. There, a handler \
-         that takes `Event` or `Delivery` answers 500, and one that takes `Json` or `Bytes` acts \
-         on the forgery."
+         `SoundHashWebhookLayer` around this route, so anyone who knows its URL can send \
+         events. A `.layer` call does not protect routes that are added after it. On such a \
+         route, a handler that takes `Event` or `Delivery` answers 500, and one that takes `Json` \
+         or `Bytes` acts on the forgery."
     );
     // The text that `unwrap` prints.
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
@@ -443,7 +443,7 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
         [("replayed as GET", FailureKind::OtherRoute)]
     );
     let text = found[0].to_string();
-    assert!(text.contains("around the acting route alone"), "{text}");
+    assert!(text.contains("around the acting route only"), "{text}");
 }
 
 // ---- the report

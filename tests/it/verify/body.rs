@@ -140,7 +140,7 @@ async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::BodyBroken);
-    assert_eq!(rejection.to_string(), "body broke off");
+    assert_eq!(rejection.to_string(), "body ended early");
     let cause = std::error::Error::source(rejection).unwrap();
     assert_eq!(cause.to_string(), "connection reset");
 }

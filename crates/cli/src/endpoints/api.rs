@@ -49,7 +49,8 @@ impl Api {
         })?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
             Error::usage(format!(
-                "{TOKEN} has a line end or another character that no token has"
+                "{TOKEN} has a line end or another character that is not allowed in a token. Copy \
+                 the token again."
             ))
         })?;
         authorization.set_sensitive(true);
@@ -170,15 +171,15 @@ fn scheme_and_host(text: &str) -> Result<Uri, Error> {
     let url = http::parse_url(text).map_err(|error| Error::usage(format!("{URL}: {error}")))?;
     if url.path() != "/" || url.query().is_some() {
         return Err(Error::usage(format!(
-            "{URL} has to be a scheme and a host, such as https://api.example.com; this command \
-             appends /api/v1"
+            "{URL} must be a scheme and a host, such as https://api.example.com. This command \
+             appends /api/v1."
         )));
     }
     let host = url.host().unwrap_or_default();
     let is_local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
     if url.scheme_str() == Some("http") && !is_local {
         output::warning(format_args!(
-            "{URL} starts with http://, so the token is sent without encryption"
+            "{URL} starts with http://, so the token is sent without encryption. Use https://."
         ));
     }
     Ok(url)

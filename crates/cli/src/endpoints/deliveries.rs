@@ -1,4 +1,4 @@
-//! `deliveries`: the log of attempts, and the events that were lost.
+//! `deliveries`: shows the log of attempts, and the lost events.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use crate::{
 
 /// The most attempts that the API returns.
 const MOST: usize = 1000;
-/// A retry that is this late does not come: the sender waits in memory, and was restarted.
+/// A retry that is this late will not come, because the sender was restarted and forgot it.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Show the attempts to deliver events to an endpoint
 #[derive(Args)]
 #[command(after_help = "\
-With --failed, one line for each event that was never accepted. SoundHash cannot send an event \
-again on request, and its log does not show the bodies.
+With --failed, there is one line for each event that was never accepted. SoundHash cannot send an \
+event again on request, and its log does not show the bodies.
 
 Examples:
   $ soundhash-webhook endpoints deliveries 7
@@ -49,7 +49,7 @@ pub(super) struct DeliveriesArgs {
 }
 
 pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<bool, Error> {
-    // An event is lost only if none of its attempts succeeded, so that all are needed.
+    // An event is lost only if none of its attempts succeeded, so all attempts are needed.
     let limit = if args.failed { MOST } else { args.limit.into() };
     let limit = limit.to_string();
     let mut query = vec![("limit", limit.as_str())];
@@ -61,7 +61,7 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
     let attempts: Vec<Attempt> = model::read(&answer)?;
     if args.failed {
         if attempts.len() >= MOST {
-            output::warning("the API returns 1000 attempts at most: older events are not shown");
+            output::warning("the API returns at most 1000 attempts, so older events are not shown");
         }
         return failed(&attempts, &answer, json);
     }
@@ -155,7 +155,7 @@ fn failed(attempts: &[Attempt], answer: &serde_json::Value, json: bool) -> Resul
     Ok(true)
 }
 
-/// Whether the event can still arrive.
+/// Returns whether the event is lost or can still arrive.
 fn fate(attempt: &Attempt, now: Timestamp) -> (Look, &'static str) {
     let due = match attempt.status.as_str() {
         "retrying" => attempt.next_retry_at.as_deref(),

@@ -1,4 +1,4 @@
-//! Errors of the API in words: what went wrong, and what to do next.
+//! Explains errors of the API: what went wrong, and what to do next.
 
 use axum::http::{StatusCode, header};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
 /// Parts of a URL that SoundHash rejects wherever they are.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
 
-/// What a request is about.
+/// The endpoint that a request is about.
 #[derive(Default)]
 pub(super) struct Subject<'a> {
     pub(super) id: Option<&'a str>,
@@ -38,7 +38,7 @@ pub(super) enum Failure {
     NotJson(Answer),
 }
 
-/// Explains why a request failed. `changes` is whether the request was to change something.
+/// Explains why a request failed. `changes` says whether the request changes anything.
 pub(super) async fn explain(
     api: &Api,
     failure: &Failure,
@@ -71,8 +71,7 @@ pub(super) async fn explain(
 /// A request without an answer may have been carried out.
 fn repeat(changes: bool) -> &'static str {
     if changes {
-        " It may have made the change all the same: look with `endpoints list` before you repeat \
-         the command."
+        " It may have made the change. Check with `endpoints list` before you repeat the command."
     } else {
         ""
     }
@@ -102,7 +101,7 @@ async fn explain_status(
         StatusCode::FORBIDDEN => {
             let id = subject.id.map(|id| {
                 format!(
-                    " Endpoint {id} may belong to another account: `endpoints list` shows yours."
+                    " Endpoint {id} may belong to another account. `endpoints list` shows yours."
                 )
             });
             format!(
@@ -112,8 +111,8 @@ async fn explain_status(
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => match subject.id {
             Some(id) if is_about_the_endpoint(answer) => format!(
-                "there is no endpoint {id} ({said}). `soundhash-webhook endpoints list` shows \
-                 those there are."
+                "there is no endpoint {id} ({said}). `soundhash-webhook endpoints list` shows your \
+                 endpoints."
             ),
             _ => format!("there is no SoundHash API at {URL} ({said}). Check its host."),
         },
@@ -125,7 +124,9 @@ async fn explain_status(
         }
         _ if status.is_server_error() => {
             let repeat = repeat(changes);
-            format!("SoundHash failed ({said}). This command cannot cure that: try later.{repeat}")
+            format!(
+                "SoundHash failed ({said}). This command cannot fix that, so try later.{repeat}"
+            )
         }
         _ if status.is_redirection() => {
             let location = answer.headers.get(header::LOCATION);
@@ -140,7 +141,7 @@ async fn explain_status(
     }
 }
 
-/// Explains what is wrong with an endpoint that SoundHash does not take.
+/// Explains what is wrong with an endpoint that SoundHash rejects.
 async fn explain_request(api: &Api, said: &str, subject: &Subject<'_>) -> String {
     let mut causes = vec![format!("SoundHash does not accept this ({said}).")];
     if let Some(local) =
@@ -161,7 +162,7 @@ async fn explain_request(api: &Api, said: &str, subject: &Subject<'_>) -> String
             .collect();
         if !unknown.is_empty() {
             causes.push(format!(
-                "It does not know the event type {}. It takes:\n  {}",
+                "It does not know the event type {}. It knows:\n  {}",
                 unknown.join(", "),
                 types
                     .iter()
@@ -180,14 +181,14 @@ fn has_scheme(token: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case("bearer "))
 }
 
-/// Whether the API itself does not know the endpoint. A path that it does not know is answered
-/// with other words.
+/// Returns whether the API says that the endpoint does not exist. Its answer to an unknown path has
+/// another text.
 fn is_about_the_endpoint(answer: &Answer) -> bool {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     body.is_some_and(|body| body["detail"].is_string() && body["detail"] != "Not Found")
 }
 
-/// Displays the status, and what the API said about it.
+/// Displays the status, and the API's explanation of it.
 fn said(answer: &Answer) -> String {
     let status = answer.status.as_u16();
     let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {

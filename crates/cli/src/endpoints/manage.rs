@@ -1,4 +1,4 @@
-//! Everything about one endpoint at a time, and the list of endpoints.
+//! The commands that list, create, show, update, delete and test endpoints.
 
 use std::{
     collections::BTreeMap,
@@ -72,7 +72,7 @@ pub(super) async fn list(api: &Api, args: &ListArgs, json: bool) -> Result<bool,
 /// Create an endpoint, and get the secret that SoundHash makes for it
 #[derive(Args)]
 #[command(after_help = "\
-SoundHash shows the secret only this once. Without --secret-file it is printed.
+SoundHash shows the secret only once. Without --secret-file, it is printed.
 
 Examples:
   $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
@@ -96,7 +96,7 @@ pub(super) struct CreateArgs {
     secret_file: Option<PathBuf>,
 }
 
-/// What can be set when an endpoint is created, and changed later.
+/// The settings that `create` sets and `update` changes.
 #[derive(Args)]
 struct Settings {
     /// What the endpoint is for
@@ -272,7 +272,7 @@ fn print_endpoint(answer: &Value, json: bool) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Change an endpoint; only what you give is changed
+/// Change an endpoint; settings that you do not give stay the same
 #[derive(Args)]
 #[command(after_help = "\
 The secret of an endpoint cannot be changed: see `endpoints rotate`.
@@ -287,7 +287,7 @@ pub(super) struct UpdateArgs {
     /// The new public URL
     #[arg(long)]
     url: Option<String>,
-    /// A type of event to receive, instead of the types until now; commas separate several
+    /// A type of event to receive, instead of the current types; commas separate several
     #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
     events: Vec<String>,
     #[command(flatten)]
@@ -295,7 +295,7 @@ pub(super) struct UpdateArgs {
     /// Switch the endpoint on
     #[arg(long, conflicts_with = "inactive")]
     active: bool,
-    /// Switch the endpoint off: what happens meanwhile is not sent later
+    /// Switch the endpoint off; SoundHash does not send missed events later
     #[arg(long)]
     inactive: bool,
 }
@@ -332,7 +332,7 @@ pub(super) struct DeleteArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
     id: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -342,7 +342,7 @@ pub(super) async fn delete(api: &Api, args: &DeleteArgs) -> Result<bool, Error> 
     if !args.yes {
         if !io::stdin().is_terminal() {
             return Err(Error::usage(
-                "no terminal to ask on: give --yes to delete the endpoint without a question",
+                "there is no terminal to ask for confirmation: give --yes to delete the endpoint",
             ));
         }
         let answer = api.get(&[id], &[], &Subject::of(id)).await?;
@@ -416,7 +416,8 @@ pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, 
     table::print(&mut table::of_fields(fields))?;
     if tested.status_code == Some(401) {
         output::note(
-            "Your server rejected the signature: it may have another secret than this endpoint.",
+            "Your server rejected the signature. Check that it has the secret of this endpoint, \
+             and not another secret.",
         );
     }
     Ok(tested.success)

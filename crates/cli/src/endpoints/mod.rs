@@ -1,12 +1,12 @@
 //! `endpoints`: SoundHash's management API.
 //!
-//! - `api`: requests, with the token
-//! - `explain`: what an error of the API means, and what to do
-//! - `model`: what the API answers
+//! - `api`: sends requests with the token
+//! - `explain`: explains the API's errors, and says what to do next
+//! - `model`: the API's answers
 //! - `manage`: list, create, show, update, delete, test and stats
-//! - `deliveries`: the log of attempts, and what was lost
-//! - `rotate`: a new secret by way of a second endpoint
-//! - `secret_file`: where a new secret is kept
+//! - `deliveries`: shows the log of attempts and the lost events
+//! - `rotate`: replaces a secret with the help of a second endpoint
+//! - `secret_file`: stores a new secret
 
 mod api;
 mod deliveries;

@@ -1,4 +1,4 @@
-//! What the API answers, as far as tables show it.
+//! The API's answers, with the members that the tables show.
 
 use std::collections::BTreeMap;
 
@@ -71,13 +71,13 @@ pub(super) struct Attempt {
 pub(super) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Error> {
     T::deserialize(answer).map_err(|error| {
         Error::failed(format!(
-            "the API's answer was not understood: {error}. Try --json, and check for a newer \
+            "the API's answer was not understood: {error}. Try --json, and look for a newer \
              version of this command."
         ))
     })
 }
 
-/// Parses a time. The API writes some without an offset, and means UTC.
+/// Parses a time. A time without an offset is UTC.
 pub(super) fn instant(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| {
         let time: civil::DateTime = text.parse().ok()?;

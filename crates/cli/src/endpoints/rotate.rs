@@ -1,4 +1,4 @@
-//! `rotate`: a new secret, by way of a second endpoint.
+//! `rotate`: replaces a secret with the help of a second endpoint.
 
 use std::path::PathBuf;
 
@@ -18,10 +18,10 @@ use crate::{error::Error, output};
 /// Get a new secret: create a second endpoint, wait, and delete the first one
 #[derive(Args)]
 #[command(after_help = "\
-SoundHash cannot change the secret of an endpoint. This command creates a copy of the endpoint, \
-which has its own secret, waits until you confirm that your server knows it, and deletes the old \
-endpoint. Both deliver meanwhile: each event arrives twice, with the same body and two signatures. \
-An idempotency layer acts on it once.
+SoundHash cannot change the secret of an endpoint. This command creates a copy of the endpoint \
+with a new secret, waits until you confirm that your server accepts the secret, and deletes the \
+old endpoint. In between, each event arrives twice, with the same body and two signatures. An \
+idempotency layer acts on it once.
 
 Examples:
   $ soundhash-webhook endpoints rotate 7 --secret-file new.secret")]

@@ -1,4 +1,4 @@
-//! A file for a new secret: created before the secret exists, and never overwritten.
+//! A file for a new secret. It is created before the secret exists, and never overwritten.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,7 +16,7 @@ pub(super) struct SecretFile {
 }
 
 impl SecretFile {
-    /// Creates the file, readable by its owner alone.
+    /// Creates the file, which only its owner can read.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);

@@ -1,4 +1,4 @@
-//! Passes verified requests on to an application, and its answers back.
+//! Passes verified requests on to an application, and returns its answers.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What `listen` prints of a delivery.
+//! The line that `listen` prints for each delivery.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Printer {
         }
     }
 
-    /// Prints the records that are there already.
+    /// Prints the records that have already arrived.
     pub(super) async fn rest(&self, records: &mut Subscription) -> Result<(), Error> {
         match timeout(Duration::ZERO, self.run(records)).await {
             Ok(printed) => printed,
@@ -83,7 +83,7 @@ impl<'a> Line<'a> {
 fn text(record: &Record) -> String {
     let time = time(record).to_zoned(TimeZone::system());
     let time = paint(DIM, time.strftime("%H:%M:%S"));
-    // Nothing in a rejected request is proven, so that the reason is all there is to know.
+    // Nothing in a rejected request is verified, so only the reason is shown.
     let what = match record.reason() {
         Some(reason) if record.verdict() == Verdict::Rejected => {
             excerpt(reason.trim_end_matches('.'), 80)

@@ -1,7 +1,7 @@
 //! `listen`: receives deliveries, verifies them, prints them, and passes them on.
 //!
-//! - `forward`: an application behind this command
-//! - `line`: what is printed of a delivery
+//! - `forward`: passes verified requests on to an application
+//! - `line`: prints a line for each delivery
 //! - `signals`: Ctrl-C and SIGTERM
 
 mod forward;
@@ -38,16 +38,17 @@ const DEFAULT_INSPECTOR: &str = "127.0.0.1:4040";
 /// Receive deliveries, verify them, and print a line for each
 #[derive(Args)]
 #[command(after_help = "\
-Deliveries are received at every path. Without --forward, verified ones are answered with 200.
+The command receives deliveries at every path. Without --forward, it answers 200 to verified \
+deliveries.
 
-With --forward, verified requests are passed on with the same bytes and headers, and the sender \
-gets the answer of your application: its status, or 502 if it cannot be reached, or 504 if it does \
-not answer in time. Rejected requests never reach it.
+With --forward, it passes verified requests on to your application, with the same bytes and \
+headers. The sender gets the application's status, 502 if the application cannot be reached, or \
+504 if it does not answer in time. Rejected requests never reach the application.
 
-SoundHash cannot reach your machine by itself: start a tunnel, such as `ngrok http 3000`, and \
+SoundHash cannot reach your machine directly. Start a tunnel, such as `ngrok http 3000`, and \
 register its URL with `soundhash-webhook endpoints create`.
 
-SOUNDHASH_WEBHOOK_PREVIOUS_SECRET is accepted as well, while you rotate secrets.
+During a rotation, set SOUNDHASH_WEBHOOK_PREVIOUS_SECRET to accept the previous secret, too.
 
 Examples:
   $ soundhash-webhook listen
@@ -130,8 +131,8 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
         () = signals.next() => {}
         ended = &mut receiver => return Err(Error::failed(format!("stopped listening: {ended:?}"))),
     }
-    output::note("Stopping: requests in flight are answered. Press Ctrl-C again to stop at once.");
-    // The tasks hold receivers until they have seen it.
+    output::note("Stopping when all requests are answered. Press Ctrl-C again to stop at once.");
+    // The tasks hold receivers until they have received this.
     let _ = stop.send(true);
     let ended = async {
         let _ = tokio::join!(&mut receiver, inspector);
@@ -146,7 +147,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Returns the layer that verifies, and the inspector that knows the same secrets.
+/// Returns the layer, and an inspector with the same secrets.
 fn verification(source: &SecretSource) -> Result<(SoundHashWebhookLayer, Inspector), Error> {
     let (text, name) = source.read()?;
     let mut layer = SoundHashWebhookLayer::new(secret::checked(text.clone(), &name)?);
@@ -183,8 +184,8 @@ async fn bind_inspector(
         Ok(server) => Ok(Some(server)),
         Err(error) if is_default => {
             output::warning(format_args!(
-                "no inspector, because {addr} cannot be used ({error}). Choose another address \
-                 with --inspect."
+                "the inspector is off, because {addr} cannot be used ({error}). Choose another \
+                 address with --inspect."
             ));
             Ok(None)
         }
@@ -218,6 +219,6 @@ fn greet(url: &str, forward: Option<&Uri>, inspector: Option<&Server>) {
 }
 
 async fn is_true(mut value: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is the end, too.
+    // An error means that the sender is gone. This also ends the wait.
     let _ = value.wait_for(|value| *value).await;
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// Listens to signals from its creation on, so that none is missed between two calls.
+/// Listens for signals from its creation on, so that no signal is missed between two calls.
 pub(super) struct Signals {
     #[cfg(unix)]
     streams: [tokio::signal::unix::Signal; 2],
@@ -12,7 +12,7 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn new() -> Result<Self, Error> {
-        Self::listen().map_err(|error| Error::failed(format!("cannot listen to signals: {error}")))
+        Self::listen().map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))
     }
 
     #[cfg(unix)]

@@ -14,13 +14,13 @@ use crate::{
     http::{Answer, Client, Connections, NoAnswer, PATIENCE, parse_seconds},
 };
 
-/// How to retry what was not accepted.
+/// The options for retries.
 #[derive(Args)]
 pub(crate) struct RetryArgs {
     /// Retry like SoundHash: up to 3 times, after 60, 120 and 240 seconds
     #[arg(long)]
     retry: bool,
-    /// Wait this long before the first retry, and twice as long before each of the others
+    /// Wait this long before the first retry, and double the wait before each further retry
     #[arg(long, value_name = "SECONDS", default_value = "60", requires = "retry", value_parser = parse_seconds)]
     retry_delay: Duration,
 }
@@ -35,14 +35,14 @@ impl RetryArgs {
     }
 }
 
-/// One request, to be sent as often as it takes.
+/// A request that can be sent several times.
 pub(crate) struct Delivery {
     pub(crate) name: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-/// What became of a delivery.
+/// The result of a delivery.
 pub(crate) struct Delivered {
     pub(crate) name: String,
     /// The result of the last attempt.

@@ -49,7 +49,7 @@ impl Plan {
         );
         headers.insert(SIGNATURE_HEADER, secret.sign(&body).into());
         let mut add = |name: HeaderName, value: &str| {
-            // A type that no header can have is in the body only.
+            // A type that is not a valid header value is in the body only.
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }

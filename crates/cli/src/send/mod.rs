@@ -1,8 +1,8 @@
-//! `send`: signed events, as SoundHash would send them.
+//! `send`: sends signed events, as SoundHash would.
 //!
-//! - `events`: what to send
-//! - `attempts`: sending it, with retries
-//! - `report`: the lines and the summary
+//! - `events`: creates the events
+//! - `attempts`: sends them, with retries
+//! - `report`: prints the lines and the summary
 
 pub(crate) mod attempts;
 mod events;
@@ -32,7 +32,7 @@ const MAX_IN_FLIGHT: usize = 100;
 /// Send signed events, as SoundHash would
 #[derive(Args)]
 #[command(after_help = "\
-Each event is new: it has an id and a time of its own. `replay` sends the same delivery again.
+Each event is new, with a new id and the current time. `replay` sends the same delivery again.
 
 Examples:
   $ soundhash-webhook send
@@ -42,7 +42,7 @@ Examples:
   $ soundhash-webhook send --count 10000 --rate 200
   $ soundhash-webhook send --forge
 
-Exit status: 0 every event was accepted (with --forge: rejected), 1 one was not, 2 wrong usage")]
+Exit status: 0 every event was accepted (with --forge: rejected), 1 at least one was not, 2 wrong usage")]
 pub(crate) struct SendArgs {
     /// Where to send the events
     #[arg(long, default_value = DEFAULT_URL, value_parser = parse_url)]
@@ -87,7 +87,7 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 
 pub(crate) async fn run(args: SendArgs) -> Result<bool, Error> {
     let (secret, expected) = if args.forge {
-        // No endpoint has this secret, so that no signature made with it is valid.
+        // No endpoint has this secret, so no receiver accepts its signatures.
         let secret = Secret::new("forged by soundhash-webhook send --forge");
         (secret, Expected::Rejected)
     } else {

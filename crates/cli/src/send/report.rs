@@ -1,4 +1,4 @@
-//! What `send` and `replay` print: a line for each delivery, or a bar and a summary for many.
+//! The output of `send` and `replay`: a line for each delivery, or a bar and a summary for many.
 
 use std::{
     collections::BTreeMap,
@@ -62,7 +62,7 @@ impl Report {
         }
     }
 
-    /// Returns what reports a retry.
+    /// Returns a function that reports a retry.
     pub(crate) fn retries(&self) -> impl Fn(&Delivered, Duration) + use<> {
         let bar = self.bar.clone();
         move |delivered, delay| {
@@ -75,7 +75,7 @@ impl Report {
         }
     }
 
-    /// Counts and prints what became of a delivery.
+    /// Counts and prints the result of a delivery.
     pub(crate) fn add(&mut self, delivered: &Delivered) -> Result<(), Error> {
         let is_success = is_success(delivered, self.expected);
         self.failed += u64::from(!is_success);
@@ -101,7 +101,7 @@ impl Report {
         Ok(())
     }
 
-    /// Prints the summary of many, and returns whether all went as expected.
+    /// Prints the summary of many deliveries, and returns whether every result is as expected.
     pub(crate) fn finish(mut self) -> Result<bool, Error> {
         self.bar.finish_and_clear();
         if !self.has_lines {

@@ -1,4 +1,4 @@
-//! Arguments, and the secrets that may not be among them.
+//! Arguments, which must not contain secrets.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ fn a_secret_in_an_argument_is_rejected_and_not_repeated() {
         &["send", "--secret", SECRET][..],
         &["verify", &format!("--secret={SECRET}"), "--signature", "00"],
         &["--token", SECRET, "endpoints", "list"],
-        // No other mistake comes first and repeats it.
+        // No other error comes first and repeats the secret.
         &["nonsense", "--secret", SECRET],
     ] {
         run(&mut bare(arguments)).expect(2, &["read the arguments", "SOUNDHASH_"]);
@@ -99,7 +99,7 @@ fn wrong_usage_has_status_2_and_says_what_is_wrong() {
     }
 }
 
-/// Attack: read the list of processes while they run.
+/// Attack: read secrets from the list of processes.
 #[test]
 fn the_list_of_processes_shows_no_secret() {
     let listen = Listen::start(&[]);

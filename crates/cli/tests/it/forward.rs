@@ -1,4 +1,4 @@
-//! `listen --forward` in front of applications that behave and that do not.
+//! `listen --forward` in front of correct and broken applications.
 
 use std::{
     sync::mpsc::channel,
@@ -110,7 +110,7 @@ fn an_error_of_the_application_is_an_error_for_the_sender() {
 #[test]
 fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
     for bytes in [
-        // It hangs up, answers nonsense, or breaks off after its status.
+        // The application hangs up, answers nonsense, or sends an incomplete answer.
         &b""[..],
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Le",
@@ -158,7 +158,7 @@ fn a_slow_application_is_waited_for() {
     assert!(listen.json()["duration_ms"].as_f64().unwrap() >= 700.0);
 }
 
-/// The application is a process that is killed in the middle of a request, and comes back.
+/// The application is a process that is killed in the middle of a request, and started again.
 #[test]
 fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
     let addr = free_addr().to_string();

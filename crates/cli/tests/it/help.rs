@@ -1,6 +1,6 @@
-//! The help of every command, as `tests/help` has it.
+//! The help of every command, compared with the files in `tests/help`.
 //!
-//! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli help` writes those files: read the change.
+//! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli help` writes these files. Read the change.
 
 use std::{env, fs, path::Path};
 
@@ -74,7 +74,8 @@ fn the_examples_in_the_help_are_valid_commands() {
             .filter_map(|line| line.trim().strip_prefix("$ soundhash-webhook"))
         {
             let line = line.split([';', '|', '<', '>', '#']).next().unwrap();
-            // Without a secret and a URL, nothing is done; wrong arguments are found before that.
+            // Without a secret and a URL, the command fails, but only after it has parsed its
+            // arguments.
             let script = format!("exec \"$0\" {line} </dev/null");
             let mut command = std::process::Command::new("sh");
             command.args(["-c", &script, env!("CARGO_BIN_EXE_soundhash-webhook")]);

@@ -1,4 +1,4 @@
-//! `listen`: what it accepts and prints, and how it ends.
+//! `listen`: the requests that it accepts, its output, and its end.
 
 use std::{
     io::{Read, Write},
@@ -190,7 +190,7 @@ fn signals_end_it_when_requests_in_flight_are_answered() {
         assert!(answer.starts_with(b"HTTP/1.1 100"));
         listen.signal(signal);
         listen.wait_for_log("Stopping");
-        // New connections are not accepted any more.
+        // New connections are no longer accepted.
         while std::net::TcpStream::connect(&addr).is_ok() {
             thread::sleep(Duration::from_millis(10));
         }
@@ -208,7 +208,7 @@ fn signals_end_it_when_requests_in_flight_are_answered() {
 fn a_second_signal_ends_it_at_once() {
     let mut listen = Listen::start(&[]);
     let (_stream, _) = begin(&listen.url, "", 10);
-    // The head was read before this later request is answered.
+    // When this later request is answered, the head has been read.
     deliver(&listen.url, "", BODY);
     listen.signal("INT");
     listen.wait_for_log("Stopping");

@@ -1,4 +1,4 @@
-//! `replay` of what SoundHash really sent.
+//! `replay` of requests that SoundHash sent.
 
 use std::{fs, path::Path};
 

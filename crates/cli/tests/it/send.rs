@@ -1,4 +1,4 @@
-//! `send` to a receiver that keeps what arrives.
+//! `send` to a receiver that keeps the requests.
 
 use std::{
     collections::HashSet,
@@ -145,7 +145,7 @@ fn retries_repeat_the_same_bytes_until_one_is_accepted() {
     let attempts = AtomicUsize::new(0);
     let app = App::start(move |_| match attempts.fetch_add(1, Ordering::Relaxed) {
         0 => answer("500 Internal Server Error", "try again"),
-        // It hangs up.
+        // The server hangs up.
         1 => Vec::new(),
         _ => answer("204 No Content", ""),
     });

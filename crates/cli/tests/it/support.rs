@@ -1,4 +1,4 @@
-//! Runs the command, and starts the servers that it talks to.
+//! Runs the command, and starts the servers that it connects to.
 
 use std::{
     env,
@@ -45,7 +45,7 @@ pub(crate) fn command<A: AsRef<std::ffi::OsStr>>(
     command
 }
 
-/// What a command wrote, and its exit status.
+/// The output and the exit status of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: i32,
@@ -54,7 +54,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Everything that it wrote.
+    /// Returns the whole output.
     pub(crate) fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
@@ -62,7 +62,7 @@ impl Ran {
     #[track_caller]
     pub(crate) fn expect(self, status: i32, parts: &[&str]) -> Self {
         assert_eq!(self.status, status, "{self:#?}");
-        // Help and errors are wrapped where the terminal ends.
+        // Help and errors are wrapped at the width of the terminal.
         let all = self.all().split_whitespace().collect::<Vec<_>>().join(" ");
         for part in parts {
             assert!(all.contains(part), "no `{part}` in {self:#?}");
@@ -105,7 +105,7 @@ pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ran {
     child.wait_with_output().expect("an output").into()
 }
 
-/// A new folder that belongs to one test.
+/// A new folder for a single test.
 pub(crate) fn folder(name: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -115,7 +115,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Returns an address where nothing listens.
+/// Returns an address on which no process listens.
 pub(crate) fn free_addr() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
@@ -129,7 +129,7 @@ pub(crate) struct Listen {
 }
 
 impl Listen {
-    /// Starts it on a free port.
+    /// Starts `listen` on a free port.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let fixed = ["listen", "--addr", "127.0.0.1:0", "--inspect", "off"];
         Self::spawn(&mut command(fixed.iter().chain(arguments)))
@@ -183,7 +183,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The values of a header.
+    /// Returns the values of a header.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1);
         lines
@@ -260,7 +260,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// A whole answer.
+/// Returns a complete answer.
 pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")

@@ -1,6 +1,6 @@
-//! What only a terminal sees: colors, the progress bar, questions, and the prompt for a secret.
+//! The output that only a terminal gets: colors, the progress bar, questions and prompts.
 //!
-//! `script`, of util-linux, runs the command in a terminal.
+//! `script` of util-linux runs the command in a terminal.
 
 use std::{
     io::{Read, Write},
@@ -84,7 +84,7 @@ fn colors_are_shown_unless_they_are_switched_off() {
 fn the_prompt_does_not_show_the_secret() {
     let app = ok();
     let send = bare(["send", "--url", &app.url()]);
-    // The check of every output finds a secret that is shown.
+    // If the secret were shown, the check of every output would find it.
     let ran = run_in_terminal(&send, "(not shown):", &format!("{SECRET}\n"));
     ran.expect(0, &["The endpoint's secret (not shown):", "200 OK"]);
     let request = app.requests().pop().unwrap();

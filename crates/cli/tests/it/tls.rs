@@ -1,7 +1,7 @@
-//! HTTPS, with certificates that are checked.
+//! HTTPS, and the check of certificates.
 //!
-//! `tests/tls` has a certificate for localhost, its key, and the authority that signed it. They are
-//! used by nothing else.
+//! `tests/tls` has a certificate for localhost, its key, and the authority that signed it. They
+//! have no other use.
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
@@ -61,7 +61,7 @@ fn certificates_are_checked() {
     let mut send = command(["send", "--url", &url]);
     run(send.env("SSL_CERT_FILE", &trusted)).expect(0, &["200 OK"]);
 
-    // Neither an unknown authority nor another name will do.
+    // An unknown authority and another name are rejected.
     let mut send = command(["send", "--url", &url]);
     run(send.env("SSL_CERT_FILE", format!("{FOLDER}/server.pem"))).expect(1, &["certificate"]);
     let mut send = command(["send", "--url", &url.replace("localhost", "127.0.0.2")]);
@@ -86,7 +86,7 @@ fn listen_forwards_over_tls() {
     assert_eq!(status(&deliver(&listen.url, "", b"{}")), "200");
 }
 
-/// A minimal container that only speaks plain HTTP can lack certificates.
+/// A minimal container that uses only plain HTTP can lack certificates.
 #[test]
 fn plain_http_needs_no_certificates() {
     let listen = Listen::start(&[]);

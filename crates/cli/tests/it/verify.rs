@@ -1,4 +1,4 @@
-//! `verify` of right and wrong signatures.
+//! `verify` with correct and wrong signatures.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn a_right_signature_matches_and_the_rest_is_said() {
     let parts = [
         "The signature matches.",
         "40 bytes",
-        "Other bytes must have arrived",
+        "other bytes arrived there",
     ];
     run(command(arguments).arg(&file)).expect(0, &parts);
     run_with(&mut command(arguments), BODY).expect(0, &parts);

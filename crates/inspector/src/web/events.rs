@@ -1,4 +1,4 @@
-//! The list, live: server-sent events.
+//! The live updates of the list, as server-sent events.
 
 use std::{
     future,
@@ -25,8 +25,8 @@ use crate::{Inspector, Record};
 /// The time between two batches, so that a thousand records a second do not become a thousand
 /// updates of the page.
 const PACE: Duration = Duration::from_millis(200);
-/// The lifetime of a stream. The page reconnects and resumes, so that a server that waits for its
-/// connections before it stops can stop.
+/// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would
+/// keep a server from stopping gracefully.
 const LIFETIME: Duration = Duration::from_secs(20);
 
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ pub(super) async fn events(State(page): State<Page>, headers: HeaderMap) -> Resp
     tokio::spawn(page.send_events(last, sender));
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
-        // A proxy in front of `routes` that buffers would hold everything back.
+        // Keeps a proxy in front of `routes` from buffering the stream.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     (headers, Body::new(Stream(receiver))).into_response()

@@ -39,8 +39,8 @@ pub(super) async fn add_headers(mut response: Response) -> Response {
     response
 }
 
-/// Answers requests for names of this machine only. A site whose name was made to point here, to
-/// get around the browser's same-origin policy, is asked for by its own name.
+/// Answers only requests for names of this machine. This prevents DNS rebinding, in which the name
+/// of an attacker's site points to this machine to evade the browser's same-origin policy.
 pub(super) async fn check_host(request: Request, next: Next) -> Response {
     match host(request.headers(), request.uri()) {
         Some(host) if is_loopback(&host) => next.run(request).await,
@@ -52,7 +52,7 @@ pub(super) async fn check_host(request: Request, next: Next) -> Response {
     }
 }
 
-/// The host that is asked for, without its port.
+/// Returns the host of a request, without its port.
 fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let mut values = headers.get_all(header::HOST).iter();
     let authority = match (uri.authority(), values.next(), values.next()) {
@@ -75,7 +75,7 @@ fn is_loopback(host: &str) -> bool {
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) value: Arc<str>,
-    /// With the port in it, since browsers give a cookie to all ports of a host.
+    /// Contains the port, because browsers send a cookie to all ports of a host.
     pub(crate) cookie: Arc<str>,
 }
 
@@ -101,14 +101,14 @@ impl Token {
     }
 }
 
-/// Takes the token from the URL, once, and then from a cookie.
+/// Checks the token, which comes from the URL in the first request and from a cookie in later ones.
 pub(super) async fn check_token(
     State(token): State<Token>,
     request: Request,
     next: Next,
 ) -> Response {
     if request.uri().path() == "/" && token.is_in_query(request.uri()) {
-        // The token does not stay in the address bar and in the history.
+        // The redirect keeps the token out of the address bar and the history.
         let cookie = format!(
             "{}={}; HttpOnly; SameSite=Strict; Path=/",
             token.cookie, token.value

@@ -1,7 +1,9 @@
 //! The page and its API.
 //!
-//! `guard` decides who may see it, `events` keeps the list live, `view` says what is shown of a
-//! record, `server` listens.
+//! - `server`: the listener.
+//! - `guard`: checks the host and the token, and adds headers.
+//! - `events`: the live updates of the list.
+//! - `view`: the JSON of a record.
 
 mod events;
 mod guard;
@@ -50,15 +52,15 @@ struct Page {
 }
 
 impl Inspector {
-    /// Makes the page's routes, to be nested in a router of your own, behind your own
+    /// Returns the routes of the page. Nest them in your own router, behind your own
     /// authentication.
     ///
-    /// These routes ask for no token and take every `Host`: anyone with access sees every
-    /// delivery and can send requests through your application. They are still protected against requests
-    /// of other sites, and against being framed.
+    /// These routes do not require a token and accept every `Host`. Anyone with access can see
+    /// every delivery and send requests through your application. The routes reject requests of
+    /// other sites, and cannot be framed.
     ///
-    /// The page's live updates end every 20 seconds and begin again, so that a graceful shutdown
-    /// of your server takes 20 seconds at most.
+    /// The page reconnects its live updates every 20 seconds, so that a graceful shutdown of your
+    /// server takes at most 20 seconds.
     ///
     /// ```
     /// # fn require_login() -> tower::layer::util::Identity { tower::layer::util::Identity::new() }
@@ -100,7 +102,7 @@ impl Inspector {
             .with_state(page)
     }
 
-    /// The routes for a listener of their own.
+    /// Returns the routes for the inspector's own listener.
     fn guarded(&self, token: Token, stop: watch::Receiver<bool>) -> Router {
         let page = self
             .page(Some(stop))
@@ -114,7 +116,7 @@ impl Inspector {
     }
 }
 
-/// Makes a handler that answers with a file.
+/// Returns a handler that answers with a file.
 fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
     get(async move || ([(header::CONTENT_TYPE, content_type)], text))
 }
@@ -157,7 +159,7 @@ async fn state(State(page): State<Page>) -> Json<Value> {
     }))
 }
 
-/// A command that makes a first delivery.
+/// Returns a command that sends a first delivery.
 fn curl(inspector: &Inspector) -> String {
     let config = &inspector.config;
     let url = config.webhook_url.as_ref().map_or_else(
@@ -205,15 +207,17 @@ impl Page {
         let gone = || {
             Failure(
                 StatusCode::NOT_FOUND,
-                format!("Record {number} is gone: newer ones took its place, or it was cleared."),
+                format!(
+                    "Record {number} is gone: newer requests replaced it, or the list was cleared."
+                ),
             )
         };
         self.inspector.store.get(number).ok_or_else(gone)
     }
 }
 
-/// Answers `null` for a record that is gone. At a high rate this is nothing unusual, and nothing
-/// to report as an error in the browser's console.
+/// Answers `null` for a record that is gone. This is normal at a high rate, and should not appear
+/// as an error in the browser's console.
 async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
     let store = &page.inspector.store;
     let Some(record) = store.get(number) else {

@@ -1,4 +1,4 @@
-//! A listener for the page alone.
+//! The inspector's own listener, which serves only the page.
 
 use std::{fmt, future, io, net::SocketAddr, time::Duration};
 
@@ -21,7 +21,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// Fails as [`bind`](Self::bind) does.
+    /// Returns the errors of [`bind`](Self::bind) and of [`Server::run`].
     pub fn serve<A>(&self, addr: A) -> impl Future<Output = io::Result<()>> + Send + use<A>
     where
         A: ToSocketAddrs + Send,
@@ -34,13 +34,14 @@ impl Inspector {
         }
     }
 
-    /// Listens at `addr`, which has to be a loopback address unless
+    /// Listens on `addr`, which must be a loopback address unless
     /// [`allow_remote`](Self::allow_remote) is on.
     ///
     /// # Errors
     ///
-    /// Returns an error if the address cannot be listened at, and one of the kind
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if it is not a loopback address.
+    /// Returns an error if the inspector cannot listen on the address. The error has the kind
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the address is not a loopback
+    /// address.
     pub async fn bind(&self, addr: impl ToSocketAddrs) -> io::Result<Server> {
         let addrs: Vec<_> = lookup_host(addr).await?.collect();
         if let Some(addr) = addrs.iter().find(|addr| !addr.ip().is_loopback())
@@ -70,7 +71,7 @@ impl Inspector {
     }
 }
 
-/// The inspector's own server, which listens already.
+/// The inspector's own server, which is already listening.
 #[must_use = "a server does nothing until it runs"]
 pub struct Server {
     inspector: Inspector,
@@ -86,7 +87,7 @@ impl Server {
         format!("http://{}/?token={}", self.addr, self.token.value)
     }
 
-    /// Returns the address that the server listens at.
+    /// Returns the address that the server listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
@@ -101,8 +102,8 @@ impl Server {
         self.run_until(future::pending()).await
     }
 
-    /// Serves the page until `shutdown` resolves. Then live updates end, open requests are
-    /// answered, and connections that are still open after 5 seconds are closed.
+    /// Serves the page until `shutdown` resolves. Then the server ends live updates, answers open
+    /// requests, and closes connections that are still open after 5 seconds.
     ///
     /// # Errors
     ///

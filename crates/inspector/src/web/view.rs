@@ -13,7 +13,8 @@ use crate::{
     replay::NO_SECRET,
 };
 
-/// The most text of a typed event. A hostile payload has little text and much indentation.
+/// The maximum length of a typed event. A hostile payload can have little text and much
+/// indentation.
 const MAX_TYPED: usize = 256 * 1024;
 
 /// One row of the list.
@@ -62,7 +63,7 @@ fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One record with everything in it.
+/// One record with all of its details.
 #[derive(Serialize)]
 pub(super) struct Detail<'a> {
     #[serde(flatten)]
@@ -76,9 +77,9 @@ pub(super) struct Detail<'a> {
     typed: Option<String>,
     /// The other requests with the same event.
     related: Vec<Summary<'a>>,
-    /// Whether the signature is what is wrong.
+    /// Whether the record was rejected because of its signature.
     explainable: bool,
-    /// Why an action is not possible.
+    /// The reasons why actions are not possible.
     no_explain: Option<&'static str>,
     no_replay: Option<&'static str>,
     no_send_as_new: Option<&'static str>,

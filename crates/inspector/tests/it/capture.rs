@@ -1,4 +1,4 @@
-//! The layer watches, and changes nothing.
+//! The layer records requests without changing them.
 
 use std::{
     collections::VecDeque,
@@ -53,7 +53,7 @@ async fn hostile_requests_pass_with_the_inspector_on() {
     }
 }
 
-/// Frames that count how often they are polled.
+/// Frames that count their polls.
 struct Frames {
     queue: VecDeque<Frame<Bytes>>,
     polled: Arc<AtomicUsize>,
@@ -193,7 +193,7 @@ async fn no_more_of_a_body_is_kept_than_was_asked_for() {
     let record = records.recv().await.unwrap();
     assert_eq!(record.body(), &body[..100]);
     assert_eq!(record.verdict(), Verdict::Accepted);
-    // The layer parsed it whole, so the list can say what it was.
+    // The layer parsed the whole body, so the list can show the event.
     assert_eq!(record.event_id(), Some("long"));
     let detail = app.ask_json("GET", "/api/records/1").await;
     assert_eq!(detail["request"]["body_bytes"], body.len());
@@ -237,7 +237,7 @@ async fn the_handlers_answer_is_kept_up_to_the_same_limit() {
     );
 }
 
-/// The layer rejects an unsigned request before it asks for the body.
+/// The layer rejects an unsigned request before it reads the body.
 #[tokio::test]
 async fn a_sender_that_waits_for_a_100_gets_a_401() {
     let app = App::start().await;

@@ -26,7 +26,7 @@ impl Events {
         }
     }
 
-    /// The id and the data of the next batch; `None` at the end of the stream.
+    /// Returns the id and the data of the next batch, or `None` at the end of the stream.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(end) = self.text.find("\n\n") {

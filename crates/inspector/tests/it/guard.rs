@@ -1,4 +1,4 @@
-//! Who may see the page, and from where.
+//! The access to the page: hosts, tokens and other sites.
 
 use axum::Router;
 use http::{StatusCode, header};
@@ -65,7 +65,7 @@ async fn tokens_differ() {
     assert_eq!(token(&one).len(), 22);
 }
 
-/// A site can have its own name point to 127.0.0.1. The browser then asks for that name.
+/// Attack: DNS rebinding. A site's own name points to 127.0.0.1, and the browser sends that name.
 #[tokio::test]
 async fn a_foreign_host_is_rejected() {
     let app = App::start().await;

@@ -1,4 +1,4 @@
-//! What the API hides.
+//! The values that the API hides.
 
 use reqwest::header::HeaderMap;
 use soundhash_webhook::{EventKind, Secret};

@@ -1,4 +1,4 @@
-//! What the inspector sends, and how it ends.
+//! The requests that the inspector sends, and their outcomes.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ async fn act(app: &App, path: &str, request: Value) -> Value {
     serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
 }
 
-/// Acts on a record, and returns what came of it.
+/// Runs an action on a record, and returns the new record.
 async fn sent(app: &App, path: &str) -> Arc<Record> {
     let mut records = app.inspector.subscribe();
     let answer = act(app, path, json!({})).await;
@@ -103,7 +103,7 @@ async fn an_event_that_is_sent_as_new_is_accepted_with_the_same_payload() {
     assert_ne!(again.event_id(), new.event_id());
 }
 
-/// A forged event becomes authentic by this, since its owner signs it.
+/// A forged event becomes authentic, because the owner of the secret signs it.
 #[tokio::test]
 async fn a_rejected_event_can_be_sent_as_new() {
     let app = App::start().await;
@@ -258,7 +258,7 @@ async fn without_a_secret_nothing_is_signed_and_nothing_explained() {
     );
 }
 
-/// The shell reads it as it is meant, and the application accepts what it sends.
+/// The shell parses the command correctly, and the application accepts the request.
 #[tokio::test]
 async fn the_curl_line_of_the_empty_page_works() {
     for with_secret in [true, false] {

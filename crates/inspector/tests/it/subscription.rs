@@ -66,7 +66,7 @@ async fn a_subscriber_waits_for_the_next_record() {
     assert_eq!(timeout(PATIENCE, waiting).await.unwrap().unwrap(), 1);
 }
 
-/// Nobody missed what the owner cleared.
+/// Records that were cleared do not count as missed.
 #[tokio::test]
 async fn clearing_is_not_lagging() {
     let app = App::start().await;
@@ -79,7 +79,7 @@ async fn clearing_is_not_lagging() {
     assert_eq!(records.recv().await.unwrap().number(), 3);
 }
 
-/// An attacker who sends a flood of forged requests does not push out real deliveries.
+/// Attack: send a flood of forged requests, to evict real deliveries.
 #[tokio::test]
 async fn rejected_requests_do_not_displace_deliveries() {
     let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;

@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 pub(crate) const SECRET: &str = "whsec_test";
 pub(crate) const PATH: &str = "/webhooks/soundhash";
 
-/// Long enough for a busy machine.
+/// The time that a step may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fails for `job.failed`, waits for `quota.warning`, and accepts everything else.
@@ -87,14 +87,14 @@ impl App {
         self.page.split_once("/?").unwrap().0
     }
 
-    /// A cookie with the token.
+    /// Returns a cookie with the token.
     pub(crate) fn cookie(&self) -> String {
         let token = self.page.split_once("token=").unwrap().1;
         let port = self.origin().rsplit_once(':').unwrap().1;
         format!("soundhash_inspector_{port}={token}")
     }
 
-    /// Asks the page's server as its own page does.
+    /// Sends a request to the page's server, as the page does.
     pub(crate) fn ask(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}{path}", self.origin());
         let request = client().request(method.parse().unwrap(), url);
@@ -108,7 +108,7 @@ impl App {
         serde_json::from_str(&response.text().await.unwrap()).unwrap()
     }
 
-    /// Stops the page's server and waits for its end.
+    /// Stops the page's server, and waits until it has ended.
     pub(crate) async fn stop_page(self) {
         self.stop.send_replace(true);
         let ended = tokio::time::timeout(PATIENCE, self.page_server).await;
@@ -133,7 +133,7 @@ impl App {
         let request = client().post(&self.url).headers(headers).body(body.into());
         let response = request.send().await.unwrap();
         let status = response.status();
-        // The record is finished when the answer is.
+        // The record is finished together with the answer.
         response.bytes().await.unwrap();
         status
     }
@@ -160,7 +160,7 @@ pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// A number that no other test of this process has.
+/// Returns a number that no other test of this process has.
 pub(crate) fn unique() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -70,7 +70,7 @@ async fn a_handler_is_cut_off_by_a_sender_that_hangs_up() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
     let mut stream = hang_up_in_the_middle(&app, usize::MAX).await;
-    // It takes the handler a moment to begin, and the sender does not wait.
+    // The handler needs a moment to start, and the sender does not wait.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     stream.shutdown().await.unwrap();
     drop(stream);
@@ -171,7 +171,7 @@ async fn a_signed_request_to_the_wrong_path_finds_no_route() {
     );
 }
 
-/// The most dangerous mistake: a route that nothing protects.
+/// The most dangerous mistake: a route without the layer.
 #[tokio::test]
 async fn a_handler_without_the_verification_layer_is_not_called_accepted() {
     let inspector = Inspector::new();

@@ -1,7 +1,7 @@
-//! What differs between the databases, behind one sealed trait.
+//! The differences between the databases, behind one sealed trait.
 //!
-//! The SQL is assembled once per log ([`statements`]) from the words of each database. Everything
-//! above this room is the same code for both.
+//! Each log assembles its SQL once ([`statements`]) from the words of its database. The code
+//! outside of this folder is the same for both databases.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -50,22 +50,23 @@ pub trait Sql: sqlx::Database {
     /// Begins a transaction that may write.
     const BEGIN: &'static str;
 
-    /// The words that the statements are made of.
+    /// The words from which the statements are assembled.
     fn words() -> Words;
 
-    /// What comes before and after the `INSERT` that records an event. It reads from `ready`.
+    /// The SQL before and after the `INSERT` that records an event. The `INSERT` reads from
+    /// `ready`.
     fn around_record(name: &TableName) -> (String, &'static str);
 
     /// The statements of each version of the table, oldest first.
     fn migrations(name: &TableName) -> Vec<String>;
 
-    /// Whether the table of migrations exists.
+    /// Returns whether the table of migrations exists.
     fn is_migrated<'a>(
         connection: &'a mut Self::Connection,
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<bool>>;
 
-    /// Keeps other processes from migrating until the transaction ends, and makes the schema.
+    /// Keeps other processes from migrating until the transaction ends, and creates the schema.
     fn prepare_migrations<'a>(
         connection: &'a mut Self::Connection,
         name: &'a TableName,
@@ -108,7 +109,7 @@ pub trait Sql: sqlx::Database {
     fn bytes(row: &Self::Row, column: usize) -> sqlx::Result<Vec<u8>>;
 }
 
-/// How a database writes what the two write differently.
+/// The SQL expressions that the databases write differently.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
     /// The current time, in the type of the columns.
@@ -123,18 +124,18 @@ pub struct Words {
     pub body_len: &'static str,
     /// A condition, `?`, as a 64-bit integer.
     pub integer: &'static str,
-    /// Passes over rows that another transaction has locked.
+    /// Skips rows that another transaction has locked.
     pub skip_locked: &'static str,
 }
 
 impl Words {
-    /// Puts `value` into one of the words that take one.
+    /// Inserts `value` into a word with a `?`.
     fn fill(word: &str, value: &str) -> String {
         word.replace('?', value)
     }
 }
 
-/// The steps whose code is the same, but for the types in it.
+/// The steps whose code differs only in its types.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! common_steps {
     () => {

@@ -27,7 +27,7 @@ impl Sql for Postgres {
 
     fn words() -> Words {
         Words {
-            // Not `now()`, which is when the transaction began.
+            // Not `now()`, which is the start of the transaction.
             now: "clock_timestamp()",
             instant: "(timestamptz 'epoch' + ? * interval '1 microsecond')",
             span: "? * interval '1 microsecond'",
@@ -38,12 +38,12 @@ impl Sql for Postgres {
         }
     }
 
-    // One round trip. Each part depends on the part before it: the time-out is set, the lock of the
-    // key is waited for, the row is inserted, and the time-out is set back for the caller's own
+    // One round trip. Each part depends on the previous one. The statement sets the time-out, waits
+    // for the lock of the key, inserts the row, and resets the time-out for the caller's own
     // statements.
     //
-    // The unique index alone would wait, too. But each time that a transaction ahead rolls back,
-    // that wait would start again, with a new time-out. A lock is one wait.
+    // The unique index alone would wait, too. But each time that an earlier transaction rolls back,
+    // the wait would start again with a new time-out. Waiting for a lock has only one time-out.
     fn around_record(name: &TableName) -> (String, &'static str) {
         let before = format!(
             "WITH setting AS MATERIALIZED (\
@@ -107,7 +107,7 @@ impl Sql for Postgres {
             let Some(schema) = name.schema() else {
                 return Ok(());
             };
-            // `IF NOT EXISTS` alone needs the right to create schemas, also where one exists.
+            // `IF NOT EXISTS` needs the right to create schemas even if the schema exists.
             let exists = sqlx::query("SELECT to_regnamespace($1) IS NOT NULL")
                 .bind(format!("\"{schema}\""))
                 .fetch_one(&mut *connection)

@@ -17,8 +17,8 @@ fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteAr
 }
 
 impl Sql for Sqlite {
-    // A deferred transaction that reads before it writes fails at once where another one has
-    // written in between, however long it may wait.
+    // A deferred transaction that reads before it writes fails at once if another transaction has
+    // written in between. A longer time-out does not help.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
 
     fn words() -> Words {
@@ -38,7 +38,7 @@ impl Sql for Sqlite {
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
-        // An index is named with its schema, and its table without.
+        // The name of an index includes the schema. The name of its table must not.
         let table = name.table();
         vec![format!(
             r#"CREATE TABLE {table} (
@@ -83,8 +83,8 @@ impl Sql for Sqlite {
         _: &'a mut Self::Connection,
         _: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>> {
-        // `BEGIN IMMEDIATE` holds the only write lock, and a schema is a file that the user has
-        // attached.
+        // `BEGIN IMMEDIATE` holds the only write lock. A schema is a file that the user has
+        // attached, so it exists.
         Box::pin(async { Ok(()) })
     }
 

@@ -1,6 +1,6 @@
 //! The SQL of an event log, with its names filled in.
 //!
-//! A row is in one of these states. Only the claim of a store ends by itself.
+//! A row is in one of these states. The states of a store end at `claimed_until`.
 //!
 //! | state | `recorded` | `claim_token` | `claimed_until` |
 //! | --- | --- | --- | --- |

@@ -23,7 +23,7 @@ use crate::fixture::{Fixture, SECRET};
 
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_TEST_DATABASE";
 
-/// Gives a signal that hits a process at any point a chance to hit it at the interesting ones.
+/// Sometimes pauses at a critical point, so that a signal at a random time often hits it.
 async fn pause() {
     let random = rand_below(8);
     if random > 4 {
@@ -31,7 +31,7 @@ async fn pause() {
     }
 }
 
-/// A number below `limit`, by the randomness that std seeds its hash maps with.
+/// Returns a number below `limit`, from the randomness that std seeds its hash maps with.
 pub(crate) fn rand_below(limit: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) % limit
@@ -80,7 +80,7 @@ fn receives_until_it_is_killed() {
     }
 }
 
-/// A running receiver; killed when dropped.
+/// A running receiver. Dropping it kills the process.
 pub(crate) struct Receiver {
     child: Child,
     pub(crate) url: String,
@@ -104,7 +104,7 @@ impl Receiver {
         let mut lines = output.lines().map_while(Result::ok);
         let listening = |line: String| Some(line.strip_prefix("listening on ")?.to_owned());
         let addr = lines.by_ref().find_map(listening).expect("it listens");
-        // Read on, so that it never waits for a full pipe.
+        // Reads the pipe, so that the receiver never blocks on it.
         thread::spawn(move || lines.for_each(drop));
         let url = format!("http://{addr}/webhooks/soundhash");
         Self { child, url }
@@ -113,7 +113,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        // Both fail where it has ended already.
+        // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

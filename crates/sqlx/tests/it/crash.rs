@@ -1,7 +1,7 @@
-//! Receivers and servers are killed while 64 copies of each event arrive: each is acted on once.
+//! Kills receivers and servers while 64 copies of each event arrive. Each event is acted on once.
 //!
 //! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds of 500 events for the long run of
-//! `.ci/deep crashes`. Without it there is one short round.
+//! `.ci/deep crashes`. The default is one short round.
 
 use std::{
     env,
@@ -27,12 +27,12 @@ use crate::{
 };
 
 const COPIES: usize = 64;
-/// Events whose copies are under way at the same time.
+/// The number of events whose copies are sent at the same time.
 const AT_ONCE: usize = 6;
-/// How long an event may take until it is accepted, with everything being killed again and again.
+/// The time that an event may take until it is accepted, while processes are killed repeatedly.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Rounds, and events in each.
+/// The number of rounds, and of events in each.
 fn size() -> (usize, usize) {
     match env::var("SOUNDHASH_WEBHOOK_CRASH_ROUNDS") {
         Ok(rounds) => (rounds.parse().expect("a number of rounds"), 500),
@@ -40,7 +40,7 @@ fn size() -> (usize, usize) {
     }
 }
 
-/// Where the two receivers are now.
+/// The current addresses of the two receivers.
 type Receivers = Arc<Mutex<[Receiver; 2]>>;
 
 fn start_two(url: &str) -> Receivers {
@@ -53,14 +53,14 @@ async fn kill_at_random(receivers: &Receivers, database: &str) {
     let index = usize::try_from(rand_below(2)).expect("0 or 1");
     let (receivers, database) = (Arc::clone(receivers), database.to_owned());
     let restart = spawn_blocking(move || {
-        // Dropped, and so killed, before the next one starts.
+        // Dropping it kills the old receiver before the next one starts.
         let next = Receiver::start(&database);
         receivers.lock().expect("no panic")[index] = next;
     });
     restart.await.expect("a restart");
 }
 
-/// Sends copies of the event until each is accepted. Returns how many attempts failed.
+/// Sends copies of the event until each is accepted. Returns the number of failed attempts.
 async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &str) -> usize {
     let body = event(id).to_string();
     let signature = Secret::new(SECRET).sign(body.as_bytes()).to_string();
@@ -91,8 +91,8 @@ async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &st
         .sum()
 }
 
-/// Delivers all events while `disturb` runs again and again. Returns how often it ran, and how
-/// many attempts failed.
+/// Delivers all events while `disturb` runs repeatedly. Returns the number of its runs and of
+/// failed attempts.
 async fn deliver_all<Fut>(
     receivers: &Receivers,
     ids: &[String],
@@ -199,7 +199,7 @@ async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
     assert!(ended > 0 && failed > 0, "nothing was disturbed");
 }
 
-/// The server is killed with all of its processes, and recovers; or told to stop at once.
+/// Kills the server with all of its processes, or stops it at once. It then recovers.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_acted_on_once_when_postgres_restarts_in_the_middle() {
     let server = Arc::new(Mutex::new(PostgresServer::start()));

@@ -1,4 +1,4 @@
-//! Failures of the database become errors with a kind, and 503.
+//! Failures of the database, which become errors with a kind, and a 503.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn a_closed_pool_is_an_error<DB: Fixture>() {
     assert_eq!(error.kind(), EventLogErrorKind::PoolExhausted, "{error:?}");
 }
 
-/// Records in a transaction that cannot end well, and gives the error.
+/// Records in a transaction that must fail, and returns the error.
 async fn failed<DB: Fixture>(
     log: &EventLog<DB>,
     meanwhile: impl Future<Output = ()>,
@@ -146,7 +146,7 @@ async fn a_server_that_restarts_is_an_error_and_then_works_again() {
             "{signal}: {error:?}"
         );
     }
-    // Connections that died in the pool are replaced.
+    // The pool replaces broken connections.
     succeeds(&log, &pool).await;
 }
 

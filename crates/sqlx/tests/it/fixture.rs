@@ -1,4 +1,4 @@
-//! The two databases, so that a test is written once and runs on each.
+//! The two databases, so that each test is written once and runs on both.
 
 use std::{
     env, fs,
@@ -33,7 +33,7 @@ use tower::ServiceExt;
 
 pub(crate) const SECRET: &str = "whsec_test";
 
-/// A database of a test's own. It is gone when the last of its places is dropped.
+/// A database for a single test. It is removed when the last of its places is dropped.
 pub(crate) trait Fixture: Backend {
     type Place: Send + Sync;
 
@@ -42,12 +42,12 @@ pub(crate) trait Fixture: Backend {
     fn pool(url: &str, connections: u32) -> impl Future<Output = Pool<Self>> + Send;
     /// Creates the user's own table, `acted`.
     fn prepare(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
-    /// The effect of an event: a row without any constraint.
+    /// Inserts the effect of an event, a row without any constraint.
     fn act(
         tx: &mut Transaction<'_, Self>,
         key: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
-    /// The keys of all rows, in order.
+    /// Returns the keys of all rows, in order.
     fn acted(pool: &Pool<Self>) -> impl Future<Output = Vec<String>> + Send;
     fn run(pool: &Pool<Self>, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
@@ -172,7 +172,7 @@ impl Fixture for Sqlite {
     steps!();
 }
 
-/// A place with a migrated log and the user's table.
+/// Returns a place with a migrated log and the user's table.
 pub(crate) async fn log<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
     let place = DB::place().await;
     let pool = DB::pool(&DB::url(&place), 10).await;
@@ -189,7 +189,7 @@ pub(crate) fn event(id: &str) -> Value {
     })
 }
 
-/// The delivery of this body, verified.
+/// Returns the verified delivery of this body.
 pub(crate) async fn delivery_of(body: impl Into<axum::body::Bytes>) -> Delivery {
     deliver(SignedRequest::new(SECRET).body(body).build(), None).await
 }
@@ -208,7 +208,7 @@ impl SecretProvider for Fixed {
     }
 }
 
-/// The delivery that the layer hands on, with the name of its endpoint.
+/// Returns the delivery that the layer passes on, with the name of its endpoint.
 pub(crate) async fn deliver(request: Request<Body>, endpoint: Option<&str>) -> Delivery {
     let found = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&found);

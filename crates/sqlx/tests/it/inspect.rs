@@ -1,4 +1,4 @@
-//! What the log keeps, and how it is listed, forgotten and purged.
+//! Listing, reading, forgetting and purging of recorded events.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,7 @@ async fn record<DB: Fixture>(
     recorded
 }
 
-/// What Python writes and JSON does not know must not be changed or lost.
+/// A body that only Python writes must be neither changed nor lost.
 async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
     let bodies: [&[u8]; 4] = [

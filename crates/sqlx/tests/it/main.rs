@@ -1,4 +1,4 @@
-//! The event log and the store, on a Postgres server and on SQLite files of the tests' own.
+//! The event log and the store, on Postgres servers and SQLite files that the tests create.
 
 mod child;
 mod crash;
@@ -11,7 +11,7 @@ mod record;
 mod sqlite;
 mod store;
 
-/// Runs tests that are generic over the database on each of them.
+/// Runs tests that are generic over the database on both databases.
 macro_rules! on_both {
     ($($test:ident),+ $(,)?) => {
         mod on_postgres {

@@ -1,4 +1,4 @@
-//! Migrations: from many processes at once, with other names, with few rights.
+//! Migrations from many processes at once, with other names, and with few rights.
 
 use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, Recorded};
 use sqlx::{Pool, Postgres, Sqlite};

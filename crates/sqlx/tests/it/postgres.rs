@@ -1,4 +1,4 @@
-//! What only Postgres can get wrong.
+//! Tests of Postgres only.
 
 use std::time::Duration;
 

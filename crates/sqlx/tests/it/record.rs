@@ -1,4 +1,4 @@
-//! `record`: what a transaction has recorded, and what a concurrent one learns of it.
+//! `record`, in a single transaction and in concurrent ones.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ async fn a_record_is_rolled_back_with_its_transaction<DB: Fixture>() {
     assert_eq!(log.record(&mut tx, &delivery).await.unwrap(), Recorded::New);
 }
 
-/// What a second transaction learns while the first one ends as asked.
+/// Returns the result of a second transaction, after the first one has ended in the given way.
 async fn second<DB: Fixture>(commit: bool) -> Recorded {
     let (_place, _pool, log) = log::<DB>().await;
     let delivery = delivery("a").await;
@@ -125,7 +125,7 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
-/// Each transaction ahead that rolls back would start the time-out of those behind again.
+/// Each earlier transaction that rolls back would restart the time-out of the waiting ones.
 async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
     let log = log.lock_timeout(Duration::from_millis(1500));
@@ -155,7 +155,7 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
     }
     let all = waiting.join_all().await;
     let timed_out = all.iter().filter(|(is_new, _)| !is_new);
-    // Four at most have had their turn within the time-out.
+    // Within the time-out, at most four transactions have had their turn.
     assert!(timed_out.clone().count() >= 3, "{all:?}");
     for (_, waited) in timed_out {
         assert!(*waited < Duration::from_secs(6), "{all:?}");

@@ -1,4 +1,4 @@
-//! What only SQLite can get wrong.
+//! Tests of SQLite only.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use sqlx::{Sqlite, SqliteConnection, sqlite::SqlitePoolOptions};
 
 use crate::fixture::{Fixture, delivery, delivery_of, log, sqlite_options};
 
-/// Reads, then lets another transaction write, then records.
+/// Reads, lets another transaction write, and then records.
 #[tokio::test]
 async fn a_deferred_transaction_that_has_read_conflicts_at_once() {
     let (_place, pool, log) = log::<Sqlite>().await;

@@ -75,7 +75,7 @@ async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
             .unwrap()
     );
     tokio::time::sleep(Duration::from_millis(20)).await;
-    // The retention is over. The record is not.
+    // The retention has ended, but the record remains.
     assert_eq!(store.claim(&key, LEASE).await.unwrap(), Claim::Completed);
     assert!(log.get(&key).await.unwrap().is_some());
 }
@@ -98,7 +98,7 @@ async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixt
 async fn a_database_that_is_gone_is_an_error_in_time<DB: Fixture>() {
     let (_place, pool, log) = log::<DB>().await;
     let store = SqlxStore::new(log).deadline(Duration::from_millis(300));
-    // All connections are taken.
+    // All connections are in use.
     let mut taken = Vec::new();
     for _ in 0..10 {
         taken.push(pool.acquire().await.unwrap());

@@ -1,4 +1,4 @@
-//! Receiver, worker and Postgres are killed at random under load.
+//! Kills receivers, workers and Postgres at random times under load.
 //!
 //! `SOUNDHASH_WEBHOOK_CRASH_EVENTS` sets the number of events: 1,000 in `.ci/deep crashes`.
 
@@ -50,7 +50,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
                     }
                 }
                 accepted.fetch_add(1, Ordering::Relaxed);
-                // The load goes on while things are killed.
+                // The load continues while processes are killed.
                 sleep(Duration::from_millis(rand_below(100))).await;
             }
         });
@@ -89,7 +89,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
     println!("killed {killed:?} (receiver, worker, Postgres) for {count} events");
 
     let acted_on = acted_in_time(&url, count).await;
-    // Longer than a worker is taken for alive: no job comes back.
+    // After this time, every dead worker was noticed, so no job runs again.
     sleep(Duration::from_secs(30)).await;
     assert_eq!(acted(&url).await, acted_on);
     let ids: HashSet<&str> = acted_on

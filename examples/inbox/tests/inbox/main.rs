@@ -1,5 +1,5 @@
 //! The example as programs, on a Postgres server that each test starts: accepted events are acted
-//! on once, also if processes are killed.
+//! on once, even if processes are killed.
 
 mod killed;
 mod support;
@@ -27,7 +27,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     for body in &bodies {
         assert_eq!(deliver(&receiver, SECRET, body).await, 202);
         assert_eq!(deliver(&receiver, SECRET, body).await, 200);
-        // Attack: have something done that SoundHash did not send.
+        // Attack: make the receiver act on a request that SoundHash did not send.
         assert_eq!(deliver(&receiver, "whsec_guessed", body).await, 401);
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 pub(crate) const SECRET: &str = "whsec_test";
 
-/// How long anything may take on a busy machine: a worker is taken for dead after 20 s.
+/// The time that a step may take on a busy machine. A silent worker counts as dead after 20 s.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) fn event(id: &str) -> Value {
@@ -30,7 +30,7 @@ pub(crate) async fn deliver(receiver: &Receiver, secret: &str, event: &Value) ->
     deliver_bytes(receiver, secret, event.to_string().as_bytes()).await
 }
 
-/// The status, or `None` if the connection failed.
+/// Returns the status, or `None` if the connection failed.
 pub(crate) async fn try_deliver(url: &str, secret: &str, event: &Value) -> Option<u16> {
     try_deliver_bytes(url, secret, event.to_string().as_bytes()).await
 }
@@ -47,7 +47,7 @@ async fn try_deliver_bytes(url: &str, secret: &str, body: &[u8]) -> Option<u16> 
     Some(request.send().await.ok()?.status().as_u16())
 }
 
-/// The keys and types of all rows of `acted_events`, in order.
+/// Returns the keys and types of all rows of `acted_events`, in order.
 pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     let mut connection = PgConnection::connect(database).await.expect("a connection");
     let select = "SELECT event_key, coalesce(event_type, '') FROM acted_events ORDER BY event_key";
@@ -55,7 +55,7 @@ pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     rows.expect("the rows")
 }
 
-/// The same, as soon as there are so many.
+/// Waits until there are so many rows, and returns them.
 pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, String)> {
     let start = Instant::now();
     loop {

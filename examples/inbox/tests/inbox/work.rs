@@ -1,4 +1,4 @@
-//! Workers within the test's own process: what they are given, and what becomes of a failure.
+//! Workers in the process of the test: their input, and their failures.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::support::{SECRET, acted, acted_in_time, deliver, deliver_bytes, event, output, start};
 
-/// What Python writes and JSON does not know, and what no text of Postgres can hold.
+/// A body that only Python writes, with a character that a text in Postgres cannot hold.
 #[tokio::test]
 async fn a_body_arrives_at_the_worker_byte_for_byte() {
     let bodies: [&[u8]; 4] = [
@@ -50,7 +50,7 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
     let postgres = PostgresServer::start();
     let receiver = start("receive", &postgres.url());
     assert_eq!(deliver(&receiver, SECRET, &event("a")).await, 202);
-    // Its last attempts, so that the test does not wait for days.
+    // Only the last attempts remain, so that the test does not wait for days.
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
     let shorten = "UPDATE graphile_worker._private_jobs SET max_attempts = 2";
     sqlx::query(shorten).execute(&pool).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that behaves like SoundHash's API. The token says how it misbehaves.
+//! A server that behaves like SoundHash's API. The token selects a fault.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ const EVENTS: [&str; 6] = [
 pub(crate) struct Stored {
     pub(crate) endpoints: BTreeMap<u64, Value>,
     pub(crate) deliveries: Vec<Value>,
-    /// Method, path and body of each request.
+    /// The method, path and body of each request.
     pub(crate) log: Vec<(String, Value)>,
 }
 
@@ -115,7 +115,7 @@ impl Api {
     }
 }
 
-/// Checks the token as SoundHash does, and misbehaves where the token says so.
+/// Checks the token as SoundHash does, or commits the fault that the token selects.
 async fn authorize(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();

@@ -68,7 +68,7 @@ fn an_event_type_that_the_api_does_not_take_lists_those_it_takes() {
     let line = "create --url https://app.example.com/ --event match.found,video.uploaded";
     let parts = [
         "event type `video.uploaded`",
-        "It takes:",
+        "It knows:",
         "match.found",
         "api_limit.reached",
     ];

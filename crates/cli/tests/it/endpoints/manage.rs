@@ -1,4 +1,4 @@
-//! One endpoint at a time, the list, and the log of deliveries.
+//! The commands for a single endpoint, the list of endpoints, and the log of deliveries.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -125,7 +125,7 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
         "no endpoint whose secret would be lost"
     );
 
-    // No empty file is left where nothing was created.
+    // If the endpoint was not created, no empty file is left.
     fs::remove_file(&file).unwrap();
     let wrong = line.replace("match.found", "made.up");
     run(&mut api.command(&wrong)).expect(1, &[]);
@@ -242,7 +242,7 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
         forgotten,
         waiting,
         attempt(12, 2, "success"),
-        // A copy that came after the success.
+        // A duplicate that came after the success.
         attempt(12, 3, "failed"),
         attempt(12, 1, "retrying"),
         broken,

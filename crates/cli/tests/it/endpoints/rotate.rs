@@ -1,4 +1,4 @@
-//! A new secret by way of a second endpoint.
+//! A new secret with the help of a second endpoint.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What attackers write into events, and what other sites try.
+//! Attacks through events, and from other sites.
 
 use axum::{Router, response::Html, routing::get};
 use http::{HeaderMap, HeaderValue};
@@ -91,7 +91,7 @@ async fn serve(html: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(axum::serve(listener, app).into_future());
-    // To a browser, this is another site than 127.0.0.1.
+    // For a browser, this is another site than 127.0.0.1.
     format!("http://localhost:{port}/")
 }
 

@@ -1,4 +1,4 @@
-//! A Chromium that a test drives.
+//! A Chromium that a test controls.
 
 use std::{
     env, fs,
@@ -25,7 +25,7 @@ const AXE: &str = "axe-core@4.14.1";
 
 /// Runs a test in a new browser, and closes the browser even if the test fails.
 ///
-/// Without Chromium the test does nothing, except on a build machine, where it fails.
+/// Without Chromium, the test does nothing. On a build machine, it fails.
 pub(crate) async fn in_browser<F>(test: impl FnOnce(Browser) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -69,7 +69,7 @@ impl Driver {
                 break port.trim_end_matches('.').to_owned();
             }
         };
-        // It would wait for a reader otherwise.
+        // Otherwise, the process would wait for a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
@@ -220,7 +220,7 @@ impl Browser {
             .unwrap();
     }
 
-    /// What the page wrote to its console, errors and everything else.
+    /// Returns the output of the page on its console, including errors.
     pub(crate) async fn console(&self) -> Vec<String> {
         let log = self.browser_log().await.unwrap();
         log.into_iter().map(|entry| entry.message).collect()
@@ -235,7 +235,7 @@ impl Browser {
     }
 
     pub(crate) async fn set_size(&self, width: u32, height: u32) {
-        // A window cannot be made as narrow as a telephone.
+        // A window cannot be as narrow as a telephone.
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.cdp()
@@ -244,12 +244,12 @@ impl Browser {
             .unwrap();
     }
 
-    /// The serious violations that axe-core finds.
+    /// Returns the serious violations that axe-core finds.
     pub(crate) async fn violations(&self) -> Vec<String> {
         let Some(axe) = axe().await else {
             return Vec::new();
         };
-        // The page's policy allows no scripts of others, and WebDriver's are not the page's.
+        // The page's policy does not allow foreign scripts, such as those of WebDriver.
         self.script(&axe).await;
         let run = "const done = arguments[arguments.length - 1]; axe.run().then(done, error => done(String(error)))";
         let result = self
@@ -271,7 +271,7 @@ impl Browser {
     }
 }
 
-/// The text of axe-core, installed once for all tests.
+/// Returns the text of axe-core, which is installed once for all tests.
 async fn axe() -> Option<String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(AXE);
     let script = folder.join("node_modules/axe-core/axe.min.js");

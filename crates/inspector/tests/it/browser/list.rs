@@ -13,7 +13,7 @@ async fn visible(browser: &Browser) -> Vec<String> {
     serde_json::from_value(browser.script(script).await).unwrap()
 }
 
-/// Waits until these are the rows that are shown, the newest first.
+/// Waits until the list shows these rows, the newest first.
 async fn shows(browser: &Browser, ids: &[&str]) {
     let ids = json!(ids);
     browser
@@ -31,7 +31,7 @@ async fn deliveries_appear_at_once_with_their_verdicts() {
         assert!(browser.text("empty").await.contains(&app.url));
         browser.script("window.notReloaded = true").await;
 
-        // One of them is shown within a second even on a busy machine.
+        // The list shows one of them within a second, even on a busy machine.
         let mut fastest = f64::MAX;
         for number in 0..4 {
             let id = format!("fast-{number}");
@@ -151,7 +151,7 @@ async fn the_keyboard_does_everything() {
         browser.wait_for(&opened("two")).await;
         browser.press("k").await;
         browser.wait_for(&opened("three")).await;
-        // A letter in the search is a letter.
+        // In the search field, a letter is not a command.
         browser.press("/").await;
         browser.press("jkr").await;
         browser

@@ -20,7 +20,7 @@ fn event(kind: EventKind, id: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// A morning in the life of a webhook.
+/// Sends the deliveries of a usual morning.
 async fn send_some(app: &App) {
     app.send_signed(
         SECRET,
@@ -50,7 +50,7 @@ async fn send_some(app: &App) {
         event(EventKind::MatchFound, "g-lRS26_gP40W6FKCarKTg"),
     )
     .await;
-    // The sender signed a line break that its file ended with, and did not send it.
+    // The sender signed the line break at the end of its file, but did not send it.
     let mut body = fresh_sample(EventKind::VideoProcessed, Sender::Dispatcher);
     body["id"] = STRIPPED.into();
     body["data"]["title"] = "Night Drive".into();

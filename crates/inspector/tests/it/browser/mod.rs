@@ -1,4 +1,4 @@
-//! What a person sees and does, in Chromium.
+//! The page in Chromium, as a user sees it.
 
 mod attacks;
 mod driver;

@@ -1,4 +1,4 @@
-//! Everything that can be seen of one delivery, and done with it.
+//! The details of a delivery, and its actions.
 
 use std::{env, fs, path::Path, process};
 
@@ -25,7 +25,7 @@ async fn a_wrong_signature_is_explained() {
     in_browser(|browser| async move {
         let app = App::start().await;
         browser.open(&app).await;
-        // The sender signed a line break that its file ended with, and did not send it.
+        // The sender signed the line break at the end of its file, but did not send it.
         let body = titled("stripped", "A song");
         let signature = Secret::new(SECRET)
             .sign(&[&body[..], b"\n"].concat())
@@ -58,7 +58,7 @@ async fn a_wrong_signature_is_explained() {
                 .contains(&signature)
         );
 
-        // Without the secret, the page says what it takes.
+        // Without the secret, the page asks for it.
         let app = App::with(|inspector, url| inspector.webhook_url(url)).await;
         browser.open(&app).await;
         app.send_signed("whsec_of_nobody", titled("no-secret", "A song"))
