@@ -293,14 +293,28 @@ pub(super) const CASES: &[Case] = &[
         *request.method_mut() = Method::GET;
         request
     }),
-    replayed("replayed as GET /", |factory| factory.replayed("/")),
+    replayed("replayed as GET /", |factory| {
+        factory.replayed(Method::GET, "/")
+    }),
     replayed("replayed as GET /health", |factory| {
-        factory.replayed("/health")
+        factory.replayed(Method::GET, "/health")
     }),
     replayed("replayed as GET /healthz", |factory| {
-        factory.replayed("/healthz")
+        factory.replayed(Method::GET, "/healthz")
     }),
     replayed("replayed as GET /status", |factory| {
-        factory.replayed("/status")
+        factory.replayed(Method::GET, "/status")
+    }),
+    replayed("replayed as POST /", |factory| {
+        factory.replayed(Method::POST, "/")
+    }),
+    replayed("replayed as POST /health", |factory| {
+        factory.replayed(Method::POST, "/health")
+    }),
+    replayed("replayed as POST /healthz", |factory| {
+        factory.replayed(Method::POST, "/healthz")
+    }),
+    replayed("replayed as POST /status", |factory| {
+        factory.replayed(Method::POST, "/status")
     }),
 ];

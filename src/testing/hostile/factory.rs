@@ -35,12 +35,14 @@ impl RequestFactory<'_> {
             .build()
     }
 
-    /// Returns a new event, sent to another path with another method than it was signed for.
-    pub(super) fn replayed(&self, path: &'static str) -> Request<Body> {
+    /// Returns a new event, sent to another route than it was signed for. On the path of the webhook
+    /// itself, the method is GET.
+    pub(super) fn replayed(&self, method: Method, path: &'static str) -> Request<Body> {
+        let is_webhook = self.uri.path() == path;
         let mut parts = self.uri.clone().into_parts();
         parts.path_and_query = Some(PathAndQuery::from_static(path));
         let mut request = self.signed(body());
-        *request.method_mut() = Method::GET;
+        *request.method_mut() = if is_webhook { Method::GET } else { method };
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }

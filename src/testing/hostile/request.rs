@@ -59,8 +59,8 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// never sees it. The `IdempotencyLayer` answers 405 to all methods but POST, so this concerns
 /// routes that accept POST.
 ///
-/// The requests named `replayed as GET …` go to the given path, `/`, `/health`, `/healthz` and
-/// `/status`. The check fails if the layer lets one through to a 2xx, because the layer then
+/// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
+/// and `/status`, and a GET also goes to the given path. The check fails if the layer lets one through to a 2xx, because the layer then
 /// surrounds more than the acting route.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
