@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 /// system's queue.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The time-out for the head of a request. It also closes idle keep-alive connections.
+/// The timeout for the head of a request. It also closes idle keep-alive connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum size of an HTTP/1 read buffer, and therefore of a head. hyper's default is 408 KiB,

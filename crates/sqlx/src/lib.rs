@@ -112,10 +112,10 @@
 //! ```
 //!
 //! - **One transaction writes at a time**, even if the events are different. Other transactions
-//!   wait up to the lock time-out, so a slow transaction delays every delivery.
+//!   wait up to the lock timeout, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
 //!   `pool.begin()` is deferred. If it reads before it records, and another transaction writes in
-//!   between, it fails with [`Conflict`](EventLogErrorKind::Conflict) at once. A longer time-out
+//!   between, it fails with [`Conflict`](EventLogErrorKind::Conflict) at once. A longer timeout
 //!   does not help.
 //! - **A full disk** causes [`StorageFull`](EventLogErrorKind::StorageFull) and a 503. The
 //!   transaction is rolled back, and SoundHash sends the event again.

@@ -23,7 +23,7 @@ use crate::{
 /// wait for this transaction.
 const PURGE_BATCH: i64 = 2_000;
 
-/// The time that the database may take in addition to the lock time-out.
+/// The time that the database may take in addition to the lock timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Records each event in the transaction of its effects, and keeps its body.
