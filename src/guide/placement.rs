@@ -35,7 +35,7 @@
 //!
 //! A handler that takes an [`Event`](crate::Event), a [`Payload`](crate::Payload) or a
 //! [`Delivery`](crate::Delivery) answers 500 if no layer protects it. This does **not** hold for
-//! `Bytes`, `String` or `Json<T>`: a handler that takes only those accepts unsigned requests when the
+//! `Bytes`, `String` or `Json<T>`. A handler that takes only those accepts unsigned requests if the
 //! layer is missing. `testing::hostile_requests` finds such a route.
 //!
 //! # Protect acting routes only

@@ -110,8 +110,8 @@ impl<DB: Backend> EventLog<DB> {
         Ok(self)
     }
 
-    /// Sets how long [`record`](Self::record) waits for a concurrent transaction. The default is 5
-    /// s.
+    /// Sets how long [`record`](Self::record) waits for a concurrent transaction. The default is
+    /// 5 s.
     ///
     /// Choose less than the 30 s that SoundHash waits for a response.
     #[must_use]
