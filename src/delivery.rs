@@ -184,7 +184,7 @@ impl Delivery {
 ///
 /// Put a clone of the slot into the extensions of the request. The layer fills the slot before it
 /// calls the handler, so that the slot has the delivery even if the handler fails, panics or is
-/// cancelled. If the request is rejected, the slot stays empty.
+/// canceled. If the request is rejected, the slot stays empty.
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};

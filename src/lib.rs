@@ -60,7 +60,7 @@
 //!
 //! | feature | default | description |
 //! | --- | --- | --- |
-//! | `tracing` | yes | Logs through `tracing`. At `warn`, rejections are summarised, so that an attacker cannot flood the log. At `debug`, each rejection is logged. [Logs and metrics](guide::telemetry) lists all lines. |
+//! | `tracing` | yes | Logs through `tracing`. At `warn`, rejections are summarized, so that an attacker cannot flood the log. At `debug`, each rejection is logged. [Logs and metrics](guide::telemetry) lists all lines. |
 //! | `metrics` | no | Counts and measures deliveries through the `metrics` facade. |
 //! | `router` | no | Adds [`EventRouter`], which calls a handler for each type of event. It depends on `axum` without default features. |
 //! | `cache` | no | Adds [`CachedSecrets`], a cache in front of secrets that are looked up by the name of their endpoint. |

@@ -1,5 +1,5 @@
 //! The least that a layer can do to verify with the types of `axum` and `http`. It does not have
-//! limits, a time-out, a second secret or rejections. The time that it takes in addition to the
+//! limits, a timeout, a second secret or rejections. The time that it takes in addition to the
 //! hash is the price of these types.
 
 use std::sync::Arc;

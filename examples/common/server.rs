@@ -34,7 +34,7 @@ use tracing::{debug, info, warn};
 /// system's queue.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The time-out for the head of a request. It also closes idle keep-alive connections.
+/// The timeout for the head of a request. It also closes idle keep-alive connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time after which a connection accepts no further requests. Otherwise, an HTTP/2 connection

@@ -114,7 +114,7 @@ impl Case<'_> {
             .take(1 + usize::from(self.secrets) % Secrets::MAX)
     }
 
-    /// Returns the time-out of the body.
+    /// Returns the timeout of the body.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(if self.body_timeout { 50 } else { 10_000 })

@@ -99,9 +99,9 @@
 //!
 //! # Clocks
 //!
-//! An [`IdempotencyLayer`](crate::idempotency) with `max_age` compares the event's time with the clock
-//! of the machine. Synchronise clocks with NTP. A clock that is off by more than `clock_skew` makes the
-//! layer reject authentic deliveries with 401, which it logs at `warn`.
+//! An [`IdempotencyLayer`](crate::idempotency) with `max_age` compares the event's time with the
+//! clock of the machine. Synchronize clocks with NTP. A clock that is off by more than `clock_skew`
+//! makes the layer reject authentic deliveries with 401, which it logs at `warn`.
 //!
 //! # Shutdown
 //!

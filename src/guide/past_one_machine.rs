@@ -64,8 +64,8 @@
 //!
 //! # Work later: `inbox`
 //!
-//! One transaction records the delivery and enqueues a job. After the commit, the receiver answers
-//! 202. Workers run each job in its own transaction, with retries and back-off. Jobs that fail too
+//! One transaction records the delivery and enqueues a job. After the commit, the receiver
+//! answers with 202. Workers run each job in its own transaction, with retries and back-off. Jobs that fail too
 //! often are kept, and you can list them and run them again. All data is in one Postgres database,
 //! so a backup contains all of it.
 //!

@@ -35,7 +35,7 @@
 //!
 //! A handler that takes an [`Event`](crate::Event), a [`Payload`](crate::Payload) or a
 //! [`Delivery`](crate::Delivery) answers 500 if no layer protects it. This does **not** hold for
-//! `Bytes`, `String` or `Json<T>`: a handler that takes only those accepts unsigned requests when the
+//! `Bytes`, `String` or `Json<T>`. A handler that takes only those accepts unsigned requests if the
 //! layer is missing. `testing::hostile_requests` finds such a route.
 //!
 //! # Protect acting routes only
@@ -53,17 +53,17 @@
 //! With `Router::layer`, a layer that is added *later* is *outside* and sees the request first. In a
 //! `ServiceBuilder`, the layer that is added *first* is outside.
 //!
-//! **Outside**: put layers there that must see every request and do not touch the body, such as
+//! **Layers that belong outside** see every request and do not touch the body. Examples are
 //! tracing, metrics, compression of responses, rate limits, `CatchPanic` and the inspector. An
 //! outer layer finds the reason of a rejection, a [`Rejection`](crate::Rejection), in the
 //! response's extensions. It gets the [`Delivery`](crate::Delivery) of a verified request through a
 //! [`DeliverySlot`](crate::DeliverySlot).
 //!
-//! **Inside**: put layers there that read, decode or limit the body, such as
-//! `tower_http::decompression`. If they were outside, they would change the signed bytes, and
-//! *every* delivery would be rejected. This crate's layer has its own body limit. You need axum's
-//! `DefaultBodyLimit` only to raise the limit of a handler that takes `Bytes` or `Json` of more
-//! than 2 MB. Put it inside, too.
+//! **Layers that belong inside** read, decode or limit the body. An example is
+//! `tower_http::decompression`. If such a layer were outside, it would change the signed bytes, and
+//! *every* delivery would be rejected. axum's `DefaultBodyLimit` also belongs inside. You need it
+//! only to raise the limit of a handler that takes `Bytes` or `Json` of more than 2 MB, because
+//! [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) has its own body limit.
 //!
 //! ```
 //! use axum::{Router, extract::Request, middleware::{self, Next}, response::Response, routing::post};

@@ -5,24 +5,24 @@
 //!
 //! The cheapest check comes first. A request that fails a check does not reach the later ones.
 //!
-//! 1. The request has an `X-Webhook-Signature` header. Otherwise 401,
-//!    [`MissingSignature`](crate::RejectionKind::MissingSignature).
-//! 2. It has exactly one. Otherwise 401,
-//!    [`SeveralSignatures`](crate::RejectionKind::SeveralSignatures).
-//! 3. The signature has exactly 64 hexadecimal digits. Otherwise 401,
-//!    [`MalformedSignature`](crate::RejectionKind::MalformedSignature).
-//! 4. A declared `Content-Length` is within `max_body_size`. Otherwise 413,
-//!    [`BodyTooLarge`](crate::RejectionKind::BodyTooLarge).
+//! 1. The request has an `X-Webhook-Signature` header. Otherwise: 401
+//!    ([`MissingSignature`](crate::RejectionKind::MissingSignature)).
+//! 2. It has exactly one. Otherwise: 401
+//!    ([`SeveralSignatures`](crate::RejectionKind::SeveralSignatures)).
+//! 3. The signature has exactly 64 hexadecimal digits. Otherwise: 401
+//!    ([`MalformedSignature`](crate::RejectionKind::MalformedSignature)).
+//! 4. A declared `Content-Length` is within `max_body_size`. Otherwise: 413
+//!    ([`BodyTooLarge`](crate::RejectionKind::BodyTooLarge)).
 //! 5. The body arrives completely, within `max_body_size`, `body_timeout` and `max_buffered`.
-//!    Otherwise 400, [`BodyBroken`](crate::RejectionKind::BodyBroken), 413,
-//!    [`BodyTooLarge`](crate::RejectionKind::BodyTooLarge), 408,
-//!    [`BodyTimeout`](crate::RejectionKind::BodyTimeout), or 503,
-//!    [`BufferFull`](crate::RejectionKind::BufferFull).
-//! 6. The provider finds the endpoint's secrets within `lookup_timeout`. Otherwise 401,
-//!    [`UnknownEndpoint`](crate::RejectionKind::UnknownEndpoint), or 503,
-//!    [`SecretsUnavailable`](crate::RejectionKind::SecretsUnavailable).
-//! 7. The signature is that of the body under one of the secrets. Otherwise 401,
-//!    [`WrongSignature`](crate::RejectionKind::WrongSignature).
+//!    Otherwise: 400 ([`BodyBroken`](crate::RejectionKind::BodyBroken)),
+//!    413 ([`BodyTooLarge`](crate::RejectionKind::BodyTooLarge)),
+//!    408 ([`BodyTimeout`](crate::RejectionKind::BodyTimeout)) or
+//!    503 ([`BufferFull`](crate::RejectionKind::BufferFull)).
+//! 6. The provider finds the endpoint's secrets within `lookup_timeout`. Otherwise:
+//!    401 ([`UnknownEndpoint`](crate::RejectionKind::UnknownEndpoint)) or
+//!    503 ([`SecretsUnavailable`](crate::RejectionKind::SecretsUnavailable)).
+//! 7. The signature is that of the body under one of the secrets. Otherwise: 401
+//!    ([`WrongSignature`](crate::RejectionKind::WrongSignature)).
 //!
 //! Steps 1 to 4 need only the head of the request. After step 7, the layer creates the
 //! [`Delivery`](crate::Delivery). The body is parsed only after that. The [`Event`](crate::Event)
@@ -79,8 +79,8 @@
 //! - **Look-ups** start only when a body has arrived, so that a request without its body cannot
 //!   start one. Cache the names that exist *and* those that do not, as `CachedSecrets` (feature
 //!   `cache`) does.
-//! - **The log** gets at most one warning per minute and reason. At `debug`, it
-//!   has every rejection.
+//! - **The log** gets at most one warning per minute and reason. At `debug`, it has every
+//!   rejection.
 //! - **Before a request**, the layer cannot help. The server or a proxy must limit connections, TLS
 //!   handshakes, slow request heads and read buffers: see [Going
 //!   live](super::going_live#connections-and-request-heads).

@@ -21,7 +21,7 @@
 //! - **`too_old`, `undated`, `from_the_future`**: the signature is correct, but an
 //!   [`IdempotencyLayer`](crate::idempotency) with `max_age` does not accept the event's time. The
 //!   request was recorded or written by hand, or it is a `testing::sample`, or your clock is wrong.
-//!   Synchronise the clock with NTP, and send new events with `soundhash-webhook send` or
+//!   Synchronize the clock with NTP, and send new events with `soundhash-webhook send` or
 //!   `testing::fresh_sample`.
 //!
 //! **The secret differs.** The key is the whole secret, byte for byte. Common causes:

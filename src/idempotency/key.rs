@@ -15,7 +15,7 @@ const MAX_PART: usize = 64;
 
 /// Identifies an event in an [`IdempotencyStore`](super::IdempotencyStore).
 ///
-/// The layer makes the key from signed data only:
+/// The layer creates the key from signed data only:
 ///
 /// - If the dispatcher sent the event, the key is the event's `id`.
 /// - If the portal sent the event, the key is the `delivery_id` and the SHA-256 of the body. The
@@ -23,10 +23,10 @@ const MAX_PART: usize = 64;
 ///   repeat the body byte for byte, so they have the same key.
 /// - Otherwise, the key is the SHA-256 of the body.
 ///
-/// The [endpoint](crate::Delivery::endpoint) and the layer's
-/// [`scope`](super::IdempotencyLayer::scope), if there are any, come before that. A key has at most
-/// 272 bytes of UTF-8 and can contain any character. An id of more than 64 bytes is replaced by its
-/// SHA-256.
+/// If there is an [endpoint](crate::Delivery::endpoint) or a
+/// [`scope`](super::IdempotencyLayer::scope) of the layer, the key starts with it. A key has at
+/// most 272 bytes of UTF-8 and can contain any character. An id of more than 64 bytes is replaced
+/// by its SHA-256.
 ///
 /// Cloning a key is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

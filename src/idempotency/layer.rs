@@ -136,9 +136,9 @@ impl<St> IdempotencyLayer<St> {
     /// attacker recorded is either remembered or too old. Retries arrive up to 9 minutes late, so 15
     /// minutes is a good choice. Events without a time are rejected, too.
     ///
-    /// The age is measured with the clock of this host, which **must be synchronised**. If the clock
-    /// is wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected. These
-    /// rejections are logged at `warn`, at most once a minute for each reason.
+    /// The age is measured with the clock of this host, which **must be synchronized**. If the
+    /// clock is wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected.
+    /// These rejections are logged at `warn`, at most once a minute for each reason.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.settings.max_age = Some(age);

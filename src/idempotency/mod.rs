@@ -107,7 +107,7 @@
 //!   dies, its events stay claimed until the lease ends, and SoundHash's last retry starts 7
 //!   minutes after the first attempt.
 //! - The [`max_age`](IdempotencyLayer::max_age) is off by default, because it rejects events without
-//!   a time, and because it needs a clock that is synchronised to within
+//!   a time, and because it needs a clock that is synchronized to within
 //!   [`clock_skew`](IdempotencyLayer::clock_skew). With a `max_age`, a recorded delivery is either
 //!   remembered or too old, so that an attacker cannot replay it. 15 minutes is a good choice,
 //!   because retries arrive up to 9 minutes late.

@@ -96,11 +96,11 @@ impl OutcomeKind {
                  after 7 minutes of retries"
             }
             Self::TooOld => {
-                "the delivery is authentic, so check that the clock of this host is synchronised; \
+                "the delivery is authentic, so check that the clock of this host is synchronized; \
                  if it is, a recorded request was sent again, or max_age is too short"
             }
             Self::FromTheFuture => {
-                "the delivery is authentic, so check that the clock of this host is synchronised"
+                "the delivery is authentic, so check that the clock of this host is synchronized"
             }
             Self::Undated => {
                 "the delivery is authentic, but max_age needs the time in its envelope, so do not \

@@ -40,7 +40,7 @@ local value = redis.call('GET', KEYS[1])
 if not value or not string.find(value, '^completed ') then return 0 end
 return redis.call('DEL', KEYS[1])";
 
-/// The time-out of one attempt to connect. The pauses between attempts are short, because each
+/// The timeout of one attempt to connect. The pauses between attempts are short, because each
 /// delivery that arrives in the meantime is answered with 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -126,7 +126,7 @@ impl RedisStore {
 
     /// Uses an existing connection.
     ///
-    /// The connection's own time-outs apply in addition to the [`deadline`](Self::deadline).
+    /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline).
     /// Deliveries are answered with 503 while the connection pauses between its attempts to
     /// reconnect, so keep these pauses short.
     #[must_use]

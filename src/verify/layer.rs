@@ -128,7 +128,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// layer answers 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        // A longer time-out can end after the last instant that the clock can represent.
+        // A longer timeout can end after the last instant that the clock can represent.
         self.limits_mut().body_timeout = timeout.min(YEAR);
         self
     }

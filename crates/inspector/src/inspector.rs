@@ -81,8 +81,8 @@ impl Inspector {
         self.set(|config| config.capacity = records)
     }
 
-    /// Sets the number of bytes to keep of each body of a request or an answer. The default is 64
-    /// KiB.
+    /// Sets the number of bytes to keep of each body of a request or an answer. The default is
+    /// 64 KiB.
     #[must_use]
     pub fn max_body_size(self, bytes: usize) -> Self {
         self.set(|config| config.max_body_size = bytes)

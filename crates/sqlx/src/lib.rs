@@ -120,11 +120,11 @@
 //! ```
 //!
 //! - **One transaction writes at a time**, even if the events are different. Other transactions
-//!   wait up to the lock time-out, so a slow transaction delays every delivery.
+//!   wait up to the lock timeout, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
 //!   `pool.begin()` is deferred: if it reads before it records, and another one writes in between,
-//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, and no time-out helps.
-//! - **Time-outs.** The wait for the lock ends after the lock time-out, or after the connection's
+//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, and no timeout helps.
+//! - **Timeouts.** The wait for the lock ends after the lock timeout, or after the connection's
 //!   `busy_timeout` if that is shorter.
 //! - **A full disk** is [`StorageFull`](EventLogErrorKind::StorageFull) and 503: the transaction is
 //!   rolled back, and nothing is lost.

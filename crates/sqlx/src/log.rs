@@ -108,8 +108,8 @@ impl<DB: Backend> EventLog<DB> {
         Ok(self)
     }
 
-    /// Sets how long [`record`](Self::record) waits for a concurrent transaction. The default is 5
-    /// s.
+    /// Sets how long [`record`](Self::record) waits for a concurrent transaction. The default is
+    /// 5 s.
     ///
     /// SoundHash waits 30 s for a response. On SQLite, the wait ends earlier if the `busy_timeout` of
     /// the connection is shorter, and a value below 100 ms means 100 ms.

@@ -1,4 +1,4 @@
-//! Makes the requests of the cases.
+//! Creates the requests of the cases.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -15,7 +15,7 @@ use crate::{
     testing::{Sender, SignedRequest, fresh_sample},
 };
 
-/// Makes requests to one URI, signed with one secret.
+/// Creates requests to one URI, signed with one secret.
 pub(super) struct RequestFactory<'a> {
     pub(super) secret: &'a Secret,
     pub(super) uri: &'a Uri,

@@ -271,7 +271,7 @@ async fn layers_of_tower_http_work_on_either_side() {
                 )),
         ),
     );
-    // A time-out inside of the layer releases the event.
+    // A timeout inside of the layer releases the event.
     assert_eq!(send(&app, event("a")).await, (504, None));
     assert_eq!(send(&app, event("a")).await, RUN);
     assert_eq!(send(&app, event("a")).await, DUPLICATE);

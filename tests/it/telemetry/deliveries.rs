@@ -252,7 +252,7 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
     }
 }
 
-/// Returns an id or a type that tries to start a line, to colour a terminal and to fill the disk.
+/// Returns an id or a type that tries to start a line, to color a terminal and to fill the disk.
 fn forged() -> String {
     let long = "x".repeat(1000);
     let forged = format!(r"\nERROR \u001b[31m\u202e {long}");

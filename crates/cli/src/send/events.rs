@@ -38,7 +38,7 @@ impl Plan {
         EventKind::ALL.iter().flat_map(both).collect()
     }
 
-    /// Makes a new event, with a new id and the current time.
+    /// Creates a delivery of a new event, with a new id and the current time.
     pub(super) fn delivery(&self, secret: &Secret) -> Delivery {
         let event = self.event();
         let body = Bytes::from(self.sender.to_bytes(&event));
@@ -88,7 +88,7 @@ impl Plan {
         event
     }
 
-    /// Makes the event of SoundHash's test button, which can have any type.
+    /// Creates the event of SoundHash's test button, which can have any type.
     fn test_event(&self) -> Value {
         let mut event = fresh_sample(EventKind::VideoProcessed, self.sender);
         let type_member = match self.sender {

@@ -1,7 +1,7 @@
 //! HTTPS, and the check of certificates.
 //!
-//! `tests/tls` has a certificate for localhost, its key, and the authority that signed it. They
-//! have no other use.
+//! `tests/tls` has a certificate for localhost, its key, and the authority that signed it. Nothing
+//! else uses them.
 
 use std::{net::SocketAddr, sync::Arc, thread};
 

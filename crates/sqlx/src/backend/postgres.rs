@@ -38,12 +38,12 @@ impl Sql for Postgres {
         }
     }
 
-    // One round trip. Each part depends on the previous one. The statement sets the time-out, waits
-    // for the lock of the key, inserts the row, and resets the time-out for the caller's own
+    // One round trip. Each part depends on the previous one. The statement sets the timeout, waits
+    // for the lock of the key, inserts the row, and resets the timeout for the caller's own
     // statements.
     //
     // The unique index alone would wait, too. But each time that an earlier transaction rolls back,
-    // the wait would start again with a new time-out. Waiting for a lock has only one time-out.
+    // the wait would start again with a new timeout. Waiting for a lock has only one timeout.
     fn around_record(name: &TableName) -> (String, &'static str) {
         let before = format!(
             "WITH setting AS MATERIALIZED (\

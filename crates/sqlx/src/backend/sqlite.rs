@@ -18,7 +18,7 @@ fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteAr
 
 impl Sql for Sqlite {
     // A deferred transaction that reads before it writes fails at once if another transaction has
-    // written in between. A longer time-out does not help.
+    // written in between. A longer timeout does not help.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
 
     fn words() -> Words {

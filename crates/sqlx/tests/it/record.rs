@@ -112,7 +112,7 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     let error = timeout(Duration::from_secs(15), late)
         .await
         .expect("an end in time");
-    let error = error.expect_err("a time-out");
+    let error = error.expect_err("a timeout");
     assert!(start.elapsed() >= Duration::from_millis(200));
     assert_eq!(error.kind(), EventLogErrorKind::LockTimeout, "{error:?}");
     let response = error.into_response();
@@ -125,7 +125,7 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
-/// Each earlier transaction that rolls back would restart the time-out of the waiting ones.
+/// Each earlier transaction that rolls back would restart the timeout of the waiting ones.
 async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
     let log = log.lock_timeout(Duration::from_millis(1500));
@@ -155,7 +155,7 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
     }
     let all = waiting.join_all().await;
     let timed_out = all.iter().filter(|(is_new, _)| !is_new);
-    // Within the time-out, at most four transactions have had their turn.
+    // Within the timeout, at most four transactions have had their turn.
     assert!(timed_out.clone().count() >= 3, "{all:?}");
     for (_, waited) in timed_out {
         assert!(*waited < Duration::from_secs(6), "{all:?}");
