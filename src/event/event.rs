@@ -188,6 +188,10 @@ impl PartialEq for Event {
 }
 
 /// Serializes as the dispatcher's envelope, without the members that are `None`.
+///
+/// The portal's `delivery_id` becomes an `id`, which an
+/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) takes for unique. To send an event on to
+/// another receiver, send [`Delivery::body`](crate::Delivery::body) instead.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(serde::Serialize)]

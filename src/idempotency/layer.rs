@@ -168,9 +168,9 @@ impl<St> IdempotencyLayer<St> {
     /// Separates the events of this layer from those of all layers with another scope, or without a
     /// scope, on the same store.
     ///
-    /// SoundHash sends an event to every endpoint that is registered for it, with the same id.
-    /// If several endpoints share a store and each of them has to act on the event, give each
-    /// one a scope.
+    /// SoundHash's dispatcher sends an event to every endpoint that is registered for it, with the same
+    /// id. If several endpoints share a store and each of them has to act on the event, give each
+    /// one a scope. The portal's events name their endpoint in the body, so they differ anyway.
     #[must_use]
     pub fn scope(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.scope = Some(name.into());

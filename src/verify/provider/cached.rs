@@ -204,6 +204,8 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how many look-ups run at the same time. The default is 16. Further look-ups wait.
     ///
+    /// Choose at least 2. With 1, an invented name can occupy the only look-up.
+    ///
     /// # Panics
     ///
     /// Panics if `max` is zero.
