@@ -97,7 +97,7 @@ where
         });
     }
     drop(listener);
-    info!("stopping: no new connections, requests in flight are answered");
+    info!("stopping: no new connections, requests in progress are answered");
     running.send_replace(());
     if timeout(GRACE, running.closed()).await.is_err() {
         warn!("connections are still open after {GRACE:?}");
@@ -127,7 +127,7 @@ where
         .into_owned();
     async move {
         let mut connection = pin!(connection);
-        // hyper-util waits without a time-out until it knows the version of HTTP.
+        // hyper-util waits without a timeout until it knows the version of HTTP.
         let silent = async {
             sleep(HEAD_TIMEOUT).await;
             if requested.load(Ordering::Relaxed) {

@@ -48,7 +48,7 @@
 //! proxy, or serve with an accept loop that has them. `examples/common/server.rs` is one, which the
 //! example `receiver` uses:
 //!
-//! - A connection that sends no complete head within 10 s is closed. hyper-util has no time-out until
+//! - A connection that sends no complete head within 10 s is closed. hyper-util has no timeout until
 //!   it knows the version of HTTP, so the loop closes silent connections itself.
 //! - A connection accepts requests for a minute. The requests in progress are then answered, and the
 //!   connection is closed.

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::process::signal;
+
 /// How long the server may take to start on a busy machine, or to recover.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -157,11 +159,7 @@ impl PostgresServer {
 
     /// As `kill -s`, to the first process.
     pub fn signal(&self, name: &str) {
-        let id = self.child.as_ref().expect("a running server").id();
-        let kill = Command::new("kill")
-            .args(["-s", name, &id.to_string()])
-            .status();
-        assert!(kill.expect("kill").success());
+        signal(self.child.as_ref().expect("a running server"), name);
     }
 
     /// Ends it at once: SIGKILL, or SIGQUIT, which does not leave its other processes behind.

@@ -142,10 +142,7 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        let kill = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status();
-        assert!(kill.expect("kill").success());
+        signal(&self.child, name);
     }
 
     /// Waits until the process has ended, and returns its status, the rest of its stdout and its
@@ -229,6 +226,14 @@ impl DerefMut for Receiver {
     fn deref_mut(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+/// Sends a signal, as `kill -s` does.
+pub fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status();
+    assert!(kill.expect("kill").success());
 }
 
 /// Returns a line of a process's `/proc/<id>/status`, in KiB.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::process::signal;
+
 pub struct RedisServer {
     child: Option<Child>,
     port: u16,
@@ -79,11 +81,7 @@ impl RedisServer {
 
     /// Sends a signal, as `kill -s` does.
     pub fn signal(&self, name: &str) {
-        let id = self.child.as_ref().expect("a running server").id();
-        let kill = Command::new("kill")
-            .args(["-s", name, &id.to_string()])
-            .status();
-        assert!(kill.expect("kill").success());
+        signal(self.child.as_ref().expect("a running server"), name);
     }
 
     /// Kills the server. Everything that it has acknowledged is kept.

@@ -34,7 +34,22 @@ fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
 
 type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
 
-/// Starts a request whose body is sent piece by piece.
+/// Starts a request with a chunked body, which counts whole read buffers of the server over HTTP/1.
+fn start<S>(service: &S, version: Version, body: &[u8]) -> (Sender<Bytes>, Outcome)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let (sender, channel) = Channel::<Bytes>::new(16);
+    let mut request = with_signature(sign(body), Body::new(channel));
+    *request.version_mut() = version;
+    (sender, tokio::spawn(outcome(service.clone(), request)))
+}
+
+/// Starts a request over HTTP/2 whose body is sent piece by piece.
 async fn begin<S>(service: &S, body: &[u8], first: usize) -> (Sender<Bytes>, Outcome)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
@@ -43,9 +58,7 @@ where
         + 'static,
     S::Future: Send,
 {
-    let (mut sender, channel) = Channel::<Bytes>::new(16);
-    let request = over_http2(with_signature(sign(body), Body::new(channel)));
-    let outcome = tokio::spawn(outcome(service.clone(), request));
+    let (mut sender, outcome) = start(service, Version::HTTP_2, body);
     send(&mut sender, &body[..first]).await;
     (sender, outcome)
 }
@@ -100,20 +113,6 @@ async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
     assert!(!third_outcome.is_finished());
 }
 
-/// Starts a request with a chunked body, which counts whole read buffers of the server.
-fn begin_chunked<S>(service: &S) -> (Sender<Bytes>, Outcome)
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    let (sender, channel) = Channel::<Bytes>::new(16);
-    let request = with_signature(sign(BODY), Body::new(channel));
-    (sender, tokio::spawn(outcome(service.clone(), request)))
-}
-
 /// Attack: occupy the memory with bodies that hardly send anything. Each of them is polled again and
 /// again, and new ones arrive while a delivery waits for its second flight.
 #[tokio::test(start_paused = true)]
@@ -121,7 +120,7 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     let service = echo(layer().max_buffered(2 * 1024 * KIB));
     let mut attackers = Vec::new();
     for _ in 0..2 {
-        attackers.push(begin_chunked(&service));
+        attackers.push(start(&service, Version::HTTP_11, BODY));
         sleep(Duration::from_millis(1)).await;
     }
     let body = vec![b'x'; 40 * KIB];
@@ -134,7 +133,7 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
             let _ = sender.send_data(vec![b'x'; len].into()).await;
         }
         sleep(Duration::from_millis(10)).await;
-        attackers.push(begin_chunked(&service));
+        attackers.push(start(&service, Version::HTTP_11, BODY));
     }
     send(&mut honest, &body[14_600..]).await;
     drop(honest);

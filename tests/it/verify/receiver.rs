@@ -83,10 +83,7 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     }
     assert!(grown < MOST, "grown by {grown} KiB");
 
-    let printed = ["calm", "stalling", "hostile"].map(|name| (0..HONEST).map(move |n| id(name, n)));
-    let printed: Vec<String> = printed.into_iter().flatten().collect();
-    let printed: Vec<&str> = printed.iter().map(String::as_str).collect();
-    unharmed(receiver, &printed).await;
+    unharmed_after(receiver, &["calm", "stalling", "hostile"]).await;
 }
 
 const HONEST: usize = 200;
@@ -107,6 +104,17 @@ async fn latency(receiver: &Receiver, name: &str) -> Duration {
     }
     times.sort_unstable();
     times[HONEST / 2]
+}
+
+/// Checks that the receiver still serves, and that it has printed exactly the deliveries of these
+/// measurements of [`latency`].
+async fn unharmed_after(receiver: Receiver, names: &[&str]) {
+    let ids = names
+        .iter()
+        .flat_map(|name| (0..HONEST).map(|n| id(name, n)));
+    let ids: Vec<String> = ids.collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    unharmed(receiver, &ids).await;
 }
 
 async fn floods_for_ever(addr: String, head: String) {
@@ -182,10 +190,7 @@ async fn chunk_sizes_without_end_cost_little_memory() {
     let grown = receiver.peak().saturating_sub(before);
     println!("1500 chunk sizes: {grown} KiB; honest deliveries: {hostile:?} of {calm:?}");
     assert!(grown < MOST, "grown by {grown} KiB");
-    let printed = ["calm", "hostile"].map(|name| (0..HONEST).map(move |n| id(name, n)));
-    let printed: Vec<String> = printed.into_iter().flatten().collect();
-    let printed: Vec<&str> = printed.iter().map(String::as_str).collect();
-    unharmed(receiver, &printed).await;
+    unharmed_after(receiver, &["calm", "hostile"]).await;
 }
 
 /// Attack: occupy every place for a connection without ever sending a request.

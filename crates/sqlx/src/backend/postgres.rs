@@ -9,7 +9,7 @@ use crate::name::TableName;
 
 impl Backend for Postgres {}
 
-/// How much longer than the lock time-out the server may take to reply.
+/// How much longer than the lock timeout the server may take to reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Postgres, PgArguments> {
