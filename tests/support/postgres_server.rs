@@ -159,7 +159,7 @@ impl PostgresServer {
 
     /// As `kill -s`, to the first process.
     pub fn signal(&self, name: &str) {
-        signal(self.child.as_ref().expect("a running server"), name);
+        signal(self.child.as_ref().expect("a running server").id(), name);
     }
 
     /// Ends it at once: SIGKILL, or SIGQUIT, which does not leave its other processes behind.

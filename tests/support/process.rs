@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -142,7 +146,7 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        signal(&self.child, name);
+        signal(self.id(), name);
     }
 
     /// Waits until the process has ended, and returns its status, the rest of its stdout and its
@@ -228,12 +232,12 @@ impl DerefMut for Receiver {
     }
 }
 
-/// Sends a signal, as `kill -s` does.
-pub fn signal(child: &Child, name: &str) {
-    let kill = Command::new("kill")
-        .args(["-s", name, &child.id().to_string()])
-        .status();
-    assert!(kill.expect("kill").success());
+/// Sends a signal, such as `TERM`, to a process that this test started.
+#[track_caller]
+pub fn signal(process: u32, name: &str) {
+    let signal: Signal = format!("SIG{name}").parse().expect("a signal");
+    let process = Pid::from_raw(process.try_into().expect("the id of a process"));
+    kill(process, signal).expect("the signal is sent");
 }
 
 /// Returns a line of a process's `/proc/<id>/status`, in KiB.

@@ -81,7 +81,7 @@ impl RedisServer {
 
     /// Sends a signal, as `kill -s` does.
     pub fn signal(&self, name: &str) {
-        signal(self.child.as_ref().expect("a running server"), name);
+        signal(self.child.as_ref().expect("a running server").id(), name);
     }
 
     /// Kills the server. Everything that it has acknowledged is kept.

@@ -20,7 +20,7 @@ use super::{
     wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
 };
 use crate::{
-    process::{Receiver, answer, status},
+    process::{Receiver, answer, signal, status},
     support::head,
 };
 
@@ -148,9 +148,8 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // All fail if nginx has already ended. The worker ends only if nginx is asked to stop.
-        let id = self.child.id().to_string();
-        let _ = std::process::Command::new("kill").arg(id).status();
+        // The worker ends only if nginx is asked to stop.
+        signal(self.child.id(), "TERM");
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }

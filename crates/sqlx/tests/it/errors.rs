@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use soundhash_webhook_sqlx::{EventLog, EventLogError, EventLogErrorKind, Recorded};
-use soundhash_webhook_tests::postgres_server::PostgresServer;
+use soundhash_webhook_tests::{postgres_server::PostgresServer, process::signal};
 use sqlx::{Pool, Postgres, pool::PoolOptions, postgres::PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
@@ -162,17 +162,11 @@ async fn a_server_that_hangs_is_an_error_in_time() {
         .fetch_one(&mut *tx)
         .await
         .unwrap();
-    let signal = |name: &str| {
-        let id = backend.to_string();
-        std::process::Command::new("kill")
-            .args(["-s", name, &id])
-            .status()
-            .unwrap();
-    };
-    signal("STOP");
+    let backend = backend.try_into().unwrap();
+    signal(backend, "STOP");
     let delivery = delivery("a").await;
     let hung = timeout(Duration::from_secs(20), log.record(&mut tx, &delivery)).await;
-    signal("CONT");
+    signal(backend, "CONT");
     let error = hung.expect("an end in time").expect_err("an error");
     assert_eq!(error.kind(), EventLogErrorKind::Unavailable, "{error:?}");
     drop(tx);
