@@ -17,10 +17,9 @@ use axum::{Extension, Router, body::Body, http::Request, routing::post};
 use redis::cmd;
 use soundhash_webhook::{
     Delivery, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
-    idempotency::{
-        Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key, MemoryStore, RedisStore,
-    },
+    idempotency::{Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key, MemoryStore},
 };
+use soundhash_webhook_redis::RedisStore;
 use soundhash_webhook_tests::{process::Receiver, redis_server::RedisServer};
 use tower::ServiceExt;
 

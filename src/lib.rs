@@ -64,7 +64,6 @@
 //! | `metrics` | no | Counts and measures deliveries through the `metrics` facade. |
 //! | `router` | no | Adds [`EventRouter`], which calls a handler for each type of event. It depends on `axum` without default features. |
 //! | `cache` | no | Adds [`CachedSecrets`], a cache in front of secrets that are looked up by the name of their endpoint. |
-//! | `redis` | no | Adds [`RedisStore`], the idempotency store for a fleet of processes. |
 //! | `jiff` | no | Converts between [`Timestamp`] and `jiff::Timestamp`. |
 //! | `chrono` | no | Converts between [`Timestamp`] and `chrono::DateTime`. |
 //! | `time` | no | Converts between [`Timestamp`] and `time::OffsetDateTime`. |
@@ -76,15 +75,18 @@
 //!   manages endpoints.
 //! - [`soundhash-webhook-inspector`] shows each delivery in the browser, with the reason if it was
 //!   rejected.
+//! - [`soundhash-webhook-redis`] is the idempotency store for a fleet of processes.
+//! - [`soundhash-webhook-diagnose`] explains a signature that should match but does not.
 //! - [`soundhash-webhook-sqlx`] records each event in the database transaction of its effects, in
 //!   Postgres or SQLite.
 //!
 //! [`CachedSecrets`]: struct.CachedSecrets.html
 //! [`EventRouter`]: struct.EventRouter.html
-//! [`RedisStore`]: idempotency/struct.RedisStore.html
 //! [`testing`]: testing/index.html
 //! [`soundhash-webhook-cli`]: https://docs.rs/soundhash-webhook-cli
 //! [`soundhash-webhook-inspector`]: https://docs.rs/soundhash-webhook-inspector
+//! [`soundhash-webhook-diagnose`]: https://docs.rs/soundhash-webhook-diagnose
+//! [`soundhash-webhook-redis`]: https://docs.rs/soundhash-webhook-redis
 //! [`soundhash-webhook-sqlx`]: https://docs.rs/soundhash-webhook-sqlx
 
 // The links to items of optional features are relative paths, because rustdoc cannot resolve the
@@ -121,8 +123,9 @@ pub use self::{
     event::{
         ApiLimitReached, ChannelIngested, Event, EventData, EventError, EventErrorKind, EventKind,
         EventPayload, Fingerprint, FingerprintCreated, Id, JobFailed, Match, MatchFound,
-        QuotaWarning, Resource, SubscriptionUpdated, Timestamp, TimestampError, UnknownEventKind,
-        Unrecognized, UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
+        QuotaWarning, Resource, Sender, SubscriptionUpdated, Timestamp, TimestampError,
+        UnknownEventKind, UnknownSender, Unrecognized, UserCreated, VideoFailed, VideoProcessed,
+        VideoProcessing, VideoUploaded,
     },
     extract::{
         EventRejection, EventRejectionKind, MissingLayer, Payload, PayloadRejection,

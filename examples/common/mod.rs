@@ -13,7 +13,9 @@ use axum::{
     http::StatusCode,
     routing::{MethodRouter, get},
 };
-use soundhash_webhook::{BoxError, Event, EventKind, Secret, SoundHashWebhookLayer, testing};
+use soundhash_webhook::{
+    BoxError, Event, EventKind, Secret, Sender, SoundHashWebhookLayer, testing,
+};
 use tokio::{net::TcpListener, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -90,7 +92,7 @@ async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
 
 /// Returns a delivery as a line for a shell. Its signature does not reveal the secret.
 fn curl(url: &str, secret: &Secret) -> String {
-    let event = testing::sample(EventKind::VideoProcessed, testing::Sender::Dispatcher);
+    let event = testing::sample(EventKind::VideoProcessed, Sender::Dispatcher);
     let body = event.to_string();
     let signature = secret.sign(body.as_bytes());
     format!(

@@ -9,7 +9,7 @@
 //!   [`Unrecognized`].
 //! - `kind`: the list of event types. Add new types there.
 //! - `payload`: one struct per event type.
-//! - `event`, `id`, `timestamp`, `error`: the other public types.
+//! - `event`, `sender`, `id`, `timestamp`, `error`: the other public types.
 //! - `value`: any JSON as a `serde_json::Value`.
 
 mod data;
@@ -24,6 +24,7 @@ mod id;
 mod kind;
 mod payload;
 mod python;
+mod sender;
 mod timestamp;
 mod value;
 
@@ -39,4 +40,5 @@ pub use payload::{
     VideoProcessing, VideoUploaded,
 };
 pub(crate) use python::strict_text;
+pub use sender::{Sender, UnknownSender};
 pub use timestamp::{Timestamp, TimestampError};

@@ -30,7 +30,7 @@
 //! use soundhash_webhook::{
 //!     Delivery, EventKind, EventRouter, Payload, QuotaWarning, SoundHashWebhookLayer,
 //!     VideoProcessed,
-//!     testing::{Sender, SignedRequest},
+//!     Sender, testing::SignedRequest,
 //! };
 //! use tower::ServiceExt;
 //!

@@ -10,7 +10,7 @@
 //!   [`IdempotencyLayer`](crate::idempotency) on [`MemoryStore`](crate::idempotency::MemoryStore). It
 //!   does not need a server, and forgets everything in a restart.
 //! - **Several processes, effects outside of your database**: the same layer on `RedisStore`
-//!   (feature `redis`), or on `SqlxStore` of the crate `soundhash-webhook-sqlx` if you already have
+//!   (crate `soundhash-webhook-redis`), or on `SqlxStore` of the crate `soundhash-webhook-sqlx` if you already have
 //!   a database.
 //! - **Effects in your own Postgres or SQLite database**: `EventLog::record` of
 //!   `soundhash-webhook-sqlx`. It writes the event's key in *your* transaction, so the effects happen

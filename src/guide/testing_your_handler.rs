@@ -19,7 +19,7 @@
 //! use axum::{Router, extract::State, http::StatusCode, routing::post};
 //! use soundhash_webhook::{
 //!     Event, EventData, EventKind, SoundHashWebhookLayer,
-//!     testing::{Sender, SignedRequest, sample},
+//!     Sender, testing::{SignedRequest, sample},
 //! };
 //! use tower::ServiceExt;
 //!
@@ -85,7 +85,7 @@
 //! use soundhash_webhook::{
 //!     Event, EventKind, SoundHashWebhookLayer,
 //!     idempotency::{IdempotencyLayer, MemoryStore},
-//!     testing::{Sender, SignedRequest},
+//!     Sender, testing::SignedRequest,
 //! };
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
@@ -124,7 +124,7 @@
 //! use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::post};
 //! use soundhash_webhook::{
 //!     Event, EventKind, SoundHashWebhookLayer,
-//!     testing::{Sender, SignedRequest},
+//!     Sender, testing::SignedRequest,
 //! };
 //! use tower::ServiceExt;
 //!

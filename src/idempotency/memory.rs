@@ -31,7 +31,7 @@ const SWEEP_AT: usize = 64;
 /// when the process restarts. An event that was completed before the restart then runs again if it
 /// is sent again. An attacker can replay a recorded delivery once per restart, until it is older than
 /// [`max_age`](super::IdempotencyLayer::max_age). If that matters, or if there are several processes,
-/// use a store outside of the process, such as `RedisStore` (feature `redis`).
+/// use a store outside of the process, such as `RedisStore` (crate `soundhash-webhook-redis`).
 ///
 /// # Memory
 ///

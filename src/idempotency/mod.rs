@@ -136,7 +136,7 @@
 //! # Choosing the store
 //!
 //! [`MemoryStore`] is for one process. If there are ever two processes, even for the seconds of a
-//! deployment, use `RedisStore` (feature `redis`), which all processes share. Its server must not
+//! deployment, use `RedisStore` (crate `soundhash-webhook-redis`), which all processes share. Its server must not
 //! evict keys (`maxmemory-policy noeviction`). The docs of `RedisStore` list the other settings.
 //!
 //! # Running an event again
@@ -246,7 +246,7 @@
 // - `layer`: the layer and its settings.
 // - `service`: claims the event, calls the handler and records how it ended.
 // - `key`: identifies the event.
-// - `store`: the trait of a store. `memory` and `redis` implement it.
+// - `store`: the trait of a store. `memory` implements it.
 // - `guard`: holds the claim while the handler runs.
 // - `outcome`: the responses that the layer gives in place of the handler.
 
@@ -255,13 +255,9 @@ mod key;
 mod layer;
 mod memory;
 mod outcome;
-#[cfg(feature = "redis")]
-mod redis;
 mod service;
 mod store;
 
-#[cfg(feature = "redis")]
-pub use self::redis::RedisStore;
 pub use self::{
     key::Key,
     layer::IdempotencyLayer,

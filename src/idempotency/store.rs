@@ -13,8 +13,8 @@ use super::key::Key;
 
 /// A store that remembers which events are in progress and which are completed.
 ///
-/// Two stores come with the crate: [`MemoryStore`](super::MemoryStore) for one process and
-/// `RedisStore` (feature `redis`) for a fleet. The [module docs](super#a-store-of-your-own)
+/// [`MemoryStore`](super::MemoryStore) is for one process, and
+/// the crate `soundhash-webhook-redis` has one for a fleet. The [module docs](super#a-store-of-your-own)
 /// show another one.
 ///
 /// A key is in one of three states: *free*, *claimed* by one token until its lease ends, or
@@ -142,7 +142,11 @@ impl ClaimToken {
     }
 
     /// Like [`unique`](Self::unique), but returns an error instead of panicking.
-    pub(super) fn generate() -> Result<Self, BoxError> {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the operating system cannot provide randomness.
+    pub fn generate() -> Result<Self, BoxError> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
         Ok(Self(u128::from_ne_bytes(bytes)))

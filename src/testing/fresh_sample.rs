@@ -5,12 +5,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use super::{Sender, sample};
+use super::sample;
 use crate::{
-    event::{EventKind, Timestamp},
+    event::{EventKind, Sender, Timestamp},
     idempotency::ClaimToken,
 };
 
@@ -22,7 +21,7 @@ use crate::{
 ///
 /// ```
 /// use soundhash_webhook::EventKind;
-/// use soundhash_webhook::testing::{Sender, fresh_sample};
+/// use soundhash_webhook::{Sender, testing::fresh_sample};
 ///
 /// let one = fresh_sample(EventKind::MatchFound, Sender::Portal);
 /// let other = fresh_sample(EventKind::MatchFound, Sender::Portal);
@@ -40,12 +39,19 @@ pub fn fresh_sample(kind: EventKind, sender: Sender) -> Value {
             event["timestamp"] = (python_time(now) + "+00:00").into();
         }
         Sender::Dispatcher => {
-            let id = u128::from(ClaimToken::unique());
-            event["id"] = URL_SAFE_NO_PAD.encode(id.to_ne_bytes()).into();
+            event["id"] = unique_id().into();
             event["created_at"] = (python_time(now) + "+00:00Z").into();
         }
     }
     event
+}
+
+/// Returns an id that looks like the dispatcher's, which are 22 characters of base64url.
+fn unique_id() -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let random = u128::from(ClaimToken::unique());
+    let digits = (0..22).map(|at| DIGITS[(random >> (6 * at)) as usize % DIGITS.len()]);
+    digits.map(char::from).collect()
 }
 
 /// Returns the clock in milliseconds, or a later one if another sample has this one.

@@ -11,27 +11,26 @@
 //!   [`fresh_sample`], your own JSON or a recorded request.
 //! - [`hostile_requests`] checks that your application rejects the requests of an attacker and
 //!   accepts those of SoundHash.
-//! - [`diagnose`] explains a signature that should match but does not.
 //! - [`store_conformance`] tests an idempotency store of your own.
+//!
+//! The crate `soundhash-webhook-diagnose` explains a signature that should match but does not.
 //!
 //! A test cannot create a [`Delivery`](crate::Delivery) directly. It sends a signed request through
 //! the layer, as SoundHash does.
 
-mod diagnose;
 mod fresh_sample;
 mod hostile;
-mod json;
+mod python;
 mod sample;
 mod signed_request;
 mod store_conformance;
 
 pub use self::{
-    diagnose::{Diagnosis, DiagnosisKind, diagnose},
     fresh_sample::fresh_sample,
     hostile::{
         Failure, FailureKind, FailureReport, HostileRequest, HostileRequests, hostile_requests,
     },
-    sample::{Sender, UnknownSender, sample},
+    sample::sample,
     signed_request::{CaptureError, CaptureErrorKind, SignedRequest},
     store_conformance::store_conformance,
 };

@@ -1,83 +1,28 @@
 //! Events as SoundHash's senders write them.
 
-use std::{fmt, str::FromStr};
-
 use serde_json::{Value, json};
 
-use super::json::{Escapes, Json, Spacing};
-use crate::event::EventKind;
-
-/// SoundHash's two senders, which write different envelopes around an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// The developer portal: `event`, `delivery_id`, `timestamp`, indented by two spaces.
-    Portal,
-    /// The dispatcher: `type`, `id`, `created_at`, on one line.
-    Dispatcher,
-}
+use super::python;
+use crate::event::{EventKind, Sender};
 
 impl Sender {
     /// Returns the bytes that this sender writes for `event`.
     ///
-    /// Line breaks and white space are those of the sender. Both senders write ASCII. The keys have
+    /// Line breaks and whitespace are those of the sender. Both senders write ASCII. The keys have
     /// the order of the [`Value`], which is alphabetical unless the feature `preserve_order` of
     /// `serde_json` is on.
     ///
     /// ```
-    /// use soundhash_webhook::testing::Sender;
+    /// use soundhash_webhook::Sender;
     ///
     /// let event = serde_json::json!({"a": [1, 2], "b": "é"});
     /// assert_eq!(Sender::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
     /// ```
     #[must_use]
     pub fn to_bytes(self, event: &Value) -> Vec<u8> {
-        let spacing = match self {
-            Sender::Portal => Spacing::Indented("  "),
-            Sender::Dispatcher => Spacing::Spaced,
-        };
-        let text = event.to_string();
-        let json = Json::parse(text.as_bytes(), usize::MAX);
-        let bytes = json.and_then(|json| json.write(spacing, Escapes::Ascii, usize::MAX));
-        // The text of a value is always JSON, and the length is not limited.
-        bytes.unwrap_or_else(|| text.into_bytes())
+        python::to_bytes(self, event)
     }
 }
-
-impl fmt::Display for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Sender::Portal => "portal",
-            Sender::Dispatcher => "dispatcher",
-        })
-    }
-}
-
-impl FromStr for Sender {
-    type Err = UnknownSender;
-
-    /// # Errors
-    ///
-    /// Returns an error if the text is neither `portal` nor `dispatcher`.
-    fn from_str(s: &str) -> Result<Self, UnknownSender> {
-        match s {
-            "portal" => Ok(Sender::Portal),
-            "dispatcher" => Ok(Sender::Dispatcher),
-            _ => Err(UnknownSender(())),
-        }
-    }
-}
-
-/// The error of a string that is neither `portal` nor `dispatcher`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownSender(());
-
-impl fmt::Display for UnknownSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("neither `portal` nor `dispatcher`")
-    }
-}
-
-impl std::error::Error for UnknownSender {}
 
 /// Returns an event of this kind as this sender writes it, with its envelope.
 ///
@@ -87,7 +32,7 @@ impl std::error::Error for UnknownSender {}
 /// application that rejects old events needs a [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
-/// use soundhash_webhook::testing::{Sender, sample};
+/// use soundhash_webhook::{Sender, testing::sample};
 /// use soundhash_webhook::{Event, EventKind};
 ///
 /// let mut value = sample(EventKind::VideoProcessed, Sender::Dispatcher);
@@ -276,13 +221,5 @@ mod tests {
             String::from_utf8(Sender::Portal.to_bytes(&value)).unwrap(),
             "{\n  \"a\": [\n    \"\\u00e9\\ud83c\\udfb5\",\n    1.5,\n    {}\n  ],\n  \"b\": []\n}"
         );
-    }
-
-    #[test]
-    fn envelopes_read_what_they_print() {
-        for sender in BOTH {
-            assert_eq!(sender.to_string().parse(), Ok(sender));
-        }
-        assert_eq!("Portal".parse::<Sender>(), Err(UnknownSender(())));
     }
 }

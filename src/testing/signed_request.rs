@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use serde_json::Value;
 
-use super::{Sender, fresh_sample, sample};
+use super::{fresh_sample, sample};
 use crate::{
-    event::EventKind,
+    event::{EventKind, Sender},
     secret::{IntoSecret, Secret},
     signature::SIGNATURE_HEADER,
 };
@@ -23,7 +23,7 @@ const MAX_HEADERS: usize = 1_000;
 /// use axum::{Router, http::StatusCode, routing::post};
 /// use soundhash_webhook::{
 ///     Event, EventKind, SoundHashWebhookLayer,
-///     testing::{Sender, SignedRequest},
+///     Sender, testing::SignedRequest,
 /// };
 /// use tower::ServiceExt;
 ///

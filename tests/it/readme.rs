@@ -7,10 +7,7 @@ use soundhash_webhook::{
     Event, EventData, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
 };
-use soundhash_webhook::{
-    EventKind,
-    testing::{Sender, SignedRequest},
-};
+use soundhash_webhook::{EventKind, Sender, testing::SignedRequest};
 use tower::{ServiceBuilder, ServiceExt};
 
 async fn receive(event: Event) -> StatusCode {

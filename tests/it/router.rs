@@ -13,8 +13,7 @@ use axum::{
 };
 use soundhash_webhook::{
     Delivery, Event, EventData, EventKind, EventRejection, EventRouter, MatchFound, Payload,
-    SIGNATURE_HEADER, SoundHashWebhookLayer, VideoProcessed,
-    testing::{Sender, SignedRequest},
+    SIGNATURE_HEADER, Sender, SoundHashWebhookLayer, VideoProcessed, testing::SignedRequest,
 };
 use tower::{ServiceExt, service_fn};
 

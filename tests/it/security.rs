@@ -2,24 +2,39 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
-/// Returns every test of this binary, as `module::name`.
+/// Returns every test: those of this binary as `module::name`, and the others with the name of their
+/// binary or crate in front.
 fn tests() -> HashSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names = HashSet::new();
-    let mut folders = vec![root.clone()];
+    collect(&root.join("it"), "", &mut names);
+    collect(&root.join("load"), "load::", &mut names);
+    for entry in fs::read_dir(root.join("../crates")).unwrap() {
+        let path = entry.unwrap().path();
+        let prefix = format!("{}::", path.file_name().unwrap().to_str().unwrap());
+        let tests = path.join("tests");
+        for root in [tests.join("it"), tests] {
+            collect(&root, &prefix, &mut names);
+        }
+    }
+    names
+}
+
+/// Adds the tests in the files below a folder.
+fn collect(root: &Path, prefix: &str, names: &mut HashSet<String>) {
+    let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|it| it == "rs") {
-                let module = module(&path.strip_prefix(&root).unwrap().with_extension(""));
+                let module = module(&path.strip_prefix(root).unwrap().with_extension(""));
                 let source = fs::read_to_string(&path).unwrap();
-                names.extend(functions(&source).map(|name| format!("{module}::{name}")));
+                names.extend(functions(&source).map(|name| format!("{prefix}{module}::{name}")));
             }
         }
     }
-    names
 }
 
 fn module(path: &Path) -> String {

@@ -17,45 +17,11 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use soundhash_webhook::{
-    Delivery, Rejection, RejectionKind, SIGNATURE_HEADER, Secret, SecretProvider, SoundHashWebhook,
-    SoundHashWebhookLayer,
+    Delivery, Rejection, RejectionKind, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer,
 };
+pub(crate) use soundhash_webhook_tests::requests::*;
 use tower::{Service, ServiceExt, service_fn};
 use tower_layer::Layer;
-
-pub(crate) const SECRET: &str = "whsec_test";
-pub(crate) const BODY: &[u8] = br#"{"event":"video.processed","data":{"title":"Test Video"}}"#;
-
-/// Returns the signature of `body` under [`SECRET`].
-pub(crate) fn sign(body: &[u8]) -> String {
-    Secret::new(SECRET).sign(body).to_string()
-}
-
-/// Returns a correctly signed request with this body.
-pub(crate) fn signed(body: impl Into<Bytes>) -> Request<Body> {
-    let body = body.into();
-    with_signature(sign(&body), Body::from(body))
-}
-
-pub(crate) fn with_signature<B>(signature: impl AsRef<[u8]>, body: B) -> Request<B> {
-    Request::post("/webhooks/soundhash")
-        .header(SIGNATURE_HEADER, signature.as_ref())
-        .body(body)
-        .expect("a request")
-}
-
-/// Returns the head of a request with a body of this length.
-pub(crate) fn head(signature: &str, length: impl std::fmt::Display) -> String {
-    format!(
-        "POST /webhooks/soundhash HTTP/1.1\r\nHost: localhost\r\n\
-         X-Webhook-Signature: {signature}\r\nContent-Length: {length}\r\n\r\n"
-    )
-}
-
-/// Returns a correctly signed request with this body, as bytes.
-pub(crate) fn signed_bytes(body: &[u8]) -> Vec<u8> {
-    [head(&sign(body), body.len()).as_bytes(), body].concat()
-}
 
 /// The result of one poll of a scripted body.
 #[derive(Debug)]
@@ -218,9 +184,4 @@ fn words(kind: RejectionKind) -> &'static str {
         RejectionKind::BufferFull => "memory for unfinished bodies is full",
         other => panic!("{other:?} is new"),
     }
-}
-
-pub(crate) async fn text(response: Response<Body>) -> String {
-    let body = response.into_body().collect().await.expect("a body");
-    String::from_utf8(body.to_bytes().to_vec()).expect("UTF-8")
 }

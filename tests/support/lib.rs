@@ -1,5 +1,5 @@
 //! Shared by the test and benchmark packages of this repository: the examples as processes, servers
-//! of NATS, Postgres and Redis, recorded requests, and bodies in frames.
+//! of NATS, Postgres and Redis, recorded and signed requests, and a model of an idempotency store.
 
 #![allow(
     missing_docs,
@@ -10,7 +10,11 @@
 
 pub mod captures;
 pub mod frames;
+pub mod idempotency;
+pub mod model;
 pub mod nats_cluster;
 pub mod postgres_server;
 pub mod process;
 pub mod redis_server;
+pub mod requests;
+pub mod wire;

@@ -30,18 +30,29 @@ pub fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("the path of the test");
     let profile = test.ancestors().nth(2).expect("the profile's folder");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", name, "--target-dir"]);
+    let package = match name {
+        "fleet" => "soundhash-webhook-redis",
+        _ => "soundhash-webhook",
+    };
+    build.args([
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--example",
+        name,
+        "--target-dir",
+    ]);
     build.arg(profile.parent().expect("the target folder"));
     if profile.ends_with("release") {
         build.arg("--release");
     }
     if cfg!(feature = "jiff") {
         build.arg("--all-features");
-    } else {
+    } else if package == "soundhash-webhook" {
         let features = [
             (cfg!(feature = "cache"), "cache"),
             (cfg!(feature = "metrics"), "metrics"),
-            (cfg!(feature = "redis"), "redis"),
         ];
         let on = features.iter().filter(|(is_on, _)| *is_on);
         for (_, feature) in on {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use soundhash_webhook::testing::diagnose;
+use soundhash_webhook_diagnose::diagnose;
 
 use crate::{
     error::Error,

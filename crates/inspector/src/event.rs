@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::SystemTime};
 
-use soundhash_webhook::{Event, Timestamp, testing::Sender};
+use soundhash_webhook::{Event, Sender, Timestamp};
 
 use crate::random;
 

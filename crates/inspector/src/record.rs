@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode, Version};
-use soundhash_webhook::{Event, testing::Sender};
+use soundhash_webhook::{Event, Sender};
 
 use crate::{capture::Kept, event, headers, target::Target};
 

@@ -16,8 +16,8 @@ use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use soundhash_webhook::{
-    EventKind, SIGNATURE_HEADER, Secret,
-    testing::{Sender, SignedRequest, fresh_sample},
+    EventKind, SIGNATURE_HEADER, Secret, Sender,
+    testing::{SignedRequest, fresh_sample},
 };
 use tokio::{net::TcpStream, time::timeout};
 

@@ -17,8 +17,9 @@ use std::{
 use axum::{Router, body::Body, extract::State, http::Request, http::StatusCode, routing::post};
 use soundhash_webhook::{
     Delivery, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
-    idempotency::{Claim, IdempotencyStore, Key, RedisStore},
+    idempotency::{Claim, IdempotencyStore, Key},
 };
+use soundhash_webhook_redis::RedisStore;
 use soundhash_webhook_sqlx::{Backend, EventFilter, EventLog, EventLogError, SqlxStore};
 use soundhash_webhook_tests::{postgres_server::PostgresServer, redis_server::RedisServer};
 use sqlx::{

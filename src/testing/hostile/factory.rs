@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::body::Frames;
 use crate::{
-    event::EventKind,
+    event::{EventKind, Sender},
     secret::Secret,
     signature::SIGNATURE_HEADER,
-    testing::{Sender, SignedRequest, fresh_sample},
+    testing::{SignedRequest, fresh_sample},
 };
 
 /// Creates requests to one URI, signed with one secret.

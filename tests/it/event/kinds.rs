@@ -3,10 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use super::*;
-use soundhash_webhook::{
-    EventKind,
-    testing::{Sender, sample},
-};
+use soundhash_webhook::{EventKind, Sender, testing::sample};
 
 #[track_caller]
 fn file(path: &str) -> String {

@@ -3,8 +3,7 @@
 use axum::{Router, http::StatusCode, response::IntoResponse, routing::post};
 use soundhash_webhook::{
     Delivery, Event, EventData, EventKind, EventPayload, MatchFound, Payload, PayloadRejection,
-    PayloadRejectionKind, VideoProcessed, VideoUploaded,
-    testing::{Sender, sample},
+    PayloadRejectionKind, Sender, VideoProcessed, VideoUploaded, testing::sample,
 };
 
 use super::protected as app;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use soundhash_webhook::{
     idempotency::{Claim, ClaimToken, IdempotencyStore, Key, MemoryStore},
     testing::store_conformance,
 };
+use soundhash_webhook_tests::model;
 use tokio::time::advance;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -147,4 +149,20 @@ async fn a_duration_beyond_the_clock_lasts_for_30_years() {
 #[should_panic(expected = "capacity must be greater than zero")]
 fn a_capacity_of_zero_panics() {
     let _ = MemoryStore::new(0);
+}
+
+proptest! {
+    #[test]
+    fn the_memory_store_does_what_the_model_does(steps in model::steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let name = |key: u8| Key::new(&key.to_string());
+        let wait = |hours| advance(HOUR * hours);
+        // The store has room for exactly the three keys.
+        let store = MemoryStore::new(3);
+        runtime.block_on(model::compare(&store, name, &steps, wait));
+    }
 }

@@ -8,9 +8,9 @@ use metrics_util::{
     debugging::{DebugValue, DebuggingRecorder},
 };
 use soundhash_webhook::{
-    EventKind, SoundHashWebhookLayer,
+    EventKind, Sender, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Sender, sample},
+    testing::sample,
 };
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;

@@ -1,5 +1,4 @@
 //! The module `testing`, which the crate offers for the tests of applications.
 
-mod diagnose;
 mod hostile_requests;
 mod signed_request;

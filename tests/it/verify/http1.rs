@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
+use soundhash_webhook_tests::wire::{
+    FORGED, connect, deliver, event, flood, forged_chunks, statuses, to_the_end, unharmed, unsigned,
+};
 use tokio::{
     io::AsyncWriteExt,
     time::{Instant, sleep},
 };
 
-use super::{
-    MACHINE,
-    wire::{
-        FORGED, connect, deliver, event, flood, forged_chunks, statuses, to_the_end, unharmed,
-        unsigned,
-    },
-};
 use crate::{
     process::{Receiver, answer, exchange, status},
     support::{BODY, head, sign, signed_bytes},
@@ -31,7 +27,6 @@ const SOCKETS: usize = 64 * MIB;
 /// not events.
 #[tokio::test]
 async fn each_mistake_has_its_answer() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let twice = format!("{FORGED}\r\nX-Webhook-Signature: {FORGED}");
     let right_twice = format!("{}\r\nX-Webhook-Signature: {}", sign(BODY), sign(BODY));
@@ -78,7 +73,6 @@ async fn each_mistake_has_its_answer() {
 /// Attack: send a body without end. It is answered, and the connection is closed.
 #[tokio::test]
 async fn chunks_without_end_are_answered_and_cut_off() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
     for (head, expected, most) in [
@@ -113,7 +107,6 @@ async fn one_byte_a_second_keeps_no_connection() {
         dripping.abort();
         (text, start.elapsed())
     }
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let ((late, in_time), (at_once, drained)) = tokio::join!(
         drip(&receiver, head(FORGED, 1000)),
@@ -129,7 +122,6 @@ async fn one_byte_a_second_keeps_no_connection() {
 /// Attack: smuggle a delivery inside the body of a rejected request, or after it.
 #[tokio::test]
 async fn a_rejected_body_cannot_hide_a_request() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let inner = signed_bytes(&event("smuggled"));
     // The pieces share few chunks, because each chunk is a step of the server's.
@@ -189,7 +181,6 @@ fn length(bytes: usize) -> String {
 /// Attack: make a rejection harm later requests on the same connection, as a proxy shares it.
 #[tokio::test]
 async fn honest_requests_behind_a_rejected_one_are_served() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let mut stream = connect(&receiver).await;
     let mut expected = Vec::new();
@@ -211,7 +202,6 @@ async fn honest_requests_behind_a_rejected_one_are_served() {
 /// Attack: fill the memory, or the log, with a head.
 #[tokio::test]
 async fn a_head_of_more_than_16_kilobytes_is_rejected() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let padding = "x".repeat(8 * 1024);
     let body = event("padded");
@@ -237,7 +227,6 @@ async fn a_head_of_more_than_16_kilobytes_is_rejected() {
 /// Attack: make the receiver ask for a body that it rejects. An honest sender is asked.
 #[tokio::test]
 async fn a_100_is_sent_only_to_a_request_with_a_signature() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let expect = |head: String| head.replace("Host", "Expect: 100-continue\r\nHost");
     for (head, expected) in [
@@ -282,7 +271,6 @@ async fn hanging_up_at_any_byte_is_no_delivery() {
             Ending::Reset => stream.set_zero_linger().unwrap(),
         }
     }
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let declared = signed_bytes(&event("cut off"));
     let body = event("cut off, too");

@@ -7,15 +7,10 @@ mod body;
 mod budget;
 mod drain;
 mod http1;
-mod http2;
 mod placement;
 mod provider;
-mod receiver;
-mod senders;
 mod service;
-mod siege;
 mod signature;
-mod wire;
 
 use std::{
     pin::pin,
@@ -26,13 +21,8 @@ use axum::BoxError;
 use bytes::Bytes;
 use http::Request;
 use soundhash_webhook::{RejectionKind, SoundHashWebhookLayer};
-use tokio::sync::RwLock;
 
 use crate::support::{SECRET, echo, outcome};
-
-/// Attacks occupy the whole machine and take this for writing. Tests that need a prompt server take it
-/// for reading.
-static MACHINE: RwLock<()> = RwLock::const_new(());
 
 fn layer() -> SoundHashWebhookLayer {
     SoundHashWebhookLayer::new(SECRET)

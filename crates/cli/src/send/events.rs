@@ -5,10 +5,7 @@ use axum::{
     http::header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::{Value, json};
-use soundhash_webhook::{
-    EventKind, SIGNATURE_HEADER, Secret,
-    testing::{Sender, fresh_sample},
-};
+use soundhash_webhook::{EventKind, SIGNATURE_HEADER, Secret, Sender, testing::fresh_sample};
 
 use super::attempts::Delivery;
 use crate::data::Data;

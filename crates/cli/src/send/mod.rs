@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::http::Uri;
 use clap::Args;
-use soundhash_webhook::{Secret, testing::Sender};
+use soundhash_webhook::{Secret, Sender};
 use tokio::{
     task::{JoinError, JoinSet},
     time::interval,

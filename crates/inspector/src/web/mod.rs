@@ -22,10 +22,8 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use soundhash_webhook::{
-    EventKind,
-    testing::{Sender, diagnose},
-};
+use soundhash_webhook::{EventKind, Sender};
+use soundhash_webhook_diagnose::diagnose;
 use tokio::{sync::watch, task};
 use tower_http::csrf::CsrfLayer;
 

@@ -1,7 +1,7 @@
 //! Records for programs.
 
 use http::StatusCode;
-use soundhash_webhook::{EventKind, testing::Sender};
+use soundhash_webhook::{EventKind, Sender};
 use soundhash_webhook_inspector::Verdict;
 use tokio::time::timeout;
 

@@ -13,9 +13,9 @@ use axum::{
 };
 use serde_json::{Value, json};
 use soundhash_webhook::{
-    Event, EventKind, Secret, SoundHashWebhookLayer,
+    Event, EventKind, Secret, Sender, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
-    testing::{Sender, fresh_sample},
+    testing::fresh_sample,
 };
 use soundhash_webhook_inspector::Inspector;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};

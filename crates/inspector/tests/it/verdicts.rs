@@ -10,8 +10,7 @@ use axum::{
 };
 use http::StatusCode;
 use soundhash_webhook::{
-    Event, EventKind, Secret, SoundHashWebhookLayer,
-    testing::{Sender, SignedRequest},
+    Event, EventKind, Secret, Sender, SoundHashWebhookLayer, testing::SignedRequest,
 };
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tokio::{io::AsyncWriteExt, net::TcpStream};

@@ -19,8 +19,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 use soundhash_webhook::{
-    BoxError, Delivery, Secret, SecretProvider, Secrets, SoundHashWebhookLayer,
-    testing::{Sender, SignedRequest},
+    BoxError, Delivery, Secret, SecretProvider, Secrets, Sender, SoundHashWebhookLayer,
+    testing::SignedRequest,
 };
 use soundhash_webhook_sqlx::{Backend, EventLog};
 use soundhash_webhook_tests::postgres_server::PostgresServer;

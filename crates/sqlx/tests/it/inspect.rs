@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use soundhash_webhook::{
-    Timestamp,
+    Sender, Timestamp,
     idempotency::{IdempotencyStore, Key},
-    testing::{Sender, SignedRequest},
+    testing::SignedRequest,
 };
 use soundhash_webhook_sqlx::{EventFilter, EventLog, Recorded, SqlxStore};
 

@@ -6,10 +6,7 @@ mod support;
 mod work;
 
 use serde_json::Value;
-use soundhash_webhook::{
-    EventKind,
-    testing::{Sender, sample},
-};
+use soundhash_webhook::{EventKind, Sender, testing::sample};
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 
 use self::support::{SECRET, acted, acted_in_time, deliver, event, start, start_worker};

@@ -1,10 +1,7 @@
 //! A page that is open while a thousand deliveries arrive each second.
 
 use axum::body::to_bytes;
-use soundhash_webhook::{
-    EventKind, Secret,
-    testing::{Sender, SignedRequest},
-};
+use soundhash_webhook::{EventKind, Secret, Sender, testing::SignedRequest};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use tower::ServiceExt;
 

@@ -4,10 +4,7 @@ use std::{env, path::Path, time::Duration};
 
 use http::HeaderMap;
 use serde_json::json;
-use soundhash_webhook::{
-    EventKind, Secret,
-    testing::{Sender, fresh_sample},
-};
+use soundhash_webhook::{EventKind, Secret, Sender, testing::fresh_sample};
 use thirtyfour::{By, Key};
 use tokio::time::sleep;
 

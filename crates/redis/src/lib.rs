@@ -1,20 +1,23 @@
-//! The store for a fleet of processes, on Redis or Valkey.
+//! Completes each SoundHash event once in a fleet of processes, on Redis or Valkey.
+//!
+//! [`RedisStore`] is an idempotency store for the
+//! [`IdempotencyLayer`](soundhash_webhook::idempotency::IdempotencyLayer).
+
+#![forbid(unsafe_code)]
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use axum_core::BoxError;
 use redis::{
     Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ScriptInvocation,
     ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
     cmd,
 };
-use tokio::{runtime::Handle, sync::Mutex, time::timeout};
-
-use super::{
-    key::Key,
-    store::{Claim, ClaimToken, IdempotencyStore},
+use soundhash_webhook::{
+    BoxError,
+    idempotency::{Claim, ClaimToken, IdempotencyStore, Key},
 };
+use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 
 // A key's value is the token of its claim, or `completed` and its retention in milliseconds.
 // Redis itself lets the key expire. Each step is one script, which Redis runs atomically.
@@ -53,10 +56,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// An [`IdempotencyStore`] on Redis (6.2 or newer) or Valkey, for all processes of a fleet.
 ///
 /// ```no_run
-/// use soundhash_webhook::{
-///     BoxError,
-///     idempotency::{IdempotencyLayer, RedisStore},
-/// };
+/// use soundhash_webhook::{BoxError, idempotency::IdempotencyLayer};
+/// use soundhash_webhook_redis::RedisStore;
 ///
 /// # async fn connect() -> Result<(), BoxError> {
 /// let store = RedisStore::connect("redis://127.0.0.1:6379").await?;
@@ -81,6 +82,11 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// - A replica that becomes the master may lack the last writes of the former master, because
 ///   replication is asynchronous.
 /// - Redis Cluster is not supported.
+///
+/// # Major versions
+///
+/// `redis` is part of this crate's API, so a new major version of `redis` is a new major version of
+/// this crate. `soundhash-webhook` itself does not change.
 ///
 /// # TLS
 ///

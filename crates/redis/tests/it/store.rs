@@ -21,21 +21,21 @@ use redis::{
 };
 use soundhash_webhook::{
     Delivery,
-    idempotency::{Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key, RedisStore},
+    idempotency::{Claim, ClaimToken, IdempotencyLayer, IdempotencyStore, Key},
     testing::store_conformance,
 };
-use soundhash_webhook_tests::redis_server::RedisServer;
+use soundhash_webhook_redis::RedisStore;
+use soundhash_webhook_tests::{
+    idempotency::{DUPLICATE, RUN, Runs, STORE_UNAVAILABLE, app, event, flood, send},
+    model,
+    redis_server::RedisServer,
+};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::sleep,
-};
-
-use super::{
-    model,
-    support::{DUPLICATE, RUN, Runs, STORE_UNAVAILABLE, app, event, flood, send},
 };
 
 /// A time that is longer than any tested deadline, even on a busy machine.
@@ -147,7 +147,7 @@ async fn keys_have_the_prefix_and_expire() {
     let app = app(layer.clone(), || async { StatusCode::OK });
     assert_eq!(send(&app, event("a")).await, RUN);
     let other = IdempotencyLayer::new(store(&server).await.prefix("other/"));
-    let other = super::support::app(other, || async { StatusCode::OK });
+    let other = soundhash_webhook_tests::idempotency::app(other, || async { StatusCode::OK });
     assert_eq!(send(&other, event("a")).await, RUN);
     let mut keys: Vec<String> = cmd("KEYS")
         .arg("*")

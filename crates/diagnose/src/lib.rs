@@ -1,4 +1,4 @@
-//! Explains signatures that do not match.
+//! Explains why the signature of a SoundHash webhook does not match.
 //!
 //! [`diagnose`] combines the common mistakes with each part of a signature:
 //!
@@ -6,11 +6,15 @@
 //! - `keys`: mistakes with the secret.
 //! - `methods`: mistakes with the hash.
 //! - `bodies`: mistakes with the body.
+//! - `json`: JSON text in another layout.
 //! - `diagnosis`: the result, in words.
+
+#![forbid(unsafe_code)]
 
 mod bodies;
 mod diagnosis;
 mod header;
+mod json;
 mod keys;
 mod methods;
 
@@ -20,9 +24,9 @@ pub use self::diagnosis::{Diagnosis, DiagnosisKind};
 use self::{
     diagnosis::Mistake,
     header::{Header, Tag},
+    json::Json,
     keys::{Key, keys},
 };
-use super::json::Json;
 
 /// The maximum length of a body for which every mistake with the secret is combined with every
 /// mistake with the body.
@@ -43,7 +47,8 @@ const LARGE: usize = 64 * 1024;
 /// the events that SoundHash sends, and compressed bodies if the sender used the same compressor.
 ///
 /// ```
-/// use soundhash_webhook::{Secret, testing::{DiagnosisKind, diagnose}};
+/// use soundhash_webhook::Secret;
+/// use soundhash_webhook_diagnose::{DiagnosisKind, diagnose};
 ///
 /// let signed = br#"{"event": "video.processed", "data": {}}"#;
 /// let signature = Secret::new("whsec_test").sign(signed).to_string();

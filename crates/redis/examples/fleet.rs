@@ -1,4 +1,4 @@
-//! `cargo run --example fleet --features redis`
+//! `cargo run -p soundhash-webhook-redis --example fleet`
 //!
 //! Receives SoundHash webhooks like the example `receiver`, in any number of processes that share a
 //! Redis server. Each event is printed once, by one of the processes.
@@ -12,15 +12,14 @@
 //! | `SOUNDHASH_WEBHOOK_HANDLER_MS` | how long the handler sleeps before it prints, in milliseconds | 0 |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
+#[path = "../../../examples/common/mod.rs"]
 mod common;
 
 use std::{env, fmt::Display, process::ExitCode, str::FromStr, time::Duration};
 
 use axum::routing::{MethodRouter, post};
-use soundhash_webhook::{
-    BoxError, Event,
-    idempotency::{IdempotencyLayer, RedisStore},
-};
+use soundhash_webhook::{BoxError, Event, idempotency::IdempotencyLayer};
+use soundhash_webhook_redis::RedisStore;
 use tokio::time::sleep;
 
 fn variable<T>(name: &str, default: T) -> Result<T, String>

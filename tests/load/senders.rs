@@ -15,13 +15,10 @@ use reqwest::Client;
 use soundhash_webhook::SIGNATURE_HEADER;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{
-    MACHINE,
-    wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
-};
-use crate::{
+use soundhash_webhook_tests::{
     process::{Receiver, answer, signal, status},
-    support::head,
+    requests::head,
+    wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
 };
 
 const LARGE: usize = 4 * 1024 * 1024;
@@ -37,7 +34,6 @@ const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
 /// proxies.
 #[tokio::test]
 async fn a_sender_that_writes_everything_first_reads_the_response() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let body = vec![b'x'; LARGE];
     for (signature, expected) in REJECTED.repeat(TRIES) {
@@ -55,7 +51,6 @@ async fn a_sender_that_writes_everything_first_reads_the_response() {
 
 #[tokio::test]
 async fn reqwest_reads_the_response() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     reqwest(&receiver.url()).await;
     unharmed(receiver, &[]).await;
@@ -76,7 +71,6 @@ async fn reqwest(url: &str) {
 /// nginx either receives a whole request before it forwards it, or forwards each part at once.
 #[tokio::test]
 async fn nginx_reads_the_response_with_and_without_buffering() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     for buffering in ["on", "off"] {
         let Some((_nginx, url)) = Nginx::start(&receiver.addr, buffering) else {
@@ -157,7 +151,6 @@ impl Drop for Nginx {
 
 #[tokio::test]
 async fn curl_reads_the_response() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     for (signature, expected) in REJECTED.repeat(TRIES) {
         let mut curl = Command::new("sh");
@@ -191,7 +184,6 @@ async fn curl_reads_the_response() {
 /// The libraries that SoundHash's own senders use.
 #[tokio::test]
 async fn requests_and_aiohttp_read_the_response() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     python(&receiver.url()).await;
     unharmed(receiver, &[]).await;

@@ -11,29 +11,29 @@ use tokio::{
 
 use crate::{
     process::{Receiver, exchange, status},
-    support::signed_bytes,
+    requests::signed_bytes,
 };
 
 /// A well-formed signature that does not belong to any body.
-pub(super) const FORGED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub const FORGED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The time that anything may take on a busy machine, including the receiver's own waits.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the head of a request without a signature.
-pub(super) fn unsigned(framing: &str) -> String {
+pub fn unsigned(framing: &str) -> String {
     format!("POST /webhooks/soundhash HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n")
 }
 
 /// Returns the head of a chunked request with the [`FORGED`] signature.
-pub(super) fn forged_chunks() -> String {
+pub fn forged_chunks() -> String {
     unsigned(&format!(
         "X-Webhook-Signature: {FORGED}\r\nTransfer-Encoding: chunked"
     ))
 }
 
 /// Returns an authentic event with this id.
-pub(super) fn event(id: &str) -> Vec<u8> {
+pub fn event(id: &str) -> Vec<u8> {
     let event = serde_json::json!({
         "event": "video.processed",
         "delivery_id": id,
@@ -42,13 +42,13 @@ pub(super) fn event(id: &str) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
-pub(super) async fn connect(receiver: &Receiver) -> TcpStream {
+pub async fn connect(receiver: &Receiver) -> TcpStream {
     let stream = TcpStream::connect(&receiver.addr).await;
     stream.expect("a connection")
 }
 
 /// Reads until the connection is closed or reset.
-pub(super) async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+pub async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut text = Vec::new();
     // The bytes before an error are kept.
     let read = stream.read_to_end(&mut text);
@@ -57,19 +57,19 @@ pub(super) async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Stri
 }
 
 /// Returns the status of every response in a text, including a 100.
-pub(super) fn statuses(text: &str) -> Vec<&str> {
+pub fn statuses(text: &str) -> Vec<&str> {
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads.map(|head| &head[..3]).collect()
 }
 
 /// Sends a delivery on a new connection. It must be served.
-pub(super) async fn deliver(receiver: &Receiver, id: &str) {
+pub async fn deliver(receiver: &Receiver, id: &str) {
     let head = exchange(&receiver.addr, &signed_bytes(&event(id))).await;
     assert_eq!(status(&head), "200", "{id}");
 }
 
 /// Writes until the connection fails, and returns the number of bytes written.
-pub(super) async fn flood(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> usize {
+pub async fn flood(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> usize {
     let mut taken = 0;
     while let Ok(written @ 1..) = stream.write(bytes).await {
         taken += written;
@@ -78,7 +78,7 @@ pub(super) async fn flood(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8
 }
 
 /// Checks that the receiver still serves, and that it has printed exactly these events.
-pub(super) async fn unharmed(receiver: Receiver, ids: &[&str]) {
+pub async fn unharmed(receiver: Receiver, ids: &[&str]) {
     deliver(&receiver, "last").await;
     receiver.signal("KILL");
     let (_, lines, log) = receiver.ended();

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::Instant};
 
-use super::{
-    MACHINE,
+use soundhash_webhook_tests::{
+    process::{Receiver, answer, status},
+    requests::head,
     wire::{
         FORGED, connect, deliver, flood, forged_chunks, statuses, to_the_end, unharmed, unsigned,
     },
-};
-use crate::{
-    process::{Receiver, answer, status},
-    support::head,
 };
 
 const CONNECTIONS: usize = 2_000;
@@ -35,7 +32,6 @@ fn allow_many_files() {
 /// over, and honest senders are served in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
-    let _machine = MACHINE.write().await;
     allow_many_files();
     let receiver = Receiver::start(&[]);
     // A first request makes the allocations that happen only once.
@@ -137,7 +133,6 @@ async fn floods_for_ever(addr: String, head: String) {
 /// any memory, and are closed after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
-    let _machine = MACHINE.write().await;
     allow_many_files();
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;
@@ -164,7 +159,6 @@ async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
 /// count. hyper reads as much of them as fits into its read buffer, which the accept loop limits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunk_sizes_without_end_cost_little_memory() {
-    let _machine = MACHINE.write().await;
     allow_many_files();
     let receiver = Receiver::start(&[]);
     let calm = latency(&receiver, "calm").await;
@@ -196,7 +190,6 @@ async fn chunk_sizes_without_end_cost_little_memory() {
 /// Attack: occupy every place for a connection without ever sending a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quiet_connections_lock_nobody_out() {
-    let _machine = MACHINE.write().await;
     allow_many_files();
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;

@@ -1,6 +1,6 @@
 //! Attacks that send real bytes, and their cost for the server and its honest senders.
 //!
-//! `cargo test --release --test it verify::siege -- --nocapture --test-threads 1` prints the table
+//! `cargo test --release --test load siege -- --nocapture --test-threads 1` prints the table
 //! of figures. The server is plain `axum::serve` with the layer's defaults. It runs in a separate
 //! process, whose memory is measured. Set `SIEGE_LATENCY=1` on a quiet machine to check the latency
 //! of honest deliveries as well.
@@ -25,13 +25,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    MACHINE,
-    wire::{FORGED, PATIENCE, event, forged_chunks, unsigned},
-};
-use crate::{
+use soundhash_webhook_tests::{
     process::{answer, exchange, memory, status},
-    support::{SECRET, head, sign, signed_bytes},
+    requests::{SECRET, head, sign, signed_bytes},
+    wire::{FORGED, PATIENCE, event, forged_chunks, unsigned},
 };
 
 const KIB: u64 = 1024;
@@ -76,9 +73,8 @@ struct Server {
 impl Server {
     async fn start(max_buffered: &str) -> Self {
         rlimit::increase_nofile_limit(8 * 1024).expect("a limit of files");
-        let (_, module) = module_path!().split_once("::").expect("the crate's name");
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", &format!("{module}::server")])
+            .args(["--exact", "siege::server"])
             .args(["--ignored", "--nocapture"])
             .env(MAX_BUFFERED, max_buffered)
             .stdout(Stdio::piped())
@@ -248,7 +244,6 @@ const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 /// connection while a peer sends fast.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unsigned_bodies_cost_little_memory() {
-    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = unsigned("Content-Length: 1000000");
     let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
@@ -259,7 +254,6 @@ async fn unsigned_bodies_cost_little_memory() {
 /// Attack: send a well-formed signature as well, so that the bodies have to be received.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrongly_signed_bodies_cost_little_memory() {
-    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = head(FORGED, 1_000_000);
     let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
@@ -270,7 +264,6 @@ async fn wrongly_signed_bodies_cost_little_memory() {
 /// Attack: send the body as one chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrongly_signed_chunked_bodies_cost_little_memory() {
-    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = forged_chunks() + "f4240\r\n";
     let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
@@ -284,7 +277,6 @@ async fn wrongly_signed_chunked_bodies_cost_little_memory() {
 /// so a limit on frames or bytes does not stop them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsigned_chunk_size_without_end_is_not_read() {
-    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let head = unsigned("Transfer-Encoding: chunked");
     let attack = async |it: Attacker| it.endless(2, head.clone(), ZEROS.to_vec()).await;
@@ -298,7 +290,6 @@ async fn an_unsigned_chunk_size_without_end_is_not_read() {
 /// Attack: send small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_frames_in_large_buffers_cost_what_they_hold() {
-    let _machine = MACHINE.write().await;
     let server = Server::start("4194304").await;
     let first = [head(FORGED, ZEROS.len()).as_bytes(), &ZEROS[..]].concat();
     let piece = [&ZEROS[..417_000], b"10cc\r\n", &ZEROS[..4_300], b"\r\n"].concat();
@@ -334,7 +325,6 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_heads_cost_what_they_hold() {
     const HEADS: usize = 900;
-    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let fields = (0..90).map(|n| format!("x-{n}: {}\r\n", "0".repeat(4_000)));
     let fields: String = fields.collect();
@@ -360,7 +350,6 @@ async fn large_heads_cost_what_they_hold() {
 /// flights of TCP's slow start, with a round trip of 120 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
-    let _machine = MACHINE.write().await;
     let server = Server::start("").await;
     let mut attackers = Vec::new();
     // The small bodies fill the gap that the large ones leave.

@@ -18,10 +18,9 @@ use super::{
     diagnosis::{DiagnosisKind, Mistake},
     header::Tag,
 };
-use crate::{
-    event::Timestamp,
-    testing::json::{Escapes, Json, Spacing},
-};
+use soundhash_webhook::Timestamp;
+
+use crate::json::{Escapes, Json, Spacing};
 
 /// The maximum depth of JSON that is written in other layouts.
 const DEEPEST: usize = 128;

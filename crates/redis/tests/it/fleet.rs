@@ -10,11 +10,10 @@ use redis::cmd;
 use reqwest::Client;
 use serde_json::Value;
 use soundhash_webhook::SIGNATURE_HEADER;
-use soundhash_webhook_tests::redis_server::RedisServer;
+use soundhash_webhook_tests::{
+    idempotency::body, process::Receiver, redis_server::RedisServer, requests::sign,
+};
 use tokio::{task::JoinSet, time::sleep};
-
-use super::support::body;
-use crate::{process::Receiver, support::sign};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -167,7 +166,7 @@ async fn a_process_that_is_told_to_stop_finishes_its_work() {
 async fn without_its_redis_a_process_does_not_start() {
     let mut server = RedisServer::start();
     server.stop();
-    let started = std::process::Command::new(crate::process::example("fleet"))
+    let started = std::process::Command::new(soundhash_webhook_tests::process::example("fleet"))
         .env("SOUNDHASH_WEBHOOK_REDIS", server.url())
         .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
         .output()

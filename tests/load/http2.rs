@@ -14,11 +14,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    MACHINE,
+use soundhash_webhook_tests::{
+    process::Receiver,
+    requests::sign,
     wire::{FORGED, PATIENCE, connect, deliver, event, unharmed},
 };
-use crate::{process::Receiver, support::sign};
 
 const MIB: usize = 1024 * 1024;
 
@@ -60,7 +60,6 @@ async fn deliver_by(client: &SendRequest<Bytes>, id: &str) -> StatusCode {
 /// deliveries are not affected.
 #[tokio::test]
 async fn streams_reset_in_mid_body_leave_nothing_behind() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
     assert_eq!(deliver_by(&client, "before").await, 200);
@@ -88,7 +87,6 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
 /// Attack: rapid reset (CVE-2023-44487), which opens and resets streams at once.
 #[tokio::test]
 async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
     for _ in 0..10_000 {
@@ -105,7 +103,6 @@ async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
 /// when its time is over, and deliveries do not wait for that.
 #[tokio::test]
 async fn a_thousand_streams_that_stall_lock_nobody_out() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;
     let before = receiver.resident();
@@ -152,7 +149,6 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
 /// the delivery after them.
 #[tokio::test]
 async fn a_thousand_unsigned_streams_are_all_answered() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
     // The first answer brings the limit on concurrent streams. Further streams wait.
@@ -173,7 +169,6 @@ async fn a_thousand_unsigned_streams_are_all_answered() {
 /// An honest sender that is still writing reads the answer, and the connection stays usable.
 #[tokio::test]
 async fn a_rejected_sender_reads_the_response() {
-    let _machine = MACHINE.read().await;
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
     for (signature, expected) in [(None, 401), (Some(FORGED), 413)].repeat(10) {

@@ -1,4 +1,4 @@
-//! `testing::diagnose` finds each common mistake, and its text never reveals a secret.
+//! `diagnose` finds each common mistake, and its text never reveals a secret.
 
 use std::{fs, io::Read, time::Instant};
 
@@ -12,12 +12,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
-use soundhash_webhook::{
-    EventKind, Secret,
-    testing::{Diagnosis, DiagnosisKind, Sender, diagnose, sample},
-};
+use soundhash_webhook::{EventKind, Secret, Sender, testing::sample};
+use soundhash_webhook_diagnose::{Diagnosis, DiagnosisKind, diagnose};
 
-use crate::support::BODY;
+const BODY: &[u8] = br#"{"event":"video.processed","data":{"title":"Test Video"}}"#;
 
 const KEY: &str = "whsec_c291bmRoYXNoLXRlc3Qta2V5Pz4_";
 

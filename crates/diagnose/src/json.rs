@@ -6,7 +6,7 @@ use std::io::Write;
 
 /// The white space between the tokens.
 #[derive(Clone, Copy)]
-pub(super) enum Spacing {
+pub(crate) enum Spacing {
     /// None, as JavaScript and `serde_json` write.
     Compact,
     /// One space after each comma and colon, as Python writes by default and SoundHash's dispatcher
@@ -18,7 +18,7 @@ pub(super) enum Spacing {
 
 /// The way a string is written.
 #[derive(Clone, Copy)]
-pub(super) enum Escapes {
+pub(crate) enum Escapes {
     Kept,
     /// Only the necessary escapes, as JavaScript and `serde_json` write.
     Fewest,
@@ -29,7 +29,7 @@ pub(super) enum Escapes {
 /// A parsed text. Numbers, literals and strings are kept as written, including Python's `NaN` and
 /// halves of surrogate pairs.
 #[derive(Clone)]
-pub(super) enum Json<'a> {
+pub(crate) enum Json<'a> {
     Scalar(&'a [u8]),
     Array(Vec<Json<'a>>),
     Object(Vec<(&'a [u8], Json<'a>)>),
@@ -37,14 +37,14 @@ pub(super) enum Json<'a> {
 
 impl<'a> Json<'a> {
     /// Parses a text, or returns `None` if it is not JSON or is nested deeper than `depth`.
-    pub(super) fn parse(text: &'a [u8], depth: usize) -> Option<Self> {
+    pub(crate) fn parse(text: &'a [u8], depth: usize) -> Option<Self> {
         let mut rest = text;
         let json = parse_value(&mut rest, depth)?;
         rest.trim_ascii().is_empty().then_some(json)
     }
 
     /// Returns the value of a member, if this is an object.
-    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else {
             return None;
         };
@@ -53,7 +53,7 @@ impl<'a> Json<'a> {
     }
 
     /// Returns the text of a string, or of a number or literal.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Scalar(scalar) => Some(unescaped(scalar)),
             _ => None,
@@ -61,7 +61,7 @@ impl<'a> Json<'a> {
     }
 
     /// Sorts the members of all objects.
-    pub(super) fn sort_by_key<K: Ord>(&mut self, key: &impl Fn(&str) -> K) {
+    pub(crate) fn sort_by_key<K: Ord>(&mut self, key: &impl Fn(&str) -> K) {
         match self {
             Self::Scalar(_) => {}
             Self::Array(items) => {
@@ -79,7 +79,7 @@ impl<'a> Json<'a> {
     }
 
     /// Returns the text in another layout, or `None` if it is longer than `limit`.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         spacing: Spacing,
         escapes: Escapes,

@@ -1,0 +1,61 @@
+//! The two senders of events.
+
+use std::{fmt, str::FromStr};
+
+/// SoundHash's two senders, which write different envelopes around an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// The developer portal: `event`, `delivery_id`, `timestamp`, indented by two spaces.
+    Portal,
+    /// The dispatcher: `type`, `id`, `created_at`, on one line.
+    Dispatcher,
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Sender::Portal => "portal",
+            Sender::Dispatcher => "dispatcher",
+        })
+    }
+}
+
+impl FromStr for Sender {
+    type Err = UnknownSender;
+
+    /// # Errors
+    ///
+    /// Returns an error if the text is neither `portal` nor `dispatcher`.
+    fn from_str(s: &str) -> Result<Self, UnknownSender> {
+        match s {
+            "portal" => Ok(Sender::Portal),
+            "dispatcher" => Ok(Sender::Dispatcher),
+            _ => Err(UnknownSender(())),
+        }
+    }
+}
+
+/// The error of a string that is neither `portal` nor `dispatcher`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSender(());
+
+impl fmt::Display for UnknownSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("neither `portal` nor `dispatcher`")
+    }
+}
+
+impl std::error::Error for UnknownSender {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn envelopes_read_what_they_print() {
+        for sender in BOTH {
+            assert_eq!(sender.to_string().parse(), Ok(sender));
+        }
+        assert_eq!("Portal".parse::<Sender>(), Err(UnknownSender(())));
+    }
+}

@@ -1,0 +1,9 @@
+//! Attacks that saturate the machine, and the clients that SoundHash's senders use.
+//!
+//! `cargo test -p soundhash-webhook-tests --test load -- --test-threads 1` runs them, one at a time.
+//! `cargo test` does not: they need thousands of connections, and some of them need other programs.
+
+mod http2;
+mod receiver;
+mod senders;
+mod siege;
