@@ -307,11 +307,11 @@ fn told(output: &Output) -> (&str, &str) {
 /// The lines of the quick start are accepted, and are rejected after a single letter is changed.
 #[tokio::test]
 async fn the_shell_lines_of_the_quick_start_are_a_delivery() {
-    let guide = include_str!("../../src/guide/quick_start.rs");
+    let guide = include_str!("../../docs/guide/quick_start.md");
     let receiver = Receiver::of("receiver", &[]);
     let lines: Vec<_> = guide
         .lines()
-        .filter_map(|line| line.strip_prefix("//! $ "))
+        .filter_map(|line| line.strip_prefix("$ "))
         .filter(|line| {
             ["body=", "signature=", "curl "]
                 .iter()

@@ -1,6 +1,10 @@
-//! The README's code, which compiles and runs here. A test checks that both are the same.
+//! The README's code, which compiles and runs here, and the links of all Markdown files.
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use axum::{Router, http::StatusCode, routing::post};
 use soundhash_webhook::{
@@ -81,6 +85,77 @@ fn every_block_of_the_readme_is_here() {
         // The parts between empty lines can be anywhere in this file.
         for part in block.split("\n\n") {
             assert!(here.contains(&dense(part)), "not in this file:\n{part}");
+        }
+    }
+}
+
+/// Returns the Markdown files of the repository.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && ![".git", "target", "node_modules"].contains(&name) {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// Returns the targets of all links in a page, outside of its code blocks.
+fn targets(page: &str) -> Vec<&str> {
+    let prose = page.split("```").step_by(2);
+    let links = prose.flat_map(|text| {
+        let inline = text
+            .split("](")
+            .skip(1)
+            .filter_map(|it| it.split(')').next());
+        let defined = text.lines().filter(|line| line.starts_with('['));
+        inline.chain(defined.filter_map(|line| Some(line.split_once("]: ")?.1)))
+    });
+    links.collect()
+}
+
+#[test]
+fn every_link_to_a_file_leads_to_one() {
+    let pages = pages();
+    assert!(pages.len() > 15, "{pages:?}");
+    for path in pages {
+        let text = fs::read_to_string(&path).unwrap();
+        for target in targets(&text) {
+            let file = target.split('#').next().unwrap();
+            if !file.is_empty() && !file.contains("://") {
+                let found = path.parent().unwrap().join(file).exists();
+                assert!(found, "{}: there is no {target}", path.display());
+            }
+        }
+    }
+}
+
+/// Without a definition in `src/guide.rs`, the documentation would link to a file.
+#[test]
+fn every_link_of_the_guides_is_defined_for_the_documentation() {
+    let defined = include_str!("../../src/guide.rs");
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide");
+    for entry in fs::read_dir(guides).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(
+            !text.contains("](../"),
+            "an inline link in {}",
+            path.display()
+        );
+        let links = text.lines().filter_map(|line| line.split_once("]: "));
+        for (name, target) in links {
+            if name.starts_with('[') && !target.contains("://") {
+                let found = defined.contains(&format!("\n{name}]: "));
+                assert!(found, "{} defines {name}]", path.display());
+            }
         }
     }
 }
