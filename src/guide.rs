@@ -45,6 +45,7 @@ macro_rules! links {
 [`lookup_timeout`]: crate::SoundHashWebhookLayer::lookup_timeout
 [`max_body_size`]: crate::SoundHashWebhookLayer::max_body_size
 [`max_buffered`]: crate::SoundHashWebhookLayer::max_buffered
+[benchmarks]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/benchmarks.md
 [going_live]: going_live
 [going_live#connections-and-request-heads]: going_live#connections-and-request-heads
 [going_live#proxies]: going_live#proxies
