@@ -1,0 +1,138 @@
+//! What a connection is doing: waiting for a head, serving requests, or idle.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::{limits::Limits, places::Requests};
+
+/// The number of bytes of a head that are kept to explain why it is malformed. The signature of
+/// PROXY protocol 2 has 12.
+const FIRST: usize = 16;
+
+/// Shared by a connection, its stream and its requests.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    requests: Requests,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The number of requests that began and did not end.
+    in_progress: usize,
+    had_request: bool,
+    is_http2: bool,
+    /// Whether the next HTTP/1 request is the last one.
+    is_old: bool,
+    /// The time since which nothing is in progress.
+    idle_since: Instant,
+    /// The time of the first byte since then.
+    head_since: Option<Instant>,
+    first_bytes: Vec<u8>,
+}
+
+impl Activity {
+    pub(crate) fn new(requests: Requests) -> Self {
+        Self {
+            requests,
+            state: Mutex::new(State {
+                in_progress: 0,
+                had_request: false,
+                is_http2: false,
+                is_old: false,
+                idle_since: Instant::now(),
+                head_since: None,
+                first_bytes: Vec::new(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes bytes that were read from the stream.
+    pub(crate) fn received(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        if state.in_progress > 0 || bytes.is_empty() {
+            return;
+        }
+        state.head_since.get_or_insert_with(Instant::now);
+        let room = FIRST - state.first_bytes.len();
+        state
+            .first_bytes
+            .extend_from_slice(&bytes[..room.min(bytes.len())]);
+        state.is_http2 |= !state.had_request && state.first_bytes.starts_with(b"PRI * HTTP/2.0");
+    }
+
+    /// Notes that a request began.
+    pub(crate) fn begin(&self) {
+        self.requests.begin();
+        let mut state = self.lock();
+        state.in_progress += 1;
+        state.had_request = true;
+        state.head_since = None;
+        state.first_bytes.clear();
+    }
+
+    /// Notes that a request ended.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.in_progress -= 1;
+        if state.in_progress == 0 {
+            state.idle_since = Instant::now();
+        }
+        drop(state);
+        self.requests.end();
+    }
+
+    /// Makes the next request the last one, over HTTP/1.
+    pub(crate) fn set_old(&self) {
+        self.lock().is_old = true;
+    }
+
+    pub(crate) fn is_old(&self) -> bool {
+        self.lock().is_old
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().in_progress == 0
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.lock().is_http2
+    }
+
+    pub(crate) fn had_request(&self) -> bool {
+        self.lock().had_request
+    }
+
+    /// Returns the first bytes of the head that is arriving.
+    pub(crate) fn first_bytes(&self) -> Vec<u8> {
+        self.lock().first_bytes.clone()
+    }
+
+    /// Returns whether a part of a head has arrived.
+    pub(crate) fn is_mid_head(&self) -> bool {
+        let state = self.lock();
+        state.in_progress == 0
+            && state.head_since.is_some()
+            && !(state.is_http2 && state.had_request)
+    }
+
+    /// Returns the time at which the connection is closed if nothing happens. A request in progress
+    /// has no such time.
+    pub(crate) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        let state = self.lock();
+        if state.in_progress > 0 {
+            return None;
+        }
+        Some(match state.head_since {
+            _ if !state.had_request => state.idle_since + limits.head_timeout,
+            // Over HTTP/2, these bytes can be an answer to a ping.
+            Some(since) if !state.is_http2 => since + limits.head_timeout,
+            _ => state.idle_since + limits.idle_timeout,
+        })
+    }
+}

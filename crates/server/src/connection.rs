@@ -1,0 +1,153 @@
+//! Serves a connection until it ends, times out, or has to leave.
+
+use std::{error::Error, future::poll_fn, io, pin::pin, task::Poll};
+
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tracing::debug;
+
+use crate::{activity::Activity, limits::Limits, places::Place, report::Report, trouble::Trouble};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a connection is not polled any longer, or is asked to end.
+enum Next {
+    Ended(Result<(), BoxError>),
+    /// It has to leave, or was idle for too long.
+    Close,
+    /// The head of a request did not arrive in time.
+    HeadTimeout,
+    /// It accepts no further requests.
+    EndGracefully,
+    /// The grace time is over.
+    GraceOver,
+}
+
+/// Drives a connection to its end.
+pub(crate) async fn drive<C>(
+    connection: C,
+    activity: &Activity,
+    place: &Place,
+    limits: &Limits,
+    report: &Report,
+    mut stop: watch::Receiver<()>,
+) where
+    C: GracefulConnection<Error = BoxError>,
+{
+    let peer = Some(place.addr().ip());
+    let mut connection = pin!(connection);
+    let mut leave = pin!(place.leave());
+    let mut stop = pin!(stop.changed());
+    let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
+    // First the time until the connection is too old, and then its grace time.
+    let mut age = pin!(sleep_until(Instant::now() + limits.max_age));
+    let mut is_leaving = false;
+    let mut is_ending = false;
+    loop {
+        let next = poll_fn(|cx| {
+            // First, because it changes what the connection is doing.
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Next::Ended(ended));
+            }
+            if !is_leaving && leave.as_mut().poll(cx).is_ready() {
+                is_leaving = true;
+                return Poll::Ready(Next::Close);
+            }
+            if is_ending {
+                if age.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Next::GraceOver);
+                }
+            } else if stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::EndGracefully);
+            } else if age.as_mut().poll(cx).is_ready() {
+                if activity.is_http2() || !activity.is_idle() {
+                    return Poll::Ready(Next::EndGracefully);
+                }
+                // If an idle HTTP/1 connection were closed now, this could cross a request.
+                activity.set_old();
+            }
+            while let Some(deadline) = activity.deadline(limits) {
+                if deadline < timer.deadline() {
+                    timer.as_mut().reset(deadline);
+                }
+                if timer.as_mut().poll(cx).is_pending() {
+                    break;
+                }
+                if deadline <= Instant::now() {
+                    return Poll::Ready(if activity.is_mid_head() {
+                        Next::HeadTimeout
+                    } else {
+                        Next::Close
+                    });
+                }
+                timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await;
+        match next {
+            Next::Ended(Ok(())) => return,
+            Next::Ended(Err(error)) => {
+                debug!(%error, "connection ended");
+                if let Some(trouble) = trouble(&*error, activity) {
+                    report.note(trouble, peer);
+                }
+                return;
+            }
+            Next::EndGracefully => {
+                is_ending = true;
+                age.as_mut().reset(Instant::now() + limits.grace);
+                connection.as_mut().graceful_shutdown();
+            }
+            Next::GraceOver => {
+                if !activity.is_idle() {
+                    report.note(Trouble::Grace, peer);
+                }
+                return;
+            }
+            Next::HeadTimeout => {
+                report.note(Trouble::HeadTimeout, peer);
+                return;
+            }
+            Next::Close => {
+                connection.as_mut().graceful_shutdown();
+                // Sends what HTTP/2 peers are sent before the end. A request that has just arrived
+                // is served.
+                let ended = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
+                if ended.is_ready() || activity.is_idle() {
+                    return;
+                }
+                if !is_ending {
+                    is_ending = true;
+                    age.as_mut().reset(Instant::now() + limits.grace);
+                }
+            }
+        }
+    }
+}
+
+/// Returns what is to be logged about the error of a connection.
+fn trouble(error: &(dyn Error + 'static), activity: &Activity) -> Option<Trouble> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // The peer closed the connection.
+        if error.is::<io::Error>() {
+            return None;
+        }
+        cause = error.source();
+    }
+    if activity.is_http2() {
+        return (!activity.had_request()).then_some(Trouble::Http2);
+    }
+    let error = error.downcast_ref::<hyper::Error>()?;
+    error.is_parse().then(|| {
+        if error.is_parse_too_large() {
+            Trouble::HeadTooLarge
+        } else {
+            Trouble::of_malformed_head(&activity.first_bytes())
+        }
+    })
+}

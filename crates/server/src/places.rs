@@ -1,0 +1,283 @@
+//! The places for connections: who has one, and who has to leave for a new connection.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, futures::Notified};
+
+use crate::{
+    limits::Limits,
+    report::{Report, count_closed, count_opened},
+    trouble::Trouble,
+};
+
+/// The number of connections that may be open beyond the limit, because they are being closed.
+const LEAVING: usize = 16;
+
+/// All places of a server.
+#[derive(Debug)]
+pub(crate) struct Places {
+    max: usize,
+    share: usize,
+    report: Arc<Report>,
+    state: Mutex<State>,
+    /// Wakes the loop that waits for a place.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: HashMap<u64, Connection>,
+    /// The idle connections that were not asked to leave, the one that is idle longest first.
+    idle: BTreeMap<u64, u64>,
+    /// The number of connections of each peer that were not asked to leave.
+    peers: HashMap<IpAddr, usize>,
+    /// The number of connections that were asked to leave.
+    leaving: usize,
+    /// Numbers connections, and the times at which they become idle.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    peer: IpAddr,
+    requests: usize,
+    idle_since: Option<u64>,
+    is_leaving: bool,
+    leave: Arc<Notify>,
+}
+
+enum Entry {
+    Place(Place),
+    /// The peer has too many connections.
+    Refused,
+    /// There is no place at the moment.
+    Full,
+}
+
+impl Places {
+    pub(crate) fn new(limits: &Limits, report: Arc<Report>) -> Arc<Self> {
+        Arc::new(Self {
+            max: limits.max_connections,
+            share: limits.share(),
+            report,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Waits for a place, and returns `None` if the peer has too many connections.
+    pub(crate) async fn enter(self: &Arc<Self>, addr: SocketAddr) -> Option<Place> {
+        loop {
+            match self.try_enter(addr) {
+                Entry::Place(place) => return Some(place),
+                Entry::Refused => {
+                    self.report.note(Trouble::PeerShare, Some(addr.ip()));
+                    return None;
+                }
+                Entry::Full => self.changed.notified().await,
+            }
+        }
+    }
+
+    fn try_enter(self: &Arc<Self>, addr: SocketAddr) -> Entry {
+        let peer = peer(addr.ip());
+        let mut state = self.lock();
+        if state.open.len() >= self.max + LEAVING {
+            return Entry::Full;
+        }
+        let of_peer = state.peers.get(&peer).copied().unwrap_or_default();
+        if of_peer >= self.share && self.share < self.max {
+            if !state.evict(Some(peer)) {
+                return Entry::Refused;
+            }
+            self.report.note(Trouble::PeerShare, Some(addr.ip()));
+        }
+        if state.open.len() - state.leaving >= self.max {
+            if !state.evict(None) {
+                self.report.note(Trouble::Full, None);
+                return Entry::Full;
+            }
+            self.report.note(Trouble::Evicted, None);
+        }
+        let id = state.tick();
+        let leave = Arc::new(Notify::new());
+        let connection = Connection {
+            peer,
+            requests: 0,
+            idle_since: None,
+            is_leaving: false,
+            leave: leave.clone(),
+        };
+        state.open.insert(id, connection);
+        *state.peers.entry(peer).or_default() += 1;
+        state.set_idle(id);
+        count_opened();
+        Entry::Place(Place {
+            places: self.clone(),
+            id,
+            addr,
+            leave,
+        })
+    }
+
+    /// Closes the connection that is idle longest, if there is one.
+    pub(crate) fn make_room(&self) {
+        if self.lock().evict(None) {
+            self.report.note(Trouble::Evicted, None);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn set_idle(&mut self, id: u64) {
+        let now = self.tick();
+        if let Some(connection) = self.open.get_mut(&id)
+            && !connection.is_leaving
+        {
+            connection.idle_since = Some(now);
+            self.idle.insert(now, id);
+        }
+    }
+
+    /// Asks the connection to leave that is idle longest, or the one of a peer. Returns `false` if
+    /// none is idle.
+    fn evict(&mut self, peer: Option<IpAddr>) -> bool {
+        let oldest = self.idle.iter().find(|(_, id)| {
+            let connection = self.open.get(id);
+            peer.is_none() || connection.is_some_and(|connection| Some(connection.peer) == peer)
+        });
+        let Some((&since, &id)) = oldest else {
+            return false;
+        };
+        self.idle.remove(&since);
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.idle_since = None;
+            connection.is_leaving = true;
+            connection.leave.notify_one();
+            self.leaving += 1;
+            let peer = connection.peer;
+            self.leave_peer(peer);
+        }
+        true
+    }
+
+    fn leave_peer(&mut self, peer: IpAddr) {
+        if let Some(count) = self.peers.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+}
+
+/// The place of a connection, which is free once this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    id: u64,
+    addr: SocketAddr,
+    leave: Arc<Notify>,
+}
+
+impl Place {
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Resolves when the connection has to leave for a new one.
+    pub(crate) fn leave(&self) -> Notified<'_> {
+        self.leave.notified()
+    }
+
+    pub(crate) fn requests(&self) -> Requests {
+        Requests {
+            places: self.places.clone(),
+            id: self.id,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.places.lock();
+        if let Some(connection) = state.open.remove(&self.id) {
+            if let Some(since) = connection.idle_since {
+                state.idle.remove(&since);
+            }
+            if connection.is_leaving {
+                state.leaving -= 1;
+            } else {
+                state.leave_peer(connection.peer);
+            }
+        }
+        drop(state);
+        count_closed();
+        self.places.changed.notify_one();
+    }
+}
+
+/// Marks a connection as busy or idle. It may outlive the connection.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    places: Arc<Places>,
+    id: u64,
+}
+
+impl Requests {
+    /// Notes that a request began. The connection stays even if it was asked to leave.
+    pub(crate) fn begin(&self) {
+        let mut state = self.places.lock();
+        let state = &mut *state;
+        let Some(connection) = state.open.get_mut(&self.id) else {
+            return;
+        };
+        connection.requests += 1;
+        if let Some(since) = connection.idle_since.take() {
+            state.idle.remove(&since);
+        } else if connection.is_leaving {
+            connection.is_leaving = false;
+            state.leaving -= 1;
+            *state.peers.entry(connection.peer).or_default() += 1;
+            self.places.changed.notify_one();
+        }
+    }
+
+    /// Notes that a request ended.
+    pub(crate) fn end(&self) {
+        let mut state = self.places.lock();
+        let Some(connection) = state.open.get_mut(&self.id) else {
+            return;
+        };
+        connection.requests -= 1;
+        if connection.requests == 0 {
+            state.set_idle(self.id);
+            drop(state);
+            self.places.changed.notify_one();
+        }
+    }
+}
+
+/// Returns what counts as one peer. A single machine usually has a whole /64 network of IPv6.
+fn peer(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let network = ip.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        ip @ IpAddr::V4(_) => ip,
+    }
+}

@@ -1,0 +1,115 @@
+//! Log lines about connections, at most one a minute for each reason, and metrics.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use crate::{limits::Limits, trouble::Trouble};
+
+/// The time between two lines about the same trouble.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    limits: Arc<Limits>,
+    summaries: Mutex<HashMap<&'static str, Summary>>,
+}
+
+/// What was not logged yet about one kind of trouble.
+#[derive(Debug)]
+struct Summary {
+    count: u64,
+    latest: Trouble,
+    peer: Option<IpAddr>,
+    logged_at: Option<Instant>,
+}
+
+impl Report {
+    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            limits,
+            summaries: Mutex::default(),
+        }
+    }
+
+    /// Logs a trouble at once if it is the first one in a minute. Otherwise, a later line counts it.
+    pub(crate) fn note(&self, trouble: Trouble, peer: Option<IpAddr>) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!("soundhash_webhook_server_troubles_total", "reason" => trouble.name())
+            .increment(1);
+        let mut summaries = self.lock();
+        let summary = summaries.entry(trouble.name()).or_insert_with(|| Summary {
+            count: 0,
+            latest: trouble.clone(),
+            peer,
+            logged_at: None,
+        });
+        summary.count += 1;
+        summary.latest = trouble;
+        summary.peer = peer;
+        summary.log_if_due(&self.limits);
+    }
+
+    /// Logs what was counted since the last lines, without end.
+    pub(crate) async fn log_every_minute(&self) {
+        loop {
+            sleep(INTERVAL).await;
+            for summary in self.lock().values_mut() {
+                summary.log_if_due(&self.limits);
+            }
+        }
+    }
+
+    /// Logs everything that was counted since the last lines.
+    pub(crate) fn finish(&self) {
+        for summary in self.lock().values_mut() {
+            summary.log(&self.limits);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, Summary>> {
+        self.summaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a connection that was opened.
+pub(crate) fn count_opened() {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!("soundhash_webhook_server_connections_total").increment(1);
+        metrics::gauge!("soundhash_webhook_server_connections_open").increment(1.0);
+    }
+}
+
+/// Counts a connection that was closed.
+pub(crate) fn count_closed() {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("soundhash_webhook_server_connections_open").decrement(1.0);
+}
+
+impl Summary {
+    fn log_if_due(&mut self, limits: &Limits) {
+        if self.logged_at.is_none_or(|at| at.elapsed() >= INTERVAL) {
+            self.log(limits);
+        }
+    }
+
+    fn log(&mut self, limits: &Limits) {
+        if self.count == 0 {
+            return;
+        }
+        let (reason, count) = (self.latest.name(), self.count);
+        let peer = self.peer.map(tracing::field::display);
+        warn!(reason, count, peer, "{}", self.latest.explain(limits));
+        self.count = 0;
+        self.logged_at = Some(Instant::now());
+    }
+}

@@ -1,0 +1,246 @@
+//! The server: its settings, and the loop that accepts connections.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tower_service::Service;
+use tracing::{info, warn};
+
+use crate::{
+    activity::Activity,
+    connection,
+    limits::Limits,
+    places::{Place, Places},
+    report::Report,
+    service::Counted,
+    stream::Watched,
+    trouble::Trouble,
+};
+
+/// HTTP/2: the bytes that a peer may send ahead for a request, and for all requests of its
+/// connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// HTTP/2: the bytes of a response that are buffered for a peer that does not read them.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// HTTP/2: the maximum number of reset streams that still occupy the server (CVE-2023-44487).
+const MAX_RESETS: usize = 64;
+
+/// The pause after the system could not accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves HTTP/1 and HTTP/2 without TLS on one listener, with limits.
+///
+/// The setters can be called in any order. Each setting has a default that suits a server that
+/// faces the internet.
+#[derive(Debug)]
+#[must_use = "a server does nothing until `serve` is called"]
+pub struct Server {
+    listener: TcpListener,
+    limits: Limits,
+}
+
+impl Server {
+    /// Returns a server with the default limits.
+    pub fn new(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Sets the maximum number of connections, which is 4096 by default.
+    ///
+    /// The server never uses more than seven eighths of the files that the process may open
+    /// (`ulimit -n`), so that the application can still open files and connect to its database. If
+    /// all places are taken, the connection that has been idle longest is closed for a new one. If
+    /// none is idle, new connections wait in the system's queue.
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.limits.max_connections = max;
+        self
+    }
+
+    /// Sets the maximum number of connections of a single peer, which is three quarters of all
+    /// connections by default.
+    ///
+    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer has no idle
+    /// connection that could be closed for its new one, the new connection is closed. Behind a
+    /// reverse proxy, all connections come from the same peer.
+    pub fn max_connections_per_peer(mut self, max: usize) -> Self {
+        self.limits.max_per_peer = Some(max);
+        self
+    }
+
+    /// Sets the timeout for the head of a request, which is 10 s by default.
+    ///
+    /// The first request has to arrive within this time after the connection was accepted. Each
+    /// later head has to be complete within this time after its first byte.
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.head_timeout = timeout;
+        self
+    }
+
+    /// Sets the time after which a connection without requests is closed, which is 75 s by default.
+    ///
+    /// It should be longer than the one of a reverse proxy in front, which is 60 s in nginx.
+    /// Otherwise, the server sometimes closes a connection just when the proxy uses it.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets the age at which a connection accepts no further requests, which is 5 minutes by
+    /// default. Requests in progress then have the [grace time](Self::grace) to end.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.limits.max_age = age;
+        self
+    }
+
+    /// Sets the time that requests in progress have when the server stops, which is 30 s by
+    /// default.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.limits.grace = grace;
+        self
+    }
+
+    /// Sets the size of the read buffer of an HTTP/1 connection, and thereby of the largest head.
+    /// The default is 16 KiB, and the minimum 8 KiB.
+    ///
+    /// hyper's default is 408 KiB, which a peer that sends fast can occupy on each connection.
+    pub fn max_buf_size(mut self, bytes: usize) -> Self {
+        self.limits.max_buf_size = bytes;
+        self
+    }
+
+    /// Sets the maximum number of concurrent requests of an HTTP/2 connection, which is 64 by
+    /// default.
+    pub fn max_concurrent_streams(mut self, max: u32) -> Self {
+        self.limits.max_streams = max;
+        self
+    }
+
+    /// Serves an axum router, or another tower service, until `shutdown` resolves and the requests
+    /// in progress have ended.
+    ///
+    /// Each request has the peer's [`SocketAddr`](std::net::SocketAddr) in its extensions.
+    /// Connections that are still open after the [grace time](Self::grace) are closed.
+    ///
+    /// The future does not end because of an error of a connection or of the system, such as too
+    /// many open files. It logs these errors at most once a minute, and goes on.
+    pub async fn serve<S, B>(self, service: S, shutdown: impl Future<Output = ()>)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let Self { listener, limits } = self;
+        let limits = Arc::new(limits.within_file_limit());
+        let report = Arc::new(Report::new(limits.clone()));
+        let places = Places::new(&limits, report.clone());
+        let builder = builder(&limits);
+        // Each connection holds a receiver.
+        let (running, _) = watch::channel(());
+        let serving = async {
+            loop {
+                let (stream, place) = accept(&listener, &places, &report).await;
+                // Fails only if the peer has already closed the connection.
+                let _ = stream.set_nodelay(true);
+                let activity = Arc::new(Activity::new(place.requests()));
+                let service = Counted::new(service.clone(), place.addr(), activity.clone());
+                let stream = TokioIo::new(Watched::new(stream, activity.clone()));
+                let connection = builder
+                    .serve_connection(stream, TowerToHyperService::new(service))
+                    .into_owned();
+                let (limits, report, stop) = (limits.clone(), report.clone(), running.subscribe());
+                tokio::spawn(async move {
+                    connection::drive(connection, &activity, &place, &limits, &report, stop).await;
+                });
+            }
+        };
+        // None of them is dropped before the end: a connection that waits for its place would be
+        // lost, and so would a signal.
+        tokio::select! {
+            () = serving => {}
+            () = report.log_every_minute() => {}
+            () = shutdown => {}
+        }
+        drop(listener);
+        info!("stopping: no new connections, requests in progress are served");
+        running.send_replace(());
+        // The connections close themselves after the grace time, unless a handler blocks its thread.
+        let ended = timeout(limits.grace + Duration::from_secs(1), running.closed()).await;
+        report.finish();
+        if ended.is_err() {
+            warn!("a connection did not end, because a handler blocks its thread");
+        }
+    }
+}
+
+/// Accepts the next connection that has a place.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Places>,
+    report: &Report,
+) -> (TcpStream, Place) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Some(place) = places.enter(peer).await {
+                    return (stream, place);
+                }
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                // For example, the application has opened too many files.
+                report.note(Trouble::Accept(error.to_string()), None);
+                places.make_room();
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Returns whether the peer gave up a connection before it was accepted.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut server = Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        // hyper's timeout would also close connections between two requests.
+        .header_read_timeout(None)
+        .max_buf_size(limits.max_buf_size.max(8 * 1024));
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .keep_alive_interval(limits.head_timeout);
+    server
+}

@@ -1,0 +1,57 @@
+//! The signals that ask a process to stop.
+
+use std::io;
+
+/// Returns a future that resolves at the first SIGINT or SIGTERM. The second signal ends the process
+/// at once, even if all of its threads are busy or blocked.
+///
+/// The signals are caught from this call on. Call this function first in `main`, and let the future
+/// end everything that waits, such as a connection to a database that does not come about.
+///
+/// # Errors
+///
+/// Returns an error if the system does not allow to catch the signals.
+///
+/// # Panics
+///
+/// Panics outside of a Tokio runtime.
+#[cfg(unix)]
+pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    use std::sync::{Arc, atomic::AtomicBool};
+
+    use signal_hook::{
+        consts::{SIGINT, SIGTERM},
+        flag,
+    };
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let had_signal = Arc::new(AtomicBool::new(false));
+    // The order matters: the first signal finds the flag unset, and sets it.
+    for number in [SIGINT, SIGTERM] {
+        flag::register_conditional_default(number, had_signal.clone())?;
+    }
+    for number in [SIGINT, SIGTERM] {
+        flag::register(number, had_signal.clone())?;
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Returns a future that resolves at the first Ctrl-C.
+///
+/// # Errors
+///
+/// Returns an error if the system does not allow to catch Ctrl-C.
+#[cfg(not(unix))]
+pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
+}

@@ -1,0 +1,94 @@
+//! Who gives way when all places are taken.
+
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::support::{HONEST, Running, SLOW, exchange, is_served, response, to_the_end};
+
+async fn served(server: &Running) -> TcpStream {
+    let mut stream = server.connect().await;
+    assert!(is_served(&mut stream).await);
+    stream
+}
+
+#[tokio::test]
+async fn the_connection_that_is_idle_longest_gives_way() {
+    let server =
+        Running::start(|server| server.max_connections(3).max_connections_per_peer(3)).await;
+    let mut first = served(&server).await;
+    let mut second = served(&server).await;
+    let mut third = served(&server).await;
+    // The second one is idle longest now.
+    assert!(is_served(&mut first).await);
+    let mut fourth = served(&server).await;
+    assert_eq!(to_the_end(&mut second).await, "");
+    for stream in [&mut third, &mut fourth, &mut first] {
+        assert!(is_served(stream).await);
+    }
+    let log = server.ended().await;
+    assert_eq!(log.matches("reason=\"evicted\"").count(), 1, "{log}");
+}
+
+/// A connection with a request in progress is never closed for a new one. The new one waits.
+#[tokio::test]
+async fn a_request_in_progress_keeps_its_place() {
+    let server =
+        Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
+    let mut streaming = server.connect().await;
+    // A body that has not yet arrived, of a request that the handler has begun.
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
+    streaming.write_all(head.as_bytes()).await.unwrap();
+    let mut slow = server.connect_from("127.0.0.2").await;
+    slow.write_all(SLOW.as_bytes()).await.unwrap();
+    let mut third = server.connect_from("127.0.0.3").await;
+    third.write_all(HONEST.as_bytes()).await.unwrap();
+    server.logged("reason=\"full\"").await;
+    server.release();
+    // The third one is served after the slow one has become idle and was closed.
+    assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
+    let got = response(&mut third).await;
+    assert!(
+        got.starts_with("HTTP/1.1 200"),
+        "{got} {}",
+        server.ended().await
+    );
+    assert_eq!(to_the_end(&mut slow).await, "");
+    assert!(
+        exchange(&mut streaming, "ok")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_peer_has_only_its_share() {
+    let server =
+        Running::start(|server| server.max_connections(8).max_connections_per_peer(2)).await;
+    let mut first = served(&server).await;
+    let mut second = served(&server).await;
+    let mut other = server.connect_from("127.0.0.2").await;
+    assert!(is_served(&mut other).await);
+    let mut third = served(&server).await;
+    assert_eq!(to_the_end(&mut first).await, "");
+    assert!(is_served(&mut other).await);
+    // If none of the peer's connections is idle, its new one is closed.
+    for stream in [&mut second, &mut third] {
+        stream.write_all(SLOW.as_bytes()).await.unwrap();
+    }
+    server.release();
+    assert!(response(&mut second).await.starts_with("HTTP/1.1 200"));
+    second.write_all(SLOW.as_bytes()).await.unwrap();
+    server.logged("reason=\"peer_share\"").await;
+    let mut fourth = server.connect().await;
+    let _ = fourth.write_all(HONEST.as_bytes()).await;
+    assert_eq!(to_the_end(&mut fourth).await, "");
+    assert!(is_served(&mut other).await);
+    for stream in [&mut second, &mut third] {
+        server.release();
+        let _ = stream;
+    }
+    assert!(response(&mut second).await.starts_with("HTTP/1.1 200"));
+    assert!(response(&mut third).await.starts_with("HTTP/1.1 200"));
+    let log = server.ended().await;
+    assert!(log.contains("peer=127.0.0.1"), "{log}");
+}

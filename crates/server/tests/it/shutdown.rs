@@ -1,0 +1,57 @@
+//! The end of a server.
+
+use std::time::Duration;
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+
+use crate::support::{HONEST, PATIENCE, Running, SLOW, is_served, response, to_the_end};
+
+#[tokio::test]
+async fn requests_in_progress_are_served_and_idle_connections_closed() {
+    let mut server = Running::start(|server| server).await;
+    let mut idle = server.connect().await;
+    assert!(is_served(&mut idle).await);
+    let mut silent = server.connect().await;
+    let mut slow = server.connect().await;
+    // Two requests at once: the first one is served, so the second one is in progress.
+    let requests = format!("{HONEST}{SLOW}");
+    slow.write_all(requests.as_bytes()).await.unwrap();
+    assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
+    server.stop();
+    assert_eq!(to_the_end(&mut idle).await, "");
+    assert_eq!(to_the_end(&mut silent).await, "");
+    let refused = async {
+        while TcpStream::connect(server.addr).await.is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused)
+        .await
+        .expect("no new connections");
+    server.release();
+    let response = to_the_end(&mut slow).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    let log = server.ended().await;
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+#[tokio::test]
+async fn a_request_that_outlasts_the_grace_time_is_cut_off() {
+    for grace in [Duration::ZERO, Duration::from_millis(300)] {
+        let mut server = Running::start(|server| server.grace(grace)).await;
+        let mut slow = server.connect().await;
+        let requests = format!("{HONEST}{SLOW}");
+        slow.write_all(requests.as_bytes()).await.unwrap();
+        assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
+        let start = Instant::now();
+        server.stop();
+        assert_eq!(to_the_end(&mut slow).await, "");
+        assert!(start.elapsed() >= grace);
+        let log = server.ended().await;
+        assert!(log.contains("reason=\"grace_over\" count=1"), "{log}");
+    }
+}

@@ -1,0 +1,187 @@
+//! A server in this process, its clients, and its log.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Extension, Router,
+    extract::State,
+    routing::{get, post},
+};
+use soundhash_webhook_server::Server;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::subscriber::DefaultGuard;
+
+/// The time that a step may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a client sends for an honest request, which is served at once.
+pub(crate) const HONEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A request that is in progress until [`Running::release`].
+pub(crate) const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A server that runs until it is stopped, and the log of this thread.
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    release: Arc<Notify>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+    log: Log,
+    _subscriber: DefaultGuard,
+}
+
+impl Running {
+    pub(crate) async fn start(configure: impl FnOnce(Server) -> Server) -> Self {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        // Seen by all tasks, because the tests have a single thread.
+        let subscriber = tracing::subscriber::set_default(subscriber);
+        let release = Arc::new(Notify::new());
+        let app = Router::new()
+            .route(
+                "/",
+                get(|Extension(peer): Extension<SocketAddr>| async move { peer.to_string() }),
+            )
+            .route(
+                "/slow",
+                get(|State(release): State<Arc<Notify>>| async move { release.notified().await }),
+            )
+            .route("/echo", post(|body: String| async { body }))
+            .with_state(release.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = configure(Server::new(listener));
+        let task = tokio::spawn(server.serve(app, async {
+            let _ = stopped.await;
+        }));
+        Self {
+            addr,
+            release,
+            stop: Some(stop),
+            task,
+            log,
+            _subscriber: subscriber,
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.addr).await.unwrap()
+    }
+
+    /// Connects from another address of this machine.
+    pub(crate) async fn connect_from(&self, ip: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{ip}:0").parse().unwrap()).unwrap();
+        socket.connect(self.addr).await.unwrap()
+    }
+
+    /// Ends one slow request.
+    pub(crate) fn release(&self) {
+        self.release.notify_one();
+    }
+
+    /// Asks the server to stop.
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Stops the server, and returns its log.
+    pub(crate) async fn ended(mut self) -> String {
+        if self.stop.is_some() {
+            self.stop();
+        }
+        let ended = timeout(PATIENCE, self.task).await;
+        ended.expect("the server ends").expect("no panic");
+        self.log.text()
+    }
+
+    /// Waits for a line of the log.
+    pub(crate) async fn logged(&self, part: &str) {
+        let waited = timeout(PATIENCE, async {
+            while !self.log.text().contains(part) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "no `{part}` in {}", self.log.text());
+    }
+}
+
+/// Sends a request, and returns the response's head.
+pub(crate) async fn exchange(stream: &mut TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let response = response(stream).await;
+    assert!(!response.is_empty(), "no response");
+    response
+}
+
+/// Returns the head of the next response, or an empty string at the end of the stream.
+pub(crate) async fn response(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let read = async {
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => break,
+            }
+        }
+        let text = String::from_utf8(head).unwrap();
+        let length = text.split_once("content-length: ");
+        let length = length.map_or(0, |(_, rest)| {
+            rest.split("\r\n").next().unwrap().parse().unwrap()
+        });
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        text
+    };
+    timeout(PATIENCE, read).await.expect("a response in time")
+}
+
+/// Returns what arrives until the server closes the connection.
+pub(crate) async fn to_the_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    // A reset is an end, too.
+    let _ = read.expect("an end in time");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether the server still serves a connection.
+pub(crate) async fn is_served(stream: &mut TcpStream) -> bool {
+    stream.write_all(HONEST.as_bytes()).await.is_ok()
+        && response(stream).await.starts_with("HTTP/1.1 200")
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
