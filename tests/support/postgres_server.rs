@@ -166,6 +166,8 @@ impl PostgresServer {
     pub fn stop(&mut self, signal: &str) {
         if self.child.is_some() {
             self.signal(signal);
+            // A test may have stopped it.
+            self.signal("CONT");
         }
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
+    net::TcpListener,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -220,12 +221,90 @@ impl Receiver {
         Self { process, addr }
     }
 
+    /// Starts a program whose output is not read, and waits until it listens.
+    pub fn with_output(command: &Command, output: Output) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("an address").to_string();
+        drop(listener);
+        let mut process = output.start(command, &addr);
+        let deadline = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(&addr).is_err() {
+            let ended = process.child.try_wait().expect("the child's status");
+            assert_eq!(ended, None, "it ended instead of listening");
+            assert!(Instant::now() < deadline, "it does not listen on {addr}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        if output == Output::Gone {
+            drop((process.child.stdout.take(), process.child.stderr.take()));
+        }
+        Self { process, addr }
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}/webhooks/soundhash", self.addr)
     }
 
     pub fn ended(self) -> (ExitStatus, Vec<String>, String) {
         self.process.ended()
+    }
+}
+
+/// What happens to stdout and stderr of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    Discarded,
+    /// Pipes that nothing reads, so that they fill up.
+    Unread,
+    /// Pipes whose reader ends when the program listens.
+    Gone,
+    /// Files on a full disk.
+    Full,
+    /// Both are closed before the program starts.
+    Closed,
+}
+
+impl Output {
+    /// All that can go wrong with the output.
+    pub const FAULTS: [Self; 4] = [Self::Unread, Self::Gone, Self::Full, Self::Closed];
+
+    /// Starts a program that listens on `addr`.
+    fn start(self, program: &Command, addr: &str) -> Process {
+        let mut command = match self {
+            Self::Closed => Command::new("sh"),
+            _ => Command::new(program.get_program()),
+        };
+        if self == Self::Closed {
+            command.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-"]);
+            command.arg(program.get_program());
+        }
+        command
+            .args(program.get_args())
+            .env("SOUNDHASH_WEBHOOK_ADDR", addr);
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(_) if name == "SOUNDHASH_WEBHOOK_ADDR" => {}
+                Some(value) => drop(command.env(name, value)),
+                None => drop(command.env_remove(name)),
+            }
+        }
+        let full = || fs::File::create("/dev/full").expect("a full disk").into();
+        let stream = || match self {
+            Self::Discarded => Stdio::null(),
+            Self::Unread | Self::Gone => Stdio::piped(),
+            Self::Full => full(),
+            Self::Closed => Stdio::inherit(),
+        };
+        let spawned = command
+            .stdin(Stdio::null())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn();
+        Process {
+            child: spawned.expect("the program starts"),
+            stdout: channel().1,
+            stderr: channel().1,
+            log: Vec::new(),
+        }
     }
 }
 

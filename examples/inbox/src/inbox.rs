@@ -1,15 +1,24 @@
 //! The tables of the inbox, and the transaction that stores an event together with its job.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use graphile_worker::WorkerUtils;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
 use soundhash_webhook_sqlx::{EventLog, EventLogError, Recorded};
-use sqlx::{PgPool, Postgres, error::DatabaseError, postgres::PgPoolOptions};
-use tokio::time::sleep;
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres,
+    error::DatabaseError,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::{sleep, timeout};
 use tracing::warn;
+
+/// The variable with the URL of the database.
+const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
@@ -41,29 +50,35 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Connects to the database, waits until it is available, and creates the tables.
+    /// Connects to the database, and creates the tables.
     ///
     /// # Errors
     ///
-    /// Returns an error if `url` is not valid or the tables cannot be created.
+    /// Returns an error if `url` is not valid, the database is not available, or the tables cannot
+    /// be created. The error names the address of the database without its password.
     pub async fn open(url: &str) -> Result<Self, BoxError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            // SoundHash waits 30 s for a response.
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy(url)?;
-        let log = EventLog::new(pool.clone());
-        while let Err(error) = migrate(&pool, &log).await {
-            if !is_away(&error) {
-                return Err(error);
+        let database = parse(url)?;
+        let opened = try_open(&database).await;
+        opened.map_err(|error| explain(&database, &error).into())
+    }
+
+    /// Waits until the database is available, and then does the same as [`open`](Self::open).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a retry would not help.
+    pub async fn open_when_available(url: &str) -> Result<Self, BoxError> {
+        let database = parse(url)?;
+        loop {
+            match try_open(&database).await {
+                Ok(inbox) => return Ok(inbox),
+                Err(error) if is_away(&error) => {
+                    warn!("{}; trying again in a second", explain(&database, &error));
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => return Err(explain(&database, &error).into()),
             }
-            warn!(
-                error,
-                "the database is not available, trying again in a second"
-            );
-            sleep(Duration::from_secs(1)).await;
         }
-        Ok(Self { pool, log })
     }
 
     /// Stores the event and its job in one transaction.
@@ -88,6 +103,57 @@ impl Inbox {
         tx.commit().await?;
         Ok(recorded)
     }
+}
+
+/// Parses the URL. Its text is not part of the error, because it may contain a password.
+fn parse(url: &str) -> Result<PgConnectOptions, BoxError> {
+    let is_postgres = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme));
+    match (is_postgres, url.parse()) {
+        (true, Ok(options)) => Ok(options),
+        _ => Err(format!(
+            "{DATABASE} is not the URL of a Postgres database: \
+             set it to postgres://user:password@host:5432/database"
+        )
+        .into()),
+    }
+}
+
+async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
+    // A pool would try again until it times out, and would not say why.
+    let connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(database)).await;
+    let silent = |_| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "it does not reply"));
+    connection.map_err(silent)??.close().await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        // SoundHash waits 30 s for a response.
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .connect_lazy_with(database.clone());
+    let log = EventLog::new(pool.clone());
+    migrate(&pool, &log).await?;
+    Ok(Inbox { pool, log })
+}
+
+/// Says which database failed, why, and what to do.
+fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
+    let place = match database.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", database.get_host(), database.get_port()),
+    };
+    let mut causes = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !causes.contains(&text) {
+            causes = format!("{causes}: {text}");
+        }
+        source = cause.source();
+    }
+    format!(
+        "cannot use the database at {place} ({DATABASE}): {causes}; \
+         start the server, or correct the variable"
+    )
 }
 
 async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError> {

@@ -1,6 +1,6 @@
-//! Answers at once and works later: stores an event and its job in one Postgres transaction.
+//! Responds at once and works later: stores an event and its job in one Postgres transaction.
 //!
-//! SoundHash waits 30 s for a response and gives up after four attempts. This receiver answers 202
+//! SoundHash waits 30 s for a response and gives up after four attempts. This receiver responds with 202
 //! as soon as the event is stored. A worker can then take as much time and as many attempts as the
 //! work needs. `main.rs` lists the arguments and variables. These are the files, in the order in
 //! which an event meets them:
@@ -9,7 +9,6 @@
 //! - [`receive`]: the HTTP side.
 //! - [`work`]: the workers, which act on each event in one transaction.
 //! - [`given_up`]: lists jobs that failed too often, and runs them again.
-//! - [`stop`]: the request to stop.
 //!
 //! # What happens when something dies
 //!
@@ -19,7 +18,7 @@
 //! | the receiver after its commit | the event and its job are stored, and the next delivery is a duplicate |
 //! | the worker before its commit | nothing was done, and another worker takes the job after 20 to 30 s |
 //! | the worker after its commit | the job runs again, and finds that its row exists |
-//! | Postgres | the receiver answers 503 until Postgres is available; workers reconnect and continue |
+//! | Postgres | the receiver responds with 503 until Postgres is available; workers reconnect and continue |
 //!
 //! # Which queue
 //!
@@ -29,5 +28,4 @@
 pub mod given_up;
 pub mod inbox;
 pub mod receive;
-pub mod stop;
 pub mod work;

@@ -1,4 +1,4 @@
-//! The receiver, which verifies a delivery, stores it with a job, and answers 202.
+//! The receiver, which verifies a delivery, stores it with a job, and responds with 202.
 
 use axum::{
     Router,
@@ -18,10 +18,13 @@ async fn receive(
 ) -> Result<StatusCode, EventLogError> {
     let key = Key::from(&delivery);
     if inbox.accept(&delivery).await?.is_duplicate() {
-        info!(%key, "duplicate: the event was accepted before");
+        info!(
+            key = key.as_str(),
+            "duplicate: the event was accepted before"
+        );
         return Ok(StatusCode::OK);
     }
-    info!(%key, "accepted");
+    info!(key = key.as_str(), "accepted");
     Ok(StatusCode::ACCEPTED)
 }
 

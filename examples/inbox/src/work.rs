@@ -8,12 +8,10 @@ use graphile_worker::{
 use soundhash_webhook::{BoxError, idempotency::Key};
 use soundhash_webhook_sqlx::RecordedEvent;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::{
-    inbox::{EventJob, Inbox, QUEUE_SCHEMA},
-    stop::Stop,
-};
+use crate::inbox::{EventJob, Inbox, QUEUE_SCHEMA};
 
 const CONCURRENCY: usize = 8;
 
@@ -79,13 +77,13 @@ async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
     .execute(&mut *tx)
     .await?;
     if inserted.rows_affected() == 0 {
-        info!(%key, "acted on before");
+        info!(key = key.as_str(), "acted on before");
         return Ok(());
     }
     // Put your own statements here, in the same transaction.
     (tools.work)(&event)?;
     tx.commit().await?;
-    info!(%key, "acted on");
+    info!(key = key.as_str(), "acted on");
     Ok(())
 }
 
@@ -104,13 +102,13 @@ fn as_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
-/// Acts on events until `stop` resolves, and returns when the running jobs have ended.
+/// Acts on events until `stop` is cancelled, and returns when the running jobs have ended.
 ///
 /// If a worker loses the database, it ends, and another worker starts in its place.
 pub async fn run(
     inbox: Inbox,
     work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,
-    stop: Stop,
+    stop: CancellationToken,
 ) {
     let tools = Tools {
         inbox,
@@ -120,13 +118,13 @@ pub async fn run(
         error!(error, "the worker ended, so another one starts");
         tokio::select! {
             biased;
-            () = stop.clone().told() => return,
+            () = stop.cancelled() => return,
             () = sleep(RESTART_PAUSE) => {}
         }
     }
 }
 
-async fn run_worker(tools: &Tools, stop: Stop) -> Result<(), BoxError> {
+async fn run_worker(tools: &Tools, stop: CancellationToken) -> Result<(), BoxError> {
     let worker = WorkerOptions::default()
         .pg_pool(tools.inbox.pool.clone())
         .schema(QUEUE_SCHEMA)
@@ -139,7 +137,7 @@ async fn run_worker(tools: &Tools, stop: Stop) -> Result<(), BoxError> {
         .sweep_threshold(DEAD_AFTER)
         .recovery_delay(Duration::ZERO)
         .listen_os_shutdown_signals(false)
-        .shutdown_signal(stop.told())
+        .shutdown_signal(stop.cancelled_owned())
         .add_extension(tools.clone())
         .define_job::<EventJob>()
         .init()

@@ -1,6 +1,7 @@
 //! The example as programs, on a Postgres server that each test starts: accepted events are acted
 //! on once, even if processes are killed.
 
+mod ends;
 mod killed;
 mod support;
 mod work;

@@ -72,7 +72,7 @@ pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, 
     }
 }
 
-fn command(argument: &str, database: &str) -> Command {
+pub(crate) fn command(argument: &str, database: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-inbox-example"));
     command
         .args(Some(argument).filter(|argument| !argument.is_empty()))

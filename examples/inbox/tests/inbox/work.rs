@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use soundhash_webhook_inbox_example::{inbox::Inbox, stop::Stop, work};
+use soundhash_webhook_inbox_example::{inbox::Inbox, work};
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::PgPool;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{SECRET, acted, acted_in_time, deliver, deliver_bytes, event, output, start};
 
@@ -36,7 +37,7 @@ async fn a_body_arrives_at_the_worker_byte_for_byte() {
         see.lock().unwrap().push(event.body.clone());
         Ok(())
     };
-    tokio::spawn(work::run(inbox, work, Stop::at_signals().unwrap()));
+    tokio::spawn(work::run(inbox, work, CancellationToken::new()));
     acted_in_time(&postgres.url(), bodies.len()).await;
     let mut seen = seen.lock().unwrap().clone();
     seen.sort();
@@ -63,7 +64,7 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
         true => Ok(()),
         false => Err("no".into()),
     };
-    tokio::spawn(work::run(inbox.clone(), work, Stop::at_signals().unwrap()));
+    tokio::spawn(work::run(inbox.clone(), work, CancellationToken::new()));
     let given_up = loop {
         let given_up = inbox.given_up().await.unwrap();
         if !given_up.is_empty() {
@@ -105,6 +106,6 @@ async fn a_backlog_is_worked_off_faster_than_workers_poll() {
         .execute(&pool)
         .await
         .unwrap();
-    tokio::spawn(work::run(inbox, |_| Ok(()), Stop::at_signals().unwrap()));
+    tokio::spawn(work::run(inbox, |_| Ok(()), CancellationToken::new()));
     acted_in_time(&postgres.url(), JOBS).await;
 }

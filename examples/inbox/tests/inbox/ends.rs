@@ -1,0 +1,285 @@
+//! How the program ends: after signals, with output that cannot be written, and with mistakes.
+
+use std::{
+    net::TcpListener, os::unix::process::ExitStatusExt, process::ExitStatus, thread::sleep,
+    time::Duration,
+};
+
+use soundhash_webhook_tests::{
+    postgres_server::PostgresServer,
+    process::{Output, Process, Receiver, signal},
+};
+use sqlx::{Connection, PgConnection};
+
+use crate::support::{SECRET, command, deliver, event, start, start_worker, try_deliver};
+
+/// The URL of a port where no server listens. Its password must not be printed.
+const REFUSED: &str = "postgres://soundhash:hunter2@127.0.0.1:1/soundhash";
+
+const TERMINATED: i32 = 15;
+
+fn ended_by(process: Process, signal: &str) -> (ExitStatus, String) {
+    process.signal(signal);
+    let (status, _, log) = process.ended();
+    (status, log)
+}
+
+#[test]
+fn a_signal_ends_it_while_it_connects() {
+    // It accepts connections, and never replies.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("postgres://a:b@{}/a", silent.local_addr().unwrap());
+    for argument in ["", "receive", "work"] {
+        let mut refused = Process::start(&mut command(argument, REFUSED));
+        refused.wait_for_log("refused");
+        let waiting = Process::start(&mut command(argument, &silent));
+        sleep(Duration::from_secs(1));
+        for process in [refused, waiting] {
+            let (status, log) = ended_by(process, "INT");
+            assert!(status.success(), "{argument}: {log}");
+        }
+    }
+    // These have nothing to finish, so they end like every other command.
+    for argument in ["given-up", "run-again"] {
+        let waiting = Process::start(&mut command(argument, &silent));
+        sleep(Duration::from_secs(1));
+        let (status, log) = ended_by(waiting, "TERM");
+        assert_eq!(status.signal(), Some(TERMINATED), "{argument}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_while_it_migrates() {
+    let postgres = PostgresServer::start();
+    let mut other = PgConnection::connect(&postgres.url()).await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('soundhash inbox'))")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    for (waiting, argument) in (1..).zip(["", "receive", "work"]) {
+        let migrating = Process::start(&mut command(argument, &postgres.url()));
+        // Postgres does not notice that a process has ended while it waits for a lock.
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        while sqlx::query_scalar::<_, i64>(waits)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap()
+            < waiting
+        {
+            sleep(Duration::from_millis(20));
+        }
+        let (status, log) = ended_by(migrating, "TERM");
+        assert!(status.success(), "{argument}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_while_it_stops() {
+    let postgres = PostgresServer::start();
+    let both = start("", &postgres.url());
+    assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);
+    stop_all_backends(&postgres).await;
+    let (url, event) = (both.url(), event("b"));
+    let waiting = tokio::spawn(async move { try_deliver(&url, SECRET, &event).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    both.signal("INT");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (status, log) = ended_by(both.process, "TERM");
+    assert_eq!(status.code(), Some(128 + TERMINATED), "{log}");
+    assert_eq!(waiting.await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_signal_ends_it_although_the_database_hangs() {
+    let postgres = PostgresServer::start();
+    let both = start("", &postgres.url());
+    assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);
+    stop_all_backends(&postgres).await;
+    both.signal("TERM");
+    let (status, _, log) = both.ended();
+    assert!(status.success(), "{log}");
+}
+
+/// Stops the processes of the server, so that they neither reply nor end.
+async fn stop_all_backends(postgres: &PostgresServer) {
+    let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
+    let backends = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+                    AND backend_type = 'client backend'";
+    let backends: Vec<i32> = sqlx::query_scalar(backends)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    for backend in backends {
+        signal(backend.try_into().unwrap(), "STOP");
+    }
+    postgres.signal("STOP");
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_breaks_no_delivery() {
+    let postgres = PostgresServer::start();
+    for output in Output::FAULTS {
+        let mut command = command("", &postgres.url());
+        let receiver = Receiver::with_output(command.env("RUST_LOG", "debug"), output);
+        // More lines than a pipe holds.
+        for number in 0..300 {
+            let event = event(&format!("{output:?}-{number}"));
+            assert_eq!(deliver(&receiver, SECRET, &event).await, 202, "{output:?}");
+        }
+        let (status, log) = ended_by(receiver.process, "TERM");
+        assert!(status.success(), "{output:?}: {status} {log}");
+    }
+    let worker = start_worker(&postgres.url());
+    crate::support::acted_in_time(&postgres.url(), 4 * 300).await;
+    drop(worker);
+}
+
+#[tokio::test]
+async fn a_mistake_is_named_with_what_to_do() {
+    const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
+
+    let postgres = PostgresServer::start();
+    let missing = postgres.url().replace("test@", "test:hunter2@") + "-missing";
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (argument, database, (name, value), parts) in [
+        (
+            "",
+            "",
+            ("", ""),
+            &[DATABASE, "postgres://user:password@host"][..],
+        ),
+        (
+            "",
+            "hunter2",
+            ("", ""),
+            &[DATABASE, "postgres://user:password@host"],
+        ),
+        (
+            "work",
+            "mysql://a:hunter2@b/c",
+            ("", ""),
+            &[DATABASE, "postgres://"],
+        ),
+        (
+            "",
+            &missing,
+            ("", ""),
+            &[DATABASE, "\"postgres-missing\" does not exist"],
+        ),
+        (
+            "given-up",
+            REFUSED,
+            ("", ""),
+            &[DATABASE, "127.0.0.1:1", "refused", "start"],
+        ),
+        (
+            "run-again",
+            REFUSED,
+            ("", ""),
+            &[DATABASE, "127.0.0.1:1", "refused", "start"],
+        ),
+        (
+            "",
+            REFUSED,
+            ("SOUNDHASH_WEBHOOK_SECRET", ""),
+            &["SOUNDHASH_WEBHOOK_SECRET", "empty"],
+        ),
+        (
+            "",
+            &postgres.url(),
+            ("SOUNDHASH_WEBHOOK_ADDR", &taken),
+            &["SOUNDHASH_WEBHOOK_ADDR", &taken, "in use"],
+        ),
+        (
+            "",
+            &postgres.url(),
+            ("SOUNDHASH_WEBHOOK_ADDR", "nonsense"),
+            &["SOUNDHASH_WEBHOOK_ADDR", "nonsense", "127.0.0.1:3000"],
+        ),
+        ("frobnicate", REFUSED, ("", ""), &["frobnicate", "--help"]),
+    ] {
+        let mut command = command(argument, database);
+        if !name.is_empty() {
+            command.env(name, value);
+        }
+        let (status, stdout, log) = Process::start(&mut command).ended();
+        assert_eq!(status.code(), Some(1), "{argument}: {log}");
+        assert!(stdout.is_empty(), "{stdout:?}");
+        for part in parts {
+            assert!(log.contains(part), "`{part}` is missing: {log}");
+        }
+        assert!(
+            !log.contains("hunter2") && !log.contains("Configuration("),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn the_wait_for_the_database_names_the_cause() {
+    let mut waiting = Process::start(&mut command("", REFUSED));
+    let line = waiting.wait_for_log("refused");
+    for part in ["SOUNDHASH_WEBHOOK_DATABASE", "127.0.0.1:1", "trying again"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[test]
+fn help_names_all_arguments_and_variables() {
+    for argument in ["--help", "-h", "help"] {
+        let help = crate::support::output(argument, "");
+        for part in [
+            "receive",
+            "work",
+            "given-up",
+            "run-again",
+            "_SECRET",
+            "_ADDR",
+            "_DATABASE",
+            "RUST_LOG",
+        ] {
+            assert!(help.contains(part), "{help}");
+        }
+    }
+}
+
+/// Attack: an id that looks like a second line, or that controls a terminal.
+#[tokio::test]
+async fn a_senders_text_stays_in_its_field() {
+    let postgres = PostgresServer::start();
+    let mut both = start("", &postgres.url());
+    let id = "a\n2026-01-01T00:00:00Z ERROR forged: \u{1b}[2J\u{202e}key=\"b\"";
+    assert_eq!(deliver(&both, SECRET, &event(id)).await, 202);
+    let line = both.wait_for_log("acted on");
+    assert!(line.contains(r"a\n2026-01-01"), "{line}");
+    assert_eq!(deliver(&both, SECRET, &event(id)).await, 200);
+    both.wait_for_log("duplicate");
+    let log = both.log();
+    assert!(
+        !log.contains("\u{1b}[2J") && !log.contains('\u{202e}'),
+        "{log}"
+    );
+    assert!(
+        !log.lines().any(|line| line.starts_with("2026-01-01")),
+        "{log}"
+    );
+
+    // Failed jobs are listed one per line.
+    let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
+    let fail = "SELECT graphile_worker.add_job('soundhash_event',
+                json_build_object('key', 'a\nb\u{202e}'), max_attempts => 1)";
+    sqlx::query(fail).execute(&mut connection).await.unwrap();
+    both.wait_for_log("not acted on");
+    both.wait_for_log("not in the log");
+    let listed = loop {
+        let listed = crate::support::output("given-up", &postgres.url());
+        if !listed.is_empty() {
+            break listed;
+        }
+    };
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(listed.starts_with(r#""a\nb\u{202e}" 1 "#), "{listed}");
+}
