@@ -10,10 +10,10 @@
 //! use soundhash_webhook::{Event, EventData, SoundHashWebhookLayer};
 //!
 //! async fn receive(event: Event) -> StatusCode {
-//!     match event.data {
+//!     match &event.data {
 //!         EventData::VideoProcessed(video) => println!("processed {:?}", video.title),
 //!         EventData::MatchFound(found) => println!("{} matches", found.matches.len()),
-//!         other => println!("not for us: {}", other.event_type()),
+//!         _ => println!("not for us: {}", event.event_type()),
 //!     }
 //!     StatusCode::OK
 //! }

@@ -15,10 +15,10 @@ use soundhash_webhook::{EventKind, Sender, testing::SignedRequest};
 use tower::{ServiceBuilder, ServiceExt};
 
 async fn receive(event: Event) -> StatusCode {
-    match event.data {
+    match &event.data {
         EventData::VideoProcessed(video) => println!("processed {:?}", video.title),
         EventData::MatchFound(found) => println!("{} matches", found.matches.len()),
-        other => println!("ignored {}", other.event_type()),
+        _ => println!("ignored {}", event.event_type()),
     }
     StatusCode::OK
 }

@@ -403,7 +403,8 @@ fn keys_sorted_by_the_signer() {
 #[test]
 fn keys_of_a_real_delivery_sorted_on_the_way() {
     let mut count = 0;
-    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures")).unwrap() {
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures")).unwrap()
+    {
         let capture = fs::read_to_string(file.unwrap().path()).unwrap();
         let (_, body) = capture.split_once("\r\n\r\n").unwrap();
         let value: Value = serde_json::from_str(body).unwrap();
