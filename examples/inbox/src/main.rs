@@ -13,10 +13,10 @@ use std::{
 
 use soundhash_webhook::{BoxError, Secret};
 use soundhash_webhook_inbox_example::{inbox::Inbox, receive, work};
+use soundhash_webhook_server::{Server, shutdown_signal};
 use soundhash_webhook_sqlx::RecordedEvent;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -83,23 +83,12 @@ fn print(text: &str) -> Result<(), BoxError> {
 
 /// Returns a token that the first SIGINT or SIGTERM cancels. The second one ends the process.
 fn stop_at_signals() -> io::Result<CancellationToken> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let stop = CancellationToken::new();
-    let stopping = stop.clone();
+    let (signal, stopping) = (shutdown_signal()?, stop.clone());
     tokio::spawn(async move {
-        loop {
-            let signal = tokio::select! {
-                _ = interrupt.recv() => SignalKind::interrupt(),
-                _ = terminate.recv() => SignalKind::terminate(),
-            };
-            if stopping.is_cancelled() {
-                // The status that a shell reports for a process which the signal ended.
-                exit(128 + signal.as_raw_value());
-            }
-            info!("stopping; a second signal ends the program at once");
-            stopping.cancel();
-        }
+        signal.await;
+        info!("stopping; a second signal ends the program at once");
+        stopping.cancel();
     });
     Ok(stop)
 }
@@ -116,9 +105,11 @@ async fn receive(secret: Secret, inbox: Inbox, stop: CancellationToken) -> Resul
         "listening on http://{}/webhooks/soundhash",
         listener.local_addr()?
     );
-    axum::serve(listener, receive::app(secret, inbox))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await?;
+    let app = receive::app(secret, inbox);
+    Server::new(listener)
+        .grace(GRACE)
+        .serve(app, stop.cancelled())
+        .await;
     Ok(())
 }
 

@@ -86,7 +86,7 @@ async fn a_second_signal_ends_it_while_it_stops() {
     both.signal("INT");
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (status, log) = ended_by(both.process, "TERM");
-    assert_eq!(status.code(), Some(128 + TERMINATED), "{log}");
+    assert_eq!(status.signal(), Some(TERMINATED), "{log}");
     assert_eq!(waiting.await.unwrap(), None);
 }
 
