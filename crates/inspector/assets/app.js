@@ -4,6 +4,7 @@ const VERDICTS = ['accepted', 'duplicate', 'rejected', 'failed', 'cut-off'];
 // The maximum number of rows. More rows make the page slow.
 const MAX_ROWS = 500;
 const MAX_TOKENS = 20000;
+const NO_SECRET = 'Give the inspector the endpoint’s secret with Inspector::with_secret.';
 
 const $ = id => document.getElementById(id);
 const rows = $('rows');
@@ -11,6 +12,10 @@ const detail = $('detail');
 const narrow = matchMedia('(max-width: 860px)');
 
 let capacity = 200;
+// Of all requests since the start, and of those that the inspector holds.
+let received = 0;
+let kept = 0;
+let connected = 'connecting';
 let hasSecret = false;
 let paused = false;
 let waiting = [];
@@ -49,7 +54,8 @@ function milliseconds(value) {
   return `${(value / 1000).toFixed(1)} s`;
 }
 
-const bytes = count => count === 1 ? '1 byte' : `${count.toLocaleString('en')} bytes`;
+const count = number => number.toLocaleString('en');
+const bytes = number => number === 1 ? '1 byte' : `${count(number)} bytes`;
 const linkTo = number => `${location.pathname}#${number}`;
 
 function say(text) {
@@ -79,17 +85,17 @@ async function ask(path, body) {
   try {
     response = await fetch(`api/${path}`, request);
   } catch {
-    throw new Error('The inspector does not answer. Is the application still running?');
+    throw new Error('The inspector does not respond. Is the application still running?');
   }
   const text = await response.text();
-  let answer = null;
+  let content = null;
   try {
-    answer = text ? JSON.parse(text) : null;
+    content = text ? JSON.parse(text) : null;
   } catch {
-    // An answer that is not JSON is that of the guard.
+    // The guard's responses are not JSON.
   }
-  if (!response.ok) throw new Error(answer?.error ?? text);
-  return answer;
+  if (!response.ok) throw new Error(content?.error ?? text);
+  return content;
 }
 
 async function copy(button, text) {
@@ -141,7 +147,7 @@ function isShown(record) {
 }
 
 function add(records) {
-  const kept = Math.min(capacity, MAX_ROWS);
+  const most = Math.min(capacity, MAX_ROWS);
   const fragment = document.createDocumentFragment();
   const fresh = entries.size > 0 && records.length < 20;
   // Rows that would be removed at once are not created.
@@ -149,7 +155,7 @@ function add(records) {
   const wanted = [];
   for (const record of [...records].reverse()) {
     if (entries.has(record.number)) continue;
-    if (counts[record.delivery]++ < kept) wanted.push(record);
+    if (counts[record.delivery]++ < most) wanted.push(record);
   }
   for (const record of wanted) {
     const row = makeRow(record);
@@ -160,13 +166,13 @@ function add(records) {
   }
   for (const record of wanted.reverse()) entries.set(record.number, record);
   rows.prepend(fragment);
-  trim(kept);
+  trim(most);
   summarize();
   mark();
 }
 
-function trim(kept) {
-  const surplus = { true: -kept, false: -kept };
+function trim(most) {
+  const surplus = { true: -most, false: -most };
   for (const record of entries.values()) surplus[record.delivery]++;
   for (const [number, record] of entries) {
     if (surplus[record.delivery] > 0) {
@@ -186,7 +192,7 @@ const chips = new Map();
 
 function makeChips() {
   for (const name of ['', ...VERDICTS]) {
-    const count = make('b', { text: '0' });
+    const number = make('b', { text: '0' });
     const chip = make('button', {
       type: 'button',
       'aria-pressed': String(name === ''),
@@ -195,8 +201,8 @@ function makeChips() {
         for (const [other, { chip }] of chips) chip.setAttribute('aria-pressed', String(other === name));
         filter();
       },
-    }, `${name || 'all'} `, count);
-    chips.set(name, { chip, count });
+    }, `${name || 'all'} `, number);
+    chips.set(name, { chip, number });
     $('verdicts').append(chip);
   }
 }
@@ -211,8 +217,8 @@ function summarize() {
     if (record.type) types.add(record.type);
     if (!record.row.hidden) visible++;
   }
-  for (const [name, { chip, count }] of chips) {
-    count.textContent = counts.get(name) ?? 0;
+  for (const [name, { chip, number }] of chips) {
+    number.textContent = counts.get(name) ?? 0;
     chip.hidden = name !== '' && name !== verdict && !counts.get(name);
   }
   const known = [...$('type').options].slice(1).map(option => option.value);
@@ -221,12 +227,17 @@ function summarize() {
     $('type').replaceChildren(new Option('All types', ''), ...sorted.map(it => new Option(it, it)));
     $('type').value = type;
   }
-  const empty = entries.size === 0 && !selected;
-  $('empty').hidden = !empty;
+  const empty = entries.size === 0 && !selected && connected !== 'connecting';
+  const dead = connected === 'lost' || connected === 'gone';
+  $('empty').hidden = !empty || dead;
+  $('dead').hidden = !empty || !dead;
+  const listed = entries.size < kept ? `, ${count(entries.size)} listed` : '';
+  $('counter').hidden = entries.size === 0;
+  $('counter').textContent = `${count(received)} received, ${received === kept ? 'all' : count(kept)} kept${listed}`;
   document.querySelector('main').classList.toggle('is-empty', empty);
   $('nothing').hidden = entries.size === 0 || visible > 0;
   $('skipped').hidden = missed === 0;
-  $('skipped').textContent = `${missed.toLocaleString('en')} more requests arrived faster than this page can list them.`;
+  $('skipped').textContent = `${count(missed)} more requests arrived faster than this page can list them.`;
   document.title = entries.size ? `(${entries.size}) SoundHash inspector` : 'SoundHash inspector';
 }
 
@@ -237,50 +248,94 @@ function mark() {
 
 // ---- live updates
 
+// A browser opens at most six connections to a host. One tab therefore reads the stream and passes it
+// on to the others. They read it themselves only until they have the first batch.
+const sharing = `inspector of ${document.baseURI}`;
+const channel = new BroadcastChannel(sharing);
+let source = null;
+let isReader = false;
+let lastId = '';
+
 function connect() {
-  const source = new EventSource('api/events');
+  channel.addEventListener('message', event => take(event.data));
+  stream();
+  // Only pages of localhost and of HTTPS can lock. Other pages do not share.
+  if (!navigator.locks) isReader = true;
+  navigator.locks?.request(sharing, () => new Promise(() => {
+    isReader = true;
+    stream();
+  }));
+}
+
+function stream() {
+  if (source) return;
+  const stream = new EventSource(`api/events?last=${encodeURIComponent(lastId)}`);
+  source = stream;
   let timer;
-  source.addEventListener('open', () => {
+  const pass = message => {
+    if (isReader) channel.postMessage(message);
+    take(message);
+  };
+  stream.addEventListener('open', () => {
     clearTimeout(timer);
     timer = undefined;
-    banner('');
-    connection();
+    pass({ state: 'live' });
   });
-  source.addEventListener('error', () => {
+  stream.addEventListener('error', () => {
+    if (stream.readyState === EventSource.CLOSED) pass({ state: 'gone' });
     // Streams end after a while, and begin again at once.
-    timer ??= setTimeout(() => connection('lost', 'Reconnecting'), 1500);
-    if (source.readyState !== EventSource.CLOSED) return;
-    connection('lost', 'Disconnected');
-    banner('The inspector does not know this page any more. If the application was started again, open the new address that it printed.');
+    else timer ??= setTimeout(() => source === stream && pass({ state: 'lost' }), 1500);
   });
-  source.addEventListener('records', event => {
-    const batch = JSON.parse(event.data);
-    if (batch.reset) {
-      waiting = [];
-      missed = 0;
-      for (const record of entries.values()) record.row.remove();
-      entries.clear();
-    }
-    if (paused && !batch.reset) {
-      waiting.push(...batch.records);
-      missed += batch.skipped;
-      const surplus = waiting.length - 4 * MAX_ROWS;
-      if (surplus > 0) waiting.splice(0, surplus);
-      pauseLabel();
-      return;
-    }
-    missed += batch.skipped;
-    add(batch.records);
-    if (search && batch.records.length) lookUp();
-    const count = batch.records.length;
-    if (count && !batch.reset) say(count === 1 ? `${batch.records[0].verdict}: ${titleOf(batch.records[0])}` : `${count} new requests`);
-    if (shown?.id && batch.records.some(it => it.id === shown.id)) refreshRelated();
+  stream.addEventListener('records', event => {
+    pass({ id: event.lastEventId, batch: JSON.parse(event.data) });
+    if (isReader) return;
+    stream.close();
+    clearTimeout(timer);
+    source = null;
   });
 }
 
-function connection(state = paused ? 'paused' : 'live', text = paused ? 'Paused' : 'Live') {
-  $('connection').dataset.state = state;
-  $('connection-text').textContent = text;
+function take({ state, id, batch }) {
+  if (state) {
+    connected = state;
+    connection();
+    banner(state === 'gone' ? 'The inspector does not know this page any more. If the application was started again, open the new address that it printed.' : '');
+    summarize();
+    return;
+  }
+  const [instance, number] = id.split('.');
+  const [lastInstance, lastNumber] = lastId.split('.');
+  // The stream of another tab can be behind.
+  if (instance === lastInstance && Number(number) <= Number(lastNumber)) return;
+  lastId = id;
+  received = batch.received;
+  kept = batch.kept;
+  if (batch.reset) {
+    waiting = [];
+    missed = 0;
+    for (const record of entries.values()) record.row.remove();
+    entries.clear();
+  }
+  if (paused && !batch.reset) {
+    waiting.push(...batch.records);
+    missed += batch.skipped;
+    const surplus = waiting.length - 4 * MAX_ROWS;
+    if (surplus > 0) waiting.splice(0, surplus);
+    pauseLabel();
+    return;
+  }
+  missed += batch.skipped;
+  add(batch.records);
+  if (search && batch.records.length) lookUp();
+  const [first] = batch.records;
+  if (first && !batch.reset) say(batch.records.length === 1 ? `${first.verdict}: ${titleOf(first)}` : `${count(batch.records.length)} new requests`);
+  if (shown?.id && batch.records.some(it => it.id === shown.id)) refreshRelated();
+}
+
+function connection() {
+  const text = { connecting: 'Connecting', live: paused ? 'Paused' : 'Live', lost: 'Reconnecting', gone: 'Disconnected' };
+  $('connection').dataset.state = connected === 'live' && paused ? 'paused' : connected;
+  $('connection-text').textContent = text[connected];
 }
 
 function pauseLabel() {
@@ -375,18 +430,20 @@ function close() {
   row?.firstChild.focus();
 }
 
+// An action that is not possible can still be focused and clicked, and then says why.
 function action(name, label, why, act) {
   return make('button', {
     type: 'button',
     'data-testid': name,
-    disabled: Boolean(why),
+    'aria-disabled': why && 'true',
     title: why,
     text: label,
     onclick: async event => {
       const button = event.currentTarget;
-      button.disabled = true;
+      button.disabled = !why;
       detail.querySelector('.failure')?.remove();
       try {
+        if (why) throw new Error(why);
         await act();
       } catch (error) {
         button.parentElement.after(make('p', { class: 'failure', role: 'alert', text: error.message }));
@@ -418,20 +475,21 @@ function describe(record) {
   if (record.reason) content.push(callout(record));
   content.push(actions, facts(record));
   if (record.related.length) content.push(related(record.related));
-  content.push(...body(record), headers('Request headers', record.request), ...answer(record));
+  content.push(...body(record), headers('Request headers', record.request), ...response(record));
   return content.filter(Boolean);
 }
 
 function callout(record) {
   const reason = make('span', { class: 'reason', 'data-testid': 'reason', text: record.reason });
   const box = make('div', { class: 'callout', 'data-verdict': record.verdict }, reason);
-  if (record.explainable) {
-    box.append(action('explain', 'Why?', record.no_explain, async () => {
+  if (record.explainable && record.no_explain) {
+    box.append(make('p', { class: 'explanation', text: record.no_explain }));
+  } else if (record.explainable) {
+    box.append(action('explain', 'Why?', null, async () => {
       const { explanation } = await ask(`records/${record.number}/explain`, {});
       box.querySelector('.explanation')?.remove();
       box.append(make('p', { class: 'explanation', 'data-testid': 'explanation', role: 'status' }, ...withCode(explanation)));
     }));
-    if (record.no_explain) box.append(make('p', { class: 'explanation', text: record.no_explain }));
   }
   return box;
 }
@@ -446,7 +504,7 @@ function facts(record) {
     : record.matched_secret === 0 ? 'the current one' : `previous one, number ${record.matched_secret}`;
   const list = [
     ['Received', `${calendar.format(record.time)}, ${clock.format(record.time)}`],
-    ['Answer', record.status === null ? 'none' : `${record.status}, after ${milliseconds(record.duration)}`],
+    ['Response', record.status === null ? 'none' : `${record.status}, after ${milliseconds(record.duration)}`],
     ['Sender', record.sender],
     ['Signature', record.verified ? 'verified' : 'not verified: everything here is a claim'],
     ['Secret that matched', secret],
@@ -502,16 +560,25 @@ function cut(part) {
   return make('p', { class: 'note', text });
 }
 
+// Collapsed if it is deep, so that the body below it can be found.
+function typed(text) {
+  const lines = text.split('\n');
+  const deepest = Math.max(...lines.map(line => line.search(/\S|$/)));
+  const title = make('summary', {}, 'Event', make('small', { text: `as the handler gets it, ${lines.length} lines` }));
+  return make('section', { class: 'part' }, make('h3', { class: 'sr', text: 'Event' }),
+    make('details', { open: deepest <= 20 && lines.length <= 60 }, title, code('Typed event', text, { 'data-testid': 'typed-event' })));
+}
+
 function body(record) {
   const { request } = record;
   const raw = request.body;
   if (!raw && !request.body_whole) {
-    return [part('Body', '', make('p', { class: 'note', text: 'The application answered before it read the body.' }))];
+    return [part('Body', '', make('p', { class: 'note', text: 'The application responded before it read the body.' }))];
   }
   const pretty = indented(raw);
   const parts = [];
   if (pretty !== null && pretty !== raw.trim()) parts.push(part('Body', 'formatted', code('Formatted body', pretty)));
-  if (record.typed) parts.push(part('Event', 'as the handler gets it', code('Typed event', record.typed, { 'data-testid': 'typed-event' })));
+  if (record.typed) parts.push(typed(record.typed));
   parts.push(part('Body as received', bytes(request.body_bytes), cut(request), code('Body as received', raw, { 'data-testid': 'raw-body' })));
   return parts;
 }
@@ -526,15 +593,15 @@ function headers(title, part_) {
     make('table', {}, make('tbody', {}, ...lines)));
 }
 
-function answer(record) {
-  const { answer } = record;
-  if (!answer) return [];
-  const text = answer.body
-    ? code('Body of your answer', answer.body)
-    : make('p', { class: 'note', text: 'The answer has no body.' });
+function response(record) {
+  const { response } = record;
+  if (!response) return [];
+  const text = response.body
+    ? code('Body of your response', response.body)
+    : make('p', { class: 'note', text: 'The response has no body.' });
   return [
-    part('Your answer', `${record.status}, ${bytes(answer.body_bytes)}`, answer.body ? cut(answer) : null, text),
-    headers('Answer headers', answer),
+    part('Your response', `${record.status}, ${bytes(response.body_bytes)}`, response.body ? cut(response) : null, text),
+    headers('Response headers', response),
   ];
 }
 
@@ -547,6 +614,13 @@ function tokens(text) {
   const all = text.match(TOKEN) ?? [];
   return all.length > MAX_TOKENS ? null : all;
 }
+
+// Shows escaped letters. Characters that a reader would not see stay escaped.
+const readable = token => token.replace(/\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|u[\da-fA-F]{4}|[^])/g, escape => {
+  if (escape.length < 6) return escape;
+  const letter = String.fromCharCode(...escape.match(/[\da-fA-F]{4}/g).map(digits => Number.parseInt(digits, 16)));
+  return /^[\p{L}\p{M}\p{N}\p{P}\p{S}]+$/u.test(letter) && !/["\\]/.test(letter) ? letter : escape;
+});
 
 function indented(text) {
   const all = isJson(text) ? tokens(text) : null;
@@ -568,7 +642,7 @@ function indented(text) {
     } else if (token === ',') {
       result += token + line();
     } else {
-      result += token === ':' ? ': ' : token;
+      result += token === ':' ? ': ' : readable(token);
     }
   });
   return result;
@@ -623,24 +697,26 @@ async function load() {
       ['NaN in the body (portal)', 'nan portal'],
     ]));
   $('sample-kind').value = 'video.processed dispatcher';
-  const button = document.querySelector('#sample button');
-  button.disabled = !hasSecret;
-  $('sample-kind').disabled = !hasSecret;
-  if (!hasSecret) button.title = 'Give the inspector the secret with Inspector::with_secret.';
+  if (!hasSecret) {
+    const button = document.querySelector('#sample button');
+    button.setAttribute('aria-disabled', 'true');
+    button.title = NO_SECRET;
+  }
 }
 
 $('sample').addEventListener('submit', async event => {
   event.preventDefault();
   const button = event.submitter ?? document.querySelector('#sample button');
   const [sample, sender] = $('sample-kind').value.split(' ');
-  button.disabled = true;
+  button.disabled = hasSecret;
   banner('');
   try {
+    if (!hasSecret) throw new Error(NO_SECRET);
     await send('samples', { sample, sender });
   } catch (error) {
     banner(error.message);
   }
-  button.disabled = !hasSecret;
+  button.disabled = false;
 });
 
 // ---- keyboard

@@ -36,7 +36,7 @@ impl Kept {
     }
 }
 
-/// The copies of requests and answers in progress.
+/// The copies of requests and responses in progress.
 ///
 /// Any of them can come from an attacker. When the copies fill their memory, the oldest copy is
 /// dropped. Senders that stall therefore lose their own records, and do not displace others.

@@ -1,24 +1,27 @@
 //! The inspector and its settings.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use soundhash_webhook::{Secret, Signature};
 use zeroize::Zeroizing;
 
-use crate::{
-    layer::InspectorLayer,
-    store::{Store, Subscription},
-};
+use crate::store::{Store, Subscription};
 
 /// Records the requests that an application receives, and shows them in a browser.
+///
+/// Clones share their settings and their records, so that a setting also applies to the layers and
+/// pages that were made before.
 #[derive(Clone)]
 pub struct Inspector {
-    pub(crate) config: Arc<Config>,
+    settings: Arc<RwLock<Arc<Settings>>>,
     pub(crate) store: Arc<Store>,
 }
 
 #[derive(Clone)]
-pub(crate) struct Config {
+pub(crate) struct Settings {
     pub(crate) capacity: usize,
     pub(crate) max_body_size: usize,
     pub(crate) secrets: Vec<Keyed>,
@@ -40,14 +43,11 @@ impl AsRef<[u8]> for Keyed {
     }
 }
 
-impl Config {
-    /// Checks a signature with every secret. Returns `None` without secrets.
-    pub(crate) fn verify(&self, signature: Option<Signature>, body: &[u8]) -> Option<bool> {
-        if self.secrets.is_empty() {
-            return None;
-        }
+impl Settings {
+    /// Checks a signature with every secret.
+    pub(crate) fn verify(&self, signature: Option<Signature>, body: &[u8]) -> bool {
         let mut secrets = self.secrets.iter();
-        Some(secrets.any(|it| Some(it.secret.sign(body)) == signature))
+        secrets.any(|it| Some(it.secret.sign(body)) == signature)
     }
 }
 
@@ -57,20 +57,28 @@ impl Inspector {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            config: Arc::new(Config {
+            settings: Arc::new(RwLock::new(Arc::new(Settings {
                 capacity: 200,
                 max_body_size: 64 * 1024,
                 secrets: Vec::new(),
                 webhook_url: None,
                 allow_remote: false,
                 show_sensitive_headers: false,
-            }),
+            }))),
             store: Arc::new(Store::new()),
         }
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
-        set(Arc::make_mut(&mut self.config));
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        let settings = self.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(self, set: impl FnOnce(&mut Settings)) -> Self {
+        // Nothing panics while the lock is held.
+        let mut settings = (self.settings.write()).unwrap_or_else(PoisonError::into_inner);
+        set(Arc::make_mut(&mut settings));
+        drop(settings);
         self
     }
 
@@ -78,14 +86,14 @@ impl Inspector {
     /// number of rejected requests in addition.
     #[must_use]
     pub fn capacity(self, records: usize) -> Self {
-        self.set(|config| config.capacity = records)
+        self.set(|settings| settings.capacity = records)
     }
 
-    /// Sets the number of bytes to keep of each body of a request or an answer. The default is
+    /// Sets the number of bytes to keep of each body of a request or a response. The default is
     /// 64 KiB.
     #[must_use]
     pub fn max_body_size(self, bytes: usize) -> Self {
-        self.set(|config| config.max_body_size = bytes)
+        self.set(|settings| settings.max_body_size = bytes)
     }
 
     /// Gives the inspector the endpoint's secret, so that it can explain wrong signatures and send
@@ -102,7 +110,7 @@ impl Inspector {
     pub fn with_secret(self, secret: impl AsRef<[u8]>) -> Self {
         let text = Zeroizing::new(secret.as_ref().to_vec());
         let secret = Secret::new(&*text);
-        self.set(|config| config.secrets.push(Keyed { text, secret }))
+        self.set(|settings| settings.secrets.push(Keyed { text, secret }))
     }
 
     /// Sets the URL at which the application receives webhooks, such as
@@ -121,30 +129,24 @@ impl Inspector {
             url.scheme_str() == Some("http") && url.host().is_some(),
             "the webhook's URL must begin with `http://` and name a host"
         );
-        self.set(|config| config.webhook_url = Some(url))
+        self.set(|settings| settings.webhook_url = Some(url))
     }
 
     /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) can listen on addresses other
-    /// than loopback addresses, and answer requests for any host. The default is `false`.
+    /// than loopback addresses, and accept requests for any host. The default is `false`.
     ///
     /// With `true`, only the token in the URL protects the page, and the token is sent without
     /// encryption.
     #[must_use]
     pub fn allow_remote(self, allow: bool) -> Self {
-        self.set(|config| config.allow_remote = allow)
+        self.set(|settings| settings.allow_remote = allow)
     }
 
     /// Sets whether the page shows signatures, `Authorization`, `Cookie` and custom headers. The
     /// default is `false`.
     #[must_use]
     pub fn show_sensitive_headers(self, show: bool) -> Self {
-        self.set(|config| config.show_sensitive_headers = show)
-    }
-
-    /// Returns the layer that records requests. Put it outside of all other layers.
-    #[must_use]
-    pub fn layer(&self) -> InspectorLayer {
-        InspectorLayer::new(self.clone())
+        self.set(|settings| settings.show_sensitive_headers = show)
     }
 
     /// Subscribes to the records of requests that finish from now on.
@@ -162,10 +164,11 @@ impl Default for Inspector {
 
 impl fmt::Debug for Inspector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.settings();
         f.debug_struct("Inspector")
-            .field("capacity", &self.config.capacity)
-            .field("max_body_size", &self.config.max_body_size)
-            .field("webhook_url", &self.config.webhook_url)
+            .field("capacity", &settings.capacity)
+            .field("max_body_size", &settings.max_body_size)
+            .field("webhook_url", &settings.webhook_url)
             .finish_non_exhaustive()
     }
 }

@@ -25,7 +25,7 @@
 //!
 //! The page shows every delivery and can send requests through the application.
 //! [`serve`](Inspector::serve) therefore listens only on loopback addresses, requires a random
-//! token, answers only requests for names of this machine, and rejects requests of other sites.
+//! token, accepts only requests for names of this machine, and rejects requests of other sites.
 //! Signatures and sensitive headers are hidden, and secrets are never shown.
 //! [`routes`](Inspector::routes) checks neither a token nor the host. Put it behind your own
 //! authentication.
@@ -43,9 +43,11 @@
 //! one line per delivery.
 #![forbid(unsafe_code)]
 
+mod application;
 mod capture;
 mod capture_file;
 mod event;
+mod exchange;
 mod headers;
 mod inspector;
 mod layer;
@@ -53,13 +55,14 @@ mod random;
 mod record;
 mod replay;
 mod store;
-mod target;
+mod verdict;
 mod web;
 
 pub use self::{
     inspector::Inspector,
     layer::{Inspect, InspectorLayer, ResponseFuture},
-    record::{Record, Verdict},
+    record::Record,
     store::{Lagged, Subscription},
+    verdict::Verdict,
     web::Server,
 };

@@ -1,54 +1,21 @@
-//! The record of a request and its answer.
+//! The record of a request and its response.
 
 use std::{
-    borrow::Cow,
     fmt,
     net::SocketAddr,
     str,
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, Version};
 use soundhash_webhook::{Event, Sender};
 
-use crate::{capture::Kept, event, headers, target::Target};
-
-/// The outcome of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// The signature was valid and the handler answered 2xx.
-    Accepted,
-    /// The event was completed before, so the idempotency layer answered in place of the handler.
-    Duplicate,
-    /// A layer rejected the request, and the handler was not called.
-    Rejected,
-    /// The handler answered something other than 2xx, or panicked.
-    Failed,
-    /// The sender hung up before the answer.
-    CutOff,
-}
-
-impl Verdict {
-    /// Returns the verdict in lower case, such as `cut-off`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Duplicate => "duplicate",
-            Self::Rejected => "rejected",
-            Self::Failed => "failed",
-            Self::CutOff => "cut-off",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+use crate::{
+    capture::Kept,
+    event, headers,
+    verdict::{Judgment, Verdict},
+};
 
 /// One request to the webhook and its outcome.
 ///
@@ -57,18 +24,14 @@ pub struct Record {
     pub(crate) number: u64,
     pub(crate) time: SystemTime,
     pub(crate) duration: Duration,
-    pub(crate) verdict: Verdict,
-    pub(crate) reason: Option<Cow<'static, str>>,
-    pub(crate) explainable: bool,
+    pub(crate) judgment: Judgment,
     pub(crate) status: Option<StatusCode>,
-    pub(crate) verified: bool,
     pub(crate) endpoint: Option<Box<str>>,
     pub(crate) matched_secret: Option<usize>,
     pub(crate) request: Message,
-    pub(crate) answer: Option<Message>,
+    pub(crate) response: Option<Message>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) replay_of: Option<u64>,
-    pub(crate) target: Arc<dyn Target>,
     pub(crate) labels: OnceLock<event::Labels>,
 }
 
@@ -104,7 +67,7 @@ impl Head {
         Self::copy(&line, request.headers())
     }
 
-    /// Copies an answer's head.
+    /// Copies a response's head.
     pub(crate) fn of_response<B>(response: &Response<B>) -> (Vec<u8>, bool) {
         let status = response.status();
         Self::copy(&["HTTP/1.1 ", status.as_str(), "\r\n"], response.headers())
@@ -178,7 +141,7 @@ impl Record {
         self.time
     }
 
-    /// Returns the time from the request's head to the head of the answer.
+    /// Returns the time from the request's head to the head of the response.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.duration
@@ -187,16 +150,16 @@ impl Record {
     /// Returns the outcome of the request.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        self.verdict
+        self.judgment.verdict
     }
 
     /// Returns the reason why the request was not accepted, as a sentence.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
+        self.judgment.reason.as_deref()
     }
 
-    /// Returns the status of the answer, or `None` if there was no answer.
+    /// Returns the status of the response, or `None` if there was no response.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.status
@@ -205,7 +168,7 @@ impl Record {
     /// Returns whether the request was verified. If not, do not trust anything in it.
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.verified
+        self.judgment.verified
     }
 
     /// Returns the event's id, or `None` if the body has no id or cannot be parsed.
@@ -258,6 +221,11 @@ impl Record {
         &self.request.body.bytes
     }
 
+    /// Returns whether the record is kept among the deliveries, where no attacker can evict it.
+    pub(crate) fn is_delivery(&self) -> bool {
+        self.judgment.verified && self.judgment.verdict != Verdict::Rejected
+    }
+
     /// Returns the value of the signature header, several of them joined by commas.
     pub(crate) fn signature(&self) -> Vec<u8> {
         let headers = self.request.head.headers();
@@ -286,7 +254,7 @@ impl Record {
         size_of::<Self>()
             + event::MAX_LABELS
             + message(&self.request)
-            + self.answer.as_ref().map_or(0, message)
+            + self.response.as_ref().map_or(0, message)
     }
 
     /// Returns the head of the request to send it again, or the reason why that is not possible.
@@ -313,7 +281,7 @@ impl Record {
         if body.is_whole() {
             Ok(&body.bytes)
         } else if body.total == 0 {
-            Err("The application answered before it read the body, so there is no body to use.")
+            Err("The application responded before it read the body, so there is no body to use.")
         } else if body.bytes.is_empty() {
             Err("Too many requests were in progress at the same time to keep this body.")
         } else if body.total > body.bytes.len() as u64 {
@@ -329,8 +297,8 @@ impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
             .field("number", &self.number)
-            .field("verdict", &self.verdict)
-            .field("reason", &self.reason)
+            .field("verdict", &self.judgment.verdict)
+            .field("reason", &self.judgment.reason)
             .field("status", &self.status)
             .field("body_len", &self.request.body.total)
             .finish_non_exhaustive()

@@ -20,15 +20,16 @@ use soundhash_webhook::{
     testing::{SignedRequest, fresh_sample},
 };
 use tokio::{net::TcpStream, time::timeout};
+use tower::ServiceExt;
 
-use crate::{Inspector, Record, event, record::Verdict, target::Replay};
+use crate::{Inspector, Record, application::Replay, event, store::Entry, verdict::Verdict};
 
-/// The time that SoundHash waits for an answer.
+/// The time that SoundHash waits for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The time between an answer and its record.
+/// The time between a response and its record.
 const RECORDED: Duration = Duration::from_secs(2);
-/// The longest answer that is read to its end.
-const MAX_ANSWER: usize = 1024 * 1024;
+/// The longest response that is read to its end.
+const MAX_RESPONSE: usize = 1024 * 1024;
 
 pub(crate) const NO_SECRET: &str =
     "Give the inspector the endpoint's secret with `Inspector::with_secret`.";
@@ -37,28 +38,24 @@ pub(crate) const NO_SECRET: &str =
 pub(crate) type Sent = Result<Option<u64>, String>;
 
 impl Inspector {
-    fn secret(&self) -> Result<&Secret, &'static str> {
-        self.config
-            .secrets
-            .first()
-            .map(|it| &it.secret)
-            .ok_or(NO_SECRET)
+    fn secret(&self) -> Result<Secret, &'static str> {
+        let settings = self.settings();
+        let first = settings.secrets.first().ok_or(NO_SECRET)?;
+        Ok(first.secret.clone())
     }
 
     /// Sends the same bytes with the same head.
-    pub(crate) async fn replay(&self, record: &Record) -> Sent {
+    pub(crate) async fn replay(&self, entry: &Entry) -> Sent {
+        let record = &entry.record;
         let head = record.to_request()?;
         let body = Bytes::copy_from_slice(record.whole_body()?);
-        self.send_to(
-            record,
-            Request::from_parts(head, body.into()),
-            Some(record.number),
-        )
-        .await
+        let request = Request::from_parts(head, body.into());
+        self.send_to(entry, request, Some(record.number)).await
     }
 
     /// Sends a new event with the same payload, signed with the inspector's secret.
-    pub(crate) async fn send_as_new(&self, record: &Record) -> Sent {
+    pub(crate) async fn send_as_new(&self, entry: &Entry) -> Sent {
+        let record = &entry.record;
         let secret = self.secret()?;
         let mut head = record.to_request()?;
         let body = event::renewed(record.whole_body()?);
@@ -66,28 +63,26 @@ impl Inspector {
         headers.insert(SIGNATURE_HEADER, secret.sign(&body).into());
         headers.remove(header::TRANSFER_ENCODING);
         headers.insert(header::CONTENT_LENGTH, body.len().into());
-        self.send_to(
-            record,
-            Request::from_parts(head, body.into()),
-            Some(record.number),
-        )
-        .await
+        let request = Request::from_parts(head, body.into());
+        self.send_to(entry, request, Some(record.number)).await
     }
 
     /// Sends a request through the application that a record came through.
-    async fn send_to(&self, record: &Record, mut request: Request<Body>, of: Option<u64>) -> Sent {
+    async fn send_to(&self, entry: &Entry, mut request: Request<Body>, of: Option<u64>) -> Sent {
         let number = Arc::new(OnceLock::new());
         let extensions = request.extensions_mut();
         extensions.insert(Replay {
             of,
             number: number.clone(),
         });
-        if let Some(peer) = record.peer {
+        if let Some(peer) = entry.record.peer {
             extensions.insert(ConnectInfo(peer));
         }
         let sent = async {
-            let response = record.target.send(self.clone(), request).await;
-            drain(response).await;
+            let application = entry.application.inspected(self.clone());
+            if let Ok(response) = application.oneshot(request).await {
+                drain(response).await;
+            }
         };
         // An application that takes longer is cut off, as by SoundHash.
         let _ = timeout(PATIENCE, sent).await;
@@ -102,10 +97,11 @@ impl Inspector {
                 header::USER_AGENT,
                 HeaderValue::from_static("soundhash-webhook-inspector"),
             );
-        let Some(url) = &self.config.webhook_url else {
-            let last = self.store.all().into_iter().rev().find(|it| is_route(it));
-            let last = last.ok_or("Send one request to the application first, so that the inspector knows its route, or name it with `Inspector::webhook_url`.")?;
-            let request = request.uri(last.path()).build();
+        let Some(url) = &self.settings().webhook_url else {
+            let records = self.store.all().into_iter().rev();
+            let mut routes = records.filter(|it| is_route(it));
+            let last = routes.find_map(|it| self.store.get(it.number)).ok_or("Send one request to the application first, so that the inspector knows its route, or name it with `Inspector::webhook_url`.")?;
+            let request = request.uri(last.record.path()).build();
             return self.send_to(&last, request, None).await;
         };
         let mut records = self.subscribe();
@@ -114,7 +110,7 @@ impl Inspector {
         let status = match timeout(PATIENCE, send_over_http(url, request)).await {
             Ok(Ok(status)) => status,
             Ok(Err(error)) => return Err(format!("{url} cannot be reached: {error}.")),
-            Err(_) => return Err(format!("{url} did not answer within 30 s.")),
+            Err(_) => return Err(format!("{url} did not respond within 30 s.")),
         };
         let recorded = async {
             loop {
@@ -127,7 +123,7 @@ impl Inspector {
         };
         timeout(RECORDED, recorded).await.map(Some).map_err(|_| {
             format!(
-                "{url} answered {}, but the inspector's layer did not see the request.",
+                "{url} responded with {}, but the inspector's layer did not see the request.",
                 status.as_u16()
             )
         })
@@ -136,14 +132,12 @@ impl Inspector {
 
 fn is_route(record: &Record) -> bool {
     let nowhere = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].map(Some);
-    record.verdict == Verdict::Duplicate || !nowhere.contains(&record.status)
+    record.verdict() == Verdict::Duplicate || !nowhere.contains(&record.status)
 }
 
-/// Reads an answer to its end, so that it is recorded.
-async fn drain(response: Option<Response>) {
-    if let Some(response) = response {
-        let _ = to_bytes(response.into_body(), MAX_ANSWER).await;
-    }
+/// Reads a response to its end, so that it is recorded.
+async fn drain(response: Response) {
+    let _ = to_bytes(response.into_body(), MAX_RESPONSE).await;
 }
 
 async fn send_over_http(
@@ -165,7 +159,7 @@ async fn send_over_http(
     let connection = tokio::spawn(connection);
     let response = client.send_request(request).await?;
     let status = response.status();
-    drain(Some(response.map(Body::new))).await;
+    drain(response.map(Body::new)).await;
     drop(client);
     connection.abort();
     Ok(status)

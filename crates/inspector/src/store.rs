@@ -8,10 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{
-    capture::InFlight,
-    record::{Record, Verdict},
-};
+use crate::{application::Application, capture::InFlight, record::Record};
 
 /// The most memory of verified deliveries, in bytes.
 const MAX_DELIVERIES: usize = 16 * 1024 * 1024;
@@ -28,6 +25,7 @@ pub(crate) struct Store {
 #[derive(Default)]
 struct Rings {
     newest: u64,
+    received: u64,
     /// Everything up to this number was cleared.
     cleared: u64,
     deliveries: Ring,
@@ -37,35 +35,41 @@ struct Rings {
 
 #[derive(Default)]
 struct Ring {
-    records: VecDeque<Arc<Record>>,
+    entries: VecDeque<Entry>,
     bytes: usize,
+}
+
+/// A record, and the application that its request came through.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) record: Arc<Record>,
+    pub(crate) application: Application,
 }
 
 impl Ring {
     /// Returns the records that had to make room.
-    fn push(
-        &mut self,
-        record: Arc<Record>,
-        max_records: usize,
-        max_bytes: usize,
-    ) -> Vec<Arc<Record>> {
+    fn push(&mut self, entry: Entry, max_records: usize, max_bytes: usize) -> Vec<Entry> {
         let mut evicted = Vec::new();
-        let size = record.size();
-        while self.records.len() >= max_records.max(1) || self.bytes + size > max_bytes {
-            let Some(oldest) = self.records.pop_front() else {
+        let size = entry.record.size();
+        while self.entries.len() >= max_records.max(1) || self.bytes + size > max_bytes {
+            let Some(oldest) = self.entries.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.size();
+            self.bytes -= oldest.record.size();
             evicted.push(oldest);
         }
         self.bytes += size;
-        self.records.push_back(record);
+        self.entries.push_back(entry);
         evicted
     }
 
-    fn after(&self, number: u64) -> impl Iterator<Item = &Arc<Record>> {
-        let first = self.records.partition_point(|it| it.number <= number);
-        self.records.range(first..)
+    fn after(&self, number: u64) -> impl Iterator<Item = &Entry> {
+        let first = (self.entries).partition_point(|it| it.record.number <= number);
+        self.entries.range(first..)
+    }
+
+    fn records_after(&self, number: u64) -> impl Iterator<Item = &Arc<Record>> {
+        self.after(number).map(|entry| &entry.record)
     }
 }
 
@@ -78,6 +82,10 @@ pub(crate) struct News {
     pub(crate) skipped: u64,
     /// Whether everything up to the number was cleared.
     pub(crate) cleared: bool,
+    /// The number of records since the start.
+    pub(crate) received: u64,
+    /// The number of records that the store holds.
+    pub(crate) kept: usize,
 }
 
 impl Store {
@@ -95,17 +103,27 @@ impl Store {
     }
 
     /// Keeps a record and returns its number.
-    pub(crate) fn push(&self, mut record: Record, capacity: usize) -> u64 {
+    pub(crate) fn push(
+        &self,
+        mut record: Record,
+        application: Application,
+        capacity: usize,
+    ) -> u64 {
         let (number, evicted) = {
             let mut rings = self.rings();
             rings.newest += 1;
+            rings.received += 1;
             record.number = rings.newest;
             let (ring, max_bytes) = if record.is_delivery() {
                 (&mut rings.deliveries, MAX_DELIVERIES)
             } else {
                 (&mut rings.rejections, MAX_REJECTIONS)
             };
-            let evicted = ring.push(Arc::new(record), capacity, max_bytes);
+            let entry = Entry {
+                record: Arc::new(record),
+                application,
+            };
+            let evicted = ring.push(entry, capacity, max_bytes);
             (rings.newest, evicted)
         };
         // Freed outside of the lock.
@@ -114,13 +132,13 @@ impl Store {
         number
     }
 
-    pub(crate) fn get(&self, number: u64) -> Option<Arc<Record>> {
+    pub(crate) fn get(&self, number: u64) -> Option<Entry> {
         let rings = self.rings();
         let before = number.checked_sub(1)?;
         let found = [&rings.deliveries, &rings.rejections]
             .into_iter()
             .filter_map(|ring| ring.after(before).next())
-            .find(|record| record.number == number);
+            .find(|entry| entry.record.number == number);
         found.cloned()
     }
 
@@ -131,6 +149,7 @@ impl Store {
             let newest = rings.newest + 1;
             let empty = Rings {
                 newest,
+                received: rings.received,
                 cleared: newest,
                 ..Rings::default()
             };
@@ -147,11 +166,12 @@ impl Store {
         let from = number.max(rings.cleared);
         let mut records: Vec<_> = rings
             .deliveries
-            .after(from)
-            .chain(rings.rejections.after(from))
+            .records_after(from)
+            .chain(rings.rejections.records_after(from))
             .cloned()
             .collect();
-        let newest = rings.newest;
+        let (newest, received) = (rings.newest, rings.received);
+        let kept = rings.deliveries.entries.len() + rings.rejections.entries.len();
         drop(rings);
         records.sort_unstable_by_key(|record| record.number);
         let skipped = newest
@@ -162,6 +182,8 @@ impl Store {
             newest,
             skipped,
             cleared,
+            received,
+            kept,
         }
     }
 
@@ -181,8 +203,8 @@ impl Store {
     fn next(&self, number: u64) -> Next {
         let rings = self.rings();
         let from = number.max(rings.cleared);
-        let delivery = rings.deliveries.after(from).next();
-        let rejection = rings.rejections.after(from).next();
+        let delivery = rings.deliveries.records_after(from).next();
+        let rejection = rings.rejections.records_after(from).next();
         match delivery
             .into_iter()
             .chain(rejection)
@@ -202,13 +224,6 @@ impl Store {
 enum Next {
     Record { record: Arc<Record>, skipped: u64 },
     None { newest: u64 },
-}
-
-impl Record {
-    /// Whether the record is kept among the deliveries.
-    pub(crate) fn is_delivery(&self) -> bool {
-        self.verified && self.verdict != Verdict::Rejected
-    }
 }
 
 /// A reader of finished records, from [`Inspector::subscribe`](crate::Inspector::subscribe).

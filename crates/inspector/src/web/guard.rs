@@ -1,13 +1,20 @@
 //! Access to the page: host, token and headers.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
+    Router,
     extract::{Request, State},
-    middleware::Next,
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Redirect, Response},
+    routing::get,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+
+use crate::random;
 
 const HEADERS: [(HeaderName, &str); 7] = [
     (
@@ -39,51 +46,71 @@ pub(super) async fn add_headers(mut response: Response) -> Response {
     response
 }
 
-/// Answers only requests for names of this machine. This prevents DNS rebinding, in which the name
+/// Accepts only requests for names of this machine. This prevents DNS rebinding, in which the name
 /// of an attacker's site points to this machine to evade the browser's same-origin policy.
 pub(super) async fn check_host(request: Request, next: Next) -> Response {
-    match host(request.headers(), request.uri()) {
-        Some(host) if is_loopback(&host) => next.run(request).await,
-        _ => (
-            StatusCode::FORBIDDEN,
-            "The inspector answers at localhost only.\n",
-        )
-            .into_response(),
+    if is_loopback(request.headers(), request.uri()) {
+        return next.run(request).await;
     }
+    let text = "The inspector accepts requests for localhost only.\n";
+    (StatusCode::FORBIDDEN, text).into_response()
 }
 
-/// Returns the host of a request, without its port.
-fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+fn is_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
     let mut values = headers.get_all(header::HOST).iter();
     let authority = match (uri.authority(), values.next(), values.next()) {
-        (Some(authority), _, None) => authority.clone(),
-        (None, Some(host), None) => host.to_str().ok()?.parse().ok()?,
-        _ => return None,
+        (Some(authority), _, None) => Some(authority.as_str()),
+        (None, Some(host), None) => host.to_str().ok(),
+        _ => None,
     };
-    Some(authority.host().to_ascii_lowercase())
+    authority.is_some_and(is_loopback_authority)
 }
 
-fn is_loopback(host: &str) -> bool {
-    let ip = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || ip
-            .parse()
-            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+/// Parses the whole text, because parsers of URLs disagree about odd authorities.
+fn is_loopback_authority(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    if let Some(port) = text.strip_prefix("localhost") {
+        return port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    }
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let ip = match (text.parse(), bare) {
+        (Ok(addr), _) => SocketAddr::ip(&addr),
+        (Err(_), Some(v6)) => v6.parse().map_or(IpAddr::from([0; 4]), IpAddr::V6),
+        (Err(_), None) => text.parse().map_or(IpAddr::from([0; 4]), IpAddr::V4),
+    };
+    ip.is_loopback()
 }
 
-/// The token of a server, and the cookie that has it.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
+const COOKIE: &str = "soundhash_inspector";
+
+/// What a browser needs to know to see the page.
+///
+/// Browsers send a cookie to every port of a host, so another server on this machine could receive
+/// it. The path is random and the cookie is only valid below it, and other servers do not know it.
 #[derive(Clone)]
-pub(crate) struct Token {
-    pub(crate) value: Arc<str>,
-    /// Contains the port, because browsers send a cookie to all ports of a host.
-    pub(crate) cookie: Arc<str>,
+pub(super) struct Access {
+    /// The token in the printed URL and in the cookie.
+    pub(super) token: Arc<str>,
+    /// The path of the page, with a slash at its start.
+    path: Arc<str>,
 }
 
-impl Token {
-    fn is(&self, given: &str) -> bool {
+impl Access {
+    pub(super) fn random() -> Self {
+        Self {
+            token: random::token().into(),
+            path: format!("/{}", random::token()).into(),
+        }
+    }
+
+    fn is_token(&self, given: &str) -> bool {
         let differences =
-            (self.value.bytes().zip(given.bytes())).fold(0, |all, (a, b)| all | (a ^ b));
-        self.value.len() == given.len() && differences == 0
+            (self.token.bytes().zip(given.bytes())).fold(0, |all, (a, b)| all | (a ^ b));
+        self.token.len() == given.len() && differences == 0
     }
 
     fn is_in_cookie(&self, headers: &HeaderMap) -> bool {
@@ -92,33 +119,83 @@ impl Token {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|it| it.split(';'));
         let mut cookies = cookies.filter_map(|cookie| cookie.trim().split_once('='));
-        cookies.any(|(name, value)| name == &*self.cookie && self.is(value))
+        cookies.any(|(name, value)| name == COOKIE && self.is_token(value))
     }
 
-    fn is_in_query(&self, uri: &Uri) -> bool {
-        let mut fields = uri.query().unwrap_or_default().split('&');
-        fields.any(|field| field.strip_prefix("token=").is_some_and(|it| self.is(it)))
+    /// Puts a page behind the token.
+    pub(super) fn guard(self, page: Router) -> Router {
+        let page = page.layer(from_fn_with_state(self.clone(), check_cookie));
+        let path = self.path.clone();
+        Router::new()
+            .route("/", get(enter))
+            .with_state(self)
+            .nest(&path, page)
+            .fallback(async || unauthorized())
     }
 }
 
-/// Checks the token, which comes from the URL in the first request and from a cookie in later ones.
-pub(super) async fn check_token(
-    State(token): State<Token>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if request.uri().path() == "/" && token.is_in_query(request.uri()) {
-        // The redirect keeps the token out of the address bar and the history.
-        let cookie = format!(
-            "{}={}; HttpOnly; SameSite=Strict; Path=/",
-            token.cookie, token.value
-        );
-        return ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response();
+/// Moves the token from the URL into a cookie, which keeps it out of the address bar and the
+/// history.
+async fn enter(State(access): State<Access>, uri: Uri) -> Response {
+    let mut fields = uri.query().unwrap_or_default().split('&');
+    let given = fields.find_map(|field| field.strip_prefix("token="));
+    if !given.is_some_and(|given| access.is_token(given)) {
+        return unauthorized();
     }
-    if token.is_in_cookie(request.headers()) {
+    let Access { token, path } = access;
+    let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path={path}");
+    ([(header::SET_COOKIE, cookie)], Redirect::to(&path)).into_response()
+}
+
+async fn check_cookie(State(access): State<Access>, request: Request, next: Next) -> Response {
+    if access.is_in_cookie(request.headers()) {
         return next.run(request).await;
     }
+    unauthorized()
+}
+
+fn unauthorized() -> Response {
     let text = "The token is missing. Open the address that the application printed when it \
                 started: it ends with `?token=` and the token.\n";
     (StatusCode::UNAUTHORIZED, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attack: DNS rebinding, with names that another parser may understand differently.
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in [
+            "localhost",
+            "LOCALHOST:4040",
+            "127.0.0.1",
+            "127.1.2.3:4040",
+            "[::1]",
+            "[::1]:4040",
+        ] {
+            assert!(is_loopback_authority(host), "{host}");
+        }
+        for host in [
+            "",
+            "localhost.attacker.example",
+            "localhost:attacker.example",
+            "localhost:",
+            "localhost:+80",
+            "localhost:99999",
+            "x@localhost",
+            "127.0.0.1.attacker.example:4040",
+            "127.0.0.1:x",
+            "0.0.0.0",
+            "192.168.1.1:4040",
+            "[::1].attacker.example",
+            "[::1]x",
+            "[127.0.0.1]",
+            "::1",
+            "[::2]",
+        ] {
+            assert!(!is_loopback_authority(host), "{host}");
+        }
+    }
 }

@@ -3,10 +3,12 @@
 //! - `server`: the listener.
 //! - `guard`: checks the host and the token, and adds headers.
 //! - `events`: the live updates of the list.
+//! - `search`: the search in ids and bodies.
 //! - `view`: the JSON of a record.
 
 mod events;
 mod guard;
+mod search;
 mod server;
 mod view;
 
@@ -24,14 +26,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use soundhash_webhook::{EventKind, Sender};
 use soundhash_webhook_diagnose::diagnose;
-use tokio::{sync::watch, task};
+use tokio::task;
+use tokio_util::sync::CancellationToken;
 use tower_http::csrf::CsrfLayer;
 
 pub use self::server::Server;
-use self::{guard::Token, view::Detail};
+use self::{guard::Access, view::Detail};
 use crate::{
-    Inspector, Record, random,
+    Inspector, random,
     replay::{NO_SECRET, Sample, Sent},
+    store::Entry,
 };
 
 const HTML: &str = include_str!("../../assets/index.html");
@@ -45,8 +49,8 @@ struct Page {
     inspector: Inspector,
     /// Identifies this process to a page that was opened earlier, when numbers meant other records.
     instance: Arc<str>,
-    /// `true` once the inspector's own server stops.
-    stop: Option<watch::Receiver<bool>>,
+    /// Ends the live updates when the inspector's own server stops.
+    stop: CancellationToken,
 }
 
 impl Inspector {
@@ -71,10 +75,10 @@ impl Inspector {
     ///     .layer(require_login());
     /// ```
     pub fn routes(&self) -> Router {
-        self.page(None)
+        self.page(CancellationToken::new())
     }
 
-    fn page(&self, stop: Option<watch::Receiver<bool>>) -> Router {
+    fn page(&self, stop: CancellationToken) -> Router {
         let page = Page {
             inspector: self.clone(),
             instance: random::token().into(),
@@ -87,7 +91,7 @@ impl Inspector {
             .route("/favicon.svg", asset("image/svg+xml", ICON))
             .route("/api/state", get(state))
             .route("/api/events", get(events::events))
-            .route("/api/search", get(search))
+            .route("/api/search", get(find))
             .route("/api/clear", post(clear))
             .route("/api/samples", post(send_sample))
             .route("/api/records/{number}", get(detail))
@@ -101,11 +105,9 @@ impl Inspector {
     }
 
     /// Returns the routes for the inspector's own listener.
-    fn guarded(&self, token: Token, stop: watch::Receiver<bool>) -> Router {
-        let page = self
-            .page(Some(stop))
-            .layer(middleware::from_fn_with_state(token, guard::check_token));
-        let page = if self.config.allow_remote {
+    fn guarded(&self, access: Access, stop: CancellationToken) -> Router {
+        let page = access.guard(self.page(stop));
+        let page = if self.settings().allow_remote {
             page
         } else {
             page.layer(middleware::from_fn(guard::check_host))
@@ -114,7 +116,7 @@ impl Inspector {
     }
 }
 
-/// Returns a handler that answers with a file.
+/// Returns a handler that responds with a file.
 fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
     get(async move || ([(header::CONTENT_TYPE, content_type)], text))
 }
@@ -146,7 +148,7 @@ impl<T: Into<String>> From<T> for Failure {
 }
 
 async fn state(State(page): State<Page>) -> Json<Value> {
-    let config = &page.inspector.config;
+    let config = page.inspector.settings();
     let kinds: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
     Json(json!({
         "capacity": config.capacity,
@@ -159,7 +161,7 @@ async fn state(State(page): State<Page>) -> Json<Value> {
 
 /// Returns a command that sends a first delivery.
 fn curl(inspector: &Inspector) -> String {
-    let config = &inspector.config;
+    let config = inspector.settings();
     let url = config.webhook_url.as_ref().map_or_else(
         || "http://127.0.0.1:3000/webhooks/soundhash".to_owned(),
         ToString::to_string,
@@ -183,15 +185,15 @@ fn curl(inspector: &Inspector) -> String {
 }
 
 #[derive(Deserialize)]
-struct Search {
+struct Find {
     text: String,
 }
 
-async fn search(
+async fn find(
     State(page): State<Page>,
-    Query(search): Query<Search>,
+    Query(find): Query<Find>,
 ) -> Result<Json<Vec<u64>>, Failure> {
-    let found = task::spawn_blocking(move || events::search(&page.inspector, &search.text)).await;
+    let found = task::spawn_blocking(move || search::search(&page.inspector, &find.text)).await;
     Ok(Json(found.map_err(|_| "The search failed.")?))
 }
 
@@ -201,7 +203,7 @@ async fn clear(State(page): State<Page>) -> StatusCode {
 }
 
 impl Page {
-    fn record(&self, number: u64) -> Result<Arc<Record>, Failure> {
+    fn entry(&self, number: u64) -> Result<Entry, Failure> {
         let gone = || {
             Failure(
                 StatusCode::NOT_FOUND,
@@ -214,11 +216,11 @@ impl Page {
     }
 }
 
-/// Answers `null` for a record that is gone. This is normal at a high rate, and should not appear
+/// Returns `null` for a record that is gone. This is normal at a high rate, and should not appear
 /// as an error in the browser's console.
 async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
     let store = &page.inspector.store;
-    let Some(record) = store.get(number) else {
+    let Some(Entry { record, .. }) = store.get(number) else {
         return Ok(Json(Value::Null));
     };
     let mut related = store.all();
@@ -232,8 +234,8 @@ async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Result<Jso
 }
 
 async fn capture(State(page): State<Page>, Path(number): Path<u64>) -> Result<Response, Failure> {
-    let record = page.record(number)?;
-    let file = record.capture(page.inspector.config.show_sensitive_headers)?;
+    let record = page.entry(number)?.record;
+    let file = record.capture(page.inspector.settings().show_sensitive_headers)?;
     let name = [
         record.event_type().unwrap_or("request"),
         &number.to_string(),
@@ -255,31 +257,29 @@ async fn explain(
     State(page): State<Page>,
     Path(number): Path<u64>,
 ) -> Result<Json<Value>, Failure> {
-    let record = page.record(number)?;
-    let secrets = page.inspector.config.secrets.clone();
-    if secrets.is_empty() {
+    let record = page.entry(number)?.record;
+    let settings = page.inspector.settings();
+    if settings.secrets.is_empty() {
         return Err(NO_SECRET.into());
     }
     record.whole_body()?;
     // It hashes the body hundreds of times.
     let diagnosis = task::spawn_blocking(move || {
-        diagnose(&secrets, record.signature(), record.body()).to_string()
+        diagnose(&settings.secrets, record.signature(), record.body()).to_string()
     });
     let diagnosis = diagnosis.await.map_err(|_| "The diagnosis failed.")?;
     Ok(Json(json!({"explanation": diagnosis})))
 }
 
 async fn replay(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
-    let record = page.record(number)?;
-    sent(page.inspector.replay(&record).await)
+    sent(page.inspector.replay(&page.entry(number)?).await)
 }
 
 async fn send_as_new(
     State(page): State<Page>,
     Path(number): Path<u64>,
 ) -> Result<Json<Value>, Failure> {
-    let record = page.record(number)?;
-    sent(page.inspector.send_as_new(&record).await)
+    sent(page.inspector.send_as_new(&page.entry(number)?).await)
 }
 
 #[derive(Deserialize)]
@@ -301,6 +301,6 @@ async fn send_sample(
 }
 
 fn sent(sent: Sent) -> Result<Json<Value>, Failure> {
-    let number = sent?.ok_or("The application gave no answer that can be shown.")?;
+    let number = sent?.ok_or("The application gave no response that can be shown.")?;
     Ok(Json(json!({"number": number})))
 }

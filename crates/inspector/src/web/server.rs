@@ -2,15 +2,15 @@
 
 use std::{fmt, future, io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::{TcpListener, ToSocketAddrs, lookup_host},
-    sync::{oneshot, watch},
-    time::sleep,
-};
+use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
+use tokio_util::sync::CancellationToken;
 
-use super::guard::Token;
-use crate::{Inspector, random};
+use super::guard::Access;
+use crate::Inspector;
 
+/// The maximum number of connections. The page must not use up the files of the process, which the
+/// application needs. A browser opens six connections.
+const MAX_CONNECTIONS: usize = 64;
 /// The longest wait for open connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -45,7 +45,7 @@ impl Inspector {
     pub async fn bind(&self, addr: impl ToSocketAddrs) -> io::Result<Server> {
         let addrs: Vec<_> = lookup_host(addr).await?.collect();
         if let Some(addr) = addrs.iter().find(|addr| !addr.ip().is_loopback())
-            && !self.config.allow_remote
+            && !self.settings().allow_remote
         {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -57,16 +57,11 @@ impl Inspector {
         }
         let listener = TcpListener::bind(&addrs[..]).await?;
         let addr = listener.local_addr()?;
-        let token = Token {
-            value: random::token().into(),
-            cookie: format!("soundhash_inspector_{}", addr.port()).into(),
-        };
-        let inspector = self.clone();
         Ok(Server {
-            inspector,
+            inspector: self.clone(),
             listener,
             addr,
-            token,
+            access: Access::random(),
         })
     }
 }
@@ -77,14 +72,14 @@ pub struct Server {
     inspector: Inspector,
     listener: TcpListener,
     addr: SocketAddr,
-    token: Token,
+    access: Access,
 }
 
 impl Server {
     /// Returns the URL to open in a browser, with the token in it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/?token={}", self.addr, self.token.value)
+        format!("http://{}/?token={}", self.addr, self.access.token)
     }
 
     /// Returns the address that the server listens on.
@@ -102,7 +97,7 @@ impl Server {
         self.run_until(future::pending()).await
     }
 
-    /// Serves the page until `shutdown` resolves. Then the server ends live updates, answers open
+    /// Serves the page until `shutdown` resolves. Then the server ends live updates, completes open
     /// requests, and closes connections that are still open after 5 seconds.
     ///
     /// # Errors
@@ -112,23 +107,19 @@ impl Server {
         self,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let (stop, stopped) = watch::channel(false);
-        let (stopping, told) = oneshot::channel();
-        let app = self.inspector.guarded(self.token, stopped);
-        let server = axum::serve(self.listener, app).with_graceful_shutdown(async move {
+        let stop = CancellationToken::new();
+        let app = self.inspector.guarded(self.access, stop.clone());
+        let shutdown = async {
             shutdown.await;
-            stop.send_replace(true);
-            let _ = stopping.send(());
-            // Kept until here: a stream also ends when this is dropped.
-        });
-        let grace = async {
-            let _ = told.await;
-            sleep(GRACE).await;
+            stop.cancel();
         };
-        tokio::select! {
-            ended = server.into_future() => ended,
-            () = grace => Ok(()),
-        }
+        soundhash_webhook_server::Server::new(self.listener)
+            .max_connections(MAX_CONNECTIONS)
+            .max_connections_per_peer(MAX_CONNECTIONS)
+            .grace(GRACE)
+            .serve(app, shutdown)
+            .await;
+        Ok(())
     }
 }
 

@@ -46,12 +46,12 @@ impl<'a> Summary<'a> {
             id: record.event_id(),
             r#type: record.event_type(),
             sender: record.sender().map(|sender| sender.to_string()),
-            verdict: record.verdict.as_str(),
+            verdict: record.verdict().as_str(),
             reason: record.reason(),
             status: record.status.map(|status| status.as_u16()),
             duration: record.duration.as_secs_f64() * 1e3,
             path: record.path(),
-            verified: record.verified,
+            verified: record.is_verified(),
             replay_of: record.replay_of,
             delivery: record.is_delivery(),
         }
@@ -73,7 +73,7 @@ pub(super) struct Detail<'a> {
     endpoint: Option<&'a str>,
     matched_secret: Option<usize>,
     request: Part<'a>,
-    answer: Option<Part<'a>>,
+    response: Option<Part<'a>>,
     typed: Option<String>,
     /// The other requests with the same event.
     related: Vec<Summary<'a>>,
@@ -109,7 +109,7 @@ impl<'a> Detail<'a> {
         record: &'a Record,
         related: &'a [std::sync::Arc<Record>],
     ) -> Self {
-        let config = &inspector.config;
+        let config = inspector.settings();
         let no_secret = config.secrets.is_empty().then_some(NO_SECRET);
         let no_body = record.whole_body().err();
         let no_head = record.to_request().err();
@@ -121,13 +121,10 @@ impl<'a> Detail<'a> {
             endpoint: record.endpoint(),
             matched_secret: record.matched_secret,
             request: Part::of(&record.request, sensitive),
-            answer: record
-                .answer
-                .as_ref()
-                .map(|answer| Part::of(answer, sensitive)),
+            response: (record.response.as_ref()).map(|response| Part::of(response, sensitive)),
             typed: record.event().map(|event| typed(&event)),
             related: related.iter().map(|it| Summary::of(it)).collect(),
-            explainable: record.explainable,
+            explainable: record.judgment.explainable,
             no_explain: no_secret.or(no_body),
             no_replay: no_head.or(no_body),
             no_send_as_new: no_secret.or(no_head).or(no_body),

@@ -132,7 +132,7 @@ async fn only_the_frames_that_the_application_reads_are_read() {
 }
 
 #[tokio::test]
-async fn requests_and_answers_pass_unchanged() {
+async fn requests_and_responses_pass_unchanged() {
     let inspector = Inspector::new();
     let (body, _) = frames(&["one", "", "two"], true);
     let echo = service_fn(async |request: Request<Body>| {
@@ -180,7 +180,7 @@ async fn requests_and_answers_pass_unchanged() {
     assert_eq!(
         records.recv().await.unwrap().body(),
         b"",
-        "the answer was made before the body was read"
+        "the response was made before the body was read"
     );
 }
 
@@ -204,7 +204,7 @@ async fn no_more_of_a_body_is_kept_than_was_asked_for() {
 }
 
 #[tokio::test]
-async fn the_handlers_answer_is_kept_up_to_the_same_limit() {
+async fn the_handlers_response_is_kept_up_to_the_same_limit() {
     let inspector = Inspector::new().with_secret(SECRET).max_body_size(600);
     let app = Router::new()
         .route(PATH, post(async || "y".repeat(10_000)))
@@ -230,8 +230,8 @@ async fn the_handlers_answer_is_kept_up_to_the_same_limit() {
     let detail: serde_json::Value = serde_json::from_slice(&detail).unwrap();
     assert_eq!(
         (
-            &detail["answer"]["body_bytes"],
-            &detail["answer"]["body_kept"]
+            &detail["response"]["body_bytes"],
+            &detail["response"]["body_kept"]
         ),
         (&10_000.into(), &600.into())
     );

@@ -3,12 +3,16 @@
 use axum::Router;
 use http::{StatusCode, header};
 use soundhash_webhook_inspector::Inspector;
-use tokio::net::TcpListener;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 
-use crate::support::{App, client};
+use crate::support::{App, PATIENCE, client};
 
 const PATHS: [&str; 6] = [
-    "/",
+    "",
     "/app.js",
     "/style.css",
     "/api/state",
@@ -19,9 +23,9 @@ const PATHS: [&str; 6] = [
 #[tokio::test]
 async fn a_request_without_the_token_is_rejected() {
     let app = App::start().await;
-    let wrong = app.cookie().replace(|c: char| c.is_ascii_uppercase(), "x");
+    let wrong = app.cookie.replace(|c: char| c.is_ascii_uppercase(), "x");
     for path in PATHS {
-        let url = format!("{}{path}", app.origin());
+        let url = format!("{}{path}", app.base);
         for request in [
             client().get(&url),
             client().get(format!("{url}?token=")),
@@ -33,7 +37,7 @@ async fn a_request_without_the_token_is_rejected() {
         }
     }
     let cleared = client()
-        .post(format!("{}/api/clear", app.origin()))
+        .post(format!("{}/api/clear", app.base))
         .send()
         .await
         .unwrap();
@@ -45,15 +49,22 @@ async fn the_token_moves_from_the_url_into_a_cookie() {
     let app = App::start().await;
     let response = client().get(&app.page).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
-    assert_eq!(response.headers()["location"], "/");
+    // Browsers send a cookie to all ports of a host, so another server on this machine could receive
+    // a cookie for `/`. It does not know the random path.
+    let path = response.headers()["location"].to_str().unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     assert_eq!(
         cookie,
-        format!("{}; HttpOnly; SameSite=Strict; Path=/", app.cookie())
+        format!("{}; HttpOnly; SameSite=Strict; Path={path}", app.cookie)
     );
-    for path in ["/", "/api/state"] {
+    assert_eq!(path.len(), 23, "{path}");
+    assert!(!app.cookie.contains(&path[1..]), "{path} {}", app.cookie);
+    for path in ["", "/api/state"] {
         let response = app.ask("GET", path).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let outside = client().get(format!("{}{path}", app.origin()));
+        let outside = outside.header("cookie", &app.cookie).send().await.unwrap();
+        assert_eq!(outside.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
 }
 
@@ -72,22 +83,17 @@ async fn a_foreign_host_is_rejected() {
     let port = app.origin().rsplit_once(':').unwrap().1;
     for (host, status) in [
         (format!("attacker.example:{port}"), StatusCode::FORBIDDEN),
+        ("[::1].attacker.example".to_owned(), StatusCode::FORBIDDEN),
+        ("x@localhost".to_owned(), StatusCode::FORBIDDEN),
         (
-            format!("127.0.0.1.attacker.example:{port}"),
+            "localhost:attacker.example".to_owned(),
             StatusCode::FORBIDDEN,
         ),
-        (
-            format!("localhost.attacker.example:{port}"),
-            StatusCode::FORBIDDEN,
-        ),
-        ("192.168.1.1".to_owned(), StatusCode::FORBIDDEN),
         (String::new(), StatusCode::FORBIDDEN),
         (format!("LOCALHOST:{port}"), StatusCode::OK),
-        (format!("[::1]:{port}"), StatusCode::OK),
-        (format!("127.0.0.1:{port}"), StatusCode::OK),
     ] {
         let response = app
-            .ask("GET", "/")
+            .ask("GET", "")
             .header("host", &host)
             .send()
             .await
@@ -113,10 +119,10 @@ async fn a_post_of_another_site_is_rejected() {
             ("origin", "http://attacker.example"),
             ("origin", "null"),
         ] {
-            let url = format!("{}{path}", app.origin());
+            let url = format!("{}{path}", app.base);
             let request = client()
                 .post(url)
-                .header("cookie", app.cookie())
+                .header("cookie", &app.cookie)
                 .header(name, value);
             let response = request.send().await.unwrap();
             assert_eq!(
@@ -131,15 +137,15 @@ async fn a_post_of_another_site_is_rejected() {
 }
 
 #[tokio::test]
-async fn every_answer_has_headers_that_keep_other_sites_out() {
+async fn every_response_has_headers_that_keep_other_sites_out() {
     let app = App::start().await;
-    let foreign = app.ask("GET", "/").header("host", "attacker.example");
+    let foreign = app.ask("GET", "").header("host", "attacker.example");
     let cross = app
         .ask("POST", "/api/clear")
         .header("origin", "null")
         .header("sec-fetch-site", "cross-site");
     for request in [
-        app.ask("GET", "/"),
+        app.ask("GET", ""),
         app.ask("GET", "/app.js"),
         app.ask("GET", "/api/state"),
         app.ask("GET", "/api/events"),
@@ -186,9 +192,9 @@ async fn it_listens_at_loopback_addresses_only() {
 }
 
 #[tokio::test]
-async fn a_remote_inspector_answers_under_any_name_but_asks_for_the_token() {
+async fn a_remote_inspector_accepts_any_name_but_requires_the_token() {
     let app = App::with(|inspector, _| inspector.allow_remote(true)).await;
-    let request = app.ask("GET", "/").header("host", "dev.example.org");
+    let request = app.ask("GET", "").header("host", "dev.example.org");
     assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
     let request = client().get(app.origin()).header("host", "dev.example.org");
     assert_eq!(
@@ -198,7 +204,7 @@ async fn a_remote_inspector_answers_under_any_name_but_asks_for_the_token() {
 }
 
 #[tokio::test]
-async fn nested_routes_ask_for_no_token_but_reject_other_sites() {
+async fn nested_routes_require_no_token_but_reject_other_sites() {
     let routes = Router::new().nest("/admin/inspector", Inspector::new().routes());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -246,4 +252,24 @@ fn debug_shows_no_secret_and_no_token() {
         !shown.contains("s3cr3t") && !shown.contains(token),
         "{shown}"
     );
+}
+
+/// Attack: use up the files of the process with connections to the page.
+#[tokio::test]
+async fn idle_connections_to_the_page_are_few() {
+    let app = App::start().await;
+    let authority = app.origin().strip_prefix("http://").unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(authority).await.unwrap());
+    }
+    // The server closes the oldest ones for the new ones.
+    for stream in &mut idle[..300 - 64] {
+        let mut byte = [0];
+        let closed = timeout(PATIENCE, stream.read(&mut byte)).await;
+        let closed = closed.expect("the server closes the connection");
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
+    let page = app.ask("GET", "").send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
 }

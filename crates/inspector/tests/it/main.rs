@@ -6,6 +6,7 @@ mod events;
 mod guard;
 mod masking;
 mod replay;
+mod search;
 mod subscription;
 mod support;
 mod verdicts;

@@ -145,7 +145,7 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
     let detail = page.oneshot(detail).await.unwrap().into_body();
     let detail = to_bytes(detail, usize::MAX).await.unwrap();
     let detail: Value = serde_json::from_slice(&detail).unwrap();
-    assert_eq!(detail["answer"]["body"], "192.0.2.1:4321 acme");
+    assert_eq!(detail["response"]["body"], "192.0.2.1:4321 acme");
 }
 
 #[tokio::test]
@@ -314,4 +314,31 @@ async fn a_saved_request_has_the_form_of_a_capture() {
     assert!(head.contains("\r\nX-Webhook-Event: video.processed\r\n"));
     assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())));
     assert!(!head.contains("t0ps3cret"), "{head}");
+}
+
+/// A clone must not split the settings: the page and the layer share them with the inspector.
+#[tokio::test]
+async fn a_setting_applies_to_layers_and_pages_that_were_made_before() {
+    let inspector = Inspector::new();
+    let (layer, page) = (inspector.layer(), inspector.routes());
+    let inspector = inspector.with_secret(SECRET).max_body_size(10);
+    let app = Router::new()
+        // Without the verifying layer, so that only the inspector's secret makes it authentic.
+        .route(PATH, post(|_: String| async {}))
+        .layer(layer);
+    let mut records = inspector.subscribe();
+    for (body, verdict) in [
+        ("{}", Verdict::Accepted),
+        ("a longer body", Verdict::Failed),
+    ] {
+        let request = SignedRequest::new(SECRET).body(body).build();
+        app.clone().oneshot(request).await.unwrap();
+        let record = records.recv().await.unwrap();
+        assert_eq!(record.verdict(), verdict, "{record:?}");
+    }
+    let state = Request::get("/api/state").body(Body::empty()).unwrap();
+    let state = page.oneshot(state).await.unwrap().into_body();
+    let state = to_bytes(state, usize::MAX).await.unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    assert_eq!(state["has_secret"], true);
 }

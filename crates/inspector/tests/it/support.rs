@@ -51,6 +51,10 @@ pub(crate) struct App {
     pub(crate) url: String,
     /// The URL of the page, with its token.
     pub(crate) page: String,
+    /// The URL that the page moves to, without a slash at the end.
+    pub(crate) base: String,
+    /// The cookie with the token.
+    pub(crate) cookie: String,
     stop: watch::Sender<bool>,
     page_server: JoinHandle<std::io::Result<()>>,
 }
@@ -73,33 +77,31 @@ impl App {
         let page_server = tokio::spawn(page.run_until(async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
+        let entered = client().get(&page_url).send().await.unwrap();
+        let header = |name| entered.headers()[name].to_str().unwrap();
+        let (origin, _) = page_url.split_once("/?").unwrap();
         Self {
             inspector,
             url,
+            base: format!("{origin}{}", header("location")),
+            cookie: header("set-cookie").split(';').next().unwrap().to_owned(),
             page: page_url,
             stop,
             page_server,
         }
     }
 
-    /// The URL of the page, without its token or a slash at the end.
+    /// The scheme, host and port of the page.
     pub(crate) fn origin(&self) -> &str {
         self.page.split_once("/?").unwrap().0
     }
 
-    /// Returns a cookie with the token.
-    pub(crate) fn cookie(&self) -> String {
-        let token = self.page.split_once("token=").unwrap().1;
-        let port = self.origin().rsplit_once(':').unwrap().1;
-        format!("soundhash_inspector_{port}={token}")
-    }
-
     /// Sends a request to the page's server, as the page does.
     pub(crate) fn ask(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        let url = format!("{}{path}", self.origin());
+        let url = format!("{}{path}", self.base);
         let request = client().request(method.parse().unwrap(), url);
         request
-            .header("cookie", self.cookie())
+            .header("cookie", &self.cookie)
             .header("sec-fetch-site", "same-origin")
     }
 
@@ -133,7 +135,7 @@ impl App {
         let request = client().post(&self.url).headers(headers).body(body.into());
         let response = request.send().await.unwrap();
         let status = response.status();
-        // The record is finished together with the answer.
+        // The record is finished together with the response.
         response.bytes().await.unwrap();
         status
     }

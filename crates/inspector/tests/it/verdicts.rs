@@ -38,16 +38,16 @@ async fn an_event_that_was_handled_before_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn a_handler_that_answers_500_fails() {
+async fn a_handler_that_responds_with_500_fails() {
     let app = App::start().await;
     let record = record_of(&app, async |app| {
         let _ = app.send_signed(SECRET, body(EventKind::JobFailed)).await;
     })
     .await;
     assert_eq!(record.verdict(), Verdict::Failed);
-    assert_eq!(record.reason(), Some("The handler answered 500."));
+    assert_eq!(record.reason(), Some("The handler responded with 500."));
     let detail = app.ask_json("GET", "/api/records/1").await;
-    assert_eq!(detail["answer"]["body"], "the database is down");
+    assert_eq!(detail["response"]["body"], "the database is down");
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_handler_is_cut_off_by_a_sender_that_hangs_up() {
     assert_eq!(record.verdict(), Verdict::CutOff);
     assert_eq!(
         record.reason(),
-        Some("The sender hung up before the handler answered.")
+        Some("The sender hung up before the handler responded.")
     );
     assert!(record.is_verified());
 }
@@ -207,7 +207,7 @@ async fn the_layers_delivery_proves_that_a_request_was_verified() {
 }
 
 #[tokio::test]
-async fn an_empty_answer_of_a_handler_is_recorded_at_once() {
+async fn an_empty_response_of_a_handler_is_recorded_at_once() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
     let request = SignedRequest::new(SECRET).body("not an event").build();

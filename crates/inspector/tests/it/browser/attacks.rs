@@ -113,7 +113,7 @@ async fn other_sites_can_neither_frame_the_page_nor_act() {
         app.send_signed(SECRET, titled("kept", "A song")).await;
         assert_eq!(count(&browser, &app).await, 1);
 
-        for url in [format!("{}/", app.origin()), app.page.clone()] {
+        for url in [app.base.clone(), app.page.clone()] {
             let attacker = serve(format!("<iframe id=frame src='{url}'></iframe>")).await;
             browser.goto(&attacker).await.unwrap();
             browser.enter_frame(0).await.unwrap();
@@ -121,13 +121,13 @@ async fn other_sites_can_neither_frame_the_page_nor_act() {
             browser.enter_default_frame().await.unwrap();
         }
 
-        let origin = app.origin();
+        let base = &app.base;
         let attacker = serve(format!(
-            "<form id=form method=post action='{origin}/api/clear'></form><script>\
+            "<form id=form method=post action='{base}/api/clear'></form><script>\
              for (const path of ['clear', 'records/1/replay', 'samples']) {{\
-               fetch('{origin}/api/' + path, {{method: 'POST', mode: 'no-cors', credentials: 'include'}});\
+               fetch('{base}/api/' + path, {{method: 'POST', mode: 'no-cors', credentials: 'include'}});\
              }}\
-             fetch('{origin}/api/state', {{credentials: 'include'}}).then(() => {{ window.read = true }}, () => {{ window.read = false }});\
+             fetch('{base}/api/state', {{credentials: 'include'}}).then(() => {{ window.read = true }}, () => {{ window.read = false }});\
              </script>"
         ))
         .await;

@@ -1,6 +1,7 @@
 //! The page in Chromium, as a user sees it.
 
 mod attacks;
+mod connection;
 mod driver;
 mod list;
 mod load;

@@ -5,7 +5,7 @@ use std::{env, fs, path::Path, process};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use soundhash_webhook::{Secret, testing::SignedRequest};
-use thirtyfour::By;
+use thirtyfour::{By, Key};
 use tokio::time::{Duration, Instant, sleep};
 use tower::ServiceExt;
 
@@ -64,23 +64,24 @@ async fn a_wrong_signature_is_explained() {
         app.send_signed("whsec_of_nobody", titled("no-secret", "A song"))
             .await;
         browser.open_row("no-secret", "rejected").await;
-        assert!(
-            !browser
-                .element(test_id("explain"))
-                .await
-                .is_enabled()
-                .await
-                .unwrap()
-        );
-        assert!(
+        let reason = "Inspector::with_secret";
+        let callout = browser.element(By::Css(".callout")).await;
+        assert!(callout.text().await.unwrap().contains(reason));
+        // An action that is not possible says why to the keyboard and to a finger, too.
+        for id in ["send-as-new", "send-sample"] {
+            let button = browser.element(test_id(id)).await;
+            assert_eq!(
+                button.attr("aria-disabled").await.unwrap().as_deref(),
+                Some("true"),
+                "{id}"
+            );
+            button.focus().await.unwrap();
+            browser.press(Key::Enter.value()).await;
             browser
-                .element(By::Css(".callout"))
-                .await
-                .text()
-                .await
-                .unwrap()
-                .contains("Inspector::with_secret")
-        );
+                .wait_for(&format!("[...document.querySelectorAll('[role=alert]')].some(it => it.offsetParent && it.textContent.includes('{reason}'))"))
+                .await;
+            browser.script("document.querySelectorAll('.failure').forEach(it => it.remove())").await;
+        }
         assert_eq!(browser.console().await, Vec::<String>::new());
     })
     .await;
@@ -183,6 +184,60 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
                 "document.querySelector('[data-testid=raw-body]')?.textContent.includes('NaN')",
             )
             .await;
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
+}
+
+/// SoundHash escapes all characters that are not ASCII.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_can_be_read_and_a_deep_event_is_collapsed() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        app.send_signed(SECRET, titled("letters", "Título 🎵 \"\u{202e}"))
+            .await;
+        browser.open_row("letters", "accepted").await;
+        let formatted = browser
+            .script("return document.querySelector('[aria-label=\"Formatted body\"]').textContent")
+            .await;
+        let formatted = formatted.as_str().unwrap();
+        // A reader would not see the character that turns the direction of the text.
+        assert!(
+            formatted.contains(r#""title": "Título 🎵 \"\u202e""#),
+            "{formatted}"
+        );
+        assert!(
+            browser
+                .text("raw-body")
+                .await
+                .contains(r"T\u00edtulo \ud83c")
+        );
+        assert!(
+            browser
+                .element(test_id("typed-event"))
+                .await
+                .is_displayed()
+                .await
+                .unwrap()
+        );
+
+        let deep = format!(
+            r#"{{"id": "deep", "type": "x", "data": {}1{}}}"#,
+            "[".repeat(20),
+            "]".repeat(20)
+        );
+        app.send_signed(SECRET, deep).await;
+        browser.open_row("deep", "accepted").await;
+        let typed = browser.find(test_id("typed-event")).await.unwrap();
+        assert!(!typed.is_displayed().await.unwrap());
+        browser
+            .element(By::Css("summary"))
+            .await
+            .click()
+            .await
+            .unwrap();
+        browser.element(test_id("typed-event")).await;
         assert_eq!(browser.console().await, Vec::<String>::new());
     })
     .await;

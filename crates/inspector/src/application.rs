@@ -1,0 +1,52 @@
+//! The application that requests are sent to again.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::Request;
+use tower::{Service, ServiceExt, util::BoxCloneService};
+
+type Inner = BoxCloneService<Request<Body>, Response, ()>;
+
+/// A clone of the service inside of the inspector's layer. A mutex makes it `Sync`, which a service
+/// need not be.
+#[derive(Clone)]
+pub(crate) struct Application(Arc<Mutex<Inner>>);
+
+impl Application {
+    pub(crate) fn new<S>(service: S) -> Self
+    where
+        S: Service<Request<Body>, Response: IntoResponse, Future: Send> + Clone + Send + 'static,
+    {
+        let service = service.map_response(IntoResponse::into_response);
+        Self(Arc::new(Mutex::new(Inner::new(service.map_err(drop)))))
+    }
+
+    pub(crate) fn service(&self) -> Inner {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Marks a request that the inspector sends again.
+#[derive(Clone)]
+pub(crate) struct Replay {
+    /// The number of the record that is sent again; `None` for a sample.
+    pub(crate) of: Option<u64>,
+    /// Receives the number of the new record.
+    pub(crate) number: Arc<OnceLock<u64>>,
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Replay").field(&self.of).finish()
+    }
+}

@@ -1,0 +1,319 @@
+//! A request and its response while they pass, until they become a record.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::Poll,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::ConnectInfo,
+    response::Response,
+};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body::Frame;
+use soundhash_webhook::{Delivery, DeliverySlot, Rejection, SIGNATURE_HEADER, Signature};
+
+use crate::{
+    Inspector,
+    application::{Application, Replay},
+    capture::{Kept, Observed, Observer, Recording},
+    event::Labels,
+    inspector::Settings,
+    record::{Head, Message, Record},
+    verdict::{Judgment, Verdict},
+};
+
+/// A request without a response. If this is dropped, the request stays without one.
+pub(crate) struct Pending(Option<Arc<Exchange>>);
+
+impl Pending {
+    /// Returns the request with a body that is copied while the application reads it.
+    pub(crate) fn new(
+        inspector: &Inspector,
+        application: &Application,
+        mut request: Request<Body>,
+    ) -> (Self, Request<Body>) {
+        let exchange = Arc::new(Exchange::new(inspector, application.clone(), &request));
+        request.extensions_mut().insert(exchange.delivery.clone());
+        // The layer rejects a request without a signature before it reads the body, and a request
+        // without a signature can be any request of the application.
+        if exchange.signed {
+            if request.body().is_end_stream() {
+                exchange.recording().observe::<()>(&Poll::Ready(None), true);
+            }
+            request = request.map(|body| {
+                let observer = RequestObserver(exchange.clone());
+                Body::new(Observed { body, observer })
+            });
+        }
+        (Self(Some(exchange)), request)
+    }
+
+    /// Judges a response. The request is recorded once the response's body was read.
+    pub(crate) fn respond(&mut self, response: Response) -> Response {
+        match self.0.take() {
+            Some(exchange) => exchange.respond(response),
+            None => response,
+        }
+    }
+
+    /// Records a request for which a service returned an error.
+    pub(crate) fn fail(&mut self) {
+        self.end(
+            Verdict::Failed,
+            "The application did not respond, because a service failed.",
+        );
+    }
+
+    fn end(&mut self, verdict: Verdict, reason: &'static str) {
+        let Some(exchange) = self.0.take().filter(|exchange| exchange.signed) else {
+            return;
+        };
+        let verified = exchange.delivery.get().is_some() || exchange.is_authentic();
+        let ending = exchange.ending(Judgment::new(verdict, reason, verified), None);
+        exchange.keep(ending, None);
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(exchange) = &self.0 else {
+            return;
+        };
+        let is_ended = exchange.recording().is_ended();
+        if thread::panicking() {
+            self.end(Verdict::Failed, "The handler panicked.");
+        } else if is_ended {
+            self.end(
+                Verdict::CutOff,
+                "The sender hung up before the handler responded.",
+            );
+        } else {
+            self.end(
+                Verdict::CutOff,
+                "The sender hung up before its body was complete.",
+            );
+        }
+    }
+}
+
+/// A request, and what the inspector knows about it before the response.
+struct Exchange {
+    inspector: Inspector,
+    /// The settings when the request arrived.
+    settings: Arc<Settings>,
+    application: Application,
+    time: SystemTime,
+    started: Instant,
+    /// The number of the head's copy.
+    head: u64,
+    head_whole: bool,
+    /// Whether the request has a signature header, valid or not.
+    signed: bool,
+    signature: Option<Signature>,
+    recording: Mutex<Recording>,
+    peer: Option<SocketAddr>,
+    replay: Option<Replay>,
+    /// Filled by the layer that verifies the request.
+    delivery: DeliverySlot,
+}
+
+/// The outcome of a request.
+struct Ending {
+    judgment: Judgment,
+    status: Option<StatusCode>,
+    endpoint: Option<Box<str>>,
+    matched_secret: Option<usize>,
+    /// The verified body. It replaces the copy, which may have been dropped.
+    body: Option<Kept>,
+    /// The labels of an event whose body is longer than what is kept.
+    labels: Option<Labels>,
+    duration: Duration,
+}
+
+impl Exchange {
+    fn new(inspector: &Inspector, application: Application, request: &Request<Body>) -> Self {
+        let settings = inspector.settings();
+        let in_flight = &inspector.store.in_flight;
+        let (head, head_whole) = Head::of_request(request);
+        let signature = request.headers().get(SIGNATURE_HEADER);
+        let extensions = request.extensions();
+        let peer = extensions
+            .get()
+            .map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| *peer);
+        Self {
+            application,
+            time: SystemTime::now(),
+            started: Instant::now(),
+            head: in_flight.keep(head),
+            head_whole,
+            signed: signature.is_some(),
+            signature: signature.and_then(|it| Signature::try_from(it).ok()),
+            recording: Mutex::new(Recording::new(settings.max_body_size, in_flight.clone())),
+            peer,
+            replay: extensions.get().cloned(),
+            delivery: DeliverySlot::default(),
+            settings,
+            inspector: inspector.clone(),
+        }
+    }
+
+    fn recording(&self) -> MutexGuard<'_, Recording> {
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ending(&self, judgment: Judgment, status: Option<StatusCode>) -> Ending {
+        let delivery = self.delivery.get();
+        let max = self.settings.max_body_size;
+        let long = delivery.filter(|it| it.body().len() > max);
+        Ending {
+            judgment,
+            status,
+            endpoint: delivery.and_then(Delivery::endpoint).map(Into::into),
+            matched_secret: delivery.map(Delivery::matched_secret),
+            body: delivery.map(|it| Kept::of(it.body(), max)),
+            labels: long.map(|it| Labels::of(it.event().ok().as_ref(), it.body())),
+            duration: self.started.elapsed(),
+        }
+    }
+
+    /// Returns whether the recorded body has the signature of a secret that the inspector knows.
+    fn is_authentic(&self) -> bool {
+        let recording = self.recording();
+        let verified = recording.read(|body| self.settings.verify(self.signature, body));
+        verified == Some(true)
+    }
+
+    /// Judges a response, unless it has nothing to do with webhooks.
+    fn respond(self: Arc<Self>, response: Response) -> Response {
+        if !self.signed && response.extensions().get::<Rejection>().is_none() {
+            return response;
+        }
+        let verified = self.delivery.get().is_some();
+        let judgment = Judgment::of(&response, verified, || self.is_authentic());
+        let ending = self.ending(judgment, Some(response.status()));
+        // Later frames are only drained.
+        self.recording().stop();
+        let in_flight = self.inspector.store.in_flight.clone();
+        let (head, head_whole) = Head::of_response(&response);
+        let head = in_flight.keep(head);
+        let mut recording = Recording::new(self.settings.max_body_size, in_flight);
+        let is_empty = response.body().is_end_stream();
+        if is_empty {
+            recording.observe::<()>(&Poll::Ready(None), true);
+        }
+        let observer = ResponseObserver(Some(Box::new(Responded {
+            exchange: self,
+            ending,
+            head,
+            head_whole,
+            recording,
+        })));
+        if is_empty {
+            return response;
+        }
+        response.map(|body| Body::new(Observed { body, observer }))
+    }
+
+    fn keep(&self, ending: Ending, response: Option<Message>) {
+        let recorded = self.recording().finish();
+        let store = &self.inspector.store;
+        let record = Record {
+            number: 0,
+            time: self.time,
+            duration: ending.duration,
+            judgment: ending.judgment,
+            status: ending.status,
+            endpoint: ending.endpoint,
+            matched_secret: ending.matched_secret,
+            request: Message {
+                head: Head::new(store.in_flight.take(self.head), self.head_whole),
+                body: ending.body.unwrap_or(recorded),
+            },
+            response,
+            peer: self.peer,
+            replay_of: self.replay.as_ref().and_then(|replay| replay.of),
+            labels: ending.labels.map_or_else(OnceLock::new, OnceLock::from),
+        };
+        let number = store.push(record, self.application.clone(), self.settings.capacity);
+        if let Some(replay) = &self.replay {
+            let _ = replay.number.set(number);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // The copy still exists if nothing was recorded.
+        self.inspector.store.in_flight.take(self.head);
+    }
+}
+
+struct RequestObserver(Arc<Exchange>);
+
+impl Observer for RequestObserver {
+    fn observe(
+        &mut self,
+        polled: &Poll<Option<Result<Frame<Bytes>, axum::Error>>>,
+        is_end_stream: bool,
+    ) {
+        if polled.is_ready() {
+            self.0.recording().observe(polled, is_end_stream);
+        }
+    }
+}
+
+/// A response whose body is being sent. It is kept when this is dropped.
+struct ResponseObserver(Option<Box<Responded>>);
+
+struct Responded {
+    exchange: Arc<Exchange>,
+    ending: Ending,
+    /// The number of the head's copy.
+    head: u64,
+    head_whole: bool,
+    recording: Recording,
+}
+
+impl Observer for ResponseObserver {
+    fn observe(
+        &mut self,
+        polled: &Poll<Option<Result<Frame<Bytes>, axum::Error>>>,
+        is_end_stream: bool,
+    ) {
+        let Some(responded) = &mut self.0 else {
+            return;
+        };
+        responded.recording.observe(polled, is_end_stream);
+        if responded.recording.is_ended() {
+            self.keep();
+        }
+    }
+}
+
+impl ResponseObserver {
+    fn keep(&mut self) {
+        if let Some(responded) = self.0.take() {
+            let mut responded = *responded;
+            let in_flight = &responded.exchange.inspector.store.in_flight;
+            let response = Message {
+                head: Head::new(in_flight.take(responded.head), responded.head_whole),
+                body: responded.recording.finish(),
+            };
+            responded.exchange.keep(responded.ending, Some(response));
+        }
+    }
+}
+
+impl Drop for ResponseObserver {
+    fn drop(&mut self) {
+        self.keep();
+    }
+}

@@ -1,0 +1,141 @@
+//! The verdict on a request, and the reason for it.
+
+use std::{borrow::Cow, fmt};
+
+use axum::response::Response;
+use http::StatusCode;
+use soundhash_webhook::{
+    Rejection, RejectionKind,
+    idempotency::{Outcome, OutcomeKind},
+};
+
+/// The outcome of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The signature was valid and the handler responded with 2xx.
+    Accepted,
+    /// The event was completed before, so the idempotency layer responded in place of the handler.
+    Duplicate,
+    /// A layer rejected the request, and the handler was not called.
+    Rejected,
+    /// The handler responded with a status other than 2xx, or panicked.
+    Failed,
+    /// The sender hung up before the response.
+    CutOff,
+}
+
+impl Verdict {
+    /// Returns the verdict in lower case, such as `cut-off`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::CutOff => "cut-off",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A verdict with its reason.
+pub(crate) struct Judgment {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Option<Cow<'static, str>>,
+    pub(crate) verified: bool,
+    /// Whether the request was rejected because of its signature.
+    pub(crate) explainable: bool,
+}
+
+impl Judgment {
+    pub(crate) fn new(
+        verdict: Verdict,
+        reason: impl Into<Cow<'static, str>>,
+        verified: bool,
+    ) -> Self {
+        Self {
+            verdict,
+            reason: Some(reason.into()),
+            verified,
+            explainable: false,
+        }
+    }
+
+    /// Judges a response. `verified` says whether the layer passed a delivery on. `is_authentic`
+    /// finds deliveries that the application verified without the layer.
+    pub(crate) fn of(
+        response: &Response,
+        verified: bool,
+        is_authentic: impl FnOnce() -> bool,
+    ) -> Self {
+        let extensions = response.extensions();
+        let status = response.status();
+        if let Some(rejection) = extensions.get::<Rejection>() {
+            let explainable = matches!(
+                rejection.kind(),
+                RejectionKind::WrongSignature
+                    | RejectionKind::MalformedSignature
+                    | RejectionKind::SeveralSignatures
+            );
+            let reason = sentence(&rejection.to_string());
+            return Self {
+                explainable,
+                ..Self::new(Verdict::Rejected, reason, false)
+            };
+        }
+        if let Some(outcome) = extensions.get::<Outcome>() {
+            let verdict = match outcome.kind() {
+                OutcomeKind::Duplicate => Verdict::Duplicate,
+                OutcomeKind::StoreUnavailable | OutcomeKind::Unverified => Verdict::Failed,
+                _ => Verdict::Rejected,
+            };
+            let verified = outcome.kind() != OutcomeKind::Unverified;
+            return Self::new(verdict, sentence(&outcome.to_string()), verified);
+        }
+        let no_route = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+        let is_replayed = (response.headers().get("idempotent-replayed"))
+            .is_some_and(|replayed| replayed == "true");
+        if !verified && !is_authentic() {
+            if no_route.contains(&status) {
+                Self::new(
+                    Verdict::Rejected,
+                    "No route of the application takes this request.",
+                    false,
+                )
+            } else {
+                Self::new(
+                    Verdict::Failed,
+                    "No `SoundHashWebhookLayer` verified this request: it is missing on this \
+                     route, or something outside of it responded.",
+                    false,
+                )
+            }
+        } else if is_replayed {
+            Self::new(Verdict::Duplicate, "The event was handled before.", true)
+        } else if !status.is_success() {
+            let reason = format!("The handler responded with {}.", status.as_u16());
+            Self::new(Verdict::Failed, reason, true)
+        } else {
+            Self {
+                verdict: Verdict::Accepted,
+                reason: None,
+                verified: true,
+                explainable: false,
+            }
+        }
+    }
+}
+
+/// Turns an error message into a sentence.
+fn sentence(message: &str) -> String {
+    let mut chars = message.chars();
+    let first = chars.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(chars).chain(['.']).collect()
+}
