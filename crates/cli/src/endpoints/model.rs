@@ -81,7 +81,7 @@ pub(super) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Error> {
 pub(super) fn instant(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| {
         let time: civil::DateTime = text.parse().ok()?;
-        Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+        Some(time.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
     })
 }
 
@@ -91,7 +91,7 @@ pub(super) fn time(text: Option<&str>) -> String {
         return "never".to_owned();
     };
     match instant(text) {
-        Some(time) => (time.to_zoned(TimeZone::system()))
+        Some(time) => (time.to_zoned_datetime(TimeZone::system()))
             .strftime("%Y-%m-%d %H:%M:%S")
             .to_string(),
         None => text.to_owned(),

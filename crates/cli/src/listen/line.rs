@@ -81,7 +81,7 @@ impl<'a> Line<'a> {
 
 /// Displays a record within 80 columns.
 fn text(record: &Record) -> String {
-    let time = time(record).to_zoned(TimeZone::system());
+    let time = time(record).to_zoned_datetime(TimeZone::system());
     let time = paint(DIM, time.strftime("%H:%M:%S"));
     // Nothing in a rejected request is verified, so only the reason is shown.
     let what = match record.reason() {
