@@ -20,8 +20,7 @@ use std::{
 
 use axum::{extract::State, http::StatusCode, routing::post};
 use soundhash_webhook::{
-    Delivery, Event, EventKind, EventRejection, EventRouter, Id, MatchFound, Payload,
-    VideoProcessed,
+    Delivery, Event, EventRejection, EventRouter, Id, MatchFound, Payload, VideoProcessed,
 };
 
 /// The titles of videos. A real application would use a database.
@@ -40,14 +39,14 @@ impl Catalogue {
     }
 }
 
-async fn processed(State(catalogue): State<Catalogue>, Payload(video): Payload<VideoProcessed>) {
+async fn processed(Payload(video): Payload<VideoProcessed>, State(catalogue): State<Catalogue>) {
     println!("processed: {:?}", video.title);
     if let (Some(id), Some(title)) = (video.video_id, video.title) {
         catalogue.add(id, title);
     }
 }
 
-async fn found(State(catalogue): State<Catalogue>, Payload(found): Payload<MatchFound>) {
+async fn found(Payload(found): Payload<MatchFound>, State(catalogue): State<Catalogue>) {
     for it in found.matches {
         // The dispatcher does not send the title.
         let title = it.title.or_else(|| catalogue.title(&it.video_id));
@@ -74,10 +73,7 @@ async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> Stat
 #[tokio::main]
 async fn main() -> ExitCode {
     common::run(async {
-        let events = EventRouter::new()
-            .on(EventKind::VideoProcessed, processed)
-            .on(EventKind::MatchFound, found)
-            .fallback(other);
+        let events = EventRouter::new().on(processed).on(found).fallback(other);
         Ok(post(events).with_state(Catalogue::default()))
     })
     .await

@@ -107,7 +107,7 @@ impl Delivery {
 
     /// Parses the body as a type of your own.
     ///
-    /// A body that is not strict JSON is repaired first, as [`Event::repaired`] describes.
+    /// A body that is not strict JSON is repaired first, as [`Event::is_repaired`] describes.
     ///
     /// # A `Value` can overflow the stack
     ///
@@ -139,29 +139,20 @@ impl Delivery {
         }
     }
 
-    /// Parses the body as an [`Event`], or returns the event that was parsed before.
+    /// Returns the body as an [`Event`].
+    ///
+    /// The body is parsed on the first call. Later calls, and calls of clones, return the same event.
     ///
     /// # Errors
     ///
     /// Returns an error if the body is not a JSON object with an event type and a payload.
-    pub fn event(&self) -> Result<Event, EventError> {
-        match self.0.event.get() {
-            Some(event) => Result::clone(event),
-            None => self.read(),
-        }
-    }
-
-    fn read(&self) -> Result<Event, EventError> {
-        match self.0.envelope.get().map(AsRef::as_ref) {
-            Some(Ok(envelope)) => envelope.event(&self.0.body),
+    pub fn event(&self) -> Result<&Event, &EventError> {
+        let parse = || match self.0.envelope.get().map(AsRef::as_ref) {
+            Some(Ok(envelope)) => Event::of(envelope.clone(), &self.0.body),
             Some(Err(error)) => Err(error.clone()),
             None => Event::from_slice(&self.0.body),
-        }
-    }
-
-    /// Returns the event and keeps it for later calls.
-    pub(crate) fn event_ref(&self) -> Result<&Event, &EventError> {
-        Result::as_ref(self.0.event.get_or_init(|| Box::new(self.read())))
+        };
+        Result::as_ref(self.0.event.get_or_init(|| Box::new(parse())))
     }
 
     /// Logs that the body is not the expected event, at most once per delivery, because several

@@ -58,8 +58,8 @@ impl<S: Sync> FromRequestParts<S> for Event {
             verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
         let event = delivery.event();
         let event = event.map_err(|error| EventRejection::not_an_event(delivery, error))?;
-        log_unrecognized(delivery, &event);
-        Ok(event)
+        log_unrecognized(delivery, event);
+        Ok(event.clone())
     }
 }
 
@@ -79,11 +79,11 @@ impl<S: Sync> FromRequestParts<S> for Event {
 ///     .layer(SoundHashWebhookLayer::new("whsec_test"));
 /// ```
 ///
-/// The extractor answers 422 to an event of another type, and to one whose payload does not fit its
-/// type. Use it for an endpoint that is registered for a single type. SoundHash's "test this
-/// webhook" button can send any payload, and then reports a failure. For several types, use an
-/// `EventRouter` (feature `router`), which calls a handler for each type and accepts all others. To
-/// respond in the handler yourself, take a `Result<Payload<T>, PayloadRejection>`.
+/// The extractor rejects an event of another type, or with a payload that does not fit its type, with
+/// 422. Use it for an endpoint that is registered for a single type. SoundHash's "test this webhook"
+/// button can send any payload, and then reports a failure. For several types, use an `EventRouter`
+/// (feature `router`), which calls a handler for each type and accepts all others. To respond in the
+/// handler yourself, take a `Result<Payload<T>, PayloadRejection>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<T>(pub T);
 
@@ -108,8 +108,8 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
         let delivery =
             verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
         let event = delivery
-            .event_ref()
-            .map_err(|error| EventRejection::not_an_event(delivery, error.clone()))?;
+            .event()
+            .map_err(|error| EventRejection::not_an_event(delivery, error))?;
         match T::of(&event.data) {
             Some(payload) => Ok(Payload(payload.clone())),
             None => Err(PayloadRejection::other_payload(delivery, event, T::KIND)),
@@ -151,6 +151,16 @@ impl IntoResponse for MissingLayer {
 ///
 /// To respond yourself, take a `Result<Event, EventRejection>`. Take a [`Delivery`] as well if you
 /// need the verified bytes.
+///
+/// `Option<Event>` is not an extractor. Its `None` could mean that the layer is missing, in which case
+/// nothing was verified, or that the body is not an event. A handler that responds 200 to `None` would
+/// hide the first and lose the second. A `Result` names the reason:
+///
+/// ```compile_fail,E0277
+/// # use soundhash_webhook::Event;
+/// async fn receive(event: Option<Event>) {}
+/// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRejection(EventReason);
 
@@ -176,9 +186,9 @@ impl EventRejection {
     }
 
     /// Creates a rejection, and logs the error.
-    pub(crate) fn not_an_event(delivery: &Delivery, error: EventError) -> Self {
-        delivery.log_once(|| telemetry::undecodable(&error));
-        Self(EventReason::NotAnEvent(error))
+    pub(crate) fn not_an_event(delivery: &Delivery, error: &EventError) -> Self {
+        delivery.log_once(|| telemetry::undecodable(error));
+        Self(EventReason::NotAnEvent(error.clone()))
     }
 
     /// Returns the kind of the rejection.
@@ -297,7 +307,7 @@ pub enum PayloadRejectionKind {
 
 impl PayloadRejection {
     /// Creates a rejection, and logs the mismatch.
-    fn other_payload(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
+    pub(crate) fn other_payload(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
         match event.data {
             EventData::Unrecognized(_) => log_unrecognized(delivery, event),
             _ => telemetry::of_another_type(expected.as_str()),

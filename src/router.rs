@@ -17,8 +17,8 @@ use http::StatusCode;
 
 use crate::{
     delivery::Delivery,
-    event::{Envelope, EventData, EventError, EventKind, Resource},
-    extract::{EventRejection, verified},
+    event::{Event, EventData, EventError, EventKind, EventPayload, Resource},
+    extract::{EventRejection, Payload, PayloadRejection, verified},
     telemetry::{self, Misfit},
 };
 
@@ -28,18 +28,18 @@ use crate::{
 /// An `EventRouter` is itself an axum handler, for [`post`]. The handlers in it are axum handlers as
 /// well. They can use the state `S` of the application and any extractor: the
 /// [`Payload`](crate::Payload) of their type, an [`Event`](crate::Event), a [`Delivery`], `State`,
-/// `Bytes` and so on.
+/// `Bytes` and so on. A handler whose first argument is a `Payload` need not name its type of event.
 ///
 /// ```
 /// use axum::{Router, extract::State, http::StatusCode, routing::post};
 /// use soundhash_webhook::{
-///     Event, EventKind, EventRouter, MatchFound, Payload, SoundHashWebhookLayer, VideoProcessed,
+///     Event, EventRouter, MatchFound, Payload, SoundHashWebhookLayer, VideoProcessed,
 /// };
 ///
 /// #[derive(Clone)]
 /// struct Database;
 ///
-/// async fn processed(State(_db): State<Database>, Payload(video): Payload<VideoProcessed>) {
+/// async fn processed(Payload(video): Payload<VideoProcessed>, State(_db): State<Database>) {
 ///     println!("processed {:?}", video.title);
 /// }
 ///
@@ -53,8 +53,8 @@ use crate::{
 /// }
 ///
 /// let events = EventRouter::new()
-///     .on(EventKind::VideoProcessed, processed)
-///     .on(EventKind::MatchFound, found)
+///     .on(processed)
+///     .on(found)
 ///     .fallback(other);
 ///
 /// let app: Router = Router::new()
@@ -71,21 +71,24 @@ use crate::{
 /// | --- | --- | --- |
 /// | an event of a type that has a handler | that handler | that handler |
 /// | an event of another type | the fallback | 200, and the payload is not read |
-/// | an event whose payload does not fit its type | the fallback | 200, because a retry would not fit either |
+/// | an event of a type that has a handler, with a payload that does not fit | the fallback | 422 |
+/// | the same from the "test this webhook" button | the fallback | 200 |
 /// | a body that is not an event | the fallback | 400 or 422, see [`EventRejection::status`] |
 /// | a request that no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified | 500 | 500 |
 ///
 /// A handler is therefore only called with events of its type, and extracting their
-/// [`Payload`](crate::Payload) succeeds. SoundHash's "test this webhook" button sends payloads that
-/// often do not fit their type.
+/// [`Payload`](crate::Payload) succeeds.
 ///
-/// Deliveries that the router cannot parse are logged at `warn` and counted, as the
-/// [guide](crate::guide::telemetry) describes. To store them, set a fallback that takes a
-/// [`Delivery`], and a `Result<Event, EventRejection>` if you need the reason.
+/// A payload that does not fit its type means that SoundHash changed the type, and that the handler
+/// misses an event that the application asked for. A 200 would hide this from SoundHash's delivery
+/// log, and the event would be lost without a trace outside of your own log. The sender retries after
+/// a 422, which leaves some minutes for a fix. To keep such events, set a fallback that takes a
+/// [`Delivery`], and a `Result<Event, EventRejection>` if you need the reason. A test delivery is
+/// acknowledged, because its payload rarely fits, nothing is lost, and the user of the button expects
+/// a success.
 ///
-/// A handler that takes the [`Payload`](crate::Payload) of a type other than its own answers each
-/// delivery with 422. The compiler cannot find this mistake, but a test that sends one
-/// `testing::sample` of each type does.
+/// Deliveries that the router cannot parse are logged at `warn`, or at `info` for a test delivery, and
+/// counted, as the [guide](crate::guide::telemetry) describes.
 ///
 /// # Without `post`
 ///
@@ -102,8 +105,8 @@ struct Routes<S> {
 }
 
 /// A handler without the types of its extractors.
-type Route<S> = Arc<dyn Fn(Request, S) -> Answer + Send + Sync>;
-type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+type Route<S> = Arc<dyn Fn(Request, S) -> RouteFuture + Send + Sync>;
+type RouteFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 impl<S: 'static> EventRouter<S> {
     /// Creates a router that accepts every event and does nothing.
@@ -114,13 +117,47 @@ impl<S: 'static> EventRouter<S> {
         }))
     }
 
-    /// Calls `handler` for events of the type `kind`.
+    /// Calls `handler` for events with the payload that its first argument takes.
+    ///
+    /// The handler thereby always has the right payload. The order of its other arguments is free:
+    ///
+    /// ```
+    /// # use axum::extract::State;
+    /// # use soundhash_webhook::{Delivery, EventRouter, Payload, VideoProcessed};
+    /// # #[derive(Clone)]
+    /// # struct Database;
+    /// async fn processed(
+    ///     video: Payload<VideoProcessed>,
+    ///     State(db): State<Database>,
+    ///     delivery: Delivery,
+    /// ) {}
+    ///
+    /// let events = EventRouter::new().on(processed);
+    /// ```
     ///
     /// # Panics
     ///
     /// Panics if the type already has a handler.
     #[track_caller]
-    pub fn on<H, T>(mut self, kind: EventKind, handler: H) -> Self
+    pub fn on<H, T>(self, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: PayloadFirst + 'static,
+    {
+        self.on_kind(T::Payload::KIND, handler)
+    }
+
+    /// Calls `handler` for events of the type `kind`.
+    ///
+    /// This is for a handler that does not take the payload as its first argument, such as a handler
+    /// of several types, a service, or another router. A handler that takes the [`Payload`] of another
+    /// type rejects every event with 422, so prefer [`on`](Self::on).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the type already has a handler.
+    #[track_caller]
+    pub fn on_kind<H, T>(mut self, kind: EventKind, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
@@ -151,70 +188,82 @@ impl<S: 'static> EventRouter<S> {
     }
 }
 
+/// The arguments of a handler whose first argument is a [`Payload`].
+#[diagnostic::on_unimplemented(
+    message = "the first argument of this handler is not a `Payload`",
+    note = "for a handler with other arguments, use `EventRouter::on_kind`"
+)]
+pub trait PayloadFirst {
+    type Payload: EventPayload;
+}
+
+// The first member of the tuple is axum's marker of the last argument.
+macro_rules! payload_first {
+    ($($T:ident)*) => {
+        impl<M, P: EventPayload, $($T),*> PayloadFirst for (M, Payload<P>, $($T,)*) {
+            type Payload = P;
+        }
+        payload_first!(@without_first $($T)*);
+    };
+    (@without_first) => {};
+    (@without_first $First:ident $($T:ident)*) => { payload_first!($($T)*); };
+}
+
+payload_first!(T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13 T14 T15 T16);
+
 fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
     Arc::new(move |request, state| Box::pin(handler.clone().call(request, state)))
 }
 
 impl<S> Routes<S> {
-    /// Returns the handler of the event's type, if there is one and the payload fits the type.
-    fn find(&self, delivery: &Delivery) -> Option<&Route<S>> {
-        let route = self.on(delivery.envelope().as_ref().ok()?)?;
-        let event = delivery.event_ref().ok()?;
-        (!matches!(event.data, EventData::Unrecognized(_))).then_some(route)
-    }
-
-    fn on(&self, envelope: &Envelope) -> Option<&Route<S>> {
-        self.by_kind.get(&envelope.kind()?)
-    }
-
-    /// Logs a delivery without a handler if its type or its payload is not understood. Does not read
-    /// the payload of a type without a handler.
+    /// Returns the handler of the event, and otherwise logs why it has none.
     ///
     /// # Errors
     ///
-    /// Returns a rejection if the body is not an event.
-    fn log_unrouted(&self, delivery: &Delivery) -> Result<(), EventRejection> {
+    /// Returns the response of a router without a fallback. The payload of a type without a handler
+    /// is not parsed.
+    fn find(&self, delivery: &Delivery) -> Result<&Route<S>, Response> {
         let not_an_event =
-            |error: &EventError| EventRejection::not_an_event(delivery, error.clone());
+            |error: &EventError| EventRejection::not_an_event(delivery, error).into_response();
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
-        let log = |misfit| {
-            let known = envelope.kind().map(EventKind::as_str);
+        let Some(kind) = envelope.kind() else {
             let is_test = envelope.resource.as_ref().is_some_and(Resource::is_test);
-            delivery.log_once(|| telemetry::unrecognized(known, misfit, is_test));
+            delivery.log_once(|| telemetry::unrecognized(None, Misfit::UnknownType, is_test));
+            return Err(StatusCode::OK.into_response());
         };
-        if self.on(envelope).is_some() {
-            delivery.event_ref().map_err(not_an_event)?;
-            log(Misfit::Payload);
-        } else if envelope.kind().is_none() {
-            log(Misfit::UnknownType);
+        let Some(route) = self.by_kind.get(&kind) else {
+            return Err(StatusCode::OK.into_response());
+        };
+        let event = delivery.event().map_err(not_an_event)?;
+        match event.data {
+            EventData::Unrecognized(_) => Err(does_not_fit(delivery, event, kind)),
+            _ => Ok(route),
         }
-        Ok(())
+    }
+}
+
+fn does_not_fit(delivery: &Delivery, event: &Event, kind: EventKind) -> Response {
+    let rejection = PayloadRejection::other_payload(delivery, event, kind);
+    match event.is_test() {
+        true => StatusCode::OK.into_response(),
+        false => rejection.into_response(),
     }
 }
 
 // The marker `()` sets this apart from axum's implementations for functions. axum's `MethodRouter`
 // uses it, too.
 impl<S: 'static> Handler<(), S> for EventRouter<S> {
-    type Future = Answer;
+    type Future = RouteFuture;
 
-    fn call(self, request: Request, state: S) -> Answer {
-        let answer = match verified(request.extensions(), request.uri()) {
+    fn call(self, request: Request, state: S) -> RouteFuture {
+        let response = match verified(request.extensions(), request.uri()) {
             Err(missing) => missing.into_response(),
-            Ok(delivery) => {
-                if let Some(route) = self.0.find(delivery) {
-                    return route(request, state);
-                }
-                let logged = self.0.log_unrouted(delivery);
-                if let Some(fallback) = &self.0.fallback {
-                    return fallback(request, state);
-                }
-                match logged {
-                    Ok(()) => StatusCode::OK.into_response(),
-                    Err(rejection) => rejection.into_response(),
-                }
-            }
+            Ok(delivery) => match (self.0.find(delivery), &self.0.fallback) {
+                (Ok(route), _) | (Err(_), Some(route)) => return route(request, state),
+                (Err(response), None) => response,
+            },
         };
-        Box::pin(future::ready(answer))
+        Box::pin(future::ready(response))
     }
 }
 

@@ -8,12 +8,12 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use super::data::EventData;
 use super::error::{EventError, EventErrorKind};
-use super::event::{Event, Resource};
 use super::id::Id;
-use super::kind::EventKind;
+use super::kind::{EventKind, EventType};
 use super::python::{offset_in, to_strict};
+use super::resource::Resource;
+use super::sender::Sender;
 use super::timestamp::Timestamp;
 
 /// An event whose payload is not parsed yet.
@@ -22,19 +22,14 @@ pub(crate) struct Envelope {
     pub(crate) id: Option<Id>,
     pub(crate) created_at: Option<Timestamp>,
     id_is_unique: bool,
-    webhook_id: Option<Id>,
+    pub(super) webhook_id: Option<Id>,
     pub(crate) resource: Option<Resource>,
-    event_type: EventType,
+    pub(super) event_type: EventType,
+    pub(super) sender: Sender,
     /// The range of the payload in the body. It contains one value, in strict JSON unless the
     /// envelope was repaired.
-    payload: Range<usize>,
-    repaired: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum EventType {
-    Known(EventKind),
-    Unknown(String),
+    pub(super) payload: Range<usize>,
+    pub(super) repaired: bool,
 }
 
 impl Envelope {
@@ -76,12 +71,13 @@ impl Envelope {
         })?;
         let not_strict = |error| EventError::from_json(&error);
 
-        let mut event_type = fields.r#type.map_or(Ok(None), string).map_err(not_strict)?;
-        if event_type.is_none() {
-            event_type = fields.event.map_or(Ok(None), string).map_err(not_strict)?;
-        }
-        let Some(event_type) = event_type else {
-            return Err(EventError::of(EventErrorKind::MissingType));
+        let name = |raw: Option<_>| raw.map_or(Ok(None), string).map_err(not_strict);
+        let (event_type, sender) = match name(fields.r#type)? {
+            Some(event_type) => (event_type, Sender::Dispatcher),
+            None => match name(fields.event)? {
+                Some(event_type) => (event_type, Sender::Portal),
+                None => return Err(EventError::of(EventErrorKind::MissingType)),
+            },
         };
         let Some(payload) = fields.data else {
             return Err(EventError::of(EventErrorKind::MissingPayload));
@@ -105,6 +101,7 @@ impl Envelope {
             webhook_id: id(fields.webhook_id)?,
             resource: (resource != Resource::default()).then_some(resource),
             event_type: EventType::from(event_type),
+            sender,
             payload,
             repaired: false,
         })
@@ -120,68 +117,12 @@ impl Envelope {
 
     /// Returns the type as it was sent.
     pub(crate) fn event_type(&self) -> &str {
-        match &self.event_type {
-            EventType::Known(kind) => kind.as_str(),
-            EventType::Unknown(name) => name,
-        }
+        self.event_type.as_str()
     }
 
     /// Returns the type if this version of the crate knows it.
     pub(crate) fn kind(&self) -> Option<EventKind> {
-        match self.event_type {
-            EventType::Known(kind) => Some(kind),
-            EventType::Unknown(_) => None,
-        }
-    }
-
-    /// Parses the payload as well. `body` must be the body that the envelope was parsed from.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the payload is nested too deep.
-    pub(crate) fn event(&self, body: &[u8]) -> Result<Event, EventError> {
-        self.clone().into_event(body)
-    }
-
-    /// Like [`event`](Self::event), but does not clone the envelope.
-    pub(super) fn into_event(self, body: &[u8]) -> Result<Event, EventError> {
-        // A wrong body is a mistake of the caller, but must not cause a panic.
-        let start = self.payload.start;
-        let payload = body.get(self.payload).unwrap_or_default();
-        let text = std::str::from_utf8(payload)
-            .map_err(|error| EventError::not_utf8(body, start + error.valid_up_to()))?;
-        let mut repaired = self.repaired;
-        let data = match EventData::read(&self.event_type, text) {
-            Ok(data) => data,
-            Err(error) => match to_strict(text) {
-                None => return Err(EventError::within(body, start, &error)),
-                Some(strict) => {
-                    repaired = true;
-                    EventData::read(&self.event_type, &strict).map_err(|error| {
-                        EventError::from_json(&error)
-                            .before_repair(payload, strict.as_bytes())
-                            .moved_by(body, start)
-                    })?
-                }
-            },
-        };
-        Ok(Event {
-            id: self.id,
-            created_at: self.created_at,
-            webhook_id: self.webhook_id,
-            resource: self.resource,
-            data,
-            repaired,
-        })
-    }
-}
-
-impl From<Cow<'_, str>> for EventType {
-    fn from(name: Cow<'_, str>) -> Self {
-        match name.parse() {
-            Ok(kind) => EventType::Known(kind),
-            Err(_) => EventType::Unknown(name.into_owned()),
-        }
+        self.event_type.kind()
     }
 }
 
@@ -355,9 +296,7 @@ mod tests {
         // The envelope is valid, but the payload is nested too deep.
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
         let body = format!(r#"{{"type": "made.up", "data": {deep}}}"#);
-        let envelope = Envelope::read(body.as_bytes()).unwrap();
-        let error = envelope.event(body.as_bytes()).unwrap_err();
-        assert_eq!(error.kind(), EventErrorKind::Syntax);
+        assert!(Envelope::read(body.as_bytes()).is_ok());
     }
 
     #[test]
@@ -390,19 +329,5 @@ mod tests {
             let envelope = Envelope::read(body.as_bytes()).unwrap();
             assert_eq!(envelope.id_is_unique(), unique, "{member}");
         }
-    }
-
-    #[test]
-    fn another_body_does_not_panic() {
-        let envelope = Envelope::read(BODY).unwrap();
-        assert_eq!(
-            envelope.event(b"{}").unwrap_err().to_string(),
-            "body is not JSON: EOF while parsing a value at line 1 column 2"
-        );
-        let error = envelope.event(&[0xff; 64]).unwrap_err();
-        assert_eq!(
-            (error.kind(), error.column()),
-            (EventErrorKind::Syntax, Some(38))
-        );
     }
 }

@@ -8,7 +8,7 @@ use super::python::offset_in;
 ///
 /// Authentic deliveries rarely cause this error. An event with a payload of unexpected shape becomes
 /// [`EventData::Unrecognized`](crate::EventData::Unrecognized), and Python's extensions of JSON are
-/// [repaired](crate::Event::repaired).
+/// [repaired](crate::Event::is_repaired).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventErrorKind};

@@ -3,11 +3,14 @@
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
-use super::Envelope;
 use super::data::EventData;
+use super::envelope::Envelope;
 use super::error::EventError;
 use super::id::Id;
 use super::kind::EventKind;
+use super::python::to_strict;
+use super::resource::Resource;
+use super::sender::Sender;
 use super::timestamp::Timestamp;
 use super::value::AnyJson;
 
@@ -36,8 +39,8 @@ use super::value::AnyJson;
 /// you create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
 /// empty.
 ///
-/// Two events are equal if their public fields are equal. [`repaired`](Self::repaired) is not
-/// compared.
+/// Two events are equal if their public fields are equal. [`sender`](Self::sender) and
+/// [`is_repaired`](Self::is_repaired) are not compared.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
@@ -54,24 +57,8 @@ pub struct Event {
     pub resource: Option<Resource>,
     /// The payload, which says what happened.
     pub data: EventData,
-    pub(super) repaired: bool,
-}
-
-/// The resource that an event is about, as SoundHash's dispatcher names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Resource {
-    /// The id of the resource. The dispatcher writes it as a string even if the payload has the
-    /// same id as a number.
-    pub id: Option<Id>,
-    /// The type of the resource, such as `video` or `user`. It is `test` for a test delivery.
-    pub resource_type: Option<String>,
-}
-
-impl Resource {
-    pub(crate) fn is_test(&self) -> bool {
-        self.resource_type.as_deref() == Some("test")
-    }
+    sender: Option<Sender>,
+    repaired: bool,
 }
 
 impl Event {
@@ -92,6 +79,7 @@ impl Event {
             webhook_id: None,
             resource: None,
             data,
+            sender: None,
             repaired: false,
         }
     }
@@ -101,7 +89,7 @@ impl Event {
     /// This does not verify the signature. Use [`Secret::verify`](crate::Secret::verify) first if the
     /// bytes come from the network.
     ///
-    /// A body that is not strict JSON is repaired, as [`repaired`](Self::repaired) describes.
+    /// A body that is not strict JSON is repaired, as [`is_repaired`](Self::is_repaired) describes.
     ///
     /// # Errors
     ///
@@ -109,7 +97,44 @@ impl Event {
     /// type is missing or is not a string. An unknown type or a payload of unexpected shape is not an
     /// error. Such an event becomes [`EventData::Unrecognized`].
     pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
-        Envelope::read(body)?.into_event(body)
+        Event::of(Envelope::read(body)?, body)
+    }
+
+    /// Parses the payload of `envelope`, which must have been parsed from `body`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the payload is nested too deep.
+    pub(crate) fn of(envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
+        // A wrong body is a mistake of the caller, but must not cause a panic.
+        let start = envelope.payload.start;
+        let payload = body.get(envelope.payload).unwrap_or_default();
+        let text = std::str::from_utf8(payload)
+            .map_err(|error| EventError::not_utf8(body, start + error.valid_up_to()))?;
+        let mut repaired = envelope.repaired;
+        let data = match EventData::read(&envelope.event_type, text) {
+            Ok(data) => data,
+            Err(error) => match to_strict(text) {
+                None => return Err(EventError::within(body, start, &error)),
+                Some(strict) => {
+                    repaired = true;
+                    EventData::read(&envelope.event_type, &strict).map_err(|error| {
+                        EventError::from_json(&error)
+                            .before_repair(payload, strict.as_bytes())
+                            .moved_by(body, start)
+                    })?
+                }
+            },
+        };
+        Ok(Event {
+            id: envelope.id,
+            created_at: envelope.created_at,
+            webhook_id: envelope.webhook_id,
+            resource: envelope.resource,
+            data,
+            sender: Some(envelope.sender),
+            repaired,
+        })
     }
 
     /// Returns the type if this version of the crate knows it.
@@ -131,6 +156,24 @@ impl Event {
     #[must_use]
     pub fn is_test(&self) -> bool {
         self.resource.as_ref().is_some_and(Resource::is_test)
+    }
+
+    /// Returns the sender that wrote the envelope, or `None` for an event that was not parsed.
+    ///
+    /// The envelope tells the senders apart: the dispatcher calls the type `type`, and the portal
+    /// calls it `event`. An event serializes in the dispatcher's envelope, so an event that was stored
+    /// with serde and parsed again has [`Sender::Dispatcher`].
+    ///
+    /// ```
+    /// use soundhash_webhook::{Event, Sender};
+    ///
+    /// let event = Event::from_slice(br#"{"event": "video.processed", "data": {"title": "A song"}}"#)?;
+    /// assert_eq!(event.sender(), Some(Sender::Portal));
+    /// # Ok::<(), soundhash_webhook::EventError>(())
+    /// ```
+    #[must_use]
+    pub fn sender(&self) -> Option<Sender> {
+        self.sender
     }
 
     /// Returns whether the body had to be repaired before it could be parsed.
@@ -155,7 +198,7 @@ impl Event {
     /// let event = Event::from_slice(
     ///     br#"{"type": "video.processed", "data": {"video_id": 7, "duration": NaN}}"#,
     /// )?;
-    /// assert!(event.repaired());
+    /// assert!(event.is_repaired());
     /// match event.data {
     ///     EventData::VideoProcessed(video) => assert_eq!(video.duration, None),
     ///     other => panic!("unexpected event: {}", other.event_type()),
@@ -163,7 +206,7 @@ impl Event {
     /// # Ok::<(), soundhash_webhook::EventError>(())
     /// ```
     #[must_use]
-    pub fn repaired(&self) -> bool {
+    pub fn is_repaired(&self) -> bool {
         self.repaired
     }
 }
@@ -177,6 +220,7 @@ impl PartialEq for Event {
             webhook_id,
             resource,
             data,
+            sender: _,
             repaired: _,
         } = self;
         *id == other.id
@@ -236,5 +280,27 @@ impl<'de> Deserialize<'de> for Event {
             // The position is in a text that the caller does not have.
             de::Error::custom(error.without_position())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventErrorKind;
+
+    #[test]
+    fn another_body_than_the_envelopes_does_not_panic() {
+        let body = br#"{"id": 7, "type": "made.up", "data": [1, 2]}"#;
+        let envelope = Envelope::read(body).unwrap();
+        let error = Event::of(envelope.clone(), b"{}").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "body is not JSON: EOF while parsing a value at line 1 column 2"
+        );
+        let error = Event::of(envelope, &[0xff; 64]).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.column()),
+            (EventErrorKind::Syntax, Some(38))
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The list of event types, and [`EventKind`], the enum of them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,7 +66,7 @@ macro_rules! define_kinds {
         impl FromStr for EventKind {
             type Err = UnknownEventKind;
 
-            /// Parses the type exactly as SoundHash writes it. Case and white space matter.
+            /// Parses the type exactly as SoundHash writes it. Case and whitespace matter.
             ///
             /// # Errors
             ///
@@ -85,6 +86,38 @@ event_types!(define_kinds);
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// The type of an event as it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum EventType {
+    Known(EventKind),
+    Unknown(String),
+}
+
+impl EventType {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            EventType::Known(kind) => kind.as_str(),
+            EventType::Unknown(name) => name,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Option<EventKind> {
+        match self {
+            EventType::Known(kind) => Some(*kind),
+            EventType::Unknown(_) => None,
+        }
+    }
+}
+
+impl From<Cow<'_, str>> for EventType {
+    fn from(name: Cow<'_, str>) -> Self {
+        match name.parse() {
+            Ok(kind) => EventType::Known(kind),
+            Err(_) => EventType::Unknown(name.into_owned()),
+        }
     }
 }
 

@@ -1,15 +1,15 @@
-//! Events: every spelling of SoundHash's two senders, parsed into one set of types.
+//! Events: the envelopes and payloads of SoundHash's two senders, parsed into one set of types.
 //!
 //! This module turns bytes into an [`Event`]. It does not import anything else of the crate. In the
 //! order in which a body meets them:
 //!
 //! - `envelope`: finds the members of the envelope and leaves the payload unread.
 //! - `python`: rewrites what Python writes beyond strict JSON.
-//! - `data`: reads the payload into the type that the envelope names, or keeps it as
+//! - `data`: parses the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
 //! - `kind`: the list of event types. Add new types there.
 //! - `payload`: one struct per event type.
-//! - `event`, `sender`, `id`, `timestamp`, `error`: the other public types.
+//! - `event`, `resource`, `sender`, `id`, `timestamp`, `error`: the other public types.
 //! - `value`: any JSON as a `serde_json::Value`.
 
 mod data;
@@ -24,21 +24,23 @@ mod id;
 mod kind;
 mod payload;
 mod python;
+mod resource;
 mod sender;
 mod timestamp;
 mod value;
 
-pub use data::{EventData, Unrecognized};
+pub use data::{EventData, EventPayload, Unrecognized};
 pub(crate) use envelope::Envelope;
 pub use error::{EventError, EventErrorKind};
-pub use event::{Event, Resource};
+pub use event::Event;
 pub use id::Id;
 pub use kind::{EventKind, UnknownEventKind};
 pub use payload::{
-    ApiLimitReached, ChannelIngested, EventPayload, Fingerprint, FingerprintCreated, JobFailed,
-    Match, MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
+    ApiLimitReached, ChannelIngested, Fingerprint, FingerprintCreated, JobFailed, Match,
+    MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
     VideoProcessing, VideoUploaded,
 };
 pub(crate) use python::strict_text;
+pub use resource::Resource;
 pub use sender::{Sender, UnknownSender};
 pub use timestamp::{Timestamp, TimestampError};

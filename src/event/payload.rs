@@ -9,58 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::data::EventData;
 use super::id::Id;
-use super::kind::EventKind;
 use super::timestamp::{Timestamp, lenient};
-
-/// The payload of one type of event, such as [`VideoProcessed`].
-///
-/// Only the payload structs of this crate, one for each [`EventKind`], implement this trait. A
-/// handler takes such a struct as a [`Payload`](crate::Payload).
-///
-/// ```
-/// use soundhash_webhook::{Event, EventKind, EventPayload, UserCreated, VideoProcessed};
-///
-/// let event = Event::new(UserCreated::default());
-/// assert!(UserCreated::of(&event.data).is_some());
-/// assert!(VideoProcessed::of(&event.data).is_none());
-/// assert_eq!(VideoProcessed::KIND, EventKind::VideoProcessed);
-/// ```
-///
-/// # Creating a payload
-///
-/// SoundHash adds fields from time to time, so the structs are `#[non_exhaustive]`, and a struct
-/// literal outside of this crate does not compile (E0639). Assign the fields of a default value, or
-/// deserialize the payload:
-///
-/// ```
-/// use serde_json::json;
-/// use soundhash_webhook::UserCreated;
-///
-/// let mut user = UserCreated::default();
-/// user.user_id = 42.into();
-/// user.username = "newuser".into();
-///
-/// let same: UserCreated =
-///     serde_json::from_value(json!({"user_id": 42, "username": "newuser", "email": ""}))?;
-/// assert_eq!(user, same);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not the payload of a SoundHash event",
-    note = "for a type of your own, take a `Delivery` and call its `json`"
-)]
-pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed {
-    /// The type of the events with this payload.
-    const KIND: EventKind;
-
-    /// Returns the payload if `data` has this type.
-    fn of(data: &EventData) -> Option<&Self>;
-}
-
-/// Prevents other crates from implementing [`EventPayload`].
-pub trait Sealed {}
 
 /// The error of a payload without any spelling of a required field.
 ///

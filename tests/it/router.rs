@@ -53,7 +53,8 @@ async fn never() {
 /// Events of a type without a handler, of an unknown type, and with a payload that does not fit.
 const UNROUTED: &str = r#"{"event":"match.found","data":{"query_id":1,"matches":[]}}"#;
 const UNKNOWN: &str = r#"{"event":"video.remixed","data":{}}"#;
-const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true},"resource_type":"test"}"#;
+const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true}}"#;
+const TEST: &str = r#"{"type":"video.processed","data":{"test":true},"resource_type":"test"}"#;
 /// Text that is neither JSON nor Python's superset of it.
 const BROKEN: &str = r#"{"event":"video.processed","data":{"duration":1.}}"#;
 /// JSON that is nested too deep for the parser of the payload.
@@ -70,7 +71,7 @@ async fn each_type_from_either_sender_is_for_its_own_handler() {
     let mut events = EventRouter::new().fallback(never);
     for &kind in EventKind::ALL {
         let named = move |event: Event| async move { format!("{kind} {}", event.event_type()) };
-        events = events.on(kind, named);
+        events = events.on_kind(kind, named);
     }
     let app = app(events);
     for &kind in EventKind::ALL {
@@ -84,11 +85,14 @@ async fn each_type_from_either_sender_is_for_its_own_handler() {
 #[tokio::test]
 async fn without_a_fallback_unrouted_events_are_accepted() {
     let app = app(EventRouter::new()
-        .on(EventKind::VideoProcessed, video)
-        .on(EventKind::QuotaWarning, never));
+        .on(video)
+        .on_kind(EventKind::QuotaWarning, never));
     assert_eq!(deliver(&app, UNROUTED).await, ok(""));
     assert_eq!(deliver(&app, UNKNOWN).await, ok(""));
-    assert_eq!(deliver(&app, MISFIT).await, ok(""));
+    // A payload that does not fit is only acknowledged for the test button.
+    assert_eq!(deliver(&app, TEST).await, ok(""));
+    let does_not_fit = (422, "payload does not fit video.processed".to_owned());
+    assert_eq!(deliver(&app, MISFIT).await, does_not_fit);
     // The payload of an unrouted type is not read.
     assert_eq!(deliver(&app, &UNROUTED_DEEP).await, ok(""));
 
@@ -123,9 +127,7 @@ async fn the_fallback_gets_everything_else() {
             Err(rejection) => rejection.status().to_string(),
         }
     }
-    let app = app(EventRouter::new()
-        .on(EventKind::VideoProcessed, video)
-        .fallback(other));
+    let app = app(EventRouter::new().on(video).fallback(other));
     for (body, expected) in [
         (UNROUTED, "match.found"),
         (UNKNOWN, "video.remixed None"),
@@ -158,7 +160,7 @@ async fn a_fallback_that_takes_an_event_rejects_other_bodies() {
 #[tokio::test]
 async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
     let events = EventRouter::new()
-        .on(EventKind::VideoProcessed, never)
+        .on_kind(EventKind::VideoProcessed, never)
         .fallback(never);
     for events in [events, EventRouter::new()] {
         let open = Router::new().route("/webhooks/soundhash", post(events));
@@ -173,8 +175,8 @@ async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
 #[tokio::test]
 async fn headers_do_not_decide_the_type() {
     let app = app(EventRouter::new()
-        .on(EventKind::VideoProcessed, video)
-        .on(EventKind::MatchFound, never));
+        .on(video)
+        .on_kind(EventKind::MatchFound, never));
     let mut request = signed(BODY);
     for name in ["x-webhook-event", "x-event-type"] {
         let forged = "match.found".parse().unwrap();
@@ -189,7 +191,7 @@ async fn headers_do_not_decide_the_type() {
 #[tokio::test]
 async fn a_handler_for_another_payload_is_unprocessable() {
     let wrong = |_: Payload<MatchFound>| async {};
-    let app = app(EventRouter::new().on(EventKind::VideoProcessed, wrong));
+    let app = app(EventRouter::new().on_kind(EventKind::VideoProcessed, wrong));
     let expected = "event is video.processed and not match.found";
     assert_eq!(answer(&app, signed(BODY)).await, (422, expected.to_owned()));
 }
@@ -197,8 +199,8 @@ async fn a_handler_for_another_payload_is_unprocessable() {
 #[test]
 #[should_panic(expected = "video.processed already has a handler")]
 fn a_second_handler_for_a_type_panics() {
-    let events: EventRouter = EventRouter::new().on(EventKind::VideoProcessed, video);
-    let _ = events.on(EventKind::VideoProcessed, video);
+    let events: EventRouter = EventRouter::new().on(video);
+    let _ = events.on(video);
 }
 
 #[test]
@@ -223,7 +225,7 @@ impl FromRef<App> for Seen {
     }
 }
 
-async fn remember(State(seen): State<Seen>, Payload(video): Payload<VideoProcessed>, body: String) {
+async fn remember(Payload(video): Payload<VideoProcessed>, State(seen): State<Seen>, body: String) {
     assert_eq!(body.as_bytes(), BODY);
     seen.lock().unwrap().extend(video.title);
 }
@@ -234,9 +236,7 @@ async fn whole(State(app): State<App>, event: Event) {
 }
 
 fn stateful() -> EventRouter<App> {
-    EventRouter::new()
-        .on(EventKind::VideoProcessed, remember)
-        .fallback(whole)
+    EventRouter::new().on(remember).fallback(whole)
 }
 
 #[tokio::test]
@@ -280,13 +280,10 @@ async fn any_handler_of_axum_is_a_handler() {
         let length = delivery.body().len().to_string();
         Ok::<_, std::convert::Infallible>(axum::response::Response::new(Body::from(length)))
     });
-    let inner = EventRouter::new().on(EventKind::MatchFound, || async { "inner" });
+    let inner = EventRouter::new().on_kind(EventKind::MatchFound, || async { "inner" });
     let app = app(EventRouter::new()
-        .on(
-            EventKind::VideoProcessed,
-            video.layer(middleware::from_fn(teapot)),
-        )
-        .on(EventKind::QuotaWarning, post_service(service))
+        .on(video.layer(middleware::from_fn(teapot)))
+        .on_kind(EventKind::QuotaWarning, post_service(service))
         .fallback(inner));
     let (status, text) = answer(&app, signed(BODY)).await;
     assert_eq!((status, &*text), (418, r#"video Some("Test Video")"#));
@@ -302,7 +299,7 @@ async fn any_handler_of_axum_is_a_handler() {
 #[tokio::test]
 async fn a_clone_is_independent() {
     let events: EventRouter = EventRouter::default();
-    let more = events.clone().on(EventKind::VideoProcessed, video);
+    let more = events.clone().on(video);
     assert_eq!(
         format!("{events:?}"),
         "EventRouter { on: [], fallback: false }"

@@ -187,10 +187,10 @@ impl<DB: Backend> EventLog<DB> {
         let key = Key::from(delivery);
         // A body that is not an event is authentic, too, and is recorded without a type.
         let event = delivery.event().ok();
-        let created_at = event.as_ref().and_then(|event| event.created_at);
+        let created_at = event.and_then(|event| event.created_at);
         let values = [
             Value::Text(escape(key.as_str())),
-            Value::OptionalText(event.as_ref().map(|event| escape(event.event_type()))),
+            Value::OptionalText(event.map(|event| escape(event.event_type()))),
             Value::OptionalText(delivery.endpoint().map(escape)),
             Value::OptionalInteger(created_at.map(|time| to_micros(time.into()))),
             Value::Bytes(delivery.body()),

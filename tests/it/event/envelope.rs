@@ -1,7 +1,7 @@
 //! Both envelopes, and members that are missing, duplicate or of the wrong type.
 
 use super::*;
-use soundhash_webhook::{Resource, UserCreated};
+use soundhash_webhook::{Resource, Sender, UserCreated};
 
 #[test]
 fn an_envelope_needs_only_a_type_and_a_payload() {
@@ -12,6 +12,19 @@ fn an_envelope_needs_only_a_type_and_a_payload() {
         read(r#" { "data" : {} , "new" : [] , "type" : "made.up" } "#),
         expected
     );
+}
+
+#[test]
+fn the_name_of_the_type_tells_the_senders_apart() {
+    for (name, body) in soundhash_webhook_tests::captures::bodies() {
+        let sender = match name.starts_with("portal") {
+            true => Sender::Portal,
+            false => Sender::Dispatcher,
+        };
+        let event = Event::from_slice(&body).unwrap();
+        assert_eq!(event.sender(), Some(sender), "{name}");
+    }
+    assert_eq!(Event::new(UserCreated::default()).sender(), None);
 }
 
 #[test]
@@ -28,24 +41,26 @@ fn any_json_is_a_payload_and_any_string_is_a_type() {
 }
 
 #[test]
-fn the_dispatchers_spelling_wins_over_the_portals() {
+fn the_dispatchers_members_win_over_the_portals() {
     let event = read(
         r#"{"event": "b", "type": "a", "delivery_id": "b", "id": "a",
             "timestamp": "2024-01-02T00:00:00Z", "created_at": "2024-01-01T00:00:00Z", "data": 1}"#,
     );
     assert_eq!(event.event_type(), "a");
+    assert_eq!(event.sender(), Some(Sender::Dispatcher));
     assert_eq!(event.id, Some("a".into()));
     assert_eq!(event.created_at, instant("2024-01-01T00:00:00Z"));
 }
 
 #[test]
-fn an_unusable_spelling_gives_way_to_the_other() {
+fn an_unusable_member_is_replaced_by_the_other_senders() {
     for unusable in ["null", "true", "1.5", "[1]", r#"{"a": 1}"#] {
         let event = read(&format!(
             r#"{{"type": {unusable}, "event": "b", "id": {unusable}, "delivery_id": 7,
                 "created_at": {unusable}, "timestamp": "2024-01-02T00:00:00Z", "data": 1}}"#
         ));
         assert_eq!(event.event_type(), "b");
+        assert_eq!(event.sender(), Some(Sender::Portal));
         assert_eq!(event.id, Some(7_u64.into()));
         assert_eq!(event.created_at, instant("2024-01-02T00:00:00Z"));
     }

@@ -10,9 +10,9 @@ use soundhash_webhook::{EventErrorKind, EventKind, VideoProcessed};
 #[track_caller]
 fn repaired(body: &str) -> Event {
     let event = read(body);
-    assert!(event.repaired(), "{event:?}");
+    assert!(event.is_repaired(), "{event:?}");
     let stored = serde_json::to_vec(&event).unwrap();
-    assert!(!Event::from_slice(&stored).unwrap().repaired());
+    assert!(!Event::from_slice(&stored).unwrap().is_repaired());
     event
 }
 
@@ -137,7 +137,7 @@ fn integers_of_any_size_are_read() {
     for digits in [19, 20, 21, 100, 308] {
         let integer = "1".repeat(digits);
         let event = read(&format!(r#"{{"type": "made.up", "data": [{integer}]}}"#));
-        assert!(!event.repaired());
+        assert!(!event.is_repaired());
         let EventData::Unrecognized(it) = event.data else {
             panic!("known");
         };
@@ -177,7 +177,7 @@ fn a_value_that_is_not_read_need_not_be_repaired() {
         r#"{"new": "\ud83c", "type": "video.processed", "more": 1e999,
             "data": {"id": 1, "new": ["\ud83c", 1e999]}}"#,
     );
-    assert!(!event.repaired());
+    assert!(!event.is_repaired());
     let expected = made!(VideoProcessed {
         video_id: Id::from(1)
     });
@@ -320,8 +320,8 @@ proptest! {
         let event = event.to_string();
         let read = Event::from_slice(event.replace("\"PAYLOAD\"", &python).as_bytes()).unwrap();
         let expected = Event::from_slice(event.replace("\"PAYLOAD\"", &strict).as_bytes()).unwrap();
-        prop_assert!(!expected.repaired());
-        prop_assert_eq!(read.repaired(), python != strict);
+        prop_assert!(!expected.is_repaired());
+        prop_assert_eq!(read.is_repaired(), python != strict);
         prop_assert_eq!(read, expected);
     }
 }

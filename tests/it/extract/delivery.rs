@@ -24,7 +24,13 @@ async fn the_body_is_read_as_any_type() {
         assert_eq!(value["data"]["title"], "Test Video");
         let error = delivery.json::<Vec<u8>>().unwrap_err();
         assert_eq!(error.kind(), EventErrorKind::Data);
-        assert_eq!(delivery.event().unwrap(), Event::from_slice(BODY).unwrap());
+        assert_eq!(delivery.event(), Event::from_slice(BODY).as_ref());
+        // It is parsed once, also for clones.
+        let again = delivery.clone();
+        assert!(std::ptr::eq(
+            delivery.event().unwrap(),
+            again.event().unwrap()
+        ));
         assert!(!format!("{delivery:?}").contains("Test Video"));
     })
     .await;
@@ -35,9 +41,9 @@ async fn event_and_json_agree_on_a_repaired_body() {
     with_delivery(PYTHON, |delivery| {
         assert_eq!(delivery.body(), PYTHON.as_bytes());
         let event = delivery.event().unwrap();
-        assert!(event.repaired());
+        assert!(event.is_repaired());
         assert_eq!(event.id, Some(Id::from("a")));
-        let kept = serde_json::to_value(&event).unwrap();
+        let kept = serde_json::to_value(event).unwrap();
 
         let value: Value = delivery.json().unwrap();
         assert_eq!(value["id"], kept["id"]);

@@ -124,7 +124,7 @@ async fn a_payload_works_next_to_the_other_extractors() {
         body: String,
     ) -> StatusCode {
         assert_eq!(event.data, EventData::VideoProcessed(video));
-        assert_eq!(delivery.event(), Ok(event));
+        assert_eq!(delivery.event(), Ok(&event));
         assert_eq!(body.as_bytes(), delivery.body());
         StatusCode::OK
     }

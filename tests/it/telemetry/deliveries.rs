@@ -160,7 +160,7 @@ async fn an_event_that_is_not_understood_is_a_warning() {
 #[tokio::test]
 async fn a_test_delivery_that_does_not_fit_is_not_a_warning() {
     let log = Log::up_to(Level::INFO);
-    let router = EventRouter::new().on(EventKind::MatchFound, |_: Event| async {});
+    let router = EventRouter::new().on_kind(EventKind::MatchFound, |_: Event| async {});
     for app in [
         app(),
         Router::new()
@@ -187,12 +187,7 @@ async fn a_test_delivery_that_does_not_fit_is_not_a_warning() {
 
 #[tokio::test]
 async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
-    let processed = || {
-        EventRouter::new().on(
-            EventKind::VideoProcessed,
-            |_: Payload<VideoProcessed>| async {},
-        )
-    };
+    let processed = || EventRouter::new().on(|_: Payload<VideoProcessed>| async {});
     let with_fallback = processed().fallback(|_: Event| async {});
     let keeping = processed().fallback(|_: Delivery| async {});
     let misfit = event("video.processed", r#"["hidden"]"#);
@@ -208,7 +203,7 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
                    for this type only, or use an EventRouter expected=\"match.found\"";
     let log = Log::up_to(Level::INFO);
     for (route, body, status, expected) in [
-        (post(processed()), &misfit, 200, does_not_fit),
+        (post(processed()), &misfit, 422, does_not_fit),
         (post(processed()), &unknown, 200, is_unknown),
         (post(processed()), &no_event, 422, is_none),
         (post(processed()), &event("match.found", "1"), 200, ""),

@@ -509,7 +509,7 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
     let runs: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
     let counted = runs.clone();
     let handler = move |delivery: Delivery| async move {
-        let id = delivery.event().unwrap().id.unwrap().to_string();
+        let id = delivery.event().unwrap().id.as_ref().unwrap().to_string();
         *counted.lock().unwrap().entry(id).or_default() += 1;
         tokio::task::yield_now().await;
         StatusCode::OK

@@ -53,7 +53,7 @@ async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
             .expect("the event");
         assert_eq!(kept.body, body);
         assert_eq!(kept.summary.body_len, body.len() as u64);
-        assert_eq!(kept.event(), delivery.event());
+        assert_eq!(kept.event().as_ref(), delivery.event());
     }
 }
 

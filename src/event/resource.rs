@@ -1,0 +1,20 @@
+//! The resource that an event is about.
+
+use super::id::Id;
+
+/// The resource that an event is about, as SoundHash's dispatcher names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Resource {
+    /// The id of the resource. The dispatcher writes it as a string even if the payload has the
+    /// same id as a number.
+    pub id: Option<Id>,
+    /// The type of the resource, such as `video` or `user`. It is `test` for a test delivery.
+    pub resource_type: Option<String>,
+}
+
+impl Resource {
+    pub(crate) fn is_test(&self) -> bool {
+        self.resource_type.as_deref() == Some("test")
+    }
+}
