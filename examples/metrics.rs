@@ -13,7 +13,7 @@
 
 mod common;
 
-use std::{env, process::ExitCode};
+use std::{env, future::pending, process::ExitCode};
 
 use axum::{
     Router,
@@ -22,9 +22,10 @@ use axum::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use soundhash_webhook::{
-    BoxError, Event,
+    BoxError,
     idempotency::{IdempotencyLayer, MemoryStore},
 };
+use soundhash_webhook_server::Server;
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -52,12 +53,12 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
     let addr = env::var("SOUNDHASH_WEBHOOK_METRICS_ADDR");
     let listener = TcpListener::bind(addr.as_deref().unwrap_or("127.0.0.1:9464")).await?;
     info!("metrics at http://{}/metrics", listener.local_addr()?);
-    tokio::spawn(async { axum::serve(listener, app(metrics)).await });
-    let webhook = post(|event: Event| async move { common::receive(&event) });
+    let server = Server::new(listener).max_connections(16);
+    tokio::spawn(server.serve(app(metrics), pending()));
+    let webhook = post(common::receive);
     Ok(webhook.layer(IdempotencyLayer::new(MemoryStore::new(100_000))))
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    common::run(webhook()).await
+fn main() -> ExitCode {
+    common::run(webhook())
 }

@@ -19,24 +19,15 @@ mod common;
 
 use std::{env, process::ExitCode};
 
-use axum::{http::StatusCode, routing::post};
-use soundhash_webhook::{
-    Event,
-    idempotency::{IdempotencyLayer, MemoryStore},
-};
+use axum::routing::post;
+use soundhash_webhook::idempotency::{IdempotencyLayer, MemoryStore};
 
-async fn receive(event: Event) -> StatusCode {
-    common::receive(&event)
-}
-
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     common::run(async {
-        let webhook = post(receive);
+        let webhook = post(common::receive);
         Ok(match env::var("SOUNDHASH_WEBHOOK_IDEMPOTENCY").as_deref() {
             Ok("off") => webhook,
             _ => webhook.layer(IdempotencyLayer::new(MemoryStore::new(100_000))),
         })
     })
-    .await
 }

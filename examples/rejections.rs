@@ -21,25 +21,21 @@
 //! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. The address to listen on is
 //! `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`.
 
-use std::{
-    env,
-    error::Error,
-    io::{self, Write},
-    net::SocketAddr,
-};
+use std::{env, net::SocketAddr, process::ExitCode};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
-    extract::{ConnectInfo, Request},
+    extract::Request,
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::Response,
     routing::post,
 };
+use example_program::{listen, print};
 use serde_json::json;
 use soundhash_webhook::{Event, Rejection, Secret, SoundHashWebhookLayer};
-use tokio::net::TcpListener;
+use soundhash_webhook_server::Server;
 use tracing::info;
 
 async fn receive(event: Event) -> StatusCode {
@@ -51,11 +47,7 @@ async fn receive(event: Event) -> StatusCode {
 ///
 /// An attacker chooses the number of lines and the paths. Rotate the log. The path is written as
 /// JSON, so that a line break in it cannot forge a line.
-async fn audit(
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;
     if let Some(rejection) = response.extensions().get::<Rejection>() {
@@ -66,7 +58,7 @@ async fn audit(
             "status": rejection.status().as_u16(),
         });
         // A full disk must not change the response.
-        let _ = writeln!(io::stdout().lock(), "{line}");
+        let _ = print(line).await;
     }
     response
 }
@@ -100,18 +92,19 @@ fn app(secret: Secret) -> Router {
         .layer(middleware::from_fn(audit))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let secret = match env::var_os("SOUNDHASH_WEBHOOK_SECRET") {
-        Some(_) => Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?,
-        None => Secret::new("whsec_test"),
-    };
-    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let listener = TcpListener::bind(&addr).await?;
-    let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
-    info!("listening on {url}");
-    let app = app(secret).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app).await?;
-    Ok(())
+fn main() -> ExitCode {
+    example_program::run(|stop| async move {
+        let secret = match env::var_os("SOUNDHASH_WEBHOOK_SECRET") {
+            Some(_) => Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?,
+            None => Secret::new("whsec_test"),
+        };
+        let listener = listen().await?;
+        let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
+        info!("listening on {url}");
+        // The server puts the address of the peer into the extensions of each request.
+        Server::new(listener)
+            .serve(app(secret), stop.cancelled_owned())
+            .await;
+        Ok(())
+    })
 }

@@ -18,11 +18,14 @@
 //!
 //! Each event is printed as one line, with its type and the index of the secret that signed it.
 
-use std::{env, error::Error, fs, io, path::PathBuf};
+use std::{env, fs, io, path::PathBuf, process::ExitCode};
 
 use axum::{Router, http::StatusCode, routing::post};
-use soundhash_webhook::{Delivery, Event, RotatingSecrets, Secret, Secrets, SoundHashWebhookLayer};
-use tokio::net::TcpListener;
+use example_program::{CancellationToken, listen, print};
+use soundhash_webhook::{
+    BoxError, Delivery, Event, RotatingSecrets, Secret, Secrets, SoundHashWebhookLayer,
+};
+use soundhash_webhook_server::Server;
 use tracing::{error, info, warn};
 
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
@@ -31,8 +34,11 @@ async fn receive(event: Event, delivery: Delivery) -> StatusCode {
         // As long as this line appears, SoundHash still signs with the old secret.
         warn!("signed with secret {secret}, which is a previous one");
     }
-    println!("{} {secret}", event.event_type());
-    StatusCode::OK
+    match print(format!("{} {secret}", event.event_type())).await {
+        Ok(()) => StatusCode::OK,
+        // SoundHash sends the event again.
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 fn app(secrets: RotatingSecrets) -> Router {
@@ -45,12 +51,15 @@ fn app(secrets: RotatingSecrets) -> Router {
 struct Source(Option<PathBuf>);
 
 impl Source {
-    fn read(&self) -> Result<Secrets, Box<dyn Error>> {
+    fn read(&self) -> Result<Secrets, BoxError> {
         let Some(path) = &self.0 else {
             warn!("SOUNDHASH_WEBHOOK_SECRETS is not set: anyone can sign with `whsec_test`");
             return Ok(Secrets::new("whsec_test"));
         };
-        let text = fs::read_to_string(path)?;
+        let text = fs::read_to_string(path).map_err(|error| {
+            let path = path.display();
+            format!("SOUNDHASH_WEBHOOK_SECRETS: cannot read {path}: {error}: set it to a file")
+        })?;
         let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty());
         // An empty file, or more than four lines, is an error.
         Ok(Secrets::try_from(
@@ -59,10 +68,7 @@ impl Source {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
-
+async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
     let source = Source(env::var_os("SOUNDHASH_WEBHOOK_SECRETS").map(PathBuf::from));
     let secrets = RotatingSecrets::new(source.read()?);
     // This comes before the server listens, because a SIGHUP without a handler ends the process.
@@ -82,12 +88,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     });
 
-    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let listener = TcpListener::bind(&addr).await?;
+    let listener = listen().await?;
     let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
     info!("listening on {url}");
-    axum::serve(listener, app(secrets)).await?;
+    Server::new(listener)
+        .serve(app(secrets), stop.cancelled_owned())
+        .await;
     Ok(())
+}
+
+fn main() -> ExitCode {
+    example_program::run(serve)
 }
 
 /// Requests to read the secrets again, which are SIGHUP signals.

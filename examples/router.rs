@@ -39,42 +39,45 @@ impl Catalogue {
     }
 }
 
-async fn processed(Payload(video): Payload<VideoProcessed>, State(catalogue): State<Catalogue>) {
-    println!("processed: {:?}", video.title);
+async fn processed(
+    Payload(video): Payload<VideoProcessed>,
+    State(catalogue): State<Catalogue>,
+) -> StatusCode {
+    let line = format!("processed: {:?}", video.title);
     if let (Some(id), Some(title)) = (video.video_id, video.title) {
         catalogue.add(id, title);
     }
+    common::print(line).await
 }
 
-async fn found(Payload(found): Payload<MatchFound>, State(catalogue): State<Catalogue>) {
-    for it in found.matches {
+async fn found(
+    Payload(found): Payload<MatchFound>,
+    State(catalogue): State<Catalogue>,
+) -> StatusCode {
+    let lines = found.matches.into_iter().map(|it| {
         // The dispatcher does not send the title.
         let title = it.title.or_else(|| catalogue.title(&it.video_id));
-        println!(
-            "found: {:?} at {} s",
-            title.as_deref().unwrap_or("?"),
-            it.start_time
-        );
-    }
+        let title = title.as_deref().unwrap_or("?");
+        format!("found: {title:?} at {} s", it.start_time)
+    });
+    common::print(lines.collect::<Vec<_>>().join("\n")).await
 }
 
 /// Handles other types, and authentic deliveries that cannot be parsed. It accepts them, because
 /// SoundHash would only retry after an error.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
-        Ok(event) => common::receive(&event),
+        Ok(event) => common::receive(event).await,
         Err(rejection) => {
-            println!("kept {} bytes: {rejection}", delivery.body().len());
-            StatusCode::OK
+            let bytes = delivery.body().len();
+            common::print(format!("kept {bytes} bytes: {rejection}")).await
         }
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     common::run(async {
         let events = EventRouter::new().on(processed).on(found).fallback(other);
         Ok(post(events).with_state(Catalogue::default()))
     })
-    .await
 }

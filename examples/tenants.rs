@@ -13,13 +13,15 @@
 //! The address to listen on is `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`. Each event is printed
 //! as one line, with its endpoint and its type.
 
-use std::{borrow::Cow, env, error::Error, io, time::Duration};
+use std::{borrow::Cow, process::ExitCode, time::Duration};
 
 use axum::{Router, http::StatusCode, http::request, routing::post};
+use example_program::{listen, print};
 use soundhash_webhook::{
     BoxError, CachedSecrets, Delivery, Event, SecretLookup, Secrets, SoundHashWebhookLayer,
 };
-use tokio::{net::TcpListener, time::sleep};
+use soundhash_webhook_server::Server;
+use tokio::time::sleep;
 use tracing::info;
 
 /// A replacement for a table of endpoints.
@@ -49,8 +51,11 @@ impl SecretLookup for Database {
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
     // The signature proves the delivery's endpoint. It does not prove the path.
     let endpoint = delivery.endpoint().unwrap_or_default();
-    println!("{endpoint} {}", event.event_type());
-    StatusCode::OK
+    match print(format!("{endpoint} {}", event.event_type())).await {
+        Ok(()) => StatusCode::OK,
+        // SoundHash sends the event again.
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 fn app() -> Router {
@@ -60,12 +65,13 @@ fn app() -> Router {
         .route_layer(SoundHashWebhookLayer::with_provider(secrets))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let listener = TcpListener::bind(&addr).await?;
-    info!("listening on http://{}/webhooks/", listener.local_addr()?);
-    axum::serve(listener, app()).await?;
-    Ok(())
+fn main() -> ExitCode {
+    example_program::run(|stop| async move {
+        let listener = listen().await?;
+        info!("listening on http://{}/webhooks/", listener.local_addr()?);
+        Server::new(listener)
+            .serve(app(), stop.cancelled_owned())
+            .await;
+        Ok(())
+    })
 }

@@ -1,44 +1,43 @@
-//! The start-up, log, shutdown and printing of events that the receiving examples share.
+//! The shared part of the receiving examples: the application around a webhook, and its events.
 
-mod server;
-
-use std::{
-    env,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{env, fmt::Display, process::ExitCode};
 
 use axum::{
     Router,
     http::StatusCode,
     routing::{MethodRouter, get},
 };
+use example_program::{CancellationToken, listen};
 use soundhash_webhook::{
     BoxError, Event, EventKind, Secret, Sender, SoundHashWebhookLayer, testing,
 };
-use tokio::{net::TcpListener, signal};
+use soundhash_webhook_server::Server;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 const SECRET_VARIABLE: &str = "SOUNDHASH_WEBHOOK_SECRET";
 const TEST_SECRET: &str = "whsec_test";
 
 /// Prints an event as one line of JSON.
-pub(crate) fn receive(event: &Event) -> StatusCode {
-    match print(event) {
-        Ok(()) => StatusCode::OK,
-        // The status is not 2xx, so SoundHash sends the event again.
+pub(crate) async fn receive(event: Event) -> StatusCode {
+    match serde_json::to_string(&event) {
+        Ok(line) => print(line).await,
         Err(error) => {
-            error!(%error, "event not printed");
+            error!(%error, "event not printed, so SoundHash retries");
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }
 }
 
-fn print(event: &Event) -> io::Result<()> {
-    let mut line = serde_json::to_vec(event)?;
-    line.push(b'\n');
-    io::stdout().lock().write_all(&line)
+/// Prints a line, and returns the status of its delivery.
+pub(crate) async fn print(line: impl Display) -> StatusCode {
+    match example_program::print(line).await {
+        Ok(()) => StatusCode::OK,
+        // The status is not 2xx, so SoundHash sends the event again.
+        Err(error) => {
+            error!(%error, "event not printed, so SoundHash retries");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
 }
 
 fn app(webhook: MethodRouter, secret: Secret) -> Router {
@@ -49,24 +48,18 @@ fn app(webhook: MethodRouter, secret: Secret) -> Router {
         .route("/healthz", get(|| async { "ok" }))
 }
 
-/// Sends the log to stderr, serves the webhook until a signal arrives, and logs the error if that
-/// fails.
-pub(crate) async fn run(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
-        .with_writer(io::stderr)
-        .init();
-    let served = async { serve(webhook.await?).await };
-    match served.await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+/// Serves the webhook until a signal arrives.
+pub(crate) fn run(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
+    example_program::run(|stop| async move {
+        match stop.run_until_cancelled(webhook).await {
+            Some(webhook) => serve(webhook?, stop).await,
+            // Stopped while it was connecting.
+            None => Ok(()),
         }
-    }
+    })
 }
 
-async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
+async fn serve(webhook: MethodRouter, stop: CancellationToken) -> Result<(), BoxError> {
     let (secret, variable) = if env::var_os(SECRET_VARIABLE).is_some() {
         (Secret::from_env(SECRET_VARIABLE)?, "")
     } else {
@@ -78,14 +71,15 @@ async fn serve(webhook: MethodRouter) -> Result<(), BoxError> {
             "SOUNDHASH_WEBHOOK_SECRET=whsec_test ",
         )
     };
-    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let listener = TcpListener::bind(&addr).await?;
+    let listener = listen().await?;
     let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
     info!("listening on {url}");
     info!("try it:\n{}", curl(&url, &secret));
     info!("or:\n{variable}soundhash-webhook send --url {url}");
 
-    server::serve(listener, app(webhook, secret), shutdown()).await;
+    Server::new(listener)
+        .serve(app(webhook, secret), stop.cancelled_owned())
+        .await;
     info!("stopped");
     Ok(())
 }
@@ -99,22 +93,4 @@ fn curl(url: &str, secret: &Secret) -> String {
         "curl -i {url} -H 'Content-Type: application/json' \
          -H 'X-Webhook-Signature: {signature}' --data-binary '{body}'"
     )
-}
-
-/// Resolves at SIGINT or SIGTERM.
-async fn shutdown() {
-    let interrupt = async { signal::ctrl_c().await.expect("a handler for SIGINT") };
-    #[cfg(unix)]
-    let terminate = async {
-        signal::unix::signal(signal::unix::SignalKind::terminate())
-            .expect("a handler for SIGTERM")
-            .recv()
-            .await;
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
 }

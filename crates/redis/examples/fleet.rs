@@ -18,9 +18,12 @@ mod common;
 use std::{env, fmt::Display, process::ExitCode, str::FromStr, time::Duration};
 
 use axum::routing::{MethodRouter, post};
+use example_program::cannot_connect;
 use soundhash_webhook::{BoxError, Event, idempotency::IdempotencyLayer};
 use soundhash_webhook_redis::RedisStore;
 use tokio::time::sleep;
+
+const REDIS: &str = "SOUNDHASH_WEBHOOK_REDIS";
 
 fn variable<T>(name: &str, default: T) -> Result<T, String>
 where
@@ -34,10 +37,7 @@ where
 }
 
 async fn webhook() -> Result<MethodRouter, BoxError> {
-    let url = variable(
-        "SOUNDHASH_WEBHOOK_REDIS",
-        "redis://127.0.0.1:6379".to_owned(),
-    )?;
+    let url = variable(REDIS, "redis://127.0.0.1:6379".to_owned())?;
     let lease = Duration::from_secs(variable("SOUNDHASH_WEBHOOK_LEASE_SECS", 60)?);
     if lease.is_zero() {
         return Err("SOUNDHASH_WEBHOOK_LEASE_SECS must be greater than zero".into());
@@ -47,13 +47,13 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
         if !work.is_zero() {
             sleep(work).await;
         }
-        common::receive(&event)
+        common::receive(event).await
     };
-    let store = RedisStore::connect(url).await?;
+    let store = RedisStore::connect(&*url).await;
+    let store = store.map_err(|error| cannot_connect(REDIS, &url, error))?;
     Ok(post(receive).layer(IdempotencyLayer::new(store).lease(lease)))
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    common::run(webhook()).await
+fn main() -> ExitCode {
+    common::run(webhook())
 }

@@ -1,0 +1,124 @@
+//! What the example programs share: their start, their end, and output that no delivery waits for.
+//!
+//! A program that is told to stop ends, even if nobody reads its output, its disk is full, or the
+//! server that it connects to does not respond.
+
+mod output;
+
+use std::{env, error::Error, fmt::Display, io, process::ExitCode, sync::LazyLock, time::Duration};
+
+use soundhash_webhook_server::shutdown_signal;
+use tokio::{net::TcpListener, runtime::Runtime, time::timeout};
+pub use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::output::Printer;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The time for the last lines, and for threads that are blocked, before the process ends.
+const END: Duration = Duration::from_secs(1);
+
+static STDOUT: LazyLock<Printer> = LazyLock::new(|| Printer::new(io::stdout()));
+
+/// Runs a program until it ends, logs to stderr, and returns the process's status.
+///
+/// The first SIGINT or SIGTERM cancels the token, and the second one ends the process at once.
+pub fn run<F>(program: impl FnOnce(CancellationToken) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), BoxError>>,
+{
+    let log = Printer::new(io::stderr());
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(move || writer.clone())
+        // They would be printed with `eprintln!`, which panics if stderr is broken.
+        .log_internal_errors(false)
+        .init();
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = log.queue(format!("cannot start the runtime: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let status = runtime.block_on(async {
+        let ended = async {
+            let signal = shutdown_signal()?;
+            let stop = CancellationToken::new();
+            let stopping = stop.clone();
+            tokio::spawn(async move {
+                signal.await;
+                stopping.cancel();
+            });
+            program(stop).await
+        };
+        let (status, last) = match ended.await {
+            Ok(()) => (ExitCode::SUCCESS, String::new()),
+            // Not through the log, whose filter must not hide it.
+            Err(error) => (ExitCode::FAILURE, format!("{error}\n")),
+        };
+        let _ = timeout(END, log.write(last)).await;
+        status
+    });
+    // For example, the look-up of a host name can take a minute.
+    runtime.shutdown_timeout(END);
+    status
+}
+
+/// Prints a line to stdout, and returns when it was written.
+///
+/// # Errors
+///
+/// Returns an error if the line was not written within 5 seconds, because stdout is not read or its
+/// disk is full. The line may then be printed in part, but not later.
+pub async fn print(line: impl Display) -> io::Result<()> {
+    STDOUT.write(format!("{line}\n")).await
+}
+
+/// Listens on the address in `SOUNDHASH_WEBHOOK_ADDR`, or on `127.0.0.1:3000`.
+///
+/// # Errors
+///
+/// Returns an error that says what to do.
+pub async fn listen() -> Result<TcpListener, BoxError> {
+    const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
+    let addr = env::var(NAME).unwrap_or_else(|_| "127.0.0.1:3000".into());
+    TcpListener::bind(&addr).await.map_err(|error| {
+        format!(
+            "{NAME}: cannot listen on {addr:?}: {error}: set it to a free address of this \
+             machine, such as 127.0.0.1:3000"
+        )
+        .into()
+    })
+}
+
+/// Returns the error of a program that cannot connect to the server that a variable names.
+pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxError {
+    let url = without_password(url);
+    format!(
+        "{variable}: cannot connect to {url}: {error}: start that server, or set {variable} to \
+         the URL of a server that runs"
+    )
+    .into()
+}
+
+/// Removes the user, the password and the query from a URL, or from several with commas between
+/// them.
+fn without_password(urls: &str) -> String {
+    let urls = urls.split(',').map(|url| {
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None => (String::new(), url),
+        };
+        // A password can contain every character, even if it should not.
+        let (secret, host) = match rest.rsplit_once('@') {
+            Some((_, host)) => ("***@", host),
+            None => ("", rest),
+        };
+        let host = host.split('?').next().unwrap_or_default();
+        format!("{scheme}{secret}{host}")
+    });
+    urls.collect::<Vec<_>>().join(",")
+}

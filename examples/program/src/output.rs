@@ -1,0 +1,111 @@
+//! Lines that a thread writes, so that nothing else waits for whoever reads them.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::timeout};
+
+/// The number of lines that wait to be written. Further lines are lost, and counted.
+const QUEUE: usize = 1024;
+
+/// The time that a line may take whose writer waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes lines to stdout or stderr. Clones write to the same place.
+#[derive(Clone, Debug)]
+pub(crate) struct Printer {
+    lines: SyncSender<Line>,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: Vec<u8>,
+    /// Receives the result, if the line's writer waits for it.
+    written: Option<oneshot::Sender<io::Result<()>>>,
+}
+
+impl Printer {
+    pub(crate) fn new(out: impl Write + Send + 'static) -> Self {
+        let (lines, queue) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counter = lost.clone();
+        thread::spawn(move || write_all(&queue, out, &counter));
+        Self { lines, lost }
+    }
+
+    /// Queues a line, and returns at once.
+    pub(crate) fn queue(&self, text: impl Into<Vec<u8>>) -> io::Result<()> {
+        self.send(text.into(), None)
+    }
+
+    /// Returns when the line was written.
+    pub(crate) async fn write(&self, text: impl Into<Vec<u8>>) -> io::Result<()> {
+        let (written, result) = oneshot::channel();
+        self.send(text.into(), Some(written))?;
+        match timeout(PATIENCE, result).await {
+            Ok(Ok(result)) => result,
+            _ => Err(not_read()),
+        }
+    }
+
+    fn send(
+        &self,
+        text: Vec<u8>,
+        written: Option<oneshot::Sender<io::Result<()>>>,
+    ) -> io::Result<()> {
+        let sent = self.lines.try_send(Line { text, written });
+        sent.map_err(|_| {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            not_read()
+        })
+    }
+}
+
+fn not_read() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "the output is not read")
+}
+
+/// Writes the lines of the queue, and reports in the output how many were lost before.
+fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
+    for line in queue {
+        let Some(written) = line.written else {
+            let count = lost.load(Ordering::Relaxed);
+            if count > 0 && writeln!(out, "{count} lines were lost").is_ok() {
+                lost.fetch_sub(count, Ordering::Relaxed);
+            }
+            if out
+                .write_all(&line.text)
+                .and_then(|()| out.flush())
+                .is_err()
+            {
+                lost.fetch_add(1, Ordering::Relaxed);
+            }
+            continue;
+        };
+        // Otherwise, its writer has already reported that the line was not written.
+        if !written.is_closed() {
+            let _ = written.send(out.write_all(&line.text).and_then(|()| out.flush()));
+        }
+    }
+}
+
+/// Queues lines of the log. One that cannot be queued is lost, and its writer does not notice.
+impl Write for Printer {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = self.queue(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
