@@ -1,17 +1,18 @@
 //! The examples over real sockets, with the requests that SoundHash sent.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::HashMap, fs, path::Path, process::Command, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use soundhash_webhook::Secret;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::{
-    process::{Receiver, answer, begin, exchange, status},
+    process::{Output, Receiver, answer, begin, example, exchange, status},
     support::{BODY, head, sign, signed_bytes},
 };
 
@@ -96,7 +97,7 @@ async fn a_given_secret_is_printed_nowhere() {
 
 #[test]
 fn a_secret_that_cannot_be_right_stops_the_receiver() {
-    let started = std::process::Command::new(crate::process::example("receiver"))
+    let started = Command::new(example("receiver"))
         .env("SOUNDHASH_WEBHOOK_SECRET", "whsec_padded\n")
         .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
         .output()
@@ -113,7 +114,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     let log = receiver.log();
     let line = log.lines().find(|line| line.starts_with("curl ")).unwrap();
     // curl may not be installed here, but a shell is. The shell splits the line.
-    let arguments = std::process::Command::new("sh")
+    let arguments = Command::new("sh")
         .args([
             "-c",
             &format!(r#"set -- {line}; for a; do printf '%s\n' "$a"; done"#),
@@ -159,27 +160,82 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
     }
 }
 
-/// Attack: send half a head, which never becomes a request, so that the receiver cannot stop.
+/// A receiver whose handler never ends ends at the second signal, with the usual status.
+#[cfg(unix)]
 #[tokio::test]
-async fn half_a_head_does_not_prevent_a_shutdown() {
-    let receiver = Receiver::start(&[]);
-    let mut half = TcpStream::connect(&receiver.addr).await.unwrap();
-    half.write_all(b"POST /webhooks/soundhash HTTP/1.1\r\nHo")
-        .await
-        .unwrap();
-    // The receiver does not confirm half a head, but it answers a later request.
-    assert_eq!(
-        status(&exchange(&receiver.addr, &signed_bytes(BODY)).await),
-        "200"
-    );
-    sleep(Duration::from_secs(1)).await;
+async fn a_second_signal_ends_it_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let mut receiver = Receiver::start(&[]);
+    let head = head(&sign(BODY), BODY.len());
+    let _in_flight = begin(&receiver.addr, &head).await;
+    receiver.signal("INT");
+    receiver.wait_for_log("stopping");
     receiver.signal("TERM");
-    let (status, _, log) = tokio::task::spawn_blocking(|| receiver.ended())
-        .await
-        .unwrap();
-    assert_eq!(status.code(), Some(0));
-    // The time for a head is shorter than that for requests in progress.
-    assert!(!log.contains("open connections"), "{log}");
+    let (status, _, _) = receiver.ended();
+    assert_eq!(status.signal(), Some(15));
+}
+
+/// A reader that does not read, a reader that ended, a full disk, and streams that are closed at
+/// the start. A delivery gets 200 only if its event was printed, and every one gets a response.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_receiver_serves_whatever_happens_to_its_output() {
+    const DELIVERIES: usize = 200;
+    // Together, the events are longer than the buffer of a pipe.
+    let title = "x".repeat(1000);
+    let body = json!({"type": "video.processed", "id": "a", "data": {"title": title}}).to_string();
+    let delivery = signed_bytes(body.as_bytes());
+    for output in Output::FAULTS {
+        for level in ["info", "debug"] {
+            let mut command = Command::new(example("receiver"));
+            command
+                .env("SOUNDHASH_WEBHOOK_IDEMPOTENCY", "off")
+                .env("RUST_LOG", level);
+            let receiver = Receiver::with_output(&command, output);
+            let mut deliveries = JoinSet::new();
+            for _ in 0..DELIVERIES {
+                let (addr, delivery) = (receiver.addr.clone(), delivery.clone());
+                deliveries.spawn(async move { exchange(&addr, &delivery).await });
+            }
+            let mut statuses = HashMap::new();
+            for response in deliveries.join_all().await {
+                *statuses.entry(status(&response).to_owned()).or_insert(0) += 1;
+            }
+            let printed = statuses.remove("200").unwrap_or(0);
+            let expected = match output {
+                // It prints to `/dev/null`, which Rust opens in this case.
+                Output::Closed => printed == DELIVERIES,
+                Output::Unread => (1..DELIVERIES).contains(&printed),
+                _ => printed == 0,
+            };
+            assert!(expected, "{output:?}, {level}: {printed} printed");
+            let retried = statuses.remove("503").unwrap_or(0);
+            assert_eq!(
+                printed + retried,
+                DELIVERIES,
+                "{output:?}, {level}: {statuses:?}"
+            );
+            receiver.signal("TERM");
+            let (status, _, _) = receiver.ended();
+            assert_eq!(status.code(), Some(0), "{output:?}, {level}");
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_in_use_is_named() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = other.local_addr().unwrap().to_string();
+    for name in ["receiver", "plain_tower"] {
+        let started = Command::new(example(name))
+            .env("SOUNDHASH_WEBHOOK_ADDR", &addr)
+            .output()
+            .unwrap();
+        assert_eq!(started.status.code(), Some(1));
+        let log = String::from_utf8(started.stderr).unwrap();
+        let error = format!("SOUNDHASH_WEBHOOK_ADDR: cannot listen on \"{addr}\"");
+        assert!(log.contains(&error), "{log}");
+    }
 }
 
 /// The library computes the signatures that SoundHash wrote.

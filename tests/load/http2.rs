@@ -192,25 +192,3 @@ async fn a_rejected_sender_reads_the_response() {
     assert_eq!(deliver_by(&client, "after").await, 200);
     unharmed(receiver, &["after"]).await;
 }
-
-/// Attack: keep a connection forever by answering the receiver's pings. A delivery that is in
-/// progress when the connection is too old is still answered.
-#[tokio::test]
-async fn a_connection_that_is_too_old_is_closed_after_its_deliveries() {
-    let receiver = Receiver::start(&[]);
-    let stream = connect(&receiver).await;
-    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
-    let connection = tokio::spawn(connection);
-    assert_eq!(deliver_by(&client, "first").await, 200);
-    // The receiver closes a connection after a minute.
-    sleep(Duration::from_secs(56)).await;
-    let body = event("in progress");
-    let (answer, mut sender) = open(client.clone(), Some(&sign(&body))).await.unwrap();
-    sleep(Duration::from_secs(6)).await;
-    sender.send_data(body.into(), true).unwrap();
-    assert_eq!(status(answer).await, 200);
-    let ended = timeout(PATIENCE, connection).await.expect("an end");
-    ended.expect("no panic").expect("a graceful end");
-    drop(client);
-    unharmed(receiver, &["first", "in progress"]).await;
-}

@@ -55,3 +55,23 @@ async fn a_request_that_outlasts_the_grace_time_is_cut_off() {
         assert!(log.contains("reason=\"grace_over\" count=1"), "{log}");
     }
 }
+
+/// Attack: send half a head, which never becomes a request, so that the server cannot stop.
+#[tokio::test]
+async fn half_a_head_delays_the_end_no_longer_than_its_timeout() {
+    let timeout = Duration::from_secs(2);
+    let mut server = Running::start(|server| server.head_timeout(timeout)).await;
+    let mut half = server.connect().await;
+    assert!(is_served(&mut half).await);
+    half.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
+    // The server does not confirm half a head.
+    sleep(Duration::from_millis(500)).await;
+    let start = Instant::now();
+    server.stop();
+    assert_eq!(to_the_end(&mut half).await, "");
+    server.ended().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "it waits for the grace time"
+    );
+}
