@@ -1,4 +1,5 @@
 //! How to receive webhooks, test the receiver, and run it in production.
+//!
 #![doc = links!()]
 #![doc = include_str!("../docs/guide/README.md")]
 
@@ -47,16 +48,20 @@ macro_rules! links {
 [`max_buffered`]: crate::SoundHashWebhookLayer::max_buffered
 [benchmarks]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/benchmarks.md
 [going_live]: going_live
+[going_live#alerts]: going_live#alerts
 [going_live#connections-and-request-heads]: going_live#connections-and-request-heads
 [going_live#proxies]: going_live#proxies
 [guides]: self
 [handlers]: handlers
 [idempotency]: crate::idempotency
 [migrating]: migrating
+[missing_events]: missing_events
 [past_one_machine]: past_one_machine
+[placement#redirects]: placement#redirects
 [placement]: placement
 [quick_start]: quick_start
 [security]: security
+[security#authentic-is-not-yours]: security#authentic-is-not-yours
 [security#secrets]: security#secrets
 [telemetry]: telemetry
 [testing_your_handler]: testing_your_handler
@@ -83,6 +88,7 @@ guides! {
     going_live
     handlers
     migrating
+    missing_events
     past_one_machine
     placement
     quick_start
