@@ -9,8 +9,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
-    event::{Envelope, Event, EventError, EventErrorKind, strict_text},
+    event::{Envelope, Event, EventError, EventErrorKind, EventKind, strict_text},
     signature::Signature,
+    telemetry::{self, DeliveryFields, HandlerWatch, Stopwatch, WeakWatch},
 };
 
 /// A delivery whose signature was verified, with the exact bytes that SoundHash signed.
@@ -54,6 +55,8 @@ struct Verified {
     strict: OnceLock<Option<Arc<str>>>,
     /// Set when it was logged that the body is not the expected event.
     logged: OnceLock<()>,
+    /// Watches the handler. Weak, so that a stored delivery does not keep the span open.
+    watch: OnceLock<WeakWatch>,
 }
 
 impl Delivery {
@@ -73,6 +76,7 @@ impl Delivery {
             event: OnceLock::new(),
             strict: OnceLock::new(),
             logged: OnceLock::new(),
+            watch: OnceLock::new(),
         }))
     }
 
@@ -160,6 +164,32 @@ impl Delivery {
     pub(crate) fn log_once(&self, log: impl FnOnce()) {
         if self.0.logged.set(()).is_ok() {
             log();
+        }
+    }
+
+    /// Records that the delivery was accepted, and returns the watch for its handler.
+    pub(crate) fn record(&self, stopwatch: &Stopwatch) -> Option<HandlerWatch> {
+        let (len, matched) = (self.body().len(), self.matched_secret());
+        let watch = telemetry::verified(|| self.fields(), len, matched, stopwatch)?;
+        self.0.watch.get_or_init(|| watch.downgrade());
+        Some(watch)
+    }
+
+    /// Returns the watch of the handler that is running.
+    pub(crate) fn watch(&self) -> Option<HandlerWatch> {
+        self.0.watch.get()?.upgrade()
+    }
+
+    /// Returns the fields that identify the delivery in the log and the metrics. This parses the
+    /// envelope, which the [`Event`] extractor then reuses.
+    fn fields(&self) -> DeliveryFields<'_> {
+        let envelope = self.envelope().as_ref().ok();
+        let kind = envelope.and_then(Envelope::kind);
+        DeliveryFields {
+            id: envelope.and_then(|it| it.id.as_ref()).map(|id| id as _),
+            event_type: envelope.map(Envelope::event_type),
+            known_type: kind.map(EventKind::as_str),
+            endpoint: self.endpoint(),
         }
     }
 

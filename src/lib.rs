@@ -100,6 +100,7 @@ mod event;
 mod extract;
 pub mod guide;
 pub mod idempotency;
+mod refusal;
 mod rejection;
 #[cfg(feature = "router")]
 mod router;

@@ -1,17 +1,14 @@
-//! The reason why the layer rejected a request, and the response to it.
+//! The reasons why the verification layer rejects a request.
 
-use std::{error, fmt, sync::Arc};
+use std::{error, fmt};
 
-use axum_core::{BoxError, body::Body};
-use http::{HeaderValue, Response, StatusCode, Version, header};
+use axum_core::{BoxError, response::Response};
+use http::{StatusCode, Version};
 
-/// The seconds after which a sender may retry. SoundHash ignores this and retries after 60 s.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
-
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// The authentication scheme, which RFC 9110 §15.5.2 requires every 401 to name.
-const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"HMAC-SHA256 realm="SoundHash webhook""#);
+use crate::{
+    refusal::{Kind, Reason, Refusal},
+    telemetry::Severity,
+};
 
 /// The reason why [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) rejected a request.
 ///
@@ -36,10 +33,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"HMAC-SHA256 realm="So
 ///     .layer(middleware::map_response(audit));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Rejection {
-    kind: RejectionKind,
-    source: Option<Arc<dyn error::Error + Send + Sync>>,
-}
+pub struct Rejection(Refusal<RejectionKind>);
 
 /// The kinds of [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,98 +65,124 @@ impl RejectionKind {
     /// Returns the status of the response.
     #[must_use]
     pub const fn status(self) -> StatusCode {
-        match self {
-            Self::MissingSignature
-            | Self::SeveralSignatures
-            | Self::MalformedSignature
-            | Self::WrongSignature
-            | Self::UnknownEndpoint => StatusCode::UNAUTHORIZED,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::SecretsUnavailable | Self::BufferFull => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.reason().status
     }
 
     /// Returns the name for logs and metrics, in snake case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
+        self.reason().name
+    }
+
+    /// Returns the level at which this kind is logged.
+    pub(crate) const fn severity(self) -> Severity {
         match self {
-            Self::MissingSignature => "missing_signature",
-            Self::SeveralSignatures => "several_signatures",
-            Self::MalformedSignature => "malformed_signature",
-            Self::WrongSignature => "wrong_signature",
-            Self::UnknownEndpoint => "unknown_endpoint",
-            Self::BodyTooLarge => "body_too_large",
-            Self::BodyTimeout => "body_timeout",
-            Self::BodyBroken => "body_broken",
-            Self::SecretsUnavailable => "secrets_unavailable",
-            Self::BufferFull => "buffer_full",
+            Self::SecretsUnavailable => Severity::Failure,
+            _ => Severity::Warning,
         }
     }
 
-    /// Returns what the operator should do, for the log.
-    pub(crate) const fn advice(self) -> &'static str {
+    pub(crate) const fn reason(self) -> Reason {
         match self {
-            Self::MissingSignature => {
-                "SoundHash always sends X-Webhook-Signature, so check what else sends requests \
-                 to this path, and whether a proxy removes the header"
-            }
-            Self::SeveralSignatures | Self::MalformedSignature => {
-                "SoundHash does not send this, so check what else sends requests to this path, \
-                 and whether a proxy changes the header"
-            }
-            Self::WrongSignature => {
-                "check that the secret is the one of this SoundHash endpoint, and that nothing \
-                 in front of this server changes the body; \
-                 soundhash_webhook::testing::diagnose and the command `soundhash-webhook verify` \
-                 name the mistake"
-            }
-            Self::UnknownEndpoint => {
-                "check that the SecretProvider knows the endpoint that SoundHash sends to"
-            }
-            Self::BodyTooLarge => "raise max_body_size if SoundHash sent it",
-            Self::BodyTimeout => {
-                "check the connection to SoundHash, and raise body_timeout if it is slow"
-            }
-            Self::BodyBroken => {
-                "the sender or a proxy closed the connection early, and SoundHash sends the \
-                 event again"
-            }
-            Self::SecretsUnavailable => {
-                "deliveries fail until the SecretProvider works again, and SoundHash drops an \
-                 event after 7 minutes of retries"
-            }
-            Self::BufferFull => {
-                "clients send many bodies slowly, or max_buffered is too small, so let a proxy \
-                 buffer requests, or raise max_buffered"
-            }
+            Self::MissingSignature => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "missing_signature",
+                message: "no signature header",
+                advice: "SoundHash always sends X-Webhook-Signature, so check what else sends \
+                         requests to this path, and whether a proxy removes the header",
+            },
+            Self::SeveralSignatures => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "several_signatures",
+                message: "more than one signature header",
+                advice: NOT_SOUNDHASH,
+            },
+            Self::MalformedSignature => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "malformed_signature",
+                message: "signature is not 64 hexadecimal digits",
+                advice: NOT_SOUNDHASH,
+            },
+            Self::WrongSignature => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "wrong_signature",
+                message: "signature does not match the body",
+                advice: "check that the secret is the one of this SoundHash endpoint, and that \
+                         nothing in front of this server changes the body. To find the mistake, \
+                         send the delivery to `soundhash-webhook listen`, or add an Inspector \
+                         outside of the layer: both keep the body and explain the signature",
+            },
+            Self::UnknownEndpoint => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "unknown_endpoint",
+                message: "no secret for this endpoint",
+                advice: "check that the SecretProvider knows the endpoint that SoundHash sends to",
+            },
+            Self::BodyTooLarge => Reason {
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                name: "body_too_large",
+                message: "body is over the limit",
+                advice: "raise max_body_size if SoundHash sent it",
+            },
+            Self::BodyTimeout => Reason {
+                status: StatusCode::REQUEST_TIMEOUT,
+                name: "body_timeout",
+                message: "body did not arrive in time",
+                advice: "check the connection to SoundHash, and raise body_timeout if it is slow",
+            },
+            Self::BodyBroken => Reason {
+                status: StatusCode::BAD_REQUEST,
+                name: "body_broken",
+                message: "body ended early",
+                advice: "the sender or a proxy closed the connection early, and SoundHash sends \
+                         the event again",
+            },
+            Self::SecretsUnavailable => Reason {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                name: "secrets_unavailable",
+                message: "lookup of the secrets failed",
+                advice: "deliveries fail until the SecretProvider works again, and SoundHash drops \
+                         an event after 7 minutes of retries",
+            },
+            Self::BufferFull => Reason {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                name: "buffer_full",
+                message: "memory for unfinished bodies is full",
+                advice: "clients send many bodies slowly, or max_buffered is too small, so let a \
+                         proxy buffer requests, or raise max_buffered",
+            },
         }
+    }
+}
+
+const NOT_SOUNDHASH: &str = "SoundHash does not send this, so check what else sends requests to \
+                             this path, and whether a proxy changes the header";
+
+impl Kind for RejectionKind {
+    fn reason(self) -> Reason {
+        Self::reason(self)
     }
 }
 
 impl Rejection {
     pub(crate) const fn new(kind: RejectionKind) -> Self {
-        Self { kind, source: None }
+        Self(Refusal::new(kind))
     }
 
     pub(crate) fn with_source(kind: RejectionKind, source: impl Into<BoxError>) -> Self {
-        Self {
-            kind,
-            source: Some(Arc::from(source.into())),
-        }
+        Self(Refusal::with_source(kind, source.into()))
     }
 
     /// Returns the kind of rejection.
     #[must_use]
     pub const fn kind(&self) -> RejectionKind {
-        self.kind
+        self.0.kind
     }
 
     /// Returns the status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        self.kind.status()
+        self.kind().status()
     }
 
     /// Returns the response. `explain` adds the reason to its text.
@@ -171,82 +191,21 @@ impl Rejection {
         version: Version,
         keep_alive: bool,
         explain: bool,
-    ) -> Response<Body> {
-        let mut response = respond(self.status(), version);
-        if explain {
-            let text = text(self.status());
-            *response.body_mut() = Body::from(format!("{text}: {self}"));
-        }
-        if !keep_alive && version < Version::HTTP_2 {
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-        }
+    ) -> Response {
+        let mut response = self.0.response(version, keep_alive, explain);
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Returns the text of a response, which depends only on the status.
-const fn text(status: StatusCode) -> &'static str {
-    match status {
-        // The receivers in SoundHash's documentation answer with this text.
-        StatusCode::UNAUTHORIZED => "Invalid signature",
-        StatusCode::PAYLOAD_TOO_LARGE => "Body too large",
-        StatusCode::REQUEST_TIMEOUT => "Body not received in time",
-        StatusCode::BAD_REQUEST => "Body not received",
-        StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
-        StatusCode::INTERNAL_SERVER_ERROR => "Internal server error",
-        _ => "Service unavailable",
-    }
-}
-
-/// Returns a layer's response to a request that does not reach the handler.
-pub(crate) fn respond(status: StatusCode, version: Version) -> Response<Body> {
-    let text = text(status);
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    match status {
-        StatusCode::UNAUTHORIZED => {
-            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
-        }
-        StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
-        // RFC 9110 §15.5.9 recommends to close the connection. HTTP/2 does not have this header.
-        StatusCode::REQUEST_TIMEOUT if version < Version::HTTP_2 => {
-            headers.insert(header::CONNECTION, CLOSE);
-        }
-        _ => {}
-    }
-    response
-}
-
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            RejectionKind::MissingSignature => "no signature header",
-            RejectionKind::SeveralSignatures => "more than one signature header",
-            RejectionKind::MalformedSignature => "signature is not 64 hexadecimal digits",
-            RejectionKind::WrongSignature => "signature does not match the body",
-            RejectionKind::UnknownEndpoint => "no secret for this endpoint",
-            RejectionKind::BodyTooLarge => "body is over the limit",
-            RejectionKind::BodyTimeout => "body did not arrive in time",
-            RejectionKind::BodyBroken => "body ended early",
-            RejectionKind::SecretsUnavailable => "secret look-up failed",
-            RejectionKind::BufferFull => "memory for unfinished bodies is full",
-        })
+        self.0.fmt(f)
     }
 }
 
 impl error::Error for Rejection {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.0.source()
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     key::Key,
-    layer::Settings,
+    settings::Settings,
     store::{ClaimToken, IdempotencyStore},
 };
 use crate::telemetry::{self, StoreStep};

@@ -8,13 +8,7 @@ use std::{
 
 use tower_layer::Layer;
 
-use super::{
-    outcome::{Outcome, OutcomeKind},
-    service::Idempotency,
-};
-use crate::{event::Timestamp, telemetry::RejectionLog};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use super::{service::Idempotency, settings::Settings};
 
 /// A [`Layer`] that lets a handler complete each event once.
 ///
@@ -60,20 +54,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// If a request passes two of these layers that share a store and a [`scope`](Self::scope), the
 /// inner layer finds every event claimed by the outer one.
 pub struct IdempotencyLayer<St> {
-    pub(super) store: Arc<St>,
-    pub(super) settings: Settings,
-}
-
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) lease: Duration,
-    retention: Duration,
-    max_age: Option<Duration>,
-    clock_skew: Duration,
-    pub(super) detach: bool,
-    pub(super) scope: Option<Arc<str>>,
-    pub(super) rejections: Arc<RejectionLog>,
-    clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    store: Arc<St>,
+    settings: Settings,
 }
 
 impl<St> IdempotencyLayer<St> {
@@ -84,16 +66,7 @@ impl<St> IdempotencyLayer<St> {
     pub fn new(store: St) -> Self {
         Self {
             store: Arc::new(store),
-            settings: Settings {
-                lease: Duration::from_secs(60),
-                retention: DAY,
-                max_age: None,
-                clock_skew: Duration::from_secs(60),
-                detach: false,
-                scope: None,
-                rejections: Arc::default(),
-                clock: Arc::new(SystemTime::now),
-            },
+            settings: Settings::default(),
         }
     }
 
@@ -188,49 +161,11 @@ impl<St> IdempotencyLayer<St> {
     }
 }
 
-impl Settings {
-    fn retention(&self) -> Duration {
-        match self.max_age {
-            // The time of an event that has just been completed may be `clock_skew` ahead.
-            Some(age) => self.retention.max(age.saturating_add(self.clock_skew)),
-            None => self.retention,
-        }
-    }
-
-    /// Returns how long the store remembers a completed event.
-    ///
-    /// With a `max_age`, this is longer than the retention, because the clocks of a fleet differ, and
-    /// because some time passes between the check of the age and the claim.
-    pub(super) fn stored_retention(&self) -> Duration {
-        let slack = match self.max_age {
-            Some(_) => self.clock_skew.saturating_add(Duration::from_secs(1)),
-            None => Duration::ZERO,
-        };
-        self.retention().saturating_add(slack)
-    }
-
-    pub(super) fn check_age(&self, created_at: Option<Timestamp>) -> Result<(), Outcome> {
-        let Some(max_age) = self.max_age else {
-            return Ok(());
-        };
-        let Some(created_at) = created_at else {
-            return Err(Outcome::new(OutcomeKind::Undated));
-        };
-        match (self.clock)().duration_since(created_at.into()) {
-            Ok(age) if age >= max_age => Err(Outcome::new(OutcomeKind::TooOld)),
-            Err(ahead) if ahead.duration() > self.clock_skew => {
-                Err(Outcome::new(OutcomeKind::FromTheFuture))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl<S, St> Layer<S> for IdempotencyLayer<St> {
     type Service = Idempotency<S, St>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Idempotency::new(inner, self.clone())
+        Idempotency::new(inner, self.store.clone(), Arc::new(self.settings.clone()))
     }
 }
 
@@ -247,12 +182,7 @@ impl<St> Clone for IdempotencyLayer<St> {
 impl<St> fmt::Debug for IdempotencyLayer<St> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdempotencyLayer")
-            .field("lease", &self.settings.lease)
-            .field("retention", &self.settings.retention())
-            .field("max_age", &self.settings.max_age)
-            .field("clock_skew", &self.settings.clock_skew)
-            .field("detach", &self.settings.detach)
-            .field("scope", &self.settings.scope)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

@@ -243,12 +243,12 @@
 
 // In the order in which a delivery meets them:
 //
-// - `layer`: the layer and its settings.
+// - `layer`: the layer, and `settings`: its settings.
 // - `service`: claims the event, calls the handler and records how it ended.
 // - `key`: identifies the event.
 // - `store`: the trait of a store. `memory` implements it.
 // - `guard`: holds the claim while the handler runs.
-// - `outcome`: the responses that the layer gives in place of the handler.
+// - `outcome`: why the layer responds in place of the handler.
 
 mod guard;
 mod key;
@@ -256,6 +256,7 @@ mod layer;
 mod memory;
 mod outcome;
 mod service;
+mod settings;
 mod store;
 
 pub use self::{

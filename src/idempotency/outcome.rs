@@ -1,20 +1,22 @@
-//! The responses that the layer gives in place of the handler.
+//! The reasons why the idempotency layer responds in place of the handler.
 
-use std::{error, fmt, sync::Arc};
+use std::{error, fmt};
 
-use axum_core::{BoxError, body::Body, response::Response};
-use http::{HeaderName, HeaderValue, StatusCode, Version};
+use axum_core::{BoxError, response::Response};
+use http::{StatusCode, Version};
 
-use crate::{rejection, telemetry::Severity};
-
-/// Marks the response to a duplicate of a completed event.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+use crate::{
+    refusal::{Kind, Reason, Refusal},
+    telemetry::Severity,
+};
 
 /// The reason why [`IdempotencyLayer`](super::IdempotencyLayer) responded in place of the handler.
 ///
 /// The layer puts the outcome into the extensions of the *response*, where an outer layer can count
 /// it or replace the response. A response without an `Outcome` comes from the handler, or from the
 /// verification layer, which adds a [`Rejection`](crate::Rejection).
+///
+/// An outcome is not an [`Error`](error::Error), because a duplicate is not a failure.
 ///
 /// ```
 /// use axum::response::Response;
@@ -32,10 +34,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// # let _ = count;
 /// ```
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    kind: OutcomeKind,
-    source: Option<Arc<dyn error::Error + Send + Sync>>,
-}
+pub struct Outcome(Refusal<OutcomeKind>);
 
 /// The kinds of [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,55 +62,13 @@ impl OutcomeKind {
     /// Returns the status of the response.
     #[must_use]
     pub const fn status(self) -> StatusCode {
-        match self {
-            Self::Duplicate => StatusCode::OK,
-            Self::InProgress | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooOld | Self::Undated | Self::FromTheFuture => StatusCode::UNAUTHORIZED,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unverified => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        self.reason().status
     }
 
     /// Returns the name for logs and metrics, in snake case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Duplicate => "duplicate",
-            Self::InProgress => "in_progress",
-            Self::StoreUnavailable => "store_unavailable",
-            Self::TooOld => "too_old",
-            Self::Undated => "undated",
-            Self::FromTheFuture => "from_the_future",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::Unverified => "unverified",
-        }
-    }
-
-    /// Returns what the operator should do, for the log.
-    pub(super) const fn advice(self) -> &'static str {
-        match self {
-            Self::Duplicate | Self::InProgress => "nothing needs to be done",
-            Self::StoreUnavailable => {
-                "deliveries fail until the store works again, and SoundHash drops an event \
-                 after 7 minutes of retries"
-            }
-            Self::TooOld => {
-                "the delivery is authentic, so check that the clock of this host is synchronized; \
-                 if it is, a recorded request was sent again, or max_age is too short"
-            }
-            Self::FromTheFuture => {
-                "the delivery is authentic, so check that the clock of this host is synchronized"
-            }
-            Self::Undated => {
-                "the delivery is authentic, but max_age needs the time in its envelope, so do not \
-                 set max_age for a sender that omits it"
-            }
-            Self::MethodNotAllowed => {
-                "the delivery is authentic, but SoundHash sends POST only: a redirect or a proxy \
-                 changed the method, or the delivery was recorded and sent again"
-            }
-            Self::Unverified => "put a SoundHashWebhookLayer around the IdempotencyLayer",
-        }
+        self.reason().name
     }
 
     /// Returns the level at which this kind is logged.
@@ -124,43 +81,104 @@ impl OutcomeKind {
             Self::StoreUnavailable | Self::Unverified => Severity::Failure,
         }
     }
+
+    pub(super) const fn reason(self) -> Reason {
+        match self {
+            Self::Duplicate => Reason {
+                status: StatusCode::OK,
+                name: "duplicate",
+                message: "event was completed before",
+                advice: "nothing needs to be done",
+            },
+            Self::InProgress => Reason {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                name: "in_progress",
+                message: "event is in progress",
+                advice: "nothing needs to be done",
+            },
+            Self::StoreUnavailable => Reason {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                name: "store_unavailable",
+                message: "idempotency store failed",
+                advice: "deliveries fail until the store works again, and SoundHash drops an event \
+                         after 7 minutes of retries",
+            },
+            Self::TooOld => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "too_old",
+                message: "event is too old",
+                advice: "the delivery is authentic, so check that the clock of this host is \
+                         synchronized; if it is, a recorded request was sent again, or max_age is \
+                         too short",
+            },
+            Self::Undated => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "undated",
+                message: "event has no time",
+                advice: "the delivery is authentic, but max_age needs the time in its envelope, so \
+                         do not set max_age for a sender that omits it",
+            },
+            Self::FromTheFuture => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "from_the_future",
+                message: "event is from the future",
+                advice: "the delivery is authentic, so check that the clock of this host is \
+                         synchronized",
+            },
+            Self::MethodNotAllowed => Reason {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                name: "method_not_allowed",
+                message: "request is not a POST",
+                advice: "the delivery is authentic, but SoundHash sends POST only: a redirect or a \
+                         proxy changed the method, or the delivery was recorded and sent again",
+            },
+            Self::Unverified => Reason {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                name: "unverified",
+                message: "no SoundHashWebhookLayer outside of the IdempotencyLayer",
+                advice: "put a SoundHashWebhookLayer around the IdempotencyLayer",
+            },
+        }
+    }
+}
+
+impl Kind for OutcomeKind {
+    fn reason(self) -> Reason {
+        Self::reason(self)
+    }
 }
 
 impl Outcome {
     pub(super) const fn new(kind: OutcomeKind) -> Self {
-        Self { kind, source: None }
+        Self(Refusal::new(kind))
     }
 
     pub(super) fn store_unavailable(source: BoxError) -> Self {
-        Self {
-            kind: OutcomeKind::StoreUnavailable,
-            source: Some(Arc::from(source)),
-        }
+        Self(Refusal::with_source(OutcomeKind::StoreUnavailable, source))
     }
 
     /// Returns the reason for the response.
     #[must_use]
     pub const fn kind(&self) -> OutcomeKind {
-        self.kind
+        self.0.kind
     }
 
     /// Returns the status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        self.kind.status()
+        self.kind().status()
     }
 
+    /// Returns the error of the store, if the store failed.
+    #[must_use]
+    pub fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.0.source()
+    }
+
+    /// Returns the response. A 401 is the same as the 401 of the verification layer, so that an
+    /// attacker who replays a delivery does not learn that its signature is right.
     pub(super) fn into_response(self, version: Version) -> Response {
-        let mut response = if self.kind == OutcomeKind::Duplicate {
-            let mut response = Response::new(Body::empty());
-            let headers = response.headers_mut();
-            headers.insert(REPLAYED, HeaderValue::from_static("true"));
-            response
-        } else {
-            // A 401 is the same as that of the verification layer, so that an attacker who replays a
-            // delivery does not learn that its signature is right.
-            rejection::respond(self.status(), version)
-        };
+        let mut response = self.0.response(version, true, false);
         response.extensions_mut().insert(self);
         response
     }
@@ -168,21 +186,6 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            OutcomeKind::Duplicate => "event was completed before",
-            OutcomeKind::InProgress => "event is in progress",
-            OutcomeKind::StoreUnavailable => "idempotency store failed",
-            OutcomeKind::TooOld => "event is too old",
-            OutcomeKind::Undated => "event has no time",
-            OutcomeKind::FromTheFuture => "event is from the future",
-            OutcomeKind::MethodNotAllowed => "request is not a POST",
-            OutcomeKind::Unverified => "no SoundHashWebhookLayer outside of the IdempotencyLayer",
-        })
-    }
-}
-
-impl error::Error for Outcome {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.0.fmt(f)
     }
 }

@@ -1,12 +1,12 @@
 //! The service that claims an event, calls the inner service and records how it ended.
 
 use std::{
-    error::Error,
     fmt,
     future::{self, Future},
     mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     thread,
 };
@@ -18,8 +18,8 @@ use tower_service::Service;
 use super::{
     guard::ClaimGuard,
     key::Key,
-    layer::{IdempotencyLayer, Settings},
     outcome::{Outcome, OutcomeKind},
+    settings::Settings,
     store::{Claim, IdempotencyStore},
 };
 use crate::{
@@ -27,21 +27,26 @@ use crate::{
     telemetry::{self, Rejected, StoreStep},
 };
 
-/// The [`Service`] of [`IdempotencyLayer`], which claims the event and then calls `S`.
+/// The [`Service`] of [`IdempotencyLayer`](super::IdempotencyLayer), which claims the event and then calls `S`.
 ///
 /// The inner service can return anything that implements [`IntoResponse`]. The service passes on its
 /// errors and panics, and never fails otherwise.
 pub struct Idempotency<S, St> {
     inner: S,
-    layer: IdempotencyLayer<St>,
+    store: Arc<St>,
+    settings: Arc<Settings>,
 }
 
 /// The response future of [`Idempotency`].
 pub struct IdempotencyFuture<E>(Pin<Box<dyn Future<Output = Result<Response, E>> + Send>>);
 
 impl<S, St> Idempotency<S, St> {
-    pub(super) fn new(inner: S, layer: IdempotencyLayer<St>) -> Self {
-        Self { inner, layer }
+    pub(super) fn new(inner: S, store: Arc<St>, settings: Arc<Settings>) -> Self {
+        Self {
+            inner,
+            store,
+            settings,
+        }
     }
 
     /// Returns a reference to the inner service.
@@ -80,21 +85,21 @@ where
         // Only `self.inner` was polled ready, so it handles the request and a clone replaces it.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
-        let layer = self.layer.clone();
+        let (store, settings) = (self.store.clone(), self.settings.clone());
         IdempotencyFuture(Box::pin(async move {
             let delivery = request.extensions().get();
-            let guard = match claim(&layer, request.method(), delivery).await {
+            let guard = match claim(&store, &settings, request.method(), delivery).await {
                 Ok(guard) => guard,
                 Err(outcome) => {
-                    log(&layer.settings, &outcome, request.uri().path(), delivery);
+                    log(&settings, &outcome, request.uri().path(), delivery);
                     return Ok(outcome.into_response(request.version()));
                 }
             };
-            layer.settings.rejections.log_summaries();
-            if !layer.settings.detach {
+            settings.rejections.log_summaries();
+            if !settings.detach {
                 return run(inner, request, guard).await;
             }
-            let watch = request.extensions().get().cloned();
+            let watch = delivery.and_then(Delivery::watch);
             let task = tokio::spawn(telemetry::detached(watch, run(inner, request, guard)));
             match task.await {
                 Ok(result) => result,
@@ -108,13 +113,13 @@ where
     }
 }
 
-/// Claims the event, or returns the outcome that the layer answers itself.
+/// Claims the event, or returns the outcome to which the layer responds itself.
 async fn claim<St: IdempotencyStore>(
-    layer: &IdempotencyLayer<St>,
+    store: &Arc<St>,
+    settings: &Settings,
     method: &Method,
     delivery: Option<&Delivery>,
 ) -> Result<ClaimGuard<St>, Outcome> {
-    let settings = &layer.settings;
     let delivery = delivery.ok_or(Outcome::new(OutcomeKind::Unverified))?;
     let envelope = delivery.envelope().as_ref().ok();
     settings.check_age(envelope.and_then(|envelope| envelope.created_at))?;
@@ -124,11 +129,9 @@ async fn claim<St: IdempotencyStore>(
         return Err(Outcome::new(OutcomeKind::MethodNotAllowed));
     }
     let key = Key::of(delivery, settings.scope.as_deref());
-    let claim = layer.store.claim(&key, settings.lease);
+    let claim = store.claim(&key, settings.lease);
     match telemetry::store_step(StoreStep::Claim, claim).await {
-        Ok(Claim::Acquired(token)) => {
-            Ok(ClaimGuard::new(layer.store.clone(), key, token, settings))
-        }
+        Ok(Claim::Acquired(token)) => Ok(ClaimGuard::new(store.clone(), key, token, settings)),
         Ok(Claim::InProgress) => Err(Outcome::new(OutcomeKind::InProgress)),
         Ok(Claim::Completed) => Err(Outcome::new(OutcomeKind::Duplicate)),
         Err(error) => Err(Outcome::store_unavailable(error)),
@@ -143,7 +146,7 @@ fn log(settings: &Settings, outcome: &Outcome, path: &str, delivery: Option<&Del
     let rejected = Rejected {
         reason: kind.as_str(),
         message: outcome,
-        advice: kind.advice(),
+        advice: kind.reason().advice,
         severity: kind.severity(),
         source: outcome.source(),
         path,
@@ -207,7 +210,8 @@ impl<S: Clone, St> Clone for Idempotency<S, St> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            layer: self.layer.clone(),
+            store: self.store.clone(),
+            settings: self.settings.clone(),
         }
     }
 }
@@ -216,7 +220,7 @@ impl<S: fmt::Debug, St> fmt::Debug for Idempotency<S, St> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Idempotency")
             .field("inner", &self.inner)
-            .field("layer", &self.layer)
-            .finish()
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

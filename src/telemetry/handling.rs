@@ -4,24 +4,28 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
 
-use http::Request;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::DeliveryFields;
 
 /// Watches the handler of one delivery.
-///
-/// The request's extensions contain a clone, so that an inner layer can run the handler in a
-/// separate task (see [`detached`]).
-#[derive(Clone)]
 pub(crate) struct HandlerWatch(Arc<Watched>);
+
+/// A reference to a [`HandlerWatch`] that does not keep its span open.
+pub(crate) struct WeakWatch(Weak<Watched>);
+
+impl WeakWatch {
+    pub(crate) fn upgrade(&self) -> Option<HandlerWatch> {
+        self.0.upgrade().map(HandlerWatch)
+    }
+}
 
 struct Watched {
     #[cfg(feature = "tracing")]
@@ -31,19 +35,21 @@ struct Watched {
 }
 
 impl HandlerWatch {
-    /// Starts to watch, or returns `None` if the log and the metrics record nothing.
-    pub(crate) fn start<'a>(delivery: impl FnOnce() -> DeliveryFields<'a>) -> Option<Self> {
-        super::is_on().then(|| {
-            Self(Arc::new(Watched {
-                #[cfg(feature = "tracing")]
-                span: match super::log::has_span() {
-                    true => super::log::span(delivery()),
-                    false => tracing::Span::none(),
-                },
-                since: Instant::now(),
-                is_detached: AtomicBool::new(false),
-            }))
-        })
+    /// Starts to watch. Without fields, the handler has no span.
+    pub(super) fn start(delivery: Option<DeliveryFields<'_>>) -> Self {
+        Self(Arc::new(Watched {
+            #[cfg(feature = "tracing")]
+            span: match delivery {
+                Some(delivery) if super::log::has_span() => super::log::span(delivery),
+                _ => tracing::Span::none(),
+            },
+            since: Instant::now(),
+            is_detached: AtomicBool::new(false),
+        }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakWatch {
+        WeakWatch(Arc::downgrade(&self.0))
     }
 
     fn in_span<T>(&self, f: impl FnOnce() -> T) -> T {
@@ -95,17 +101,10 @@ pin_project! {
 impl<F> Handling<F> {
     /// Calls an inner service.
     #[inline]
-    pub(crate) fn call<B>(
-        watch: Option<HandlerWatch>,
-        mut request: Request<B>,
-        call: impl FnOnce(Request<B>) -> F,
-    ) -> Self {
+    pub(crate) fn call(watch: Option<HandlerWatch>, call: impl FnOnce() -> F) -> Self {
         let future = match &watch {
-            None => call(request),
-            Some(watch) => {
-                request.extensions_mut().insert(watch.clone());
-                watch.in_span(|| call(request))
-            }
+            None => call(),
+            Some(watch) => watch.in_span(call),
         };
         Self {
             future: Some(future),
@@ -118,7 +117,7 @@ impl<F> Handling<F> {
 
 /// Wraps a handler's future for a separate task, which keeps running if the request is dropped.
 ///
-/// The `watch` comes from the request's extensions. The task runs in the caller's span.
+/// The task runs in the caller's span.
 pub(crate) fn detached<F: Future>(
     watch: Option<HandlerWatch>,
     future: F,

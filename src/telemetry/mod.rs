@@ -37,7 +37,7 @@ use std::{error::Error, fmt::Display, time::Duration};
 use axum_core::BoxError;
 
 pub(crate) use self::{
-    handling::{HandlerWatch, Handling, detached},
+    handling::{HandlerWatch, Handling, WeakWatch, detached},
     rejections::RejectionLog,
     stopwatch::Stopwatch,
 };
@@ -100,17 +100,31 @@ pub(crate) fn rejected(log: &RejectionLog, rejected: &Rejected<'_>) {
     metrics::rejected(rejected.reason);
 }
 
-/// Records that the verification layer accepted a delivery.
-pub(crate) fn verified(
-    delivery: DeliveryFields<'_>,
+/// Records that the verification layer accepted a delivery, and returns the watch for its handler.
+///
+/// `delivery` parses the envelope. It is called at most once, and only if its fields are recorded.
+pub(crate) fn verified<'a>(
+    delivery: impl FnOnce() -> DeliveryFields<'a>,
     bytes: usize,
     matched_secret: usize,
     stopwatch: &Stopwatch,
-) {
+) -> Option<HandlerWatch> {
+    if !is_on() {
+        return None;
+    }
+    let records = records_verified();
     #[cfg(feature = "tracing")]
-    log::verified(delivery, bytes, matched_secret, stopwatch.times());
-    #[cfg(feature = "metrics")]
-    metrics::verified(delivery, bytes, matched_secret, stopwatch.times());
+    let has_span = log::has_span();
+    #[cfg(not(feature = "tracing"))]
+    let has_span = false;
+    let fields = (records || has_span).then(delivery);
+    if let Some(fields) = fields.filter(|_| records) {
+        #[cfg(feature = "tracing")]
+        log::verified(fields, bytes, matched_secret, stopwatch.times());
+        #[cfg(feature = "metrics")]
+        metrics::verified(fields, bytes, matched_secret, stopwatch.times());
+    }
+    Some(HandlerWatch::start(fields))
 }
 
 /// Returns whether [`verified`] records anything. If not, the caller need not parse the envelope.

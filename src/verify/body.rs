@@ -15,8 +15,8 @@ use http_body::Body as _;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    budget::{BufferFull, Place, ServerMemory},
-    layer::Limits,
+    budget::{BufferFull, Reservation, ServerMemory},
+    limits::Limits,
 };
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -29,6 +29,7 @@ pub(super) struct BodyReader {
     /// `None` once the body has ended.
     body: Option<Body>,
     limits: Arc<Limits>,
+    server: ServerMemory,
     len: usize,
     /// The frames that have arrived since the last wait.
     partial: PartialBody,
@@ -38,8 +39,9 @@ pub(super) struct BodyReader {
 
 impl BodyReader {
     #[inline]
-    pub(super) fn new(body: Body, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(head: &request::Parts, body: Body, limits: Arc<Limits>) -> Self {
         Self {
+            server: ServerMemory::new(head),
             body: Some(body),
             limits,
             len: 0,
@@ -53,7 +55,6 @@ impl BodyReader {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        head: &request::Parts,
         mut hash: impl FnMut(&[u8]),
     ) -> Poll<Result<(), Rejection>> {
         for _ in 0..FRAMES_PER_POLL {
@@ -61,7 +62,7 @@ impl BodyReader {
                 return Poll::Ready(Ok(()));
             };
             let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
-                return self.poll_expired(cx, head);
+                return self.poll_expired(cx);
             };
             let frame = match frame {
                 // Only `None` is the end of the body. `is_end_stream` and `size_hint` are optional
@@ -89,48 +90,39 @@ impl BodyReader {
             self.partial.push(data);
         }
         cx.waker().wake_by_ref();
-        self.poll_expired(cx, head)
+        self.poll_expired(cx)
     }
 
-    /// Waits for more of the body. Resolves when its time is up, or when it has to give way to
-    /// another body.
-    fn poll_expired(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &request::Parts,
-    ) -> Poll<Result<(), Rejection>> {
-        ready!(self.keep(cx, head)?.poll_expired(cx));
+    /// Waits for more of the body. Resolves with an error when the time is up, or when the body is
+    /// evicted in favor of another one.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        ready!(self.reserve(cx)?.poll_expired(cx));
         Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
     }
 
-    /// Counts the body against the budget during a wait. The task is woken if the body has to give
-    /// way to another body.
-    pub(super) fn keep(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &request::Parts,
-    ) -> Result<&mut StalledBody, BufferFull> {
+    /// Counts the body against the budget during a wait. The task is woken if the body is evicted.
+    pub(super) fn reserve(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
         let mut stalled = match self.stalled.take() {
             Some(stalled) => stalled,
-            None => Box::new(self.stall(head)),
+            None => Box::new(self.stall()),
         };
-        mem::take(&mut self.partial).move_to(&mut stalled.place)?;
-        stalled.place.wait(cx.waker())?;
+        mem::take(&mut self.partial).move_to(&mut stalled.reservation)?;
+        stalled.reservation.wait(cx.waker())?;
         Ok(self.stalled.insert(stalled))
     }
 
-    fn stall(&self, head: &request::Parts) -> StalledBody {
+    fn stall(&self) -> StalledBody {
         let limit = self.limits.max_body_size;
         let left = match &self.body {
             Some(body) => body.size_hint().exact(),
             None => Some(0),
         };
-        let server = ServerMemory::of(head, self.body.as_ref());
+        let server = self.server.with_body(self.body.as_ref());
         let left = left.and_then(|left| usize::try_from(left).ok());
         let max_len = left.map_or(limit, |left| self.len.saturating_add(left).min(limit));
         let end = Instant::now() + self.limits.body_timeout;
         StalledBody {
-            place: Place::new(&self.limits.budget, server, max_len),
+            reservation: Reservation::new(&self.limits.budget, server, max_len),
             end,
             timer: Box::pin(sleep_until(end)),
         }
@@ -145,9 +137,9 @@ impl BodyReader {
     pub(super) fn take(&mut self) -> Result<Bytes, BufferFull> {
         let partial = mem::take(&mut self.partial);
         match &mut self.stalled {
-            Some(stalled) if !stalled.place.is_empty() => {
-                partial.move_to(&mut stalled.place)?;
-                stalled.place.take()
+            Some(stalled) if !stalled.reservation.is_empty() => {
+                partial.move_to(&mut stalled.reservation)?;
+                stalled.reservation.take()
             }
             // Nothing was copied, so all frames arrived in the same poll.
             _ => Ok(partial.into_bytes(self.len)),
@@ -155,7 +147,7 @@ impl BodyReader {
     }
 
     /// Returns the unread remainder of a rejected body.
-    pub(super) fn rest(&mut self) -> Option<Body> {
+    pub(super) fn remainder(&mut self) -> Option<Body> {
         self.body.take()
     }
 }
@@ -182,9 +174,11 @@ impl PartialBody {
 
     /// Copies the frames. A frame is a slice of the server's read buffer, and even a small slice
     /// keeps the whole buffer alive.
-    fn move_to(self, place: &mut Place) -> Result<(), BufferFull> {
-        place.append(&self.first)?;
-        self.rest.iter().try_for_each(|frame| place.append(frame))
+    fn move_to(self, reservation: &mut Reservation) -> Result<(), BufferFull> {
+        reservation.append(&self.first)?;
+        self.rest
+            .iter()
+            .try_for_each(|frame| reservation.append(frame))
     }
 
     #[inline]
@@ -203,7 +197,7 @@ impl PartialBody {
 
 /// The memory and the deadline of a body that did not arrive at once.
 pub(super) struct StalledBody {
-    place: Place,
+    reservation: Reservation,
     end: Instant,
     timer: Pin<Box<Sleep>>,
 }

@@ -34,7 +34,7 @@ const LEAST_PART: usize = 16;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// If a body does not fit, the body that has gone longest without progress gives way. A delivery in
+/// If a body does not fit, the body that has gone longest without progress is evicted. A delivery in
 /// progress doubles within a few round trips, however far away its sender is. A body that stalls or
 /// trickles does not double.
 ///
@@ -51,19 +51,19 @@ pub(super) struct Budget {
 #[derive(Debug, Default)]
 struct Waiting {
     next_id: u64,
-    started: Lane,
-    advanced: Lane,
+    started: Group,
+    advanced: Group,
 }
 
 /// The bodies that have made progress, or those that have not.
 #[derive(Debug, Default)]
-struct Lane {
+struct Group {
     total: usize,
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
 /// The time at which a body last made progress or was started, and a unique number. The body with the
-/// lowest rank gives way first.
+/// lowest rank is evicted first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ struct WaitingBody {
     waker: Option<Waker>,
 }
 
-/// The error of a body that does not fit, or that had to give way to another body.
+/// The error of a body that does not fit, or that was evicted.
 #[derive(Debug)]
 pub(super) struct BufferFull;
 
@@ -102,17 +102,28 @@ enum ReadBuffer {
 }
 
 impl ServerMemory {
-    pub(super) fn of(head: &request::Parts, body: Option<&axum_core::body::Body>) -> Self {
-        let buffer = match body {
-            Some(body) if head.version < Version::HTTP_2 => match body.size_hint().exact() {
-                Some(_) => ReadBuffer::Received,
-                None => ReadBuffer::Full,
+    #[inline]
+    pub(super) fn new(head: &request::Parts) -> Self {
+        Self {
+            // The server's buffer for the head grows in powers of two.
+            head: (2 * head_len(head)).saturating_sub(2 * USUAL_HEAD),
+            buffer: match head.version < Version::HTTP_2 {
+                true => ReadBuffer::Received,
+                false => ReadBuffer::Small,
             },
-            _ => ReadBuffer::Small,
+        }
+    }
+
+    /// Returns the memory for a request whose body is not complete, or is complete if it is `None`.
+    pub(super) fn with_body(self, body: Option<&axum_core::body::Body>) -> Self {
+        let buffer = match body {
+            None => ReadBuffer::Small,
+            Some(body) => match (self.buffer, body.size_hint().exact()) {
+                (ReadBuffer::Received, None) => ReadBuffer::Full,
+                (buffer, _) => buffer,
+            },
         };
-        // The server's buffer for the head grows in powers of two.
-        let head = (2 * head_len(head)).saturating_sub(2 * USUAL_HEAD);
-        Self { head, buffer }
+        Self { buffer, ..self }
     }
 
     fn bytes(self, received: usize) -> usize {
@@ -148,10 +159,10 @@ impl Budget {
 
 /// The memory of one unfinished body. Dropping it frees the memory.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Reservation {
     budget: Arc<Budget>,
     rank: Rank,
-    /// `None` once the body has given way to another body.
+    /// `None` once the body was evicted.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
     len: usize,
     /// The length when the body last made progress, or 0 if it has made none.
@@ -161,7 +172,7 @@ pub(super) struct Place {
     server: ServerMemory,
 }
 
-impl Place {
+impl Reservation {
     pub(super) fn new(budget: &Arc<Budget>, server: ServerMemory, max_len: usize) -> Self {
         let bytes = Arc::new(Mutex::new(Some(Vec::new())));
         let mut waiting = budget.waiting();
@@ -210,8 +221,8 @@ impl Place {
         }
     }
 
-    /// Counts `capacity` bytes for this body, of which `len` are in use. Bodies with a lower rank
-    /// give way if necessary.
+    /// Counts `capacity` bytes for this body, of which `len` are in use. Evicts bodies with a lower
+    /// rank if necessary.
     fn make_room(&mut self, capacity: usize, len: usize) -> Result<(), BufferFull> {
         let limit = self.budget.limit;
         if capacity > limit {
@@ -220,33 +231,33 @@ impl Place {
         // A body always fits if it is the only one, even if a read buffer exceeds the limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
         let mut waiting = self.budget.waiting();
-        let (own, _) = waiting.lanes(self.has_advanced());
+        let (own, _) = waiting.groups(self.has_advanced());
         let mut body = own.remove(self.rank).ok_or(BufferFull)?;
         if len >= 2 * self.doubled && LEAST_PART * len >= cost {
             self.doubled = len;
             self.rank.0 = Instant::now();
         }
-        let (own, other) = waiting.lanes(self.has_advanced());
+        let (own, other) = waiting.groups(self.has_advanced());
         let excess = (own.total + other.total + cost).saturating_sub(limit);
         let beyond_share = other.total.saturating_sub(limit / 2);
         let from_other = other.lowest(.., excess.min(beyond_share));
         let from_own = own.lowest(..self.rank, excess.saturating_sub(from_other.cost));
         let fits = from_other.cost + from_own.cost >= excess;
-        let behind = if fits {
+        let evicted = if fits {
             body.cost = cost;
-            let behind = other
+            let evicted = other
                 .evict(from_other)
                 .into_iter()
                 .chain(own.evict(from_own))
                 .collect();
             own.total += cost;
             own.bodies.insert(self.rank, body);
-            behind
+            evicted
         } else {
             vec![body]
         };
         drop(waiting);
-        behind.into_iter().for_each(WaitingBody::give_way);
+        evicted.into_iter().for_each(WaitingBody::release);
         fits.then_some(()).ok_or(BufferFull)
     }
 
@@ -254,10 +265,10 @@ impl Place {
         self.doubled > 0
     }
 
-    /// Registers `waker`, which is woken if this body has to give way.
+    /// Registers `waker`, which is woken if this body is evicted.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), BufferFull> {
         let mut waiting = self.budget.waiting();
-        let (own, _) = waiting.lanes(self.has_advanced());
+        let (own, _) = waiting.groups(self.has_advanced());
         let body = own.bodies.get_mut(&self.rank).ok_or(BufferFull)?;
         match &mut body.waker {
             Some(known) => known.clone_from(waker),
@@ -273,10 +284,10 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut waiting = self.budget.waiting();
-        let body = waiting.lanes(self.has_advanced()).0.remove(self.rank);
+        let body = waiting.groups(self.has_advanced()).0.remove(self.rank);
         // A waker can run any code when it is dropped, so the lock is released before.
         drop(waiting);
         drop(body);
@@ -284,8 +295,8 @@ impl Drop for Place {
 }
 
 impl Waiting {
-    /// Returns the lane of a body, and the other lane.
-    fn lanes(&mut self, has_advanced: bool) -> (&mut Lane, &mut Lane) {
+    /// Returns the group of a body, and the other group.
+    fn groups(&mut self, has_advanced: bool) -> (&mut Group, &mut Group) {
         match has_advanced {
             true => (&mut self.advanced, &mut self.started),
             false => (&mut self.started, &mut self.advanced),
@@ -293,14 +304,14 @@ impl Waiting {
     }
 }
 
-/// Bodies that could give way, and what they cost together.
+/// Bodies that could be evicted, and what they cost together.
 #[derive(Default)]
 struct Lowest {
     ranks: Vec<Rank>,
     cost: usize,
 }
 
-impl Lane {
+impl Group {
     /// Returns the bodies with the lowest ranks that free `excess` bytes, or all bodies in `range` if
     /// they free less.
     fn lowest(&self, range: impl RangeBounds<Rank>, excess: usize) -> Lowest {
@@ -328,8 +339,8 @@ impl Lane {
 }
 
 impl WaitingBody {
-    /// Frees the memory at once and wakes the task, which then answers its request.
-    fn give_way(self) {
+    /// Frees the memory at once and wakes the task, which then responds with 503.
+    fn release(self) {
         drop(mem::take(&mut *lock(&self.bytes)));
         if let Some(waker) = self.waker {
             waker.wake();

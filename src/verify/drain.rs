@@ -56,13 +56,12 @@ impl Drop for Slot {
     }
 }
 
-/// Returns the body of a request that was rejected by its head, or `None` if the body must not be
-/// polled.
+/// Returns whether the body of a request that was rejected by its head may be polled.
 ///
 /// A sender with `Expect: 100-continue` holds the body back until the server sends a 100, which it
 /// does when the body is first polled.
-pub(super) fn unasked(head: &request::Parts, body: Body) -> Option<Body> {
-    (!head.headers.contains_key(header::EXPECT)).then_some(body)
+pub(super) fn may_poll(head: &request::Parts) -> bool {
+    !head.headers.contains_key(header::EXPECT)
 }
 
 /// Reads and discards the remainder of a rejected body, of which `received` bytes were received, while

@@ -4,11 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{budget::Budget, drain::Drains, provider::SecretProvider, service::SoundHashWebhook};
-use crate::{
-    secret::{IntoSecret, Secrets},
-    telemetry::RejectionLog,
+use super::{
+    limits::{LONGEST_TIMEOUT, Limits},
+    provider::SecretProvider,
+    service::SoundHashWebhook,
 };
+use crate::secret::{IntoSecret, Secrets};
 
 /// A [`Layer`] that lets only authentic SoundHash deliveries through.
 ///
@@ -47,21 +48,8 @@ use crate::{
 /// with a declared length of up to 8 MiB, for up to 5 s, and for up to 16 bodies at a time. In all
 /// other cases, and after a rejected body of more than 64 KiB, the server closes the connection.
 pub struct SoundHashWebhookLayer<P = Secrets> {
-    pub(super) provider: Arc<P>,
-    pub(super) limits: Arc<Limits>,
-}
-
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-#[derive(Clone, Debug)]
-pub(super) struct Limits {
-    pub(super) max_body_size: usize,
-    pub(super) body_timeout: Duration,
-    pub(super) lookup_timeout: Duration,
-    pub(super) explain_rejections: bool,
-    pub(super) budget: Arc<Budget>,
-    pub(super) rejections: Arc<RejectionLog>,
-    pub(super) drains: Drains,
+    provider: Arc<P>,
+    limits: Arc<Limits>,
 }
 
 impl SoundHashWebhookLayer {
@@ -100,15 +88,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     pub fn with_provider(provider: P) -> Self {
         Self {
             provider: Arc::new(provider),
-            limits: Arc::new(Limits {
-                max_body_size: 1024 * 1024,
-                body_timeout: Duration::from_secs(10),
-                lookup_timeout: Duration::from_secs(5),
-                explain_rejections: false,
-                budget: Budget::new(32 * 1024 * 1024),
-                drains: Drains::default(),
-                rejections: Arc::default(),
-            }),
+            limits: Arc::default(),
         }
     }
 
@@ -128,8 +108,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// layer answers 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        // A longer timeout can end after the last instant that the clock can represent.
-        self.limits_mut().body_timeout = timeout.min(YEAR);
+        self.limits_mut().body_timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
@@ -138,7 +117,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// When the time is over, the layer answers 503, so that SoundHash retries.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
-        self.limits_mut().lookup_timeout = timeout.min(YEAR);
+        self.limits_mut().lookup_timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
@@ -163,7 +142,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// set this to several times [`max_body_size`](Self::max_body_size).
     #[must_use]
     pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.limits_mut().budget = Budget::new(bytes);
+        self.limits_mut().set_max_buffered(bytes);
         self
     }
 
@@ -187,10 +166,7 @@ impl<S, P> Layer<S> for SoundHashWebhookLayer<P> {
     type Service = SoundHashWebhook<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SoundHashWebhook {
-            inner,
-            layer: self.clone(),
-        }
+        SoundHashWebhook::new(inner, self.provider.clone(), self.limits.clone())
     }
 }
 

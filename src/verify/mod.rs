@@ -2,19 +2,21 @@
 //!
 //! In the order in which a request meets them:
 //!
-//! - `layer`: the layer and its settings.
+//! - `layer`: the layer, and `limits`: its settings.
 //! - `service`: the service, which checks the head.
-//! - `future`: receives the body, looks up the secrets, verifies, and calls the inner service.
+//! - `future`: receives the body, verifies it, and calls the inner service.
 //! - `body`: receives the body within the limits, and hands it to the hash while it arrives.
 //! - `budget`: bounds the memory of all unfinished bodies.
-//! - `provider`: the source of the secrets.
+//! - `keys`: the secrets of the request, and their lookup from the `provider`.
 //! - `drain`: reads the remainder of a rejected body.
 
 mod body;
 mod budget;
 mod drain;
 mod future;
+mod keys;
 mod layer;
+mod limits;
 mod provider;
 mod service;
 

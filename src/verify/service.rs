@@ -3,6 +3,7 @@
 use std::{
     fmt, mem,
     num::IntErrorKind,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,14 +16,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use tower_service::Service;
 
-use super::{future::ResponseFuture, layer::SoundHashWebhookLayer, provider::SecretProvider};
+use super::{future::ResponseFuture, keys::Keys, limits::Limits, provider::SecretProvider};
 use crate::{
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
     signature::{SIGNATURE_HEADER, Signature},
 };
 
-/// The [`Service`] of [`SoundHashWebhookLayer`], which verifies a request and then calls `S`.
+/// The [`Service`] of [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), which verifies a request and then calls `S`.
 ///
 /// The service accepts requests with any body whose data is [`Bytes`]. The inner service takes a
 /// `Request<axum::body::Body>` and can return anything that implements [`IntoResponse`]. The service
@@ -36,11 +37,20 @@ use crate::{
 /// Panics if the response future has to wait for a body or a look-up, and the current task is not in
 /// a Tokio runtime whose timer is enabled.
 pub struct SoundHashWebhook<S, P = Secrets> {
-    pub(super) inner: S,
-    pub(super) layer: SoundHashWebhookLayer<P>,
+    inner: S,
+    provider: Arc<P>,
+    limits: Arc<Limits>,
 }
 
 impl<S, P> SoundHashWebhook<S, P> {
+    pub(super) fn new(inner: S, provider: Arc<P>, limits: Arc<Limits>) -> Self {
+        Self {
+            inner,
+            provider,
+            limits,
+        }
+    }
+
     /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
@@ -76,22 +86,25 @@ where
         let (head, body) = request.into_parts();
         // Returns an `axum::body::Body` as it is.
         let body = Body::new(body);
-        let SoundHashWebhookLayer { provider, limits } = &self.layer;
+        let Self {
+            inner,
+            provider,
+            limits,
+        } = self;
         let signature = match check_head(&head.headers, limits.max_body_size) {
             Ok(signature) => signature,
             Err(kind) => {
                 return ResponseFuture::rejected(Rejection::new(kind), &head, body, limits);
             }
         };
-        // Only `self.inner` was polled ready, so it handles the request and a clone replaces it.
-        let clone = self.inner.clone();
-        let inner = mem::replace(&mut self.inner, clone);
-        match provider.cached(&head) {
-            Some(secrets) => {
-                ResponseFuture::verify_with(secrets, inner, (head, body), signature, limits)
-            }
-            None => ResponseFuture::look_up(provider, inner, (head, body), signature, limits),
-        }
+        // Only `inner` was polled ready, so it handles the request and a clone replaces it.
+        let clone = inner.clone();
+        let inner = mem::replace(inner, clone);
+        let keys = match provider.cached(&head) {
+            Some(secrets) => Keys::known(secrets, head),
+            None => Keys::lookup(provider, head, limits.lookup_timeout),
+        };
+        ResponseFuture::verify(keys, body, signature, inner, limits)
     }
 }
 
@@ -123,7 +136,8 @@ impl<S: Clone, P> Clone for SoundHashWebhook<S, P> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            layer: self.layer.clone(),
+            provider: self.provider.clone(),
+            limits: self.limits.clone(),
         }
     }
 }
@@ -132,7 +146,7 @@ impl<S: fmt::Debug, P> fmt::Debug for SoundHashWebhook<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SoundHashWebhook")
             .field("inner", &self.inner)
-            .field("layer", &self.layer)
-            .finish()
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -180,7 +180,7 @@ fn words(kind: RejectionKind) -> &'static str {
         RejectionKind::BodyTooLarge => "body is over the limit",
         RejectionKind::BodyTimeout => "body did not arrive in time",
         RejectionKind::BodyBroken => "body ended early",
-        RejectionKind::SecretsUnavailable => "secret look-up failed",
+        RejectionKind::SecretsUnavailable => "lookup of the secrets failed",
         RejectionKind::BufferFull => "memory for unfinished bodies is full",
         other => panic!("{other:?} is new"),
     }

@@ -100,7 +100,7 @@ async fn without_its_store_no_handler_runs() {
     let answer = response.extensions().get::<Outcome>().unwrap();
     assert_eq!(answer.kind(), OutcomeKind::StoreUnavailable);
     assert_eq!(answer.to_string(), "idempotency store failed");
-    let source = std::error::Error::source(answer).unwrap();
+    let source = answer.source().unwrap();
     assert_eq!(source.to_string(), "store is down");
     assert_eq!(text(response).await, "Service unavailable");
     assert_eq!(runs.count(), 0);

@@ -146,7 +146,7 @@ async fn a_failing_look_up_is_a_503() {
     assert!(response.headers().contains_key(header::RETRY_AFTER));
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::SecretsUnavailable);
-    assert_eq!(rejection.to_string(), "secret look-up failed");
+    assert_eq!(rejection.to_string(), "lookup of the secrets failed");
     assert_eq!(
         rejection.source().unwrap().to_string(),
         "the database is away"

@@ -1,0 +1,149 @@
+//! The secrets of a request, which are known at once or looked up after the body has arrived.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{Arc, LazyLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum_core::BoxError;
+use http::request;
+use tokio::time::timeout;
+
+use super::provider::SecretProvider;
+use crate::{
+    rejection::{Rejection, RejectionKind},
+    secret::{Secrets, Verifier},
+    signature::Signature,
+};
+
+/// The head of a request, and the secrets that verify it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would cost every delivery an allocation"
+)]
+pub(super) enum Keys {
+    /// The body is hashed while it arrives.
+    Known {
+        head: request::Parts,
+        secrets: Secrets,
+        verifier: Verifier,
+    },
+    /// The body is hashed after the lookup.
+    Lookup {
+        head: Arc<request::Parts>,
+        /// Boxed because it borrows the head and the provider.
+        lookup: Pin<Box<dyn Future<Output = Found> + Send>>,
+        /// `None` until the lookup has found the endpoint.
+        secrets: Option<Secrets>,
+    },
+}
+
+type Found = Result<Option<Secrets>, BoxError>;
+
+/// Replaces the secrets of an unknown endpoint. The body is hashed under them as well, so that
+/// the time does not reveal which endpoints exist.
+static DECOY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("decoy"));
+
+impl Keys {
+    #[inline]
+    pub(super) fn known(secrets: Secrets, head: request::Parts) -> Self {
+        let verifier = secrets.verifier();
+        Self::Known {
+            head,
+            secrets,
+            verifier,
+        }
+    }
+
+    /// Prepares a lookup, which starts with the first call of [`poll_lookup`](Self::poll_lookup).
+    pub(super) fn lookup<P: SecretProvider>(
+        provider: &Arc<P>,
+        head: request::Parts,
+        limit: Duration,
+    ) -> Self {
+        let head = Arc::new(head);
+        Self::Lookup {
+            lookup: Box::pin(lookup(provider.clone(), head.clone(), limit)),
+            head,
+            secrets: None,
+        }
+    }
+
+    pub(super) fn head(&self) -> &request::Parts {
+        match self {
+            Self::Known { head, .. } => head,
+            Self::Lookup { head, .. } => head,
+        }
+    }
+
+    pub(super) fn into_head(self) -> request::Parts {
+        match self {
+            Self::Known { head, .. } => head,
+            Self::Lookup { head, lookup, .. } => {
+                drop(lookup);
+                Arc::unwrap_or_clone(head)
+            }
+        }
+    }
+
+    /// Returns the secrets of the endpoint, or `None` if it is unknown or not looked up yet.
+    pub(super) fn secrets(&self) -> Option<&Secrets> {
+        match self {
+            Self::Known { secrets, .. } => Some(secrets),
+            Self::Lookup { secrets, .. } => secrets.as_ref(),
+        }
+    }
+
+    /// Hashes a part of the body if the secrets are known.
+    #[inline]
+    pub(super) fn update(&mut self, data: &[u8]) {
+        if let Self::Known { verifier, .. } = self {
+            verifier.update(data);
+        }
+    }
+
+    /// Resolves when the secrets are known, or are known not to exist.
+    pub(super) fn poll_lookup(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        if let Self::Lookup {
+            lookup, secrets, ..
+        } = self
+        {
+            *secrets = ready!(lookup.as_mut().poll(cx)).map_err(|error| {
+                Rejection::with_source(RejectionKind::SecretsUnavailable, error)
+            })?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns the index of the secret that signed the body, or `None` if no secret did.
+    pub(super) fn verify(&self, body: &[u8], signature: &Signature) -> Option<usize> {
+        match self {
+            Self::Known { verifier, .. } => verifier.verify(signature),
+            Self::Lookup { secrets, .. } => {
+                let mut verifier = secrets.as_ref().unwrap_or(&DECOY).verifier();
+                verifier.update(body);
+                verifier.verify(signature)
+            }
+        }
+    }
+}
+
+async fn lookup<P: SecretProvider>(
+    provider: Arc<P>,
+    head: Arc<request::Parts>,
+    limit: Duration,
+) -> Found {
+    let mut found = pin!(provider.secrets(&head));
+    // Only a lookup that has to wait needs a timer, and with it a runtime.
+    let first = poll_fn(|cx| Poll::Ready(found.as_mut().poll(cx))).await;
+    if let Poll::Ready(found) = first {
+        return found;
+    }
+    match timeout(limit, found).await {
+        Ok(found) => found,
+        Err(_) => Err(format!("the lookup took longer than {limit:?}").into()),
+    }
+}

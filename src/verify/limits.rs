@@ -1,0 +1,40 @@
+//! The limits of a layer, and what its requests share.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{budget::Budget, drain::Drains};
+use crate::telemetry::RejectionLog;
+
+/// A longer timeout can end after the last instant that the clock can represent.
+pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) max_body_size: usize,
+    pub(super) body_timeout: Duration,
+    pub(super) lookup_timeout: Duration,
+    pub(super) explain_rejections: bool,
+    pub(super) budget: Arc<Budget>,
+    pub(super) rejections: Arc<RejectionLog>,
+    pub(super) drains: Drains,
+}
+
+impl Limits {
+    pub(super) fn set_max_buffered(&mut self, bytes: usize) {
+        self.budget = Budget::new(bytes);
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_size: 1024 * 1024,
+            body_timeout: Duration::from_secs(10),
+            lookup_timeout: Duration::from_secs(5),
+            explain_rejections: false,
+            budget: Budget::new(32 * 1024 * 1024),
+            drains: Drains::default(),
+            rejections: Arc::default(),
+        }
+    }
+}
