@@ -1,6 +1,7 @@
 //! The bodies that may have been signed instead of the received body.
 
 use std::{
+    fmt,
     io::{self, Read, Write},
     ops::ControlFlow,
     time::{SystemTime, UNIX_EPOCH},
@@ -20,12 +21,14 @@ use super::{
 };
 use soundhash_webhook::Timestamp;
 
-use crate::json::{Escapes, Json, Spacing};
+use crate::json::{Escapes, Json, Numbers, Spacing};
 
 /// The maximum depth of JSON that is written in other layouts.
 const DEEPEST: usize = 128;
 /// The maximum number of bytes by which a layout or a decompressed body may be longer than the body.
 const GROWTH: usize = 4 * 1024 * 1024;
+/// The length of a body for which not every combination of numbers is tried.
+const MANY: usize = 16 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Receives each body. `Break` ends the search.
@@ -41,6 +44,7 @@ pub(super) fn visit(body: &[u8], timestamps: &[String], attempt: &mut Try<'_>) -
     attempt(b"", DiagnosisKind::EmptyBody.mistake(what))?;
     line_ends(body, attempt)?;
     encodings(body, attempt)?;
+    text_encodings(body, attempt)?;
     compression(body, attempt)?;
 
     let json = Json::parse(body, DEEPEST);
@@ -52,6 +56,7 @@ pub(super) fn visit(body: &[u8], timestamps: &[String], attempt: &mut Try<'_>) -
         layouts(&json, body.len(), |bytes| {
             attempt(bytes, kind.mistake(what))
         })?;
+        numbers(&json, body.len(), attempt)?;
         sorted(&json, body.len(), attempt)?;
         if let Some(data) = json.get("data") {
             let kind = DiagnosisKind::OnlyDataSigned;
@@ -105,7 +110,7 @@ fn newlines(body: &[u8], json: Option<&Json<'_>>, attempt: &mut Try<'_>) -> Cont
     for indent in ["  ", "    ", "\t", " "] {
         let limit = body.len() + GROWTH;
         let spacing = Spacing::Indented(indent);
-        let Some(pretty) = json.write(spacing, Escapes::Kept, limit) else {
+        let Some(pretty) = json.write(spacing, Escapes::Kept, Numbers::Kept, limit) else {
             continue;
         };
         if without(&pretty, b"\r\n") == body {
@@ -181,6 +186,88 @@ pub(super) fn to_utf16(bytes: &[u8]) -> Vec<Vec<u8>> {
     ]
 }
 
+/// Undoes what wraps or rewrites a text: a string of JSON, a form, or a document with typographic
+/// quotes.
+fn text_encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
+    let Ok(text) = str::from_utf8(body) else {
+        return ControlFlow::Continue(());
+    };
+    let twice = |what: &'static str| DiagnosisKind::EncodedTwice.mistake(what);
+    if let Ok(inner) = serde_json::from_str::<String>(text) {
+        let what = "The body given here is JSON in a string of JSON";
+        attempt(inner.as_bytes(), twice(what))?;
+    }
+    let form = |what: &'static str| DiagnosisKind::FormEncoded.mistake(what);
+    if text.starts_with('{') {
+        let string = serde_json::to_string(text).unwrap_or_default();
+        attempt(
+            string.as_bytes(),
+            twice("The signed body is JSON in a string of JSON"),
+        )?;
+        let encoded = form_encoded(text);
+        for name in ["", "payload=", "data=", "body="] {
+            let signed = [name, &encoded].concat();
+            attempt(
+                signed.as_bytes(),
+                form("The signed body is encoded as a form"),
+            )?;
+        }
+    } else if let Some(decoded) = form_decoded(text) {
+        let what = "The body given here is encoded as a form";
+        attempt(&decoded, form(what))?;
+    }
+    let straight = text.replace(['“', '”', '„'], "\"").replace(['‘', '’'], "'");
+    if straight.len() != text.len() {
+        let what = "The body given here has typographic quotes";
+        attempt(
+            straight.as_bytes(),
+            DiagnosisKind::CurlyQuotes.mistake(what),
+        )?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Encodes a value as HTML forms do.
+fn form_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(2 * text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' ' => encoded.push('+'),
+            b'*' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                encoded.push(char::from(byte));
+            }
+            _ => {
+                // Writing into a `String` cannot fail.
+                let _ = fmt::Write::write_fmt(&mut encoded, format_args!("%{byte:02X}"));
+            }
+        }
+    }
+    encoded
+}
+
+/// Decodes the object that is the only value, or the only name, of a form.
+fn form_decoded(text: &str) -> Option<Vec<u8>> {
+    let value = text
+        .split_once('=')
+        .map_or(text, |(name, value)| match value {
+            "" => name,
+            _ => value,
+        });
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(16 * digit()? + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    decoded.starts_with(b"{").then_some(decoded)
+}
+
 fn compression(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     let mistake = |what: &'static str| DiagnosisKind::Compressed.mistake(what);
     let limit = (body.len() + GROWTH) as u64;
@@ -251,8 +338,61 @@ fn layouts(
         Spacing::Indented("    "),
     ] {
         for escapes in [Escapes::Kept, Escapes::Fewest, Escapes::Ascii] {
-            if let Some(bytes) = json.write(spacing, escapes, len + GROWTH) {
+            if let Some(bytes) = json.write(spacing, escapes, Numbers::Kept, len + GROWTH) {
                 attempt(&bytes)?;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Writes whole numbers with and without `.0`, in the layouts of SoundHash's senders.
+///
+/// JavaScript and Go write `85` for `85.0`, and some Java libraries write `85.0` for `85`. The text
+/// does not tell which numbers had a fraction, so each combination of a few names is tried.
+fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()> {
+    /// The members that Python holds as floats.
+    const FLOATS: [&str; 12] = [
+        "percentage",
+        "confidence",
+        "duration",
+        "processing_time_seconds",
+        "processing_time",
+        "start_time",
+        "end_time",
+        "segment_start",
+        "segment_end",
+        "similarity_score",
+        "current_usage",
+        "limit_value",
+    ];
+    const MAX_NAMES: usize = 6;
+    let mut names = Vec::new();
+    json.whole_numbers(b"", &mut names);
+    if names.is_empty() {
+        return ControlFlow::Continue(());
+    }
+    // Names have quotes.
+    let is_float = |name: &[u8]| {
+        let name = name
+            .strip_prefix(b"\"")
+            .and_then(|it| it.strip_suffix(b"\""));
+        name.is_some_and(|name| FLOATS.iter().any(|it| it.as_bytes() == name))
+    };
+    names.sort_by_key(|name| !is_float(name));
+    names.truncate(MAX_NAMES);
+    let what = "The body is the JSON that was signed, with numbers written in another way";
+    let all = (1_usize << names.len()) - 1;
+    let step = if len > MANY { all } else { 1 };
+    for set in (0..=all).rev().step_by(step) {
+        let floats = (names.iter().enumerate()).filter(|(bit, _)| set & (1 << bit) != 0);
+        let floats: Vec<&[u8]> = floats.map(|(_, name)| *name).collect();
+        let numbers = Numbers::Whole { floats: &floats };
+        for spacing in [Spacing::Indented("  "), Spacing::Spaced, Spacing::Compact] {
+            for escapes in [Escapes::Kept, Escapes::Ascii] {
+                if let Some(bytes) = json.write(spacing, escapes, numbers, len + GROWTH) {
+                    attempt(&bytes, DiagnosisKind::NumbersRewritten.mistake(what))?;
+                }
             }
         }
     }
@@ -261,14 +401,14 @@ fn layouts(
 
 /// Sorts the keys, or puts them in the order in which SoundHash's senders write them.
 fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()> {
-    let mut try_all = |json: &Json<'_>, what: &'static str| {
+    let try_all = |json: &Json<'_>, what: &'static str, attempt: &mut Try<'_>| {
         layouts(json, len, |bytes| {
             attempt(bytes, DiagnosisKind::SortedKeys.mistake(what))
         })
     };
     let mut sorted = json.clone();
     sorted.sort_by_key(&|name: &str| name.to_owned());
-    try_all(&sorted, "The keys of the signed body are sorted")?;
+    try_all(&sorted, "The keys of the signed body are sorted", attempt)?;
 
     // A quota warning has these two in the reverse order.
     for last in ["reset_at", "uploaded_at"] {
@@ -276,7 +416,13 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
             let rank = SENDERS_ORDER.iter().position(|it| *it == name);
             (name == last, rank.unwrap_or(SENDERS_ORDER.len()))
         });
-        try_all(&sorted, "The keys of the body given here were sorted")?;
+        try_all(
+            &sorted,
+            "The keys of the body given here were sorted",
+            attempt,
+        )?;
+        // Go does both when it writes a map.
+        numbers(&sorted, len, attempt)?;
     }
     ControlFlow::Continue(())
 }

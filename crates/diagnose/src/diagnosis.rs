@@ -42,6 +42,10 @@ pub enum DiagnosisKind {
     SecretWhitespace,
     /// The secret has quotes around it, here or at the signer's.
     SecretQuotes,
+    /// The secret has something before it, such as `NAME=` or `v1,`, here or at the signer's.
+    SecretLabel,
+    /// The secret has characters that nobody sees, such as a zero-width space.
+    SecretInvisible,
     /// The secret lacks its `whsec_`, here or at the signer's.
     SecretPrefix,
     /// The secret was decoded from base64, here or at the signer's.
@@ -54,6 +58,14 @@ pub enum DiagnosisKind {
     SwappedArguments,
     /// The body is the same JSON in other bytes.
     Reserialized,
+    /// The body is the same JSON with its numbers written in another way, such as `85` for `85.0`.
+    NumbersRewritten,
+    /// The body is JSON in a string of JSON, here or at the signer's.
+    EncodedTwice,
+    /// The body is encoded as a form, here or at the signer's.
+    FormEncoded,
+    /// The body has typographic quotes.
+    CurlyQuotes,
     /// The body is the same JSON with its keys sorted, here or at the signer's.
     SortedKeys,
     /// The line breaks of the body were removed, here or at the signer's.
@@ -185,6 +197,14 @@ impl DiagnosisKind {
             Self::SecretQuotes => {
                 "remove them, because `.env` files and container settings do not all strip quotes"
             }
+            Self::SecretLabel => {
+                "give only the secret, as SoundHash showed it, without a name or a version \
+                 before it"
+            }
+            Self::SecretInvisible => {
+                "remove them by typing the secret again, or copy it from SoundHash and not from \
+                 a document or a chat"
+            }
             Self::SecretPrefix => {
                 "use the secret as SoundHash showed it, because the prefix is part of the key"
             }
@@ -195,8 +215,31 @@ impl DiagnosisKind {
                 "use the secret's UTF-8 bytes, `Encoding.UTF8` in .NET and `-Encoding utf8` in \
                  PowerShell"
             }
+            _ => self.cure_of_body(),
+        }
+    }
+
+    /// Returns what to do about the hash or the body.
+    fn cure_of_body(self) -> &'static str {
+        match self {
             Self::WrongHash => "use HMAC with SHA-256 and the secret as the key",
             Self::SwappedArguments => "pass the secret as the key and the body as the message",
+            Self::NumbersRewritten => {
+                "verify the bytes as they arrived, because parsing JSON and writing it again \
+                 changes numbers, as `JSON.stringify` makes `85` of `85.0`"
+            }
+            Self::EncodedTwice => {
+                "send and verify the JSON itself, and look for a second `JSON.stringify` or \
+                 `json.dumps`"
+            }
+            Self::FormEncoded => {
+                "send and verify the JSON itself, with the content type `application/json` and \
+                 outside of what parses forms"
+            }
+            Self::CurlyQuotes => {
+                "copy the body from the request and not from a document or a chat, which replace \
+                 quotes"
+            }
             Self::Reserialized => {
                 "verify the bytes as they arrived, with SoundHashWebhookLayer outside of \
                  everything that parses JSON, and without a proxy that rewrites bodies"
@@ -236,7 +279,7 @@ impl DiagnosisKind {
                  such as a middleware, an extractor or a logger, and check for redirects, which \
                  drop the body"
             }
-            Self::Unknown => {
+            _ => {
                 "either the secret is another one, or the body was changed in a way that cannot \
                  be undone, so compare the secret with that of the endpoint, and the length of the \
                  body with the `Content-Length` that SoundHash sent"

@@ -47,7 +47,7 @@ impl Header {
             let what = "There is white space around the signature";
             header.add(DiagnosisKind::SignatureWhitespace, what);
         }
-        let unquoted = trimmed.replace(['"', '\'', '`'], "");
+        let unquoted = trimmed.replace(['"', '\'', '`', '“', '”', '‘', '’'], "");
         if unquoted.len() != trimmed.len() {
             let what = "There are quotes around the signature";
             header.add(DiagnosisKind::SignatureQuotes, what);

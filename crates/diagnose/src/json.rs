@@ -26,6 +26,16 @@ pub(crate) enum Escapes {
     Ascii,
 }
 
+/// The way whole numbers are written.
+#[derive(Clone, Copy)]
+pub(crate) enum Numbers<'a> {
+    Kept,
+    /// Without a fraction, or with `.0` if they belong to a member with one of these names.
+    Whole {
+        floats: &'a [&'a [u8]],
+    },
+}
+
 /// A parsed text. Numbers, literals and strings are kept as written, including Python's `NaN` and
 /// halves of surrogate pairs.
 #[derive(Clone)]
@@ -60,6 +70,27 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Collects the names of the members that are whole numbers, or arrays of them.
+    pub(crate) fn whole_numbers(&self, name: &'a [u8], names: &mut Vec<&'a [u8]>) {
+        match self {
+            Self::Scalar(scalar) => {
+                if whole(scalar).is_some() && !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            Self::Array(items) => {
+                for item in items {
+                    item.whole_numbers(name, names);
+                }
+            }
+            Self::Object(members) => {
+                for (name, value) in members {
+                    value.whole_numbers(name, names);
+                }
+            }
+        }
+    }
+
     /// Sorts the members of all objects.
     pub(crate) fn sort_by_key<K: Ord>(&mut self, key: &impl Fn(&str) -> K) {
         match self {
@@ -83,15 +114,17 @@ impl<'a> Json<'a> {
         &self,
         spacing: Spacing,
         escapes: Escapes,
+        numbers: Numbers<'_>,
         limit: usize,
     ) -> Option<Vec<u8>> {
         let mut writer = Writer {
             out: Vec::new(),
             spacing,
             escapes,
+            numbers,
             limit,
         };
-        writer.value(self, 0)?;
+        writer.value(self, b"", 0)?;
         Some(writer.out)
     }
 }
@@ -174,22 +207,40 @@ fn unescaped(scalar: &[u8]) -> String {
     serde_json::from_slice(scalar).unwrap_or_else(|_| String::from_utf8_lossy(scalar).into_owned())
 }
 
-struct Writer {
+/// Returns the digits of a whole number, written as `85` or `85.0`.
+fn whole(scalar: &[u8]) -> Option<&[u8]> {
+    let digits = scalar.strip_suffix(b".0").unwrap_or(scalar);
+    let unsigned = digits.strip_prefix(b"-").unwrap_or(digits);
+    let is_whole = !unsigned.is_empty() && unsigned.iter().all(u8::is_ascii_digit);
+    is_whole.then_some(digits)
+}
+
+struct Writer<'a> {
     out: Vec<u8>,
     spacing: Spacing,
     escapes: Escapes,
+    numbers: Numbers<'a>,
     limit: usize,
 }
 
-impl Writer {
-    fn value(&mut self, json: &Json<'_>, depth: usize) -> Option<()> {
+impl Writer<'_> {
+    /// Writes the value of the member `name`.
+    fn value(&mut self, json: &Json<'_>, name: &[u8], depth: usize) -> Option<()> {
         match json {
-            Json::Scalar(scalar) => self.scalar(scalar),
+            Json::Scalar(scalar) => match (self.numbers, whole(scalar)) {
+                (Numbers::Whole { floats }, Some(digits)) => {
+                    self.out.extend(digits);
+                    if floats.contains(&name) {
+                        self.out.extend(b".0");
+                    }
+                }
+                _ => self.scalar(scalar),
+            },
             Json::Array(items) => {
                 self.out.push(b'[');
                 for (i, item) in items.iter().enumerate() {
                     self.separate(i == 0, depth + 1);
-                    self.value(item, depth + 1)?;
+                    self.value(item, name, depth + 1)?;
                 }
                 self.close(items.is_empty(), depth, b']');
             }
@@ -202,7 +253,7 @@ impl Writer {
                         Spacing::Compact => &b":"[..],
                         _ => b": ",
                     });
-                    self.value(value, depth + 1)?;
+                    self.value(value, key, depth + 1)?;
                 }
                 self.close(members.is_empty(), depth, b'}');
             }

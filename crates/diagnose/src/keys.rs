@@ -66,9 +66,11 @@ pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
     add(secret, None);
     white_space(secret, &mut add);
     quotes(secret, &mut add);
+    label(secret, &mut add);
     prefix(secret, &mut add);
     base64(secret, &mut add);
     utf16(secret, &mut add);
+    invisible(secret, &mut add);
     keys
 }
 
@@ -105,15 +107,70 @@ fn white_space(secret: &[u8], add: &mut Add<'_>) {
     }
 }
 
+/// Removes characters that are not shown, wherever they are.
+fn invisible(secret: &[u8], add: &mut Add<'_>) {
+    let mistake = |what: &'static str| Some(DiagnosisKind::SecretInvisible.mistake(what));
+    let is_invisible = |it: &char| {
+        let format = ['\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}'];
+        let ranges = [
+            '\u{200b}'..='\u{200f}',
+            '\u{202a}'..='\u{202e}',
+            '\u{2060}'..='\u{206f}',
+        ];
+        it.is_control() || format.contains(it) || ranges.iter().any(|range| range.contains(it))
+    };
+    if let Ok(text) = str::from_utf8(secret) {
+        let visible: Zeroizing<String> =
+            Zeroizing::new(text.chars().filter(|it| !is_invisible(it)).collect());
+        if visible.len() != secret.len() {
+            let what = "The secret given here has characters that are not shown";
+            add(visible.as_bytes(), mistake(what));
+        }
+    }
+    let what = "The signer's secret has characters that are not shown";
+    let zero_width = "\u{200b}".as_bytes();
+    add(&joined(secret, zero_width), mistake(what));
+    add(&joined(zero_width, secret), mistake(what));
+}
+
+const QUOTES: [(&str, &str); 5] = [("\"", "\""), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’")];
+
+fn unquoted(text: &[u8]) -> Option<&[u8]> {
+    QUOTES.iter().find_map(|(start, end)| {
+        let inner = text.strip_prefix(start.as_bytes())?;
+        inner.strip_suffix(end.as_bytes())
+    })
+}
+
 fn quotes(secret: &[u8], add: &mut Add<'_>) {
     let mistake = |what: &'static str| Some(DiagnosisKind::SecretQuotes.mistake(what));
-    for quote in [&b"\""[..], b"'", b"`"] {
-        let inner = secret.strip_prefix(quote);
-        if let Some(inner) = inner.and_then(|it| it.strip_suffix(quote)) {
-            add(inner, mistake("The secret given here has quotes around it"));
-        }
-        let quoted = joined(quote, &joined(secret, quote));
+    if let Some(inner) = unquoted(secret) {
+        add(inner, mistake("The secret given here has quotes around it"));
+    }
+    for (start, end) in QUOTES {
+        let quoted = joined(start.as_bytes(), &joined(secret, end.as_bytes()));
         add(&quoted, mistake("The signer's secret has quotes around it"));
+    }
+}
+
+/// Removes what a line of a settings file, or another sender's format, has before the secret.
+fn label(secret: &[u8], add: &mut Add<'_>) {
+    let mistake = |what: &'static str| Some(DiagnosisKind::SecretLabel.mistake(what));
+    let here = "The secret given here has something before it";
+    let line = secret
+        .strip_prefix(b"export ")
+        .unwrap_or(secret)
+        .trim_ascii();
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    let name = line.iter().take_while(|byte| is_name(byte)).count();
+    let rest = line[name..].trim_ascii_start();
+    if name > 0 && rest.first().is_some_and(|byte| b"=:,".contains(byte)) {
+        let value = rest[1..].trim_ascii();
+        add(unquoted(value).unwrap_or(value), mistake(here));
+    }
+    let there = "The signer's secret has something before it";
+    for label in [&b"v1,"[..], b"SOUNDHASH_WEBHOOK_SECRET="] {
+        add(&joined(label, secret), mistake(there));
     }
 }
 

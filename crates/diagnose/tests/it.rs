@@ -61,33 +61,52 @@ fn an_empty_body_that_was_signed_is_right() {
 // ---- the secret
 
 #[test]
-fn white_space_at_either_side_of_the_secret() {
+fn mistakes_with_the_secret_at_either_side() {
+    let stripped = KEY.trim_start_matches("whsec_").to_owned();
+    let mut rows = vec![(DiagnosisKind::SecretPrefix, stripped)];
     for space in [
         "\n", "\r\n", " ", "\t", "\n\n", "\r\n\r\n", "\u{a0}", "\u{feff}",
     ] {
-        let behind = format!("{KEY}{space}");
-        let before = format!("{space}{KEY}");
-        for padded in [behind, before] {
-            let kind = DiagnosisKind::SecretWhitespace;
-            found(&padded, &sign(KEY, BODY), BODY, kind);
-            found(KEY, &sign(&padded, BODY), BODY, kind);
-        }
+        rows.push((DiagnosisKind::SecretWhitespace, format!("{KEY}{space}")));
+        rows.push((DiagnosisKind::SecretWhitespace, format!("{space}{KEY}")));
     }
-    let around = format!("  {KEY}\r\n");
-    found(
-        &around,
-        &sign(KEY, BODY),
-        BODY,
-        DiagnosisKind::SecretWhitespace,
-    );
-}
-
-#[test]
-fn quotes_around_the_secret_at_either_side() {
-    for quote in ["\"", "'", "`"] {
-        let quoted = format!("{quote}{KEY}{quote}");
-        found(&quoted, &sign(KEY, BODY), BODY, DiagnosisKind::SecretQuotes);
-        found(KEY, &sign(&quoted, BODY), BODY, DiagnosisKind::SecretQuotes);
+    for quotes in ["\"\"", "''", "``", "“”", "‘’"] {
+        let (start, end) = quotes.split_at(quotes.len() / 2);
+        rows.push((DiagnosisKind::SecretQuotes, format!("{start}{KEY}{end}")));
+    }
+    rows.push((DiagnosisKind::SecretInvisible, format!("{KEY}\u{200b}")));
+    rows.push((DiagnosisKind::SecretInvisible, format!("\u{200b}{KEY}")));
+    for label in ["v1,", "SOUNDHASH_WEBHOOK_SECRET="] {
+        rows.push((DiagnosisKind::SecretLabel, format!("{label}{KEY}")));
+    }
+    for (kind, other) in rows {
+        found(&other, &sign(KEY, BODY), BODY, kind);
+        found(KEY, &sign(&other, BODY), BODY, kind);
+    }
+    // These cannot be guessed from the right secret.
+    let (start, end) = KEY.split_at(9);
+    for (kind, given) in [
+        (DiagnosisKind::SecretWhitespace, format!("  {KEY}\r\n")),
+        (
+            DiagnosisKind::SecretInvisible,
+            format!("{start}\u{200b}{end}"),
+        ),
+        (
+            DiagnosisKind::SecretInvisible,
+            format!("\u{2060}{start}\u{ad}{end}\u{202e}"),
+        ),
+        (DiagnosisKind::SecretLabel, format!("SECRET={KEY}\n")),
+        (
+            DiagnosisKind::SecretLabel,
+            format!("export OTHER_NAME=\"{KEY}\""),
+        ),
+        (
+            DiagnosisKind::SecretLabel,
+            format!("webhook.secret: '{KEY}'"),
+        ),
+        (DiagnosisKind::SecretLabel, format!("v1, {KEY}")),
+    ] {
+        found(&given, &sign(KEY, BODY), BODY, kind);
     }
 }
 
@@ -101,14 +120,6 @@ fn the_secret_in_utf_16_at_either_side() {
     for file in utf16(&format!("{KEY}\r\n")) {
         found(&file, &sign(KEY, BODY), BODY, DiagnosisKind::SecretUtf16);
     }
-}
-
-#[test]
-fn the_prefix_stripped_at_either_side() {
-    let stripped = KEY.trim_start_matches("whsec_");
-    let kind = DiagnosisKind::SecretPrefix;
-    found(KEY, &sign(stripped, BODY), BODY, kind);
-    found(stripped, &sign(KEY, BODY), BODY, kind);
 }
 
 #[test]
@@ -221,61 +232,36 @@ fn a_signature_in_base64() {
 }
 
 #[test]
-fn a_signature_of_hexadecimal_digits_of_hexadecimal_digits() {
-    let twice = hex::encode(sign(KEY, BODY));
-    found(KEY, &twice, BODY, DiagnosisKind::SignatureHexTwice);
-}
-
-#[test]
-fn quotes_around_the_signature() {
-    let right = sign(KEY, BODY);
-    for quote in ["\"", "'", "`"] {
-        let quoted = format!("{quote}{right}{quote}");
-        found(KEY, &quoted, BODY, DiagnosisKind::SignatureQuotes);
-    }
-    let diagnosis = diagnose(&[KEY], format!("sha256=\"{right}\""), BODY);
-    let expected = [
-        DiagnosisKind::SignatureQuotes,
-        DiagnosisKind::SignaturePrefix,
-    ];
-    assert_eq!(kinds(&diagnosis), expected);
-}
-
-#[test]
-fn something_next_to_the_signature() {
-    let right = sign(KEY, BODY);
-    for value in [
-        format!("sha256={right}"),
-        format!("v1={right}"),
-        format!("v1,{right}"),
-        format!("t=1795424132,v1={right}"),
-        format!("sha256= {right}"),
-        format!("X-Webhook-Signature: {right}"),
-    ] {
-        found(KEY, &value, BODY, DiagnosisKind::SignaturePrefix);
-    }
-}
-
-#[test]
-fn several_signatures() {
+fn something_around_or_next_to_the_signature() {
+    use DiagnosisKind::{
+        SeveralSignatures, SignatureHexTwice, SignaturePrefix, SignatureQuotes, SignatureWhitespace,
+    };
     let (right, wrong) = (sign(KEY, BODY), sign("other", BODY));
-    for value in [
-        format!("{wrong}, {right}"),
-        format!("v1={right},v0={wrong}"),
-        format!("{right} {right}"),
+    for (value, expected) in [
+        (hex::encode(&right), &[SignatureHexTwice][..]),
+        (format!("\"{right}\""), &[SignatureQuotes]),
+        (format!("'{right}'"), &[SignatureQuotes]),
+        (format!("`{right}`"), &[SignatureQuotes]),
+        (format!("“{right}”"), &[SignatureQuotes]),
+        (
+            format!("sha256=\"{right}\""),
+            &[SignatureQuotes, SignaturePrefix],
+        ),
+        (format!("sha256={right}"), &[SignaturePrefix]),
+        (format!("v1={right}"), &[SignaturePrefix]),
+        (format!("v1,{right}"), &[SignaturePrefix]),
+        (format!("t=1795424132,v1={right}"), &[SignaturePrefix]),
+        (format!("sha256= {right}"), &[SignaturePrefix]),
+        (format!("X-Webhook-Signature: {right}"), &[SignaturePrefix]),
+        (format!("{wrong}, {right}"), &[SeveralSignatures]),
+        (format!("v1={right},v0={wrong}"), &[SeveralSignatures]),
+        (format!("{right} {right}"), &[SeveralSignatures]),
+        (format!(" {right}"), &[SignatureWhitespace]),
+        (format!("{right}\n"), &[SignatureWhitespace]),
+        (format!("\u{feff}{right}\u{a0}"), &[SignatureWhitespace]),
     ] {
-        found(KEY, &value, BODY, DiagnosisKind::SeveralSignatures);
-    }
-}
-
-#[test]
-fn white_space_around_the_signature() {
-    for value in [
-        format!(" {}", sign(KEY, BODY)),
-        format!("{}\n", sign(KEY, BODY)),
-        format!("\u{feff}{}\u{a0}", sign(KEY, BODY)),
-    ] {
-        found(KEY, &value, BODY, DiagnosisKind::SignatureWhitespace);
+        let diagnosis = diagnose(&[KEY], &value, BODY);
+        assert_eq!(kinds(&diagnosis), expected, "{value}");
     }
 }
 
@@ -301,6 +287,83 @@ fn missing_and_malformed_signatures() {
 }
 
 // ---- the body
+
+/// JSON that was signed in the first form and received in the second.
+#[test]
+fn a_body_that_was_rewritten_on_the_way() {
+    use DiagnosisKind::{
+        ByteOrderMark, CurlyQuotes, EncodedTwice, FormEncoded, NumbersRewritten, Reserialized,
+        SortedKeys,
+    };
+    let text = r#"{"title": "A \"song\" + more: 100%", "n": 1}"#;
+    let twice = serde_json::to_string(text).unwrap();
+    let form = "%7B%22title%22%3A+%22A+%5C%22song%5C%22+%2B+more%3A+100%25%22%2C+%22n%22%3A+1%7D";
+    let payload = format!("payload={form}");
+    let name = format!("{form}=");
+    let marked = format!("\u{feff}{text}");
+    for (kind, signed, received) in [
+        (ByteOrderMark, &marked[..], text),
+        (ByteOrderMark, text, &marked),
+        (EncodedTwice, text, &twice),
+        (EncodedTwice, &twice, text),
+        (FormEncoded, text, &payload),
+        (FormEncoded, &payload, text),
+        (FormEncoded, text, form),
+        (FormEncoded, form, text),
+        // What `qs.stringify` makes of a body that was parsed as a form.
+        (FormEncoded, text, &name),
+        (CurlyQuotes, r#"{"title": "it's"}"#, "{“title”: “it’s”}"),
+        // Half a surrogate pair, which Python writes and Rust cannot represent.
+        (
+            Reserialized,
+            r#"{"title": "\ud83c", "a": 1}"#,
+            r#"{"title":"\ud83c","a":1}"#,
+        ),
+        (
+            SortedKeys,
+            r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#,
+            r#"{"z":"x","a":[{"c":2,"b":1.0}]}"#,
+        ),
+        // Node.
+        (
+            NumbersRewritten,
+            r#"{"confidence": 1.0, "n": [1, 2]}"#,
+            r#"{"confidence":1,"n":[1,2]}"#,
+        ),
+        // Gson.
+        (
+            NumbersRewritten,
+            r#"{"x": 7.0, "n": -2}"#,
+            r#"{"x":7.0,"n":-2.0}"#,
+        ),
+        // Go, which sorts the keys, too.
+        (
+            NumbersRewritten,
+            r#"{"event": "\u00fc", "data": {"limit": 9, "percentage": 85.0, "reset_at": "<"}}"#,
+            "{\"data\":{\"limit\":9,\"percentage\":85,\"reset_at\":\"\\u003c\"},\"event\":\"ü\"}",
+        ),
+    ] {
+        found(KEY, &sign(KEY, signed), received, kind);
+    }
+}
+
+/// What node's `JSON.stringify(JSON.parse(body))` makes of a delivery of the portal.
+#[test]
+fn numbers_of_a_real_delivery_written_anew() {
+    let capture = include_str!("../../../tests/captures/portal-quota.warning.http");
+    let (_, body) = capture.split_once("\r\n\r\n").unwrap();
+    let received = body
+        .replace('\n', "")
+        .replace("  ", "")
+        .replace("\": ", "\":")
+        .replace("85.0", "85");
+    found(
+        KEY,
+        &sign(KEY, body),
+        &received,
+        DiagnosisKind::NumbersRewritten,
+    );
+}
 
 #[test]
 fn a_body_serialized_again_by_another_library() {
@@ -329,19 +392,6 @@ fn a_body_serialized_again_by_another_library() {
     let value: Value = serde_json::from_str(&ours).unwrap();
     let pretty = serde_json::to_string_pretty(&value).unwrap();
     found(KEY, &sign(KEY, &pretty), &ours, DiagnosisKind::Reserialized);
-}
-
-/// Python writes this, but a Rust string cannot represent it.
-#[test]
-fn half_a_surrogate_pair_is_kept() {
-    let signed = r#"{"title": "\ud83c", "a": 1}"#;
-    let received = r#"{"title":"\ud83c","a":1}"#;
-    found(
-        KEY,
-        &sign(KEY, signed),
-        received,
-        DiagnosisKind::Reserialized,
-    );
 }
 
 #[test]
@@ -392,13 +442,6 @@ fn line_breaks_removed_at_either_side() {
     assert!(text.contains("--data-binary"), "{text}");
 }
 
-#[test]
-fn keys_sorted_by_the_signer() {
-    let signed = r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#;
-    let received = r#"{"z":"x","a":[{"c":2,"b":1.0}]}"#;
-    found(KEY, &sign(KEY, signed), received, DiagnosisKind::SortedKeys);
-}
-
 /// `serde_json` sorts the keys of a `Value`, and so does a middleware that serializes JSON again.
 #[test]
 fn keys_of_a_real_delivery_sorted_on_the_way() {
@@ -413,14 +456,6 @@ fn keys_of_a_real_delivery_sorted_on_the_way() {
         count += 1;
     }
     assert!(count > 20);
-}
-
-#[test]
-fn a_byte_order_mark_at_either_side() {
-    let marked = format!("\u{feff}{}", str::from_utf8(BODY).unwrap());
-    let kind = DiagnosisKind::ByteOrderMark;
-    found(KEY, &sign(KEY, &marked), BODY, kind);
-    found(KEY, &sign(KEY, BODY), &marked, kind);
 }
 
 #[test]
@@ -470,7 +505,7 @@ fn a_compressed_body_at_either_side() {
 /// Attack: send a small body that fills the memory when it is decompressed.
 #[test]
 fn a_decompression_bomb_is_given_up() {
-    let zeros = vec![0; 64 << 20];
+    let zeros = vec![0; 8 << 20];
     let mut bomb = Vec::new();
     let mut encoder = read::GzEncoder::new(&zeros[..], Compression::best());
     encoder.read_to_end(&mut bomb).unwrap();
@@ -680,6 +715,12 @@ proptest! {
         prop_assert!(diagnosis.is_right(), "{}", diagnosis);
         prop_assert_eq!(diagnosis.secret(), Some(0));
     }
+
+}
+
+proptest! {
+    // Each case tries every mistake.
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn a_random_signature_is_explained_by_nothing(

@@ -1,6 +1,6 @@
 //! The live updates of the list, as server-sent events.
 
-use std::{convert::identity, time::Duration};
+use std::time::Duration;
 
 use axum::{
     extract::{Query, State},
@@ -63,9 +63,7 @@ pub(super) async fn events(
         is_first: true,
     };
     let ended = async move {
-        timeout(LIFETIME, stop.cancelled())
-            .await
-            .map_or((), identity)
+        let _ = timeout(LIFETIME, stop.cancelled()).await;
     };
     let stream = stream::unfold(reader, Reader::next).take_until(Box::pin(ended));
     // Keeps a proxy in front of `routes` from buffering the stream.

@@ -6,7 +6,11 @@ use tokio::time::timeout;
 use crate::support::{App, PATIENCE, SECRET, titled};
 
 async fn search(app: &App, text: &str) -> serde_json::Value {
-    let text: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let text: String = text
+        .bytes()
+        .flat_map(|byte| format!("%{byte:02x}").into_bytes())
+        .map(char::from)
+        .collect();
     let request = app.ask("GET", &format!("/api/search?text={text}"));
     let response = timeout(PATIENCE, request.send()).await.expect("a response");
     let text = response.unwrap().text().await.unwrap();
