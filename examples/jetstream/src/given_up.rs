@@ -1,9 +1,8 @@
 //! The deliveries that the workers gave up: lists them, and moves them back once the cause is
 //! fixed.
 
-use std::io::{self, Write};
-
 use async_nats::jetstream::{message::StreamMessage, stream::RawMessageErrorKind};
+use example_program::print_all;
 use serde_json::json;
 use soundhash_webhook::BoxError;
 use tracing::info;
@@ -21,7 +20,7 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
         let (_, key) = id_and_key(&message.headers);
         let body = String::from_utf8_lossy(&message.payload);
         let line = json!({"key": key, "body": body, "given_up_at": message.time.to_string()});
-        writeln!(io::stdout(), "{line}")?;
+        print_all(format!("{line}\n")).await?;
         from = message.sequence + 1;
     }
     Ok(())

@@ -23,53 +23,71 @@
 
 mod given_up;
 mod receive;
-mod stop;
 mod stream;
 mod work;
 
-use std::{env, io, process::ExitCode};
+use std::{env, process::ExitCode, time::Duration};
 
+use example_program::CancellationToken;
 use soundhash_webhook::BoxError;
-use tracing_subscriber::EnvFilter;
+use tokio::time::sleep;
+use tracing::warn;
 
-use crate::{stop::Stop, stream::Streams};
+use crate::stream::Streams;
 
-async fn run() -> Result<(), BoxError> {
-    let stop = Stop::at_signals()?;
+/// The time that deliveries and events in progress have after the first signal.
+const GRACE: Duration = Duration::from_secs(30);
+
+async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     let role = env::args().nth(1);
-    let urls =
-        env::var("SOUNDHASH_WEBHOOK_NATS").unwrap_or_else(|_| "nats://127.0.0.1:4222".into());
-    let streams = tokio::select! {
-        streams = Streams::connect(&urls) => streams?,
-        () = stop.clone().requested() => return Ok(()),
-    };
-    match role.as_deref() {
-        Some("receive") => receive::run(streams, stop).await,
-        Some("work") => work::run(streams, stop).await,
-        Some("given-up") => given_up::list(&streams).await,
-        Some("rerun") => given_up::rerun(&streams).await,
-        None => {
-            let receiver = receive::run(streams.clone(), stop.clone());
-            tokio::try_join!(receiver, work::run(streams, stop)).map(drop)
-        }
-        Some(other) => Err(format!(
-            "unknown argument `{other}`: use `receive`, `work`, `given-up`, `rerun`, or none"
+    let role = role.as_deref();
+    let receives = matches!(role, None | Some("receive"));
+    let works = matches!(role, None | Some("work"));
+    if !receives && !works && !matches!(role, Some("given-up" | "rerun")) {
+        let role = role.unwrap_or_default();
+        return Err(format!(
+            "unknown argument {role:?}: use `receive`, `work`, `given-up`, `rerun`, or none"
         )
-        .into()),
+        .into());
+    }
+    // Read before the cluster responds, so that a mistake is reported at once.
+    let secret = receives.then(receive::secret).transpose()?;
+    let run = async {
+        let Some(streams) = stop.run_until_cancelled(Streams::connect()).await else {
+            return Ok(());
+        };
+        let streams = streams?;
+        let receive = async {
+            match secret {
+                Some(secret) => receive::run(secret, streams.clone(), stop.clone()).await,
+                None => Ok(()),
+            }
+        };
+        let work = async {
+            match role {
+                Some("given-up") => given_up::list(&streams).await,
+                Some("rerun") => given_up::rerun(&streams).await,
+                _ if works => work::run(streams.clone(), stop.clone()).await,
+                _ => Ok(()),
+            }
+        };
+        tokio::try_join!(receive, work).map(drop)
+    };
+    // These have nothing to finish.
+    let grace = if receives || works {
+        GRACE
+    } else {
+        Duration::ZERO
+    };
+    tokio::select! {
+        done = run => done,
+        () = async { stop.cancelled().await; sleep(grace).await } => {
+            warn!("not everything has ended after {grace:?}; NATS delivers the rest again");
+            Ok(())
+        }
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
-        .with_writer(io::stderr)
-        .init();
-    match Box::pin(run()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    example_program::run(|stop| Box::pin(run(stop)))
 }

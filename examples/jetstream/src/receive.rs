@@ -1,7 +1,5 @@
 //! The receiver, which verifies a delivery, stores its bytes and answers 202.
 
-use std::env;
-
 use axum::{
     Router,
     extract::State,
@@ -9,18 +7,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use example_program::{CancellationToken, listen};
 use soundhash_webhook::{BoxError, Delivery, Secret, SoundHashWebhookLayer, idempotency::Key};
-use tokio::net::TcpListener;
+use soundhash_webhook_server::Server;
 use tracing::{error, info};
 
-use crate::{stop::Stop, stream::Streams};
+use crate::stream::{PUBLISH_DEADLINE, Streams};
 
 /// Far more than SoundHash sends. A NATS server takes messages of up to 1 MiB by default.
 const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response {
-    let key = message_id(&Key::from(&delivery));
-    match streams.accept(&key, &key, delivery.body().clone()).await {
+    let key = Key::from(&delivery);
+    let key = key.as_str();
+    match streams.accept(key, key, delivery.body().clone()).await {
         Ok(true) => info!(key, "stored"),
         Ok(false) => info!(key, "stored by an earlier delivery"),
         Err(error) => {
@@ -29,11 +29,6 @@ async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response
         }
     }
     StatusCode::ACCEPTED.into_response()
-}
-
-/// Returns the key as a header value. Unlike a header value, an id can contain any character.
-fn message_id(key: &Key) -> String {
-    key.as_str().escape_default().to_string()
 }
 
 /// Returns the application, which stores the deliveries to `POST /webhooks/soundhash`.
@@ -49,19 +44,31 @@ fn app(secret: Secret, streams: Streams) -> Router {
         .with_state(streams)
 }
 
+/// Returns the endpoint's secret.
+///
+/// # Errors
+///
+/// Returns an error if the secret is not set, or cannot be right.
+pub(crate) fn secret() -> Result<Secret, BoxError> {
+    Ok(Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?)
+}
+
 /// Serves until the process is asked to stop.
 ///
 /// # Errors
 ///
-/// Returns an error if the secret is not set or the address cannot be listened on.
-pub(crate) async fn run(streams: Streams, stop: Stop) -> Result<(), BoxError> {
-    let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
-    let addr = env::var("SOUNDHASH_WEBHOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let listener = TcpListener::bind(addr).await?;
+/// Returns an error if the address cannot be listened on.
+pub(crate) async fn run(
+    secret: Secret,
+    streams: Streams,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    let listener = listen().await?;
     let addr = listener.local_addr()?;
     info!("listening on http://{addr}/webhooks/soundhash");
-    axum::serve(listener, app(secret, streams))
-        .with_graceful_shutdown(stop.requested())
-        .await?;
+    Server::new(listener)
+        .grace(PUBLISH_DEADLINE)
+        .serve(app(secret, streams), stop.cancelled_owned())
+        .await;
     Ok(())
 }

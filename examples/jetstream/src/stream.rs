@@ -1,9 +1,9 @@
 //! The streams of accepted deliveries, and of deliveries that the workers gave up.
 
-use std::time::Duration;
+use std::{env, error::Error, io, iter, time::Duration};
 
 use async_nats::{
-    ConnectOptions, HeaderMap, HeaderValue,
+    ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, ServerAddr,
     header::NATS_MESSAGE_ID,
     jetstream::{
         self, Context,
@@ -13,9 +13,13 @@ use async_nats::{
     },
 };
 use axum::body::Bytes;
+use example_program::cannot_connect;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use soundhash_webhook::BoxError;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
+
+const URLS: &str = "SOUNDHASH_WEBHOOK_NATS";
 
 /// The stream that holds every accepted delivery, and its only subject.
 const ACCEPTED: &str = "SOUNDHASH";
@@ -41,14 +45,15 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// The time for which a publication is retried while the cluster elects a new leader. SoundHash
 /// waits 30 s.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The header of the event's key, which stays the same when a delivery is moved back to the workers.
+/// It is encoded, because the sender chooses the key.
 const KEY: &str = "Soundhash-Event-Key";
 
 /// The size that a message's headers can have besides its body. A key has at most 272 bytes, and
-/// five times as many if every character is escaped.
+/// three times as many if every byte is encoded.
 const HEADERS: usize = 8 * 1024;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -61,45 +66,50 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Connects to the cluster at these comma-separated URLs, and creates the streams that do not
-    /// exist yet.
+    /// Connects to the cluster, and creates the streams that do not exist yet.
     ///
     /// A new cluster needs some seconds to elect its leaders, so failures are retried for a minute.
     ///
     /// # Errors
     ///
-    /// Returns an error if a URL is not valid or the cluster does not answer within a minute.
-    pub(crate) async fn connect(urls: &str) -> Result<Self, BoxError> {
-        let servers: Vec<_> = urls.split(',').map(str::trim).collect();
-        let client = ConnectOptions::new()
-            .name("soundhash-webhook")
-            .retry_on_initial_connect()
-            .connect(servers)
-            .await?;
-        let mut context = jetstream::new(client);
-        context.set_timeout(Duration::from_secs(5));
+    /// Returns an error if a URL is not valid or the cluster does not respond within a minute.
+    pub(crate) async fn connect() -> Result<Self, BoxError> {
+        let urls = env::var(URLS).unwrap_or_else(|_| "nats://127.0.0.1:4222".into());
+        let servers = servers(&urls).map_err(|error| cannot_connect(URLS, &urls, error))?;
         let start = Instant::now();
+        let mut last = String::new();
         loop {
-            let created = async {
-                let accepted = create(&context, ACCEPTED, ACCEPTED_SUBJECT).await?;
-                let given_up = create(&context, GIVEN_UP, GIVEN_UP_SUBJECT).await?;
-                Ok::<_, BoxError>((accepted, given_up))
+            let error = match Self::try_connect(&servers).await {
+                Ok(streams) => return Ok(streams),
+                Err(error) => error,
             };
-            match created.await {
-                Ok((accepted, given_up)) => {
-                    return Ok(Self {
-                        context,
-                        accepted,
-                        given_up,
-                    });
-                }
-                Err(error) if start.elapsed() > START_DEADLINE => return Err(error),
-                Err(error) => {
-                    info!(%error, "waiting for NATS JetStream");
-                    sleep(4 * RETRY_PAUSE).await;
-                }
+            let is_refused = error.downcast_ref::<ConnectError>().is_some_and(|error| {
+                use ConnectErrorKind::{Authentication, AuthorizationViolation};
+                matches!(error.kind(), Authentication | AuthorizationViolation)
+            });
+            let error = cannot_connect(URLS, &urls, causes(&*error)).to_string();
+            if is_refused || start.elapsed() > START_DEADLINE {
+                return Err(error.into());
             }
+            if error != last {
+                info!("waiting for NATS JetStream: {error}");
+                last = error;
+            }
+            sleep(4 * RETRY_PAUSE).await;
         }
+    }
+
+    async fn try_connect(servers: &[ServerAddr]) -> Result<Self, BoxError> {
+        let options = ConnectOptions::new().name("soundhash-webhook");
+        let mut context = jetstream::new(options.connect(servers).await?);
+        context.set_timeout(Duration::from_secs(5));
+        let accepted = create(&context, ACCEPTED, ACCEPTED_SUBJECT).await?;
+        let given_up = create(&context, GIVEN_UP, GIVEN_UP_SUBJECT).await?;
+        Ok(Self {
+            context,
+            accepted,
+            given_up,
+        })
     }
 
     /// Returns the size of the largest body that fits into a message.
@@ -140,8 +150,8 @@ impl Streams {
         let start = Instant::now();
         loop {
             let mut headers = HeaderMap::new();
-            headers.insert(NATS_MESSAGE_ID, id);
-            headers.insert(KEY, key);
+            headers.insert(NATS_MESSAGE_ID, encode(id));
+            headers.insert(KEY, encode(key));
             let published = async {
                 let publication = self
                     .context
@@ -182,8 +192,43 @@ impl Streams {
 
 /// Returns the message's id, by which the stream recognizes copies, and the event's key.
 pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
-    let text = |name: &str| headers.get(name).map_or("", HeaderValue::as_str).to_owned();
+    let text = |name: &str| {
+        let text = headers.get(name).map_or("", HeaderValue::as_str);
+        percent_decode_str(text).decode_utf8_lossy().into_owned()
+    };
     (text(NATS_MESSAGE_ID.as_ref()), text(KEY))
+}
+
+/// Returns text of a sender as a header value.
+///
+/// The server searches all headers for the name of a header that it wants to read. A value that
+/// contains a name, such as `Nats-Msg-Id:`, hides the real header, even without a line break.
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// Parses comma-separated URLs.
+fn servers(urls: &str) -> io::Result<Vec<ServerAddr>> {
+    let servers = urls.split(',').map(|url| {
+        let server: ServerAddr = url.trim().parse()?;
+        match server.host() {
+            "" => Err(io::Error::other("the URL has no host")),
+            _ => Ok(server),
+        }
+    });
+    servers.collect()
+}
+
+/// Returns an error with all of its causes. The first one often says only that there was an error.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let causes = iter::successors(error.source(), |error| (*error).source());
+    for cause in causes.map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Returns the stream, after creating it with three replicas if it does not exist.

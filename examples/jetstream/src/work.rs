@@ -1,21 +1,15 @@
 //! The worker, which pulls deliveries and acts on them until it succeeds or gives up.
 
-use std::{
-    io::{self, Write},
-    pin::pin,
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
 use async_nats::jetstream::{AckKind, Message};
+use example_program::{CancellationToken, print};
 use futures_util::{StreamExt, TryStreamExt, future};
 use soundhash_webhook::{BoxError, Event};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use crate::{
-    stop::Stop,
-    stream::{Streams, id_and_key},
-};
+use crate::stream::{Streams, id_and_key};
 
 /// The number of events that a worker acts on at the same time.
 const CONCURRENCY: usize = 8;
@@ -29,10 +23,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 ///
 /// A worker can die between the action and the acknowledgement. The event is then acted on again,
 /// with the same key.
-fn act(key: &str, event: &Event) -> Result<(), BoxError> {
-    let mut line = serde_json::to_vec(event)?;
-    line.push(b'\n');
-    io::stdout().lock().write_all(&line)?;
+async fn act(key: &str, event: &Event) -> Result<(), BoxError> {
+    print(serde_json::to_string(event)?).await?;
     info!(key, "done");
     Ok(())
 }
@@ -42,8 +34,8 @@ fn act(key: &str, event: &Event) -> Result<(), BoxError> {
 /// # Errors
 ///
 /// Does not return an error. If the cluster does not answer, the worker waits.
-pub(crate) async fn run(streams: Streams, stop: Stop) -> Result<(), BoxError> {
-    while !stop.is_requested() {
+pub(crate) async fn run(streams: Streams, stop: CancellationToken) -> Result<(), BoxError> {
+    while !stop.is_cancelled() {
         // If the consumer's leader dies, the consumer moves, and its messages end with an error.
         if let Err(error) = pull(&streams, &stop).await {
             warn!(error, "NATS does not deliver, so the worker tries again");
@@ -53,17 +45,22 @@ pub(crate) async fn run(streams: Streams, stop: Stop) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn pull(streams: &Streams, stop: &Stop) -> Result<(), BoxError> {
-    let consumer = streams.consumer().await?;
-    let messages = consumer
-        .stream()
-        .max_messages_per_batch(4 * CONCURRENCY)
-        .heartbeat(Duration::from_secs(2))
-        .expires(Duration::from_secs(5))
-        .messages()
-        .await?;
-    let messages = messages
-        .take_until(stop.clone().requested())
+async fn pull(streams: &Streams, stop: &CancellationToken) -> Result<(), BoxError> {
+    let consume = async {
+        let consumer = streams.consumer().await?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(4 * CONCURRENCY)
+            .heartbeat(Duration::from_secs(2))
+            .expires(Duration::from_secs(5))
+            .messages();
+        Ok::<_, BoxError>(messages.await?)
+    };
+    let Some(messages) = stop.run_until_cancelled(consume).await else {
+        return Ok(());
+    };
+    let messages = messages?
+        .take_until(stop.cancelled())
         .map(|message| async {
             let message = message?;
             // NATS delivers the event again.
@@ -90,7 +87,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
             return message.double_ack_with(AckKind::Term).await;
         }
     };
-    match act(&key, &event) {
+    match act(&key, &event).await {
         // Waits until the server has the acknowledgement. Otherwise, the event could be acted on
         // again.
         Ok(()) => message.double_ack().await,

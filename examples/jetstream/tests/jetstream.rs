@@ -2,7 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    process::{Command, Output},
+    net::TcpListener,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
 use soundhash_webhook_tests::{
     nats_cluster::NatsCluster,
-    process::{Process, Receiver},
+    process::{Output, Process, Receiver},
 };
 use tokio::{task::JoinSet, time::sleep};
 
@@ -25,12 +26,16 @@ const SECRET: &str = "whsec_test";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn program(role: &str, cluster: &NatsCluster) -> Command {
+    program_at(role, &cluster.urls)
+}
+
+fn program_at(role: &str, urls: &str) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-jetstream-example"));
     program
         .arg(role)
         .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
         .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
-        .env("SOUNDHASH_WEBHOOK_NATS", &cluster.urls)
+        .env("SOUNDHASH_WEBHOOK_NATS", urls)
         .env("RUST_LOG", "info,async_nats=error");
     program
 }
@@ -63,7 +68,7 @@ impl Worker {
 }
 
 /// Runs `given-up` or `rerun` to its end.
-fn run(role: &str, cluster: &NatsCluster) -> Output {
+fn run(role: &str, cluster: &NatsCluster) -> std::process::Output {
     let output = program(role, cluster).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     output
@@ -92,6 +97,67 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The URL of a port where no server listens. Its password must not be printed.
+const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
+
+#[test]
+fn a_signal_ends_it_while_it_connects() {
+    // It accepts connections, and never replies.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("nats://{}", silent.local_addr().unwrap());
+    for role in ["receive", "work", "given-up", "rerun"] {
+        let start = |url: &str| {
+            Process::start(program_at(role, url).env("RUST_LOG", "info,async_nats=off"))
+        };
+        let mut refused = start(REFUSED);
+        let line = refused.wait_for_log("refused");
+        let error = "SOUNDHASH_WEBHOOK_NATS: cannot connect to \"nats://***@127.0.0.1:1\": ";
+        assert!(line.contains(error), "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
+        let waiting = start(&silent);
+        std::thread::sleep(Duration::from_secs(1));
+        for process in [refused, waiting] {
+            process.signal("INT");
+            let (status, _, log) = process.ended();
+            assert!(status.success(), "{role}: {log}");
+        }
+    }
+}
+
+#[test]
+fn a_url_that_cannot_be_right_is_named() {
+    for url in ["", "nats://", "nats://a:hunter2@127.0.0.1:99999"] {
+        let output = program_at("work", url).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            log.contains("SOUNDHASH_WEBHOOK_NATS: cannot connect to"),
+            "{log}"
+        );
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+}
+
+/// Starts both roles in one process, whose output nobody reads, is full, or closed.
+async fn output_that_cannot_be_written_breaks_no_delivery(cluster: &NatsCluster, client: &Client) {
+    for output in Output::FAULTS {
+        let mut program = program("receive", cluster);
+        let receiver = Receiver::with_output(program.env("RUST_LOG", "debug"), output);
+        let url = receiver.url();
+        let mut deliveries = JoinSet::new();
+        for number in 0..300 {
+            let (client, url) = (client.clone(), url.clone());
+            let event = event(&format!("{output:?} {number}"));
+            deliveries.spawn(async move { deliver(&client, &url, &event).await });
+        }
+        for status in deliveries.join_all().await {
+            assert_eq!(status, Some(202), "{output:?}");
+        }
+        receiver.signal("TERM");
+        assert!(receiver.ended().0.success(), "{output:?}");
+    }
+}
+
 /// A single cluster for all parts, because three servers take a while to elect their leaders.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_acted_on_whichever_server_dies() {
@@ -107,6 +173,7 @@ async fn what_was_accepted_is_acted_on_whichever_server_dies() {
     an_id_can_contain_any_character(&client, &url, &mut worker).await;
     a_body_is_stored_or_rejected_at_once(&client, &url, &mut worker).await;
     what_is_not_an_event_is_given_up(&cluster, &client, &url).await;
+    output_that_cannot_be_written_breaks_no_delivery(&cluster, &client).await;
     let worker = every_server_dies_in_turn(&mut cluster, &client, &url, worker).await;
 
     for program in [receiver.process, worker.process] {
@@ -153,16 +220,32 @@ async fn the_bytes_are_kept(
     assert_eq!(last.await.unwrap().payload, body.as_slice());
 }
 
-/// Attack: an id that ends the header, or is longer than a header can be.
+/// Attack: an id that ends the header, names another header, or is longer than a header can be.
 async fn an_id_can_contain_any_character(client: &Client, url: &str, worker: &mut Worker) {
     let long = "é".repeat(50_000);
-    for id in ["a\r\nNats-Rollup: all\r\n\r\nb", "\0\u{1f512} \\ ", &long] {
+    let mut ids = vec!["\0\u{1f512} \\ %0D ".to_owned(), long];
+    // The server would not recognize a copy if it took these for its own headers.
+    for header in [
+        "Nats-Rollup: all",
+        "Nats-Msg-Id: x",
+        "Soundhash-Event-Key: x",
+    ] {
+        // The headers of a message have a random order.
+        for number in 0..6 {
+            ids.push(format!("{number}\r\n{header}\r\n\r\nb"));
+            ids.push(format!("{number} {header}"));
+        }
+    }
+    for id in &ids {
         for _ in 0..2 {
             assert_eq!(deliver(client, url, &event(id)).await, Some(202));
         }
-        assert_eq!(deliver(client, url, &event("next")).await, Some(202));
+    }
+    assert_eq!(deliver(client, url, &event("next")).await, Some(202));
+    eventually("the last one is acted on", || worker.times("next") == 1).await;
+    for id in &ids {
         eventually("it is acted on", || worker.times(id) > 0).await;
-        assert_eq!(worker.times(id), 1);
+        assert_eq!(worker.times(id), 1, "{id}");
     }
 }
 

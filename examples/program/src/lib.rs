@@ -5,10 +5,18 @@
 
 mod output;
 
-use std::{env, error::Error, fmt::Display, io, process::ExitCode, sync::LazyLock, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fmt::Display,
+    io::{self, ErrorKind, Write},
+    process::ExitCode,
+    sync::LazyLock,
+    time::Duration,
+};
 
 use soundhash_webhook_server::shutdown_signal;
-use tokio::{net::TcpListener, runtime::Runtime, time::timeout};
+use tokio::{net::TcpListener, runtime::Runtime, task::spawn_blocking, time::timeout};
 pub use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -77,6 +85,28 @@ pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(format!("{line}\n")).await
 }
 
+/// Prints text to stdout, and waits for a reader that is slow or pauses.
+///
+/// A reader that has ended, such as `head`, is not an error.
+///
+/// # Errors
+///
+/// Returns an error if stdout cannot be written, for example because its disk is full.
+pub async fn print_all(text: String) -> io::Result<()> {
+    // A thread of its own, so that a signal can end the wait.
+    let written = spawn_blocking(move || {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    });
+    match written.await? {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
+        }),
+    }
+}
+
 /// Listens on the address in `SOUNDHASH_WEBHOOK_ADDR`, or on `127.0.0.1:3000`.
 ///
 /// # Errors
@@ -98,7 +128,7 @@ pub async fn listen() -> Result<TcpListener, BoxError> {
 pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxError {
     let url = without_password(url);
     format!(
-        "{variable}: cannot connect to {url}: {error}: start that server, or set {variable} to \
+        "{variable}: cannot connect to {url:?}: {error}: start that server, or set {variable} to \
          the URL of a server that runs"
     )
     .into()
