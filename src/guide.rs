@@ -46,11 +46,13 @@ macro_rules! links {
 [`lookup_timeout`]: crate::SoundHashWebhookLayer::lookup_timeout
 [`max_body_size`]: crate::SoundHashWebhookLayer::max_body_size
 [`max_buffered`]: crate::SoundHashWebhookLayer::max_buffered
+[alerts.yml]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/alerts.yml
 [benchmarks]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/benchmarks.md
 [going_live]: going_live
 [going_live#alerts]: going_live#alerts
 [going_live#connections-and-request-heads]: going_live#connections-and-request-heads
 [going_live#proxies]: going_live#proxies
+[grafana.json]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/grafana.json
 [guides]: self
 [handlers]: handlers
 [idempotency]: crate::idempotency

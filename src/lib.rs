@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The [quick start](guide::quick_start) goes from an empty folder to a first delivery. The
-//! `examples` directory of the crate has programs to start from: `cargo run --example receiver`
+//! `examples` directory of the repository has programs to start from: `cargo run --example receiver`
 //! prints every event that it receives.
 //!
 //! # Overview

@@ -338,3 +338,44 @@ async fn the_shell_lines_of_the_quick_start_are_a_delivery() {
     }
     assert!(receiver.line().contains(r#""title":"A song""#));
 }
+
+// ---- application
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn the_application_serves_open_routes_beside_the_webhook_and_stops_gracefully() {
+    use soundhash_webhook::{EventKind, Sender, testing::fresh_sample};
+
+    let variables = [("SOUNDHASH_WEBHOOK_SECRET", "whsec_test")];
+    let app = Receiver::of("application", &variables);
+    let client = Client::new();
+    let mut event = fresh_sample(EventKind::VideoProcessed, Sender::Portal);
+    event["data"]["title"] = "A song".into();
+    let body = event.to_string();
+    let post = async |secret: &str| {
+        let signature = Secret::new(secret).sign(body.as_bytes()).to_string();
+        let request = client.post(app.url()).header(SIGNATURE_HEADER, signature);
+        let response = request.body(body.clone()).send().await.unwrap();
+        response.status().as_u16()
+    };
+    assert_eq!(post("whsec_guessed").await, 401);
+    assert_eq!(post("whsec_test").await, 200);
+    // The handler does not run for the duplicate.
+    assert_eq!(post("whsec_test").await, 200);
+    // Too old for `max_age`.
+    assert_eq!(deliver(&client, &app.url(), "whsec_test").await, 401);
+
+    let get = async |path: &str| {
+        let request = client.get(format!("http://{}{path}", app.addr));
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    assert_eq!(get("/healthz").await, "ok");
+    assert_eq!(get("/titles").await, r#"["A song"]"#);
+    let metrics = get("/metrics").await;
+    let duplicates = "soundhash_webhook_not_acted_on_total{reason=\"duplicate\"} 1";
+    assert!(metrics.contains(duplicates), "{metrics}");
+
+    app.process.signal("TERM");
+    let (status, _, log) = app.ended();
+    assert!(status.success(), "{log}");
+}

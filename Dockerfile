@@ -1,0 +1,21 @@
+# The command `soundhash-webhook`. In front of a service in another language, it verifies deliveries
+# and passes them on:
+#
+#   docker build --tag soundhash-webhook .
+#   docker run --env SOUNDHASH_WEBHOOK_SECRET --publish 3000:3000 soundhash-webhook \
+#       listen --addr 0.0.0.0:3000 --inspect off --forward http://app:8080/hooks
+FROM rust:1-slim-bookworm AS build
+WORKDIR /source
+COPY . .
+RUN cargo install --locked --path crates/cli --root /install
+
+FROM debian:bookworm-slim
+RUN apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --no-create-home soundhash
+COPY --from=build /install/bin/soundhash-webhook /usr/local/bin/
+USER soundhash
+EXPOSE 3000
+ENTRYPOINT ["soundhash-webhook"]
+CMD ["listen", "--addr", "0.0.0.0:3000", "--inspect", "off"]
