@@ -34,6 +34,7 @@ Environment:
   SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, during a rotation
   SOUNDHASH_API_URL                  Scheme and host of SoundHash's API
   SOUNDHASH_API_TOKEN                The bearer token of the API
+  HTTP_PROXY, HTTPS_PROXY, NO_PROXY  Proxies of `send`, `replay` and `endpoints`
   NO_COLOR                           Turns colors off
 
 Examples:
@@ -48,4 +49,4 @@ Examples:
   Find out why a signature does not match:
     $ soundhash-webhook verify --signature 0123…cdef body.json
 
-Exit status: 0 done, 1 failed or not valid, 2 wrong usage";
+Exit status: 0 done, 1 failed or not valid, 2 wrong usage, 130 interrupted";

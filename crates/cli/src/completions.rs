@@ -9,9 +9,12 @@ use crate::{arguments::Cli, error::Error, output};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  $ soundhash-webhook completions bash > ~/.local/share/bash-completion/completions/soundhash-webhook
-  $ soundhash-webhook completions zsh > ~/.zfunc/_soundhash-webhook
-  $ soundhash-webhook completions fish > ~/.config/fish/completions/soundhash-webhook.fish")]
+  $ soundhash-webhook completions bash \\
+      > ~/.local/share/bash-completion/completions/soundhash-webhook
+  $ soundhash-webhook completions zsh \\
+      > ~/.zfunc/_soundhash-webhook
+  $ soundhash-webhook completions fish \\
+      > ~/.config/fish/completions/soundhash-webhook.fish")]
 pub(crate) struct CompletionsArgs {
     /// The shell
     shell: Shell,

@@ -1,26 +1,54 @@
-//! JSON in an argument, or in a file that the argument names.
+//! JSON in an argument, in a file that the argument names, or on standard input.
 
-use std::{fs, str::FromStr};
+use std::{
+    fs,
+    io::{self, Read},
+    str::FromStr,
+};
 
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
-/// The value of `--data`: JSON, or `@` and the name of a file that contains JSON.
+/// The string that stands for the data until [`Data::fill`].
+pub(crate) const PLACEHOLDER: &str = "@data of the command line@";
+
+/// The value of `--data`: JSON, `@` and the name of a file, or `@-` for standard input.
+///
+/// It stays text, because a parsed number can lose digits.
 #[derive(Clone, Debug)]
-pub(crate) struct Data(pub(crate) Value);
+pub(crate) struct Data(String);
+
+impl Data {
+    /// Replaces the placeholder in `json`.
+    pub(crate) fn fill(&self, json: &str) -> String {
+        json.replacen(&format!("\"{PLACEHOLDER}\""), &self.0, 1)
+    }
+}
 
 impl FromStr for Data {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let value = match text.strip_prefix('@') {
-            Some(path) => {
-                let file = fs::read(path).map_err(|error| error.to_string())?;
-                serde_json::from_slice(&file)
-            }
-            None => serde_json::from_str(text),
+        let read = match text.strip_prefix('@') {
+            Some("-") => io::read_to_string(io::stdin().take(MAX_DATA)),
+            Some(path) => fs::File::open(path).and_then(|it| io::read_to_string(it.take(MAX_DATA))),
+            None => Ok(text.to_owned()),
         };
-        value
-            .map(Self)
-            .map_err(|error| format!("not JSON: {error}; to read a file, write @FILE"))
+        let data = read.map_err(|error| error.to_string())?;
+        if data.starts_with('\u{feff}') {
+            return Err(
+                "starts with a byte order mark (U+FEFF), which JSON does not allow: save \
+                        the file as UTF-8 without it"
+                    .to_owned(),
+            );
+        }
+        match serde_json::from_str::<IgnoredAny>(&data) {
+            Ok(_) => Ok(Self(data.trim().to_owned())),
+            Err(error) => Err(format!(
+                "not JSON: {error}; to read a file, write @FILE, and for standard input @-"
+            )),
+        }
     }
 }
+
+/// The most bytes of data. No receiver accepts more.
+const MAX_DATA: u64 = 64 << 20;

@@ -9,6 +9,8 @@ pub(crate) enum Error {
     Usage(String),
     /// The command failed.
     Failed(String),
+    /// The user ended the command.
+    Interrupted,
     /// Standard output could not be written.
     Output(io::Error),
 }
@@ -26,11 +28,13 @@ impl Error {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Returns the exit status: 2 for wrong usage, as of clap's own errors.
+    /// Returns the exit status: 2 for wrong usage, as of clap's own errors, and 130 after Ctrl-C,
+    /// as of shells.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Failed(_) | Self::Output(_) => 1,
+            Self::Interrupted => 130,
         }
     }
 }
@@ -45,6 +49,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(message) | Self::Failed(message) => f.write_str(message),
+            Self::Interrupted => f.write_str("interrupted"),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
         }
     }

@@ -1,4 +1,5 @@
-//! HTTP requests: the client, answers of a limited size, and errors in words.
+//! The HTTP client: a connection per request, proxies, responses of a limited size, and errors in
+//! words.
 
 use std::{
     error::Error as StdError,
@@ -11,139 +12,239 @@ use axum::{
     body::Bytes,
     http::{
         Request, StatusCode, Uri,
-        header::{self, HeaderMap, HeaderName},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+        uri::PathAndQuery,
     },
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper::client::conn::http1;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
+    client::{
+        legacy::connect::{HttpConnector, proxy::Tunnel},
+        proxy::matcher::{Intercept, Matcher},
+    },
+    rt::TokioIo,
 };
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, crypto::ring};
+use tokio::net::TcpStream;
+use tower_service::Service;
 
-use crate::{error::Error, escape::escape};
+use crate::{output::escape::escape, url::host_and_port};
 
-/// The time that SoundHash waits for an answer.
+/// The time that SoundHash waits for a response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// The most bytes of an answer that are read.
-pub(crate) const MAX_ANSWER: usize = 16 << 20;
+/// The most bytes of a response that are read.
+pub(crate) const MAX_RESPONSE: usize = 16 << 20;
 
-/// What happens to a connection after an answer.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Connections {
-    Reused,
-    Closed,
-}
+type BoxError = Box<dyn StdError + Send + Sync>;
+type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// A client that follows no redirects, like SoundHash's senders. Other hosts than that of the URL
-/// see neither tokens nor signatures.
+/// A client that follows no redirects by itself, so that no other host sees tokens or signatures.
+///
+/// Each request has its own connection, as with SoundHash's senders. A connection that is used
+/// again may have been closed by the server meanwhile, which would fail a delivery.
 #[derive(Clone)]
 pub(crate) struct Client {
-    inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
+    proxies: Option<Arc<Matcher>>,
 }
 
 impl Client {
-    /// Returns a client for a URL. The timeout is for a whole exchange.
-    pub(crate) fn new(
-        url: &Uri,
-        timeout: Duration,
-        connections: Connections,
-    ) -> Result<Self, Error> {
-        let config =
-            tls(url).map_err(|error| Error::failed(format!("cannot set up TLS: {error}")))?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(config)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let mut client = legacy::Client::builder(TokioExecutor::new());
-        if connections == Connections::Closed {
-            client.pool_max_idle_per_host(0);
-        }
-        Ok(Self {
-            inner: client.build(connector),
+    /// Returns a client without proxies. The timeout is for a whole exchange.
+    pub(crate) fn direct(timeout: Duration) -> Self {
+        Self {
             timeout,
-        })
+            proxies: None,
+        }
     }
 
-    /// Sends a request and reads its answer.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+    /// Returns a client that uses the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    pub(crate) fn from_env(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            proxies: Some(Arc::new(Matcher::from_env())),
+        }
+    }
+
+    /// Sends a request to its URL, and reads the response.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response, NoResponse> {
         tokio::time::timeout(self.timeout, self.exchange(request))
             .await
-            .unwrap_or(Err(NoAnswer::Timeout))
+            .unwrap_or(Err(NoResponse::Timeout))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+    async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Response, NoResponse> {
         let start = Instant::now();
-        let response = self.inner.request(request).await.map_err(|error| {
-            let reason = match error.is_connect() {
-                true => NoAnswer::Unreachable,
-                false => NoAnswer::Broken,
-            };
-            reason(innermost(&error))
+        let url = request.uri().clone();
+        let proxy = self.proxy(&url);
+        let stream = connect(&url, proxy.as_ref()).await.map_err(|error| {
+            let (cause, proxy) = (innermost(&*error), proxy.as_ref().map(proxy_name));
+            NoResponse::Unreachable {
+                url: url.clone(),
+                proxy,
+                cause,
+            }
         })?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => NoAnswer::TooLarge,
-            false => NoAnswer::Broken(innermost(&*error)),
-        })?;
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body: body.to_bytes(),
-            duration: start.elapsed(),
-        })
+        let host = url
+            .authority()
+            .and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+        if let Some(host) = host {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        match proxy {
+            // A proxy for plain HTTP gets the whole URL.
+            Some(proxy) if url.scheme_str() == Some("http") => {
+                if let Some(value) = proxy.basic_auth() {
+                    let headers = request.headers_mut();
+                    headers.insert(header::PROXY_AUTHORIZATION, value.clone());
+                }
+            }
+            _ => {
+                let path = url.path_and_query().cloned();
+                let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+                *request.uri_mut() = Uri::from(path);
+            }
+        }
+        let broken = |error: hyper::Error| NoResponse::Broken(innermost(&error));
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
+        // Dropping this future closes the connection.
+        let exchange = async {
+            let (head, body) = sender
+                .send_request(request)
+                .await
+                .map_err(broken)?
+                .into_parts();
+            let body = Limited::new(body, MAX_RESPONSE).collect().await;
+            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+                true => NoResponse::TooLarge,
+                false => NoResponse::Broken(innermost(&*error)),
+            })?;
+            Ok(Response {
+                status: head.status,
+                headers: head.headers,
+                body: body.to_bytes(),
+                duration: start.elapsed(),
+            })
+        };
+        let mut exchange = std::pin::pin!(exchange);
+        tokio::select! {
+            biased;
+            response = &mut exchange => return response,
+            _ = connection => {}
+        }
+        exchange.await
+    }
+
+    /// Returns the proxy for a URL. This machine needs none, and a proxy cannot reach it.
+    fn proxy(&self, url: &Uri) -> Option<Intercept> {
+        let (host, _) = host_and_port(url);
+        let is_local = host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        match &self.proxies {
+            Some(proxies) if !is_local => proxies.intercept(url),
+            _ => None,
+        }
     }
 }
 
-/// Returns how to verify the server at a URL.
-fn tls(url: &Uri) -> Result<ClientConfig, rustls::Error> {
+async fn connect(url: &Uri, proxy: Option<&Intercept>) -> Result<Connection, BoxError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    let is_https = |url: &Uri| url.scheme_str() == Some("https");
+    match proxy {
+        Some(proxy) if is_https(url) => {
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), http);
+            if let Some(value) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(value.clone());
+            }
+            HttpsConnector::from((tunnel, tls()?))
+                .call(url.clone())
+                .await
+        }
+        _ => {
+            let server = proxy.map_or(url, Intercept::uri).clone();
+            // A container without certificates can speak HTTP all the same.
+            if is_https(&server) {
+                HttpsConnector::from((http, tls()?)).call(server).await
+            } else {
+                Ok(MaybeHttpsStream::Http(http.call(server).await?))
+            }
+        }
+    }
+}
+
+/// Verifies servers as the operating system does.
+fn tls() -> Result<ClientConfig, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
-    let config = match url.scheme_str() {
-        Some("https") => config.try_with_platform_verifier()?,
-        // A container without certificates can speak HTTP all the same.
-        _ => config.with_root_certificates(RootCertStore::empty()),
-    };
+        .with_safe_default_protocol_versions()?
+        .try_with_platform_verifier()?;
     Ok(config.with_no_client_auth())
 }
 
-/// An answer that was received completely.
-pub(crate) struct Answer {
+/// Returns the host of a proxy, without its password.
+fn proxy_name(proxy: &Intercept) -> String {
+    let (host, port) = host_and_port(proxy.uri());
+    format!("{host}:{port}")
+}
+
+/// A response that was received completely.
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) duration: Duration,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// Returns the target of a redirect.
+    pub(crate) fn location(&self) -> Option<String> {
+        let location = self.headers.get(header::LOCATION);
+        let location = location.filter(|_| self.status.is_redirection())?;
+        Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+    }
 }
 
-/// The reason for a missing answer.
+/// The reason for a missing response.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
-    Unreachable(String),
+pub(crate) enum NoResponse {
+    Unreachable {
+        url: Uri,
+        proxy: Option<String>,
+        cause: String,
+    },
     Timeout,
     TooLarge,
     Broken(String),
 }
 
-impl fmt::Display for NoAnswer {
+impl fmt::Display for NoResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(cause) => write!(f, "cannot connect: {cause}"),
-            Self::Timeout => f.write_str("no answer in time"),
-            Self::TooLarge => write!(f, "the answer has more than {} MiB", MAX_ANSWER >> 20),
+            Self::Unreachable {
+                url,
+                proxy: None,
+                cause,
+            } => write!(f, "cannot connect to {url}: {cause}"),
+            Self::Unreachable {
+                url,
+                proxy: Some(proxy),
+                cause,
+            } => {
+                write!(
+                    f,
+                    "cannot connect to {url} through the proxy {proxy}: {cause}"
+                )
+            }
+            Self::Timeout => f.write_str("no response in time"),
+            Self::TooLarge => write!(f, "the response has more than {} MiB", MAX_RESPONSE >> 20),
             Self::Broken(cause) => write!(f, "the connection broke: {cause}"),
         }
     }
@@ -171,6 +272,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in [
         header::CONNECTION,
+        header::CONTENT_LENGTH,
         header::EXPECT,
         header::HOST,
         header::PROXY_AUTHENTICATE,
@@ -183,53 +285,5 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         HeaderName::from_static("proxy-connection"),
     ] {
         headers.remove(name);
-    }
-}
-
-/// Characters that no URL has, and that people write all the same.
-const UNENCODED: &AsciiSet = &CONTROLS.add(b' ');
-
-/// Parses the URL of a server.
-pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
-    let text = text.trim();
-    if !text.starts_with("http://") && !text.starts_with("https://") {
-        return Err("not a URL that starts with http:// or https://".to_owned());
-    }
-    let url: Uri = utf8_percent_encode(text, UNENCODED)
-        .to_string()
-        .parse()
-        .map_err(|error| format!("not a URL: {error}"))?;
-    let authority = url.authority().map_or("", |it| it.as_str());
-    if authority.contains('@') {
-        return Err("has a user name or a password, which are not sent".to_owned());
-    }
-    // An impossible port would be ignored otherwise.
-    let port = authority.strip_prefix(url.host().unwrap_or_default());
-    match port.and_then(|port| port.strip_prefix(':')) {
-        Some(port) if !port.parse().is_ok_and(|port: u16| port > 0) => {
-            Err("not a URL: the port has to be a number from 1 to 65535".to_owned())
-        }
-        _ => Ok(url),
-    }
-}
-
-/// Parses a number of seconds, which can have a fraction.
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "not a number of seconds greater than 0".to_owned())
-}
-
-/// Displays a duration with a unit that fits.
-pub(crate) fn milliseconds(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 0.1 {
-        format!("{:.1} ms", seconds * 1e3)
-    } else if seconds < 10.0 {
-        format!("{:.0} ms", seconds * 1e3)
-    } else {
-        format!("{seconds:.1} s")
     }
 }

@@ -7,19 +7,21 @@ mod completions;
 mod data;
 mod endpoints;
 mod error;
-mod escape;
+mod event_types;
 mod http;
 mod listen;
 mod output;
 mod replay;
 mod secret;
 mod send;
-mod table;
+mod signals;
+mod url;
 mod verify;
 
 use std::{env, process::ExitCode};
 
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 use crate::{
     arguments::{Cli, Command},
@@ -27,21 +29,46 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let ended = secret::reject_in_arguments(env::args_os()).and_then(|()| run(Cli::parse()));
+    let runtime = Runtime::new().expect("threads and a poll of events");
+    let status = runtime.block_on(run_to_end());
+    // Does not wait for lookups of names, which can take long.
+    runtime.shutdown_background();
+    ExitCode::from(status)
+}
+
+/// Runs the command, and returns its exit status when its output is written.
+async fn run_to_end() -> u8 {
+    let ended = match secret::reject_in_arguments(env::args_os()) {
+        Ok(()) => run(Cli::parse()).await,
+        Err(error) => Err(error),
+    };
+    let mut status = status(ended);
+    let written = output::finish().await;
+    // The user who ends a command does not wait for its output.
+    if written.is_err() && signals::count() == 0 {
+        status = self::status(written.map(|()| true)).max(status);
+        let _ = output::finish().await;
+    }
+    status
+}
+
+/// Returns the exit status, and reports an error.
+fn status(ended: Result<bool, Error>) -> u8 {
     match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(true) => 0,
+        Ok(false) => 1,
         // The reader of a pipe has what it needs, as with `| head`.
-        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => 0,
+        // The user knows.
+        Err(error @ Error::Interrupted) => error.status(),
         Err(error) => {
             output::error(&error);
-            ExitCode::from(error.status())
+            error.status()
         }
     }
 }
 
 /// Runs a command. `false` means that it ran, and that its result is a failure.
-#[tokio::main]
 async fn run(cli: Cli) -> Result<bool, Error> {
     match cli.command {
         Command::Listen(args) => listen::run(args).await,

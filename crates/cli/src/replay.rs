@@ -4,32 +4,34 @@ use std::{fs, path::PathBuf};
 
 use axum::{
     body::to_bytes,
-    http::{
-        Uri,
-        header::{self, HeaderValue},
-    },
+    http::{Uri, header::HeaderValue},
 };
 use clap::Args;
 use soundhash_webhook::{SIGNATURE_HEADER, Secret, testing::SignedRequest};
 
 use crate::{
     error::Error,
-    escape::escape,
-    http::{parse_url, remove_hop_by_hop},
-    output,
+    http::remove_hop_by_hop,
+    output::{self, escape::escape},
     secret::SecretSource,
     send::{
         DEFAULT_URL,
         attempts::{Delivery, RetryArgs, Target},
         report::{Expected, Report},
     },
+    url::parse_url,
 };
 
 /// Send recorded deliveries again, with the bytes and the signature that they had
 #[derive(Args)]
 #[command(after_help = "\
 A recorded delivery is an HTTP request in a file: the request line, the headers, an empty line and \
-the body. The inspector of `listen` saves such files.
+the body. The inspector of `listen` saves such files. Redirects are followed as SoundHash follows \
+them.
+
+Environment:
+  SOUNDHASH_WEBHOOK_SECRET  The endpoint's secret, for --resign
+  HTTP_PROXY, HTTPS_PROXY   Proxies, except for this machine and the hosts of NO_PROXY
 
 Examples:
   $ soundhash-webhook replay delivery.http
@@ -67,7 +69,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
         deliveries.push(delivery.map_err(|error| wrong(&error))?);
     }
 
-    let target = Target::new(args.url)?;
+    let target = Target::new(args.url);
     let delays = args.retry.delays();
     let width = deliveries
         .iter()
@@ -98,7 +100,6 @@ async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Del
 
     let mut headers = head.headers;
     remove_hop_by_hop(&mut headers);
-    headers.remove(header::CONTENT_LENGTH);
     let recorded = Recorded::of(capture);
     if secret.is_none() {
         headers.remove(SIGNATURE_HEADER);

@@ -3,15 +3,21 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
-    io::{self, IsTerminal},
-    path::PathBuf,
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
 use soundhash_webhook::Secret;
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    output::{
+        self,
+        escape::{escape, is_harmless},
+    },
+};
 
 pub(crate) const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 pub(crate) const PREVIOUS_SECRET: &str = "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET";
@@ -26,10 +32,13 @@ const TRIED: [&str; 6] = [
     "--bearer",
 ];
 
+/// The most bytes of a secret file.
+const MAX_FILE: u64 = 64 * 1024;
+
 /// Where the endpoint's secret comes from.
 #[derive(Args)]
 pub(crate) struct SecretSource {
-    /// Read the endpoint's secret from FILE (a line end at its end is not part of it)
+    /// Read the endpoint's secret from FILE, without one line end at its end
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 }
@@ -45,7 +54,7 @@ impl SecretSource {
     pub(crate) fn read(&self) -> Result<(String, String), Error> {
         if let Some(path) = &self.secret_file {
             let source = path.display().to_string();
-            let text = fs::read_to_string(path)
+            let text = read_file(path)
                 .map_err(|error| Error::usage(format!("--secret-file {source}: {error}")))?;
             let line = text.strip_suffix('\n').unwrap_or(&text);
             let secret = line.strip_suffix('\r').unwrap_or(line).to_owned();
@@ -63,11 +72,32 @@ pub(crate) fn previous_text() -> Result<Option<String>, Error> {
     variable(PREVIOUS_SECRET)
 }
 
-/// Returns the secret, unless it has white space at an end, which no secret of SoundHash has.
+/// Reads a small file, and warns if its secret is not under its owner's control.
+fn read_file(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o002 != 0 {
+        let path = escape(&path.display().to_string());
+        output::warning(format_args!(
+            "every user of this machine can change {path}. Run `chmod go-w` on it."
+        ));
+    }
+    io::read_to_string(file.take(MAX_FILE))
+}
+
+/// Returns the secret, unless it has whitespace at an end or an invisible character, which no
+/// secret of SoundHash has.
 pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
     if text.trim() != text {
         return Err(Error::usage(format!(
-            "{source}: the secret starts or ends with white space. Remove the white space."
+            "{source}: the secret starts or ends with whitespace. Remove the whitespace."
+        )));
+    }
+    if let Some(character) = text.chars().find(|it| !is_harmless(*it)) {
+        return Err(Error::usage(format!(
+            "{source}: the secret contains the invisible character U+{:04X}. Copy the secret \
+             again, or type it.",
+            u32::from(character)
         )));
     }
     Secret::try_from(text).map_err(|error| Error::usage(format!("{source}: {error}")))

@@ -1,7 +1,7 @@
 //! `verify`: checks a signature, and finds the mistake that explains a wrong one.
 
 use std::{
-    fs,
+    fs::File,
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
 };
@@ -11,18 +11,22 @@ use soundhash_webhook_diagnose::diagnose;
 
 use crate::{
     error::Error,
-    escape::escape,
-    output::{self, BAD, GOOD, paint},
+    output::{self, BAD, GOOD, escape::escape, paint},
     secret::{self, SecretSource},
 };
+
+/// The most bytes of a body. SoundHash sends some kilobytes.
+const MAX_BODY: u64 = 8 << 20;
 
 /// Check a signature, and find the usual mistake that explains a wrong one
 #[derive(Args)]
 #[command(after_help = "\
 The body must be the exact bytes that arrived. Save them in your server before it parses or prints \
-them. White space in the secret is kept, because it is one of the mistakes that this command finds.
+them. Whitespace in the secret is kept, because it is one of the mistakes that this command finds.
 
-SOUNDHASH_WEBHOOK_PREVIOUS_SECRET adds the previous secret.
+Environment:
+  SOUNDHASH_WEBHOOK_SECRET           The endpoint's secret
+  SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, checked too
 
 Examples:
   $ soundhash-webhook verify --signature 5f0c…e1a9 body.json
@@ -68,14 +72,23 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
 }
 
 fn body(path: &Path) -> Result<Vec<u8>, Error> {
+    let is_stdin = path == Path::new("-");
+    if is_stdin && io::stdin().is_terminal() {
+        output::note("Paste the body, and end it with Ctrl-D.");
+    }
     let mut body = Vec::new();
-    let read = if path == Path::new("-") {
-        if io::stdin().is_terminal() {
-            output::note("Paste the body, and end it with Ctrl-D.");
-        }
-        io::stdin().lock().read_to_end(&mut body).map(|_| body)
+    let read = if is_stdin {
+        io::stdin().take(MAX_BODY + 1).read_to_end(&mut body)
     } else {
-        fs::read(path)
+        File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
     };
-    read.map_err(|error| Error::usage(format!("{}: {error}", escape(&path.to_string_lossy()))))
+    let path = escape(&path.to_string_lossy());
+    match read {
+        Err(error) => Err(Error::usage(format!("{path}: {error}"))),
+        Ok(length) if length as u64 > MAX_BODY => Err(Error::usage(format!(
+            "{path}: more than {} MiB, which is not the body of a delivery",
+            MAX_BODY >> 20
+        ))),
+        Ok(_) => Ok(body),
+    }
 }

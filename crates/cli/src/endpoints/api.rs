@@ -1,24 +1,24 @@
 //! Requests to SoundHash's API.
 
-use std::{fmt::Display, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Bytes,
     http::{
         Method, Request, Uri,
         header::{self, HeaderValue},
-        request::Builder,
     },
 };
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::explain::{Failure, Subject, explain};
+use super::explain::{Failure, Subject};
 use crate::{
     error::Error,
-    http::{self, Client, Connections},
+    http::{Client, NoResponse, Response},
     output, secret,
+    url::{host_and_port, parse_url},
 };
 
 pub(super) const URL: &str = "SOUNDHASH_API_URL";
@@ -35,18 +35,15 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn from_env(timeout: Duration) -> Result<Self, Error> {
+        let set =
+            |name: &str, value: &str| Error::usage(format!("{name} is not set: set it to {value}"));
         let url = secret::variable(URL)?.ok_or_else(|| {
-            Error::usage(format!(
-                "{URL} is not set: set it to the scheme and host of SoundHash's API, such as \
-                 https://api.example.com"
-            ))
+            let value = "the scheme and host of SoundHash's API, such as https://api.example.com";
+            set(URL, value)
         })?;
         let url = scheme_and_host(&url)?;
-        let token = secret::variable(TOKEN)?.ok_or_else(|| {
-            Error::usage(format!(
-                "{TOKEN} is not set: set it to the bearer token of your SoundHash account"
-            ))
-        })?;
+        let token = secret::variable(TOKEN)?
+            .ok_or_else(|| set(TOKEN, "the bearer token of your SoundHash account"))?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
             Error::usage(format!(
                 "{TOKEN} has a line end or another character that is not allowed in a token. Copy \
@@ -55,7 +52,7 @@ impl Api {
         })?;
         authorization.set_sensitive(true);
         Ok(Self {
-            client: Client::new(&url, timeout, Connections::Reused)?,
+            client: Client::from_env(timeout),
             base: format!("{url}api/v1/webhooks"),
             token,
             authorization,
@@ -63,120 +60,107 @@ impl Api {
         })
     }
 
-    pub(super) async fn get(
+    pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Error> {
+        let pairs = (query.iter()).map(|(name, value)| format!("{name}={}", encoded(value)));
+        let query = pairs.collect::<Vec<_>>().join("&");
+        self.call(Method::GET, path, &query, "").await
+    }
+
+    pub(super) async fn post(&self, path: &[&str], body: &str) -> Result<Value, Error> {
+        self.call(Method::POST, path, "", body).await
+    }
+
+    pub(super) async fn patch(&self, id: &str, body: &Value) -> Result<Value, Error> {
+        self.call(Method::PATCH, &[id], "", &body.to_string()).await
+    }
+
+    pub(super) async fn delete(&self, id: &str) -> Result<Value, Error> {
+        self.call(Method::DELETE, &[id], "", "").await
+    }
+
+    /// Returns the JSON of a response, or the explanation of a failure.
+    async fn call(
         &self,
+        method: Method,
         path: &[&str],
-        query: &[(&str, &str)],
-        subject: &Subject<'_>,
+        query: &str,
+        body: &str,
     ) -> Result<Value, Error> {
-        let mut url = self.url(path);
+        let failure = match self.exchange(&method, path, query, body).await {
+            Err(error) => Failure::NoResponse(error),
+            Ok(response) if !response.status.is_success() => Failure::Status(response),
+            Ok(response) if response.body.is_empty() => return Ok(Value::Null),
+            Ok(response) => match serde_json::from_slice(&response.body) {
+                Ok(value) => return Ok(value),
+                Err(_) => Failure::NotJson(response),
+            },
+        };
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        // The list of event types explains the rejection of one.
+        let known_events = match failure.is_bad_request() && !body["events"].is_null() {
+            true => self.event_types().await,
+            false => None,
+        };
+        let subject = Subject {
+            id: path.first().copied(),
+            body,
+            changes: method != Method::GET,
+            known_events,
+        };
+        Err(Error::failed(failure.explain(self, &subject)))
+    }
+
+    async fn event_types(&self) -> Option<Vec<String>> {
+        let response = self
+            .exchange(&Method::GET, &["events"], "", "")
+            .await
+            .ok()?;
+        let mut types: Value = serde_json::from_slice(&response.body).ok()?;
+        serde_json::from_value(types["events"].take()).ok()
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &[&str],
+        query: &str,
+        body: &str,
+    ) -> Result<Response, NoResponse> {
+        let mut url = self.base.clone();
+        url.extend(path.iter().map(|part| "/".to_owned() + &encoded(part)));
         if !query.is_empty() {
-            let pairs = query
-                .iter()
-                .map(|(name, value)| format!("{name}={}", encoded(value)));
-            url = format!("{url}?{}", pairs.collect::<Vec<_>>().join("&"));
+            url = format!("{url}?{query}");
         }
-        self.send(Method::GET, url, None, subject).await
-    }
-
-    pub(super) async fn post(
-        &self,
-        path: &[&str],
-        body: &Value,
-        subject: &Subject<'_>,
-    ) -> Result<Value, Error> {
-        self.send(Method::POST, self.url(path), Some(body), subject)
-            .await
-    }
-
-    pub(super) async fn patch(
-        &self,
-        id: &str,
-        body: &Value,
-        subject: &Subject<'_>,
-    ) -> Result<Value, Error> {
-        self.send(Method::PATCH, self.url(&[id]), Some(body), subject)
-            .await
-    }
-
-    pub(super) async fn delete(&self, id: &str) -> Result<(), Error> {
-        let subject = Subject::of(id);
-        self.send(Method::DELETE, self.url(&[id]), None, &subject)
-            .await
-            .map(drop)
-    }
-
-    /// Asks for the types of event that endpoints can receive. Errors are not reported, because
-    /// the answer only explains another error.
-    pub(super) async fn event_types(&self) -> Option<Vec<String>> {
-        let request = self.request(Method::GET, self.url(&["events"]));
-        let answer = self.client.send(request.body(Full::default()).ok()?).await;
-        let mut answer: Value = serde_json::from_slice(&answer.ok()?.body).ok()?;
-        serde_json::from_value(answer["events"].take()).ok()
-    }
-
-    fn url(&self, path: &[&str]) -> String {
-        let parts = path.iter().map(|part| format!("/{}", encoded(part)));
-        self.base.clone() + &parts.collect::<String>()
-    }
-
-    fn request(&self, method: Method, url: String) -> Builder {
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(url)
             .header(header::AUTHORIZATION, self.authorization.clone())
-            .header(header::ACCEPT, "application/json")
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        url: String,
-        body: Option<&Value>,
-        subject: &Subject<'_>,
-    ) -> Result<Value, Error> {
-        let mut request = self.request(method.clone(), url);
-        let mut bytes = Bytes::new();
-        if let Some(body) = body {
+            .header(header::ACCEPT, "application/json");
+        if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
-            bytes = body.to_string().into();
         }
-        let request = request
-            .body(Full::new(bytes))
-            .map_err(|error| Error::failed(format!("the API's URL cannot be called: {error}")))?;
-        let failure = match self.client.send(request).await {
-            Err(error) => Failure::NoAnswer(error),
-            Ok(answer) if !answer.status.is_success() => Failure::Status(answer),
-            Ok(answer) if answer.body.is_empty() => return Ok(Value::Null),
-            Ok(answer) => match serde_json::from_slice(&answer.body) {
-                Ok(value) => return Ok(value),
-                Err(_) => Failure::NotJson(answer),
-            },
-        };
-        let changes = method != Method::GET;
-        Err(Error::failed(
-            explain(self, &failure, subject, changes).await,
-        ))
+        let request = request.body(Full::new(Bytes::from(body.to_owned())));
+        self.client.send(request.expect("an encoded URL")).await
     }
 }
 
 /// Encodes a part of a path or a query.
-fn encoded(text: &str) -> impl Display {
+fn encoded(text: &str) -> String {
     const OTHERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-    utf8_percent_encode(text, OTHERS)
+    utf8_percent_encode(text, OTHERS).to_string()
 }
 
 /// Parses the scheme and the host that the user gave.
 fn scheme_and_host(text: &str) -> Result<Uri, Error> {
-    let url = http::parse_url(text).map_err(|error| Error::usage(format!("{URL}: {error}")))?;
+    let url = parse_url(text).map_err(|error| Error::usage(format!("{URL}: {error}")))?;
     if url.path() != "/" || url.query().is_some() {
         return Err(Error::usage(format!(
             "{URL} must be a scheme and a host, such as https://api.example.com. This command \
              appends /api/v1."
         )));
     }
-    let host = url.host().unwrap_or_default();
-    let is_local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    let (host, _) = host_and_port(&url);
+    let is_local = host == "localhost" || host.starts_with("127.") || host == "::1";
     if url.scheme_str() == Some("http") && !is_local {
         output::warning(format_args!(
             "{URL} starts with http://, so the token is sent without encryption. Use https://."

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use anstyle::Style;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     api::Api,
-    explain::Subject,
     model::{self, Attempt},
-    parse_id,
+    parse_id, print_json,
 };
 use crate::{
     error::Error,
-    escape::{excerpt, pretty_json},
-    output,
-    table::{self, Look, cell, number, plain},
+    output::{
+        self, BAD, GOOD, WARNING,
+        escape::{excerpt, pretty_json},
+        table::{self, cell, number, plain},
+    },
 };
 
 /// The most attempts that the API returns.
@@ -25,14 +27,17 @@ const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Show the attempts to deliver events to an endpoint
 #[derive(Args)]
-#[command(after_help = "\
+#[command(after_help = help!(
+    "\
 With --failed, there is one line for each event that was never accepted. SoundHash cannot send an \
 event again on request, and its log does not show the bodies.
 
-Examples:
+",
+    "\
   $ soundhash-webhook endpoints deliveries 7
   $ soundhash-webhook endpoints deliveries 7 --failed
-  $ soundhash-webhook endpoints deliveries 7 --status retrying --json")]
+  $ soundhash-webhook endpoints deliveries 7 --status retrying --json"
+))]
 pub(super) struct DeliveriesArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
@@ -56,53 +61,51 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
     if let Some(status) = &args.status {
         query.push(("status", status));
     }
-    let subject = Subject::of(&args.id);
-    let answer = api.get(&[&args.id, "deliveries"], &query, &subject).await?;
-    let attempts: Vec<Attempt> = model::read(&answer)?;
+    let response = api.get(&[&args.id, "deliveries"], &query).await?;
+    let attempts: Vec<Attempt> = model::read(&response)?;
     if args.failed {
         if attempts.len() >= MOST {
             output::warning("the API returns at most 1000 attempts, so older events are not shown");
         }
-        return failed(&attempts, &answer, json);
+        return failed(&attempts, &response, json);
     }
     if json {
-        output::line(pretty_json(&answer))?;
-        return Ok(true);
+        return print_json(&response);
     }
     if attempts.is_empty() {
         output::note("There are no such attempts.");
         return Ok(true);
     }
-    let mut table = table::with_header(&[
-        "TIME", "EVENT", "ATTEMPT", "STATUS", "ANSWER", "MS", "ERROR…",
-    ]);
-    for attempt in attempts {
-        let look = match attempt.status.as_str() {
-            "success" => Look::Good,
-            "failed" => Look::Bad,
-            _ => Look::Warning,
-        };
-        table.add_row([
-            plain(model::time(attempt.created_at.as_deref())),
-            plain(&attempt.event_id),
-            number(Look::Plain, attempt.number),
-            cell(look, &attempt.status),
-            plain(code(&attempt)),
-            number(
-                Look::Plain,
-                attempt
-                    .duration_ms
-                    .map_or_else(String::new, |ms| ms.to_string()),
-            ),
-            plain(error(&attempt)),
-        ]);
-    }
-    table::print(&mut table)?;
+    let rows: Vec<_> = (attempts.iter())
+        .map(|attempt| {
+            let style = match attempt.status.as_str() {
+                "success" => GOOD,
+                "failed" => BAD,
+                _ => WARNING,
+            };
+            let duration = attempt.duration_ms.map(|ms| ms.to_string());
+            [
+                plain(model::time(attempt.created_at.as_deref())),
+                plain(&attempt.event_id),
+                number(Style::new(), attempt.number),
+                cell(style, &attempt.status),
+                plain(code(attempt)),
+                number(Style::new(), duration.unwrap_or_default()),
+                plain(error(attempt)),
+            ]
+        })
+        .collect();
+    table::print(
+        [
+            "TIME", "EVENT", "ATTEMPT", "STATUS", "RESPONSE", "MS", "ERROR",
+        ],
+        &rows,
+    )?;
     Ok(true)
 }
 
 /// Prints each event without a successful attempt.
-fn failed(attempts: &[Attempt], answer: &serde_json::Value, json: bool) -> Result<bool, Error> {
+fn failed(attempts: &[Attempt], response: &serde_json::Value, json: bool) -> Result<bool, Error> {
     let mut last: BTreeMap<String, &Attempt> = BTreeMap::new();
     for attempt in attempts {
         let entry = last.entry(attempt.event_id.to_string()).or_insert(attempt);
@@ -114,7 +117,7 @@ fn failed(attempts: &[Attempt], answer: &serde_json::Value, json: bool) -> Resul
     }
     last.retain(|_, attempt| attempt.status != "success");
     if json {
-        let attempts = answer.as_array().into_iter().flatten();
+        let attempts = response.as_array().into_iter().flatten();
         let undelivered: Vec<_> = attempts
             .filter(|attempt| {
                 let id = &attempt["event_id"];
@@ -131,40 +134,44 @@ fn failed(attempts: &[Attempt], answer: &serde_json::Value, json: bool) -> Resul
     }
     let mut last: Vec<_> = last.into_values().collect();
     last.sort_by(|a, b| b.created_at.cmp(&a.created_at));
-    let mut table = table::with_header(&[
-        "LAST ATTEMPT",
-        "EVENT",
-        "ATTEMPTS",
-        "FATE",
-        "ANSWER",
-        "ERROR…",
-    ]);
     let now = Timestamp::now();
-    for attempt in last {
-        let (look, fate) = fate(attempt, now);
-        table.add_row([
-            plain(model::time(attempt.created_at.as_deref())),
-            plain(&attempt.event_id),
-            number(Look::Plain, attempt.number),
-            cell(look, fate),
-            plain(code(attempt)),
-            plain(error(attempt)),
-        ]);
-    }
-    table::print(&mut table)?;
+    let rows: Vec<_> = (last.into_iter())
+        .map(|attempt| {
+            let (style, fate) = fate(attempt, now);
+            [
+                plain(model::time(attempt.created_at.as_deref())),
+                plain(&attempt.event_id),
+                number(Style::new(), attempt.number),
+                cell(style, fate),
+                plain(code(attempt)),
+                plain(error(attempt)),
+            ]
+        })
+        .collect();
+    table::print(
+        [
+            "LAST ATTEMPT",
+            "EVENT",
+            "ATTEMPTS",
+            "FATE",
+            "RESPONSE",
+            "ERROR",
+        ],
+        &rows,
+    )?;
     Ok(true)
 }
 
 /// Returns whether the event is lost or can still arrive.
-fn fate(attempt: &Attempt, now: Timestamp) -> (Look, &'static str) {
+fn fate(attempt: &Attempt, now: Timestamp) -> (Style, &'static str) {
     let due = match attempt.status.as_str() {
         "retrying" => attempt.next_retry_at.as_deref(),
         "pending" => attempt.created_at.as_deref(),
         _ => None,
     };
     match due.and_then(model::instant) {
-        Some(due) if now.duration_since(due) < GRACE => (Look::Warning, "retrying"),
-        _ => (Look::Bad, "lost"),
+        Some(due) if now.duration_since(due) < GRACE => (WARNING, "retrying"),
+        _ => (BAD, "lost"),
     }
 }
 

@@ -7,27 +7,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anstyle::Style;
 use clap::Args;
-use comfy_table::Cell;
 use serde_json::{Value, json};
 
 use super::{
     api::Api,
-    explain::Subject,
     model::{self, Counts, Endpoint, Stats, Tested},
-    parse_id,
+    parse_id, print_json,
     secret_file::SecretFile,
 };
 use crate::{
-    data::Data,
+    data::{self, Data},
     error::Error,
-    escape::{escape, excerpt, pretty_json},
-    output,
-    table::{self, Look, cell, number, plain},
+    event_types,
+    output::{
+        self, BAD, GOOD, WARNING,
+        escape::{escape, excerpt, pretty_json},
+        table::{self, Cell, cell, lines, number, plain},
+    },
 };
 
 /// List your endpoints
 #[derive(Args)]
+#[command(after_help = help!("", "  $ soundhash-webhook endpoints list
+  $ soundhash-webhook endpoints list --inactive --json"))]
 pub(super) struct ListArgs {
     /// Only endpoints that receive events
     #[arg(long, conflicts_with = "inactive")]
@@ -43,40 +47,44 @@ pub(super) async fn list(api: &Api, args: &ListArgs, json: bool) -> Result<bool,
         (_, true) => &[("is_active", "false")],
         _ => &[],
     };
-    let answer = api.get(&[], query, &Subject::default()).await?;
+    let response = api.get(&[], query).await?;
     if json {
-        output::line(pretty_json(&answer))?;
-        return Ok(true);
+        return print_json(&response);
     }
-    let endpoints: Vec<Endpoint> = model::read(&answer)?;
+    let endpoints: Vec<Endpoint> = model::read(&response)?;
     if endpoints.is_empty() {
         output::note("There are no endpoints. `endpoints create` makes one.");
         return Ok(true);
     }
-    let mut table = table::with_header(&["ID", "URL…", "EVENTS…", "ACTIVE", "SENT", "FAILED"]);
-    for endpoint in endpoints {
-        let failed = endpoint.counts.failed_deliveries.unwrap_or(0);
-        table.add_row([
-            plain(&endpoint.id),
-            plain(&endpoint.url),
-            table::lines(&endpoint.events),
-            active(endpoint.is_active),
-            number(Look::Plain, count(endpoint.counts.total_deliveries)),
-            number(bad_if(failed > 0), failed),
-        ]);
-    }
-    table::print(&mut table)?;
+    let rows: Vec<_> = (endpoints.iter())
+        .map(|endpoint| {
+            let failed = endpoint.counts.failed_deliveries.unwrap_or(0);
+            let sent = endpoint.counts.total_deliveries.unwrap_or(0);
+            [
+                plain(&endpoint.id),
+                plain(&endpoint.url),
+                lines(&endpoint.events),
+                active(endpoint.is_active),
+                number(Style::new(), sent),
+                number(bad_if(failed > 0), failed),
+            ]
+        })
+        .collect();
+    table::print(["ID", "URL", "EVENTS", "ACTIVE", "SENT", "FAILED"], &rows)?;
     Ok(true)
 }
 
 /// Create an endpoint, and get the secret that SoundHash makes for it
 #[derive(Args)]
-#[command(after_help = "\
+#[command(after_help = help!(
+    "\
 SoundHash shows the secret only once. Without --secret-file, it is printed.
 
-Examples:
+",
+    "\
   $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
-      --event match.found,video.processed --secret-file soundhash.secret")]
+      --event match.found,video.processed --secret-file soundhash.secret"
+))]
 pub(super) struct CreateArgs {
     /// The public URL of your server; SoundHash rejects localhost
     #[arg(long)]
@@ -142,6 +150,7 @@ fn headers(path: &Path) -> Result<BTreeMap<String, String>, Error> {
 }
 
 pub(super) async fn create(api: &Api, args: CreateArgs, json: bool) -> Result<bool, Error> {
+    event_types::warn_of_unknown(&args.events);
     let mut body = json!({ "url": args.url, "events": args.events });
     args.settings.add_to(&mut body)?;
     let file = (args.secret_file.as_deref().map(SecretFile::create)).transpose()?;
@@ -156,15 +165,9 @@ pub(super) async fn create_from(
     file: Option<SecretFile>,
     json: bool,
 ) -> Result<Endpoint, Error> {
-    let events: Vec<String> = model::read(&body["events"])?;
-    let subject = Subject {
-        url: body["url"].as_str(),
-        events: &events,
-        ..Subject::default()
-    };
-    let mut answer = api.post(&[], body, &subject).await?;
-    let endpoint: Endpoint = model::read(&answer)?;
-    let printed = print_created(&mut answer, &endpoint, file, json);
+    let mut response = api.post(&[], &body.to_string()).await?;
+    let endpoint: Endpoint = model::read(&response)?;
+    let printed = print_created(&mut response, &endpoint, file, json);
     printed.map_err(|error| {
         let id = &endpoint.id;
         Error::failed(format!(
@@ -176,39 +179,31 @@ pub(super) async fn create_from(
 }
 
 fn print_created(
-    answer: &mut Value,
+    response: &mut Value,
     endpoint: &Endpoint,
     file: Option<SecretFile>,
     json: bool,
 ) -> Result<(), Error> {
-    let secret = answer["secret"].as_str().map(str::to_owned);
-    let secret = secret.ok_or_else(|| Error::failed("the API did not send it"))?;
-    let place = match file {
-        Some(mut file) => {
-            (file.write(&secret)).map_err(|error| {
-                Error::failed(format!("cannot write to {}: {error}", file.path()))
-            })?;
-            if let Some(members) = answer.as_object_mut() {
-                members.remove("secret");
-            }
-            format!("written to {}", file.path())
+    let secret = response["secret"].as_str().map(str::to_owned);
+    let mut place = secret.ok_or_else(|| Error::failed("the API did not send it"))?;
+    if let Some(mut file) = file {
+        let path = file.path();
+        (file.write(&place))
+            .map_err(|error| Error::failed(format!("cannot write to {path}: {error}")))?;
+        if let Some(members) = response.as_object_mut() {
+            members.remove("secret");
         }
-        None => secret,
-    };
+        place = format!("written to {path}");
+    }
     if json {
-        output::line(pretty_json(answer))?;
+        output::line(pretty_json(response))?;
     } else {
-        table::print(&mut table::of_fields([
+        table::print_fields(&[
             ("id", plain(&endpoint.id)),
             ("url", plain(&endpoint.url)),
-            ("events", table::lines(&endpoint.events)),
-        ]))?;
-        // Outside of the table, which would break a long secret into lines.
-        output::line(format_args!(
-            "{}  {}",
-            output::paint(output::DIM, "secret"),
-            escape(&place)
-        ))?;
+            ("events", lines(&endpoint.events)),
+            ("secret", plain(place)),
+        ])?;
     }
     output::note("Keep the secret: SoundHash does not show it again.");
     Ok(())
@@ -216,6 +211,7 @@ fn print_created(
 
 /// Show one endpoint
 #[derive(Args)]
+#[command(after_help = help!("", "  $ soundhash-webhook endpoints show 7"))]
 pub(super) struct ShowArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
@@ -223,22 +219,21 @@ pub(super) struct ShowArgs {
 }
 
 pub(super) async fn show(api: &Api, args: &ShowArgs, json: bool) -> Result<bool, Error> {
-    let answer = api.get(&[&args.id], &[], &Subject::of(&args.id)).await?;
-    print_endpoint(&answer, json)
+    print_endpoint(&api.get(&[&args.id], &[]).await?, json)
 }
 
-fn print_endpoint(answer: &Value, json: bool) -> Result<bool, Error> {
+fn print_endpoint(response: &Value, json: bool) -> Result<bool, Error> {
     if json {
-        output::line(pretty_json(answer))?;
-        return Ok(true);
+        return print_json(response);
     }
-    let endpoint: Endpoint = model::read(answer)?;
+    let endpoint: Endpoint = model::read(response)?;
     // The values can be credentials.
     let headers = endpoint.custom_headers.unwrap_or_default();
-    let headers: Vec<_> = headers
-        .keys()
+    let headers: Vec<_> = (headers.keys())
         .map(|name| format!("{name}: (hidden)"))
         .collect();
+    let limit = endpoint.rate_limit_per_minute;
+    let limit = limit.map_or_else(|| "none".to_owned(), |limit| format!("{limit} per minute"));
     let mut fields = vec![
         ("id", plain(&endpoint.id)),
         ("url", plain(&endpoint.url)),
@@ -246,20 +241,14 @@ fn print_endpoint(answer: &Value, json: bool) -> Result<bool, Error> {
             "description",
             plain(endpoint.description.unwrap_or_default()),
         ),
-        ("events", table::lines(&endpoint.events)),
+        ("events", lines(&endpoint.events)),
         ("active", active(endpoint.is_active)),
-        (
-            "rate limit",
-            plain(match endpoint.rate_limit_per_minute {
-                Some(limit) => format!("{limit} per minute"),
-                None => "none".to_owned(),
-            }),
-        ),
+        ("rate limit", plain(limit)),
         (
             "headers",
             match headers.is_empty() {
                 true => plain("none"),
-                false => table::lines(&headers),
+                false => lines(&headers),
             },
         ),
         (
@@ -268,18 +257,21 @@ fn print_endpoint(answer: &Value, json: bool) -> Result<bool, Error> {
         ),
     ];
     fields.extend(counts(&endpoint.counts));
-    table::print(&mut table::of_fields(fields))?;
+    table::print_fields(&fields)?;
     Ok(true)
 }
 
 /// Change an endpoint; settings that you do not give stay the same
 #[derive(Args)]
-#[command(after_help = "\
+#[command(after_help = help!(
+    "\
 The secret of an endpoint cannot be changed: see `endpoints rotate`.
 
-Examples:
+",
+    "\
   $ soundhash-webhook endpoints update 7 --inactive
-  $ soundhash-webhook endpoints update 7 --event match.found,job.failed")]
+  $ soundhash-webhook endpoints update 7 --event match.found,job.failed"
+))]
 pub(super) struct UpdateArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
@@ -311,23 +303,20 @@ pub(super) async fn update(api: &Api, args: UpdateArgs, json: bool) -> Result<bo
     if args.active || args.inactive {
         body["is_active"] = json!(args.active);
     }
+    event_types::warn_of_unknown(&args.events);
     args.settings.add_to(&mut body)?;
     if body == json!({}) {
         return Err(Error::usage(
             "nothing to change: give at least one option, such as --inactive (see --help)",
         ));
     }
-    let subject = Subject {
-        id: Some(&args.id),
-        url: args.url.as_deref(),
-        events: &args.events,
-    };
-    let answer = api.patch(&args.id, &body, &subject).await?;
-    print_endpoint(&answer, json)
+    print_endpoint(&api.patch(&args.id, &body).await?, json)
 }
 
 /// Delete an endpoint and its log of deliveries
 #[derive(Args)]
+#[command(after_help = help!("", "  $ soundhash-webhook endpoints delete 7
+  $ soundhash-webhook endpoints delete 7 --yes"))]
 pub(super) struct DeleteArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
@@ -337,7 +326,7 @@ pub(super) struct DeleteArgs {
     yes: bool,
 }
 
-pub(super) async fn delete(api: &Api, args: &DeleteArgs) -> Result<bool, Error> {
+pub(super) async fn delete(api: &Api, args: &DeleteArgs, json: bool) -> Result<bool, Error> {
     let id = &args.id;
     if !args.yes {
         if !io::stdin().is_terminal() {
@@ -345,32 +334,36 @@ pub(super) async fn delete(api: &Api, args: &DeleteArgs) -> Result<bool, Error> 
                 "there is no terminal to ask for confirmation: give --yes to delete the endpoint",
             ));
         }
-        let answer = api.get(&[id], &[], &Subject::of(id)).await?;
-        let endpoint: Endpoint = model::read(&answer)?;
+        let endpoint: Endpoint = model::read(&api.get(&[id], &[]).await?)?;
         let url = escape(&endpoint.url);
         let question = format!("Delete endpoint {id} ({url}) and its log of deliveries? [y/N]");
-        if !is_yes(output::ask(&question)?.as_deref()) {
+        if !is_yes(output::ask(&question).await?.as_deref()) {
             output::note("Nothing was deleted.");
             return Ok(false);
         }
     }
     api.delete(id).await?;
+    if json {
+        return print_json(&json!({ "id": id, "deleted": true }));
+    }
     output::note(format_args!("Endpoint {id} is deleted."));
     Ok(true)
 }
 
-pub(super) fn is_yes(answer: Option<&str>) -> bool {
-    answer.is_some_and(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+pub(super) fn is_yes(reply: Option<&str>) -> bool {
+    reply.is_some_and(|reply| matches!(reply.to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Let SoundHash send a test event to an endpoint
 #[derive(Args)]
-#[command(after_help = "\
-Examples:
+#[command(after_help = help!(
+    "",
+    "\
   $ soundhash-webhook endpoints test 7
   $ soundhash-webhook endpoints test 7 --event job.failed --data '{\"job_id\": 1}'
 
-Exit status: 0 the endpoint accepted the event, 1 it did not, 2 wrong usage")]
+Exit status: 0 the endpoint accepted the event, 1 it did not, 2 wrong usage"
+))]
 pub(super) struct TestArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
@@ -384,36 +377,44 @@ pub(super) struct TestArgs {
 }
 
 pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, Error> {
+    event_types::warn_of_unknown(std::slice::from_ref(&args.event));
     let mut body = json!({ "event_type": args.event });
-    if let Some(Data(data)) = args.data {
-        body["test_data"] = data;
+    if args.data.is_some() {
+        body["test_data"] = json!(data::PLACEHOLDER);
     }
-    let subject = Subject::of(&args.id);
-    let answer = api.post(&[&args.id, "test"], &body, &subject).await?;
-    let tested: Tested = model::read(&answer)?;
+    let body = body.to_string();
+    let body = args
+        .data
+        .map_or_else(|| body.clone(), |data| data.fill(&body));
+    let response = api.post(&[&args.id, "test"], &body).await?;
+    let tested: Tested = model::read(&response)?;
     if json {
-        output::line(pretty_json(&answer))?;
+        output::line(pretty_json(&response))?;
         return Ok(tested.success);
     }
-    let result = if tested.success {
-        cell(Look::Good, "accepted")
-    } else {
-        cell(Look::Bad, "not accepted")
+    let result = match tested.success {
+        true => cell(GOOD, "accepted"),
+        false => cell(BAD, "not accepted"),
     };
     let mut fields = vec![("result", result)];
-    if let Some(status) = tested.status_code {
-        fields.push(("status", plain(status)));
-    }
-    if let Some(duration) = tested.duration_ms {
-        fields.push(("duration", plain(format!("{duration} ms"))));
-    }
-    if let Some(error) = tested.error_message {
-        fields.push(("error", plain(excerpt(&error, 500))));
-    }
-    if let Some(body) = tested.response_body.filter(|body| !body.is_empty()) {
-        fields.push(("answer", plain(excerpt(&body, 1000))));
-    }
-    table::print(&mut table::of_fields(fields))?;
+    let body = tested.response_body.filter(|body| !body.is_empty());
+    let rows = [
+        ("status", tested.status_code.map(plain)),
+        (
+            "duration",
+            tested.duration_ms.map(|ms| plain(format!("{ms} ms"))),
+        ),
+        (
+            "error",
+            tested.error_message.map(|text| plain(excerpt(&text, 500))),
+        ),
+        ("response", body.map(|text| plain(excerpt(&text, 1000)))),
+    ];
+    fields.extend(
+        rows.into_iter()
+            .filter_map(|(name, cell)| Some((name, cell?))),
+    );
+    table::print_fields(&fields)?;
     if tested.status_code == Some(401) {
         output::note(
             "Your server rejected the signature. Check that it has the secret of this endpoint, \
@@ -425,6 +426,8 @@ pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, 
 
 /// Show how many deliveries an endpoint accepted
 #[derive(Args)]
+#[command(after_help = help!("", "  $ soundhash-webhook endpoints stats 7
+  $ soundhash-webhook endpoints stats 7 --json"))]
 pub(super) struct StatsArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
@@ -432,56 +435,42 @@ pub(super) struct StatsArgs {
 }
 
 pub(super) async fn stats(api: &Api, args: &StatsArgs, json: bool) -> Result<bool, Error> {
-    let subject = Subject::of(&args.id);
-    let answer = api.get(&[&args.id, "stats"], &[], &subject).await?;
+    let response = api.get(&[&args.id, "stats"], &[]).await?;
     if json {
-        output::line(pretty_json(&answer))?;
-        return Ok(true);
+        return print_json(&response);
     }
-    let stats: Stats = model::read(&answer)?;
+    let stats: Stats = model::read(&response)?;
     let mut fields = counts(&stats.counts);
     if let Some(rate) = stats.success_rate {
         fields.push(("success rate", plain(format!("{rate:.1} %"))));
     }
     if let Some(time) = stats.average_response_time_ms {
-        fields.push(("average answer", plain(format!("{time:.0} ms"))));
+        fields.push(("average response", plain(format!("{time:.0} ms"))));
     }
-    table::print(&mut table::of_fields(fields))?;
+    table::print_fields(&fields)?;
     Ok(true)
 }
 
 fn counts(counts: &Counts) -> Vec<(&'static str, Cell)> {
     let failed = counts.failed_deliveries.unwrap_or(0);
+    let time = |time: &Option<String>| plain(model::time(time.as_deref()));
     vec![
-        ("deliveries", plain(count(counts.total_deliveries))),
-        ("accepted", plain(count(counts.successful_deliveries))),
+        ("deliveries", plain(counts.total_deliveries.unwrap_or(0))),
+        ("accepted", plain(counts.successful_deliveries.unwrap_or(0))),
         ("failed", cell(bad_if(failed > 0), failed)),
-        (
-            "last delivery",
-            plain(model::time(counts.last_delivery_at.as_deref())),
-        ),
-        (
-            "last accepted",
-            plain(model::time(counts.last_success_at.as_deref())),
-        ),
-        (
-            "last failure",
-            plain(model::time(counts.last_failure_at.as_deref())),
-        ),
+        ("last delivery", time(&counts.last_delivery_at)),
+        ("last accepted", time(&counts.last_success_at)),
+        ("last failure", time(&counts.last_failure_at)),
     ]
 }
 
-fn count(number: Option<u64>) -> u64 {
-    number.unwrap_or(0)
-}
-
-fn bad_if(is_bad: bool) -> Look {
-    if is_bad { Look::Bad } else { Look::Plain }
+fn bad_if(is_bad: bool) -> Style {
+    if is_bad { BAD } else { Style::new() }
 }
 
 fn active(is_active: Option<bool>) -> Cell {
     match is_active {
-        Some(false) => cell(Look::Warning, "no"),
-        _ => cell(Look::Good, "yes"),
+        Some(false) => cell(WARNING, "no"),
+        _ => cell(GOOD, "yes"),
     }
 }

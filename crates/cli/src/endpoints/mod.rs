@@ -2,11 +2,29 @@
 //!
 //! - `api`: sends requests with the token
 //! - `explain`: explains the API's errors, and says what to do next
-//! - `model`: the API's answers
+//! - `model`: the API's responses
 //! - `manage`: list, create, show, update, delete, test and stats
 //! - `deliveries`: shows the log of attempts and the lost events
 //! - `rotate`: replaces a secret with the help of a second endpoint
 //! - `secret_file`: stores a new secret
+
+/// The help of a command: remarks, the variables that all commands read, and examples.
+macro_rules! help {
+    ($remarks:literal, $examples:literal) => {
+        concat!(
+            $remarks,
+            "\
+Environment:
+  SOUNDHASH_API_URL        Scheme and host of the API, without /api/v1
+  SOUNDHASH_API_TOKEN      The bearer token of your account
+  HTTP_PROXY, HTTPS_PROXY  Proxies, except for this machine and the hosts of NO_PROXY
+
+Examples:
+",
+            $examples
+        )
+    };
+}
 
 mod api;
 mod deliveries;
@@ -21,27 +39,26 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use self::api::Api;
-use crate::{error::Error, http::parse_seconds};
+use crate::{
+    error::Error,
+    output::{self, escape::pretty_json},
+    url::parse_seconds,
+};
 
 /// Manage endpoints through SoundHash's API
 #[derive(Args)]
-#[command(after_help = "\
-Environment:
-  SOUNDHASH_API_URL    Scheme and host of the API, without /api/v1
-  SOUNDHASH_API_TOKEN  The bearer token of your account
-
-Examples:
+#[command(after_help = help!("", "\
   $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
       --event match.found,video.processed --secret-file soundhash.secret
   $ soundhash-webhook endpoints list
   $ soundhash-webhook endpoints test 7
   $ soundhash-webhook endpoints deliveries 7 --failed
-  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret")]
+  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret"))]
 pub(crate) struct EndpointsArgs {
-    /// Print what the API answers as JSON instead of a table
+    /// Print the API's response as JSON instead of a table
     #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
-    /// Wait this long for each answer of the API
+    /// Wait this long for each response of the API
     #[arg(long, global = true, help_heading = COMMON, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
     #[command(subcommand)]
@@ -72,12 +89,18 @@ pub(crate) async fn run(args: EndpointsArgs) -> Result<bool, Error> {
         EndpointsCommand::Create(args) => manage::create(&api, args, json).await,
         EndpointsCommand::Show(args) => manage::show(&api, &args, json).await,
         EndpointsCommand::Update(args) => manage::update(&api, args, json).await,
-        EndpointsCommand::Delete(args) => manage::delete(&api, &args).await,
+        EndpointsCommand::Delete(args) => manage::delete(&api, &args, json).await,
         EndpointsCommand::Test(args) => manage::test(&api, args, json).await,
         EndpointsCommand::Deliveries(args) => deliveries::run(&api, &args, json).await,
         EndpointsCommand::Stats(args) => manage::stats(&api, &args, json).await,
         EndpointsCommand::Rotate(args) => rotate::run(&api, args, json).await,
     }
+}
+
+/// Prints a response of the API as it is.
+fn print_json(response: &impl serde::Serialize) -> Result<bool, Error> {
+    output::line(pretty_json(response))?;
+    Ok(true)
 }
 
 /// Parses an endpoint's id. It becomes a part of a path.

@@ -1,4 +1,4 @@
-//! The API's answers, with the members that the tables show.
+//! The API's responses, with the members that the tables show.
 
 use std::collections::BTreeMap;
 
@@ -67,11 +67,11 @@ pub(super) struct Attempt {
     pub(super) created_at: Option<String>,
 }
 
-/// Reads an answer of the API.
-pub(super) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Error> {
-    T::deserialize(answer).map_err(|error| {
+/// Reads a response of the API.
+pub(super) fn read<T: DeserializeOwned>(response: &Value) -> Result<T, Error> {
+    T::deserialize(response).map_err(|error| {
         Error::failed(format!(
-            "the API's answer was not understood: {error}. Try --json, and look for a newer \
+            "the API's response was not understood: {error}. Try --json, and look for a newer \
              version of this command."
         ))
     })

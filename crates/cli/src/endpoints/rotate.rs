@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::{
     api::Api,
-    explain::Subject,
     manage::{create_from, is_yes},
     model::{self, Endpoint},
     parse_id,
@@ -17,14 +16,17 @@ use crate::{error::Error, output};
 
 /// Get a new secret: create a second endpoint, wait, and delete the first one
 #[derive(Args)]
-#[command(after_help = "\
+#[command(after_help = help!(
+    "\
 SoundHash cannot change the secret of an endpoint. This command creates a copy of the endpoint \
 with a new secret, waits until you confirm that your server accepts the secret, and deletes the \
 old endpoint. In between, each event arrives twice, with the same body and two signatures. An \
 idempotency layer acts on it once.
 
-Examples:
-  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret")]
+",
+    "\
+  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret"
+))]
 pub(super) struct RotateArgs {
     /// The endpoint
     #[arg(value_parser = parse_id)]
@@ -37,18 +39,27 @@ pub(super) struct RotateArgs {
 pub(super) async fn run(api: &Api, args: RotateArgs, json: bool) -> Result<bool, Error> {
     let old_id = &args.id;
     let file = (args.secret_file.as_deref().map(SecretFile::create)).transpose()?;
-    let old = api.get(&[old_id], &[], &Subject::of(old_id)).await?;
+    let old = api.get(&[old_id], &[]).await?;
     let is_active = model::read::<Endpoint>(&old)?.is_active;
 
     let new = create_from(api, &copy(&old), file, json).await?;
     let new_id = new.id.to_string();
     if is_active == Some(false) {
         let body = json!({ "is_active": false });
-        api.patch(&new_id, &body, &Subject::of(&new_id)).await?;
+        api.patch(&new_id, &body).await?;
     }
+    let now = match is_active {
+        Some(false) => {
+            "Both endpoints are switched off, so nothing arrives until you switch one on."
+        }
+        _ => {
+            "Both endpoints deliver now: each event arrives twice, with the same body and two \
+             signatures."
+        }
+    };
     output::note(format_args!(
         "
-Both endpoints deliver now: each event arrives twice, with the same body and two signatures.
+{now}
 
   1. Give your server the new secret as the current one, and keep the old one
      as the previous one (`previous_secret` of the layer).
@@ -58,7 +69,7 @@ Both endpoints deliver now: each event arrives twice, with the same body and two
 "
     ));
     let question = format!("Delete the old endpoint {old_id} now? [y/N]");
-    if !is_yes(output::ask(&question)?.as_deref()) {
+    if !is_yes(output::ask(&question).await?.as_deref()) {
         output::note(format_args!(
             "Both endpoints remain. Finish later with `soundhash-webhook endpoints delete {old_id}`, \
              or undo with `soundhash-webhook endpoints delete {new_id}`."

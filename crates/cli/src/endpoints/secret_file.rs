@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{error::Error, escape::escape};
+use crate::{error::Error, output::escape::escape};
 
 /// A new, empty file, which is removed again if no secret is written to it.
 pub(super) struct SecretFile {

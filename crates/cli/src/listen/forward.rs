@@ -1,37 +1,88 @@
-//! Passes verified requests on to an application, and returns its answers.
+//! Passes verified requests on to an application, and returns its responses.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header::VIA},
     response::IntoResponse,
     routing::{MethodRouter, any},
 };
 use soundhash_webhook::Delivery;
+use tokio::net::lookup_host;
 
+use super::seen::Seen;
 use crate::{
     error::Error,
-    http::{Client, Connections, NoAnswer, remove_hop_by_hop},
-    output,
+    http::{Client, NoResponse, remove_hop_by_hop},
+    output::{self, escape::excerpt},
+    url::host_and_port,
 };
 
 pub(super) struct Forwarder {
     client: Client,
     url: Uri,
+    /// Identifies this process in the `Via` header.
+    via: HeaderValue,
+    seen: Seen,
 }
 
 impl Forwarder {
-    pub(super) fn new(url: Uri, timeout: Duration) -> Result<Self, Error> {
-        // A connection that the application closed meanwhile would fail a delivery.
-        let client = Client::new(&url, timeout, Connections::Closed)?;
-        Ok(Self { client, url })
+    /// Fails if `url` is the address of this command, where each request would be forwarded again.
+    pub(super) async fn new(
+        url: Uri,
+        timeout: Duration,
+        own: SocketAddr,
+        seen: Seen,
+    ) -> Result<Self, Error> {
+        // An error means that the application is not there yet.
+        let targets: Vec<_> = match lookup_host(host_and_port(&url)).await {
+            Ok(targets) => targets.collect(),
+            Err(_) => Vec::new(),
+        };
+        if targets.iter().any(|target| is_same(*target, own)) {
+            return Err(Error::usage(format!(
+                "--forward {url} is the address of this command, so each delivery would be \
+                 forwarded to itself without end. Forward to your application, or listen elsewhere \
+                 with --addr."
+            )));
+        }
+        let instance = RandomState::new().hash_one(own);
+        let via = format!("1.1 soundhash-webhook-{instance:016x}");
+        Ok(Self {
+            client: Client::direct(timeout),
+            url,
+            via: HeaderValue::try_from(via).expect("letters and digits"),
+            seen,
+        })
     }
 
     pub(super) fn handler(self) -> MethodRouter {
         any(forward).with_state(Arc::new(self))
     }
+
+    fn is_loop(&self, headers: &HeaderMap) -> bool {
+        let via = self.via.as_bytes();
+        let values = headers.get_all(VIA).into_iter();
+        let mut hops = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        hops.any(|hop| hop.trim_ascii() == via)
+    }
+}
+
+/// Returns whether a connection to `target` arrives at `own`.
+fn is_same(target: SocketAddr, own: SocketAddr) -> bool {
+    // Only an address of this machine can be bound.
+    let is_local = || UdpSocket::bind((target.ip(), 0)).is_ok();
+    target.port() == own.port()
+        && (target.ip() == own.ip()
+            || target.ip().is_unspecified() && own.ip().is_loopback()
+            || own.ip().is_unspecified() && is_local())
 }
 
 async fn forward(
@@ -40,28 +91,53 @@ async fn forward(
     method: Method,
     mut headers: HeaderMap,
 ) -> Response<Body> {
+    let url = &forwarder.url;
+    if forwarder.is_loop(&headers) {
+        output::warning(format_args!(
+            "{url} leads back to this command, so a delivery was forwarded in a loop"
+        ));
+        let text = "The delivery was forwarded to this receiver in a loop";
+        return (StatusCode::LOOP_DETECTED, text).into_response();
+    }
     remove_hop_by_hop(&mut headers);
-    headers.remove(header::CONTENT_LENGTH);
+    headers.append(VIA, forwarder.via.clone());
     let mut request = Request::new(delivery.body().clone().into());
     *request.method_mut() = method;
-    *request.uri_mut() = forwarder.url.clone();
+    *request.uri_mut() = url.clone();
     *request.headers_mut() = headers;
-    // The answer is received completely before its status is passed on, so that one that breaks
-    // off acknowledges nothing.
-    match forwarder.client.send(request).await {
-        Ok(mut answer) => {
-            remove_hop_by_hop(&mut answer.headers);
-            answer.headers.remove(header::CONTENT_LENGTH);
-            (answer.status, answer.headers, answer.body).into_response()
+    // The response is received completely before its status is passed on, so that an incomplete
+    // one acknowledges nothing.
+    let (status, text, reason) = match forwarder.client.send(request).await {
+        // SoundHash would follow it, and lose the event.
+        Ok(response) if response.status.is_redirection() => {
+            let location = response.location().map(|url| excerpt(&url, 200));
+            let reason = format!(
+                "{url}: the application redirects ({}) to {}, and a redirected event is lost. \
+                 Forward to the URL that does not redirect.",
+                response.status.as_u16(),
+                location.as_deref().unwrap_or("another address")
+            );
+            (StatusCode::BAD_GATEWAY, "The application redirects", reason)
+        }
+        Ok(mut response) => {
+            remove_hop_by_hop(&mut response.headers);
+            let mut response = (response.status, response.headers, response.body).into_response();
+            forwarder.seen.mark(&delivery, &mut response);
+            return response;
         }
         Err(error) => {
             let status = match error {
-                NoAnswer::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                NoResponse::Timeout => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::BAD_GATEWAY,
             };
-            // The line of the delivery says that the sender got this status.
-            output::warning(format_args!("{}: {error}", forwarder.url));
-            status.into_response()
+            let reason = match error {
+                NoResponse::Unreachable { .. } => error.to_string(),
+                _ => format!("{url}: {error}"),
+            };
+            (status, "", reason)
         }
-    }
+    };
+    // The line of the delivery says that the sender got this status.
+    output::warning(&reason);
+    (status, text).into_response()
 }

@@ -9,10 +9,12 @@ use tokio::time::timeout;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::{
-    error::Error,
-    escape::{excerpt, json},
-    http::milliseconds,
-    output::{self, BAD, DIM, GOOD, INFO, WARNING, paint},
+    output::{
+        self, BAD, DIM, GOOD, INFO, WARNING,
+        escape::{excerpt, json},
+        paint,
+    },
+    url::milliseconds,
 };
 
 pub(super) struct Printer {
@@ -20,11 +22,17 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    /// Prints every record. Ends only with an error.
-    pub(super) async fn run(&self, records: &mut Subscription) -> Result<(), Error> {
+    /// Prints every record, without end.
+    pub(super) async fn run(&self, records: &mut Subscription) {
         loop {
             match records.recv().await {
-                Ok(record) => self.print(&record)?,
+                Ok(record) => {
+                    // A full disk must not stop deliveries. The lost lines are counted.
+                    let _ = output::line(match self.json {
+                        true => json(&Line::of(&record)),
+                        false => text(&record, output::columns()),
+                    });
+                }
                 Err(lagged) => output::warning(format_args!(
                     "{} deliveries were not printed, because the output is too slow",
                     lagged.skipped
@@ -34,19 +42,8 @@ impl Printer {
     }
 
     /// Prints the records that have already arrived.
-    pub(super) async fn rest(&self, records: &mut Subscription) -> Result<(), Error> {
-        match timeout(Duration::ZERO, self.run(records)).await {
-            Ok(printed) => printed,
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn print(&self, record: &Record) -> Result<(), Error> {
-        if self.json {
-            output::line(json(&Line::of(record)))
-        } else {
-            output::line(text(record))
-        }
+    pub(super) async fn rest(&self, records: &mut Subscription) {
+        let _ = timeout(Duration::ZERO, self.run(records)).await;
     }
 }
 
@@ -79,20 +76,31 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Displays a record within 80 columns.
-fn text(record: &Record) -> String {
+/// Displays a record within 80 columns, or without its duration in fewer.
+fn text(record: &Record, columns: usize) -> String {
+    let is_wide = columns >= 80;
+    let room = if is_wide {
+        44
+    } else {
+        columns.saturating_sub(27).max(16)
+    };
     let time = time(record).to_zoned_datetime(TimeZone::system());
     let time = paint(DIM, time.strftime("%H:%M:%S"));
     // Nothing in a rejected request is verified, so only the reason is shown.
     let what = match record.reason() {
         Some(reason) if record.verdict() == Verdict::Rejected => {
-            excerpt(reason.trim_end_matches('.'), 80)
+            let reason = excerpt(reason.trim_end_matches('.'), 80);
+            match is_wide {
+                true => reason,
+                false => cell(Some(&reason), room),
+            }
         }
         _ => {
-            let id = cell(record.event_id(), 22);
+            let width = 20.min(room.saturating_sub(13));
+            let id = cell(record.event_id(), room - width - 2);
             // Types of other senders can be longer, and use the room that the id leaves.
-            let event_type = cell(record.event_type(), 42 - id.width());
-            format!("{}  {id}", padded(event_type, 20))
+            let event_type = cell(record.event_type(), room - 2 - id.width());
+            format!("{}  {id}", padded(event_type, width))
         }
     };
     let verdict = record.verdict();
@@ -104,12 +112,13 @@ fn text(record: &Record) -> String {
     };
     let status = record.status();
     let status = status.map_or_else(|| "–".to_owned(), |status| status.as_u16().to_string());
-    format!(
-        "{time}  {}  {} {status:>4} {:>8}",
-        padded(what, 44),
-        paint(style, format_args!("{:<9}", verdict.as_str())),
-        milliseconds(record.duration()),
-    )
+    let what = padded(what, room);
+    let verdict = paint(style, format_args!("{:<9}", verdict.as_str()));
+    let duration = match is_wide {
+        true => format!(" {:>8}", milliseconds(record.duration())),
+        false => String::new(),
+    };
+    format!("{time}  {what}  {verdict} {status:>4}{duration}")
 }
 
 /// Returns what fits into so many columns: the beginning and the end.

@@ -1,14 +1,15 @@
 //! `listen`: receives deliveries, verifies them, prints them, and passes them on.
 //!
 //! - `forward`: passes verified requests on to an application
+//! - `seen`: recognizes duplicates
 //! - `line`: prints a line for each delivery
-//! - `signals`: Ctrl-C and SIGTERM
 
 mod forward;
 mod line;
-mod signals;
+mod seen;
 
 use std::{
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     time::Duration,
@@ -16,55 +17,68 @@ use std::{
 
 use axum::{
     Router,
-    http::{StatusCode, Uri},
+    extract::State,
+    http::Uri,
+    response::{IntoResponse, Response},
     routing::any,
 };
 use clap::Args;
 use soundhash_webhook::{Delivery, SoundHashWebhookLayer};
-use soundhash_webhook_inspector::{Inspector, Server};
-use tokio::{net::TcpListener, sync::watch, time::timeout};
+use soundhash_webhook_inspector::{Inspector, Server as Page};
+use soundhash_webhook_server::Server;
+use tokio::net::TcpListener;
 
-use self::{forward::Forwarder, line::Printer, signals::Signals};
+use self::{forward::Forwarder, line::Printer, seen::Seen};
 use crate::{
     error::Error,
-    http::{PATIENCE, parse_seconds, parse_url},
+    http::PATIENCE,
     output,
     secret::{self, PREVIOUS_SECRET, SecretSource},
+    signals,
+    url::{parse_addr, parse_seconds, parse_url},
 };
 
 const PATH: &str = "/webhooks/soundhash";
-const DEFAULT_INSPECTOR: &str = "127.0.0.1:4040";
+/// The port of the inspector, and how many are tried from there on.
+const INSPECTOR_PORT: u16 = 4040;
+const INSPECTOR_PORTS: u16 = 20;
 
 /// Receive deliveries, verify them, and print a line for each
 #[derive(Args)]
 #[command(after_help = "\
-The command receives deliveries at every path. Without --forward, it answers 200 to verified \
+The command receives deliveries at every path. Without --forward, it responds with 200 to verified \
 deliveries.
 
 With --forward, it passes verified requests on to your application, with the same bytes and \
-headers. The sender gets the application's status, 502 if the application cannot be reached, or \
-504 if it does not answer in time. Rejected requests never reach the application.
+headers. The sender gets the application's status, 502 if the application cannot be reached or \
+redirects, or 504 if it does not respond in time. Rejected requests never reach the application.
 
 SoundHash cannot reach your machine directly. Start a tunnel, such as `ngrok http 3000`, and \
 register its URL with `soundhash-webhook endpoints create`.
 
-During a rotation, set SOUNDHASH_WEBHOOK_PREVIOUS_SECRET to accept the previous secret, too.
+Environment:
+  SOUNDHASH_WEBHOOK_SECRET           The endpoint's secret
+  SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, accepted during a rotation
 
 Examples:
   $ soundhash-webhook listen
+  $ soundhash-webhook listen --addr 8000 --inspect off
   $ soundhash-webhook listen --forward http://localhost:8080/hooks
-  $ soundhash-webhook listen --json | jq 'select(.verdict == \"rejected\")'")]
+  $ soundhash-webhook listen --json | jq 'select(.verdict == \"rejected\")'
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 wrong usage")]
 pub(crate) struct ListenArgs {
-    /// The address to listen on
-    #[arg(long, default_value = "127.0.0.1:3000")]
+    /// The address to listen on; a port alone is a port of 127.0.0.1
+    #[arg(long, default_value = "127.0.0.1:3000", value_parser = parse_addr)]
     addr: SocketAddr,
-    /// Pass verified requests on to this URL, and return its answers
+    /// Pass verified requests on to this URL, and return its responses
     #[arg(long, value_name = "URL", value_parser = parse_url)]
     forward: Option<Uri>,
-    /// Wait this long for an answer of the application; SoundHash waits for 30 seconds
+    /// Wait this long for the application's response; SoundHash waits for 30 seconds
     #[arg(long, value_name = "SECONDS", default_value = "29", requires = "forward", value_parser = parse_seconds)]
     forward_timeout: Duration,
-    /// Where to serve the inspector, a web page with the deliveries [default: 127.0.0.1:4040]
+    /// Where to serve the inspector, a web page with the deliveries [default: 127.0.0.1:4040, or
+    /// the next free port]
     #[arg(long, value_name = "ADDR|off")]
     inspect: Option<Inspect>,
     /// Print a JSON object per line
@@ -86,7 +100,7 @@ impl FromStr for Inspect {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "off" => Ok(Self::Off),
-            _ => (text.parse().map(Self::At))
+            _ => (parse_addr(text).map(Self::At))
                 .map_err(|_| "not an address such as 127.0.0.1:4040, and not `off`"),
         }
     }
@@ -94,57 +108,66 @@ impl FromStr for Inspect {
 
 pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     let (layer, inspector) = verification(&args.source)?;
-    let mut signals = Signals::new()?;
+    signals::listen()?;
     let listener = (TcpListener::bind(args.addr).await).map_err(|error| {
         Error::failed(format!(
             "cannot listen on {}: {error}. Choose another address with --addr.",
             args.addr
         ))
     })?;
-    let url = local_url(listener.local_addr().unwrap_or(args.addr));
+    let addr = listener.local_addr().unwrap_or(args.addr);
+    let seen = Seen::default();
+    let handler = match args.forward.clone() {
+        Some(url) => {
+            let forwarder = Forwarder::new(url, args.forward_timeout, addr, seen).await?;
+            forwarder.handler()
+        }
+        None => any(accept).with_state(seen),
+    };
+    let url = local_url(addr);
     let inspector = inspector.webhook_url(&url);
-    let server = bind_inspector(&inspector, args.inspect).await?;
-    greet(&url, args.forward.as_ref(), server.as_ref());
+    let page = bind_inspector(&inspector, args.inspect).await?;
+    greet(&url, args.forward.as_ref(), page.as_ref());
 
     let mut records = inspector.subscribe();
-    let handler = match args.forward {
-        Some(url) => Forwarder::new(url, args.forward_timeout)?.handler(),
-        None => any(|_: Delivery| async { StatusCode::OK }),
-    };
     let app = Router::new()
         .fallback_service(handler)
         .layer(layer)
         .layer(inspector.layer());
-    let (stop, stopping) = watch::channel(false);
-    let receiver = axum::serve(listener, app).with_graceful_shutdown(is_true(stopping.clone()));
-    let mut receiver = tokio::spawn(receiver.into_future());
-    let inspector = tokio::spawn(async move {
-        match server {
-            Some(server) => server.run_until(is_true(stopping)).await,
+    let receiver = Server::new(listener).grace(PATIENCE);
+    let receiver = tokio::spawn(receiver.serve(app, signals::received(1)));
+    let page = tokio::spawn(async move {
+        match page {
+            Some(page) => page.run_until(signals::received(1)).await,
             None => Ok(()),
         }
     });
 
     let printer = Printer { json: args.json };
     tokio::select! {
-        ended = printer.run(&mut records) => ended?,
-        () = signals.next() => {}
-        ended = &mut receiver => return Err(Error::failed(format!("stopped listening: {ended:?}"))),
+        () = printer.run(&mut records) => {}
+        () = signals::received(1) => {}
+        // As with `| head`.
+        () = output::closed() => return Ok(true),
     }
-    output::note("Stopping when all requests are answered. Press Ctrl-C again to stop at once.");
-    // The tasks hold receivers until they have received this.
-    let _ = stop.send(true);
-    let ended = async {
-        let _ = tokio::join!(&mut receiver, inspector);
-    };
+    output::note(
+        "Stopping when every request has its response. Press Ctrl-C again to stop at once.",
+    );
     tokio::select! {
-        ended = printer.run(&mut records) => ended?,
-        () = signals.next() => {}
-        // A connection that sends half a request never ends by itself.
-        _ = timeout(PATIENCE, ended) => {}
+        () = printer.run(&mut records) => {}
+        () = signals::received(2) => {}
+        () = output::closed() => {}
+        _ = async { tokio::join!(receiver, page) } => {}
     }
-    printer.rest(&mut records).await?;
+    printer.rest(&mut records).await;
     Ok(true)
+}
+
+/// Acknowledges a verified delivery.
+async fn accept(State(seen): State<Seen>, delivery: Delivery) -> Response {
+    let mut response = ().into_response();
+    seen.mark(&delivery, &mut response);
+    response
 }
 
 /// Returns the layer, and an inspector with the same secrets.
@@ -170,32 +193,51 @@ fn local_url(mut addr: SocketAddr) -> String {
     format!("http://{addr}{PATH}")
 }
 
-/// Opens the inspector's address. The default address may be taken by another `listen`.
+/// Opens the inspector's address. Its usual port may be taken by another `listen`, or by ngrok.
 async fn bind_inspector(
     inspector: &Inspector,
     inspect: Option<Inspect>,
-) -> Result<Option<Server>, Error> {
-    let (addr, is_default) = match inspect {
-        Some(Inspect::Off) => return Ok(None),
-        Some(Inspect::At(addr)) => (addr.to_string(), false),
-        None => (DEFAULT_INSPECTOR.to_owned(), true),
-    };
-    match inspector.bind(&addr).await {
-        Ok(server) => Ok(Some(server)),
-        Err(error) if is_default => {
-            output::warning(format_args!(
-                "the inspector is off, because {addr} cannot be used ({error}). Choose another \
-                 address with --inspect."
-            ));
-            Ok(None)
-        }
-        Err(error) => Err(Error::failed(format!(
+) -> Result<Option<Page>, Error> {
+    let failed = |addr: SocketAddr, error: io::Error| {
+        Error::failed(format!(
             "cannot serve the inspector on {addr}: {error}. Choose another address with --inspect."
+        ))
+    };
+    match inspect {
+        Some(Inspect::Off) => Ok(None),
+        Some(Inspect::At(addr)) if !addr.ip().is_loopback() => Err(Error::usage(format!(
+            "--inspect {addr}: the inspector shows every delivery and can send events, so this \
+             command serves it for this machine only. Use --inspect {} instead. To reach it in a \
+             container, run the container with `--network host`, or use `kubectl port-forward`; on \
+             another machine, use `ssh -L`.",
+            SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()))
         ))),
+        Some(Inspect::At(addr)) => {
+            let page = inspector.bind(addr).await;
+            page.map(Some).map_err(|error| failed(addr, error))
+        }
+        None => {
+            let mut last = Ok(None);
+            for port in INSPECTOR_PORT..INSPECTOR_PORT + INSPECTOR_PORTS {
+                let addr = (Ipv4Addr::LOCALHOST, port).into();
+                match inspector.bind(addr).await {
+                    Ok(page) => {
+                        if port != INSPECTOR_PORT {
+                            output::note(format_args!(
+                                "Port {INSPECTOR_PORT} is taken, so the inspector uses port {port}."
+                            ));
+                        }
+                        return Ok(Some(page));
+                    }
+                    Err(error) => last = Err(failed(addr, error)),
+                }
+            }
+            last
+        }
     }
 }
 
-fn greet(url: &str, forward: Option<&Uri>, inspector: Option<&Server>) {
+fn greet(url: &str, forward: Option<&Uri>, page: Option<&Page>) {
     let row = |name: &str, value: &str| {
         output::note_as_is(format_args!(
             "{} {value}",
@@ -206,8 +248,8 @@ fn greet(url: &str, forward: Option<&Uri>, inspector: Option<&Server>) {
     if let Some(forward) = forward {
         row("forwarding", &forward.to_string());
     }
-    if let Some(server) = inspector {
-        row("inspector", &server.url());
+    if let Some(page) = page {
+        row("inspector", &page.url());
     }
     let option = if url == crate::send::DEFAULT_URL {
         String::new()
@@ -216,9 +258,4 @@ fn greet(url: &str, forward: Option<&Uri>, inspector: Option<&Server>) {
     };
     row("try it", &format!("soundhash-webhook send --all{option}"));
     output::note("");
-}
-
-async fn is_true(mut value: watch::Receiver<bool>) {
-    // An error means that the sender is gone. This also ends the wait.
-    let _ = value.wait_for(|value| *value).await;
 }

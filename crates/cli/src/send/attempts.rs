@@ -1,18 +1,25 @@
 //! The attempts to deliver one event.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use axum::{
     body::Bytes,
-    http::{HeaderMap, Method, Request, Uri},
+    http::{
+        HeaderMap, Method, Request, StatusCode, Uri,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
 };
 use clap::Args;
 use tokio::time::sleep;
 
 use crate::{
-    error::Error,
-    http::{Answer, Client, Connections, NoAnswer, PATIENCE, parse_seconds},
+    http::{Client, NoResponse, PATIENCE, Response},
+    output::escape::excerpt,
+    url::{join, parse_seconds},
 };
+
+/// The most redirects that SoundHash's senders follow.
+const MAX_REDIRECTS: usize = 10;
 
 /// The options for retries.
 #[derive(Args)]
@@ -45,13 +52,53 @@ pub(crate) struct Delivery {
 /// The result of a delivery.
 pub(crate) struct Delivered {
     pub(crate) name: String,
-    /// The result of the last attempt.
-    pub(crate) result: Result<Answer, NoAnswer>,
+    pub(crate) redirects: Vec<Redirect>,
+    /// The last response of the last attempt.
+    pub(crate) result: Result<Response, NoResponse>,
 }
 
 impl Delivered {
-    fn is_accepted(&self) -> bool {
-        (self.result.as_ref()).is_ok_and(|answer| answer.status.is_success())
+    /// Returns whether SoundHash records a success. It looks at the last status only.
+    pub(crate) fn is_recorded_as_success(&self) -> bool {
+        (self.result.as_ref()).is_ok_and(|response| response.status.is_success())
+    }
+
+    /// Returns whether a redirect dropped the body, so that the receiver never got the event.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.redirects.iter().any(Redirect::drops_body)
+    }
+}
+
+/// A redirect that was followed.
+pub(crate) struct Redirect {
+    status: StatusCode,
+    location: String,
+}
+
+impl Redirect {
+    fn drops_body(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER
+        )
+    }
+}
+
+impl fmt::Display for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (status, location) = (self.status.as_u16(), excerpt(&self.location, 200));
+        match self.drops_body() {
+            true => write!(
+                f,
+                "The receiver redirects ({status}) to {location}. SoundHash follows with a GET \
+                 without the body, records the status of that response, and the event is lost."
+            ),
+            false => write!(
+                f,
+                "The receiver redirects ({status}) to {location}. SoundHash follows and sends the \
+                 event there."
+            ),
+        }
     }
 }
 
@@ -63,9 +110,9 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(url: Uri) -> Result<Self, Error> {
-        let client = Client::new(&url, PATIENCE, Connections::Reused)?;
-        Ok(Self { client, url })
+    pub(crate) fn new(url: Uri) -> Self {
+        let client = Client::from_env(PATIENCE);
+        Self { client, url }
     }
 
     /// Sends a delivery until it is accepted or all delays are used up.
@@ -77,21 +124,53 @@ impl Target {
     ) -> Delivered {
         let mut delays = delays.iter();
         loop {
-            let mut request = Request::new(delivery.body.clone().into());
-            *request.method_mut() = Method::POST;
-            *request.uri_mut() = self.url.clone();
-            *request.headers_mut() = delivery.headers.clone();
-            let delivered = Delivered {
-                name: delivery.name.clone(),
-                result: self.client.send(request).await,
-            };
+            let delivered = self.attempt(&delivery).await;
             match delays.next() {
-                Some(&delay) if !delivered.is_accepted() => {
+                Some(&delay) if !delivered.is_recorded_as_success() => {
                     on_retry(&delivered, delay);
                     sleep(delay).await;
                 }
                 _ => return delivered,
             }
+        }
+    }
+
+    /// Sends a delivery once, and follows redirects as SoundHash's senders do.
+    async fn attempt(&self, delivery: &Delivery) -> Delivered {
+        let (mut method, mut url) = (Method::POST, self.url.clone());
+        let (mut headers, mut body) = (delivery.headers.clone(), delivery.body.clone());
+        let mut redirects = Vec::new();
+        loop {
+            let mut request = Request::new(body.clone().into());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = url.clone();
+            *request.headers_mut() = headers.clone();
+            let result = self.client.send(request).await;
+            let location = result.as_ref().ok().and_then(Response::location);
+            if let (Ok(response), Some(location)) = (&result, location)
+                && redirects.len() < MAX_REDIRECTS
+                && let Ok(next) = join(&url, &location)
+                && matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308)
+            {
+                let redirect = Redirect {
+                    status: response.status,
+                    location: next.to_string(),
+                };
+                if redirect.drops_body() {
+                    (method, body) = (Method::GET, Bytes::new());
+                    // The signature stays.
+                    headers.remove(CONTENT_LENGTH);
+                    headers.remove(CONTENT_TYPE);
+                }
+                redirects.push(redirect);
+                url = next;
+                continue;
+            }
+            return Delivered {
+                name: delivery.name.clone(),
+                redirects,
+                result,
+            };
         }
     }
 }

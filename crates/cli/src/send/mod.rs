@@ -23,7 +23,9 @@ use self::{
     events::Plan,
     report::{Expected, Report},
 };
-use crate::{data::Data, error::Error, http::parse_url, secret::SecretSource};
+use crate::{
+    data::Data, error::Error, event_types, output, secret::SecretSource, signals, url::parse_url,
+};
 
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:3000/webhooks/soundhash";
 /// The most events in flight at the same time with `--rate`.
@@ -33,12 +35,18 @@ const MAX_IN_FLIGHT: usize = 100;
 #[derive(Args)]
 #[command(after_help = "\
 Each event is new, with a new id and the current time. `replay` sends the same delivery again.
+Redirects are followed as SoundHash follows them, with a warning, because they lose events.
+
+Environment:
+  SOUNDHASH_WEBHOOK_SECRET  The endpoint's secret
+  HTTP_PROXY, HTTPS_PROXY   Proxies, except for this machine and the hosts of NO_PROXY
 
 Examples:
   $ soundhash-webhook send
   $ soundhash-webhook send --all
   $ soundhash-webhook send --event match.found --envelope portal
   $ soundhash-webhook send --event made.up --data '{\"a\": 1}'
+  $ soundhash-webhook send --data @payload.json
   $ soundhash-webhook send --count 10000 --rate 200
   $ soundhash-webhook send --forge
 
@@ -58,7 +66,8 @@ pub(crate) struct SendArgs {
     /// Which of SoundHash's senders to imitate: portal or dispatcher
     #[arg(long, default_value = "dispatcher", conflicts_with = "all")]
     envelope: Sender,
-    /// The payload instead of the sample's; @FILE reads it from a file
+    /// The payload instead of the sample's, byte for byte; @FILE reads a file, and @- standard
+    /// input
     #[arg(long, value_name = "JSON", conflicts_with = "all")]
     data: Option<Data>,
     /// Send an event of every type from both senders
@@ -93,37 +102,52 @@ pub(crate) async fn run(args: SendArgs) -> Result<bool, Error> {
     } else {
         (args.source.secret()?, Expected::Accepted)
     };
+    if !args.all {
+        event_types::warn_of_unknown(std::slice::from_ref(&args.event));
+    }
     let plans = if args.all {
         Plan::all()
     } else {
         vec![Plan::new(args.event, args.envelope, args.data)]
     };
 
-    let target = Target::new(args.url)?;
+    let target = Target::new(args.url);
     let delays = args.retry.delays();
     let total = u64::from(args.count) * plans.len() as u64;
     let mut report = Report::new(total, expected);
     let mut ticks = (args.rate).map(|rate| interval(Duration::from_secs_f64(rate.recip())));
     let most = if ticks.is_some() { MAX_IN_FLIGHT } else { 1 };
     let mut running = JoinSet::new();
-    for plan in (0..args.count).flat_map(|_| &plans) {
-        while running.len() >= most {
-            if let Some(done) = running.join_next().await {
+    let send_all = async {
+        for plan in (0..args.count).flat_map(|_| &plans) {
+            while running.len() >= most {
+                if let Some(done) = running.join_next().await {
+                    report.add(&joined(done)?)?;
+                }
+            }
+            while let Some(done) = running.try_join_next() {
                 report.add(&joined(done)?)?;
             }
+            if let Some(ticks) = &mut ticks {
+                ticks.tick().await;
+            }
+            let (target, delays) = (target.clone(), delays.clone());
+            let (delivery, retries) = (plan.delivery(&secret), report.retries());
+            running.spawn(async move { target.send(delivery, &delays, &retries).await });
         }
-        while let Some(done) = running.try_join_next() {
+        while let Some(done) = running.join_next().await {
             report.add(&joined(done)?)?;
         }
-        if let Some(ticks) = &mut ticks {
-            ticks.tick().await;
+        Ok::<_, Error>(())
+    };
+    signals::listen()?;
+    tokio::select! {
+        sent = send_all => sent?,
+        () = signals::received(1) => {
+            let accepted = report.finish();
+            output::note("Interrupted: the other events were not sent.");
+            return accepted.and(Err(Error::Interrupted));
         }
-        let (target, delays, delivery) = (target.clone(), delays.clone(), plan.delivery(&secret));
-        let retries = report.retries();
-        running.spawn(async move { target.send(delivery, &delays, &retries).await });
-    }
-    while let Some(done) = running.join_next().await {
-        report.add(&joined(done)?)?;
     }
     report.finish()
 }

@@ -1,8 +1,8 @@
 //! The output of `send` and `replay`: a line for each delivery, or a bar and a summary for many.
 
 use std::{
-    collections::BTreeMap,
-    fmt,
+    collections::{BTreeMap, BTreeSet},
+    io::{self, IsTerminal},
     time::{Duration, Instant},
 };
 
@@ -12,15 +12,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::attempts::Delivered;
 use crate::{
     error::Error,
-    escape::{escape, excerpt},
-    http::milliseconds,
-    output::{self, BAD, BOLD, DIM, GOOD, WARNING, paint},
+    output::{
+        self, BAD, BOLD, DIM, GOOD, WARNING,
+        escape::{escape, excerpt},
+        paint,
+    },
+    url::milliseconds,
 };
 
 /// The most deliveries that have a line each: all samples of both senders.
 const MOST_LINES: u64 = 24;
+/// The width of a line with the longest reason of a status.
+const WIDE: usize = 72;
 
-/// The answer that counts as a success.
+/// The response that counts as a success.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Expected {
     Accepted,
@@ -37,6 +42,8 @@ pub(crate) struct Report {
     results: BTreeMap<String, u64>,
     durations: Vec<Duration>,
     first_failure: Option<String>,
+    /// Warnings that have been printed.
+    redirects: BTreeSet<String>,
 }
 
 impl Report {
@@ -59,6 +66,7 @@ impl Report {
             results: BTreeMap::new(),
             durations: Vec::new(),
             first_failure: None,
+            redirects: BTreeSet::new(),
         }
     }
 
@@ -66,12 +74,12 @@ impl Report {
     pub(crate) fn retries(&self) -> impl Fn(&Delivered, Duration) + use<> {
         let bar = self.bar.clone();
         move |delivered, delay| {
-            let line = format!(
-                "{}  retry in {}",
-                line(delivered, Expected::Accepted),
-                milliseconds(delay)
-            );
-            bar.suspend(|| output::note(line));
+            let delay = milliseconds(delay);
+            let line = format!("{}  retry in {delay}", line(delivered, Expected::Accepted));
+            match bar.is_hidden() {
+                true => output::note(line),
+                false => bar.println(line),
+            }
         }
     }
 
@@ -81,24 +89,40 @@ impl Report {
         self.failed += u64::from(!is_success);
         if self.has_lines {
             output::line(line(delivered, self.expected))?;
-            if let Some(text) = answer_text(delivered).filter(|_| !is_success) {
-                output::line(format_args!("  {}", paint(DIM, text)))?;
+            if let Some(text) = details(delivered).filter(|_| !is_success) {
+                let text = match io::stdout().is_terminal() {
+                    true => output::wrapped(&text, output::columns().saturating_sub(2)),
+                    false => text,
+                };
+                for line in text.lines() {
+                    output::line(format_args!("  {}", paint(DIM, line)))?;
+                }
             }
-            return Ok(());
+        } else {
+            self.count(delivered, is_success);
         }
+        for redirect in &delivered.redirects {
+            let text = redirect.to_string();
+            if self.redirects.insert(text.clone()) {
+                self.bar.suspend(|| output::warning(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, delivered: &Delivered, is_success: bool) {
         *self.results.entry(result(delivered)).or_default() += 1;
-        if let Ok(answer) = &delivered.result {
-            self.durations.push(answer.duration);
+        if let Ok(response) = &delivered.result {
+            self.durations.push(response.duration);
         }
         if !is_success && self.first_failure.is_none() {
-            let text = answer_text(delivered).map(|text| format!(": {text}"));
+            let text = details(delivered).map(|text| format!(": {text}"));
             self.first_failure = Some(result(delivered) + &text.unwrap_or_default());
         }
         if self.failed > 0 {
             self.bar.set_message(format!("{} failed", self.failed));
         }
         self.bar.inc(1);
-        Ok(())
     }
 
     /// Prints the summary of many deliveries, and returns whether every result is as expected.
@@ -124,59 +148,71 @@ impl Report {
         if let [.., slowest] = self.durations[..] {
             let at =
                 |share: usize| milliseconds(self.durations[self.durations.len() * share / 100]);
-            output::line(format_args!(
-                "Answers took {} (median), {} (99th percentile), {} (slowest).",
+            output::paragraph(format_args!(
+                "Responses took {} (median), {} (99th percentile), {} (slowest).",
                 at(50),
                 at(99),
                 milliseconds(slowest)
             ))?;
         }
         if let Some(failure) = &self.first_failure {
-            output::line(format_args!("First failure: {}", paint(BAD, failure)))?;
+            output::paragraph(format_args!("First failure: {}", paint(BAD, failure)))?;
         }
         Ok(())
     }
 }
 
 fn is_success(delivered: &Delivered, expected: Expected) -> bool {
-    (delivered.result.as_ref()).is_ok_and(|answer| match expected {
-        Expected::Accepted => answer.status.is_success(),
-        // The reference receivers answer 401. Services in other languages choose their own.
+    let is_expected = |status: StatusCode| match expected {
+        Expected::Accepted => status.is_success(),
+        // The reference receivers respond with 401. Services in other languages choose their own.
         Expected::Rejected => matches!(
-            answer.status,
+            status,
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
         ),
-    })
+    };
+    let response = delivered.result.as_ref();
+    response.is_ok_and(|response| is_expected(response.status)) && !delivered.is_lost()
 }
 
-/// Displays the status, or the reason for a missing answer.
+/// Displays the status, and says so if there is none.
 fn result(delivered: &Delivered) -> String {
     match &delivered.result {
-        Ok(answer) => answer.status.to_string(),
-        Err(error) => error.to_string(),
+        Ok(response) if delivered.is_lost() => format!("lost ({})", response.status.as_u16()),
+        Ok(response) => response.status.to_string(),
+        Err(_) => "no response".to_owned(),
     }
 }
 
-fn line(delivered: &Delivered, expected: Expected) -> impl fmt::Display + use<> {
+/// Displays a delivery on one line.
+fn line(delivered: &Delivered, expected: Expected) -> String {
     let style = if is_success(delivered, expected) {
         GOOD
-    } else if delivered.result.is_ok() {
+    } else if delivered.result.is_ok() && !delivered.is_lost() {
         WARNING
     } else {
         BAD
     };
-    let duration = match &delivered.result {
-        Ok(answer) => format!("{:>9}", milliseconds(answer.duration)),
-        Err(_) => String::new(),
-    };
     let name = escape(&delivered.name);
+    let Ok(response) = &delivered.result else {
+        return format!("{name}  {}", paint(style, result(delivered)));
+    };
+    let duration = milliseconds(response.duration);
     // The color must not count towards the width.
-    let result = paint(style, format_args!("{:<25}", result(delivered)));
-    format!("{name}  {result}{duration}")
+    let result = result(delivered);
+    match output::columns() < WIDE && io::stdout().is_terminal() {
+        true => format!("{name}  {}  {duration}", paint(style, result)),
+        false => format!(
+            "{name}  {}{duration:>9}",
+            paint(style, format_args!("{result:<25}"))
+        ),
+    }
 }
 
-/// Returns the beginning of what the receiver wrote.
-fn answer_text(delivered: &Delivered) -> Option<String> {
-    let answer = delivered.result.as_ref().ok()?;
-    Some(excerpt(&answer.text(), 300)).filter(|text| !text.is_empty())
+/// Returns the reason for a missing response, or the beginning of the response's body.
+fn details(delivered: &Delivered) -> Option<String> {
+    match &delivered.result {
+        Ok(response) => Some(excerpt(&response.text(), 300)).filter(|text| !text.is_empty()),
+        Err(error) => Some(error.to_string()),
+    }
 }

@@ -31,8 +31,18 @@ fn every_command_has_the_help_that_was_read() {
         let mut command = bare(name.split_whitespace());
         let ran = run(command.arg("--help").env("COLUMNS", "80")).expect(0, &["Usage:"]);
         assert_eq!(ran.stderr, "");
+        assert!(ran.stdout.contains("Examples:"), "{name} has no examples");
+        let needs = name.starts_with("endpoints");
+        assert!(
+            !needs || ran.stdout.contains("SOUNDHASH_API_TOKEN"),
+            "{name}"
+        );
         for line in ran.stdout.lines() {
             assert!(line.chars().count() <= 80, "{name}: {line}");
+            assert!(
+                !line.ends_with(" >"),
+                "{name}: a shell needs a file name: {line}"
+            );
         }
         let file = format!("soundhash-webhook {name}").trim().replace(' ', "-") + ".txt";
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))

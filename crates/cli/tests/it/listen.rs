@@ -1,16 +1,21 @@
 //! `listen`: the requests that it accepts, its output, and its end.
 
 use std::{
+    fs,
     io::{Read, Write},
-    process::{Command, Stdio},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use soundhash_webhook::Secret;
+use soundhash_webhook_tests::process::signal;
 
-use crate::support::{Listen, SECRET, bare, begin, command, deliver, exchange, run, status};
+use crate::support::{
+    Listen, PATIENCE, SECRET, bare, begin, command, deliver, exchange, free_addr, run, status,
+};
 
 const BODY: &[u8] =
     br#"{"id": "evt_1", "type": "match.found", "created_at": "2026-11-23T08:56:12Z", "data": {}}"#;
@@ -216,29 +221,128 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(listen.ended().0.code(), Some(0));
 }
 
-#[test]
-fn it_ends_quietly_when_nothing_reads_its_output() {
-    let mut command = command(["listen", "--addr", "127.0.0.1:0", "--inspect", "off"]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let mut stderr = child.stderr.take().unwrap();
+/// Starts `listen` with a pipe for each stream, and returns it with its URL.
+fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
+    let fixed = ["listen", "--addr", "127.0.0.1:0", "--inspect", "off"];
+    let mut command = command(fixed.iter().chain(arguments));
+    let mut child = (command.stdout(stdout).stderr(Stdio::piped()).spawn()).unwrap();
     let mut greeting = String::new();
     while !greeting.contains("try it") {
         let mut byte = [0];
-        stderr.read_exact(&mut byte).unwrap();
+        child
+            .stderr
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut byte)
+            .unwrap();
         greeting.push(byte[0].into());
     }
     let url = greeting
         .split_whitespace()
-        .find(|word| word.starts_with("http"))
+        .find(|word| word.starts_with("http"));
+    (child, url.unwrap().to_owned())
+}
+
+/// Returns the status of a command that ends in time, and what is left of its log.
+fn ended(mut child: Child) -> (Option<i32>, String) {
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+            None => {
+                child.kill().unwrap();
+                panic!("it does not end");
+            }
+        }
+    };
+    let mut log = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
         .unwrap();
-    assert_eq!(status(&deliver(url, "", BODY)), "200");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
-    assert!(!rest.contains("error") && !rest.contains("panic"), "{rest}");
+    (status, log)
+}
+
+#[test]
+fn it_ends_quietly_when_the_reader_of_its_output_is_gone() {
+    let (mut child, url) = start_unread(&[], Stdio::piped());
+    drop(child.stdout.take());
+    assert_eq!(status(&deliver(&url, "", BODY)), "200");
+    let (status, log) = ended(child);
+    assert_eq!(status, Some(0));
+    assert!(!log.contains("error") && !log.contains("warning"), "{log}");
+}
+
+#[test]
+fn a_reader_that_sleeps_delays_neither_deliveries_nor_the_end() {
+    let (child, url) = start_unread(&["--json"], Stdio::piped());
+    for _ in 0..1_000 {
+        assert_eq!(status(&deliver(&url, "", BODY)), "200");
+    }
+    signal(child.id(), "INT");
+    let (status, log) = ended(child);
+    assert_eq!(status, Some(0));
+    assert!(
+        log.contains("lines were not written to standard output"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_full_disk_delays_nothing_and_is_reported() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let (child, url) = start_unread(&[], full.into());
+    for _ in 0..3 {
+        assert_eq!(status(&deliver(&url, "", BODY)), "200");
+    }
+    signal(child.id(), "TERM");
+    let (status, log) = ended(child);
+    assert_eq!(status, Some(0));
+    assert!(log.contains("3 lines were not written"), "{log}");
+    assert!(log.contains("No space left"), "{log}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_delays_neither_responses_nor_the_end() {
+    for is_gone in [false, true] {
+        let dead = format!("http://{}/hooks", free_addr());
+        let (mut child, url) = start_unread(&["--forward", &dead], Stdio::null());
+        let log = child.stderr.take();
+        let log = if is_gone { None } else { log };
+        for _ in 0..1_000 {
+            assert_eq!(status(&deliver(&url, "", BODY)), "502");
+        }
+        signal(child.id(), "INT");
+        // A log that is read again would let a command end that waits for it.
+        child.stderr = Some(
+            Command::new("true")
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+                .stderr
+                .take()
+                .unwrap(),
+        );
+        assert_eq!(ended(child).0, Some(0));
+        drop(log);
+    }
+}
+
+#[test]
+fn the_inspectors_port_can_be_taken() {
+    // Another program may have it already.
+    let _taken = TcpListener::bind("127.0.0.1:4040");
+    let listen = Listen::spawn(&mut command(["listen", "--addr", "0"]));
+    let mut listen = listen;
+    assert!(
+        listen
+            .log()
+            .contains("Port 4040 is taken, so the inspector uses port 40")
+    );
+    assert!(listen.inspector.is_some());
+    listen.signal("INT");
+    assert_eq!(listen.ended().0.code(), Some(0));
 }

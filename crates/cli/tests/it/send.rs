@@ -5,13 +5,16 @@ use std::{
     fs,
     process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use soundhash_webhook::{EventKind, Secret};
 
-use crate::support::{App, Listen, SECRET, answer, bare, command, folder, free_addr, run};
+use crate::support::{
+    App, Listen, PATIENCE, Process, SECRET, answer, bare, command, folder, free_addr, run, run_with,
+};
 
 fn ok() -> App {
     App::start(|_| answer("200 OK", ""))
@@ -73,7 +76,7 @@ fn an_event_is_signed_and_written_like_its_sender_does() {
 }
 
 #[test]
-fn type_and_payload_can_be_anything() {
+fn a_type_can_be_anything() {
     let app = ok();
     let send = |arguments: &[&str]| {
         let url = ["send", "--url", &app.url()].map(str::to_owned);
@@ -86,12 +89,6 @@ fn type_and_payload_can_be_anything() {
         (&event["data"]["test"], &event["resource_type"]),
         (&json!(true), &json!("test"))
     );
-    let event = send(&["--event", "job.failed", "--data", r#"{"a":[1]}"#]);
-    assert_eq!(event["data"], json!({"a": [1]}));
-    let file = folder("data").join("data.json");
-    fs::write(&file, "{\"b\": 2}\n").unwrap();
-    let event = send(&["--data", &format!("@{}", file.display())]);
-    assert_eq!(event["data"], json!({"b": 2}));
 }
 
 #[test]
@@ -193,21 +190,169 @@ fn after_three_retries_it_gives_up_and_without_the_option_there_is_none() {
     assert_eq!(app.requests().len(), 5);
 }
 
+/// Returns a server that redirects to `/hooks?a=1` of another one.
+fn redirecting(status: u16, to: &App) -> App {
+    let location = to.url();
+    App::start(move |_| {
+        format!("HTTP/1.1 {status} R\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into()
+    })
+}
+
 #[test]
-fn a_redirect_is_not_followed() {
-    let other = ok();
-    let location = other.url();
-    let app = App::start(move |_| {
-        format!("HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into()
-    });
+fn a_redirect_that_loses_the_event_is_followed_and_a_failure() {
+    for status in [301, 302, 303] {
+        let other = ok();
+        let app = redirecting(status, &other);
+        let ran = run(&mut command(["send", "--url", &app.url()]));
+        ran.expect(
+            1,
+            &["lost (200)", "GET without the body", "the event is lost"],
+        );
+        let [request]: [_; 1] = other.requests().try_into().unwrap();
+        assert!(request.head.starts_with("GET /hooks?a=1 "), "{request:?}");
+        assert_eq!(request.body, b"");
+        let sent = &app.requests()[0];
+        let name = "x-webhook-signature";
+        assert_eq!(request.header(name), sent.header(name));
+        assert_eq!(request.header("host"), [other.addr.to_string()]);
+    }
+}
+
+#[test]
+fn a_redirect_that_keeps_the_event_is_followed_with_a_warning() {
+    for status in [307, 308] {
+        let other = ok();
+        let app = redirecting(status, &other);
+        let ran = run(&mut command(["send", "--url", &app.url()]));
+        ran.expect(0, &["200 OK", "warning: The receiver redirects"]);
+        let request = &other.requests()[0];
+        assert!(request.head.starts_with("POST "), "{request:?}");
+        assert_eq!(request.body, app.requests()[0].body);
+    }
+}
+
+#[test]
+fn redirects_without_end_are_given_up() {
+    let app = App::start(|_| "HTTP/1.1 307 R\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".into());
     run(&mut command(["send", "--url", &app.url()])).expect(1, &["307"]);
-    assert_eq!(other.requests().len(), 0);
+    assert_eq!(app.requests().len(), 11);
 }
 
 #[test]
 fn a_receiver_that_is_not_there_is_named() {
     let url = format!("http://{}/", free_addr());
-    run(&mut command(["send", "--url", &url])).expect(1, &["cannot connect: Connection refused"]);
+    let cause = format!("cannot connect to {url}: Connection refused");
+    run(&mut command(["send", "--url", &url])).expect(1, &["no response", &cause]);
+}
+
+#[test]
+fn a_receiver_that_closes_its_connections_fails_no_event() {
+    // Nothing in the response says that the connection is closed.
+    let app = App::start(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let arguments = ["send", "--count", "200", "--url", &app.url()];
+    run(&mut command(arguments)).expect(0, &["200 200 OK"]);
+}
+
+#[test]
+fn proxies_of_the_environment_are_used() {
+    let proxy = App::start(|request| match request.head.starts_with("CONNECT ") {
+        true => answer("503 Service Unavailable", ""),
+        false => answer("200 OK", ""),
+    });
+    let through = format!("http://me:passw0rd@{}", proxy.addr);
+    let send = |url: &str, variable: &str| {
+        let mut command = command(["send", "--url", url]);
+        command.env(variable, &through);
+        command
+    };
+    run(&mut send("http://app.invalid/hooks", "HTTP_PROXY")).expect(0, &["200 OK"]);
+    let ran = run(&mut send("https://app.invalid/hooks", "HTTPS_PROXY"));
+    let ran = ran.expect(
+        1,
+        &["to https://app.invalid/hooks through the proxy 127.0.0.1:"],
+    );
+    assert!(!ran.all().contains("passw0rd"), "{ran:#?}");
+    let requests = proxy.requests();
+    let line = "POST http://app.invalid/hooks HTTP/1.1\r\n";
+    assert!(requests[0].head.starts_with(line), "{requests:?}");
+    assert_eq!(requests[0].header("host"), ["app.invalid"]);
+    assert!(
+        requests[1].head.starts_with("CONNECT app.invalid:443 "),
+        "{requests:?}"
+    );
+    for request in &requests {
+        assert_eq!(
+            request.header("proxy-authorization"),
+            ["Basic bWU6cGFzc3cwcmQ="]
+        );
+    }
+
+    let mut excepted = send("http://app.invalid/", "HTTP_PROXY");
+    run(excepted.env("NO_PROXY", ".invalid"))
+        .expect(1, &["cannot connect to http://app.invalid/:"]);
+    // This machine is reached directly.
+    run(&mut send(&ok().url(), "HTTP_PROXY")).expect(0, &["200 OK"]);
+    assert_eq!(proxy.requests().len(), 2);
+}
+
+#[test]
+fn data_is_sent_byte_for_byte() {
+    let app = ok();
+    let data = r#"{"big": 123456789012345678901234567890,  "n": 85.0, "t": "T\u00edtulo í"}"#;
+    let file = folder("data").join("data.json");
+    fs::write(&file, data).unwrap();
+    let from_file = format!("@{}", file.display());
+    for envelope in ["portal", "dispatcher"] {
+        for given in [data, &from_file, "@-"] {
+            let arguments = [
+                "send",
+                "--envelope",
+                envelope,
+                "--data",
+                given,
+                "--url",
+                &app.url(),
+            ];
+            run_with(&mut command(arguments), data.as_bytes()).expect(0, &["200 OK"]);
+            let request = app.requests().pop().unwrap();
+            let body = String::from_utf8(request.body).unwrap();
+            assert!(body.contains(&format!("\"data\": {data}")), "{body}");
+        }
+    }
+    fs::write(&file, "\u{feff}{}").unwrap();
+    run(&mut command(["send", "--data", &from_file])).expect(2, &["byte order mark"]);
+}
+
+#[test]
+fn a_type_that_is_misspelled_is_sent_with_a_warning() {
+    let app = ok();
+    let arguments = ["send", "--event", "match.fund", "--url", &app.url()];
+    run(&mut command(arguments)).expect(0, &["Do you mean `match.found`?", "200 OK"]);
+}
+
+#[test]
+fn an_interrupted_command_prints_its_summary() {
+    let app = ok();
+    let arguments = [
+        "send",
+        "--count",
+        "1000",
+        "--rate",
+        "20",
+        "--url",
+        &app.url(),
+    ];
+    let send = Process::start(&mut command(arguments));
+    let deadline = Instant::now() + PATIENCE;
+    while app.requests().len() < 3 {
+        assert!(Instant::now() < deadline, "no events arrive");
+        thread::sleep(Duration::from_millis(5));
+    }
+    send.signal("INT");
+    let (status, lines, log) = send.ended();
+    assert_eq!(status.code(), Some(130));
+    assert!(lines[0].contains("sent in"), "{lines:?}");
+    assert!(log.contains("were not sent"), "{log}");
 }
 
 /// Attack: an answer that clears the screen of the person who tests a server.

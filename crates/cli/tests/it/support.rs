@@ -26,6 +26,10 @@ pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item 
         "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET",
         "SOUNDHASH_API_URL",
         "SOUNDHASH_API_TOKEN",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
     ] {
         command.env_remove(name);
     }
@@ -254,7 +258,8 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
         head,
         body: Vec::new(),
     };
-    let length = request.header("content-length").first()?.parse().ok()?;
+    let length = request.header("content-length");
+    let length = length.first().map_or(Ok(0), |length| length.parse()).ok()?;
     request.body = vec![0; length];
     reader.read_exact(&mut request.body).ok()?;
     Some(request)

@@ -17,11 +17,15 @@ use crate::{
     support::{App, Ran, SECRET, answer, bare, command},
 };
 
-/// Runs a command in a terminal of 80 columns, and types `input` when it has asked `question`.
 fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
+    run_in_terminal_of(80, command, question, input)
+}
+
+/// Runs a command in a terminal, and types `input` when it has asked `question`.
+fn run_in_terminal_of(columns: usize, command: &Command, question: &str, input: &str) -> Ran {
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
     let mut line = format!(
-        "stty columns 80 rows 24; exec {}",
+        "stty columns {columns} rows 24; exec {}",
         quoted(command.get_program())
     );
     for argument in command.get_args() {
@@ -131,16 +135,24 @@ fn a_command_to_copy_is_in_one_line() {
 }
 
 #[test]
-fn a_long_id_leaves_room_for_the_error() {
+fn rows_that_do_not_fit_become_lists_and_no_word_is_broken() {
     let api = Api::start();
-    api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
+    let url = "https://app.example.com/hooks";
+    let events = ["match.found", "subscription.updated"];
+    api.add(&json!({"url": url, "events": events}));
+    let ran = run_in_terminal(&api.command("list"), "", "").expect(0, &[url]);
+    assert!(ran.stdout.contains("SENT"), "{ran:#?}");
+    assert_eq!(ran.stdout.lines().count(), 3, "a table: {ran:#?}");
+    let list = api.command("list");
+    let ran = run_in_terminal_of(60, &list, "", "").expect(0, &[url, "subscription.updated"]);
+    assert!(ran.stdout.lines().count() > 6, "a list: {ran:#?}");
+
     api.stored.lock().unwrap().deliveries = vec![json!({
         "event_id": "a".repeat(32), "attempt_number": 4, "status": "failed",
         "created_at": "2026-11-23T08:56:12",
         "error_message": "Cannot connect to host app.example.com",
     })];
-    let ran = run_in_terminal(&api.command("deliveries 7"), "", "").expect(0, &["Cannot connect"]);
-    assert!(ran.stdout.lines().count() < 6, "{ran:#?}");
+    run_in_terminal_of(60, &api.command("deliveries 7"), "", "").expect(0, &["Cannot connect to"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn fails(token: &str, line: &str, parts: &[&str]) -> Ran {
     let api = Api::start();
     api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
     let ran = run(&mut api.command_with(token, line)).expect(1, parts);
-    assert!(ran.stderr.starts_with("error: "), "{ran:#?}");
+    assert!(ran.stderr.contains("error: "), "{ran:#?}");
     assert_eq!(ran.stdout, "");
     assert!(!ran.all().contains(TOKEN), "{ran:#?}");
     assert!(!ran.all().contains('\u{1b}'), "{ran:#?}");
@@ -78,6 +78,8 @@ fn an_event_type_that_the_api_does_not_take_lists_those_it_takes() {
         "update 7 --event made.up",
         &["`made.up`", "subscription.updated"],
     );
+    let line = "create --url https://app.example.com/ --event match.fund";
+    fails(TOKEN, line, &["Do you mean `match.found`?"]);
 }
 
 #[test]
@@ -155,7 +157,7 @@ fn an_api_that_does_not_answer() {
     fails(
         "slow",
         "list --timeout 0.3",
-        &["did not answer within 0.3 seconds"],
+        &["did not respond within 0.3 seconds"],
     );
     let line = format!("{CREATE} --timeout 0.3");
     fails("slow", &line, &["`endpoints list` before you repeat"]);
@@ -168,7 +170,11 @@ fn an_api_that_does_not_answer() {
         .env("SOUNDHASH_API_TOKEN", TOKEN);
     run(&mut command).expect(
         1,
-        &["cannot connect", "Connection refused", "SOUNDHASH_API_URL"],
+        &[
+            "cannot connect to http://127.0.0.1:",
+            "refused",
+            "SOUNDHASH_API_URL",
+        ],
     );
 }
 

@@ -188,6 +188,8 @@ fn delete_asks_or_is_told_not_to() {
     assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
     run(&mut api.command("delete 7 --yes")).expect(0, &["Endpoint 7 is deleted"]);
     assert_eq!(api.stored.lock().unwrap().endpoints.len(), 1);
+    let ran = run(&mut api.command("delete 8 --yes --json")).expect(0, &[]);
+    assert_eq!(printed(&ran), json!({"id": "8", "deleted": true}));
 }
 
 #[test]

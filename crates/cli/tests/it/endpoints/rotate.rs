@@ -69,7 +69,9 @@ fn both_endpoints_remain_when_it_is_not() {
 #[test]
 fn an_endpoint_that_is_switched_off_stays_so() {
     let api = api(false);
-    run_with(&mut api.command("rotate 7"), b"y\n").expect(0, &[]);
+    let ran = run_with(&mut api.command("rotate 7"), b"y\n");
+    let ran = ran.expect(0, &["Both endpoints are switched off"]);
+    assert!(!ran.all().contains("deliver now"), "{ran:#?}");
     let stored = api.stored.lock().unwrap();
     assert_eq!(stored.endpoints[&8]["is_active"], false);
     assert_eq!(stored.endpoints.len(), 1);

@@ -52,7 +52,8 @@ fn harmless_json(json: &str) -> String {
     escaped
 }
 
-fn is_harmless(character: char) -> bool {
+/// Returns whether a character is visible, and cannot control a terminal.
+pub(crate) fn is_harmless(character: char) -> bool {
     // Joiners, marks and overrides of the direction of text, line and paragraph separators,
     // the byte order mark, and invisible tags.
     let is_invisible = matches!(

@@ -1,0 +1,169 @@
+//! Everything a command prints: results on standard output, remarks on standard error.
+//!
+//! - `writer`: a bounded queue and a thread for each of the two streams
+//! - `table`: tables, and lists of names and values
+//! - `escape`: makes untrusted text harmless
+
+pub(crate) mod escape;
+pub(crate) mod table;
+mod writer;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+};
+
+use anstyle::{AnsiColor, Style};
+use textwrap::{Options, WordSeparator, WordSplitter, core::Word};
+
+use self::writer::Writer;
+use crate::{error::Error, signals};
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
+pub(crate) const INFO: Style = AnsiColor::Cyan.on_default();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// The widest line of prose, and of what has no terminal to fit into.
+const WIDTH: usize = 80;
+
+static STDOUT: Writer = Writer::new("standard output");
+static STDERR: Writer = Writer::new("standard error");
+
+fn write_result(text: &str) -> io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    // Flushed, so that the reader of a pipe gets each line at once.
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+}
+
+fn write_remark(text: &str) -> io::Result<()> {
+    writeln!(anstream::stderr(), "{text}")
+}
+
+/// Colors `text`. `anstream` removes the color if the stream is not a terminal.
+pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Queues a line of the result for standard output.
+///
+/// Never waits. Returns the error of an earlier line, if it could not be written.
+pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
+    Ok(STDOUT.push(write_result, text.to_string())?)
+}
+
+/// Queues sentences for standard output, in lines that fit a terminal.
+pub(crate) fn paragraph(text: impl fmt::Display) -> Result<(), Error> {
+    line(match io::stdout().is_terminal() {
+        true => wrapped(&text.to_string(), WIDTH.min(columns())),
+        false => text.to_string(),
+    })
+}
+
+/// Queues a remark for standard error, in lines that fit a terminal.
+pub(crate) fn note(text: impl fmt::Display) {
+    note_as_is(match io::stderr().is_terminal() {
+        true => wrapped(&text.to_string(), WIDTH.min(columns())),
+        false => text.to_string(),
+    });
+}
+
+/// Queues a line for standard error without breaking it, so that it can be copied.
+pub(crate) fn note_as_is(text: impl fmt::Display) {
+    // On a terminal, results and remarks keep their order.
+    let writer = match io::stdout().is_terminal() && io::stderr().is_terminal() {
+        true => &STDOUT,
+        false => &STDERR,
+    };
+    // An error here cannot be reported anywhere.
+    let _ = writer.push(write_remark, text.to_string());
+}
+
+pub(crate) fn warning(text: impl fmt::Display) {
+    note(format_args!("{} {text}", paint(WARNING.bold(), "warning:")));
+}
+
+pub(crate) fn error(error: &Error) {
+    note(format_args!("{} {error}", paint(BAD.bold(), "error:")));
+}
+
+/// Prints a question and reads the reply, or returns `None` at the end of the input.
+pub(crate) async fn ask(question: &str) -> Result<Option<String>, Error> {
+    // The reply depends on what was printed before.
+    STDOUT.written().await;
+    STDERR.written().await;
+    let mut stderr = anstream::stderr();
+    let _ = write!(stderr, "{question} ").and_then(|()| stderr.flush());
+    let mut reply = String::new();
+    let length = (io::stdin().read_line(&mut reply))
+        .map_err(|error| Error::failed(format!("cannot read the reply: {error}")))?;
+    Ok((length > 0).then(|| reply.trim().to_owned()))
+}
+
+/// Waits until everything is written, but no longer than `signals::patience`, and reports lines
+/// that were lost. Returns the error of a line that could not be written.
+pub(crate) async fn finish() -> Result<(), Error> {
+    let written = async |writer: &'static Writer| {
+        tokio::select! {
+            biased;
+            () = writer.written() => {}
+            () = signals::patience() => {}
+        }
+    };
+    written(&STDOUT).await;
+    if let Some(lost) = STDOUT.lost() {
+        warning(lost);
+    }
+    written(&STDERR).await;
+    Ok(STDOUT.error()?)
+}
+
+/// Resolves when the reader of standard output is gone.
+pub(crate) async fn closed() {
+    STDOUT.closed().await;
+}
+
+/// Returns the width of the terminal.
+pub(crate) fn columns() -> usize {
+    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
+}
+
+/// Breaks long lines between words. Commands in backticks stay on one line, to be copied.
+pub(crate) fn wrapped(text: &str, columns: usize) -> String {
+    let options = Options::new(columns)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .word_separator(WordSeparator::Custom(|line| {
+            let mut is_in_backticks = false;
+            let end_of_word = move |character: char| {
+                is_in_backticks ^= character == '`';
+                character == ' ' && !is_in_backticks
+            };
+            Box::new(line.split_inclusive(end_of_word).map(Word::from))
+        }));
+    textwrap::fill(text, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_commands_are_not() {
+        let words = "word ".repeat(20);
+        let text = format!("  a\n\n{words}`a command that is not broken`. end");
+        let lines = wrapped(&text, 80);
+        let lines: Vec<_> = lines.lines().collect();
+        assert_eq!(lines[..2], ["  a", ""]);
+        assert_eq!(lines[2], &words[..79]);
+        assert_eq!(
+            lines[3],
+            format!("{}`a command that is not broken`. end", &words[80..])
+        );
+        assert_eq!(wrapped("short", 80), "short");
+        let colored = paint(BAD.bold(), "error:") + " the rest";
+        assert_eq!(wrapped(&colored, 15), colored);
+    }
+}

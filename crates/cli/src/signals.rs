@@ -1,0 +1,91 @@
+//! Ctrl-C and SIGTERM, counted from the moment a command asks for them.
+
+use std::{future, io, sync::OnceLock, time::Duration};
+
+use tokio::{sync::watch, time::sleep};
+
+use crate::error::Error;
+
+/// The time that output may take after the first signal.
+const GRACE: Duration = Duration::from_secs(1);
+
+static RECEIVED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
+
+/// Starts to count signals, which do not end the process from now on.
+pub(crate) fn listen() -> Result<(), Error> {
+    let mut signals = Signals::new()
+        .map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))?;
+    let (count, received) = watch::channel(0);
+    let _ = RECEIVED.set(received);
+    tokio::spawn(async move {
+        loop {
+            signals.next().await;
+            count.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(())
+}
+
+/// Returns how many signals were received.
+pub(crate) fn count() -> u32 {
+    RECEIVED.get().map_or(0, |received| *received.borrow())
+}
+
+/// Resolves when so many signals have been received.
+pub(crate) async fn received(number: u32) {
+    match RECEIVED.get().cloned() {
+        // An error means that the runtime ends.
+        Some(mut received) => drop(received.wait_for(|count| *count >= number).await),
+        None => future::pending().await,
+    }
+}
+
+/// Resolves when a command that has ended should no longer wait for its output: at the next
+/// signal, or soon if a signal has ended the command.
+pub(crate) async fn patience() {
+    match count() {
+        0 => received(1).await,
+        1 => tokio::select! {
+            () = received(2) => {}
+            () = sleep(GRACE) => {}
+        },
+        // Enough for a reader that reads.
+        _ => sleep(GRACE / 10).await,
+    }
+}
+
+#[cfg(unix)]
+struct Signals([tokio::signal::unix::Signal; 2]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+        let [interrupt, terminate] = kinds.map(signal);
+        Ok(Self([interrupt?, terminate?]))
+    }
+
+    async fn next(&mut self) {
+        let Self([interrupt, terminate]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
