@@ -4,16 +4,42 @@
 
 mod common;
 
+use bytes::Bytes;
 use criterion::Criterion;
-use serde_json::Value;
+use serde_json::{Value, json};
 use soundhash_webhook::Event;
 use soundhash_webhook_tests::captures;
 
 use crate::common::nanoseconds;
 
+/// Returns the recorded bodies, and two of the largest that SoundHash can send.
+fn bodies() -> Vec<(String, Bytes)> {
+    let mut bodies: Vec<_> = captures::bodies().into_iter().collect();
+    let title = "x".repeat(1_000_000);
+    let matches = vec![
+        json!({
+            "video_id": 123, "title": "Matched Video", "confidence": 0.95,
+            "start_time": 45, "end_time": 60, "similarity_score": 0.94,
+        });
+        5000
+    ];
+    let mut push = |name: &str, event_type: &str, data: Value| {
+        // The senders write the type before the payload.
+        let body = format!(r#"{{"event": "{event_type}", "data": {data}}}"#);
+        bodies.push((name.to_owned(), body.into()));
+    };
+    push("title of 1 MB", "video.processed", json!({"title": title}));
+    push(
+        "5000 matches",
+        "match.found",
+        json!({"query_id": "q", "matches": matches}),
+    );
+    bodies
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    for (name, body) in captures::bodies() {
+    for (name, body) in bodies() {
         let mut group = criterion.benchmark_group("event");
         group.bench_function(&name, |bencher| {
             bencher.iter(|| Event::from_slice(&body));
@@ -28,7 +54,7 @@ fn main() {
     criterion.final_summary();
     println!("\n| capture | bytes | `Event` ns | `Value` ns | ratio |");
     println!("| --- | ---: | ---: | ---: | ---: |");
-    for (name, body) in captures::bodies() {
+    for (name, body) in bodies() {
         if let (Some(event), Some(value)) =
             (nanoseconds("event", &name), nanoseconds("value", &name))
         {

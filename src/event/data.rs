@@ -1,5 +1,6 @@
 //! The payload of an event, typed where its type is known.
 
+use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -61,9 +62,11 @@ macro_rules! define_data {
                 }
             }
 
-            fn typed(kind: EventKind, payload: &str) -> serde_json::Result<Self> {
+            fn typed(kind: EventKind, text: &str) -> serde_json::Result<(Self, usize)> {
                 match kind {
-                    $(EventKind::$Kind => serde_json::from_str(payload).map(EventData::$Kind),)*
+                    $(EventKind::$Kind => {
+                        first(text).map(|(payload, length)| (EventData::$Kind(payload), length))
+                    })*
                 }
             }
         }
@@ -198,56 +201,65 @@ impl EventData {
         }
     }
 
-    /// Parses the payload of an event of this type.
+    /// Parses the payload that `text` starts with, and returns it with its length.
     ///
     /// # Errors
     ///
     /// Returns an error if a part of the payload that this crate parses is not strict JSON.
-    pub(super) fn read(event_type: &EventType, payload: &str) -> serde_json::Result<Self> {
+    pub(super) fn read(event_type: &EventType, text: &str) -> serde_json::Result<(Self, usize)> {
         let kind = match event_type {
             EventType::Known(kind) => *kind,
             EventType::Unknown(name) => {
-                let AnyJson(payload) = serde_json::from_str(payload)?;
-                return Ok(Unrecognized::new(name, payload).into());
+                let (AnyJson(payload), length) = first(text)?;
+                return Ok((Unrecognized::new(name, payload).into(), length));
             }
         };
         // serde's derived implementations also accept an array for a struct.
-        let misfit = match payload.starts_with('{') {
-            true => match EventData::typed(kind, payload) {
-                Ok(data) => return Ok(data),
-                Err(error) => reason_in_any_order(payload, &error),
+        let error = match text.starts_with('{') {
+            true => match EventData::typed(kind, text) {
+                Err(error) => Some(error),
+                fits => return fits,
             },
-            false => Some("payload is not an object".to_owned()),
+            false => None,
         };
-        let AnyJson(value) = serde_json::from_str(payload)?;
-        let reason = match misfit {
-            Some(reason) => reason,
+        let (AnyJson(payload), length) = first(text)?;
+        let reason = match error {
+            None => "payload is not an object".to_owned(),
+            Some(error) if is_at_end(&error, text, length) => message(&error),
             // Derived implementations reject duplicate keys, which the text of a `Value` does not
             // have. The event serializes as this text, and deserializing it fails for the same
-            // reason. Deserializing from `value` would fail for numbers under
+            // reason. Deserializing from `payload` would fail for numbers under
             // `arbitrary_precision`.
-            None => match EventData::typed(kind, &value.to_string()) {
-                Ok(data) => return Ok(data),
+            Some(_) => match EventData::typed(kind, &payload.to_string()) {
+                Ok((data, _)) => return Ok((data, length)),
                 Err(error) => message(&error),
             },
         };
-        let event_type = kind.as_str().to_owned();
-        Ok(Unrecognized {
-            event_type,
-            payload: value,
+        let unrecognized = Unrecognized {
+            event_type: kind.as_str().to_owned(),
+            payload,
             reason: Some(reason),
-        }
-        .into())
+        };
+        Ok((unrecognized.into(), length))
     }
 }
 
-/// Returns the reason why the object `payload` does not fit, if the reason does not depend on the
-/// order of its members. The payload then need not be parsed again.
+/// Parses the value that `text` starts with, and returns it with its length.
+fn first<T: DeserializeOwned>(text: &str) -> serde_json::Result<(T, usize)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    match values.next() {
+        Some(value) => Ok((value?, values.byte_offset())),
+        // The text is empty, and the parser reports this.
+        None => serde_json::from_str(text).map(|value| (value, text.len())),
+    }
+}
+
+/// Returns whether all members of a payload of this length were parsed before the error, because only
+/// a required one is missing. The reason then does not depend on the order of the members, and the
+/// payload need not be parsed again.
 ///
-/// This is the case if all members were parsed and a required one is missing. The position of such an
-/// error is the end of the object, or unknown.
-fn reason_in_any_order(payload: &str, error: &serde_json::Error) -> Option<String> {
-    let end = position(payload.as_bytes(), payload.len());
-    let at_end = error.line() == 0 || (error.line(), error.column()) == end;
-    (error.is_data() && at_end).then(|| message(error))
+/// The position of such an error is the end of the object, or unknown.
+fn is_at_end(error: &serde_json::Error, text: &str, length: usize) -> bool {
+    let is_end = || (error.line(), error.column()) == position(text.as_bytes(), length);
+    error.is_data() && (error.line() == 0 || is_end())
 }

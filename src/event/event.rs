@@ -97,7 +97,12 @@ impl Event {
     /// type is missing or is not a string. An unknown type or a payload of unexpected shape is not an
     /// error. Such an event becomes [`EventData::Unrecognized`].
     pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
-        Event::of(Envelope::read(body)?, body)
+        let mut parsed = None;
+        let envelope = Envelope::read_all(body, &mut parsed)?;
+        match parsed {
+            Some((_, data)) => Ok(Event::join(envelope, data)),
+            None => Event::of(envelope, body),
+        }
     }
 
     /// Parses the payload of `envelope`, which must have been parsed from `body`.
@@ -105,19 +110,18 @@ impl Event {
     /// # Errors
     ///
     /// Returns an error if the payload is nested too deep.
-    pub(crate) fn of(envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
+    pub(crate) fn of(mut envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
         // A wrong body is a mistake of the caller, but must not cause a panic.
         let start = envelope.payload.start;
-        let payload = body.get(envelope.payload).unwrap_or_default();
+        let payload = body.get(envelope.payload.clone()).unwrap_or_default();
         let text = std::str::from_utf8(payload)
             .map_err(|error| EventError::not_utf8(body, start + error.valid_up_to()))?;
-        let mut repaired = envelope.repaired;
-        let data = match EventData::read(&envelope.event_type, text) {
+        let (data, _) = match EventData::read(&envelope.event_type, text) {
             Ok(data) => data,
             Err(error) => match to_strict(text) {
                 None => return Err(EventError::within(body, start, &error)),
                 Some(strict) => {
-                    repaired = true;
+                    envelope.repaired = true;
                     EventData::read(&envelope.event_type, &strict).map_err(|error| {
                         EventError::from_json(&error)
                             .before_repair(payload, strict.as_bytes())
@@ -126,15 +130,19 @@ impl Event {
                 }
             },
         };
-        Ok(Event {
+        Ok(Event::join(envelope, data))
+    }
+
+    fn join(envelope: Envelope, data: EventData) -> Self {
+        Event {
             id: envelope.id,
             created_at: envelope.created_at,
             webhook_id: envelope.webhook_id,
             resource: envelope.resource,
             data,
             sender: Some(envelope.sender),
-            repaired,
-        })
+            repaired: envelope.repaired,
+        }
     }
 
     /// Returns the type if this version of the crate knows it.
