@@ -34,7 +34,7 @@ impl SecretLookup for Database {
         head.uri.path().rsplit('/').next().map(Cow::Borrowed)
     }
 
-    async fn look_up(&self, endpoint: &str) -> Result<Option<Secrets>, BoxError> {
+    async fn lookup(&self, endpoint: &str) -> Result<Option<Secrets>, BoxError> {
         info!("looking up {endpoint:?} in the database");
         sleep(Duration::from_millis(200)).await;
         match endpoint {

@@ -61,6 +61,7 @@
 //! | feature | default | description |
 //! | --- | --- | --- |
 //! | `tracing` | yes | Logs through `tracing`. At `warn`, rejections are summarized, so that an attacker cannot flood the log. At `debug`, each rejection is logged. [Logs and metrics](guide::telemetry) lists all lines. |
+//! | `layer` | yes | Adds the layers and extractors for axum. Without it, [`Secret::verify`] and [`Event::from_slice`] depend neither on axum nor on a runtime, for queue consumers, lambdas and workers. |
 //! | `metrics` | no | Counts and measures deliveries through the `metrics` facade. |
 //! | `router` | no | Adds [`EventRouter`], which calls a handler for each type of event. It depends on `axum` without default features. |
 //! | `cache` | no | Adds [`CachedSecrets`], a cache in front of secrets that are looked up by the name of their endpoint. |
@@ -95,32 +96,57 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "layer")]
 mod delivery;
+#[cfg_attr(
+    not(feature = "layer"),
+    allow(dead_code, unused_imports, reason = "the layers use more of it")
+)]
 mod event;
+#[cfg(feature = "layer")]
 mod extract;
+#[cfg(feature = "layer")]
 pub mod guide;
+#[cfg(feature = "layer")]
 pub mod idempotency;
+#[cfg(feature = "layer")]
 mod refusal;
+#[cfg(feature = "layer")]
 mod rejection;
 #[cfg(feature = "router")]
 mod router;
 mod secret;
 mod signature;
+#[cfg(feature = "layer")]
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "layer")]
 mod verify;
 
 /// The error of a [`SecretProvider`] or an [`IdempotencyStore`](idempotency::IdempotencyStore), which
 /// can be any error.
+#[cfg(feature = "layer")]
 pub use axum_core::BoxError;
 
 #[cfg(feature = "router")]
 pub use self::router::EventRouter;
 #[cfg(feature = "cache")]
 pub use self::verify::{CachedSecrets, SecretLookup};
+#[cfg(feature = "layer")]
 pub use self::{
     delivery::{Delivery, DeliverySlot},
+    extract::{
+        EventRejection, EventRejectionKind, MissingLayer, Payload, PayloadRejection,
+        PayloadRejectionKind,
+    },
+    rejection::{Rejection, RejectionKind},
+    verify::{
+        BoxSecretProvider, ResponseFuture, RotatingSecrets, SecretProvider, SoundHashWebhook,
+        SoundHashWebhookLayer,
+    },
+};
+pub use self::{
     event::{
         ApiLimitReached, ChannelIngested, Event, EventData, EventError, EventErrorKind, EventKind,
         EventPayload, Fingerprint, FingerprintCreated, Id, JobFailed, Match, MatchFound,
@@ -128,14 +154,6 @@ pub use self::{
         UnknownEventKind, UnknownSender, Unrecognized, UserCreated, VideoFailed, VideoProcessed,
         VideoProcessing, VideoUploaded,
     },
-    extract::{
-        EventRejection, EventRejectionKind, MissingLayer, Payload, PayloadRejection,
-        PayloadRejectionKind,
-    },
-    rejection::{Rejection, RejectionKind},
     secret::{IntoSecret, Secret, SecretError, SecretErrorKind, Secrets},
     signature::{SIGNATURE_HEADER, Signature, SignatureError, SignatureErrorKind},
-    verify::{
-        ResponseFuture, RotatingSecrets, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer,
-    },
 };

@@ -47,6 +47,11 @@ pub enum RejectionKind {
     MalformedSignature,
     /// The signature does not match the body under any of the valid secrets: 401.
     WrongSignature,
+    /// The signature does not match, and the request has no body or is not a POST: 401.
+    ///
+    /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET without a body
+    /// that keeps the signature. The event is lost unless the redirect is removed.
+    Redirected,
     /// The [`SecretProvider`](crate::SecretProvider) does not know the endpoint: 401.
     UnknownEndpoint,
     /// The body, or its `Content-Length`, is over the limit: 413.
@@ -109,8 +114,16 @@ impl RejectionKind {
                 message: "signature does not match the body",
                 advice: "check that the secret is the one of this SoundHash endpoint, and that \
                          nothing in front of this server changes the body. To find the mistake, \
-                         send the delivery to `soundhash-webhook listen`, or add an Inspector \
-                         outside of the layer: both keep the body and explain the signature",
+                         keep a body with `soundhash-webhook listen` or with the layer of an \
+                         Inspector, which explain its signature, as `soundhash-webhook verify` does",
+            },
+            Self::Redirected => Reason {
+                status: StatusCode::UNAUTHORIZED,
+                name: "redirected",
+                message: "signed request without a body, or not a POST",
+                advice: "a redirect made SoundHash drop the body, and the event is lost: register \
+                         the exact URL of this endpoint. Usual causes are http instead of https, a \
+                         trailing slash, a missing www, and a login in front of the endpoint",
             },
             Self::UnknownEndpoint => Reason {
                 status: StatusCode::UNAUTHORIZED,
@@ -122,7 +135,8 @@ impl RejectionKind {
                 status: StatusCode::PAYLOAD_TOO_LARGE,
                 name: "body_too_large",
                 message: "body is over the limit",
-                advice: "raise max_body_size if SoundHash sent it",
+                advice: "if SoundHash sent it, raise max_body_size, or the limit of an outer layer such \
+                         as RequestBodyLimitLayer",
             },
             Self::BodyTimeout => Reason {
                 status: StatusCode::REQUEST_TIMEOUT,

@@ -63,10 +63,11 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Returns an error if the variable is not set, is empty, is not Unicode, or starts or ends
-    /// with white space. White space usually comes from a file or a shell, and would make every
-    /// signature wrong. If it is part of your secret, use [`Secret::new`]. The error names the
-    /// variable and never shows its value.
+    /// Returns an error if the variable is not set, is empty or is not Unicode. Also returns an error
+    /// if the value starts or ends with whitespace, is in quotes, or contains invisible characters.
+    /// These usually come from a file, a shell or a web page, and would make every signature wrong.
+    /// If they are part of your secret, use [`Secret::new`]. The error names the variable and never
+    /// shows its value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         Self::read_env(name).map_err(|error| error.of_variable(name))
     }
@@ -81,10 +82,10 @@ impl Secret {
                 return Err(SecretError::new(SecretErrorKind::NotUnicode));
             }
         };
-        if value.trim().len() != value.len() {
-            return Err(SecretError::new(SecretErrorKind::SurroundingWhitespace));
+        match mistake(&value) {
+            Some(mistake) => Err(SecretError::new(mistake)),
+            None => Self::from_key(value.as_bytes()),
         }
-        Self::from_key(value.as_bytes())
     }
 
     fn from_key(key: &[u8]) -> Result<Self, SecretError> {
@@ -129,6 +130,44 @@ impl Secret {
     }
 }
 
+/// Returns what was probably not meant to be part of a secret.
+fn mistake(value: &str) -> Option<SecretErrorKind> {
+    const QUOTES: [(char, char); 5] = [
+        ('"', '"'),
+        ('\'', '\''),
+        ('`', '`'),
+        ('\u{201c}', '\u{201d}'),
+        ('\u{2018}', '\u{2019}'),
+    ];
+    if value.trim().len() != value.len() {
+        return Some(SecretErrorKind::SurroundingWhitespace);
+    }
+    if value.contains(is_invisible) {
+        return Some(SecretErrorKind::InvisibleCharacter);
+    }
+    let is_quoted = |(open, close)| {
+        let inner = value.strip_prefix(open);
+        inner.is_some_and(|inner| inner.ends_with(close))
+    };
+    let is_quoted = QUOTES.into_iter().any(is_quoted);
+    is_quoted.then_some(SecretErrorKind::Quoted)
+}
+
+/// Returns whether a character is a control character, or one that formats text and has no width.
+fn is_invisible(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+        )
+}
+
 #[inline]
 fn tag(mac: HmacSha256) -> Signature {
     Signature::from_tag(mac.finalize().into_bytes().into())
@@ -170,8 +209,9 @@ impl TryFrom<&[u8]> for Secret {
 /// Values that [`SoundHashWebhookLayer::new`](crate::SoundHashWebhookLayer::new),
 /// [`Secrets::new`] and similar functions take as a secret.
 ///
-/// These are [`Secret`], `&Secret`, `&str`, `String`, `&String` and `&[u8]`. A `String` is wiped
-/// once it has been read. The trait is sealed.
+/// These are [`Secret`], `&Secret`, strings (`&str`, `String`, `&String`, `Zeroizing<String>`) and
+/// bytes (`&[u8]`, `Vec<u8>`, `[u8; N]`, `&[u8; N]`, `Zeroizing<Vec<u8>>`). A value that is passed
+/// by ownership is wiped once it has been read. The trait is sealed.
 ///
 /// ```
 /// use soundhash_webhook::{IntoSecret, SoundHashWebhookLayer};
@@ -231,12 +271,45 @@ macro_rules! keys {
 
 keys!(&str, &String, &[u8]);
 
-impl IntoSecret for String {}
+macro_rules! owned_keys {
+    ($($key:ty),*) => {$(
+        impl IntoSecret for $key {}
 
-impl sealed::Sealed for String {
+        impl sealed::Sealed for $key {
+            #[track_caller]
+            fn into_secret(self) -> Secret {
+                Zeroizing::new(self).into_secret()
+            }
+        }
+
+        impl IntoSecret for Zeroizing<$key> {}
+
+        impl sealed::Sealed for Zeroizing<$key> {
+            #[track_caller]
+            fn into_secret(self) -> Secret {
+                Secret::new(&*self)
+            }
+        }
+    )*};
+}
+
+owned_keys!(String, Vec<u8>);
+
+impl<const N: usize> IntoSecret for [u8; N] {}
+
+impl<const N: usize> sealed::Sealed for [u8; N] {
     #[track_caller]
     fn into_secret(self) -> Secret {
-        Secret::new(Zeroizing::new(self).as_bytes())
+        Secret::new(Zeroizing::new(self).as_slice())
+    }
+}
+
+impl<const N: usize> IntoSecret for &[u8; N] {}
+
+impl<const N: usize> sealed::Sealed for &[u8; N] {
+    #[track_caller]
+    fn into_secret(self) -> Secret {
+        Secret::new(self)
     }
 }
 
@@ -304,13 +377,14 @@ impl Secrets {
     ///
     /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. The signature proves the
     /// name, because only the secrets of this endpoint can verify it. The head of the request,
-    /// which the look-up uses, is not signed.
+    /// which the lookup uses, is not signed.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).endpoint = Some(name.into());
         self
     }
 
+    #[cfg(feature = "layer")]
     pub(crate) fn endpoint_name(&self) -> Option<&Arc<str>> {
         self.0.endpoint.as_ref()
     }
@@ -323,6 +397,22 @@ impl Secrets {
     )]
     pub fn len(&self) -> usize {
         1 + self.0.previous.len()
+    }
+
+    /// Verifies `body` like [`Secret::verify`], and returns the index of the secret that signed it. The
+    /// current secret has the index 0.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `signature` is not 64 hexadecimal digits, or is not the signature of `body`
+    /// under any of the secrets.
+    pub fn verify(&self, signature: &HeaderValue, body: &[u8]) -> Result<usize, SignatureError> {
+        let signature = Signature::try_from(signature)?;
+        let mut verifier = self.verifier();
+        verifier.update(body);
+        verifier
+            .verify(&signature)
+            .ok_or(SignatureError::mismatch())
     }
 
     /// Starts to verify a body under all secrets at once.
@@ -429,8 +519,12 @@ pub enum SecretErrorKind {
     NotSet,
     /// The environment variable is not Unicode.
     NotUnicode,
-    /// The value starts or ends with white space.
+    /// The value starts or ends with whitespace.
     SurroundingWhitespace,
+    /// The value is in quotes.
+    Quoted,
+    /// The value contains an invisible character, such as a zero-width space or a byte order mark.
+    InvisibleCharacter,
     /// The list has more than [`Secrets::MAX`] secrets.
     TooMany,
 }
@@ -468,8 +562,14 @@ impl SecretErrorKind {
             Self::NotSet => write!(f, "{name} is not set"),
             Self::NotUnicode => write!(f, "{name} is not Unicode"),
             Self::SurroundingWhitespace => {
-                write!(f, "{name} starts or ends with white space: remove it")
+                write!(f, "{name} starts or ends with whitespace: remove it")
             }
+            Self::Quoted => write!(f, "{name} is in quotes: remove them"),
+            Self::InvisibleCharacter => write!(
+                f,
+                "{name} contains an invisible character, such as a zero-width space or a byte \
+                 order mark: type the value, or copy it as plain text"
+            ),
             Self::TooMany => f.write_str("more than four secrets"),
         }
     }

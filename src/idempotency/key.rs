@@ -33,7 +33,7 @@ const MAX_PART: usize = 64;
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// Creates a key with the given text, for tests of a store.
+    /// Creates a key from its text, for example one that was stored or logged.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())

@@ -1,10 +1,8 @@
 //! The layer and its settings.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+#[cfg(feature = "testing")]
+use std::time::SystemTime;
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -13,7 +11,7 @@ use super::{service::Idempotency, settings::Settings};
 /// A [`Layer`] that lets a handler complete each event once.
 ///
 /// Put it *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), because it needs the
-/// [`Delivery`](crate::Delivery) of that layer. It answers 500 to a request without a `Delivery`. The
+/// [`Delivery`](crate::Delivery) of that layer. A request without a `Delivery` gets a 500. The
 /// [module docs](super) explain what the layer does and how to choose its times.
 ///
 /// # Where to put it
@@ -48,8 +46,8 @@ use super::{service::Idempotency, settings::Settings};
 ///
 /// A signature covers the body, and neither the path nor the method. If the layer also covered
 /// `/status`, an attacker who recorded a delivery could send it there. The 200 would complete the
-/// event, and SoundHash's retry would be answered as a duplicate although the handler never ran. For
-/// the same reason, the layer answers every method except POST with 405, without a claim.
+/// event, and SoundHash's retry would be a duplicate although the handler never ran. For the same
+/// reason, the layer rejects every method except POST with 405, without a claim.
 ///
 /// If a request passes two of these layers that share a store and a [`scope`](Self::scope), the
 /// inner layer finds every event claimed by the outer one.
@@ -127,10 +125,10 @@ impl<St> IdempotencyLayer<St> {
     }
 
     /// Sets whether the handler runs in a separate task, so that it finishes even if the sender
-    /// hangs up. The default is `false`: the handler is cut off.
+    /// hangs up. The default is `false`: the handler is canceled.
     ///
     /// Use this for handlers that can take longer than the 30 s that SoundHash waits. Without it,
-    /// each retry starts the work again and is cut off again. A graceful shutdown does not wait for
+    /// each retry starts the work again and is canceled again. A graceful shutdown does not wait for
     /// the separate tasks.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
@@ -138,11 +136,10 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Separates the events of this layer from those of all layers with another scope, or without a
-    /// scope, on the same store.
+    /// Prefixes the keys of this layer with `name`, so that several layers can share one store.
     ///
     /// SoundHash's dispatcher sends an event to every endpoint that is registered for it, with the same
-    /// id. If several endpoints share a store and each of them has to act on the event, give each
+    /// id. If several endpoints share a store and each of them has to handle the event, give each
     /// one a scope. The portal's events name their endpoint in the body, so they differ anyway.
     #[must_use]
     pub fn scope(mut self, name: impl Into<Arc<str>>) -> Self {
@@ -150,10 +147,11 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets the clock that [`max_age`](Self::max_age) is measured with, for tests. The default
-    /// is [`SystemTime::now`].
+    /// Sets the clock that [`max_age`](Self::max_age) is measured with (feature `testing`). The
+    /// default is [`SystemTime::now`].
     ///
     /// Leases and retentions are measured with the store's clock.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.settings.clock = Arc::new(now);

@@ -45,7 +45,7 @@
 //! | --- | --- | --- |
 //! | responds with 2xx | is completed for the [`retention`](IdempotencyLayer::retention) | gets 200 with `Idempotent-Replayed: true`, and renews the retention |
 //! | is still running | is claimed for the [`lease`](IdempotencyLayer::lease) | gets 503 with `Retry-After` |
-//! | responds with another status, fails, panics or is cut off | is released | runs the handler |
+//! | responds with another status, fails, panics or is canceled | is released | runs the handler |
 //! | dies with its process | is claimed until the lease ends | gets 503 during the lease, and runs the handler after it |
 //!
 //! If the store fails, the delivery also gets 503, because the event may have been completed.
@@ -78,7 +78,7 @@
 //!   attacker who recorded the delivery can send it again, until the event is too old.
 //!
 //! The layer does **not** guarantee that a handler *starts* only once. A handler that fails
-//! half-way or is cut off runs again. If an effect must not happen twice even then, put all effects
+//! half-way or is canceled runs again. If an effect must not happen twice even then, put all effects
 //! into one database transaction (see the crate `soundhash-webhook-sqlx`), or pass the event's id to
 //! a service that recognizes duplicates:
 //!
@@ -119,7 +119,7 @@
 //!
 //! If the sender hangs up, axum drops the handler, and the retry starts it again. With
 //! [`detach(true)`](IdempotencyLayer::detach), the handler runs to its end in a separate task, and
-//! the retry is answered as a duplicate. Choose a lease that covers the whole run. A graceful
+//! the retry is a duplicate. Choose a lease that covers the whole run. A graceful
 //! shutdown does not wait for these tasks, and their events are free when the lease ends.
 //!
 //! ```

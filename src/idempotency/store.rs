@@ -39,8 +39,7 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if the state of the key is not known. The delivery is answered with
-    /// 503.
+    /// Returns an error if the state of the key is not known. The delivery gets a 503.
     fn claim(
         &self,
         key: &Key,

@@ -1,4 +1,4 @@
-//! Runs the handler of a delivery in a span, and reports handlers that are cut off.
+//! Runs the handler of a delivery in a span, and reports handlers that are canceled.
 
 use std::{
     future::Future,
@@ -59,11 +59,11 @@ impl HandlerWatch {
         f()
     }
 
-    fn cut_off(&self) {
+    fn canceled(&self) {
         #[cfg(feature = "tracing")]
-        super::log::cut_off(self.0.since.elapsed());
+        super::log::canceled(self.0.since.elapsed());
         #[cfg(feature = "metrics")]
-        super::metrics::cut_off();
+        super::metrics::canceled();
     }
 }
 
@@ -90,7 +90,7 @@ pin_project! {
             watch.in_span(|| {
                 let is_detached = !*this.is_task && watch.0.is_detached.load(Ordering::Relaxed);
                 if !*this.is_over && !is_detached {
-                    watch.cut_off();
+                    watch.canceled();
                 }
                 this.future.set(None);
             });
@@ -142,7 +142,7 @@ impl<F: Future> Future for Handling<F> {
         let Some(watch) = this.watch else {
             return future.poll(cx);
         };
-        // Set before the poll, so that a handler that panics is not reported as cut off.
+        // Set before the poll, so that a handler that panics is not reported as canceled.
         *this.is_over = true;
         let poll = watch.in_span(|| future.poll(cx));
         *this.is_over = poll.is_ready();

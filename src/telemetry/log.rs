@@ -168,13 +168,14 @@ pub(super) fn duplicate(reason: &'static str) {
     );
 }
 
-pub(super) fn cut_off(elapsed: Duration) {
+pub(super) fn canceled(elapsed: Duration) {
     warn!(
         target: TARGET,
         elapsed_ms = milliseconds(elapsed),
-        "webhook handler cut off: the request was dropped before the handler finished, usually \
-         because the sender hung up. SoundHash waits 30 s: answer sooner, or let the handler run \
-         on with IdempotencyLayer::detach",
+        "webhook handler canceled: the request was dropped before the handler finished. Either the \
+         sender or a proxy hung up (SoundHash waits 30 s), or a timeout of this application \
+         expired, such as a TimeoutLayer outside of the verification. Respond sooner, or let the \
+         handler run on with IdempotencyLayer::detach",
     );
 }
 

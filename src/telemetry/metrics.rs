@@ -12,7 +12,7 @@ const MATCHED_SECRET: &str = "soundhash_webhook_matched_secret_total";
 const BODY_BYTES: &str = "soundhash_webhook_body_bytes";
 const BODY_WAIT: &str = "soundhash_webhook_body_wait_seconds";
 const VERIFICATION: &str = "soundhash_webhook_verification_seconds";
-const CUT_OFF: &str = "soundhash_webhook_handlers_cut_off_total";
+const CANCELED: &str = "soundhash_webhook_handlers_canceled_total";
 const NOT_ACTED_ON: &str = "soundhash_webhook_not_acted_on_total";
 const LEASE_LOST: &str = "soundhash_webhook_lease_lost_total";
 const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";
@@ -54,8 +54,8 @@ pub(super) fn unrecognized(known_type: Option<&'static str>) {
     counter!(UNRECOGNIZED, "event_type" => known_type.unwrap_or(OTHER_TYPE)).increment(1);
 }
 
-pub(super) fn cut_off() {
-    counter!(CUT_OFF).increment(1);
+pub(super) fn canceled() {
+    counter!(CANCELED).increment(1);
 }
 
 pub(super) fn not_acted_on(reason: &'static str) {
@@ -139,7 +139,7 @@ fn described() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {
         describe();
-        counter!(CUT_OFF).increment(0);
+        counter!(CANCELED).increment(0);
     });
 }
 
@@ -168,12 +168,12 @@ fn describe() {
         "Time spent hashing accepted bodies and comparing signatures"
     );
     describe_counter!(
-        CUT_OFF,
-        "Handlers that were cut off because the sender hung up before they finished"
+        CANCELED,
+        "Handlers that were canceled because the sender hung up, or a timeout of the application expired, before they finished"
     );
     describe_counter!(
         NOT_ACTED_ON,
-        "Deliveries that the idempotency layer answered in place of the handler, by reason"
+        "Deliveries to which the idempotency layer responded in place of the handler, by reason"
     );
     describe_counter!(
         LEASE_LOST,

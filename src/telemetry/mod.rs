@@ -5,7 +5,7 @@
 //!
 //! - `stopwatch`: times the body.
 //! - `rejections`: limits how often the rejections of a layer are logged.
-//! - `handling`: runs the handler in a span, and reports handlers that are cut off.
+//! - `handling`: runs the handler in a span, and reports handlers that are canceled.
 //! - `log`: the lines and the span.
 //! - `metrics`: the counters and histograms.
 //!

@@ -1,6 +1,7 @@
 //! Receives the body of a request, within the limits of the layer.
 
 use std::{
+    error::Error,
     future::Future,
     mem,
     pin::Pin,
@@ -12,6 +13,7 @@ use axum_core::body::Body;
 use bytes::Bytes;
 use http::request;
 use http_body::Body as _;
+use http_body_util::LengthLimitError;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
@@ -73,8 +75,11 @@ impl BodyReader {
                 }
                 Some(Err(error)) => {
                     self.body = None;
-                    let rejection = Rejection::with_source(RejectionKind::BodyBroken, error);
-                    return Poll::Ready(Err(rejection));
+                    let kind = match is_length_limit(&error) {
+                        true => RejectionKind::BodyTooLarge,
+                        false => RejectionKind::BodyBroken,
+                    };
+                    return Poll::Ready(Err(Rejection::with_source(kind, error)));
                 }
                 Some(Ok(frame)) => frame,
             };
@@ -150,6 +155,20 @@ impl BodyReader {
     pub(super) fn remainder(&mut self) -> Option<Body> {
         self.body.take()
     }
+}
+
+/// Returns whether an outer layer, such as `RequestBodyLimitLayer`, ended a body that is too long.
+fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
+    let mut source = Some(error);
+    // Bounded, because the sources of an error may form a cycle.
+    for _ in 0..8 {
+        let Some(error) = source else { break };
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// The frames of a body that arrived without a wait in between.

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     mem,
     ops::RangeBounds,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Waker,
 };
 
@@ -38,13 +41,19 @@ const LEAST_PART: usize = 16;
 /// progress doubles within a few round trips, however far away its sender is. A body that stalls or
 /// trickles does not double.
 ///
-/// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
-/// more while it is free. So requests that consist of a head evict no delivery in progress, and large
+/// A body counts while the layer waits for more of it, or for a lookup of its secrets. It costs the
+/// buffer for its bytes; 32 KiB for its task, its connection and its head, and twice what the head has
+/// beyond 8 KiB; and over HTTP/1 the read buffers that hyper keeps for the connection, which are twice
+/// the bytes that have arrived, at most 816 KiB, and for a chunked body 816 KiB from the start.
+///
+/// A body makes progress when the number of received bytes has doubled, and is at least a sixteenth
+/// of its cost. Bodies that have made progress and bodies that have not can each occupy half of the
+/// memory, and more while it is free. So requests that consist of a head evict no delivery in progress, and large
 /// bodies keep no new delivery out. To lock distant senders out, an attacker has to send a 32nd of
 /// the whole memory within their round trip, again and again.
 #[derive(Debug)]
 pub(super) struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
     waiting: Mutex<Waiting>,
 }
 
@@ -147,9 +156,19 @@ fn head_len(head: &request::Parts) -> usize {
 impl Budget {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             waiting: Mutex::default(),
         })
+    }
+
+    /// Changes the limit for all layers that share the budget. Bodies that are waiting keep what they
+    /// occupy until a further body needs room.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -206,7 +225,7 @@ impl Reservation {
         let before = lock(&self.bytes).as_ref().map(Vec::capacity);
         let mut capacity = before.ok_or(BufferFull)?;
         if len > capacity {
-            let most = self.max_len.min(self.budget.limit);
+            let most = self.max_len.min(self.budget.limit());
             capacity = (2 * capacity).min(most).max(len);
         }
         self.make_room(capacity, len)?;
@@ -224,7 +243,7 @@ impl Reservation {
     /// Counts `capacity` bytes for this body, of which `len` are in use. Evicts bodies with a lower
     /// rank if necessary.
     fn make_room(&mut self, capacity: usize, len: usize) -> Result<(), BufferFull> {
-        let limit = self.budget.limit;
+        let limit = self.budget.limit();
         if capacity > limit {
             return Err(BufferFull);
         }

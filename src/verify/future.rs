@@ -13,7 +13,7 @@ use axum_core::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{Request, Version, request};
+use http::{Method, Request, Version, request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -204,7 +204,13 @@ impl Verifying {
         let matched = stopwatch.hashing(|| keys.verify(&body, signature));
         Poll::Ready(match (keys.secrets(), matched) {
             (None, _) => Err(Rejection::new(RejectionKind::UnknownEndpoint)),
-            (Some(_), None) => Err(Rejection::new(RejectionKind::WrongSignature)),
+            (Some(_), None) => {
+                let is_redirected = body.is_empty() || keys.head().method != Method::POST;
+                Err(Rejection::new(match is_redirected {
+                    true => RejectionKind::Redirected,
+                    false => RejectionKind::WrongSignature,
+                }))
+            }
             (Some(secrets), Some(matched)) => {
                 let endpoint = secrets.endpoint_name().cloned();
                 Ok(Delivery::new(body, *signature, matched, endpoint))

@@ -16,7 +16,7 @@ use crate::secret::{IntoSecret, Secrets};
 /// The layer receives the body and checks the `X-Webhook-Signature` header against it. The inner
 /// service gets the request with the same head, the verified bytes as its body, and a
 /// [`Delivery`](crate::Delivery) in its extensions, from which handlers extract an
-/// [`Event`](crate::Event). The layer answers every other request itself, with a status that
+/// [`Event`](crate::Event). The layer responds to every other request itself, with a status that
 /// [`RejectionKind`](crate::RejectionKind) lists.
 ///
 /// ```
@@ -94,8 +94,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the maximum length of a body in bytes. The default is 1 MiB.
     ///
-    /// The layer answers 413 to a longer body. If the `Content-Length` is over the limit, it does
-    /// so before it reads the body.
+    /// A longer body gets a 413. If the `Content-Length` is over the limit, the layer responds before
+    /// it reads the body.
     #[must_use]
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limits_mut().max_body_size = bytes;
@@ -105,7 +105,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Sets the time that a body may take to arrive. The default is 10 s.
     ///
     /// The time starts when the layer first has to wait for the body. When the time is over, the
-    /// layer answers 408.
+    /// layer responds with 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().body_timeout = timeout.min(LONGEST_TIMEOUT);
@@ -114,7 +114,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the time that [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
-    /// When the time is over, the layer answers 503, so that SoundHash retries.
+    /// When the time is over, the layer responds with 503, so that SoundHash retries.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().lookup_timeout = timeout.min(LONGEST_TIMEOUT);
@@ -124,25 +124,18 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Sets the memory in bytes that all unfinished bodies may occupy together. The default is
     /// 32 MiB.
     ///
-    /// A body counts while the layer waits for more of it or for a look-up of its secrets. Most
-    /// deliveries arrive in one piece, and do not count if their secrets are known or cached. The
-    /// memory of a body is the sum of:
-    ///
-    /// - the buffer for its bytes,
-    /// - 32 KiB for its task, its connection and its head, and twice what a head has beyond 8 KiB,
-    /// - over HTTP/1, the read buffers that hyper keeps for the connection: twice the bytes that have
-    ///   arrived, and at most 816 KiB. For a chunked body, these are 816 KiB from the start.
-    ///
-    /// If a body does not fit, the body that has gone longest without progress gives way. It is
-    /// answered with 503 and `Retry-After`. A body makes progress when the number of received bytes has
-    /// doubled, and is at least a sixteenth of what the body counts. Bodies that have made progress
-    /// and bodies that have not can each occupy half of the memory, so neither keeps the other out.
+    /// The memory includes what the server holds for a connection, so a body counts more than its
+    /// bytes. A delivery that arrives in one piece, with secrets that are known or cached, does not
+    /// count at all. If a body does not fit, the body that has gone longest without progress gets a
+    /// 503 with `Retry-After`, so that an attacker who stalls does not keep honest senders out.
     ///
     /// A body that is longer than the whole memory and arrives in several pieces also gets a 503, so
     /// set this to several times [`max_body_size`](Self::max_body_size).
+    ///
+    /// Clones of a layer share the memory. Setting it on one of them sets it for all.
     #[must_use]
-    pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.limits_mut().set_max_buffered(bytes);
+    pub fn max_buffered(self, bytes: usize) -> Self {
+        self.limits.budget.set_limit(bytes);
         self
     }
 

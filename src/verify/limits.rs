@@ -19,12 +19,6 @@ pub(super) struct Limits {
     pub(super) drains: Drains,
 }
 
-impl Limits {
-    pub(super) fn set_max_buffered(&mut self, bytes: usize) {
-        self.budget = Budget::new(bytes);
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -25,6 +25,6 @@ pub use self::provider::{CachedSecrets, SecretLookup};
 pub use self::{
     future::ResponseFuture,
     layer::SoundHashWebhookLayer,
-    provider::{RotatingSecrets, SecretProvider},
+    provider::{BoxSecretProvider, RotatingSecrets, SecretProvider},
     service::SoundHashWebhook,
 };

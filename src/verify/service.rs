@@ -34,7 +34,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// Panics if the response future has to wait for a body or a look-up, and the current task is not in
+/// Panics if the response future has to wait for a body or a lookup, and the current task is not in
 /// a Tokio runtime whose timer is enabled.
 pub struct SoundHashWebhook<S, P = Secrets> {
     inner: S,

@@ -104,7 +104,7 @@ fn a_secret_that_cannot_be_right_stops_the_receiver() {
         .unwrap();
     assert!(!started.status.success());
     let told = String::from_utf8(started.stderr).unwrap();
-    assert!(told.contains("white space"), "{told}");
+    assert!(told.contains("whitespace"), "{told}");
     assert!(!told.contains("whsec_padded"), "{told}");
 }
 

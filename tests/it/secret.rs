@@ -206,12 +206,57 @@ fn a_secret_from_the_environment_is_checked() {
     ] {
         assert_eq!(
             check(Some(padded.into())),
-            "SOUNDHASH_TEST_SECRET starts or ends with white space: remove it"
+            "SOUNDHASH_TEST_SECRET starts or ends with whitespace: remove it"
         );
     }
+    for quoted in [
+        "\"whsec_test\"",
+        "'whsec_test'",
+        "`whsec_test`",
+        "\u{201c}whsec_test\u{201d}",
+    ] {
+        let error = check(Some(quoted.into()));
+        assert_eq!(error, "SOUNDHASH_TEST_SECRET is in quotes: remove them");
+    }
+    for invisible in [
+        "\u{feff}whsec_test",
+        "whsec\u{200b}_test",
+        "whsec_test\u{2060}",
+        "a\u{7}b",
+    ] {
+        let error = check(Some(invisible.into()));
+        let start = "SOUNDHASH_TEST_SECRET contains an invisible character, ";
+        assert!(error.starts_with(start), "{error}");
+    }
+    // Quotes inside a secret are part of it.
+    let signed = Secret::new("it's \"good\" 5'").sign(b"").to_string();
+    assert_eq!(check(Some("it's \"good\" 5'".into())), signed);
     let not_unicode = OsString::from_vec(vec![0xff]);
     let not_unicode = check(Some(not_unicode));
     assert_eq!(not_unicode, "SOUNDHASH_TEST_SECRET is not Unicode");
+}
+
+#[test]
+fn every_form_of_a_key_is_the_same_secret() {
+    use zeroize::Zeroizing;
+
+    let signature = HeaderValue::from(Secret::new(SECRET).sign(BODY));
+    for secrets in [
+        Secrets::new(SECRET),
+        Secrets::new(String::from(SECRET)),
+        Secrets::new(Zeroizing::new(String::from(SECRET))),
+        Secrets::new(SECRET.as_bytes()),
+        Secrets::new(SECRET.as_bytes().to_vec()),
+        Secrets::new(Zeroizing::new(SECRET.as_bytes().to_vec())),
+        Secrets::new(b"whsec_test"),
+        Secrets::new(*b"whsec_test"),
+    ] {
+        assert_eq!(secrets.verify(&signature, BODY), Ok(0));
+    }
+    let rotated = Secrets::new("whsec_new").previous(SECRET);
+    assert_eq!(rotated.verify(&signature, BODY), Ok(1));
+    let error = rotated.verify(&signature, b"another body").unwrap_err();
+    assert_eq!(error.kind(), SignatureErrorKind::Mismatch);
 }
 
 #[test]

@@ -176,6 +176,7 @@ fn words(kind: RejectionKind) -> &'static str {
         RejectionKind::SeveralSignatures => "more than one signature header",
         RejectionKind::MalformedSignature => "signature is not 64 hexadecimal digits",
         RejectionKind::WrongSignature => "signature does not match the body",
+        RejectionKind::Redirected => "signed request without a body, or not a POST",
         RejectionKind::UnknownEndpoint => "no secret for this endpoint",
         RejectionKind::BodyTooLarge => "body is over the limit",
         RejectionKind::BodyTimeout => "body did not arrive in time",

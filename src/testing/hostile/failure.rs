@@ -115,7 +115,7 @@ impl Failure {
 /// Returns what is wrong with the answer to a request that must be rejected.
 fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
-        BodyBroken, BodyTooLarge, SecretsUnavailable, UnknownEndpoint, WrongSignature,
+        BodyBroken, BodyTooLarge, Redirected, SecretsUnavailable, UnknownEndpoint, WrongSignature,
     };
     // The status decides, because an application can replace the response and lose the reason.
     if seen.status == expected.status() {
@@ -124,9 +124,9 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
     Some(match (expected, seen.rejection) {
         (_, Some(SecretsUnavailable)) => FailureKind::NoSecret,
         (BodyTooLarge, Some(BodyBroken)) => FailureKind::BodyLimit,
-        (BodyTooLarge, Some(WrongSignature | UnknownEndpoint)) => FailureKind::MaxBodySize,
+        (BodyTooLarge, Some(WrongSignature | Redirected | UnknownEndpoint)) => FailureKind::MaxBodySize,
         (_, Some(BodyTooLarge)) => FailureKind::MaxBodySize,
-        (BodyBroken, Some(WrongSignature)) => FailureKind::BodyChanged,
+        (BodyBroken, Some(WrongSignature | Redirected)) => FailureKind::BodyChanged,
         (_, Some(_)) => FailureKind::OtherRejection,
         (_, None) => match seen.status {
             status if status.is_success() && authentic => FailureKind::MaxBodySize,
@@ -143,11 +143,11 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
 /// Returns what is wrong with the answer to an authentic delivery.
 fn accepted(seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
-        BodyBroken, BodyTooLarge, MalformedSignature, MissingSignature, SecretsUnavailable,
-        SeveralSignatures, UnknownEndpoint, WrongSignature,
+        BodyBroken, BodyTooLarge, MalformedSignature, MissingSignature, Redirected,
+        SecretsUnavailable, SeveralSignatures, UnknownEndpoint, WrongSignature,
     };
     match seen.rejection {
-        Some(WrongSignature) => Some(FailureKind::BodyChanged),
+        Some(WrongSignature | Redirected) => Some(FailureKind::BodyChanged),
         Some(MissingSignature | SeveralSignatures | MalformedSignature) => {
             Some(FailureKind::HeadChanged)
         }

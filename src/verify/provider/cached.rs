@@ -22,12 +22,12 @@ use crate::secret::Secrets;
 /// Longer names are not looked up, so that an attacker cannot fill the cache with them.
 const MAX_NAME: usize = 256;
 
-/// A look-up may hang. Requests that arrive later than this start another one.
+/// A lookup may hang. Requests that arrive later than this start another one.
 const JOINABLE: Duration = Duration::from_secs(5);
 
 /// Looks up the secrets of an endpoint by its name, for [`CachedSecrets`].
 ///
-/// [`look_up`](Self::look_up) gets only the name and not the request. The secrets therefore depend
+/// [`lookup`](Self::lookup) gets only the name and not the request. The secrets therefore depend
 /// only on the name, and a request for one endpoint cannot put its secrets into the cache under the
 /// name of another endpoint.
 pub trait SecretLookup: Send + Sync + 'static {
@@ -36,26 +36,25 @@ pub trait SecretLookup: Send + Sync + 'static {
     ///
     /// The head is *not* signed. An attacker can choose any name, but then has to sign with the
     /// secret of that name. If a request has no name, or a name of more than 256 bytes, the layer
-    /// answers it like one with a wrong signature, without a look-up.
+    /// rejects it like one with a wrong signature, without a lookup.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
 
     /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
     ///
     /// # Errors
     ///
-    /// Returns an error if the look-up fails. The layer then answers 503, SoundHash retries, and
+    /// Returns an error if the lookup fails. The layer then responds with 503, SoundHash retries, and
     /// nothing is cached.
-    fn look_up(&self, name: &str)
-    -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
+    fn lookup(&self, name: &str) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
 }
 
 /// A [`SecretProvider`] that caches the secrets of many endpoints or tenants (feature `cache`).
 ///
 /// A [`SecretLookup`] finds the secrets by the endpoint's name, for example in a database.
-/// Concurrent requests for the same name share one look-up, which is cancelled when the last of them
+/// Concurrent requests for the same name share one lookup, which is canceled when the last of them
 /// is dropped. Once the secrets are cached, requests use them without waiting.
 ///
-/// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the look-up
+/// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the lookup
 /// itself has called [`Secrets::endpoint`]. Call it if several names find the same endpoint, for
 /// example because the database ignores case. Otherwise, an attacker can replay a recorded delivery
 /// once under each of these names.
@@ -76,7 +75,7 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///         head.uri.path().rsplit('/').next().map(Cow::Borrowed)
 ///     }
 ///
-///     async fn look_up(&self, name: &str) -> Result<Option<Secrets>, BoxError> {
+///     async fn lookup(&self, name: &str) -> Result<Option<Secrets>, BoxError> {
 ///         // SELECT secret FROM endpoints WHERE name = $1
 ///         Ok((name == "acme").then(|| Secrets::new("whsec_acme")))
 ///     }
@@ -85,16 +84,18 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// let layer = SoundHashWebhookLayer::with_provider(CachedSecrets::new(Database));
 /// ```
 ///
+/// To share a cache between layers, put it into an [`Arc`].
+///
 /// # What an attacker who invents names can cost
 ///
 /// - **Memory**: invented names are cached separately, so they evict each other and never the
 ///   secrets of an endpoint.
-/// - **Look-ups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most
-///   half of these are for new names. When the entry of an endpoint has expired, its next look-up
-///   therefore does not wait behind invented names. Only the first look-up of an endpoint can wait
+/// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most
+///   half of these are for new names. When the entry of an endpoint has expired, its next lookup
+///   therefore does not wait behind invented names. Only the first lookup of an endpoint can wait
 ///   behind them. If it times out during an attack, SoundHash retries.
 ///
-/// The layer starts a look-up only for a request with a well-formed signature and a complete body.
+/// The layer starts a lookup only for a request with a well-formed signature and a complete body.
 pub struct CachedSecrets<L> {
     lookup: Arc<L>,
     limits: Limits,
@@ -109,32 +110,32 @@ struct Limits {
     max_lookups: usize,
 }
 
-/// What clones share.
+/// Shared with the lookups that are running.
 struct State {
     known: Cache<Arc<str>, Secrets>,
     unknown: Cache<Arc<str>, ()>,
-    /// The names whose last look-up found an endpoint. Their entry in `known` can have expired.
+    /// The names whose last lookup found an endpoint. Their entry in `known` can have expired.
     established: Cache<Arc<str>, ()>,
     lookups: Semaphore,
-    /// Limits look-ups of names that are not established. They also need a permit of `lookups`.
+    /// Limits lookups of names that are not established. They also need a permit of `lookups`.
     new_lookups: Semaphore,
     running: Mutex<Running>,
 }
 
-/// The look-ups that have not ended, by name.
+/// The lookups that have not ended, by name.
 #[derive(Default)]
 struct Running {
-    look_ups: HashMap<Arc<str>, RunningLookUp>,
+    lookups: HashMap<Arc<str>, RunningLookup>,
     last_id: u64,
 }
 
-struct RunningLookUp {
+struct RunningLookup {
     id: u64,
     started: Instant,
-    answer: WeakShared<Answer>,
+    found: WeakShared<Found>,
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Option<Secrets>, LookUpFailed>> + Send>>;
+type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, LookupFailed>> + Send>>;
 
 impl State {
     fn new(limits: &Limits) -> Arc<Self> {
@@ -202,9 +203,9 @@ impl<L: SecretLookup> CachedSecrets<L> {
         self.with(|limits| limits.capacity = endpoints)
     }
 
-    /// Sets how many look-ups run at the same time. The default is 16. Further look-ups wait.
+    /// Sets how many lookups run at the same time. The default is 16. Further lookups wait.
     ///
-    /// Choose at least 2. With 1, an invented name can occupy the only look-up.
+    /// Choose at least 2. With 1, an invented name can occupy the only lookup.
     ///
     /// # Panics
     ///
@@ -238,7 +239,7 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
         if self.shared.unknown.contains_key(&*name) {
             return Ok(None);
         }
-        Ok(self.join_look_up(&name).await?)
+        Ok(self.join_lookup(&name).await?)
     }
 
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
@@ -247,16 +248,16 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
 }
 
 impl<L: SecretLookup> CachedSecrets<L> {
-    /// Returns the look-up of this name that is running, or starts one.
+    /// Returns the lookup of this name that is running, or starts one.
     ///
     /// Each request that waits for it polls it. So a request that is dropped neither ends nor restarts
-    /// the look-up for the others.
-    fn join_look_up(&self, name: &str) -> Shared<Answer> {
+    /// the lookup for the others.
+    fn join_lookup(&self, name: &str) -> Shared<Found> {
         let mut running = self.shared.running();
-        let known = running.look_ups.get(name);
+        let known = running.lookups.get(name);
         let recent = known.filter(|it| it.started.elapsed() < JOINABLE);
-        if let Some(answer) = recent.and_then(|it| it.answer.upgrade()) {
-            return answer;
+        if let Some(found) = recent.and_then(|it| it.found.upgrade()) {
+            return found;
         }
         running.last_id += 1;
         let entry = Entry {
@@ -265,24 +266,24 @@ impl<L: SecretLookup> CachedSecrets<L> {
             state: self.shared.clone(),
         };
         let (id, name) = (entry.id, entry.name.clone());
-        let answer: Answer = Box::pin(look_up(self.lookup.clone(), entry));
-        let answer = answer.shared();
-        if let Some(weak) = answer.downgrade() {
-            let look_up = RunningLookUp {
+        let found: Found = Box::pin(lookup(self.lookup.clone(), entry));
+        let found = found.shared();
+        if let Some(weak) = found.downgrade() {
+            let lookup = RunningLookup {
                 id,
                 started: Instant::now(),
-                answer: weak,
+                found: weak,
             };
-            running.look_ups.insert(name, look_up);
+            running.lookups.insert(name, lookup);
         }
-        answer
+        found
     }
 }
 
-async fn look_up<L: SecretLookup>(
+async fn lookup<L: SecretLookup>(
     lookup: Arc<L>,
     entry: Entry,
-) -> Result<Option<Secrets>, LookUpFailed> {
+) -> Result<Option<Secrets>, LookupFailed> {
     let Entry { name, state, .. } = &entry;
     // The semaphores are never closed.
     let _new = match state.established.contains_key(name) {
@@ -292,11 +293,11 @@ async fn look_up<L: SecretLookup>(
                 .new_lookups
                 .acquire()
                 .await
-                .map_err(LookUpFailed::new)?,
+                .map_err(LookupFailed::new)?,
         ),
     };
-    let _permit = state.lookups.acquire().await.map_err(LookUpFailed::new)?;
-    let Some(secrets) = lookup.look_up(name).await.map_err(LookUpFailed::new)? else {
+    let _permit = state.lookups.acquire().await.map_err(LookupFailed::new)?;
+    let Some(secrets) = lookup.lookup(name).await.map_err(LookupFailed::new)? else {
         state.established.invalidate(name);
         state.unknown.insert(name.clone(), ());
         return Ok(None);
@@ -310,7 +311,7 @@ async fn look_up<L: SecretLookup>(
     Ok(Some(secrets))
 }
 
-/// The entry of a look-up in [`Running`]. Dropping it removes the entry.
+/// The entry of a lookup in [`Running`]. Dropping it removes the entry.
 struct Entry {
     id: u64,
     name: Arc<str>,
@@ -320,50 +321,40 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut running = self.state.running();
-        // A look-up that took too long has been replaced by another one.
+        // A lookup that took too long has been replaced by another one.
         if running
-            .look_ups
+            .lookups
             .get(&self.name)
             .is_some_and(|it| it.id == self.id)
         {
-            running.look_ups.remove(&self.name);
+            running.lookups.remove(&self.name);
         }
     }
 }
 
-/// The error of a look-up, which all requests that wait for it share.
+/// The error of a lookup, which all requests that wait for it share.
 #[derive(Clone, Debug)]
-struct LookUpFailed(Arc<BoxError>);
+struct LookupFailed(Arc<BoxError>);
 
-impl LookUpFailed {
+impl LookupFailed {
     fn new(error: impl Into<BoxError>) -> Self {
         Self(Arc::new(error.into()))
     }
 }
 
-impl fmt::Display for LookUpFailed {
+impl fmt::Display for LookupFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl error::Error for LookUpFailed {
+impl error::Error for LookupFailed {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.0.source()
     }
 }
 
-// Derives would require a look-up that is `Clone` and `Debug`.
-impl<L> Clone for CachedSecrets<L> {
-    fn clone(&self) -> Self {
-        Self {
-            lookup: self.lookup.clone(),
-            limits: self.limits,
-            shared: self.shared.clone(),
-        }
-    }
-}
-
+// A derive would require a lookup that is `Debug`.
 impl<L> fmt::Debug for CachedSecrets<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedSecrets")

@@ -7,7 +7,7 @@
 mod cached;
 mod rotating;
 
-use std::{future, future::Future, sync::Arc};
+use std::{fmt, future, future::Future, pin::Pin, sync::Arc};
 
 use axum_core::BoxError;
 use http::request;
@@ -36,10 +36,10 @@ use crate::secret::Secrets;
 ///
 /// The layer calls [`cached`](Self::cached) for requests with one well-formed signature, and
 /// [`secrets`](Self::secrets) once the body has also been received within the limits. An attacker
-/// can send such requests, so put a cache in front of an expensive look-up. A look-up that takes
-/// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) is answered with 503.
+/// can send such requests, so put a cache in front of an expensive lookup. A lookup that takes
+/// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) gets a 503.
 ///
-/// The layer answers a request for an unknown endpoint like one with a wrong signature, and hashes
+/// The layer responds to a request for an unknown endpoint as to one with a wrong signature, and hashes
 /// its body as it does for an endpoint with one secret. Two differences in time remain. The
 /// provider itself can take longer for an endpoint that exists than for one that does not. During a
 /// rotation, the layer also hashes the body once for each further secret, so that an attacker with
@@ -69,11 +69,11 @@ pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secrets that are valid for this request now, or `None` if the endpoint does not
     /// exist.
     ///
-    /// After `None`, the layer answers the request like one with a wrong signature.
+    /// After `None`, the layer responds as to a wrong signature.
     ///
     /// # Errors
     ///
-    /// Returns an error if the look-up fails. The layer then answers 503, so that SoundHash
+    /// Returns an error if the lookup fails. The layer then responds with 503, so that SoundHash
     /// retries.
     fn secrets(
         &self,
@@ -88,6 +88,64 @@ pub trait SecretProvider: Send + Sync + 'static {
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         let _ = head;
         None
+    }
+}
+
+/// A [`SecretProvider`] whose type is erased, for a provider that is chosen at run time.
+///
+/// ```
+/// use soundhash_webhook::{
+///     BoxSecretProvider, RotatingSecrets, Secrets, SoundHashWebhookLayer,
+/// };
+///
+/// # let rotates = true;
+/// let secrets = Secrets::new("whsec_test");
+/// let provider = match rotates {
+///     true => BoxSecretProvider::new(RotatingSecrets::new(secrets)),
+///     false => BoxSecretProvider::new(secrets),
+/// };
+/// let layer = SoundHashWebhookLayer::with_provider(provider);
+/// ```
+pub struct BoxSecretProvider(Box<dyn DynProvider>);
+
+type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Secrets>, BoxError>> + Send + 'a>>;
+
+trait DynProvider: Send + Sync {
+    fn secrets<'a>(&'a self, head: &'a request::Parts) -> BoxFuture<'a>;
+    fn cached(&self, head: &request::Parts) -> Option<Secrets>;
+}
+
+impl<P: SecretProvider> DynProvider for P {
+    fn secrets<'a>(&'a self, head: &'a request::Parts) -> BoxFuture<'a> {
+        Box::pin(SecretProvider::secrets(self, head))
+    }
+
+    fn cached(&self, head: &request::Parts) -> Option<Secrets> {
+        SecretProvider::cached(self, head)
+    }
+}
+
+impl BoxSecretProvider {
+    /// Erases the type of `provider`.
+    #[must_use]
+    pub fn new(provider: impl SecretProvider) -> Self {
+        Self(Box::new(provider))
+    }
+}
+
+impl SecretProvider for BoxSecretProvider {
+    async fn secrets(&self, head: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        self.0.secrets(head).await
+    }
+
+    fn cached(&self, head: &request::Parts) -> Option<Secrets> {
+        self.0.cached(head)
+    }
+}
+
+impl fmt::Debug for BoxSecretProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoxSecretProvider").finish_non_exhaustive()
     }
 }
 

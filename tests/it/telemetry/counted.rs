@@ -119,18 +119,18 @@ async fn rejections_are_counted_by_reason_and_nothing_else_is_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_that_are_cut_off_are_counted_once() {
+async fn handlers_that_are_canceled_are_counted_once() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let name = "soundhash_webhook_handlers_cut_off_total{}";
+    let name = "soundhash_webhook_handlers_canceled_total{}";
     let slow = post(|| sleep(Duration::from_secs(60)));
     let layers = ServiceBuilder::new()
         .layer(SoundHashWebhookLayer::new(KEY))
         .layer(IdempotencyLayer::new(MemoryStore::new(9)));
     let app = Router::new().route("/", slow).layer(layers);
-    let cut_off = || timeout(Duration::from_secs(30), deliver(&app, KEY, VIDEO));
-    assert!(cut_off().await.is_err());
-    assert!(cut_off().await.is_err());
+    let canceled = || timeout(Duration::from_secs(30), deliver(&app, KEY, VIDEO));
+    assert!(canceled().await.is_err());
+    assert!(canceled().await.is_err());
     assert_eq!(value(&recorded(&recorder), name), [2.0]);
     assert_eq!(deliver(&app, KEY, VIDEO).await, 200);
     assert!(recorded(&recorder).iter().all(|(it, _)| it != name));
@@ -209,7 +209,7 @@ async fn the_example_serves_them_to_prometheus() {
         r#"soundhash_webhook_store_seconds_count{operation="claim"} 27"#,
         r#"soundhash_webhook_store_seconds_count{operation="complete"} 25"#,
         // Counters of failures exist before the first failure.
-        "soundhash_webhook_handlers_cut_off_total 0",
+        "soundhash_webhook_handlers_canceled_total 0",
         "soundhash_webhook_lease_lost_total 0",
         r#"soundhash_webhook_not_recorded_total{operation="complete"} 0"#,
         r#"soundhash_webhook_store_errors_total{operation="claim"} 0"#,

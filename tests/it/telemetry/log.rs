@@ -9,10 +9,10 @@ use std::{
 use tracing::{Level, subscriber::DefaultGuard};
 
 /// The lines up to a level, as `tracing_subscriber::fmt` prints them.
-pub(super) struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
 
 impl Log {
-    pub(super) fn up_to(level: Level) -> Self {
+    pub(crate) fn up_to(level: Level) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink(lines.clone());
         let subscriber = tracing_subscriber::fmt()
@@ -25,14 +25,14 @@ impl Log {
     }
 
     /// Returns all lines since the last call.
-    pub(super) fn take(&self) -> String {
+    pub(crate) fn take(&self) -> String {
         let lines = std::mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8(lines).unwrap()
     }
 
     /// Returns the only line since the last call.
     #[track_caller]
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let lines = self.take();
         assert_eq!(lines.lines().count(), 1, "{lines}");
         lines.trim().to_owned()

@@ -2,14 +2,14 @@
 
 #![cfg(any(feature = "metrics", feature = "tracing"))]
 
+#[cfg(feature = "tracing")]
+mod canceled;
 #[cfg(feature = "metrics")]
 pub(crate) mod counted;
 #[cfg(feature = "tracing")]
-mod cut_off;
-#[cfg(feature = "tracing")]
 mod deliveries;
 #[cfg(feature = "tracing")]
-mod log;
+pub(crate) mod log;
 #[cfg(feature = "tracing")]
 mod rejections;
 #[cfg(feature = "tracing")]

@@ -65,7 +65,7 @@ async fn a_new_user_with_a_wrong_secret_sees_the_cause_without_any_setting() {
         "WARN",
         "signature does not match the body",
         "check that the secret is the one of this SoundHash endpoint",
-        "soundhash_webhook::testing::diagnose",
+        "Inspector",
         "`soundhash-webhook verify`",
         "/webhooks/soundhash",
     ] {
@@ -280,7 +280,7 @@ async fn a_failing_provider_is_an_error_at_most_once_a_minute() {
     }
     let line = log.line();
     assert!(
-        line.starts_with("ERROR soundhash_webhook: webhook rejected: secret"),
+        line.starts_with("ERROR soundhash_webhook: webhook rejected: lookup of the secrets failed"),
         "{line}"
     );
     assert!(

@@ -9,6 +9,7 @@ mod drain;
 mod http1;
 mod placement;
 mod provider;
+mod redirected;
 mod service;
 mod signature;
 

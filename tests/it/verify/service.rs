@@ -11,7 +11,9 @@ use std::{
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use soundhash_webhook::{DeliverySlot, Rejection, SoundHashWebhook, SoundHashWebhookLayer};
+use soundhash_webhook::{
+    DeliverySlot, Rejection, RejectionKind, SoundHashWebhook, SoundHashWebhookLayer,
+};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{
     decompression::RequestDecompressionLayer,
@@ -186,8 +188,16 @@ async fn layers_of_tower_http_work_outside_and_inside() {
         .layer(RequestBodyTimeoutLayer::new(minute))
         .layer(layer())
         .service(echo());
-    let response = outside.oneshot(signed(BODY)).await;
+    let response = outside.clone().oneshot(signed(BODY)).await;
     accepted(response.map(|it| it.map(Body::new))).await;
+
+    // Without a declared length, so that the outer limit ends the body while it is read.
+    let long = signed(vec![b'x'; 2048]);
+    let long = long.map(|body| Body::from_stream(body.into_data_stream()));
+    let response = outside.oneshot(long).await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::BodyTooLarge);
 
     let inside = ServiceBuilder::new()
         .layer(layer())

@@ -1,4 +1,4 @@
-//! `CachedSecrets`: which look-ups run, and what an attacker who invents names can cost.
+//! `CachedSecrets`: which lookups run, and what an attacker who invents names can cost.
 
 use std::{
     borrow::Cow,
@@ -33,7 +33,7 @@ struct Inner {
     asked: Mutex<Vec<String>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
-    /// The permits for look-ups of invented names and of `real-slow`.
+    /// The permits for lookups of invented names and of `real-slow`.
     answers: Semaphore,
 }
 
@@ -62,7 +62,7 @@ impl Database {
     }
 }
 
-/// Counts a look-up until it ends or is dropped.
+/// Counts a lookup until it ends or is dropped.
 struct Running<'a>(&'a Inner);
 
 impl<'a> Running<'a> {
@@ -84,7 +84,7 @@ impl SecretLookup for Database {
         head.uri.path().strip_prefix("/webhooks/").map(Into::into)
     }
 
-    async fn look_up(&self, name: &str) -> Result<Option<Secrets>, BoxError> {
+    async fn lookup(&self, name: &str) -> Result<Option<Secrets>, BoxError> {
         let _running = Running::start(&self.0);
         self.0.asked.lock().unwrap().push(name.to_owned());
         yield_now().await;
@@ -116,9 +116,9 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_cached_answer_needs_neither_a_look_up_nor_waiting() {
+async fn a_cached_answer_needs_neither_a_lookup_nor_waiting() {
     let database = Database::fast();
-    let cache = CachedSecrets::new(database.clone());
+    let cache = Arc::new(CachedSecrets::new(database.clone()));
     assert!(cache.cached(&head("real-1")).is_none());
     assert!(known(&cache, "real-1").await);
     for _ in 0..1_000 {
@@ -129,9 +129,9 @@ async fn a_cached_answer_needs_neither_a_look_up_nor_waiting() {
 }
 
 #[tokio::test]
-async fn requests_at_the_same_time_share_a_look_up() {
+async fn requests_at_the_same_time_share_a_lookup() {
     let database = Database::new(0);
-    let cache = CachedSecrets::new(database.clone());
+    let cache = Arc::new(CachedSecrets::new(database.clone()));
     let mut requests = JoinSet::new();
     for name in ["real-slow", "invented"].repeat(50) {
         let cache = cache.clone();
@@ -145,13 +145,13 @@ async fn requests_at_the_same_time_share_a_look_up() {
     assert_eq!(database.asked("invented"), 1);
 }
 
-/// Attack: start look-ups of an honest endpoint, and hang up, so that the look-up starts again and
+/// Attack: start lookups of an honest endpoint, and hang up, so that the lookup starts again and
 /// again.
 #[tokio::test]
-async fn dropped_requests_do_not_restart_the_look_up_of_another() {
+async fn dropped_requests_do_not_restart_the_lookup_of_another() {
     let database = Database::new(0);
-    let cache = CachedSecrets::new(database.clone());
-    let request = |cache: &CachedSecrets<Database>| {
+    let cache = Arc::new(CachedSecrets::new(database.clone()));
+    let request = |cache: &Arc<CachedSecrets<Database>>| {
         let cache = cache.clone();
         tokio::spawn(async move { known(&cache, "real-slow").await })
     };
@@ -171,9 +171,9 @@ async fn dropped_requests_do_not_restart_the_look_up_of_another() {
 }
 
 #[tokio::test]
-async fn a_look_up_that_no_request_waits_for_is_cancelled() {
+async fn a_lookup_that_no_request_waits_for_is_cancelled() {
     let database = Database::new(0);
-    let cache = CachedSecrets::new(database.clone()).max_lookups(1);
+    let cache = Arc::new(CachedSecrets::new(database.clone()).max_lookups(1));
     for asked in 1..=3 {
         let request = tokio::spawn({
             let cache = cache.clone();
@@ -191,11 +191,11 @@ async fn a_look_up_that_no_request_waits_for_is_cancelled() {
     assert!(known(&cache, "real-1").await);
 }
 
-/// A look-up that hangs, for example on a dead connection, does not keep later requests waiting.
+/// A lookup that hangs, for example on a dead connection, does not keep later requests waiting.
 #[tokio::test(start_paused = true)]
-async fn a_look_up_that_hangs_is_not_joined_for_ever() {
+async fn a_lookup_that_hangs_is_not_joined_for_ever() {
     let database = Database::new(0);
-    let cache = CachedSecrets::new(database.clone());
+    let cache = Arc::new(CachedSecrets::new(database.clone()));
     let mut requests = JoinSet::new();
     for asked in [1, 1, 2] {
         let cache = cache.clone();
@@ -210,7 +210,7 @@ async fn a_look_up_that_hangs_is_not_joined_for_ever() {
 #[tokio::test]
 async fn a_failure_is_not_cached_and_keeps_its_message() {
     let database = Database::fast();
-    let cache = CachedSecrets::new(database.clone());
+    let cache = Arc::new(CachedSecrets::new(database.clone()));
     for asked in 1..=3 {
         let error = cache.secrets(&head("real-broken")).await.unwrap_err();
         assert_eq!(error.to_string(), "the database is away");
@@ -225,9 +225,11 @@ async fn a_failure_is_not_cached_and_keeps_its_message() {
 async fn an_entry_is_looked_up_again_after_its_time_to_live() {
     let database = Database::fast();
     let time = Duration::from_millis(20);
-    let cache = CachedSecrets::new(database.clone())
-        .time_to_live(time)
-        .negative_time_to_live(time);
+    let cache = Arc::new(
+        CachedSecrets::new(database.clone())
+            .time_to_live(time)
+            .negative_time_to_live(time),
+    );
     for asked in 1..=3 {
         assert!(known(&cache, "real-1").await);
         assert!(!known(&cache, "invented").await);
@@ -241,14 +243,15 @@ async fn an_entry_is_looked_up_again_after_its_time_to_live() {
 #[tokio::test]
 async fn an_unknown_name_is_remembered_for_the_negative_time_to_live_alone() {
     let database = Database::fast();
-    let cache = CachedSecrets::new(database.clone()).time_to_live(Duration::ZERO);
+    let cache = Arc::new(CachedSecrets::new(database.clone()).time_to_live(Duration::ZERO));
     for asked in 1..=3 {
         assert!(known(&cache, "real-1").await);
         assert!(!known(&cache, "invented").await);
         assert_eq!(database.asked("real-1"), asked);
         assert_eq!(database.asked("invented"), 1);
     }
-    let cache = CachedSecrets::new(database.clone()).negative_time_to_live(Duration::ZERO);
+    let cache =
+        Arc::new(CachedSecrets::new(database.clone()).negative_time_to_live(Duration::ZERO));
     for asked in 1..=3 {
         assert!(!known(&cache, "other").await);
         assert_eq!(database.asked("other"), asked);
@@ -258,11 +261,13 @@ async fn an_unknown_name_is_remembered_for_the_negative_time_to_live_alone() {
 #[tokio::test]
 async fn setters_keep_what_other_setters_set() {
     let database = Database::fast();
-    let cache = CachedSecrets::new(database.clone())
-        .negative_time_to_live(Duration::ZERO)
-        .time_to_live(Duration::MAX)
-        .capacity(10)
-        .max_lookups(usize::MAX);
+    let cache = Arc::new(
+        CachedSecrets::new(database.clone())
+            .negative_time_to_live(Duration::ZERO)
+            .time_to_live(Duration::MAX)
+            .capacity(10)
+            .max_lookups(usize::MAX),
+    );
     for _ in 0..2 {
         assert!(known(&cache, "real-1").await);
         assert!(!known(&cache, "invented").await);
@@ -274,7 +279,7 @@ async fn setters_keep_what_other_setters_set() {
 
 #[test]
 #[should_panic(expected = "max_lookups must be greater than zero")]
-fn zero_look_ups_at_a_time_panics() {
+fn zero_lookups_at_a_time_panics() {
     let _ = CachedSecrets::new(Database::fast()).max_lookups(0);
 }
 
@@ -282,7 +287,7 @@ fn zero_look_ups_at_a_time_panics() {
 #[tokio::test]
 async fn invented_names_do_not_evict_endpoints() {
     let database = Database::fast();
-    let cache = CachedSecrets::new(database.clone()).capacity(100);
+    let cache = Arc::new(CachedSecrets::new(database.clone()).capacity(100));
     let endpoints: Vec<_> = (0..50).map(|i| format!("real-{i}")).collect();
     for name in &endpoints {
         assert!(known(&cache, name).await);
@@ -302,9 +307,11 @@ async fn invented_names_do_not_evict_endpoints() {
 #[tokio::test]
 async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() {
     let database = Database::new(0);
-    let cache = CachedSecrets::new(database.clone())
-        .time_to_live(Duration::ZERO)
-        .max_lookups(4);
+    let cache = Arc::new(
+        CachedSecrets::new(database.clone())
+            .time_to_live(Duration::ZERO)
+            .max_lookups(4),
+    );
     assert!(known(&cache, "real-1").await);
 
     let mut attack = JoinSet::new();
@@ -331,7 +338,7 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
 #[tokio::test]
 async fn a_name_of_more_than_256_bytes_is_not_looked_up() {
     let database = Database::fast();
-    let cache = CachedSecrets::new(database.clone());
+    let cache = Arc::new(CachedSecrets::new(database.clone()));
     let longest = format!("real-{}", "x".repeat(251));
     assert!(known(&cache, &longest).await);
     let longer = format!("{longest}x");
@@ -356,7 +363,7 @@ async fn a_verified_delivery_names_its_endpoint() {
     };
     for _ in 0..2 {
         assert_eq!(endpoint("real-1").await.as_deref(), Some("real-1"));
-        // A name that the look-up has set is kept.
+        // A name that the lookup has set is kept.
         assert_eq!(endpoint("real-named").await.as_deref(), Some("customer 7"));
     }
     // Attack: sign for one endpoint with the secret of another.

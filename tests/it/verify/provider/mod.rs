@@ -1,4 +1,4 @@
-//! Secrets that are looked up: tenants, rotation at run time, and look-ups that fail or are slow.
+//! Secrets that are looked up: tenants, rotation at run time, and lookups that fail or are slow.
 
 #[cfg(feature = "cache")]
 mod cached;
@@ -139,7 +139,7 @@ async fn an_unknown_endpoint_is_answered_like_a_wrong_signature() {
 
 /// The delivery may be authentic. A 503 makes SoundHash send it again.
 #[tokio::test]
-async fn a_failing_look_up_is_a_503() {
+async fn a_failing_lookup_is_a_503() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
     let Ok(response) = service.oneshot(request("broken", "whsec_test")).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -240,9 +240,9 @@ async fn a_secret_that_is_listed_twice_is_the_first_of_the_two() {
     }
 }
 
-/// Secrets that are available without waiting are used without a look-up.
+/// Secrets that are available without waiting are used without a lookup.
 #[tokio::test]
-async fn a_cached_answer_saves_the_look_up() {
+async fn a_cached_answer_saves_the_lookup() {
     struct Cached;
     impl SecretProvider for Cached {
         async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
@@ -257,7 +257,7 @@ async fn a_cached_answer_saves_the_look_up() {
     assert_eq!(accepted, Ok(Bytes::from_static(BODY)));
 }
 
-/// A provider that counts its look-ups, and answers them after a while.
+/// A provider that counts its lookups, and answers them after a while.
 #[derive(Clone)]
 struct Slow {
     asked: Arc<AtomicUsize>,
@@ -286,9 +286,9 @@ fn slow(time: Duration) -> (SoundHashWebhookLayer<Slow>, Arc<AtomicUsize>) {
     (SoundHashWebhookLayer::with_provider(provider), asked)
 }
 
-/// Attack: send heads without bodies, so that each starts a look-up.
+/// Attack: send heads without bodies, so that each starts a lookup.
 #[tokio::test]
-async fn a_head_alone_starts_no_look_up() {
+async fn a_head_alone_starts_no_lookup() {
     let (layer, asked) = slow(Duration::from_secs(60));
     let addr = serve(layer).await;
     let head = crate::support::head(&"0".repeat(64), 1_000);
@@ -320,10 +320,10 @@ async fn serve(layer: SoundHashWebhookLayer<Slow>) -> String {
     addr
 }
 
-/// Attack: bodies that wait for a look-up fill the window of an HTTP/2 connection, which all of its
+/// Attack: bodies that wait for a lookup fill the window of an HTTP/2 connection, which all of its
 /// streams share.
 #[tokio::test]
-async fn slow_look_ups_do_not_delay_a_cached_delivery_on_the_same_connection() {
+async fn slow_lookups_do_not_delay_a_cached_delivery_on_the_same_connection() {
     let (layer, asked) = slow(Duration::from_secs(600));
     let layer = layer.lookup_timeout(Duration::from_secs(600));
     let stream = TcpStream::connect(serve(layer).await).await.unwrap();
@@ -353,7 +353,7 @@ async fn slow_look_ups_do_not_delay_a_cached_delivery_on_the_same_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_up_that_takes_too_long_is_our_failure() {
+async fn a_lookup_that_takes_too_long_is_our_failure() {
     for (timeout, expected) in [(None, 5_000), (Some(100), 100)] {
         let (mut layer, _) = slow(Duration::from_secs(60));
         if let Some(timeout) = timeout {
@@ -370,7 +370,7 @@ async fn a_look_up_that_takes_too_long_is_our_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_is_verified_after_its_look_up() {
+async fn a_body_is_verified_after_its_lookup() {
     let (layer, _) = slow(Duration::from_secs(1));
     let accepted = outcome(echo(layer.clone()), request("slow", "whsec_slow")).await;
     assert_eq!(accepted, Ok(Bytes::from_static(BODY)));
@@ -378,9 +378,9 @@ async fn a_body_is_verified_after_its_look_up() {
     assert_eq!(rejected, Err(RejectionKind::WrongSignature));
 }
 
-/// Attack: fill the memory with complete bodies that wait for slow look-ups.
+/// Attack: fill the memory with complete bodies that wait for slow lookups.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_waits_for_a_look_up_counts() {
+async fn a_body_that_waits_for_a_lookup_counts() {
     let (layer, _) = slow(Duration::from_secs(1));
     let service = echo(layer.max_buffered(20 * 1024));
     let first = tokio::spawn(outcome(service.clone(), request("slow", "whsec_slow")));

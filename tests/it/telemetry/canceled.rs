@@ -1,4 +1,4 @@
-//! A handler that is cut off is reported once. No other handler is reported.
+//! A handler that is canceled is reported once. No other handler is reported.
 
 use std::{future::pending, time::Duration};
 
@@ -54,7 +54,7 @@ impl Drop for OnDrop {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_is_cut_off_is_one_warning_with_id_type_and_duration() {
+async fn a_handler_that_is_canceled_is_one_warning_with_id_type_and_duration() {
     let slow = post(|| async {
         let _on_drop = OnDrop;
         sleep(60 * SECOND).await;
@@ -65,16 +65,16 @@ async fn a_handler_that_is_cut_off_is_one_warning_with_id_type_and_duration() {
         let sent = timeout(30 * SECOND, send(&app, signed(KEY, &video()))).await;
         assert!(sent.is_err());
         let lines = log.take();
-        let [cut_off, dropped] = lines.lines().collect::<Vec<_>>()[..] else {
+        let [canceled, dropped] = lines.lines().collect::<Vec<_>>()[..] else {
             panic!("{lines}");
         };
-        let start = format!(" WARN {span}soundhash_webhook: webhook handler cut off: ");
-        assert!(cut_off.starts_with(&start), "{cut_off}");
-        let off = number::<f64>(cut_off, "elapsed_ms") - 30_000.0;
-        assert!(off.abs() < 10.0, "{cut_off}");
+        let start = format!(" WARN {span}soundhash_webhook: webhook handler canceled: ");
+        assert!(canceled.starts_with(&start), "{canceled}");
+        let off = number::<f64>(canceled, "elapsed_ms") - 30_000.0;
+        assert!(off.abs() < 10.0, "{canceled}");
         // Lines that the handler logs while it is dropped are in its delivery's span, too.
         assert!(
-            dropped.starts_with(&format!(" INFO {span}it::telemetry::cut_off: ")),
+            dropped.starts_with(&format!(" INFO {span}it::telemetry::canceled: ")),
             "{dropped}"
         );
     }
@@ -110,7 +110,7 @@ async fn a_sender_that_hangs_up_is_noticed_over_a_socket() {
         lines.contains("{id=\"evt_1\" event_type=\"video.processed\"}"),
         "{lines}"
     );
-    assert!(lines.contains("webhook handler cut off"), "{lines}");
+    assert!(lines.contains("webhook handler canceled"), "{lines}");
     assert_eq!(lines.lines().count(), 1, "{lines}");
     server.abort();
 }
@@ -121,7 +121,7 @@ async fn panics() -> StatusCode {
 }
 
 #[tokio::test]
-async fn a_handler_that_finishes_or_panics_is_not_cut_off() {
+async fn a_handler_that_finishes_or_panics_is_not_canceled() {
     let log = Log::up_to(Level::WARN);
     for route in [
         post(|| async {}),
@@ -142,7 +142,7 @@ async fn a_handler_that_finishes_or_panics_is_not_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_ends_before_its_handler_is_called_cuts_nothing_off() {
+async fn a_request_that_ends_before_its_handler_is_called_cancels_nothing() {
     let log = Log::up_to(Level::WARN);
     let [app, _] = apps(&post(|| async {}));
     let body = axum::body::Body::new(crate::support::Script::new([crate::support::Step::Stall]));
@@ -171,13 +171,13 @@ async fn a_detached_handler_runs_on_and_keeps_its_span() {
     let line = log.line();
     let span = "soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: ";
     assert!(
-        line.starts_with(&format!("INFO {span}it::telemetry::cut_off: finished")),
+        line.starts_with(&format!("INFO {span}it::telemetry::canceled: finished")),
         "{line}"
     );
 }
 
 #[test]
-fn a_detached_handler_is_cut_off_by_the_end_of_its_runtime() {
+fn a_detached_handler_is_canceled_by_the_end_of_its_runtime() {
     let log = Log::up_to(Level::WARN);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -195,5 +195,5 @@ fn a_detached_handler_is_cut_off_by_the_end_of_its_runtime() {
     });
     drop(runtime);
     let line = log.line();
-    assert!(line.contains("webhook handler cut off"), "{line}");
+    assert!(line.contains("webhook handler canceled"), "{line}");
 }

@@ -1,0 +1,80 @@
+//! What a redirect leaves of a delivery is rejected for a reason of its own.
+
+use axum::{body::Body, http::Method};
+use http::Request;
+use soundhash_webhook::{RejectionKind, SIGNATURE_HEADER, Secret};
+
+use super::check;
+use crate::support::SECRET;
+
+const EVENT: &str = "an event";
+
+fn request(method: &Method, signed: &str, body: &'static str) -> Request<Body> {
+    let signature = Secret::new(SECRET).sign(signed.as_bytes()).to_string();
+    let request = Request::builder().method(method);
+    let request = request.header(SIGNATURE_HEADER, signature);
+    request.body(Body::from(body)).unwrap()
+}
+
+#[tokio::test]
+async fn a_signed_request_without_a_body_or_with_another_method_was_redirected() {
+    for (method, body) in [
+        (Method::GET, ""),
+        (Method::HEAD, ""),
+        (Method::POST, ""),
+        (Method::PUT, "another body"),
+    ] {
+        let rejected = check(request(&method, EVENT, body)).await;
+        assert_eq!(rejected, Err(RejectionKind::Redirected), "{method} {body}");
+    }
+    let forged = check(request(&Method::POST, EVENT, "another body")).await;
+    assert_eq!(forged, Err(RejectionKind::WrongSignature));
+}
+
+#[tokio::test]
+async fn an_authentic_request_is_accepted_whatever_its_method_and_length() {
+    for (method, body) in [(Method::PUT, EVENT), (Method::POST, "")] {
+        let received = check(request(&method, body, body)).await;
+        assert_eq!(received.as_deref(), Ok(body.as_bytes()));
+    }
+}
+
+/// Rejections for other reasons do not hide it, although the log is limited in rate.
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn the_log_says_that_a_redirect_lost_the_event() {
+    use std::time::Duration;
+
+    use tower::ServiceExt;
+    use tracing::Level;
+
+    use super::layer;
+    use crate::{support::echo, telemetry::log::Log};
+
+    let (log, service) = (Log::up_to(Level::WARN), echo(layer()));
+    let send = async |method, body| {
+        let Ok(response) = service.clone().oneshot(request(method, EVENT, body)).await;
+        assert_eq!(response.status(), 401);
+    };
+    for _ in 0..100 {
+        send(&Method::POST, "forged").await;
+    }
+    log.take();
+    send(&Method::GET, "").await;
+    let line = log.line();
+    for part in [
+        "WARN",
+        "reason=\"redirected\"",
+        "register the exact URL",
+        "https",
+        "slash",
+        "www",
+        "login",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    send(&Method::GET, "").await;
+    tokio::time::advance(Duration::from_secs(61)).await;
+    send(&Method::GET, "").await;
+    assert!(log.take().contains("redirected 2"));
+}
