@@ -147,30 +147,3 @@ pub(crate) fn reject_in_arguments(
          {cure}\n\nWhat you typed may be in the history of your shell."
     )))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reject(line: &str) -> Result<(), Error> {
-        reject_in_arguments(line.split(' ').map(OsString::from))
-    }
-
-    #[test]
-    fn secrets_in_arguments_are_rejected_without_being_repeated() {
-        for line in [
-            "soundhash-webhook send --secret whsec_hidden",
-            "soundhash-webhook --token=whsec_hidden endpoints list",
-        ] {
-            let error = reject(line).unwrap_err();
-            assert_eq!(error.status(), 2);
-            assert!(!error.to_string().contains("hidden"), "{error}");
-        }
-    }
-
-    #[test]
-    fn other_arguments_pass() {
-        reject("soundhash-webhook send --secret-file path").unwrap();
-        reject("soundhash-webhook verify -- --secret").unwrap();
-    }
-}

@@ -99,6 +99,10 @@ fn wrong_usage_has_status_2_and_says_what_is_wrong() {
         ("listen --forward-timeout 1", "--forward"),
         ("verify", "--signature"),
         ("verify --signature 00 /missing", "/missing: No such file"),
+        (
+            "verify --signature 00 -- --secret",
+            "--secret: No such file",
+        ),
         ("verify --signature 00 /dev/zero", "more than 8 MiB"),
         ("replay", "FILE.http"),
         ("replay /missing", "/missing: No such file"),
