@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio, id},
 };
 
@@ -61,6 +61,11 @@ impl NatsCluster {
             .stderr(Stdio::null())
             .spawn();
         spawned.expect("nats-server (apt-get install nats-server)")
+    }
+
+    /// Returns the folder with everything that the servers store.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Kills a server with SIGKILL.

@@ -1,6 +1,6 @@
 //! The tables of the inbox, and the transaction that stores an event together with its job.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use graphile_worker::WorkerUtils;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,11 @@ use sqlx::{
     error::DatabaseError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tracing::{debug, warn};
 
 /// The variable with the URL of the database.
 const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
@@ -25,7 +28,7 @@ pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
 /// The maximum number of attempts. The pauses grow from 3 s to 6 h, so the last attempt is after
 /// about four days.
-const MAX_ATTEMPTS: i32 = 25;
+const MAX_ATTEMPTS: i16 = 25;
 
 /// The connections of each process, few enough for several processes on a default Postgres server.
 const MAX_CONNECTIONS: u32 = 20;
@@ -47,6 +50,8 @@ impl EventJob {
 pub struct Inbox {
     pub(crate) pool: PgPool,
     pub(crate) log: EventLog<Postgres>,
+    /// Tells the task that wakes the workers of new jobs.
+    new_jobs: Arc<Notify>,
 }
 
 impl Inbox {
@@ -92,16 +97,63 @@ impl Inbox {
         if recorded.is_duplicate() {
             return Ok(recorded);
         }
-        let key = Key::from(delivery).to_string();
-        // Not `jsonb`, which cannot hold U+0000.
-        sqlx::query("SELECT graphile_worker.add_job($1, $2::json, max_attempts => $3)")
-            .bind(EventJob::NAME)
-            .bind(json!(EventJob { key }).to_string())
-            .bind(MAX_ATTEMPTS)
-            .execute(&mut *tx)
-            .await?;
+        insert_jobs(&mut tx, &[Key::from(delivery)]).await?;
         tx.commit().await?;
+        self.new_jobs.notify_one();
         Ok(recorded)
+    }
+}
+
+/// Inserts the jobs of events.
+///
+/// This is what the queue's own function `add_jobs` does, except for its notification of the
+/// workers. Postgres commits one transaction after the other if they notify, and each waits for the
+/// disk alone: the function allows a twentieth of the commits. See [`wake_workers`].
+async fn insert_jobs(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
+    let payloads = keys.iter().map(|key| {
+        let key = key.to_string();
+        json!(EventJob { key }).to_string()
+    });
+    let payloads: Vec<String> = payloads.collect();
+    loop {
+        // Not `jsonb`, which cannot hold U+0000.
+        let inserted = sqlx::query(
+            "INSERT INTO graphile_worker._private_jobs (task_id, payload, max_attempts)
+             SELECT task.id, payload::json, $3
+             FROM graphile_worker._private_tasks AS task, unnest($2::text[]) AS payload
+             WHERE task.identifier = $1",
+        )
+        .bind(EventJob::NAME)
+        .bind(&payloads)
+        .bind(MAX_ATTEMPTS)
+        .execute(&mut *connection)
+        .await?;
+        if inserted.rows_affected() > 0 {
+            return Ok(());
+        }
+        // The first job, or the first after the queue has cleaned up.
+        sqlx::query(
+            "INSERT INTO graphile_worker._private_tasks (identifier) VALUES ($1)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(EventJob::NAME)
+        .execute(&mut *connection)
+        .await?;
+    }
+}
+
+/// Notifies the workers of new jobs, at most every 50 ms. If a notification fails, the workers find
+/// the jobs when they poll.
+async fn wake_workers(pool: PgPool, new_jobs: Arc<Notify>) {
+    loop {
+        new_jobs.notified().await;
+        // The channel and the text are those of `add_jobs`.
+        let notify =
+            "SELECT pg_notify('jobs:insert', json_build_object('r', random(), 'count', 1)::text)";
+        if let Err(error) = sqlx::query(notify).execute(&pool).await {
+            debug!(%error, "workers were not notified, and find the new jobs later");
+        }
+        sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -132,7 +184,13 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
         .connect_lazy_with(database.clone());
     let log = EventLog::new(pool.clone());
     migrate(&pool, &log).await?;
-    Ok(Inbox { pool, log })
+    let new_jobs = Arc::new(Notify::new());
+    tokio::spawn(wake_workers(pool.clone(), Arc::clone(&new_jobs)));
+    Ok(Inbox {
+        pool,
+        log,
+        new_jobs,
+    })
 }
 
 /// Says which database failed, why, and what to do.
