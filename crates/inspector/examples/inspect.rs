@@ -1,7 +1,7 @@
 //! `cargo run -p soundhash-webhook-inspector --example inspect`
 //!
-//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, and prints each event once to stdout,
-//! as one line of JSON. The inspector shows all requests. Its URL is printed to stderr.
+//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, and shows all requests in the
+//! inspector, whose URL is printed to stderr.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -15,26 +15,19 @@ use std::{
     io::{self, Write},
 };
 
-use axum::{Router, http::StatusCode, routing::post};
+use axum::{Router, routing::post};
 use soundhash_webhook::{
     Event, Secret, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
 };
 use soundhash_webhook_inspector::Inspector;
-use tokio::{net::TcpListener, signal, sync::watch};
+use soundhash_webhook_server::{Server, shutdown_signal};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-async fn receive(event: Event) -> StatusCode {
-    let printed = serde_json::to_vec(&event)
-        .map_err(io::Error::from)
-        .and_then(|mut line| {
-            line.push(b'\n');
-            io::stdout().lock().write_all(&line)
-        });
-    match printed {
-        Ok(()) => StatusCode::OK,
-        // Not 2xx: SoundHash sends the event again.
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+/// Replace this with what your application does.
+async fn receive(event: Event) -> String {
+    format!("received {}", event.event_type())
 }
 
 fn variable(name: &str, default: &str) -> String {
@@ -43,6 +36,7 @@ fn variable(name: &str, default: &str) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let shutdown = shutdown_signal()?;
     let secret = variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
     let listener = TcpListener::bind(variable("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:3000")).await?;
     let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
@@ -51,7 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let page = inspector
         .bind(variable("SOUNDHASH_WEBHOOK_INSPECTOR", "127.0.0.1:4040"))
         .await?;
-    eprintln!("inspector: {}", page.url());
+    // Fails if stderr is closed. The application works without it.
+    let _ = writeln!(io::stderr(), "inspector: {}", page.url());
 
     let app = Router::new()
         .route("/webhooks/soundhash", post(receive))
@@ -60,40 +55,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Outside of the other layers, so that it sees what they reject.
         .layer(inspector.layer());
 
-    let (stop, stopped) = watch::channel(());
-    let until_stopped = move || {
-        let mut stopped = stopped.clone();
-        // Resolves when `stop` is dropped.
-        async move { while stopped.changed().await.is_ok() {} }
-    };
-    let server = axum::serve(listener, app).with_graceful_shutdown(until_stopped());
-    let signal = async move {
-        shutdown().await;
-        drop(stop);
-        io::Result::Ok(())
-    };
-    tokio::try_join!(
-        server.into_future(),
-        page.run_until(until_stopped()),
-        signal
-    )?;
-    Ok(())
-}
-
-/// Resolves at SIGINT or SIGTERM.
-async fn shutdown() {
-    let interrupt = async { signal::ctrl_c().await.expect("a handler for SIGINT") };
-    #[cfg(unix)]
-    let terminate = async {
-        signal::unix::signal(signal::unix::SignalKind::terminate())
-            .expect("a handler for SIGTERM")
-            .recv()
-            .await;
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
+    let stop = CancellationToken::new();
+    let server = Server::new(listener).serve(app, async {
+        shutdown.await;
+        stop.cancel();
+    });
+    let ((), page) = tokio::join!(server, page.run_until(stop.clone().cancelled_owned()));
+    Ok(page?)
 }

@@ -1,6 +1,11 @@
 //! The inspector's own listener, which serves only the page.
 
-use std::{fmt, future, io, net::SocketAddr, time::Duration};
+use std::{
+    fmt, future,
+    io::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +34,8 @@ impl Inspector {
         let inspector = self.clone();
         async move {
             let server = inspector.bind(addr).await?;
-            eprintln!("inspector: {}", server.url());
+            // Unlike `eprintln!`, this does not panic if stderr is closed.
+            let _ = writeln!(io::stderr(), "inspector: {}", server.url());
             server.run().await
         }
     }
