@@ -4,10 +4,8 @@ use std::{error, fmt, sync::Arc, time::Duration};
 
 use axum_core::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use soundhash_webhook::BoxError;
 use sqlx::error::DatabaseError;
-use tracing::error;
-
-use crate::backend::Late;
 
 /// Seconds after which the sender may try again. SoundHash itself waits 60 s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -15,7 +13,9 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// The error of an [`EventLog`](crate::EventLog).
 ///
 /// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The
-/// reason is logged at `error` and put into the response's extensions. The sender does not learn it.
+/// response never contains the reason, but its extensions contain this error. The crate logs its own
+/// failed steps at `error`. Log the errors of your own statements and of `commit` where you log
+/// failed requests, for example with `tower_http::trace::TraceLayer`.
 ///
 /// If the connection breaks during `commit`, the transaction may have been committed. The next
 /// delivery is then a duplicate.
@@ -53,9 +53,22 @@ pub struct EventLogError {
 #[derive(Clone, Debug)]
 enum Reason {
     Sqlx(Arc<sqlx::Error>),
-    /// The end of the wait came from this side.
-    Late(Duration),
+    /// Our own timeout expired.
+    TimedOut(Duration),
+    /// A reason that the database does not report as an error.
+    Text(&'static str),
     Name(String),
+    /// The error of the function that writes jobs.
+    Enqueue(Arc<dyn error::Error + Send + Sync>),
+}
+
+/// What a step was waiting for when its time was over.
+#[derive(Clone, Copy, Debug)]
+pub enum TimedOut {
+    /// The end of another transaction.
+    Lock,
+    /// The reply of the database.
+    Reply,
 }
 
 /// The kinds of [`EventLogError`].
@@ -80,6 +93,12 @@ pub enum EventLogErrorKind {
     NotMigrated,
     /// The name of the schema or the table is not valid.
     InvalidName,
+    /// The transaction is not what it seems to be. SQLite had already rolled it back, for example
+    /// because the disk was full, or it is nested in another transaction, which
+    /// [`record`](crate::EventLog::record) does not support on SQLite.
+    NoTransaction,
+    /// The encoding of the Postgres database cannot store every text. It must be `UTF8`.
+    Encoding,
     /// Any other error of the database or its driver.
     Other,
 }
@@ -96,8 +115,27 @@ impl EventLogErrorKind {
             Self::StorageFull => "storage_full",
             Self::NotMigrated => "not_migrated",
             Self::InvalidName => "invalid_name",
+            Self::NoTransaction => "no_transaction",
+            Self::Encoding => "encoding",
             Self::Other => "other",
         }
+    }
+
+    /// Whether a single change may be the reason why a batch of changes failed.
+    pub(crate) const fn may_be_one_change(self) -> bool {
+        !matches!(
+            self,
+            Self::Unavailable | Self::PoolExhausted | Self::NotMigrated | Self::LockTimeout
+        )
+    }
+
+    /// Whether the settings or the state of the connection may be the reason, so that another
+    /// connection may succeed.
+    pub(crate) const fn may_be_the_connection(self) -> bool {
+        !matches!(
+            self,
+            Self::Conflict | Self::LockTimeout | Self::PoolExhausted | Self::StorageFull
+        )
     }
 }
 
@@ -109,14 +147,32 @@ impl EventLogError {
         }
     }
 
-    pub(crate) fn late(waiting_for: Late, after: Duration) -> Self {
+    pub(crate) fn timed_out(waiting_for: TimedOut, after: Duration) -> Self {
         let kind = match waiting_for {
-            Late::Lock => EventLogErrorKind::LockTimeout,
-            Late::Reply => EventLogErrorKind::Unavailable,
+            TimedOut::Lock => EventLogErrorKind::LockTimeout,
+            TimedOut::Reply => EventLogErrorKind::Unavailable,
         };
         Self {
             kind,
-            reason: Reason::Late(after),
+            reason: Reason::TimedOut(after),
+        }
+    }
+
+    pub(crate) const fn new(kind: EventLogErrorKind, text: &'static str) -> Self {
+        Self {
+            kind,
+            reason: Reason::Text(text),
+        }
+    }
+
+    /// The error of the function that writes jobs.
+    pub(crate) fn of_enqueue(error: BoxError) -> Self {
+        match error.downcast::<sqlx::Error>() {
+            Ok(error) => (*error).into(),
+            Err(error) => Self {
+                kind: EventLogErrorKind::Other,
+                reason: Reason::Enqueue(error.into()),
+            },
         }
     }
 
@@ -127,10 +183,11 @@ impl EventLogError {
     }
 }
 
-impl From<sqlx::Error> for EventLogError {
-    fn from(error: sqlx::Error) -> Self {
-        let kind = match &error {
+impl EventLogError {
+    pub(crate) fn kind_of(error: &sqlx::Error) -> EventLogErrorKind {
+        match error {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => EventLogErrorKind::PoolExhausted,
+            sqlx::Error::InvalidSavePointStatement => EventLogErrorKind::NoTransaction,
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
@@ -138,9 +195,14 @@ impl From<sqlx::Error> for EventLogError {
             | sqlx::Error::BeginFailed => EventLogErrorKind::Unavailable,
             sqlx::Error::Database(error) => of_database(&**error),
             _ => EventLogErrorKind::Other,
-        };
+        }
+    }
+}
+
+impl From<sqlx::Error> for EventLogError {
+    fn from(error: sqlx::Error) -> Self {
         Self {
-            kind,
+            kind: Self::kind_of(&error),
             reason: Reason::Sqlx(Arc::new(error)),
         }
     }
@@ -207,7 +269,9 @@ impl fmt::Display for EventLogError {
                 "{name:?} is not a valid name: use up to 48 ASCII letters, digits and underscores, \
                  and no digit first"
             ),
-            Reason::Late(after) => match self.kind {
+            Reason::Enqueue(_) => f.write_str("jobs of new events could not be written"),
+            Reason::Text(text) => f.write_str(text),
+            Reason::TimedOut(after) => match self.kind {
                 EventLogErrorKind::LockTimeout => {
                     write!(
                         f,
@@ -225,7 +289,7 @@ impl fmt::Display for EventLogError {
                 EventLogErrorKind::NotMigrated => {
                     "table of the event log does not exist: call `EventLog::migrate` first"
                 }
-                EventLogErrorKind::InvalidName | EventLogErrorKind::Other => "database failed",
+                _ => "database failed",
             }),
         }
     }
@@ -235,6 +299,7 @@ impl error::Error for EventLogError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.reason {
             Reason::Sqlx(error) => Some(&**error),
+            Reason::Enqueue(error) => Some(&**error),
             _ => None,
         }
     }
@@ -243,13 +308,6 @@ impl error::Error for EventLogError {
 /// Responds with 503 and `Retry-After`, so that SoundHash sends the event again.
 impl IntoResponse for EventLogError {
     fn into_response(self) -> Response {
-        let source = error::Error::source(&self).map(tracing::field::display);
-        error!(
-            kind = self.kind.as_str(),
-            error = %self,
-            source,
-            "answered 503 because the database failed; SoundHash sends the event again"
-        );
         let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let mut response = (status, headers, "Service unavailable").into_response();

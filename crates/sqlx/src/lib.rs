@@ -147,16 +147,20 @@
     allow(dead_code, reason = "each database is a feature")
 )]
 
+mod accept;
 mod backend;
+mod connection;
 mod error;
 mod event;
 mod log;
 mod migrate;
 mod name;
 mod store;
+mod telemetry;
 mod text;
 
 pub use self::{
+    accept::Accepted,
     backend::Backend,
     error::{EventLogError, EventLogErrorKind},
     event::{EventFilter, EventSummary, RecordedEvent},

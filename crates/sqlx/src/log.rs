@@ -7,15 +7,18 @@ use std::{
 };
 
 use soundhash_webhook::{Delivery, Timestamp, idempotency::Key};
-use sqlx::{Pool, SqlSafeStr, Transaction};
+use sqlx::{Pool, Transaction};
 use tokio::time::timeout;
 
 use crate::{
-    backend::{self, Backend, Statements, Value},
+    accept::{Enqueue, Queue},
+    backend::{Backend, Change, Changed, Statements, Value, recorded},
+    connection,
     error::EventLogError,
     event::{EventFilter, EventSummary, RecordedEvent, from_micros, to_micros},
     migrate::migrate,
     name::TableName,
+    telemetry,
     text::{escape, unescape},
 };
 
@@ -46,8 +49,11 @@ const PURGE_BATCH: i64 = 2_000;
 pub struct EventLog<DB: Backend> {
     pub(crate) pool: Pool<DB>,
     pub(crate) statements: Arc<Statements>,
+    pub(crate) lock_timeout: Duration,
+    /// The changes that wait for the next commit. Clones with the same settings share it.
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) enqueue: Option<Arc<Enqueue<DB>>>,
     name: TableName,
-    lock_timeout: Duration,
 }
 
 /// The result of [`EventLog::record`].
@@ -76,8 +82,10 @@ impl<DB: Backend> EventLog<DB> {
         Self {
             pool,
             statements: Arc::new(Statements::new::<DB>(&name)),
-            name,
             lock_timeout: Duration::from_secs(5),
+            queue: Arc::default(),
+            enqueue: None,
+            name,
         }
     }
 
@@ -92,6 +100,7 @@ impl<DB: Backend> EventLog<DB> {
     pub fn schema(mut self, name: &str) -> Result<Self, EventLogError> {
         self.name.set_schema(name)?;
         self.statements = Arc::new(Statements::new::<DB>(&self.name));
+        self.queue = Arc::default();
         Ok(self)
     }
 
@@ -105,6 +114,7 @@ impl<DB: Backend> EventLog<DB> {
     pub fn table(mut self, name: &str) -> Result<Self, EventLogError> {
         self.name.set_table(name)?;
         self.statements = Arc::new(Statements::new::<DB>(&self.name));
+        self.queue = Arc::default();
         Ok(self)
     }
 
@@ -116,20 +126,25 @@ impl<DB: Backend> EventLog<DB> {
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
+        self.queue = Arc::default();
         self
     }
 
     /// Creates the table, or migrates it to this version of the crate.
     ///
-    /// Any number of processes can call this at the same time, and again at each start. A table of
+    /// Any number of processes can call this at the same time, and again at each start. It also
+    /// succeeds if only the table of applied migrations was lost or emptied. A table of
     /// a later version of this crate stays unchanged, because later versions only add to it. If the
     /// table is up to date, the database user does not need the right to create tables.
     ///
     /// # Errors
     ///
-    /// Returns an error if the database fails. The table is then unchanged.
+    /// Returns [`Encoding`](crate::EventLogErrorKind::Encoding) if a Postgres database has another
+    /// encoding than `UTF8`, or an error if the database fails. The table is then unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
-        migrate(self, &self.name).await
+        migrate(&self.pool, &self.name)
+            .await
+            .map_err(|error| telemetry::failed("migrate", None, error))
     }
 
     /// Begins a transaction for [`record`](Self::record).
@@ -143,24 +158,24 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the pool times out or the database fails.
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
-        let connection = self.pool.acquire().await?;
         // In a task, so that a client that hangs up does not interrupt it: sqlx would return the
         // connection to the pool with a transaction that never ends.
-        let begin = Transaction::begin(connection, Some(DB::BEGIN.into_sql_str()));
-        let begin = tokio::spawn(begin);
+        let pool = self.pool.clone();
+        let begin = tokio::spawn(async move { connection::begin(&pool).await });
         self.in_time(async { begin.await.map_err(io::Error::from)? })
             .await
+            .map_err(|error| telemetry::failed("begin", None, error))
     }
 
     /// Limits the time of a step that waits for other transactions.
-    async fn in_time<T>(
+    pub(crate) async fn in_time<T>(
         &self,
-        step: impl Future<Output = sqlx::Result<T>>,
+        step: impl Future<Output = Result<T, impl Into<EventLogError>>>,
     ) -> Result<T, EventLogError> {
         let (limit, late) = DB::time_limit(self.lock_timeout);
         match timeout(limit, step).await {
-            Ok(done) => Ok(done?),
-            Err(_) => Err(EventLogError::late(late, limit)),
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => Err(EventLogError::timed_out(late, limit)),
         }
     }
 
@@ -171,7 +186,8 @@ impl<DB: Backend> EventLog<DB> {
     /// waits for it. The event is a duplicate if that transaction commits, and new if it rolls
     /// back.
     ///
-    /// Call this first in the transaction, so that a duplicate does no other work.
+    /// Call this first in the transaction, so that a duplicate does no other work. On SQLite, `tx`
+    /// must not be nested in another transaction.
     ///
     /// # Errors
     ///
@@ -184,22 +200,43 @@ impl<DB: Backend> EventLog<DB> {
         tx: &mut Transaction<'_, DB>,
         delivery: &Delivery,
     ) -> Result<Recorded, EventLogError> {
-        let key = Key::from(delivery);
-        // A body that is not an event is authentic, too, and is recorded without a type.
-        let event = delivery.event().ok();
-        let created_at = event.and_then(|event| event.created_at);
-        let values = [
-            Value::Text(escape(key.as_str())),
-            Value::OptionalText(event.map(|event| escape(event.event_type()))),
-            Value::OptionalText(delivery.endpoint().map(escape)),
-            Value::OptionalInteger(created_at.map(|time| to_micros(time.into()))),
-            Value::Bytes(delivery.body()),
-        ];
-        let recording = DB::record(tx, &self.statements.record, &values, self.lock_timeout);
-        Ok(match self.in_time(recording).await? {
-            true => Recorded::New,
-            false => Recorded::Duplicate,
-        })
+        match self.insert(tx, delivery).await {
+            Ok(true) => Ok(Recorded::New),
+            Ok(false) => {
+                telemetry::duplicate(delivery);
+                Ok(Recorded::Duplicate)
+            }
+            Err(error) => Err(telemetry::failed("record", Some(delivery), error)),
+        }
+    }
+
+    /// Returns whether the event is new.
+    pub(crate) async fn insert(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        delivery: &Delivery,
+    ) -> Result<bool, EventLogError> {
+        let values = recorded(delivery);
+        let recording = DB::record(tx, &self.pool, &self.statements, &values, self.lock_timeout);
+        self.in_time(recording).await
+    }
+
+    /// Runs a statement that changes rows, and returns their number.
+    pub(crate) async fn change(
+        &self,
+        sql: &Arc<str>,
+        values: Vec<Value<'static>>,
+    ) -> Result<u64, EventLogError> {
+        if DB::ONE_WRITER {
+            return match self
+                .commit(Change::Execute(Arc::clone(sql), values))
+                .await?
+            {
+                Changed::Rows(rows) => Ok(rows),
+                Changed::Locked => Ok(0),
+            };
+        }
+        Ok(connection::run(&self.pool, DB::execute, sql, &values).await?)
     }
 
     /// Lists recorded events without their bodies, the latest first.
@@ -217,7 +254,7 @@ impl<DB: Backend> EventLog<DB> {
             Value::Text(escape(key)),
             Value::Integer(filter.limit.into()),
         ];
-        let rows = backend::fetch(&self.pool, &self.statements.list, &values).await?;
+        let rows = connection::run(&self.pool, DB::fetch, &self.statements.list, &values).await?;
         Ok(rows
             .iter()
             .map(summary::<DB>)
@@ -231,7 +268,7 @@ impl<DB: Backend> EventLog<DB> {
     /// Returns an error if the database fails.
     pub async fn get(&self, key: &Key) -> Result<Option<RecordedEvent>, EventLogError> {
         let values = [Value::Text(escape(key.as_str()))];
-        let rows = backend::fetch(&self.pool, &self.statements.get, &values).await?;
+        let rows = connection::run(&self.pool, DB::fetch, &self.statements.get, &values).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };
@@ -250,9 +287,8 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the database fails.
     pub async fn forget(&self, key: &Key) -> Result<bool, EventLogError> {
-        let values = [Value::Text(escape(key.as_str()))];
-        let forgotten = backend::execute(&self.pool, &self.statements.forget, &values).await?;
-        Ok(forgotten > 0)
+        let values = vec![Value::key(key)];
+        Ok(self.change(&self.statements.forget, values).await? > 0)
     }
 
     /// Deletes the events that were recorded before `time`, and all claims of a
@@ -271,15 +307,15 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the database fails. The batches before that stay deleted.
     pub async fn purge(&self, time: SystemTime) -> Result<u64, EventLogError> {
-        let records = [Value::Integer(to_micros(time)), Value::Integer(PURGE_BATCH)];
-        let claims = [Value::Integer(PURGE_BATCH)];
+        let records = vec![Value::Integer(to_micros(time)), Value::Integer(PURGE_BATCH)];
+        let claims = vec![Value::Integer(PURGE_BATCH)];
         let mut all = 0;
         for (sql, values) in [
-            (&self.statements.purge_records, &records[..]),
-            (&self.statements.purge_claims, &claims[..]),
+            (&self.statements.purge_records, records),
+            (&self.statements.purge_claims, claims),
         ] {
             loop {
-                let deleted = backend::execute(&self.pool, sql, values).await?;
+                let deleted = self.change(sql, values.clone()).await?;
                 if deleted == 0 {
                     break;
                 }
@@ -312,8 +348,10 @@ impl<DB: Backend> Clone for EventLog<DB> {
         Self {
             pool: self.pool.clone(),
             statements: Arc::clone(&self.statements),
-            name: self.name.clone(),
             lock_timeout: self.lock_timeout,
+            queue: Arc::clone(&self.queue),
+            enqueue: self.enqueue.clone(),
+            name: self.name.clone(),
         }
     }
 }

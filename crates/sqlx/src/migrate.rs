@@ -2,38 +2,45 @@
 
 use std::sync::Arc;
 
+use sqlx::Pool;
+
 use crate::{
     backend::{Backend, Value},
-    error::EventLogError,
-    log::EventLog,
+    connection,
+    error::{EventLogError, EventLogErrorKind},
     name::TableName,
 };
 
 pub(crate) async fn migrate<DB: Backend>(
-    log: &EventLog<DB>,
+    pool: &Pool<DB>,
     name: &TableName,
 ) -> Result<(), EventLogError> {
     let versions = DB::migrations(name);
-    let mut connection = log.pool.acquire().await?;
+    let mut connection = connection::acquire(pool).await?;
+    if !DB::has_every_character(&mut connection).await? {
+        return Err(EventLogError::new(
+            EventLogErrorKind::Encoding,
+            "encoding of the database cannot store every event: create the database with \
+             `ENCODING 'UTF8'`",
+        ));
+    }
     // Without a transaction or a lock: most starts find nothing to do.
     if applied::<DB>(&mut connection, name).await? >= versions.len() {
         return Ok(());
     }
     drop(connection);
 
-    let mut tx = log.begin().await?;
+    let mut tx = connection::begin(pool).await?;
     DB::prepare_migrations(&mut tx, name).await?;
+    if !DB::is_migrated(&mut tx, name).await? {
+        let table = name.migrations();
+        let create = format!("CREATE TABLE {table} (version bigint PRIMARY KEY)");
+        DB::execute_raw(&mut tx, create).await?;
+    }
     // Another process may have been first.
     let applied = applied::<DB>(&mut tx, name).await?;
-    if applied == 0 {
-        let table = name.migrations();
-        DB::execute_raw(
-            &mut tx,
-            format!("CREATE TABLE {table} (version bigint PRIMARY KEY)"),
-        )
-        .await?;
-    }
     let insert: Arc<str> = format!("INSERT INTO {} VALUES ($1)", name.migrations()).into();
+    // The statements do nothing if only the table of applied migrations was lost or emptied.
     for (version, sql) in (1..).zip(versions).skip(applied) {
         DB::execute_raw(&mut tx, sql).await?;
         DB::execute(&mut tx, &insert, &[Value::Integer(version)]).await?;

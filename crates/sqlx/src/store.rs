@@ -1,19 +1,19 @@
 //! An idempotency store in the table of an event log.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use soundhash_webhook::{
     BoxError,
     idempotency::{Claim, ClaimToken, IdempotencyStore, Key},
 };
-use tokio::time::timeout;
+use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
 
 use crate::{
-    backend::{self, Backend, Late, Value},
-    error::EventLogError,
+    backend::{Backend, Value},
+    connection,
+    error::{EventLogError, TimedOut},
     event::span_micros,
     log::EventLog,
-    text::escape,
 };
 
 /// An [`IdempotencyStore`] in the table of an [`EventLog`], for handlers whose effects are
@@ -66,48 +66,102 @@ impl<DB: Backend> SqlxStore<DB> {
 
     async fn within<T>(
         &self,
-        step: impl Future<Output = Result<T, sqlx::Error>>,
+        step: impl Future<Output = Result<T, EventLogError>>,
     ) -> Result<T, BoxError> {
         match timeout(self.deadline, step).await {
-            Ok(done) => Ok(done.map_err(EventLogError::from)?),
-            Err(_) => Err(EventLogError::late(Late::Reply, self.deadline).into()),
+            Ok(done) => Ok(done?),
+            Err(_) => Err(EventLogError::timed_out(TimedOut::Reply, self.deadline).into()),
         }
     }
 
-    async fn try_claim(
-        &self,
-        key: &Key,
-        token: ClaimToken,
-        lease: Duration,
-    ) -> sqlx::Result<Claim> {
-        let statements = &self.log.statements;
-        let mut connection = self.log.pool.acquire().await?;
-        let values = [
-            Value::Text(escape(key.as_str())),
-            Value::Bytes(&to_bytes(token)),
-            Value::Integer(span_micros(lease)),
-        ];
-        let claimed = DB::fetch(&mut connection, &statements.claim, &values).await?;
-        if !claimed.is_empty() {
-            return Ok(Claim::Acquired(token));
-        }
-        // The key is held, or another process has just claimed it.
-        let completed = DB::fetch(&mut connection, &statements.renew, &values[..1]).await?;
-        Ok(match completed.is_empty() {
-            true => Claim::InProgress,
-            false => Claim::Completed,
-        })
+    /// Runs a statement within the deadline, and returns whether it changed a row.
+    async fn change(&self, sql: &Arc<str>, values: Vec<Value<'static>>) -> Result<bool, BoxError> {
+        let changed = self.within(self.log.change(sql, values)).await?;
+        Ok(changed > 0)
     }
 }
 
-fn to_bytes(token: ClaimToken) -> [u8; 16] {
-    u128::from(token).to_be_bytes()
+fn to_value(token: ClaimToken) -> Value<'static> {
+    Value::Token(u128::from(token).to_be_bytes())
+}
+
+/// Releases the key if the caller is gone before it has the token, because the database may execute
+/// the claim anyway.
+struct UndoClaim<DB: Backend> {
+    log: EventLog<DB>,
+    key: Key,
+    token: ClaimToken,
+    is_armed: bool,
+    /// The claim, if it is not in the queue of the only writer.
+    claim: Option<JoinHandle<sqlx::Result<u64>>>,
+}
+
+impl<DB: Backend> UndoClaim<DB> {
+    /// Returns whether the key was claimed. This does not wait for other transactions: a key that
+    /// one of them has locked is in progress.
+    async fn claim(&mut self, lease: Duration) -> Result<bool, EventLogError> {
+        let values = vec![
+            Value::key(&self.key),
+            to_value(self.token),
+            Value::Integer(span_micros(lease)),
+        ];
+        let (pool, sql) = (
+            self.log.pool.clone(),
+            Arc::clone(&self.log.statements.claim),
+        );
+        if DB::ONE_WRITER {
+            self.is_armed = true;
+            return Ok(self.log.change(&sql, values).await? > 0);
+        }
+        // A caller that is gone before there is a connection has claimed nothing.
+        let connection = connection::acquire(&pool).await?;
+        self.is_armed = true;
+        let claim = self.claim.insert(tokio::spawn(async move {
+            connection::run_on(connection, &pool, DB::execute, &sql, &values).await
+        }));
+        let claimed = claim.await.map_err(|error| sqlx::Error::Io(error.into()))?;
+        Ok(claimed? > 0)
+    }
+}
+
+impl<DB: Backend> Drop for UndoClaim<DB> {
+    fn drop(&mut self) {
+        let (true, Ok(runtime)) = (self.is_armed, Handle::try_current()) else {
+            return;
+        };
+        let (log, claim) = (self.log.clone(), self.claim.take());
+        let values = vec![Value::key(&self.key), to_value(self.token)];
+        runtime.spawn(async move {
+            // The release must come after the claim.
+            if let Some(claim) = claim {
+                let _ = claim.await;
+            }
+            // If the release fails, the lease ends the claim.
+            let _ = log.change(&log.statements.release, values).await;
+        });
+    }
 }
 
 impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
-        self.within(self.try_claim(key, ClaimToken::unique(), lease))
-            .await
+        let mut undo = UndoClaim {
+            log: self.log.clone(),
+            key: key.clone(),
+            token: ClaimToken::generate()?,
+            is_armed: false,
+            claim: None,
+        };
+        let is_claimed = self.within(undo.claim(lease)).await?;
+        undo.is_armed = false;
+        if is_claimed {
+            return Ok(Claim::Acquired(undo.token));
+        }
+        // The key is held, or another process has just claimed it.
+        let renew = &self.log.statements.renew;
+        Ok(match self.change(renew, vec![Value::key(key)]).await? {
+            true => Claim::Completed,
+            false => Claim::InProgress,
+        })
     }
 
     async fn complete(
@@ -116,36 +170,22 @@ impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
         token: ClaimToken,
         time: Duration,
     ) -> Result<bool, BoxError> {
-        let (key, token) = (escape(key.as_str()), to_bytes(token));
-        let values = [
-            Value::Text(key),
-            Value::Bytes(&token),
+        let values = vec![
+            Value::key(key),
+            to_value(token),
             Value::Integer(span_micros(time)),
         ];
-        let sql = &self.log.statements.complete;
-        let changed = self
-            .within(backend::execute(&self.log.pool, sql, &values))
-            .await?;
-        Ok(changed > 0)
+        self.change(&self.log.statements.complete, values).await
     }
 
     async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
-        let (key, token) = (escape(key.as_str()), to_bytes(token));
-        let values = [Value::Text(key), Value::Bytes(&token)];
-        let sql = &self.log.statements.release;
-        let changed = self
-            .within(backend::execute(&self.log.pool, sql, &values))
-            .await?;
-        Ok(changed > 0)
+        let values = vec![Value::key(key), to_value(token)];
+        self.change(&self.log.statements.release, values).await
     }
 
     async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
-        let values = [Value::Text(escape(key.as_str()))];
-        let sql = &self.log.statements.forget;
-        let changed = self
-            .within(backend::execute(&self.log.pool, sql, &values))
-            .await?;
-        Ok(changed > 0)
+        let forget = &self.log.statements.forget;
+        self.change(forget, vec![Value::key(key)]).await
     }
 }
 

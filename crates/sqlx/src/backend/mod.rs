@@ -11,10 +11,15 @@ mod statements;
 
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use sqlx::Pool;
+use soundhash_webhook::{Delivery, idempotency::Key};
+use sqlx::{Pool, Transaction};
 
-pub(crate) use self::statements::Statements;
-use crate::name::TableName;
+pub(crate) use self::statements::{Statements, recorded};
+use crate::{
+    error::{EventLogError, TimedOut},
+    name::TableName,
+    text::escape,
+};
 
 /// A database that an [`EventLog`](crate::EventLog) can live in: `sqlx::Postgres` or
 /// `sqlx::Sqlite`.
@@ -33,15 +38,31 @@ pub enum Value<'a> {
     Integer(i64),
     OptionalInteger(Option<i64>),
     Bytes(&'a [u8]),
+    Token([u8; 16]),
 }
 
-/// What a step that takes too long waits for.
-#[derive(Clone, Copy, Debug)]
-pub enum Late {
-    /// The end of another transaction.
-    Lock,
-    /// The reply of the database.
-    Reply,
+impl Value<'static> {
+    pub(crate) fn key(key: &Key) -> Self {
+        Self::Text(Cow::Owned(escape(key.as_str()).into_owned()))
+    }
+}
+
+/// A change that is written together with others.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Records an event.
+    Record(Delivery),
+    /// Runs a statement.
+    Execute(Arc<str>, Vec<Value<'static>>),
+}
+
+/// The result of a [`Change`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The number of rows.
+    Rows(u64),
+    /// Another transaction has the lock of the event.
+    Locked,
 }
 
 /// The steps that need the types of one database.
@@ -54,8 +75,8 @@ pub trait Sql: sqlx::Database {
     fn words() -> Words;
 
     /// The SQL before and after the `INSERT` that records an event. The `INSERT` reads from
-    /// `ready`.
-    fn around_record(name: &TableName) -> (String, &'static str);
+    /// `ready`. `lock` is what takes the lock of the event, as in [`Words`].
+    fn around_record(lock: &str) -> (String, &'static str);
 
     /// The statements of each version of the table, oldest first.
     fn migrations(name: &TableName) -> Vec<String>;
@@ -66,6 +87,12 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<bool>>;
 
+    /// Ends every transaction of a connection that came from the pool.
+    fn clean(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
+
+    /// Returns whether the database can store every text.
+    fn has_every_character(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<bool>>;
+
     /// Keeps other processes from migrating until the transaction ends, and creates the schema.
     fn prepare_migrations<'a>(
         connection: &'a mut Self::Connection,
@@ -73,16 +100,31 @@ pub trait Sql: sqlx::Database {
     ) -> BoxFuture<'a, sqlx::Result<()>>;
 
     /// How long a step may take that waits for a lock, and what it means if it takes longer.
-    fn time_limit(lock_timeout: Duration) -> (Duration, Late);
+    fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut);
 
-    /// Runs the statement that records an event, which waits at most `lock_timeout` for a lock.
-    /// Returns whether the event is new.
+    /// Records an event, and waits at most `lock_timeout` for a lock. Returns whether the event is
+    /// new.
     fn record<'a>(
-        connection: &'a mut Self::Connection,
-        sql: &'a Arc<str>,
+        tx: &'a mut Transaction<'_, Self>,
+        pool: &'a Pool<Self>,
+        statements: &'a Statements,
         values: &'a [Value<'a>],
         lock_timeout: Duration,
-    ) -> BoxFuture<'a, sqlx::Result<bool>>;
+    ) -> BoxFuture<'a, Result<bool, EventLogError>>;
+
+    /// Whether only one transaction can write at a time, so that all changes share a writer.
+    const ONE_WRITER: bool;
+
+    /// The number of batches that [`EventLog::accept`](crate::EventLog::accept) commits at the same
+    /// time.
+    const WRITERS: usize;
+
+    /// Makes these changes, in the transaction of the connection if there is one.
+    fn change<'a>(
+        connection: &'a mut Self::Connection,
+        statements: &'a Statements,
+        changes: &'a [&'a Change],
+    ) -> BoxFuture<'a, sqlx::Result<Vec<Changed>>>;
 
     /// Runs a statement and returns the number of rows it changed.
     fn execute<'a>(
@@ -126,6 +168,11 @@ pub struct Words {
     pub integer: &'static str,
     /// Skips rows that another transaction has locked.
     pub skip_locked: &'static str,
+    /// A condition that waits for the lock of a number, `?`, and one that does not wait.
+    pub lock: &'static str,
+    pub try_lock: &'static str,
+    /// The number whose lock belongs to a key, `?`, in the table `$table`.
+    pub number: &'static str,
 }
 
 impl Words {
@@ -197,6 +244,7 @@ macro_rules! bind {
                 Value::Integer(number) => query.bind(*number),
                 Value::OptionalInteger(number) => query.bind(*number),
                 Value::Bytes(bytes) => query.bind(*bytes),
+                Value::Token(token) => query.bind(&token[..]),
             };
         }
         query
@@ -205,21 +253,3 @@ macro_rules! bind {
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use {bind, common_steps};
-
-/// Takes a connection for one statement, and returns the number of rows it changed.
-pub(crate) async fn execute<DB: Backend>(
-    pool: &Pool<DB>,
-    sql: &Arc<str>,
-    values: &[Value<'_>],
-) -> sqlx::Result<u64> {
-    DB::execute(&mut *pool.acquire().await?, sql, values).await
-}
-
-/// Takes a connection for one statement, and returns its rows.
-pub(crate) async fn fetch<DB: Backend>(
-    pool: &Pool<DB>,
-    sql: &Arc<str>,
-    values: &[Value<'_>],
-) -> sqlx::Result<Vec<DB::Row>> {
-    DB::fetch(&mut *pool.acquire().await?, sql, values).await
-}

@@ -1,11 +1,26 @@
 //! PostgreSQL.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres, Row, Transaction,
+    postgres::{PgArguments, PgConnectOptions},
+    query::Query,
+};
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 
-use super::{Backend, BoxFuture, Late, Sql, Value, Words, bind, common_steps};
-use crate::name::TableName;
+use super::{
+    Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps,
+    recorded,
+};
+use crate::{
+    connection::{depth, may_be_the_connection},
+    error::{EventLogError, TimedOut},
+    name::TableName,
+};
 
 impl Backend for Postgres {}
 
@@ -22,8 +37,71 @@ fn millis(timeout: Duration) -> String {
     format!("{}ms", timeout.as_millis().clamp(1, most))
 }
 
+/// Ends the connection, so that the pool replaces it. A statement that fails because of a setting of
+/// the session, such as another role, fails again. A transaction cannot give its connection away.
+async fn end(connection: &mut PgConnection) {
+    let end =
+        "ROLLBACK; RESET SESSION AUTHORIZATION; SELECT pg_terminate_backend(pg_backend_pid())";
+    // This is always an error, because the server closes the connection.
+    let _ = sqlx::raw_sql(end).execute(connection).await;
+}
+
+/// Runs a statement of [`Statements::record`]. Returns whether the event is new, or `None` if another
+/// transaction has its lock.
+async fn record(
+    connection: &mut PgConnection,
+    sql: &Arc<str>,
+    values: &[Value<'_>],
+    lock_timeout: Duration,
+) -> sqlx::Result<Option<bool>> {
+    let query = query(sql, values).bind(millis(lock_timeout));
+    let row = query.fetch_one(connection).await?;
+    let inserted: i64 = row.try_get(0)?;
+    let locked: bool = row.try_get(2)?;
+    Ok(locked.then_some(inserted > 0))
+}
+
+/// Cancels the wait for a lock on the server if the caller stops waiting, because the server would
+/// wait on and occupy the connection.
+struct CancelWait {
+    backend: i32,
+    options: Option<Arc<PgConnectOptions>>,
+}
+
+impl CancelWait {
+    async fn cancel(backend: i32, options: &PgConnectOptions) -> sqlx::Result<()> {
+        let mut connection = PgConnection::connect_with(options).await?;
+        // The statement may not have arrived yet. Another one must not be cancelled.
+        for _ in 0..5 {
+            let cancel = "SELECT pg_cancel_backend(pid) FROM pg_locks
+                WHERE pid = $1 AND locktype = 'advisory' AND NOT granted";
+            let cancelled = sqlx::query(cancel).bind(backend);
+            if cancelled.execute(&mut connection).await?.rows_affected() > 0 {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        connection.close().await
+    }
+}
+
+impl Drop for CancelWait {
+    fn drop(&mut self) {
+        if let (Some(options), Ok(runtime)) = (self.options.take(), Handle::try_current()) {
+            let backend = self.backend;
+            // If this fails, the wait ends after the lock timeout.
+            runtime.spawn(
+                async move { timeout(REPLY_TIMEOUT, Self::cancel(backend, &options)).await },
+            );
+        }
+    }
+}
+
 impl Sql for Postgres {
-    const BEGIN: &'static str = "BEGIN";
+    // A session can be read-only by default.
+    const BEGIN: &'static str = "BEGIN READ WRITE";
+    const ONE_WRITER: bool = false;
+    const WRITERS: usize = 2;
 
     fn words() -> Words {
         Words {
@@ -35,6 +113,9 @@ impl Sql for Postgres {
             body_len: "octet_length(body)::bigint",
             integer: "(?)::int::bigint",
             skip_locked: " FOR UPDATE SKIP LOCKED",
+            lock: "(pg_advisory_xact_lock(?)::text IS NOT NULL)",
+            try_lock: "pg_try_advisory_xact_lock(?)",
+            number: "hashtextextended('$table' || ? COLLATE \"C\", 0)",
         }
     }
 
@@ -44,26 +125,24 @@ impl Sql for Postgres {
     //
     // The unique index alone would wait, too. But each time that an earlier transaction rolls back,
     // the wait would start again with a new timeout. Waiting for a lock has only one timeout.
-    fn around_record(name: &TableName) -> (String, &'static str) {
+    fn around_record(lock: &str) -> (String, &'static str) {
         let before = format!(
             "WITH setting AS MATERIALIZED (\
              SELECT previous, set_config('lock_timeout', $6, TRUE) AS applied \
              FROM (SELECT current_setting('lock_timeout') AS previous OFFSET 0) AS before), \
-             ready AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(\
-             '{table}' || $1 COLLATE \"C\", 0))::text AS locked \
-             FROM setting WHERE applied IS NOT NULL), \
-             inserted AS (",
-            table = name.table(),
+             ready AS MATERIALIZED (SELECT {lock} AS locked \
+             FROM setting WHERE applied IS NOT NULL), inserted AS ("
         );
-        let after = ") SELECT inserted_rows, set_config('lock_timeout', previous, TRUE) \
-                     FROM (SELECT count(*) AS inserted_rows FROM inserted) AS counted, setting";
+        let after = ") SELECT inserted_rows, set_config('lock_timeout', previous, TRUE), locked \
+                     FROM (SELECT count(*) AS inserted_rows FROM inserted) AS counted, setting, \
+                     ready";
         (before, after)
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
         let table = name.table();
         vec![format!(
-            r#"CREATE TABLE {table} (
+            r#"CREATE TABLE IF NOT EXISTS {table} (
                 event_key text COLLATE "C" PRIMARY KEY,
                 recorded boolean NOT NULL DEFAULT FALSE,
                 event_type text,
@@ -75,9 +154,9 @@ impl Sql for Postgres {
                 retention bigint,
                 body bytea
             );
-            CREATE INDEX "{by_time}" ON {table} (received_at, event_key)
+            CREATE INDEX IF NOT EXISTS "{by_time}" ON {table} (received_at, event_key)
                 WHERE received_at IS NOT NULL;
-            CREATE INDEX "{by_claim}" ON {table} (claimed_until) WHERE received_at IS NULL;"#,
+            CREATE INDEX IF NOT EXISTS "{by_claim}" ON {table} (claimed_until) WHERE received_at IS NULL;"#,
             by_time = name.index("_received_at").bare(),
             by_claim = name.index("_claimed_until").bare(),
         )]
@@ -119,23 +198,134 @@ impl Sql for Postgres {
         })
     }
 
+    fn clean(_: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
+        // sqlx and the server disagree, and only sqlx's side is known.
+        Box::pin(async { Err(sqlx::Error::InvalidSavePointStatement) })
+    }
+
+    fn has_every_character(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<bool>> {
+        Box::pin(async move {
+            let encoding = sqlx::query_scalar("SELECT getdatabaseencoding()::text");
+            let encoding: String = encoding.fetch_one(connection).await?;
+            // `SQL_ASCII` stores the bytes as they are.
+            Ok(encoding == "UTF8" || encoding == "SQL_ASCII")
+        })
+    }
+
     // The server ends the wait for a lock.
-    fn time_limit(lock_timeout: Duration) -> (Duration, Late) {
-        (lock_timeout.saturating_add(REPLY_TIMEOUT), Late::Reply)
+    fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut) {
+        (lock_timeout.saturating_add(REPLY_TIMEOUT), TimedOut::Reply)
     }
 
     fn record<'a>(
-        connection: &'a mut PgConnection,
-        sql: &'a Arc<str>,
+        tx: &'a mut Transaction<'_, Self>,
+        pool: &'a PgPool,
+        statements: &'a Statements,
         values: &'a [Value<'a>],
         lock_timeout: Duration,
-    ) -> BoxFuture<'a, sqlx::Result<bool>> {
+    ) -> BoxFuture<'a, Result<bool, EventLogError>> {
+        let connection = &mut **tx;
         Box::pin(async move {
-            let query = query(sql, values).bind(millis(lock_timeout));
-            let inserted: i64 = query.fetch_one(connection).await?.try_get(0)?;
-            Ok(inserted > 0)
+            let recorded = async {
+                let sql = &statements.try_record;
+                if let Some(is_new) = record(connection, sql, values, lock_timeout).await? {
+                    return Ok(is_new);
+                }
+                let backend = sqlx::query_scalar("SELECT pg_backend_pid()");
+                let mut cancel = CancelWait {
+                    backend: backend.fetch_one(&mut *connection).await?,
+                    options: Some(pool.connect_options()),
+                };
+                let sql = &statements.record;
+                let recorded = record(connection, sql, values, lock_timeout).await;
+                cancel.options = None;
+                Ok(recorded? == Some(true))
+            };
+            match recorded.await {
+                Err(error @ sqlx::Error::Database(_))
+                    if may_be_the_connection(&error) && depth::<Self>(connection) == 1 =>
+                {
+                    end(connection).await;
+                    Err(error.into())
+                }
+                done => Ok(done?),
+            }
+        })
+    }
+
+    fn change<'a>(
+        connection: &'a mut PgConnection,
+        statements: &'a Statements,
+        changes: &'a [&'a Change],
+    ) -> BoxFuture<'a, sqlx::Result<Vec<Changed>>> {
+        Box::pin(async move {
+            let mut numbers = HashMap::with_capacity(changes.len());
+            let mut rows = Rows::default();
+            // For each change, the number of its row, and whether it is the first with its key.
+            let mut places = Vec::with_capacity(changes.len());
+            for change in changes {
+                let Change::Record(delivery) = change else {
+                    continue;
+                };
+                let [key, event_type, endpoint, created_at, _] = recorded(delivery);
+                let (Value::Text(key), Value::OptionalText(event_type)) = (key, event_type) else {
+                    continue;
+                };
+                let next = numbers.len();
+                let number = *numbers.entry(key.to_string()).or_insert(next);
+                places.push((number, number == next));
+                if number < next {
+                    continue;
+                }
+                rows.keys.push(key.into_owned());
+                rows.types.push(event_type.map(Into::into));
+                rows.endpoints.push(match endpoint {
+                    Value::OptionalText(endpoint) => endpoint.map(Into::into),
+                    _ => None,
+                });
+                rows.created.push(match created_at {
+                    Value::OptionalInteger(created_at) => created_at,
+                    _ => None,
+                });
+                rows.bodies.push(delivery.body());
+            }
+            let sql = sqlx::AssertSqlSafe(Arc::clone(&statements.accept));
+            let accepted = sqlx::query(sql)
+                .bind(rows.keys)
+                .bind(rows.types)
+                .bind(rows.endpoints)
+                .bind(rows.created)
+                .bind(rows.bodies)
+                .fetch_all(connection)
+                .await?;
+            let mut states = vec![Changed::Locked; accepted.len()];
+            for row in accepted {
+                let number: i64 = row.try_get(0)?;
+                let state: i64 = row.try_get(1)?;
+                let place = usize::try_from(number - 1).ok();
+                if let (Some(place), 0 | 1) = (place.and_then(|at| states.get_mut(at)), state) {
+                    *place = Changed::Rows(u64::from(state == 1));
+                }
+            }
+            let result = places.into_iter().map(|(number, is_first)| {
+                match states.get(number).copied().unwrap_or(Changed::Locked) {
+                    Changed::Rows(1) if !is_first => Changed::Rows(0),
+                    state => state,
+                }
+            });
+            Ok(result.collect())
         })
     }
 
     common_steps!();
+}
+
+/// The values of several events, as arrays.
+#[derive(Default)]
+struct Rows<'a> {
+    keys: Vec<String>,
+    types: Vec<Option<String>>,
+    endpoints: Vec<Option<String>>,
+    created: Vec<Option<i64>>,
+    bodies: Vec<&'a [u8]>,
 }

@@ -2,10 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Row, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use sqlx::{
+    Row, Sqlite, SqliteConnection, SqlitePool, Transaction, query::Query, sqlite::SqliteArguments,
+};
+use sqlx_core::transaction::TransactionManager;
 
-use super::{Backend, BoxFuture, Late, Sql, Value, Words, bind, common_steps};
-use crate::name::TableName;
+use super::{
+    Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps,
+    recorded,
+};
+use crate::{
+    connection::depth,
+    error::{EventLogError, EventLogErrorKind, TimedOut},
+    name::TableName,
+};
 
 impl Backend for Sqlite {}
 
@@ -16,7 +26,25 @@ fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteAr
     bind!(Sqlite, sql, values)
 }
 
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()> {
+    sqlx::raw_sql(sql).execute(connection).await.map(drop)
+}
+
+/// Returns whether SQLite has rolled back the outermost transaction of the connection by itself. If
+/// so, this begins another one, so that sqlx's `ROLLBACK` succeeds.
+async fn was_rolled_back(connection: &mut SqliteConnection) -> bool {
+    // It fails within a transaction.
+    run(connection, "BEGIN").await.is_ok()
+}
+
+fn no_transaction(text: &'static str) -> EventLogError {
+    EventLogError::new(EventLogErrorKind::NoTransaction, text)
+}
+
 impl Sql for Sqlite {
+    const ONE_WRITER: bool = true;
+    const WRITERS: usize = 1;
+
     // A deferred transaction that reads before it writes fails at once if another transaction has
     // written in between. A longer timeout does not help.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
@@ -30,18 +58,22 @@ impl Sql for Sqlite {
             body_len: "length(body)",
             integer: "(?)",
             skip_locked: "",
+            // The transaction has the lock of the whole database.
+            lock: "TRUE",
+            try_lock: "TRUE",
+            number: "?",
         }
     }
 
-    fn around_record(_: &TableName) -> (String, &'static str) {
-        ("WITH ready AS (SELECT 1 AS locked) ".to_owned(), "")
+    fn around_record(lock: &str) -> (String, &'static str) {
+        (format!("WITH ready AS (SELECT {lock} AS locked) "), "")
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
         // The name of an index includes the schema. The name of its table must not.
         let table = name.table();
         vec![format!(
-            r#"CREATE TABLE {table} (
+            r#"CREATE TABLE IF NOT EXISTS {table} (
                 event_key TEXT NOT NULL PRIMARY KEY,
                 recorded INTEGER NOT NULL DEFAULT FALSE,
                 event_type TEXT,
@@ -53,9 +85,9 @@ impl Sql for Sqlite {
                 retention INTEGER,
                 body BLOB
             );
-            CREATE INDEX {by_time} ON "{bare}" (received_at, event_key)
+            CREATE INDEX IF NOT EXISTS {by_time} ON "{bare}" (received_at, event_key)
                 WHERE received_at IS NOT NULL;
-            CREATE INDEX {by_claim} ON "{bare}" (claimed_until) WHERE received_at IS NULL;"#,
+            CREATE INDEX IF NOT EXISTS {by_claim} ON "{bare}" (claimed_until) WHERE received_at IS NULL;"#,
             by_time = name.index("_received_at"),
             by_claim = name.index("_claimed_until"),
             bare = table.bare(),
@@ -88,21 +120,88 @@ impl Sql for Sqlite {
         Box::pin(async { Ok(()) })
     }
 
+    /// Makes SQLite's transactions those that sqlx has counted, and then ends them.
+    fn clean(connection: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
+        Box::pin(async move {
+            let levels = depth::<Self>(connection);
+            // It fails if there is no transaction.
+            let _ = run(connection, "ROLLBACK").await;
+            run(connection, "BEGIN").await?;
+            for level in 1..levels {
+                let savepoint = format!("SAVEPOINT _sqlx_savepoint_{level}");
+                Self::execute_raw(connection, savepoint).await?;
+            }
+            for _ in 0..levels {
+                <Self as sqlx::Database>::TransactionManager::rollback(connection).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn has_every_character(_: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<bool>> {
+        Box::pin(async { Ok(true) })
+    }
+
     // A statement that waits for SQLite's lock cannot be interrupted, and the connection's
     // `busy_timeout` belongs to the caller.
-    fn time_limit(lock_timeout: Duration) -> (Duration, Late) {
-        (lock_timeout.max(SHORTEST), Late::Lock)
+    fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut) {
+        (lock_timeout.max(SHORTEST), TimedOut::Lock)
     }
 
     fn record<'a>(
-        connection: &'a mut SqliteConnection,
-        sql: &'a Arc<str>,
+        tx: &'a mut Transaction<'_, Self>,
+        _: &'a SqlitePool,
+        statements: &'a Statements,
         values: &'a [Value<'a>],
         _: Duration,
-    ) -> BoxFuture<'a, sqlx::Result<bool>> {
+    ) -> BoxFuture<'a, Result<bool, EventLogError>> {
+        let connection = &mut **tx;
         Box::pin(async move {
-            let inserted = query(sql, values).fetch_optional(connection).await?;
-            Ok(inserted.is_some())
+            // After an automatic rollback, the next transaction on the connection seems to be nested.
+            // Its commit would be a release of a savepoint, which is durable only sometimes.
+            if depth::<Self>(connection) != 1 {
+                Self::clean(connection).await?;
+                // The statements of a caller that ignores the error must not commit alone.
+                <Self as sqlx::Database>::TransactionManager::begin(connection, None).await?;
+                return Err(no_transaction(
+                    "transaction is nested, or SQLite has rolled back an earlier one by itself",
+                ));
+            }
+            if was_rolled_back(connection).await {
+                return Err(no_transaction(
+                    "SQLite has rolled back the transaction by itself",
+                ));
+            }
+            let inserted = query(&statements.record, values)
+                .fetch_optional(&mut *connection)
+                .await;
+            if inserted.is_err() {
+                was_rolled_back(connection).await;
+            }
+            Ok(inserted?.is_some())
+        })
+    }
+
+    fn change<'a>(
+        connection: &'a mut SqliteConnection,
+        statements: &'a Statements,
+        changes: &'a [&'a Change],
+    ) -> BoxFuture<'a, sqlx::Result<Vec<Changed>>> {
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(changes.len());
+            for change in changes {
+                let rows = match change {
+                    Change::Record(delivery) => {
+                        let insert = query(&statements.record, &recorded(delivery));
+                        u64::from(insert.fetch_optional(&mut *connection).await?.is_some())
+                    }
+                    Change::Execute(sql, values) => {
+                        Self::execute(&mut *connection, sql, values).await?
+                    }
+                };
+                all.push(Changed::Rows(rows));
+            }
+            Ok(all)
         })
     }
 

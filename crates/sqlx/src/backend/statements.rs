@@ -11,13 +11,34 @@
 
 use std::sync::Arc;
 
-use super::{Backend, Words};
-use crate::name::TableName;
+use soundhash_webhook::{Delivery, idempotency::Key};
+
+use super::{Backend, Value, Words};
+use crate::{event::to_micros, name::TableName, text::escape};
+
+/// Returns the values of [`Statements::record`].
+pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 5] {
+    // A body that is not an event is authentic, too, and is recorded without a type.
+    let event = delivery.event().ok();
+    let created_at = event.and_then(|event| event.created_at);
+    [
+        Value::key(&Key::from(delivery)),
+        Value::OptionalText(event.map(|event| escape(event.event_type()))),
+        Value::OptionalText(delivery.endpoint().map(escape)),
+        Value::OptionalInteger(created_at.map(|time| to_micros(time.into()))),
+        Value::Bytes(delivery.body()),
+    ]
+}
 
 #[derive(Debug)]
-pub(crate) struct Statements {
+pub struct Statements {
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body.
     pub(crate) record: Arc<str>,
+    /// As `record`, but it does not wait if another transaction has the lock of the event.
+    pub(crate) try_record: Arc<str>,
+    /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
+    /// 0 if it is a duplicate, or 2 if another transaction has its lock.
+    pub(crate) accept: Arc<str>,
     /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit.
     pub(crate) list: Arc<str>,
     /// `$1` key.
@@ -60,37 +81,61 @@ impl Statements {
             micros("received_at"),
             integer(&is_held),
         );
-        let insert_record = format!(
-            "INSERT INTO {table} AS log \
-             (event_key, recorded, event_type, endpoint, created_at, received_at, body) \
-             SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked IS NOT NULL \
-             ON CONFLICT (event_key) DO UPDATE SET \
+        let number = words.number.replace("$table", &table.to_string());
+        let lock = |word: &str, key: &str| Words::fill(word, &Words::fill(&number, key));
+        let columns = "(event_key, recorded, event_type, endpoint, created_at, received_at, body)";
+        let unless_recorded = format!(
+            "ON CONFLICT (event_key) DO UPDATE SET \
              recorded = TRUE, event_type = excluded.event_type, endpoint = excluded.endpoint, \
              created_at = excluded.created_at, received_at = excluded.received_at, \
              body = excluded.body \
              WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
-             OR log.claimed_until IS NULL OR log.claimed_until <= {now}) \
-             RETURNING 1",
-            created_at = instant("$4"),
+             OR log.claimed_until IS NULL OR log.claimed_until <= {now})"
+        );
+        let record = |lock: &str| {
+            let (before, after) = DB::around_record(lock);
+            let insert = format!(
+                "INSERT INTO {table} AS log {columns} \
+                 SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked \
+                 {unless_recorded} RETURNING 1",
+                created_at = instant("$4"),
+            );
+            Arc::from(format!("{before}{insert}{after}"))
+        };
+        let accept = format!(
+            "WITH new AS MATERIALIZED (\
+             SELECT number, key, type, endpoint, created, body, {locked} AS locked \
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) \
+             WITH ORDINALITY AS new (key, type, endpoint, created, body, number)), \
+             inserted AS (INSERT INTO {table} AS log {columns} \
+             SELECT key, TRUE, type, endpoint, {created_at}, {now}, body FROM new WHERE locked \
+             {unless_recorded} RETURNING event_key) \
+             SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 WHEN locked THEN 0 ELSE 2 END::bigint \
+             FROM new LEFT JOIN inserted ON event_key = key",
+            locked = lock(words.try_lock, "key"),
+            created_at = instant("created"),
         );
         let insert_claim = format!(
             "INSERT INTO {table} AS log (event_key, claim_token, claimed_until) \
              SELECT $1, $2, {until} \
              WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE event_key = $1 AND {is_held}) \
+             AND {try_lock} \
              ON CONFLICT (event_key) DO UPDATE SET \
              claim_token = excluded.claim_token, claimed_until = excluded.claimed_until \
              WHERE NOT log.recorded \
              AND (log.claimed_until IS NULL OR log.claimed_until <= {now}) \
              RETURNING 1",
             until = from_now("$3"),
+            try_lock = lock(words.try_lock, "$1"),
         );
         let is_completed = format!("(recorded OR claim_token IS NULL AND claimed_until > {now})");
         let held_by_token =
             format!("event_key = $1 AND claim_token = $2 AND claimed_until > {now}");
-        let (before_record, after_record) = DB::around_record(name);
 
         Self {
-            record: format!("{before_record}{insert_record}{after_record}").into(),
+            record: record(&lock(words.lock, "$1")),
+            try_record: record(&lock(words.try_lock, "$1")),
+            accept: accept.into(),
             list: format!(
                 "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
                  AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \

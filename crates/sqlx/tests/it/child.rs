@@ -22,6 +22,16 @@ use tokio::{net::TcpListener, time::sleep};
 use crate::fixture::{Fixture, SECRET};
 
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_TEST_DATABASE";
+const HANDLER: &str = "SOUNDHASH_WEBHOOK_TEST_HANDLER";
+
+/// What the receiver does with an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Handler {
+    /// Records it in the transaction of its effects.
+    Record,
+    /// Accepts it together with a job, which is its effect.
+    Accept,
+}
 
 /// Sometimes pauses at a critical point, so that a signal at a random time often hits it.
 async fn pause() {
@@ -53,11 +63,33 @@ async fn receive<DB: Fixture>(
     Ok(StatusCode::OK)
 }
 
+async fn accept<DB: Fixture>(
+    State(log): State<EventLog<DB>>,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    log.accept(&delivery).await?;
+    pause().await;
+    Ok(StatusCode::OK)
+}
+
 async fn serve<DB: Fixture>(url: &str) {
-    let log = EventLog::new(DB::pool(url, 10).await);
+    let log = EventLog::new(DB::pool(url, 10).await).enqueue(|connection, deliveries| {
+        Box::pin(async move {
+            pause().await;
+            for delivery in deliveries {
+                DB::act_on(connection, Key::from(delivery).as_str()).await?;
+            }
+            pause().await;
+            Ok(())
+        })
+    });
     log.migrate().await.expect("a migration");
+    let handler = match env::var(HANDLER).as_deref() {
+        Ok("Accept") => post(accept::<DB>),
+        _ => post(receive::<DB>),
+    };
     let app = Router::new()
-        .route("/webhooks/soundhash", post(receive::<DB>))
+        .route("/webhooks/soundhash", handler)
         .layer(SoundHashWebhookLayer::new(SECRET))
         .route("/healthz", get(|| async { "ok" }))
         .with_state(log);
@@ -87,7 +119,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn start(database: &str) -> Self {
+    pub(crate) fn start(database: &str, handler: Handler) -> Self {
         let mut child = Command::new(env::current_exe().expect("this program"))
             .args([
                 "child::receives_until_it_is_killed",
@@ -95,6 +127,7 @@ impl Receiver {
                 "--nocapture",
             ])
             .env(VARIABLE, database)
+            .env(HANDLER, format!("{handler:?}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

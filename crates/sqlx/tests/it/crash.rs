@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    child::{Receiver, rand_below},
+    child::{Handler, Receiver, rand_below},
     fixture::{Fixture, SECRET, event},
 };
 
@@ -43,18 +43,19 @@ fn size() -> (usize, usize) {
 /// The current addresses of the two receivers.
 type Receivers = Arc<Mutex<[Receiver; 2]>>;
 
-fn start_two(url: &str) -> Receivers {
-    Arc::new(Mutex::new([Receiver::start(url), Receiver::start(url)]))
+fn start_two(url: &str, handler: Handler) -> Receivers {
+    let start = || Receiver::start(url, handler);
+    Arc::new(Mutex::new([start(), start()]))
 }
 
 /// Kills one of the receivers after a random time, and starts another in its place.
-async fn kill_at_random(receivers: &Receivers, database: &str) {
+async fn kill_at_random(receivers: &Receivers, database: &str, handler: Handler) {
     sleep(Duration::from_millis(100 + rand_below(1500))).await;
     let index = usize::try_from(rand_below(2)).expect("0 or 1");
     let (receivers, database) = (Arc::clone(receivers), database.to_owned());
     let restart = spawn_blocking(move || {
         // Dropping it kills the old receiver before the next one starts.
-        let next = Receiver::start(&database);
+        let next = Receiver::start(&database, handler);
         receivers.lock().expect("no panic")[index] = next;
     });
     restart.await.expect("a restart");
@@ -155,16 +156,16 @@ async fn assert_each_once<DB: Fixture>(url: &str, mut expected: Vec<String>) {
 }
 
 /// Both receivers are killed again and again. Returns how many attempts failed.
-async fn kill_receivers<DB: Fixture>(url: &str) -> usize {
+async fn kill_receivers<DB: Fixture>(url: &str, handler: Handler) -> usize {
     DB::prepare(&DB::pool(url, 1).await).await;
     let (rounds, count) = size();
-    let receivers = start_two(url);
+    let receivers = start_two(url, handler);
     let (mut expected, mut all_failed) = (Vec::new(), 0);
     for round in 0..rounds {
         let ids = ids(round, count);
         expected.extend(ids.clone());
         let start = Instant::now();
-        let kill = || kill_at_random(&receivers, url);
+        let kill = || kill_at_random(&receivers, url, handler);
         let (killed, failed) = deliver_all(&receivers, &ids, kill).await;
         let took = start.elapsed();
         println!("round {round}: {killed} receivers killed, {failed} attempts failed, {took:.1?}");
@@ -177,23 +178,41 @@ async fn kill_receivers<DB: Fixture>(url: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_acted_on_once_on_postgres_whichever_receiver_is_killed() {
     let place = Postgres::place().await;
-    kill_receivers::<Postgres>(&Postgres::url(&place)).await;
+    kill_receivers::<Postgres>(&Postgres::url(&place), Handler::Record).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_acted_on_once_on_sqlite_whichever_receiver_is_killed() {
     let place = Sqlite::place().await;
-    kill_receivers::<Sqlite>(&Sqlite::url(&place)).await;
+    kill_receivers::<Sqlite>(&Sqlite::url(&place), Handler::Record).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_accepted_once_on_postgres_whichever_receiver_is_killed() {
+    let place = Postgres::place().await;
+    kill_receivers::<Postgres>(&Postgres::url(&place), Handler::Accept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_accepted_once_on_sqlite_whichever_receiver_is_killed() {
+    let place = Sqlite::place().await;
+    kill_receivers::<Sqlite>(&Sqlite::url(&place), Handler::Accept).await;
 }
 
 /// The receivers pause for up to 7 ms between their statements.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
+    for handler in [Handler::Record, Handler::Accept] {
+        end_idle_transactions(handler).await;
+    }
+}
+
+async fn end_idle_transactions(handler: Handler) {
     let server = PostgresServer::start();
     let pool = Postgres::pool(&server.url(), 1).await;
     let limit = "ALTER ROLE test SET idle_in_transaction_session_timeout = '6ms'";
     Postgres::run(&pool, limit).await.expect("a limit");
-    let failed = kill_receivers::<Postgres>(&server.url()).await;
+    let failed = kill_receivers::<Postgres>(&server.url(), handler).await;
     let ended = server.log().matches("idle-in-transaction timeout").count();
     println!("{ended} transactions ended by Postgres, {failed} attempts failed");
     assert!(ended > 0 && failed > 0, "nothing was disturbed");
@@ -202,11 +221,17 @@ async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
 /// Kills the server with all of its processes, or stops it at once. It then recovers.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_acted_on_once_when_postgres_restarts_in_the_middle() {
+    for handler in [Handler::Record, Handler::Accept] {
+        restart_postgres(handler).await;
+    }
+}
+
+async fn restart_postgres(handler: Handler) {
     let server = Arc::new(Mutex::new(PostgresServer::start()));
     let url = server.lock().unwrap().url();
     Postgres::prepare(&Postgres::pool(&url, 1).await).await;
     let (rounds, count) = size();
-    let receivers = start_two(&url);
+    let receivers = start_two(&url, handler);
     let mut expected = Vec::new();
     for round in 0..rounds {
         let ids = ids(round, count);

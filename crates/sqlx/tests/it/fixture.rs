@@ -35,6 +35,7 @@ pub(crate) const SECRET: &str = "whsec_test";
 
 /// A database for a single test. It is removed when the last of its places is dropped.
 pub(crate) trait Fixture: Backend {
+    const IS_SQLITE: bool;
     type Place: Send + Sync;
 
     fn place() -> impl Future<Output = Self::Place> + Send;
@@ -43,13 +44,31 @@ pub(crate) trait Fixture: Backend {
     /// Creates the user's own table, `acted`.
     fn prepare(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
     /// Inserts the effect of an event, a row without any constraint.
+    fn act_on(
+        connection: &mut Self::Connection,
+        key: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     fn act(
         tx: &mut Transaction<'_, Self>,
         key: &str,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        Self::act_on(&mut *tx, key)
+    }
     /// Returns the keys of all rows, in order.
     fn acted(pool: &Pool<Self>) -> impl Future<Output = Vec<String>> + Send;
     fn run(pool: &Pool<Self>, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn run_on(
+        connection: &mut Self::Connection,
+        sql: &'static str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    fn run_in(
+        tx: &mut Transaction<'_, Self>,
+        sql: &'static str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        Self::run_on(&mut *tx, sql)
+    }
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -78,9 +97,9 @@ macro_rules! steps {
                 .expect("a table");
         }
 
-        async fn act(tx: &mut Transaction<'_, Self>, key: &str) -> sqlx::Result<()> {
+        async fn act_on(connection: &mut Self::Connection, key: &str) -> sqlx::Result<()> {
             let insert = sqlx::query("INSERT INTO acted VALUES ($1)").bind(key.to_owned());
-            insert.execute(&mut **tx).await.map(drop)
+            insert.execute(connection).await.map(drop)
         }
 
         async fn acted(pool: &Pool<Self>) -> Vec<String> {
@@ -91,10 +110,15 @@ macro_rules! steps {
         async fn run(pool: &Pool<Self>, sql: &'static str) -> sqlx::Result<()> {
             sqlx::raw_sql(sql).execute(pool).await.map(drop)
         }
+
+        async fn run_on(connection: &mut Self::Connection, sql: &'static str) -> sqlx::Result<()> {
+            sqlx::raw_sql(sql).execute(connection).await.map(drop)
+        }
     };
 }
 
 impl Fixture for Postgres {
+    const IS_SQLITE: bool = false;
     type Place = PostgresPlace;
 
     async fn place() -> PostgresPlace {
@@ -146,6 +170,7 @@ pub(crate) fn sqlite_options(url: &str) -> SqliteConnectOptions {
 }
 
 impl Fixture for Sqlite {
+    const IS_SQLITE: bool = true;
     type Place = SqlitePlace;
 
     async fn place() -> SqlitePlace {

@@ -1,11 +1,13 @@
 //! The event log and the store, on Postgres servers and SQLite files that the tests create.
 
+mod accept;
 mod child;
 mod crash;
 mod errors;
 mod fixture;
 mod inspect;
 mod migrate;
+mod pool;
 mod postgres;
 mod record;
 mod sqlite;

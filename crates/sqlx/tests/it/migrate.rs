@@ -13,6 +13,7 @@ on_both!(
     many_processes_can_migrate_at_once,
     without_a_migration_the_error_says_so,
     a_table_of_a_later_version_is_left_as_it_is,
+    a_table_whose_migrations_are_unknown_is_kept,
 );
 
 async fn works<DB: Fixture>(log: &EventLog<DB>) {
@@ -60,6 +61,46 @@ async fn a_table_of_a_later_version_is_left_as_it_is<DB: Fixture>() {
         .unwrap();
     log.migrate().await.unwrap();
     works(&log).await;
+}
+
+/// Test suites empty all tables, and a dump may have been restored without this one.
+async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
+    let place = DB::place().await;
+    let pool: Pool<DB> = DB::pool(&DB::url(&place), 2).await;
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.unwrap();
+    works(&log).await;
+    let table = "soundhash_events_migrations";
+    for sql in [
+        format!("DELETE FROM {table}"),
+        format!("DROP TABLE {table}"),
+    ] {
+        DB::run(&pool, sql.leak()).await.unwrap();
+        log.migrate().await.unwrap();
+        log.migrate().await.unwrap();
+        let mut tx = log.begin().await.unwrap();
+        let again = log.record(&mut tx, &delivery("a").await).await.unwrap();
+        assert_eq!(again, Recorded::Duplicate);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_store_every_text_is_refused() {
+    let place = Postgres::place().await;
+    let pool = Postgres::pool(&Postgres::url(&place), 1).await;
+    let name: String = sqlx::query_scalar("SELECT current_database() || '_latin1'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    let create = format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    );
+    Postgres::run(&pool, create.leak()).await.unwrap();
+    let options = (*pool.connect_options()).clone().database(&name);
+    let log = EventLog::new(sqlx::PgPool::connect_with(options).await.unwrap());
+    let error = log.migrate().await.expect_err("another encoding");
+    assert_eq!(error.kind(), EventLogErrorKind::Encoding, "{error:?}");
+    assert!(error.to_string().contains("ENCODING 'UTF8'"), "{error}");
 }
 
 #[tokio::test]

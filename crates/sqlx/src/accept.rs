@@ -1,0 +1,421 @@
+//! Group acceptance: concurrent deliveries share one statement and one commit.
+//!
+//! The events that arrive while a commit runs are the next batch. A batch does not wait to be filled.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use soundhash_webhook::{BoxError, Delivery};
+use sqlx::{Transaction, pool::PoolConnection};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    backend::{Backend, Change, Changed, recorded},
+    connection,
+    error::{EventLogError, EventLogErrorKind, TimedOut},
+    log::EventLog,
+    telemetry,
+};
+
+/// The most changes of one commit, and the most bytes of their bodies.
+const BATCH_CHANGES: usize = 512;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The most that waits for a commit, in units of 1 KiB. Each change is at least one unit.
+const QUEUE_UNITS: usize = 64 << 10;
+
+/// The result of [`EventLog::accept`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Accepted {
+    /// The event is new. It is committed, together with its job.
+    New,
+    /// The event was committed before.
+    Duplicate,
+}
+
+impl Accepted {
+    /// Returns whether the event was accepted before.
+    #[must_use]
+    pub const fn is_duplicate(self) -> bool {
+        matches!(self, Self::Duplicate)
+    }
+}
+
+type Enqueued<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
+
+/// Writes the jobs of new events. See [`EventLog::enqueue`].
+pub(crate) type Enqueue<DB> = dyn for<'a> Fn(&'a mut <DB as sqlx::Database>::Connection, &'a [Delivery]) -> Enqueued<'a>
+    + Send
+    + Sync;
+
+/// The changes that wait for the next commit.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    units: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    writers: usize,
+}
+
+struct Waiting {
+    change: Change,
+    reply: oneshot::Sender<Result<Changed, EventLogError>>,
+    units: OwnedSemaphorePermit,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            units: Arc::new(Semaphore::new(QUEUE_UNITS)),
+        }
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether a change waits. If not, the calling writer must end.
+    fn has_next(&self) -> bool {
+        let mut state = self.state();
+        // A request that was dropped changes nothing.
+        state.waiting.retain(|waiting| !waiting.reply.is_closed());
+        let has_next = !state.waiting.is_empty();
+        state.writers -= usize::from(!has_next);
+        has_next
+    }
+
+    fn next_batch(&self) -> Vec<Waiting> {
+        let mut state = self.state();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = state.waiting.pop_front() {
+            if next.reply.is_closed() {
+                continue;
+            }
+            let len = next.change.len();
+            if !batch.is_empty() && (bytes + len > BATCH_BYTES || batch.len() >= BATCH_CHANGES) {
+                state.waiting.push_front(next);
+                break;
+            }
+            bytes += len;
+            batch.push(next);
+        }
+        batch
+    }
+}
+
+/// Where a batch is written.
+enum Place<DB: Backend> {
+    /// One statement commits by itself.
+    Connection(PoolConnection<DB>),
+    Transaction(Transaction<'static, DB>),
+}
+
+impl Change {
+    fn len(&self) -> usize {
+        match self {
+            Self::Record(delivery) => delivery.body().len(),
+            Self::Execute(..) => 0,
+        }
+    }
+}
+
+impl<DB: Backend> EventLog<DB> {
+    /// Stores the event of `delivery`, with its job if [`enqueue`](Self::enqueue) was set, and
+    /// commits.
+    ///
+    /// This is for handlers whose work is later: store the event, respond with 202, and work in a
+    /// background task or another process. If the work is a few statements in the same database, use
+    /// [`record`](Self::record).
+    ///
+    /// When this returns `Ok`, the event is committed. Concurrent calls share one statement and one
+    /// commit, which makes it several times as fast as a transaction for each event. A call waits
+    /// only for the commit that has its event, and a failed event does not affect the others.
+    ///
+    /// If the caller drops the future, the event may be committed or not. The next delivery of the
+    /// event is then a duplicate or new.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # mod example {
+    /// use axum::{extract::State, http::StatusCode};
+    /// use soundhash_webhook::Delivery;
+    /// use soundhash_webhook_sqlx::{EventLog, EventLogError};
+    /// use sqlx::Sqlite;
+    ///
+    /// async fn receive(
+    ///     State(log): State<EventLog<Sqlite>>,
+    ///     delivery: Delivery,
+    /// ) -> Result<StatusCode, EventLogError> {
+    ///     log.accept(&delivery).await?;
+    ///     Ok(StatusCode::ACCEPTED)
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the event may not have been committed. Return the error from the handler,
+    /// so that SoundHash sends the event again.
+    pub async fn accept(&self, delivery: &Delivery) -> Result<Accepted, EventLogError> {
+        let change = Change::Record(delivery.clone());
+        let accepted = async {
+            Ok(match self.commit(change).await? {
+                Changed::Rows(rows) => rows > 0,
+                Changed::Locked => self.accept_alone(delivery).await?,
+            })
+        };
+        match accepted.await {
+            Ok(true) => Ok(Accepted::New),
+            Ok(false) => {
+                telemetry::duplicate(delivery);
+                Ok(Accepted::Duplicate)
+            }
+            Err(error) => Err(telemetry::failed("accept", Some(delivery), error)),
+        }
+    }
+
+    /// Sets the function that writes the jobs of new events, in the transaction of
+    /// [`accept`](Self::accept).
+    ///
+    /// `write` gets the events that were new in this commit, at least one. If it fails, nothing of
+    /// the commit is stored, and the events are tried one by one. Do not end the transaction in it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres")]
+    /// # fn jobs(log: soundhash_webhook_sqlx::EventLog<sqlx::Postgres>) {
+    /// use soundhash_webhook::idempotency::Key;
+    ///
+    /// let log = log.enqueue(|connection, deliveries| {
+    ///     let keys: Vec<String> = deliveries.iter().map(|it| Key::from(it).to_string()).collect();
+    ///     Box::pin(async move {
+    ///         sqlx::query("INSERT INTO jobs (event_key) SELECT unnest($1::text[])")
+    ///             .bind(keys)
+    ///             .execute(connection)
+    ///             .await?;
+    ///         Ok(())
+    ///     })
+    /// });
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn enqueue<F>(mut self, write: F) -> Self
+    where
+        F: for<'a> Fn(
+                &'a mut DB::Connection,
+                &'a [Delivery],
+            )
+                -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.enqueue = Some(Arc::new(write));
+        self.queue = Arc::default();
+        self
+    }
+
+    /// Makes the change in the next commit, and waits for it.
+    pub(crate) async fn commit(&self, change: Change) -> Result<Changed, EventLogError> {
+        let units = u32::try_from(1 + change.len() / 1024).unwrap_or(u32::MAX);
+        let units = units.min(QUEUE_UNITS as u32);
+        let (limit, _) = DB::time_limit(self.lock_timeout);
+        let units = Arc::clone(&self.queue.units).acquire_many_owned(units);
+        let Ok(Ok(units)) = timeout(limit, units).await else {
+            return Err(EventLogError::timed_out(TimedOut::Reply, limit));
+        };
+        let (reply, changed) = oneshot::channel();
+        let start = {
+            let mut state = self.queue.state();
+            state.waiting.push_back(Waiting {
+                change,
+                reply,
+                units,
+            });
+            let start = state.writers < DB::WRITERS;
+            state.writers += usize::from(start);
+            start
+        };
+        if start {
+            tokio::spawn(Writer::new(self.clone()).run());
+        }
+        match changed.await {
+            Ok(changed) => changed,
+            Err(_) => Err(EventLogError::new(
+                EventLogErrorKind::Other,
+                "the function that enqueues jobs panicked, or the runtime shuts down",
+            )),
+        }
+    }
+
+    /// Accepts an event whose lock another transaction has.
+    async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
+        let mut tx = self.begin().await?;
+        let is_new = self.insert(&mut tx, delivery).await?;
+        if is_new {
+            self.write_jobs(&mut tx, std::slice::from_ref(delivery))
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(is_new)
+    }
+
+    async fn place(&self) -> Result<Place<DB>, EventLogError> {
+        self.in_time(async {
+            match self.enqueue.is_none() && !DB::ONE_WRITER {
+                true => Ok(Place::Connection(connection::acquire(&self.pool).await?)),
+                false => {
+                    Ok::<_, sqlx::Error>(Place::Transaction(connection::begin(&self.pool).await?))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Makes all of the changes and commits, or none.
+    async fn write(
+        &self,
+        place: Place<DB>,
+        changes: &[&Change],
+    ) -> Result<Vec<Changed>, EventLogError> {
+        let mut tx = match place {
+            Place::Connection(mut connection) => {
+                let changed = DB::change(&mut connection, &self.statements, changes).await;
+                if changed
+                    .as_ref()
+                    .is_err_and(connection::may_be_the_connection)
+                {
+                    connection::throw_away(connection);
+                }
+                return Ok(changed?);
+            }
+            Place::Transaction(tx) => tx,
+        };
+        let changed = DB::change(&mut tx, &self.statements, changes).await?;
+        let new = changes.iter().zip(&changed).filter_map(|pair| match pair {
+            (Change::Record(delivery), Changed::Rows(1..)) => Some(delivery.clone()),
+            _ => None,
+        });
+        self.write_jobs(&mut tx, &new.collect::<Vec<_>>()).await?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    async fn write_jobs(
+        &self,
+        connection: &mut DB::Connection,
+        new: &[Delivery],
+    ) -> Result<(), EventLogError> {
+        let (Some(enqueue), Some(first)) = (&self.enqueue, new.first()) else {
+            return Ok(());
+        };
+        enqueue(connection, new)
+            .await
+            .map_err(EventLogError::of_enqueue)?;
+        // Postgres would turn the commit into a rollback without an error if the function had ignored
+        // the failure of a statement.
+        let [key, ..] = recorded(first);
+        let found = DB::fetch(connection, &self.statements.get, &[key]).await?;
+        match found.is_empty() {
+            false => Ok(()),
+            true => Err(EventLogError::new(
+                EventLogErrorKind::NoTransaction,
+                "the function that enqueues jobs has ended the transaction",
+            )),
+        }
+    }
+}
+
+/// A task that commits batches until nothing waits.
+struct Writer<DB: Backend> {
+    log: EventLog<DB>,
+    has_ended: bool,
+}
+
+impl<DB: Backend> Writer<DB> {
+    const fn new(log: EventLog<DB>) -> Self {
+        Self {
+            log,
+            has_ended: false,
+        }
+    }
+
+    async fn run(mut self) {
+        let log = self.log.clone();
+        loop {
+            if !log.queue.has_next() {
+                // The next change starts another task.
+                self.has_ended = true;
+                return;
+            }
+            // A request that is dropped before this point changes nothing.
+            let place = log.place().await;
+            let batch = log.queue.next_batch();
+            let changes: Vec<&Change> = batch.iter().map(|it| &it.change).collect();
+            if changes.is_empty() {
+                continue;
+            }
+            let write = async { log.write(place?, &changes).await };
+            match log.in_time(write).await {
+                Err(error) if changes.len() > 1 && error.kind().may_be_one_change() => {
+                    for waiting in batch {
+                        let change = [&waiting.change];
+                        let write = async { log.write(log.place().await?, &change).await };
+                        let changed = log.in_time(write).await;
+                        waiting.reply(changed.map(|all| all[0]));
+                    }
+                }
+                Err(error) => batch
+                    .into_iter()
+                    .for_each(|it| it.reply(Err(error.clone()))),
+                Ok(all) => {
+                    for (waiting, changed) in batch.into_iter().zip(all) {
+                        waiting.reply(Ok(changed));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn reply(self, changed: Result<Changed, EventLogError>) {
+        // The caller may be gone.
+        let _ = self.reply.send(changed);
+        drop(self.units);
+    }
+}
+
+/// A panic or the end of the runtime can drop a writer early.
+impl<DB: Backend> Drop for Writer<DB> {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        let mut state = self.log.queue.state();
+        if let (false, Ok(runtime)) = (state.waiting.is_empty(), Handle::try_current()) {
+            runtime.spawn(Self::new(self.log.clone()).run());
+        } else {
+            state.writers -= 1;
+        }
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}

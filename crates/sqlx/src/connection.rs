@@ -1,0 +1,104 @@
+//! Takes connections from the pool that are clean. A connection that is not is cleaned, or thrown
+//! away.
+//!
+//! sqlx counts the transactions that it begins and ends, but a database can end one by itself. SQLite
+//! does on a full disk. sqlx's `ROLLBACK` then fails, and the pool gets a connection back that seems
+//! to be in a transaction. Statements of the user can also leave a transaction or settings behind.
+
+use std::sync::Arc;
+
+use sqlx::{Pool, SqlSafeStr, Transaction, pool::PoolConnection};
+use sqlx_core::transaction::TransactionManager;
+
+use crate::{
+    backend::{Backend, BoxFuture, Value},
+    error::EventLogError,
+};
+
+/// How often a statement is repeated on another connection.
+const ATTEMPTS: u32 = 3;
+
+/// Takes a connection that is in no transaction.
+pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
+    loop {
+        let mut connection = pool.acquire().await?;
+        if depth::<DB>(&connection) == 0 || DB::clean(&mut connection).await.is_ok() {
+            return Ok(connection);
+        }
+        throw_away(connection);
+    }
+}
+
+/// The number of transactions, one inside of the other, that sqlx has begun.
+pub(crate) fn depth<DB: Backend>(connection: &DB::Connection) -> usize {
+    DB::TransactionManager::get_transaction_depth(connection)
+}
+
+/// The pool opens another connection. This one is closed in the background.
+pub(crate) fn throw_away<DB: Backend>(mut connection: PoolConnection<DB>) {
+    connection.close_on_drop();
+}
+
+/// Begins a transaction that may write.
+pub(crate) async fn begin<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<Transaction<'static, DB>> {
+    let begin = || Some(DB::BEGIN.into_sql_str());
+    let error = match Transaction::begin(acquire(pool).await?, begin()).await {
+        Err(error) if may_be_the_connection(&error) => error,
+        done => return done,
+    };
+    // A transaction keeps its connection even if it cannot begin. Only a connection outside of one
+    // can be thrown away.
+    for _ in 0..pool.options().get_max_connections().max(ATTEMPTS) {
+        let mut connection = acquire(pool).await?;
+        let probe = async {
+            DB::TransactionManager::begin(&mut connection, begin()).await?;
+            DB::TransactionManager::rollback(&mut connection).await
+        };
+        if probe.await.is_ok() {
+            return Transaction::begin(connection, begin()).await;
+        }
+        throw_away(connection);
+    }
+    Err(error)
+}
+
+type Step<DB, T> = for<'a> fn(
+    &'a mut <DB as sqlx::Database>::Connection,
+    &'a Arc<str>,
+    &'a [Value<'a>],
+) -> BoxFuture<'a, sqlx::Result<T>>;
+
+/// Runs one statement, on another connection if the first one may be the reason of an error.
+pub(crate) async fn run<DB: Backend, T>(
+    pool: &Pool<DB>,
+    step: Step<DB, T>,
+    sql: &Arc<str>,
+    values: &[Value<'_>],
+) -> sqlx::Result<T> {
+    run_on(acquire(pool).await?, pool, step, sql, values).await
+}
+
+/// As [`run`], with this connection first.
+pub(crate) async fn run_on<DB: Backend, T>(
+    mut connection: PoolConnection<DB>,
+    pool: &Pool<DB>,
+    step: Step<DB, T>,
+    sql: &Arc<str>,
+    values: &[Value<'_>],
+) -> sqlx::Result<T> {
+    for _ in 1..ATTEMPTS {
+        match step(&mut connection, sql, values).await {
+            // A statement that the database rejected has changed nothing.
+            Err(error @ sqlx::Error::Database(_)) if may_be_the_connection(&error) => {}
+            done => return done,
+        }
+        throw_away(connection);
+        connection = acquire(pool).await?;
+    }
+    step(&mut connection, sql, values).await
+}
+
+/// Whether another connection may succeed.
+pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
+    EventLogError::kind_of(error).may_be_the_connection()
+}

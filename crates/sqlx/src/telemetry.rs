@@ -1,0 +1,37 @@
+//! What the operator sees: duplicates, and failed steps.
+
+use std::error::Error;
+
+use soundhash_webhook::{Delivery, idempotency::Key};
+use tracing::{error, info};
+
+use crate::error::EventLogError;
+
+/// Records that an event was recorded before, as `IdempotencyLayer` does for completed events.
+pub(crate) fn duplicate(delivery: &Delivery) {
+    info!(
+        key = %Key::from(delivery).as_str().escape_debug(),
+        reason = "duplicate",
+        "webhook already recorded: the delivery repeats an event of the log",
+    );
+    #[cfg(feature = "metrics")]
+    metrics::counter!("soundhash_webhook_not_acted_on_total", "reason" => "duplicate").increment(1);
+}
+
+/// Logs a step that failed, and returns its error.
+pub(crate) fn failed(
+    step: &'static str,
+    delivery: Option<&Delivery>,
+    error: EventLogError,
+) -> EventLogError {
+    let key = delivery.map(|delivery| Key::from(delivery).as_str().escape_debug().to_string());
+    error!(
+        step,
+        key,
+        kind = error.kind().as_str(),
+        error = %error,
+        source = error.source().map(tracing::field::display),
+        "event log failed: the response is 503, so that SoundHash sends the event again",
+    );
+    error
+}

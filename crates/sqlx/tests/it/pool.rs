@@ -1,0 +1,441 @@
+//! A pooled connection is clean after every failure, or it is thrown away.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use soundhash_webhook::{
+    Delivery,
+    idempotency::{Claim, IdempotencyStore, Key},
+};
+use soundhash_webhook_sqlx::{EventLog, EventLogError, SqlxStore};
+use sqlx::{Pool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    child::rand_below,
+    fixture::{Fixture, delivery, delivery_of, log},
+    on_both,
+};
+
+const LEASE: Duration = Duration::from_mins(1);
+
+/// A file system of 3 MiB, with an event log on it.
+pub(crate) struct TinyDisk {
+    pub(crate) folder: PathBuf,
+}
+
+impl TinyDisk {
+    /// Returns `None` if the tests may not mount a file system.
+    pub(crate) fn mount() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("soundhash-webhook-disk-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=3m,mode=777", "tmpfs"])
+            .arg(&folder)
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self { folder });
+        }
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "cannot mount a file system: run the tests as root"
+        );
+        eprintln!("skipped: only root can mount a file system");
+        None
+    }
+
+    pub(crate) async fn log(&self) -> (SqlitePool, EventLog<Sqlite>) {
+        let url = format!("sqlite://{}/events.db", self.folder.display());
+        let pool = Sqlite::pool(&url, 5).await;
+        Sqlite::prepare(&pool).await;
+        let log = EventLog::new(pool.clone());
+        log.migrate().await.expect("a table");
+        (pool, log)
+    }
+
+    /// Writes another file until no space is left.
+    pub(crate) fn fill(&self) {
+        let mut len = 1 << 20;
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("filler"))
+            .expect("a file");
+        while len > 0 {
+            if std::io::Write::write_all(&mut file, &vec![b'x'; len]).is_err() {
+                len /= 2;
+            }
+        }
+    }
+
+    pub(crate) fn free(&self) {
+        let _ = fs::remove_file(self.folder.join("filler"));
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A delivery that needs new pages.
+async fn large(id: &str) -> Delivery {
+    let body = serde_json::json!({"id": id, "type": "a", "data": "x".repeat(10_000)});
+    delivery_of(body.to_string()).await
+}
+
+/// How a handler begins its transaction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Begin {
+    Log,
+    Pool,
+}
+
+async fn begin<DB: Fixture>(
+    how: Begin,
+    pool: &Pool<DB>,
+    log: &EventLog<DB>,
+) -> Result<Transaction<'static, DB>, EventLogError> {
+    match how {
+        Begin::Log => log.begin().await,
+        Begin::Pool => Ok(pool.begin().await?),
+    }
+}
+
+/// A handler that returns the first error. `true` means that it responds with 200.
+async fn handle<DB: Fixture>(
+    how: Begin,
+    pool: &Pool<DB>,
+    log: &EventLog<DB>,
+    delivery: &Delivery,
+) -> Result<(), EventLogError> {
+    let mut tx = begin(how, pool, log).await?;
+    if log.record(&mut tx, delivery).await?.is_duplicate() {
+        return Ok(());
+    }
+    DB::act(&mut tx, Key::from(delivery).as_str()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Reads through a connection that does not belong to the pool.
+async fn acted(pool: &SqlitePool) -> Vec<String> {
+    let fresh = SqlitePool::connect_with((*pool.connect_options()).clone())
+        .await
+        .expect("a connection");
+    Sqlite::acted(&fresh).await
+}
+
+async fn fail_on_a_full_disk(
+    disk: &TinyDisk,
+    how: Begin,
+    pool: &SqlitePool,
+    log: &EventLog<Sqlite>,
+) {
+    disk.fill();
+    let mut failed = 0;
+    for number in 0..200 {
+        let delivery = large(&format!("full-{number}")).await;
+        failed += usize::from(handle(how, pool, log, &delivery).await.is_err());
+        if failed >= 20 {
+            break;
+        }
+    }
+    assert_eq!(failed, 20, "the disk is not full");
+    disk.free();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_delivery_after_a_full_disk_succeeds() {
+    let Some(disk) = TinyDisk::mount() else {
+        return;
+    };
+    let (pool, log) = disk.log().await;
+    fail_on_a_full_disk(&disk, Begin::Log, &pool, &log).await;
+    for number in 0..30 {
+        let delivery = delivery(&format!("free-{number}")).await;
+        handle(Begin::Log, &pool, &log, &delivery).await.unwrap();
+    }
+    let acted = acted(&pool).await;
+    assert_eq!(acted.iter().filter(|key| key.contains("free-")).count(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_full_disk_a_transaction_of_the_user_is_committed_or_an_error() {
+    let Some(disk) = TinyDisk::mount() else {
+        return;
+    };
+    let (pool, log) = disk.log().await;
+    fail_on_a_full_disk(&disk, Begin::Pool, &pool, &log).await;
+    let (mut accepted, mut last_five) = (Vec::new(), 0);
+    for number in 0..30 {
+        let delivery = delivery(&format!("free-{number}")).await;
+        if handle(Begin::Pool, &pool, &log, &delivery).await.is_ok() {
+            accepted.push(Key::from(&delivery).as_str().to_owned());
+            last_five += usize::from(number >= 25);
+        }
+    }
+    assert_eq!(last_five, 5, "the pool does not recover");
+    let acted = acted(&pool).await;
+    for key in accepted {
+        assert!(acted.contains(&key), "{key} was accepted and is lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_after_a_full_disk_is_committed_or_an_error() {
+    let Some(disk) = TinyDisk::mount() else {
+        return;
+    };
+    let (pool, log) = disk.log().await;
+    let store = SqlxStore::new(log.clone());
+    let key = |number: usize| Key::new(&format!("k{number}"));
+    let mut tokens = Vec::new();
+    for number in 0..20 {
+        match store.claim(&key(number), LEASE).await.unwrap() {
+            Claim::Acquired(token) => tokens.push(token),
+            other => panic!("{other:?}"),
+        }
+    }
+    fail_on_a_full_disk(&disk, Begin::Pool, &pool, &log).await;
+    for (number, token) in tokens.into_iter().enumerate() {
+        let completed = store.complete(&key(number), token, LEASE).await;
+        if completed.is_ok() {
+            let fresh = SqlitePool::connect_with((*pool.connect_options()).clone());
+            let other = SqlxStore::new(EventLog::new(fresh.await.unwrap()));
+            let claim = other.claim(&key(number), LEASE).await.unwrap();
+            assert_eq!(claim, Claim::Completed, "{number}");
+        }
+    }
+}
+
+/// Any sequence of failures leaves the pool usable, and there is one row for each accepted event.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_what_was_accepted_after_any_sequence_of_failures() {
+    for how in [Begin::Log, Begin::Pool] {
+        let Some(disk) = TinyDisk::mount() else {
+            return;
+        };
+        let (pool, log) = disk.log().await;
+        let (mut accepted, mut steps) = (Vec::new(), Vec::new());
+        for number in 0..150 {
+            let id = format!("{number:04}");
+            let step = rand_below(8);
+            steps.push(step);
+            // Every third event needs new pages.
+            let delivery = match number % 3 {
+                0 => large(&id).await,
+                _ => delivery(&id).await,
+            };
+            match step {
+                0 => disk.fill(),
+                1 | 2 => disk.free(),
+                3 => {
+                    // The handler fails.
+                    if let Ok(mut tx) = begin(how, &pool, &log).await {
+                        let _ = log.record(&mut tx, &delivery).await;
+                        let failed = sqlx::query("INSERT INTO missing VALUES (1)");
+                        assert!(failed.execute(&mut *tx).await.is_err());
+                    }
+                }
+                4 => {
+                    // The sender hangs up. The event may have been committed before that.
+                    let wait = Duration::from_micros(rand_below(3_000));
+                    let handled = handle(how, &pool, &log, &delivery);
+                    if let Ok(Ok(())) = timeout(wait, handled).await {
+                        accepted.push(Key::from(&delivery).as_str().to_owned());
+                    }
+                }
+                5 => {
+                    if let Ok(mut tx) = begin(how, &pool, &log).await {
+                        let _ = log.record(&mut tx, &delivery).await;
+                        let _ = Sqlite::act(&mut tx, "dropped").await;
+                    }
+                }
+                _ => {
+                    if handle(how, &pool, &log, &delivery).await.is_ok() {
+                        accepted.push(Key::from(&delivery).as_str().to_owned());
+                    }
+                }
+            }
+        }
+        disk.free();
+        // Each connection of the pool may need one failure until it is clean.
+        let mut last = 0;
+        for number in 0..15 {
+            let delivery = delivery(&format!("end-{number}")).await;
+            if handle(how, &pool, &log, &delivery).await.is_ok() {
+                accepted.push(Key::from(&delivery).as_str().to_owned());
+                last += usize::from(number >= 10 || how == Begin::Log);
+            }
+        }
+        assert_eq!(
+            last,
+            if how == Begin::Log { 15 } else { 5 },
+            "{how:?}: {steps:?}"
+        );
+        let acted = acted(&pool).await;
+        for key in &accepted {
+            assert!(
+                acted.contains(key),
+                "{how:?}: {key} was accepted and is lost: {steps:?}"
+            );
+        }
+        assert!(!acted.contains(&"dropped".to_owned()), "{how:?}: {steps:?}");
+    }
+}
+
+on_both!(
+    events_succeed_after_a_deferred_constraint_failed_at_commit,
+    events_succeed_after_settings_were_left_behind,
+    a_claim_whose_caller_hung_up_is_undone,
+);
+
+async fn three_more<DB: Fixture>(log: &EventLog<DB>, pool: &Pool<DB>) {
+    for id in ["x", "y", "z"] {
+        handle(Begin::Log, pool, log, &delivery(id).await)
+            .await
+            .unwrap();
+    }
+    let acted = DB::acted(pool).await;
+    assert_eq!(
+        acted
+            .iter()
+            .filter(|key| key.ends_with(['x', 'y', 'z']))
+            .count(),
+        3
+    );
+}
+
+async fn few_connections<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
+    let (place, _pool, _log) = log::<DB>().await;
+    let pool = DB::pool(&DB::url(&place), 2).await;
+    (place, pool.clone(), EventLog::new(pool))
+}
+
+async fn events_succeed_after_a_deferred_constraint_failed_at_commit<DB: Fixture>() {
+    let (_place, pool, log) = few_connections::<DB>().await;
+    let tables = "CREATE TABLE a (id integer PRIMARY KEY);
+        CREATE TABLE b (id integer REFERENCES a DEFERRABLE INITIALLY DEFERRED)";
+    DB::run(&pool, tables).await.unwrap();
+    for how in [Begin::Log, Begin::Pool] {
+        for id in ["a", "b"] {
+            let mut tx = begin(how, &pool, &log).await.unwrap();
+            let _ = log.record(&mut tx, &delivery(id).await).await.unwrap();
+            DB::run_in(&mut tx, "INSERT INTO b VALUES (7)")
+                .await
+                .unwrap();
+            tx.commit().await.expect_err("the constraint fails");
+        }
+    }
+    three_more(&log, &pool).await;
+}
+
+async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
+    let (_place, pool, log) = few_connections::<DB>().await;
+    let postgres = ["SET default_transaction_read_only = on", "BEGIN"];
+    let sqlite = ["PRAGMA query_only = TRUE", "BEGIN"];
+    for sql in if DB::IS_SQLITE { sqlite } else { postgres } {
+        let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        for connection in &mut both {
+            DB::run_on(&mut *connection, sql).await.unwrap();
+        }
+        drop(both);
+        // Returned to the pool.
+        sleep(Duration::from_millis(50)).await;
+        let handled = handle(Begin::Log, &pool, &log, &delivery(sql).await).await;
+        handled.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    three_more(&log, &pool).await;
+}
+
+/// The table of the user rolls the whole transaction back.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_succeed_after_a_constraint_rolled_back() {
+    let (_place, pool, log) = few_connections::<Sqlite>().await;
+    let table = "CREATE TABLE once (id integer UNIQUE ON CONFLICT ROLLBACK);
+        INSERT INTO once VALUES (1)";
+    Sqlite::run(&pool, table).await.unwrap();
+    for how in [Begin::Log, Begin::Pool, Begin::Log] {
+        if let Ok(mut tx) = begin(how, &pool, &log).await
+            && log.record(&mut tx, &delivery("a").await).await.is_ok()
+        {
+            let failed = Sqlite::run_in(&mut tx, "INSERT INTO once VALUES (1)").await;
+            assert!(failed.is_err());
+            // A handler that ignores the error: nothing of this may be committed alone.
+            let again = log.record(&mut tx, &delivery("b").await).await;
+            assert!(again.is_err(), "recorded outside of a transaction");
+        }
+    }
+    three_more(&log, &pool).await;
+    assert!(
+        log.get(&Key::from(&delivery("b").await))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn a_claim_whose_caller_hung_up_is_undone<DB: Fixture>() {
+    let (_place, _pool, log) = log::<DB>().await;
+    let store = SqlxStore::new(log.clone());
+    for micros in (0..3_000).step_by(60) {
+        let key = Key::new(&format!("dropped-{micros}"));
+        let claim = store.claim(&key, LEASE);
+        if timeout(Duration::from_micros(micros), claim).await.is_ok() {
+            continue;
+        }
+        let again = timeout(Duration::from_secs(10), async {
+            loop {
+                match store.claim(&key, LEASE).await.unwrap() {
+                    Claim::Acquired(_) => break,
+                    _ => sleep(Duration::from_millis(20)).await,
+                }
+            }
+        });
+        again
+            .await
+            .expect("the claim is undone long before its lease ends");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_waits_give_their_connections_back() {
+    let (_place, pool, log) = log::<Postgres>().await;
+    let log = log.lock_timeout(Duration::from_mins(5));
+    let delivery = delivery("a").await;
+    let mut first = log.begin().await.unwrap();
+    let _ = log.record(&mut first, &delivery).await.unwrap();
+    for _ in 0..5 {
+        let mut second = log.begin().await.unwrap();
+        let waiting = log.record(&mut second, &delivery);
+        assert!(timeout(Duration::from_millis(200), waiting).await.is_err());
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let none = timeout(Duration::from_secs(30), async {
+        while sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+            > 0
+        {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    none.await.expect("the server stops waiting");
+    // The first transaction is not affected.
+    Postgres::act(&mut first, "a").await.unwrap();
+    first.commit().await.unwrap();
+    assert_eq!(Postgres::acted(&pool).await, ["a"]);
+}
