@@ -47,7 +47,10 @@ impl Sql for Sqlite {
 
     // A deferred transaction that reads before it writes fails at once if another transaction has
     // written in between. A longer timeout does not help.
-    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    //
+    // `BEGIN IMMEDIATE` takes the write lock before it fails within a transaction that somebody left
+    // behind. `BEGIN` fails first.
+    const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
     fn words() -> Words {
         Words {
