@@ -133,16 +133,9 @@ fn its_own_address_is_refused() {
         let port = free_addr().port();
         let url = format!("http://{host}:{port}/hooks");
         let addr = format!("{addr}:{port}");
-        let arguments = [
-            "listen",
-            "--inspect",
-            "off",
-            "--addr",
-            &addr,
-            "--forward",
-            &url,
-        ];
-        run(&mut command(arguments)).expect(2, &["is the address of this command"]);
+        let arguments = format!("listen --inspect off --addr {addr} --forward {url}");
+        run(&mut command(arguments.split_whitespace()))
+            .expect(2, &["is the address of this command"]);
     }
 }
 
@@ -220,13 +213,9 @@ fn an_application_that_takes_too_long_is_a_504() {
 fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
     let addr = free_addr().to_string();
     let start = || {
-        Listen::spawn(&mut command([
-            "listen",
-            "--addr",
-            &addr,
-            "--inspect",
-            "off",
-        ]))
+        Listen::spawn(&mut command(
+            format!("listen --addr {addr} --inspect off").split_whitespace(),
+        ))
     };
     let application = start();
     let forward = format!("http://{addr}/hooks");

@@ -150,13 +150,7 @@ fn an_event_cannot_control_the_terminal() {
 
 #[test]
 fn the_inspector_is_served_and_shows_no_secret() {
-    let mut command = command([
-        "listen",
-        "--addr",
-        "127.0.0.1:0",
-        "--inspect",
-        "127.0.0.1:0",
-    ]);
+    let mut command = command("listen --addr 127.0.0.1:0 --inspect 127.0.0.1:0".split_whitespace());
     let listen = Listen::spawn(&mut command);
     let inspector = listen.inspector.clone().expect("a URL");
     assert!(inspector.contains("/?token="), "{inspector}");

@@ -71,16 +71,8 @@ fn certificates_are_checked() {
 #[test]
 fn listen_forwards_over_tls() {
     let url = format!("https://localhost:{}/", server().port());
-    let fixed = [
-        "listen",
-        "--addr",
-        "127.0.0.1:0",
-        "--inspect",
-        "off",
-        "--forward",
-        &url,
-    ];
-    let mut command = command(fixed);
+    let fixed = format!("listen --addr 127.0.0.1:0 --inspect off --forward {url}");
+    let mut command = command(fixed.split_whitespace());
     command.env("SSL_CERT_FILE", format!("{FOLDER}/ca.pem"));
     let listen = Listen::spawn(&mut command);
     assert_eq!(status(&deliver(&listen.url, "", b"{}")), "200");

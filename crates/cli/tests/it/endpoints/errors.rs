@@ -136,14 +136,8 @@ fn answers_that_are_not_the_apis() {
         &["redirects to https://login.example.com/", "not sent there"],
     );
     let other = App::start(|_| answer("404 Not Found", "nothing here"));
-    let mut command = bare([
-        "endpoints",
-        "create",
-        "--url",
-        "https://a.example/",
-        "--event",
-        "a",
-    ]);
+    let mut command =
+        bare("endpoints create --url https://a.example/ --event a".split_whitespace());
     let url = format!("http://{}", other.addr);
     command
         .env("SOUNDHASH_API_URL", url)
