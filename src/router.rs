@@ -222,21 +222,23 @@ impl<S> Routes<S> {
     ///
     /// Returns the response of a router without a fallback. The payload of a type without a handler
     /// is not parsed.
-    fn find(&self, delivery: &Delivery) -> Result<&Route<S>, Response> {
-        let not_an_event =
-            |error: &EventError| EventRejection::not_an_event(delivery, error).into_response();
+    fn find(&self, delivery: &Delivery) -> Result<&Route<S>, Box<Response>> {
+        let not_an_event = |error: &EventError| {
+            Box::new(EventRejection::not_an_event(delivery, error).into_response())
+        };
+        let acknowledged = || Box::new(StatusCode::OK.into_response());
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
         let Some(kind) = envelope.kind() else {
             let is_test = envelope.resource.as_ref().is_some_and(Resource::is_test);
             delivery.log_once(|| telemetry::unrecognized(None, Misfit::UnknownType, is_test));
-            return Err(StatusCode::OK.into_response());
+            return Err(acknowledged());
         };
         let Some(route) = self.by_kind.get(&kind) else {
-            return Err(StatusCode::OK.into_response());
+            return Err(acknowledged());
         };
         let event = delivery.event().map_err(not_an_event)?;
         match event.data {
-            EventData::Unrecognized(_) => Err(does_not_fit(delivery, event, kind)),
+            EventData::Unrecognized(_) => Err(Box::new(does_not_fit(delivery, event, kind))),
             _ => Ok(route),
         }
     }
@@ -260,7 +262,7 @@ impl<S: 'static> Handler<(), S> for EventRouter<S> {
             Err(missing) => missing.into_response(),
             Ok(delivery) => match (self.0.find(delivery), &self.0.fallback) {
                 (Ok(route), _) | (Err(_), Some(route)) => return route(request, state),
-                (Err(response), None) => response,
+                (Err(response), None) => *response,
             },
         };
         Box::pin(future::ready(response))

@@ -99,7 +99,7 @@ fn pages() -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() && ![".git", "target", "node_modules"].contains(&name) {
                 folders.push(path);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|it| it == "md") {
                 pages.push(path);
             }
         }

@@ -124,7 +124,9 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
     Some(match (expected, seen.rejection) {
         (_, Some(SecretsUnavailable)) => FailureKind::NoSecret,
         (BodyTooLarge, Some(BodyBroken)) => FailureKind::BodyLimit,
-        (BodyTooLarge, Some(WrongSignature | Redirected | UnknownEndpoint)) => FailureKind::MaxBodySize,
+        (BodyTooLarge, Some(WrongSignature | Redirected | UnknownEndpoint)) => {
+            FailureKind::MaxBodySize
+        }
         (_, Some(BodyTooLarge)) => FailureKind::MaxBodySize,
         (BodyBroken, Some(WrongSignature | Redirected)) => FailureKind::BodyChanged,
         (_, Some(_)) => FailureKind::OtherRejection,
