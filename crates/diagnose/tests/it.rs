@@ -448,11 +448,10 @@ fn sorted(value: Value) -> Value {
         Value::Array(items) => items.into_iter().map(sorted).collect(),
         Value::Object(members) => {
             let sorted: BTreeMap<_, _> = members.into_iter().collect();
-            Value::from_iter(
-                sorted
-                    .into_iter()
-                    .map(|(key, value)| (key, self::sorted(value))),
-            )
+            let members = sorted.into_iter();
+            members
+                .map(|(key, value)| (key, self::sorted(value)))
+                .collect()
         }
         scalar => scalar,
     }
