@@ -1,4 +1,4 @@
-//! The list of hostile requests, and the answer that each must get.
+//! The list of hostile requests, and the response that each must get.
 
 use axum_core::body::Body;
 use bytes::Bytes;
@@ -33,15 +33,17 @@ pub(super) struct Case {
     pub(super) make: fn(&RequestFactory<'_>) -> Request<Body>,
 }
 
-/// The answer that a request must get.
+/// The response that a request must get.
 #[derive(Clone, Copy)]
 pub(super) enum Expected {
     /// A rejection for this reason.
     Rejected(RejectionKind),
     /// Any 2xx.
     Accepted,
-    /// Any answer but a 2xx from behind the layer.
+    /// Any response but a 2xx from behind the layer.
     NotActedOn,
+    /// Any response but a redirect.
+    NotRedirected,
 }
 
 impl Expected {
@@ -50,6 +52,7 @@ impl Expected {
             Self::Rejected(kind) => Some(kind.status()),
             Self::Accepted => None,
             Self::NotActedOn => Some(StatusCode::METHOD_NOT_ALLOWED),
+            Self::NotRedirected => Some(StatusCode::NOT_FOUND),
         }
     }
 }
@@ -87,6 +90,14 @@ const fn replayed(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<B
     }
 }
 
+/// A delivery to a URL that was registered with a mistake.
+const fn misdirected(name: &'static str, make: fn(&RequestFactory<'_>) -> Request<Body>) -> Case {
+    Case {
+        expected: Expected::NotRedirected,
+        ..accepted(name, make)
+    }
+}
+
 /// All cases: the requests that must be rejected, and then the authentic ones, on which an
 /// application that rejects everything fails.
 pub(super) const CASES: &[Case] = &[
@@ -106,7 +117,7 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    // A body limit outside of the layer answers this with 413.
+    // A body limit outside of the layer responds to this with 413.
     rejected(
         RejectionKind::MissingSignature,
         "no signature, and a terabyte declared",
@@ -260,7 +271,7 @@ pub(super) const CASES: &[Case] = &[
     accepted("authentic, from the portal", |factory| {
         factory.signed(Sender::Portal.to_bytes(&event(Sender::Portal)))
     }),
-    accepted("authentic, with white space around the event", |factory| {
+    accepted("authentic, with whitespace around the event", |factory| {
         factory.signed([b"\r\n ", &body()[..], b"\t\n"].concat())
     }),
     accepted("authentic, of a type that is new", |factory| {
@@ -292,6 +303,15 @@ pub(super) const CASES: &[Case] = &[
     ),
     accepted("authentic, and as large as allowed", |factory| {
         factory.signed(body_of(factory.max_body_size))
+    }),
+    // ---- authentic, and registered with a mistake
+    misdirected("with or without a trailing slash", |factory| {
+        let path = factory.uri.path();
+        let other = path.strip_suffix('/').filter(|it| !it.is_empty());
+        factory.signed_for(&other.map_or_else(|| format!("{path}/"), str::to_owned))
+    }),
+    misdirected("at a path that does not exist", |factory| {
+        factory.signed_for(&format!("{}-does-not-exist", factory.uri.path()))
     }),
     // ---- authentic, and replayed elsewhere
     replayed("replayed as GET", |factory| {

@@ -37,12 +37,18 @@ impl RequestFactory<'_> {
 
     /// Returns a new event, sent to another route than it was signed for. On the path of the webhook
     /// itself, the method is GET.
-    pub(super) fn replayed(&self, method: Method, path: &'static str) -> Request<Body> {
+    pub(super) fn replayed(&self, method: Method, path: &str) -> Request<Body> {
         let is_webhook = self.uri.path() == path;
-        let mut parts = self.uri.clone().into_parts();
-        parts.path_and_query = Some(PathAndQuery::from_static(path));
-        let mut request = self.signed(body());
+        let mut request = self.signed_for(path);
         *request.method_mut() = if is_webhook { Method::GET } else { method };
+        request
+    }
+
+    /// Returns a new event, sent to another path.
+    pub(super) fn signed_for(&self, path: &str) -> Request<Body> {
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = PathAndQuery::try_from(path).ok();
+        let mut request = self.signed(body());
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }

@@ -1,4 +1,4 @@
-//! Explains a wrong answer, and how to fix the application.
+//! Explains a wrong response, and how to fix the application.
 
 use std::{error, fmt};
 
@@ -7,9 +7,9 @@ use http::StatusCode;
 use super::case::{Case, Expected};
 use crate::rejection::RejectionKind;
 
-/// A wrong answer to a [`HostileRequest`](super::HostileRequest).
+/// A wrong response to a [`HostileRequest`](super::HostileRequest).
 ///
-/// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) both say what the answer means and how to fix
+/// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) both say what the response means and how to fix
 /// the application, so that an `unwrap` in a test prints it. [`FailureReport`] groups several
 /// failures.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,11 +46,13 @@ pub enum FailureKind {
     OtherRejection,
     /// An authentic delivery was rejected, by the handler or before the layer.
     NotAccepted,
-    /// A delivery that was replayed to another route passed the layer and was answered with 2xx.
+    /// The application redirects a delivery.
+    Redirected,
+    /// A delivery that was replayed to another route passed the layer and got a 2xx.
     OtherRoute,
 }
 
-/// The answer to a request.
+/// The response to a request.
 pub(super) struct Seen {
     pub(super) status: StatusCode,
     /// The reason, if the layer rejected the request.
@@ -63,7 +65,11 @@ pub(super) struct Seen {
 
 impl Failure {
     pub(super) fn of(case: &Case, seen: &Seen) -> Result<(), Self> {
+        let redirected = seen.status.is_redirection() && seen.rejection.is_none();
         let kind = match case.expected {
+            Expected::Rejected(_) | Expected::Accepted | Expected::NotRedirected if redirected => {
+                Some(FailureKind::Redirected)
+            }
             // The status comes first, because an unprotected route reads every body.
             Expected::Rejected(expected) => rejected(expected, case.authentic, seen)
                 .or_else(|| (case.unread && seen.asked).then_some(FailureKind::BodyRead)),
@@ -71,6 +77,7 @@ impl Failure {
             Expected::NotActedOn => {
                 (seen.verified && seen.status.is_success()).then_some(FailureKind::OtherRoute)
             }
+            Expected::NotRedirected => None,
         };
         match kind {
             None => Ok(()),
@@ -95,7 +102,7 @@ impl Failure {
         self.name
     }
 
-    /// Returns the status of the answer.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
@@ -112,7 +119,7 @@ impl Failure {
     }
 }
 
-/// Returns what is wrong with the answer to a request that must be rejected.
+/// Returns what is wrong with the response to a request that must be rejected.
 fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, Redirected, SecretsUnavailable, UnknownEndpoint, WrongSignature,
@@ -133,7 +140,7 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
         (_, None) => match seen.status {
             status if status.is_success() && authentic => FailureKind::MaxBodySize,
             status if status.is_success() => FailureKind::Unprotected,
-            // The extractors answer 500 if the layer is missing.
+            // The extractors respond with 500 if the layer is missing.
             StatusCode::INTERNAL_SERVER_ERROR => FailureKind::Unprotected,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => FailureKind::NoRoute,
             StatusCode::PAYLOAD_TOO_LARGE => FailureKind::BodyLimit,
@@ -142,7 +149,7 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
     })
 }
 
-/// Returns what is wrong with the answer to an authentic delivery.
+/// Returns what is wrong with the response to an authentic delivery.
 fn accepted(seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, MalformedSignature, MissingSignature, Redirected,
@@ -174,7 +181,7 @@ impl FailureKind {
                 "Nothing verified it: there is no `SoundHashWebhookLayer` around this route, so \
                  anyone who knows its URL can send events. A `.layer` call does not protect routes \
                  that are added after it. On such a route, a handler that takes `Event` or \
-                 `Delivery` answers 500, and one that takes `Json` or `Bytes` acts on the forgery."
+                 `Delivery` responds with 500, and one that takes `Json` or `Bytes` acts on the forgery."
             }
             Self::AnsweredElsewhere => {
                 "The layer did not answer the request: either there is no `SoundHashWebhookLayer` \
@@ -219,10 +226,16 @@ impl FailureKind {
                  in the response's extensions has the reason."
             }
             Self::NotAccepted => {
-                "The delivery is authentic, so SoundHash retries after such an answer, and then \
+                "The delivery is authentic, so SoundHash retries after such a response, and then \
                  drops the event. Either something outside of the layer rejected the request for \
                  its headers, or your handler rejected it. A handler has to accept every type and \
                  payload."
+            }
+            Self::Redirected => {
+                "The application redirects it. SoundHash follows redirects with a GET that has no \
+                 body, and records the status of the page at the end: the event counts as delivered \
+                 and is lost. Respond with 404 to paths that do not exist, and do not redirect \
+                 POST requests to HTTPS, to another slash at the end or to a login."
             }
             Self::OtherRoute => {
                 "The layer surrounds a route that does not act on events. The signature covers \
@@ -273,7 +286,7 @@ impl error::Error for Failure {}
 pub struct FailureReport(Vec<Failure>);
 
 impl FailureReport {
-    /// Returns `true` if every answer was right.
+    /// Returns `true` if every response was right.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -288,7 +301,7 @@ impl FailureReport {
     fn cause(&self, failure: &Failure) -> FailureKind {
         let is_unprotected = || self.0.iter().any(|it| it.kind == FailureKind::Unprotected);
         match failure.kind {
-            // If the layer is missing, the extractors answer 500 to authentic deliveries too.
+            // If the layer is missing, the extractors respond with 500 to authentic deliveries too.
             FailureKind::NotAccepted if failure.status.is_server_error() && is_unprotected() => {
                 FailureKind::Unprotected
             }

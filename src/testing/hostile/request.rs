@@ -18,12 +18,12 @@ use super::{
 };
 use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 
-/// Returns the requests that an attacker sends, to test how *your* application answers them.
+/// Returns the requests that an attacker sends, to test how *your* application responds to them.
 ///
 /// Send them to the application with all of its middleware, once for each path that receives
 /// webhooks. Some of them are authentic deliveries, which the application must accept.
 ///
-/// Each request has a name, knows the answer that it must get, and explains a wrong answer.
+/// Each request has a name, knows the response that it must get, and explains a wrong response.
 /// `secret` is the secret that the application uses in the test.
 ///
 /// ```
@@ -56,12 +56,19 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// The signature covers only the body, so an attacker can send a recorded delivery to another
 /// path. If the layers surround that route too, its 2xx makes an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
-/// never sees it. The `IdempotencyLayer` answers 405 to all methods but POST, so this concerns
+/// never sees it. The `IdempotencyLayer` responds with 405 to all methods but POST, so this concerns
 /// routes that accept POST.
 ///
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
-/// and `/status`, and a GET also goes to the given path. The check fails if the layer lets one through to a 2xx, because the layer then
-/// surrounds more than the acting route.
+/// and `/status`, and a GET also goes to the given path. The check fails if the layer lets one
+/// through to a 2xx, because the layer then surrounds more than the acting route.
+///
+/// # Redirects
+///
+/// SoundHash follows redirects. After most of them it sends a GET without a body, and records the
+/// status of the page at the end, so that the event counts as delivered and is lost. Two authentic
+/// requests therefore go to a URL that could be registered by mistake: the given path with a
+/// slash more or less at its end, and a path that does not exist. Any response is right but a redirect.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
@@ -137,7 +144,8 @@ impl HostileRequest {
     /// Returns the expected status, or `None` for a delivery that any 2xx accepts.
     ///
     /// The status is 405 for a replay to another route. Such a replay also passes with any other
-    /// answer, unless the layer lets it through to a 2xx.
+    /// response, unless the layer lets it through to a 2xx. The status is 404 for a request to a path
+    /// that was registered by mistake, which passes with any other response but a redirect.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.case.expected.status()
@@ -171,11 +179,11 @@ impl HostileRequest {
         self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks the answer to the last [`request`](Self::request).
+    /// Checks the response to the last [`request`](Self::request).
     ///
     /// # Errors
     ///
-    /// Returns an error if the answer is wrong. The error says what that means and how to fix it.
+    /// Returns an error if the response is wrong. The error says what that means and how to fix it.
     pub fn check<B>(&self, response: &Response<B>) -> Result<(), Failure> {
         let seen = Seen {
             status: response.status(),

@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
 use bytes::Bytes;
@@ -64,12 +64,44 @@ fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
 
 const AUTHENTIC: usize = 8;
 
+// ---- redirects
+
+/// SoundHash follows a redirect with a GET that has no body, and records the status of that.
+#[tokio::test]
+async fn a_router_that_redirects_is_found() {
+    const SLASH: &str = "with or without a trailing slash";
+    const NOWHERE: &str = "at a path that does not exist";
+    let receiving = || route().layer(layer());
+    let trimmed =
+        get(|| async { Redirect::permanent(PATH) }).post(|| async { Redirect::permanent(PATH) });
+    let normalizing = receiving().route(&format!("{PATH}/"), trimmed);
+    let to_login = receiving().fallback(|| async { Redirect::to("/login") });
+    for (app, expected) in [
+        (receiving(), &[][..]),
+        (normalizing, &[SLASH]),
+        (to_login, &[SLASH, NOWHERE]),
+    ] {
+        let found = failures(app).await;
+        let redirected: Vec<_> = expected
+            .iter()
+            .map(|&name| (name, FailureKind::Redirected))
+            .collect();
+        assert_eq!(kinds(&found), redirected, "{found:?}");
+    }
+
+    // A login in front of the whole application, or a redirect to HTTPS.
+    let login = |_: Request| async { Redirect::to("/login") };
+    let found = failures(Router::new().fallback(login)).await;
+    assert_eq!(of_authentic(&found), [FailureKind::Redirected; AUTHENTIC]);
+    assert!(found[0].to_string().contains("SoundHash follows redirects"));
+}
+
 // ---- names and statuses
 
 #[test]
 fn they_have_names_and_statuses() {
     let requests = hostile_requests(&secret());
-    assert_eq!(requests.len(), 39);
+    assert_eq!(requests.len(), 41);
     let names: HashSet<_> = requests.clone().map(|hostile| hostile.name()).collect();
     assert_eq!(names.len(), requests.len());
     let statuses: Vec<_> = requests.map(|hostile| hostile.status()).collect();
@@ -78,6 +110,7 @@ fn they_have_names_and_statuses() {
     assert_eq!(count(Some(StatusCode::PAYLOAD_TOO_LARGE)), 3);
     assert_eq!(count(Some(StatusCode::BAD_REQUEST)), 1);
     assert_eq!(count(Some(StatusCode::METHOD_NOT_ALLOWED)), 9);
+    assert_eq!(count(Some(StatusCode::NOT_FOUND)), 2);
     assert_eq!(count(None), AUTHENTIC);
 }
 
@@ -130,8 +163,9 @@ async fn each_has_the_reason_that_it_is_made_for() {
 #[tokio::test]
 async fn applications_that_are_right_pass() {
     async fn look(request: Request, next: Next) -> Response {
-        let replayed = ["/", "/health", "/healthz", "/status"].contains(&request.uri().path());
-        assert!(request.uri() == PATH || replayed);
+        let path = request.uri().path();
+        let replayed = ["/", "/health", "/healthz", "/status"].contains(&path);
+        assert!(path.starts_with(PATH) || replayed, "{path}");
         next.run(request).await
     }
     async fn own_words(response: Response) -> Response {
@@ -243,7 +277,7 @@ async fn a_layer_that_is_missing_is_found() {
         "no signature: answered 500 and not 401. Nothing verified it: there is no \
          `SoundHashWebhookLayer` around this route, so anyone who knows its URL can send \
          events. A `.layer` call does not protect routes that are added after it. On such a \
-         route, a handler that takes `Event` or `Delivery` answers 500, and one that takes `Json` \
+         route, a handler that takes `Event` or `Delivery` responds with 500, and one that takes `Json` \
          or `Bytes` acts on the forgery."
     );
     // The text that `unwrap` prints.
