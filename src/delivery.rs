@@ -18,8 +18,8 @@ use crate::{
 ///
 /// Extract it in a handler, next to an [`Event`] or instead of one. Only
 /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) creates a `Delivery`, so having one
-/// proves that the request was verified. In a handler that no layer protects, the extractor answers
-/// 500.
+/// proves that the request was verified. In a handler that no layer protects, the extractor
+/// responds with 500.
 ///
 /// The layer puts the delivery into the extensions of the request, where extractors and inner layers
 /// find it. An outer layer gets it through a [`DeliverySlot`]. Clones are cheap, and share the parsed
@@ -206,6 +206,13 @@ impl Delivery {
 /// Put a clone of the slot into the extensions of the request. The layer fills the slot before it
 /// calls the handler, so that the slot has the delivery even if the handler fails, panics or is
 /// canceled. If the request is rejected, the slot stays empty.
+///
+/// # What an outer layer learns
+///
+/// The extensions of the response say how the request ended: a [`Rejection`](crate::Rejection) comes
+/// from the verification, an [`Outcome`](crate::idempotency::Outcome) from the idempotency layer, and
+/// neither from the handler. A slot is needed for the delivery only, because a request that is dropped
+/// has no response.
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};

@@ -14,7 +14,7 @@ use http::{Extensions, StatusCode, Uri, request};
 use crate::{
     delivery::Delivery,
     event::{Event, EventData, EventError, EventErrorKind, EventKind, EventPayload},
-    telemetry::{self, Misfit},
+    telemetry::{self, Mismatch},
 };
 
 /// Returns the delivery that the layer put into the extensions of a verified request.
@@ -32,12 +32,12 @@ pub(crate) fn verified<'a>(
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(_) = &event.data {
         let known = event.kind().map(EventKind::as_str);
-        let misfit = match known {
-            Some(_) => Misfit::Payload,
-            None => Misfit::UnknownType,
+        let mismatch = match known {
+            Some(_) => Mismatch::Payload,
+            None => Mismatch::UnknownType,
         };
         delivery.log_once(|| {
-            telemetry::unrecognized(known, misfit, event.is_test());
+            telemetry::unrecognized(known, mismatch, event.is_test());
         });
     }
 }

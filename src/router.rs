@@ -19,7 +19,7 @@ use crate::{
     delivery::Delivery,
     event::{Event, EventData, EventError, EventKind, EventPayload, Resource},
     extract::{EventRejection, Payload, PayloadRejection, verified},
-    telemetry::{self, Misfit},
+    telemetry::{self, Mismatch},
 };
 
 /// Calls a handler for each type of event, instead of a `match` on
@@ -230,7 +230,7 @@ impl<S> Routes<S> {
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
         let Some(kind) = envelope.kind() else {
             let is_test = envelope.resource.as_ref().is_some_and(Resource::is_test);
-            delivery.log_once(|| telemetry::unrecognized(None, Misfit::UnknownType, is_test));
+            delivery.log_once(|| telemetry::unrecognized(None, Mismatch::UnknownType, is_test));
             return Err(acknowledged());
         };
         let Some(route) = self.by_kind.get(&kind) else {

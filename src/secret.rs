@@ -515,7 +515,7 @@ pub enum SecretErrorKind {
     /// The key or the list is empty, so that anyone could sign.
     Empty,
     /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
-    /// how to read an optional variable, such as that of a previous secret.
+    /// how to read an optional variable, such as the variable of a previous secret.
     NotSet,
     /// The environment variable is not Unicode.
     NotUnicode,

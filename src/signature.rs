@@ -15,7 +15,7 @@ const TAG_LEN: usize = 32;
 /// [`X-Webhook-Signature`](SIGNATURE_HEADER) header.
 ///
 /// It is parsed from exactly 64 hexadecimal digits in upper or lower case, and printed in lower
-/// case. Parsing fails if there is a prefix, a second value or white space.
+/// case. Parsing fails if there is a prefix, a second value or whitespace.
 ///
 /// `==` compares two signatures in constant time. Signatures implement neither `Ord` nor `Hash`,
 /// which would examine the bytes one by one. [`Debug`](fmt::Debug) does not show the digits, because

@@ -40,7 +40,7 @@ const SWEEP_AT: usize = 64;
 /// evicts the event whose last delivery is the oldest. Choose a `capacity` that is greater than the
 /// number of events in a [`retention`](super::IdempotencyLayer::retention), or at the very least
 /// greater than the number of events in the 9 minutes of SoundHash's retries. Tenants who do not
-/// trust each other should not share a store, because a tenant with many events evicts those of the
+/// trust each other should not share a store, because a tenant with many events evicts events of the
 /// others.
 ///
 /// Events in progress do not count towards the capacity, because the number of requests limits

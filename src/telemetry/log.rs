@@ -8,7 +8,7 @@ use std::{error::Error, fmt::Display, time::Duration};
 use tracing::{Level, Span, debug, enabled, error, error_span, info, span_enabled, warn};
 
 use super::{
-    DeliveryFields, Misfit, Rejected, Severity, escape, escape_up_to, rejections::Summary,
+    DeliveryFields, Mismatch, Rejected, Severity, escape, escape_up_to, rejections::Summary,
     stopwatch::Times,
 };
 
@@ -125,18 +125,18 @@ pub(super) fn verified(
     );
 }
 
-pub(super) fn unrecognized(misfit: Misfit, is_test: bool) {
+pub(super) fn unrecognized(mismatch: Mismatch, is_test: bool) {
     // The reason why a payload does not fit is not logged, because it may quote the payload.
-    let misfit = match misfit {
-        Misfit::UnknownType => "its type is unknown",
-        Misfit::Payload => "its payload does not fit its type",
+    let mismatch = match mismatch {
+        Mismatch::UnknownType => "its type is unknown",
+        Mismatch::Payload => "its payload does not fit its type",
     };
     if is_test {
-        info!(target: TARGET, "webhook test received: {misfit}, as usual for a test");
+        info!(target: TARGET, "webhook test received: {mismatch}, as usual for a test");
     } else {
         warn!(
             target: TARGET,
-            "webhook event not recognized: {misfit}. Update soundhash-webhook, or handle \
+            "webhook event not recognized: {mismatch}. Update soundhash-webhook, or handle \
              EventData::Unrecognized",
         );
     }
@@ -200,8 +200,8 @@ pub(super) fn not_recorded(key: &str, completed: bool, error: &(dyn Error + 'sta
     );
 }
 
-/// The maximum length of an error, which is more than that of an id because an error must be readable
-/// to its end.
+/// The maximum length of an error, which is longer than an id because an error must be readable to its
+/// end.
 const MAX_ERROR: usize = 256;
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -93,7 +93,7 @@ pub(super) async fn store_step<T, E>(
 }
 
 /// A call in progress. Dropping it records its duration, so that calls of a store that does not
-/// answer are measured, too.
+/// respond are measured, too.
 struct Running {
     operation: &'static str,
     since: Instant,

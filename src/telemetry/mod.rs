@@ -53,7 +53,7 @@ pub(crate) struct DeliveryFields<'a> {
     pub(crate) endpoint: Option<&'a str>,
 }
 
-/// A request that a layer answered in place of the handler.
+/// A request to which a layer responded in place of the handler.
 #[derive(Clone, Copy)]
 pub(crate) struct Rejected<'a> {
     /// The name of the reason, in snake case.
@@ -138,15 +138,15 @@ pub(crate) fn records_verified() -> bool {
 
 /// The reason why an event became `Unrecognized`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Misfit {
+pub(crate) enum Mismatch {
     UnknownType,
     Payload,
 }
 
 /// Records an authentic event whose type or payload this version of the crate does not know.
-pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Misfit, is_test: bool) {
+pub(crate) fn unrecognized(known_type: Option<&'static str>, mismatch: Mismatch, is_test: bool) {
     #[cfg(feature = "tracing")]
-    log::unrecognized(misfit, is_test);
+    log::unrecognized(mismatch, is_test);
     // SoundHash's test button sends any type with any payload, which should not raise an alert.
     #[cfg(feature = "metrics")]
     if !is_test {
@@ -181,7 +181,7 @@ pub(crate) fn layer_missing(path: &str) {
     });
 }
 
-/// Records that the idempotency layer answered a delivery whose event was completed before.
+/// Records that the idempotency layer responded to a delivery whose event was completed before.
 pub(crate) fn duplicate(reason: &'static str) {
     #[cfg(feature = "tracing")]
     log::duplicate(reason);
