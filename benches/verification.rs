@@ -1,18 +1,20 @@
 //! `cargo bench -p soundhash-webhook-benches --bench verification`
 //!
-//! Measures the cost of verification in addition to the hash. A figure is only useful as a ratio to
-//! another figure of the same run. The table at the end shows these ratios.
+//! Measures what a delivery costs in the process: verification in addition to the hash, parsing an
+//! event compared to plain JSON, and idempotency. A figure is only useful as a ratio to another
+//! figure of the same run. The tables at the end show these ratios.
 
-mod common;
-#[path = "common/least.rs"]
 mod least;
 
 use std::{
     convert::Infallible,
+    env, fs,
     future::Future,
     hint::black_box,
+    path::{Path, PathBuf},
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use axum::{
@@ -27,16 +29,16 @@ use axum::{
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use soundhash_webhook::{
     Event, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
-    idempotency::{IdempotencyLayer, MemoryStore},
+    idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, MemoryStore},
 };
 use soundhash_webhook_tests::{captures, frames::frames};
 use tower::{Layer, Service, layer::util::Identity, service_fn};
 
-use crate::{common::nanoseconds, least::least};
+use crate::least::least;
 
 const SECRET: &str = "whsec_test";
 const FRAME: usize = 16 * 1024;
@@ -50,6 +52,8 @@ fn main() {
     }
     rejections(&mut criterion);
     whole_receivers(&mut criterion);
+    events(&mut criterion);
+    store(&mut criterion);
     criterion.final_summary();
     table();
 }
@@ -215,6 +219,80 @@ fn whole_receivers(criterion: &mut Criterion) {
     measure(criterion, "receiver", "idempotent", idempotent, each_once);
 }
 
+/// Returns the recorded bodies, and two of the largest that SoundHash can send.
+fn event_bodies() -> Vec<(String, Bytes)> {
+    let mut bodies: Vec<_> = captures::bodies().into_iter().collect();
+    let title = "x".repeat(1_000_000);
+    let matches = vec![
+        json!({
+            "video_id": 123, "title": "Matched Video", "confidence": 0.95,
+            "start_time": 45, "end_time": 60, "similarity_score": 0.94,
+        });
+        5000
+    ];
+    let mut push = |name: &str, event_type: &str, data: Value| {
+        // The senders write the type before the payload.
+        let body = format!(r#"{{"event": "{event_type}", "data": {data}}}"#);
+        bodies.push((name.to_owned(), body.into()));
+    };
+    push("title of 1 MB", "video.processed", json!({"title": title}));
+    push(
+        "5000 matches",
+        "match.found",
+        json!({"query_id": "q", "matches": matches}),
+    );
+    bodies
+}
+
+/// Measures parsing, for the library's events and for plain JSON.
+fn events(criterion: &mut Criterion) {
+    for (name, body) in event_bodies() {
+        let mut group = criterion.benchmark_group("event");
+        group.bench_function(&name, |bencher| {
+            bencher.iter(|| Event::from_slice(&body));
+        });
+        group.finish();
+        let mut group = criterion.benchmark_group("value");
+        group.bench_function(&name, |bencher| {
+            bencher.iter(|| serde_json::from_slice::<Value>(&body));
+        });
+    }
+}
+
+/// Measures a claim and its completion in memory.
+fn store(criterion: &mut Criterion) {
+    let (store, mut number) = (MemoryStore::new(100_000), 0_u64);
+    let mut key = || {
+        number += 1;
+        Key::new(&format!("tevt_{number:018}"))
+    };
+    let mut group = criterion.benchmark_group("store");
+    group.bench_function("memory", |bencher| {
+        bencher.iter_batched(
+            &mut key,
+            |key| {
+                let claim = ready(store.claim(&key, Duration::from_secs(60)));
+                let Ok(Claim::Acquired(token)) = claim else {
+                    panic!("{key} was claimed before");
+                };
+                ready(store.complete(&key, token, Duration::from_secs(86_400)))
+            },
+            BatchSize::NumIterations(64),
+        );
+    });
+}
+
+/// Returns the median time in nanoseconds of a benchmark in this run, or `None` if it was not run.
+fn nanoseconds(group: &str, name: &str) -> Option<f64> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
+    let path = target.join(format!("criterion/{group}/{name}/new/estimates.json"));
+    let estimates: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    estimates["median"]["point_estimate"].as_f64()
+}
+
 /// Verifies in the usual way without this crate.
 async fn verify_by_hand(request: Request, next: Next) -> Result<Response, StatusCode> {
     let (head, body) = request.into_parts();
@@ -305,10 +383,21 @@ fn table() {
         ("receiver", "by-hand"),
         ("receiver", "layer"),
         ("receiver", "idempotent"),
+        ("store", "memory"),
     ] {
         if let (Some(time), Some(accepted)) = (nanoseconds(group, name), accepted) {
             let ratio = time / accepted;
             println!("| {group} {name} | {time:.0} | {ratio:.2} |");
+        }
+    }
+    println!("\n| capture | bytes | `Event` ns | `Value` ns | ratio |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for (name, body) in event_bodies() {
+        if let (Some(event), Some(value)) =
+            (nanoseconds("event", &name), nanoseconds("value", &name))
+        {
+            let (bytes, ratio) = (body.len(), event / value);
+            println!("| {name} | {bytes} | {event:.0} | {value:.0} | {ratio:.2} |");
         }
     }
 }
