@@ -45,6 +45,11 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What the owner of an endpoint must know about a request that a redirect changed.
+const REDIRECTED: &str = " SoundHash followed a redirect, which drops the body, so the event is lost. \
+     Register the URL that the redirect leads to. Usual causes are http instead of https, a trailing \
+     slash, a missing www, and a login in front of the endpoint.";
+
 /// A verdict with its reason.
 pub(crate) struct Judgment {
     pub(crate) verdict: Verdict,
@@ -83,8 +88,12 @@ impl Judgment {
                 RejectionKind::WrongSignature
                     | RejectionKind::MalformedSignature
                     | RejectionKind::SeveralSignatures
+                    | RejectionKind::Redirected
             );
-            let reason = sentence(&rejection.to_string());
+            let mut reason = sentence(&rejection.to_string());
+            if rejection.kind() == RejectionKind::Redirected {
+                reason.push_str(REDIRECTED);
+            }
             return Self {
                 explainable,
                 ..Self::new(Verdict::Rejected, reason, false)

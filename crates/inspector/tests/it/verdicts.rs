@@ -16,7 +16,7 @@ use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tower::ServiceExt;
 
-use crate::support::{App, PATH, SECRET, body, router};
+use crate::support::{App, PATH, SECRET, body, client, router};
 
 async fn record_of(app: &App, send: impl AsyncFnOnce(&App)) -> Arc<Record> {
     let mut records = app.inspector.subscribe();
@@ -223,4 +223,24 @@ async fn an_empty_response_of_a_handler_is_recorded_at_once() {
         (record.verdict(), record.event_type()),
         (Verdict::Failed, None)
     );
+}
+
+/// A redirect turns SoundHash's POST into a GET without a body that keeps the signature.
+#[tokio::test]
+async fn a_redirected_delivery_is_recorded_with_the_usual_causes() {
+    let app = App::start().await;
+    let mut records = app.inspector.subscribe();
+    let signature = Secret::new(SECRET).sign(&body(EventKind::MatchFound));
+    let request = client().get(&app.url);
+    let request = request.header("x-webhook-signature", signature.to_string());
+    request.send().await.unwrap().bytes().await.unwrap();
+    let record = records.recv().await.unwrap();
+    assert_eq!(record.verdict(), Verdict::Rejected, "{record:?}");
+    let reason = record.reason().unwrap();
+    for part in ["without a body", "redirect", "https", "trailing slash"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    let why = app.ask_json("POST", "/api/records/1/explain").await;
+    let why = why["explanation"].as_str().unwrap();
+    assert!(why.contains("check for redirects"), "{why}");
 }
