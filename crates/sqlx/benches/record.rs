@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 const SECRET: &str = "whsec_test";
-const CONCURRENCY: usize = 16;
+const CONCURRENCY: usize = 32;
 const LONG: Duration = Duration::from_hours(1);
 const ROWS: u64 = 1_000_000;
 
@@ -201,6 +201,65 @@ async fn record<DB: Bench>(pool: &Pool<DB>) {
     }
 }
 
+async fn with_accept<DB: Bench>(
+    State(log): State<EventLog<DB>>,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    log.accept(&delivery).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Measures `accept` alone, and with the job of each event.
+async fn accept<DB: Bench>(pool: &Pool<DB>) {
+    let plain = EventLog::new(pool.clone());
+    let jobs = plain.clone().enqueue(|connection, deliveries| {
+        Box::pin(async move {
+            for delivery in deliveries {
+                DB::act(connection, Key::from(delivery).to_string()).await?;
+            }
+            Ok(())
+        })
+    });
+    for (title, log) in [("accept", plain), ("accept with a job", jobs)] {
+        let handler = post(with_accept::<DB>).layer(SoundHashWebhookLayer::new(SECRET));
+        let app = Router::new().route("/", handler).with_state(log);
+        for _ in 0..2 {
+            let rate = rate(&app, 700, Duration::from_secs(5)).await;
+            println!(
+                "{}: {title}, bodies of 700 B: {rate:.0} events/s",
+                DB::TITLE
+            );
+        }
+    }
+}
+
+/// The limit of the server: commits of the same row by `pgbench` on as many connections.
+async fn pgbench(server: &PostgresServer, pool: &PgPool) {
+    let table = "CREATE TABLE limits (event_key text COLLATE \"C\" PRIMARY KEY, body bytea)";
+    Postgres::run(pool, table.to_owned()).await;
+    let script = env::temp_dir().join(format!("soundhash-webhook-{}.sql", std::process::id()));
+    let insert = "INSERT INTO limits VALUES (gen_random_uuid()::text, \
+        decode(repeat('0a', 700), 'hex'));";
+    fs::write(&script, insert).expect("a script");
+    for _ in 0..2 {
+        let clients = CONCURRENCY.to_string();
+        let output = std::process::Command::new("pgbench")
+            .args([
+                "-n", "-j", "2", "-T", "5", "-M", "prepared", "-c", &clients, "-f",
+            ])
+            .arg(&script)
+            .arg(server.url())
+            .output()
+            .expect("pgbench (apt-get install postgresql) runs");
+        let output = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines = output.lines();
+        lines
+            .filter(|line| line.starts_with("tps") || line.starts_with("latency average"))
+            .for_each(|line| println!("pgbench, rows of 700 B: {line}"));
+    }
+    let _ = fs::remove_file(script);
+}
+
 async fn space_and_purge<DB: Bench>(pool: &Pool<DB>) {
     DB::run(pool, "DELETE FROM soundhash_events".to_owned()).await;
     let vacuum = if DB::TITLE == "Postgres" {
@@ -299,7 +358,7 @@ async fn main() {
     }
     let server = PostgresServer::start_with("on");
     let postgres = PgPoolOptions::new()
-        .max_connections(20)
+        .max_connections(40)
         .connect(&server.url())
         .await;
     let postgres = postgres.expect("a connection");
@@ -316,6 +375,9 @@ async fn main() {
 
     record(&postgres).await;
     record(&sqlite).await;
+    pgbench(&server, &postgres).await;
+    accept(&postgres).await;
+    accept(&sqlite).await;
     stores(&postgres, &sqlite).await;
     space_and_purge(&postgres).await;
     space_and_purge(&sqlite).await;

@@ -1,10 +1,12 @@
 //! Acts on each SoundHash event exactly once: records it in the transaction of its effects.
 //!
 //! SoundHash delivers an event at least once, and drops it after its last retry. For applications
-//! with a Postgres or SQLite database, this crate adds two things to [`soundhash_webhook`]:
+//! with a Postgres or SQLite database, this crate adds three things to [`soundhash_webhook`]:
 //!
 //! - [`EventLog::record`] inserts the event's key and its verified body in *your* transaction. Your
 //!   changes and the record are committed together or not at all.
+//! - [`EventLog::accept`] stores the event in a commit that it shares with concurrent deliveries, for
+//!   handlers that respond first and work later.
 //! - [`SqlxStore`] is an idempotency store in the same table, for handlers whose effects are
 //!   elsewhere.
 //!
@@ -69,6 +71,31 @@
 //! Record the event together with a job, and pass the job's id to the service that you call. The
 //! example `inbox` in the repository stores such a job.
 //!
+//! # What the crate detects
+//!
+//! A 2xx response must mean that the event is committed. After some failures, a connection of the
+//! pool is not in the state that sqlx expects. For example, SQLite rolls a transaction back by itself
+//! on a full disk. The crate detects the following, and returns an error or repairs or replaces the
+//! connection:
+//!
+//! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] do not use a
+//!   connection that is still in a transaction, or that was left read-only.
+//! - [`record`](EventLog::record) returns [`NoTransaction`](EventLogErrorKind::NoTransaction) if
+//!   SQLite has rolled the transaction back. On SQLite it cannot tell a nested transaction from one
+//!   that follows such a rollback, so it rejects both.
+//! - If `record` fails on Postgres because of a setting of the session, such as another role or
+//!   `search_path`, the crate closes the connection. The event is received again on another one.
+//! - [`accept`](EventLog::accept) checks before its commit that the function that enqueues jobs has
+//!   not ended the transaction or ignored a failed statement.
+//!
+//! The crate cannot detect the following:
+//!
+//! - A handler that ignores an error of [`record`](EventLog::record) or of its own statements.
+//! - On Postgres, `BEGIN`, `COMMIT` or `ROLLBACK` as your own SQL, which sqlx does not see.
+//! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
+//!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
+//! - Transactions that never call a function of this crate.
+//!
 //! # What happens to concurrent duplicates
 //!
 //! `record` makes the event's key unique in your transaction. A second transaction with the same
@@ -80,11 +107,13 @@
 //!   the event again.
 //!
 //! A waiting transaction occupies a connection of the pool. Keep transactions short, and set sqlx's
-//! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits.
+//! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits. If
+//! a sender hangs up while its delivery waits, the wait is canceled on Postgres.
 //!
 //! # Postgres
 //!
-//! Version 12 or newer. `record` is one statement and one round trip.
+//! Version 12 or newer, in a database with the encoding `UTF8`. `record` is one statement and one
+//! round trip, or three if the same event is being recorded by another transaction.
 //!
 //! - **Return the first error.** After a statement has failed, Postgres turns the commit of its
 //!   transaction into a rollback, and sqlx reports this commit as a success. A handler that ignores
@@ -140,6 +169,7 @@
 //! | --- | --- | --- |
 //! | `postgres` | no | [`Backend`] for `sqlx::Postgres` |
 //! | `sqlite` | no | [`Backend`] for `sqlx::Sqlite`, with SQLite compiled in |
+//! | `metrics` | no | counts duplicates in `soundhash_webhook_not_acted_on_total` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
