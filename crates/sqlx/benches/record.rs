@@ -176,9 +176,7 @@ async fn rate(app: &Router, body_len: usize, time: Duration) -> f64 {
 
 async fn record<DB: Bench>(pool: &Pool<DB>) {
     let time = Duration::from_secs(5);
-    let log = EventLog::new(pool.clone());
-    log.migrate().await.expect("a table");
-    DB::run(pool, "CREATE TABLE acted (event_key text)".to_owned()).await;
+    let log = EventLog::new(pool.clone()).lock_timeout(LONG);
     let layer = SoundHashWebhookLayer::new(SECRET);
     let without = post(without_record::<DB>).layer(layer.clone());
     let without = Router::new().route("/", without).with_state(log.clone());
@@ -201,6 +199,12 @@ async fn record<DB: Bench>(pool: &Pool<DB>) {
     }
 }
 
+async fn prepare<DB: Bench>(pool: &Pool<DB>) {
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.expect("a table");
+    DB::run(pool, "CREATE TABLE acted (event_key text)".to_owned()).await;
+}
+
 async fn with_accept<DB: Bench>(
     State(log): State<EventLog<DB>>,
     delivery: Delivery,
@@ -211,7 +215,7 @@ async fn with_accept<DB: Bench>(
 
 /// Measures `accept` alone, and with the job of each event.
 async fn accept<DB: Bench>(pool: &Pool<DB>) {
-    let plain = EventLog::new(pool.clone());
+    let plain = EventLog::new(pool.clone()).lock_timeout(LONG);
     let jobs = plain.clone().enqueue(|connection, deliveries| {
         Box::pin(async move {
             for delivery in deliveries {
@@ -373,11 +377,13 @@ async fn main() {
         .await
         .expect("a connection");
 
-    record(&postgres).await;
-    record(&sqlite).await;
+    prepare(&postgres).await;
+    prepare(&sqlite).await;
     pgbench(&server, &postgres).await;
     accept(&postgres).await;
     accept(&sqlite).await;
+    record(&postgres).await;
+    record(&sqlite).await;
     stores(&postgres, &sqlite).await;
     space_and_purge(&postgres).await;
     space_and_purge(&sqlite).await;

@@ -30,7 +30,7 @@ const BATCH_CHANGES: usize = 512;
 const BATCH_BYTES: usize = 8 << 20;
 
 /// The most that waits for a commit, in units of 1 KiB. Each change is at least one unit.
-const QUEUE_UNITS: usize = 64 << 10;
+const QUEUE_UNITS: u32 = 64 << 10;
 
 /// The result of [`EventLog::accept`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +78,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             state: Mutex::default(),
-            units: Arc::new(Semaphore::new(QUEUE_UNITS)),
+            units: Arc::new(Semaphore::new(QUEUE_UNITS as usize)),
         }
     }
 }
@@ -231,7 +231,7 @@ impl<DB: Backend> EventLog<DB> {
     /// Makes the change in the next commit, and waits for it.
     pub(crate) async fn commit(&self, change: Change) -> Result<Changed, EventLogError> {
         let units = u32::try_from(1 + change.len() / 1024).unwrap_or(u32::MAX);
-        let units = units.min(QUEUE_UNITS as u32);
+        let units = units.min(QUEUE_UNITS);
         let (limit, _) = DB::time_limit(self.lock_timeout);
         let units = Arc::clone(&self.queue.units).acquire_many_owned(units);
         let Ok(Ok(units)) = timeout(limit, units).await else {
@@ -293,25 +293,25 @@ impl<DB: Backend> EventLog<DB> {
     ) -> Result<Vec<Changed>, EventLogError> {
         let mut tx = match place {
             Place::Connection(mut connection) => {
-                let changed = DB::change(&mut connection, &self.statements, changes).await;
-                if changed
+                let results = DB::change(&mut connection, &self.statements, changes).await;
+                if results
                     .as_ref()
                     .is_err_and(connection::may_be_the_connection)
                 {
                     connection::throw_away(connection);
                 }
-                return Ok(changed?);
+                return Ok(results?);
             }
             Place::Transaction(tx) => tx,
         };
-        let changed = DB::change(&mut tx, &self.statements, changes).await?;
-        let new = changes.iter().zip(&changed).filter_map(|pair| match pair {
+        let results = DB::change(&mut tx, &self.statements, changes).await?;
+        let new = changes.iter().zip(&results).filter_map(|pair| match pair {
             (Change::Record(delivery), Changed::Rows(1..)) => Some(delivery.clone()),
             _ => None,
         });
         self.write_jobs(&mut tx, &new.collect::<Vec<_>>()).await?;
         tx.commit().await?;
-        Ok(changed)
+        Ok(results)
     }
 
     async fn write_jobs(
@@ -374,8 +374,8 @@ impl<DB: Backend> Writer<DB> {
                     for waiting in batch {
                         let change = [&waiting.change];
                         let write = async { log.write(log.place().await?, &change).await };
-                        let changed = log.in_time(write).await;
-                        waiting.reply(changed.map(|all| all[0]));
+                        let result = log.in_time(write).await;
+                        waiting.reply(result.map(|all| all[0]));
                     }
                 }
                 Err(error) => batch

@@ -74,46 +74,13 @@ impl Statements {
         let micros = |value: &str| Words::fill(words.micros, value);
         let integer = |value: &str| Words::fill(words.integer, value);
 
+        let [record, try_record, accept] = insert_events::<DB>(name);
         let is_held = format!("(recorded OR claimed_until > {now})");
         let summary = format!(
             "event_key, event_type, endpoint, {}, {}, {body_len}, {}",
             micros("created_at"),
             micros("received_at"),
             integer(&is_held),
-        );
-        let number = words.number.replace("$table", &table.to_string());
-        let lock = |word: &str, key: &str| Words::fill(word, &Words::fill(&number, key));
-        let columns = "(event_key, recorded, event_type, endpoint, created_at, received_at, body)";
-        let unless_recorded = format!(
-            "ON CONFLICT (event_key) DO UPDATE SET \
-             recorded = TRUE, event_type = excluded.event_type, endpoint = excluded.endpoint, \
-             created_at = excluded.created_at, received_at = excluded.received_at, \
-             body = excluded.body \
-             WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
-             OR log.claimed_until IS NULL OR log.claimed_until <= {now})"
-        );
-        let record = |lock: &str| {
-            let (before, after) = DB::around_record(lock);
-            let insert = format!(
-                "INSERT INTO {table} AS log {columns} \
-                 SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked \
-                 {unless_recorded} RETURNING 1",
-                created_at = instant("$4"),
-            );
-            Arc::from(format!("{before}{insert}{after}"))
-        };
-        let accept = format!(
-            "WITH new AS MATERIALIZED (\
-             SELECT number, key, type, endpoint, created, body, {locked} AS locked \
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) \
-             WITH ORDINALITY AS new (key, type, endpoint, created, body, number)), \
-             inserted AS (INSERT INTO {table} AS log {columns} \
-             SELECT key, TRUE, type, endpoint, {created_at}, {now}, body FROM new WHERE locked \
-             {unless_recorded} RETURNING event_key) \
-             SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 WHEN locked THEN 0 ELSE 2 END::bigint \
-             FROM new LEFT JOIN inserted ON event_key = key",
-            locked = lock(words.try_lock, "key"),
-            created_at = instant("created"),
         );
         let insert_claim = format!(
             "INSERT INTO {table} AS log (event_key, claim_token, claimed_until) \
@@ -126,16 +93,16 @@ impl Statements {
              AND (log.claimed_until IS NULL OR log.claimed_until <= {now}) \
              RETURNING 1",
             until = from_now("$3"),
-            try_lock = lock(words.try_lock, "$1"),
+            try_lock = lock::<DB>(name, words.try_lock, "$1"),
         );
         let is_completed = format!("(recorded OR claim_token IS NULL AND claimed_until > {now})");
         let held_by_token =
             format!("event_key = $1 AND claim_token = $2 AND claimed_until > {now}");
 
         Self {
-            record: record(&lock(words.lock, "$1")),
-            try_record: record(&lock(words.try_lock, "$1")),
-            accept: accept.into(),
+            record,
+            try_record,
+            accept,
             list: format!(
                 "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
                  AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \
@@ -189,4 +156,56 @@ impl Statements {
             .into(),
         }
     }
+}
+
+/// Returns `word` with the number of the lock that belongs to the key.
+fn lock<DB: Backend>(name: &TableName, word: &str, key: &str) -> String {
+    let number = DB::words()
+        .number
+        .replace("$table", &name.table().to_string());
+    Words::fill(word, &Words::fill(&number, key))
+}
+
+/// The statements `record`, `try_record` and `accept`.
+fn insert_events<DB: Backend>(name: &TableName) -> [Arc<str>; 3] {
+    let words = DB::words();
+    let (now, table) = (words.now, name.table());
+    let instant = |value: &str| Words::fill(words.instant, value);
+    let columns = "(event_key, recorded, event_type, endpoint, created_at, received_at, body)";
+    let unless_recorded = format!(
+        "ON CONFLICT (event_key) DO UPDATE SET \
+         recorded = TRUE, event_type = excluded.event_type, endpoint = excluded.endpoint, \
+         created_at = excluded.created_at, received_at = excluded.received_at, \
+         body = excluded.body \
+         WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
+         OR log.claimed_until IS NULL OR log.claimed_until <= {now})"
+    );
+    let record = |lock: &str| {
+        let (before, after) = DB::around_record(lock);
+        let insert = format!(
+            "INSERT INTO {table} AS log {columns} \
+             SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked \
+             {unless_recorded} RETURNING 1",
+            created_at = instant("$4"),
+        );
+        Arc::from(format!("{before}{insert}{after}"))
+    };
+    let accept = format!(
+        "WITH new AS MATERIALIZED (\
+         SELECT number, key, type, endpoint, created, body, {locked} AS locked \
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) \
+         WITH ORDINALITY AS new (key, type, endpoint, created, body, number)), \
+         inserted AS (INSERT INTO {table} AS log {columns} \
+         SELECT key, TRUE, type, endpoint, {created_at}, {now}, body FROM new WHERE locked \
+         {unless_recorded} RETURNING event_key) \
+         SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 WHEN locked THEN 0 ELSE 2 END::bigint \
+         FROM new LEFT JOIN inserted ON event_key = key",
+        locked = lock::<DB>(name, words.try_lock, "key"),
+        created_at = instant("created"),
+    );
+    [
+        record(&lock::<DB>(name, words.lock, "$1")),
+        record(&lock::<DB>(name, words.try_lock, "$1")),
+        accept.into(),
+    ]
 }
