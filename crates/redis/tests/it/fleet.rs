@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashSet,
+    net::TcpListener,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -11,7 +13,10 @@ use reqwest::Client;
 use serde_json::Value;
 use soundhash_webhook::SIGNATURE_HEADER;
 use soundhash_webhook_tests::{
-    idempotency::body, process::Receiver, redis_server::RedisServer, requests::sign,
+    idempotency::body,
+    process::{Process, Receiver, example},
+    redis_server::RedisServer,
+    requests::sign,
 };
 use tokio::{task::JoinSet, time::sleep};
 
@@ -174,4 +179,31 @@ async fn without_its_redis_a_process_does_not_start() {
     assert!(!started.status.success());
     let stderr = String::from_utf8(started.stderr).unwrap();
     assert!(stderr.to_lowercase().contains("refused"), "{stderr}");
+}
+
+/// A server that refuses connections is named without its password, and one that does not respond
+/// does not keep the process from ending at a signal.
+#[test]
+fn a_server_that_is_not_there_is_named_or_given_up() {
+    let program = |url: &str| {
+        let mut program = Command::new(example("fleet"));
+        program
+            .env("SOUNDHASH_WEBHOOK_REDIS", url)
+            .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0");
+        program
+    };
+    let output = program("redis://:hunter2@127.0.0.1:1").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stderr).unwrap();
+    let error = "SOUNDHASH_WEBHOOK_REDIS: cannot connect to \"redis://***@127.0.0.1:1\": ";
+    assert!(log.contains(error) && log.contains("refused"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let waiting = Process::start(&mut program(&url));
+    silent.accept().unwrap();
+    waiting.signal("INT");
+    let (status, _, log) = waiting.ended();
+    assert!(status.success(), "{log}");
 }

@@ -3,6 +3,8 @@
 mod age;
 mod files;
 mod heads;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod places;
 mod shutdown;
 mod support;
