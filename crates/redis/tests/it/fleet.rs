@@ -171,7 +171,7 @@ async fn a_process_that_is_told_to_stop_finishes_its_work() {
 async fn without_its_redis_a_process_does_not_start() {
     let mut server = RedisServer::start();
     server.stop();
-    let started = Command::new(soundhash_webhook_tests::process::example("fleet"))
+    let started = Command::new(example("fleet"))
         .env("SOUNDHASH_WEBHOOK_REDIS", server.url())
         .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
         .output()
