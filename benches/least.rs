@@ -1,6 +1,6 @@
-//! The least that a layer can do to verify with the types of `axum` and `http`. It does not have
-//! limits, a timeout, a second secret or rejections. The time that it takes in addition to the
-//! hash is the price of these types.
+//! The smallest layer that can verify a request with the types of `axum` and `http`. It has no
+//! limits, no timeout, no second secret and no rejections. The time that it takes beyond the hash
+//! is the cost of these types.
 
 use std::sync::Arc;
 

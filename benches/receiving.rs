@@ -1,13 +1,13 @@
 //! `cargo bench -p soundhash-webhook-benches --bench receiving`
 //!
-//! Compares the ways to receive, over sockets: events accepted per second, the time of a response,
-//! the bytes that an event occupies, and what each failure loses. Compare figures within one run
-//! only: the receivers, Redis, Postgres with `fsync`, SQLite with `synchronous = FULL` and three
-//! nodes of NATS share this machine with the senders.
+//! Compares the ways to receive events, over sockets: the number of events accepted per second, the
+//! response time, the bytes that an event occupies, and the events that each failure loses. Compare
+//! figures within one run only: the receivers, Redis, Postgres with `fsync`, SQLite with
+//! `synchronous = FULL` and three nodes of NATS share this machine with the senders.
 //!
-//! `receiving NAME...` measures only the ways whose name contains one of the words. `receiving soak`
-//! sends 1,000 events per second to the example `inbox` for `SOUNDHASH_WEBHOOK_SOAK_SECONDS`, 600
-//! by default, and fails if its memory or the number of waiting jobs grows.
+//! `receiving NAME...` measures only the ways whose names contain one of these words. `receiving
+//! soak` sends 1,000 events per second to the example `inbox` for `SOUNDHASH_WEBHOOK_SOAK_SECONDS`,
+//! 600 by default, and fails if its memory or the number of waiting jobs grows.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -127,8 +127,8 @@ async fn number(url: &str, sql: &'static str) -> i64 {
 }
 
 /// Sends new events for some time, at most `limit` per second over all connections. Returns the
-/// number of accepted events, their rate, and the sorted times of the responses. If there is a
-/// limit, a time starts when the event was due.
+/// number of accepted events, their rate, and the sorted response times. If there is a limit, the
+/// response time counts from the moment at which the event was due.
 async fn send(addr: &str, limit: Option<f64>, time: Duration) -> (u64, f64, Vec<Duration>) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
 

@@ -1,8 +1,8 @@
 //! `cargo run --example hostile`
 //!
-//! Sends the requests of an attacker, and those of SoundHash, to two applications, and reports
-//! their mistakes. The first application is correct. The second logs bodies outside of the layer
-//! and has an old route without protection.
+//! Sends an attacker's requests and SoundHash's to two applications, and reports the applications'
+//! mistakes. The first application is correct. The second one logs bodies outside of the layer, and
+//! has an old route without protection.
 //!
 //! Everything runs in one process. Copy `report` for a test of your own application.
 

@@ -4,7 +4,7 @@
 //!
 //! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. The address to listen on is
 //! `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`. The type of each event is printed to stdout.
-//! After SIGINT or SIGTERM, the program answers the requests in progress and ends.
+//! After SIGINT or SIGTERM, the program completes the requests in progress and ends.
 
 use std::{convert::Infallible, env, process::ExitCode};
 

@@ -10,8 +10,8 @@
 //! | `SOUNDHASH_WEBHOOK_IDEMPOTENCY` | if it is `off`, duplicates are printed, too | on |
 //! | `RUST_LOG` | the filter of the log | `info` |
 //!
-//! `GET /healthz` answers `ok`. After SIGINT or SIGTERM, the program answers the requests in
-//! progress and ends.
+//! `GET /healthz` responds with `ok`. After SIGINT or SIGTERM, the program completes the requests
+//! in progress and ends.
 //!
 //! The example `fleet` does the same in several processes.
 

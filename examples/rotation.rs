@@ -1,7 +1,7 @@
 //! `cargo run --example rotation`
 //!
 //! Rotates the secret of a running server without rejecting a delivery. The secrets are the lines
-//! of a file, the current one first. SIGHUP makes the server read the file again:
+//! of a file, with the current secret first. SIGHUP makes the server read the file again:
 //!
 //! ```console
 //! $ printf 'whsec_new\nwhsec_old\n' >secrets     # 1. both are valid

@@ -209,10 +209,10 @@ impl Delivery {
 ///
 /// # What an outer layer learns
 ///
-/// The extensions of the response say how the request ended: a [`Rejection`](crate::Rejection) comes
-/// from the verification, an [`Outcome`](crate::idempotency::Outcome) from the idempotency layer, and
-/// neither from the handler. A slot is needed for the delivery only, because a request that is dropped
-/// has no response.
+/// The extensions of the response say which part of the application responded. The verification
+/// adds a [`Rejection`](crate::Rejection), the idempotency layer adds an
+/// [`Outcome`](crate::idempotency::Outcome), and a handler adds neither. The delivery itself is in
+/// a slot, because a request that is dropped never has a response.
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};

@@ -38,9 +38,9 @@
 //!   the same time. To serve many endpoints or tenants, look the secrets up with a
 //!   [`SecretProvider`], such as [`CachedSecrets`]. [`RotatingSecrets`] can be replaced while the
 //!   service runs.
-//! - [`Event`] says what happened. SoundHash has two senders, which spell the same fields
-//!   differently. All spellings are parsed into the same types. An event whose type or payload this
-//!   version does not know becomes [`EventData::Unrecognized`] and is not rejected.
+//! - [`Event`] says what happened. SoundHash has two senders, which use different names for the
+//!   same fields. All naming schemes are parsed into the same types. An event whose type or payload
+//!   this version does not know becomes [`EventData::Unrecognized`] and is not rejected.
 //! - [`Payload`] extracts the payload alone, for a handler of one type of event. [`EventRouter`]
 //!   calls a handler for each type.
 //! - [`Delivery`] is the verified request itself, for handlers that need its bytes. A layer outside of

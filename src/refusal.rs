@@ -24,7 +24,7 @@ pub(crate) struct Reason {
     pub(crate) name: &'static str,
     /// The reason in words.
     pub(crate) message: &'static str,
-    /// What the operator should do, for the log.
+    /// The action that the log suggests to the operator.
     pub(crate) advice: &'static str,
 }
 

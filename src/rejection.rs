@@ -47,7 +47,7 @@ pub enum RejectionKind {
     MalformedSignature,
     /// The signature does not match the body under any of the valid secrets: 401.
     WrongSignature,
-    /// The signature does not match, and the request has no body or is not a POST: 401.
+    /// The signature does not match, and the request is not a POST or does not have a body: 401.
     ///
     /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET without a body
     /// that keeps the signature. The event is lost unless the redirect is removed.

@@ -119,7 +119,8 @@ impl<S: 'static> EventRouter<S> {
 
     /// Calls `handler` for events with the payload that its first argument takes.
     ///
-    /// The handler thereby always has the right payload. The order of its other arguments is free:
+    /// The handler is therefore always registered for the right type. Its other arguments can be in
+    /// any order:
     ///
     /// ```
     /// # use axum::extract::State;
@@ -216,7 +217,8 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 }
 
 impl<S> Routes<S> {
-    /// Returns the handler of the event, and otherwise logs why it has none.
+    /// Returns the handler of the event. If the event does not have a handler, this logs the
+    /// reason.
     ///
     /// # Errors
     ///

@@ -153,7 +153,8 @@ fn mistake(value: &str) -> Option<SecretErrorKind> {
     is_quoted.then_some(SecretErrorKind::Quoted)
 }
 
-/// Returns whether a character is a control character, or one that formats text and has no width.
+/// Returns whether a character is invisible: a control character, or a formatting character of zero
+/// width.
 fn is_invisible(char: char) -> bool {
     char.is_control()
         || matches!(

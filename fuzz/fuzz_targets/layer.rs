@@ -118,7 +118,7 @@ struct Provider {
 impl SecretProvider for Provider {
     async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
         if self.look_up {
-            // The layer polls a look-up twice before it lets other tasks run.
+            // The layer polls a lookup twice before it lets other tasks run.
             let mut polls = 0;
             poll_fn(|cx| {
                 polls += 1;

@@ -1,4 +1,4 @@
-//! The answer that the layer must give, computed independently of the layer.
+//! The response that the layer must give, computed independently of the layer.
 
 use http::{HeaderMap, header};
 use soundhash_webhook::{RejectionKind, SIGNATURE_HEADER};
@@ -56,7 +56,7 @@ impl Case<'_> {
     }
 
     /// Returns the reason why the body is not received to its end, or does not have room during the
-    /// look-up of its secrets. Returns `None` if neither is the case.
+    /// lookup of its secrets. Returns `None` if neither is the case.
     fn rejected_on_the_way(&self) -> Option<RejectionKind> {
         // The bytes that have arrived, and those that had arrived at the last wait.
         let (mut held, mut kept) = (0, 0);
@@ -81,7 +81,7 @@ impl Case<'_> {
                 return Some(RejectionKind::BodyTimeout);
             }
         }
-        // A look-up that fails at once leaves the rest of the body where it is.
+        // A lookup that fails at once leaves the rest of the body unread.
         let is_joined = kept > 0 && !matches!(self.answer, Answer::Error);
         let is_kept = is_joined || self.look_up;
         (is_kept && held > self.room()).then_some(RejectionKind::BufferFull)

@@ -53,8 +53,8 @@ macro_rules! define_data {
         impl EventData {
             /// Returns the type if this version of the crate knows it.
             ///
-            /// This can be the case for an [`Unrecognized`](Self::Unrecognized), too: its type is
-            /// known if only its payload does not fit.
+            /// The type of an [`Unrecognized`](Self::Unrecognized) is also known if only its
+            /// payload does not fit.
             pub fn kind(&self) -> Option<EventKind> {
                 match self {
                     $(EventData::$Kind(_) => Some(EventKind::$Kind),)*
@@ -155,7 +155,7 @@ pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed
 /// Prevents other crates from implementing [`EventPayload`].
 pub trait Sealed {}
 
-/// A payload of an unknown type, or one that does not fit its type.
+/// A payload of an unknown type, or a payload that does not fit its type.
 ///
 /// SoundHash can add types at any time, and its "test this webhook" button sends any type with
 /// any payload. Both are authentic, and the sender expects a success.
@@ -227,7 +227,7 @@ impl EventData {
             None => "payload is not an object".to_owned(),
             Some(error) if is_at_end(&error, text, length) => message(&error),
             // Derived implementations reject duplicate keys, which the text of a `Value` does not
-            // have. The event serializes as this text, and deserializing it fails for the same
+            // have. The event serializes as this text, so that deserializing it fails for the same
             // reason. Deserializing from `payload` would fail for numbers under
             // `arbitrary_precision`.
             Some(_) => match EventData::typed(kind, &payload.to_string()) {
@@ -254,11 +254,11 @@ fn first<T: DeserializeOwned>(text: &str) -> serde_json::Result<(T, usize)> {
     }
 }
 
-/// Returns whether all members of a payload of this length were parsed before the error, because only
-/// a required one is missing. The reason then does not depend on the order of the members, and the
+/// Returns whether the parser read the whole payload, of this length, before it found that a
+/// required member is missing. Such an error does not depend on the order of the members, so the
 /// payload need not be parsed again.
 ///
-/// The position of such an error is the end of the object, or unknown.
+/// The position of this error is the end of the object, or unknown.
 fn is_at_end(error: &serde_json::Error, text: &str, length: usize) -> bool {
     let is_end = || (error.line(), error.column()) == position(text.as_bytes(), length);
     error.is_data() && (error.line() == 0 || is_end())

@@ -144,7 +144,7 @@ impl Envelope {
 }
 
 // These two functions fail for text that is not strict JSON. A value of the wrong type is not an
-// error, because every member of an envelope has another spelling or can be absent.
+// error, because every member of an envelope has another name or can be absent.
 
 /// Parses a JSON string, or returns `None` for other JSON.
 fn string(raw: &str) -> serde_json::Result<Option<Cow<'_, str>>> {
@@ -193,7 +193,8 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Finds the members of the object `text`, or returns `None` if it is not an object in strict
-    /// JSON. Parses the payload as well if there is a place for it and the type is known by then.
+    /// JSON. If the caller wants the payload and the type comes before it, this parses the payload
+    /// as well.
     ///
     /// `RawValue` would do the same, but it needs a feature of `serde_json` that changes how every
     /// `Value` in the program is parsed.
@@ -324,8 +325,8 @@ impl Scanner<'_> {
 
 /// Returns the length of the string that `rest` starts with, or `None` if the string has escapes.
 ///
-/// Most members are strings without escapes. To create a parser for each would cost more than to
-/// scan the string.
+/// Most members are strings without escapes. Creating a parser for each of them would cost more
+/// than scanning the string.
 fn plain_string(rest: &[u8]) -> Option<usize> {
     let inner = rest.strip_prefix(b"\"")?;
     let special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');

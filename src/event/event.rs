@@ -14,7 +14,7 @@ use super::sender::Sender;
 use super::timestamp::Timestamp;
 use super::value::AnyJson;
 
-/// An event from either of SoundHash's senders.
+/// An event from one of SoundHash's two senders.
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventKind};
@@ -241,9 +241,10 @@ impl PartialEq for Event {
 
 /// Serializes as the dispatcher's envelope, without the members that are `None`.
 ///
-/// The portal's `delivery_id` becomes an `id`, which an
-/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) takes for unique. To send an event on to
-/// another receiver, send [`Delivery::body`](crate::Delivery::body) instead.
+/// The portal's `delivery_id` becomes an `id`. An
+/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) treats an `id` as unique, although a
+/// `delivery_id` may not be. To send an event on to another receiver, send
+/// [`Delivery::body`](crate::Delivery::body) instead.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(serde::Serialize)]

@@ -1,10 +1,10 @@
 //! Events: the envelopes and payloads of SoundHash's two senders, parsed into one set of types.
 //!
-//! This module turns bytes into an [`Event`]. It does not import anything else of the crate. In the
-//! order in which a body meets them:
+//! This module turns bytes into an [`Event`], and does not import the rest of the crate. These are
+//! its files, in the order in which they process a body:
 //!
 //! - `envelope`: finds the members of the envelope and leaves the payload unread.
-//! - `python`: rewrites what Python writes beyond strict JSON.
+//! - `python`: rewrites Python's extensions of JSON as strict JSON.
 //! - `data`: parses the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
 //! - `kind`: the list of event types. Add new types there.

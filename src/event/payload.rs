@@ -1,9 +1,9 @@
 //! One struct per event type.
 //!
-//! Each field has the name under which it is serialized. If SoundHash's two senders spell a field
-//! differently, this is the dispatcher's spelling, and the other spellings are parsed as well. A
-//! field that only some senders promise is an `Option`, and `null` is the same as a missing field.
-//! SoundHash's dispatcher also omits values that are zero or empty.
+//! Each field has the name under which it is serialized. If SoundHash's two senders name a field
+//! differently, this is the dispatcher's name, and the other names are parsed as well. A field that
+//! only some senders promise is an `Option`, and `null` is the same as a missing field. SoundHash's
+//! dispatcher also omits values that are zero or empty.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use super::timestamp::{Timestamp, lenient};
 
-/// The error of a payload without any spelling of a required field.
+/// The error of a payload that has a required field under none of its names.
 ///
-/// The message is that of serde's derived implementations, so that all missing fields are reported
-/// alike.
+/// The message is the same as in serde's derived implementations, so that all missing fields are
+/// reported alike.
 #[derive(Debug)]
 struct Missing(&'static str);
 
@@ -86,8 +86,8 @@ pub struct VideoFailed {
 
 /// The payload of `video.processed`: a video was processed and has its fingerprints.
 ///
-/// SoundHash has four spellings of this payload, and no field is common to all of them. Either
-/// [`video_id`](Self::video_id) or [`title`](Self::title) is always present.
+/// SoundHash has four naming schemes for this payload, and no field is common to all of them.
+/// Either [`video_id`](Self::video_id) or [`title`](Self::title) is always present.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ProcessedWire")]
 #[non_exhaustive]
@@ -133,8 +133,8 @@ pub struct Fingerprint {
     pub end_time: f64,
 }
 
-/// Every spelling of every field. `serde(alias)` would reject a payload with two spellings of a
-/// field.
+/// Every field under every name. `serde(alias)` would reject a payload that has a field under two
+/// names.
 #[derive(Deserialize)]
 struct ProcessedWire {
     video_id: Option<Id>,
@@ -175,8 +175,8 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 
 /// The payload of `match.found`: a query was found in other videos.
 ///
-/// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, with the
-/// fields of the match next to those of the query. Both are parsed and serialized as a list.
+/// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, which has
+/// the fields of both the query and the match. Both forms are parsed and serialized as a list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "FoundWire")]
 #[non_exhaustive]
@@ -211,7 +211,7 @@ pub struct Match {
     pub similarity_score: Option<f64>,
 }
 
-/// Every spelling of every field of a match.
+/// Every field of a match under every name.
 #[derive(Deserialize)]
 struct MatchWire {
     match_id: Option<Id>,

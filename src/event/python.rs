@@ -5,8 +5,8 @@
 //! size. `serde_json` rejects all of these. [`to_strict`] replaces them and copies everything else,
 //! valid or not, so that `serde_json` still decides what is JSON.
 //!
-//! No published parser accepts exactly this superset of JSON. Those that accept `NaN` either reject
-//! lone surrogates, or also accept comments, trailing commas and unquoted keys.
+//! No published parser accepts exactly this superset of JSON. Parsers that accept `NaN` either
+//! reject lone surrogates, or also accept comments, trailing commas and unquoted keys.
 
 use serde::de::IgnoredAny;
 

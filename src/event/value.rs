@@ -9,10 +9,10 @@ use serde_json::{Map, Number, Value};
 /// A [`Value`] that is parsed the same way under every feature of `serde_json`.
 ///
 /// Any crate of the build can turn these features on, as axum's `json` does with `raw_value`. Under
-/// `raw_value`, `Value` gives a meaning to objects whose first key is a certain private name. It
-/// expects JSON within a string there, and parses that with a new recursion limit. 200 kB of such
-/// strings within strings overflow the stack of a thread, which aborts the process. `AnyJson` treats
-/// such an object like any other object.
+/// `raw_value`, `Value` treats an object as special if its first key is a certain private name. It
+/// takes the string after that key for JSON, and parses the string with a new recursion limit. 200
+/// kB of such strings, each inside of the previous one, overflow the stack of a thread, which
+/// aborts the process. `AnyJson` treats such an object like any other object.
 pub(super) struct AnyJson(pub(super) Value);
 
 /// The key of the map that represents a number under `arbitrary_precision`.

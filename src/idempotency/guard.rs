@@ -139,9 +139,9 @@ impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
         // The future owns the pending outcome and not the guard. A runtime that shuts down drops
         // the futures it is given, and dropping a guard would spawn another one, forever.
         let mut end = Box::pin(pending.end());
-        // A store that responds at once records the outcome before this returns, so that an immediate
-        // retry does not find the event in progress. This is skipped during a panic, because a panic
-        // of the store would then abort the process.
+        // A store that does not have to wait records the outcome before this returns, so that an
+        // immediate retry does not find the event in progress. During a panic, this is skipped,
+        // because a second panic in the store would abort the process.
         let has_ended = !thread::panicking()
             && end
                 .as_mut()

@@ -10,9 +10,9 @@ use super::{service::Idempotency, settings::Settings};
 
 /// A [`Layer`] that lets a handler complete each event once.
 ///
-/// Put it *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), because it needs the
-/// [`Delivery`](crate::Delivery) of that layer. A request without a `Delivery` gets a 500. The
-/// [module docs](super) explain what the layer does and how to choose its times.
+/// Put it *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), which provides the
+/// [`Delivery`](crate::Delivery) that this layer needs. A request without a `Delivery` gets a 500.
+/// The [module docs](super) explain what the layer does and how to choose its times.
 ///
 /// # Where to put it
 ///
@@ -70,9 +70,9 @@ impl<St> IdempotencyLayer<St> {
 
     /// Sets how long a claim lasts. The default is 60 s.
     ///
-    /// After the lease, a retry runs the handler again, even if the first run has not ended. So the
-    /// lease must be longer than the handler ever takes. It should not be much longer, because
-    /// retries wait for its end if a process dies while its handler runs.
+    /// After the lease, a retry runs the handler again, even if the first run has not ended. The
+    /// lease must therefore be longer than the handler ever takes. It should not be much longer,
+    /// because if a process dies while its handler runs, retries get a 503 until the lease ends.
     ///
     /// # Panics
     ///

@@ -70,8 +70,8 @@
 //! SoundHash retries. This requires that:
 //!
 //! - No handler runs for longer than the lease. If one does, the log says so.
-//! - The store keeps its records. [`MemoryStore`] forgets everything in a restart, and `RedisStore`
-//!   forgets what its server forgets.
+//! - The store keeps its records. [`MemoryStore`] forgets everything when the process restarts, and
+//!   `RedisStore` forgets what its server forgets.
 //! - A store that fails recovers within the lease. Until then, the layer retries to record how the
 //!   handlers ended. If the store takes longer, or if the process dies first, a completed event is
 //!   free again after its lease. SoundHash does not send the event again, because it got a 200. An
@@ -241,7 +241,7 @@
 //! From time to time, delete the rows whose `until` has passed. Test your store with
 //! `testing::store_conformance` (feature `testing`).
 
-// In the order in which a delivery meets them:
+// The files, in the order in which a delivery passes through them:
 //
 // - `layer`: the layer, and `settings`: its settings.
 // - `service`: claims the event, calls the handler and records how it ended.

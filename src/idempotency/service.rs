@@ -29,8 +29,8 @@ use crate::{
 
 /// The [`Service`] of [`IdempotencyLayer`](super::IdempotencyLayer), which claims the event and then calls `S`.
 ///
-/// The inner service can return anything that implements [`IntoResponse`]. The service passes on its
-/// errors and panics, and never fails otherwise.
+/// The inner service can return anything that implements [`IntoResponse`]. Its errors and panics
+/// are passed on. The service itself does not fail or panic.
 pub struct Idempotency<S, St> {
     inner: S,
     store: Arc<St>,
@@ -177,7 +177,7 @@ where
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Catches a panic of the future, which is not polled again.
+/// Catches a panic of the future, and does not poll the future again.
 ///
 /// The caller resumes the panic as soon as the event is released, so that nothing can observe
 /// a broken invariant in between.

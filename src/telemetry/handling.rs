@@ -35,7 +35,7 @@ struct Watched {
 }
 
 impl HandlerWatch {
-    /// Starts to watch. Without fields, the handler has no span.
+    /// Starts the watch. If `delivery` is `None`, the handler does not get a span.
     pub(super) fn start(delivery: Option<DeliveryFields<'_>>) -> Self {
         Self(Arc::new(Watched {
             #[cfg(feature = "tracing")]
@@ -70,8 +70,8 @@ impl HandlerWatch {
 pin_project! {
     /// The future of a handler, in the span of its delivery.
     ///
-    /// If the future is dropped before it has finished, this is logged and counted, unless the
-    /// handler panicked or runs in a separate task.
+    /// A future that is dropped before it has finished is logged and counted, unless the handler
+    /// panicked or runs in a separate task.
     pub(crate) struct Handling<F> {
         // `None` once the future was dropped inside the span.
         #[pin]

@@ -1,7 +1,7 @@
 //! The lines of the log and the span of a delivery.
 //!
-//! Lines that are logged while the handler runs are inside the span, which has the id, the type and
-//! the endpoint.
+//! The span has the id, the type and the endpoint of the delivery, and surrounds every line that is
+//! logged while the handler runs.
 
 use std::{error::Error, fmt::Display, time::Duration};
 

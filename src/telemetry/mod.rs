@@ -1,7 +1,7 @@
 //! The log and the metrics. Only this module uses `tracing` and `metrics`.
 //!
-//! Every function takes plain values, so that this module does not import anything else of the crate.
-//! In the order in which a request meets them:
+//! Every function takes plain values, so that this module does not import the rest of the crate.
+//! The files, in the order in which a request passes through them:
 //!
 //! - `stopwatch`: times the body.
 //! - `rejections`: limits how often the rejections of a layer are logged.
@@ -60,7 +60,7 @@ pub(crate) struct Rejected<'a> {
     pub(crate) reason: &'static str,
     /// The reason in words.
     pub(crate) message: &'a dyn Display,
-    /// What the operator should do next.
+    /// The next step for the operator.
     pub(crate) advice: &'static str,
     pub(crate) severity: Severity,
     pub(crate) source: Option<&'a (dyn Error + 'static)>,

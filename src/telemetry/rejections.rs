@@ -19,9 +19,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Logs the rejections of one layer.
 ///
 /// The first rejection for a reason is logged at once. Rejections for the same reason in the next
-/// minute are only counted. The first request after that minute, whether it is accepted or rejected,
-/// logs their number. A rejection after a minute without rejections is logged like the first one. At
-/// `debug`, every rejection is logged.
+/// minute are only counted. The first request after that minute, whether it is accepted or
+/// rejected, logs the count. A rejection after a minute without rejections is again logged at once.
+/// At `debug`, every rejection is logged.
 pub(crate) struct RejectionLog {
     windows: Mutex<Vec<Window>>,
     /// Whether any window has a count that is not logged yet.

@@ -9,8 +9,8 @@
 //!
 //! - [`SignedRequest`] builds a request as SoundHash sends it, from a [`sample`], a
 //!   [`fresh_sample`], your own JSON or a recorded request.
-//! - [`hostile_requests`] checks that your application rejects the requests of an attacker and
-//!   accepts those of SoundHash.
+//! - [`hostile_requests`] checks that your application rejects an attacker's requests and accepts
+//!   SoundHash's.
 //! - [`store_conformance`] tests an idempotency store of your own.
 //!
 //! The crate `soundhash-webhook-diagnose` explains a signature that should match but does not.

@@ -8,9 +8,9 @@ use crate::event::{EventKind, Sender};
 impl Sender {
     /// Returns the bytes that this sender writes for `event`.
     ///
-    /// Line breaks and whitespace are those of the sender. Both senders write ASCII. The keys have
-    /// the order of the [`Value`], which is alphabetical unless the feature `preserve_order` of
-    /// `serde_json` is on.
+    /// Line breaks, whitespace and escapes are the same as the sender's. The keys are in the order
+    /// of the [`Value`], which is alphabetical unless the feature `preserve_order` of `serde_json`
+    /// is on.
     ///
     /// ```
     /// use soundhash_webhook::Sender;
@@ -95,8 +95,8 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns the payload in this sender's spelling, or in the other sender's if this one does not send
-/// the kind.
+/// Returns the payload in this sender's naming scheme, or in the other sender's if this sender does
+/// not send the kind.
 fn payload(kind: EventKind, sender: Sender) -> Value {
     const URL: &str = "https://youtube.com/watch?v=test123";
     match (kind, sender) {

@@ -77,9 +77,10 @@ impl SignedRequest {
 
     /// Creates a request from a recorded one, and signs it again with `secret`.
     ///
-    /// The method, URI, headers and body are those of `capture`, an HTTP/1.1 request as it was sent:
-    /// its head, an empty line, its body. The lines of the head end in CR LF or in LF. The signature
-    /// and the `Content-Length` are computed again, so you can edit the body of a capture.
+    /// The method, URI, headers and body are read from `capture`, an HTTP/1.1 request as it was
+    /// sent: the head, an empty line, and the body. The lines of the head end in CR LF or in LF.
+    /// The signature and the `Content-Length` are computed again, so you can edit the body of a
+    /// capture.
     ///
     /// ```
     /// use soundhash_webhook::testing::SignedRequest;

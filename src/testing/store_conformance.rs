@@ -91,7 +91,7 @@ impl<S: IdempotencyStore> Suite<S> {
         released.unwrap_or_else(|error| panic!("release failed: {error}"))
     }
 
-    /// Claims until the store answers [`Claim::Acquired`].
+    /// Claims until the store returns [`Claim::Acquired`].
     async fn claim_after_lease(&self, key: &Key, lease: Duration, what: &str) -> ClaimToken {
         let start = Instant::now();
         loop {

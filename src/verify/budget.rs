@@ -37,20 +37,22 @@ const LEAST_PART: usize = 16;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// If a body does not fit, the body that has gone longest without progress is evicted. A delivery in
-/// progress doubles within a few round trips, however far away its sender is. A body that stalls or
-/// trickles does not double.
+/// If a body does not fit, the body that has gone longest without progress is evicted. The received
+/// part of an honest delivery doubles within a few round trips, however far away its sender is. A
+/// body that stalls or trickles does not double.
 ///
-/// A body counts while the layer waits for more of it, or for a lookup of its secrets. It costs the
-/// buffer for its bytes; 32 KiB for its task, its connection and its head, and twice what the head has
-/// beyond 8 KiB; and over HTTP/1 the read buffers that hyper keeps for the connection, which are twice
-/// the bytes that have arrived, at most 816 KiB, and for a chunked body 816 KiB from the start.
+/// A body counts while the layer waits for more of it, or for a lookup of its secrets. Its cost
+/// includes the buffer for its bytes, and 32 KiB for its task, its connection and its head. A head
+/// of more than 8 KiB costs twice the excess. Over HTTP/1, the cost also includes the read buffers
+/// that hyper keeps for the connection: twice the bytes that have arrived, up to 816 KiB. A chunked
+/// body costs these 816 KiB from the start.
 ///
 /// A body makes progress when the number of received bytes has doubled, and is at least a sixteenth
 /// of its cost. Bodies that have made progress and bodies that have not can each occupy half of the
-/// memory, and more while it is free. So requests that consist of a head evict no delivery in progress, and large
-/// bodies keep no new delivery out. To lock distant senders out, an attacker has to send a 32nd of
-/// the whole memory within their round trip, again and again.
+/// memory, and more while it is free. Requests that consist of a head therefore never evict a
+/// delivery in progress, and large bodies never keep a new delivery out. To lock out distant
+/// senders, an attacker would have to keep sending a 32nd of the whole memory in every round trip
+/// of those senders.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: AtomicUsize,

@@ -58,8 +58,8 @@ impl Drop for Slot {
 
 /// Returns whether the body of a request that was rejected by its head may be polled.
 ///
-/// A sender with `Expect: 100-continue` holds the body back until the server sends a 100, which it
-/// does when the body is first polled.
+/// A sender with `Expect: 100-continue` holds the body back until the server sends a 100. The
+/// server sends the 100 when the body is first polled.
 pub(super) fn may_poll(head: &request::Parts) -> bool {
     !head.headers.contains_key(header::EXPECT)
 }

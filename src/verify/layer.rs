@@ -43,10 +43,10 @@ use crate::secret::{IntoSecret, Secrets};
 /// unfinished bodies together occupy at most [`max_buffered`](Self::max_buffered) bytes, which the
 /// clones of a layer share.
 ///
-/// Over HTTP/1, the layer reads the remainder of a rejected body while the response is sent, so that
-/// an honest sender can read the response instead of a connection reset. It does so only for bodies
-/// with a declared length of up to 8 MiB, for up to 5 s, and for up to 16 bodies at a time. In all
-/// other cases, and after a rejected body of more than 64 KiB, the server closes the connection.
+/// Over HTTP/1, the layer reads the remainder of a rejected body while the response is sent, so
+/// that an honest sender can read the response instead of a connection reset. This is limited to
+/// bodies with a declared length of up to 8 MiB, to 5 s, and to 16 bodies at a time. In all other
+/// cases, and after a rejected body of more than 64 KiB, the server closes the connection.
 pub struct SoundHashWebhookLayer<P = Secrets> {
     provider: Arc<P>,
     limits: Arc<Limits>,
@@ -124,7 +124,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Sets the memory in bytes that all unfinished bodies may occupy together. The default is
     /// 32 MiB.
     ///
-    /// The memory includes what the server holds for a connection, so a body counts more than its
+    /// The memory includes the server's buffers for a connection, so a body costs more than its
     /// bytes. A delivery that arrives in one piece, with secrets that are known or cached, does not
     /// count at all. If a body does not fit, the body that has gone longest without progress gets a
     /// 503 with `Retry-After`, so that an attacker who stalls does not keep honest senders out.

@@ -1,6 +1,6 @@
 //! Verifies requests: turns the bytes of an unknown sender into a [`Delivery`](crate::Delivery).
 //!
-//! In the order in which a request meets them:
+//! The files, in the order in which a request passes through them:
 //!
 //! - `layer`: the layer, and `limits`: its settings.
 //! - `service`: the service, which checks the head.

@@ -254,7 +254,7 @@ async fn a_delivery_is_verified_without_axum() {
     let response = request.body("hello").send().await.unwrap();
     assert_eq!(response.status(), 400);
 
-    // Requests in progress are answered when the program stops.
+    // Requests in progress are completed when the program stops.
     let head = head("/webhooks/soundhash", &sign(BODY), BODY.len());
     let mut in_flight = begin(&receiver.addr, &head).await;
     receiver.signal("INT");

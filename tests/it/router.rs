@@ -171,7 +171,7 @@ async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
     }
 }
 
-/// Attack: send a recorded body with new headers, so that another handler acts on it.
+/// Attack: send a recorded body with new headers, so that another handler runs.
 #[tokio::test]
 async fn headers_do_not_decide_the_type() {
     let app = app(EventRouter::new()

@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
-/// Returns every test: those of this binary as `module::name`, and the others with the name of their
-/// binary or crate in front.
+/// Returns every test: the tests of this binary as `module::name`, and the others with the name of
+/// their binary or crate in front.
 fn tests() -> HashSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names = HashSet::new();

@@ -71,7 +71,7 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
             sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
             streams.push((answer, sender));
         }
-        // An answer on the same connection shows that the streams have arrived before they are
+        // A response on the same connection shows that the streams have arrived before they are
         // reset.
         assert_eq!(deliver_by(&client, "meanwhile").await, 200);
         for (_, sender) in &mut streams {
@@ -130,13 +130,13 @@ async fn a_thousand_streams_that_stall_lock_nobody_out() {
     unharmed(receiver, &printed).await;
 }
 
-/// Returns the answer to an unsigned request whose body does not end.
+/// Returns the response to an unsigned request whose body does not end.
 async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
     loop {
         let (answer, _sender) = open(client.clone(), None).await.unwrap();
         match answer.await {
             // The stream was refused unprocessed and can be sent again (RFC 9113, 8.7), because the
-            // server had not yet released a stream that it had answered.
+            // server had not yet released a stream that it had responded to.
             Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -145,13 +145,13 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
     }
 }
 
-/// Attack: send a thousand unsigned requests at once on one connection. Each is answered, and so is
-/// the delivery after them.
+/// Attack: send a thousand unsigned requests at once on one connection. Each gets a response, and
+/// so does the delivery after them.
 #[tokio::test]
 async fn a_thousand_unsigned_streams_are_all_answered() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
-    // The first answer brings the limit on concurrent streams. Further streams wait.
+    // The first response brings the limit on concurrent streams. Further streams wait.
     assert_eq!(deliver_by(&client, "first").await, 200);
     let mut answers = Vec::new();
     for _ in 0..1_000 {
@@ -166,7 +166,7 @@ async fn a_thousand_unsigned_streams_are_all_answered() {
     unharmed(receiver, &["first", "behind them"]).await;
 }
 
-/// An honest sender that is still writing reads the answer, and the connection stays usable.
+/// An honest sender that is still writing reads the response, and the connection stays usable.
 #[tokio::test]
 async fn a_rejected_sender_reads_the_response() {
     let receiver = Receiver::start(&[]);

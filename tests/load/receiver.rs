@@ -60,7 +60,7 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     }
 
     for stream in &mut stalled {
-        // A stalled body gives way to one that is still arriving.
+        // A stalled body times out, or is evicted for a body that is still arriving.
         let answer = answer(stream).await;
         assert!(matches!(status(&answer), "408" | "503"), "{answer}");
     }
@@ -143,7 +143,7 @@ async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
         rejected.push(stream);
     }
     for stream in &mut rejected {
-        // The answer's text, and then the end.
+        // The text of the response, and then the end.
         assert_eq!(to_the_end(stream).await, "Invalid signature");
     }
     let grown = receiver.peak().saturating_sub(before);

@@ -320,8 +320,8 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
     assert!(cost.growth <= most, "grown by {}", cost.growth);
 }
 
-/// Attack: send large heads, and then a body that does not come. The server keeps the buffer of a head
-/// until its request is answered.
+/// Attack: send large heads, and then a body that does not come. The server keeps the buffer of a
+/// head until it has responded to the request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_heads_cost_what_they_hold() {
     const HEADS: usize = 900;
@@ -338,7 +338,7 @@ async fn large_heads_cost_what_they_hold() {
             let mut stream = server.connect().await;
             it.send(&mut stream, head.as_bytes()).await;
             waiting.push(stream);
-            // No layer can bound what a server holds of heads that are not complete.
+            // No layer can limit the memory that a server uses for incomplete heads.
             sleep(Duration::from_millis(5)).await;
         }
     };
@@ -346,7 +346,7 @@ async fn large_heads_cost_what_they_hold() {
     cost.assert(64 * MIB + HEADS as u64 * 40 * KIB);
 }
 
-/// Attack: fill the buffer, so that a distant sender has to give way. The delivery arrives in the
+/// Attack: fill the buffer, so that a distant sender is evicted. The delivery arrives in the
 /// flights of TCP's slow start, with a round trip of 120 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {

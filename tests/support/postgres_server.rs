@@ -198,7 +198,7 @@ fn find(program: &str) -> PathBuf {
     programs.pop().unwrap_or_else(|| program.into())
 }
 
-/// Whether the server takes connections. It answers an error while it starts or recovers.
+/// Returns whether the server accepts connections. It returns an error while it starts or recovers.
 fn is_ready(port: u16) -> io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

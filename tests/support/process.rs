@@ -249,7 +249,7 @@ impl Receiver {
     }
 }
 
-/// What happens to stdout and stderr of a program.
+/// The destinations of a program's stdout and stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     Discarded,
@@ -341,7 +341,7 @@ pub fn memory(process: u32, which: &str) -> u64 {
         .expect("a number")
 }
 
-/// Sends bytes and reads until the server closes the connection or has answered with `until`.
+/// Sends bytes and reads until the server closes the connection or has sent `until`.
 pub async fn exchange(addr: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     stream.write_all(bytes).await.expect("bytes sent");

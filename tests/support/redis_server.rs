@@ -42,7 +42,7 @@ impl RedisServer {
         panic!("redis-server does not start");
     }
 
-    /// Starts the server, and returns whether it answers.
+    /// Starts the server, and returns whether it responds.
     fn run(&mut self) -> bool {
         let spawned = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
@@ -105,7 +105,7 @@ fn pong(port: u16) -> io::Result<bool> {
     stream.write_all(b"PING\r\n")?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;
-    // Any other answer comes from a server that is still loading its data.
+    // Any other reply comes from a server that is still loading its data.
     Ok(&answer == b"+PONG")
 }
 

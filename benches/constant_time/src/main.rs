@@ -1,7 +1,7 @@
 //! Measures whether the time of a verification reveals a secret, with the method of "Dude, is my
 //! code constant time?" (Reparaz, Balasch and Verbauwhede, 2017). Two classes of input arrive in
-//! random order, and Welch's t-test compares their times. Up to |t| = 5, the times show no
-//! difference.
+//! random order, and Welch's t-test compares their times. If |t| is at most 5, the times do not
+//! differ measurably.
 //!
 //! The benches named `sound` measure the crate. Each has a counterpart that does the same work but
 //! leaks. If the counterpart is not detected, the measurement is worthless.
@@ -61,7 +61,7 @@ fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
 /// attacker who guesses byte by byte has to tell these apart.
 ///
 /// Both are as random as the right signature. If the wrong digit were always a zero, for example,
-/// the time to parse it would differ, but would only tell the sender its own input.
+/// parsing it would take a different time, which would reveal nothing but the sender's own input.
 fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     let (class, at) = choose(rng, 0, 63);
     let mut digits: Vec<char> = right.to_string().chars().collect();

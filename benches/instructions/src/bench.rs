@@ -2,8 +2,9 @@
 //!
 //! Counts the instructions of a request, which do not depend on the load of the machine. The limit
 //! of each count is 5 % above the last reviewed figure, so that a slowdown does not go unnoticed.
-//! Valgrind does not have hardware SHA, so the hash is most of an accepted request. The rejected
-//! request, which is not hashed, shows the rest better.
+//! Valgrind does not emulate the SHA instructions, so the hash dominates the count of an accepted
+//! request. A rejected request is not hashed, so its count shows changes in the rest of the layer
+//! better.
 
 #![allow(
     clippy::must_use_candidate,
@@ -56,7 +57,7 @@ fn service() -> SoundHashWebhook<
     SoundHashWebhookLayer::new(SECRET).layer(inner)
 }
 
-/// Returns a service that has answered before, and a request.
+/// Returns a service that has already handled a request, and a new request.
 fn with<S>(mut service: S, signature: bool) -> (S, Request)
 where
     S: Service<Request, Response = Response, Error = Infallible>,

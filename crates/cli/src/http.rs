@@ -40,10 +40,10 @@ pub(crate) const MAX_RESPONSE: usize = 16 << 20;
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// A client that follows no redirects by itself, so that no other host sees tokens or signatures.
+/// A client that does not follow redirects, so that no other host sees tokens or signatures.
 ///
-/// Each request has its own connection, as with SoundHash's senders. A connection that is used
-/// again may have been closed by the server meanwhile, which would fail a delivery.
+/// Each request has its own connection, as with SoundHash's senders. A server can close a
+/// connection at the moment that the client reuses it, and the delivery would then fail.
 #[derive(Clone)]
 pub(crate) struct Client {
     timeout: Duration,

@@ -122,7 +122,7 @@ fn prompt() -> Result<String, Error> {
         .map_err(|error| Error::usage(format!("cannot ask for the secret: {error}. Set {SECRET}.")))
 }
 
-/// Fails if an argument looks like a secret that is passed as an argument.
+/// Returns an error if an argument looks like a secret.
 ///
 /// The arguments are searched before they are parsed, so that no other error repeats the secret.
 pub(crate) fn reject_in_arguments(

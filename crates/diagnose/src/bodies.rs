@@ -427,7 +427,8 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     ControlFlow::Continue(())
 }
 
-/// Every key of SoundHash's events, in an order that agrees with that of each event.
+/// Every key of SoundHash's events, in an order that is consistent with the key order of each
+/// event.
 #[rustfmt::skip]
 const SENDERS_ORDER: [&str; 62] = [
     "id", "match_id", "subscription_id", "event", "query_id", "period", "test", "channel_id",

@@ -44,7 +44,7 @@ pub enum DiagnosisKind {
     SecretQuotes,
     /// The secret has something before it, such as `NAME=` or `v1,`, here or at the signer's.
     SecretLabel,
-    /// The secret has characters that nobody sees, such as a zero-width space.
+    /// The secret has invisible characters, such as a zero-width space.
     SecretInvisible,
     /// The secret lacks its `whsec_`, here or at the signer's.
     SecretPrefix,
@@ -82,7 +82,7 @@ pub enum DiagnosisKind {
     TimestampSigned,
     /// The signer signed the event's `data` and not the whole body.
     OnlyDataSigned,
-    /// The body was cut off, here or at the signer's.
+    /// The body was truncated, either here or before it was signed.
     Truncated,
     /// The body is empty, here or at the signer's.
     EmptyBody,
@@ -101,7 +101,7 @@ impl Diagnosis {
         self.kinds().next().unwrap_or(DiagnosisKind::Right)
     }
 
-    /// Returns the kinds of all mistakes: those of the header, then of the secret, then of the
+    /// Returns the kinds of all mistakes: first in the header, then in the secret, then in the
     /// body. The iterator is empty if the signature matches.
     pub fn kinds(&self) -> impl Iterator<Item = DiagnosisKind> {
         self.mistakes.iter().map(|mistake| mistake.kind)

@@ -1,4 +1,4 @@
-//! Changes the white space and the escapes of JSON text, and keeps everything else.
+//! Changes the whitespace and the escapes of JSON text, and keeps everything else.
 //!
 //! A `serde_json::Value` cannot do this: it may sort the keys, and it rewrites numbers.
 
@@ -20,7 +20,7 @@ pub(crate) enum Spacing {
 #[derive(Clone, Copy)]
 pub(crate) enum Escapes {
     Kept,
-    /// Only the necessary escapes, as JavaScript and `serde_json` write.
+    /// Only the necessary escapes, as written by JavaScript and `serde_json`.
     Fewest,
     /// Everything but printable ASCII is escaped, as Python does by default.
     Ascii,

@@ -119,8 +119,8 @@ struct Explanation<'a> {
 
 /// Tries the body as it is, then other methods, then other bodies.
 ///
-/// The order matters only if two mistakes have the same effect. In all other cases there is at most
-/// one explanation, because two messages or keys do not share a signature.
+/// The order matters only if two mistakes have the same effect. Otherwise, there is at most one
+/// explanation, because two messages or keys do not have the same signature.
 fn explain<'a>(
     keys: &'a [Key],
     tags: &[Tag],

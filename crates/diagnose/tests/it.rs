@@ -310,7 +310,7 @@ fn a_body_that_was_rewritten_on_the_way() {
         (FormEncoded, &payload, text),
         (FormEncoded, text, form),
         (FormEncoded, form, text),
-        // What `qs.stringify` makes of a body that was parsed as a form.
+        // The output of `qs.stringify` for a body that was parsed as a form.
         (FormEncoded, text, &name),
         (CurlyQuotes, r#"{"title": "it's"}"#, "{“title”: “it’s”}"),
         // Half a surrogate pair, which Python writes and Rust cannot represent.
@@ -347,7 +347,7 @@ fn a_body_that_was_rewritten_on_the_way() {
     }
 }
 
-/// What node's `JSON.stringify(JSON.parse(body))` makes of a delivery of the portal.
+/// The output of node's `JSON.stringify(JSON.parse(body))` for a delivery of the portal.
 #[test]
 fn numbers_of_a_real_delivery_written_anew() {
     let capture = include_str!("../../../tests/captures/portal-quota.warning.http");
@@ -367,7 +367,7 @@ fn numbers_of_a_real_delivery_written_anew() {
 
 #[test]
 fn a_body_serialized_again_by_another_library() {
-    // The order, numbers and escapes are those of Python.
+    // The order, numbers and escapes match the output of Python.
     let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
     let compact = compact.replace("{}, []", "{},[]");
     let spaced = r#"{"z": "M\u00fcller \ud83c\udfb5\u007f", "a": [1.0, -2e5, {}, []], "n": null, "s": "a\\\"b, c: d"}"#;
@@ -685,9 +685,9 @@ fn the_text_reveals_neither_a_secret_nor_a_signature() {
     }
 }
 
-/// If every mistake with the secret were combined with every mistake with the body, a large body
-/// would be signed thousands of times. The time of one signature is measured on this machine,
-/// however busy it is.
+/// A large body is not signed thousands of times, as it would be if every mistake with the secret
+/// were combined with every mistake with the body. The limit is 2,500 times the measured time of
+/// one signature, so that it does not depend on the speed of the machine.
 #[test]
 fn a_large_body_is_tried_with_a_bounded_number_of_mistakes() {
     let values = "{\"title\": \"M\\u00fcller\", \"n\": [1, 2.0, {}]}, ".repeat(6_000);

@@ -39,7 +39,7 @@ impl Application {
 /// Marks a request that the inspector sends again.
 #[derive(Clone)]
 pub(crate) struct Replay {
-    /// The number of the record that is sent again; `None` for a sample.
+    /// The number of the record that is sent again, or `None` for a sample.
     pub(crate) of: Option<u64>,
     /// Receives the number of the new record.
     pub(crate) number: Arc<OnceLock<u64>>,

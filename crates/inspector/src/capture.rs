@@ -38,8 +38,8 @@ impl Kept {
 
 /// The copies of requests and responses in progress.
 ///
-/// Any of them can come from an attacker. When the copies fill their memory, the oldest copy is
-/// dropped. Senders that stall therefore lose their own records, and do not displace others.
+/// Any of them can come from an attacker. When the copies reach their memory limit, the oldest copy
+/// is dropped. A sender that stalls therefore loses its own record and does not evict others.
 #[derive(Default)]
 pub(crate) struct InFlight(Mutex<Copies>);
 

@@ -91,9 +91,9 @@ pub(crate) fn renewed(body: &[u8]) -> Vec<u8> {
     renewed
 }
 
-/// Returns where the keys (without their quotes) and the values of a JSON object are.
+/// Returns the positions of the keys (without their quotes) and the values of a JSON object.
 ///
-/// It reads Python's superset of JSON as well, and stops where it does not understand the text.
+/// This also parses Python's superset of JSON, and stops at text that it cannot parse.
 fn fields(json: &[u8]) -> Fields<'_> {
     let mut fields = Fields { json, at: 0 };
     fields.skip_space();

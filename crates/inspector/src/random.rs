@@ -1,11 +1,11 @@
 //! Random tokens and ids.
 
-/// Returns 22 characters of base64url, drawn from the operating system's random numbers: 128 bits
-/// for a token, and the form of the dispatcher's ids.
+/// Returns 22 random characters of base64url. They hold 128 bits, which is enough for a token, and
+/// look like the dispatcher's ids.
 ///
 /// # Panics
 ///
-/// Panics if the operating system provides no random numbers.
+/// Panics if the operating system cannot provide randomness.
 pub(crate) fn token() -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 22];

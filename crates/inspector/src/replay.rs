@@ -84,7 +84,7 @@ impl Inspector {
                 drain(response).await;
             }
         };
-        // An application that takes longer is cut off, as by SoundHash.
+        // A request that takes longer is canceled, as SoundHash does.
         let _ = timeout(PATIENCE, sent).await;
         Ok(number.get().copied())
     }

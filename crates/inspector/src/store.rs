@@ -228,9 +228,9 @@ enum Next {
 
 /// A reader of finished records, from [`Inspector::subscribe`](crate::Inspector::subscribe).
 ///
-/// The subscription reads from the inspector's memory and does not hold records itself. If the
-/// reader is too slow, the inspector evicts records before they are read, and the reader gets an
-/// error.
+/// The subscription reads from the inspector's memory and does not hold records itself. If a
+/// program reads too slowly, the inspector evicts records before they are read, and
+/// [`recv`](Self::recv) returns an error.
 pub struct Subscription {
     store: Arc<Store>,
     version: watch::Receiver<u64>,
@@ -249,7 +249,7 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next record.
+    /// Returns the next record, and waits until there is one.
     ///
     /// If this future is dropped, no record is lost.
     ///

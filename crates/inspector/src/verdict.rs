@@ -45,7 +45,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What the owner of an endpoint must know about a request that a redirect changed.
+/// The explanation of a request that a redirect changed, for the owner of the endpoint.
 const REDIRECTED: &str = " SoundHash followed a redirect, which drops the body, so the event is lost. \
      Register the URL that the redirect leads to. Usual causes are http instead of https, a trailing \
      slash, a missing www, and a login in front of the endpoint.";

@@ -66,7 +66,7 @@ fn peak_of(what: &str) -> usize {
 
 async fn attack(with_inspector: bool) {
     let inspector = Inspector::new().capacity(10_000).with_secret("whsec_test");
-    // A handler whose answers are as large as the requests.
+    // A handler whose responses are as large as the requests.
     let app = Router::new()
         .route(PATH, post(|body: Bytes| async move { body }))
         .layer(SoundHashWebhookLayer::new(Secret::new("whsec_test")));

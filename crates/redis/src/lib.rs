@@ -44,7 +44,7 @@ if not value or not string.find(value, '^completed ') then return 0 end
 return redis.call('DEL', KEYS[1])";
 
 /// The timeout of one attempt to connect. The pauses between attempts are short, because each
-/// delivery that arrives in the meantime is answered with 503.
+/// delivery that arrives in the meantime gets a 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -66,18 +66,18 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// # }
 /// ```
 ///
-/// Each step is one round trip. If the server does not answer within the
-/// [`deadline`](Self::deadline), the delivery is answered with 503. The store reconnects in the
-/// background when the connection is lost. It also reconnects when the server answers
-/// `READONLY`, as a former master does after a failover, so that the address can move to another
-/// server.
+/// Each step is one round trip. If the server does not reply within the
+/// [`deadline`](Self::deadline), the delivery gets a 503. The store reconnects in the background
+/// when the connection is lost. It also reconnects when the server replies with `READONLY`, as a
+/// former master does after a failover. The address of the server can therefore move to another
+/// machine.
 ///
 /// # Server settings
 ///
 /// - Set `maxmemory-policy` to `noeviction` (the default) or to a policy that evicts only keys
 ///   without an expiry. With any other policy, Redis may evict claims when memory is short, and
 ///   their events run again.
-/// - Use `appendonly yes`. Redis then keeps all events in a restart, and loses at most the last
+/// - Use `appendonly yes`. Redis then keeps all events when it restarts, and loses at most the last
 ///   second if the machine fails. An event that Redis has forgotten runs again if it is sent again.
 /// - A replica that becomes the master may lack the last writes of the former master, because
 ///   replication is asynchronous.
@@ -133,8 +133,8 @@ impl RedisStore {
     /// Uses an existing connection.
     ///
     /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline).
-    /// Deliveries are answered with 503 while the connection pauses between its attempts to
-    /// reconnect, so keep these pauses short.
+    /// Deliveries get a 503 while the connection pauses between its attempts to reconnect, so keep
+    /// these pauses short.
     #[must_use]
     pub fn from_connection(connection: ConnectionManager) -> Self {
         Self {

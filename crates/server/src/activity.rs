@@ -1,4 +1,4 @@
-//! What a connection is doing: waiting for a head, serving requests, or idle.
+//! The state of a connection: waiting for a head, serving requests, or idle.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -130,7 +130,7 @@ impl Activity {
         }
         Some(match state.head_since {
             _ if !state.had_request => state.idle_since + limits.head_timeout,
-            // Over HTTP/2, these bytes can be an answer to a ping.
+            // Over HTTP/2, these bytes can be the reply to a ping.
             Some(since) if !state.is_http2 => since + limits.head_timeout,
             _ => state.idle_since + limits.idle_timeout,
         })

@@ -13,7 +13,7 @@ use crate::{activity::Activity, limits::Limits, places::Place, report::Report, t
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a connection is not polled any longer, or is asked to end.
+/// The reason why a connection is no longer polled, or is asked to end.
 enum Next {
     Ended(Result<(), BoxError>),
     /// It has to leave, or was idle for too long.

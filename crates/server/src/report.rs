@@ -21,7 +21,7 @@ pub(crate) struct Report {
     summaries: Mutex<HashMap<&'static str, Summary>>,
 }
 
-/// What was not logged yet about one kind of trouble.
+/// The errors of one kind that were not logged yet.
 #[derive(Debug)]
 struct Summary {
     count: u64,

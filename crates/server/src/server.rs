@@ -77,9 +77,9 @@ impl Server {
     /// Sets the maximum number of connections of a single peer, which is three quarters of all
     /// connections by default.
     ///
-    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer has no idle
-    /// connection that could be closed for its new one, the new connection is closed. Behind a
-    /// reverse proxy, all connections come from the same peer.
+    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer is over the limit,
+    /// its idle connection is closed for the new one. If it has none, the new connection is closed.
+    /// Behind a reverse proxy, all connections come from the same peer.
     pub fn max_connections_per_peer(mut self, max: usize) -> Self {
         self.limits.max_per_peer = Some(max);
         self
@@ -96,8 +96,8 @@ impl Server {
 
     /// Sets the time after which a connection without requests is closed, which is 75 s by default.
     ///
-    /// It should be longer than the one of a reverse proxy in front, which is 60 s in nginx.
-    /// Otherwise, the server sometimes closes a connection just when the proxy uses it.
+    /// It should be longer than the idle timeout of a reverse proxy in front, which is 60 s in
+    /// nginx. Otherwise, the server sometimes closes a connection just when the proxy uses it.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout;
         self
@@ -120,7 +120,7 @@ impl Server {
     /// Sets the size of the read buffer of an HTTP/1 connection, and thereby of the largest head.
     /// The default is 16 KiB, and the minimum 8 KiB.
     ///
-    /// hyper's default is 408 KiB, which a peer that sends fast can occupy on each connection.
+    /// hyper's default is 408 KiB. A peer that sends fast can occupy that much on each connection.
     pub fn max_buf_size(mut self, bytes: usize) -> Self {
         self.limits.max_buf_size = bytes;
         self
@@ -139,8 +139,8 @@ impl Server {
     /// Each request has the peer's [`SocketAddr`](std::net::SocketAddr) in its extensions.
     /// Connections that are still open after the [grace time](Self::grace) are closed.
     ///
-    /// The future does not end because of an error of a connection or of the system, such as too
-    /// many open files. It logs these errors at most once a minute, and goes on.
+    /// An error of a connection or of the system, such as too many open files, does not end the
+    /// future. These errors are logged at most once a minute.
     pub async fn serve<S, B>(self, service: S, shutdown: impl Future<Output = ()>)
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,

@@ -1,4 +1,4 @@
-//! What a server logs about its connections, and the likely cause.
+//! The errors of connections that a server logs, with their likely causes.
 
 use crate::limits::Limits;
 

@@ -117,7 +117,7 @@ impl Queue {
     }
 }
 
-/// Where a batch is written.
+/// The destination of a batch.
 enum Place<DB: Backend> {
     /// One statement commits by itself.
     Connection(PoolConnection<DB>),
@@ -137,13 +137,13 @@ impl<DB: Backend> EventLog<DB> {
     /// Stores the event of `delivery`, with its job if [`enqueue`](Self::enqueue) was set, and
     /// commits.
     ///
-    /// This is for handlers whose work is later: store the event, respond with 202, and work in a
-    /// background task or another process. If the work is a few statements in the same database, use
-    /// [`record`](Self::record).
+    /// Use this in handlers that respond first and work later: store the event, respond with 202,
+    /// and do the work in a background task or another process. If the work is a few statements in
+    /// the same database, use [`record`](Self::record).
     ///
     /// When this returns `Ok`, the event is committed. Concurrent calls share one statement and one
-    /// commit, which makes it several times as fast as a transaction for each event. A call waits
-    /// only for the commit that has its event, and a failed event does not affect the others.
+    /// commit, which is several times as fast as a transaction for each event. A call waits only
+    /// for the commit that has its event, and a failed event does not affect the others.
     ///
     /// If the caller drops the future, the event may be committed or not. The next delivery of the
     /// event is then a duplicate or new.
@@ -191,8 +191,9 @@ impl<DB: Backend> EventLog<DB> {
     /// Sets the function that writes the jobs of new events, in the transaction of
     /// [`accept`](Self::accept).
     ///
-    /// `write` gets the events that were new in this commit, at least one. If it fails, nothing of
-    /// the commit is stored, and the events are tried one by one. Do not end the transaction in it.
+    /// `write` gets the events that were new in this commit, at least one. If it fails, the
+    /// transaction is rolled back, and the events are tried one by one. `write` must not end the
+    /// transaction.
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]

@@ -1,9 +1,9 @@
-//! Takes connections from the pool that are clean. A connection that is not is cleaned, or thrown
-//! away.
+//! Takes clean connections from the pool. Other connections are cleaned or closed.
 //!
-//! sqlx counts the transactions that it begins and ends, but a database can end one by itself. SQLite
-//! does on a full disk. sqlx's `ROLLBACK` then fails, and the pool gets a connection back that seems
-//! to be in a transaction. Statements of the user can also leave a transaction or settings behind.
+//! sqlx counts the transactions that it begins and ends, but a database can also end one by itself,
+//! as SQLite does on a full disk. sqlx's `ROLLBACK` then fails, and the connection that returns to
+//! the pool seems to be in a transaction. The user's statements can also leave a transaction open
+//! or settings changed.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     error::EventLogError,
 };
 
-/// How often a statement is repeated on another connection.
+/// The number of times that a statement is repeated on another connection.
 const ATTEMPTS: u32 = 3;
 
 /// Takes a connection that is in no transaction.

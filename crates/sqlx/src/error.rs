@@ -62,7 +62,7 @@ enum Reason {
     Enqueue(Arc<dyn error::Error + Send + Sync>),
 }
 
-/// What a step was waiting for when its time was over.
+/// The event that a step was waiting for when it timed out.
 #[derive(Clone, Copy, Debug)]
 pub enum TimedOut {
     /// The end of another transaction.
@@ -210,7 +210,7 @@ impl From<sqlx::Error> for EventLogError {
 
 fn of_database(error: &dyn DatabaseError) -> EventLogErrorKind {
     let code = error.code().unwrap_or_default();
-    // Only an SQLSTATE has five characters. SQLite's codes are shorter numbers.
+    // Only an SQLSTATE has five characters, because SQLite's codes are shorter.
     match (code.len(), code.parse::<u32>()) {
         (5, _) => of_sqlstate(&code),
         (_, Ok(code)) => of_sqlite(code, error.message()),

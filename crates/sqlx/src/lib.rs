@@ -74,9 +74,9 @@
 //! # What the crate detects
 //!
 //! A 2xx response must mean that the event is committed. After some failures, a connection of the
-//! pool is not in the state that sqlx expects. For example, SQLite rolls a transaction back by itself
-//! on a full disk. The crate detects the following, and returns an error or repairs or replaces the
-//! connection:
+//! pool is not in the state that sqlx expects. For example, SQLite rolls a transaction back by
+//! itself on a full disk. In the following cases, the crate returns an error, or repairs or
+//! replaces the connection:
 //!
 //! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] do not use a
 //!   connection that is still in a transaction, or that was left read-only.
@@ -84,7 +84,8 @@
 //!   SQLite has rolled the transaction back. On SQLite it cannot tell a nested transaction from one
 //!   that follows such a rollback, so it rejects both.
 //! - If `record` fails on Postgres because of a setting of the session, such as another role or
-//!   `search_path`, the crate closes the connection. The event is received again on another one.
+//!   `search_path`, the crate closes the connection. The event is recorded on another connection
+//!   when SoundHash sends it again.
 //! - [`accept`](EventLog::accept) checks before its commit that the function that enqueues jobs has
 //!   not ended the transaction or ignored a failed statement.
 //!
@@ -103,8 +104,8 @@
 //!
 //! - If the first one commits, the second is a [`Duplicate`](Recorded::Duplicate).
 //! - If the first one rolls back, or its process dies, the second is [`New`](Recorded::New).
-//! - If the first one takes too long, the second gets an error and answers 503, and SoundHash sends
-//!   the event again.
+//! - If the first one takes too long, the second gets an error. Its handler responds with 503, and
+//!   SoundHash sends the event again.
 //!
 //! A waiting transaction occupies a connection of the pool. Keep transactions short, and set sqlx's
 //! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits. If
@@ -112,15 +113,15 @@
 //!
 //! # Postgres
 //!
-//! Version 12 or newer, in a database with the encoding `UTF8`. `record` is one statement and one
-//! round trip, or three if the same event is being recorded by another transaction.
+//! Postgres must be version 12 or newer, and the encoding of the database must be `UTF8`. `record`
+//! takes one round trip, or three while another transaction records the same event.
 //!
 //! - **Return the first error.** After a statement has failed, Postgres turns the commit of its
 //!   transaction into a rollback, and sqlx reports this commit as a success. A handler that ignores
-//!   the error of a statement and answers 200 loses the event.
+//!   the error of a statement and responds with 200 loses the event.
 //! - **Isolation.** At `REPEATABLE READ` or `SERIALIZABLE`, a concurrent duplicate fails with
-//!   [`Conflict`](EventLogErrorKind::Conflict) instead of being a duplicate. It is answered 503 and
-//!   is a duplicate the next time.
+//!   [`Conflict`](EventLogErrorKind::Conflict), which becomes a 503. The next delivery is a
+//!   [`Duplicate`](Recorded::Duplicate).
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
 //!   machine vanishes does not hold its events forever.
 //! - **PgBouncer.** In transaction mode, sqlx's prepared statements need PgBouncer 1.21 or newer with
@@ -151,12 +152,12 @@
 //! - **One transaction writes at a time**, even if the events are different. Other transactions
 //!   wait up to the lock timeout, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
-//!   `pool.begin()` is deferred: if it reads before it records, and another one writes in between,
-//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, and no timeout helps.
+//!   `pool.begin()` is deferred. If it reads before it records, and another one writes in between,
+//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, whatever the timeout.
 //! - **Timeouts.** The wait for the lock ends after the lock timeout, or after the connection's
 //!   `busy_timeout` if that is shorter.
-//! - **A full disk** is [`StorageFull`](EventLogErrorKind::StorageFull) and 503: the transaction is
-//!   rolled back, and nothing is lost.
+//! - **A full disk.** The error is [`StorageFull`](EventLogErrorKind::StorageFull), which becomes a
+//!   503. The transaction is rolled back, and SoundHash sends the event again.
 //!
 //! # TLS
 //!

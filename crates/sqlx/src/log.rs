@@ -26,8 +26,8 @@ use crate::{
 /// wait for this transaction.
 const PURGE_BATCH: i64 = 2_000;
 
-/// Records each event in the transaction of its effects, and keeps what SoundHash cannot send
-/// again.
+/// Records each event in the transaction of its effects, and keeps its body, which SoundHash drops
+/// after its last retry.
 ///
 /// `DB` is `sqlx::Postgres` or `sqlx::Sqlite`. Cloning is cheap.
 ///
@@ -106,7 +106,7 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Sets the name of the table. The default is `soundhash_events`.
     ///
-    /// Two handlers that each act on the same event need two logs with different tables.
+    /// If two handlers each handle the same event, they need two logs with different tables.
     ///
     /// # Errors
     ///
@@ -132,9 +132,9 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Creates the table, or migrates it to this version of the crate.
     ///
-    /// Any number of processes can call this at the same time, and again at each start. It also
-    /// succeeds if only the table of applied migrations was lost or emptied. A table of
-    /// a later version of this crate stays unchanged, because later versions only add to it. If the
+    /// Any number of processes can call this at the same time, and again at each start. This also
+    /// succeeds if only the table of applied migrations was lost or emptied. A table that a later
+    /// version of this crate created stays unchanged, because later versions only add to it. If the
     /// table is up to date, the database user does not need the right to create tables.
     ///
     /// # Errors
@@ -193,8 +193,8 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns [`LockTimeout`](crate::EventLogErrorKind::LockTimeout) after
     /// [`lock_timeout`](Self::lock_timeout), or another error if the database fails. The
-    /// transaction cannot be used after an error. Drop it and answer 503. A handler that returns
-    /// the error does both.
+    /// transaction cannot be used after an error. Drop the transaction and respond with 503. A
+    /// handler that returns the error does both.
     pub async fn record(
         &self,
         tx: &mut Transaction<'_, DB>,
@@ -294,9 +294,9 @@ impl<DB: Backend> EventLog<DB> {
     /// Deletes the events that were recorded before `time`, and all claims of a
     /// [`SqlxStore`](crate::SqlxStore) that have expired. Returns the number of deleted rows.
     ///
-    /// If an event is delivered again after its row was deleted, it is new. SoundHash's retry job
-    /// can repeat an event days later, and an attacker who recorded a delivery can repeat it
-    /// forever. Keep rows for longer than your
+    /// An event that is delivered again after its row was deleted is new. SoundHash's retry job can
+    /// repeat an event days later, and an attacker who recorded a delivery can repeat it forever.
+    /// Keep rows for longer than your
     /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age), or for 30 days if
     /// you do not set one.
     ///
@@ -305,7 +305,8 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the database fails. The batches before that stay deleted.
+    /// Returns an error if the database fails. The batches that were deleted before the error stay
+    /// deleted.
     pub async fn purge(&self, time: SystemTime) -> Result<u64, EventLogError> {
         let records = vec![Value::Integer(to_micros(time)), Value::Integer(PURGE_BATCH)];
         let claims = vec![Value::Integer(PURGE_BATCH)];

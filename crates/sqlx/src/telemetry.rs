@@ -1,4 +1,4 @@
-//! What the operator sees: duplicates, and failed steps.
+//! The log and the metrics: duplicates and failed steps.
 
 use std::error::Error;
 

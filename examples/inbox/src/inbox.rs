@@ -45,7 +45,7 @@ impl EventJob {
     pub const NAME: &str = "soundhash_event";
 }
 
-/// The accepted events, and the jobs of events that were not acted on yet.
+/// The accepted events, and the jobs of events that were not handled yet.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pub(crate) pool: PgPool,
@@ -106,9 +106,9 @@ impl Inbox {
 
 /// Inserts the jobs of events.
 ///
-/// This is what the queue's own function `add_jobs` does, except for its notification of the
-/// workers. Postgres commits one transaction after the other if they notify, and each waits for the
-/// disk alone: the function allows a twentieth of the commits. See [`wake_workers`].
+/// The queue's own function `add_jobs` does the same, but also notifies the workers. Postgres
+/// commits transactions that notify one after the other, and each of them waits for the disk alone.
+/// With `add_jobs`, only a twentieth as many commits are possible. See [`wake_workers`].
 async fn insert_jobs(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
     let payloads = keys.iter().map(|key| {
         let key = key.to_string();
@@ -116,7 +116,7 @@ async fn insert_jobs(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Resul
     });
     let payloads: Vec<String> = payloads.collect();
     loop {
-        // Not `jsonb`, which cannot hold U+0000.
+        // The type is not `jsonb`, which cannot hold U+0000.
         let inserted = sqlx::query(
             "INSERT INTO graphile_worker._private_jobs (task_id, payload, max_attempts)
              SELECT task.id, payload::json, $3
@@ -147,7 +147,7 @@ async fn insert_jobs(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Resul
 async fn wake_workers(pool: PgPool, new_jobs: Arc<Notify>) {
     loop {
         new_jobs.notified().await;
-        // The channel and the text are those of `add_jobs`.
+        // The channel and the text are the same as in `add_jobs`.
         let notify =
             "SELECT pg_notify('jobs:insert', json_build_object('r', random(), 'count', 1)::text)";
         if let Err(error) = sqlx::query(notify).execute(&pool).await {

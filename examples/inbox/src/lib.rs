@@ -7,7 +7,7 @@
 //!
 //! - [`inbox`]: the tables, and the transaction that stores an event and its job.
 //! - [`receive`]: the HTTP side.
-//! - [`work`]: the workers, which act on each event in one transaction.
+//! - [`work`]: the workers, which handle each event in one transaction.
 //! - [`given_up`]: lists jobs that failed too often, and runs them again.
 //!
 //! # What happens when something dies
@@ -22,8 +22,8 @@
 //!
 //! # Which queue
 //!
-//! The workers are those of `graphile_worker`. The README of this example compares it with
-//! `apalis-postgres`.
+//! The queue and its workers come from the crate `graphile_worker`. The README of this example
+//! compares it with `apalis-postgres`.
 
 pub mod given_up;
 pub mod inbox;

@@ -102,7 +102,7 @@ fn as_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
-/// Acts on events until `stop` is cancelled, and returns when the running jobs have ended.
+/// Handles events until `stop` is cancelled, and returns when the running jobs have ended.
 ///
 /// If a worker loses the database, it ends, and another worker starts in its place.
 pub async fn run(

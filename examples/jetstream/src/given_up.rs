@@ -13,7 +13,7 @@ use crate::stream::{GIVEN_UP_SUBJECT, Streams, id_and_key};
 ///
 /// # Errors
 ///
-/// Returns an error if the cluster does not answer.
+/// Returns an error if the cluster does not respond.
 pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
     let mut from = 0;
     while let Some(message) = next(streams, from).await? {
@@ -30,7 +30,7 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
 ///
 /// # Errors
 ///
-/// Returns an error if the cluster does not answer. Deliveries that were not moved stay in the
+/// Returns an error if the cluster does not respond. Deliveries that were not moved stay in the
 /// stream.
 pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
     // Deliveries that the workers give up from now on stay.

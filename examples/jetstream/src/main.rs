@@ -1,8 +1,8 @@
 //! `cargo run -p soundhash-webhook-jetstream-example`
 //!
-//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, answers 202 as soon as two of three
-//! NATS servers have stored the verified bytes, and prints each event as one line of JSON from a
-//! worker.
+//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, responds with 202 as soon as two of
+//! three NATS servers have stored the verified bytes, and prints each event as one line of JSON
+//! from a worker.
 //!
 //! With the argument `receive` or `work`, the program does only one of the two. Any number of
 //! processes can run each.
@@ -15,7 +15,7 @@
 //! | `RUST_LOG` | what to log | `info` |
 //!
 //! The key of a delivery is its `Nats-Msg-Id`, so that the stream drops duplicates for a day. A
-//! duplicate that arrives later is acted on again. The worker's action should therefore be
+//! duplicate that arrives later is handled again. The worker's action should therefore be
 //! idempotent.
 //!
 //! Events that failed ten times are moved to the stream `SOUNDHASH_GIVEN_UP`. The argument

@@ -1,4 +1,4 @@
-//! The receiver, which verifies a delivery, stores its bytes and answers 202.
+//! The receiver, which verifies a delivery, stores its bytes and responds with 202.
 
 use axum::{
     Router,
@@ -48,7 +48,7 @@ fn app(secret: Secret, streams: Streams) -> Router {
 ///
 /// # Errors
 ///
-/// Returns an error if the secret is not set, or cannot be right.
+/// Returns an error if the secret is not set or is not valid.
 pub(crate) fn secret() -> Result<Secret, BoxError> {
     Ok(Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?)
 }
@@ -57,7 +57,7 @@ pub(crate) fn secret() -> Result<Secret, BoxError> {
 ///
 /// # Errors
 ///
-/// Returns an error if the address cannot be listened on.
+/// Returns an error if the program cannot listen on the address.
 pub(crate) async fn run(
     secret: Secret,
     streams: Streams,

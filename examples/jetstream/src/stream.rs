@@ -171,7 +171,7 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// Returns an error if the cluster does not answer.
+    /// Returns an error if the cluster does not respond.
     pub(crate) async fn consumer(&self) -> Result<PullConsumer, BoxError> {
         let config = pull::Config {
             durable_name: Some(CONSUMER.into()),
@@ -199,7 +199,7 @@ pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
     (text(NATS_MESSAGE_ID.as_ref()), text(KEY))
 }
 
-/// Returns text of a sender as a header value.
+/// Returns text from a sender as a header value.
 ///
 /// The server searches all headers for the name of a header that it wants to read. A value that
 /// contains a name, such as `Nats-Msg-Id:`, hides the real header, even without a line break.

@@ -19,9 +19,9 @@ const ATTEMPTS: i64 = 10;
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
-/// Acts on an event by printing it. A real worker would charge an account or call another service.
+/// Handles an event by printing it. A real worker would charge an account or call another service.
 ///
-/// A worker can die between the action and the acknowledgement. The event is then acted on again,
+/// A worker can die between the action and the acknowledgement. The event is then handled again,
 /// with the same key.
 async fn act(key: &str, event: &Event) -> Result<(), BoxError> {
     print(serde_json::to_string(event)?).await?;
@@ -33,7 +33,7 @@ async fn act(key: &str, event: &Event) -> Result<(), BoxError> {
 ///
 /// # Errors
 ///
-/// Does not return an error. If the cluster does not answer, the worker waits.
+/// This does not return an error. If the cluster does not respond, the worker waits.
 pub(crate) async fn run(streams: Streams, stop: CancellationToken) -> Result<(), BoxError> {
     while !stop.is_cancelled() {
         // If the consumer's leader dies, the consumer moves, and its messages end with an error.
@@ -88,7 +88,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         }
     };
     match act(&key, &event).await {
-        // Waits until the server has the acknowledgement. Otherwise, the event could be acted on
+        // Waits until the server has the acknowledgement. Otherwise, the event could be handled
         // again.
         Ok(()) => message.double_ack().await,
         Err(error) => {

@@ -74,7 +74,7 @@ fn run(role: &str, cluster: &NatsCluster) -> std::process::Output {
     output
 }
 
-/// Sends one delivery, and returns the status if there is an answer.
+/// Sends one delivery, and returns the status if there is a response.
 async fn deliver(client: &Client, url: &str, body: &[u8]) -> Option<u16> {
     let request = client
         .post(url)
@@ -138,7 +138,7 @@ fn a_url_that_cannot_be_right_is_named() {
     }
 }
 
-/// Starts both roles in one process, whose output nobody reads, is full, or closed.
+/// Starts both roles in one process, whose output is not read, full or closed.
 async fn output_that_cannot_be_written_breaks_no_delivery(cluster: &NatsCluster, client: &Client) {
     for output in Output::FAULTS {
         let mut program = program("receive", cluster);
@@ -372,7 +372,7 @@ async fn every_server_dies_in_turn(
     let expected: HashSet<_> = (0..EVENTS).map(|number| format!("load {number}")).collect();
     let times = acted_on();
     assert!(times.keys().all(|id| expected.contains(id)));
-    // An event is acted on twice only if a worker was killed or an acknowledgement was lost.
+    // An event is handled twice only if a worker was killed or an acknowledgement was lost.
     let twice = times.values().filter(|&&times| times > 1).count();
     println!("{EVENTS} events, {retries} retries, {twice} acted on more than once");
     assert!(twice <= EVENTS / 10, "{twice} were acted on more than once");

@@ -1,6 +1,7 @@
-//! What the example programs share: their start, their end, and output that no delivery waits for.
+//! The code that the example programs share: their start, their end, and output that no delivery
+//! waits for.
 //!
-//! A program that is told to stop ends, even if nobody reads its output, its disk is full, or the
+//! A program that is asked to stop ends even if its output is not read, its disk is full, or the
 //! server that it connects to does not respond.
 
 mod output;
@@ -64,13 +65,13 @@ where
         };
         let (status, last) = match ended.await {
             Ok(()) => (ExitCode::SUCCESS, String::new()),
-            // Not through the log, whose filter must not hide it.
+            // The log's filter must not hide the error.
             Err(error) => (ExitCode::FAILURE, format!("{error}\n")),
         };
         let _ = timeout(END, log.write(last)).await;
         status
     });
-    // For example, the look-up of a host name can take a minute.
+    // For example, the lookup of a host name can take a minute.
     runtime.shutdown_timeout(END);
     status
 }
@@ -80,7 +81,7 @@ where
 /// # Errors
 ///
 /// Returns an error if the line was not written within 5 seconds, because stdout is not read or its
-/// disk is full. The line may then be printed in part, but not later.
+/// disk is full. Part of the line may have been printed, but the rest is not printed later.
 pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(format!("{line}\n")).await
 }
@@ -93,7 +94,7 @@ pub async fn print(line: impl Display) -> io::Result<()> {
 ///
 /// Returns an error if stdout cannot be written, for example because its disk is full.
 pub async fn print_all(text: String) -> io::Result<()> {
-    // A thread of its own, so that a signal can end the wait.
+    // A separate thread, so that a signal can end the wait.
     let written = spawn_blocking(move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;

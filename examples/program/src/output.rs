@@ -1,4 +1,4 @@
-//! Lines that a thread writes, so that nothing else waits for whoever reads them.
+//! Output that a separate thread writes, so that nothing else waits for a slow reader.
 
 use std::{
     io::{self, ErrorKind, Write},

@@ -1,4 +1,4 @@
-//! [`Timestamp`], in every spelling that SoundHash uses.
+//! [`Timestamp`], in every format that SoundHash uses.
 //!
 //! - `serde`: conversions to and from JSON.
 //! - `chrono`, `jiff`, `time`: conversions to and from the types of these crates.
@@ -19,10 +19,10 @@ pub(super) use self::serde::lenient;
 
 /// An instant in the years 0000 to 9999, with nanosecond precision.
 ///
-/// Everything that [`jiff::Timestamp`](::jiff::Timestamp) can parse is accepted, including RFC 3339.
-/// So are the timestamps of SoundHash's dispatcher, which have both an offset and a `Z`. The `Z` is
-/// ignored in that case. A leap second (`:60`) is parsed as `:59`. A timestamp is printed as RFC 3339
-/// in UTC, without a fraction if the fraction is zero.
+/// Parsing accepts everything that [`jiff::Timestamp`](::jiff::Timestamp) does, including RFC 3339.
+/// It also accepts the timestamps of SoundHash's dispatcher, which have both an offset and a `Z`,
+/// and ignores that `Z`. A leap second (`:60`) is parsed as `:59`. A timestamp is printed as RFC
+/// 3339 in UTC, without a fraction if the fraction is zero.
 ///
 /// The last instant is 9999-12-30T22:00:00.999999999Z, so that every timestamp can be shown at every
 /// offset.

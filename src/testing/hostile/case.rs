@@ -127,7 +127,8 @@ pub(super) const CASES: &[Case] = &[
             request
         },
     ),
-    // The layer never polls this body. If it is polled, something outside of the layer does so.
+    // The layer never polls this body. If the body is polled, something outside of the layer reads
+    // it.
     Case {
         unread: true,
         ..rejected(

@@ -118,7 +118,7 @@ pub(super) fn guessed(factory: &RequestFactory<'_>) -> Request<Body> {
     factory.resigned(|_| b"0".repeat(64))
 }
 
-/// Declares a length, which need not be that of the body.
+/// Declares a length, which can differ from the length of the body.
 pub(super) fn declare(request: &mut Request<Body>, len: u64) {
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_LENGTH, len.into());

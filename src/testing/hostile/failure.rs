@@ -9,9 +9,9 @@ use crate::rejection::RejectionKind;
 
 /// A wrong response to a [`HostileRequest`](super::HostileRequest).
 ///
-/// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) both say what the response means and how to fix
-/// the application, so that an `unwrap` in a test prints it. [`FailureReport`] groups several
-/// failures.
+/// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) both explain the response and how to fix the
+/// application, so that an `unwrap` in a test prints the explanation. [`FailureReport`] groups
+/// several failures.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     name: &'static str,
@@ -30,7 +30,7 @@ pub enum FailureKind {
     AnsweredElsewhere,
     /// The path does not exist or does not accept POST.
     NoRoute,
-    /// A body limit other than the layer's answered the request or cut off the body.
+    /// A body limit other than the layer's rejected the request or truncated the body.
     BodyLimit,
     /// Something outside of the layer reads unverified bodies.
     BodyRead,

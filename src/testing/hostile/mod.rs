@@ -1,9 +1,9 @@
 //! Requests that an application must reject, and some that it must accept.
 //!
-//! - `case`: the list of requests, with the answer that each must get.
+//! - `case`: the list of requests, with the response that each must get.
 //! - `factory`, `body`: create the requests.
-//! - `request`: the public iterator, and the check of an answer.
-//! - `failure`: explains a wrong answer.
+//! - `request`: the public iterator, and the check of a response.
+//! - `failure`: explains a wrong response.
 
 mod body;
 mod case;

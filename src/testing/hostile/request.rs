@@ -23,7 +23,7 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// Send them to the application with all of its middleware, once for each path that receives
 /// webhooks. Some of them are authentic deliveries, which the application must accept.
 ///
-/// Each request has a name, knows the response that it must get, and explains a wrong response.
+/// Each request has a name and an expected response, and explains a response that is wrong.
 /// `secret` is the secret that the application uses in the test.
 ///
 /// ```
@@ -46,18 +46,18 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// # }
 /// ```
 ///
-/// The authentic requests are new events of the type `video.processed` and some others, and your
-/// handler acts on them. None of the requests is slow, so bodies that stall are not included.
+/// The authentic requests are new events, most of them of the type `video.processed`, and your
+/// handler runs for each. None of the requests is slow, so bodies that stall are not included.
 ///
 /// An application can change the text of rejections, but must keep the status.
 ///
 /// # Replays to other routes
 ///
-/// The signature covers only the body, so an attacker can send a recorded delivery to another
-/// path. If the layers surround that route too, its 2xx makes an
+/// The signature covers only the body, so an attacker can send a recorded delivery to another path.
+/// If the layers surround that route too, its 2xx makes an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
-/// never sees it. The `IdempotencyLayer` responds with 405 to all methods but POST, so this concerns
-/// routes that accept POST.
+/// never sees it. The `IdempotencyLayer` responds with 405 to every method except POST, so this
+/// affects only routes that accept POST.
 ///
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
 /// and `/status`, and a GET also goes to the given path. The check fails if the layer lets one
@@ -68,7 +68,8 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// SoundHash follows redirects. After most of them it sends a GET without a body, and records the
 /// status of the page at the end, so that the event counts as delivered and is lost. Two authentic
 /// requests therefore go to a URL that could be registered by mistake: the given path with a
-/// slash more or less at its end, and a path that does not exist. Any response is right but a redirect.
+/// trailing slash added or removed, and a path that does not exist. Any response except a redirect
+/// passes.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
@@ -144,8 +145,8 @@ impl HostileRequest {
     /// Returns the expected status, or `None` for a delivery that any 2xx accepts.
     ///
     /// The status is 405 for a replay to another route. Such a replay also passes with any other
-    /// response, unless the layer lets it through to a 2xx. The status is 404 for a request to a path
-    /// that was registered by mistake, which passes with any other response but a redirect.
+    /// response, unless the layer lets it through to a 2xx. The status is 404 for a request to a
+    /// path that was registered by mistake, which also passes with any response except a redirect.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.case.expected.status()

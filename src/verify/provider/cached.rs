@@ -35,8 +35,8 @@ pub trait SecretLookup: Send + Sync + 'static {
     /// name an endpoint.
     ///
     /// The head is *not* signed. An attacker can choose any name, but then has to sign with the
-    /// secret of that name. If a request has no name, or a name of more than 256 bytes, the layer
-    /// rejects it like one with a wrong signature, without a lookup.
+    /// secret of that name. If this returns `None` or a name of more than 256 bytes, the layer
+    /// responds as if the signature were wrong, without a lookup.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
 
     /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
@@ -55,9 +55,9 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// is dropped. Once the secrets are cached, requests use them without waiting.
 ///
 /// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the lookup
-/// itself has called [`Secrets::endpoint`]. Call it if several names find the same endpoint, for
-/// example because the database ignores case. Otherwise, an attacker can replay a recorded delivery
-/// once under each of these names.
+/// itself has called [`Secrets::endpoint`]. Call `Secrets::endpoint` if several names lead to the
+/// same endpoint, for example because the database ignores case. Otherwise, an attacker can replay
+/// a recorded delivery once under each of these names.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -197,7 +197,8 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how many endpoints are cached. The default is 10,000. Choose more than you have.
     ///
-    /// The same number of names without an endpoint is cached in addition.
+    /// The cache additionally remembers up to the same number of names that do not have an
+    /// endpoint.
     #[must_use]
     pub fn capacity(self, endpoints: u64) -> Self {
         self.with(|limits| limits.capacity = endpoints)
@@ -250,8 +251,8 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
 impl<L: SecretLookup> CachedSecrets<L> {
     /// Returns the lookup of this name that is running, or starts one.
     ///
-    /// Each request that waits for it polls it. So a request that is dropped neither ends nor restarts
-    /// the lookup for the others.
+    /// Each waiting request polls the shared lookup, so that a request that is dropped neither ends
+    /// nor restarts the lookup for the others.
     fn join_lookup(&self, name: &str) -> Shared<Found> {
         let mut running = self.shared.running();
         let known = running.lookups.get(name);

@@ -25,7 +25,7 @@ use crate::secret::Secrets;
 /// - [`RotatingSecrets`], for secrets that change while the service runs,
 /// - `CachedSecrets` (feature `cache`), for many endpoints or tenants whose secrets are looked up.
 ///
-/// Implement the trait for anything else. The layer asks the provider about every request, so a
+/// Implement the trait for anything else. The layer calls the provider for every request, so a
 /// change takes effect at once.
 ///
 /// A provider sees the request's head, which is *not* signed. It can use the head to choose the
@@ -39,8 +39,8 @@ use crate::secret::Secrets;
 /// can send such requests, so put a cache in front of an expensive lookup. A lookup that takes
 /// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) gets a 503.
 ///
-/// The layer responds to a request for an unknown endpoint as to one with a wrong signature, and hashes
-/// its body as it does for an endpoint with one secret. Two differences in time remain. The
+/// The layer responds to a request for an unknown endpoint as if the signature were wrong, and
+/// hashes the body once, as for an endpoint with one secret. Two differences in time remain. The
 /// provider itself can take longer for an endpoint that exists than for one that does not. During a
 /// rotation, the layer also hashes the body once for each further secret, so that an attacker with
 /// bodies of 1 MiB can measure how many secrets an endpoint has.
@@ -69,7 +69,7 @@ pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secrets that are valid for this request now, or `None` if the endpoint does not
     /// exist.
     ///
-    /// After `None`, the layer responds as to a wrong signature.
+    /// If this returns `None`, the layer responds as if the signature were wrong.
     ///
     /// # Errors
     ///
@@ -82,9 +82,9 @@ pub trait SecretProvider: Send + Sync + 'static {
 
     /// Returns the secrets if they are available without waiting, for example from a cache.
     ///
-    /// The layer calls this method before it receives the body. If it gets the secrets, it hashes
-    /// the body while it arrives. After `None`, which is the default, it first receives the body,
-    /// then calls [`secrets`](Self::secrets), and then hashes the body.
+    /// The layer calls this method before it receives the body. If this returns secrets, the layer
+    /// hashes the body while it arrives. If it returns `None`, as by default, the layer first
+    /// receives the body, then calls [`secrets`](Self::secrets), and then hashes the body.
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         let _ = head;
         None

@@ -1,4 +1,4 @@
-//! Payloads: every spelling of SoundHash's documentation and senders.
+//! Payloads: every naming scheme of SoundHash's documentation and senders.
 
 use super::*;
 use soundhash_webhook::{

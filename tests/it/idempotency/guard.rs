@@ -271,7 +271,7 @@ async fn after_the_lease_the_layer_stops_retrying() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// A store that never answers when a claim ends.
+/// A store that never responds when a claim ends.
 pub(super) struct Mute;
 
 impl IdempotencyStore for Mute {

@@ -100,7 +100,7 @@ async fn responses_in_place_of_the_handler_are_counted_by_reason() {
             ("not_acted_on_total{reason=unverified}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("store_seconds{operation=claim}", 6.0),
-            // One handler was cut off, and its repetition has not ended.
+            // One handler was canceled, and its retry has not ended.
             ("store_seconds{operation=complete}", 2.0),
         ],
     );
@@ -172,7 +172,7 @@ async fn a_handler_that_outlived_its_lease_is_counted() {
 }
 
 /// If a sender hangs up during the completion, the layer completes the event a second time, and the
-/// store then answers `false`.
+/// store then returns `false`.
 #[tokio::test(start_paused = true)]
 async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
     let recorder = DebuggingRecorder::new();

@@ -66,7 +66,7 @@ const AUTHENTIC: usize = 8;
 
 // ---- redirects
 
-/// SoundHash follows a redirect with a GET that has no body, and records the status of that.
+/// SoundHash follows a redirect with a GET without a body, and records the status of that response.
 #[tokio::test]
 async fn a_router_that_redirects_is_found() {
     const SLASH: &str = "with or without a trailing slash";
@@ -127,7 +127,7 @@ fn they_show_no_secret() {
     );
 }
 
-/// Each request is rejected for its own reason, and not for that of another.
+/// Each request is rejected for its own reason, and not for the reason of another request.
 #[tokio::test]
 async fn each_has_the_reason_that_it_is_made_for() {
     use RejectionKind::{
@@ -374,10 +374,10 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
     assert_eq!(of_authentic(&found), [FailureKind::BodyChanged; AUTHENTIC]);
 }
 
-/// Mistake: a limit of axum answers instead of the layer's.
+/// Mistake: axum's limit rejects a body before the layer's limit does.
 #[tokio::test]
 async fn limits_that_are_not_the_layers_are_found() {
-    // Outside of the layer, it answers all requests before the signature is checked.
+    // Outside of the layer, the limit rejects requests before the signature is checked.
     let outside = route()
         .layer(layer())
         .layer(RequestBodyLimitLayer::new(1 << 20));
@@ -443,7 +443,7 @@ async fn a_middleware_outside_that_touches_the_header_is_found() {
     assert_eq!(of_authentic(&found), [FailureKind::HeadChanged; AUTHENTIC]);
 }
 
-/// Mistake: a layer around the whole router, and so around a route that answers GET with 200.
+/// Mistake: a layer around the whole router, which includes a route that responds to GET with 200.
 #[tokio::test]
 async fn a_replay_to_another_route_under_the_same_layer_is_found() {
     let status = |path| Router::new().route(path, get(|| async { "all is well" }));
@@ -452,11 +452,11 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
         let found = failures(route().merge(status(path)).layer(layer())).await;
         let expected = format!("replayed as GET {path}");
         assert_eq!(kinds(&found), [(&*expected, FailureKind::OtherRoute)]);
-        // The idempotency layer answers such a replay itself, so that the route is not called.
+        // The idempotency layer rejects such a replay itself, so that the route is not called.
         let layers = ServiceBuilder::new().layer(layer()).layer(once());
         let inside = route().merge(status(path)).layer(layers);
         assert_eq!(failures(inside).await, []);
-        // Outside of the layers, a route may answer every request.
+        // Outside of the layers, a route may accept every request.
         let outside = route().layer(layer()).merge(status(path));
         assert_eq!(failures(outside).await, []);
     }
@@ -470,7 +470,7 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
         [("replayed as POST /health", FailureKind::OtherRoute)]
     );
 
-    // The acting route itself must not answer other methods, either.
+    // The webhook's own route must not accept other methods, either.
     let any = Router::new().route(PATH, any(|_: Event| async {}));
     let found = failures(any.layer(layer())).await;
     assert_eq!(

@@ -170,7 +170,7 @@ async fn a_timeout_of_any_length_is_a_timeout() {
     }
 }
 
-/// The time is that of the whole body. A byte now and then does not extend it.
+/// The timeout is for the whole body. A byte now and then does not extend it.
 #[tokio::test(start_paused = true)]
 async fn a_drip_fed_body_is_rejected_when_its_time_is_over() {
     let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(1);

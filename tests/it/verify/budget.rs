@@ -80,7 +80,7 @@ async fn the_limit_is_that_of_all_bodies_together() {
         sleep(Duration::from_millis(10)).await;
     }
     assert!(stalled.iter().all(|(_, outcome)| !outcome.is_finished()));
-    // The fifth fits only if another one gives way.
+    // The fifth body fits only if another one is evicted.
     let _fifth = begin(&service, &body, 10 * KIB).await;
     let finished = stalled.iter().filter(|(_, outcome)| outcome.is_finished());
     assert_eq!(finished.count(), 1);
@@ -88,7 +88,7 @@ async fn the_limit_is_that_of_all_bodies_together() {
     assert_eq!(first.await.unwrap(), Err(RejectionKind::BufferFull));
 }
 
-/// Attack: fill the memory, so that a delivery in progress has to give way.
+/// Attack: fill the memory, so that a delivery in progress is evicted.
 #[tokio::test(start_paused = true)]
 async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
     let service = echo(layer().max_buffered(216 * KIB));

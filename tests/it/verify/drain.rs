@@ -59,7 +59,7 @@ fn closes(response: &Response<Body>) -> bool {
     value.is_some_and(|value| value == "close")
 }
 
-/// An unsigned request is answered at the first poll, without a runtime, and no matter what its
+/// An unsigned request is rejected at the first poll, without a runtime, and no matter what its
 /// body does.
 #[test]
 fn a_rejection_does_not_wait_for_the_body() {

@@ -70,7 +70,7 @@ async fn each_mistake_has_its_answer() {
     unharmed(receiver, &[]).await;
 }
 
-/// Attack: send a body without end. It is answered, and the connection is closed.
+/// Attack: send a body without end. The sender gets a response, and the connection is closed.
 #[tokio::test]
 async fn chunks_without_end_are_answered_and_cut_off() {
     let receiver = Receiver::start(&[]);
@@ -248,7 +248,7 @@ async fn a_100_is_sent_only_to_a_request_with_a_signature() {
     unharmed(receiver, &["asked for"]).await;
 }
 
-/// Sends these bytes and returns everything that is answered until the connection is closed.
+/// Sends these bytes, and returns everything that the server sends until it closes the connection.
 async fn exchange_all(receiver: &Receiver, bytes: &[u8]) -> String {
     let mut stream = connect(receiver).await;
     stream.write_all(bytes).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a redirect leaves of a delivery is rejected for a reason of its own.
+//! A delivery that a redirect turned into a GET is rejected with a separate reason.
 
 use axum::{body::Body, http::Method};
 use http::Request;

@@ -126,7 +126,8 @@ fn the_inner_service_can_be_reached() {
     assert_eq!(service.into_inner(), 8);
 }
 
-/// An outer layer, such as one that logs, can read the delivery, even if the handler never answers.
+/// An outer layer, such as a logging layer, can read the delivery even if the handler never
+/// responds.
 #[tokio::test]
 async fn a_slot_in_the_request_receives_the_verified_delivery() {
     let slotted = |mut request: Request<Body>| {

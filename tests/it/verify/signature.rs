@@ -139,7 +139,7 @@ async fn a_signature_of_something_else_is_rejected() {
     }
 }
 
-/// Attack: an oracle. Different answers would reveal how far a forgery got.
+/// Attack: an oracle. Different responses would reveal how far a forgery got.
 #[tokio::test]
 async fn every_401_looks_the_same() {
     let malformed = with_signature("sha256=", Body::from(BODY));

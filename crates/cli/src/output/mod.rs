@@ -1,4 +1,4 @@
-//! Everything a command prints: results on standard output, remarks on standard error.
+//! Everything that a command prints: results on standard output, other messages on standard error.
 //!
 //! - `writer`: a bounded queue and a thread for each of the two streams
 //! - `table`: tables, and lists of names and values
@@ -49,7 +49,7 @@ pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
 
 /// Queues a line of the result for standard output.
 ///
-/// Never waits. Returns the error of an earlier line, if it could not be written.
+/// This never waits. If an earlier line could not be written, this returns the error of that line.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
     Ok(STDOUT.push(write_result, text.to_string())?)
 }

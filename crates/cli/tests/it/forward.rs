@@ -173,7 +173,7 @@ fn a_repeated_event_is_a_duplicate_with_and_without_an_application() {
 #[test]
 fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
     for bytes in [
-        // The application hangs up, answers nonsense, or sends an incomplete answer.
+        // The application hangs up, sends nonsense, or sends an incomplete response.
         &b""[..],
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Le",

@@ -207,7 +207,7 @@ fn signals_end_it_when_requests_in_flight_are_answered() {
 fn a_second_signal_ends_it_at_once() {
     let mut listen = Listen::start(&[]);
     let (_stream, _) = begin(&listen.url, "", 10);
-    // When this later request is answered, the head has been read.
+    // When this later request has a response, the head has been read.
     deliver(&listen.url, "", BODY);
     listen.signal("INT");
     listen.wait_for_log("Stopping");

@@ -326,7 +326,7 @@ fn an_interrupted_command_prints_its_summary() {
     assert!(log.contains("were not sent"), "{log}");
 }
 
-/// Attack: an answer that clears the screen of the person who tests a server.
+/// Attack: a response that clears the screen of the person who tests a server.
 #[test]
 fn an_answer_cannot_control_the_terminal() {
     let app = App::start(|_| answer("400 Bad Request", "\u{1b}[2J\u{9b}31m\u{202e}evil\r\n"));
@@ -337,7 +337,7 @@ fn an_answer_cannot_control_the_terminal() {
     );
 }
 
-/// Attack: an answer that never ends, to fill the memory.
+/// Attack: a response that never ends, to fill the memory.
 #[test]
 fn an_endless_answer_is_cut() {
     let app = App::start(|_| {

@@ -159,7 +159,7 @@ impl Listen {
         serde_json::from_str(&self.line()).expect("JSON")
     }
 
-    /// Waits for its end; returns the rest of its output, and its whole log.
+    /// Waits until the process ends, and returns the rest of its output and its whole log.
     pub(crate) fn ended(self) -> (ExitStatus, Vec<String>, String) {
         self.process.ended()
     }
@@ -198,7 +198,8 @@ impl Request {
     }
 }
 
-/// A server that answers each request with the bytes that a function returns, and closes.
+/// A server that responds to each request with the bytes that a function returns, and then closes
+/// the connection.
 pub(crate) struct App {
     pub(crate) addr: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -265,21 +266,21 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// Returns a complete answer.
+/// Returns a complete response.
 pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
         .into_bytes()
 }
 
-/// Sends a signed body, with more lines for the head, and returns the whole answer.
+/// Sends a signed body, with more lines for the head, and returns the whole response.
 pub(crate) fn deliver(url: &str, head: &str, body: &[u8]) -> String {
     let signature = Secret::new(SECRET).sign(body);
     let head = format!("X-Webhook-Signature: {signature}\r\n{head}");
     exchange(url, &head, body)
 }
 
-/// Sends a request, and returns the whole answer.
+/// Sends a request, and returns the whole response.
 pub(crate) fn exchange(url: &str, head: &str, body: &[u8]) -> String {
     let (mut stream, _) = begin(url, head, body.len());
     stream.write_all(body).expect("bytes sent");

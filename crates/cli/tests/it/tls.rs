@@ -1,4 +1,4 @@
-//! HTTPS, and the check of certificates.
+//! HTTPS, and the verification of certificates.
 //!
 //! `tests/tls` has a certificate for localhost, its key, and the authority that signed it. Nothing
 //! else uses them.
@@ -22,7 +22,7 @@ use crate::support::{Listen, command, deliver, free_addr, run, status};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
 
-/// Starts a server that answers every request with 200, over TLS.
+/// Starts a server that responds to every request with 200, over TLS.
 fn server() -> SocketAddr {
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()

@@ -87,10 +87,10 @@ fn is_port(text: &str) -> bool {
 
 const COOKIE: &str = "soundhash_inspector";
 
-/// What a browser needs to know to see the page.
+/// The path and the cookie that give a browser access to the page.
 ///
 /// Browsers send a cookie to every port of a host, so another server on this machine could receive
-/// it. The path is random and the cookie is only valid below it, and other servers do not know it.
+/// it. The cookie is therefore only valid below a random path that other servers do not know.
 #[derive(Clone)]
 pub(super) struct Access {
     /// The token in the printed URL and in the cookie.

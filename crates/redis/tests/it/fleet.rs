@@ -78,7 +78,8 @@ async fn two_processes_act_on_each_of_1000_events_once() {
     const EVENTS: u64 = 1000;
     let server = RedisServer::start();
     let processes = [fleet(&server, &[]), fleet(&server, &[])];
-    // The processes close idle connections after 10 s, and must not do so while a request is sent.
+    // The processes close idle connections after 10 s, which must not happen while a request is
+    // sent.
     let idle = Duration::from_secs(5);
     let client = Client::builder().pool_idle_timeout(idle).build().unwrap();
     let mut late = 0;

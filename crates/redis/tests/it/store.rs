@@ -436,7 +436,7 @@ fn port(server: &RedisServer) -> u16 {
     server.url().rsplit(':').next().unwrap().parse().unwrap()
 }
 
-/// The former master keeps its connections and answers `READONLY`.
+/// The former master keeps its connections and replies with `READONLY`.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     let (old, new) = (RedisServer::start(), RedisServer::start());

@@ -32,7 +32,7 @@ async fn get(client: &SendRequest<Bytes>, path: &str) -> u16 {
     response.unwrap().status().as_u16()
 }
 
-/// A connection that answers pings, but never sends a request.
+/// A connection that replies to pings, but never sends a request.
 #[tokio::test]
 async fn an_http2_connection_without_requests_is_closed() {
     let second = Duration::from_secs(1);

@@ -18,7 +18,7 @@ const VARIABLE: &str = "SOUNDHASH_WEBHOOK_SERVER_TEST_FILES";
 const FILES: u64 = 1024;
 const IDLE: usize = 1300;
 
-/// The server of the test below, in a process of its own.
+/// The server of the test below, in a separate process.
 #[tokio::test]
 async fn child() {
     if env::var_os(VARIABLE).is_none() {
@@ -28,7 +28,7 @@ async fn child() {
     let shutdown = shutdown_signal().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap());
-    // An application that opens files and connections of its own.
+    // The application also opens files and connections.
     let open = || async {
         let files: Result<Vec<_>, _> = (0..50).map(|_| File::open("/dev/null")).collect();
         files.map_or(StatusCode::INTERNAL_SERVER_ERROR, |_| StatusCode::OK)

@@ -1,4 +1,4 @@
-//! Who gives way when all places are taken.
+//! Which connection is closed when all places are taken.
 
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 

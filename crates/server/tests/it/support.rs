@@ -25,7 +25,7 @@ use tracing::subscriber::DefaultGuard;
 /// The time that a step may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a client sends for an honest request, which is served at once.
+/// An honest request, which is served at once.
 pub(crate) const HONEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A request that is in progress until [`Running::release`].

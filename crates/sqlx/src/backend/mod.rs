@@ -1,6 +1,6 @@
 //! The differences between the databases, behind one sealed trait.
 //!
-//! Each log assembles its SQL once ([`statements`]) from the words of its database. The code
+//! Each log assembles its SQL once ([`statements`]) in the dialect of its database. The code
 //! outside of this folder is the same for both databases.
 
 #[cfg(feature = "postgres")]
@@ -21,8 +21,7 @@ use crate::{
     text::escape,
 };
 
-/// A database that an [`EventLog`](crate::EventLog) can live in: `sqlx::Postgres` or
-/// `sqlx::Sqlite`.
+/// A database that can hold an [`EventLog`](crate::EventLog): `sqlx::Postgres` or `sqlx::Sqlite`.
 ///
 /// This trait is sealed. Bound your own generic code with it, as in
 /// `fn app<DB: Backend>(log: EventLog<DB>)`.
@@ -99,7 +98,7 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>>;
 
-    /// How long a step may take that waits for a lock, and what it means if it takes longer.
+    /// The time that a step may wait for a lock, and the meaning of a longer wait.
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut);
 
     /// Records an event, and waits at most `lock_timeout` for a lock. Returns whether the event is

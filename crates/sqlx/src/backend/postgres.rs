@@ -24,7 +24,7 @@ use crate::{
 
 impl Backend for Postgres {}
 
-/// How much longer than the lock timeout the server may take to reply.
+/// The time that the server may take to reply in addition to the lock timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Postgres, PgArguments> {
@@ -105,7 +105,7 @@ impl Sql for Postgres {
 
     fn words() -> Words {
         Words {
-            // Not `now()`, which is the start of the transaction.
+            // `now()` would be the start of the transaction.
             now: "clock_timestamp()",
             instant: "(timestamptz 'epoch' + ? * interval '1 microsecond')",
             span: "? * interval '1 microsecond'",
@@ -119,12 +119,12 @@ impl Sql for Postgres {
         }
     }
 
-    // One round trip. Each part depends on the previous one. The statement sets the timeout, waits
-    // for the lock of the key, inserts the row, and resets the timeout for the caller's own
-    // statements.
+    // The statement takes one round trip. It sets the timeout, waits for the lock of the key,
+    // inserts the row, and resets the timeout for the caller's own statements. Each part depends on
+    // the previous one, so that they run in this order.
     //
-    // The unique index alone would wait, too. But each time that an earlier transaction rolls back,
-    // the wait would start again with a new timeout. Waiting for a lock has only one timeout.
+    // The unique index alone would also wait. However, whenever an earlier transaction rolls back,
+    // that wait would start again with a new timeout. The wait for the lock has a single timeout.
     fn around_record(lock: &str) -> (String, &'static str) {
         let before = format!(
             "WITH setting AS MATERIALIZED (\

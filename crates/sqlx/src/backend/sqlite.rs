@@ -46,10 +46,10 @@ impl Sql for Sqlite {
     const WRITERS: usize = 1;
 
     // A deferred transaction that reads before it writes fails at once if another transaction has
-    // written in between. A longer timeout does not help.
+    // written in between. A longer timeout would not help.
     //
-    // `BEGIN IMMEDIATE` takes the write lock before it fails within a transaction that somebody left
-    // behind. `BEGIN` fails first.
+    // If an earlier user of the connection left a transaction open, `BEGIN IMMEDIATE` takes the
+    // write lock before it fails. `BEGIN` fails without the lock.
     const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
     fn words() -> Words {
@@ -127,7 +127,7 @@ impl Sql for Sqlite {
     fn clean(connection: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(async move {
             let levels = depth::<Self>(connection);
-            // It fails if there is no transaction.
+            // It fails outside of a transaction.
             let _ = run(connection, "ROLLBACK").await;
             run(connection, "BEGIN").await?;
             for level in 1..levels {

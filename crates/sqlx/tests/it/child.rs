@@ -24,7 +24,7 @@ use crate::fixture::{Fixture, SECRET};
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_TEST_DATABASE";
 const HANDLER: &str = "SOUNDHASH_WEBHOOK_TEST_HANDLER";
 
-/// What the receiver does with an event.
+/// The way that the receiver handles an event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handler {
     /// Records it in the transaction of its effects.

@@ -1,4 +1,4 @@
-//! Kills receivers and servers while 64 copies of each event arrive. Each event is acted on once.
+//! Kills receivers and servers while 64 copies of each event arrive. Each event takes effect once.
 //!
 //! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds of 500 events for the long run of
 //! `.ci/deep crashes`. The default is one short round.
@@ -145,7 +145,7 @@ fn ids(round: usize, count: usize) -> Vec<String> {
 
 async fn assert_each_once<DB: Fixture>(url: &str, mut expected: Vec<String>) {
     let acted = DB::acted(&DB::pool(url, 1).await).await;
-    // Only the end of a key is its id.
+    // The id is the end of the key.
     let mut acted: Vec<String> = acted
         .iter()
         .map(|key| key[key.len() - "000-0000".len()..].to_owned())

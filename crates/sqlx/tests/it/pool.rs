@@ -102,7 +102,7 @@ async fn large(id: &str) -> Delivery {
     delivery_of(body.to_string()).await
 }
 
-/// How a handler begins its transaction.
+/// The way that a handler begins its transaction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Begin {
     Log,

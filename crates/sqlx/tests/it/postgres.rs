@@ -71,7 +71,7 @@ async fn a_time_out_in_a_nested_transaction_leaves_the_outer_one_as_it_was() {
     assert_eq!(Postgres::acted(&pool).await, ["b"]);
 }
 
-/// What the second of two transactions learns at a stricter isolation level.
+/// The result of the second of two transactions at a stricter isolation level.
 async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventLogErrorKind> {
     let (_place, pool, log) = log::<Postgres>().await;
     let delivery = delivery("a").await;
@@ -141,7 +141,7 @@ async fn a_handler_that_is_dropped_while_it_begins_leaves_no_transaction_behind(
     assert_eq!(open, 0);
 }
 
-/// Not what one would wish for, and therefore documented: the error must be returned.
+/// This pitfall of Postgres is documented: the handler must return the error.
 #[tokio::test]
 async fn the_commit_after_a_failed_statement_rolls_the_record_back() {
     let (_place, _pool, log) = log::<Postgres>().await;

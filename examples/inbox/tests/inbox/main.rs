@@ -25,7 +25,7 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
     for body in &bodies {
         assert_eq!(deliver(&receiver, SECRET, body).await, 202);
         assert_eq!(deliver(&receiver, SECRET, body).await, 200);
-        // Attack: make the receiver act on a request that SoundHash did not send.
+        // Attack: make the receiver handle a request that SoundHash did not send.
         assert_eq!(deliver(&receiver, "whsec_guessed", body).await, 401);
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);

@@ -47,7 +47,7 @@ impl Database {
         }))
     }
 
-    /// Returns a database that answers at once.
+    /// Returns a database that responds at once.
     fn fast() -> Self {
         Self::new(Semaphore::MAX_PERMITS)
     }

@@ -257,7 +257,7 @@ async fn a_cached_answer_saves_the_lookup() {
     assert_eq!(accepted, Ok(Bytes::from_static(BODY)));
 }
 
-/// A provider that counts its lookups, and answers them after a while.
+/// A provider that counts its lookups, and completes them after a while.
 #[derive(Clone)]
 struct Slow {
     asked: Arc<AtomicUsize>,
@@ -344,7 +344,7 @@ async fn slow_lookups_do_not_delay_a_cached_delivery_on_the_same_connection() {
         waiting.push(begin("slow", &"0".repeat(64), vec![b'x'; 1_000_000]).await);
     }
     let (answer, _sender) = begin("soundhash", &sign(BODY), BODY.to_vec()).await;
-    // The delivery is answered although the others wait for ten minutes.
+    // The delivery gets its response although the others wait for ten minutes.
     let answer = timeout(Duration::from_secs(30), answer).await;
     assert_eq!(answer.expect("an answer").unwrap().status(), StatusCode::OK);
     while asked.load(Ordering::Relaxed) < 2 {

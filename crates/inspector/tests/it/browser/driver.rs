@@ -23,9 +23,9 @@ use crate::support::{App, PATIENCE, unique};
 /// The version of axe-core that the page is checked with.
 const AXE: &str = "axe-core@4.14.1";
 
-/// Runs a test in a new browser, and closes the browser even if the test fails.
+/// Runs a test in a new browser, which is closed even if the test fails.
 ///
-/// Without Chromium, the test does nothing. On a build machine, it fails.
+/// If Chromium is not installed, the test is skipped. On a build machine, it fails.
 pub(crate) async fn in_browser<F>(test: impl FnOnce(Browser) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -249,7 +249,7 @@ impl Browser {
         let Some(axe) = axe().await else {
             return Vec::new();
         };
-        // The page's policy does not allow foreign scripts, such as those of WebDriver.
+        // The page's policy does not allow scripts from elsewhere, such as WebDriver's.
         self.script(&axe).await;
         let run = "const done = arguments[arguments.length - 1]; axe.run().then(done, error => done(String(error)))";
         let result = self
