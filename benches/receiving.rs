@@ -66,17 +66,18 @@ const TIME: Duration = Duration::from_secs(4);
 const CONNECTIONS: u32 = 32;
 const BODY_LEN: usize = 700;
 
-/// A way to receive.
+/// A way to receive events.
 struct Way {
     name: &'static str,
     program: Command,
     stored: Stored,
-    /// What a worker logs for each event. `None` if the receiver itself handles the events.
+    /// The line that a worker logs for each event, or `None` if the receiver itself handles the
+    /// events.
     worker: Option<&'static str>,
     lost: &'static str,
 }
 
-/// Where the events are, to find out how many bytes they occupy.
+/// The place where the events are stored, which is measured for the bytes that they occupy.
 enum Stored {
     Nowhere,
     Memory,
@@ -446,7 +447,7 @@ async fn compare(words: &[String], folder: &Path) {
     }
     let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();
     let mut bench = (Vec::new(), Vec::new());
-    // In turn, so that all meet the same machine.
+    // The measurements alternate, so that all have the same conditions.
     for _ in 0..ROUNDS {
         let (rate, mean) = pgbench(&urls[0], folder);
         bench.0.push(rate);
@@ -538,7 +539,7 @@ async fn main() {
     {
         return serve(way, url).await;
     }
-    // `cargo test --benches` runs benchmarks, too, and wants no figures.
+    // `cargo test --benches` runs benchmarks, too, but does not need figures.
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }

@@ -293,7 +293,7 @@ fn nanoseconds(group: &str, name: &str) -> Option<f64> {
     estimates["median"]["point_estimate"].as_f64()
 }
 
-/// Verifies in the usual way without this crate.
+/// Verifies a signature in the usual way, without this crate.
 async fn verify_by_hand(request: Request, next: Next) -> Result<Response, StatusCode> {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, 1024 * 1024)

@@ -32,7 +32,7 @@ use tower::ServiceBuilder;
 use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer, trace::TraceLayer};
 use tracing_subscriber::EnvFilter;
 
-/// Less than the 30 s that SoundHash waits.
+/// This is less than the 30 s that SoundHash waits.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The buckets for durations, from hashing to slow senders.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];

@@ -53,7 +53,7 @@ struct Verified {
     event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
-    /// Set when it was logged that the body is not the expected event.
+    /// Whether the log already says that the body is not the expected event.
     logged: OnceLock<()>,
     /// Watches the handler. Weak, so that a stored delivery does not keep the span open.
     watch: OnceLock<WeakWatch>,

@@ -245,7 +245,7 @@ impl IntoResponse for EventRejection {
     }
 }
 
-// This is not in `event`, which does not depend on HTTP.
+// This is not in the module `event`, because that module does not depend on HTTP.
 impl EventError {
     /// Returns the status of the response to such a body: 400 if it is not JSON, and 422 otherwise.
     #[must_use]
@@ -371,7 +371,7 @@ impl From<EventRejection> for PayloadRejection {
     }
 }
 
-/// Shows the same as `Display`, so that the payload does not get into a log.
+/// Shows the same text as `Display`, so that the payload does not get into a log.
 impl fmt::Debug for PayloadRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PayloadRejection({self})")

@@ -33,8 +33,8 @@ pub(crate) trait Kind: Copy + fmt::Debug {
     fn reason(self) -> Reason;
 }
 
-/// A request to which a layer responds itself. [`Rejection`](crate::Rejection) and
-/// [`Outcome`](crate::idempotency::Outcome) wrap it.
+/// The refusal of a request, to which a layer responds in place of the inner service.
+/// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome) wrap it.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal<K> {
     pub(crate) kind: K,

@@ -94,7 +94,7 @@ impl Secret {
         }
         match HmacSha256::new_from_slice(key) {
             Ok(keyed) => Ok(Self(Arc::new(keyed))),
-            // Does not happen, because HMAC accepts keys of any length.
+            // This does not happen, because HMAC accepts keys of any length.
             Err(_) => Err(SecretError::new(SecretErrorKind::Empty)),
         }
     }
@@ -130,7 +130,7 @@ impl Secret {
     }
 }
 
-/// Returns what was probably not meant to be part of a secret.
+/// Finds a part of the value that probably does not belong to the secret.
 fn mistake(value: &str) -> Option<SecretErrorKind> {
     const QUOTES: [(char, char); 5] = [
         ('"', '"'),
@@ -180,7 +180,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Fails if the string is empty.
+/// Returns an error if the string is empty.
 impl TryFrom<&str> for Secret {
     type Error = SecretError;
 
@@ -189,7 +189,7 @@ impl TryFrom<&str> for Secret {
     }
 }
 
-/// Takes the string and wipes it. Fails if the string is empty.
+/// Takes the string and wipes it. Returns an error if the string is empty.
 impl TryFrom<String> for Secret {
     type Error = SecretError;
 
@@ -198,7 +198,7 @@ impl TryFrom<String> for Secret {
     }
 }
 
-/// Fails if the slice is empty.
+/// Returns an error if the slice is empty.
 impl TryFrom<&[u8]> for Secret {
     type Error = SecretError;
 
@@ -340,7 +340,7 @@ struct Valid {
 }
 
 impl Secrets {
-    /// The most secrets that can be valid at once.
+    /// The maximum number of secrets that can be valid at once.
     pub const MAX: usize = 4;
 
     /// Creates a list with one secret, which is the current one.
@@ -432,7 +432,7 @@ impl From<Secret> for Secrets {
     }
 }
 
-/// The first secret is the current one. Fails if the list is empty or has more than
+/// The first secret is the current one. Returns an error if the list is empty or has more than
 /// [`Secrets::MAX`] secrets.
 impl TryFrom<Vec<Secret>> for Secrets {
     type Error = SecretError;

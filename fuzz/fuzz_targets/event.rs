@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// `serde_json`'s `Value` gives a meaning to objects with such a key, which an event must not do.
+/// `serde_json`'s `Value` treats objects with such a key as special, which an event must not do.
 /// Bodies with this key cannot be compared.
 const PRIVATE: &str = "$serde_json::private::";
 

@@ -383,7 +383,7 @@ mod tests {
                 format!(r#"{{"type": "user.created", "data": {known}, "d\u0061ta": 1}}"#),
                 false,
             ),
-            // This is only found to need a repair by the parser of the payload.
+            // Only the parser of the payload finds that this needs a repair.
             (r#"{"type": "made.up", "data": "\ud83c"}"#.to_owned(), false),
         ] {
             let mut parsed = None;

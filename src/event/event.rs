@@ -111,7 +111,8 @@ impl Event {
     ///
     /// Returns an error if the payload is nested too deep.
     pub(crate) fn of(mut envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
-        // A wrong body is a mistake of the caller, but must not cause a panic.
+        // A body that does not belong to the envelope is a mistake of the caller, but must not
+        // cause a panic.
         let start = envelope.payload.start;
         let payload = body.get(envelope.payload.clone()).unwrap_or_default();
         let text = std::str::from_utf8(payload)
@@ -283,10 +284,10 @@ impl Serialize for Event {
 /// of errors, and repairs Python's extensions of JSON.
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Goes through text, so that there is only one parser.
+        // The value is serialized and parsed as text, so that there is only one parser.
         let AnyJson(value) = AnyJson::deserialize(deserializer)?;
         Event::from_slice(value.to_string().as_bytes()).map_err(|error| {
-            // The position is in a text that the caller does not have.
+            // The position refers to a text that the caller does not have.
             de::Error::custom(error.without_position())
         })
     }

@@ -1,4 +1,4 @@
-//! The list of event types, and [`EventKind`], the enum of them.
+//! The list of event types, and the enum [`EventKind`].
 
 use std::borrow::Cow;
 use std::fmt;

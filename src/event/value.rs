@@ -162,8 +162,8 @@ mod tests {
             let AnyJson(value) = serde_json::from_str(text).unwrap();
             let expected: Value = serde_json::from_str(text).unwrap();
             assert_eq!(value, expected, "{text}");
-            // Compared with `expected` read again, because serde_json turns the -0 of a `Value`
-            // into 0 under `arbitrary_precision`.
+            // The comparison uses `expected` after it was serialized and parsed, because serde_json
+            // turns the -0 of a `Value` into 0 under `arbitrary_precision`.
             let again = Value::deserialize(&expected).unwrap();
             assert_eq!(AnyJson::deserialize(&expected).unwrap().0, again, "{text}");
             assert_eq!(

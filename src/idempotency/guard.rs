@@ -136,8 +136,9 @@ impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
         let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
-        // The future owns the pending outcome and not the guard. A runtime that shuts down drops
-        // the futures it is given, and dropping a guard would spawn another one, forever.
+        // The future owns the pending outcome instead of the guard. A runtime that shuts down drops
+        // every future that is spawned on it. If the future owned a guard, each drop would spawn
+        // another future, forever.
         let mut end = Box::pin(pending.end());
         // A store that does not have to wait records the outcome before this returns, so that an
         // immediate retry does not find the event in progress. During a panic, this is skipped,

@@ -116,8 +116,8 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets how far the time of an event may be ahead of this host's clock if there is a
-    /// [`max_age`](Self::max_age). The default is 60 s.
+    /// Sets how far the time of an event may be ahead of this host's clock. The default is 60 s.
+    /// This matters only with a [`max_age`](Self::max_age).
     #[must_use]
     pub fn clock_skew(mut self, skew: Duration) -> Self {
         self.settings.clock_skew = skew;

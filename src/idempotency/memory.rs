@@ -22,7 +22,7 @@ use super::{
 /// Replaces a duration whose end `Instant` cannot represent. This is 30 years.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The least number of claims that are scanned for expired ones.
+/// The minimum number of claims at which expired ones are removed.
 const SWEEP_AT: usize = 64;
 
 /// An [`IdempotencyStore`] in the memory of one process.
@@ -53,8 +53,9 @@ struct State {
     // Separate from the completed events, so that no claim can be evicted.
     claimed: HashMap<Key, Lease>,
     completed: LruCache<Key, Completion>,
-    /// Incremented for each claim. A random token would cost a system call, and a fork or a restored
-    /// snapshot copies the claims together with this number.
+    /// The last token, which each claim increments. A random token would cost a system call. It is
+    /// not needed, because a fork or a restored snapshot copies the claims together with this
+    /// number.
     last_token: u128,
     /// The number of claims at which the expired ones are removed.
     sweep_at: usize,
@@ -112,7 +113,7 @@ impl State {
         }
         if self.claimed.len() >= self.sweep_at {
             self.claimed.retain(|_, held| now < held.until);
-            // Doubled, so that on average a claim scans two others at most.
+            // The threshold is doubled, so that each claim scans at most two others on average.
             self.sweep_at = SWEEP_AT.max(self.claimed.len() * 2);
         }
         self.last_token = self.last_token.wrapping_add(1);

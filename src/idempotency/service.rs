@@ -113,7 +113,7 @@ where
     }
 }
 
-/// Claims the event, or returns the outcome to which the layer responds itself.
+/// Claims the event, or returns the outcome with which the layer responds itself.
 async fn claim<St: IdempotencyStore>(
     store: &Arc<St>,
     settings: &Settings,

@@ -33,9 +33,9 @@ struct Window {
     reason: &'static str,
     severity: Severity,
     since: Instant,
-    /// The rejections since then.
+    /// The number of rejections since then.
     count: u64,
-    /// The path of the last one.
+    /// The path of the last rejection.
     path: String,
     endpoint: Option<String>,
 }

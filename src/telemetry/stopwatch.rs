@@ -1,8 +1,8 @@
-//! Measures how long a body is waited for and hashed.
+//! Measures how long receiving and hashing a body take.
 
 use std::time::{Duration, Instant};
 
-/// Measures how long a body is waited for and hashed. It reads the clock only if the result is
+/// Measures how long receiving and hashing a body take. It reads the clock only if the result is
 /// recorded.
 pub(crate) struct Stopwatch(Option<Running>);
 

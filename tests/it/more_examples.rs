@@ -104,7 +104,7 @@ async fn a_secret_is_rotated_without_rejecting_a_delivery() {
         secrets("whsec_new\r\nwhsec_old", "2 valid");
         old.go_on().await;
     }
-    // Neither a broken file nor a missing file locks SoundHash out.
+    // SoundHash is not locked out by a broken file or a missing file.
     secrets("\n", "the old secrets stay valid: secret is empty");
     secrets(
         "1\n2\n3\n4\n5\n",

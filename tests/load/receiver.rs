@@ -172,7 +172,7 @@ async fn chunk_sizes_without_end_cost_little_memory() {
     }
     let hostile = latency(&receiver, "hostile").await;
     for text in senders.join_all().await {
-        // Nothing at all if the connection was reset while the zeros were still being sent.
+        // The response is empty if the connection was reset while the zeros were still being sent.
         assert!(
             matches!(statuses(&text)[..], ["408" | "503"] | []),
             "{text}"

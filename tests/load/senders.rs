@@ -23,7 +23,8 @@ use soundhash_webhook_tests::{
 
 const LARGE: usize = 4 * 1024 * 1024;
 
-/// The number of tries of each kind. Without a drain, some of them would succeed, too.
+/// The number of tries of each kind. One try would not be enough, because some succeed even without
+/// a drain.
 const TRIES: usize = 20;
 
 /// Requests that are rejected while they are written: the signature, if any, and the expected

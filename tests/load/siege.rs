@@ -146,7 +146,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail if the process has already ended.
+        // Both calls fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -163,7 +163,8 @@ impl Cost {
     #[track_caller]
     fn assert(&self, most: u64) {
         assert!(self.growth <= most, "grown by {} of {most}", self.growth);
-        // Only checked on a quiet machine. A busy one delays deliveries without an attack, too.
+        // This is only checked on a quiet machine. A busy machine delays deliveries even without an
+        // attack.
         if std::env::var_os("SIEGE_LATENCY").is_some() {
             let most = 5 * self.calm + Duration::from_millis(250);
             assert!(self.hostile < most, "{:?} of {most:?}", self.hostile);

@@ -14,7 +14,7 @@ pub enum Step {
         key: u8,
         hours: u32,
     },
-    /// With one of the tokens so far, counted from the last.
+    /// Uses one of the earlier tokens, counted from the last.
     Complete {
         key: u8,
         token: usize,
@@ -49,7 +49,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Claimed(ClaimToken),
-    /// Completed, with the retention in hours that a duplicate renews.
+    /// The key is completed. A duplicate renews its retention, in hours.
     Completed(u32),
 }
 

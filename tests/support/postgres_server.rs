@@ -14,7 +14,7 @@ use std::{
 
 use crate::process::signal;
 
-/// How long the server may take to start on a busy machine, or to recover.
+/// The time that the server may take to start or to recover on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct PostgresServer {
@@ -25,7 +25,8 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// What a process has written survives the process. Only a machine that dies needs `fsync`.
+    /// Data that a process has written survives the process. `fsync` is only needed if the machine
+    /// dies.
     pub fn start() -> Self {
         Self::start_with("off")
     }
@@ -88,7 +89,7 @@ impl PostgresServer {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// A program of Postgres, which refuses to run as root.
+    /// A program of Postgres. These programs refuse to run as root.
     fn command(&self, program: &str) -> Command {
         let program = find(program);
         let mut command = if is_root() {
@@ -108,7 +109,7 @@ impl PostgresServer {
         command
     }
 
-    /// Whether it came up.
+    /// Whether the server started.
     fn run(&mut self) -> bool {
         let log = fs::OpenOptions::new()
             .create(true)
@@ -157,7 +158,7 @@ impl PostgresServer {
         format!("postgres://test@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// As `kill -s`, to the first process.
+    /// Sends a signal to the first process, like `kill -s`.
     pub fn signal(&self, name: &str) {
         signal(self.child.as_ref().expect("a running server").id(), name);
     }

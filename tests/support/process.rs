@@ -181,7 +181,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail if the process has already ended.
+        // Both calls fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -264,7 +264,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// All that can go wrong with the output.
+    /// Everything that can go wrong with the output.
     pub const FAULTS: [Self; 4] = [Self::Unread, Self::Gone, Self::Full, Self::Closed];
 
     /// Starts a program that listens on `addr`.

@@ -87,7 +87,7 @@ impl RedisServer {
     /// Kills the server. Everything that it has acknowledged is kept.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail if the process has already ended.
+            // Both calls fail if the process has already ended.
             let _ = child.kill();
             let _ = child.wait();
         }

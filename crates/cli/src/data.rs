@@ -8,7 +8,7 @@ use std::{
 
 use serde::de::IgnoredAny;
 
-/// The string that stands for the data until [`Data::fill`].
+/// The placeholder for the data, which [`Data::fill`] replaces.
 pub(crate) const PLACEHOLDER: &str = "@data of the command line@";
 
 /// The value of `--data`: JSON, `@` and the name of a file, or `@-` for standard input.
@@ -50,5 +50,5 @@ impl FromStr for Data {
     }
 }
 
-/// The most bytes of data. No receiver accepts more.
+/// The maximum length of the data. No receiver accepts more.
 const MAX_DATA: u64 = 64 << 20;

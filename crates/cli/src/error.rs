@@ -5,7 +5,7 @@ use std::{fmt, io};
 /// The reason why a command failed.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The command was called in a wrong way.
+    /// The command was called with wrong arguments.
     Usage(String),
     /// The command failed.
     Failed(String),
@@ -28,8 +28,8 @@ impl Error {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Returns the exit status: 2 for wrong usage, as of clap's own errors, and 130 after Ctrl-C,
-    /// as of shells.
+    /// Returns the exit status: 2 for wrong usage, like clap's own errors, and 130 after Ctrl-C,
+    /// like shells.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,

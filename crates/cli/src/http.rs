@@ -1,5 +1,4 @@
-//! The HTTP client: a connection per request, proxies, responses of a limited size, and errors in
-//! words.
+//! The HTTP client: one connection per request, proxies, limits on responses, and readable errors.
 
 use std::{
     error::Error as StdError,
@@ -34,7 +33,7 @@ use crate::{output::escape::escape, url::host_and_port};
 
 /// The time that SoundHash waits for a response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// The most bytes of a response that are read.
+/// The maximum number of bytes of a response that are read.
 pub(crate) const MAX_RESPONSE: usize = 16 << 20;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -136,7 +135,8 @@ impl Client {
         exchange.await
     }
 
-    /// Returns the proxy for a URL. This machine needs none, and a proxy cannot reach it.
+    /// Returns the proxy for a URL. Requests to this machine do not use a proxy, which could not
+    /// reach it.
     fn proxy(&self, url: &Uri) -> Option<Intercept> {
         let (host, _) = host_and_port(url);
         let is_local = host == "localhost"
@@ -167,7 +167,7 @@ async fn connect(url: &Uri, proxy: Option<&Intercept>) -> Result<Connection, Box
         }
         _ => {
             let server = proxy.map_or(url, Intercept::uri).clone();
-            // A container without certificates can speak HTTP all the same.
+            // A container without certificates can still send plain HTTP.
             if is_https(&server) {
                 HttpsConnector::from((http, tls()?)).call(server).await
             } else {

@@ -1,4 +1,5 @@
-//! The command `soundhash-webhook`: reads the arguments, runs the command, sets the exit status.
+//! The command `soundhash-webhook`: reads the arguments, runs the command, and sets the exit
+//! status.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +32,7 @@ use crate::{
 fn main() -> ExitCode {
     let runtime = Runtime::new().expect("threads and a poll of events");
     let status = runtime.block_on(run_to_end());
-    // Does not wait for lookups of names, which can take long.
+    // Does not wait for lookups of host names, which can take a long time.
     runtime.shutdown_background();
     ExitCode::from(status)
 }
@@ -44,7 +45,7 @@ async fn run_to_end() -> u8 {
     };
     let mut status = status(ended);
     let written = output::finish().await;
-    // The user who ends a command does not wait for its output.
+    // After Ctrl-C, the command does not wait for its output.
     if written.is_err() && signals::count() == 0 {
         status = self::status(written.map(|()| true)).max(status);
         let _ = output::finish().await;
@@ -59,7 +60,7 @@ fn status(ended: Result<bool, Error>) -> u8 {
         Ok(false) => 1,
         // The reader of a pipe has what it needs, as with `| head`.
         Err(error) if error.is_broken_pipe() => 0,
-        // The user knows.
+        // The user pressed Ctrl-C and needs no message.
         Err(error @ Error::Interrupted) => error.status(),
         Err(error) => {
             output::error(&error);

@@ -32,7 +32,7 @@ const TRIED: [&str; 6] = [
     "--bearer",
 ];
 
-/// The most bytes of a secret file.
+/// The maximum length of a secret file.
 const MAX_FILE: u64 = 64 * 1024;
 
 /// Where the endpoint's secret comes from.
@@ -67,7 +67,7 @@ impl SecretSource {
     }
 }
 
-/// Returns the secret of the time before the rotation, if there is one, without checks.
+/// Returns the previous secret of a rotation, if there is one, without checks.
 pub(crate) fn previous_text() -> Result<Option<String>, Error> {
     variable(PREVIOUS_SECRET)
 }
@@ -85,8 +85,8 @@ fn read_file(path: &Path) -> io::Result<String> {
     io::read_to_string(file.take(MAX_FILE))
 }
 
-/// Returns the secret, unless it has whitespace at an end or an invisible character, which no
-/// secret of SoundHash has.
+/// Returns the secret, or an error if it starts or ends with whitespace or has an invisible
+/// character. SoundHash's secrets never do.
 pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
     if text.trim() != text {
         return Err(Error::usage(format!(

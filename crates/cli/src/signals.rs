@@ -11,7 +11,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 static RECEIVED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
 
-/// Starts to count signals, which do not end the process from now on.
+/// Starts to count signals. From now on, they do not end the process.
 pub(crate) fn listen() -> Result<(), Error> {
     let mut signals = Signals::new()
         .map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))?;
@@ -31,7 +31,7 @@ pub(crate) fn count() -> u32 {
     RECEIVED.get().map_or(0, |received| *received.borrow())
 }
 
-/// Resolves when so many signals have been received.
+/// Resolves when this many signals have been received.
 pub(crate) async fn received(number: u32) {
     match RECEIVED.get().cloned() {
         // An error means that the runtime ends.
@@ -49,7 +49,7 @@ pub(crate) async fn patience() {
             () = received(2) => {}
             () = sleep(GRACE) => {}
         },
-        // Enough for a reader that reads.
+        // This is enough for a reader that does not stall.
         _ => sleep(GRACE / 10).await,
     }
 }

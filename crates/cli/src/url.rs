@@ -8,7 +8,7 @@ use std::{
 use axum::http::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// Characters that no URL has, and that people write all the same.
+/// Characters that a URL must not contain, but that people write.
 const UNENCODED: &AsciiSet = &CONTROLS.add(b' ');
 
 /// Parses the URL of a server.
@@ -25,7 +25,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
     if authority.contains('@') {
         return Err("has a user name or a password, which are not sent".to_owned());
     }
-    // An impossible port would be ignored otherwise.
+    // Otherwise, an invalid port would be ignored.
     let port = authority.strip_prefix(url.host().unwrap_or_default());
     match port.and_then(|port| port.strip_prefix(':')) {
         Some(port) if !port.parse().is_ok_and(|port: u16| port > 0) => {

@@ -15,7 +15,7 @@ use crate::{
     secret::{self, SecretSource},
 };
 
-/// The most bytes of a body. SoundHash sends some kilobytes.
+/// The maximum length of a body. SoundHash sends some kilobytes.
 const MAX_BODY: u64 = 8 << 20;
 
 /// Check a signature, and find the usual mistake that explains a wrong one

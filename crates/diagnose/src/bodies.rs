@@ -27,7 +27,7 @@ use crate::json::{Escapes, Json, Numbers, Spacing};
 const DEEPEST: usize = 128;
 /// The maximum number of bytes by which a layout or a decompressed body may be longer than the body.
 const GROWTH: usize = 4 * 1024 * 1024;
-/// The length of a body for which not every combination of numbers is tried.
+/// The length of a body above which not every combination of numbers is tried.
 const MANY: usize = 16 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -37,7 +37,7 @@ type Try<'a> = dyn FnMut(&[u8], Mistake) -> ControlFlow<()> + 'a;
 /// Tries the bodies that common mistakes turn into `body`, with the more specific mistakes first.
 pub(super) fn visit(body: &[u8], timestamps: &[String], attempt: &mut Try<'_>) -> ControlFlow<()> {
     if body.is_empty() {
-        // An empty body does not allow any guess.
+        // An empty body does not show which mistake was made.
         return ControlFlow::Continue(());
     }
     let what = "The signature is that of an empty body";
@@ -186,8 +186,8 @@ pub(super) fn to_utf16(bytes: &[u8]) -> Vec<Vec<u8>> {
     ]
 }
 
-/// Undoes what wraps or rewrites a text: a string of JSON, a form, or a document with typographic
-/// quotes.
+/// Undoes the ways in which a text is wrapped or rewritten: as a string of JSON, as a form, or with
+/// typographic quotes.
 fn text_encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     let Ok(text) = str::from_utf8(body) else {
         return ControlFlow::Continue(());
@@ -421,7 +421,7 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
             "The keys of the body given here were sorted",
             attempt,
         )?;
-        // Go does both when it writes a map.
+        // Go sorts keys and rewrites numbers when it writes a map.
         numbers(&sorted, len, attempt)?;
     }
     ControlFlow::Continue(())

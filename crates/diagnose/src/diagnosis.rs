@@ -24,13 +24,13 @@ pub enum DiagnosisKind {
     MissingSignature,
     /// The header does not contain a signature.
     MalformedSignature,
-    /// The signature has white space around it.
+    /// The signature has whitespace around it.
     SignatureWhitespace,
     /// The signature has quotes around it.
     SignatureQuotes,
     /// The header has more than one signature.
     SeveralSignatures,
-    /// The header has something next to the signature, such as `sha256=` or `v1=`.
+    /// The header has a prefix before the signature, such as `sha256=` or `v1=`.
     SignaturePrefix,
     /// The signature is in base64 instead of hexadecimal digits.
     SignatureBase64,
@@ -38,45 +38,46 @@ pub enum DiagnosisKind {
     SignatureHexTwice,
     /// The signature matches under another secret than the first, as during a rotation.
     PreviousSecret,
-    /// The secret has white space or a byte order mark at an end, here or at the signer's.
+    /// The secret has whitespace or a byte order mark at an end, on your side or on the signer's.
     SecretWhitespace,
-    /// The secret has quotes around it, here or at the signer's.
+    /// The secret has quotes around it, on your side or on the signer's.
     SecretQuotes,
-    /// The secret has something before it, such as `NAME=` or `v1,`, here or at the signer's.
+    /// The secret has a prefix that does not belong to it, such as `NAME=` or `v1,`, on your side
+    /// or on the signer's.
     SecretLabel,
     /// The secret has invisible characters, such as a zero-width space.
     SecretInvisible,
-    /// The secret lacks its `whsec_`, here or at the signer's.
+    /// The secret lacks its `whsec_`, on your side or on the signer's.
     SecretPrefix,
-    /// The secret was decoded from base64, here or at the signer's.
+    /// The secret was decoded from base64, on your side or on the signer's.
     SecretBase64,
-    /// The secret is in UTF-16, here or at the signer's.
+    /// The secret is in UTF-16, on your side or on the signer's.
     SecretUtf16,
     /// The signature was made with SHA-1, with SHA-512, or without HMAC.
     WrongHash,
     /// The signer used the body as the key and the secret as the message.
     SwappedArguments,
-    /// The body is the same JSON in other bytes.
+    /// The body is the same JSON in another layout.
     Reserialized,
     /// The body is the same JSON with its numbers written in another way, such as `85` for `85.0`.
     NumbersRewritten,
-    /// The body is JSON in a string of JSON, here or at the signer's.
+    /// The body is JSON in a string of JSON, on your side or on the signer's.
     EncodedTwice,
-    /// The body is encoded as a form, here or at the signer's.
+    /// The body is encoded as a form, on your side or on the signer's.
     FormEncoded,
     /// The body has typographic quotes.
     CurlyQuotes,
-    /// The body is the same JSON with its keys sorted, here or at the signer's.
+    /// The body is the same JSON with its keys sorted, on your side or on the signer's.
     SortedKeys,
-    /// The line breaks of the body were removed, here or at the signer's.
+    /// The line breaks of the body were removed, on your side or on the signer's.
     NewlinesRemoved,
-    /// The body has other line ends, most often the last one.
+    /// The body has different line ends, usually only at its end.
     LineEnd,
-    /// The body starts with a byte order mark, here or at the signer's.
+    /// The body starts with a byte order mark, on your side or on the signer's.
     ByteOrderMark,
-    /// The body is in UTF-16, here or at the signer's.
+    /// The body is in UTF-16, on your side or on the signer's.
     BodyUtf16,
-    /// The body is compressed, here or at the signer's.
+    /// The body is compressed, on your side or on the signer's.
     Compressed,
     /// The signer put a timestamp before the body.
     TimestampSigned,
@@ -84,7 +85,7 @@ pub enum DiagnosisKind {
     OnlyDataSigned,
     /// The body was truncated, either here or before it was signed.
     Truncated,
-    /// The body is empty, here or at the signer's.
+    /// The body is empty, on your side or on the signer's.
     EmptyBody,
     /// None of the common mistakes explains the signature.
     Unknown,

@@ -4,10 +4,10 @@
 
 use std::io::Write;
 
-/// The white space between the tokens.
+/// The whitespace between the tokens.
 #[derive(Clone, Copy)]
 pub(crate) enum Spacing {
-    /// None, as JavaScript and `serde_json` write.
+    /// No whitespace, as written by JavaScript and `serde_json`.
     Compact,
     /// One space after each comma and colon, as Python writes by default and SoundHash's dispatcher
     /// sends.

@@ -153,7 +153,8 @@ fn quotes(secret: &[u8], add: &mut Add<'_>) {
     }
 }
 
-/// Removes what a line of a settings file, or another sender's format, has before the secret.
+/// Removes a prefix from the secret, such as the name in a settings file or the prefix of another
+/// sender's format.
 fn label(secret: &[u8], add: &mut Add<'_>) {
     let mistake = |what: &'static str| Some(DiagnosisKind::SecretLabel.mistake(what));
     let here = "The secret given here has something before it";

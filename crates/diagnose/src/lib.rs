@@ -88,7 +88,7 @@ pub fn diagnose<K: AsRef<[u8]>>(
     mistakes.extend(if keys.is_empty() {
         Some(DiagnosisKind::NoSecret.mistake("There is no secret to check with"))
     } else if tags.is_empty() {
-        // The rest cannot be checked without a signature.
+        // Without a signature, nothing else can be checked.
         None
     } else if tags.iter().all(|tag| tag.bytes.len() != 32) {
         let what = "The signature does not have 32 bytes, and is not made with another hash";

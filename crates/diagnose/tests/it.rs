@@ -541,7 +541,7 @@ fn a_timestamp_before_the_body() {
     ];
     assert_eq!(kinds(&diagnosis), expected);
 
-    // The event's own time, as written and in seconds.
+    // The time of the event, as text and in seconds.
     for (sender, text, seconds) in [
         (
             Sender::Portal,

@@ -8,7 +8,7 @@ use crate::random;
 
 /// Longer ids and types are cut, because attackers choose them.
 const MAX_LABEL: usize = 200;
-/// The most memory that [`Labels`] hold.
+/// The maximum memory of [`Labels`].
 pub(crate) const MAX_LABELS: usize = 2 * (MAX_LABEL + 4);
 
 /// The parts of an event that the list shows.
@@ -121,7 +121,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Skips a string and returns what is between its quotes.
+    /// Skips a string and returns the text between its quotes.
     fn string(&mut self) -> Option<Range<usize>> {
         let start = self.at + 1;
         let mut end = start;

@@ -1,4 +1,4 @@
-//! A request and its response while they pass, until they become a record.
+//! A request and its response, until they become a record.
 
 use std::{
     net::SocketAddr,
@@ -28,7 +28,8 @@ use crate::{
     verdict::{Judgment, Verdict},
 };
 
-/// A request without a response. If this is dropped, the request stays without one.
+/// A request that has no response yet. If this is dropped, the request is recorded without a
+/// response.
 pub(crate) struct Pending(Option<Arc<Exchange>>);
 
 impl Pending {
@@ -40,8 +41,8 @@ impl Pending {
     ) -> (Self, Request<Body>) {
         let exchange = Arc::new(Exchange::new(inspector, application.clone(), &request));
         request.extensions_mut().insert(exchange.delivery.clone());
-        // The layer rejects a request without a signature before it reads the body, and a request
-        // without a signature can be any request of the application.
+        // Only bodies of requests with a signature are copied. The layer rejects other requests
+        // before it reads the body, and they may be for any other route of the application.
         if exchange.signed {
             if request.body().is_end_stream() {
                 exchange.recording().observe::<()>(&Poll::Ready(None), true);
@@ -131,7 +132,7 @@ struct Ending {
     matched_secret: Option<usize>,
     /// The verified body. It replaces the copy, which may have been dropped.
     body: Option<Kept>,
-    /// The labels of an event whose body is longer than what is kept.
+    /// The labels of an event whose body is longer than the part that is kept.
     labels: Option<Labels>,
     duration: Duration,
 }

@@ -82,8 +82,8 @@ impl Inspector {
         self
     }
 
-    /// Sets the number of deliveries to keep. The default is 200. The inspector keeps the same
-    /// number of rejected requests in addition.
+    /// Sets the number of deliveries to keep. The default is 200. The inspector additionally keeps
+    /// the same number of rejected requests.
     #[must_use]
     pub fn capacity(self, records: usize) -> Self {
         self.set(|settings| settings.capacity = records)

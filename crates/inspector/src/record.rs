@@ -74,7 +74,7 @@ impl Head {
     }
 
     fn copy(line: &[&str], headers: &http::HeaderMap) -> (Vec<u8>, bool) {
-        // The real length, and not one that the peer declares.
+        // This is the real length, which can differ from the declared length.
         let len: usize = line.iter().map(|part| part.len()).sum::<usize>()
             + (headers.iter())
                 .map(|(name, value)| name.as_str().len() + value.len() + 4)
@@ -250,14 +250,14 @@ impl Record {
     /// Returns the memory that the record holds, in bytes.
     pub(crate) fn size(&self) -> usize {
         let message = |it: &Message| it.head.len() + it.body.bytes.len();
-        // The record itself, and labels that are not there yet.
+        // The record itself, and labels that are added later.
         size_of::<Self>()
             + event::MAX_LABELS
             + message(&self.request)
             + self.response.as_ref().map_or(0, message)
     }
 
-    /// Returns the head of the request to send it again, or the reason why that is not possible.
+    /// Returns the head for sending the request again, or the reason why that is not possible.
     pub(crate) fn to_request(&self) -> Result<http::request::Parts, &'static str> {
         if !self.request.head.whole {
             return Err("The request's head is longer than the inspector keeps.");

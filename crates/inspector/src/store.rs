@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use crate::{application::Application, capture::InFlight, record::Record};
 
-/// The most memory of verified deliveries, in bytes.
+/// The maximum memory of verified deliveries, in bytes.
 const MAX_DELIVERIES: usize = 16 * 1024 * 1024;
-/// The most memory of requests that were not verified, in bytes.
+/// The maximum memory of requests that were not verified, in bytes.
 const MAX_REJECTIONS: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Store {
@@ -47,7 +47,7 @@ pub(crate) struct Entry {
 }
 
 impl Ring {
-    /// Returns the records that had to make room.
+    /// Adds a record, and returns the records that were evicted for it.
     fn push(&mut self, entry: Entry, max_records: usize, max_bytes: usize) -> Vec<Entry> {
         let mut evicted = Vec::new();
         let size = entry.record.size();

@@ -197,14 +197,14 @@ impl RedisStore {
         call.invoke_async(&mut connection).await
     }
 
-    /// Reconnects, unless another call has done so since `failovers` was read.
+    /// Reconnects, unless another call has reconnected since `failovers` was read.
     async fn leave_replica(&self, failovers: u64) {
         let mut current = self.shared.failovers.lock().await;
         if *current != failovers {
             return;
         }
         let mut connection = self.connection.clone();
-        // `ConnectionManager` cannot be told to reconnect. QUIT makes the server close the
+        // `ConnectionManager` does not have a method to reconnect. QUIT makes the server close the
         // connection, PING then fails, and the manager reconnects.
         let _: RedisResult<()> = cmd("QUIT").query_async(&mut connection).await;
         let _: RedisResult<()> = cmd("PING").query_async(&mut connection).await;

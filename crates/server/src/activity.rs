@@ -25,9 +25,9 @@ struct State {
     is_http2: bool,
     /// Whether the next HTTP/1 request is the last one.
     is_old: bool,
-    /// The time since which nothing is in progress.
+    /// The time at which the last request ended.
     idle_since: Instant,
-    /// The time of the first byte since then.
+    /// The time of the first byte after that.
     head_since: Option<Instant>,
     first_bytes: Vec<u8>,
 }
@@ -121,8 +121,8 @@ impl Activity {
             && !(state.is_http2 && state.had_request)
     }
 
-    /// Returns the time at which the connection is closed if nothing happens. A request in progress
-    /// has no such time.
+    /// Returns the time at which the connection is closed if nothing happens, or `None` while a
+    /// request is in progress.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let state = self.lock();
         if state.in_progress > 0 {

@@ -16,11 +16,11 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// The reason why a connection is no longer polled, or is asked to end.
 enum Next {
     Ended(Result<(), BoxError>),
-    /// It has to leave, or was idle for too long.
+    /// The connection has to make room for a new one, or was idle for too long.
     Close,
     /// The head of a request did not arrive in time.
     HeadTimeout,
-    /// It accepts no further requests.
+    /// The connection does not accept further requests.
     EndGracefully,
     /// The grace time is over.
     GraceOver,
@@ -42,13 +42,13 @@ pub(crate) async fn drive<C>(
     let mut leave = pin!(place.leave());
     let mut stop = pin!(stop.changed());
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
-    // First the time until the connection is too old, and then its grace time.
+    // At first, this is the time until the connection is too old. Later, it is the grace time.
     let mut age = pin!(sleep_until(Instant::now() + limits.max_age));
     let mut is_leaving = false;
     let mut is_ending = false;
     loop {
         let next = poll_fn(|cx| {
-            // First, because it changes what the connection is doing.
+            // This is polled first, because it changes the state of the connection.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Next::Ended(ended));
             }
@@ -66,7 +66,8 @@ pub(crate) async fn drive<C>(
                 if activity.is_http2() || !activity.is_idle() {
                     return Poll::Ready(Next::EndGracefully);
                 }
-                // If an idle HTTP/1 connection were closed now, this could cross a request.
+                // Closing an idle HTTP/1 connection now could collide with a request that is on its
+                // way.
                 activity.set_old();
             }
             while let Some(deadline) = activity.deadline(limits) {
@@ -114,8 +115,8 @@ pub(crate) async fn drive<C>(
             }
             Next::Close => {
                 connection.as_mut().graceful_shutdown();
-                // Sends what HTTP/2 peers are sent before the end. A request that has just arrived
-                // is served.
+                // Sends the last frames of an HTTP/2 connection. A request that has just arrived is
+                // served.
                 let ended = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
                 if ended.is_ready() || activity.is_idle() {
                     return;
@@ -129,7 +130,7 @@ pub(crate) async fn drive<C>(
     }
 }
 
-/// Returns what is to be logged about the error of a connection.
+/// Returns the log entry for the error of a connection.
 fn trouble(error: &(dyn Error + 'static), activity: &Activity) -> Option<Trouble> {
     let mut cause = Some(error);
     while let Some(error) = cause {

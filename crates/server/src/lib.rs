@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// In the order in which a connection meets them.
+// The files, in the order in which a connection passes through them:
 mod activity;
 mod connection;
 mod limits;

@@ -1,4 +1,5 @@
-//! The places for connections: who has one, and who has to leave for a new connection.
+//! The places for connections: which connections have one, and which is closed for a new
+//! connection.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +15,7 @@ use crate::{
     trouble::Trouble,
 };
 
-/// The number of connections that may be open beyond the limit, because they are being closed.
+/// The number of connections that may be open beyond the limit while they are being closed.
 const LEAVING: usize = 16;
 
 /// All places of a server.
@@ -31,11 +32,12 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<u64, Connection>,
-    /// The idle connections that were not asked to leave, the one that is idle longest first.
+    /// The idle connections that were not asked to close. The one that has been idle longest is
+    /// first.
     idle: BTreeMap<u64, u64>,
-    /// The number of connections of each peer that were not asked to leave.
+    /// The number of connections of each peer that were not asked to close.
     peers: HashMap<IpAddr, usize>,
-    /// The number of connections that were asked to leave.
+    /// The number of connections that were asked to close.
     leaving: usize,
     /// Numbers connections, and the times at which they become idle.
     clock: u64,
@@ -54,7 +56,7 @@ enum Entry {
     Place(Place),
     /// The peer has too many connections.
     Refused,
-    /// There is no place at the moment.
+    /// No place is free at the moment.
     Full,
 }
 
@@ -152,8 +154,8 @@ impl State {
         }
     }
 
-    /// Asks the connection to leave that is idle longest, or the one of a peer. Returns `false` if
-    /// none is idle.
+    /// Asks the connection that has been idle longest to close, among all connections or a peer's
+    /// connections. Returns `false` if none is idle.
     fn evict(&mut self, peer: Option<IpAddr>) -> bool {
         let oldest = self.idle.iter().find(|(_, id)| {
             let connection = self.open.get(id);
@@ -198,7 +200,7 @@ impl Place {
         self.addr
     }
 
-    /// Resolves when the connection has to leave for a new one.
+    /// Resolves when the connection must be closed for a new one.
     pub(crate) fn leave(&self) -> Notified<'_> {
         self.leave.notified()
     }
@@ -238,7 +240,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Notes that a request began. The connection stays even if it was asked to leave.
+    /// Notes that a request began. The connection stays open even if it was asked to close.
     pub(crate) fn begin(&self) {
         let mut state = self.places.lock();
         let state = &mut *state;
@@ -271,7 +273,8 @@ impl Requests {
     }
 }
 
-/// Returns what counts as one peer. A single machine usually has a whole /64 network of IPv6.
+/// Returns the network that counts as one peer. A single machine usually has a whole /64 network of
+/// IPv6.
 fn peer(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {

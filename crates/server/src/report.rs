@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::{limits::Limits, trouble::Trouble};
 
-/// The time between two lines about the same trouble.
+/// The time between two lines about the same kind of error.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl Report {
         }
     }
 
-    /// Logs a trouble at once if it is the first one in a minute. Otherwise, a later line counts it.
+    /// Logs an error at once if it is the first of its kind in a minute. Otherwise, a later line
+    /// counts it.
     pub(crate) fn note(&self, trouble: Trouble, peer: Option<IpAddr>) {
         #[cfg(feature = "metrics")]
         metrics::counter!("soundhash_webhook_server_troubles_total", "reason" => trouble.name())
@@ -56,7 +57,7 @@ impl Report {
         summary.log_if_due(&self.limits);
     }
 
-    /// Logs what was counted since the last lines, without end.
+    /// Logs, forever, the errors that were counted since the last lines.
     pub(crate) async fn log_every_minute(&self) {
         loop {
             sleep(INTERVAL).await;

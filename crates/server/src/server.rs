@@ -172,8 +172,8 @@ impl Server {
                 });
             }
         };
-        // None of them is dropped before the end: a connection that waits for its place would be
-        // lost, and so would a signal.
+        // None of these futures is dropped before the end. Otherwise, a connection that waits for
+        // its place would be lost, or a signal would be missed.
         tokio::select! {
             () = serving => {}
             () = report.log_every_minute() => {}

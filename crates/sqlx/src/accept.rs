@@ -25,11 +25,12 @@ use crate::{
     telemetry,
 };
 
-/// The most changes of one commit, and the most bytes of their bodies.
+/// The maximum number of changes in one commit, and the maximum size of their bodies.
 const BATCH_CHANGES: usize = 512;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The most that waits for a commit, in units of 1 KiB. Each change is at least one unit.
+/// The maximum size of all changes that wait for a commit, in units of 1 KiB. Each change is at
+/// least one unit.
 const QUEUE_UNITS: u32 = 64 << 10;
 
 /// The result of [`EventLog::accept`].
@@ -88,10 +89,10 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a change waits. If not, the calling writer must end.
+    /// Returns whether a change is waiting. If not, the calling writer must end.
     fn has_next(&self) -> bool {
         let mut state = self.state();
-        // A request that was dropped changes nothing.
+        // Changes of dropped requests are removed.
         state.waiting.retain(|waiting| !waiting.reply.is_closed());
         let has_next = !state.waiting.is_empty();
         state.writers -= usize::from(!has_next);
@@ -394,7 +395,7 @@ impl<DB: Backend> Writer<DB> {
 
 impl Waiting {
     fn reply(self, changed: Result<Changed, EventLogError>) {
-        // The caller may be gone.
+        // The caller may have been dropped.
         let _ = self.reply.send(changed);
         drop(self.units);
     }

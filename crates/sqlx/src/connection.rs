@@ -46,8 +46,8 @@ pub(crate) async fn begin<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<Transact
         Err(error) if may_be_the_connection(&error) => error,
         done => return done,
     };
-    // A transaction keeps its connection even if it cannot begin. Only a connection outside of one
-    // can be thrown away.
+    // A transaction keeps its connection even if it cannot begin. A connection can only be closed
+    // outside of a transaction.
     for _ in 0..pool.options().get_max_connections().max(ATTEMPTS) {
         let mut connection = acquire(pool).await?;
         let probe = async {
@@ -68,7 +68,8 @@ type Step<DB, T> = for<'a> fn(
     &'a [Value<'a>],
 ) -> BoxFuture<'a, sqlx::Result<T>>;
 
-/// Runs one statement, on another connection if the first one may be the reason of an error.
+/// Runs one statement. If the connection may be the cause of an error, the statement is repeated on
+/// another one.
 pub(crate) async fn run<DB: Backend, T>(
     pool: &Pool<DB>,
     step: Step<DB, T>,
@@ -78,7 +79,7 @@ pub(crate) async fn run<DB: Backend, T>(
     run_on(acquire(pool).await?, pool, step, sql, values).await
 }
 
-/// As [`run`], with this connection first.
+/// Like [`run`], but tries this connection first.
 pub(crate) async fn run_on<DB: Backend, T>(
     mut connection: PoolConnection<DB>,
     pool: &Pool<DB>,

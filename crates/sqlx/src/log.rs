@@ -158,8 +158,8 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the pool times out or the database fails.
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
-        // In a task, so that a client that hangs up does not interrupt it: sqlx would return the
-        // connection to the pool with a transaction that never ends.
+        // This runs in a task, so that a client that hangs up does not interrupt it. Otherwise,
+        // sqlx would return the connection to the pool with a transaction that never ends.
         let pool = self.pool.clone();
         let begin = tokio::spawn(async move { connection::begin(&pool).await });
         self.in_time(async { begin.await.map_err(io::Error::from)? })

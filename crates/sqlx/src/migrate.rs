@@ -24,7 +24,7 @@ pub(crate) async fn migrate<DB: Backend>(
              `ENCODING 'UTF8'`",
         ));
     }
-    // Without a transaction or a lock: most starts find nothing to do.
+    // This check does not take a lock, because most starts find nothing to do.
     if applied::<DB>(&mut connection, name).await? >= versions.len() {
         return Ok(());
     }

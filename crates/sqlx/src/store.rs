@@ -85,14 +85,14 @@ fn to_value(token: ClaimToken) -> Value<'static> {
     Value::Token(u128::from(token).to_be_bytes())
 }
 
-/// Releases the key if the caller is gone before it has the token, because the database may execute
-/// the claim anyway.
+/// Releases the key if the caller is dropped before it gets the token, because the database may
+/// execute the claim anyway.
 struct UndoClaim<DB: Backend> {
     log: EventLog<DB>,
     key: Key,
     token: ClaimToken,
     is_armed: bool,
-    /// The claim, if it is not in the queue of the only writer.
+    /// The claim, unless it is in the queue of the only writer.
     claim: Option<JoinHandle<sqlx::Result<u64>>>,
 }
 
@@ -113,7 +113,7 @@ impl<DB: Backend> UndoClaim<DB> {
             self.is_armed = true;
             return Ok(self.log.change(&sql, values).await? > 0);
         }
-        // A caller that is gone before there is a connection has claimed nothing.
+        // A caller that is dropped before it gets a connection has not claimed the key.
         let connection = connection::acquire(&pool).await?;
         self.is_armed = true;
         let claim = self.claim.insert(tokio::spawn(async move {

@@ -50,7 +50,7 @@ impl EventJob {
 pub struct Inbox {
     pub(crate) pool: PgPool,
     pub(crate) log: EventLog<Postgres>,
-    /// Tells the task that wakes the workers of new jobs.
+    /// Notifies the task that wakes the workers.
     new_jobs: Arc<Notify>,
 }
 
@@ -131,7 +131,7 @@ async fn insert_jobs(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Resul
         if inserted.rows_affected() > 0 {
             return Ok(());
         }
-        // The first job, or the first after the queue has cleaned up.
+        // This is the first job ever, or the first one since the queue cleaned up.
         sqlx::query(
             "INSERT INTO graphile_worker._private_tasks (identifier) VALUES ($1)
              ON CONFLICT DO NOTHING",

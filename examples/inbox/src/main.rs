@@ -188,13 +188,13 @@ async fn run() -> Result<(), BoxError> {
 
 #[tokio::main]
 async fn main() {
-    // The log is written by a thread, so that nothing waits for a reader that does not read.
+    // A separate thread writes the log, so that nothing waits for a reader that stalls.
     let log = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES);
     let (mut log, written) = log.finish(io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(log.clone())
-        // They would be printed to stderr, which panics if stderr does not exist.
+        // The library would print them to stderr, which panics if stderr does not exist.
         .log_internal_errors(false)
         .init();
     let done = run().await;

@@ -1,4 +1,4 @@
-//! The worker, which acts on each event in one transaction.
+//! The worker, which handles each event in one transaction.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -59,7 +59,7 @@ impl TaskHandler for EventJob {
     }
 }
 
-/// Acts on the event. If a worker dies before it marks its job as done, the job runs again and
+/// Handles the event. If a worker dies before it marks its job as done, the job runs again and
 /// finds the row of the event.
 async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
     let inbox = &tools.inbox;

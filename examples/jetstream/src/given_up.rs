@@ -33,14 +33,15 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
 /// Returns an error if the cluster does not respond. Deliveries that were not moved stay in the
 /// stream.
 pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
-    // Deliveries that the workers give up from now on stay.
+    // Deliveries that the workers give up from now on are not moved.
     let last = streams.given_up().get_info().await?.state.last_sequence;
     let mut from = 0;
     while let Some(message) = next(streams, from).await?
         && message.sequence <= last
     {
         let (_, key) = id_and_key(&message.headers);
-        // Needs another id, because the stream still recognizes the first one.
+        // The delivery needs another id, because the stream would still recognize the first one as
+        // a duplicate.
         let id = format!("rerun {} {key}", message.sequence);
         streams.accept(&id, &key, message.payload).await?;
         streams.given_up().delete_message(message.sequence).await?;

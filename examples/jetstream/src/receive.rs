@@ -14,7 +14,7 @@ use tracing::{error, info};
 
 use crate::stream::{PUBLISH_DEADLINE, Streams};
 
-/// Far more than SoundHash sends. A NATS server takes messages of up to 1 MiB by default.
+/// This is far more than SoundHash sends. A NATS server accepts messages of up to 1 MiB by default.
 const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response {

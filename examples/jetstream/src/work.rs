@@ -1,4 +1,4 @@
-//! The worker, which pulls deliveries and acts on them until it succeeds or gives up.
+//! The worker, which pulls deliveries and retries each until it succeeds or is given up.
 
 use std::{pin::pin, time::Duration};
 
@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::stream::{Streams, id_and_key};
 
-/// The number of events that a worker acts on at the same time.
+/// The number of events that a worker handles at the same time.
 const CONCURRENCY: usize = 8;
 
 /// The number of attempts before an event is given up: at once, then after 1, 2, 4 … 256 s.

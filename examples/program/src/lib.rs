@@ -42,7 +42,7 @@ where
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(move || writer.clone())
-        // They would be printed with `eprintln!`, which panics if stderr is broken.
+        // The library would print them with `eprintln!`, which panics if stderr is broken.
         .log_internal_errors(false)
         .init();
     let runtime = match Runtime::new() {

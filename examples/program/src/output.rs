@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, time::timeout};
 /// The number of lines that wait to be written. Further lines are lost, and counted.
 const QUEUE: usize = 1024;
 
-/// The time that a line may take whose writer waits for it.
+/// The time that a line may take if its writer waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes lines to stdout or stderr. Clones write to the same place.
@@ -98,7 +98,7 @@ fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
     }
 }
 
-/// Queues lines of the log. One that cannot be queued is lost, and its writer does not notice.
+/// Queues lines of the log. A line that does not fit into the queue is lost without an error.
 impl Write for Printer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let _ = self.queue(line);

@@ -1,4 +1,4 @@
-//! Which deliveries belong to the same event.
+//! The key of an event: the deliveries that share it, and the deliveries that do not.
 
 use axum::{
     BoxError, Router,

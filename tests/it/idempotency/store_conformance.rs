@@ -42,8 +42,8 @@ enum Fault {
     OnlySaysItForgot,
 }
 
-/// The holder of a key, or `None` if it is completed. Then its lease or retention, and the end of it,
-/// or `None` if it never ends.
+/// The holder of a key, or `None` if the key is completed. The other fields are the lease or
+/// retention, and its end, or `None` if it never ends.
 type State = (Option<ClaimToken>, Option<Duration>, Option<Instant>);
 
 struct Wrong(Fault, Mutex<HashMap<String, State>>);

@@ -1,4 +1,4 @@
-//! How the body is received: its order, its limits, its time, and all ways to cut it into frames.
+//! Receiving the body: its order, its limits, its timeout, and all ways to cut it into frames.
 
 use std::{
     convert::Infallible,

@@ -128,7 +128,7 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     // Its sender is as far away as a satellite.
     for round in 0..60 {
         for (sender, _) in &mut attackers {
-            // The body doubles from a single byte. The sender fails if its body has given way.
+            // The body doubles from a single byte. The sender fails if its body was evicted.
             let len = (1 << (round / 5)) / 2;
             let _ = sender.send_data(vec![b'x'; len].into()).await;
         }
@@ -159,7 +159,7 @@ async fn bodies_in_progress_leave_half_of_the_memory_to_new_ones() {
     assert!(gave_way[0] && !new_outcome.is_finished());
 }
 
-/// A body that would not fit in the end evicts no other body.
+/// A body that would not fit in the end does not evict other bodies.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_gives_way_itself_evicts_no_other() {
     let service = echo(layer().max_buffered(328 * KIB));

@@ -95,7 +95,7 @@ async fn no_more_than_the_declared_length_is_read() {
     let body = declared(8 * MIB, [Step::Endless(frame())]);
     let polls = body.polls();
     response(body).await;
-    // The last frame is the one too many.
+    // The last frame exceeds the limit.
     assert_eq!(polled(&polls).await, 1024 + 1);
 }
 

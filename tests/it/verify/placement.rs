@@ -1,4 +1,4 @@
-//! Where the layer can be put in an axum application.
+//! The places in an axum application where the layer can be put.
 
 use std::convert::Infallible;
 

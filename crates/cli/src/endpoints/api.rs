@@ -96,7 +96,7 @@ impl Api {
             },
         };
         let body: Value = serde_json::from_str(body).unwrap_or_default();
-        // The list of event types explains the rejection of one.
+        // If an event type was rejected, the list of types explains why.
         let known_events = match failure.is_bad_request() && !body["events"].is_null() {
             true => self.event_types().await,
             false => None,

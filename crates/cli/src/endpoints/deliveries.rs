@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The most attempts that the API returns.
+/// The maximum number of attempts that the API returns.
 const MOST: usize = 1000;
 /// A retry that is this late will not come, because the sender was restarted and forgot it.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
@@ -109,7 +109,7 @@ fn failed(attempts: &[Attempt], response: &serde_json::Value, json: bool) -> Res
     let mut last: BTreeMap<String, &Attempt> = BTreeMap::new();
     for attempt in attempts {
         let entry = last.entry(attempt.event_id.to_string()).or_insert(attempt);
-        // A success ends an event, even if a copy of it failed later.
+        // An event that was delivered once is not lost, even if a later copy failed.
         let is_later = attempt.number > entry.number;
         if attempt.status == "success" || (is_later && entry.status != "success") {
             *entry = attempt;

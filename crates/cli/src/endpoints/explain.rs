@@ -9,7 +9,7 @@ use crate::{
     output::escape::{escape, excerpt},
 };
 
-/// Parts of a URL that SoundHash rejects wherever they are.
+/// Parts of a URL that SoundHash rejects anywhere in the URL.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
 
 /// The request that failed.
@@ -185,7 +185,7 @@ fn detail(response: &Response) -> String {
     format!("{}: {text}", status.as_u16())
 }
 
-/// Displays an error of the validation: where it is, and what is wrong.
+/// Displays a validation error: its place and its reason.
 fn one_error(error: &Value) -> String {
     let message = error["msg"].as_str().or(error["message"].as_str());
     let place: Vec<_> = (error["loc"].as_array().into_iter().flatten())

@@ -133,7 +133,7 @@ impl Settings {
     }
 }
 
-/// Reads custom headers. The error shows none of them.
+/// Reads custom headers. The error does not show the headers.
 fn headers(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let wrong = |what: String| {
         let path = escape(&path.display().to_string());

@@ -54,7 +54,7 @@ impl SecretFile {
 impl Drop for SecretFile {
     fn drop(&mut self) {
         if !self.is_written {
-            // What remains is an empty file.
+            // Otherwise, an empty file remains.
             let _ = fs::remove_file(&self.path);
         }
     }

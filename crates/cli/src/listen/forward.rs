@@ -41,7 +41,7 @@ impl Forwarder {
         own: SocketAddr,
         seen: Seen,
     ) -> Result<Self, Error> {
-        // An error means that the application is not there yet.
+        // An error means that the application does not listen yet.
         let targets: Vec<_> = match lookup_host(host_and_port(&url)).await {
             Ok(targets) => targets.collect(),
             Err(_) => Vec::new(),
@@ -77,7 +77,7 @@ impl Forwarder {
 
 /// Returns whether a connection to `target` arrives at `own`.
 fn is_same(target: SocketAddr, own: SocketAddr) -> bool {
-    // Only an address of this machine can be bound.
+    // The program can only bind addresses of this machine.
     let is_local = || UdpSocket::bind((target.ip(), 0)).is_ok();
     target.port() == own.port()
         && (target.ip() == own.ip()
@@ -106,9 +106,9 @@ async fn forward(
     *request.uri_mut() = url.clone();
     *request.headers_mut() = headers;
     // The response is received completely before its status is passed on, so that an incomplete
-    // one acknowledges nothing.
+    // response does not acknowledge the delivery.
     let (status, text, reason) = match forwarder.client.send(request).await {
-        // SoundHash would follow it, and lose the event.
+        // SoundHash would follow the redirect and lose the event.
         Ok(response) if response.status.is_redirection() => {
             let location = response.location().map(|url| excerpt(&url, 200));
             let reason = format!(

@@ -76,7 +76,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Displays a record within 80 columns, or without its duration in fewer.
+/// Displays a record in 80 columns, or without its duration in a narrower terminal.
 fn text(record: &Record, columns: usize) -> String {
     let is_wide = columns >= 80;
     let room = if is_wide {
@@ -98,7 +98,7 @@ fn text(record: &Record, columns: usize) -> String {
         _ => {
             let width = 20.min(room.saturating_sub(13));
             let id = cell(record.event_id(), room - width - 2);
-            // Types of other senders can be longer, and use the room that the id leaves.
+            // Types of other senders can be longer, and use the columns that the id leaves free.
             let event_type = cell(record.event_type(), room - 2 - id.width());
             format!("{}  {id}", padded(event_type, width))
         }
@@ -121,7 +121,7 @@ fn text(record: &Record, columns: usize) -> String {
     format!("{time}  {what}  {verdict} {status:>4}{duration}")
 }
 
-/// Returns what fits into so many columns: the beginning and the end.
+/// Shortens text to a number of columns, and keeps its beginning and its end.
 fn cell(text: Option<&str>, columns: usize) -> String {
     let text = excerpt(text.unwrap_or("–"), 200);
     if text.width() <= columns {

@@ -39,7 +39,7 @@ use crate::{
 };
 
 const PATH: &str = "/webhooks/soundhash";
-/// The port of the inspector, and how many are tried from there on.
+/// The first port that is tried for the inspector, and the number of ports that are tried.
 const INSPECTOR_PORT: u16 = 4040;
 const INSPECTOR_PORTS: u16 = 20;
 
@@ -147,7 +147,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     tokio::select! {
         () = printer.run(&mut records) => {}
         () = signals::received(1) => {}
-        // As with `| head`.
+        // The reader of the pipe ended, as with `| head`.
         () = output::closed() => return Ok(true),
     }
     output::note(

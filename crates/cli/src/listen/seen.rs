@@ -8,7 +8,7 @@ use std::{
 use axum::http::{HeaderValue, Response};
 use soundhash_webhook::{Delivery, idempotency::Key};
 
-/// The most events to remember.
+/// The maximum number of events to remember.
 const MOST: usize = 100_000;
 
 #[derive(Clone, Default)]

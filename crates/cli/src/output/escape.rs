@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-/// Returns `text` with everything escaped that could move the cursor, change colors or reorder
-/// what is displayed.
+/// Escapes all characters of `text` that could move the cursor, change colors or reorder the
+/// displayed text.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -32,7 +32,7 @@ pub(crate) fn json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string(value).expect("a value that JSON can express"))
 }
 
-/// As [`json`], indented.
+/// Like [`json`], but indented.
 pub(crate) fn pretty_json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string_pretty(value).expect("a value that JSON can express"))
 }

@@ -26,7 +26,7 @@ pub(crate) const INFO: Style = AnsiColor::Cyan.on_default();
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// The widest line of prose, and of what has no terminal to fit into.
+/// The maximum width of prose, and of all output without a terminal.
 const WIDTH: usize = 80;
 
 static STDOUT: Writer = Writer::new("standard output");
@@ -62,7 +62,7 @@ pub(crate) fn paragraph(text: impl fmt::Display) -> Result<(), Error> {
     })
 }
 
-/// Queues a remark for standard error, in lines that fit a terminal.
+/// Queues a message for standard error, in lines that fit a terminal.
 pub(crate) fn note(text: impl fmt::Display) {
     note_as_is(match io::stderr().is_terminal() {
         true => wrapped(&text.to_string(), WIDTH.min(columns())),
@@ -72,7 +72,7 @@ pub(crate) fn note(text: impl fmt::Display) {
 
 /// Queues a line for standard error without breaking it, so that it can be copied.
 pub(crate) fn note_as_is(text: impl fmt::Display) {
-    // On a terminal, results and remarks keep their order.
+    // On a terminal, results and messages keep their order.
     let writer = match io::stdout().is_terminal() && io::stderr().is_terminal() {
         true => &STDOUT,
         false => &STDERR,

@@ -75,8 +75,8 @@ pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
     }
 }
 
-/// Prints rows below a header. A row that is too wide for the terminal, even if its last cell is
-/// broken between words, would be broken within words: then each row becomes a list of fields.
+/// Prints rows below a header. If a row would not fit the terminal even after its last cell was
+/// broken between words, each row is printed as a list of fields instead.
 pub(crate) fn print<const N: usize>(names: [&str; N], rows: &[[Cell; N]]) -> Result<(), Error> {
     let mut widths = names.map(display_width);
     for row in rows {

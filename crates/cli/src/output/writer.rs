@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::warning;
 
-/// The most lines that wait. A table counts as one.
+/// The maximum number of lines in the queue. A table counts as one.
 const MAX_WAITING: usize = 4096;
 
 /// Writes a line to a stream.
@@ -26,7 +26,7 @@ pub(super) struct Writer {
     name: &'static str,
     start: Once,
     state: Mutex<State>,
-    /// Wakes the thread.
+    /// Wakes the writing thread.
     pushed: Condvar,
     /// Wakes `written` and `closed`.
     changed: Notify,
@@ -37,7 +37,7 @@ struct State {
     is_writing: bool,
     lost: u64,
     error: Option<io::Error>,
-    /// Whether the reader of the pipe is gone. Then nothing is missed.
+    /// Whether the reader of the pipe is gone, so that lost lines do not matter.
     is_closed: bool,
 }
 

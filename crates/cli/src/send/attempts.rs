@@ -18,7 +18,7 @@ use crate::{
     url::{join, parse_seconds},
 };
 
-/// The most redirects that SoundHash's senders follow.
+/// The maximum number of redirects that SoundHash's senders follow.
 const MAX_REDIRECTS: usize = 10;
 
 /// The options for retries.
@@ -158,7 +158,7 @@ impl Target {
                 };
                 if redirect.drops_body() {
                     (method, body) = (Method::GET, Bytes::new());
-                    // The signature stays.
+                    // The redirected request keeps the signature.
                     headers.remove(CONTENT_LENGTH);
                     headers.remove(CONTENT_TYPE);
                 }

@@ -20,7 +20,7 @@ use crate::{
     url::milliseconds,
 };
 
-/// The most deliveries that have a line each: all samples of both senders.
+/// The maximum number of deliveries that are printed as a line each: all samples of both senders.
 const MOST_LINES: u64 = 24;
 /// The width of a line with the longest reason of a status.
 const WIDE: usize = 72;
@@ -175,7 +175,7 @@ fn is_success(delivered: &Delivered, expected: Expected) -> bool {
     response.is_ok_and(|response| is_expected(response.status)) && !delivered.is_lost()
 }
 
-/// Displays the status, and says so if there is none.
+/// Displays the status, or that there was no response.
 fn result(delivered: &Delivered) -> String {
     match &delivered.result {
         Ok(response) if delivered.is_lost() => format!("lost ({})", response.status.as_u16()),

@@ -41,7 +41,7 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
         ("content-length", &[BODY.len().to_string().as_str()]),
         // Nothing is added but `Via`, which recognizes a loop.
         ("accept", &[]),
-        // Those are about the connection.
+        // These headers are about the connection.
         ("x-hop", &[]),
         ("connection", &[]),
         ("te", &[]),

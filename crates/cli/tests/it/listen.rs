@@ -317,7 +317,7 @@ fn a_log_that_nobody_reads_delays_neither_responses_nor_the_end() {
 
 #[test]
 fn the_inspectors_port_can_be_taken() {
-    // Another program may have it already.
+    // Another program may already use the port.
     let _taken = TcpListener::bind("127.0.0.1:4040");
     let mut listen = Listen::spawn(&mut command(["listen", "--addr", "0"]));
     assert!(

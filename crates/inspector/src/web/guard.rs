@@ -36,7 +36,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// Adds the headers that keep other sites out.
+/// Adds the headers that protect the page from other sites.
 pub(super) async fn add_headers(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response

@@ -47,7 +47,8 @@ const ICON: &str = include_str!("../../assets/favicon.svg");
 #[derive(Clone)]
 struct Page {
     inspector: Inspector,
-    /// Identifies this process to a page that was opened earlier, when numbers meant other records.
+    /// Identifies this process, so that a page that an earlier process served does not mix up
+    /// record numbers.
     instance: Arc<str>,
     /// Ends the live updates when the inspector's own server stops.
     stop: CancellationToken,
@@ -263,7 +264,7 @@ async fn explain(
         return Err(NO_SECRET.into());
     }
     record.whole_body()?;
-    // It hashes the body hundreds of times.
+    // A diagnosis hashes the body hundreds of times.
     let diagnosis = task::spawn_blocking(move || {
         diagnose(&settings.secrets, record.signature(), record.body()).to_string()
     });

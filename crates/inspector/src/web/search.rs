@@ -4,8 +4,8 @@ use memchr::memmem;
 
 use crate::{Inspector, Record};
 
-/// Finds the records whose id or body contains a text. Case does not matter, and neither does
-/// whether a body escapes a character, as SoundHash does with everything that is not ASCII.
+/// Finds the records whose id or body contains a text. The search ignores case. It also finds
+/// characters that a body escapes, as SoundHash does with everything that is not ASCII.
 pub(super) fn search(inspector: &Inspector, text: &str) -> Vec<u64> {
     let text = folded(text.as_bytes());
     // Takes linear time even for hostile bodies.
@@ -71,7 +71,7 @@ mod tests {
             (r"T\u00edtulo", "TÍTULO"),
             (r"\ud83c\udfb5 \u00C9", "🎵 é"),
             (r#"say \"hi\" \\ \/"#, r#"SAY "hi" \ /"#),
-            // Not escapes, or only halves of them.
+            // These are not complete escapes.
             (r"\ud83c\n", "\u{fffd}\\n"),
             (r"\u12", r"\u12"),
             (r"\u+123", r"\u+123"),

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::guard::Access;
 use crate::Inspector;
 
-/// The maximum number of connections. The page must not use up the files of the process, which the
-/// application needs. A browser opens six connections.
+/// The maximum number of connections. A browser opens six. The page must not use up the file
+/// descriptors that the application needs.
 const MAX_CONNECTIONS: usize = 64;
 /// The longest wait for open connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);

@@ -482,7 +482,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     assert_eq!(send(&app, event("b")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
 
-    // The same again, with many deliveries at once, which reconnect only once.
+    // The same failover with many deliveries at once, which reconnect only once.
     replicate(&old, None).await;
     replicate(&new, Some(&old)).await;
     target.send(port(&old)).unwrap();
@@ -514,7 +514,7 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
         tokio::task::yield_now().await;
         StatusCode::OK
     };
-    // Long enough that a completion is recorded after each outage.
+    // This lease is long enough that a completion is recorded after each outage.
     let app = app(
         IdempotencyLayer::new(store).lease(Duration::from_secs(8)),
         handler,

@@ -82,7 +82,7 @@ async fn idle_connections_leave_files_to_the_application() {
     let response = exchange(&mut honest, HONEST).await;
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     println!("served after {:?}", start.elapsed());
-    // Served because the first ones gave way, and not because their time was over.
+    // The delivery is served because the first bodies were evicted, and not because they timed out.
     assert_eq!(to_the_end(&mut idle[0]).await, "");
     assert!(start.elapsed() < PATIENCE);
 }

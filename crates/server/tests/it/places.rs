@@ -1,4 +1,4 @@
-//! Which connection is closed when all places are taken.
+//! The choice of the connection that is closed when all places are taken.
 
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 

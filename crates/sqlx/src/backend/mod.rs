@@ -70,7 +70,7 @@ pub trait Sql: sqlx::Database {
     /// Begins a transaction that may write.
     const BEGIN: &'static str;
 
-    /// The words from which the statements are assembled.
+    /// The SQL expressions from which the statements are assembled.
     fn words() -> Words;
 
     /// The SQL before and after the `INSERT` that records an event. The `INSERT` reads from
@@ -175,7 +175,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Inserts `value` into a word with a `?`.
+    /// Inserts `value` into an expression with a `?`.
     fn fill(word: &str, value: &str) -> String {
         word.replace('?', value)
     }

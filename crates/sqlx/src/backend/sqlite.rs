@@ -123,7 +123,7 @@ impl Sql for Sqlite {
         Box::pin(async { Ok(()) })
     }
 
-    /// Makes SQLite's transactions those that sqlx has counted, and then ends them.
+    /// Brings SQLite's transactions in line with sqlx's count, and then ends them.
     fn clean(connection: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(async move {
             let levels = depth::<Self>(connection);

@@ -34,7 +34,7 @@ pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 5] {
 pub struct Statements {
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body.
     pub(crate) record: Arc<str>,
-    /// As `record`, but it does not wait if another transaction has the lock of the event.
+    /// Like `record`, but does not wait if another transaction holds the lock of the event.
     pub(crate) try_record: Arc<str>,
     /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
     /// 0 if it is a duplicate, or 2 if another transaction has its lock.
@@ -158,7 +158,7 @@ impl Statements {
     }
 }
 
-/// Returns `word` with the number of the lock that belongs to the key.
+/// Returns `word`, an SQL expression, with the number of the lock that belongs to the key.
 fn lock<DB: Backend>(name: &TableName, word: &str, key: &str) -> String {
     let number = DB::words()
         .number

@@ -70,7 +70,7 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
     assert_eq!(event.body, delivery.body());
     assert_eq!(event.summary.event_type.as_deref(), Some("video.processed"));
     assert!(event.summary.created_at.is_some());
-    // Text that Postgres cannot hold, and no event.
+    // A text that Postgres cannot hold, which is not an event.
     for body in [
         r#"{"id": "\u0000\\0", "type": "a\u0000", "data": {}}"#,
         "no event",

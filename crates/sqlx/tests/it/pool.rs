@@ -38,7 +38,7 @@ impl TinyDisk {
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).expect("a folder");
         let options = ["-t", "tmpfs", "-o", "size=3m,mode=777", "tmpfs"];
-        // Without `sudo`, only root may.
+        // Without `sudo`, only root may mount a file system.
         for command in [&["mount"][..], &["sudo", "-n", "mount"]] {
             let mut mount = Command::new(command[0]);
             mount.args(&command[1..]).args(options).arg(&folder);

@@ -85,7 +85,7 @@ async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventL
         let (log, delivery) = (log.clone(), delivery.clone());
         async move {
             let mut second = pool.begin_with(sqlx::AssertSqlSafe(begin)).await.unwrap();
-            // Takes the snapshot before the first one ends.
+            // The second transaction takes its snapshot before the first one ends.
             let recorded = log.record(&mut second, &delivery).await;
             let recorded = recorded.map_err(|error| error.kind())?;
             second.commit().await.unwrap();

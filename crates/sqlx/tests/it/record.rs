@@ -34,7 +34,7 @@ async fn an_event_is_recorded_once<DB: Fixture>() {
         if !recorded.is_duplicate() {
             DB::act(&mut tx, "a").await.unwrap();
         }
-        // The same again, within the transaction.
+        // The same failure within the transaction.
         let again = log.record(&mut tx, &delivery("a").await).await.unwrap();
         assert_eq!(again, Recorded::Duplicate);
         tx.commit().await.unwrap();

@@ -1,5 +1,5 @@
-//! The example as programs, on a Postgres server that each test starts: accepted events are acted
-//! on once, even if processes are killed.
+//! Runs the example as processes, on a Postgres server that each test starts. Accepted events are
+//! handled once, even if processes are killed.
 
 mod ends;
 mod killed;

@@ -35,7 +35,7 @@ async fn the_page_stays_usable_at_a_thousand_deliveries_a_second() {
             }
             f64::from(sent) / start.elapsed().as_secs_f64()
         });
-        // The longest time between two frames, and the most rows.
+        // The maximum time between two frames, and the maximum number of rows.
         browser
             .script(
                 "window.worst = 0; window.rows = 0; let last = performance.now();

@@ -67,7 +67,7 @@ async fn a_wrong_signature_is_explained() {
         let reason = "Inspector::with_secret";
         let callout = browser.element(By::Css(".callout")).await;
         assert!(callout.text().await.unwrap().contains(reason));
-        // An action that is not possible says why to the keyboard and to a finger, too.
+        // An action that is not possible shows the reason to keyboard and touch users, too.
         for id in ["send-as-new", "send-sample"] {
             let button = browser.element(test_id(id)).await;
             assert_eq!(
