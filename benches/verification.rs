@@ -271,11 +271,11 @@ fn store(criterion: &mut Criterion) {
         bencher.iter_batched(
             &mut key,
             |key| {
-                let claim = ready(store.claim(&key, Duration::from_secs(60)));
+                let claim = ready(store.claim(&key, Duration::from_mins(1)));
                 let Ok(Claim::Acquired(token)) = claim else {
                     panic!("{key} was claimed before");
                 };
-                ready(store.complete(&key, token, Duration::from_secs(86_400)))
+                ready(store.complete(&key, token, Duration::from_hours(24)))
             },
             BatchSize::NumIterations(64),
         );

@@ -30,7 +30,7 @@ pub(crate) struct Reason {
 
 /// The kinds of refusals of one layer.
 pub(crate) trait Kind: Copy + fmt::Debug {
-    fn reason(self) -> Reason;
+    fn reason(self) -> &'static Reason;
 }
 
 /// The refusal of a request, to which a layer responds in place of the inner service.
@@ -60,7 +60,7 @@ impl<K: Kind> Refusal<K> {
     pub(crate) fn response(&self, version: Version, keep_alive: bool, explain: bool) -> Response {
         let Reason {
             status, message, ..
-        } = self.kind.reason();
+        } = *self.kind.reason();
         let text = text(status);
         let mut response = Response::new(match explain {
             true => Body::from(format!("{text}: {message}")),

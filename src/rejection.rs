@@ -87,28 +87,28 @@ impl RejectionKind {
         }
     }
 
-    pub(crate) const fn reason(self) -> Reason {
+    pub(crate) const fn reason(self) -> &'static Reason {
         match self {
-            Self::MissingSignature => Reason {
+            Self::MissingSignature => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "missing_signature",
                 message: "no signature header",
                 advice: "SoundHash always sends X-Webhook-Signature, so check what else sends \
                          requests to this path, and whether a proxy removes the header",
             },
-            Self::SeveralSignatures => Reason {
+            Self::SeveralSignatures => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "several_signatures",
                 message: "more than one signature header",
                 advice: NOT_SOUNDHASH,
             },
-            Self::MalformedSignature => Reason {
+            Self::MalformedSignature => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "malformed_signature",
                 message: "signature is not 64 hexadecimal digits",
                 advice: NOT_SOUNDHASH,
             },
-            Self::WrongSignature => Reason {
+            Self::WrongSignature => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "wrong_signature",
                 message: "signature does not match the body",
@@ -117,7 +117,7 @@ impl RejectionKind {
                          keep a body with `soundhash-webhook listen` or with the layer of an \
                          Inspector, which explain its signature, as `soundhash-webhook verify` does",
             },
-            Self::Redirected => Reason {
+            Self::Redirected => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "redirected",
                 message: "signed request without a body, or not a POST",
@@ -125,40 +125,40 @@ impl RejectionKind {
                          the exact URL of this endpoint. Usual causes are http instead of https, a \
                          trailing slash, a missing www, and a login in front of the endpoint",
             },
-            Self::UnknownEndpoint => Reason {
+            Self::UnknownEndpoint => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "unknown_endpoint",
                 message: "no secret for this endpoint",
                 advice: "check that the SecretProvider knows the endpoint that SoundHash sends to",
             },
-            Self::BodyTooLarge => Reason {
+            Self::BodyTooLarge => &Reason {
                 status: StatusCode::PAYLOAD_TOO_LARGE,
                 name: "body_too_large",
                 message: "body is over the limit",
                 advice: "if SoundHash sent it, raise max_body_size, or the limit of an outer layer such \
                          as RequestBodyLimitLayer",
             },
-            Self::BodyTimeout => Reason {
+            Self::BodyTimeout => &Reason {
                 status: StatusCode::REQUEST_TIMEOUT,
                 name: "body_timeout",
                 message: "body did not arrive in time",
                 advice: "check the connection to SoundHash, and raise body_timeout if it is slow",
             },
-            Self::BodyBroken => Reason {
+            Self::BodyBroken => &Reason {
                 status: StatusCode::BAD_REQUEST,
                 name: "body_broken",
                 message: "body ended early",
                 advice: "the sender or a proxy closed the connection early, and SoundHash sends \
                          the event again",
             },
-            Self::SecretsUnavailable => Reason {
+            Self::SecretsUnavailable => &Reason {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 name: "secrets_unavailable",
                 message: "lookup of the secrets failed",
                 advice: "deliveries fail until the SecretProvider works again, and SoundHash drops \
                          an event after 7 minutes of retries",
             },
-            Self::BufferFull => Reason {
+            Self::BufferFull => &Reason {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 name: "buffer_full",
                 message: "memory for unfinished bodies is full",
@@ -173,7 +173,7 @@ const NOT_SOUNDHASH: &str = "SoundHash does not send this, so check what else se
                              this path, and whether a proxy changes the header";
 
 impl Kind for RejectionKind {
-    fn reason(self) -> Reason {
+    fn reason(self) -> &'static Reason {
         Self::reason(self)
     }
 }

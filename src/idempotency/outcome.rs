@@ -82,28 +82,28 @@ impl OutcomeKind {
         }
     }
 
-    pub(super) const fn reason(self) -> Reason {
+    pub(super) const fn reason(self) -> &'static Reason {
         match self {
-            Self::Duplicate => Reason {
+            Self::Duplicate => &Reason {
                 status: StatusCode::OK,
                 name: "duplicate",
                 message: "event was completed before",
                 advice: "nothing needs to be done",
             },
-            Self::InProgress => Reason {
+            Self::InProgress => &Reason {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 name: "in_progress",
                 message: "event is in progress",
                 advice: "nothing needs to be done",
             },
-            Self::StoreUnavailable => Reason {
+            Self::StoreUnavailable => &Reason {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 name: "store_unavailable",
                 message: "idempotency store failed",
                 advice: "deliveries fail until the store works again, and SoundHash drops an event \
                          after 7 minutes of retries",
             },
-            Self::TooOld => Reason {
+            Self::TooOld => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "too_old",
                 message: "event is too old",
@@ -111,28 +111,28 @@ impl OutcomeKind {
                          synchronized; if it is, a recorded request was sent again, or max_age is \
                          too short",
             },
-            Self::Undated => Reason {
+            Self::Undated => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "undated",
                 message: "event has no time",
                 advice: "the delivery is authentic, but max_age needs the time in its envelope, so \
                          do not set max_age for a sender that omits it",
             },
-            Self::FromTheFuture => Reason {
+            Self::FromTheFuture => &Reason {
                 status: StatusCode::UNAUTHORIZED,
                 name: "from_the_future",
                 message: "event is from the future",
                 advice: "the delivery is authentic, so check that the clock of this host is \
                          synchronized",
             },
-            Self::MethodNotAllowed => Reason {
+            Self::MethodNotAllowed => &Reason {
                 status: StatusCode::METHOD_NOT_ALLOWED,
                 name: "method_not_allowed",
                 message: "request is not a POST",
                 advice: "the delivery is authentic, but SoundHash sends POST only: a redirect or a \
                          proxy changed the method, or the delivery was recorded and sent again",
             },
-            Self::Unverified => Reason {
+            Self::Unverified => &Reason {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 name: "unverified",
                 message: "no SoundHashWebhookLayer outside of the IdempotencyLayer",
@@ -143,7 +143,7 @@ impl OutcomeKind {
 }
 
 impl Kind for OutcomeKind {
-    fn reason(self) -> Reason {
+    fn reason(self) -> &'static Reason {
         Self::reason(self)
     }
 }
