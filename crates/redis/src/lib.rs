@@ -178,7 +178,7 @@ impl RedisStore {
     ) -> Result<T, BoxError> {
         match timeout(self.deadline, self.invoke(call)).await {
             Ok(result) => result.map_err(RedisError::into),
-            Err(_) => Err(format!("no answer from Redis within {:?}", self.deadline).into()),
+            Err(_) => Err(format!("no reply from Redis within {:?}", self.deadline).into()),
         }
     }
 

@@ -93,7 +93,7 @@ impl Trouble {
             Self::NotHttp => "the first line or a header of a request is not valid HTTP".into(),
             Self::Http2 => "the peer broke the HTTP/2 protocol before its first request".into(),
             Self::Grace => format!(
-                "a request in progress was cut off, because it did not end within the grace time \
+                "a request in progress was aborted, because it did not end within the grace time \
                  of {:?}",
                 limits.grace
             ),

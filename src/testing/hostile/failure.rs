@@ -184,7 +184,7 @@ impl FailureKind {
                  `Delivery` responds with 500, and one that takes `Json` or `Bytes` acts on the forgery."
             }
             Self::AnsweredElsewhere => {
-                "The layer did not answer the request: either there is no `SoundHashWebhookLayer` \
+                "The layer did not respond to the request: either there is no `SoundHashWebhookLayer` \
                  around this route, or something outside of the layer reads unverified requests. \
                  Put the layer around the route, and move everything that reads requests inside of \
                  the layer."
@@ -194,7 +194,7 @@ impl FailureKind {
                  SoundHash sends to, including the prefixes of nested routers."
             }
             Self::BodyLimit => {
-                "A body limit other than the layer's answered the request or cut the body off. It \
+                "A body limit other than the layer's rejected the request or truncated the body. It \
                  can be axum's `DefaultBodyLimit`, a `RequestBodyLimitLayer` or your own. Remove \
                  limits outside of the layer. Inside of it, a limit below `max_body_size` rejects \
                  authentic deliveries."
