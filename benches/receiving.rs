@@ -345,9 +345,21 @@ async fn record<DB: Backend>(
     Ok(StatusCode::OK)
 }
 
-async fn with_log<DB: Backend>(log: EventLog<DB>) -> MethodRouter {
+async fn accept<DB: Backend>(
+    State(log): State<EventLog<DB>>,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    log.accept(&delivery).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn with_log<DB: Backend>(way: &str, log: EventLog<DB>) -> MethodRouter {
     log.migrate().await.expect("a table");
-    post(record::<DB>).with_state(log)
+    let handler = match way.starts_with("accept") {
+        true => post(accept::<DB>),
+        false => post(record::<DB>),
+    };
+    handler.with_state(log)
 }
 
 /// Serves one of the ways. The handler does nothing but take the event.
@@ -366,7 +378,8 @@ async fn serve(way: &str, url: &str) {
         }
         _ if url.starts_with("postgres") => {
             let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
-            with_log(EventLog::new(pool.connect(url).await.expect("Postgres"))).await
+            let pool = pool.connect(url).await.expect("Postgres");
+            with_log(way, EventLog::new(pool)).await
         }
         _ => {
             let options = SqliteConnectOptions::new()
@@ -375,7 +388,7 @@ async fn serve(way: &str, url: &str) {
                 .synchronous(SqliteSynchronous::Full)
                 .pragma("journal_mode", "wal");
             let pool = SqlitePoolOptions::new().connect_with(options).await;
-            with_log(EventLog::new(pool.expect("SQLite"))).await
+            with_log(way, EventLog::new(pool.expect("SQLite"))).await
         }
     };
     if way != "no layer" {
@@ -392,7 +405,7 @@ async fn compare(words: &[String], folder: &Path) {
     let postgres = PostgresServer::start_with("on");
     let (redis, nats) = (RedisServer::start(), NatsCluster::start());
     let mut urls = Vec::new();
-    for name in ["pgbench", "record", "inbox"] {
+    for name in ["pgbench", "record", "accept", "inbox"] {
         urls.push(database(&postgres, name).await);
     }
     let mut connection = PgConnection::connect(&urls[0]).await.expect("Postgres");
@@ -403,14 +416,17 @@ async fn compare(words: &[String], folder: &Path) {
         .await
         .expect("a table");
     let in_postgres = |at: usize| Stored::Postgres(urls[at].clone());
-    let file = folder.join("sqlite");
-    fs::create_dir_all(&file).expect("a folder");
-    let sqlite = file.join("events.db").display().to_string();
-    let (remembered, fails_over) = (redis.url(), "Redis fails over: its last second");
     let (disk, power) = (
         "the disk is lost",
         "all three machines lose power: the last two minutes",
     );
+    let in_sqlite = |name: &'static str, subfolder: &str| {
+        let file = folder.join(subfolder);
+        fs::create_dir_all(&file).expect("a folder");
+        let url = file.join("events.db").display().to_string();
+        own(name, &url, Stored::Folder(file), disk)
+    };
+    let (remembered, fails_over) = (redis.url(), "Redis fails over: its last second");
     let mut ways = vec![
         own("no layer", "", Stored::Nowhere, "it verifies nothing"),
         own(
@@ -427,11 +443,13 @@ async fn compare(words: &[String], folder: &Path) {
             fails_over,
         ),
         own("record, Postgres", &urls[1], in_postgres(1), disk),
-        own("record, SQLite", &sqlite, Stored::Folder(file), disk),
+        in_sqlite("record, SQLite", "record"),
+        own("accept, Postgres", &urls[2], in_postgres(2), disk),
+        in_sqlite("accept, SQLite", "accept"),
         package(
             "inbox",
-            ("SOUNDHASH_WEBHOOK_DATABASE", &urls[2]),
-            in_postgres(2),
+            ("SOUNDHASH_WEBHOOK_DATABASE", &urls[3]),
+            in_postgres(3),
             ("acted on", disk),
         ),
         package(

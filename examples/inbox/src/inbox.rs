@@ -6,7 +6,7 @@ use graphile_worker::WorkerUtils;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
-use soundhash_webhook_sqlx::{EventLog, EventLogError, Recorded};
+use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogError};
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
     error::DatabaseError,
@@ -86,21 +86,17 @@ impl Inbox {
         }
     }
 
-    /// Stores the event and its job in one transaction.
+    /// Stores the event and its job in one transaction, which it shares with concurrent events.
     ///
     /// # Errors
     ///
     /// Returns an error if the database fails. SoundHash then has to send the event again.
-    pub async fn accept(&self, delivery: &Delivery) -> Result<Recorded, EventLogError> {
-        let mut tx = self.log.begin().await?;
-        let recorded = self.log.record(&mut tx, delivery).await?;
-        if recorded.is_duplicate() {
-            return Ok(recorded);
+    pub async fn accept(&self, delivery: &Delivery) -> Result<Accepted, EventLogError> {
+        let accepted = self.log.accept(delivery).await?;
+        if !accepted.is_duplicate() {
+            self.new_jobs.notify_one();
         }
-        insert_jobs(&mut tx, &[Key::from(delivery)]).await?;
-        tx.commit().await?;
-        self.new_jobs.notify_one();
-        Ok(recorded)
+        Ok(accepted)
     }
 }
 
@@ -182,7 +178,10 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
         // SoundHash waits 30 s for a response.
         .acquire_timeout(CONNECT_TIMEOUT)
         .connect_lazy_with(database.clone());
-    let log = EventLog::new(pool.clone());
+    let log = EventLog::new(pool.clone()).enqueue(|connection, deliveries| {
+        let keys: Vec<Key> = deliveries.iter().map(Key::from).collect();
+        Box::pin(async move { Ok(insert_jobs(connection, &keys).await?) })
+    });
     migrate(&pool, &log).await?;
     let new_jobs = Arc::new(Notify::new());
     tokio::spawn(wake_workers(pool.clone(), Arc::clone(&new_jobs)));
