@@ -1,7 +1,8 @@
 //! `cargo run --example application --features metrics`
 //!
-//! A whole application around the webhook: shared state, routes that are not protected, tower-http's
-//! layers, metrics, and a graceful shutdown. `GET /titles` lists the titles of processed videos.
+//! A complete application around the webhook: shared state, routes that are not protected,
+//! tower-http's layers, metrics, and a graceful shutdown. `GET /titles` lists the titles of
+//! processed videos.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |

@@ -45,8 +45,8 @@ async fn receive(event: Event) -> StatusCode {
 
 /// Writes a line for each rejected request.
 ///
-/// An attacker chooses the number of lines and the paths. Rotate the log. The path is written as
-/// JSON, so that a line break in it cannot forge a line.
+/// An attacker can cause any number of lines with any path, so rotate the log. The path is written
+/// as JSON, so that a line break in the path cannot forge a line.
 async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;

@@ -152,9 +152,10 @@ impl IntoResponse for MissingLayer {
 /// To respond yourself, take a `Result<Event, EventRejection>`. Take a [`Delivery`] as well if you
 /// need the verified bytes.
 ///
-/// `Option<Event>` is not an extractor. Its `None` could mean that the layer is missing, in which case
-/// nothing was verified, or that the body is not an event. A handler that responds 200 to `None` would
-/// hide the first and lose the second. A `Result` names the reason:
+/// `Option<Event>` is not an extractor. Its `None` could mean that the layer is missing, in which
+/// case nothing was verified, or that the body is not an event. A handler that responds with 200 to
+/// `None` would hide a missing layer, and lose the bodies that are not events. A `Result` names the
+/// reason:
 ///
 /// ```compile_fail,E0277
 /// # use soundhash_webhook::Event;

@@ -38,8 +38,8 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// Returns an error if the body is not JSON even in Python's superset, if it is not an object,
-    /// or if its type or payload is missing.
+    /// Returns an error if the body is neither JSON nor Python's superset of JSON, if it is not an
+    /// object, or if its type or payload is missing.
     pub(crate) fn read(body: &[u8]) -> Result<Envelope, EventError> {
         Envelope::scan(body, None)
     }

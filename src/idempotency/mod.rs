@@ -102,7 +102,7 @@
 //! # Choosing the times
 //!
 //! - The [`lease`](IdempotencyLayer::lease) is 60 s by default. It must be longer than the handler
-//!   ever runs. SoundHash hangs up after 30 s, and axum then drops the handler, so 60 s are enough
+//!   ever runs. SoundHash hangs up after 30 s, and axum then drops the handler, so 60 s is enough
 //!   unless the handler is [detached](#slow-handlers). Do not make it much longer. If a process
 //!   dies, its events stay claimed until the lease ends, and SoundHash's last retry starts 7
 //!   minutes after the first attempt.

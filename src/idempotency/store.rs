@@ -48,8 +48,9 @@ pub trait IdempotencyStore: Send + Sync + 'static {
 
     /// Turns the claim of `token` into a completed key, for `retention`.
     ///
-    /// Returns whether it did. If `token` does not hold the key, because its lease has ended or
-    /// another token has claimed the key since, this changes nothing and returns `false`.
+    /// Returns `true` if the key is now completed. If `token` does not hold the key, because its
+    /// lease has ended or another token has claimed the key since, this returns `false` and does
+    /// not change anything.
     ///
     /// # Errors
     ///
@@ -63,8 +64,8 @@ pub trait IdempotencyStore: Send + Sync + 'static {
 
     /// Ends the claim of `token`, so that the key is free.
     ///
-    /// Returns whether it did. If `token` does not hold the key, this changes nothing and
-    /// returns `false`.
+    /// Returns `true` if the claim was ended. If `token` does not hold the key, this returns
+    /// `false` and does not change anything.
     ///
     /// # Errors
     ///

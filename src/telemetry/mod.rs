@@ -154,7 +154,7 @@ pub(crate) fn unrecognized(known_type: Option<&'static str>, mismatch: Mismatch,
     }
 }
 
-/// Records an authentic event of another type than its handler takes.
+/// Records an authentic event whose type is not the one that its handler takes.
 pub(crate) fn of_another_type(expected: &'static str) {
     #[cfg(feature = "tracing")]
     log::of_another_type(expected);

@@ -147,8 +147,8 @@ impl SignedRequest {
         self
     }
 
-    /// Adds a header. If the request already has a header with this name, such as the signature, the
-    /// request then has two.
+    /// Adds a header, even if the request already has a header with this name, such as the
+    /// signature.
     ///
     /// # Panics
     ///

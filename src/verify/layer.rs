@@ -104,7 +104,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the time that a body may take to arrive. The default is 10 s.
     ///
-    /// The time starts when the layer first has to wait for the body. When the time is over, the
+    /// The time starts when the layer first has to wait for the body. If the body takes longer, the
     /// layer responds with 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
@@ -114,7 +114,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the time that [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
-    /// When the time is over, the layer responds with 503, so that SoundHash retries.
+    /// If the lookup takes longer, the layer responds with 503, so that SoundHash retries.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().lookup_timeout = timeout.min(LONGEST_TIMEOUT);

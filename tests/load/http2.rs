@@ -99,8 +99,8 @@ async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
     unharmed(receiver, &["after"]).await;
 }
 
-/// Attack: open a thousand streams at once, all of which stall in their bodies. Each is rejected
-/// when its time is over, and deliveries do not wait for that.
+/// Attack: open a thousand streams at once, all of which stall in their bodies. Each body is
+/// rejected when it times out, and deliveries do not wait for that.
 #[tokio::test]
 async fn a_thousand_streams_that_stall_lock_nobody_out() {
     let receiver = Receiver::start(&[]);

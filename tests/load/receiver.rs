@@ -25,8 +25,8 @@ fn allow_many_files() {
 }
 
 /// Attack: 2,000 connections declare a megabyte each, send a byte of it and stall, and others write
-/// endless bodies as fast as they can. Memory stays small, each body is rejected when its time is
-/// over, and honest senders are served in the meantime.
+/// endless bodies as fast as they can. Memory stays small, each body is rejected when it times out,
+/// and honest senders are served in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     allow_many_files();
@@ -126,8 +126,8 @@ async fn floods_for_ever(addr: String, head: String) {
     }
 }
 
-/// Attack: send rejected requests without their bodies, to keep the connections. They occupy hardly
-/// any memory, and are closed after a while.
+/// Attack: send rejected requests without their bodies, to keep the connections. They occupy very
+/// little memory, and are closed after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
     allow_many_files();

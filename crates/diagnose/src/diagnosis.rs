@@ -36,7 +36,7 @@ pub enum DiagnosisKind {
     SignatureBase64,
     /// The signature's hexadecimal digits were encoded as hexadecimal digits again.
     SignatureHexTwice,
-    /// The signature matches under another secret than the first, as during a rotation.
+    /// The signature matches under a secret other than the first, as during a rotation.
     PreviousSecret,
     /// The secret has whitespace or a byte order mark at an end, on your side or on the signer's.
     SecretWhitespace,

@@ -1,7 +1,7 @@
 //! `cargo bench -p soundhash-webhook-sqlx --all-features`
 //!
 //! Measures the cost of recording events. Compare figures within one run, not between machines.
-//! This needs the programs of Postgres, and `redis-server`.
+//! Postgres and `redis-server` must be installed.
 
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded")]
 

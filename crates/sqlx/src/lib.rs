@@ -53,15 +53,15 @@
 //!
 //! | | `MemoryStore` | `RedisStore` | [`SqlxStore`] | [`EventLog::record`] |
 //! | --- | --- | --- | --- | --- |
-//! | dies before the handler's effects | acted on once | acted on once, after the lease | acted on once, after the lease | acted on once |
-//! | dies after the effects are committed, before the event is completed | **acted on twice** | **acted on twice** | **acted on twice** | cannot happen: one commit does both |
-//! | dies after the event is completed, before the response | **acted on twice**: the memory is gone | once | once | once |
-//! | dies after the response, and a duplicate arrives days later | **acted on twice** | once within the retention | once within the retention | once, until the row is purged |
-//! | the store restarts or fails over | is the process itself | a replica can lack the last second: **twice** | committed data is not lost | committed data is not lost |
-//! | the store is not available | is the process itself | 503, sent again | 503, sent again | 503, sent again |
+//! | dies before the handler's effects | handled once | handled once, after the lease | handled once, after the lease | handled once |
+//! | dies after the effects are committed, before the event is completed | **handled twice** | **handled twice** | **handled twice** | cannot happen: one commit does both |
+//! | dies after the event is completed, before the response | **handled twice**: the memory is lost | once | once | once |
+//! | dies after the response, and a duplicate arrives days later | **handled twice** | once within the retention | once within the retention | once, until the row is purged |
+//! | the store restarts or fails over | (the store is the process) | a replica can lack the last second: **twice** | committed data is not lost | committed data is not lost |
+//! | the store is not available | (the store is the process) | 503, sent again | 503, sent again | 503, sent again |
 //! | the handler takes longer than the lease (60 s) | **can run twice** | **can run twice** | **can run twice** | once: the transaction stays open |
 //! | the body is kept | no | no | no | yes |
-//! | fits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
+//! | suits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
 //!
 //! "Once" depends on the durability of the database. Postgres needs `synchronous_commit = on` (the
 //! default), and must fail over only to a synchronous replica. SQLite needs `synchronous = FULL`,

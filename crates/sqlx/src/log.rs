@@ -139,8 +139,8 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// # Errors
     ///
-    /// Returns [`Encoding`](crate::EventLogErrorKind::Encoding) if a Postgres database has another
-    /// encoding than `UTF8`, or an error if the database fails. The table is then unchanged.
+    /// Returns [`Encoding`](crate::EventLogErrorKind::Encoding) if the encoding of a Postgres
+    /// database is not `UTF8`, or another error if the database fails. The table is then unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
         migrate(&self.pool, &self.name)
             .await
@@ -186,7 +186,7 @@ impl<DB: Backend> EventLog<DB> {
     /// waits for it. The event is a duplicate if that transaction commits, and new if it rolls
     /// back.
     ///
-    /// Call this first in the transaction, so that a duplicate does no other work. On SQLite, `tx`
+    /// Call this first in the transaction, so that no work is done for a duplicate. On SQLite, `tx`
     /// must not be nested in another transaction.
     ///
     /// # Errors

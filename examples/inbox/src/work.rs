@@ -104,7 +104,7 @@ fn as_text(text: &str) -> String {
 
 /// Handles events until `stop` is cancelled, and returns when the running jobs have ended.
 ///
-/// If a worker loses the database, it ends, and another worker starts in its place.
+/// A worker that loses its connection to the database ends, and another worker starts in its place.
 pub async fn run(
     inbox: Inbox,
     work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,

@@ -35,8 +35,8 @@ impl RequestFactory<'_> {
             .build()
     }
 
-    /// Returns a new event, sent to another route than it was signed for. On the path of the webhook
-    /// itself, the method is GET.
+    /// Returns a new event that is sent to a route other than the one that it was signed for. On
+    /// the path of the webhook itself, the method is GET.
     pub(super) fn replayed(&self, method: Method, path: &str) -> Request<Body> {
         let is_webhook = self.uri.path() == path;
         let mut request = self.signed_for(path);

@@ -42,7 +42,7 @@ pub enum FailureKind {
     MaxBodySize,
     /// The layer did not find a secret for this path.
     NoSecret,
-    /// The layer rejected the request for another reason than expected.
+    /// The layer rejected the request for a reason other than the expected one.
     OtherRejection,
     /// An authentic delivery was rejected, by the handler or before the layer.
     NotAccepted,

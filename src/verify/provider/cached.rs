@@ -195,7 +195,8 @@ impl<L: SecretLookup> CachedSecrets<L> {
         self.with(|limits| limits.negative_time_to_live = time.min(YEAR))
     }
 
-    /// Sets how many endpoints are cached. The default is 10,000. Choose more than you have.
+    /// Sets how many endpoints are cached. The default is 10,000. Choose a greater number than you
+    /// have endpoints.
     ///
     /// The cache additionally remembers up to the same number of names that do not have an
     /// endpoint.

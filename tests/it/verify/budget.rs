@@ -113,7 +113,7 @@ async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
     assert!(!third_outcome.is_finished());
 }
 
-/// Attack: occupy the memory with bodies that hardly send anything. Each of them is polled again and
+/// Attack: occupy the memory with bodies that send very little. Each of them is polled again and
 /// again, and new ones arrive while a delivery waits for its second flight.
 #[tokio::test(start_paused = true)]
 async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {

@@ -90,8 +90,8 @@ async fn chunks_without_end_are_answered_and_cut_off() {
     unharmed(receiver, &[]).await;
 }
 
-/// Attack: slow loris. A body that trickles is rejected when its time is over, and an unsigned body
-/// is rejected at once. Neither keeps its connection for long.
+/// Attack: slow loris. A body that trickles is rejected when it times out, and an unsigned body is
+/// rejected at once. Neither body keeps its connection open for long.
 #[tokio::test]
 async fn one_byte_a_second_keeps_no_connection() {
     async fn drip(receiver: &Receiver, head: String) -> (String, Duration) {

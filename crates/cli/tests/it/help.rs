@@ -1,6 +1,7 @@
 //! The help of every command, compared with the files in `tests/help`.
 //!
-//! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli help` writes these files. Read the change.
+//! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli help` writes these files. Review the
+//! difference before you commit it.
 
 use std::{env, fs, path::Path};
 

@@ -60,7 +60,7 @@ impl Inspector {
     ///
     /// These routes do not require a token and accept every `Host`. Anyone with access can see
     /// every delivery and send requests through your application. The routes reject requests of
-    /// other sites, and cannot be framed.
+    /// other sites, and the page cannot be embedded in a frame.
     ///
     /// The page reconnects its live updates every 20 seconds, so that a graceful shutdown of your
     /// server takes at most 20 seconds.

@@ -155,7 +155,7 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
     }
     let all = waiting.join_all().await;
     let timed_out = all.iter().filter(|(is_new, _)| !is_new);
-    // Within the timeout, at most four transactions have had their turn.
+    // Within the timeout, at most four transactions have held the lock.
     assert!(timed_out.clone().count() >= 3, "{all:?}");
     for (_, waited) in timed_out {
         assert!(*waited < Duration::from_secs(6), "{all:?}");

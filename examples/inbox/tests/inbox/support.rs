@@ -55,7 +55,7 @@ pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     rows.expect("the rows")
 }
 
-/// Waits until there are so many rows, and returns them.
+/// Waits until there are this many rows, and returns them.
 pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, String)> {
     let start = Instant::now();
     loop {

@@ -91,7 +91,7 @@ async fn serve(html: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(axum::serve(listener, app).into_future());
-    // For a browser, this is another site than 127.0.0.1.
+    // A browser treats this as a different site than 127.0.0.1.
     format!("http://localhost:{port}/")
 }
 
