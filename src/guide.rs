@@ -63,7 +63,7 @@ macro_rules! links {
 [placement]: placement
 [quick_start]: quick_start
 [security]: security
-[security#authentic-is-not-yours]: security#authentic-is-not-yours
+[security#an-authentic-event-may-not-be-yours]: security#an-authentic-event-may-not-be-yours
 [security#secrets]: security#secrets
 [telemetry]: telemetry
 [testing_your_handler]: testing_your_handler

@@ -56,7 +56,7 @@ const ODD: &[&str] = &[
 
 /// The text of an object, which is usually JSON as Python writes it, and often an event.
 ///
-/// `{:#}` writes the strict JSON to which a repair has to lead.
+/// `{:#}` writes the strict JSON that a repair must produce.
 #[derive(Debug)]
 pub struct Document(Vec<Member>);
 

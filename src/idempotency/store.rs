@@ -21,9 +21,9 @@ use super::key::Key;
 /// *completed* until its retention ends. Leases and retentions are measured by the store's own
 /// clock. A key whose lease or retention has ended is free.
 ///
-/// Each method must be **one atomic step** in the place that all processes share. A read that
-/// is followed by a separate write lets two deliveries through.
-/// `testing::store_conformance` (feature `testing`) tests these rules, as far as a test can.
+/// Each method must be **one atomic step** in the storage that all processes share. A read that is
+/// followed by a separate write lets two deliveries through. `testing::store_conformance` (feature
+/// `testing`) tests these rules, as far as a test can.
 ///
 /// A store should fail fast: SoundHash waits 30 s for a response. A [`claim`](Self::claim)
 /// that failed or was abandoned may leave the key claimed until the lease ends.

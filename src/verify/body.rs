@@ -171,7 +171,7 @@ fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// The frames of a body that arrived without a wait in between.
+/// The frames of a body that arrived together, without a wait between them.
 ///
 /// A single frame is passed on without a copy. Several frames are copied into one buffer.
 #[derive(Debug, Default)]

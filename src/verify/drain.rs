@@ -64,8 +64,8 @@ pub(super) fn may_poll(head: &request::Parts) -> bool {
     !head.headers.contains_key(header::EXPECT)
 }
 
-/// Reads and discards the remainder of a rejected body, of which `received` bytes were received, while
-/// the response is sent. Returns whether the connection can be used again.
+/// Reads and discards the remainder of a rejected body while the response is sent. `received` is
+/// the number of bytes that were received before. Returns whether the connection can be used again.
 ///
 /// If the body of a request is not read, the server closes the connection. The sender, or a proxy
 /// in front of the server, then often gets a broken pipe instead of the response, and retries as

@@ -349,7 +349,7 @@ fn layouts(
 /// Writes whole numbers with and without `.0`, in the layouts of SoundHash's senders.
 ///
 /// JavaScript and Go write `85` for `85.0`, and some Java libraries write `85.0` for `85`. The text
-/// does not tell which numbers had a fraction, so each combination of a few names is tried.
+/// does not show which numbers had a fraction, so this tries every combination of a few members.
 fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()> {
     /// The members that Python holds as floats.
     const FLOATS: [&str; 12] = [

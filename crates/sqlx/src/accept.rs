@@ -1,6 +1,7 @@
 //! Group acceptance: concurrent deliveries share one statement and one commit.
 //!
-//! The events that arrive while a commit runs are the next batch. A batch does not wait to be filled.
+//! Events that arrive while a commit runs form the next batch. A batch does not wait for further
+//! events.
 
 use std::{
     collections::VecDeque,

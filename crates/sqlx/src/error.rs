@@ -93,8 +93,8 @@ pub enum EventLogErrorKind {
     NotMigrated,
     /// The name of the schema or the table is not valid.
     InvalidName,
-    /// The transaction is not what it seems to be. SQLite had already rolled it back, for example
-    /// because the disk was full, or it is nested in another transaction, which
+    /// The transaction is not usable. Either SQLite has already rolled it back, for example because
+    /// the disk was full, or it is nested in another transaction, which
     /// [`record`](crate::EventLog::record) does not support on SQLite.
     NoTransaction,
     /// The encoding of the Postgres database cannot store every text. It must be `UTF8`.

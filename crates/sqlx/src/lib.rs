@@ -1,4 +1,4 @@
-//! Acts on each SoundHash event exactly once: records it in the transaction of its effects.
+//! Handles each SoundHash event exactly once, by recording it in the transaction of its effects.
 //!
 //! SoundHash delivers an event at least once, and drops it after its last retry. For applications
 //! with a Postgres or SQLite database, this crate adds three things to [`soundhash_webhook`]:
@@ -44,7 +44,7 @@
 //! # }
 //! ```
 //!
-//! To use several machines, replace `Sqlite` by `Postgres`. The rest of the code stays the same.
+//! To use several machines, replace `Sqlite` with `Postgres`. The rest of the code stays the same.
 //!
 //! # Guarantees
 //!
