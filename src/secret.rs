@@ -358,7 +358,7 @@ impl Secrets {
         }))
     }
 
-    /// Appends a secret that is still accepted.
+    /// Adds a previous secret, which is still accepted.
     ///
     /// # Panics
     ///

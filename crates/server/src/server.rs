@@ -77,9 +77,9 @@ impl Server {
     /// Sets the maximum number of connections of a single peer, which is three quarters of all
     /// connections by default.
     ///
-    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer is over the limit,
-    /// its idle connection is closed for the new one. If it has none, the new connection is closed.
-    /// Behind a reverse proxy, all connections come from the same peer.
+    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer opens more, its
+    /// connection that has been idle longest is closed. If none of its connections is idle, the new
+    /// one is closed. Behind a reverse proxy, all connections come from the same peer.
     pub fn max_connections_per_peer(mut self, max: usize) -> Self {
         self.limits.max_per_peer = Some(max);
         self

@@ -10,7 +10,7 @@ use std::io;
 ///
 /// # Errors
 ///
-/// Returns an error if the system does not allow to catch the signals.
+/// Returns an error if the signals cannot be caught.
 ///
 /// # Panics
 ///
@@ -47,7 +47,7 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static
 ///
 /// # Errors
 ///
-/// Returns an error if the system does not allow to catch Ctrl-C.
+/// Returns an error if Ctrl-C cannot be caught.
 #[cfg(not(unix))]
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;
