@@ -58,6 +58,7 @@ macro_rules! links {
 [idempotency]: crate::idempotency
 [migrating]: migrating
 [missing_events]: missing_events
+[openapi.json]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/openapi.json
 [past_one_machine]: past_one_machine
 [placement#redirects]: placement#redirects
 [placement]: placement

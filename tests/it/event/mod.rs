@@ -17,6 +17,7 @@ mod envelope;
 mod errors;
 mod kinds;
 mod laws;
+mod openapi;
 mod payload;
 mod python;
 mod serialize;
