@@ -49,7 +49,7 @@ const LEAST_PART: usize = 16;
 ///
 /// A body makes progress when the number of received bytes has doubled, and is at least a sixteenth
 /// of its cost. Bodies that have made progress and bodies that have not can each occupy half of the
-/// memory, and more while it is free. Requests that consist of a head therefore never evict a
+/// memory, and more while it is free. Requests that consist only of a head therefore never evict a
 /// delivery in progress, and large bodies never keep a new delivery out. To lock out distant
 /// senders, an attacker would have to keep sending a 32nd of the whole memory in every round trip
 /// of those senders.

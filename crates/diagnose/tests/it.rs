@@ -157,7 +157,7 @@ fn no_secret_to_check_with() {
         assert_eq!(kinds(&diagnosis), [DiagnosisKind::NoSecret]);
         assert_eq!(diagnosis.secret(), None);
     }
-    // A secret that is only white space is still a secret.
+    // A secret that consists only of whitespace is still a secret.
     let diagnosis = diagnose(&["\n"], &signature, BODY);
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
 }

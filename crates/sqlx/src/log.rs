@@ -106,7 +106,8 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Sets the name of the table. The default is `soundhash_events`.
     ///
-    /// If two handlers each handle the same event, they need two logs with different tables.
+    /// If several handlers each have to handle every event, use a log with a separate table for
+    /// each handler.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 ///
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
 /// and `/status`, and a GET also goes to the given path. The check fails if the layer lets one
-/// through to a 2xx, because the layer then surrounds more than the acting route.
+/// through to a 2xx, because the layer then surrounds more than the webhook's route.
 ///
 /// # Redirects
 ///
