@@ -21,11 +21,13 @@ pub(crate) struct Activity {
 struct State {
     /// The number of requests that began and did not end.
     in_progress: usize,
+    /// The number of these whose response waits for the peer to read.
+    unread: usize,
     had_request: bool,
     is_http2: bool,
     /// Whether the next HTTP/1 request is the last one.
     is_old: bool,
-    /// The time at which the last request ended.
+    /// The time since which the server waits for the peer only, and could send nothing.
     idle_since: Instant,
     /// The time of the first byte after that.
     head_since: Option<Instant>,
@@ -38,6 +40,7 @@ impl Activity {
             requests,
             state: Mutex::new(State {
                 in_progress: 0,
+                unread: 0,
                 had_request: false,
                 is_http2: false,
                 is_old: false,
@@ -66,6 +69,14 @@ impl Activity {
         state.is_http2 |= !state.had_request && state.first_bytes.starts_with(b"PRI * HTTP/2.0");
     }
 
+    /// Notes that the peer can receive. Over HTTP/2, this can be a ping.
+    pub(crate) fn sent(&self) {
+        let mut state = self.lock();
+        if !state.is_http2 {
+            state.idle_since = Instant::now();
+        }
+    }
+
     /// Notes that a request began.
     pub(crate) fn begin(&self) {
         self.requests.begin();
@@ -76,11 +87,28 @@ impl Activity {
         state.first_bytes.clear();
     }
 
-    /// Notes that a request ended.
+    /// Notes that a request ended, of which nothing is unread.
     pub(crate) fn end(&self) {
+        self.lock().in_progress -= 1;
+        self.rest();
+    }
+
+    /// Notes that a response waits for the peer to read.
+    pub(crate) fn begin_unread(&self) {
+        self.lock().unread += 1;
+        self.rest();
+    }
+
+    /// Notes that the peer reads again.
+    pub(crate) fn end_unread(&self) {
+        self.requests.begin();
+        self.lock().unread -= 1;
+    }
+
+    /// Notes that a request needs the server no longer.
+    fn rest(&self) {
         let mut state = self.lock();
-        state.in_progress -= 1;
-        if state.in_progress == 0 {
+        if state.is_idle() {
             state.idle_since = Instant::now();
         }
         drop(state);
@@ -97,7 +125,7 @@ impl Activity {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.lock().in_progress == 0
+        self.lock().is_idle()
     }
 
     pub(crate) fn is_http2(&self) -> bool {
@@ -122,17 +150,29 @@ impl Activity {
     }
 
     /// Returns the time at which the connection is closed if nothing happens, or `None` while a
-    /// request is in progress.
-    pub(crate) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+    /// request waits for the server. `ending` is the time at which the connection was asked to
+    /// end.
+    pub(crate) fn deadline(&self, limits: &Limits, ending: Option<Instant>) -> Option<Instant> {
         let state = self.lock();
-        if state.in_progress > 0 {
+        if !state.is_idle() {
             return None;
         }
+        let mut idle = state.idle_since + limits.idle_timeout;
+        if let Some(ending) = ending {
+            idle = idle.min(state.idle_since.max(ending) + limits.head_timeout);
+        }
         Some(match state.head_since {
+            _ if state.in_progress > 0 => idle,
             _ if !state.had_request => state.idle_since + limits.head_timeout,
             // Over HTTP/2, these bytes can be the reply to a ping.
             Some(since) if !state.is_http2 => since + limits.head_timeout,
-            _ => state.idle_since + limits.idle_timeout,
+            _ => idle,
         })
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.in_progress == self.unread
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn drive<C>(
     // At first, this is the time until the connection is too old. Later, it is the grace time.
     let mut age = pin!(sleep_until(Instant::now() + limits.max_age));
     let mut is_leaving = false;
-    let mut is_ending = false;
+    let mut ending = None;
     loop {
         let next = poll_fn(|cx| {
             // This is polled first, because it changes the state of the connection.
@@ -56,7 +56,7 @@ pub(crate) async fn drive<C>(
                 is_leaving = true;
                 return Poll::Ready(Next::Close);
             }
-            if is_ending {
+            if ending.is_some() {
                 if age.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Next::GraceOver);
                 }
@@ -70,7 +70,7 @@ pub(crate) async fn drive<C>(
                 // way.
                 activity.set_old();
             }
-            while let Some(deadline) = activity.deadline(limits) {
+            while let Some(deadline) = activity.deadline(limits, ending) {
                 if deadline < timer.deadline() {
                     timer.as_mut().reset(deadline);
                 }
@@ -99,8 +99,8 @@ pub(crate) async fn drive<C>(
                 return;
             }
             Next::EndGracefully => {
-                is_ending = true;
-                age.as_mut().reset(Instant::now() + limits.grace);
+                let now = *ending.insert(Instant::now());
+                age.as_mut().reset(now + limits.grace);
                 connection.as_mut().graceful_shutdown();
             }
             Next::GraceOver => {
@@ -121,9 +121,9 @@ pub(crate) async fn drive<C>(
                 if ended.is_ready() || activity.is_idle() {
                     return;
                 }
-                if !is_ending {
-                    is_ending = true;
-                    age.as_mut().reset(Instant::now() + limits.grace);
+                if ending.is_none() {
+                    let now = *ending.insert(Instant::now());
+                    age.as_mut().reset(now + limits.grace);
                 }
             }
         }

@@ -94,7 +94,10 @@ impl Server {
         self
     }
 
-    /// Sets the time after which a connection without requests is closed, which is 75 s by default.
+    /// Sets the time after which an idle connection is closed, which is 75 s by default.
+    ///
+    /// A connection is idle if it has no request in progress, or if the peer does not read the
+    /// responses.
     ///
     /// It should be longer than the idle timeout of a reverse proxy in front, which is 60 s in
     /// nginx. Otherwise, the server sometimes closes a connection just when the proxy uses it.
@@ -111,7 +114,8 @@ impl Server {
     }
 
     /// Sets the time that requests in progress have when the server stops, which is 30 s by
-    /// default.
+    /// default. An idle connection is closed earlier, after the [`head_timeout`](Self::head_timeout)
+    /// at the latest.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.limits.grace = grace;
         self

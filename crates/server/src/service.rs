@@ -34,6 +34,7 @@ impl<S> Counted<S> {
 impl<S, R, B> Service<Request<R>> for Counted<S>
 where
     S: Service<Request<R>, Response = Response<B>>,
+    B: Body,
 {
     type Response = Response<CountedBody<B>>;
     type Error = S::Error;
@@ -57,18 +58,35 @@ where
 
 /// A request in progress, until this is dropped.
 #[derive(Debug)]
-struct InProgress(Arc<Activity>);
+struct InProgress {
+    activity: Arc<Activity>,
+    is_unread: bool,
+}
 
 impl InProgress {
     fn new(activity: Arc<Activity>) -> Self {
         activity.begin();
-        Self(activity)
+        Self {
+            activity,
+            is_unread: false,
+        }
+    }
+
+    /// Notes whether the response waits for the peer to read.
+    fn set_unread(&mut self, is_unread: bool) {
+        match (self.is_unread, is_unread) {
+            (false, true) => self.activity.begin_unread(),
+            (true, false) => self.activity.end_unread(),
+            _ => {}
+        }
+        self.is_unread = is_unread;
     }
 }
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.end();
+        self.set_unread(false);
+        self.activity.end();
     }
 }
 
@@ -81,7 +99,7 @@ pin_project! {
     }
 }
 
-impl<F, B, E> Future for CountedFuture<F>
+impl<F, B: Body, E> Future for CountedFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -94,13 +112,17 @@ where
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        let in_progress = this.in_progress.take();
+        let mut in_progress = this.in_progress.take();
+        if let Some(request) = &mut in_progress {
+            request.set_unread(!response.body().is_end_stream());
+        }
         Poll::Ready(Ok(response.map(|inner| CountedBody { inner, in_progress })))
     }
 }
 
 pin_project! {
-    /// The body of a response to a request that is in progress.
+    /// The body of a response to a request that is in progress. hyper polls it only when the peer
+    /// has received what came before.
     pub(crate) struct CountedBody<B> {
         #[pin]
         inner: B,
@@ -116,7 +138,16 @@ impl<B: Body> Body for CountedBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+        let this = self.project();
+        if let Some(request) = this.in_progress {
+            request.set_unread(false);
+        }
+        let frame = ready!(this.inner.poll_frame(cx));
+        if let Some(request) = this.in_progress {
+            // hyper holds the frame, and then this body, until the peer can receive the frame.
+            request.set_unread(frame.is_some());
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

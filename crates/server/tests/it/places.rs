@@ -1,8 +1,16 @@
 //! The choice of the connection that is closed when all places are taken.
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use std::time::Duration;
 
-use crate::support::{HONEST, Running, SLOW, exchange, is_served, response, to_the_end};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::support::{
+    Deaf, HONEST, PATIENCE, Running, SLOW, exchange, is_served, response, to_the_end,
+};
 
 async fn served(server: &Running) -> TcpStream {
     let mut stream = server.connect().await;
@@ -91,4 +99,57 @@ async fn a_peer_has_only_its_share() {
     assert!(response(&mut third).await.starts_with("HTTP/1.1 200"));
     let log = server.ended().await;
     assert!(log.contains("peer=127.0.0.1"), "{log}");
+}
+
+/// Attack: occupy all places with requests whose responses nobody reads.
+#[tokio::test]
+async fn a_response_that_is_not_read_keeps_no_place() {
+    let server =
+        Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
+    let first = Deaf::connect(server.connect().await).await;
+    let second = Deaf::connect(server.connect_from("127.0.0.2").await).await;
+    let mut honest = server.connect_from("127.0.0.3").await;
+    let is_served = timeout(PATIENCE, is_served(&mut honest)).await;
+    assert!(is_served.expect("a place in time"));
+    first.closed().await;
+    drop(second);
+    let log = server.ended().await;
+    assert!(log.contains("reason=\"evicted\""), "{log}");
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_read_ends_with_the_idle_timeout() {
+    let second = Duration::from_secs(1);
+    let server = Running::start(|server| server.idle_timeout(second)).await;
+    let client = Deaf::connect(server.connect().await).await;
+    client.closed().await;
+    server.ended().await;
+}
+
+/// A response of many pieces and one of a single piece, which take longer than the idle timeout.
+#[tokio::test]
+async fn a_response_that_is_read_slowly_arrives() {
+    const SIZE: usize = 16 << 20;
+    let server = Running::start(|server| server.idle_timeout(Duration::from_secs(2))).await;
+    for path in ["/pieces", "/piece"] {
+        let mut slow = server.connect().await;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        slow.write_all(request.as_bytes()).await.unwrap();
+        let mut received = 0;
+        while received < SIZE {
+            sleep(Duration::from_millis(150)).await;
+            let mut bytes = vec![0; 512 * 1024];
+            let mut read = 0;
+            while read < bytes.len() {
+                match slow.read(&mut bytes[read..]).await.unwrap() {
+                    0 => break,
+                    more => read += more,
+                }
+            }
+            assert!(read > 0, "{path} was cut after {received} bytes");
+            received += read;
+        }
+    }
+    server.ended().await;
 }

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::support::{HONEST, PATIENCE, Running, SLOW, is_served, response, to_the_end};
+use crate::support::{Deaf, HONEST, PATIENCE, Running, SLOW, is_served, response, to_the_end};
 
 #[tokio::test]
 async fn requests_in_progress_are_served_and_idle_connections_closed() {
@@ -74,4 +74,20 @@ async fn half_a_head_delays_the_end_no_longer_than_its_timeout() {
         start.elapsed() < Duration::from_secs(30),
         "it waits for the grace time"
     );
+}
+
+/// Attack: never respond to the frames with which the server ends an HTTP/2 connection.
+#[tokio::test]
+async fn a_silent_http2_peer_delays_the_end_no_longer_than_a_head() {
+    let timeout = Duration::from_secs(1);
+    let mut server = Running::start(|server| server.head_timeout(timeout)).await;
+    let silent = Deaf::connect(server.connect().await).await;
+    let start = Instant::now();
+    server.stop();
+    server.ended().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "it waits for a ping or the grace time"
+    );
+    drop(silent);
 }

@@ -9,6 +9,7 @@ use std::{
 
 use axum::{
     Extension, Router,
+    body::Body,
     extract::State,
     routing::{get, post},
 };
@@ -60,6 +61,14 @@ impl Running {
             .route(
                 "/slow",
                 get(|State(release): State<Arc<Notify>>| async move { release.notified().await }),
+            )
+            .route("/piece", get(|| async { vec![b'x'; 16 << 20] }))
+            .route(
+                "/pieces",
+                get(|| async {
+                    let pieces = (0..4096).map(|_| Ok::<_, io::Error>(vec![b'x'; 4096]));
+                    Body::from_stream(futures_util::stream::iter(pieces))
+                }),
             )
             .route("/echo", post(|body: String| async { body }))
             .with_state(release.clone());
@@ -158,6 +167,50 @@ pub(crate) async fn to_the_end(stream: &mut TcpStream) -> String {
     // A reset is an end, too.
     let _ = read.expect("an end in time");
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A client that requests `/` over HTTP/2, and does not read the response's body.
+pub(crate) struct Deaf {
+    connection: h2::client::Connection<TcpStream, io::Cursor<Vec<u8>>>,
+    _client: h2::client::SendRequest<io::Cursor<Vec<u8>>>,
+    response: h2::client::ResponseFuture,
+}
+
+impl Deaf {
+    /// Returns when the head of the response has arrived. Then the client sends nothing more, unless
+    /// it [waits](Self::closed) for the end.
+    pub(crate) async fn connect(stream: TcpStream) -> Self {
+        let handshake = h2::client::Builder::new()
+            .initial_window_size(0)
+            .handshake(stream);
+        let (client, mut connection) = handshake.await.unwrap();
+        let request = http::Request::get("http://localhost/").body(()).unwrap();
+        let mut client = tokio::select! {
+            client = client.ready() => client.unwrap(),
+            _ = &mut connection => panic!("the connection ended"),
+        };
+        let (mut response, _) = client.send_request(request, true).unwrap();
+        let head = async {
+            tokio::select! {
+                head = &mut response => head.unwrap().status(),
+                _ = &mut connection => panic!("the connection ended"),
+            }
+        };
+        let status = timeout(PATIENCE, head).await.expect("a response in time");
+        assert_eq!(status, 200);
+        Self {
+            connection,
+            _client: client,
+            response,
+        }
+    }
+
+    /// Waits until the server closes the connection, and responds to its pings until then.
+    pub(crate) async fn closed(self) {
+        let ended = timeout(PATIENCE, self.connection).await;
+        drop(self.response);
+        let _ = ended.expect("an end in time");
+    }
 }
 
 /// Whether the server still serves a connection.
