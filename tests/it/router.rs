@@ -158,7 +158,7 @@ async fn a_fallback_that_takes_an_event_rejects_other_bodies() {
 
 /// Attack: reach the handlers of an unprotected router.
 #[tokio::test]
-async fn without_the_layer_no_handler_is_called_and_the_answer_is_500() {
+async fn without_the_layer_no_handler_is_called_and_the_response_is_500() {
     let events = EventRouter::new()
         .on_kind(EventKind::VideoProcessed, never)
         .fallback(never);

@@ -576,7 +576,7 @@ fn only_the_data_signed() {
 }
 
 #[test]
-fn a_body_that_was_cut_off_before_it_was_signed() {
+fn a_body_that_was_truncated_before_it_was_signed() {
     let short = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
     let long = vec![b'x'; 128 * 1024];
     for (body, len) in [
@@ -597,7 +597,7 @@ fn a_body_that_was_cut_off_before_it_was_signed() {
 }
 
 #[test]
-fn a_body_that_was_cut_off_on_the_way() {
+fn a_body_that_was_truncated_on_the_way() {
     let body = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
     let diagnosis = diagnose(&[KEY], sign(KEY, &body), &body[..300]);
     assert_eq!(kinds(&diagnosis), [DiagnosisKind::Truncated]);

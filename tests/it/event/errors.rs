@@ -189,7 +189,7 @@ fn json_within_strings_is_not_read() {
 }
 
 #[test]
-fn a_body_cut_off_anywhere_is_a_syntax_error() {
+fn a_body_truncated_anywhere_is_a_syntax_error() {
     for name in CAPTURES {
         let body = captured(name);
         for end in 0..body.len() {

@@ -99,7 +99,7 @@ fn null_and_absent_are_the_same_for_optional_fields() {
 }
 
 #[test]
-fn the_dispatchers_spelling_wins() {
+fn the_dispatchers_field_name_wins() {
     let payload = json!({
         "id": 1, "video_id": 2, "url": "a", "video_url": "b", "fingerprints_count": 3,
         "fingerprint_count": 4, "processing_time": 5, "processing_time_seconds": 6,
@@ -114,7 +114,7 @@ fn the_dispatchers_spelling_wins() {
 }
 
 #[test]
-fn the_serialized_spelling_of_a_match_wins() {
+fn the_serialized_field_names_of_a_match_win() {
     let payload = json!({
         "query_video_id": "b", "query_id": "a",
         "matches": [{

@@ -24,7 +24,7 @@ fn prints(text: &str, expected: &str) {
 }
 
 #[test]
-fn the_four_spellings_of_soundhash_are_read() {
+fn the_four_formats_of_soundhash_are_parsed() {
     prints("2024-01-15T10:30:00Z", "2024-01-15T10:30:00Z");
     prints(
         "2026-11-23T08:55:32.330187+00:00",

@@ -54,7 +54,7 @@ async fn an_event_with_another_payload_is_unprocessable() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_an_event_is_answered_as_by_the_event_extractor() {
+async fn a_body_that_is_not_an_event_is_rejected_as_by_the_event_extractor() {
     for body in [
         "[]",
         r#"{"event":"video.processed"}"#,

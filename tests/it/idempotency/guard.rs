@@ -85,7 +85,7 @@ async fn after_a_panic_the_event_is_free_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_is_cut_off_is_run_again() {
+async fn a_handler_that_is_canceled_runs_again() {
     let runs = Runs::default();
     let app = app(
         layer(),

@@ -195,7 +195,7 @@ async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
 
 /// Only this metric shows a store that hangs.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_never_answers_is_measured_when_the_call_is_dropped() {
+async fn a_store_that_never_responds_is_measured_when_the_call_is_dropped() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let app = app(IdempotencyLayer::new(Mute), Runs::default().handler());

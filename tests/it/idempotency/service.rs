@@ -279,7 +279,7 @@ async fn layers_of_tower_http_work_on_either_side() {
 }
 
 #[tokio::test]
-async fn the_inner_service_may_answer_with_anything_that_is_into_response() {
+async fn the_inner_service_may_return_anything_that_is_into_response() {
     let inner = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>("done") });
     let service = ServiceBuilder::new()
         .layer(SoundHashWebhookLayer::new(SECRET))

@@ -90,7 +90,7 @@ async fn the_limit_is_that_of_all_bodies_together() {
 
 /// Attack: fill the memory, so that a delivery in progress is evicted.
 #[tokio::test(start_paused = true)]
-async fn the_body_that_has_gone_longest_without_doubling_gives_way() {
+async fn the_body_that_has_gone_longest_without_doubling_is_evicted() {
     let service = echo(layer().max_buffered(216 * KIB));
     let body = vec![b'x'; 64 * KIB];
     let (mut first, first_outcome) = begin(&service, &body, 16 * KIB).await;
@@ -161,7 +161,7 @@ async fn bodies_in_progress_leave_half_of_the_memory_to_new_ones() {
 
 /// A body that would not fit in the end does not evict other bodies.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_gives_way_itself_evicts_no_other() {
+async fn a_body_that_is_evicted_itself_evicts_no_other() {
     let service = echo(layer().max_buffered(328 * KIB));
     let body = vec![b'x'; 200 * KIB];
     let mut bodies = Vec::new();
@@ -206,7 +206,7 @@ async fn a_body_that_does_not_double_gives_way_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_gave_way_is_answered_at_once_with_retry_after() {
+async fn an_evicted_body_is_rejected_at_once_with_retry_after() {
     let service = echo(with_room_for(1, 10 * KIB));
     let stalled = || {
         let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];

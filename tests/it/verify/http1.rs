@@ -72,7 +72,7 @@ async fn each_mistake_has_its_answer() {
 
 /// Attack: send a body without end. The sender gets a response, and the connection is closed.
 #[tokio::test]
-async fn chunks_without_end_are_answered_and_cut_off() {
+async fn chunks_without_end_are_rejected_and_the_connection_is_closed() {
     let receiver = Receiver::start(&[]);
     let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
     for (head, expected, most) in [

@@ -62,7 +62,7 @@ fn rejected_requests_never_reach_the_application() {
 }
 
 #[test]
-fn the_applications_answer_comes_back_as_it_is() {
+fn the_applications_response_is_returned_unchanged() {
     let app = App::start(|_| {
         let body = "hello\0\u{1b}[31m";
         let head = "HTTP/1.1 409 Conflict\r\nX-App: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
@@ -236,7 +236,7 @@ fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowled
 }
 
 #[test]
-fn a_sender_that_hangs_up_is_cut_off() {
+fn a_request_whose_sender_hangs_up_is_canceled() {
     let app = App::start(|_| {
         thread::sleep(Duration::from_secs(20));
         answer("200 OK", "")

@@ -175,7 +175,7 @@ fn an_address_that_is_taken_is_named() {
 }
 
 #[test]
-fn signals_end_it_when_requests_in_flight_are_answered() {
+fn signals_end_it_when_requests_in_flight_are_completed() {
     for signal in ["INT", "TERM"] {
         let mut listen = Listen::start(&[]);
         let head = format!(
@@ -300,7 +300,7 @@ fn a_full_disk_delays_nothing_and_is_reported() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_delays_neither_responses_nor_the_end() {
+fn a_log_that_is_not_read_delays_neither_responses_nor_the_end() {
     for is_gone in [false, true] {
         let dead = format!("http://{}/hooks", free_addr());
         let (mut listen, url) = start_unread(&["--forward", &dead], Stdio::null());

@@ -328,7 +328,7 @@ fn an_interrupted_command_prints_its_summary() {
 
 /// Attack: a response that clears the screen of the person who tests a server.
 #[test]
-fn an_answer_cannot_control_the_terminal() {
+fn a_response_cannot_control_the_terminal() {
     let app = App::start(|_| answer("400 Bad Request", "\u{1b}[2J\u{9b}31m\u{202e}evil\r\n"));
     let ran = run(&mut command(["send", "--url", &app.url()])).expect(1, &[r"\u{1b}[2J"]);
     assert!(
@@ -339,7 +339,7 @@ fn an_answer_cannot_control_the_terminal() {
 
 /// Attack: a response that never ends, to fill the memory.
 #[test]
-fn an_endless_answer_is_cut() {
+fn an_endless_response_is_truncated() {
     let app = App::start(|_| {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 40000000\r\n\r\n";
         [&head[..], &vec![b'a'; 40_000_000]].concat()
@@ -348,7 +348,7 @@ fn an_endless_answer_is_cut() {
 }
 
 #[test]
-fn colors_are_for_terminals_only_and_a_closed_pipe_is_no_error() {
+fn colors_are_for_terminals_only_and_a_closed_pipe_is_not_an_error() {
     let app = ok();
     let ran = run(&mut command(["send", "--all", "--url", &app.url()])).expect(0, &[]);
     assert!(!ran.all().contains('\u{1b}'));

@@ -207,7 +207,7 @@ async fn without_a_url_samples_go_to_the_route_of_the_last_request() {
 }
 
 #[tokio::test]
-async fn a_url_that_nobody_listens_at_is_named() {
+async fn a_url_without_a_listener_is_named() {
     let app = App::with(|inspector, _| {
         inspector
             .with_secret(SECRET)

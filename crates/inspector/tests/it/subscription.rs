@@ -41,7 +41,7 @@ async fn a_subscriber_gets_each_record_with_everything_in_it() {
 }
 
 #[tokio::test]
-async fn a_slow_subscriber_is_told_how_much_it_missed() {
+async fn a_slow_subscriber_learns_how_much_it_missed() {
     let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;
     let mut records = app.inspector.subscribe();
     for _ in 0..10 {

@@ -65,7 +65,7 @@ async fn a_handler_that_panics_fails() {
 }
 
 #[tokio::test]
-async fn a_handler_is_cut_off_by_a_sender_that_hangs_up() {
+async fn a_handler_is_canceled_by_a_sender_that_hangs_up() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
     let mut stream = hang_up_in_the_middle(&app, usize::MAX).await;

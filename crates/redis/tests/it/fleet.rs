@@ -149,7 +149,7 @@ async fn when_a_process_is_killed_at_work_the_retry_runs_on_the_other() {
 
 /// A graceful shutdown completes the event that is in progress.
 #[tokio::test]
-async fn a_process_that_is_told_to_stop_finishes_its_work() {
+async fn a_process_that_is_asked_to_stop_finishes_its_work() {
     let server = RedisServer::start();
     let leaving = fleet(&server, &[("SOUNDHASH_WEBHOOK_HANDLER_MS", "1000")]);
     let staying = fleet(&server, &[]);

@@ -185,7 +185,7 @@ async fn any_duration_is_a_valid_expiry() {
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_panics_or_is_cut_off_is_run_again() {
+async fn a_handler_that_fails_panics_or_is_canceled_runs_again() {
     let server = RedisServer::start();
     let runs = Runs::default();
     let handler = runs.then(|run| async move {

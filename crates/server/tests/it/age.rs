@@ -94,7 +94,7 @@ async fn a_connection_that_is_too_old_is_closed_after_its_requests() {
 }
 
 #[tokio::test]
-async fn a_request_that_outlasts_the_age_and_the_grace_time_is_cut_off() {
+async fn a_request_that_outlasts_the_age_and_the_grace_time_is_aborted() {
     let second = Duration::from_secs(1);
     let server = Running::start(|server| server.max_age(second).grace(second)).await;
     let mut stream = server.connect().await;

@@ -40,7 +40,7 @@ async fn requests_in_progress_are_served_and_idle_connections_closed() {
 }
 
 #[tokio::test]
-async fn a_request_that_outlasts_the_grace_time_is_cut_off() {
+async fn a_request_that_outlasts_the_grace_time_is_aborted() {
     for grace in [Duration::ZERO, Duration::from_millis(300)] {
         let mut server = Running::start(|server| server.grace(grace)).await;
         let mut slow = server.connect().await;

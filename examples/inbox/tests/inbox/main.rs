@@ -65,7 +65,7 @@ async fn one_process_can_do_both() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_the_answer_is_503() {
+async fn while_the_database_is_unavailable_the_response_is_503() {
     let mut postgres = PostgresServer::start();
     let both = start("", &postgres.url());
     assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);

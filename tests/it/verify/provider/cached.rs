@@ -116,7 +116,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_cached_answer_needs_neither_a_lookup_nor_waiting() {
+async fn cached_secrets_need_neither_a_lookup_nor_waiting() {
     let database = Database::fast();
     let cache = Arc::new(CachedSecrets::new(database.clone()));
     assert!(cache.cached(&head("real-1")).is_none());

@@ -242,7 +242,7 @@ async fn a_secret_that_is_listed_twice_is_the_first_of_the_two() {
 
 /// Secrets that are available without waiting are used without a lookup.
 #[tokio::test]
-async fn a_cached_answer_saves_the_lookup() {
+async fn cached_secrets_save_the_lookup() {
     struct Cached;
     impl SecretProvider for Cached {
         async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {

@@ -118,7 +118,7 @@ fn a_failing_api() {
 }
 
 #[test]
-fn answers_that_are_not_the_apis() {
+fn responses_that_are_not_from_the_api() {
     fails(
         "page",
         "list",
@@ -146,7 +146,7 @@ fn answers_that_are_not_the_apis() {
 }
 
 #[test]
-fn an_api_that_does_not_answer() {
+fn an_api_that_does_not_respond() {
     let start = Instant::now();
     fails(
         "slow",

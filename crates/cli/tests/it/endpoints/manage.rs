@@ -30,7 +30,7 @@ fn printed(ran: &Ran) -> Value {
 }
 
 #[test]
-fn list_shows_a_table_or_the_answer_as_json() {
+fn list_shows_a_table_or_the_response_as_json() {
     let api = with_two();
     let ran = run(&mut api.command("list")).expect(0, &[]);
     let lines: Vec<_> = ran.stdout.lines().collect();
@@ -193,7 +193,7 @@ fn delete_asks_or_is_told_not_to() {
 }
 
 #[test]
-fn test_shows_what_the_endpoint_answered() {
+fn test_shows_the_endpoints_response() {
     let api = with_two();
     run(&mut api.command("test 7")).expect(0, &["accepted", "200", "8 ms"]);
     assert_eq!(api.log()[0].1, json!({"event_type": "match.found"}));
