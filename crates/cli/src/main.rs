@@ -19,7 +19,11 @@ mod signals;
 mod url;
 mod verify;
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tokio::runtime::Runtime;
@@ -30,7 +34,14 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let runtime = Runtime::new().expect("threads and a poll of events");
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Without a runtime, nothing else waits for the output.
+            let _ = writeln!(io::stderr(), "error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let status = runtime.block_on(run_to_end());
     // Does not wait for lookups of host names, which can take a long time.
     runtime.shutdown_background();

@@ -286,6 +286,14 @@ fn a_reader_that_sleeps_delays_neither_deliveries_nor_the_end() {
 }
 
 #[test]
+fn too_few_files_are_an_error_and_no_panic() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 5; exec \"$0\" listen"]);
+    shell.arg(env!("CARGO_BIN_EXE_soundhash-webhook"));
+    run(&mut shell).expect(1, &["error: cannot start the runtime: Too many open files"]);
+}
+
+#[test]
 fn a_full_disk_delays_nothing_and_is_reported() {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let (mut listen, url) = start_unread(&[], full.into());
