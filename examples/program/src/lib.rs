@@ -81,7 +81,8 @@ where
 /// # Errors
 ///
 /// Returns an error if the line was not written within 5 seconds, because stdout is not read or its
-/// disk is full. Part of the line may have been printed, but the rest is not printed later.
+/// disk is full. A line that is being written is still printed if stdout is read again, so the retry
+/// of a delivery can print an event a second time. The lines behind it are not printed later.
 pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(format!("{line}\n")).await
 }
