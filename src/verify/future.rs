@@ -4,6 +4,7 @@ use std::{
     error::Error,
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -125,55 +126,62 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         let verified = match this.state.as_mut().project() {
-            StateProj::Verifying { verifying, .. } => Some(ready!(verifying.poll(cx))),
-            StateProj::Rejected { .. } | StateProj::Done => None,
+            StateProj::Verifying { verifying, .. } => ready!(verifying.poll(cx)),
+            StateProj::Rejected {
+                rejection,
+                remainder,
+            } => {
+                let remainder = mem::replace(remainder, Remainder::Unpolled);
+                let response =
+                    respond(rejection.clone(), remainder, *this.version, this.limits, cx);
+                return Poll::Ready(Ok(response));
+            }
             StateProj::Inner { future } => {
                 let response = ready!(future.poll(cx))?.into_response();
                 return Poll::Ready(Ok(response));
             }
+            StateProj::Done => panic!("polled after completion"),
         };
-        let (rejection, remainder) =
-            match (this.state.as_mut().project_replace(State::Done), verified) {
-                (
-                    StateOwned::Verifying {
-                        verifying,
-                        mut inner,
-                    },
-                    Some(Ok(delivery)),
-                ) => {
-                    this.limits.rejections.log_summaries();
-                    let future = verifying.call(delivery, |request| inner.call(request));
-                    this.state.set(State::Inner { future });
-                    return self.poll(cx);
-                }
-                (StateOwned::Verifying { verifying, .. }, Some(Err(rejection))) => {
-                    let endpoint = verifying.keys.secrets().and_then(Secrets::endpoint_name);
-                    record(this.limits, &rejection, verifying.keys.head(), endpoint);
-                    (rejection, verifying.remainder())
-                }
-                (
-                    StateOwned::Rejected {
-                        rejection,
-                        remainder,
-                    },
-                    _,
-                ) => (rejection, remainder),
-                _ => panic!("polled after completion"),
-            };
-        let keep_alive = match remainder {
-            Remainder::Unpolled => false,
-            Remainder::Unread { body, received } => {
-                drain(body, received, *this.version, &this.limits.drains, cx)
+        let state = this.state.as_mut().project_replace(State::Done);
+        let StateOwned::Verifying {
+            verifying,
+            mut inner,
+        } = state
+        else {
+            unreachable!("the request has just been verified");
+        };
+        match verified {
+            Ok(delivery) => {
+                this.limits.rejections.log_summaries();
+                let future = verifying.call(delivery, |request| inner.call(request));
+                this.state.set(State::Inner { future });
+                self.poll(cx)
             }
-            Remainder::Received(len) => keeps_alive(len as u64),
-        };
-        let explain = this.limits.explain_rejections;
-        Poll::Ready(Ok(rejection.into_response(
-            *this.version,
-            keep_alive,
-            explain,
-        )))
+            Err(rejection) => {
+                let endpoint = verifying.keys.secrets().and_then(Secrets::endpoint_name);
+                record(this.limits, &rejection, verifying.keys.head(), endpoint);
+                let remainder = verifying.remainder();
+                let response = respond(rejection, remainder, *this.version, this.limits, cx);
+                Poll::Ready(Ok(response))
+            }
+        }
     }
+}
+
+/// Starts to read the remainder of a rejected body, and returns the response.
+fn respond(
+    rejection: Rejection,
+    remainder: Remainder,
+    version: Version,
+    limits: &Limits,
+    cx: &mut Context<'_>,
+) -> Response {
+    let keep_alive = match remainder {
+        Remainder::Unpolled => false,
+        Remainder::Unread { body, received } => drain(body, received, version, &limits.drains, cx),
+        Remainder::Received(len) => keeps_alive(len as u64),
+    };
+    rejection.into_response(version, keep_alive, limits.explain_rejections)
 }
 
 /// A request whose body is being received and verified.

@@ -64,7 +64,9 @@ fn every_line_of_the_threat_model_names_tests_that_exist() {
     assert!(tests.contains("security::every_line_of_the_threat_model_names_tests_that_exist"));
     assert!(!tests.contains("security::functions"));
     let text = include_str!("../../SECURITY.md");
-    let (_, section) = text.split_once("## What the crate protects against").unwrap();
+    let (_, section) = text
+        .split_once("## What the crate protects against")
+        .unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let table = section.lines().filter(|line| line.starts_with('|')).skip(2);
     let mut lines = 0;
