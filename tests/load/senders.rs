@@ -191,7 +191,7 @@ async fn requests_and_aiohttp_read_the_response() {
 }
 
 async fn python(url: &str) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/verify/senders.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("load/senders.py");
     // The system's Python may have packages that the first Python in the path does not have.
     for python in ["python3", "/usr/bin/python3"] {
         let output = Command::new(python)
