@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod arguments;
 mod completions;
 mod data;

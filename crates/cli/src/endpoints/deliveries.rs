@@ -6,12 +6,12 @@ use anstyle::Style;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    api::Api,
-    model::{self, Attempt},
-    parse_id, print_json,
-};
+use super::{parse_id, print_json};
 use crate::{
+    api::{
+        Api,
+        model::{self, Attempt},
+    },
     error::Error,
     output::{
         self, BAD, GOOD, WARNING,

@@ -11,13 +11,12 @@ use anstyle::Style;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{
-    api::Api,
-    model::{self, Counts, Endpoint, Stats, Tested},
-    parse_id, print_json,
-    secret_file::SecretFile,
-};
+use super::{parse_id, print_json, secret_file::SecretFile};
 use crate::{
+    api::{
+        Api,
+        model::{self, Counts, Endpoint, Stats, Tested},
+    },
     data::{self, Data},
     error::Error,
     event_types,

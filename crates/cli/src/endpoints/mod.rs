@@ -1,8 +1,5 @@
 //! `endpoints`: SoundHash's management API.
 //!
-//! - `api`: sends requests with the token
-//! - `explain`: explains the API's errors, and says what to do next
-//! - `model`: the API's responses
 //! - `manage`: list, create, show, update, delete, test and stats
 //! - `deliveries`: shows the log of attempts and the lost events
 //! - `rotate`: replaces a secret with the help of a second endpoint
@@ -26,11 +23,8 @@ Examples:
     };
 }
 
-mod api;
 mod deliveries;
-mod explain;
 mod manage;
-mod model;
 mod rotate;
 mod secret_file;
 
@@ -38,8 +32,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use self::api::Api;
 use crate::{
+    api::Api,
     error::Error,
     output::{self, escape::pretty_json},
     url::parse_seconds,

@@ -6,13 +6,18 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    api::Api,
     manage::{create_from, is_yes},
-    model::{self, Endpoint},
     parse_id,
     secret_file::SecretFile,
 };
-use crate::{error::Error, output};
+use crate::{
+    api::{
+        Api,
+        model::{self, Endpoint},
+    },
+    error::Error,
+    output,
+};
 
 /// Get a new secret: create a second endpoint, wait, and delete the first one
 #[derive(Args)]

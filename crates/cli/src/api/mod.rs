@@ -1,4 +1,10 @@
-//! Requests to SoundHash's API.
+//! Requests to SoundHash's management API, with the token.
+//!
+//! - `explain`: explains the API's errors, and says what to do next
+//! - `model`: the API's responses
+
+mod explain;
+pub(crate) mod model;
 
 use std::time::Duration;
 
@@ -13,7 +19,7 @@ use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::explain::{Failure, Subject};
+use self::explain::{Failure, Subject};
 use crate::{
     error::Error,
     http::{Client, NoResponse, Response},
@@ -21,20 +27,20 @@ use crate::{
     url::{host_and_port, parse_url},
 };
 
-pub(super) const URL: &str = "SOUNDHASH_API_URL";
-pub(super) const TOKEN: &str = "SOUNDHASH_API_TOKEN";
+pub(crate) const URL: &str = "SOUNDHASH_API_URL";
+pub(crate) const TOKEN: &str = "SOUNDHASH_API_TOKEN";
 
-pub(super) struct Api {
+pub(crate) struct Api {
     client: Client,
     /// `https://…/api/v1/webhooks`
     base: String,
-    pub(super) token: String,
+    pub(crate) token: String,
     authorization: HeaderValue,
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Api {
-    pub(super) fn from_env(timeout: Duration) -> Result<Self, Error> {
+    pub(crate) fn from_env(timeout: Duration) -> Result<Self, Error> {
         let set =
             |name: &str, value: &str| Error::usage(format!("{name} is not set: set it to {value}"));
         let url = secret::variable(URL)?.ok_or_else(|| {
@@ -60,21 +66,21 @@ impl Api {
         })
     }
 
-    pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Error> {
+    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Error> {
         let pairs = (query.iter()).map(|(name, value)| format!("{name}={}", encoded(value)));
         let query = pairs.collect::<Vec<_>>().join("&");
         self.call(Method::GET, path, &query, "").await
     }
 
-    pub(super) async fn post(&self, path: &[&str], body: &str) -> Result<Value, Error> {
+    pub(crate) async fn post(&self, path: &[&str], body: &str) -> Result<Value, Error> {
         self.call(Method::POST, path, "", body).await
     }
 
-    pub(super) async fn patch(&self, id: &str, body: &Value) -> Result<Value, Error> {
+    pub(crate) async fn patch(&self, id: &str, body: &Value) -> Result<Value, Error> {
         self.call(Method::PATCH, &[id], "", &body.to_string()).await
     }
 
-    pub(super) async fn delete(&self, id: &str) -> Result<Value, Error> {
+    pub(crate) async fn delete(&self, id: &str) -> Result<Value, Error> {
         self.call(Method::DELETE, &[id], "", "").await
     }
 

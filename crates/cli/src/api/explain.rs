@@ -3,7 +3,7 @@
 use axum::http::{StatusCode, header};
 use serde_json::Value;
 
-use super::api::{Api, TOKEN, URL};
+use super::{Api, TOKEN, URL};
 use crate::{
     http::{NoResponse, Response},
     output::escape::{escape, excerpt},
