@@ -78,6 +78,7 @@
 //!   rejected.
 //! - [`soundhash-webhook-redis`] is the idempotency store for a fleet of processes.
 //! - [`soundhash-webhook-diagnose`] explains a signature that should match but does not.
+//! - [`soundhash-webhook-reconcile`] finds the events that never arrived.
 //! - [`soundhash-webhook-sqlx`] records each event in the database transaction of its effects, in
 //!   Postgres or SQLite.
 //!
@@ -87,6 +88,7 @@
 //! [`soundhash-webhook-cli`]: https://docs.rs/soundhash-webhook-cli
 //! [`soundhash-webhook-inspector`]: https://docs.rs/soundhash-webhook-inspector
 //! [`soundhash-webhook-diagnose`]: https://docs.rs/soundhash-webhook-diagnose
+//! [`soundhash-webhook-reconcile`]: https://docs.rs/soundhash-webhook-reconcile
 //! [`soundhash-webhook-redis`]: https://docs.rs/soundhash-webhook-redis
 //! [`soundhash-webhook-sqlx`]: https://docs.rs/soundhash-webhook-sqlx
 

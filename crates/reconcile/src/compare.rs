@@ -1,0 +1,254 @@
+//! Compares the logs of endpoints with records, in a window of time.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+use soundhash_webhook::Id;
+
+use crate::{
+    log::{Attempt, Log, later},
+    matching::{Span, assign, shortages},
+    report::{Failed, Fate, Gap, Report, Unseen},
+};
+
+/// A retry that is this late will not come, because SoundHash was restarted and forgot it.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+/// A delivery that you recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The time at which the delivery was received or recorded, before the response.
+    pub time: Timestamp,
+    /// Identifies the event, so that its duplicates count once. Without it, each record is an event.
+    pub key: Option<String>,
+}
+
+/// Selects events by the time of their first attempt.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Window {
+    /// The first time of the window.
+    pub since: Timestamp,
+    /// The end of the window, which is not part of it.
+    pub until: Timestamp,
+    /// The current time, which decides whether a retry can still come.
+    pub now: Timestamp,
+    /// The most that SoundHash's clock and the clock of the records differ. The default is 10
+    /// seconds.
+    pub clock_difference: SignedDuration,
+}
+
+impl Window {
+    /// The age at which the last retry of an event is over.
+    pub const SETTLED: SignedDuration = SignedDuration::from_mins(20);
+
+    /// Creates a window.
+    #[must_use]
+    pub fn new(since: Timestamp, until: Timestamp) -> Self {
+        Self {
+            since,
+            until,
+            now: Timestamp::now(),
+            clock_difference: SignedDuration::from_secs(10),
+        }
+    }
+}
+
+/// Finds the events of a window that never arrived.
+///
+/// `logs` are the logs of all endpoints that lead to the application that recorded `recorded`.
+/// Records of another time do no harm. Without records, only SoundHash's own failures are found.
+///
+/// The result does not depend on the order of the logs, attempts and records. If every event that
+/// was delivered has a record, no event is reported as missing.
+#[must_use]
+pub fn reconcile(logs: &[Log], recorded: Option<&[Record]>, window: &Window) -> Report {
+    let stories: Vec<_> = logs.iter().flat_map(|log| stories(log, window)).collect();
+
+    // All endpoints share an event, and it is recorded once.
+    let mut spans: BTreeMap<&Id, Span> = BTreeMap::new();
+    let mut delivered: HashSet<&Id> = HashSet::new();
+    for story in &stories {
+        let span = spans.entry(&story.last.event_id).or_insert(story.span);
+        span.start = span.start.min(story.span.start);
+        span.end = span.end.max(story.span.end);
+        if story.is_in_window && story.is_delivered {
+            delivered.insert(&story.last.event_id);
+        }
+    }
+    let undelivered = |story: &&Story<'_>| story.is_in_window && !story.is_delivered;
+    let mut failed: Vec<_> = (stories.iter().filter(undelivered))
+        .map(|story| Failed {
+            endpoint: story.endpoint.clone(),
+            event_id: story.last.event_id.clone(),
+            first_attempt_at: story.span.start,
+            last_attempt_at: story.last.created_at,
+            attempts: story.last.number,
+            fate: fate(story.last, window.now),
+            response_status_code: story.last.response_status_code,
+            error_message: story.last.error_message.clone(),
+            is_delivered_elsewhere: delivered.contains(&story.last.event_id),
+            may_be_recorded: None,
+        })
+        .collect();
+    failed.sort_by(|a, b| {
+        let order = |it: &Failed| {
+            (
+                it.first_attempt_at,
+                it.event_id.clone(),
+                it.endpoint.clone(),
+            )
+        };
+        order(a).cmp(&order(b))
+    });
+    let mut report = Report {
+        since: window.since,
+        until: window.until,
+        delivered: delivered.len(),
+        recorded: None,
+        extra: 0,
+        failed,
+        gaps: Vec::new(),
+        unseen: unseen(logs, window),
+    };
+    if let Some(recorded) = recorded {
+        let mut delivered: Vec<_> = delivered.into_iter().map(|id| (spans[id], id)).collect();
+        delivered.sort_unstable();
+        compare(&mut report, &delivered, &spans, &distinct(recorded), window);
+    }
+    report
+}
+
+/// Adds the gaps, and the records that may belong to failed events.
+fn compare(
+    report: &mut Report,
+    delivered: &[(Span, &Id)],
+    all: &BTreeMap<&Id, Span>,
+    records: &[Timestamp],
+    window: &Window,
+) {
+    let difference = window.clock_difference.abs();
+    let widened = |span: Span| Span {
+        start: later(span.start, -difference),
+        end: later(span.end, difference),
+    };
+    let spans: Vec<_> = delivered.iter().map(|(span, _)| widened(*span)).collect();
+    let assigned = assign(&spans, records);
+    report.recorded = Some(assigned.iter().flatten().count());
+    report.gaps = (shortages(&spans, records, &assigned).into_iter())
+        .map(|shortage| {
+            let events = shortage.events.iter().map(|index| delivered[*index]);
+            Gap {
+                since: later(shortage.span.start, difference),
+                until: later(shortage.span.end, -difference),
+                delivered: shortage.events.len(),
+                recorded: shortage.events.len() - shortage.missing,
+                missing: shortage.missing,
+                event_ids: events.map(|(_, id)| id.clone()).collect(),
+            }
+        })
+        .collect();
+
+    let left: Vec<_> = (records.iter().zip(&assigned))
+        .filter(|(_, event)| event.is_none())
+        .map(|(record, _)| *record)
+        .collect();
+    let mut failed: Vec<_> = (report.failed.iter_mut())
+        .filter(|failed| !failed.is_delivered_elsewhere)
+        .map(|failed| (widened(all[&failed.event_id]), failed))
+        .collect();
+    failed.sort_by_key(|(span, failed)| (*span, failed.event_id.clone()));
+    // Several endpoints can have failed to deliver an event that was recorded once.
+    let mut spans: Vec<_> = failed
+        .iter()
+        .map(|(span, failed)| (*span, failed.event_id.clone()))
+        .collect();
+    spans.dedup();
+    let (spans, ids): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
+    let assigned = assign(&spans, &left);
+    let found: HashSet<_> = assigned
+        .iter()
+        .flatten()
+        .map(|index| &ids[*index])
+        .collect();
+    for (_, failed) in failed {
+        failed.may_be_recorded = Some(found.contains(&failed.event_id));
+    }
+    let extra = (left.iter().zip(&assigned)).filter(|(record, event)| {
+        event.is_none() && (window.since..window.until).contains(*record)
+    });
+    report.extra = extra.count();
+}
+
+/// The attempts to deliver an event to an endpoint.
+struct Story<'a> {
+    endpoint: &'a Id,
+    span: Span,
+    last: &'a Attempt,
+    is_delivered: bool,
+    is_in_window: bool,
+}
+
+fn stories<'a>(log: &'a Log, window: &Window) -> Vec<Story<'a>> {
+    let mut attempts: BTreeMap<&Id, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in log.attempts() {
+        attempts.entry(&attempt.event_id).or_default().push(attempt);
+    }
+    let stories = attempts.into_values().filter_map(|attempts| {
+        let attempts = attempts.into_iter();
+        let order = |attempt: &&Attempt| (attempt.number, attempt.created_at, attempt.id.clone());
+        let first = attempts.clone().min_by_key(order)?;
+        let last = attempts.clone().max_by_key(order)?;
+        let span = Span {
+            start: attempts.clone().map(|attempt| attempt.created_at).min()?,
+            end: attempts.clone().map(Attempt::end).max()?,
+        };
+        // Otherwise, earlier attempts may exist.
+        let is_whole = (log.seen_from()).is_none_or(|seen| seen <= span.start && first.number <= 1);
+        Some(Story {
+            endpoint: log.endpoint(),
+            span,
+            last,
+            // An event that was delivered once is not lost, even if a later copy failed.
+            is_delivered: attempts.clone().any(Attempt::is_success),
+            is_in_window: is_whole && (window.since..window.until).contains(&span.start),
+        })
+    });
+    stories.collect()
+}
+
+/// Returns whether an event that was not delivered can still arrive.
+fn fate(last: &Attempt, now: Timestamp) -> Fate {
+    let (due, late) = match last.status.as_str() {
+        "retrying" => (last.next_retry_at.unwrap_or(last.created_at), Fate::Lost),
+        "pending" => (last.created_at, Fate::Unclear),
+        _ => return Fate::Lost,
+    };
+    match now < later(due, GRACE) {
+        true => Fate::Waiting,
+        false => late,
+    }
+}
+
+fn unseen(logs: &[Log], window: &Window) -> Vec<Unseen> {
+    let unseen = logs.iter().filter_map(|log| {
+        let until = log.seen_from()?;
+        (until > window.since).then(|| Unseen {
+            endpoint: log.endpoint().clone(),
+            since: window.since,
+            until: until.min(window.until),
+        })
+    });
+    let mut unseen: Vec<_> = unseen.collect();
+    unseen.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+    unseen
+}
+
+/// Returns the times of the records in their order, with the first record of each event.
+fn distinct(records: &[Record]) -> Vec<Timestamp> {
+    let mut records: Vec<_> = records.iter().collect();
+    records.sort_by_key(|record| record.time);
+    let mut keys = HashSet::new();
+    records.retain(|record| record.key.as_ref().is_none_or(|key| keys.insert(key)));
+    records.into_iter().map(|record| record.time).collect()
+}

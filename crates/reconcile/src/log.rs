@@ -1,0 +1,168 @@
+//! SoundHash's log of deliveries, and the queries that read it within the API's limit.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use serde::{Deserialize, Deserializer, de};
+use soundhash_webhook::Id;
+
+/// The maximum number of attempts in a response of the API.
+const LIMIT: usize = 1000;
+
+/// The queries for one endpoint. The API has no offset, but its limit is per query, so that each
+/// status shows further attempts.
+///
+/// An attempt changes its status only in the order of this list, so that none is overlooked.
+const QUERIES: [&[(&str, &str)]; 5] = [
+    &[("limit", "1000")],
+    &[("status", "pending"), ("limit", "1000")],
+    &[("status", "failed"), ("limit", "1000")],
+    &[("status", "retrying"), ("limit", "1000")],
+    &[("status", "success"), ("limit", "1000")],
+];
+
+/// An attempt to deliver an event, as SoundHash's API lists it.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The id of the attempt.
+    pub id: Id,
+    /// The event. Endpoints share it, and no delivery contains it.
+    pub event_id: Id,
+    /// The number of the attempt, from 1 to 4.
+    #[serde(rename = "attempt_number")]
+    pub number: u64,
+    /// `pending`, `success`, `failed`, or `retrying` if another attempt follows.
+    pub status: String,
+    /// The status of the response, if there was a response.
+    pub response_status_code: Option<u16>,
+    /// The reason, if there was no response.
+    pub error_message: Option<String>,
+    /// The duration of the request.
+    pub duration_ms: Option<u32>,
+    /// The time of the next attempt, if the status is `retrying`.
+    #[serde(default, deserialize_with = "optional_time")]
+    pub next_retry_at: Option<Timestamp>,
+    /// The start of the attempt.
+    #[serde(deserialize_with = "time")]
+    pub created_at: Timestamp,
+    /// The end of the attempt.
+    #[serde(default, deserialize_with = "optional_time")]
+    pub delivered_at: Option<Timestamp>,
+}
+
+impl Attempt {
+    /// Returns whether the response was a 2xx.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.status == "success"
+    }
+
+    /// The latest time at which the request was at the receiver.
+    pub(crate) fn end(&self) -> Timestamp {
+        /// The sender's own timeout, with time to spare.
+        const TIMEOUT: SignedDuration = SignedDuration::from_secs(40);
+
+        let duration = self
+            .duration_ms
+            .map(|ms| SignedDuration::from_millis(ms.into()));
+        match self.delivered_at {
+            Some(delivered) => delivered.max(self.created_at),
+            None => later(self.created_at, duration.unwrap_or(TIMEOUT)),
+        }
+    }
+}
+
+/// The log of one endpoint.
+#[derive(Clone, Debug)]
+pub struct Log {
+    endpoint: Id,
+    attempts: BTreeMap<Id, Attempt>,
+    /// The number of pages that were added.
+    pages: usize,
+    /// The first time of which every attempt is known, if older attempts may exist.
+    seen_from: Option<Timestamp>,
+}
+
+impl Log {
+    /// Creates the empty log of an endpoint.
+    pub fn new(endpoint: impl Into<Id>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            attempts: BTreeMap::new(),
+            pages: 0,
+            seen_from: None,
+        }
+    }
+
+    /// Returns the query for the next page, or `None` if the log is known back to `since`, or as far
+    /// as the API shows it.
+    #[must_use]
+    pub fn query(&self, since: Timestamp) -> Option<&'static [(&'static str, &'static str)]> {
+        let is_known = self.seen_from.is_none_or(|seen| seen <= since);
+        match self.pages {
+            0 => Some(QUERIES[0]),
+            // The first page was cut off, so the attempts of each status are needed.
+            pages if pages > 1 || !is_known => QUERIES.get(pages).copied(),
+            _ => None,
+        }
+    }
+
+    /// Adds the response to [`query`](Self::query).
+    pub fn add(&mut self, page: Vec<Attempt>) {
+        let oldest = page.iter().map(|attempt| attempt.created_at).min();
+        // Attempts of the same instant may be on both sides of the cut.
+        let seen_from = (oldest.filter(|_| page.len() >= LIMIT))
+            .map(|oldest| later(oldest, SignedDuration::from_nanos(1)));
+        self.pages += 1;
+        // The pages of the four statuses replace the first one. All of them have to reach back.
+        self.seen_from = if self.pages == 2 {
+            seen_from
+        } else {
+            self.seen_from.max(seen_from)
+        };
+        for attempt in page {
+            self.attempts.insert(attempt.id.clone(), attempt);
+        }
+    }
+
+    /// Returns the endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Id {
+        &self.endpoint
+    }
+
+    /// Returns the first time of which every attempt is known, or `None` if the log has its
+    /// beginning.
+    #[must_use]
+    pub fn seen_from(&self) -> Option<Timestamp> {
+        self.seen_from
+    }
+
+    /// Returns the attempts.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.values()
+    }
+}
+
+/// Adds within the range of timestamps.
+pub(crate) fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    time.saturating_add(duration).unwrap_or(time)
+}
+
+fn optional_time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Error> {
+    (Option::<String>::deserialize(value)?.as_deref().map(parse)).transpose()
+}
+
+fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Timestamp, D::Error> {
+    parse(&String::deserialize(value)?)
+}
+
+/// Parses a time. SoundHash writes most times without an offset, and means UTC.
+fn parse<E: de::Error>(text: &str) -> Result<Timestamp, E> {
+    let time = text.parse().or_else(|_| {
+        let time: civil::DateTime = text.parse()?;
+        Ok(time.to_zoned_datetime(TimeZone::UTC)?.timestamp())
+    });
+    time.map_err(|error: jiff::Error| E::custom(error))
+}

@@ -1,0 +1,98 @@
+//! Assigns records to events: as many as possible, at most one each, and each within its event's
+//! time.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use jiff::Timestamp;
+
+/// The time from `start` to `end`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
+}
+
+/// Returns the index of the event of each record.
+///
+/// `spans` are in the order of their starts, and `records` in their own order. Each record goes to
+/// the event that ends first. No other assignment has more pairs.
+pub(crate) fn assign(spans: &[Span], records: &[Timestamp]) -> Vec<Option<usize>> {
+    let mut begun = 0;
+    let mut waiting = BinaryHeap::new();
+    let assigned = records.iter().map(|record| {
+        while let Some(span) = spans.get(begun).filter(|span| span.start <= *record) {
+            waiting.push(Reverse((span.end, begun)));
+            begun += 1;
+        }
+        while waiting.peek().is_some_and(|Reverse((end, _))| end < record) {
+            waiting.pop();
+        }
+        waiting.pop().map(|Reverse((_, index))| index)
+    });
+    assigned.collect()
+}
+
+/// A time in which fewer events were recorded than were delivered in it.
+#[derive(Debug)]
+pub(crate) struct Shortage {
+    pub(crate) span: Span,
+    pub(crate) events: Vec<usize>,
+    pub(crate) missing: usize,
+}
+
+/// Returns the shortest times that prove that events are missing.
+///
+/// The records within the span of an event that has none belong to events that end no later than
+/// it. If such an event starts earlier, the same is true of the records since then. So all records
+/// of the resulting time belong to events within it, and there is one event more.
+pub(crate) fn shortages(
+    spans: &[Span],
+    records: &[Timestamp],
+    assigned: &[Option<usize>],
+) -> Vec<Shortage> {
+    let mut has_record = vec![false; spans.len()];
+    for index in assigned.iter().flatten() {
+        has_record[*index] = true;
+    }
+    let mut unrecorded: Vec<_> = (0..spans.len())
+        .filter(|index| !has_record[*index])
+        .collect();
+    unrecorded.sort_by_key(|index| spans[*index].end);
+
+    let mut shortages: Vec<Shortage> = Vec::new();
+    for index in unrecorded {
+        let mut span = spans[index];
+        let mut first = records.partition_point(|record| *record <= span.end);
+        let mut events = vec![index];
+        let mut missing = 1;
+        loop {
+            let record = records[..first]
+                .last()
+                .filter(|record| **record >= span.start);
+            let reached = record.unwrap_or(&span.start);
+            // Overlapping times are one, in which all of their events are missing.
+            if let Some(other) = shortages.pop_if(|other| other.span.end >= *reached) {
+                span.start = span.start.min(other.span.start);
+                first = records.partition_point(|record| *record < other.span.start);
+                events.extend(other.events);
+                missing += other.missing;
+            } else if record.is_some() {
+                first -= 1;
+                let event =
+                    assigned[first].expect("an event, since one without a record allows it");
+                span.start = span.start.min(spans[event].start);
+                events.push(event);
+            } else {
+                break;
+            }
+        }
+        events.sort_unstable();
+        events.dedup();
+        shortages.push(Shortage {
+            span,
+            events,
+            missing,
+        });
+    }
+    shortages
+}

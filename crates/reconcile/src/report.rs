@@ -1,0 +1,156 @@
+//! What was found.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use soundhash_webhook::Id;
+
+/// The result of [`reconcile`](crate::reconcile).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The beginning of the window.
+    pub since: Timestamp,
+    /// The end of the window.
+    pub until: Timestamp,
+    /// The number of events that SoundHash delivered to at least one endpoint.
+    pub delivered: usize,
+    /// The number of these events that have a record, or `None` if there were no records to compare.
+    pub recorded: Option<usize>,
+    /// The number of records that belong to no event in SoundHash's log.
+    pub extra: usize,
+    /// Events that no attempt delivered to an endpoint, in the order of their first attempts.
+    pub failed: Vec<Failed>,
+    /// Times in which fewer events were recorded than delivered.
+    pub gaps: Vec<Gap>,
+    /// Parts of the window that SoundHash's API does not show.
+    pub unseen: Vec<Unseen>,
+}
+
+/// Whether every event arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every event that SoundHash sent was delivered and, if there were records, recorded.
+    Complete,
+    /// At least one event is missing.
+    Missing,
+    /// No event is known to be missing, but a part of the log is not shown, or an event can still
+    /// arrive.
+    Unknown,
+}
+
+/// An event that no attempt delivered to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Failed {
+    /// The endpoint.
+    pub endpoint: Id,
+    /// The event in SoundHash's log.
+    pub event_id: Id,
+    /// The start of the first attempt.
+    pub first_attempt_at: Timestamp,
+    /// The start of the last attempt.
+    pub last_attempt_at: Timestamp,
+    /// The number of the last attempt.
+    pub attempts: u64,
+    /// Whether the event can still arrive.
+    pub fate: Fate,
+    /// The status of the last response, if there was a response.
+    pub response_status_code: Option<u16>,
+    /// The reason, if there was no response.
+    pub error_message: Option<String>,
+    /// Whether the event was delivered to another endpoint.
+    pub is_delivered_elsewhere: bool,
+    /// Whether a record of this time belongs to no other event. The application may have recorded
+    /// the event, although SoundHash received no 2xx. `None` if there were no records.
+    pub may_be_recorded: Option<bool>,
+}
+
+/// Whether an event that was not delivered can still arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// The last attempt failed, or SoundHash forgot the next one when it was restarted.
+    Lost,
+    /// An attempt is running, or another one follows.
+    Waiting,
+    /// SoundHash was stopped during the last attempt and does not know its result.
+    Unclear,
+}
+
+/// A time in which fewer events were recorded than SoundHash delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The start of the first attempt in this time.
+    pub since: Timestamp,
+    /// The end of the last attempt in this time.
+    pub until: Timestamp,
+    /// The number of events that SoundHash delivered in this time.
+    pub delivered: usize,
+    /// The number of events that were recorded in this time. If it is 0, every event is missing.
+    pub recorded: usize,
+    /// The least number of missing events.
+    pub missing: usize,
+    /// The events in SoundHash's log that were delivered in this time.
+    pub event_ids: Vec<Id>,
+}
+
+/// A part of the window that SoundHash's API does not show, because it returns at most 1,000
+/// attempts of each status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Unseen {
+    /// The endpoint.
+    pub endpoint: Id,
+    /// The beginning of the window.
+    pub since: Timestamp,
+    /// The time from which the API shows every attempt.
+    pub until: Timestamp,
+}
+
+impl Report {
+    /// Returns whether every event arrived.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let is_open = self.failed.iter().any(|failed| failed.fate != Fate::Lost);
+        if self.missing() > 0 {
+            Verdict::Missing
+        } else if is_open || !self.unseen.is_empty() {
+            Verdict::Unknown
+        } else {
+            Verdict::Complete
+        }
+    }
+
+    /// Returns the least number of events that are missing.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        let failed = self.failed.iter().filter(|failed| failed.is_missing());
+        failed.count() + self.gaps.iter().map(|gap| gap.missing).sum::<usize>()
+    }
+
+    /// Returns the time from the first attempt to the last one of the events that are missing.
+    #[must_use]
+    pub fn missing_window(&self) -> Option<(Timestamp, Timestamp)> {
+        let failed = self.failed.iter().filter(|failed| failed.is_missing());
+        let failed = failed.map(|failed| (failed.first_attempt_at, failed.last_attempt_at));
+        let gaps = self.gaps.iter().map(|gap| (gap.since, gap.until));
+        failed
+            .chain(gaps)
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+}
+
+impl Failed {
+    /// Returns whether the event is missing: it is lost, or its result is unclear and no record can
+    /// be the one of this event.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self.fate {
+            Fate::Lost => true,
+            Fate::Unclear => self.may_be_recorded == Some(false),
+            Fate::Waiting => false,
+        }
+    }
+}

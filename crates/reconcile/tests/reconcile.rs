@@ -1,0 +1,308 @@
+//! The function, with logs as SoundHash's API returns them.
+
+use jiff::{civil::DateTime, tz::TimeZone};
+use proptest::{collection::vec, prelude::*};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use soundhash_webhook_reconcile::{
+    Attempt, Fate, Log, Record, Report, SignedDuration, Timestamp, Verdict, Window, reconcile,
+};
+
+/// A time without an offset, as SoundHash writes it.
+fn at(second: i64) -> String {
+    let time = Timestamp::from_second(1_795_000_000 + second)
+        .unwrap()
+        .to_string();
+    time.trim_end_matches('Z').to_owned()
+}
+
+fn record(second: i64) -> Record {
+    let time: DateTime = at(second).parse().unwrap();
+    Record {
+        time: time.to_zoned_datetime(TimeZone::UTC).unwrap().timestamp(),
+        key: None,
+    }
+}
+
+/// An attempt of 2 seconds.
+fn attempt(event: u64, number: u64, status: &str, second: i64) -> Value {
+    json!({
+        "id": event * 100 + number, "webhook_id": 7, "event_id": event, "attempt_number": number,
+        "status": status, "response_status_code": 200, "error_message": null, "duration_ms": 2000,
+        "next_retry_at": (status == "retrying").then(|| at(second + 60)),
+        "created_at": at(second), "delivered_at": (status != "pending").then(|| at(second + 2)),
+        "updated_at": at(second + 2),
+    })
+}
+
+fn log(endpoint: u64, attempts: &[Value]) -> Log {
+    let mut log = Log::new(endpoint);
+    log.add(
+        attempts
+            .iter()
+            .map(|it| Attempt::deserialize(it).unwrap())
+            .collect(),
+    );
+    log
+}
+
+/// A window of 1,000 seconds, whose retries are over. The clocks agree.
+fn window() -> Window {
+    let mut window = Window::new(record(0).time, record(1000).time);
+    window.clock_difference = SignedDuration::ZERO;
+    window.now = window.until + Window::SETTLED;
+    window
+}
+
+fn found(logs: &[Log], records: &[i64]) -> Report {
+    let records: Vec<_> = records.iter().map(|second| record(*second)).collect();
+    reconcile(logs, Some(&records), &window())
+}
+
+#[test]
+fn an_event_is_lost_if_no_attempt_succeeded_and_no_other_follows() {
+    let attempts = [
+        // Delivered by its second attempt, and repeated later.
+        attempt(1, 1, "retrying", 10),
+        attempt(1, 2, "success", 70),
+        attempt(1, 3, "failed", 200),
+        attempt(2, 3, "retrying", 20),
+        attempt(2, 4, "failed", 260),
+        attempt(3, 1, "retrying", 30),
+        attempt(4, 1, "pending", 40),
+        attempt(5, 1, "retrying", 2000),
+    ];
+    let mut window = window();
+    let report = reconcile(&[log(7, &attempts)], None, &window);
+    let fates: Vec<_> = report
+        .failed
+        .iter()
+        .map(|it| (it.event_id.as_u64().unwrap(), it.fate))
+        .collect();
+    assert_eq!(
+        fates,
+        [(2, Fate::Lost), (3, Fate::Lost), (4, Fate::Unclear)]
+    );
+    assert_eq!((report.missing(), report.verdict()), (2, Verdict::Missing));
+    assert_eq!(
+        report.missing_window(),
+        Some((record(20).time, record(260).time))
+    );
+    assert_eq!(report.recorded, None);
+
+    let unclear = [log(7, &attempts[6..7])];
+    assert_eq!(
+        reconcile(&unclear, None, &window).verdict(),
+        Verdict::Unknown
+    );
+    assert_eq!(found(&unclear, &[41]).verdict(), Verdict::Unknown);
+    assert_eq!(found(&unclear, &[]).verdict(), Verdict::Missing);
+
+    window.now = record(100).time;
+    let waiting = reconcile(&[log(7, &attempts[5..6])], None, &window);
+    assert_eq!(
+        (waiting.failed[0].fate, waiting.verdict()),
+        (Fate::Waiting, Verdict::Unknown)
+    );
+    assert_eq!(
+        reconcile(&[Log::new(7_u64)], Some(&[]), &window).verdict(),
+        Verdict::Complete
+    );
+}
+
+#[test]
+fn a_success_without_a_record_is_a_gap_in_the_narrowest_time() {
+    let seconds = [10, 100, 101, 102, 200, 300];
+    let attempts: Vec<_> = (1..)
+        .zip(seconds)
+        .map(|(event, second)| attempt(event, 1, "success", second))
+        .collect();
+    let logs = [log(7, &attempts)];
+    assert_eq!(
+        found(&logs, &[11, 100, 102, 103, 201, 302]).verdict(),
+        Verdict::Complete
+    );
+
+    let report = found(&logs, &[11, 101, 102, 301, 500]);
+    let gaps: Vec<_> = report
+        .gaps
+        .iter()
+        .map(|gap| (gap.since, gap.delivered, gap.recorded))
+        .collect();
+    assert_eq!(gaps, [(record(100).time, 3, 2), (record(200).time, 1, 0)]);
+    assert_eq!(
+        (report.delivered, report.recorded, report.extra),
+        (6, Some(4), 1)
+    );
+    assert_eq!((report.missing(), report.verdict()), (2, Verdict::Missing));
+}
+
+#[test]
+fn endpoints_share_an_event_and_duplicates_share_a_record() {
+    let logs = [
+        log(
+            7,
+            &[attempt(1, 1, "success", 10), attempt(2, 1, "success", 12)],
+        ),
+        log(
+            8,
+            &[attempt(1, 1, "success", 10), attempt(2, 4, "failed", 12)],
+        ),
+    ];
+    let report = found(&logs, &[11, 13]);
+    assert_eq!(
+        (report.delivered, report.recorded, report.extra),
+        (2, Some(2), 0)
+    );
+    assert!(report.failed[0].is_delivered_elsewhere);
+
+    let copies = [11, 12].map(|second| Record {
+        key: Some("a".into()),
+        ..record(second)
+    });
+    assert_eq!(reconcile(&logs, Some(&copies), &window()).missing(), 2);
+    let failed = [
+        log(7, &[attempt(1, 4, "failed", 10)]),
+        log(8, &[attempt(1, 4, "failed", 10)]),
+    ];
+    let report = found(&failed, &[11]);
+    assert!(
+        report
+            .failed
+            .iter()
+            .all(|failed| failed.may_be_recorded == Some(true)),
+        "{report:#?}"
+    );
+    assert_eq!(report.extra, 0);
+}
+
+#[test]
+fn the_pages_of_each_status_reach_further_back_than_the_first_one() {
+    // 1,500 events within the window, of which every fifth failed.
+    let all: Vec<_> = (0..1500_u64)
+        .map(|event| {
+            let status = if event % 5 == 0 { "failed" } else { "success" };
+            attempt(event, 1, status, i64::try_from(event).unwrap() / 2)
+        })
+        .collect();
+    let read = |since: i64| {
+        let mut log = Log::new(7_u64);
+        let mut queries = 0;
+        while let Some(query) = log.query(record(since).time) {
+            let status = query
+                .iter()
+                .find(|(name, _)| *name == "status")
+                .map(|(_, status)| *status);
+            let page = all
+                .iter()
+                .rev()
+                .filter(|it| status.is_none_or(|status| it["status"] == status));
+            log.add(
+                page.take(1000)
+                    .map(|it| Attempt::deserialize(it).unwrap())
+                    .collect(),
+            );
+            queries += 1;
+        }
+        (log, queries)
+    };
+    let (log, queries) = read(300);
+    assert_eq!((log.attempts().count(), queries), (1000, 1));
+    let (log, queries) = read(0);
+    assert_eq!((log.attempts().count(), queries), (1300, 5));
+    // The oldest of 1,000 successes is event 251.
+    let report = reconcile(&[log], None, &window());
+    assert_eq!(
+        report.unseen[0].until,
+        record(125).time + SignedDuration::from_nanos(1)
+    );
+    assert_eq!(report.failed.len(), 249);
+    assert_eq!(report.failed[0].event_id.as_u64(), Some(255));
+    assert_eq!(report.delivered, 999);
+}
+
+/// An event: when it was sent, by how many attempts, whether the last one succeeded, when it was
+/// recorded after its start, and to which of two endpoints it was sent.
+type Sent = (i64, u64, bool, i64, u8);
+
+fn logs(sent: &[Sent]) -> [Log; 2] {
+    [1, 2].map(|endpoint| {
+        let mut attempts = Vec::new();
+        for (event, (second, count, succeeds, _, endpoints)) in (0..).zip(sent) {
+            for number in 1..=*count {
+                let status = match (number == *count, succeeds) {
+                    (false, _) => "retrying",
+                    (true, true) => "success",
+                    (true, false) => "failed",
+                };
+                if endpoints & endpoint != 0 {
+                    let second = second + 60 * i64::try_from(number - 1).unwrap();
+                    attempts.push(attempt(event, number, status, second));
+                }
+            }
+        }
+        log(endpoint.into(), &attempts)
+    })
+}
+
+/// Returns the record of each event, made during one of its attempts.
+fn records(sent: &[Sent], difference: i64) -> Vec<Record> {
+    let records = sent.iter().map(|(second, count, _, delay, _)| {
+        let last = second + 60 * (i64::try_from(*count).unwrap() - 1) + 2;
+        record(second + delay % (last - second + 1) + difference)
+    });
+    records.collect()
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_was_recorded_is_missing(
+        sent in vec((-50..1050_i64, 1..5_u64, Just(true), 0..300_i64, 1..4_u8), 0..40),
+        extra in vec(-100..1100_i64, 0..10),
+        difference in -20..20_i64,
+    ) {
+        let mut records = records(&sent, difference);
+        records.extend(extra.into_iter().map(record));
+        let mut window = window();
+        window.clock_difference = SignedDuration::from_secs(20);
+        let report = reconcile(&logs(&sent), Some(&records), &window);
+        prop_assert_eq!(report.verdict(), Verdict::Complete, "{:#?}", report);
+    }
+
+    #[test]
+    fn the_order_changes_nothing_and_no_more_is_missing_than_was_left_out(
+        sent in vec((0..1000_i64, 1..5_u64, any::<bool>(), 0..300_i64, 1..4_u8), 0..40),
+        left_out in vec(any::<prop::sample::Index>(), 0..10),
+    ) {
+        let mut kept = records(&sent, 0);
+        let mut missing = 0;
+        for index in left_out {
+            if !kept.is_empty() {
+                kept.swap_remove(index.index(kept.len()));
+                missing += 1;
+            }
+        }
+        let report = reconcile(&logs(&sent), Some(&kept), &window());
+        let gaps: usize = report.gaps.iter().map(|gap| gap.missing).sum();
+        prop_assert!(gaps <= missing);
+        prop_assert_eq!(report.delivered - report.recorded.unwrap(), gaps);
+        for gap in &report.gaps {
+            prop_assert_eq!(gap.delivered, gap.recorded + gap.missing);
+            prop_assert_eq!(gap.event_ids.len(), gap.delivered);
+            let within = kept.iter().filter(|it| (gap.since..=gap.until).contains(&it.time));
+            prop_assert!(within.count() <= gap.recorded);
+        }
+        // An event whose time has no record at all is in a gap.
+        for (event, (second, count, succeeds, ..)) in (0_u64..).zip(&sent) {
+            let end = second + 60 * (i64::try_from(*count).unwrap() - 1) + 2;
+            let within = |it: &Record| (record(*second).time..=record(end).time).contains(&it.time);
+            if *succeeds && !kept.iter().any(within) {
+                prop_assert!(report.gaps.iter().any(|gap| gap.event_ids.contains(&event.into())));
+            }
+        }
+
+        let [first, second] = logs(&sent);
+        kept.reverse();
+        prop_assert_eq!(&reconcile(&[second, first], Some(&kept), &window()), &report);
+    }
+}
