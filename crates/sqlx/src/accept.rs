@@ -281,7 +281,8 @@ impl<DB: Backend> EventLog<DB> {
             match self.enqueue.is_none() && !DB::ONE_WRITER {
                 true => Ok(Place::Connection(connection::acquire(&self.pool).await?)),
                 false => {
-                    Ok::<_, sqlx::Error>(Place::Transaction(connection::begin(&self.pool).await?))
+                    let begin = connection::begin(&self.pool, &self.statements.begin);
+                    Ok::<_, sqlx::Error>(Place::Transaction(begin.await?))
                 }
             }
         })
@@ -296,14 +297,22 @@ impl<DB: Backend> EventLog<DB> {
     ) -> Result<Vec<Changed>, EventLogError> {
         let mut tx = match place {
             Place::Connection(mut connection) => {
-                let results = DB::change(&mut connection, &self.statements, changes).await;
-                if results
-                    .as_ref()
-                    .is_err_and(connection::may_be_the_connection)
-                {
+                let mut repetitions = connection::repetitions(&self.pool);
+                loop {
+                    let results = DB::change(&mut connection, &self.statements, changes).await;
+                    let failed = results.as_ref().err();
+                    if !failed.is_some_and(connection::may_be_the_connection) {
+                        return Ok(results?);
+                    }
                     connection::throw_away(connection);
+                    // A statement that the database rejected has changed nothing.
+                    if repetitions == 0 || failed.and_then(sqlx::Error::as_database_error).is_none()
+                    {
+                        return Ok(results?);
+                    }
+                    repetitions -= 1;
+                    connection = connection::acquire(&self.pool).await?;
                 }
-                return Ok(results?);
             }
             Place::Transaction(tx) => tx,
         };

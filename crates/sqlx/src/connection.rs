@@ -3,11 +3,12 @@
 //! sqlx counts the transactions that it begins and ends, but a database can also end one by itself,
 //! as SQLite does on a full disk. sqlx's `ROLLBACK` then fails, and the connection that returns to
 //! the pool seems to be in a transaction. The user's statements can also leave a transaction open
-//! or settings changed.
+//! or settings changed, such as the role or the `search_path` on Postgres.
 
 use std::sync::Arc;
 
-use sqlx::{Pool, SqlSafeStr, Transaction, pool::PoolConnection};
+use sqlx::error::DatabaseError;
+use sqlx::{AssertSqlSafe, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::{
@@ -15,8 +16,11 @@ use crate::{
     error::EventLogError,
 };
 
-/// The number of times that a statement is repeated on another connection.
-const ATTEMPTS: u32 = 3;
+/// The number of times that a step is repeated on another connection. All idle connections may have
+/// the same fault. A new one is tried twice, because another task may take the first one.
+pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
+    pool.num_idle() + 2
+}
 
 /// Takes a connection that is in no transaction.
 pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
@@ -39,16 +43,19 @@ pub(crate) fn throw_away<DB: Backend>(mut connection: PoolConnection<DB>) {
     connection.close_on_drop();
 }
 
-/// Begins a transaction that may write.
-pub(crate) async fn begin<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<Transaction<'static, DB>> {
-    let begin = || Some(DB::BEGIN.into_sql_str());
+/// Begins a transaction that may write, with [`Statements::begin`](crate::backend::Statements).
+pub(crate) async fn begin<DB: Backend>(
+    pool: &Pool<DB>,
+    sql: &Arc<str>,
+) -> sqlx::Result<Transaction<'static, DB>> {
+    let begin = || Some(AssertSqlSafe(Arc::clone(sql)).into_sql_str());
     let error = match Transaction::begin(acquire(pool).await?, begin()).await {
         Err(error) if may_be_the_connection(&error) => error,
         done => return done,
     };
     // A transaction keeps its connection even if it cannot begin. A connection can only be closed
     // outside of a transaction.
-    for _ in 0..pool.options().get_max_connections().max(ATTEMPTS) {
+    for _ in 0..repetitions(pool) {
         let mut connection = acquire(pool).await?;
         let probe = async {
             DB::TransactionManager::begin(&mut connection, begin()).await?;
@@ -87,7 +94,7 @@ pub(crate) async fn run_on<DB: Backend, T>(
     sql: &Arc<str>,
     values: &[Value<'_>],
 ) -> sqlx::Result<T> {
-    for _ in 1..ATTEMPTS {
+    for _ in 0..repetitions(pool) {
         match step(&mut connection, sql, values).await {
             // A statement that the database rejected has changed nothing.
             Err(error @ sqlx::Error::Database(_)) if may_be_the_connection(&error) => {}
@@ -101,5 +108,10 @@ pub(crate) async fn run_on<DB: Backend, T>(
 
 /// Whether another connection may succeed.
 pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
-    EventLogError::kind_of(error).may_be_the_connection()
+    const QUERY_CANCELED: &str = "57014";
+
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    // It may be a `statement_timeout` of the session.
+    code.is_some_and(|code| code == QUERY_CANCELED)
+        || EventLogError::kind_of(error).may_be_the_connection()
 }

@@ -161,8 +161,8 @@ impl<DB: Backend> EventLog<DB> {
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
         // This runs in a task, so that a client that hangs up does not interrupt it. Otherwise,
         // sqlx would return the connection to the pool with a transaction that never ends.
-        let pool = self.pool.clone();
-        let begin = tokio::spawn(async move { connection::begin(&pool).await });
+        let (pool, sql) = (self.pool.clone(), Arc::clone(&self.statements.begin));
+        let begin = tokio::spawn(async move { connection::begin(&pool, &sql).await });
         self.in_time(async { begin.await.map_err(io::Error::from)? })
             .await
             .map_err(|error| telemetry::failed("begin", None, error))

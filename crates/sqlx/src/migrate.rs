@@ -30,7 +30,7 @@ pub(crate) async fn migrate<DB: Backend>(
     }
     drop(connection);
 
-    let mut tx = connection::begin(pool).await?;
+    let mut tx = connection::begin(pool, &DB::BEGIN.into()).await?;
     DB::prepare_migrations(&mut tx, name).await?;
     if !DB::is_migrated(&mut tx, name).await? {
         let table = name.migrations();

@@ -70,6 +70,9 @@ pub trait Sql: sqlx::Database {
     /// Begins a transaction that may write.
     const BEGIN: &'static str;
 
+    /// Begins a transaction that may write, and fails if the connection cannot write to the table.
+    fn begin(name: &TableName) -> String;
+
     /// The SQL expressions from which the statements are assembled.
     fn words() -> Words;
 

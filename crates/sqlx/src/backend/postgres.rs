@@ -27,6 +27,9 @@ impl Backend for Postgres {}
 /// The time that the server may take to reply in addition to the lock timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The `statement_timeout` in place of one below a second. SoundHash waits 30 s for a response.
+const EVENT_TIMEOUT: &str = "30s";
+
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Postgres, PgArguments> {
     bind!(Postgres, sql, values)
 }
@@ -40,8 +43,8 @@ fn millis(timeout: Duration) -> String {
 /// Ends the connection, so that the pool replaces it. A statement that fails because of a setting of
 /// the session, such as another role, fails again. A transaction cannot give its connection away.
 async fn end(connection: &mut PgConnection) {
-    let end =
-        "ROLLBACK; RESET SESSION AUTHORIZATION; SELECT pg_terminate_backend(pg_backend_pid())";
+    let end = "ROLLBACK; SET statement_timeout = 0; RESET SESSION AUTHORIZATION; \
+         SELECT pg_terminate_backend(pg_backend_pid())";
     // This is always an error, because the server closes the connection.
     let _ = sqlx::raw_sql(end).execute(connection).await;
 }
@@ -102,6 +105,17 @@ impl Sql for Postgres {
     const BEGIN: &'static str = "BEGIN READ WRITE";
     const ONE_WRITER: bool = false;
     const WRITERS: usize = 2;
+
+    // All in one round trip. Before `BEGIN`, an error leaves no transaction behind. The lock is the
+    // one that the `INSERT` takes. The timeout is too short for a transaction, unlike a longer one.
+    fn begin(name: &TableName) -> String {
+        format!(
+            "SET TRANSACTION READ WRITE; LOCK TABLE {} IN ROW EXCLUSIVE MODE; \
+             SELECT set_config('statement_timeout', '{EVENT_TIMEOUT}', TRUE) \
+             WHERE current_setting('statement_timeout') ~ '^.{{1,3}}ms$'; BEGIN",
+            name.table(),
+        )
+    }
 
     fn words() -> Words {
         Words {

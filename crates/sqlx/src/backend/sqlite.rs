@@ -52,6 +52,10 @@ impl Sql for Sqlite {
     // write lock before it fails. `BEGIN` fails without the lock.
     const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
+    fn begin(_: &TableName) -> String {
+        Self::BEGIN.to_owned()
+    }
+
     fn words() -> Words {
         Words {
             now: "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",

@@ -32,6 +32,7 @@ pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 5] {
 
 #[derive(Debug)]
 pub struct Statements {
+    pub(crate) begin: Arc<str>,
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body.
     pub(crate) record: Arc<str>,
     /// Like `record`, but does not wait if another transaction holds the lock of the event.
@@ -100,6 +101,7 @@ impl Statements {
             format!("event_key = $1 AND claim_token = $2 AND claimed_until > {now}");
 
         Self {
+            begin: DB::begin(name).into(),
             record,
             try_record,
             accept,

@@ -43,11 +43,11 @@ async fn many_processes_can_migrate_at_once<DB: Fixture>() {
 async fn without_a_migration_the_error_says_so<DB: Fixture>() {
     let place = DB::place().await;
     let log = EventLog::new(DB::pool(&DB::url(&place), 2).await);
-    let mut tx = log.begin().await.unwrap();
-    let error = log
-        .record(&mut tx, &delivery("a").await)
-        .await
-        .expect_err("no table");
+    let delivery = delivery("a").await;
+    let recorded = async { log.record(&mut log.begin().await?, &delivery).await };
+    let error = recorded.await.expect_err("no table");
+    assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
+    let error = log.accept(&delivery).await.expect_err("no table");
     assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
 }
 
