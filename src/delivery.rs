@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     event::{Envelope, Event, EventError, EventErrorKind, EventKind, strict_text},
+    schema,
     signature::Signature,
     telemetry::{self, DeliveryFields, HandlerWatch, Stopwatch, WeakWatch},
 };
@@ -156,7 +157,14 @@ impl Delivery {
             Some(Err(error)) => Err(error.clone()),
             None => Event::from_slice(&self.0.body),
         };
-        Result::as_ref(self.0.event.get_or_init(|| Box::new(parse())))
+        let event = self.0.event.get_or_init(|| {
+            let event = parse();
+            if let Ok(event) = &event {
+                schema::note(event);
+            }
+            Box::new(event)
+        });
+        Result::as_ref(event)
     }
 
     /// Logs that the body is not the expected event, at most once per delivery, because several

@@ -14,6 +14,7 @@ use http::{Extensions, StatusCode, Uri, request};
 use crate::{
     delivery::Delivery,
     event::{Event, EventData, EventError, EventErrorKind, EventKind, EventPayload},
+    schema,
     telemetry::{self, Mismatch},
 };
 
@@ -30,14 +31,15 @@ pub(crate) fn verified<'a>(
 
 /// Logs an event whose type or payload this version does not know.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
-    if let EventData::Unrecognized(_) = &event.data {
+    if let EventData::Unrecognized(unrecognized) = &event.data {
         let known = event.kind().map(EventKind::as_str);
         let mismatch = match known {
             Some(_) => Mismatch::Payload,
             None => Mismatch::UnknownType,
         };
         delivery.log_once(|| {
-            telemetry::unrecognized(known, mismatch, event.is_test());
+            let misfit = unrecognized.reason.as_deref().map(schema::without_values);
+            telemetry::unrecognized(known, mismatch, misfit.as_deref(), event.is_test());
         });
     }
 }

@@ -14,6 +14,7 @@ macro_rules! links {
 [`BufferFull`]: crate::RejectionKind::BufferFull
 [`Delivery::body`]: crate::Delivery::body
 [`Delivery::endpoint`]: crate::Delivery::endpoint
+[`Delivery::event`]: crate::Delivery::event
 [`Delivery::json`]: crate::Delivery::json
 [`Delivery::matched_secret`]: crate::Delivery::matched_secret
 [`DeliverySlot`]: crate::DeliverySlot
@@ -30,10 +31,12 @@ macro_rules! links {
 [`MissingSignature`]: crate::RejectionKind::MissingSignature
 [`OutcomeKind::as_str`]: crate::idempotency::OutcomeKind::as_str
 [`Payload`]: crate::Payload
+[`Redirected`]: crate::RejectionKind::Redirected
 [`RejectionKind::as_str`]: crate::RejectionKind::as_str
 [`Rejection`]: crate::Rejection
 [`Secret::from_env`]: crate::Secret::from_env
 [`Secret::verify`]: crate::Secret::verify
+[`SchemaChange::seen`]: crate::SchemaChange::seen
 [`SecretProvider`]: crate::SecretProvider
 [`SecretsUnavailable`]: crate::RejectionKind::SecretsUnavailable
 [`SeveralSignatures`]: crate::RejectionKind::SeveralSignatures
@@ -41,6 +44,7 @@ macro_rules! links {
 [`UnknownEndpoint`]: crate::RejectionKind::UnknownEndpoint
 [`Unrecognized`]: crate::Unrecognized
 [`WrongSignature`]: crate::RejectionKind::WrongSignature
+[`check_responses`]: crate::SoundHashWebhookLayer::check_responses
 [`body_timeout`]: crate::SoundHashWebhookLayer::body_timeout
 [`explain_rejections`]: crate::SoundHashWebhookLayer::explain_rejections
 [`lookup_timeout`]: crate::SoundHashWebhookLayer::lookup_timeout
@@ -63,6 +67,7 @@ macro_rules! links {
 [placement#redirects]: placement#redirects
 [placement]: placement
 [quick_start]: quick_start
+[schema_changes]: schema_changes
 [security]: security
 [security#an-authentic-event-may-not-be-yours]: security#an-authentic-event-may-not-be-yours
 [security#secrets]: security#secrets
@@ -95,6 +100,7 @@ guides! {
     past_one_machine
     placement
     quick_start
+    schema_changes
     security
     telemetry
     testing_your_handler

@@ -41,6 +41,7 @@
 //! - [`Event`] says what happened. SoundHash has two senders, which use different names for the
 //!   same fields. All naming schemes are parsed into the same types. An event whose type or payload
 //!   this version does not know becomes [`EventData::Unrecognized`] and is not rejected.
+//! - [`SchemaChange`] lists the fields and payloads that this version does not know.
 //! - [`Payload`] extracts the payload alone, for a handler of one type of event. [`EventRouter`]
 //!   calls a handler for each type.
 //! - [`Delivery`] is the verified request itself, for handlers that need its bytes. A layer outside of
@@ -117,6 +118,8 @@ mod refusal;
 mod rejection;
 #[cfg(feature = "router")]
 mod router;
+#[cfg(feature = "layer")]
+mod schema;
 mod secret;
 mod signature;
 #[cfg(feature = "layer")]
@@ -143,6 +146,7 @@ pub use self::{
         PayloadRejectionKind,
     },
     rejection::{Rejection, RejectionKind},
+    schema::{SchemaChange, SchemaChangeKind},
     verify::{
         BoxSecretProvider, ResponseFuture, RotatingSecrets, SecretProvider, SoundHashWebhook,
         SoundHashWebhookLayer,

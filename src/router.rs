@@ -232,7 +232,11 @@ impl<S> Routes<S> {
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
         let Some(kind) = envelope.kind() else {
             let is_test = envelope.resource.as_ref().is_some_and(Resource::is_test);
-            delivery.log_once(|| telemetry::unrecognized(None, Mismatch::UnknownType, is_test));
+            delivery.log_once(|| {
+                telemetry::unrecognized(None, Mismatch::UnknownType, None, is_test);
+            });
+            // Notes the type, and the fields of its envelope.
+            let _ = delivery.event();
             return Err(acknowledged());
         };
         let Some(route) = self.by_kind.get(&kind) else {

@@ -35,6 +35,7 @@ fn check(body: &[u8]) {
                 assert!(!event.is_repaired(), "strict JSON was repaired");
                 check_meaning(&event, &plain);
             }
+            check_unknown(&event);
             check_round_trip(&event);
         }
         Err(error) => {
@@ -74,6 +75,14 @@ fn check_repair(python: &[u8], strict: &[u8]) {
     }
 }
 
+/// Checks that the list of unknown fields is short, whatever the body.
+fn check_unknown(event: &Event) {
+    let fields = event.unknown_fields();
+    assert!(fields.len() <= 32, "{fields:?}");
+    let longest = fields.iter().map(|it| it.chars().count()).max();
+    assert!(longest.unwrap_or_default() <= 2 * 64, "{fields:?}");
+}
+
 /// Checks an event against the JSON that it was read from.
 fn check_meaning(event: &Event, plain: &Value) {
     assert_eq!(lack(plain), None, "{plain} is not an event");
@@ -90,7 +99,9 @@ fn check_meaning(event: &Event, plain: &Value) {
 /// Checks that an event is equal to what is read from its serialization, in any layout.
 fn check_round_trip(event: &Event) {
     let line = serde_json::to_vec(event).expect("JSON");
-    assert_eq!(Event::from_slice(&line).as_ref(), Ok(event));
+    let again = Event::from_slice(&line).expect("an event");
+    assert_eq!(&again, event);
+    assert_eq!(again.unknown_fields(), [""; 0]);
     // An event that is parsed from bytes can be nested deeper than a plain value.
     let Some(value) = plain(&line) else { return };
     let indented = serde_json::to_vec_pretty(&value).expect("JSON");

@@ -10,6 +10,7 @@ use super::payload::{
     ApiLimitReached, ChannelIngested, FingerprintCreated, JobFailed, MatchFound, QuotaWarning,
     SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed, VideoProcessing, VideoUploaded,
 };
+use super::unknown::{Notes, watched};
 use super::value::AnyJson;
 
 macro_rules! define_data {
@@ -62,10 +63,15 @@ macro_rules! define_data {
                 }
             }
 
-            fn typed(kind: EventKind, text: &str) -> serde_json::Result<(Self, usize)> {
+            fn typed(
+                kind: EventKind,
+                text: &str,
+                notes: &mut Notes,
+            ) -> serde_json::Result<(Self, usize)> {
                 match kind {
                     $(EventKind::$Kind => {
-                        first(text).map(|(payload, length)| (EventData::$Kind(payload), length))
+                        let (payload, length) = watched(text, notes)?;
+                        Ok((EventData::$Kind(payload), length))
                     })*
                 }
             }
@@ -171,7 +177,8 @@ pub struct Unrecognized {
     pub payload: Value,
     /// The reason why the payload does not fit its type, or `None` if the type is unknown.
     ///
-    /// The text can quote from the payload.
+    /// The text names the field that does not fit, such as `data.duration`, and can quote from the
+    /// payload.
     pub reason: Option<String>,
 }
 
@@ -201,46 +208,54 @@ impl EventData {
         }
     }
 
-    /// Parses the payload that `text` starts with, and returns it with its length.
+    /// Parses the payload that `text` starts with, and returns it with its length and the paths of
+    /// its unknown fields.
     ///
     /// # Errors
     ///
     /// Returns an error if a part of the payload that this crate parses is not strict JSON.
-    pub(super) fn read(event_type: &EventType, text: &str) -> serde_json::Result<(Self, usize)> {
+    pub(super) fn read(
+        event_type: &EventType,
+        text: &str,
+    ) -> serde_json::Result<(Self, usize, Vec<String>)> {
         let kind = match event_type {
             EventType::Known(kind) => *kind,
             EventType::Unknown(name) => {
                 let (AnyJson(payload), length) = first(text)?;
-                return Ok((Unrecognized::new(name, payload).into(), length));
+                return Ok((Unrecognized::new(name, payload).into(), length, Vec::new()));
             }
         };
         // serde's derived implementations also accept an array for a struct.
+        let mut notes = Notes::default();
         let error = match text.starts_with('{') {
-            true => match EventData::typed(kind, text) {
+            true => match EventData::typed(kind, text, &mut notes) {
                 Err(error) => Some(error),
-                fits => return fits,
+                Ok((data, length)) => return Ok((data, length, notes.unknown)),
             },
             false => None,
         };
         let (AnyJson(payload), length) = first(text)?;
         let reason = match error {
             None => "payload is not an object".to_owned(),
-            Some(error) if is_at_end(&error, text, length) => message(&error),
+            Some(error) if is_at_end(&error, text, length) => notes.locate(message(&error)),
             // Derived implementations reject duplicate keys, which the text of a `Value` does not
             // have. The event serializes as this text, so that deserializing it fails for the same
             // reason. Deserializing from `payload` would fail for numbers under
             // `arbitrary_precision`.
-            Some(_) => match EventData::typed(kind, &payload.to_string()) {
-                Ok((data, _)) => return Ok((data, length)),
-                Err(error) => message(&error),
-            },
+            Some(_) => {
+                let mut notes = Notes::default();
+                match EventData::typed(kind, &payload.to_string(), &mut notes) {
+                    Ok((data, _)) => return Ok((data, length, notes.unknown)),
+                    Err(error) => notes.locate(message(&error)),
+                }
+            }
         };
         let unrecognized = Unrecognized {
             event_type: kind.as_str().to_owned(),
             payload,
             reason: Some(reason),
         };
-        Ok((unrecognized.into(), length))
+        Ok((unrecognized.into(), length, Vec::new()))
     }
 }
 

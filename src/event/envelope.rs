@@ -16,6 +16,7 @@ use super::python::{offset_in, to_strict};
 use super::resource::Resource;
 use super::sender::Sender;
 use super::timestamp::Timestamp;
+use super::unknown::{Path, note};
 
 /// An event whose payload is not parsed yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,8 @@ pub(crate) struct Envelope {
     /// envelope was repaired.
     pub(super) payload: Range<usize>,
     pub(super) repaired: bool,
+    /// The paths of the members that this version does not know.
+    pub(super) unknown: Vec<String>,
 }
 
 impl Envelope {
@@ -94,7 +97,7 @@ impl Envelope {
         };
         // A later member can have replaced the payload or its type.
         if let Some(parsed) = parsed
-            && let Some((start, data)) = parsed
+            && let Some((start, data, _)) = parsed
             && (*start != payload.start || data.event_type() != event_type.as_str())
         {
             *parsed = None;
@@ -121,6 +124,7 @@ impl Envelope {
             sender,
             payload,
             repaired: false,
+            unknown: fields.unknown,
         })
     }
 
@@ -171,9 +175,9 @@ fn timestamp(raw: &str) -> Option<Timestamp> {
     string(raw).ok()??.parse().ok()
 }
 
-/// A payload that was parsed together with its envelope, and where it starts. It is passed by
-/// reference, because moving it would take a tenth of the time of parsing an event.
-pub(super) type Parsed = Option<(usize, EventData)>;
+/// A payload that was parsed together with its envelope, where it starts, and the paths of its unknown
+/// fields. It is passed by reference, because moving it would take a tenth of the time of parsing an event.
+pub(super) type Parsed = Option<(usize, EventData, Vec<String>)>;
 
 /// The known members of an envelope, before they are parsed. If a key occurs twice, the last value
 /// wins, as in Python and in `serde_json::Value`.
@@ -189,6 +193,7 @@ struct Fields<'a> {
     resource_id: Option<&'a str>,
     resource_type: Option<&'a str>,
     data: Option<Range<usize>>,
+    unknown: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -212,12 +217,12 @@ impl<'a> Fields<'a> {
                 _ => scanner.value()?,
             };
             let raw = text.get(value.clone())?;
-            if !fields.set(inner, raw, &value)
-                && inner.contains('\\')
+            if !fields.set(inner, raw, &value) {
                 // A key with an escape that only Python accepts is not a known key.
-                && let Ok(Some(key)) = string(key)
-            {
-                fields.set(&key, raw, &value);
+                let key = string(key).ok().flatten().unwrap_or(Cow::Borrowed(inner));
+                if !fields.set(&key, raw, &value) {
+                    note(&mut fields.unknown, &Path::Envelope(&key));
+                }
             }
             more = scanner.eat(b',').is_some();
             if !more {
@@ -246,9 +251,10 @@ impl<'a> Fields<'a> {
         scanner.skip_space();
         let start = scanner.at;
         if let Ok(Some((event_type, _))) = self.event_type()
-            && let Ok((data, length)) = EventData::read(&event_type, scanner.text.get(start..)?)
+            && let Ok((data, length, unknown)) =
+                EventData::read(&event_type, scanner.text.get(start..)?)
         {
-            *parsed = Some((start, data));
+            *parsed = Some((start, data, unknown));
             scanner.at += length;
             return Some(start..scanner.at);
         }

@@ -39,8 +39,8 @@ use super::value::AnyJson;
 /// you create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
 /// empty.
 ///
-/// Two events are equal if their public fields are equal. [`sender`](Self::sender) and
-/// [`is_repaired`](Self::is_repaired) are not compared.
+/// Two events are equal if their public fields are equal. [`sender`](Self::sender),
+/// [`is_repaired`](Self::is_repaired) and [`unknown_fields`](Self::unknown_fields) are not compared.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
@@ -59,6 +59,7 @@ pub struct Event {
     pub data: EventData,
     sender: Option<Sender>,
     repaired: bool,
+    unknown: Vec<String>,
 }
 
 impl Event {
@@ -81,6 +82,7 @@ impl Event {
             data,
             sender: None,
             repaired: false,
+            unknown: Vec::new(),
         }
     }
 
@@ -100,7 +102,7 @@ impl Event {
         let mut parsed = None;
         let envelope = Envelope::read_all(body, &mut parsed)?;
         match parsed {
-            Some((_, data)) => Ok(Event::join(envelope, data)),
+            Some((_, data, unknown)) => Ok(Event::join(envelope, data, unknown)),
             None => Event::of(envelope, body),
         }
     }
@@ -117,7 +119,7 @@ impl Event {
         let payload = body.get(envelope.payload.clone()).unwrap_or_default();
         let text = std::str::from_utf8(payload)
             .map_err(|error| EventError::not_utf8(body, start + error.valid_up_to()))?;
-        let (data, _) = match EventData::read(&envelope.event_type, text) {
+        let (data, _, unknown) = match EventData::read(&envelope.event_type, text) {
             Ok(data) => data,
             Err(error) => match to_strict(text) {
                 None => return Err(EventError::within(body, start, &error)),
@@ -131,10 +133,11 @@ impl Event {
                 }
             },
         };
-        Ok(Event::join(envelope, data))
+        Ok(Event::join(envelope, data, unknown))
     }
 
-    fn join(envelope: Envelope, data: EventData) -> Self {
+    fn join(mut envelope: Envelope, data: EventData, unknown: Vec<String>) -> Self {
+        envelope.unknown.extend(unknown);
         Event {
             id: envelope.id,
             created_at: envelope.created_at,
@@ -143,6 +146,7 @@ impl Event {
             data,
             sender: Some(envelope.sender),
             repaired: envelope.repaired,
+            unknown: envelope.unknown,
         }
     }
 
@@ -218,6 +222,32 @@ impl Event {
     pub fn is_repaired(&self) -> bool {
         self.repaired
     }
+
+    /// Returns the paths of the fields in the body that this version of the crate does not know, such
+    /// as `data.matches[].label`.
+    ///
+    /// SoundHash adds fields at any time, and an unknown field is not an error. Its value is only in
+    /// [`Delivery::body`](crate::Delivery::body).
+    ///
+    /// - The payload is searched only if its type is known and the payload fits the type.
+    /// - `uploaded_at` and `reset_at` are not reported, because SoundHash's portal adds them to the
+    ///   payload of every type.
+    /// - At most 32 paths are reported, and a name is cut after 64 characters. A name is the sender's
+    ///   text, so escape it before you log it.
+    ///
+    /// ```
+    /// use soundhash_webhook::Event;
+    ///
+    /// let event = Event::from_slice(
+    ///     br#"{"type": "video.processed", "region": "eu", "data": {"video_id": 7, "codec": "opus"}}"#,
+    /// )?;
+    /// assert_eq!(event.unknown_fields(), ["region", "data.codec"]);
+    /// # Ok::<(), soundhash_webhook::EventError>(())
+    /// ```
+    #[must_use]
+    pub fn unknown_fields(&self) -> &[String] {
+        &self.unknown
+    }
 }
 
 /// Compares the public fields.
@@ -231,6 +261,7 @@ impl PartialEq for Event {
             data,
             sender: _,
             repaired: _,
+            unknown: _,
         } = self;
         *id == other.id
             && *created_at == other.created_at

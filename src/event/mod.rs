@@ -7,6 +7,7 @@
 //! - `python`: rewrites Python's extensions of JSON as strict JSON.
 //! - `data`: parses the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
+//! - `unknown`: notices the fields that the payload's type does not have.
 //! - `kind`: the list of event types. Add new types there.
 //! - `payload`: one struct per event type.
 //! - `event`, `resource`, `sender`, `id`, `timestamp`, `error`: the other public types.
@@ -27,6 +28,7 @@ mod python;
 mod resource;
 mod sender;
 mod timestamp;
+mod unknown;
 mod value;
 
 pub use data::{EventData, EventPayload, Unrecognized};

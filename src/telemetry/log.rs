@@ -125,8 +125,7 @@ pub(super) fn verified(
     );
 }
 
-pub(super) fn unrecognized(mismatch: Mismatch, is_test: bool) {
-    // The reason why a payload does not fit is not logged, because it may quote the payload.
+pub(super) fn unrecognized(mismatch: Mismatch, misfit: Option<&str>, is_test: bool) {
     let mismatch = match mismatch {
         Mismatch::UnknownType => "its type is unknown",
         Mismatch::Payload => "its payload does not fit its type",
@@ -136,10 +135,30 @@ pub(super) fn unrecognized(mismatch: Mismatch, is_test: bool) {
     } else {
         warn!(
             target: TARGET,
+            misfit = misfit.map(|it| escape_up_to(MAX_PATH, it)),
             "webhook event not recognized: {mismatch}. Update soundhash-webhook, or handle \
              EventData::Unrecognized",
         );
     }
+}
+
+pub(super) fn new_field(event_type: &str, path: &str) {
+    info!(
+        target: TARGET,
+        event_type = escape(event_type),
+        field = escape_up_to(MAX_PATH, path),
+        "webhook field unknown: SoundHash sends a field that this version does not parse. Nothing is \
+         lost: Delivery::body has the field. Update soundhash-webhook if you need it",
+    );
+}
+
+pub(super) fn undecodable_response(path: &str, problem: &'static str) {
+    warn!(
+        target: TARGET,
+        path = escape(path),
+        "webhook response cannot be decoded: {problem}. SoundHash counts it as a failure and sends \
+         the event again. Respond with an empty body or with UTF-8",
+    );
 }
 
 pub(super) fn of_another_type(expected: &'static str) {
@@ -199,6 +218,9 @@ pub(super) fn not_recorded(key: &str, completed: bool, error: &(dyn Error + 'sta
          the layer retries until the lease ends",
     );
 }
+
+/// The maximum length of a field's path, which names several fields.
+const MAX_PATH: usize = 128;
 
 /// The maximum length of an error, which is longer than an id because an error must be readable to its
 /// end.

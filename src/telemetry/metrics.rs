@@ -8,6 +8,7 @@ use super::{DeliveryFields, StoreStep, stopwatch::Times};
 
 const DELIVERIES: &str = "soundhash_webhook_deliveries_total";
 const UNRECOGNIZED: &str = "soundhash_webhook_unrecognized_total";
+const UNKNOWN_FIELDS: &str = "soundhash_webhook_unknown_fields_total";
 const MATCHED_SECRET: &str = "soundhash_webhook_matched_secret_total";
 const BODY_BYTES: &str = "soundhash_webhook_body_bytes";
 const BODY_WAIT: &str = "soundhash_webhook_body_wait_seconds";
@@ -52,6 +53,10 @@ pub(super) fn verified(
 
 pub(super) fn unrecognized(known_type: Option<&'static str>) {
     counter!(UNRECOGNIZED, "event_type" => known_type.unwrap_or(OTHER_TYPE)).increment(1);
+}
+
+pub(super) fn unknown_fields(known_type: Option<&'static str>) {
+    counter!(UNKNOWN_FIELDS, "event_type" => known_type.unwrap_or(OTHER_TYPE)).increment(1);
 }
 
 pub(super) fn canceled() {
@@ -151,6 +156,10 @@ fn describe() {
     describe_counter!(
         UNRECOGNIZED,
         "Events with a type or payload that this version of the crate does not know, without test deliveries"
+    );
+    describe_counter!(
+        UNKNOWN_FIELDS,
+        "Events with fields that this version of the crate does not know, without test deliveries"
     );
     describe_counter!(
         MATCHED_SECRET,

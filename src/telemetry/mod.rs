@@ -144,14 +144,39 @@ pub(crate) enum Mismatch {
 }
 
 /// Records an authentic event whose type or payload this version of the crate does not know.
-pub(crate) fn unrecognized(known_type: Option<&'static str>, mismatch: Mismatch, is_test: bool) {
+///
+/// `misfit` is the reason why the payload does not fit its type, without values of the payload.
+pub(crate) fn unrecognized(
+    known_type: Option<&'static str>,
+    mismatch: Mismatch,
+    misfit: Option<&str>,
+    is_test: bool,
+) {
     #[cfg(feature = "tracing")]
-    log::unrecognized(mismatch, is_test);
+    log::unrecognized(mismatch, misfit, is_test);
     // SoundHash's test button sends any type with any payload, which should not raise an alert.
     #[cfg(feature = "metrics")]
     if !is_test {
         metrics::unrecognized(known_type);
     }
+}
+
+/// Records an authentic event with fields that this version of the crate does not know.
+pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
+    #[cfg(feature = "metrics")]
+    metrics::unknown_fields(known_type);
+}
+
+/// Records an unknown field that no earlier event of its type had.
+pub(crate) fn new_field(event_type: &str, path: &str) {
+    #[cfg(feature = "tracing")]
+    log::new_field(event_type, path);
+}
+
+/// Records a successful response of a handler that SoundHash cannot decode.
+pub(crate) fn undecodable_response(path: &str, problem: &'static str) {
+    #[cfg(feature = "tracing")]
+    log::undecodable_response(path, problem);
 }
 
 /// Records an authentic event whose type is not the one that its handler takes.
@@ -232,11 +257,11 @@ pub(crate) async fn store_step<T>(
 
 /// Returns the first 64 characters of a text that a sender may have chosen, without characters that
 /// could begin a line or control a terminal.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     escape_up_to(64, text)
 }
 
-fn escape_up_to(max: usize, text: &str) -> String {
+pub(crate) fn escape_up_to(max: usize, text: &str) -> String {
     let mut escaped = String::with_capacity(text.len().min(max));
     let mut chars = text.chars();
     for char in chars.by_ref().take(max) {

@@ -23,6 +23,7 @@ use super::{
     drain::{drain, keeps_alive, may_poll},
     keys::Keys,
     limits::Limits,
+    response::ResponseCheck,
 };
 use crate::{
     delivery::{Delivery, DeliverySlot},
@@ -50,7 +51,7 @@ pin_project! {
     enum State<S, F> {
         Rejected { rejection: Rejection, remainder: Remainder },
         Verifying { verifying: Verifying, inner: S },
-        Inner { #[pin] future: Handling<F> },
+        Inner { #[pin] future: Handling<F>, check: Option<Box<ResponseCheck>> },
         Done,
     }
 }
@@ -136,8 +137,11 @@ where
                     respond(rejection.clone(), remainder, *this.version, this.limits, cx);
                 return Poll::Ready(Ok(response));
             }
-            StateProj::Inner { future } => {
-                let response = ready!(future.poll(cx))?.into_response();
+            StateProj::Inner { future, check } => {
+                let mut response = ready!(future.poll(cx))?.into_response();
+                if let Some(check) = check.take() {
+                    response = check.check(response);
+                }
                 return Poll::Ready(Ok(response));
             }
             StateProj::Done => panic!("polled after completion"),
@@ -153,8 +157,9 @@ where
         match verified {
             Ok(delivery) => {
                 this.limits.rejections.log_summaries();
+                let check = this.limits.response_check(verifying.keys.head());
                 let future = verifying.call(delivery, |request| inner.call(request));
-                this.state.set(State::Inner { future });
+                this.state.set(State::Inner { future, check });
                 self.poll(cx)
             }
             Err(rejection) => {

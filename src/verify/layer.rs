@@ -150,6 +150,25 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
         self
     }
 
+    /// Sets whether the layer checks that SoundHash can decode the handler's responses. The default
+    /// is `true` in debug builds and `false` in release builds.
+    ///
+    /// SoundHash decodes the body of every response as text. A 2xx with a body that is not UTF-8, or
+    /// with a wrong charset or `Content-Encoding`, counts as a failure, and the event comes again. The
+    /// layer logs the first such response at `warn`. It checks a body while the body is sent, and
+    /// neither buffers nor changes it.
+    ///
+    /// ```
+    /// use soundhash_webhook::SoundHashWebhookLayer;
+    ///
+    /// let layer = SoundHashWebhookLayer::new("whsec_test").check_responses(true);
+    /// ```
+    #[must_use]
+    pub fn check_responses(mut self, check: bool) -> Self {
+        self.limits_mut().check_responses = check;
+        self
+    }
+
     fn limits_mut(&mut self) -> &mut Limits {
         Arc::make_mut(&mut self.limits)
     }

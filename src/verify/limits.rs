@@ -1,8 +1,13 @@
 //! The limits of a layer, and what its requests share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
-use super::{budget::Budget, drain::Drains};
+use http::request;
+
+use super::{budget::Budget, drain::Drains, response::ResponseCheck};
 use crate::telemetry::RejectionLog;
 
 /// A longer timeout can end after the last instant that the clock can represent.
@@ -14,6 +19,9 @@ pub(super) struct Limits {
     pub(super) body_timeout: Duration,
     pub(super) lookup_timeout: Duration,
     pub(super) explain_rejections: bool,
+    pub(super) check_responses: bool,
+    /// Whether a response that SoundHash cannot decode was logged.
+    pub(super) response_logged: Arc<AtomicBool>,
     pub(super) budget: Arc<Budget>,
     pub(super) rejections: Arc<RejectionLog>,
     pub(super) drains: Drains,
@@ -26,9 +34,20 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             lookup_timeout: Duration::from_secs(5),
             explain_rejections: false,
+            check_responses: cfg!(debug_assertions),
+            response_logged: Arc::default(),
             budget: Budget::new(32 * 1024 * 1024),
             drains: Drains::default(),
             rejections: Arc::default(),
         }
+    }
+}
+
+impl Limits {
+    #[inline]
+    pub(super) fn response_check(&self, head: &request::Parts) -> Option<Box<ResponseCheck>> {
+        let checks = cfg!(feature = "tracing") && self.check_responses;
+        let path = head.uri.path();
+        checks.then(|| ResponseCheck::new(&self.response_logged, path))?
     }
 }

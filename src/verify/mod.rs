@@ -8,6 +8,7 @@
 //! - `body`: receives the body within the limits, and hands it to the hash while it arrives.
 //! - `budget`: bounds the memory of all unfinished bodies.
 //! - `keys`: the secrets of the request, and their lookup from the `provider`.
+//! - `response`: looks for responses of the handler that SoundHash cannot decode.
 //! - `drain`: reads the remainder of a rejected body.
 
 mod body;
@@ -18,6 +19,7 @@ mod keys;
 mod layer;
 mod limits;
 mod provider;
+mod response;
 mod service;
 
 #[cfg(feature = "cache")]

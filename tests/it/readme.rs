@@ -159,3 +159,20 @@ fn every_link_of_the_guides_is_defined_for_the_documentation() {
         }
     }
 }
+
+#[test]
+fn every_metric_of_the_alerts_and_the_dashboard_exists() {
+    let metrics = include_str!("../../src/telemetry/metrics.rs");
+    let files = [
+        include_str!("../../docs/alerts.yml"),
+        include_str!("../../docs/grafana.json"),
+    ];
+    for file in files {
+        let names = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in names.filter(|it| it.starts_with("soundhash_webhook_")) {
+            let name = name.trim_end_matches("_bucket").trim_end_matches("_sum");
+            let name = name.trim_end_matches("_count");
+            assert!(metrics.contains(&format!("\"{name}\"")), "no metric {name}");
+        }
+    }
+}

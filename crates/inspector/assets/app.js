@@ -246,6 +246,31 @@ function mark() {
   entries.get(selected)?.row.firstChild.setAttribute('aria-current', 'true');
 }
 
+// ---- changes of the schema
+
+function showChanges(number) {
+  $('schema').hidden = number === 0;
+  $('schema').textContent = `Schema changes (${number})`;
+}
+
+const TONES = { 'new field': 'duplicate', 'new type': 'cut-off', 'does not fit': 'failed' };
+
+$('schema').addEventListener('click', async () => {
+  try {
+    const changes = await ask('schema');
+    $('changes-list').replaceChildren(...changes.reverse().map(change => make('li', {},
+      make('span', { class: 'badge', 'data-verdict': TONES[change.kind], text: change.kind }),
+      make('b', { text: change.type }),
+      make('span', { class: 'mono', text: change.detail }),
+      make('small', { text: `${change.count === 1 ? 'one delivery' : `${count(change.count)} deliveries`}, the first on ${calendar.format(change.first_seen)} at ${clock.format(change.first_seen)}` }))));
+    $('changes').showModal();
+  } catch (error) {
+    banner(error.message);
+  }
+});
+
+$('changes-close').addEventListener('click', () => $('changes').close());
+
 // ---- live updates
 
 // A browser opens at most six connections to a host. One tab therefore reads the stream and passes it
@@ -310,6 +335,7 @@ function take({ state, id, batch }) {
   lastId = id;
   received = batch.received;
   kept = batch.kept;
+  showChanges(batch.changes);
   if (batch.reset) {
     waiting = [];
     missed = 0;
@@ -732,7 +758,8 @@ function move(by) {
 }
 
 document.addEventListener('keydown', event => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  // The browser closes an open dialog.
+  if (event.ctrlKey || event.metaKey || event.altKey || $('changes').open) return;
   if (event.key === 'Escape') {
     if (document.activeElement === $('search')) {
       $('search').value = '';

@@ -174,6 +174,10 @@ impl Exchange {
         let delivery = self.delivery.get();
         let max = self.settings.max_body_size;
         let long = delivery.filter(|it| it.body().len() > max);
+        if let Some(delivery) = delivery {
+            // Notes changes of the schema, even if the handler does not parse the event.
+            let _ = delivery.event();
+        }
         Ending {
             judgment,
             status,

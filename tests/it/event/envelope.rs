@@ -141,7 +141,7 @@ fn the_last_value_of_a_duplicate_key_counts() {
     match read(twice).data {
         EventData::Unrecognized(it) => assert_eq!(
             it.reason.as_deref(),
-            Some("invalid type: integer `5`, expected a string")
+            Some("data.email: invalid type: integer `5`, expected a string")
         ),
         other => panic!("fits: {other:?}"),
     }

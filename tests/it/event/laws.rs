@@ -131,6 +131,10 @@ fn check(body: &str) -> Result<(), TestCaseError> {
         "{}",
         body
     );
+    // Nothing that is written here is unknown.
+    let again = Event::from_slice(line.as_bytes()).unwrap();
+    prop_assert_eq!(again.unknown_fields(), [""; 0], "{}", body);
+    prop_assert!(event.unknown_fields().len() <= 32);
     // The same in another layout, and parsed through a `Value`.
     let value: Value = serde_json::from_str(&line).unwrap();
     let indented = serde_json::to_vec_pretty(&value).unwrap();

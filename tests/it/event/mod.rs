@@ -26,6 +26,7 @@ mod timestamp;
 mod timestamp_chrono;
 #[cfg(feature = "time")]
 mod timestamp_time;
+mod unknown;
 
 /// The names of all captured requests.
 const CAPTURES: [&str; 21] = [

@@ -290,7 +290,7 @@ fn a_misfit_is_kept_with_its_reason() {
             "match.found",
             json!({"query_id": 1, "matches": [{"video_id": 2}]})
         ),
-        "missing field `confidence`"
+        "data.matches[]: missing field `confidence`"
     );
     assert_eq!(
         misfit("job.failed", json!({"job_id": 1})),
@@ -298,7 +298,7 @@ fn a_misfit_is_kept_with_its_reason() {
     );
     assert_eq!(
         misfit("user.created", json!({"user_id": [1]})),
-        "invalid type: sequence, expected an id (a 64-bit integer or a string)"
+        "data.user_id: invalid type: sequence, expected an id (a 64-bit integer or a string)"
     );
     for payload in [Value::Null, json!("n"), json!([]), json!([1, "n", "e"])] {
         assert_eq!(misfit("user.created", payload), "payload is not an object");

@@ -166,7 +166,10 @@ fn a_repaired_payload_is_typed() {
     let EventData::Unrecognized(it) = event.data else {
         panic!("fits");
     };
-    assert_eq!(it.reason.as_deref(), Some("missing field `confidence`"));
+    assert_eq!(
+        it.reason.as_deref(),
+        Some("data.matches[]: missing field `confidence`")
+    );
     assert_eq!(it.payload["matches"][0]["confidence"], Value::Null);
     assert_eq!(it.payload["matches"][0]["video_id"], 2);
 }

@@ -134,7 +134,7 @@ async fn a_duplicate_is_an_info_line() {
     }
 }
 
-/// The reason why a payload does not fit quotes the payload, so it is not logged.
+/// The reason why a payload does not fit is logged without the values that it quotes.
 #[tokio::test]
 async fn an_event_that_is_not_understood_is_a_warning() {
     let (log, app) = (Log::up_to(Level::INFO), app());
@@ -143,7 +143,8 @@ async fn an_event_that_is_not_understood_is_a_warning() {
             event("video.processed", r#"["hidden"]"#),
             "WARN soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: \
              soundhash_webhook: webhook event not recognized: its payload does not fit its type. \
-             Update soundhash-webhook, or handle EventData::Unrecognized",
+             Update soundhash-webhook, or handle EventData::Unrecognized \
+             misfit=\"data: payload is not an object\"",
         ),
         (
             event("made.up", r#"{"a":"hidden"}"#),
@@ -194,7 +195,8 @@ async fn an_event_that_a_router_or_a_payload_does_not_take_is_logged_once() {
     let unknown = event("made.up", r#"{"a":"hidden"}"#);
     let no_event = "[\"hidden\"]".to_owned();
     let does_not_fit = "webhook event not recognized: its payload does not fit its type. \
-                        Update soundhash-webhook, or handle EventData::Unrecognized";
+                        Update soundhash-webhook, or handle EventData::Unrecognized \
+                        misfit=\"data: payload is not an object\"";
     let is_unknown = "webhook event not recognized: its type is unknown. \
                       Update soundhash-webhook, or handle EventData::Unrecognized";
     let is_none = "webhook body is not an event: store Delivery::body to examine it \

@@ -13,6 +13,8 @@ pub(crate) mod log;
 #[cfg(feature = "tracing")]
 mod rejections;
 #[cfg(feature = "tracing")]
+mod schema;
+#[cfg(feature = "tracing")]
 mod secrecy;
 
 use axum::{Router, body::Body, routing::post};

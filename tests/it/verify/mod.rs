@@ -10,6 +10,8 @@ mod http1;
 mod placement;
 mod provider;
 mod redirected;
+#[cfg(feature = "tracing")]
+mod response;
 mod service;
 mod signature;
 

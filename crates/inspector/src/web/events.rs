@@ -12,6 +12,7 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
+use soundhash_webhook::SchemaChange;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -37,6 +38,8 @@ struct Batch<'a> {
     /// The number of records since the start, and of those that the inspector holds.
     received: u64,
     kept: usize,
+    /// The number of differences between what SoundHash sends and the types of the crate.
+    changes: usize,
     records: Vec<Summary<'a>>,
 }
 
@@ -107,6 +110,7 @@ impl Reader {
                     skipped: if reset { 0 } else { news.skipped },
                     received: news.received,
                     kept: news.kept,
+                    changes: SchemaChange::seen().len(),
                     records: news.records.iter().map(|it| Summary::of(it)).collect(),
                 };
                 let event = Event::default()

@@ -24,14 +24,17 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use soundhash_webhook::{EventKind, Sender};
+use soundhash_webhook::{EventKind, SchemaChange, Sender};
 use soundhash_webhook_diagnose::diagnose;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 use tower_http::csrf::CsrfLayer;
 
 pub use self::server::Server;
-use self::{guard::Access, view::Detail};
+use self::{
+    guard::Access,
+    view::{Change, Detail},
+};
 use crate::{
     Inspector, random,
     replay::{NO_SECRET, Sample, Sent},
@@ -93,6 +96,7 @@ impl Inspector {
             .route("/api/state", get(state))
             .route("/api/events", get(events::events))
             .route("/api/search", get(find))
+            .route("/api/schema", get(schema))
             .route("/api/clear", post(clear))
             .route("/api/samples", post(send_sample))
             .route("/api/records/{number}", get(detail))
@@ -196,6 +200,10 @@ async fn find(
 ) -> Result<Json<Vec<u64>>, Failure> {
     let found = task::spawn_blocking(move || search::search(&page.inspector, &find.text)).await;
     Ok(Json(found.map_err(|_| "The search failed.")?))
+}
+
+async fn schema() -> Json<Vec<Change>> {
+    Json(SchemaChange::seen().into_iter().map(Change::from).collect())
 }
 
 async fn clear(State(page): State<Page>) -> StatusCode {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use soundhash_webhook::{SchemaChange, SchemaChangeKind};
 
 use crate::{
     Inspector, Record, headers,
@@ -61,6 +62,33 @@ impl<'a> Summary<'a> {
 fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A difference between what SoundHash sends and the types of the crate.
+#[derive(Serialize)]
+pub(super) struct Change {
+    kind: &'static str,
+    r#type: String,
+    detail: String,
+    /// In milliseconds since 1970.
+    first_seen: u64,
+    count: u64,
+}
+
+impl From<SchemaChange> for Change {
+    fn from(change: SchemaChange) -> Self {
+        Self {
+            kind: match change.kind {
+                SchemaChangeKind::UnknownField => "new field",
+                SchemaChangeKind::Misfit => "does not fit",
+                _ => "new type",
+            },
+            r#type: change.event_type,
+            detail: change.detail,
+            first_seen: milliseconds(change.first_seen),
+            count: change.count,
+        }
+    }
 }
 
 /// One record with all of its details.

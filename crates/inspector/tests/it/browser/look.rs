@@ -3,6 +3,7 @@
 use std::{env, path::Path, time::Duration};
 
 use http::HeaderMap;
+use serde_json::json;
 use soundhash_webhook::{EventKind, Secret, Sender, testing::fresh_sample};
 use thirtyfour::{By, Key};
 use tokio::time::sleep;
@@ -63,6 +64,10 @@ async fn send_some(app: &App) {
     .await;
 }
 
+/// An event with a field that no type has.
+const CHANGED: &str = r#"{"type": "match.found", "data": {"query_id": 1, "matches": [
+    {"video_id": 1, "confidence": 1, "start_time": 0, "end_time": 1, "<b>": 1}]}}"#;
+
 const STRIPPED: &str = "zE1oHx7CbWu5Ay3SgV9fMQ";
 
 /// With `INSPECTOR_SCREENSHOTS` set to a folder, the pictures are kept.
@@ -99,6 +104,9 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
             photograph(&browser, &format!("empty-{picture}")).await;
 
             send_some(&app).await;
+            app.send_signed(SECRET, CHANGED).await;
+            app.send_signed(SECRET, r#"{"type": "job.failed", "data": {"job_id": []}}"#)
+                .await;
             browser.open_row(STRIPPED, "rejected").await;
             browser.click("explain").await;
             browser
@@ -110,7 +118,28 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
             browser.set_size(400, 800).await;
             check(&browser, &format!("one delivery, narrow, {scheme}")).await;
             photograph(&browser, &format!("narrow-detail-{picture}")).await;
-            browser.press(Key::Escape.value()).await;
+            for (width, size) in [(1280, "wide"), (400, "narrow")] {
+                browser.set_size(width, 800).await;
+                if size == "narrow" {
+                    browser.press(Key::Escape.value()).await;
+                }
+                browser.click("schema").await;
+                let changes = browser.text("changes").await;
+                for part in [
+                    "match.found",
+                    "data.matches[].<b>",
+                    "job.failed",
+                    "data.job_id",
+                ] {
+                    assert!(changes.contains(part), "{part} in {changes}");
+                }
+                check(&browser, &format!("schema, {size}, {scheme}")).await;
+                photograph(&browser, &format!("schema-{size}-{picture}")).await;
+                // Closes the dialog, and not the delivery behind it.
+                browser.press(Key::Escape.value()).await;
+                let open = "return document.querySelector('#changes').open";
+                assert_eq!(browser.script(open).await, json!(false));
+            }
             browser
                 .wait_for("document.querySelector('#detail').hidden")
                 .await;

@@ -1,0 +1,325 @@
+//! Notices the fields of a payload that its type does not have, while the payload is parsed.
+//!
+//! serde's derived implementations call `deserialize_ignored_any` for such a field. [`Watched`] wraps
+//! the parser to see these calls. A field that the type has costs only the reference to its key.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
+
+/// The maximum number of paths that an event keeps.
+const MAX_FIELDS: usize = 16;
+/// The maximum length of a field's name in characters.
+const MAX_NAME: usize = 64;
+
+/// The fields that the portal's sender adds to the payload of every type.
+const ADDED_BY_PORTAL: &[&str] = &["uploaded_at", "reset_at"];
+
+/// What was noticed in one payload.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) unknown: Vec<String>,
+    /// The path of the field that does not fit.
+    misfit: Option<String>,
+}
+
+impl Notes {
+    /// Names the field in the message of an error.
+    pub(super) fn locate(self, message: String) -> String {
+        match self.misfit {
+            Some(path) => format!("{path}: {message}"),
+            None => message,
+        }
+    }
+
+    #[cold]
+    fn unknown(&mut self, path: &Path<'_>) {
+        match path {
+            Path::Field(Path::Payload, name) if ADDED_BY_PORTAL.contains(name) => {}
+            path => note(&mut self.unknown, path),
+        }
+    }
+
+    #[cold]
+    fn misfit(&mut self, path: &Path<'_>) {
+        // The innermost field comes first.
+        self.misfit.get_or_insert_with(|| path.to_string());
+    }
+}
+
+/// Adds a path to the fields of an event, which have a limit.
+#[cold]
+pub(super) fn note(unknown: &mut Vec<String>, path: &Path<'_>) {
+    if unknown.len() < MAX_FIELDS {
+        let path = path.to_string();
+        if !unknown.contains(&path) {
+            unknown.push(path);
+        }
+    }
+}
+
+/// The path of a value in the body, such as `data.matches[].title`.
+pub(super) enum Path<'a> {
+    Envelope(&'a str),
+    Payload,
+    Field(&'a Path<'a>, &'a str),
+    Element(&'a Path<'a>),
+}
+
+impl Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Path::Payload => return f.write_str("data"),
+            Path::Element(list) => return write!(f, "{list}[]"),
+            Path::Envelope(name) => name,
+            Path::Field(object, name) => {
+                write!(f, "{object}.")?;
+                name
+            }
+        };
+        match name.char_indices().nth(MAX_NAME) {
+            Some((end, _)) => write!(f, "{}…", &name[..end]),
+            None => f.write_str(name),
+        }
+    }
+}
+
+/// Parses the payload that `text` starts with, and returns it with its length.
+pub(super) fn watched<T: DeserializeOwned>(
+    text: &str,
+    notes: &mut Notes,
+) -> serde_json::Result<(T, usize)> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let payload = T::deserialize(Watched {
+        inner: &mut json,
+        path: &Path::Payload,
+        notes,
+    })?;
+    Ok((payload, json.into_iter::<de::IgnoredAny>().byte_offset()))
+}
+
+/// A deserializer, or something that it passes on, with its position.
+struct Watched<'a, T> {
+    inner: T,
+    path: &'a Path<'a>,
+    notes: &'a mut Notes,
+}
+
+macro_rules! pass_on {
+    ($($method:ident($($argument:ident: $Type:ty),*))*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($argument: $Type,)* visitor: V) -> Result<V::Value, D::Error> {
+            self.inner.$method($($argument,)* visitor)
+        }
+    )*};
+}
+
+macro_rules! pass_on_watched {
+    ($($method:ident($($argument:ident: $Type:ty),*))*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($argument: $Type,)* visitor: V) -> Result<V::Value, D::Error> {
+            let Self { inner, path, notes } = self;
+            inner.$method($($argument,)* Watched { inner: visitor, path, notes })
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Watched<'_, D> {
+    type Error = D::Error;
+
+    pass_on! {
+        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32()
+        deserialize_i64() deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32()
+        deserialize_u64() deserialize_u128() deserialize_f32() deserialize_f64() deserialize_char()
+        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
+        deserialize_unit() deserialize_map() deserialize_identifier()
+        deserialize_unit_struct(name: &'static str)
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_tuple(len: usize)
+        deserialize_tuple_struct(name: &'static str, len: usize)
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    }
+
+    pass_on_watched! {
+        deserialize_option()
+        deserialize_seq()
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.notes.unknown(self.path);
+        self.inner.deserialize_ignored_any(visitor)
+    }
+}
+
+/// The visitor of an object, a list or an optional value.
+impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    #[inline]
+    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none()
+    }
+
+    #[inline]
+    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    #[inline]
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let Self {
+            inner: visitor,
+            path,
+            notes,
+        } = self;
+        visitor.visit_some(Watched { inner, path, notes })
+    }
+
+    #[inline]
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_seq(Watched {
+            inner: seq,
+            path: &Path::Element(self.path),
+            notes: self.notes,
+        })
+    }
+
+    #[inline]
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_map(Members {
+            map,
+            object: self.path,
+            key: Cow::Borrowed(""),
+            notes: self.notes,
+        })
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Watched<'_, A> {
+    type Error = A::Error;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        self.inner.next_element_seed(Watched {
+            inner: seed,
+            path: self.path,
+            notes: self.notes,
+        })
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, S> {
+    type Value = S::Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        let Self {
+            inner: seed,
+            path,
+            notes,
+        } = self;
+        let value = seed.deserialize(Watched { inner, path, notes });
+        if value.is_err() {
+            notes.misfit(path);
+        }
+        value
+    }
+}
+
+/// The members of an object.
+struct Members<'a, 'de, A> {
+    map: A,
+    object: &'a Path<'a>,
+    /// The key of the value that is parsed next.
+    key: Cow<'de, str>,
+    notes: &'a mut Notes,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
+    type Error = A::Error;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let key = &mut self.key;
+        self.map.next_key_seed(Key { inner: seed, key })
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.map.next_value_seed(Watched {
+            inner: seed,
+            path: &Path::Field(self.object, &self.key),
+            notes: self.notes,
+        })
+    }
+}
+
+/// A key that is being parsed: its seed, deserializer or visitor.
+struct Key<'a, 'de, T> {
+    inner: T,
+    key: &'a mut Cow<'de, str>,
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<'_, 'de, S> {
+    type Value = S::Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        let key = self.key;
+        self.inner.deserialize(Key { inner, key })
+    }
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Key<'_, 'de, D> {
+    type Error = D::Error;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, inner: V) -> Result<V::Value, D::Error> {
+        let key = self.key;
+        self.inner.deserialize_str(Key { inner, key })
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Key<'_, 'de, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    #[inline]
+    fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<V::Value, E> {
+        *self.key = Cow::Borrowed(key);
+        self.inner.visit_borrowed_str(key)
+    }
+
+    /// The parser cannot borrow a key with escapes.
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<V::Value, E> {
+        *self.key = Cow::Owned(key.to_owned());
+        self.inner.visit_str(key)
+    }
+}

@@ -1,0 +1,135 @@
+//! The fields of a body that the types do not know.
+
+use super::*;
+
+#[track_caller]
+fn unknown(body: &str) -> Vec<String> {
+    let event = Event::from_slice(body.as_bytes()).expect(body);
+    let value: Result<Value, _> = serde_json::from_str(body);
+    if let Ok(value) = value {
+        let by_serde: Event = serde_json::from_value(value).unwrap();
+        let sorted = |event: &Event| {
+            let mut fields = event.unknown_fields().to_vec();
+            fields.sort();
+            fields
+        };
+        assert_eq!(sorted(&by_serde), sorted(&event), "{body}");
+    }
+    event.unknown_fields().to_vec()
+}
+
+const USER: &str = r#""user_id": 1, "username": "n", "email": "e""#;
+
+#[test]
+fn everything_that_the_senders_write_is_known() {
+    for name in CAPTURES {
+        let event = Event::from_slice(&captured(name)).unwrap();
+        assert_eq!(event.unknown_fields(), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn new_fields_are_named_by_their_path() {
+    for (body, expected) in [
+        (
+            format!(r#"{{"type": "user.created", "new": {{"a": 1}}, "data": {{{USER}, "plan": [{{}}]}}}}"#),
+            &["new", "data.plan"][..],
+        ),
+        // The payload comes before its type, so it is parsed later.
+        (
+            format!(r#"{{"data": {{{USER}, "plan": 1, "plan": 2}}, "type": "user.created", "n\u0065w": 1}}"#),
+            &["new", "data.plan"],
+        ),
+        (
+            r#"{"event": "match.found", "data": {"query_id": 1, "matches": [
+                {"video_id": 1, "confidence": 1, "start_time": 0, "end_time": 1, "x": 1, "reset_at": 1},
+                {"video_id": 1, "confidence": 1, "start_time": 0, "end_time": 1, "x": 1, "\u0079": 2}
+            ]}}"#
+                .to_owned(),
+            &["data.matches[].x", "data.matches[].reset_at", "data.matches[].y"],
+        ),
+        (
+            r#"{"event": "video.processed", "data": {"id": 1, "fingerprints":
+                [{"id": 1, "segment_index": 0, "start_time": 0, "end_time": 1, "hash": NaN}]}}"#
+                .to_owned(),
+            &["data.fingerprints[].hash"],
+        ),
+        // The parser reads a payload with a duplicate field a second time.
+        (
+            format!(r#"{{"type": "user.created", "data": {{"a": 1, {USER}, "email": "f"}}}}"#),
+            &["data.a"],
+        ),
+        // The portal adds these to every payload.
+        (
+            format!(r#"{{"type": "user.created", "data": {{{USER}, "uploaded_at": 1, "reset_at": null}}}}"#),
+            &[],
+        ),
+        // Only a payload that fits its type is searched.
+        (r#"{"type": "user.created", "data": {"plan": 1}, "new": 1}"#.to_owned(), &["new"]),
+        (r#"{"type": "made.up", "data": {"plan": 1}}"#.to_owned(), &[]),
+        // A value that replaces another one also replaces its fields.
+        (
+            format!(r#"{{"type": "user.created", "data": {{{USER}, "a": 1}}, "data": {{{USER}}}}}"#),
+            &[],
+        ),
+    ] {
+        assert_eq!(unknown(&body), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_sender_cannot_make_the_list_long() {
+    let members = |count: usize| {
+        let members = (0..count).map(|n| format!(r#""{n}{}": 1"#, "é".repeat(100_000 / count)));
+        members.collect::<Vec<_>>().join(", ")
+    };
+    for count in [1, 10, 10_000] {
+        let (members, user) = (members(count), USER);
+        let body =
+            format!(r#"{{"type": "user.created", "data": {{{user}, {members}}}, {members}}}"#);
+        let fields = unknown_of(&body);
+        assert_eq!(fields.len(), 2 * count.min(16));
+        assert!(
+            fields
+                .iter()
+                .all(|it| it.chars().count() <= 64 + "data.…".len()),
+            "{fields:?}"
+        );
+    }
+}
+
+/// Without the comparison with serde, whose map has another order.
+fn unknown_of(body: &str) -> Vec<String> {
+    Event::from_slice(body.as_bytes())
+        .unwrap()
+        .unknown_fields()
+        .to_vec()
+}
+
+#[test]
+fn a_misfit_names_its_field() {
+    for (event_type, payload, reason) in [
+        (
+            "user.created",
+            json!({"user_id": 1, "username": 5}),
+            "data.username: invalid type: integer `5`, expected a string",
+        ),
+        (
+            "match.found",
+            json!({"query_id": 1, "matches": [{"video_id": 1, "confidence": "high"}]}),
+            "data.matches[].confidence: invalid type: string \"high\", expected f64",
+        ),
+        (
+            "match.found",
+            json!({"query_id": 1, "matches": 7}),
+            "data.matches: invalid type: integer `7`, expected a sequence",
+        ),
+        (
+            "video.processed",
+            json!({"url": "u"}),
+            "missing field `video_id`",
+        ),
+    ] {
+        assert_eq!(misfit(event_type, payload).reason.as_deref(), Some(reason));
+    }
+}
