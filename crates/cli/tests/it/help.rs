@@ -7,12 +7,13 @@ use std::{env, fs, path::Path};
 
 use crate::support::{bare, run};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "",
     "listen",
     "send",
     "verify",
     "replay",
+    "reconcile",
     "completions",
     "endpoints",
     "endpoints list",
@@ -33,7 +34,7 @@ fn every_command_has_the_help_that_was_read() {
         let ran = run(command.arg("--help").env("COLUMNS", "80")).expect(0, &["Usage:"]);
         assert_eq!(ran.stderr, "");
         assert!(ran.stdout.contains("Examples:"), "{name} has no examples");
-        let needs = name.starts_with("endpoints");
+        let needs = name.starts_with("endpoints") || name == "reconcile";
         assert!(
             !needs || ran.stdout.contains("SOUNDHASH_API_TOKEN"),
             "{name}"

@@ -5,6 +5,7 @@ mod endpoints;
 mod forward;
 mod help;
 mod listen;
+mod reconcile;
 mod replay;
 mod send;
 mod support;
