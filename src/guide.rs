@@ -54,6 +54,7 @@ macro_rules! links {
 [benchmarks]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/benchmarks.md
 [going_live]: going_live
 [going_live#alerts]: going_live#alerts
+[going_live#check-it-from-outside]: going_live#check-it-from-outside
 [going_live#connections-and-request-heads]: going_live#connections-and-request-heads
 [going_live#proxies]: going_live#proxies
 [grafana.json]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/grafana.json

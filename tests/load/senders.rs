@@ -1,22 +1,15 @@
 //! Honest senders that are rejected while they are still writing 4 MiB. They read the response
 //! instead of a reset, which a sender takes for a network failure and retries.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::Stdio,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use reqwest::Client;
 use soundhash_webhook::SIGNATURE_HEADER;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use soundhash_webhook_tests::{
-    process::{Receiver, answer, signal, status},
+    nginx::Nginx,
+    process::{Receiver, answer, status},
     requests::head,
     wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
 };
@@ -74,80 +67,21 @@ async fn reqwest(url: &str) {
 async fn nginx_reads_the_response_with_and_without_buffering() {
     let receiver = Receiver::start(&[]);
     for buffering in ["on", "off"] {
-        let Some((_nginx, url)) = Nginx::start(&receiver.addr, buffering) else {
+        let config = format!(
+            "location / {{
+                proxy_pass http://{}; proxy_http_version 1.1; proxy_request_buffering {buffering};
+            }}",
+            receiver.addr
+        );
+        let Some(nginx) = Nginx::start(&config) else {
             eprintln!("nginx is missing: not tried");
             break;
         };
+        let url = format!("{}/webhooks/soundhash", nginx.url);
         reqwest(&url).await;
         python(&url).await;
     }
     unharmed(receiver, &[]).await;
-}
-
-/// A running nginx. Dropping it ends the process.
-struct Nginx {
-    child: std::process::Child,
-    folder: PathBuf,
-}
-
-impl Nginx {
-    fn start(upstream: &str, buffering: &str) -> Option<(Self, String)> {
-        // The listener is closed at once, because nginx needs the port.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
-        let name = format!("soundhash-webhook-nginx-{}-{buffering}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).expect("a folder");
-        let path = folder.display();
-        // The worker needs the folder, which belongs to this user.
-        let is_root = folder.metadata().expect("a folder").uid() == 0;
-        let user = if is_root { "user root;" } else { "" };
-        let config = format!(
-            "{user} daemon off; worker_processes 1; pid {path}/pid; error_log stderr;
-            events {{}}
-            http {{
-                access_log off; client_max_body_size 64m;
-                client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
-                fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
-                scgi_temp_path {path}/scgi;
-                server {{
-                    listen 127.0.0.1:{port};
-                    location / {{
-                        proxy_pass http://{upstream}; proxy_http_version 1.1;
-                        proxy_request_buffering {buffering};
-                    }}
-                }}
-            }}"
-        );
-        let file = folder.join("nginx.conf");
-        fs::write(&file, config).expect("a file");
-        let child = std::process::Command::new("nginx")
-            .arg("-c")
-            .arg(&file)
-            .args(["-p", &path.to_string(), "-e", "stderr"])
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let addr = format!("127.0.0.1:{port}");
-        let nginx = Self { child, folder };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(&addr).is_err() {
-            assert!(Instant::now() < deadline, "nginx does not start");
-            sleep(Duration::from_millis(10));
-        }
-        Some((nginx, format!("http://{addr}/webhooks/soundhash")))
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // The worker ends only if nginx is asked to stop.
-        signal(self.child.id(), "TERM");
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
 }
 
 #[tokio::test]

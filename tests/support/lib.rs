@@ -1,5 +1,5 @@
 //! Shared by the test and benchmark packages of this repository: the examples as processes, servers
-//! of NATS, Postgres and Redis, recorded and signed requests, and a model of an idempotency store.
+//! of NATS, nginx, Postgres and Redis, recorded and signed requests, and a model of an idempotency store.
 
 #![allow(
     missing_docs,
@@ -13,6 +13,7 @@ pub mod frames;
 pub mod idempotency;
 pub mod model;
 pub mod nats_cluster;
+pub mod nginx;
 pub mod postgres_server;
 pub mod process;
 pub mod redis_server;

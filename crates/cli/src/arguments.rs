@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    completions::CompletionsArgs, endpoints::EndpointsArgs, listen::ListenArgs,
-    reconcile::ReconcileArgs, replay::ReplayArgs, send::SendArgs, verify::VerifyArgs,
+    completions::CompletionsArgs, doctor::DoctorArgs, endpoints::EndpointsArgs, listen::ListenArgs,
+    replay::ReplayArgs, send::SendArgs, verify::VerifyArgs,
 };
 
 /// Receive, send, verify and replay SoundHash webhooks, and manage endpoints
@@ -20,9 +20,9 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Send(SendArgs),
     Verify(VerifyArgs),
+    Doctor(DoctorArgs),
     Replay(ReplayArgs),
     Endpoints(EndpointsArgs),
-    Reconcile(ReconcileArgs),
     Completions(CompletionsArgs),
 }
 
@@ -35,8 +35,7 @@ Environment:
   SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, during a rotation
   SOUNDHASH_API_URL                  Scheme and host of SoundHash's API
   SOUNDHASH_API_TOKEN                The bearer token of the API
-  SOUNDHASH_API_REFRESH_TOKEN        Renews the bearer token when it has expired
-  HTTP_PROXY, HTTPS_PROXY, NO_PROXY  Proxies, except of `listen --forward`
+  HTTP_PROXY, HTTPS_PROXY, NO_PROXY  Proxies of all commands but `listen`
   NO_COLOR                           Turns colors off
 
 Examples:
@@ -48,10 +47,10 @@ Examples:
   Pass verified deliveries on to an application in any language:
     $ soundhash-webhook listen --forward http://localhost:8080/hooks
 
+  Check a receiver from outside before you go live:
+    $ soundhash-webhook doctor https://app.example.com/webhooks/soundhash
+
   Find out why a signature does not match:
     $ soundhash-webhook verify --signature 0123…cdef body.json
-
-  Find the events of the last day that never arrived:
-    $ soundhash-webhook reconcile --recorded deliveries.jsonl
 
 Exit status: 0 done, 1 failed or not valid, 2 wrong usage, 130 interrupted";

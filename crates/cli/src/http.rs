@@ -10,22 +10,27 @@ use std::{
 use axum::{
     body::Bytes,
     http::{
-        Request, StatusCode, Uri,
+        Request, StatusCode, Uri, Version,
         header::{self, HeaderMap, HeaderName, HeaderValue},
         uri::PathAndQuery,
     },
 };
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::client::conn::http1;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::{http1, http2},
+};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::{
-        legacy::connect::{HttpConnector, proxy::Tunnel},
+        legacy::connect::{Connection as _, HttpConnector, proxy::Tunnel},
         proxy::matcher::{Intercept, Matcher},
     },
-    rt::TokioIo,
+    rt::{TokioExecutor, TokioIo},
 };
-use rustls::{ClientConfig, crypto::ring};
+use rustls::{
+    CertificateError, ClientConfig, crypto::ring, pki_types::UnixTime, time_provider::TimeProvider,
+};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -33,6 +38,8 @@ use crate::{output::escape::escape, url::host_and_port};
 
 /// The time that SoundHash waits for a response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than certificates are valid.
+const CENTURIES: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 /// The maximum number of bytes of a response that are read.
 pub(crate) const MAX_RESPONSE: usize = 16 << 20;
 
@@ -47,6 +54,8 @@ type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 pub(crate) struct Client {
     timeout: Duration,
     proxies: Option<Arc<Matcher>>,
+    offers_http2: bool,
+    clock: Clock,
 }
 
 impl Client {
@@ -55,43 +64,80 @@ impl Client {
         Self {
             timeout,
             proxies: None,
+            offers_http2: false,
+            clock: Clock::default(),
         }
     }
 
     /// Returns a client that uses the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     pub(crate) fn from_env(timeout: Duration) -> Self {
         Self {
-            timeout,
             proxies: Some(Arc::new(Matcher::from_env())),
+            ..Self::direct(timeout)
         }
     }
 
+    /// Uses HTTP/2 if a server chooses it during the TLS handshake. SoundHash's senders do not.
+    pub(crate) fn offer_http2(&mut self) {
+        self.offers_http2 = true;
+    }
+
+    /// Connects to a server. Over TLS, returns the end of its certificate's validity, if the
+    /// operating system tells it.
+    pub(crate) async fn certificate_end(&self, url: &Uri) -> Result<Option<UnixTime>, NoResponse> {
+        let check = async {
+            self.connect(url).await?;
+            let later = Self {
+                clock: Clock { ahead: CENTURIES },
+                ..self.clone()
+            };
+            let Err(NoResponse::Unreachable { certificate, .. }) = later.connect(url).await else {
+                return Ok(None);
+            };
+            Ok(match certificate.as_deref() {
+                Some(CertificateError::ExpiredContext { not_after, .. }) => Some(*not_after),
+                _ => None,
+            })
+        };
+        self.in_time(Box::pin(check)).await
+    }
+
     /// Sends a request to its URL, and reads the response.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response, NoResponse> {
-        tokio::time::timeout(self.timeout, self.exchange(request))
+    pub(crate) async fn send<B>(&self, request: Request<B>) -> Result<Response, NoResponse>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        self.in_time(Box::pin(self.exchange(request))).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, NoResponse>>,
+    ) -> Result<T, NoResponse> {
+        tokio::time::timeout(self.timeout, work)
             .await
             .unwrap_or(Err(NoResponse::Timeout))
     }
 
-    async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Response, NoResponse> {
+    async fn exchange<B>(&self, mut request: Request<B>) -> Result<Response, NoResponse>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
         let start = Instant::now();
         let url = request.uri().clone();
-        let proxy = self.proxy(&url);
-        let stream = connect(&url, proxy.as_ref()).await.map_err(|error| {
-            let (cause, proxy) = (innermost(&*error), proxy.as_ref().map(proxy_name));
-            NoResponse::Unreachable {
-                url: url.clone(),
-                proxy,
-                cause,
-            }
-        })?;
+        let stream = self.connect(&url).await?;
+        if stream.connected().is_negotiated_h2() {
+            let handshake = http2::handshake(TokioExecutor::new(), stream);
+            let (mut sender, connection) = handshake.await?;
+            return receive(start, sender.send_request(request), connection).await;
+        }
         let host = url
             .authority()
             .and_then(|it| HeaderValue::from_str(it.as_str()).ok());
         if let Some(host) = host {
             request.headers_mut().insert(header::HOST, host);
         }
-        match proxy {
+        match self.proxy(&url) {
             // A proxy for plain HTTP gets the whole URL.
             Some(proxy) if url.scheme_str() == Some("http") => {
                 if let Some(value) = proxy.basic_auth() {
@@ -105,34 +151,27 @@ impl Client {
                 *request.uri_mut() = Uri::from(path);
             }
         }
-        let broken = |error: hyper::Error| NoResponse::Broken(innermost(&error));
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
-        // Dropping this future closes the connection.
-        let exchange = async {
-            let (head, body) = sender
-                .send_request(request)
-                .await
-                .map_err(broken)?
-                .into_parts();
-            let body = Limited::new(body, MAX_RESPONSE).collect().await;
-            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-                true => NoResponse::TooLarge,
-                false => NoResponse::Broken(innermost(&*error)),
-            })?;
-            Ok(Response {
-                status: head.status,
-                headers: head.headers,
-                body: body.to_bytes(),
-                duration: start.elapsed(),
-            })
-        };
-        let mut exchange = std::pin::pin!(exchange);
-        tokio::select! {
-            biased;
-            response = &mut exchange => return response,
-            _ = connection => {}
-        }
-        exchange.await
+        let (mut sender, connection) = http1::handshake(stream).await?;
+        receive(start, sender.send_request(request), connection).await
+    }
+
+    async fn connect(&self, url: &Uri) -> Result<Connection, NoResponse> {
+        let proxy = self.proxy(url);
+        let tls = || tls(self.clock.clone(), self.offers_http2);
+        connect(url, proxy.as_ref(), tls).await.map_err(|error| {
+            let (cause, proxy) = (innermost(&*error), proxy.as_ref().map(proxy_name));
+            NoResponse::Unreachable {
+                url: url.to_string(),
+                proxy,
+                cause,
+                certificate: certificate_error(&*error).map(Box::new),
+            }
+        })
+    }
+
+    /// Returns the host and the port of the proxy for a URL.
+    pub(crate) fn proxy_name(&self, url: &Uri) -> Option<String> {
+        self.proxy(url).as_ref().map(proxy_name)
     }
 
     /// Returns the proxy for a URL. Requests to this machine do not use a proxy, which could not
@@ -150,7 +189,11 @@ impl Client {
     }
 }
 
-async fn connect(url: &Uri, proxy: Option<&Intercept>) -> Result<Connection, BoxError> {
+async fn connect(
+    url: &Uri,
+    proxy: Option<&Intercept>,
+    tls: impl Fn() -> Result<ClientConfig, rustls::Error>,
+) -> Result<Connection, BoxError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -178,11 +221,72 @@ async fn connect(url: &Uri, proxy: Option<&Intercept>) -> Result<Connection, Box
 }
 
 /// Verifies servers as the operating system does.
-fn tls() -> Result<ClientConfig, rustls::Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+fn tls(clock: Clock, offers_http2: bool) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(clock))
         .with_safe_default_protocol_versions()?
-        .try_with_platform_verifier()?;
-    Ok(config.with_no_client_auth())
+        .try_with_platform_verifier()?
+        .with_no_client_auth();
+    if offers_http2 {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    Ok(config)
+}
+
+/// The time at which certificates have to be valid.
+#[derive(Clone, Debug, Default)]
+struct Clock {
+    ahead: Duration,
+}
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = Duration::from_secs(UnixTime::now().as_secs());
+        Some(UnixTime::since_unix_epoch(now + self.ahead))
+    }
+}
+
+/// Returns what is wrong with a certificate, if that is the cause of an error.
+fn certificate_error(error: &(dyn StdError + 'static)) -> Option<CertificateError> {
+    if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
+        return Some(error.clone());
+    }
+    // `source` of an `io::Error` skips the error inside.
+    let inside = error.downcast_ref().and_then(std::io::Error::get_ref);
+    match inside {
+        Some(inside) => certificate_error(inside),
+        None => error.source().and_then(certificate_error),
+    }
+}
+
+/// Reads a response, and drives its connection, which closes when the response is complete.
+async fn receive(
+    start: Instant,
+    response: impl Future<Output = hyper::Result<hyper::Response<Incoming>>>,
+    connection: impl Future,
+) -> Result<Response, NoResponse> {
+    let exchange = async {
+        let (head, body) = response.await?.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE).collect().await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => NoResponse::TooLarge,
+            false => NoResponse::Broken(innermost(&*error)),
+        })?;
+        Ok(Response {
+            status: head.status,
+            version: head.version,
+            headers: head.headers,
+            body: body.to_bytes(),
+            duration: start.elapsed(),
+        })
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        biased;
+        response = &mut exchange => return response,
+        _ = connection => {}
+    }
+    exchange.await
 }
 
 /// Returns the host of a proxy, without its password.
@@ -194,6 +298,7 @@ fn proxy_name(proxy: &Intercept) -> String {
 /// A response that was received completely.
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
+    pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) duration: Duration,
@@ -216,13 +321,20 @@ impl Response {
 #[derive(Debug)]
 pub(crate) enum NoResponse {
     Unreachable {
-        url: Uri,
+        url: String,
         proxy: Option<String>,
         cause: String,
+        certificate: Option<Box<CertificateError>>,
     },
     Timeout,
     TooLarge,
     Broken(String),
+}
+
+impl From<hyper::Error> for NoResponse {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(innermost(&error))
+    }
 }
 
 impl fmt::Display for NoResponse {
@@ -232,11 +344,13 @@ impl fmt::Display for NoResponse {
                 url,
                 proxy: None,
                 cause,
+                ..
             } => write!(f, "cannot connect to {url}: {cause}"),
             Self::Unreachable {
                 url,
                 proxy: Some(proxy),
                 cause,
+                ..
             } => {
                 write!(
                     f,

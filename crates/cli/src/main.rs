@@ -7,13 +7,13 @@ mod api;
 mod arguments;
 mod completions;
 mod data;
+mod doctor;
 mod endpoints;
 mod error;
 mod event_types;
 mod http;
 mod listen;
 mod output;
-mod reconcile;
 mod replay;
 mod secret;
 mod send;
@@ -88,7 +88,7 @@ async fn run(cli: Cli) -> Result<bool, Error> {
         Command::Listen(args) => listen::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Verify(args) => verify::run(&args),
-        Command::Reconcile(args) => reconcile::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Endpoints(args) => endpoints::run(args).await,
         Command::Completions(args) => completions::run(&args),

@@ -3,10 +3,7 @@
 use axum::http::{StatusCode, header};
 use serde_json::Value;
 
-use super::{
-    Api, URL,
-    token::{REFRESH_TOKEN, TOKEN},
-};
+use super::{Api, TOKEN, URL};
 use crate::{
     http::{NoResponse, Response},
     output::escape::{escape, excerpt},
@@ -77,19 +74,17 @@ fn explain_status(api: &Api, response: &Response, subject: &Subject<'_>) -> Stri
     let status = response.status;
     let detail = detail(response);
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if api.tokens.text().trim().is_empty() => {
-            format!(
-                "{TOKEN} is set, but empty ({detail}). Set it to the bearer token of your SoundHash \
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if api.token.trim().is_empty() => format!(
+            "{TOKEN} is set, but empty ({detail}). Set it to the bearer token of your SoundHash \
              account."
-            )
-        }
-        StatusCode::UNAUTHORIZED if has_scheme(&api.tokens.text()) => format!(
+        ),
+        StatusCode::UNAUTHORIZED if has_scheme(&api.token) => format!(
             "SoundHash does not accept {TOKEN} ({detail}). Remove `Bearer ` from its beginning: \
              this command adds it."
         ),
         StatusCode::UNAUTHORIZED => format!(
-            "SoundHash does not accept {TOKEN} ({detail}). Tokens expire after half an hour: \
-             log in again and set the new one, or set {REFRESH_TOKEN}."
+            "SoundHash does not accept {TOKEN} ({detail}). Tokens expire: log in again and set \
+             the new one."
         ),
         StatusCode::FORBIDDEN => {
             let id = subject.id.map(|id| {
@@ -172,7 +167,7 @@ fn is_about_the_endpoint(response: &Response) -> bool {
 }
 
 /// Displays the status, and the API's explanation of it.
-pub(super) fn detail(response: &Response) -> String {
+fn detail(response: &Response) -> String {
     let status = response.status;
     let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
         return match response.body.is_empty() {

@@ -12,10 +12,9 @@ macro_rules! help {
             $remarks,
             "\
 Environment:
-  SOUNDHASH_API_URL            Scheme and host of the API, without /api/v1
-  SOUNDHASH_API_TOKEN          The bearer token of your account
-  SOUNDHASH_API_REFRESH_TOKEN  Renews the bearer token when it has expired
-  HTTP_PROXY, HTTPS_PROXY      Proxies, except for this machine and NO_PROXY
+  SOUNDHASH_API_URL        Scheme and host of the API, without /api/v1
+  SOUNDHASH_API_TOKEN      The bearer token of your account
+  HTTP_PROXY, HTTPS_PROXY  Proxies, except for this machine and the hosts of NO_PROXY
 
 Examples:
 ",
@@ -24,7 +23,7 @@ Examples:
     };
 }
 
-pub(crate) mod deliveries;
+mod deliveries;
 mod manage;
 mod rotate;
 mod secret_file;
@@ -77,7 +76,7 @@ enum EndpointsCommand {
 }
 
 pub(crate) async fn run(args: EndpointsArgs) -> Result<bool, Error> {
-    let api = Api::from_env(args.timeout, None)?;
+    let api = Api::from_env(args.timeout)?;
     let json = args.json;
     match args.command {
         EndpointsCommand::List(args) => manage::list(&api, &args, json).await,
@@ -99,7 +98,7 @@ fn print_json(response: &impl serde::Serialize) -> Result<bool, Error> {
 }
 
 /// Parses an endpoint's id. It becomes a part of a path.
-pub(crate) fn parse_id(text: &str) -> Result<String, String> {
+fn parse_id(text: &str) -> Result<String, String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !text.is_empty() && text.bytes().all(is_part) {
         Ok(text.to_owned())

@@ -14,6 +14,7 @@ use axum::{
     response::IntoResponse,
     routing::{MethodRouter, any},
 };
+use http_body_util::Full;
 use soundhash_webhook::Delivery;
 use tokio::net::lookup_host;
 
@@ -101,7 +102,7 @@ async fn forward(
     }
     remove_hop_by_hop(&mut headers);
     headers.append(VIA, forwarder.via.clone());
-    let mut request = Request::new(delivery.body().clone().into());
+    let mut request = Request::new(Full::from(delivery.body().clone()));
     *request.method_mut() = method;
     *request.uri_mut() = url.clone();
     *request.headers_mut() = headers;

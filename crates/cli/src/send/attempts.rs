@@ -10,6 +10,7 @@ use axum::{
     },
 };
 use clap::Args;
+use http_body_util::Full;
 use tokio::time::sleep;
 
 use crate::{
@@ -53,6 +54,8 @@ pub(crate) struct Delivery {
 pub(crate) struct Delivered {
     pub(crate) name: String,
     pub(crate) redirects: Vec<Redirect>,
+    /// Where the last redirect led.
+    pub(crate) url: Uri,
     /// The last response of the last attempt.
     pub(crate) result: Result<Response, NoResponse>,
 }
@@ -71,8 +74,8 @@ impl Delivered {
 
 /// A redirect that was followed.
 pub(crate) struct Redirect {
-    status: StatusCode,
-    location: String,
+    pub(crate) status: StatusCode,
+    pub(crate) location: String,
 }
 
 impl Redirect {
@@ -115,6 +118,12 @@ impl Target {
         Self { client, url }
     }
 
+    /// Waits this long for each response.
+    pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
+        self.client = Client::from_env(timeout);
+        self
+    }
+
     /// Sends a delivery until it is accepted or all delays are used up.
     pub(crate) async fn send(
         &self,
@@ -136,12 +145,12 @@ impl Target {
     }
 
     /// Sends a delivery once, and follows redirects as SoundHash's senders do.
-    async fn attempt(&self, delivery: &Delivery) -> Delivered {
+    pub(crate) async fn attempt(&self, delivery: &Delivery) -> Delivered {
         let (mut method, mut url) = (Method::POST, self.url.clone());
         let (mut headers, mut body) = (delivery.headers.clone(), delivery.body.clone());
         let mut redirects = Vec::new();
         loop {
-            let mut request = Request::new(body.clone().into());
+            let mut request = Request::new(Full::from(body.clone()));
             *request.method_mut() = method.clone();
             *request.uri_mut() = url.clone();
             *request.headers_mut() = headers.clone();
@@ -169,6 +178,7 @@ impl Target {
             return Delivered {
                 name: delivery.name.clone(),
                 redirects,
+                url,
                 result,
             };
         }

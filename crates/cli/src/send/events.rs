@@ -1,9 +1,6 @@
 //! The events that `send` sends.
 
-use axum::{
-    body::Bytes,
-    http::header::{self, HeaderMap, HeaderName, HeaderValue},
-};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use soundhash_webhook::{EventKind, SIGNATURE_HEADER, Secret, Sender, testing::fresh_sample};
 
@@ -42,69 +39,66 @@ impl Plan {
         if let Some(data) = &self.data {
             body = data.fill(&String::from_utf8_lossy(&body)).into_bytes();
         }
-        let body = Bytes::from(body);
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(SIGNATURE_HEADER, secret.sign(&body).into());
-        let mut add = |name: HeaderName, value: &str| {
-            // A type that is not a valid header value is in the body only.
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        };
-        match self.sender {
-            Sender::Portal => {
-                add(header::USER_AGENT, "SoundHash-Webhooks/1.0");
-                for (name, member) in [
-                    ("x-webhook-id", "webhook_id"),
-                    ("x-delivery-id", "delivery_id"),
-                ] {
-                    let value = event[member].as_str().unwrap_or_default();
-                    add(HeaderName::from_static(name), value);
-                }
-            }
-            Sender::Dispatcher => {
-                add(header::USER_AGENT, "SoundHash-Webhook/1.0");
-                add(HeaderName::from_static("x-webhook-event"), &self.event_type);
-            }
-        }
         Delivery {
             name: format!("{:<20}  {:<10}", self.event_type, self.sender.to_string()),
-            headers,
-            body,
+            headers: headers(self.sender, &event, secret.sign(&body).into()),
+            body: body.into(),
         }
     }
 
     fn event(&self) -> Value {
         let mut event = match self.event_type.parse() {
             Ok(kind) => fresh_sample(kind, self.sender),
-            Err(_) => self.test_event(),
+            Err(_) => test_event(&self.event_type, self.sender),
         };
         if self.data.is_some() {
             event["data"] = json!(data::PLACEHOLDER);
         }
         event
     }
+}
 
-    /// Creates the event of SoundHash's test button, which can have any type.
-    fn test_event(&self) -> Value {
-        let mut event = fresh_sample(EventKind::VideoProcessed, self.sender);
-        let type_member = match self.sender {
-            Sender::Portal => "event",
-            Sender::Dispatcher => {
-                event["resource_id"] = json!("test-resource");
-                event["resource_type"] = json!("test");
-                "type"
-            }
-        };
-        event[type_member] = json!(self.event_type);
-        event["data"] = json!({
-            "test": true,
-            "message": "This is a test webhook event from SoundHash",
-        });
-        event
+/// Creates the event of SoundHash's test button, which can have any type.
+pub(crate) fn test_event(event_type: &str, sender: Sender) -> Value {
+    let mut event = fresh_sample(EventKind::VideoProcessed, sender);
+    let type_member = match sender {
+        Sender::Portal => "event",
+        Sender::Dispatcher => {
+            event["resource_id"] = json!("test-resource");
+            event["resource_type"] = json!("test");
+            "type"
+        }
+    };
+    event[type_member] = json!(event_type);
+    event["data"] = json!({
+        "test": true,
+        "message": "This is a test webhook event from SoundHash",
+    });
+    event
+}
+
+/// Returns the headers that a sender gives an event.
+pub(crate) fn headers(sender: Sender, event: &Value, signature: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(SIGNATURE_HEADER, signature);
+    let (agent, members): (_, &[_]) = match sender {
+        Sender::Portal => (
+            "SoundHash-Webhooks/1.0",
+            &[
+                ("x-webhook-id", "webhook_id"),
+                ("x-delivery-id", "delivery_id"),
+            ],
+        ),
+        Sender::Dispatcher => ("SoundHash-Webhook/1.0", &[("x-webhook-event", "type")]),
+    };
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+    for &(name, member) in members {
+        // A type that is not a valid header value is in the body only.
+        if let Ok(value) = HeaderValue::from_str(event[member].as_str().unwrap_or_default()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
     }
+    headers
 }

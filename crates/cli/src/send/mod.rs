@@ -5,7 +5,7 @@
 //! - `report`: prints the lines and the summary
 
 pub(crate) mod attempts;
-mod events;
+pub(crate) mod events;
 pub(crate) mod report;
 
 use std::time::Duration;

@@ -104,6 +104,8 @@ fn wrong_usage_has_status_2_and_says_what_is_wrong() {
             "--secret: No such file",
         ),
         ("verify --signature 00 /dev/zero", "more than 8 MiB"),
+        ("doctor", "<URL>"),
+        ("doctor example.com", "starts with http:// or https://"),
         ("replay", "FILE.http"),
         ("replay /missing", "/missing: No such file"),
         ("endpoints", "Usage: soundhash-webhook endpoints"),

@@ -12,8 +12,8 @@ const COMMANDS: [&str; 17] = [
     "listen",
     "send",
     "verify",
+    "doctor",
     "replay",
-    "reconcile",
     "completions",
     "endpoints",
     "endpoints list",
@@ -34,7 +34,7 @@ fn every_command_has_the_help_that_was_read() {
         let ran = run(command.arg("--help").env("COLUMNS", "80")).expect(0, &["Usage:"]);
         assert_eq!(ran.stderr, "");
         assert!(ran.stdout.contains("Examples:"), "{name} has no examples");
-        let needs = name.starts_with("endpoints") || name == "reconcile";
+        let needs = name.starts_with("endpoints");
         assert!(
             !needs || ran.stdout.contains("SOUNDHASH_API_TOKEN"),
             "{name}"

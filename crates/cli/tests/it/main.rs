@@ -1,11 +1,11 @@
 //! The command as users run it: a process with arguments, an environment, output and a status.
 
 mod arguments;
+mod doctor;
 mod endpoints;
 mod forward;
 mod help;
 mod listen;
-mod reconcile;
 mod replay;
 mod send;
 mod support;

@@ -148,7 +148,7 @@ fn rows_that_do_not_fit_become_lists_and_no_word_is_broken() {
     assert!(ran.stdout.lines().count() > 6, "a list: {ran:#?}");
 
     api.stored.lock().unwrap().deliveries = vec![json!({
-        "id": 1, "webhook_id": 7, "event_id": "a".repeat(32), "attempt_number": 4, "status": "failed",
+        "event_id": "a".repeat(32), "attempt_number": 4, "status": "failed",
         "created_at": "2026-11-23T08:56:12",
         "error_message": "Cannot connect to host app.example.com",
     })];
@@ -160,4 +160,23 @@ fn long_messages_are_broken_between_words() {
     let command = bare(["endpoints", "list"]);
     let ran = run_in_terminal(&command, "", "").expect(2, &["SOUNDHASH_API_URL is not set"]);
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
+}
+
+#[test]
+fn the_checks_of_doctor_fit_a_narrow_terminal() {
+    let app = App::start(|_| answer("401 Unauthorized", &"Please log in. ".repeat(9)));
+    let mut doctor = command(["doctor", &app.url()]);
+    doctor.env_remove("NO_COLOR");
+    let ran = run_in_terminal_of(60, &doctor, "", "").expect(1, &["Exclude this path."]);
+    assert!(
+        ran.stdout.contains("\u{1b}[1m\u{1b}[31mfailed "),
+        "{ran:#?}"
+    );
+    let ran = run_in_terminal_of(60, doctor.env("NO_COLOR", "1"), "", "").expect(1, &[]);
+    for line in ran.stdout.lines() {
+        assert!(
+            !line.contains('\u{1b}') && line.trim_end().chars().count() <= 60,
+            "{line}"
+        );
+    }
 }

@@ -3,11 +3,12 @@
 //! `tests/tls` has a certificate for localhost, its key, and the authority that signed it. Nothing
 //! else uses them.
 
-use std::{net::SocketAddr, sync::Arc, thread};
+use std::{io, net::SocketAddr, sync::Arc, thread};
 
+use axum::{Router, serve::Listener};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -16,15 +17,40 @@ use tokio_rustls::{
         crypto::ring::default_provider,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
+    server::TlsStream,
 };
 
-use crate::support::{Listen, command, deliver, free_addr, run, status};
+use crate::support::{Listen, command, deliver, run, status};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
 
-/// Starts a server that responds to every request with 200, over TLS.
-fn server() -> SocketAddr {
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+/// A listener whose connections are encrypted.
+struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, addr) = Listener::accept(&mut self.listener).await;
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, addr);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Serves an application over TLS, and returns the URL of its root.
+pub(crate) fn serve(app: Router, http2: bool) -> String {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -33,30 +59,25 @@ fn server() -> SocketAddr {
             PrivateKeyDer::from_pem_file(format!("{FOLDER}/server.key")).unwrap(),
         )
         .unwrap();
-    let addr = free_addr();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind(addr)).unwrap();
-    thread::spawn(move || {
-        runtime.block_on(async {
-            let acceptor = TlsAcceptor::from(Arc::new(config));
-            while let Ok((stream, _)) = listener.accept().await {
-                let Ok(mut stream) = acceptor.accept(stream).await else {
-                    continue;
-                };
-                // One read is enough for a small request over a local connection.
-                let _ = stream.read(&mut [0; 16_384]).await;
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                let _ = stream.write_all(answer).await;
-                let _ = stream.shutdown().await;
-            }
-        });
-    });
-    addr
+    if http2 {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let listener = TlsListener { listener, acceptor };
+    thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
+    format!("https://localhost:{port}/")
+}
+
+fn ok() -> Router {
+    Router::new().fallback(|| async {})
 }
 
 #[test]
 fn certificates_are_checked() {
-    let url = format!("https://localhost:{}/", server().port());
+    let url = serve(ok(), false);
     let trusted = format!("{FOLDER}/ca.pem");
     let mut send = command(["send", "--url", &url]);
     run(send.env("SSL_CERT_FILE", &trusted)).expect(0, &["200 OK"]);
@@ -70,7 +91,7 @@ fn certificates_are_checked() {
 
 #[test]
 fn listen_forwards_over_tls() {
-    let url = format!("https://localhost:{}/", server().port());
+    let url = serve(ok(), false);
     let fixed = format!("listen --addr 127.0.0.1:0 --inspect off --forward {url}");
     let mut command = command(fixed.split_whitespace());
     command.env("SSL_CERT_FILE", format!("{FOLDER}/ca.pem"));

@@ -1,0 +1,162 @@
+//! The test events, and the ways to send them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Bytes,
+    http::{
+        HeaderValue, Method, Request, Uri,
+        header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT},
+    },
+};
+use http_body_util::{Channel, Full};
+use hyper::ext::on_informational;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use soundhash_webhook::{Secret, Sender};
+use tokio::{sync::Notify, time::timeout};
+
+use crate::{
+    http::{Client, NoResponse, Response},
+    send::{
+        attempts::Delivery,
+        events::{headers, test_event},
+    },
+};
+
+/// The time that clients wait for `100 Continue` before they send the body anyway, as curl does.
+const CONTINUE: Duration = Duration::from_secs(1);
+/// The last retry starts this long after the event if each attempt times out.
+const LAST_RETRY: SignedDuration = SignedDuration::from_mins(9);
+/// Less than the defaults of nginx and of the layer.
+const LARGE: usize = 900_000;
+
+pub(super) type Result = std::result::Result<Response, NoResponse>;
+
+/// Changes the text of a test event.
+type Change = fn(String) -> String;
+
+/// Names of changes, and what a proxy does if the signature of only these bytes is rejected.
+pub(super) const CHANGES: [(&str, Change, &str); 4] = [
+    ("trailing newline", |text| text + "\n", "removes line ends"),
+    (
+        "NaN",
+        |text| text.replacen("true", "true, \"number\": NaN", 1),
+        "parses JSON and writes it again",
+    ),
+    (
+        "non-ASCII",
+        |text| text.replacen("This is", "Título – 曲 🎵", 1),
+        "changes the charset or the escapes",
+    ),
+    (
+        "900 kB",
+        |text| text.replacen("This is", &"x".repeat(LARGE), 1),
+        "truncates long bodies",
+    ),
+];
+
+/// A receiver, and what its test events are made of.
+pub(super) struct Receiver {
+    pub(super) client: Client,
+    pub(super) url: Uri,
+    pub(super) secret: Secret,
+    pub(super) event_type: String,
+    /// The time of the slowest response.
+    pub(super) slowest: Duration,
+}
+
+impl Receiver {
+    /// Returns a new test event from a sender.
+    pub(super) fn event(&self, sender: Sender) -> Delivery {
+        delivery(&self.secret, sender, &self.test(sender), |text| text)
+    }
+
+    /// Returns a new test event that is signed after its bytes were changed.
+    pub(super) fn changed(&self, change: impl FnOnce(String) -> String) -> Delivery {
+        let event = self.test(Sender::Dispatcher);
+        delivery(&self.secret, Sender::Dispatcher, &event, change)
+    }
+
+    /// Returns a new test event that is signed with another secret.
+    pub(super) fn signed_with(&self, secret: &Secret) -> Delivery {
+        let event = self.test(Sender::Dispatcher);
+        delivery(secret, Sender::Dispatcher, &event, |text| text)
+    }
+
+    /// Returns a new test event that is as old as the last retry can be.
+    pub(super) fn late(&self) -> Delivery {
+        let mut event = self.test(Sender::Dispatcher);
+        let time = (Timestamp::now() - LAST_RETRY).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00Z");
+        event["created_at"] = time.to_string().into();
+        delivery(&self.secret, Sender::Dispatcher, &event, |text| text)
+    }
+
+    fn test(&self, sender: Sender) -> Value {
+        test_event(&self.event_type, sender)
+    }
+
+    pub(super) async fn send(&mut self, delivery: &Delivery) -> Result {
+        let request = self.request(delivery, Full::from(delivery.body.clone()));
+        let result = self.client.send(request).await;
+        self.measure(&result);
+        result
+    }
+
+    /// Sends a delivery in parts: in chunks, or if `expects`, when the receiver asks for the body.
+    pub(super) async fn stream(&mut self, delivery: &Delivery, expects: bool) -> Result {
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let mut request = self.request(delivery, body);
+        let asked = Arc::new(Notify::new());
+        if expects {
+            let headers = request.headers_mut();
+            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+            headers.insert(CONTENT_LENGTH, delivery.body.len().into());
+            let asked = asked.clone();
+            on_informational(&mut request, move |_| asked.notify_one());
+        } else {
+            asked.notify_one();
+        }
+        let upload = async move {
+            let _ = timeout(CONTINUE, asked.notified()).await;
+            for part in delivery.body.chunks(100) {
+                // This fails if the receiver has responded already.
+                let _ = sender.send_data(Bytes::copy_from_slice(part)).await;
+            }
+        };
+        let (result, ()) = tokio::join!(self.client.send(request), upload);
+        self.measure(&result);
+        result
+    }
+
+    fn request<B>(&self, delivery: &Delivery, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.url.clone();
+        *request.headers_mut() = delivery.headers.clone();
+        request
+    }
+
+    pub(super) fn measure(&mut self, result: &Result) {
+        let duration = result.as_ref().map(|response| response.duration);
+        self.slowest = duration.unwrap_or_default().max(self.slowest);
+    }
+}
+
+fn delivery(
+    secret: &Secret,
+    sender: Sender,
+    event: &Value,
+    change: impl FnOnce(String) -> String,
+) -> Delivery {
+    let text = String::from_utf8_lossy(&sender.to_bytes(event)).into_owned();
+    let body = Bytes::from(change(text));
+    let mut headers = headers(sender, event, secret.sign(&body).into());
+    // As SoundHash's senders do, so that the response is the one that they get.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+    Delivery {
+        name: String::new(),
+        headers,
+        body,
+    }
+}

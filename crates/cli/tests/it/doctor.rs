@@ -1,0 +1,341 @@
+//! `doctor` against right receivers, and against one for each fault.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Bytes, to_bytes},
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Redirect, Response},
+    routing::{any, post},
+};
+use serde_json::Value;
+use soundhash_webhook::{
+    Event, EventData, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, MemoryStore},
+};
+use soundhash_webhook_tests::nginx::Nginx;
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::{
+    support::{App, Ran, SECRET, answer, bare, command, free_addr, run},
+    tls,
+};
+
+/// Serves an application on a free port, and returns the URL of its webhook.
+fn serve(app: Router) -> String {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
+    format!("http://{addr}/hooks")
+}
+
+/// An application as the guides show it. It accepts only events that are marked as tests.
+fn right() -> Router {
+    let layer = IdempotencyLayer::new(MemoryStore::new(100));
+    receiver()
+        .layer(layer.max_age(Duration::from_secs(15 * 60)))
+        .layer(verification())
+}
+
+fn receiver() -> Router {
+    let receive = async |event: Event| match &event.data {
+        EventData::Unrecognized(it) if it.payload["test"] == true => StatusCode::NO_CONTENT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Router::new().route("/hooks", post(receive))
+}
+
+fn verification() -> SoundHashWebhookLayer {
+    SoundHashWebhookLayer::new(SECRET)
+}
+
+/// Changes requests on their way to the right application, as a proxy could.
+fn behind(change: fn(Vec<u8>) -> Vec<u8>) -> Router {
+    right().layer(middleware::from_fn(
+        move |request: Request, next: Next| async move {
+            let (mut head, body) = request.into_parts();
+            let body = change(to_bytes(body, 2 << 20).await.unwrap().into());
+            head.headers.remove(header::CONTENT_LENGTH);
+            next.run(Request::from_parts(head, body.into())).await
+        },
+    ))
+}
+
+/// Responds to every verified delivery in the same way.
+fn responding(response: impl IntoResponse + Clone + Send + Sync + 'static) -> Router {
+    let handler = any(async move |_: Bytes| response.clone());
+    Router::new()
+        .fallback_service(handler)
+        .layer(verification())
+}
+
+fn doctor(url: &str) -> Ran {
+    run(&mut command(["doctor", url]))
+}
+
+#[test]
+fn a_right_receiver_passes_every_check() {
+    let url = serve(right());
+    let ran = run(&mut command(["doctor", &url, "--json"])).expect(0, &[]);
+    let checks: Vec<Value> = (ran.stdout.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |result: &str| {
+        let checks = checks.iter().filter(|it| it["result"] == result);
+        checks
+            .map(|it| it["check"].as_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("warning"), ["address"], "{ran:#?}");
+    assert_eq!(
+        of("ok"),
+        [
+            "connection",
+            "redirects",
+            "forged event",
+            "dispatcher event",
+            "portal event",
+            "trailing newline",
+            "NaN",
+            "non-ASCII",
+            "900 kB",
+            "chunked",
+            "Expect",
+            "late retry",
+            "duplicates",
+            "response",
+            "clock",
+            "time",
+        ],
+        "{ran:#?}"
+    );
+    doctor(&url).expect(0, &["17 checks: 16 ok, 1 warning", "marked as replayed"]);
+}
+
+#[test]
+fn signatures_that_are_not_verified_or_do_not_match_are_failures() {
+    let open = Router::new().route("/hooks", any(|| async {}));
+    doctor(&serve(open)).expect(1, &["accepted: 200", "anyone can send events"]);
+    doctor(&serve(receiver())).expect(1, &["No SoundHashWebhookLayer is around the handler"]);
+    let other = || receiver().layer(SoundHashWebhookLayer::new("whsec_other"));
+    doctor(&serve(other())).expect(1, &["401: Invalid signature", "has another secret"]);
+    let mut rotated = command(["doctor", &serve(other())]);
+    rotated.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", "whsec_other");
+    run(&mut rotated).expect(1, &["only the previous secret"]);
+    let explained = receiver().layer(verification().explain_rejections(true));
+    doctor(&serve(explained)).expect(0, &["`explain_rejections` off"]);
+    let login = App::start(|_| answer("401 Unauthorized", "Please log in"));
+    doctor(&login.url()).expect(1, &["401: Please log in, probably not from this crate"]);
+    let elsewhere = serve(right()).replace("/hooks", "/hook");
+    doctor(&elsewhere).expect(1, &["404", "No route takes a POST"]);
+}
+
+#[test]
+fn redirects_are_followed_and_shown_with_what_arrives() {
+    let url = serve(right());
+    let login = Router::new().route("/login", any(async || "Please log in"));
+    let login = serve(login.route("/hooks", any(async || Redirect::to("/login"))));
+    for (status, to, code, parts) in [
+        (
+            301,
+            &url,
+            1,
+            &["301 to http", "gets 401 Unauthorized", "run this again"][..],
+        ),
+        (
+            302,
+            &login,
+            1,
+            &[
+                "302 to http",
+                "303 to http",
+                "/login; there, a GET",
+                "gets 200",
+            ],
+        ),
+        (
+            308,
+            &url,
+            0,
+            &["308 to http", "there, the event gets 204", "ok Expect"],
+        ),
+    ] {
+        let to = to.clone();
+        let app = App::start(move |_| {
+            format!("HTTP/1.1 {status} R\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into()
+        });
+        let ran = doctor(&app.url()).expect(code, parts);
+        assert_eq!(
+            ran.stdout.contains("the event is lost"),
+            code == 1,
+            "{ran:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_body_is_found_and_the_change_is_named() {
+    let rewrite = |body: Vec<u8>| match serde_json::from_slice::<Value>(&body) {
+        Ok(event) => event.to_string().into(),
+        Err(_) => body,
+    };
+    doctor(&serve(behind(rewrite))).expect(1, &["parses JSON and writes it again"]);
+    for (change, failed) in [
+        (
+            (|body| body.trim_ascii_end().to_vec()) as fn(Vec<u8>) -> _,
+            "trailing newline",
+        ),
+        (
+            |body| {
+                String::from_utf8(body)
+                    .unwrap()
+                    .replace("NaN", "null")
+                    .into()
+            },
+            "NaN",
+        ),
+        (
+            |body| body.into_iter().filter(u8::is_ascii).collect(),
+            "non-ASCII",
+        ),
+        (|body| body.into_iter().take(800_000).collect(), "900 kB"),
+    ] {
+        let failed = format!("failed {failed}");
+        doctor(&serve(behind(change))).expect(1, &[&failed, "1 failed", "Invalid signature"]);
+    }
+}
+
+#[test]
+fn limits_of_size_time_and_age_are_found() {
+    let small = receiver().layer(verification().max_body_size(100_000));
+    doctor(&serve(small)).expect(1, &["413: Body too large", "layer's `max_body_size`"]);
+    let strict = IdempotencyLayer::new(MemoryStore::new(100)).max_age(Duration::from_secs(300));
+    let strict = receiver().layer(strict).layer(verification());
+    doctor(&serve(strict)).expect(1, &["failed late retry", "Raise `max_age`"]);
+
+    // The first event has a slow response, and each event of the second receiver has none.
+    for (limit, delay, count, status, part) in [
+        ("20", 8, 1, 0, "warning time"),
+        ("2", 600, usize::MAX, 1, "no response in time"),
+    ] {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let slow = middleware::from_fn(move |request: Request, next: Next| {
+            let is_slow = requests.fetch_add(1, Ordering::Relaxed) < count;
+            let delay = Duration::from_secs(if is_slow { delay } else { 0 });
+            async move {
+                tokio::time::sleep(delay).await;
+                next.run(request).await
+            }
+        });
+        let url = serve(right().layer(slow));
+        let mut command = command(["doctor", &url, "--timeout", limit]);
+        run(&mut command).expect(status, &[part, "do the work later"]);
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_found() {
+    for (date, part) in [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "s behind this machine"),
+        ("Fri, 06 Nov 2195 08:49:37 GMT", "s ahead of this machine"),
+    ] {
+        let wrong = move |it: Response| async move { ([(header::DATE, date)], it) };
+        let url = serve(right().layer(middleware::map_response(wrong)));
+        doctor(&url).expect(1, &["failed clock", part, "by NTP"]);
+    }
+}
+
+#[test]
+fn a_2xx_that_soundhash_cannot_read_is_a_failure() {
+    let latin = Bytes::from_static(b"re\xe7u");
+    let text = |charset: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            format!("text/plain{charset}").parse().unwrap(),
+        );
+        headers
+    };
+    let mut packed = HeaderMap::new();
+    packed.insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+    for (headers, status, part) in [
+        (text(""), 1, "not utf-8"),
+        (text("; charset=US-ASCII"), 1, "not us-ascii"),
+        (
+            text("; charset=\"iso-8859-1\""),
+            0,
+            "4 bytes that SoundHash can read",
+        ),
+        (text("; charset=koi8-r"), 0, "unknown response"),
+        (packed, 1, "Content-Encoding `gzip`"),
+    ] {
+        let ran = doctor(&serve(responding((headers, latin.clone()))));
+        // Nothing shows that duplicates are recognized.
+        ran.expect(status, &[part, "unknown duplicates"]);
+    }
+}
+
+#[test]
+fn http2_and_certificates_are_checked_over_tls() {
+    for (http2, part) in [(true, "ok HTTP/2 204"), (false, "ok HTTP/2 not offered")] {
+        let url = format!("{}hooks", tls::serve(right(), http2));
+        let mut trusting = command(["doctor", &url]);
+        trusting.env("SSL_CERT_FILE", format!("{}/ca.pem", tls::FOLDER));
+        run(&mut trusting).expect(0, &["certificate valid until 2126-10-31", part]);
+        doctor(&url).expect(1, &["failed certificate", "does not trust", "whole chain"]);
+    }
+}
+
+#[test]
+fn a_receiver_that_cannot_be_reached_has_status_2() {
+    let closed = format!("http://{}/", free_addr());
+    doctor(&closed).expect(2, &["failed connection", "Connection refused"]);
+    doctor("http://nowhere.invalid/").expect(2, &["cannot be resolved", "A and AAAA"]);
+    run(&mut bare(["doctor", &closed])).expect(2, &["set SOUNDHASH_WEBHOOK_SECRET"]);
+}
+
+#[test]
+fn limits_and_redirects_of_nginx_are_found() {
+    let upstream = serve(right());
+    let upstream = upstream.trim_end_matches("/hooks");
+    let proxy = format!("proxy_pass {upstream}; proxy_http_version 1.1;");
+    let config = format!(
+        "location /hooks {{ {proxy} client_max_body_size 100k; }}
+         location /old {{ return 308 /hooks; }}
+         location /moved/ {{ {proxy} }}"
+    );
+    let Some(nginx) = Nginx::start(&config) else {
+        eprintln!("nginx is missing: not tried");
+        return;
+    };
+    for (path, status, parts) in [
+        (
+            "hooks",
+            1,
+            &["413", "nginx: `client_max_body_size`", "1 failed"][..],
+        ),
+        (
+            "old",
+            1,
+            &["308 to http", "there, the event gets 204", "413"],
+        ),
+        (
+            "moved",
+            1,
+            &["301 to http", "/moved/; there, a GET", "slash at the end"],
+        ),
+    ] {
+        doctor(&format!("{}/{path}", nginx.url)).expect(status, parts);
+    }
+}
