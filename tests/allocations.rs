@@ -54,14 +54,14 @@ fn count<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let mut answer = None;
+    let mut response = None;
     let mut allocated = AllocationInfo::default();
     for _ in 0..2 {
         let request = request();
-        allocated = measure(|| answer = Some(ready(service.call(request))));
+        allocated = measure(|| response = Some(ready(service.call(request))));
     }
-    let Ok(answer) = answer.expect("an answer");
-    (allocated, answer)
+    let Ok(response) = response.expect("a response");
+    (allocated, response)
 }
 
 #[track_caller]

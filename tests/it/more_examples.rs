@@ -18,8 +18,8 @@ use soundhash_webhook::{SIGNATURE_HEADER, Secret};
 use tokio::{io::AsyncWriteExt, process::Command, task::JoinHandle, time::sleep};
 
 use crate::{
-    process::{Receiver, answer, begin, example, exchange, status},
-    support::{BODY, sign},
+    process::{Receiver, begin, example, exchange, response_head, status},
+    support::{BODY, head, sign},
 };
 
 /// Sends the usual body to `url`, signed with `secret`, and returns the status.
@@ -140,13 +140,13 @@ async fn each_tenant_is_looked_up_once() {
         deliver(&client, &url, secret).await
     };
     // All requests are sent at once, so that none of them finds a cached secret.
-    let answers = tokio::join!(
+    let statuses = tokio::join!(
         deliver("acme", "whsec_acme"),
         deliver("acme", "whsec_acme"),
         deliver("acme", "whsec_acme"),
         deliver("globex", "whsec_globex_old"),
     );
-    assert_eq!(answers, (200, 200, 200, 200));
+    assert_eq!(statuses, (200, 200, 200, 200));
     for _ in 0..3 {
         assert_eq!(deliver("acme", "whsec_acme").await, 200);
         // Attack: a tenant signs in the name of another tenant.
@@ -160,13 +160,13 @@ async fn each_tenant_is_looked_up_once() {
     }
     receiver.signal("KILL");
     let (_, mut lines, log) = receiver.ended();
-    let asked = |name: &str| log.matches(&format!("looking up \"{name}\"")).count();
+    let lookups = |name: &str| log.matches(&format!("looking up \"{name}\"")).count();
     assert_eq!(
-        ["acme", "globex", "nobody", "initech"].map(asked),
+        ["acme", "globex", "nobody", "initech"].map(lookups),
         [1, 1, 1, 3],
         "{log}"
     );
-    assert_eq!(asked(&"n".repeat(257)), 0);
+    assert_eq!(lookups(&"n".repeat(257)), 0);
     lines.sort();
     assert_eq!(lines[..6], ["acme video.processed"; 6]);
     assert_eq!(lines[6..], ["globex video.processed"]);
@@ -182,7 +182,7 @@ async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
     assert_eq!(accepted, 200);
 
     let audit = |line: &str| serde_json::from_str::<Value>(line).unwrap();
-    let mut answers = Vec::new();
+    let mut texts = Vec::new();
     for (signature, reason) in [
         (None, "missing_signature"),
         (Some("sha256=00"), "malformed_signature"),
@@ -195,49 +195,27 @@ async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
-        assert_eq!(
-            response.headers()[header::CONTENT_TYPE],
-            "application/problem+json"
-        );
-        answers.push(response.text().await.unwrap());
-        assert_eq!(
-            audit(&receiver.line()),
-            json!({
-                "path": "/webhooks/soundhash",
-                "peer": "127.0.0.1",
-                "reason": reason,
-                "status": 401,
-            })
-        );
+        let content_type = &response.headers()[header::CONTENT_TYPE];
+        assert_eq!(content_type, "application/problem+json");
+        texts.push(response.text().await.unwrap());
+        let path = "/webhooks/soundhash";
+        let line = json!({"path": path, "peer": "127.0.0.1", "reason": reason, "status": 401});
+        assert_eq!(audit(&receiver.line()), line);
     }
     // The sender does not learn the reason.
-    assert_eq!(answers, [r#"{"status":401,"title":"Unauthorized"}"#; 3]);
+    assert_eq!(texts, [r#"{"status":401,"title":"Unauthorized"}"#; 3]);
 
-    let too_large = format!(
-        "POST /x HTTP/1.1\r\nHost: x\r\nX-Webhook-Signature: {}\r\nContent-Length: 2000000\r\n\r\n",
-        "0".repeat(64)
-    );
+    let too_large = head(&"0".repeat(64), 2_000_000);
     let head = exchange(&receiver.addr, too_large.as_bytes()).await;
     assert_eq!(status(&head), "413");
     assert_eq!(audit(&receiver.line())["reason"], "body_too_large");
 
     receiver.signal("KILL");
     let (_, lines, _) = receiver.ended();
-    assert_eq!(
-        lines,
-        [] as [&str; 0],
-        "a line for each rejection, and none for other requests"
-    );
+    assert_eq!(lines, [""; 0], "a line for each rejection, and no others");
 }
 
 // ---- plain_tower
-
-fn head(path: &str, signature: &str, length: usize) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nX-Webhook-Signature: {signature}\r\n\
-         Content-Length: {length}\r\n\r\n"
-    )
-}
 
 #[tokio::test]
 async fn a_delivery_is_verified_without_axum() {
@@ -255,12 +233,12 @@ async fn a_delivery_is_verified_without_axum() {
     assert_eq!(response.status(), 400);
 
     // Requests in progress are completed when the program stops.
-    let head = head("/webhooks/soundhash", &sign(BODY), BODY.len());
+    let head = head(&sign(BODY), BODY.len());
     let mut in_flight = begin(&receiver.addr, &head).await;
     receiver.signal("INT");
     receiver.wait_for_log("stopping");
     in_flight.write_all(BODY).await.unwrap();
-    assert_eq!(status(&answer(&mut in_flight).await), "200");
+    assert_eq!(status(&response_head(&mut in_flight).await), "200");
     let (status, lines, _) = receiver.ended();
     assert_eq!(status.code(), Some(0));
     assert_eq!(lines, ["video.processed"]);
@@ -280,7 +258,7 @@ async fn an_unfinished_head_ends_the_connection_without_axum() {
 async fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
     let output = Command::new(example("hostile")).output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
-    let (report, _) = told(&output);
+    let (report, _) = printed(&output);
     let (head, legacy) = report
         .split_once("wrong, /webhooks/legacy: 22 failures\n")
         .expect("three parts");
@@ -299,7 +277,7 @@ async fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
 
 // ---- the guides' shell lines
 
-fn told(output: &Output) -> (&str, &str) {
+fn printed(output: &Output) -> (&str, &str) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap();
     (text(&output.stdout), text(&output.stderr))
 }
@@ -309,14 +287,11 @@ fn told(output: &Output) -> (&str, &str) {
 async fn the_shell_lines_of_the_quick_start_are_a_delivery() {
     let guide = include_str!("../../docs/guide/quick_start.md");
     let receiver = Receiver::of("receiver", &[]);
+    let parts = ["body=", "signature=", "curl "];
     let lines: Vec<_> = guide
         .lines()
         .filter_map(|line| line.strip_prefix("$ "))
-        .filter(|line| {
-            ["body=", "signature=", "curl "]
-                .iter()
-                .any(|it| line.starts_with(it))
-        })
+        .filter(|line| parts.iter().any(|it| line.starts_with(it)))
         .collect();
     assert_eq!(lines.len(), 3);
     let script = lines.join("\n").replace("127.0.0.1:3000", &receiver.addr);
@@ -330,11 +305,9 @@ async fn the_shell_lines_of_the_quick_start_are_a_delivery() {
             eprintln!("openssl or curl is missing: not tried");
             return;
         }
-        let (answer, _) = told(&output);
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status}")),
-            "{answer}"
-        );
+        let (response, _) = printed(&output);
+        let start = format!("HTTP/1.1 {status}");
+        assert!(response.starts_with(&start), "{response}");
     }
     assert!(receiver.line().contains(r#""title":"A song""#));
 }

@@ -6,7 +6,7 @@ use soundhash_webhook::{
     SoundHashWebhookLayer,
 };
 
-use crate::support::{BODY, SECRET, echo, outcome, signed};
+use crate::support::{BODY, SECRET, echo, outcome, sign, signed};
 
 /// RFC 4231 §4, the cases with a full tag for SHA-256: key, data, tag.
 const RFC_4231: [(&[u8], &[u8], &str); 6] = [
@@ -68,17 +68,15 @@ fn a_whsec_prefix_is_part_of_the_key() {
 
 #[test]
 fn every_conversion_makes_the_same_secret() {
-    let owned = String::from("whsec_test");
-    let expected = Secret::new("whsec_test").sign(b"x");
-    let secrets = [
+    let owned = String::from(SECRET);
+    for secret in [
         Secret::new(owned.clone()),
         Secret::new(owned.clone().into_bytes()),
-        Secret::try_from("whsec_test").unwrap(),
+        Secret::try_from(SECRET).unwrap(),
         Secret::try_from(owned.as_bytes()).unwrap(),
         Secret::try_from(owned).unwrap(),
-    ];
-    for secret in secrets {
-        assert_eq!(secret.sign(b"x"), expected);
+    ] {
+        assert_eq!(secret.sign(BODY).to_string(), sign(BODY));
     }
 }
 
@@ -176,11 +174,8 @@ fn a_secret_from_the_environment_is_checked() {
     use std::{ffi::OsString, os::unix::ffi::OsStringExt, process::Command};
     let check = |value: Option<OsString>| {
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args([
-            "--exact",
-            "secret::child_reads_the_environment",
-            "--nocapture",
-        ]);
+        let test = "secret::child_reads_the_environment";
+        child.args(["--exact", test, "--nocapture"]);
         child.env("SOUNDHASH_TEST_CHILD", "1");
         match value {
             Some(value) => child.env("SOUNDHASH_TEST_SECRET", value),
@@ -197,6 +192,7 @@ fn a_secret_from_the_environment_is_checked() {
     assert_eq!(check(None), "SOUNDHASH_TEST_SECRET is not set");
     let empty = check(Some("".into()));
     assert_eq!(empty, "SOUNDHASH_TEST_SECRET is empty");
+    let padding = "starts or ends with whitespace: remove it";
     for padded in [
         "whsec_test\n",
         " whsec_test",
@@ -204,24 +200,17 @@ fn a_secret_from_the_environment_is_checked() {
         "\t",
         "whsec\u{a0}",
     ] {
-        assert_eq!(
-            check(Some(padded.into())),
-            "SOUNDHASH_TEST_SECRET starts or ends with whitespace: remove it"
-        );
+        let error = check(Some(padded.into()));
+        assert_eq!(error, format!("SOUNDHASH_TEST_SECRET {padding}"));
     }
-    for quoted in [
-        "\"whsec_test\"",
-        "'whsec_test'",
-        "`whsec_test`",
-        "\u{201c}whsec_test\u{201d}",
-    ] {
+    for quoted in ["\"whsec\"", "'whsec'", "`whsec`", "\u{201c}whsec\u{201d}"] {
         let error = check(Some(quoted.into()));
         assert_eq!(error, "SOUNDHASH_TEST_SECRET is in quotes: remove them");
     }
     for invisible in [
-        "\u{feff}whsec_test",
-        "whsec\u{200b}_test",
-        "whsec_test\u{2060}",
+        "\u{feff}whsec",
+        "whsec\u{200b}_a",
+        "whsec\u{2060}",
         "a\u{7}b",
     ] {
         let error = check(Some(invisible.into()));
@@ -283,10 +272,8 @@ fn at_most_four_secrets_are_valid_at_once() {
     let four = Secrets::new("a").previous("b").previous("c").previous("d");
     assert_eq!(four.len(), Secrets::MAX);
     let panic = std::panic::catch_unwind(|| four.previous("e")).unwrap_err();
-    assert_eq!(
-        panic.downcast_ref::<String>().unwrap(),
-        "more than four secrets"
-    );
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert_eq!(message, "more than four secrets");
 
     let list = |n| vec![Secret::new("x"); n];
     let kind = |list: Vec<Secret>| Secrets::try_from(list).unwrap_err().kind();
@@ -302,10 +289,8 @@ fn at_most_four_secrets_are_valid_at_once() {
 fn debug_shows_no_secret() {
     let secret = Secret::new("s3cr3t");
     assert_eq!(format!("{secret:?}"), "Secret(..)");
-    assert_eq!(
-        format!("{:?}", Secrets::from(secret.clone())),
-        "Secrets(1 of 4)"
-    );
+    let secrets = Secrets::from(secret.clone());
+    assert_eq!(format!("{secrets:?}"), "Secrets(1 of 4)");
     assert_eq!(format!("{:?}", secret.sign(b"")), "Signature(..)");
 }
 

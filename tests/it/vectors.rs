@@ -56,7 +56,7 @@ async fn the_wycheproof_vectors_verify_as_they_say() {
             let received = outcome(service, request).await;
 
             // SoundHash sends whole tags, so a truncated tag is malformed even if it is valid.
-            let (expected, answered) = match (group.tag_size, case.result) {
+            let (expected, outcome_of_layer) = match (group.tag_size, case.result) {
                 (256, TestResult::Valid) => {
                     valid += 1;
                     assert_eq!(secret.sign(&case.msg).to_string(), digits, "case {id}");
@@ -79,7 +79,7 @@ async fn the_wycheproof_vectors_verify_as_they_say() {
                 }
             };
             assert_eq!(verified, expected, "case {id}");
-            assert_eq!(received, answered, "case {id}");
+            assert_eq!(received, outcome_of_layer, "case {id}");
         }
     }
     println!("{valid} valid, {forged} forged, {truncated} truncated");

@@ -44,16 +44,18 @@ async fn open(
     client.ready().await?.send_request(request, false)
 }
 
-async fn status(answer: ResponseFuture) -> StatusCode {
-    let answer = timeout(PATIENCE, answer).await.expect("an answer in time");
-    answer.expect("an answer").status()
+async fn status(response: ResponseFuture) -> StatusCode {
+    let response = timeout(PATIENCE, response)
+        .await
+        .expect("a response in time");
+    response.expect("a response").status()
 }
 
 async fn deliver_by(client: &SendRequest<Bytes>, id: &str) -> StatusCode {
     let body = event(id);
-    let (answer, mut sender) = open(client.clone(), Some(&sign(&body))).await.unwrap();
+    let (response, mut sender) = open(client.clone(), Some(&sign(&body))).await.unwrap();
     sender.send_data(body.into(), true).unwrap();
-    status(answer).await
+    status(response).await
 }
 
 /// Attack: break off a stream in the middle of its body, a thousand times. The connection and its
@@ -67,9 +69,9 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
     for _ in 0..20 {
         let mut streams = Vec::new();
         for _ in 0..50 {
-            let (answer, mut sender) = open(client.clone(), Some(FORGED)).await.unwrap();
+            let (response, mut sender) = open(client.clone(), Some(FORGED)).await.unwrap();
             sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
-            streams.push((answer, sender));
+            streams.push((response, sender));
         }
         // A response on the same connection shows that the streams have arrived before they are
         // reset.
@@ -112,16 +114,16 @@ async fn a_thousand_streams_that_stall_lock_nobody_out() {
         let client = client(&receiver).await;
         assert_eq!(deliver_by(&client, "first").await, 200);
         for _ in 0..200 {
-            let (answer, mut sender) = open(client.clone(), Some(FORGED)).await.unwrap();
+            let (response, mut sender) = open(client.clone(), Some(FORGED)).await.unwrap();
             sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
-            stalled.push((answer, sender));
+            stalled.push((response, sender));
         }
     }
     deliver(&receiver, "by HTTP/1.1").await;
     let other = client(&receiver).await;
     assert_eq!(deliver_by(&other, "by HTTP/2").await, 200);
-    for (answer, _sender) in stalled {
-        assert_eq!(status(answer).await, 408);
+    for (response, _sender) in stalled {
+        assert_eq!(status(response).await, 408);
     }
     let grown = receiver.peak().saturating_sub(before);
     println!("1000 stalled streams: {grown} KiB");
@@ -133,14 +135,14 @@ async fn a_thousand_streams_that_stall_lock_nobody_out() {
 /// Returns the response to an unsigned request whose body does not end.
 async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
     loop {
-        let (answer, _sender) = open(client.clone(), None).await.unwrap();
-        match answer.await {
+        let (response, _sender) = open(client.clone(), None).await.unwrap();
+        match response.await {
             // The stream was refused unprocessed and can be sent again (RFC 9113, 8.7), because the
             // server had not yet released a stream that it had responded to.
             Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {
                 sleep(Duration::from_millis(5)).await;
             }
-            answer => return answer.expect("an answer").status(),
+            response => return response.expect("a response").status(),
         }
     }
 }
@@ -153,14 +155,14 @@ async fn a_thousand_unsigned_streams_all_get_a_response() {
     let client = client(&receiver).await;
     // The first response brings the limit on concurrent streams. Further streams wait.
     assert_eq!(deliver_by(&client, "first").await, 200);
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for _ in 0..1_000 {
         let client = client.clone();
-        answers.push(tokio::spawn(timeout(PATIENCE, unsigned_by(client))));
+        responses.push(tokio::spawn(timeout(PATIENCE, unsigned_by(client))));
     }
-    for answer in answers {
-        let answer = answer.await.unwrap();
-        assert_eq!(answer.expect("an answer in time"), 401);
+    for response in responses {
+        let response = response.await.unwrap();
+        assert_eq!(response.expect("a response in time"), 401);
     }
     assert_eq!(deliver_by(&client, "behind them").await, 200);
     unharmed(receiver, &["first", "behind them"]).await;
@@ -172,7 +174,7 @@ async fn a_rejected_sender_reads_the_response() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
     for (signature, expected) in [(None, 401), (Some(FORGED), 413)].repeat(10) {
-        let (answer, mut sender) = open(client.clone(), signature).await.unwrap();
+        let (response, mut sender) = open(client.clone(), signature).await.unwrap();
         let writing = tokio::spawn(async move {
             for _ in 0..4 * MIB / 16_384 {
                 sender.reserve_capacity(16_384);
@@ -185,7 +187,7 @@ async fn a_rejected_sender_reads_the_response() {
                 }
             }
         });
-        assert_eq!(status(answer).await, expected);
+        assert_eq!(status(response).await, expected);
         let ended = timeout(Duration::from_secs(20), writing).await;
         ended.expect("it is told to stop").unwrap();
     }

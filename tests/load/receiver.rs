@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::Instant};
 
 use soundhash_webhook_tests::{
-    process::{Receiver, answer, status},
+    process::{Receiver, response_head, status},
     requests::head,
     wire::{
         FORGED, connect, deliver, flood, forged_chunks, statuses, to_the_end, unharmed, unsigned,
@@ -49,7 +49,7 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     let mut floods = JoinSet::new();
     for head in [forged_chunks(), unsigned("Transfer-Encoding: chunked")] {
         for _ in 0..4 {
-            floods.spawn(floods_for_ever(receiver.addr.clone(), head.clone()));
+            floods.spawn(flood_forever(receiver.addr.clone(), head.clone()));
         }
     }
     let hostile = latency(&receiver, "hostile").await;
@@ -61,8 +61,8 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
 
     for stream in &mut stalled {
         // A stalled body times out, or is evicted for a body that is still arriving.
-        let answer = answer(stream).await;
-        assert!(matches!(status(&answer), "408" | "503"), "{answer}");
+        let response = response_head(stream).await;
+        assert!(matches!(status(&response), "408" | "503"), "{response}");
     }
     assert!(start.elapsed() >= Duration::from_secs(10));
     let grown = receiver.peak().saturating_sub(before);
@@ -110,7 +110,7 @@ async fn unharmed_after(receiver: Receiver, names: &[&str]) {
     unharmed(receiver, &ids).await;
 }
 
-async fn floods_for_ever(addr: String, head: String) {
+async fn flood_forever(addr: String, head: String) {
     let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
     loop {
         let stream = TcpStream::connect(&addr).await.unwrap();
@@ -139,7 +139,7 @@ async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
     for _ in 0..CONNECTIONS {
         let mut stream = connect(&receiver).await;
         stream.write_all(request.as_bytes()).await.unwrap();
-        assert_eq!(status(&answer(&mut stream).await), "401");
+        assert_eq!(status(&response_head(&mut stream).await), "401");
         rejected.push(stream);
     }
     for stream in &mut rejected {

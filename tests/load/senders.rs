@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use soundhash_webhook_tests::{
     nginx::Nginx,
-    process::{Receiver, answer, status},
+    process::{Receiver, response_head, status},
     requests::head,
     wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
 };
@@ -38,7 +38,10 @@ async fn a_sender_that_writes_everything_first_reads_the_response() {
         let mut stream = connect(&receiver).await;
         let request = [head.as_bytes(), &body].concat();
         stream.write_all(&request).await.expect("all of it written");
-        assert_eq!(status(&answer(&mut stream).await), expected.to_string());
+        assert_eq!(
+            status(&response_head(&mut stream).await),
+            expected.to_string()
+        );
     }
     unharmed(receiver, &[]).await;
 }
@@ -56,9 +59,9 @@ async fn reqwest(url: &str) {
         if let Some(signature) = signature {
             request = request.header(SIGNATURE_HEADER, signature);
         }
-        let answer = request.send().await.expect("a response");
-        assert_eq!(answer.status(), expected);
-        answer.text().await.expect("all of it");
+        let response = request.send().await.expect("a response");
+        assert_eq!(response.status(), expected);
+        response.text().await.expect("all of it");
     }
 }
 

@@ -6,8 +6,7 @@
 //! of honest deliveries as well.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,9 +25,9 @@ use tokio::{
 };
 
 use soundhash_webhook_tests::{
-    process::{answer, exchange, memory, status},
+    process::{Receiver, exchange, response_head, status},
     requests::{SECRET, head, sign, signed_bytes},
-    wire::{FORGED, PATIENCE, event, forged_chunks, unsigned},
+    wire::{FORGED, PATIENCE, connect, event, forged_chunks, unsigned},
 };
 
 const KIB: u64 = 1024;
@@ -57,43 +56,23 @@ fn server() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        println!(
-            "listening on {}",
-            listener.local_addr().expect("an address")
-        );
+        let addr = listener.local_addr().expect("an address");
+        eprintln!("listening on http://{addr}/");
         axum::serve(listener, app).await.expect("no end");
     });
 }
 
-struct Server {
-    child: Child,
-    addr: String,
-}
+struct Server(Receiver);
 
 impl Server {
     async fn start(max_buffered: &str) -> Self {
         rlimit::increase_nofile_limit(8 * 1024).expect("a limit of files");
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "siege::server"])
-            .args(["--ignored", "--nocapture"])
-            .env(MAX_BUFFERED, max_buffered)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut lines = stdout.lines().map_while(Result::ok);
-        let line = lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
-        let server = Self {
-            addr: line.expect("an address"),
-            child,
-        };
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "siege::server", "--ignored", "--nocapture"]);
+        let server = Self(Receiver::listening(command.env(MAX_BUFFERED, max_buffered)));
         // A first request makes the allocations that happen only once.
         server.median(20).await;
         server
-    }
-
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.addr).await.expect("a connection")
     }
 
     /// Returns the median time of honest deliveries, each on its own connection. All must be
@@ -103,8 +82,8 @@ impl Server {
         for n in 0..deliveries {
             let start = Instant::now();
             let request = signed_bytes(&event(&n.to_string()));
-            let answer = exchange(&self.addr, &request).await;
-            assert_eq!(status(&answer), "200");
+            let head = exchange(&self.0.addr, &request).await;
+            assert_eq!(status(&head), "200");
             times.push(start.elapsed());
             // The pauses spread the deliveries over the attack.
             sleep(Duration::from_millis(10)).await;
@@ -116,9 +95,9 @@ impl Server {
     /// Runs an attack and measures what it costs.
     async fn under(&self, name: &str, connections: usize, attack: impl AsyncFn(Attacker)) -> Cost {
         let calm = self.median(100).await;
-        let before = memory(self.child.id(), "VmRSS:") * KIB;
+        let before = self.0.resident() * KIB;
         let attacker = Attacker {
-            addr: self.addr.clone().into(),
+            addr: self.0.addr.clone().into(),
             sent: Arc::default(),
         };
         let sent = attacker.sent.clone();
@@ -128,7 +107,7 @@ impl Server {
             self.median(100).await
         };
         let (hostile, ()) = tokio::join!(honest, attack(attacker));
-        let peak = memory(self.child.id(), "VmHWM:") * KIB;
+        let peak = self.0.peak() * KIB;
         let cost = Cost {
             calm,
             hostile,
@@ -141,14 +120,6 @@ impl Server {
             cost.growth / MIB
         );
         cost
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Both calls fail if the process has already ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -193,9 +164,9 @@ impl Attacker {
         true
     }
 
-    /// Opens many connections at once. Each sends `head` and 900 kB of a body, and stays open until
-    /// the server has closed all of them.
-    async fn bodies(self, connections: usize, head: String) {
+    /// Opens many connections at once. Each sends `head` and 900 kB of a body, or a body without end,
+    /// and stays open until the server has closed all of them.
+    async fn bodies(self, connections: usize, head: String, is_endless: bool) {
         let head: Arc<str> = head.into();
         let mut senders = JoinSet::new();
         for _ in 0..connections {
@@ -205,34 +176,13 @@ impl Attacker {
                     return;
                 };
                 this.send(&mut stream, head.as_bytes()).await;
-                this.send(&mut stream, &ZEROS[..900_000]).await;
+                while this.send(&mut stream, &ZEROS[..900_000]).await && is_endless {}
                 let mut rest = Vec::new();
                 let end = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
                 let _ = end.expect("an end");
             });
         }
-        while let Some(ended) = senders.join_next().await {
-            ended.expect("no panic");
-        }
-    }
-
-    /// Opens many connections, each of which sends `head`, and then `piece` again and again until
-    /// the server closes the connection.
-    async fn endless(self, connections: usize, head: String, piece: Vec<u8>) {
-        let mut senders = JoinSet::new();
-        for _ in 0..connections {
-            let (this, head, piece) = (self.clone(), head.clone(), piece.clone());
-            senders.spawn(async move {
-                let Ok(mut stream) = TcpStream::connect(&*this.addr).await else {
-                    return;
-                };
-                this.send(&mut stream, head.as_bytes()).await;
-                while this.send(&mut stream, &piece).await {}
-            });
-        }
-        while let Some(ended) = senders.join_next().await {
-            ended.expect("no panic");
-        }
+        senders.join_all().await;
     }
 }
 
@@ -242,36 +192,20 @@ const CONNECTIONS: usize = 1_500;
 const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 
 /// Attack: send rejected requests with their whole bodies. hyper's read buffer grows to 408 KiB per
-/// connection while a peer sends fast.
+/// connection while a peer sends fast. The bodies of requests with a well-formed signature have to
+/// be received. The last one is a chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unsigned_bodies_cost_little_memory() {
-    let server = Server::start("").await;
-    let head = unsigned("Content-Length: 1000000");
-    let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
-    let cost = server.under("unsigned bodies", CONNECTIONS, attack).await;
-    cost.assert(MANY);
-}
-
-/// Attack: send a well-formed signature as well, so that the bodies have to be received.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrongly_signed_bodies_cost_little_memory() {
-    let server = Server::start("").await;
-    let head = head(FORGED, 1_000_000);
-    let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
-    let cost = server.under("wrongly signed", CONNECTIONS, attack).await;
-    cost.assert(MANY);
-}
-
-/// Attack: send the body as one chunk that never ends.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrongly_signed_chunked_bodies_cost_little_memory() {
-    let server = Server::start("").await;
-    let head = forged_chunks() + "f4240\r\n";
-    let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone()).await;
-    let cost = server
-        .under("wrongly signed, chunked", CONNECTIONS, attack)
-        .await;
-    cost.assert(MANY);
+async fn rejected_bodies_cost_little_memory() {
+    for (name, head) in [
+        ("unsigned bodies", unsigned("Content-Length: 1000000")),
+        ("wrongly signed", head(FORGED, 1_000_000)),
+        ("wrongly signed, chunked", forged_chunks() + "f4240\r\n"),
+    ] {
+        let server = Server::start("").await;
+        let attack = async |it: Attacker| it.bodies(CONNECTIONS, head.clone(), false).await;
+        let cost = server.under(name, CONNECTIONS, attack).await;
+        cost.assert(MANY);
+    }
 }
 
 /// Attack: send a chunk size with endless leading zeros. hyper reads them without yielding a frame,
@@ -280,7 +214,7 @@ async fn wrongly_signed_chunked_bodies_cost_little_memory() {
 async fn an_unsigned_chunk_size_without_end_is_not_read() {
     let server = Server::start("").await;
     let head = unsigned("Transfer-Encoding: chunked");
-    let attack = async |it: Attacker| it.endless(2, head.clone(), ZEROS.to_vec()).await;
+    let attack = async |it: Attacker| it.bodies(2, head.clone(), true).await;
     let cost = server
         .under("unsigned zeros of a chunk's size", 2, attack)
         .await;
@@ -302,7 +236,7 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
                 let mut stream = TcpStream::connect(&*it.addr).await.expect("a connection");
                 // A first request grows the read buffer, if its connection is kept.
                 it.send(&mut stream, &first).await;
-                answer(&mut stream).await;
+                response_head(&mut stream).await;
                 if !it.send(&mut stream, forged_chunks().as_bytes()).await {
                     stream = TcpStream::connect(&*it.addr).await.expect("a connection");
                     it.send(&mut stream, forged_chunks().as_bytes()).await;
@@ -310,9 +244,7 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
                 while it.send(&mut stream, &piece).await {}
             });
         }
-        while let Some(ended) = senders.join_next().await {
-            ended.expect("no panic");
-        }
+        senders.join_all().await;
     };
     let cost = server
         .under("4 KiB frames, max_buffered 4 MiB", 16, attack)
@@ -336,11 +268,11 @@ async fn large_heads_cost_what_they_hold() {
     let attack = async |it: Attacker| {
         let mut waiting = Vec::new();
         for _ in 0..HEADS {
-            let mut stream = server.connect().await;
+            let mut stream = connect(&server.0).await;
             it.send(&mut stream, head.as_bytes()).await;
             // No layer can limit the memory that a server uses for incomplete heads, so each head
             // is complete before the next one is sent.
-            answer(&mut stream).await;
+            response_head(&mut stream).await;
             waiting.push(stream);
         }
     };
@@ -357,7 +289,7 @@ async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
     // The small bodies fill the gap that the large ones leave.
     for (count, len) in [(150, 999_999), (100, 9_000)] {
         for _ in 0..count {
-            let mut stream = server.connect().await;
+            let mut stream = connect(&server.0).await;
             let head = head(FORGED, 1_000_000);
             stream.write_all(head.as_bytes()).await.unwrap();
             // Some of the bodies are rejected in the meantime.
@@ -367,12 +299,12 @@ async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
         sleep(Duration::from_secs(1)).await;
     }
     let body = vec![b'x'; 40_000];
-    let mut stream = server.connect().await;
+    let mut stream = connect(&server.0).await;
     let head = head(&sign(&body), body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
     for flight in [&body[..14_600], &body[14_600..]] {
         stream.write_all(flight).await.unwrap();
         sleep(Duration::from_millis(120)).await;
     }
-    assert_eq!(status(&answer(&mut stream).await), "200");
+    assert_eq!(status(&response_head(&mut stream).await), "200");
 }

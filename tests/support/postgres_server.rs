@@ -148,7 +148,7 @@ impl PostgresServer {
                 if is_ready(self.port).is_ok_and(|ready| ready) {
                     return true;
                 }
-                assert!(start.elapsed() < PATIENCE, "postgres does not answer");
+                assert!(start.elapsed() < PATIENCE, "postgres does not respond");
                 sleep(Duration::from_millis(20));
             }
             if self.log().contains("Address already in use") {
@@ -213,9 +213,9 @@ fn is_ready(port: u16) -> io::Result<bool> {
     stream.write_all(&length.to_be_bytes())?;
     stream.write_all(&196_608_u32.to_be_bytes())?;
     stream.write_all(parameters)?;
-    let mut answer = [0];
-    stream.read_exact(&mut answer)?;
-    Ok(&answer == b"R")
+    let mut reply = [0];
+    stream.read_exact(&mut reply)?;
+    Ok(&reply == b"R")
 }
 
 impl Drop for PostgresServer {

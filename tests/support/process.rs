@@ -345,7 +345,7 @@ pub fn memory(process: u32, which: &str) -> u64 {
 pub async fn exchange(addr: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     stream.write_all(bytes).await.expect("bytes sent");
-    answer(&mut stream).await
+    response_head(&mut stream).await
 }
 
 /// Sends a head without a body, and returns when the server asks for the body.
@@ -353,12 +353,12 @@ pub async fn begin(addr: &str, head: &str) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     let head = head.replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
     stream.write_all(head.as_bytes()).await.expect("bytes sent");
-    assert_eq!(status(&answer(&mut stream).await), "100");
+    assert_eq!(status(&response_head(&mut stream).await), "100");
     stream
 }
 
 /// Returns the head of the next response.
-pub async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+pub async fn response_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let read = async {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -377,5 +377,5 @@ pub async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 
 #[track_caller]
 pub fn status(head: &str) -> &str {
-    head.split(' ').nth(1).unwrap_or("no answer")
+    head.split(' ').nth(1).unwrap_or("no response")
 }

@@ -72,7 +72,7 @@ impl RedisServer {
             }
             sleep(Duration::from_millis(10));
         }
-        panic!("redis-server does not answer");
+        panic!("redis-server does not respond");
     }
 
     pub fn url(&self) -> String {
@@ -103,10 +103,10 @@ fn pong(port: u16) -> io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     stream.write_all(b"PING\r\n")?;
-    let mut answer = [0; 5];
-    stream.read_exact(&mut answer)?;
+    let mut reply = [0; 5];
+    stream.read_exact(&mut reply)?;
     // Any other reply comes from a server that is still loading its data.
-    Ok(&answer == b"+PONG")
+    Ok(&reply == b"+PONG")
 }
 
 impl Drop for RedisServer {

@@ -13,7 +13,19 @@ use serde_json::Value;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use soundhash_webhook::{EventKind, Secret, Sender, testing::sample};
-use soundhash_webhook_diagnose::{Diagnosis, DiagnosisKind, diagnose};
+use soundhash_webhook_diagnose::{
+    Diagnosis,
+    DiagnosisKind::{
+        self, BodyUtf16, ByteOrderMark, Compressed, CurlyQuotes, EmptyBody, EncodedTwice,
+        FormEncoded, LineEnd, MalformedSignature, MissingSignature, NewlinesRemoved, NoSecret,
+        NumbersRewritten, OnlyDataSigned, PreviousSecret, Reserialized, Right, SecretBase64,
+        SecretInvisible, SecretLabel, SecretPrefix, SecretQuotes, SecretUtf16, SecretWhitespace,
+        SeveralSignatures, SignatureBase64, SignatureHexTwice, SignaturePrefix, SignatureQuotes,
+        SignatureWhitespace, SortedKeys, SwappedArguments, TimestampSigned, Truncated, Unknown,
+        WrongHash,
+    },
+    diagnose,
+};
 
 const BODY: &[u8] = br#"{"event":"video.processed","data":{"title":"Test Video"}}"#;
 
@@ -44,7 +56,7 @@ fn a_right_signature_is_right_in_either_case() {
     for signature in [sign(KEY, BODY), sign(KEY, BODY).to_uppercase()] {
         let diagnosis = diagnose(&[KEY, "whsec_old"], &signature, BODY);
         assert!(diagnosis.is_right());
-        assert_eq!(diagnosis.kind(), DiagnosisKind::Right);
+        assert_eq!(diagnosis.kind(), Right);
         assert_eq!(diagnosis.kinds().count(), 0);
         assert_eq!(diagnosis.secret(), Some(0));
         let text = diagnosis.to_string();
@@ -53,31 +65,26 @@ fn a_right_signature_is_right_in_either_case() {
     }
 }
 
-#[test]
-fn an_empty_body_that_was_signed_is_right() {
-    assert!(diagnose(&[KEY], sign(KEY, ""), "").is_right());
-}
-
 // ---- the secret
 
 #[test]
 fn mistakes_with_the_secret_at_either_side() {
     let stripped = KEY.trim_start_matches("whsec_").to_owned();
-    let mut rows = vec![(DiagnosisKind::SecretPrefix, stripped)];
+    let mut rows = vec![(SecretPrefix, stripped)];
     for space in [
         "\n", "\r\n", " ", "\t", "\n\n", "\r\n\r\n", "\u{a0}", "\u{feff}",
     ] {
-        rows.push((DiagnosisKind::SecretWhitespace, format!("{KEY}{space}")));
-        rows.push((DiagnosisKind::SecretWhitespace, format!("{space}{KEY}")));
+        rows.push((SecretWhitespace, format!("{KEY}{space}")));
+        rows.push((SecretWhitespace, format!("{space}{KEY}")));
     }
     for quotes in ["\"\"", "''", "``", "“”", "‘’"] {
         let (start, end) = quotes.split_at(quotes.len() / 2);
-        rows.push((DiagnosisKind::SecretQuotes, format!("{start}{KEY}{end}")));
+        rows.push((SecretQuotes, format!("{start}{KEY}{end}")));
     }
-    rows.push((DiagnosisKind::SecretInvisible, format!("{KEY}\u{200b}")));
-    rows.push((DiagnosisKind::SecretInvisible, format!("\u{200b}{KEY}")));
+    rows.push((SecretInvisible, format!("{KEY}\u{200b}")));
+    rows.push((SecretInvisible, format!("\u{200b}{KEY}")));
     for label in ["v1,", "SOUNDHASH_WEBHOOK_SECRET="] {
-        rows.push((DiagnosisKind::SecretLabel, format!("{label}{KEY}")));
+        rows.push((SecretLabel, format!("{label}{KEY}")));
     }
     for (kind, other) in rows {
         found(&other, &sign(KEY, BODY), BODY, kind);
@@ -86,25 +93,16 @@ fn mistakes_with_the_secret_at_either_side() {
     // These cannot be guessed from the right secret.
     let (start, end) = KEY.split_at(9);
     for (kind, given) in [
-        (DiagnosisKind::SecretWhitespace, format!("  {KEY}\r\n")),
+        (SecretWhitespace, format!("  {KEY}\r\n")),
+        (SecretInvisible, format!("{start}\u{200b}{end}")),
         (
-            DiagnosisKind::SecretInvisible,
-            format!("{start}\u{200b}{end}"),
-        ),
-        (
-            DiagnosisKind::SecretInvisible,
+            SecretInvisible,
             format!("\u{2060}{start}\u{ad}{end}\u{202e}"),
         ),
-        (DiagnosisKind::SecretLabel, format!("SECRET={KEY}\n")),
-        (
-            DiagnosisKind::SecretLabel,
-            format!("export OTHER_NAME=\"{KEY}\""),
-        ),
-        (
-            DiagnosisKind::SecretLabel,
-            format!("webhook.secret: '{KEY}'"),
-        ),
-        (DiagnosisKind::SecretLabel, format!("v1, {KEY}")),
+        (SecretLabel, format!("SECRET={KEY}\n")),
+        (SecretLabel, format!("export OTHER_NAME=\"{KEY}\"")),
+        (SecretLabel, format!("webhook.secret: '{KEY}'")),
+        (SecretLabel, format!("v1, {KEY}")),
     ] {
         found(&given, &sign(KEY, BODY), BODY, kind);
     }
@@ -114,11 +112,11 @@ fn mistakes_with_the_secret_at_either_side() {
 #[test]
 fn the_secret_in_utf_16_at_either_side() {
     for encoded in utf16(KEY) {
-        found(&encoded, &sign(KEY, BODY), BODY, DiagnosisKind::SecretUtf16);
-        found(KEY, &sign(&encoded, BODY), BODY, DiagnosisKind::SecretUtf16);
+        found(&encoded, &sign(KEY, BODY), BODY, SecretUtf16);
+        found(KEY, &sign(&encoded, BODY), BODY, SecretUtf16);
     }
     for file in utf16(&format!("{KEY}\r\n")) {
-        found(&file, &sign(KEY, BODY), BODY, DiagnosisKind::SecretUtf16);
+        found(&file, &sign(KEY, BODY), BODY, SecretUtf16);
     }
 }
 
@@ -129,46 +127,56 @@ fn the_secret_decoded_from_base64_at_either_side() {
     for alphabet in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
         let text = alphabet.encode(bytes);
         for secret in [text.clone(), format!("whsec_{text}")] {
-            let kind = DiagnosisKind::SecretBase64;
+            let kind = SecretBase64;
             found(&secret, &sign(bytes, BODY), BODY, kind);
             found(bytes, &sign(&secret, BODY), BODY, kind);
         }
     }
 }
 
-#[test]
-fn another_secret_than_the_first() {
-    let diagnosis = diagnose(&["whsec_new", "whsec_old"], sign("whsec_old", BODY), BODY);
-    assert_eq!(kinds(&diagnosis), [DiagnosisKind::PreviousSecret]);
-    assert_eq!(diagnosis.secret(), Some(1));
-    let told = diagnosis.to_string();
-    assert!(told.contains("previous_secret"), "{told}");
-    assert!(
-        told.ends_with("(Secret 2 of those given matches.)"),
-        "{told}"
-    );
+/// Checks all mistakes that are found together, and the secret that explains the signature.
+#[track_caller]
+fn finds(
+    secrets: &[&str],
+    signature: impl AsRef<[u8]>,
+    body: impl AsRef<[u8]>,
+    expected: &[DiagnosisKind],
+    secret: Option<usize>,
+) -> String {
+    let diagnosis = diagnose(secrets, signature, body);
+    assert_eq!(kinds(&diagnosis), expected, "{diagnosis}");
+    assert_eq!(diagnosis.secret(), secret);
+    diagnosis.to_string()
 }
 
 #[test]
-fn no_secret_to_check_with() {
-    let signature = sign(KEY, BODY);
+fn another_secret_than_the_first_or_none() {
+    let old = sign("whsec_old", BODY);
+    let text = finds(
+        &["whsec_new", "whsec_old"],
+        &old,
+        BODY,
+        &[PreviousSecret],
+        Some(1),
+    );
+    assert!(text.contains("previous_secret"), "{text}");
+    assert!(
+        text.ends_with("(Secret 2 of those given matches.)"),
+        "{text}"
+    );
+    let quoted = ["whsec_new", "\"whsec_old\""];
+    finds(
+        &quoted,
+        &old,
+        BODY,
+        &[PreviousSecret, SecretQuotes],
+        Some(1),
+    );
     for none in [&[][..], &[""], &["", ""]] {
-        let diagnosis = diagnose(none, &signature, BODY);
-        assert_eq!(kinds(&diagnosis), [DiagnosisKind::NoSecret]);
-        assert_eq!(diagnosis.secret(), None);
+        finds(none, &old, BODY, &[NoSecret], None);
     }
     // A secret that consists only of whitespace is still a secret.
-    let diagnosis = diagnose(&["\n"], &signature, BODY);
-    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
-}
-
-#[test]
-fn a_previous_secret_and_a_mistake_with_it_are_both_found() {
-    let secrets = ["whsec_new", "\"whsec_old\""];
-    let diagnosis = diagnose(&secrets, sign("whsec_old", BODY), BODY);
-    let expected = [DiagnosisKind::PreviousSecret, DiagnosisKind::SecretQuotes];
-    assert_eq!(kinds(&diagnosis), expected);
-    assert_eq!(diagnosis.secret(), Some(1));
+    finds(&["\n"], &old, BODY, &[Unknown], None);
 }
 
 // ---- the method
@@ -183,35 +191,27 @@ fn another_hash_or_no_hmac() {
     let (sha1, sha512) = (mac::<Hmac<Sha1>>(KEY, BODY), mac::<Hmac<Sha512>>(KEY, BODY));
     let plain = |parts: [&[u8]; 2]| hex::encode(Sha256::digest(parts.concat()));
     let key = KEY.as_bytes();
-    for signature in [
-        sha1.clone(),
-        sha512.clone(),
-        plain([BODY, b""]),
-        plain([key, BODY]),
-        plain([BODY, key]),
-    ] {
-        found(KEY, &signature, BODY, DiagnosisKind::WrongHash);
+    let without_key = [plain([BODY, b""]), plain([key, BODY]), plain([BODY, key])];
+    for signature in [sha1.clone(), sha512.clone()]
+        .into_iter()
+        .chain(without_key)
+    {
+        found(KEY, &signature, BODY, WrongHash);
         let text = diagnose(&[KEY], &signature, BODY).to_string();
         assert!(text.contains("use HMAC with SHA-256"), "{text}");
     }
     // The signature as GitHub writes it, and in base64.
-    let diagnosis = diagnose(&[KEY], format!("sha1={sha1}"), BODY);
-    let expected = [DiagnosisKind::SignaturePrefix, DiagnosisKind::WrongHash];
-    assert_eq!(kinds(&diagnosis), expected);
+    let github = format!("sha1={sha1}");
+    finds(&[KEY], github, BODY, &[SignaturePrefix, WrongHash], Some(0));
     let base64 = STANDARD.encode(hex::decode(&sha512).unwrap());
-    let diagnosis = diagnose(&["other", KEY], base64, BODY);
-    let expected = [
-        DiagnosisKind::SignatureBase64,
-        DiagnosisKind::PreviousSecret,
-        DiagnosisKind::WrongHash,
-    ];
-    assert_eq!(kinds(&diagnosis), expected);
+    let expected = [SignatureBase64, PreviousSecret, WrongHash];
+    finds(&["other", KEY], base64, BODY, &expected, Some(1));
 }
 
 #[test]
 fn the_key_and_the_body_swapped() {
     let signature = mac::<Hmac<Sha256>>(BODY, KEY);
-    found(KEY, &signature, BODY, DiagnosisKind::SwappedArguments);
+    found(KEY, &signature, BODY, SwappedArguments);
 }
 
 // ---- the header
@@ -227,15 +227,12 @@ fn a_signature_in_base64() {
         URL_SAFE_NO_PAD.encode(&bytes),
         STANDARD.encode(&digits),
     ] {
-        found(KEY, &text, BODY, DiagnosisKind::SignatureBase64);
+        found(KEY, &text, BODY, SignatureBase64);
     }
 }
 
 #[test]
 fn something_around_or_next_to_the_signature() {
-    use DiagnosisKind::{
-        SeveralSignatures, SignatureHexTwice, SignaturePrefix, SignatureQuotes, SignatureWhitespace,
-    };
     let (right, wrong) = (sign(KEY, BODY), sign("other", BODY));
     for (value, expected) in [
         (hex::encode(&right), &[SignatureHexTwice][..]),
@@ -244,7 +241,7 @@ fn something_around_or_next_to_the_signature() {
         (format!("`{right}`"), &[SignatureQuotes]),
         (format!("“{right}”"), &[SignatureQuotes]),
         (
-            format!("sha256=\"{right}\""),
+            format!("v1=\"{right}\""),
             &[SignatureQuotes, SignaturePrefix],
         ),
         (format!("sha256={right}"), &[SignaturePrefix]),
@@ -260,30 +257,26 @@ fn something_around_or_next_to_the_signature() {
         (format!("{right}\n"), &[SignatureWhitespace]),
         (format!("\u{feff}{right}\u{a0}"), &[SignatureWhitespace]),
     ] {
-        let diagnosis = diagnose(&[KEY], &value, BODY);
-        assert_eq!(kinds(&diagnosis), expected, "{value}");
+        finds(&[KEY], value, BODY, expected, Some(0));
     }
 }
 
 #[test]
 fn missing_and_malformed_signatures() {
     for (value, kind) in [
-        ("", DiagnosisKind::MissingSignature),
-        (" \t", DiagnosisKind::MissingSignature),
-        ("none", DiagnosisKind::MalformedSignature),
-        ("sha256=", DiagnosisKind::MalformedSignature),
-        ("0123456789abcdef", DiagnosisKind::MalformedSignature),
-        (&sign(KEY, BODY)[..63], DiagnosisKind::MalformedSignature),
-        ("=,=;= =", DiagnosisKind::MalformedSignature),
+        ("", MissingSignature),
+        (" \t", MissingSignature),
+        ("none", MalformedSignature),
+        ("sha256=", MalformedSignature),
+        ("0123456789abcdef", MalformedSignature),
+        (&sign(KEY, BODY)[..63], MalformedSignature),
+        ("=,=;= =", MalformedSignature),
         // The digits have the length of a SHA-1, but do not match it.
-        (&"ab".repeat(20), DiagnosisKind::MalformedSignature),
+        (&"ab".repeat(20), MalformedSignature),
     ] {
-        let diagnosis = diagnose(&[KEY], value, BODY);
-        assert_eq!(kinds(&diagnosis), [kind], "{value}");
-        assert_eq!(diagnosis.secret(), None);
+        finds(&[KEY], value, BODY, &[kind], None);
     }
-    let diagnosis = diagnose(&[KEY], b"\xff\xfe", BODY);
-    assert_eq!(diagnosis.kind(), DiagnosisKind::MalformedSignature);
+    finds(&[KEY], b"\xff\xfe", BODY, &[MalformedSignature], None);
 }
 
 // ---- the body
@@ -291,16 +284,17 @@ fn missing_and_malformed_signatures() {
 /// JSON that was signed in the first form and received in the second.
 #[test]
 fn a_body_that_was_rewritten_on_the_way() {
-    use DiagnosisKind::{
-        ByteOrderMark, CurlyQuotes, EncodedTwice, FormEncoded, NumbersRewritten, Reserialized,
-        SortedKeys,
-    };
     let text = r#"{"title": "A \"song\" + more: 100%", "n": 1}"#;
     let twice = serde_json::to_string(text).unwrap();
     let form = "%7B%22title%22%3A+%22A+%5C%22song%5C%22+%2B+more%3A+100%25%22%2C+%22n%22%3A+1%7D";
     let payload = format!("payload={form}");
     let name = format!("{form}=");
     let marked = format!("\u{feff}{text}");
+    let keys = r#"{"z":"x","a":[{"c":2,"b":1.0}]}"#;
+    let before_go =
+        r#"{"event": "\u00fc", "data": {"limit": 9, "percentage": 85.0, "reset_at": "<"}}"#;
+    let after_go =
+        "{\"data\":{\"limit\":9,\"percentage\":85,\"reset_at\":\"\\u003c\"},\"event\":\"ü\"}";
     for (kind, signed, received) in [
         (ByteOrderMark, &marked[..], text),
         (ByteOrderMark, text, &marked),
@@ -316,32 +310,22 @@ fn a_body_that_was_rewritten_on_the_way() {
         // Half a surrogate pair, which Python writes and Rust cannot represent.
         (
             Reserialized,
-            r#"{"title": "\ud83c", "a": 1}"#,
-            r#"{"title":"\ud83c","a":1}"#,
+            r#"{"t": "\ud83c", "a": 1}"#,
+            r#"{"t":"\ud83c","a":1}"#,
         ),
-        (
-            SortedKeys,
-            r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#,
-            r#"{"z":"x","a":[{"c":2,"b":1.0}]}"#,
-        ),
-        // Node.
+        (SortedKeys, r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#, keys),
+        // Node, Gson, and Go, which sorts the keys, too.
         (
             NumbersRewritten,
-            r#"{"confidence": 1.0, "n": [1, 2]}"#,
-            r#"{"confidence":1,"n":[1,2]}"#,
+            r#"{"c": 1.0, "n": [1, 2]}"#,
+            r#"{"c":1,"n":[1,2]}"#,
         ),
-        // Gson.
         (
             NumbersRewritten,
             r#"{"x": 7.0, "n": -2}"#,
             r#"{"x":7.0,"n":-2.0}"#,
         ),
-        // Go, which sorts the keys, too.
-        (
-            NumbersRewritten,
-            r#"{"event": "\u00fc", "data": {"limit": 9, "percentage": 85.0, "reset_at": "<"}}"#,
-            "{\"data\":{\"limit\":9,\"percentage\":85,\"reset_at\":\"\\u003c\"},\"event\":\"ü\"}",
-        ),
+        (NumbersRewritten, before_go, after_go),
     ] {
         found(KEY, &sign(KEY, signed), received, kind);
     }
@@ -352,17 +336,8 @@ fn a_body_that_was_rewritten_on_the_way() {
 fn numbers_of_a_real_delivery_written_anew() {
     let capture = include_str!("../../../tests/captures/portal-quota.warning.http");
     let (_, body) = capture.split_once("\r\n\r\n").unwrap();
-    let received = body
-        .replace('\n', "")
-        .replace("  ", "")
-        .replace("\": ", "\":")
-        .replace("85.0", "85");
-    found(
-        KEY,
-        &sign(KEY, body),
-        &received,
-        DiagnosisKind::NumbersRewritten,
-    );
+    let received = body.replace(['\n', ' '], "").replace("85.0", "85");
+    found(KEY, &sign(KEY, body), &received, NumbersRewritten);
 }
 
 #[test]
@@ -383,7 +358,7 @@ fn a_body_serialized_again_by_another_library() {
         for received in all {
             if signed != received {
                 let signature = sign(KEY, signed);
-                found(KEY, &signature, received, DiagnosisKind::Reserialized);
+                found(KEY, &signature, received, Reserialized);
             }
         }
     }
@@ -391,7 +366,7 @@ fn a_body_serialized_again_by_another_library() {
     let ours = serde_json::to_string(&sample(EventKind::MatchFound, Sender::Portal)).unwrap();
     let value: Value = serde_json::from_str(&ours).unwrap();
     let pretty = serde_json::to_string_pretty(&value).unwrap();
-    found(KEY, &sign(KEY, &pretty), &ours, DiagnosisKind::Reserialized);
+    found(KEY, &sign(KEY, &pretty), &ours, Reserialized);
 }
 
 #[test]
@@ -401,14 +376,14 @@ fn both_senders_layouts_differ_from_the_compact_one() {
             let event = sample(kind, envelope);
             let signature = sign(KEY, envelope.to_bytes(&event));
             let received = event.to_string();
-            found(KEY, &signature, &received, DiagnosisKind::Reserialized);
+            found(KEY, &signature, &received, Reserialized);
         }
     }
 }
 
 #[test]
 fn a_line_end_added_or_removed() {
-    let kind = DiagnosisKind::LineEnd;
+    let kind = LineEnd;
     let text = "not JSON";
     for end in ["\n", "\r\n", "\n\n", "\r\n\r\n"] {
         let longer = format!("{text}{end}");
@@ -423,7 +398,7 @@ fn a_line_end_added_or_removed() {
 /// `curl -d @file` removes the line breaks of a file.
 #[test]
 fn line_breaks_removed_at_either_side() {
-    let kind = DiagnosisKind::NewlinesRemoved;
+    let kind = NewlinesRemoved;
     for sender in [Sender::Portal, Sender::Dispatcher] {
         let event = sample(EventKind::MatchFound, sender);
         let pretty = serde_json::to_string_pretty(&event).unwrap();
@@ -460,13 +435,13 @@ fn sorted(value: Value) -> Value {
 /// `serde_json` sorts the keys of a `Value`, and so does a middleware that serializes JSON again.
 #[test]
 fn keys_of_a_real_delivery_sorted_on_the_way() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures");
     let mut count = 0;
-    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures")).unwrap()
-    {
+    for file in fs::read_dir(folder).unwrap() {
         let capture = fs::read_to_string(file.unwrap().path()).unwrap();
         let (_, body) = capture.split_once("\r\n\r\n").unwrap();
         let sorted = sorted(serde_json::from_str(body).unwrap()).to_string();
-        found(KEY, &sign(KEY, body), &sorted, DiagnosisKind::SortedKeys);
+        found(KEY, &sign(KEY, body), &sorted, SortedKeys);
         count += 1;
     }
     assert!(count > 20);
@@ -476,11 +451,11 @@ fn keys_of_a_real_delivery_sorted_on_the_way() {
 fn the_body_in_utf_16_at_either_side() {
     let text = r#"{"title": "Título 🎵"}"#;
     for encoded in utf16(text) {
-        found(KEY, &sign(KEY, &encoded), text, DiagnosisKind::BodyUtf16);
-        found(KEY, &sign(KEY, text), &encoded, DiagnosisKind::BodyUtf16);
+        found(KEY, &sign(KEY, &encoded), text, BodyUtf16);
+        found(KEY, &sign(KEY, text), &encoded, BodyUtf16);
     }
     for file in utf16(&format!("{text}\r\n")) {
-        found(KEY, &sign(KEY, text), &file, DiagnosisKind::BodyUtf16);
+        found(KEY, &sign(KEY, text), &file, BodyUtf16);
     }
 }
 
@@ -507,13 +482,13 @@ fn a_compressed_body_at_either_side() {
         all(Box::new(read::ZlibEncoder::new(BODY, level))),
         all(Box::new(read::DeflateEncoder::new(BODY, level))),
     ] {
-        let kind = DiagnosisKind::Compressed;
+        let kind = Compressed;
         found(KEY, &sign(KEY, BODY), &compressed, kind);
         found(KEY, &sign(KEY, &compressed), BODY, kind);
     }
     // From Python: `gzip.compress(b"{}", mtime=0)`.
     let python = hex::decode("1f8b08000000000002ffabae050043bfa6a302000000").unwrap();
-    found(KEY, &sign(KEY, "{}"), &python, DiagnosisKind::Compressed);
+    found(KEY, &sign(KEY, "{}"), &python, Compressed);
 }
 
 /// Attack: send a small body that fills the memory when it is decompressed.
@@ -523,41 +498,37 @@ fn a_decompression_bomb_is_given_up() {
     let mut bomb = Vec::new();
     let mut encoder = read::GzEncoder::new(&zeros[..], Compression::best());
     encoder.read_to_end(&mut bomb).unwrap();
-    let diagnosis = diagnose(&[KEY], sign(KEY, &zeros), &bomb);
-    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+    finds(&[KEY], sign(KEY, &zeros), &bomb, &[Unknown], None);
 }
 
 #[test]
 fn a_timestamp_before_the_body() {
     let signed = |timestamp: &str| sign(KEY, [timestamp.as_bytes(), b".", BODY].concat());
-    let diagnosis = diagnose(
+    let stripe = format!("t=1795424132,v1={}", signed("1795424132"));
+    finds(
         &[KEY],
-        format!("t=1795424132,v1={}", signed("1795424132")),
+        stripe,
         BODY,
+        &[SignaturePrefix, TimestampSigned],
+        Some(0),
     );
-    let expected = [
-        DiagnosisKind::SignaturePrefix,
-        DiagnosisKind::TimestampSigned,
-    ];
-    assert_eq!(kinds(&diagnosis), expected);
 
     // The time of the event, as text and in seconds.
-    for (sender, text, seconds) in [
-        (
-            Sender::Portal,
-            "2026-11-23T08:55:32.108009+00:00",
-            "1795424132",
-        ),
-        (
-            Sender::Dispatcher,
-            "2026-11-23T08:56:12.681555+00:00Z",
-            "1795424172",
-        ),
-    ] {
+    let portal = (
+        Sender::Portal,
+        "2026-11-23T08:55:32.108009+00:00",
+        "1795424132",
+    );
+    let dispatcher = (
+        Sender::Dispatcher,
+        "2026-11-23T08:56:12.681555+00:00Z",
+        "1795424172",
+    );
+    for (sender, text, seconds) in [portal, dispatcher] {
         let body = sender.to_bytes(&sample(EventKind::MatchFound, sender));
         for timestamp in [text, seconds] {
             let signed = [timestamp.as_bytes(), b".", &body].concat();
-            let kind = DiagnosisKind::TimestampSigned;
+            let kind = TimestampSigned;
             found(KEY, &sign(KEY, signed), &body, kind);
         }
     }
@@ -571,7 +542,7 @@ fn only_the_data_signed() {
         r#"{"b":1.0,"a":["ü"]}"#,
         "{\n  \"b\": 1.0,\n  \"a\": [\n    \"ü\"\n  ]\n}",
     ] {
-        found(KEY, &sign(KEY, data), body, DiagnosisKind::OnlyDataSigned);
+        found(KEY, &sign(KEY, data), body, OnlyDataSigned);
     }
 }
 
@@ -589,7 +560,7 @@ fn a_body_that_was_truncated_before_it_was_signed() {
         (&long, 1024 * 127),
     ] {
         let signature = sign(KEY, &body[..len]);
-        found(KEY, &signature, body, DiagnosisKind::Truncated);
+        found(KEY, &signature, body, Truncated);
         let text = diagnose(&[KEY], &signature, body).to_string();
         let what = format!("covers only the first {len} of {} bytes", body.len());
         assert!(text.contains(&what), "{text}");
@@ -599,10 +570,7 @@ fn a_body_that_was_truncated_before_it_was_signed() {
 #[test]
 fn a_body_that_was_truncated_on_the_way() {
     let body = Sender::Portal.to_bytes(&sample(EventKind::MatchFound, Sender::Portal));
-    let diagnosis = diagnose(&[KEY], sign(KEY, &body), &body[..300]);
-    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Truncated]);
-    assert_eq!(diagnosis.secret(), None);
-    let text = diagnosis.to_string();
+    let text = finds(&[KEY], sign(KEY, &body), &body[..300], &[Truncated], None);
     assert!(
         text.contains("in the middle of its JSON, after 300 bytes"),
         "{text}"
@@ -611,11 +579,10 @@ fn a_body_that_was_truncated_on_the_way() {
 
 #[test]
 fn an_empty_body_at_either_side() {
-    let kind = DiagnosisKind::EmptyBody;
+    let kind = EmptyBody;
     found(KEY, &sign(KEY, ""), BODY, kind);
-    let diagnosis = diagnose(&[KEY], sign(KEY, BODY), "");
-    assert_eq!(kinds(&diagnosis), [kind]);
-    assert_eq!(diagnosis.secret(), None);
+    finds(&[KEY], sign(KEY, BODY), "", &[kind], None);
+    assert!(diagnose(&[KEY], sign(KEY, ""), "").is_right());
 }
 
 // ---- several mistakes, and none
@@ -625,43 +592,38 @@ fn all_mistakes_that_occur_together_are_reported() {
     let spaced = r#"{"event": "video.processed", "data": {}}"#;
     let compact = r#"{"event":"video.processed","data":{}}"#;
     let signature = STANDARD.encode(hex::decode(sign("whsec_old\n", spaced)).unwrap());
-    let diagnosis = diagnose(
+    let expected = [
+        SignaturePrefix,
+        SignatureBase64,
+        PreviousSecret,
+        SecretWhitespace,
+        Reserialized,
+    ];
+    let signature = format!("sha256={signature}");
+    let text = finds(
         &["whsec_new", "whsec_old"],
-        format!("sha256={signature}"),
+        signature,
         compact,
+        &expected,
+        Some(1),
     );
-    assert_eq!(
-        kinds(&diagnosis),
-        [
-            DiagnosisKind::SignaturePrefix,
-            DiagnosisKind::SignatureBase64,
-            DiagnosisKind::PreviousSecret,
-            DiagnosisKind::SecretWhitespace,
-            DiagnosisKind::Reserialized,
-        ]
-    );
-    assert_eq!(diagnosis.secret(), Some(1));
-    assert_eq!(diagnosis.to_string().lines().count(), 6);
+    assert_eq!(text.lines().count(), 6);
 }
 
 #[test]
 fn an_unexplained_signature_is_unknown() {
-    let diagnosis = diagnose(&[KEY], sign("another endpoint's", BODY), BODY);
-    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
-    assert_eq!(diagnosis.secret(), None);
+    let other = sign("another endpoint's", BODY);
+    finds(&[KEY], &other, BODY, &[Unknown], None);
     // A mistake in the header exists under every secret.
-    let forged = format!("sha256={}", sign("another endpoint's", BODY));
-    let diagnosis = diagnose(&[KEY], forged, BODY);
-    let expected = [DiagnosisKind::SignaturePrefix, DiagnosisKind::Unknown];
-    assert_eq!(kinds(&diagnosis), expected);
+    let prefixed = format!("sha256={other}");
+    finds(&[KEY], prefixed, BODY, &[SignaturePrefix, Unknown], None);
 }
 
 /// Attack: fill the memory with indentation.
 #[test]
 fn a_deeply_nested_body_is_not_laid_out() {
     let deep = "[".repeat(50_000) + &"]".repeat(50_000);
-    let diagnosis = diagnose(&[KEY], sign("other", "x"), deep);
-    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+    finds(&[KEY], sign("other", "x"), deep, &[Unknown], None);
 }
 
 /// Attack: read the secret, or a signature to forge with, from a diagnosis that was pasted
@@ -701,7 +663,7 @@ fn a_large_body_is_tried_with_a_bounded_number_of_mistakes() {
     let start = Instant::now();
     let diagnosis = diagnose(&[KEY], sign("other", &body), &body);
     let elapsed = start.elapsed();
-    assert_eq!(kinds(&diagnosis), [DiagnosisKind::Unknown]);
+    assert_eq!(kinds(&diagnosis), [Unknown]);
     println!("{elapsed:?} of {limit:?}");
     assert!(elapsed < limit, "{elapsed:?} of {limit:?}");
 }
@@ -745,8 +707,8 @@ proptest! {
     ) {
         let diagnosis = diagnose(&[&key], hex::encode(&bytes), &body);
         let expected = match bytes.len() {
-            32 => DiagnosisKind::Unknown,
-            _ => DiagnosisKind::MalformedSignature,
+            32 => Unknown,
+            _ => MalformedSignature,
         };
         prop_assert_eq!(kinds(&diagnosis), [expected]);
         prop_assert_eq!(diagnosis.secret(), None);

@@ -16,7 +16,7 @@ fn an_envelope_needs_only_a_type_and_a_payload() {
 
 #[test]
 fn the_name_of_the_type_tells_the_senders_apart() {
-    for (name, body) in soundhash_webhook_tests::captures::bodies() {
+    for (name, body) in captures() {
         let sender = match name.starts_with("portal") {
             true => Sender::Portal,
             false => Sender::Dispatcher,

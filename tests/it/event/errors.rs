@@ -19,11 +19,10 @@ fn a_body_that_is_not_json_is_a_syntax_error_with_a_position() {
         let text = format!("body is not JSON: {what} at line {line} column {column}");
         says(body, EventErrorKind::Syntax, Some((line, column)), &text);
     };
+    let lines = b"{\n  \"event\": \"x\",\n  \"data\": {\n    \"a\": -x\n  }\n}";
     syntax(b"", 1, 0, "EOF while parsing a value");
     syntax(b"not json", 1, 2, "expected ident");
     syntax(b"{", 1, 1, "EOF while parsing an object");
-    syntax(b"[1,", 1, 3, "EOF while parsing a value");
-    syntax(b"[1] x", 1, 5, "trailing characters");
     syntax(
         br#"{"type": "x", "data": 1} {}"#,
         1,
@@ -31,12 +30,7 @@ fn a_body_that_is_not_json_is_a_syntax_error_with_a_position() {
         "trailing characters",
     );
     syntax(br#"{"type": "x", "data": None}"#, 1, 23, "expected value");
-    syntax(
-        b"{\n  \"event\": \"x\",\n  \"data\": {\n    \"a\": -x\n  }\n}",
-        4,
-        11,
-        "invalid number",
-    );
+    syntax(lines, 4, 11, "invalid number");
     syntax(b"\xef\xbb\xbf{}", 1, 1, "expected value");
 }
 
@@ -55,15 +49,9 @@ fn bytes_that_are_not_utf_8_are_a_syntax_error_anywhere() {
 
 #[test]
 fn json_that_is_not_an_object_is_not_a_syntax_error() {
-    for body in [
-        "[]",
-        "[1, {}]",
-        "null",
-        "true",
-        "-1.5",
-        r#""text""#,
-        " [ ] ",
-    ] {
+    // The last one has the values of an envelope, in order.
+    let array = r#"["id", null, "x", null, null, null, null, null, null, {}]"#;
+    for body in ["[]", "null", "true", "-1.5", r#""text""#, " [ ] ", array] {
         says(
             body,
             EventErrorKind::NotAnObject,
@@ -71,14 +59,6 @@ fn json_that_is_not_an_object_is_not_a_syntax_error() {
             "body is JSON, but not an object",
         );
     }
-    // The values of an envelope, in order.
-    let array = r#"["id", null, "x", null, null, null, null, null, null, {}]"#;
-    says(
-        array,
-        EventErrorKind::NotAnObject,
-        None,
-        "body is JSON, but not an object",
-    );
 }
 
 #[test]
@@ -125,26 +105,19 @@ fn an_error_quotes_nothing_of_the_body() {
 fn deep_nesting_is_rejected_quickly() {
     let start = Instant::now();
     let (open, close) = ("[".repeat(50_000), "]".repeat(50_000));
-    let depth = EventErrorKind::Syntax;
-    assert_eq!(rejected(&open).kind(), depth);
-    assert_eq!(
-        rejected(format!(r#"{{"type": "x", "data": {open}"#)).kind(),
-        depth
-    );
-    let within = format!(r#"{{"type": "x", "data": {open}{close}}}"#);
-    says(
-        &within,
-        depth,
-        Some((1, 150)),
-        "body is not JSON: recursion limit exceeded at line 1 column 150",
-    );
-    let within = format!(r#"{{"type": "user.created", "data": {{"email": {open}{close}}}}}"#);
-    assert_eq!(rejected(&within).kind(), depth);
     let objects = r#"{"a":"#.repeat(50_000);
-    assert_eq!(
-        rejected(format!(r#"{{"type": "x", "data": {objects}"#)).kind(),
-        depth
-    );
+    let within = format!(r#"{{"type": "x", "data": {open}{close}}}"#);
+    for body in [
+        &open,
+        &format!(r#"{{"type": "x", "data": {open}"#),
+        &format!(r#"{{"type": "user.created", "data": {{"email": {open}{close}}}}}"#),
+        &format!(r#"{{"type": "x", "data": {objects}"#),
+        &within,
+    ] {
+        assert_eq!(rejected(body).kind(), EventErrorKind::Syntax);
+    }
+    let text = "body is not JSON: recursion limit exceeded at line 1 column 150";
+    says(&within, EventErrorKind::Syntax, Some((1, 150)), text);
 
     // Values that are not parsed can have any depth.
     let skipped = format!(r#"{{"type": "x", "new": {open}{close}, "data": 1}}"#);
@@ -190,8 +163,7 @@ fn json_within_strings_is_not_read() {
 
 #[test]
 fn a_body_truncated_anywhere_is_a_syntax_error() {
-    for name in CAPTURES {
-        let body = captured(name);
+    for (name, body) in captures() {
         for end in 0..body.len() {
             assert_eq!(
                 rejected(&body[..end]).kind(),

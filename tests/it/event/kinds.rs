@@ -25,6 +25,17 @@ fn keys(value: &Value, all: &mut BTreeSet<String>) {
     }
 }
 
+/// Returns the keys in the samples of all events.
+pub(super) fn all_keys() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for &kind in EventKind::ALL {
+        for sender in [Sender::Portal, Sender::Dispatcher] {
+            keys(&sample(kind, sender), &mut all);
+        }
+    }
+    all
+}
+
 #[test]
 fn every_kind_parses_what_it_prints() {
     for &kind in EventKind::ALL {
@@ -83,13 +94,10 @@ fn the_readme_counts_the_kinds() {
 fn the_fuzz_dictionary_has_every_kind_and_every_key() {
     let dictionary = file("fuzz/dictionaries/event.dict");
     let has = |word: &str| dictionary.contains(&format!(r#""\"{word}\"#));
-    let mut all = BTreeSet::new();
     for &kind in EventKind::ALL {
         assert!(has(kind.as_str()), "{kind}");
-        for sender in [Sender::Portal, Sender::Dispatcher] {
-            keys(&sample(kind, sender), &mut all);
-        }
     }
+    let all = all_keys();
     assert!(all.len() > 50);
     for key in all {
         assert!(has(&key), "{key}");

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use soundhash_webhook::{Event, EventData, EventError, Id, Timestamp, Unrecognized};
+use soundhash_webhook_tests::captures::bodies as captures;
 
 /// Creates a value of a `#[non_exhaustive]` struct. The other fields have their defaults.
 macro_rules! made {
@@ -28,41 +29,10 @@ mod timestamp_chrono;
 mod timestamp_time;
 mod unknown;
 
-/// The names of all captured requests.
-const CAPTURES: [&str; 21] = [
-    "dispatcher-api_limit.reached",
-    "dispatcher-api_limit.reached-minimal",
-    "dispatcher-job.failed",
-    "dispatcher-job.failed-minimal",
-    "dispatcher-match.found",
-    "dispatcher-subscription.updated",
-    "dispatcher-subscription.updated-minimal",
-    "dispatcher-user.created",
-    "dispatcher-video.processed",
-    "dispatcher-video.processed-minimal",
-    "portal-channel.ingested",
-    "portal-fingerprint.created",
-    "portal-match.found",
-    "portal-quota.warning",
-    "portal-video.failed",
-    "portal-video.processed",
-    "portal-video.processing",
-    "portal-video.uploaded",
-    "test-button-default",
-    "test-button-partial",
-    "test-button-unknown-type",
-];
-
-/// Returns the body of a captured request.
+/// Returns the event in a captured request.
 #[track_caller]
-fn captured(name: &str) -> Vec<u8> {
-    let path = format!("{}/captures/{name}.http", env!("CARGO_MANIFEST_DIR"));
-    let request = std::fs::read(path).unwrap();
-    let head = request
-        .windows(4)
-        .position(|bytes| bytes == b"\r\n\r\n")
-        .unwrap();
-    request[head + 4..].to_vec()
+fn read_capture(name: &str) -> Event {
+    Event::from_slice(&captures()[name]).unwrap()
 }
 
 #[track_caller]

@@ -1,260 +1,160 @@
 //! Payloads: every naming scheme of SoundHash's documentation and senders.
 
 use super::*;
-use soundhash_webhook::{
-    ApiLimitReached, Fingerprint, FingerprintCreated, JobFailed, Match, MatchFound, QuotaWarning,
-    VideoProcessed,
-};
+
+/// Checks that payloads are read as the payload that the dispatcher would write.
+#[track_caller]
+fn read_as<const N: usize>(event_type: &str, payloads: [Value; N], expected: Value) {
+    for payload in payloads {
+        let data = data(event_type, payload.clone());
+        assert!(!matches!(data, EventData::Unrecognized(_)), "{data:?}");
+        assert_eq!(serde_json::to_value(data).unwrap(), expected, "{payload}");
+    }
+}
 
 #[test]
-fn video_processed_of_the_portals_page() {
-    let payload = json!({
+fn every_naming_scheme_of_a_video_is_read() {
+    let named = json!({
+        "video_id": "v_1", "title": "A", "duration": 180.0, "fingerprint_count": 36,
+        "processing_time_seconds": 45.2,
+    });
+    let page = json!({
         "video_id": "v_1", "title": "A", "duration": 180, "fingerprints_count": 36,
         "processing_time": 45.2,
     });
-    let expected = made!(VideoProcessed {
-        video_id: Id::from("v_1"),
-        title: "A".to_owned(),
-        duration: 180.0,
-        fingerprint_count: 36,
-        processing_time_seconds: 45.2,
-    });
-    assert_eq!(data("video.processed", payload), expected.into());
-}
-
-#[test]
-fn video_processed_of_the_quick_start_promises_a_title_only() {
-    let expected = made!(VideoProcessed {
-        title: "A".to_owned()
-    });
-    assert_eq!(
-        data("video.processed", json!({"title": "A"})),
-        expected.into()
+    read_as("video.processed", [page], named);
+    // The quick start promises only a title.
+    read_as(
+        "video.processed",
+        [json!({"title": "A"})],
+        json!({"title": "A"}),
     );
-    let expected = made!(VideoProcessed {
-        video_id: Id::from(1)
-    });
-    assert_eq!(data("video.processed", json!({"id": 1})), expected.into());
-}
-
-#[test]
-fn a_count_of_fingerprints_is_never_computed() {
-    let payload = json!({
-        "id": 1,
-        "fingerprints": [{"id": 2, "segment_index": 0, "start_time": 0, "end_time": 1.5}],
-    });
-    let expected = made!(VideoProcessed {
-        video_id: Id::from(1),
-        fingerprints: [made!(Fingerprint {
-            id: 2,
-            end_time: 1.5
-        })],
-    });
-    assert_eq!(data("video.processed", payload), expected.into());
-}
-
-#[test]
-fn null_and_absent_are_the_same_for_optional_fields() {
-    let payload = json!({
-        "video_id": null, "id": 1, "title": null, "video_url": null, "url": null,
-        "duration": null, "status": null, "fingerprint_count": null, "fingerprints_count": null,
-        "fingerprints": null, "processing_time_seconds": null, "processing_time": null,
-    });
-    let expected = made!(VideoProcessed {
-        video_id: Id::from(1)
-    });
-    assert_eq!(data("video.processed", payload), expected.into());
-
-    let payload = json!({
-        "query_id": "q", "query_video_id": null, "match_id": null, "confidence": null,
-        "matches": [{
-            "match_id": null, "video_id": 1, "title": null, "confidence": 1, "start_time": 0,
-            "end_time": 2, "similarity_score": null, "segment_start": null,
-        }],
-    });
-    let only = made!(Match {
-        video_id: 1,
-        confidence: 1,
-        end_time: 2
-    });
-    assert_eq!(
-        data("match.found", payload),
-        made!(MatchFound {
-            query_id: "q",
-            matches: [only]
-        })
-        .into()
+    read_as(
+        "video.processed",
+        [json!({"id": 1})],
+        json!({"video_id": 1}),
     );
-
-    let payload = json!({
-        "job_id": 1, "job_type": "t", "target_id": 2, "attempt_count": 3, "error_message": null,
-    });
-    let expected = made!(JobFailed {
-        job_id: 1,
-        job_type: "t",
-        target_id: 2,
-        attempt_count: 3_u64
-    });
-    assert_eq!(data("job.failed", payload), expected.into());
-}
-
-#[test]
-fn the_dispatchers_field_name_wins() {
-    let payload = json!({
+    // If there are both names, the dispatcher's counts.
+    let both = json!({
         "id": 1, "video_id": 2, "url": "a", "video_url": "b", "fingerprints_count": 3,
         "fingerprint_count": 4, "processing_time": 5, "processing_time_seconds": 6,
     });
-    let expected = made!(VideoProcessed {
-        video_id: Id::from(2),
-        video_url: "b".to_owned(),
-        fingerprint_count: 4,
-        processing_time_seconds: 6.0,
+    let its_own = json!({
+        "video_id": 2, "video_url": "b", "fingerprint_count": 4, "processing_time_seconds": 6.0,
     });
-    assert_eq!(data("video.processed", payload), expected.into());
+    read_as("video.processed", [both], its_own);
+    // The count is never computed from a list.
+    let fingerprints = json!([{"id": 2, "segment_index": 0, "start_time": 0.0, "end_time": 1.5}]);
+    let listed = json!({"video_id": 1, "fingerprints": fingerprints});
+    read_as(
+        "video.processed",
+        [json!({"id": 1, "fingerprints": fingerprints})],
+        listed,
+    );
 }
 
 #[test]
-fn the_serialized_field_names_of_a_match_win() {
-    let payload = json!({
+fn every_naming_scheme_of_a_match_is_read() {
+    let listed = |id, start, end| {
+        let only = json!({"video_id": id, "confidence": 0.5, "start_time": start, "end_time": end});
+        json!({"query_id": "a", "matches": [only]})
+    };
+    let both = json!({
         "query_video_id": "b", "query_id": "a",
         "matches": [{
             "matched_video_id": 2, "video_id": 1, "confidence": 0.5, "segment_start": 4,
             "start_time": 3, "segment_end": 6, "end_time": 5,
         }],
     });
-    let only = made!(Match {
-        video_id: 1,
-        confidence: 0.5,
-        start_time: 3,
-        end_time: 5
+    read_as("match.found", [both], listed(1, 3.0, 5.0));
+    let other = json!({
+        "query_video_id": "a",
+        "matches": [{
+            "matched_video_id": 2, "confidence": 0.5, "segment_start": 4, "segment_end": 6,
+        }],
     });
-    let expected = made!(MatchFound {
-        query_id: "a",
-        matches: [only]
-    });
-    assert_eq!(data("match.found", payload), expected.into());
-
-    let payload = json!({
-        "query_video_id": "b",
-        "matches": [{"matched_video_id": 2, "confidence": 1, "segment_start": 4, "segment_end": 6}],
-    });
-    let only = made!(Match {
-        video_id: 2,
-        confidence: 1,
-        start_time: 4,
-        end_time: 6
-    });
-    let expected = made!(MatchFound {
-        query_id: "b",
-        matches: [only]
-    });
-    assert_eq!(data("match.found", payload), expected.into());
+    read_as("match.found", [other], listed(2, 4.0, 6.0));
+    // A list wins over a flat match, unless it is empty.
+    let flat = |matches: Value| {
+        json!({
+            "query_id": "a", "match_id": 9, "matched_video_id": 2, "confidence": 0.5,
+            "segment_start": 1, "segment_end": 2, "matches": matches,
+        })
+    };
+    let list = json!([{"video_id": 1, "confidence": 0.5, "start_time": 3, "end_time": 4}]);
+    read_as("match.found", [flat(list)], listed(1, 3.0, 4.0));
+    let mut only = listed(2, 1.0, 2.0);
+    only["matches"][0]["match_id"] = json!(9);
+    read_as("match.found", [flat(json!([])), flat(Value::Null)], only);
+    let none = json!({"query_id": "a", "matches": []});
+    read_as("match.found", [none.clone()], none);
 }
 
 #[test]
-fn a_list_of_matches_wins_over_a_flat_match_unless_it_is_empty() {
-    let flat = json!({
-        "query_id": "q", "match_id": 9, "matched_video_id": 2, "confidence": 0.5,
-        "segment_start": 1, "segment_end": 2,
-        "matches": [{"video_id": 1, "confidence": 1, "start_time": 3, "end_time": 4}],
+fn null_and_absent_are_the_same_for_optional_fields() {
+    let video = json!({
+        "video_id": null, "id": 1, "title": null, "video_url": null, "url": null,
+        "duration": null, "status": null, "fingerprint_count": null, "fingerprints_count": null,
+        "fingerprints": null, "processing_time_seconds": null, "processing_time": null,
     });
-    let listed = made!(Match {
-        video_id: 1,
-        confidence: 1,
-        start_time: 3,
-        end_time: 4
+    read_as("video.processed", [video], json!({"video_id": 1}));
+    let mut found = json!({
+        "query_id": "q", "query_video_id": null, "match_id": null, "confidence": null,
+        "matches": [{
+            "match_id": null, "video_id": 1, "title": null, "confidence": 1, "start_time": 0,
+            "end_time": 2, "similarity_score": null, "segment_start": null,
+        }],
     });
-    let expected = made!(MatchFound {
-        query_id: "q",
-        matches: [listed]
-    });
-    assert_eq!(data("match.found", flat.clone()), expected.into());
-
-    let only = made!(Match {
-        match_id: Id::from(9),
-        video_id: 2,
-        confidence: 0.5,
-        start_time: 1,
-        end_time: 2,
-    });
-    let expected = made!(MatchFound {
-        query_id: "q",
-        matches: [only]
-    });
-    for none in [json!([]), Value::Null] {
-        let mut payload = flat.clone();
-        payload["matches"] = none;
-        assert_eq!(data("match.found", payload), expected.clone().into());
-    }
+    let only = json!({"video_id": 1, "confidence": 1.0, "start_time": 0.0, "end_time": 2.0});
+    let expected = json!({"query_id": "q", "matches": [only]});
+    read_as("match.found", [found.take()], expected);
+    let mut job = json!({"job_id": 1, "job_type": "t", "target_id": 2, "attempt_count": 3});
+    let expected = job.clone();
+    job["error_message"] = Value::Null;
+    read_as("job.failed", [job], expected);
 }
 
 #[test]
-fn a_query_without_matches_is_read_as_an_empty_list() {
-    let expected = made!(MatchFound { query_id: "q" });
-    let payload = json!({"query_id": "q", "matches": []});
-    assert_eq!(data("match.found", payload), expected.into());
-}
-
-#[test]
-fn seconds_come_as_integers_or_floats() {
-    for (start, end) in [(json!(0), json!(90)), (json!(0.0), json!(9e1))] {
-        let payload = json!({
+fn numbers_come_as_integers_or_floats_and_a_quota_can_be_exceeded() {
+    let fingerprint = |start: Value, end: Value| {
+        json!({
             "id": "f", "video_id": "v", "segment_index": 0, "start_time": start, "end_time": end,
             "fingerprint_hash": "h",
-        });
-        let expected = made!(FingerprintCreated {
-            id: "f",
-            video_id: "v",
-            end_time: 90,
-            fingerprint_hash: "h",
-        });
-        assert_eq!(data("fingerprint.created", payload), expected.into());
-    }
-}
-
-#[test]
-fn a_quota_can_be_exceeded() {
-    let payload = json!({
-        "period": "daily", "used": 10500, "limit": 10000, "remaining": -500, "percentage": 105,
-    });
-    let expected = made!(QuotaWarning {
-        period: "daily",
-        used: 10500,
-        limit: 10000,
-        remaining: -500,
-        percentage: 105,
-    });
-    assert_eq!(data("quota.warning", payload), expected.into());
+        })
+    };
+    let integers = fingerprint(json!(0), json!(90));
+    let floats = fingerprint(json!(0.0), json!(9e1));
+    read_as("fingerprint.created", [integers, floats.clone()], floats);
+    let quota = |percentage: Value| {
+        json!({
+            "period": "daily", "used": 10500, "limit": 10000, "remaining": -500,
+            "percentage": percentage,
+        })
+    };
+    read_as("quota.warning", [quota(json!(105))], quota(json!(105.0)));
 }
 
 #[test]
 fn a_broken_timestamp_in_a_payload_is_absent() {
+    let limit = json!({
+        "user_id": 1, "limit_type": "t", "current_usage": 2, "limit_value": 3,
+    });
     for broken in [
         json!("now"),
         json!(0),
-        json!(-1.5),
         json!(true),
         json!([[1]]),
         json!({"a": 1}),
     ] {
-        let payload = json!({
-            "user_id": 1, "limit_type": "t", "current_usage": 2, "limit_value": 3,
-            "reset_at": broken,
-        });
-        let expected = made!(ApiLimitReached {
-            user_id: 1,
-            limit_type: "t",
-            current_usage: 2,
-            limit_value: 3,
-        });
-        assert_eq!(data("api_limit.reached", payload), expected.into());
+        let mut payload = limit.clone();
+        payload["reset_at"] = broken;
+        read_as("api_limit.reached", [payload], limit.clone());
     }
 }
 
 #[test]
 fn new_fields_are_ignored() {
-    for name in CAPTURES {
-        let body = captured(name);
+    for (name, body) in captures() {
         let expected = Event::from_slice(&body).unwrap();
         let mut value: Value = serde_json::from_slice(&body).unwrap();
         value["new"] = json!({"deep": [1, {"id": null}]});
@@ -267,40 +167,44 @@ fn new_fields_are_ignored() {
 
 #[test]
 fn a_misfit_is_kept_with_its_reason() {
-    let misfit = |event_type, payload: Value| {
+    const ID: &str =
+        "data.user_id: invalid type: sequence, expected an id (a 64-bit integer or a string)";
+    let flat = json!({"query_id": 1, "matched_video_id": 2});
+    let listed = json!({"query_id": 1, "matches": [{"video_id": 2}]});
+    for (event_type, payload, reason) in [
+        (
+            "video.processed",
+            json!({"duration": 1}),
+            "missing field `video_id`",
+        ),
+        (
+            "match.found",
+            json!({"query_id": 1}),
+            "missing field `matches`",
+        ),
+        ("match.found", flat, "missing field `confidence`"),
+        (
+            "match.found",
+            listed,
+            "data.matches[]: missing field `confidence`",
+        ),
+        (
+            "job.failed",
+            json!({"job_id": 1}),
+            "missing field `job_type`",
+        ),
+        ("user.created", json!({"user_id": [1]}), ID),
+        ("user.created", Value::Null, "payload is not an object"),
+        ("user.created", json!("n"), "payload is not an object"),
+        (
+            "user.created",
+            json!([1, "n", "e"]),
+            "payload is not an object",
+        ),
+    ] {
         let unrecognized = misfit(event_type, payload.clone());
         assert_eq!(unrecognized.event_type, event_type);
         assert_eq!(unrecognized.payload, payload);
-        unrecognized.reason.unwrap()
-    };
-    assert_eq!(
-        misfit("video.processed", json!({"duration": 1})),
-        "missing field `video_id`"
-    );
-    assert_eq!(
-        misfit("match.found", json!({"query_id": 1})),
-        "missing field `matches`"
-    );
-    assert_eq!(
-        misfit("match.found", json!({"query_id": 1, "matched_video_id": 2})),
-        "missing field `confidence`"
-    );
-    assert_eq!(
-        misfit(
-            "match.found",
-            json!({"query_id": 1, "matches": [{"video_id": 2}]})
-        ),
-        "data.matches[]: missing field `confidence`"
-    );
-    assert_eq!(
-        misfit("job.failed", json!({"job_id": 1})),
-        "missing field `job_type`"
-    );
-    assert_eq!(
-        misfit("user.created", json!({"user_id": [1]})),
-        "data.user_id: invalid type: sequence, expected an id (a 64-bit integer or a string)"
-    );
-    for payload in [Value::Null, json!("n"), json!([]), json!([1, "n", "e"])] {
-        assert_eq!(misfit("user.created", payload), "payload is not an object");
+        assert_eq!(unrecognized.reason.as_deref(), Some(reason), "{payload}");
     }
 }

@@ -33,13 +33,10 @@ fn this_is_repaired() {
         ("NaN", json!(null)),
         ("Infinity", json!(null)),
         ("-Infinity", json!(null)),
+        ("[NaN, Infinity ,-Infinity]", json!([null, null, null])),
         (
-            "[NaN,NaN, Infinity ,-Infinity]",
-            json!([null, null, null, null]),
-        ),
-        (
-            r#"{"NaN": NaN, "Infinity": "NaN"}"#,
-            json!({"NaN": null, "Infinity": "NaN"}),
+            r#"{"NaN": NaN, "Inf": "NaN"}"#,
+            json!({"NaN": null, "Inf": "NaN"}),
         ),
         (
             r#"["\" NaN", NaN, "\\", NaN]"#,
@@ -65,64 +62,27 @@ fn this_is_repaired() {
 
 #[test]
 fn nothing_else_is_repaired() {
-    for value in [
-        // Python rejects all of these as well.
-        "nan",
-        "Nan",
-        "NAN",
-        "-NaN",
-        "+NaN",
-        "NaN1",
-        "1NaN",
-        "NaNNaN",
+    // Python rejects all of these as well.
+    let words = r#"nan Nan NAN -NaN +NaN NaN1 1NaN NaNNaN N NaNé infinity +Infinity Inf -Inf - None
+        True undefined 01 +1 1. .5 1e 0x10 1_000 --1e999 01e999 1e999.0 [1,] [,1] [NaN,] {NaN:1}
+        {1e999:1} 'text' "\x" "\ud83" "\u+123" "\ud83c [ [NaN ] NaN]"#;
+    let texts = [
         "NaN NaN",
-        "N",
-        "NaNé",
-        "infinity",
-        "+Infinity",
         "- Infinity",
-        "Inf",
-        "-Inf",
-        "-",
-        "None",
-        "True",
-        "undefined",
-        "01",
-        "+1",
-        "1.",
-        ".5",
-        "1e",
-        "0x10",
-        "1_000",
-        "--1e999",
-        "01e999",
-        "1e999.0",
-        "[1,]",
-        "[,1]",
         "[1 2]",
-        "[NaN,]",
         r#"{"a": 1,}"#,
         r#"{"a": NaN,}"#,
-        "{a: 1}",
-        "{NaN: 1}",
-        "{1e999: 1}",
-        "'text'",
-        r#""\x""#,
-        r#""\ud83""#,
-        r#""\u+123""#,
-        r#""\ud83c"#,
         "\"\t\"",
+        "",
+    ];
+    let comments = [
         "1 // comment",
         "1 /* comment */",
         "# comment\n1",
         "\u{a0}1",
         "\u{feff}NaN",
-        "[",
-        "[NaN",
-        "]",
-        "NaN]",
-        "",
-    ] {
+    ];
+    for value in words.split_whitespace().chain(texts).chain(comments) {
         let body = format!(r#"{{"type": "made.up", "data": {value}}}"#);
         assert_eq!(rejected(&body).kind(), EventErrorKind::Syntax, "{value}");
     }
@@ -211,8 +171,8 @@ fn an_envelope_is_repaired() {
 
 #[test]
 fn every_capture_is_read_with_values_that_only_python_writes() {
-    for name in CAPTURES {
-        let body = String::from_utf8(captured(name)).unwrap();
+    for (name, body) in captures() {
+        let body = String::from_utf8(body.to_vec()).unwrap();
         let expected = read(&body);
         // New members, before and after everything else.
         let body = body.replacen('{', r#"{"new": [NaN, -Infinity, "\ud83c"], "#, 1);
@@ -250,20 +210,11 @@ fn a_repair_takes_time_in_proportion_to_the_body() {
     const LENGTH: usize = 1 << 20;
     let deep = "[".repeat(LENGTH / 2) + &"]".repeat(LENGTH / 2);
     let start = Instant::now();
-    for part in [
-        "NaN,",
-        "\"\\ud83c\",",
-        "1e999,",
-        "-Infinity,\n",
-        "NaN",
-        "\\ud83c",
-        "[NaN,",
-        "{\"a\":NaN,",
-        "\"",
-        "1",
-        "e",
-        "-",
-    ] {
+    let parts = [
+        "NaN,", "1e999,", "NaN", "\\ud83c", "[NaN,", "\"", "1", "e", "-",
+    ];
+    let longer = ["\"\\ud83c\",", "-Infinity,\n", "{\"a\":NaN,"];
+    for part in parts.into_iter().chain(longer) {
         let parts = part.repeat(LENGTH / part.len());
         for (open, close) in [("[", "1]"), ("", ""), ("\"", "\""), ("NaN, ", "e999")] {
             let _ = Event::from_slice(
@@ -317,8 +268,8 @@ fn python() -> impl Strategy<Value = (String, String)> {
 
 proptest! {
     #[test]
-    fn a_repaired_event_is_that_of_the_strict_json((python, strict) in python(), capture in prop::sample::select(CAPTURES.as_slice())) {
-        let mut event: Value = serde_json::from_slice(&captured(capture)).unwrap();
+    fn a_repaired_event_is_that_of_the_strict_json((python, strict) in python(), capture in laws::capture()) {
+        let mut event: Value = serde_json::from_slice(&capture).unwrap();
         event["data"] = json!("PAYLOAD");
         let event = event.to_string();
         let read = Event::from_slice(event.replace("\"PAYLOAD\"", &python).as_bytes()).unwrap();

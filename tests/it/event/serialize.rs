@@ -5,7 +5,7 @@ use soundhash_webhook::EventKind;
 
 #[test]
 fn an_event_is_written_as_the_dispatcher_writes_it() {
-    let event = Event::from_slice(&captured("dispatcher-video.processed")).unwrap();
+    let event = read_capture("dispatcher-video.processed");
     assert_eq!(
         serde_json::to_string(&event).unwrap(),
         concat!(
@@ -17,7 +17,7 @@ fn an_event_is_written_as_the_dispatcher_writes_it() {
         )
     );
 
-    let event = Event::from_slice(&captured("portal-match.found")).unwrap();
+    let event = read_capture("portal-match.found");
     assert_eq!(
         serde_json::to_string(&event).unwrap(),
         concat!(
@@ -39,11 +39,10 @@ fn an_event_is_written_as_the_dispatcher_writes_it() {
 
 #[test]
 fn a_payload_of_the_dispatcher_is_written_as_it_was_sent() {
-    for name in CAPTURES
-        .iter()
-        .filter(|name| name.starts_with("dispatcher-"))
-    {
-        let body = captured(name);
+    for (name, body) in captures() {
+        if !name.starts_with("dispatcher-") {
+            continue;
+        }
         let value: Value = serde_json::from_slice(&body).unwrap();
         let event = Event::from_slice(&body).unwrap();
         if event.kind() != Some(EventKind::MatchFound) {

@@ -4,13 +4,13 @@ use http::StatusCode;
 use serde_json::Value;
 use soundhash_webhook::{Delivery, Event, EventErrorKind, Id, idempotency::Key};
 
-use super::{answer, protected};
+use super::{protected, respond};
 use crate::support::{BODY, signed};
 
 /// Calls `check` with the delivery of a body.
 async fn with_delivery(body: &str, check: fn(Delivery)) {
     let handler = async move |delivery: Delivery| check(delivery);
-    let (status, _) = answer(protected(handler), signed(body.to_owned())).await;
+    let (status, _) = respond(protected(handler), signed(body.to_owned())).await;
     assert_eq!(status, StatusCode::OK);
 }
 
@@ -27,10 +27,8 @@ async fn the_body_is_read_as_any_type() {
         assert_eq!(delivery.event(), Event::from_slice(BODY).as_ref());
         // It is parsed once, also for clones.
         let again = delivery.clone();
-        assert!(std::ptr::eq(
-            delivery.event().unwrap(),
-            again.event().unwrap()
-        ));
+        let events = (delivery.event().unwrap(), again.event().unwrap());
+        assert!(std::ptr::eq(events.0, events.1));
         assert!(!format!("{delivery:?}").contains("Test Video"));
     })
     .await;
@@ -59,8 +57,8 @@ async fn a_repair_does_not_change_the_idempotency_key() {
     let key = async |delivery: Delivery| Key::from(&delivery).to_string();
     let strict = r#"{"id": "a", "type": "x", "data": 1}"#;
     assert_eq!(
-        answer(protected(key), signed(PYTHON)).await,
-        answer(protected(key), signed(strict)).await
+        respond(protected(key), signed(PYTHON)).await,
+        respond(protected(key), signed(strict)).await
     );
 }
 

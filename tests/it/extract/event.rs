@@ -4,7 +4,7 @@ use axum::{Router, response::IntoResponse, routing::post};
 use http::StatusCode;
 use soundhash_webhook::{Delivery, Event, EventErrorKind, EventRejection, EventRejectionKind};
 
-use super::{answer, protected};
+use super::{protected, respond};
 use crate::support::{BODY, signed};
 
 async fn event_type(event: Event) -> String {
@@ -13,13 +13,13 @@ async fn event_type(event: Event) -> String {
 
 #[tokio::test]
 async fn an_event_is_taken_from_a_verified_request() {
-    let answer = answer(protected(event_type), signed(BODY)).await;
-    assert_eq!(answer, (StatusCode::OK, "video.processed".into()));
+    let response = respond(protected(event_type), signed(BODY)).await;
+    assert_eq!(response, (StatusCode::OK, "video.processed".into()));
 }
 
 /// Attack: reach an unprotected handler.
 #[tokio::test]
-async fn without_the_layer_nothing_is_parsed_and_the_answer_is_500() {
+async fn without_the_layer_nothing_is_parsed_and_the_response_is_500() {
     async fn never(_: Event) {
         unreachable!("an unverified body was parsed");
     }
@@ -28,7 +28,7 @@ async fn without_the_layer_nothing_is_parsed_and_the_answer_is_500() {
     }
     for handler in [post(never), post(never_delivery)] {
         let app = Router::new().route("/webhooks/soundhash", handler);
-        let (status, text) = answer(app, signed(BODY)).await;
+        let (status, text) = respond(app, signed(BODY)).await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         // The sender must not learn what is missing.
         assert_eq!(text, "Internal server error");
@@ -45,14 +45,14 @@ async fn the_missing_layer_is_named_to_the_handler() {
         rejection.to_string()
     }
     let app = Router::new().route("/webhooks/soundhash", post(show));
-    let (_, text) = answer(app, signed(BODY)).await;
+    let (_, text) = respond(app, signed(BODY)).await;
     assert_eq!(text, "no SoundHashWebhookLayer around this handler");
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_a_bad_request_with_its_position() {
     let body = b"{\"event\": \"x\",\n \"data\": None}";
-    let (status, text) = answer(protected(event_type), signed(&body[..])).await;
+    let (status, text) = respond(protected(event_type), signed(&body[..])).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(text.ends_with("at line 2 column 10"), "{text}");
 }
@@ -70,7 +70,7 @@ async fn json_that_is_not_an_event_is_unprocessable() {
             assert_eq!(rejection.event_error().unwrap().kind(), expected);
             rejection.into_response()
         };
-        let (status, _) = answer(protected(kind), signed(body)).await;
+        let (status, _) = respond(protected(kind), signed(body)).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
     }
 }
@@ -83,29 +83,23 @@ async fn a_handler_can_store_a_body_that_is_not_an_event() {
         delivery.body().to_vec()
     }
     let body = r#"{"event": "x", "data": Infinite}"#;
-    assert_eq!(
-        answer(protected(keep), signed(body)).await,
-        (StatusCode::OK, body.to_owned())
-    );
+    let kept = respond(protected(keep), signed(body)).await;
+    assert_eq!(kept, (StatusCode::OK, body.to_owned()));
 }
 
 /// Attack: send a recorded body with new headers.
 #[tokio::test]
 async fn type_and_id_come_from_the_signed_body_never_from_headers() {
     async fn show(event: Event) -> String {
-        format!(
-            "{} {:?}",
-            event.event_type(),
-            event.id.as_ref().map(ToString::to_string)
-        )
+        let id = event.id.as_ref().map(ToString::to_string);
+        format!("{} {id:?}", event.event_type())
     }
     let mut request = signed(r#"{"type": "user.created", "id": "signed", "data": {}}"#);
     for name in ["x-webhook-event", "x-delivery-id", "x-webhook-id"] {
-        request
-            .headers_mut()
-            .insert(name, "forged".parse().unwrap());
+        let forged = "forged".parse().unwrap();
+        request.headers_mut().insert(name, forged);
     }
-    let (_, text) = answer(protected(show), request).await;
+    let (_, text) = respond(protected(show), request).await;
     assert_eq!(text, r#"user.created Some("signed")"#);
 }
 
@@ -113,9 +107,8 @@ async fn type_and_id_come_from_the_signed_body_never_from_headers() {
 #[tokio::test]
 async fn the_content_type_does_not_matter() {
     let mut request = signed(BODY);
-    request
-        .headers_mut()
-        .insert("content-type", "text/html".parse().unwrap());
-    let (status, _) = answer(protected(event_type), request).await;
+    let html = "text/html".parse().unwrap();
+    request.headers_mut().insert("content-type", html);
+    let (status, _) = respond(protected(event_type), request).await;
     assert_eq!(status, StatusCode::OK);
 }

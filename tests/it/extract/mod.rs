@@ -22,7 +22,7 @@ fn protected<H: Handler<T, ()>, T: 'static>(handler: H) -> Router {
         .layer(SoundHashWebhookLayer::new(SECRET))
 }
 
-async fn answer(app: Router, request: Request<Body>) -> (StatusCode, String) {
+async fn respond(app: Router, request: Request<Body>) -> (StatusCode, String) {
     let Ok(response) = app.oneshot(request).await;
     (response.status(), text(response).await)
 }

@@ -13,10 +13,13 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use soundhash_webhook::idempotency::{IdempotencyLayer, MemoryStore, OutcomeKind};
+use soundhash_webhook::idempotency::{
+    IdempotencyLayer, MemoryStore,
+    OutcomeKind::{self, FromTheFuture, TooOld, Undated},
+};
 use tower::ServiceExt;
 
-use super::support::{Answered, DUPLICATE, RUN, Runs, app, event, layer, send};
+use super::support::{DUPLICATE, RUN, Runs, StatusAndKind, app, event, layer, send};
 use crate::support::{signed, text, with_signature};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -38,7 +41,7 @@ pub(super) fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<Atom
     (app(layer, runs.handler()), seconds, runs)
 }
 
-const fn rejected(kind: OutcomeKind) -> Answered {
+const fn rejected(kind: OutcomeKind) -> StatusAndKind {
     (401, Some(kind))
 }
 
@@ -46,36 +49,21 @@ const fn rejected(kind: OutcomeKind) -> Answered {
 async fn too_old_undated_and_future_events_are_rejected() {
     let (app, _, runs) = at_nine(layer().max_age(15 * MINUTE).clock_skew(MINUTE));
     for (id, time, expected) in [
-        ("1", "2026-11-23T08:44:59Z", rejected(OutcomeKind::TooOld)),
-        (
-            "2",
-            "2026-11-23T08:44:59.999999+00:00Z",
-            rejected(OutcomeKind::TooOld),
-        ),
-        ("3", "2026-11-23T08:45:00Z", rejected(OutcomeKind::TooOld)),
+        ("1", "2026-11-23T08:44:59Z", rejected(TooOld)),
+        ("2", "2026-11-23T08:44:59.999999+00:00Z", rejected(TooOld)),
+        ("3", "2026-11-23T08:45:00Z", rejected(TooOld)),
         ("3", "2026-11-23T08:45:01Z", RUN),
         ("4", "2026-11-23T09:00:00Z", RUN),
         ("5", "2026-11-23T09:01:00Z", RUN),
-        (
-            "6",
-            "2026-11-23T09:01:01Z",
-            rejected(OutcomeKind::FromTheFuture),
-        ),
-        ("7", "1926-01-01T00:00:00Z", rejected(OutcomeKind::TooOld)),
-        (
-            "8",
-            "9999-01-01T00:00:00Z",
-            rejected(OutcomeKind::FromTheFuture),
-        ),
-        ("9", "yesterday", rejected(OutcomeKind::Undated)),
+        ("6", "2026-11-23T09:01:01Z", rejected(FromTheFuture)),
+        ("7", "1926-01-01T00:00:00Z", rejected(TooOld)),
+        ("8", "9999-01-01T00:00:00Z", rejected(FromTheFuture)),
+        ("9", "yesterday", rejected(Undated)),
     ] {
         assert_eq!(send(&app, at(id, time)).await, expected, "{time}");
     }
-    assert_eq!(send(&app, event("x")).await, rejected(OutcomeKind::Undated));
-    assert_eq!(
-        send(&app, signed("no JSON")).await,
-        rejected(OutcomeKind::Undated)
-    );
+    assert_eq!(send(&app, event("x")).await, rejected(Undated));
+    assert_eq!(send(&app, signed("no JSON")).await, rejected(Undated));
     assert_eq!(runs.count(), 3);
 }
 
@@ -110,11 +98,7 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
     for _ in 0..40 {
         // At exactly 16 minutes, the event is too old and still remembered.
         let is_old = seconds.load(Ordering::SeqCst) >= 16 * 60;
-        let expected = if is_old {
-            rejected(OutcomeKind::TooOld)
-        } else {
-            DUPLICATE
-        };
+        let expected = if is_old { rejected(TooOld) } else { DUPLICATE };
         assert_eq!(send(&app, recorded()).await, expected);
         let step = Duration::from_secs(30);
         seconds.fetch_add(step.as_secs(), Ordering::SeqCst);
@@ -144,15 +128,15 @@ async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
 async fn the_401_is_that_of_a_wrong_signature() {
     let (app, _, _) = at_nine(layer().max_age(15 * MINUTE));
     let forged = with_signature("0".repeat(64), Body::from("{}"));
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for request in [forged, event("undated"), at("old", "2020-01-01T00:00:00Z")] {
         let Ok(response) = app.clone().oneshot(request).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        answers.push((response.headers().clone(), text(response).await));
+        responses.push((response.headers().clone(), text(response).await));
     }
-    assert_eq!(answers[0].1, "Invalid signature");
-    assert_eq!(answers[0], answers[1]);
-    assert_eq!(answers[1], answers[2]);
+    assert_eq!(responses[0].1, "Invalid signature");
+    assert_eq!(responses[0], responses[1]);
+    assert_eq!(responses[1], responses[2]);
 }
 
 // ---- builders
@@ -182,21 +166,16 @@ fn a_retention_is_raised_to_max_age_and_clock_skew_in_any_order_of_the_setters()
 }
 
 #[test]
-fn the_last_retention_counts() {
-    let layer = layer()
-        .retention(10 * MINUTE)
-        .max_age(15 * MINUTE)
-        .retention(60 * MINUTE);
-    let shown = format!("{layer:?}");
-    assert!(shown.contains("retention: 3600s"), "{shown}");
-}
-
-#[test]
-fn any_duration_is_accepted() {
-    let shown = format!("{:?}", layer().max_age(24 * 60 * MINUTE));
-    assert!(shown.contains("retention: 86460s"), "{shown}");
-    let shown = format!("{:?}", layer().retention(Duration::from_secs(1)));
-    assert!(shown.contains("retention: 1s"), "{shown}");
+fn the_last_retention_counts_and_any_duration_is_accepted() {
+    let twice = layer().retention(10 * MINUTE).max_age(15 * MINUTE);
+    for (layer, seconds) in [
+        (twice.retention(60 * MINUTE), 3600),
+        (layer().max_age(24 * 60 * MINUTE), 86460),
+        (layer().retention(Duration::from_secs(1)), 1),
+    ] {
+        let shown = format!("{layer:?}");
+        assert!(shown.contains(&format!("retention: {seconds}s")), "{shown}");
+    }
     let _ = layer().max_age(Duration::MAX).clock_skew(Duration::MAX);
 }
 

@@ -8,15 +8,16 @@ use axum::{
     routing::post,
 };
 use metrics_util::debugging::DebuggingRecorder;
-use soundhash_webhook::idempotency::{IdempotencyLayer, OutcomeKind};
+use soundhash_webhook::idempotency::{
+    IdempotencyLayer,
+    OutcomeKind::{FromTheFuture, TooOld, Undated, Unverified},
+};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    guard::Mute,
     layer::{MINUTE, at, at_nine},
     support::{
-        DUPLICATE, Faulty, IN_PROGRESS, LateReplies, RUN, Runs, STORE_UNAVAILABLE, app, event,
-        layer, send,
+        DUPLICATE, Ends, Faulty, IN_PROGRESS, RUN, Runs, STORE_UNAVAILABLE, app, event, layer, send,
     },
 };
 use crate::{support::signed, telemetry::counted::recorded};
@@ -43,11 +44,8 @@ fn metered(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
 #[track_caller]
 fn check(recorder: &DebuggingRecorder, expected: &[(&str, f64)]) {
     let metered = metered(recorder);
-    let metered: Vec<_> = metered
-        .iter()
-        .map(|(name, n)| (name.as_str(), *n))
-        .collect();
-    assert_eq!(metered, expected);
+    let metered = metered.iter().map(|(name, n)| (name.as_str(), *n));
+    assert_eq!(metered.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,29 +54,19 @@ async fn responses_in_place_of_the_handler_are_counted_by_reason() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (dated, _, _) = at_nine(layer().max_age(15 * MINUTE));
     let runs = Runs::default();
-    let rejected = |kind| (401, Some(kind));
     for (request, outcome) in [
         (at("1", "2026-11-23T09:00:00Z"), RUN),
         (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
         (at("1", "2026-11-23T09:00:00Z"), DUPLICATE),
-        (
-            at("2", "2026-11-23T08:00:00Z"),
-            rejected(OutcomeKind::TooOld),
-        ),
-        (
-            at("3", "2026-11-23T10:00:00Z"),
-            rejected(OutcomeKind::FromTheFuture),
-        ),
-        (event("4"), rejected(OutcomeKind::Undated)),
+        (at("2", "2026-11-23T08:00:00Z"), (401, Some(TooOld))),
+        (at("3", "2026-11-23T10:00:00Z"), (401, Some(FromTheFuture))),
+        (event("4"), (401, Some(Undated))),
     ] {
         assert_eq!(send(&dated, request).await, outcome);
     }
     let open = Router::new().route("/", post(runs.handler()).layer(layer()));
     let unverified = Request::post("/").body(axum::body::Body::empty()).unwrap();
-    assert_eq!(
-        send(&open, unverified).await,
-        (500, Some(OutcomeKind::Unverified))
-    );
+    assert_eq!(send(&open, unverified).await, (500, Some(Unverified)));
     let mut store = Faulty::new();
     store.claims_fail.store(1, Ordering::SeqCst);
     store.delay = SECOND;
@@ -111,13 +99,7 @@ async fn steps_of_the_store_are_measured_and_their_failures_counted() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let store = Faulty::new();
-    let runs = Runs::default();
-    let handler = runs.then(|run| async move {
-        match run {
-            1 => StatusCode::BAD_GATEWAY,
-            _ => StatusCode::OK,
-        }
-    });
+    let handler = Runs::default().first(|| async { StatusCode::BAD_GATEWAY });
     let app = app(IdempotencyLayer::new(store.clone()), handler);
 
     store.ends_fail.store(2, Ordering::SeqCst);
@@ -177,9 +159,9 @@ async fn a_handler_that_outlived_its_lease_is_counted() {
 async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let app = app(IdempotencyLayer::new(LateReplies::default()), || async {
-        StatusCode::OK
-    });
+    let mut store = Faulty::new();
+    store.reply_delay = SECOND;
+    let app = app(IdempotencyLayer::new(store), || async { StatusCode::OK });
     assert!(timeout(SECOND / 2, send(&app, event("a"))).await.is_err());
     sleep(5 * SECOND).await;
     assert_eq!(send(&app, event("a")).await, DUPLICATE);
@@ -198,7 +180,10 @@ async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
 async fn a_store_that_never_responds_is_measured_when_the_call_is_dropped() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let app = app(IdempotencyLayer::new(Mute), Runs::default().handler());
+    let app = app(
+        IdempotencyLayer::new(Ends(std::future::pending)),
+        Runs::default().handler(),
+    );
     let given_up = timeout(30 * SECOND, send(&app, event("a"))).await;
     assert!(given_up.is_err());
     check(

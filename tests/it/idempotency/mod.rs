@@ -8,4 +8,4 @@ mod memory;
 mod metrics;
 mod service;
 mod store_conformance;
-mod support;
+pub(crate) mod support;

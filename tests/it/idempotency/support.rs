@@ -11,40 +11,47 @@ use std::{
 use axum::BoxError;
 use soundhash_webhook::idempotency::{Claim, ClaimToken, IdempotencyStore, Key, MemoryStore};
 pub(crate) use soundhash_webhook_tests::idempotency::*;
+use tokio::time::sleep;
 
-/// A store that fails as many of its next calls as these numbers say, and that takes `delay` to end
-/// a claim.
+/// A store that fails as many of its next calls as these numbers say. To end a claim, it takes
+/// `delay` before it does so, and `reply_delay` after that.
 #[derive(Clone)]
-pub(super) struct Faulty {
-    pub(super) inner: Arc<MemoryStore>,
-    pub(super) claims_fail: Arc<AtomicUsize>,
-    pub(super) ends_fail: Arc<AtomicUsize>,
-    pub(super) delay: Duration,
+pub(crate) struct Faulty {
+    inner: Arc<MemoryStore>,
+    pub(crate) claims_fail: Arc<AtomicUsize>,
+    pub(crate) ends_fail: Arc<AtomicUsize>,
+    pub(crate) delay: Duration,
+    pub(crate) reply_delay: Duration,
 }
 
-impl Faulty {
-    pub(super) fn new() -> Self {
-        Self {
-            inner: Arc::new(MemoryStore::new(100)),
-            claims_fail: Arc::default(),
-            ends_fail: Arc::default(),
-            delay: Duration::ZERO,
-        }
+fn fail(count: &AtomicUsize) -> Result<(), BoxError> {
+    let less = |count: usize| count.checked_sub(1);
+    match count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) {
+        Ok(_) => Err("store is\ndown".into()),
+        Err(_) => Ok(()),
     }
 }
 
-async fn fail(count: &AtomicUsize, delay: Duration) -> Result<(), BoxError> {
-    tokio::time::sleep(delay).await;
-    let less = |count: usize| count.checked_sub(1);
-    match count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) {
-        Ok(_) => Err("store is down".into()),
-        Err(_) => Ok(()),
+impl Faulty {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: Arc::new(MemoryStore::new(10_000)),
+            claims_fail: Arc::default(),
+            ends_fail: Arc::default(),
+            delay: Duration::ZERO,
+            reply_delay: Duration::ZERO,
+        }
+    }
+
+    async fn before_end(&self) -> Result<(), BoxError> {
+        sleep(self.delay).await;
+        fail(&self.ends_fail)
     }
 }
 
 impl IdempotencyStore for Faulty {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
-        fail(&self.claims_fail, Duration::ZERO).await?;
+        fail(&self.claims_fail)?;
         self.inner.claim(key, lease).await
     }
 
@@ -54,47 +61,37 @@ impl IdempotencyStore for Faulty {
         token: ClaimToken,
         time: Duration,
     ) -> Result<bool, BoxError> {
-        fail(&self.ends_fail, self.delay).await?;
-        self.inner.complete(key, token, time).await
+        self.before_end().await?;
+        let ended = self.inner.complete(key, token, time).await;
+        sleep(self.reply_delay).await;
+        ended
     }
 
     async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
-        fail(&self.ends_fail, self.delay).await?;
-        self.inner.release(key, token).await
+        self.before_end().await?;
+        let ended = self.inner.release(key, token).await;
+        sleep(self.reply_delay).await;
+        ended
     }
 }
 
-/// A store that records each end of a claim at once, and replies a second later.
-#[cfg(feature = "metrics")]
-pub(super) struct LateReplies(MemoryStore);
+/// A store with a free claim for every request, which ends claims as this function says.
+pub(crate) struct Ends<F>(pub(crate) F);
 
-#[cfg(feature = "metrics")]
-impl Default for LateReplies {
-    fn default() -> Self {
-        Self(MemoryStore::new(100))
-    }
-}
-
-#[cfg(feature = "metrics")]
-impl IdempotencyStore for LateReplies {
-    async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
-        self.0.claim(key, lease).await
+impl<F, Fut> IdempotencyStore for Ends<F>
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<bool, BoxError>> + Send,
+{
+    async fn claim(&self, _: &Key, _: Duration) -> Result<Claim, BoxError> {
+        Ok(Claim::Acquired(ClaimToken::unique()))
     }
 
-    async fn complete(
-        &self,
-        key: &Key,
-        token: ClaimToken,
-        retention: Duration,
-    ) -> Result<bool, BoxError> {
-        let result = self.0.complete(key, token, retention).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        result
+    async fn complete(&self, _: &Key, _: ClaimToken, _: Duration) -> Result<bool, BoxError> {
+        self.0().await
     }
 
-    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
-        let result = self.0.release(key, token).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        result
+    async fn release(&self, _: &Key, _: ClaimToken) -> Result<bool, BoxError> {
+        self.0().await
     }
 }

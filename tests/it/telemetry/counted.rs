@@ -15,7 +15,7 @@ use soundhash_webhook::{
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
-use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, test_event};
+use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, test_event, video};
 use crate::{
     process::{Receiver, exchange, status},
     support::{BODY, head, sign, signed_bytes},
@@ -28,11 +28,9 @@ pub(crate) fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, Vec<f64>)> 
     let mut all: Vec<_> = snapshot
         .into_iter()
         .map(|(key, _, _, value)| {
-            let labels: Vec<String> = key
-                .key()
-                .labels()
-                .map(|label| format!("{}={}", label.key(), label.value()))
-                .collect();
+            let labels = key.key().labels();
+            let labels = labels.map(|label| format!("{}={}", label.key(), label.value()));
+            let labels: Vec<String> = labels.collect();
             let name = format!("{}{{{}}}", key.key().name(), labels.join(","));
             let values = match value {
                 DebugValue::Counter(count) => {
@@ -64,7 +62,7 @@ async fn deliveries_are_counted_by_type_and_secret_and_measured() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let app = app();
-    let body = event("video.processed", VIDEO);
+    let body = video();
     deliver(&app, KEY, &body).await;
     deliver(&app, OLD_KEY, &body).await;
     deliver(&app, KEY, &event("match.found", "[]")).await;
@@ -72,19 +70,17 @@ async fn deliveries_are_counted_by_type_and_secret_and_measured() {
 
     let all = recorded(&recorder);
     let deliveries = |event_type: &str| {
-        let name = "soundhash_webhook_deliveries_total";
-        value(
-            &all,
-            &format!("{name}{{outcome=accepted,event_type={event_type}}}"),
-        )
+        let labels = format!("{{outcome=accepted,event_type={event_type}}}");
+        value(&all, &format!("soundhash_webhook_deliveries_total{labels}"))
     };
     assert_eq!(deliveries("video.processed"), [2.0]);
     assert_eq!(deliveries("match.found"), [1.0]);
     assert_eq!(deliveries("none"), [1.0]);
     let matched = |index| {
+        let labels = format!("{{index={index}}}");
         value(
             &all,
-            &format!("soundhash_webhook_matched_secret_total{{index={index}}}"),
+            &format!("soundhash_webhook_matched_secret_total{labels}"),
         )
     };
     assert_eq!(matched(0), [3.0]);
@@ -145,10 +141,8 @@ async fn test_deliveries_are_not_counted_as_unrecognized() {
         assert_eq!(deliver(&app(), KEY, &test_event(event_type)).await, 200);
     }
     let all = recorded(&recorder);
-    assert!(
-        all.iter().all(|(name, _)| !name.contains("unrecognized")),
-        "{all:#?}"
-    );
+    let mut names = all.iter().map(|(name, _)| name);
+    assert!(names.all(|name| !name.contains("unrecognized")), "{all:#?}");
 }
 
 /// Attack: an authentic sender invents types, to fill the memory of the server that stores the time
@@ -181,8 +175,8 @@ async fn the_example_serves_them_to_prometheus() {
         .flat_map(|&kind| both.map(|sender| sender.to_bytes(&sample(kind, sender))));
     let retried = BODY.to_vec();
     for body in samples.chain([retried.clone(), retried.clone(), retried]) {
-        let answer = exchange(&example.addr, &signed_bytes(&body)).await;
-        assert_eq!(status(&answer), "200");
+        let response = exchange(&example.addr, &signed_bytes(&body)).await;
+        assert_eq!(status(&response), "200");
     }
     let forged = [head(&sign(b"other"), BODY.len()).as_bytes(), BODY].concat();
     assert_eq!(status(&exchange(&example.addr, &forged).await), "401");

@@ -56,12 +56,13 @@ impl io::Write for Sink {
 #[track_caller]
 pub(super) fn number<T: FromStr>(line: &str, name: &str) -> T {
     let field = format!(" {name}=");
-    let start = line
-        .find(&field)
-        .unwrap_or_else(|| panic!("no {name}: {line}"))
-        + field.len();
-    let value = line[start..].split(' ').next().unwrap();
-    value
-        .parse()
-        .unwrap_or_else(|_| panic!("{value} is not a number: {line}"))
+    let (_, rest) = line.split_once(&field).expect(line);
+    let value = rest.split(' ').next().unwrap();
+    value.parse().ok().expect(line)
+}
+
+/// Returns whether a terminal shows this line as it is.
+pub(super) fn is_harmless(line: &str) -> bool {
+    let is_shown = |it: char| it == '…' || it == ' ' || it.is_ascii_graphic();
+    line.chars().all(is_shown)
 }

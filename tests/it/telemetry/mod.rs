@@ -26,6 +26,14 @@ const KEY: &str = "whsec_0nly-f0r-us";
 const OLD_KEY: &str = "whsec_0nly-before";
 const VIDEO: &str = r#"{"video_id":1,"title":"hidden-title"}"#;
 
+/// The span of [`video`].
+#[cfg(feature = "tracing")]
+const SPAN: &str = "soundhash_webhook.delivery{id=\"evt_1\" event_type=\"video.processed\"}: ";
+
+fn video() -> String {
+    event("video.processed", VIDEO)
+}
+
 fn app() -> Router {
     let layer = SoundHashWebhookLayer::new(KEY)
         .previous_secret(OLD_KEY)
@@ -71,7 +79,7 @@ fn test_event(event_type: &str) -> String {
 
 /// Returns a request for each reason that a head or a body alone can cause.
 fn rejected() -> Vec<(Request<Body>, &'static str)> {
-    let body = event("video.processed", VIDEO);
+    let body = video();
     let large = format!("{body}{}", " ".repeat(5000));
     let wrong = Secret::new("other").sign(body.as_bytes()).to_string();
     let mut without = request("/", &wrong, &body);

@@ -17,9 +17,9 @@ use tower::ServiceBuilder;
 use tracing::Level;
 
 use super::{
-    KEY, VIDEO, app, deliver, event,
-    log::{Log, number},
-    rejected, request as post_to, send, signed,
+    KEY, app, deliver,
+    log::{Log, is_harmless, number},
+    rejected, request as post_to, send, video,
 };
 use crate::{
     process::{Receiver, exchange, status},
@@ -29,37 +29,26 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const WRONG: &str = "whsec_of another endpoint";
 
-fn video() -> String {
-    event("video.processed", VIDEO)
-}
-
 #[tokio::test]
-async fn the_first_rejection_for_each_reason_is_a_warning_with_advice() {
-    let (log, app) = (Log::up_to(Level::INFO), app());
-    for (request, reason) in rejected() {
-        assert!([401, 413].contains(&send(&app, request).await));
-        let line = log.line();
-        assert!(
-            line.starts_with("WARN soundhash_webhook: webhook rejected: "),
-            "{line}"
-        );
-        assert!(
-            line.contains(&format!(" reason=\"{reason}\" path=\"/\"")),
-            "{line}"
-        );
+async fn the_first_rejection_for_each_reason_is_a_warning_and_later_ones_are_debug_lines() {
+    let (log, app) = (Log::up_to(Level::DEBUG), app());
+    for level in ["WARN", "DEBUG"] {
+        for (request, reason) in rejected() {
+            assert!([401, 413].contains(&send(&app, request).await));
+            let line = log.line();
+            let start = format!("{level} soundhash_webhook: webhook rejected: ");
+            assert!(line.starts_with(&start), "{line}");
+            let end = format!(" reason=\"{reason}\" path=\"/\"");
+            assert!(line.ends_with(&end), "{line}");
+        }
     }
-    // Each reason occurs once.
-    for (request, _) in rejected() {
-        send(&app, request).await;
-    }
-    assert_eq!(log.take(), "");
 }
 
 #[tokio::test]
 async fn a_new_user_with_a_wrong_secret_sees_the_cause_without_any_setting() {
     let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", WRONG)]);
-    let answer = exchange(&receiver.addr, &signed_bytes(BODY)).await;
-    assert_eq!(status(&answer), "401");
+    let response = exchange(&receiver.addr, &signed_bytes(BODY)).await;
+    assert_eq!(status(&response), "401");
     let line = receiver.wait_for_log("wrong_signature");
     for part in [
         "WARN",
@@ -79,9 +68,10 @@ async fn rejections_after_the_first_are_summarised_once_a_minute() {
     for _ in 0..12 {
         deliver(&app, WRONG, &video()).await;
     }
+    let line = log.line();
     assert!(
-        log.line()
-            .contains("webhook rejected: signature does not match")
+        line.contains("webhook rejected: signature does not match"),
+        "{line}"
     );
     advance(59 * SECOND).await;
     deliver(&app, WRONG, &video()).await;
@@ -104,10 +94,8 @@ async fn rejections_after_the_first_are_summarised_once_a_minute() {
     let line = log.line();
     let summary = "2 requests rejected in the last 5 minutes: wrong_signature 2";
     assert!(line.contains(summary), "{line}");
-    assert!(
-        (number::<f64>(&line, "window_s") - 299.0).abs() < 0.1,
-        "{line}"
-    );
+    let window: f64 = number(&line, "window_s");
+    assert!((window - 299.0).abs() < 0.1, "{line}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,9 +109,10 @@ async fn an_accepted_delivery_logs_the_summary_too() {
     assert_eq!(log.take(), "");
     advance(61 * SECOND).await;
     assert_eq!(deliver(&app, KEY, &video()).await, 200);
+    let line = log.line();
     assert!(
-        log.line()
-            .contains("2 requests rejected in the last minute")
+        line.contains("2 requests rejected in the last minute"),
+        "{line}"
     );
     assert_eq!(deliver(&app, KEY, &video()).await, 200);
     assert_eq!(log.take(), "");
@@ -162,27 +151,6 @@ async fn reasons_are_counted_apart() {
     }
 }
 
-#[tokio::test]
-async fn each_rejection_is_one_line_at_debug() {
-    let (log, app) = (Log::up_to(Level::DEBUG), app());
-    for (request, _) in rejected() {
-        send(&app, request).await;
-        assert!(log.line().starts_with("WARN"));
-    }
-    for (request, reason) in rejected() {
-        send(&app, request).await;
-        let line = log.line();
-        assert!(
-            line.starts_with("DEBUG soundhash_webhook: webhook rejected: "),
-            "{line}"
-        );
-        assert!(
-            line.ends_with(&format!(" reason=\"{reason}\" path=\"/\"")),
-            "{line}"
-        );
-    }
-}
-
 /// Attack: fill the disk, forge a line, or get a token printed, with requests that anyone can send.
 #[tokio::test(start_paused = true)]
 async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
@@ -210,17 +178,10 @@ async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
     assert!(lines.lines().count() <= 11, "{lines}");
     let mut rejections = 0;
     for line in lines.lines() {
-        assert!(line.len() < 600, "{line}");
-        assert!(
-            !line.contains("hidden") && !line.contains(&"x".repeat(64)),
-            "{line}"
-        );
+        assert!(line.len() < 600 && is_harmless(line), "{line}");
+        assert!(!line.contains("hidden"), "{line}");
+        assert!(!line.contains(&"x".repeat(64)), "{line}");
         assert!(line.contains("\\\\u{202e}\\\\u{9b}31mxxx"), "{line}");
-        assert!(
-            line.chars()
-                .all(|it| it == '…' || it.is_ascii_graphic() || it == ' '),
-            "{line}"
-        );
         rejections += match line.contains("requests rejected") {
             true => number(line, "count"),
             false => 1,
@@ -255,20 +216,16 @@ async fn a_rejection_names_path_and_endpoint() {
     let signature = "0".repeat(64);
     assert_eq!(send(&app, post_to("/acme", &signature, "{}")).await, 401);
     let line = log.line();
-    assert!(
-        line.ends_with(r#"path="/acme" endpoint="acme\\n""#),
-        "{line}"
-    );
+    let end = r#"path="/acme" endpoint="acme\\n""#;
+    assert!(line.ends_with(end), "{line}");
     assert_eq!(send(&app, post_to("/other", &signature, "{}")).await, 401);
     let line = log.line();
     assert!(
-        line.contains("check that the SecretProvider knows the endpoint"),
+        line.contains("the SecretProvider knows the endpoint"),
         "{line}"
     );
-    assert!(
-        line.ends_with(r#"reason="unknown_endpoint" path="/other""#),
-        "{line}"
-    );
+    let end = r#"reason="unknown_endpoint" path="/other""#;
+    assert!(line.ends_with(end), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,14 +236,10 @@ async fn a_failing_provider_is_an_error_at_most_once_a_minute() {
         assert_eq!(send(&app, down()).await, 503);
     }
     let line = log.line();
-    assert!(
-        line.starts_with("ERROR soundhash_webhook: webhook rejected: lookup of the secrets failed"),
-        "{line}"
-    );
-    assert!(
-        line.ends_with(r#"path="/down" error="no connection\\nERROR forged""#),
-        "{line}"
-    );
+    let start = "ERROR soundhash_webhook: webhook rejected: lookup of the secrets failed";
+    assert!(line.starts_with(start), "{line}");
+    let end = r#"path="/down" error="no connection\\nERROR forged""#;
+    assert!(line.ends_with(end), "{line}");
     advance(61 * SECOND).await;
     assert_eq!(send(&app, down()).await, 503);
     let line = log.line();
@@ -324,10 +277,8 @@ async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() 
                      soundhash_webhook: webhook rejected: event ";
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains("the delivery is authentic"), "{line}");
-        assert!(
-            line.ends_with(&format!("reason=\"{reason}\" path=\"/\"")),
-            "{line}"
-        );
+        let end = format!("reason=\"{reason}\" path=\"/\"");
+        assert!(line.ends_with(&end), "{line}");
         assert_eq!(line.contains("clock"), reason != "undated", "{line}");
         advance(61 * SECOND).await;
         assert_eq!(deliver(&app, KEY, &at(time)).await, 401);
@@ -348,10 +299,8 @@ fn a_handler_without_the_layer_is_an_error_at_most_once_a_minute() {
         .output()
         .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        stdout.contains("1 passed") && output.status.success(),
-        "{stdout}"
-    );
+    assert!(output.status.success(), "{stdout}");
+    assert!(stdout.contains("1 passed"), "{stdout}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -369,15 +318,6 @@ async fn a_handler_without_the_layer_alone_in_a_process() {
     );
     advance(61 * SECOND).await;
     assert_eq!(send(&app, post_to("/open", "", "")).await, 500);
-    assert!(
-        log.line()
-            .contains("10 requests rejected in the last minute: layer_missing 10")
-    );
-}
-
-#[tokio::test]
-async fn nothing_is_logged_above_debug_of_an_accepted_delivery() {
-    let (log, app) = (Log::up_to(Level::INFO), app());
-    assert_eq!(send(&app, signed(KEY, &video())).await, 200);
-    assert_eq!(log.take(), "");
+    let summary = "10 requests rejected in the last minute: layer_missing 10";
+    assert!(log.line().contains(summary));
 }

@@ -21,10 +21,21 @@ const KIB: usize = 1024;
 /// The memory that a body counts in addition to its bytes.
 const OVERHEAD: usize = 32 * KIB;
 
-/// Turns a request into one over HTTP/2, for which a read buffer does not count.
-fn over_http2<B>(mut request: Request<B>) -> Request<B> {
+/// Returns a request over HTTP/2, for which a read buffer does not count. Its body stalls after
+/// 10 KiB.
+fn stalled() -> Request<Script> {
+    let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
+    let mut request = with_signature(sign(BODY), Script::new(steps));
     *request.version_mut() = Version::HTTP_2;
     request
+}
+
+/// Sends this request twice at the same time, and returns how many of the two were evicted.
+async fn evicted_of_two(max_buffered: usize, request: impl Fn() -> Request<Script>) -> usize {
+    let service = echo(layer().max_buffered(max_buffered));
+    let waiting = [(); 2].map(|()| tokio::spawn(outcome(service.clone(), request())));
+    sleep(Duration::from_millis(1)).await;
+    waiting.iter().filter(|it| it.is_finished()).count()
 }
 
 /// Returns a layer with room for this number of unfinished bodies of this length.
@@ -34,33 +45,38 @@ fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
 
 type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
 
-/// Starts a request with a chunked body, which counts whole read buffers of the server over HTTP/1.
-fn start<S>(service: &S, version: Version, body: &[u8]) -> (Sender<Bytes>, Outcome)
+/// Starts a request whose body is sent piece by piece. Over HTTP/1, a chunked body counts whole read
+/// buffers of the server.
+async fn begin_over<S>(
+    service: &S,
+    version: Version,
+    body: &[u8],
+    first: usize,
+) -> (Sender<Bytes>, Outcome)
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static,
-    S::Future: Send,
 {
-    let (sender, channel) = Channel::<Bytes>::new(16);
+    let (mut sender, channel) = Channel::<Bytes>::new(16);
     let mut request = with_signature(sign(body), Body::new(channel));
     *request.version_mut() = version;
-    (sender, tokio::spawn(outcome(service.clone(), request)))
+    let outcome = tokio::spawn(outcome(service.clone(), request));
+    if first > 0 {
+        send(&mut sender, &body[..first]).await;
+    }
+    (sender, outcome)
 }
 
-/// Starts a request over HTTP/2 whose body is sent piece by piece.
 async fn begin<S>(service: &S, body: &[u8], first: usize) -> (Sender<Bytes>, Outcome)
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static,
-    S::Future: Send,
 {
-    let (mut sender, outcome) = start(service, Version::HTTP_2, body);
-    send(&mut sender, &body[..first]).await;
-    (sender, outcome)
+    begin_over(service, Version::HTTP_2, body, first).await
 }
 
 /// Sends a piece of a body and waits until it has been received.
@@ -103,10 +119,8 @@ async fn the_body_that_has_gone_longest_without_doubling_is_evicted() {
     send(&mut second, b"x").await;
     let (_third, third_outcome) = begin(&service, &body, 63 * KIB).await;
     assert!(second_outcome.is_finished());
-    assert_eq!(
-        second_outcome.await.unwrap(),
-        Err(RejectionKind::BufferFull)
-    );
+    let evicted = Err(RejectionKind::BufferFull);
+    assert_eq!(second_outcome.await.unwrap(), evicted);
     send(&mut first, &body[40 * KIB..]).await;
     drop(first);
     assert_eq!(first_outcome.await.unwrap(), Ok(Bytes::from(body)));
@@ -120,7 +134,7 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     let service = echo(layer().max_buffered(2 * 1024 * KIB));
     let mut attackers = Vec::new();
     for _ in 0..2 {
-        attackers.push(start(&service, Version::HTTP_11, BODY));
+        attackers.push(begin_over(&service, Version::HTTP_11, BODY, 0).await);
         sleep(Duration::from_millis(1)).await;
     }
     let body = vec![b'x'; 40 * KIB];
@@ -133,15 +147,13 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
             let _ = sender.send_data(vec![b'x'; len].into()).await;
         }
         sleep(Duration::from_millis(10)).await;
-        attackers.push(start(&service, Version::HTTP_11, BODY));
+        attackers.push(begin_over(&service, Version::HTTP_11, BODY, 0).await);
     }
     send(&mut honest, &body[14_600..]).await;
     drop(honest);
     assert_eq!(honest_outcome.await.unwrap(), Ok(Bytes::from(body)));
-    let gave_way = attackers
-        .iter()
-        .filter(|(_, outcome)| outcome.is_finished());
-    assert_eq!(gave_way.count(), attackers.len() - 2);
+    let evicted = attackers.iter().filter(|(_, it)| it.is_finished());
+    assert_eq!(evicted.count(), attackers.len() - 2);
 }
 
 /// Attack: occupy the memory with bodies that have made progress, so that new deliveries do not fit.
@@ -154,9 +166,9 @@ async fn bodies_in_progress_leave_half_of_the_memory_to_new_ones() {
         attackers.push(begin(&service, &body, 10 * KIB).await);
     }
     let (_new, new_outcome) = begin(&service, &body, 1).await;
-    let gave_way: Vec<bool> = attackers.iter().map(|(_, it)| it.is_finished()).collect();
-    assert_eq!(gave_way.iter().filter(|it| **it).count(), 1);
-    assert!(gave_way[0] && !new_outcome.is_finished());
+    let evicted: Vec<bool> = attackers.iter().map(|(_, it)| it.is_finished()).collect();
+    assert_eq!(evicted.iter().filter(|it| **it).count(), 1);
+    assert!(evicted[0] && !new_outcome.is_finished());
 }
 
 /// A body that would not fit in the end does not evict other bodies.
@@ -170,31 +182,31 @@ async fn a_body_that_is_evicted_itself_evicts_no_other() {
         sleep(Duration::from_millis(10)).await;
     }
     send(&mut bodies[1].0, b"x").await;
-    let gave_way: Vec<bool> = bodies.iter().map(|(_, it)| it.is_finished()).collect();
-    assert_eq!(gave_way, [false, true, false]);
+    let evicted: Vec<bool> = bodies.iter().map(|(_, it)| it.is_finished()).collect();
+    assert_eq!(evicted, [false, true, false]);
 }
 
 /// Attack: send large heads, which the server keeps while the body is waited for.
 #[tokio::test(start_paused = true)]
 async fn a_large_head_counts() {
     for (padding, expected) in [(8_000 - 200, 0), (100_000, 1)] {
-        let service = echo(layer().max_buffered(200 * KIB));
-        let waiting = [(); 2].map(|()| {
-            let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
-            let mut request = over_http2(with_signature(sign(BODY), Script::new(steps)));
+        let padded = || {
+            let mut request = stalled();
             let padding = "x".repeat(padding).parse().expect("a value");
             request.headers_mut().insert("padding", padding);
-            tokio::spawn(outcome(service.clone(), request))
-        });
-        sleep(Duration::from_millis(1)).await;
-        let gave_way = waiting.iter().filter(|it| it.is_finished()).count();
-        assert_eq!(gave_way, expected, "{padding}");
+            request
+        };
+        assert_eq!(
+            evicted_of_two(200 * KIB, padded).await,
+            expected,
+            "{padding}"
+        );
     }
 }
 
 /// Attack: grow by slightly more than the free memory, again and again.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_double_gives_way_itself() {
+async fn a_body_that_does_not_double_is_evicted_itself() {
     let service = echo(with_room_for(2, 40 * KIB));
     let body = vec![b'x'; 80 * KIB];
     let (mut drip, drip_outcome) = begin(&service, &body, 40 * KIB).await;
@@ -208,10 +220,6 @@ async fn a_body_that_does_not_double_gives_way_itself() {
 #[tokio::test(start_paused = true)]
 async fn an_evicted_body_is_rejected_at_once_with_retry_after() {
     let service = echo(with_room_for(1, 10 * KIB));
-    let stalled = || {
-        let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
-        over_http2(with_signature(sign(BODY), Script::new(steps)))
-    };
     let start = Instant::now();
     let first = tokio::spawn(service.clone().oneshot(stalled()));
     sleep(Duration::from_millis(1)).await;
@@ -244,11 +252,8 @@ async fn a_body_that_ends_gives_its_room_back() {
 #[tokio::test(start_paused = true)]
 async fn a_complete_body_is_served_whatever_is_left() {
     let service = echo(layer().max_buffered(0));
-    assert!(
-        outcome(service.clone(), signed(vec![b'x'; 1000]))
-            .await
-            .is_ok()
-    );
+    let whole = outcome(service.clone(), signed(vec![b'x'; 1000])).await;
+    assert!(whole.is_ok());
     let frames = BODY.chunks(1).map(|byte| Step::Data(byte.to_vec().into()));
     let frames = with_signature(sign(BODY), Script::new(frames));
     assert!(outcome(service.clone(), frames).await.is_ok());
@@ -279,21 +284,16 @@ async fn the_read_buffer_of_the_server_counts() {
     const READ_BUFFERS: usize = 816 * KIB;
     let len = 10 * KIB;
     let steps = || [Step::Data(vec![b'x'; len].into()), Step::Stall];
-    let declared = || Script::new(steps()).declaring(len as u64);
-    let chunked = || Script::new(steps());
-    for (body, cost) in [
-        (&declared as &dyn Fn() -> Script, 3 * len + OVERHEAD),
+    let declared = || with_signature(sign(BODY), Script::new(steps()).declaring(len as u64));
+    let chunked = || with_signature(sign(BODY), Script::new(steps()));
+    for (request, cost) in [
+        (
+            &declared as &dyn Fn() -> Request<Script>,
+            3 * len + OVERHEAD,
+        ),
         (&chunked, len + READ_BUFFERS + OVERHEAD),
     ] {
-        for (room, expected) in [(2 * cost, 0), (2 * cost - 1, 1)] {
-            let service = echo(layer().max_buffered(room));
-            let waiting = [(); 2].map(|()| {
-                let request = with_signature(sign(BODY), body());
-                tokio::spawn(outcome(service.clone(), request))
-            });
-            sleep(Duration::from_millis(1)).await;
-            let gave_way = waiting.iter().filter(|it| it.is_finished()).count();
-            assert_eq!(gave_way, expected, "{cost} of {room}");
-        }
+        assert_eq!(evicted_of_two(2 * cost, request).await, 0, "{cost}");
+        assert_eq!(evicted_of_two(2 * cost - 1, request).await, 1, "{cost}");
     }
 }

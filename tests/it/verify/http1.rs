@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    process::{Receiver, answer, exchange, status},
+    process::{Receiver, exchange, response_head, status},
     support::{BODY, head, sign, signed_bytes},
 };
 
@@ -26,7 +26,7 @@ const SOCKETS: usize = 64 * MIB;
 /// Attack: send heads that lie, contradict themselves or are not heads at all, and bodies that are
 /// not events.
 #[tokio::test]
-async fn each_mistake_has_its_answer() {
+async fn each_mistake_has_its_response() {
     let receiver = Receiver::start(&[]);
     let twice = format!("{FORGED}\r\nX-Webhook-Signature: {FORGED}");
     let right_twice = format!("{}\r\nX-Webhook-Signature: {}", sign(BODY), sign(BODY));
@@ -42,26 +42,17 @@ async fn each_mistake_has_its_answer() {
     ];
     let both = format!("X-Webhook-Signature: {FORGED}\r\nTransfer-Encoding: chunked");
     for (request, expected) in [
-        (
-            unsigned("Content-Length: 1000000000000").into_bytes(),
-            "401",
-        ),
+        (unsigned("Content-Length: 1").into_bytes(), "401"),
         (head(FORGED, "1000000000000").into_bytes(), "413"),
         (head(FORGED, "99999999999999999999999").into_bytes(), "400"),
         (head(FORGED, "-1").into_bytes(), "400"),
         (head(FORGED, "1\r\nContent-Length: 2").into_bytes(), "400"),
         (head(&twice, 0).into_bytes(), "401"),
-        (
-            [head(&right_twice, BODY.len()).as_bytes(), BODY].concat(),
-            "401",
-        ),
+        (head(&right_twice, BODY.len()).into_bytes(), "401"),
         ([&not_text[..], &[0xff; 4]].concat(), "401"),
         (signed_bytes(&[0xff; 300]), "400"),
         (signed_bytes(&nested.concat()), "400"),
-        (
-            [unsigned(&both).as_bytes(), b"nonsense\r\n"].concat(),
-            "400",
-        ),
+        ((unsigned(&both) + "nonsense\r\n").into_bytes(), "400"),
     ] {
         let text = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
         let head = exchange(&receiver.addr, &request).await;
@@ -130,43 +121,29 @@ async fn a_rejected_body_cannot_hide_a_request() {
     let chunk = [size.as_bytes(), &several, b"\r\n"].concat();
     let large = inner.repeat(4 * MIB / inner.len());
     let end = b"0\r\n\r\n";
+    let chunked = [&chunk[..], end].concat();
+    let chunks = [&chunk.repeat(4 * MIB / chunk.len())[..], end].concat();
+    // A sender that waits for a 100 has not sent a body. If it sends one, the connection is closed.
+    let expecting = unsigned(&format!("{}\r\nExpect: 100-continue", length(large.len())));
     for (head, body, expected) in [
-        (
-            unsigned(&length(inner.len())),
-            inner.clone(),
-            vec!["401", "200"],
-        ),
-        (head(FORGED, inner.len()), inner.clone(), vec!["401", "200"]),
+        (unsigned(&length(inner.len())), &inner, &["401", "200"][..]),
+        (head(FORGED, inner.len()), &inner, &["401", "200"]),
         // A large body is read to its end, and its connection is closed.
-        (unsigned(&length(large.len())), large.clone(), vec!["401"]),
-        (head(FORGED, large.len()), large.clone(), vec!["413"]),
+        (unsigned(&length(large.len())), &large, &["401"]),
+        (head(FORGED, large.len()), &large, &["413"]),
         // A body without a declared length is not read.
-        (
-            unsigned("Transfer-Encoding: chunked"),
-            [&chunk[..], end].concat(),
-            vec!["401"],
-        ),
-        (
-            forged_chunks(),
-            [&chunk.repeat(4 * MIB / chunk.len())[..], end].concat(),
-            vec!["413"],
-        ),
-        // A sender that waits for a 100 has not sent a body. If it sends one, the connection is
-        // closed.
-        (
-            unsigned(&format!("{}\r\nExpect: 100-continue", length(large.len()))),
-            large.clone(),
-            vec!["401"],
-        ),
+        (unsigned("Transfer-Encoding: chunked"), &chunked, &["401"]),
+        (forged_chunks(), &chunks, &["413"]),
+        (expecting, &large, &["401"]),
         // The body is too long to be read to its end.
         (
             unsigned(&length(4 * large.len())),
-            large.repeat(4),
-            vec!["401"],
+            &large.repeat(4),
+            &["401"],
         ),
     ] {
         let (mut read, mut write) = connect(&receiver).await.into_split();
-        let request = [head.as_bytes(), &body, LAST].concat();
+        let request = [head.as_bytes(), body, LAST].concat();
         // Writing fails if the rest is not read.
         let (text, _) = tokio::join!(to_the_end(&mut read), write.write_all(&request));
         assert_eq!(statuses(&text), expected, "{head}");
@@ -218,7 +195,7 @@ async fn a_head_of_more_than_16_kilobytes_is_rejected() {
     ] {
         let (mut read, mut write) = connect(&receiver).await.into_split();
         let request = [head(&signature, body.len()).as_bytes(), &body].concat();
-        let (text, _) = tokio::join!(answer(&mut read), write.write_all(&request));
+        let (text, _) = tokio::join!(response_head(&mut read), write.write_all(&request));
         assert_eq!(status(&text), expected);
     }
     unharmed(receiver, &["padded"]).await;
@@ -235,42 +212,24 @@ async fn a_100_is_sent_only_to_a_request_with_a_signature() {
         (head("malformed", 1), "401"),
         (head(FORGED, 4_000_000), "413"),
     ] {
-        let text = exchange_all(&receiver, expect(head).as_bytes()).await;
+        let mut stream = connect(&receiver).await;
+        stream.write_all(expect(head).as_bytes()).await.unwrap();
+        let text = to_the_end(&mut stream).await;
         assert_eq!(statuses(&text), [expected], "{text}");
     }
     let body = event("asked for");
     let mut stream = connect(&receiver).await;
     let asking = expect(head(&sign(&body), body.len()));
     stream.write_all(asking.as_bytes()).await.unwrap();
-    assert_eq!(status(&answer(&mut stream).await), "100");
+    assert_eq!(status(&response_head(&mut stream).await), "100");
     stream.write_all(&body).await.unwrap();
-    assert_eq!(status(&answer(&mut stream).await), "200");
+    assert_eq!(status(&response_head(&mut stream).await), "200");
     unharmed(receiver, &["asked for"]).await;
-}
-
-/// Sends these bytes, and returns everything that the server sends until it closes the connection.
-async fn exchange_all(receiver: &Receiver, bytes: &[u8]) -> String {
-    let mut stream = connect(receiver).await;
-    stream.write_all(bytes).await.unwrap();
-    to_the_end(&mut stream).await
 }
 
 /// Attack: hang up at every byte of a request, in every way.
 #[tokio::test]
 async fn hanging_up_at_any_byte_is_no_delivery() {
-    #[derive(Clone, Copy)]
-    enum Ending {
-        Close,
-        Reset,
-    }
-    async fn cut(receiver: &Receiver, part: &[u8], ending: Ending) {
-        let mut stream = connect(receiver).await;
-        stream.write_all(part).await.unwrap();
-        match ending {
-            Ending::Close => {}
-            Ending::Reset => stream.set_zero_linger().unwrap(),
-        }
-    }
     let receiver = Receiver::start(&[]);
     let declared = signed_bytes(&event("cut off"));
     let body = event("cut off, too");
@@ -284,8 +243,12 @@ async fn hanging_up_at_any_byte_is_no_delivery() {
     .concat();
     for request in [declared, chunked] {
         for end in 0..request.len() {
-            for ending in [Ending::Close, Ending::Reset] {
-                cut(&receiver, &request[..end], ending).await;
+            for resets in [false, true] {
+                let mut stream = connect(&receiver).await;
+                stream.write_all(&request[..end]).await.unwrap();
+                if resets {
+                    stream.set_zero_linger().unwrap();
+                }
             }
         }
     }

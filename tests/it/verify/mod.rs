@@ -17,6 +17,7 @@ mod signature;
 
 use std::{
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -36,6 +37,20 @@ where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     outcome(echo(layer()), request).await
+}
+
+/// Returns a buffer that has a reference to `alive` until it is freed.
+fn tracked(alive: &Arc<()>, len: usize) -> Bytes {
+    struct Buffer(
+        #[expect(dead_code, reason = "it is there to be freed")] Arc<()>,
+        Vec<u8>,
+    );
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.1
+        }
+    }
+    Bytes::from_owner(Buffer(alive.clone(), vec![b'x'; len]))
 }
 
 /// Returns the output of a future that does not have to wait.

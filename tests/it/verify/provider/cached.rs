@@ -30,20 +30,20 @@ use crate::support::{BODY, echo, outcome};
 struct Database(Arc<Inner>);
 
 struct Inner {
-    asked: Mutex<Vec<String>>,
+    looked_up: Mutex<Vec<String>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
     /// The permits for lookups of invented names and of `real-slow`.
-    answers: Semaphore,
+    permits: Semaphore,
 }
 
 impl Database {
-    fn new(answers: usize) -> Self {
+    fn new(permits: usize) -> Self {
         Self(Arc::new(Inner {
-            asked: Mutex::default(),
+            looked_up: Mutex::default(),
             running: AtomicUsize::default(),
             most_running: AtomicUsize::default(),
-            answers: Semaphore::new(answers),
+            permits: Semaphore::new(permits),
         }))
     }
 
@@ -52,9 +52,9 @@ impl Database {
         Self::new(Semaphore::MAX_PERMITS)
     }
 
-    fn asked(&self, name: &str) -> usize {
-        let asked = self.0.asked.lock().unwrap();
-        asked.iter().filter(|it| *it == name).count()
+    fn looked_up(&self, name: &str) -> usize {
+        let looked_up = self.0.looked_up.lock().unwrap();
+        looked_up.iter().filter(|it| *it == name).count()
     }
 
     fn running(&self) -> usize {
@@ -86,10 +86,10 @@ impl SecretLookup for Database {
 
     async fn lookup(&self, name: &str) -> Result<Option<Secrets>, BoxError> {
         let _running = Running::start(&self.0);
-        self.0.asked.lock().unwrap().push(name.to_owned());
+        self.0.looked_up.lock().unwrap().push(name.to_owned());
         yield_now().await;
         if !name.starts_with("real") || name == "real-slow" {
-            self.0.answers.acquire().await?.forget();
+            self.0.permits.acquire().await?.forget();
         }
         match name {
             "real-broken" => Err("the database is away".into()),
@@ -125,7 +125,7 @@ async fn cached_secrets_need_neither_a_lookup_nor_waiting() {
         assert!(cache.cached(&head("real-1")).is_some());
         assert!(cache.clone().cached(&head("real-1")).is_some());
     }
-    assert_eq!(database.asked("real-1"), 1);
+    assert_eq!(database.looked_up("real-1"), 1);
 }
 
 #[tokio::test]
@@ -138,11 +138,11 @@ async fn requests_at_the_same_time_share_a_lookup() {
         requests.spawn(async move { known(&cache, name).await });
     }
     until(|| database.running() == 2).await;
-    database.0.answers.add_permits(2);
+    database.0.permits.add_permits(2);
     let found = requests.join_all().await;
     assert_eq!(found.iter().filter(|it| **it).count(), 50);
-    assert_eq!(database.asked("real-slow"), 1);
-    assert_eq!(database.asked("invented"), 1);
+    assert_eq!(database.looked_up("real-slow"), 1);
+    assert_eq!(database.looked_up("invented"), 1);
 }
 
 /// Attack: start lookups of an honest endpoint, and hang up, so that the lookup starts again and
@@ -164,17 +164,20 @@ async fn dropped_requests_do_not_restart_the_lookup_of_another() {
         assert!(attacker.await.unwrap_err().is_cancelled());
         yield_now().await;
     }
-    assert_eq!((database.asked("real-slow"), database.running()), (1, 1));
-    database.0.answers.add_permits(1);
+    assert_eq!(
+        (database.looked_up("real-slow"), database.running()),
+        (1, 1)
+    );
+    database.0.permits.add_permits(1);
     assert!(honest.await.unwrap());
-    assert_eq!(database.asked("real-slow"), 1);
+    assert_eq!(database.looked_up("real-slow"), 1);
 }
 
 #[tokio::test]
 async fn a_lookup_that_no_request_waits_for_is_cancelled() {
     let database = Database::new(0);
     let cache = Arc::new(CachedSecrets::new(database.clone()).max_lookups(1));
-    for asked in 1..=3 {
+    for looked_up in 1..=3 {
         let request = tokio::spawn({
             let cache = cache.clone();
             async move { known(&cache, "real-slow").await }
@@ -182,10 +185,8 @@ async fn a_lookup_that_no_request_waits_for_is_cancelled() {
         until(|| database.running() == 1).await;
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
-        assert_eq!(
-            (database.asked("real-slow"), database.running()),
-            (asked, 0)
-        );
+        assert_eq!(database.looked_up("real-slow"), looked_up);
+        assert_eq!(database.running(), 0);
     }
     // The permit is returned.
     assert!(known(&cache, "real-1").await);
@@ -197,13 +198,13 @@ async fn a_lookup_that_hangs_is_not_joined_for_ever() {
     let database = Database::new(0);
     let cache = Arc::new(CachedSecrets::new(database.clone()));
     let mut requests = JoinSet::new();
-    for asked in [1, 1, 2] {
+    for looked_up in [1, 1, 2] {
         let cache = cache.clone();
         requests.spawn(async move { known(&cache, "real-slow").await });
         sleep(Duration::from_secs(3)).await;
-        assert_eq!(database.asked("real-slow"), asked);
+        assert_eq!(database.looked_up("real-slow"), looked_up);
     }
-    database.0.answers.add_permits(2);
+    database.0.permits.add_permits(2);
     assert_eq!(requests.join_all().await, [true; 3]);
 }
 
@@ -211,10 +212,10 @@ async fn a_lookup_that_hangs_is_not_joined_for_ever() {
 async fn a_failure_is_not_cached_and_keeps_its_message() {
     let database = Database::fast();
     let cache = Arc::new(CachedSecrets::new(database.clone()));
-    for asked in 1..=3 {
+    for looked_up in 1..=3 {
         let error = cache.secrets(&head("real-broken")).await.unwrap_err();
         assert_eq!(error.to_string(), "the database is away");
-        assert_eq!(database.asked("real-broken"), asked);
+        assert_eq!(database.looked_up("real-broken"), looked_up);
     }
     let layer = SoundHashWebhookLayer::with_provider(cache);
     let failed = outcome(echo(layer), request("real-broken", "real-broken")).await;
@@ -230,11 +231,11 @@ async fn an_entry_is_looked_up_again_after_its_time_to_live() {
             .time_to_live(time)
             .negative_time_to_live(time),
     );
-    for asked in 1..=3 {
+    for looked_up in 1..=3 {
         assert!(known(&cache, "real-1").await);
         assert!(!known(&cache, "invented").await);
-        assert_eq!(database.asked("real-1"), asked);
-        assert_eq!(database.asked("invented"), asked);
+        assert_eq!(database.looked_up("real-1"), looked_up);
+        assert_eq!(database.looked_up("invented"), looked_up);
         sleep(2 * time).await;
         assert!(cache.cached(&head("real-1")).is_none());
     }
@@ -244,17 +245,17 @@ async fn an_entry_is_looked_up_again_after_its_time_to_live() {
 async fn an_unknown_name_is_remembered_for_the_negative_time_to_live_alone() {
     let database = Database::fast();
     let cache = Arc::new(CachedSecrets::new(database.clone()).time_to_live(Duration::ZERO));
-    for asked in 1..=3 {
+    for looked_up in 1..=3 {
         assert!(known(&cache, "real-1").await);
         assert!(!known(&cache, "invented").await);
-        assert_eq!(database.asked("real-1"), asked);
-        assert_eq!(database.asked("invented"), 1);
+        assert_eq!(database.looked_up("real-1"), looked_up);
+        assert_eq!(database.looked_up("invented"), 1);
     }
     let cache =
         Arc::new(CachedSecrets::new(database.clone()).negative_time_to_live(Duration::ZERO));
-    for asked in 1..=3 {
+    for looked_up in 1..=3 {
         assert!(!known(&cache, "other").await);
-        assert_eq!(database.asked("other"), asked);
+        assert_eq!(database.looked_up("other"), looked_up);
     }
 }
 
@@ -272,8 +273,8 @@ async fn setters_keep_what_other_setters_set() {
         assert!(known(&cache, "real-1").await);
         assert!(!known(&cache, "invented").await);
     }
-    assert_eq!(database.asked("real-1"), 1);
-    assert_eq!(database.asked("invented"), 2);
+    assert_eq!(database.looked_up("real-1"), 1);
+    assert_eq!(database.looked_up("invented"), 2);
     assert!(format!("{cache:?}").contains("capacity: 10"));
 }
 
@@ -299,7 +300,7 @@ async fn invented_names_do_not_evict_endpoints() {
     }
     for name in &endpoints {
         assert!(cache.cached(&head(name)).is_some(), "{name}");
-        assert_eq!(database.asked(name), 1);
+        assert_eq!(database.looked_up(name), 1);
     }
 }
 
@@ -321,13 +322,13 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
     }
     until(|| database.running() == 2).await;
     // The entry has expired, so the endpoint is looked up again, together with many invented names.
-    for asked in 2..=20 {
+    for looked_up in 2..=20 {
         assert!(known(&cache, "real-1").await);
-        assert_eq!(database.asked("real-1"), asked);
+        assert_eq!(database.looked_up("real-1"), looked_up);
     }
     assert_eq!(database.running(), 2);
 
-    database.0.answers.add_permits(200);
+    database.0.permits.add_permits(200);
     assert_eq!(attack.join_all().await, [false; 200]);
     assert!(database.0.most_running.load(Ordering::SeqCst) <= 4);
     // The permits are returned.
@@ -344,11 +345,11 @@ async fn a_name_of_more_than_256_bytes_is_not_looked_up() {
     let longer = format!("{longest}x");
     assert!(!known(&cache, &longer).await);
     assert!(cache.cached(&head(&longer)).is_none());
-    assert_eq!(database.asked(&longer), 0);
+    assert_eq!(database.looked_up(&longer), 0);
     // The request does not name an endpoint.
     let (elsewhere, ()) = http::Request::get("/").body(()).unwrap().into_parts();
     assert!(cache.secrets(&elsewhere).await.unwrap().is_none());
-    assert_eq!(database.0.asked.lock().unwrap().len(), 1);
+    assert_eq!(database.0.looked_up.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ use crate::{
 #[derive(Clone, Default)]
 struct Tenants {
     secrets: Arc<Mutex<HashMap<String, Secrets>>>,
-    asked: Arc<AtomicUsize>,
+    lookups: Arc<AtomicUsize>,
 }
 
 impl Tenants {
@@ -51,7 +51,7 @@ impl Tenants {
 
 impl SecretProvider for Tenants {
     async fn secrets(&self, head: &request::Parts) -> Result<Option<Secrets>, BoxError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.lookups.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         let tenant = match head.headers.get("x-webhook-id") {
             Some(id) => id.to_str()?,
@@ -72,11 +72,8 @@ fn request(tenant: &str, secret: &str) -> Request<Body> {
 }
 
 async fn check(tenants: &Tenants, request: Request<Body>) -> Result<Bytes, RejectionKind> {
-    outcome(
-        echo(SoundHashWebhookLayer::with_provider(tenants.clone())),
-        request,
-    )
-    .await
+    let layer = SoundHashWebhookLayer::with_provider(tenants.clone());
+    outcome(echo(layer), request).await
 }
 
 #[tokio::test]
@@ -84,20 +81,16 @@ async fn each_tenant_has_its_own_secret() {
     let tenants = Tenants::default();
     tenants.set("acme", Secrets::new("whsec_acme"));
     tenants.set("globex", Secrets::new("whsec_globex"));
-    let accepted = Ok(Bytes::from_static(BODY));
-    assert_eq!(
-        check(&tenants, request("acme", "whsec_acme")).await,
-        accepted
-    );
-    assert_eq!(
-        check(&tenants, request("globex", "whsec_globex")).await,
-        accepted
-    );
     // Attack: a tenant signs in the name of another tenant.
-    assert_eq!(
-        check(&tenants, request("globex", "whsec_acme")).await,
-        Err(RejectionKind::WrongSignature)
-    );
+    let forged = Err(RejectionKind::WrongSignature);
+    for (tenant, secret, expected) in [
+        ("acme", "whsec_acme", Ok(Bytes::from_static(BODY))),
+        ("globex", "whsec_globex", Ok(Bytes::from_static(BODY))),
+        ("globex", "whsec_acme", forged),
+    ] {
+        let received = check(&tenants, request(tenant, secret)).await;
+        assert_eq!(received, expected, "{tenant} {secret}");
+    }
 }
 
 #[tokio::test]
@@ -105,9 +98,8 @@ async fn an_unsigned_header_may_choose_the_secret_and_the_delivery_names_whose_i
     let tenants = Tenants::default();
     tenants.set("wh_1", Secrets::new("whsec_1"));
     let mut request = request("any", "whsec_1");
-    request
-        .headers_mut()
-        .insert("x-webhook-id", "wh_1".parse().unwrap());
+    let id = "wh_1".parse().unwrap();
+    request.headers_mut().insert("x-webhook-id", id);
     let service = echo(SoundHashWebhookLayer::with_provider(tenants));
     let Ok(response) = service.oneshot(request).await;
     let delivery = response.extensions().get::<Delivery>().unwrap();
@@ -116,25 +108,26 @@ async fn an_unsigned_header_may_choose_the_secret_and_the_delivery_names_whose_i
 
 /// Attack: find out which endpoints exist.
 #[tokio::test]
-async fn an_unknown_endpoint_is_answered_like_a_wrong_signature() {
+async fn an_unknown_endpoint_is_rejected_like_a_wrong_signature() {
     let tenants = Tenants::default();
     tenants.set("acme", Secrets::new("whsec_acme"));
     let service = echo(SoundHashWebhookLayer::with_provider(tenants));
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (tenant, kind) in [
         ("nobody", RejectionKind::UnknownEndpoint),
+        ("decoy", RejectionKind::UnknownEndpoint),
         ("acme", RejectionKind::WrongSignature),
     ] {
-        let Ok(response) = service
-            .clone()
-            .oneshot(request(tenant, "whsec_wrong"))
-            .await;
+        // Attack: sign with the secret that replaces a missing one.
+        let request = request(tenant, "decoy");
+        let Ok(response) = service.clone().oneshot(request).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         let rejection = response.extensions().get::<Rejection>().unwrap();
         assert_eq!(rejection.kind(), kind);
-        answers.push((response.headers().clone(), text(response).await));
+        responses.push((response.headers().clone(), text(response).await));
     }
-    assert_eq!(answers[0], answers[1]);
+    assert_eq!(responses[0], responses[2]);
+    assert_eq!(responses[1], responses[2]);
 }
 
 /// The delivery may be authentic. A 503 makes SoundHash send it again.
@@ -146,28 +139,24 @@ async fn a_failing_lookup_is_a_503() {
     assert!(response.headers().contains_key(header::RETRY_AFTER));
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::SecretsUnavailable);
-    assert_eq!(rejection.to_string(), "lookup of the secrets failed");
-    assert_eq!(
-        rejection.source().unwrap().to_string(),
-        "the database is away"
-    );
+    let source = rejection.source().unwrap();
+    assert_eq!(source.to_string(), "the database is away");
     assert_eq!(text(response).await, "Service unavailable");
 }
 
 /// Attack: make the receiver query its database for every bad request.
 #[tokio::test]
-async fn the_provider_is_not_asked_about_a_request_that_is_rejected_anyway() {
+async fn the_provider_is_not_lookups_about_a_request_that_is_rejected_anyway() {
     let tenants = Tenants::default();
     let malformed = with_signature("abc", Body::from(BODY));
     let unsigned = Request::new(Body::from(BODY));
     let mut large = request("acme", "whsec_acme");
-    large
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, (u64::MAX).into());
+    let headers = large.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, u64::MAX.into());
     for request in [malformed, unsigned, large] {
         assert!(check(&tenants, request).await.is_err());
     }
-    assert_eq!(tenants.asked.load(Ordering::Relaxed), 0);
+    assert_eq!(tenants.lookups.load(Ordering::Relaxed), 0);
 }
 
 /// Attack: find out which endpoints exist by which rejections wait for the body.
@@ -184,13 +173,6 @@ async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     assert_eq!(kind, Err(RejectionKind::BodyTimeout));
     let kind = rejected(vec![Step::Endless(BODY.into())]).await;
     assert_eq!(kind, Err(RejectionKind::BodyTooLarge));
-}
-
-/// Attack: sign for an endpoint that does not exist, with the secret that replaces its own.
-#[tokio::test]
-async fn an_unknown_endpoint_accepts_no_signature() {
-    let rejected = check(&Tenants::default(), request("unknown", "decoy")).await;
-    assert_eq!(rejected, Err(RejectionKind::UnknownEndpoint));
 }
 
 #[tokio::test]
@@ -211,32 +193,28 @@ async fn rotation_needs_no_restart() {
     assert_eq!(matched("old").await, None);
 }
 
-#[tokio::test]
-async fn each_of_four_secrets_is_told_apart() {
-    let layer = SoundHashWebhookLayer::new("s0")
-        .previous_secret("s1")
-        .previous_secret("s2")
-        .previous_secret("s3");
-    for (index, secret) in ["s0", "s1", "s2", "s3"].into_iter().enumerate() {
-        let Ok(response) = echo(layer.clone()).oneshot(request("any", secret)).await;
-        let delivery = response.extensions().get::<Delivery>().unwrap();
-        assert_eq!(delivery.matched_secret(), index);
-    }
-    let rejected = outcome(echo(layer), request("any", "s4")).await;
-    assert_eq!(rejected, Err(RejectionKind::WrongSignature));
-}
-
 /// During a rotation, the new secret may be listed twice. The old one is then not in use.
 #[tokio::test]
-async fn a_secret_that_is_listed_twice_is_the_first_of_the_two() {
-    let layer = SoundHashWebhookLayer::new("new")
-        .previous_secret("new")
-        .previous_secret("old")
-        .previous_secret("old");
-    for (secret, index) in [("new", 0), ("old", 2)] {
+async fn each_of_four_secrets_is_told_apart() {
+    let layer = |[first, previous @ ..]: [&str; 4]| {
+        let layer = SoundHashWebhookLayer::new(first);
+        let previous = previous.iter();
+        previous.fold(layer, |layer, it| layer.previous_secret(*it))
+    };
+    let different = layer(["s0", "s1", "s2", "s3"]);
+    let repeated = layer(["new", "new", "old", "old"]);
+    for (layer, secret, index) in [
+        (&different, "s0", Some(0)),
+        (&different, "s1", Some(1)),
+        (&different, "s2", Some(2)),
+        (&different, "s3", Some(3)),
+        (&different, "s4", None),
+        (&repeated, "new", Some(0)),
+        (&repeated, "old", Some(2)),
+    ] {
         let Ok(response) = echo(layer.clone()).oneshot(request("any", secret)).await;
-        let delivery = response.extensions().get::<Delivery>().unwrap();
-        assert_eq!(delivery.matched_secret(), index);
+        let delivery = response.extensions().get::<Delivery>();
+        assert_eq!(delivery.map(Delivery::matched_secret), index, "{secret}");
     }
 }
 
@@ -246,7 +224,7 @@ async fn cached_secrets_save_the_lookup() {
     struct Cached;
     impl SecretProvider for Cached {
         async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
-            panic!("asked though the answer was at hand")
+            panic!("looked up although the secrets are cached")
         }
         fn cached(&self, _: &request::Parts) -> Option<Secrets> {
             Some(Secrets::new("whsec_cached"))
@@ -260,13 +238,13 @@ async fn cached_secrets_save_the_lookup() {
 /// A provider that counts its lookups, and completes them after a while.
 #[derive(Clone)]
 struct Slow {
-    asked: Arc<AtomicUsize>,
+    lookups: Arc<AtomicUsize>,
     time: Duration,
 }
 
 impl SecretProvider for Slow {
     async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.lookups.fetch_add(1, Ordering::Relaxed);
         sleep(self.time).await;
         Ok(Some(Secrets::new("whsec_slow")))
     }
@@ -278,18 +256,18 @@ impl SecretProvider for Slow {
 }
 
 fn slow(time: Duration) -> (SoundHashWebhookLayer<Slow>, Arc<AtomicUsize>) {
-    let asked = Arc::<AtomicUsize>::default();
+    let lookups = Arc::<AtomicUsize>::default();
     let provider = Slow {
-        asked: asked.clone(),
+        lookups: lookups.clone(),
         time,
     };
-    (SoundHashWebhookLayer::with_provider(provider), asked)
+    (SoundHashWebhookLayer::with_provider(provider), lookups)
 }
 
 /// Attack: send heads without bodies, so that each starts a lookup.
 #[tokio::test]
 async fn a_head_alone_starts_no_lookup() {
-    let (layer, asked) = slow(Duration::from_secs(60));
+    let (layer, lookups) = slow(Duration::from_secs(60));
     let addr = serve(layer).await;
     let head = crate::support::head(&"0".repeat(64), 1_000);
     let head = head.replace("/webhooks/soundhash", "/webhooks/slow");
@@ -299,13 +277,13 @@ async fn a_head_alone_starts_no_lookup() {
         stream.set_zero_linger().unwrap();
     }
     // This request is served after the heads, so the layer has seen them.
-    let answer = exchange(&addr, &signed_bytes(BODY)).await;
-    assert_eq!(status(&answer), "200");
-    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let response = exchange(&addr, &signed_bytes(BODY)).await;
+    assert_eq!(status(&response), "200");
+    assert_eq!(lookups.load(Ordering::Relaxed), 0);
     let whole = [head.as_bytes(), &[b'x'; 1_000]].concat();
     let mut stream = TcpStream::connect(&addr).await.unwrap();
     stream.write_all(&whole).await.unwrap();
-    while asked.load(Ordering::Relaxed) == 0 {
+    while lookups.load(Ordering::Relaxed) == 0 {
         sleep(Duration::from_millis(1)).await;
     }
 }
@@ -324,7 +302,7 @@ async fn serve(layer: SoundHashWebhookLayer<Slow>) -> String {
 /// streams share.
 #[tokio::test]
 async fn slow_lookups_do_not_delay_a_cached_delivery_on_the_same_connection() {
-    let (layer, asked) = slow(Duration::from_secs(600));
+    let (layer, lookups) = slow(Duration::from_secs(600));
     let layer = layer.lookup_timeout(Duration::from_secs(600));
     let stream = TcpStream::connect(serve(layer).await).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -335,19 +313,20 @@ async fn slow_lookups_do_not_delay_a_cached_delivery_on_the_same_connection() {
             .body(())
             .unwrap();
         let mut client = client.clone().ready().await.unwrap();
-        let (answer, mut sender) = client.send_request(request, false).unwrap();
+        let (response, mut sender) = client.send_request(request, false).unwrap();
         sender.send_data(body.into(), true).unwrap();
-        (answer, sender)
+        (response, sender)
     };
     let mut waiting = Vec::new();
     for _ in 0..2 {
         waiting.push(begin("slow", &"0".repeat(64), vec![b'x'; 1_000_000]).await);
     }
-    let (answer, _sender) = begin("soundhash", &sign(BODY), BODY.to_vec()).await;
+    let (response, _sender) = begin("soundhash", &sign(BODY), BODY.to_vec()).await;
     // The delivery gets its response although the others wait for ten minutes.
-    let answer = timeout(Duration::from_secs(30), answer).await;
-    assert_eq!(answer.expect("an answer").unwrap().status(), StatusCode::OK);
-    while asked.load(Ordering::Relaxed) < 2 {
+    let response = timeout(Duration::from_secs(30), response).await;
+    let response = response.expect("a response").unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    while lookups.load(Ordering::Relaxed) < 2 {
         sleep(Duration::from_millis(1)).await;
     }
 }
