@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     completions::CompletionsArgs, doctor::DoctorArgs, endpoints::EndpointsArgs, listen::ListenArgs,
-    replay::ReplayArgs, send::SendArgs, verify::VerifyArgs,
+    reconcile::ReconcileArgs, replay::ReplayArgs, send::SendArgs, verify::VerifyArgs,
 };
 
 /// Receive, send, verify and replay SoundHash webhooks, and manage endpoints
@@ -23,6 +23,7 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     Replay(ReplayArgs),
     Endpoints(EndpointsArgs),
+    Reconcile(ReconcileArgs),
     Completions(CompletionsArgs),
 }
 
@@ -35,6 +36,7 @@ Environment:
   SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, during a rotation
   SOUNDHASH_API_URL                  Scheme and host of SoundHash's API
   SOUNDHASH_API_TOKEN                The bearer token of the API
+  SOUNDHASH_API_REFRESH_TOKEN        Renews the bearer token when it has expired
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY  Proxies of all commands but `listen`
   NO_COLOR                           Turns colors off
 
@@ -52,5 +54,8 @@ Examples:
 
   Find out why a signature does not match:
     $ soundhash-webhook verify --signature 0123…cdef body.json
+
+  Find the events of the last day that never arrived:
+    $ soundhash-webhook reconcile --recorded deliveries.jsonl
 
 Exit status: 0 done, 1 failed or not valid, 2 wrong usage, 130 interrupted";

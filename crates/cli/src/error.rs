@@ -9,6 +9,8 @@ pub(crate) enum Error {
     Usage(String),
     /// The command failed.
     Failed(String),
+    /// The command could not find out its result.
+    Undecided(String),
     /// The user ended the command.
     Interrupted,
     /// Standard output could not be written.
@@ -24,6 +26,14 @@ impl Error {
         Self::Failed(message.into())
     }
 
+    /// Turns a failure into the lack of a result.
+    pub(crate) fn undecided(self) -> Self {
+        match self {
+            Self::Failed(message) => Self::Undecided(message),
+            other => other,
+        }
+    }
+
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -32,7 +42,7 @@ impl Error {
     /// like shells.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Undecided(_) => 2,
             Self::Failed(_) | Self::Output(_) => 1,
             Self::Interrupted => 130,
         }
@@ -48,7 +58,9 @@ impl From<io::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Failed(message) => f.write_str(message),
+            Self::Usage(message) | Self::Failed(message) | Self::Undecided(message) => {
+                f.write_str(message)
+            }
             Self::Interrupted => f.write_str("interrupted"),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
         }

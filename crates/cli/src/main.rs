@@ -14,6 +14,7 @@ mod event_types;
 mod http;
 mod listen;
 mod output;
+mod reconcile;
 mod replay;
 mod secret;
 mod send;
@@ -89,6 +90,7 @@ async fn run(cli: Cli) -> Result<bool, Error> {
         Command::Send(args) => send::run(args).await,
         Command::Verify(args) => verify::run(&args),
         Command::Doctor(args) => doctor::run(args).await,
+        Command::Reconcile(args) => reconcile::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Endpoints(args) => endpoints::run(args).await,
         Command::Completions(args) => completions::run(&args),

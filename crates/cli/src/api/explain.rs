@@ -3,7 +3,10 @@
 use axum::http::{StatusCode, header};
 use serde_json::Value;
 
-use super::{Api, TOKEN, URL};
+use super::{
+    Api, URL,
+    token::{REFRESH_TOKEN, TOKEN},
+};
 use crate::{
     http::{NoResponse, Response},
     output::escape::{escape, excerpt},
@@ -74,17 +77,19 @@ fn explain_status(api: &Api, response: &Response, subject: &Subject<'_>) -> Stri
     let status = response.status;
     let detail = detail(response);
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if api.token.trim().is_empty() => format!(
-            "{TOKEN} is set, but empty ({detail}). Set it to the bearer token of your SoundHash \
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if api.tokens.text().trim().is_empty() => {
+            format!(
+                "{TOKEN} is set, but empty ({detail}). Set it to the bearer token of your SoundHash \
              account."
-        ),
-        StatusCode::UNAUTHORIZED if has_scheme(&api.token) => format!(
+            )
+        }
+        StatusCode::UNAUTHORIZED if has_scheme(&api.tokens.text()) => format!(
             "SoundHash does not accept {TOKEN} ({detail}). Remove `Bearer ` from its beginning: \
              this command adds it."
         ),
         StatusCode::UNAUTHORIZED => format!(
-            "SoundHash does not accept {TOKEN} ({detail}). Tokens expire: log in again and set \
-             the new one."
+            "SoundHash does not accept {TOKEN} ({detail}). Tokens expire after half an hour: \
+             log in again and set the new one, or set {REFRESH_TOKEN}."
         ),
         StatusCode::FORBIDDEN => {
             let id = subject.id.map(|id| {
@@ -167,7 +172,7 @@ fn is_about_the_endpoint(response: &Response) -> bool {
 }
 
 /// Displays the status, and the API's explanation of it.
-fn detail(response: &Response) -> String {
+pub(super) fn detail(response: &Response) -> String {
     let status = response.status;
     let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
         return match response.body.is_empty() {

@@ -1,25 +1,35 @@
 //! Requests to SoundHash's management API, with the token.
 //!
+//! - `token`: the token, and how it is renewed
 //! - `explain`: explains the API's errors, and says what to do next
 //! - `model`: the API's responses
 
 mod explain;
 pub(crate) mod model;
+pub(crate) mod token;
 
-use std::time::Duration;
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Bytes,
     http::{
-        Method, Request, Uri,
-        header::{self, HeaderValue},
+        Method, Request, StatusCode, Uri,
+        header::{self, HeaderName},
     },
 };
 use http_body_util::Full;
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::time::sleep;
 
-use self::explain::{Failure, Subject};
+use self::{
+    explain::{Failure, Subject},
+    token::Tokens,
+};
 use crate::{
     error::Error,
     http::{Client, NoResponse, Response},
@@ -28,42 +38,47 @@ use crate::{
 };
 
 pub(crate) const URL: &str = "SOUNDHASH_API_URL";
-pub(crate) const TOKEN: &str = "SOUNDHASH_API_TOKEN";
 
 pub(crate) struct Api {
     client: Client,
-    /// `https://…/api/v1/webhooks`
+    /// `https://…/api/v1/`
     base: String,
-    pub(crate) token: String,
-    authorization: HeaderValue,
+    tokens: Tokens,
     pub(crate) timeout: Duration,
+    /// How long a query is repeated while the API is busy or fails.
+    patience: Duration,
+    /// How far the API's clock is ahead, to about a second.
+    clock_ahead: Cell<SignedDuration>,
 }
 
 impl Api {
-    pub(crate) fn from_env(timeout: Duration) -> Result<Self, Error> {
-        let set =
-            |name: &str, value: &str| Error::usage(format!("{name} is not set: set it to {value}"));
+    pub(crate) fn from_env(
+        timeout: Duration,
+        token_command: Option<String>,
+    ) -> Result<Self, Error> {
         let url = secret::variable(URL)?.ok_or_else(|| {
-            let value = "the scheme and host of SoundHash's API, such as https://api.example.com";
-            set(URL, value)
-        })?;
-        let url = scheme_and_host(&url)?;
-        let token = secret::variable(TOKEN)?
-            .ok_or_else(|| set(TOKEN, "the bearer token of your SoundHash account"))?;
-        let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
             Error::usage(format!(
-                "{TOKEN} has a line end or another character that is not allowed in a token. Copy \
-                 the token again."
+                "{URL} is not set: set it to the scheme and host of SoundHash's API, such as \
+                 https://api.example.com"
             ))
         })?;
-        authorization.set_sensitive(true);
         Ok(Self {
             client: Client::from_env(timeout),
-            base: format!("{url}api/v1/webhooks"),
-            token,
-            authorization,
+            base: format!("{}api/v1/", scheme_and_host(&url)?),
+            tokens: Tokens::from_env(token_command)?,
             timeout,
+            patience: Duration::ZERO,
+            clock_ahead: Cell::default(),
         })
+    }
+
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    pub(crate) fn clock_ahead(&self) -> SignedDuration {
+        self.clock_ahead.get()
     }
 
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Error> {
@@ -92,7 +107,7 @@ impl Api {
         query: &str,
         body: &str,
     ) -> Result<Value, Error> {
-        let failure = match self.exchange(&method, path, query, body).await {
+        let failure = match self.authorized(&method, path, query, body).await? {
             Err(error) => Failure::NoResponse(error),
             Ok(response) if !response.status.is_success() => Failure::Status(response),
             Ok(response) if response.body.is_empty() => return Ok(Value::Null),
@@ -116,9 +131,65 @@ impl Api {
         Err(Error::failed(failure.explain(self, &subject)))
     }
 
+    /// Sends a request about webhooks, and sends it again if the token could be renewed.
+    async fn authorized(
+        &self,
+        method: &Method,
+        path: &[&str],
+        query: &str,
+        body: &str,
+    ) -> Result<Result<Response, NoResponse>, Error> {
+        let path = [&["webhooks"], path].concat();
+        if !self.tokens.is_known() {
+            self.tokens.renew(self).await?;
+        }
+        let response = self.patient(method, &path, query, body).await;
+        let is_expired = |it: &Response| it.status == StatusCode::UNAUTHORIZED;
+        if response.as_ref().is_ok_and(is_expired) && self.tokens.renew(self).await? {
+            return Ok(self.patient(method, &path, query, body).await);
+        }
+        Ok(response)
+    }
+
+    /// Repeats queries while the API is busy or fails, and while there is time.
+    async fn patient(
+        &self,
+        method: &Method,
+        path: &[&str],
+        query: &str,
+        body: &str,
+    ) -> Result<Response, NoResponse> {
+        let start = Instant::now();
+        let mut delay = Duration::from_secs(1);
+        loop {
+            let result = self.exchange(method, path, query, body).await;
+            let (wait, reason) = match &result {
+                Ok(it)
+                    if it.status == StatusCode::TOO_MANY_REQUESTS
+                        || it.status.is_server_error() =>
+                {
+                    let wait = retry_after(it).unwrap_or(delay);
+                    (wait, format!("responded with {}", it.status))
+                }
+                Ok(_) => return result,
+                Err(error) => (delay, format!("did not respond ({error})")),
+            };
+            let is_repeatable = *method == Method::GET || path[0] == "auth";
+            if !is_repeatable || start.elapsed() + wait > self.patience {
+                return result;
+            }
+            output::note(format_args!(
+                "SoundHash's API {reason}. Trying again in {} seconds.",
+                wait.as_secs()
+            ));
+            sleep(wait).await;
+            delay *= 2;
+        }
+    }
+
     async fn event_types(&self) -> Option<Vec<String>> {
         let response = self
-            .exchange(&Method::GET, &["events"], "", "")
+            .exchange(&Method::GET, &["webhooks", "events"], "", "")
             .await
             .ok()?;
         let mut types: Value = serde_json::from_slice(&response.body).ok()?;
@@ -133,21 +204,46 @@ impl Api {
         body: &str,
     ) -> Result<Response, NoResponse> {
         let mut url = self.base.clone();
-        url.extend(path.iter().map(|part| "/".to_owned() + &encoded(part)));
+        let path: Vec<_> = path.iter().map(|part| encoded(part)).collect();
+        url.push_str(&path.join("/"));
         if !query.is_empty() {
             url = format!("{url}?{query}");
         }
         let mut request = Request::builder()
             .method(method)
             .uri(url)
-            .header(header::AUTHORIZATION, self.authorization.clone())
             .header(header::ACCEPT, "application/json");
+        if let Some(authorization) = self.tokens.authorization() {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned())));
-        self.client.send(request.expect("an encoded URL")).await
+        let response = self.client.send(request.expect("an encoded URL")).await?;
+        if let Some(date) = header_text(&response, &header::DATE).and_then(parse_date) {
+            self.clock_ahead.set(date.duration_since(Timestamp::now()));
+        }
+        Ok(response)
     }
+}
+
+/// Returns the time that the API asks callers to wait.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = header_text(response, &header::RETRY_AFTER)?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let wait = parse_date(text)?.duration_since(Timestamp::now());
+    Some(wait.try_into().unwrap_or_default())
+}
+
+fn header_text<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
+    response.headers.get(name)?.to_str().ok()
+}
+
+fn parse_date(text: &str) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 /// Encodes a part of a path or a query.

@@ -53,20 +53,6 @@ pub(crate) struct Tested {
     pub(crate) duration_ms: Option<u64>,
 }
 
-/// One attempt to deliver an event.
-#[derive(Clone, Deserialize)]
-pub(crate) struct Attempt {
-    pub(crate) event_id: Id,
-    #[serde(rename = "attempt_number")]
-    pub(crate) number: u64,
-    pub(crate) status: String,
-    pub(crate) response_status_code: Option<u16>,
-    pub(crate) error_message: Option<String>,
-    pub(crate) duration_ms: Option<u64>,
-    pub(crate) next_retry_at: Option<String>,
-    pub(crate) created_at: Option<String>,
-}
-
 /// Reads a response of the API.
 pub(crate) fn read<T: DeserializeOwned>(response: &Value) -> Result<T, Error> {
     T::deserialize(response).map_err(|error| {
@@ -78,7 +64,7 @@ pub(crate) fn read<T: DeserializeOwned>(response: &Value) -> Result<T, Error> {
 }
 
 /// Parses a time. A time without an offset is UTC.
-pub(crate) fn instant(text: &str) -> Option<Timestamp> {
+fn instant(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| {
         let time: civil::DateTime = text.parse().ok()?;
         Some(time.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
@@ -90,10 +76,12 @@ pub(crate) fn time(text: Option<&str>) -> String {
     let Some(text) = text else {
         return "never".to_owned();
     };
-    match instant(text) {
-        Some(time) => (time.to_zoned_datetime(TimeZone::system()))
-            .strftime("%Y-%m-%d %H:%M:%S")
-            .to_string(),
-        None => text.to_owned(),
-    }
+    instant(text).map_or_else(|| text.to_owned(), local)
+}
+
+/// Displays a time in the time zone of this machine, to the second.
+pub(crate) fn local(time: Timestamp) -> String {
+    (time.to_zoned_datetime(TimeZone::system()))
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }

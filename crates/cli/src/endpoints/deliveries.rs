@@ -1,17 +1,15 @@
 //! `deliveries`: shows the log of attempts, and the lost events.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 
 use anstyle::Style;
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use soundhash_webhook_reconcile::{Attempt, Failed, Fate, Log, Timestamp, Window, reconcile};
 
 use super::{parse_id, print_json};
 use crate::{
-    api::{
-        Api,
-        model::{self, Attempt},
-    },
+    api::{Api, model},
     error::Error,
     output::{
         self, BAD, GOOD, WARNING,
@@ -22,8 +20,6 @@ use crate::{
 
 /// The maximum number of attempts that the API returns.
 const MOST: usize = 1000;
-/// A retry that is this late will not come, because the sender was restarted and forgot it.
-const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Show the attempts to deliver events to an endpoint
 #[derive(Args)]
@@ -67,7 +63,7 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
         if attempts.len() >= MOST {
             output::warning("the API returns at most 1000 attempts, so older events are not shown");
         }
-        return failed(&attempts, &response, json);
+        return failed(&args.id, attempts, &response, json);
     }
     if json {
         return print_json(&response);
@@ -85,13 +81,13 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
             };
             let duration = attempt.duration_ms.map(|ms| ms.to_string());
             [
-                plain(model::time(attempt.created_at.as_deref())),
+                plain(model::local(attempt.created_at)),
                 plain(&attempt.event_id),
                 number(Style::new(), attempt.number),
                 cell(style, &attempt.status),
-                plain(code(attempt)),
+                plain(code(attempt.response_status_code)),
                 number(Style::new(), duration.unwrap_or_default()),
-                plain(error(attempt)),
+                plain(error(attempt.error_message.as_deref())),
             ]
         })
         .collect();
@@ -105,82 +101,69 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
 }
 
 /// Prints each event without a successful attempt.
-fn failed(attempts: &[Attempt], response: &serde_json::Value, json: bool) -> Result<bool, Error> {
-    let mut last: BTreeMap<String, &Attempt> = BTreeMap::new();
-    for attempt in attempts {
-        let entry = last.entry(attempt.event_id.to_string()).or_insert(attempt);
-        // An event that was delivered once is not lost, even if a later copy failed.
-        let is_later = attempt.number > entry.number;
-        if attempt.status == "success" || (is_later && entry.status != "success") {
-            *entry = attempt;
-        }
-    }
-    last.retain(|_, attempt| attempt.status != "success");
+fn failed(id: &str, attempts: Vec<Attempt>, response: &Value, json: bool) -> Result<bool, Error> {
+    let mut log = Log::new(id);
+    log.add(attempts);
+    let mut failed = reconcile(&[log], None, &Window::new(Timestamp::MIN, Timestamp::MAX)).failed;
     if json {
         let attempts = response.as_array().into_iter().flatten();
         let undelivered: Vec<_> = attempts
-            .filter(|attempt| {
-                let id = &attempt["event_id"];
-                let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-                last.contains_key(&id)
+            .filter(|it| {
+                failed
+                    .iter()
+                    .any(|failed| json!(failed.event_id) == it["event_id"])
             })
             .collect();
         output::line(pretty_json(&undelivered))?;
         return Ok(true);
     }
-    if last.is_empty() {
+    if failed.is_empty() {
         output::note("Every event in the log was delivered.");
         return Ok(true);
     }
-    let mut last: Vec<_> = last.into_values().collect();
-    last.sort_by(|a, b| b.created_at.cmp(&a.created_at));
-    let now = Timestamp::now();
-    let rows: Vec<_> = (last.into_iter())
-        .map(|attempt| {
-            let (style, fate) = fate(attempt, now);
-            [
-                plain(model::time(attempt.created_at.as_deref())),
-                plain(&attempt.event_id),
-                number(Style::new(), attempt.number),
-                cell(style, fate),
-                plain(code(attempt)),
-                plain(error(attempt)),
-            ]
-        })
-        .collect();
-    table::print(
-        [
-            "LAST ATTEMPT",
-            "EVENT",
-            "ATTEMPTS",
-            "FATE",
-            "RESPONSE",
-            "ERROR",
-        ],
-        &rows,
-    )?;
+    failed.sort_by_key(|failed| Reverse(failed.last_attempt_at));
+    print_failed(&failed)?;
     Ok(true)
 }
 
-/// Returns whether the event is lost or can still arrive.
-fn fate(attempt: &Attempt, now: Timestamp) -> (Style, &'static str) {
-    let due = match attempt.status.as_str() {
-        "retrying" => attempt.next_retry_at.as_deref(),
-        "pending" => attempt.created_at.as_deref(),
-        _ => None,
-    };
-    match due.and_then(model::instant) {
-        Some(due) if now.duration_since(due) < GRACE => (WARNING, "retrying"),
-        _ => (BAD, "lost"),
-    }
+/// Prints events that no attempt delivered to an endpoint.
+pub(crate) fn print_failed(failed: &[Failed]) -> Result<(), Error> {
+    let rows: Vec<_> = (failed.iter())
+        .map(|failed| {
+            let (style, fate) = match (failed.fate, failed.may_be_recorded) {
+                (Fate::Waiting, _) => (WARNING, "retrying"),
+                (Fate::Unclear, Some(false)) => (BAD, "lost"),
+                (Fate::Unclear, _) => (WARNING, "unclear"),
+                (Fate::Lost, Some(true)) => (BAD, "lost, or only recorded here"),
+                (Fate::Lost, _) => (BAD, "lost"),
+            };
+            [
+                plain(model::local(failed.last_attempt_at)),
+                plain(&failed.endpoint),
+                plain(&failed.event_id),
+                number(Style::new(), failed.attempts),
+                cell(style, fate),
+                plain(code(failed.response_status_code)),
+                plain(error(failed.error_message.as_deref())),
+            ]
+        })
+        .collect();
+    let names = [
+        "LAST ATTEMPT",
+        "ENDPOINT",
+        "EVENT",
+        "ATTEMPTS",
+        "FATE",
+        "RESPONSE",
+        "ERROR",
+    ];
+    table::print(names, &rows)
 }
 
-fn code(attempt: &Attempt) -> String {
-    attempt
-        .response_status_code
-        .map_or_else(|| "none".to_owned(), |code| code.to_string())
+fn code(code: Option<u16>) -> String {
+    code.map_or_else(|| "none".to_owned(), |code| code.to_string())
 }
 
-fn error(attempt: &Attempt) -> String {
-    excerpt(attempt.error_message.as_deref().unwrap_or_default(), 200)
+fn error(message: Option<&str>) -> String {
+    excerpt(message.unwrap_or_default(), 200)
 }

@@ -12,9 +12,10 @@ macro_rules! help {
             $remarks,
             "\
 Environment:
-  SOUNDHASH_API_URL        Scheme and host of the API, without /api/v1
-  SOUNDHASH_API_TOKEN      The bearer token of your account
-  HTTP_PROXY, HTTPS_PROXY  Proxies, except for this machine and the hosts of NO_PROXY
+  SOUNDHASH_API_URL            Scheme and host of the API, without /api/v1
+  SOUNDHASH_API_TOKEN          The bearer token of your account
+  SOUNDHASH_API_REFRESH_TOKEN  Renews the bearer token when it has expired
+  HTTP_PROXY, HTTPS_PROXY      Proxies, except for this machine and NO_PROXY
 
 Examples:
 ",
@@ -23,7 +24,7 @@ Examples:
     };
 }
 
-mod deliveries;
+pub(crate) mod deliveries;
 mod manage;
 mod rotate;
 mod secret_file;
@@ -76,7 +77,7 @@ enum EndpointsCommand {
 }
 
 pub(crate) async fn run(args: EndpointsArgs) -> Result<bool, Error> {
-    let api = Api::from_env(args.timeout)?;
+    let api = Api::from_env(args.timeout, None)?;
     let json = args.json;
     match args.command {
         EndpointsCommand::List(args) => manage::list(&api, &args, json).await,
@@ -98,7 +99,7 @@ fn print_json(response: &impl serde::Serialize) -> Result<bool, Error> {
 }
 
 /// Parses an endpoint's id. It becomes a part of a path.
-fn parse_id(text: &str) -> Result<String, String> {
+pub(crate) fn parse_id(text: &str) -> Result<String, String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !text.is_empty() && text.bytes().all(is_part) {
         Ok(text.to_owned())

@@ -14,6 +14,7 @@ const COMMANDS: [&str; 17] = [
     "verify",
     "doctor",
     "replay",
+    "reconcile",
     "completions",
     "endpoints",
     "endpoints list",
@@ -34,7 +35,7 @@ fn every_command_has_the_help_that_was_read() {
         let ran = run(command.arg("--help").env("COLUMNS", "80")).expect(0, &["Usage:"]);
         assert_eq!(ran.stderr, "");
         assert!(ran.stdout.contains("Examples:"), "{name} has no examples");
-        let needs = name.starts_with("endpoints");
+        let needs = name.starts_with("endpoints") || name == "reconcile";
         assert!(
             !needs || ran.stdout.contains("SOUNDHASH_API_TOKEN"),
             "{name}"

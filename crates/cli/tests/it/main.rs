@@ -6,6 +6,7 @@ mod endpoints;
 mod forward;
 mod help;
 mod listen;
+mod reconcile;
 mod replay;
 mod send;
 mod support;

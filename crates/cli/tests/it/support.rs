@@ -26,6 +26,7 @@ pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item 
         "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET",
         "SOUNDHASH_API_URL",
         "SOUNDHASH_API_TOKEN",
+        "SOUNDHASH_API_REFRESH_TOKEN",
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "http_proxy",

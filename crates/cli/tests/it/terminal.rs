@@ -148,7 +148,7 @@ fn rows_that_do_not_fit_become_lists_and_no_word_is_broken() {
     assert!(ran.stdout.lines().count() > 6, "a list: {ran:#?}");
 
     api.stored.lock().unwrap().deliveries = vec![json!({
-        "event_id": "a".repeat(32), "attempt_number": 4, "status": "failed",
+        "id": 1, "webhook_id": 7, "event_id": "a".repeat(32), "attempt_number": 4, "status": "failed",
         "created_at": "2026-11-23T08:56:12",
         "error_message": "Cannot connect to host app.example.com",
     })];

@@ -1,6 +1,7 @@
 //! A server that behaves like SoundHash's API. The token selects a fault.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     process::Command,
     sync::{Arc, Mutex},
@@ -17,12 +18,14 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 
 use crate::support::{bare, free_addr};
 
 pub(crate) const TOKEN: &str = "t0ken-0f-0urs";
+pub(crate) const REFRESH_TOKEN: &str = "refr3sh";
 const EVENTS: [&str; 6] = [
     "match.found",
     "video.processed",
@@ -38,6 +41,8 @@ pub(crate) struct Stored {
     pub(crate) deliveries: Vec<Value>,
     /// The method, path and body of each request.
     pub(crate) log: Vec<(String, Value)>,
+    /// How many seconds the clock is ahead.
+    pub(crate) clock_ahead: i64,
 }
 
 #[derive(Clone)]
@@ -63,6 +68,7 @@ impl Api {
         let listener = runtime.block_on(TcpListener::bind(addr)).unwrap();
         let app = Router::new()
             .route("/api/v1/webhooks/events", get(events))
+            .route("/api/v1/auth/refresh", post(refresh))
             .route("/api/v1/webhooks", get(list).post(create))
             .route(
                 "/api/v1/webhooks/{id}",
@@ -84,11 +90,17 @@ impl Api {
     }
 
     pub(crate) fn command_with(&self, token: &str, line: &str) -> Command {
-        let mut command = bare(["endpoints"]);
+        let mut command = self.bare("endpoints", line);
+        command.env("SOUNDHASH_API_TOKEN", token);
+        command
+    }
+
+    /// Returns a command without a token.
+    pub(crate) fn bare(&self, name: &str, line: &str) -> Command {
+        let mut command = bare([name]);
         command
             .args(line.split_whitespace())
-            .env("SOUNDHASH_API_URL", &self.url)
-            .env("SOUNDHASH_API_TOKEN", token);
+            .env("SOUNDHASH_API_URL", &self.url);
         command
     }
 
@@ -117,17 +129,42 @@ impl Api {
 
 /// Checks the token as SoundHash does, or commits the fault that the token selects.
 async fn authorize(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let mut response = authorized(&api, request, next).await;
+    let ahead = SignedDuration::from_secs(api.stored.lock().unwrap().clock_ahead);
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&(Timestamp::now() + ahead));
+    let date = date.unwrap().parse().unwrap();
+    response.headers_mut().insert(header::DATE, date);
+    response
+}
+
+async fn authorized(api: &Api, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let token = bearer(&head.headers);
     let line = format!("{} {}", head.method, head.uri);
     let json = serde_json::from_slice(&body).unwrap_or_default();
-    api.stored.lock().unwrap().log.push((line, json));
+    let count = {
+        let log = &mut api.stored.lock().unwrap().log;
+        log.push((line, json));
+        log.len()
+    };
 
-    let is_open = head.uri.path().ends_with("/events");
+    let is_open = ["/events", "/refresh"]
+        .iter()
+        .any(|it| head.uri.path().ends_with(it));
     match token.as_str() {
         _ if is_open => {}
         TOKEN => {}
+        // Expires after the first request.
+        "brief" if count == 1 => {}
+        "busy" if count == 2 => {
+            let headers = [(header::RETRY_AFTER, "0")];
+            return (StatusCode::TOO_MANY_REQUESTS, headers, Json(json!({}))).into_response();
+        }
+        "unsteady" if count == 2 => {
+            return error(StatusCode::SERVICE_UNAVAILABLE, "Restarting").into_response();
+        }
+        "busy" | "unsteady" => {}
         "" => return error(StatusCode::FORBIDDEN, "Not authenticated").into_response(),
         "inactive" => {
             return error(StatusCode::FORBIDDEN, "Inactive user account").into_response();
@@ -282,6 +319,19 @@ async fn test(State(api): State<Api>, Path(id): Path<u64>, body: Bytes) -> Answe
     Ok(Json(answer).into_response())
 }
 
+async fn refresh(body: Bytes) -> Answer {
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    if body["refresh_token"] != REFRESH_TOKEN {
+        return Err(error(StatusCode::UNAUTHORIZED, "Invalid refresh token"));
+    }
+    let answer = json!({
+        "access_token": TOKEN, "refresh_token": REFRESH_TOKEN, "token_type": "bearer",
+        "expires_in": 1800,
+    });
+    Ok(Json(answer).into_response())
+}
+
+/// Returns the latest attempts, as SoundHash does: there is no offset.
 async fn deliveries(
     State(api): State<Api>,
     Path(id): Path<u64>,
@@ -291,13 +341,13 @@ async fn deliveries(
     find(&stored, id)?;
     let status = query.get("status");
     let limit: usize = query["limit"].parse().unwrap();
-    let attempts = stored
-        .deliveries
-        .iter()
+    let mut attempts: Vec<_> = (stored.deliveries.iter())
+        .filter(|it| it["webhook_id"] == id)
         .filter(|it| status.is_none_or(|status| it["status"] == **status))
-        .take(limit.min(1000))
-        .cloned();
-    Ok(Json(attempts.collect::<Value>()).into_response())
+        .collect();
+    attempts.sort_by_key(|it| Reverse(it["created_at"].as_str()));
+    attempts.truncate(limit.min(1000));
+    Ok(Json(json!(attempts)).into_response())
 }
 
 async fn stats(State(api): State<Api>, Path(id): Path<u64>) -> Answer {

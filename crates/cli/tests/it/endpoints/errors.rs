@@ -28,6 +28,7 @@ fn tokens() {
         "SOUNDHASH_API_TOKEN",
         "Could not validate",
         "log in again",
+        "SOUNDHASH_API_REFRESH_TOKEN",
     ];
     let ran = fails("expired-t0ken", "list", &parts);
     assert!(!ran.all().contains("expired-t0ken"), "{ran:#?}");

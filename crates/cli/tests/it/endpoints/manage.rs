@@ -260,7 +260,7 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
 
     let ran = run(&mut api.command("deliveries 7 --failed")).expect(0, &[]);
     let fates: Vec<Vec<_>> = (ran.stdout.lines().skip(1))
-        .map(|line| line.split_whitespace().skip(2).take(4).collect())
+        .map(|line| line.split_whitespace().skip(3).take(4).collect())
         .collect();
     assert_eq!(
         fates,

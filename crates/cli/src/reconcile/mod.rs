@@ -1,0 +1,219 @@
+//! `reconcile`: finds the events that never arrived.
+//!
+//! - `recorded`: reads what was recorded here
+//! - `print`: prints the report, for people and for Prometheus
+
+mod print;
+mod recorded;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use clap::Args;
+use jiff::{SignedDuration, Span, Timestamp, ZonedDateTime, civil::DateTime, tz::TimeZone};
+use soundhash_webhook_reconcile::{Log, Report, Verdict, Window, reconcile};
+
+use crate::{
+    api::{Api, model, token::shell},
+    endpoints::parse_id,
+    error::Error,
+    output,
+    url::parse_seconds,
+};
+
+/// Find the events that never arrived, in SoundHash's log and in your records
+#[derive(Args)]
+#[command(after_help = "\
+The command reads SoundHash's log of deliveries and reports events whose attempts all failed. With \
+--recorded, it also reports times in which SoundHash delivered more events than you recorded, \
+because a redirect, a login page or a proxy responded in place of your application. The log has no \
+id of an event, so the events can only be counted: `at least 1 of 3`.
+
+SoundHash's API shows the last 1000 attempts of each status. The command warns if a part of the \
+window is older. Run it every hour, for example with cron, and with a --since of several hours.
+
+--on-missing COMMAND runs if events are missing, with SOUNDHASH_MISSING_SINCE, \
+SOUNDHASH_MISSING_UNTIL and SOUNDHASH_MISSING_COUNT in its environment, and with the report as JSON \
+on its standard input. It can ask SoundHash's API for the resources of that time.
+
+Tokens expire after half an hour. A refresh token lasts a week. A --token-command can log in.
+
+Environment:
+  SOUNDHASH_API_URL            Scheme and host of the API, without /api/v1
+  SOUNDHASH_API_TOKEN          The bearer token of your account
+  SOUNDHASH_API_REFRESH_TOKEN  Renews the bearer token when it has expired
+  HTTP_PROXY, HTTPS_PROXY      Proxies, except for this machine and NO_PROXY
+
+Examples:
+  $ soundhash-webhook listen --json >>deliveries.jsonl
+  $ soundhash-webhook reconcile --recorded deliveries.jsonl
+  $ soundhash-webhook reconcile --endpoint 7 --since 6h --json
+  $ soundhash-webhook reconcile --recorded deliveries.jsonl --since 6h \\
+      --token-command ./log-in --on-missing ./fetch-resources \\
+      --prometheus /var/lib/node_exporter/soundhash.prom
+
+Exit status: 0 every event arrived, 1 at least one is missing, 2 this could not be found out, or \
+wrong usage")]
+pub(crate) struct ReconcileArgs {
+    /// Only these endpoints, which lead to the application whose records are compared [default: all]
+    #[arg(long = "endpoint", value_name = "ID", value_delimiter = ',', value_parser = parse_id)]
+    endpoints: Vec<String>,
+    /// The beginning of the window: a time, or its age, such as 90m or 2d
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_time)]
+    since: Timestamp,
+    /// The end of the window; the retries of younger events are not over
+    #[arg(long, value_name = "TIME", default_value = "20m", value_parser = parse_time)]
+    until: Timestamp,
+    /// What was recorded: JSON lines of `listen --json`, or with the members `time` and `id`; `-`
+    /// is standard input
+    #[arg(long, value_name = "FILE")]
+    recorded: Vec<PathBuf>,
+    /// The most that the clocks of SoundHash and of the records differ
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    clock_difference: Duration,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the counts to this file, for the textfile collector of Prometheus's node_exporter
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
+    /// Run this command in a shell if events are missing
+    #[arg(long, value_name = "COMMAND")]
+    on_missing: Option<String>,
+    /// Run this command in a shell for a token, if there is none and when it has expired
+    #[arg(long, value_name = "COMMAND")]
+    token_command: Option<String>,
+    /// Wait this long for each response of the API
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    timeout: Duration,
+    /// Try again for this long if the API is busy or fails
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = parse_seconds)]
+    patience: Duration,
+}
+
+pub(crate) async fn run(args: ReconcileArgs) -> Result<bool, Error> {
+    if args.since >= args.until {
+        return Err(Error::usage(
+            "--since must be before --until, which is 20m by default",
+        ));
+    }
+    // Whatever fails here, nothing is known about the events.
+    run_decided(args).await.map_err(Error::undecided)
+}
+
+async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
+    let api = Api::from_env(args.timeout, args.token_command)?.patience(args.patience);
+    let mut window = Window::new(args.since, args.until);
+    let endpoints = match args.endpoints.is_empty() {
+        true => all(&api).await?,
+        false => args.endpoints,
+    };
+    let mut logs = Vec::new();
+    for id in &endpoints {
+        logs.push(log(&api, id, args.since).await?);
+    }
+    window.clock_difference = clock_difference(&api, args.clock_difference);
+    let recorded = recorded::read(&args.recorded, &window)?;
+    let report = reconcile(&logs, recorded.as_deref(), &window);
+
+    print::report(&report, args.json)?;
+    let written = args
+        .prometheus
+        .map(|path| print::write_prometheus(&report, &path));
+    let ran = args.on_missing.zip(report.missing_window());
+    let ran = ran.map(|(command, missing)| run_hook(&command, missing, &report));
+    let errors = [written, ran].into_iter().flatten().filter_map(Result::err);
+    match report.verdict() {
+        Verdict::Missing => {
+            errors.for_each(|error| output::error(&error));
+            Ok(false)
+        }
+        Verdict::Complete => errors.map(Err).next().unwrap_or(Ok(true)),
+        Verdict::Unknown => Err(Error::failed(
+            "it is not known yet whether every event arrived, as shown above",
+        )),
+    }
+}
+
+async fn all(api: &Api) -> Result<Vec<String>, Error> {
+    let endpoints: Vec<model::Endpoint> = model::read(&api.get(&[], &[]).await?)?;
+    if endpoints.is_empty() {
+        return Err(Error::failed("this account has no endpoints"));
+    }
+    Ok(endpoints
+        .iter()
+        .map(|endpoint| endpoint.id.to_string())
+        .collect())
+}
+
+async fn log(api: &Api, id: &str, since: Timestamp) -> Result<Log, Error> {
+    let mut log = Log::new(id);
+    while let Some(query) = log.query(since) {
+        log.add(model::read(&api.get(&[id, "deliveries"], query).await?)?);
+    }
+    Ok(log)
+}
+
+/// Returns the difference that the user allows, and more if the API's clock is further away.
+fn clock_difference(api: &Api, allowed: Duration) -> SignedDuration {
+    let allowed = SignedDuration::try_from(allowed).unwrap_or(SignedDuration::MAX);
+    let ahead = api.clock_ahead();
+    // The API tells its time in whole seconds, and its response takes some time.
+    let measured = ahead.abs().saturating_add(SignedDuration::from_secs(2));
+    if measured <= allowed.max(SignedDuration::from_secs(5)) {
+        return allowed;
+    }
+    output::warning(format_args!(
+        "SoundHash's clock is {} seconds {} the clock of this machine. Events are compared within \
+         this difference, so fewer missing events are found. Synchronize the clock of this machine.",
+        ahead.abs().as_secs(),
+        if ahead.is_negative() {
+            "behind"
+        } else {
+            "ahead of"
+        }
+    ));
+    allowed.max(measured)
+}
+
+/// Runs the user's command, which gets the report on its standard input.
+fn run_hook(command: &str, missing: (Timestamp, Timestamp), report: &Report) -> Result<(), Error> {
+    let failed = |reason: String| Error::failed(format!("--on-missing {reason}"));
+    let mut child = shell(command)
+        .env("SOUNDHASH_MISSING_SINCE", missing.0.to_string())
+        .env("SOUNDHASH_MISSING_UNTIL", missing.1.to_string())
+        .env("SOUNDHASH_MISSING_COUNT", report.missing().to_string())
+        .stdin(Stdio::piped())
+        // Standard output has the report.
+        .stdout(io::stderr())
+        .spawn()
+        .map_err(|error| failed(format!("cannot be run: {error}")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that does not need the report does not read it.
+        let _ = stdin.write_all(print::json(report).as_bytes());
+    }
+    let status = child.wait().map_err(|error| failed(error.to_string()))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(failed(format!("failed ({status})"))),
+    }
+}
+
+/// Parses a time, or the time since it.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let now = ZonedDateTime::now();
+    let parsed = text.parse::<Timestamp>().or_else(|_| {
+        let time: DateTime = text.parse()?;
+        Ok(time.to_zoned_datetime(TimeZone::system())?.timestamp())
+    });
+    let parsed = parsed.or_else(|_: jiff::Error| {
+        let age: Span = text.parse()?;
+        now.checked_sub(age).map(|time| time.timestamp())
+    });
+    parsed
+        .map_err(|_| "not an age such as 90m or 2d, and not a time such as 2026-11-29T08:00".into())
+}

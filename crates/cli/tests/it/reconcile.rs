@@ -1,0 +1,310 @@
+//! The events that never arrived, against a server that behaves as SoundHash's API.
+
+use std::{fs, process::Command};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    endpoints::api::{Api, REFRESH_TOKEN, TOKEN},
+    support::{Ran, folder, run, run_with},
+};
+
+/// An API with endpoint 7 and a log of attempts.
+fn api(attempts: Vec<Value>) -> Api {
+    let api = Api::start();
+    api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
+    api.stored.lock().unwrap().deliveries = attempts;
+    api
+}
+
+/// The time so many minutes ago.
+fn ago(minutes: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_mins(minutes)
+}
+
+fn attempt(event: u64, number: u64, status: &str, time: Timestamp) -> Value {
+    // SoundHash writes times without an offset.
+    let naive = |time: Timestamp| time.to_string().trim_end_matches('Z').to_owned();
+    json!({
+        "id": event * 10 + number, "webhook_id": 7, "event_id": event, "attempt_number": number,
+        "status": status, "response_status_code": if status == "success" { 200 } else { 503 },
+        "error_message": null, "duration_ms": 12, "created_at": naive(time),
+        "next_retry_at": (status == "retrying").then(|| naive(time + SignedDuration::from_mins(1))),
+        "delivered_at": (status != "pending").then(|| naive(time)), "updated_at": naive(time),
+    })
+}
+
+/// A line of `listen --json`.
+fn line(id: &str, time: Timestamp) -> String {
+    let line = json!({
+        "time": time, "id": id, "type": "match.found", "sender": "dispatcher",
+        "verdict": "accepted", "reason": null, "status": 200, "duration_ms": 0.4,
+    });
+    format!("{line}\n")
+}
+
+fn reconcile(api: &Api, line: &str) -> Command {
+    let mut command = api.bare("reconcile", line);
+    command.env("SOUNDHASH_API_TOKEN", TOKEN);
+    command
+}
+
+#[track_caller]
+fn report(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).expect("JSON")
+}
+
+#[test]
+fn every_event_arrived() {
+    run(&mut reconcile(&api(Vec::new()), "")).expect(0, &["Every event arrived", "--recorded"]);
+    let (first, second) = (ago(60), ago(120));
+    let api = api(vec![
+        attempt(1, 1, "success", first),
+        attempt(2, 1, "retrying", second),
+        attempt(2, 2, "success", second + SignedDuration::from_mins(1)),
+    ]);
+    let mut lines = line("a", first) + &line("b", second) + &line("b", ago(110));
+    // Neither is in SoundHash's log, and the last line is not complete.
+    lines += &line("c", first).replace("dispatcher", "portal");
+    lines += &line("d", first).replace("accepted", "rejected");
+    lines += "{\"time\":";
+    let ran = run_with(&mut reconcile(&api, "--recorded -"), lines.as_bytes());
+    let ran = ran.expect(0, &["delivered 2", "recorded 2", "missing 0"]);
+    assert!(!ran.all().contains("belong to no event"), "{ran:#?}");
+}
+
+#[test]
+fn lost_events_and_events_without_a_record_are_missing() {
+    let folder = folder("reconcile");
+    let (records, metrics) = (folder.join("records.jsonl"), folder.join("soundhash.prom"));
+    let api = api(vec![
+        attempt(1, 4, "failed", ago(60)),
+        attempt(2, 1, "retrying", ago(90)),
+        attempt(3, 1, "success", ago(120)),
+        attempt(4, 1, "success", ago(180)),
+        attempt(5, 1, "success", ago(180)),
+        // After the window.
+        attempt(6, 4, "failed", ago(1)),
+    ]);
+    let lines = line("a", ago(180)) + &line("test", ago(300));
+    fs::write(&records, lines).unwrap();
+    let seen = folder.join("seen");
+    let hook =
+        r#"echo "$SOUNDHASH_MISSING_COUNT $SOUNDHASH_MISSING_SINCE" >"$SEEN"; cat >>"$SEEN""#;
+    let mut command = reconcile(&api, "--recorded");
+    command.arg(&records).arg("--prometheus").arg(&metrics);
+    command.args(["--on-missing", hook]).env("SEEN", &seen);
+    let parts = [
+        "delivered 3",
+        "recorded 1",
+        "at least 4",
+        "503",
+        "all 1",
+        "at least 1",
+        "1 records belong to no event",
+        "redirect",
+    ];
+    let ran = run(&mut command).expect(1, &parts);
+    assert!(!ran.all().contains("arrived"), "{ran:#?}");
+
+    let seen = fs::read_to_string(seen).unwrap();
+    let (first, rest) = seen.split_once('\n').unwrap();
+    let (count, since) = first.split_once(' ').unwrap();
+    let since: Timestamp = since.parse().unwrap();
+    assert_eq!(count, "4");
+    assert!((ago(182)..ago(179)).contains(&since), "{since}");
+    let rest: Value = serde_json::from_str(rest).unwrap();
+    assert_eq!(
+        (&rest["verdict"], &rest["missing"]),
+        (&json!("missing"), &json!(4))
+    );
+
+    let text = fs::read_to_string(&metrics).unwrap();
+    assert!(
+        text.contains("\nsoundhash_webhook_reconcile_missing_events 4\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nsoundhash_webhook_reconcile_status 1\n"),
+        "{text}"
+    );
+    if let Ok(mut promtool) = Command::new("promtool")
+        .stdin(fs::File::open(&metrics).unwrap())
+        .args(["check", "metrics"])
+        .spawn()
+    {
+        assert!(promtool.wait().unwrap().success(), "{text}");
+    }
+
+    let ran = run(reconcile(&api, "--json --on-missing").arg("exit 3"));
+    let ran = ran.expect(1, &["--on-missing failed", "3"]);
+    let fates = [
+        &report(&ran)["failed"][0]["fate"],
+        &report(&ran)["failed"][1]["fate"],
+    ];
+    assert_eq!(fates, ["lost", "lost"]);
+    run(&mut reconcile(
+        &api,
+        "--since 50m --prometheus /does/not/exist",
+    ))
+    .expect(2, &["--prometheus"]);
+}
+
+#[test]
+fn what_cannot_be_known_is_said() {
+    let waiting = api(vec![attempt(1, 1, "retrying", ago(1))]);
+    run(&mut reconcile(&waiting, "--until 0s")).expect(2, &["retrying", "not known yet"]);
+    run(&mut reconcile(&waiting, "")).expect(0, &[]);
+    // The application may be the one that did not log its response.
+    let unclear = api(vec![attempt(1, 1, "pending", ago(60))]);
+    run(&mut reconcile(&unclear, "")).expect(2, &["unclear"]);
+
+    run(&mut reconcile(&Api::start(), "")).expect(2, &["no endpoints"]);
+    run(&mut reconcile(&waiting, "--endpoint 99")).expect(2, &["another account"]);
+    run(&mut reconcile(&waiting, "--since 1m")).expect(2, &["before --until"]);
+    run(&mut reconcile(&waiting, "--since yesterday")).expect(2, &["not an age such as 90m"]);
+    run(&mut reconcile(&waiting, "--recorded none.jsonl"))
+        .expect(2, &["none.jsonl", "No such file"]);
+    let ran = run_with(
+        &mut reconcile(&waiting, "--recorded -"),
+        b"\n{\"time\": 1}\n",
+    );
+    ran.expect(2, &["--recorded -, line 2"]);
+}
+
+#[test]
+fn a_log_that_is_longer_than_the_limit() {
+    // Every 10 seconds, an event, of which every fifth fails at first: 1,800 attempts.
+    let start = ago(60 * 6);
+    let mut attempts = Vec::new();
+    let mut lines = String::new();
+    for event in 0..1500 {
+        let time = start + SignedDuration::from_secs(event * 10);
+        let number = event.unsigned_abs();
+        if event % 5 == 0 {
+            attempts.push(attempt(number, 1, "retrying", time));
+        }
+        attempts.push(attempt(
+            number,
+            2,
+            "success",
+            time + SignedDuration::from_secs(1),
+        ));
+        if event != 1000 {
+            lines += &line(&event.to_string(), time);
+        }
+    }
+    let api = api(attempts);
+    let mut command = reconcile(&api, "--recorded - --json --clock-difference 1 --since 2h");
+    let ran = run_with(&mut command, lines.as_bytes()).expect(0, &[]);
+    assert_eq!(report(&ran)["verdict"], "complete");
+    assert_eq!(api.log().len(), 2);
+
+    let mut command = reconcile(
+        &api,
+        "--recorded - --json --clock-difference 1 --since 270m",
+    );
+    let ran = run_with(&mut command, lines.as_bytes()).expect(1, &[]);
+    assert_eq!(report(&ran)["gaps"][0]["event_ids"], json!([1000]));
+    assert_eq!(api.log().len(), 8);
+    assert_eq!(report(&ran)["unseen"].as_array().unwrap().len(), 0);
+
+    let mut command = reconcile(&api, "--json --since 7h");
+    let ran = run(&mut command).expect(2, &["endpoint 7 only since", "shorter --since"]);
+    assert_eq!(report(&ran)["verdict"], "unknown");
+}
+
+#[test]
+fn a_token_that_expires_is_renewed() {
+    let ran = |token: Option<&str>, refresh: Option<&str>, line: &[&str]| {
+        let api = api(Vec::new());
+        let mut command = api.bare("reconcile", "");
+        command.args(line);
+        for (name, value) in [
+            ("SOUNDHASH_API_TOKEN", token),
+            ("SOUNDHASH_API_REFRESH_TOKEN", refresh),
+        ] {
+            command.envs(value.map(|value| (name, value)));
+        }
+        let ran = run(&mut command);
+        assert!(
+            !ran.all().contains(TOKEN) && !ran.all().contains(REFRESH_TOKEN),
+            "{ran:#?}"
+        );
+        ran
+    };
+    let print = format!("echo {TOKEN}");
+    ran(Some("brief"), Some(REFRESH_TOKEN), &[]).expect(0, &[]);
+    ran(Some("brief"), None, &["--token-command", &print]).expect(0, &[]);
+    ran(None, Some(REFRESH_TOKEN), &[]).expect(0, &[]);
+    ran(None, None, &["--token-command", &print]).expect(0, &[]);
+
+    ran(Some("brief"), None, &[]).expect(2, &["does not accept SOUNDHASH_API_TOKEN"]);
+    ran(None, None, &[]).expect(2, &["SOUNDHASH_API_TOKEN is not set"]);
+    ran(Some("brief"), Some("0ld"), &[]).expect(2, &["Invalid refresh token", "log in again"]);
+    ran(None, None, &["--token-command", "exit 4"]).expect(2, &["--token-command failed", "4"]);
+    ran(None, None, &["--token-command", "true"]).expect(2, &["printed no token"]);
+    ran(None, None, &["--token-command", "echo wrong"]).expect(2, &["does not accept"]);
+}
+
+#[test]
+fn a_busy_or_failing_api_is_asked_again() {
+    let ran = |token: &str, line: &str| {
+        let api = api(vec![attempt(1, 1, "success", ago(60))]);
+        run(api
+            .bare("reconcile", line)
+            .env("SOUNDHASH_API_TOKEN", token))
+    };
+    ran("busy", "").expect(0, &["429 Too Many Requests", "Trying again in 0 seconds"]);
+    ran("unsteady", "").expect(0, &["503 Service Unavailable", "Trying again in 1 seconds"]);
+    ran("limited", "--patience 1.5").expect(2, &["Trying again", "limits how often"]);
+    ran("broken", "--patience 0.1").expect(2, &["SoundHash failed"]);
+    ran("slow", "--timeout 0.1 --patience 0.1").expect(2, &["did not respond within"]);
+}
+
+#[test]
+fn clocks_that_differ_hide_nothing_and_invent_nothing() {
+    let time = ago(60);
+    let api = api(vec![attempt(
+        1,
+        1,
+        "success",
+        time + SignedDuration::from_mins(10),
+    )]);
+    let line = line("a", time);
+    let mut command = reconcile(&api, "--recorded -");
+    let parts = ["missing 1", "have the time of no delivery"];
+    run_with(&mut command, line.as_bytes()).expect(1, &parts);
+    api.stored.lock().unwrap().clock_ahead = 600;
+    let ran = run_with(&mut reconcile(&api, "--recorded -"), line.as_bytes());
+    ran.expect(
+        0,
+        &["SoundHash's clock is", "ahead of the clock of this machine"],
+    );
+    let ran = run_with(&mut reconcile(&api, "--recorded -"), b"");
+    ran.expect(1, &["all 1"]);
+    api.stored.lock().unwrap().clock_ahead = 0;
+    let mut command = reconcile(&api, "--recorded - --clock-difference 700");
+    run_with(&mut command, line.as_bytes()).expect(0, &[]);
+}
+
+#[test]
+fn endpoints_are_compared_together_or_alone() {
+    let mut second = attempt(1, 1, "success", ago(60));
+    second["webhook_id"] = json!(8);
+    second["id"] = json!(99);
+    let api = api(vec![attempt(1, 1, "success", ago(60)), second]);
+    api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
+    let line = line("a", ago(60));
+    for arguments in ["--recorded -", "--recorded - --endpoint 8"] {
+        let ran = run_with(&mut reconcile(&api, arguments), line.as_bytes());
+        ran.expect(0, &["delivered 1", "recorded 1"]);
+    }
+    let requests: Vec<_> = api.log().into_iter().map(|(request, _)| request).collect();
+    assert_eq!(requests[0], "GET /api/v1/webhooks");
+    assert_eq!(
+        requests[3..],
+        ["GET /api/v1/webhooks/8/deliveries?limit=1000"]
+    );
+}
