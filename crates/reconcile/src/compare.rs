@@ -127,14 +127,29 @@ fn compare(
     records: &[Timestamp],
     window: &Window,
 ) {
-    let difference = window.clock_difference.abs();
-    let widened = |span: Span| Span {
-        start: later(span.start, -difference),
-        end: later(span.end, difference),
+    let widened = |span: Span, by: SignedDuration| Span {
+        start: later(span.start, -by),
+        end: later(span.end, by),
     };
-    let spans: Vec<_> = delivered.iter().map(|(span, _)| widened(*span)).collect();
-    let assigned = assign(&spans, records);
-    report.recorded = Some(assigned.iter().flatten().count());
+    let matched = |by: SignedDuration| {
+        let spans: Vec<_> = delivered
+            .iter()
+            .map(|(span, _)| widened(*span, by))
+            .collect();
+        let assigned = assign(&spans, records);
+        let recorded = assigned.iter().flatten().count();
+        (recorded, by, spans, assigned)
+    };
+    // The largest difference decides how many events are missing. The smallest one that leads to the
+    // same number shows best where they are.
+    let largest = window.clock_difference.abs();
+    let at_largest = matched(largest);
+    let smaller = [SignedDuration::ZERO, largest / 10]
+        .into_iter()
+        .map(matched);
+    let best = { smaller }.find(|(recorded, ..)| *recorded == at_largest.0);
+    let (recorded, difference, spans, assigned) = best.unwrap_or(at_largest);
+    report.recorded = Some(recorded);
     report.gaps = (shortages(&spans, records, &assigned).into_iter())
         .map(|shortage| {
             let events = shortage.events.iter().map(|index| delivered[*index]);
@@ -155,7 +170,7 @@ fn compare(
         .collect();
     let mut failed: Vec<_> = (report.failed.iter_mut())
         .filter(|failed| !failed.is_delivered_elsewhere)
-        .map(|failed| (widened(all[&failed.event_id]), failed))
+        .map(|failed| (widened(all[&failed.event_id], largest), failed))
         .collect();
     failed.sort_by_key(|(span, failed)| (*span, failed.event_id.clone()));
     // Several endpoints can have failed to deliver an event that was recorded once.

@@ -41,6 +41,8 @@
 //! and its last attempt. If fewer events were recorded in a time than were delivered in it, the
 //! difference is *certainly* missing, as long as the clocks differ by at most
 //! [`Window::clock_difference`]. Which of the events it is remains open, unless none was recorded.
+//! A [`Gap`] is the shortest time that shows a difference, for clocks that differ as little as the
+//! number of missing events allows.
 //!
 //! A record without a delivery can hide a missing event of the same time. The test button sends
 //! events that are not in the log, and so does an endpoint that was not compared. [`Report::extra`]

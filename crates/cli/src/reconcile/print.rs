@@ -90,14 +90,14 @@ fn remarks(report: &Report) {
     }
     if report.extra > 0 && report.recorded == Some(0) && report.delivered > 0 {
         output::note(format_args!(
-            "{} records have the time of no delivery. Check that they are of these endpoints, and \
-             that all clocks are right.",
+            "No record has the time of a delivery. Check that the {} records are of these endpoints, \
+             and that all clocks are right.",
             report.extra
         ));
     } else if report.extra > 0 {
         output::note(format_args!(
-            "{} records belong to no event in SoundHash's log: test events, or events of endpoints \
-             that were not compared. Each can hide a missing event of the same time.",
+            "Records without an event in SoundHash's log: {}. They are test events, or events of \
+             endpoints that were not compared. Each can hide a missing event of the same time.",
             report.extra
         ));
     }
