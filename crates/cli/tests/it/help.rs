@@ -7,7 +7,7 @@ use std::{env, fs, path::Path};
 
 use crate::support::{bare, run};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "",
     "listen",
     "send",
