@@ -103,7 +103,10 @@ guides! {
     quick_start
     schema_changes
     security
-    telemetry
     testing_your_handler
     troubleshooting
 }
+
+// Its code needs a metrics exporter, so `examples/metrics` tests it.
+#[cfg(not(doctest))]
+guides! { telemetry }

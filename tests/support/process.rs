@@ -33,6 +33,7 @@ pub fn example(name: &str) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     let package = match name {
         "fleet" => "soundhash-webhook-redis",
+        "metrics" => "soundhash-webhook-metrics-example",
         _ => "soundhash-webhook",
     };
     build.args([
@@ -48,17 +49,10 @@ pub fn example(name: &str) -> PathBuf {
     if profile.ends_with("release") {
         build.arg("--release");
     }
-    if cfg!(feature = "jiff") {
+    if cfg!(feature = "jiff") || name == "metrics" {
         build.arg("--all-features");
-    } else if package == "soundhash-webhook" {
-        let features = [
-            (cfg!(feature = "cache"), "cache"),
-            (cfg!(feature = "metrics"), "metrics"),
-        ];
-        let on = features.iter().filter(|(is_on, _)| *is_on);
-        for (_, feature) in on {
-            build.args(["--features", feature]);
-        }
+    } else if package == "soundhash-webhook" && cfg!(feature = "cache") {
+        build.args(["--features", "cache"]);
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let status = build.current_dir(root).status();

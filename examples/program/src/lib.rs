@@ -19,7 +19,11 @@ use std::{
 use soundhash_webhook_server::shutdown_signal;
 use tokio::{net::TcpListener, runtime::Runtime, task::spawn_blocking, time::timeout};
 pub use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::output::Printer;
 
@@ -40,10 +44,12 @@ where
     let log = Printer::new(io::stderr());
     let writer = log.clone();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         // The library would print them with `eprintln!`, which panics if stderr is broken.
         .log_internal_errors(false)
+        .finish()
+        .with(filter())
         .init();
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
@@ -74,6 +80,14 @@ where
     // For example, the lookup of a host name can take a minute.
     runtime.shutdown_timeout(END);
     status
+}
+
+/// The filter in `RUST_LOG`, such as `info,soundhash_webhook=debug`.
+fn filter() -> Targets {
+    let filter = env::var("RUST_LOG").ok();
+    filter
+        .and_then(|filter| filter.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// Prints a line to stdout, and returns when it was written.

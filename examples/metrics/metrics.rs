@@ -11,6 +11,7 @@
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the address of the metrics | `127.0.0.1:9464` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::{env, future::pending, process::ExitCode};

@@ -1,0 +1,142 @@
+//! The application: its state, its routes and its database.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    extract::{FromRef, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use soundhash_webhook::{BoxError, Delivery, Event, EventData, Secret, SoundHashWebhookLayer};
+use soundhash_webhook_sqlx::{EventLog, EventLogError};
+use sqlx::{
+    Sqlite, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
+use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer, trace::TraceLayer};
+
+/// This is less than the 30 s that SoundHash waits.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    pool: SqlitePool,
+    log: EventLog<Sqlite>,
+    metrics: PrometheusHandle,
+}
+
+impl AppState {
+    /// Opens the database in a file, and creates its tables.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be opened or is not a database.
+    pub async fn open(file: &str, metrics: PrometheusHandle) -> Result<Self, BoxError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePool::connect_with(options).await?;
+        sqlx::query("CREATE TABLE IF NOT EXISTS titles (title TEXT NOT NULL)")
+            .execute(&pool)
+            .await?;
+        let log = EventLog::new(pool.clone());
+        log.migrate().await?;
+        Ok(Self { pool, log, metrics })
+    }
+}
+
+// A handler takes only the part of the state that it needs.
+impl FromRef<AppState> for SqlitePool {
+    fn from_ref(state: &AppState) -> Self {
+        state.pool.clone()
+    }
+}
+
+impl FromRef<AppState> for EventLog<Sqlite> {
+    fn from_ref(state: &AppState) -> Self {
+        state.log.clone()
+    }
+}
+
+impl FromRef<AppState> for PrometheusHandle {
+    fn from_ref(state: &AppState) -> Self {
+        state.metrics.clone()
+    }
+}
+
+/// Returns the routes of the application.
+pub fn app(secret: Secret, state: AppState) -> Router {
+    Router::new()
+        .route("/webhooks/soundhash", post(receive))
+        .route_layer(SoundHashWebhookLayer::new(secret))
+        // The verification does not protect routes that are added after it.
+        .route("/titles", get(list))
+        .route("/healthz", get(healthz))
+        // In production, serve the metrics on an address that is not public.
+        .route("/metrics", get(scrape))
+        // These layers see every request. None of them touches the body of a request.
+        .layer(CompressionLayer::new())
+        .layer(TimeoutLayer::with_status_code(
+            // SoundHash sends the event again.
+            StatusCode::SERVICE_UNAVAILABLE,
+            DEADLINE,
+        ))
+        .layer(TraceLayer::new_for_http())
+        .with_state(state)
+}
+
+async fn receive(
+    State(log): State<EventLog<Sqlite>>,
+    event: Event,
+    delivery: Delivery,
+) -> Result<StatusCode, EventLogError> {
+    // The record and the effects of the event are committed together, or neither is.
+    let mut tx = log.begin().await?;
+    if log.record(&mut tx, &delivery).await?.is_duplicate() {
+        return Ok(StatusCode::OK);
+    }
+    add_title(&mut tx, event).await?;
+    tx.commit().await?;
+    Ok(StatusCode::OK)
+}
+
+async fn add_title(tx: &mut SqliteConnection, event: Event) -> sqlx::Result<()> {
+    if let EventData::VideoProcessed(video) = event.data
+        && let Some(title) = video.title
+    {
+        sqlx::query("INSERT INTO titles VALUES ($1)")
+            .bind(title)
+            .execute(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn list(State(pool): State<SqlitePool>) -> Result<Json<Vec<String>>, StatusCode> {
+    let titles = sqlx::query_scalar("SELECT title FROM titles ORDER BY rowid")
+        .fetch_all(&pool)
+        .await;
+    titles.map(Json).map_err(|error| {
+        tracing::error!(%error, "cannot read the titles");
+        StatusCode::INTERNAL_SERVER_ERROR
+    })
+}
+
+/// Responds with 503 if the database cannot be used, so that a balancer chooses another instance.
+async fn healthz(State(pool): State<SqlitePool>) -> StatusCode {
+    match sqlx::query("SELECT 1").execute(&pool).await {
+        Ok(_) => StatusCode::OK,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+async fn scrape(State(metrics): State<PrometheusHandle>) -> String {
+    // Keeps the histograms small, as the exporter's own server would.
+    metrics.run_upkeep();
+    metrics.render()
+}

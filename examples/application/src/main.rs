@@ -1,0 +1,55 @@
+//! `cargo run -p soundhash-webhook-application-example`
+//!
+//! A complete application around the webhook: shared state, a database, routes that are not
+//! protected, tower-http's layers, metrics, and a graceful shutdown. `GET /titles` lists the titles
+//! of processed videos. `tests/application.rs` tests it.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | must be set |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_DATABASE` | the SQLite file | `application.db` |
+//! | `RUST_LOG` | the filter of the log | `info` |
+
+use std::env;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use soundhash_webhook::{BoxError, Secret};
+use soundhash_webhook_application_example::{AppState, app};
+use soundhash_webhook_server::{Server, shutdown_signal};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+/// The buckets for durations, from hashing to slow senders.
+const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    // Installed first, so that a signal during the start also ends the program.
+    let shutdown = shutdown_signal()?;
+    let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .install_recorder()?;
+    let file = variable("SOUNDHASH_WEBHOOK_DATABASE", "application.db");
+    let state = AppState::open(&file, metrics).await?;
+    let listener = TcpListener::bind(variable("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:3000")).await?;
+    tracing::info!(
+        "listening on http://{}/webhooks/soundhash",
+        listener.local_addr()?
+    );
+    Server::new(listener)
+        .serve(app(secret, state), shutdown)
+        .await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn variable(name: &str, default: &str) -> String {
+    env::var(name).unwrap_or_else(|_| default.into())
+}

@@ -1,0 +1,139 @@
+//! Tests of the application, as you would write them for yours.
+
+use std::{
+    io::{self, Write},
+    net::TcpStream,
+    process::Command,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode},
+};
+use http_body_util::BodyExt;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use soundhash_webhook::{
+    EventKind, SIGNATURE_HEADER, Secret, Sender,
+    testing::{SignedRequest, fresh_sample, hostile_requests},
+};
+use soundhash_webhook_application_example::{AppState, app};
+use soundhash_webhook_tests::process::Receiver;
+use tower::ServiceExt;
+
+const SECRET: &str = "whsec_test";
+
+/// Returns the path of a database that does not exist yet.
+fn new_file(name: &str) -> String {
+    let file = format!("{}/{name}.db", env!("CARGO_TARGET_TMPDIR"));
+    for end in ["", "-shm", "-wal"] {
+        let _ = std::fs::remove_file(format!("{file}{end}"));
+    }
+    file
+}
+
+async fn application(file: &str) -> Router {
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let state = AppState::open(file, metrics).await.unwrap();
+    app(Secret::new(SECRET), state)
+}
+
+/// Signs a new event about a processed video.
+fn processed(title: &str) -> impl Fn() -> Request<Body> {
+    let mut event = fresh_sample(EventKind::VideoProcessed, Sender::Portal);
+    event["data"]["title"] = title.into();
+    let body = event.to_string();
+    move || SignedRequest::new(SECRET).body(body.clone()).build()
+}
+
+async fn status(app: &Router, request: Request<Body>) -> StatusCode {
+    app.clone().oneshot(request).await.unwrap().status()
+}
+
+async fn get(app: &Router, path: &str) -> String {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.into()).unwrap()
+}
+
+/// Sends a request of HTTP/1.0, and returns the response.
+fn exchange(addr: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    io::read_to_string(stream).unwrap()
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_adds_no_title_even_after_a_restart() {
+    let file = new_file("comes_again");
+    let song = processed("A song");
+    for _ in 0..2 {
+        let app = application(&file).await;
+        assert_eq!(status(&app, song()).await, StatusCode::OK);
+        assert_eq!(status(&app, song()).await, StatusCode::OK);
+        assert_eq!(get(&app, "/titles").await, r#"["A song"]"#);
+    }
+}
+
+#[tokio::test]
+async fn an_event_whose_title_cannot_be_stored_is_stored_later() {
+    let file = new_file("stored_later");
+    let app = application(&file).await;
+    let song = processed("A song");
+    let database = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let run = async |sql| sqlx::query(sql).execute(&database).await.unwrap();
+    run("ALTER TABLE titles RENAME TO away").await;
+    assert_eq!(status(&app, song()).await, StatusCode::SERVICE_UNAVAILABLE);
+    run("ALTER TABLE away RENAME TO titles").await;
+    // SoundHash retries.
+    assert_eq!(status(&app, song()).await, StatusCode::OK);
+    assert_eq!(get(&app, "/titles").await, r#"["A song"]"#);
+}
+
+#[tokio::test]
+async fn hostile_requests_are_rejected() {
+    let app = application(&new_file("hostile")).await;
+    for hostile in hostile_requests(&Secret::new(SECRET)) {
+        let request = hostile.request("/webhooks/soundhash");
+        let response = app.clone().oneshot(request).await.unwrap();
+        hostile.check(&response).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn open_routes_need_no_signature() {
+    let app = application(&new_file("open")).await;
+    assert_eq!(get(&app, "/healthz").await, "");
+    assert_eq!(get(&app, "/titles").await, "[]");
+    get(&app, "/metrics").await;
+}
+
+#[tokio::test]
+async fn the_program_counts_deliveries_and_stops_at_a_signal() {
+    let program = Receiver::listening(
+        Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-application-example"))
+            .env_remove("RUST_LOG")
+            .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
+            .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+            .env("SOUNDHASH_WEBHOOK_DATABASE", new_file("program")),
+    );
+    let (head, body) = processed("A song")().into_parts();
+    let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
+    let signature = head.headers[SIGNATURE_HEADER].to_str().unwrap();
+    let delivery = format!(
+        "POST /webhooks/soundhash HTTP/1.0\r\n{SIGNATURE_HEADER}: {signature}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for _ in 0..2 {
+        let response = exchange(&program.addr, &delivery);
+        assert!(response.starts_with("HTTP/1.0 200"), "{response}");
+    }
+    let metrics = exchange(&program.addr, "GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(metrics.contains(r#"{reason="duplicate"} 1"#), "{metrics}");
+    program.process.signal("TERM");
+    let (status, _, log) = program.ended();
+    assert!(status.success(), "{log}");
+}
