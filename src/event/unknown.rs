@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 
+use serde::Deserialize;
+use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
 };
@@ -259,8 +261,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        let key = &mut self.key;
-        self.map.next_key_seed(Key { inner: seed, key })
+        let Some(Key(key)) = self.map.next_key()? else {
+            return Ok(None);
+        };
+        self.key = key;
+        let name = StrDeserializer::<A::Error>::new(&self.key);
+        seed.deserialize(name).map(Some)
     }
 
     #[inline]
@@ -273,53 +279,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
     }
 }
 
-/// A key that is being parsed: its seed, deserializer or visitor.
-struct Key<'a, 'de, T> {
-    inner: T,
-    key: &'a mut Cow<'de, str>,
-}
-
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<'_, 'de, S> {
-    type Value = S::Value;
-
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let key = self.key;
-        self.inner.deserialize(Key { inner, key })
-    }
-}
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Key<'_, 'de, D> {
-    type Error = D::Error;
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, inner: V) -> Result<V::Value, D::Error> {
-        let key = self.key;
-        self.inner.deserialize_str(Key { inner, key })
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Key<'_, 'de, V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.expecting(f)
-    }
-
-    #[inline]
-    fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<V::Value, E> {
-        *self.key = Cow::Borrowed(key);
-        self.inner.visit_borrowed_str(key)
-    }
-
-    /// The parser cannot borrow a key with escapes.
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<V::Value, E> {
-        *self.key = Cow::Owned(key.to_owned());
-        self.inner.visit_str(key)
-    }
-}
+/// A key, which is borrowed from the body unless it has escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);

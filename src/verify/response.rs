@@ -24,7 +24,6 @@ use crate::telemetry;
 const BAD_CODING: &str = "its Content-Encoding is neither gzip nor deflate";
 const NOT_GZIP: &str = "its Content-Encoding is gzip, but its body is not";
 const BAD_CHARSET: &str = "its charset is not UTF-8";
-const NOT_ASCII: &str = "its charset is US-ASCII, but its body is not";
 const NOT_UTF8: &str = "its body is not UTF-8";
 
 /// Checks one response, and logs the first one of a layer that SoundHash cannot decode.
@@ -49,16 +48,16 @@ impl ResponseCheck {
         if !response.status().is_success() || response.body().is_end_stream() {
             return response;
         }
-        match expected(response.headers()) {
+        match is_gzip(response.headers()) {
             Err(problem) => {
                 self.log(problem);
                 response
             }
             Ok(None) => response,
-            Ok(Some(expected)) => response.map(|body| {
+            Ok(Some(is_gzip)) => response.map(|body| {
                 Body::new(Checked {
                     body,
-                    expected,
+                    is_gzip,
                     rest: Vec::new(),
                     check: Some(self),
                 })
@@ -73,37 +72,30 @@ impl ResponseCheck {
     }
 }
 
-/// What the bytes of a body must be.
-#[derive(Clone, Copy, PartialEq)]
-enum Expected {
-    Utf8,
-    Ascii,
-    Gzip,
-}
-
-/// Returns what the head promises, or `None` if any bytes can be decoded.
+/// Returns whether the body must be compressed with gzip, or `None` if any bytes can be decoded.
+/// Otherwise, the body must be UTF-8.
 ///
 /// # Errors
 ///
 /// Returns the reason why no bytes can be decoded.
-fn expected(headers: &HeaderMap) -> Result<Option<Expected>, &'static str> {
-    let value = |name| headers.get(name).map(|it| it.to_str().unwrap_or("?"));
-    let coding = value(header::CONTENT_ENCODING).map(|it| it.trim().to_ascii_lowercase());
-    match coding.as_deref() {
-        None | Some("" | "identity") => {}
-        Some("gzip") => return Ok(Some(Expected::Gzip)),
-        Some("deflate") => return Ok(None),
-        Some(_) => return Err(BAD_CODING),
+fn is_gzip(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
+    let value = |name| {
+        let value = headers.get(name).map(|it| it.to_str().unwrap_or("?"));
+        value.unwrap_or_default().to_ascii_lowercase()
+    };
+    match value(header::CONTENT_ENCODING).trim() {
+        "" | "identity" => {}
+        "gzip" => return Ok(Some(true)),
+        "deflate" => return Ok(None),
+        _ => return Err(BAD_CODING),
     }
-    let parameters = value(header::CONTENT_TYPE).unwrap_or_default().split(';');
-    let charset = parameters.skip(1).find_map(|parameter| {
+    let content_type = value(header::CONTENT_TYPE);
+    let charset = content_type.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        let value = value.trim().trim_matches('"').to_ascii_lowercase();
-        name.trim().eq_ignore_ascii_case("charset").then_some(value)
+        (name.trim() == "charset").then(|| value.trim().trim_matches('"'))
     });
-    match charset.as_deref() {
-        None | Some("utf-8" | "utf8") => Ok(Some(Expected::Utf8)),
-        Some("us-ascii" | "ascii") => Ok(Some(Expected::Ascii)),
+    match charset {
+        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(Some(false)),
         // Every byte is a character.
         Some("iso-8859-1" | "latin-1" | "latin1") => Ok(None),
         Some(_) => Err(BAD_CHARSET),
@@ -114,7 +106,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, &'static str> {
 /// character.
 struct Checked {
     body: Body,
-    expected: Expected,
+    is_gzip: bool,
     rest: Vec<u8>,
     /// `None` once the body is known to be valid or not.
     check: Option<Box<ResponseCheck>>,
@@ -122,37 +114,27 @@ struct Checked {
 
 impl Checked {
     fn observe(&mut self, data: &[u8], is_end: bool) {
-        let Some(check) = &self.check else { return };
+        let Some(check) = self.check.as_ref().filter(|_| is_end || !data.is_empty()) else {
+            return;
+        };
         let text = match self.rest.is_empty() {
             true => Cow::Borrowed(data),
             false => Cow::Owned([&mem::take(&mut self.rest), data].concat()),
         };
-        let problem = match self.expected {
-            Expected::Ascii => (!text.is_ascii()).then_some(NOT_ASCII),
-            Expected::Gzip if text.len() < 2 && !is_end => {
-                self.rest = text.into_owned();
+        let problem = match std::str::from_utf8(&text) {
+            // The first byte tells, because no text begins with this control character.
+            _ if self.is_gzip => (!matches!(*text, [] | [0x1f, ..])).then_some(NOT_GZIP),
+            Ok(_) => None,
+            Err(error) if is_end || error.error_len().is_some() => Some(NOT_UTF8),
+            Err(error) => {
+                self.rest = text[error.valid_up_to()..].to_vec();
                 None
             }
-            Expected::Gzip => match text.starts_with(&[0x1f, 0x8b]) {
-                true => {
-                    self.check = None;
-                    return;
-                }
-                false => Some(NOT_GZIP),
-            },
-            Expected::Utf8 => match std::str::from_utf8(&text) {
-                Ok(_) => None,
-                Err(error) if is_end || error.error_len().is_some() => Some(NOT_UTF8),
-                Err(error) => {
-                    self.rest = text[error.valid_up_to()..].to_vec();
-                    None
-                }
-            },
         };
         if let Some(problem) = problem {
             check.log(problem);
         }
-        if is_end || problem.is_some() {
+        if is_end || self.is_gzip || problem.is_some() {
             self.check = None;
         }
     }

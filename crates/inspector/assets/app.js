@@ -250,7 +250,7 @@ function mark() {
 
 function showChanges(number) {
   $('schema').hidden = number === 0;
-  $('schema').textContent = `Schema changes (${number})`;
+  $('schema').replaceChildren('Schema', make('span', { class: 'wide', text: ' changes' }), ` (${number})`);
 }
 
 const TONES = { 'new field': 'duplicate', 'new type': 'cut-off', 'does not fit': 'failed' };

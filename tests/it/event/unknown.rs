@@ -87,7 +87,8 @@ fn a_sender_cannot_make_the_list_long() {
         let (members, user) = (members(count), USER);
         let body =
             format!(r#"{{"type": "user.created", "data": {{{user}, {members}}}, {members}}}"#);
-        let fields = unknown_of(&body);
+        let event = Event::from_slice(body.as_bytes()).unwrap();
+        let fields = event.unknown_fields();
         assert_eq!(fields.len(), 2 * count.min(16));
         assert!(
             fields
@@ -96,14 +97,6 @@ fn a_sender_cannot_make_the_list_long() {
             "{fields:?}"
         );
     }
-}
-
-/// Without the comparison with serde, whose map has another order.
-fn unknown_of(body: &str) -> Vec<String> {
-    Event::from_slice(body.as_bytes())
-        .unwrap()
-        .unknown_fields()
-        .to_vec()
 }
 
 #[test]
