@@ -1,5 +1,6 @@
 //! Shared by the test and benchmark packages of this repository: the examples as processes, servers
-//! of NATS, nginx, Postgres and Redis, recorded and signed requests, and a model of an idempotency store.
+//! of NATS, nginx, Postgres and Redis, recorded and signed requests, a model of an idempotency store,
+//! and the log of a thread.
 
 #![allow(
     missing_docs,
@@ -11,6 +12,7 @@
 pub mod captures;
 pub mod frames;
 pub mod idempotency;
+pub mod log;
 pub mod model;
 pub mod nats_cluster;
 pub mod nginx;

@@ -18,20 +18,31 @@ use soundhash_webhook::{
     idempotency::{Claim, ClaimToken, IdempotencyStore, Key},
 };
 use tokio::{runtime::Handle, sync::Mutex, time::timeout};
+use tracing::warn;
 
 // A key's value is the token of its claim, or `completed` and its retention in milliseconds.
 // Redis itself lets the key expire. Each step is one script, which Redis runs atomically.
+//
+// A server whose memory is full rejects `SET`, but not `GET`, `PEXPIRE` and `DEL`.
 
 const CLAIM: &str = r"
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'acquired' end
-local retention = string.match(redis.call('GET', KEYS[1]), '^completed (%d+)$')
+local value = redis.call('GET', KEYS[1])
+if not value then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return 'acquired'
+end
+local retention = string.match(value, '^completed (%d+)$')
 if not retention then return 'in progress' end
 redis.call('PEXPIRE', KEYS[1], retention)
 return 'completed'";
 
+// If the memory is full, the event stays in progress for the retention, so that it is not handled
+// again.
 const COMPLETE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], 'completed ' .. ARGV[2], 'PX', ARGV[2])
+if redis.pcall('SET', KEYS[1], 'completed ' .. ARGV[2], 'PX', ARGV[2]).err then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
 return 1";
 
 const RELEASE: &str = r"
@@ -49,6 +60,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Redis rejects an expiry that does not fit into the 64 bits of its clock. This is 100 years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -74,9 +86,14 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///
 /// # Server settings
 ///
-/// - Set `maxmemory-policy` to `noeviction` (the default) or to a policy that evicts only keys
-///   without an expiry. With any other policy, Redis may evict claims when memory is short, and
-///   their events run again.
+/// - Set `maxmemory-policy` to `noeviction`, which is the default of Redis, but not of every hosting
+///   provider. With any other policy, Redis evicts claims and completed events when its memory is
+///   full, and these events run again. [`connect`](Self::connect) logs a warning.
+/// - Give Redis enough memory. Each event needs about 150 bytes for the retention. When the memory is
+///   full, new events get a 503, and duplicates of completed events still get a 200.
+/// - The user needs the rights to run scripts and the commands in them, for example
+///   `ACL SETUSER webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del
+///   +pexpire`. To connect, the user also needs `+info`, or the settings are not checked.
 /// - Use `appendonly yes`. Redis then keeps all events when it restarts, and loses at most the last
 ///   second if the machine fails. An event that Redis has forgotten runs again if it is sent again.
 /// - A replica that becomes the master may lack the last writes of the former master, because
@@ -112,10 +129,12 @@ struct Shared {
 impl RedisStore {
     /// Connects to the server at `url`, such as `redis://user:password@host:6379/0`.
     ///
+    /// Logs a warning if the server may evict keys, or if its memory is full.
+    ///
     /// # Errors
     ///
-    /// Returns an error if `url` is not valid or the server cannot be reached now, so that a
-    /// wrong configuration is noticed when the service starts.
+    /// Returns an error if `url` is not valid, the server cannot be reached now, or the user has no
+    /// right to run scripts, so that a wrong configuration is noticed when the service starts.
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());
@@ -127,6 +146,10 @@ impl RedisStore {
             .set_max_delay(LONGEST_CONNECT_PAUSE)
             .set_number_of_retries(CONNECT_RETRIES);
         let connection = ConnectionManager::new_with_config(Client::open(info)?, config).await?;
+        match timeout(CHECK_TIMEOUT, check(connection.clone())).await {
+            Ok(checked) => checked?,
+            Err(_) => return Err(format!("no reply from Redis within {CHECK_TIMEOUT:?}").into()),
+        }
         Ok(Self::from_connection(connection))
     }
 
@@ -210,6 +233,46 @@ impl RedisStore {
         let _: RedisResult<()> = cmd("PING").query_async(&mut connection).await;
         *current += 1;
     }
+}
+
+/// Checks the rights of the user and the settings of the server.
+async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
+    let script = Script::new("return 1");
+    let allowed: RedisResult<u64> = script.invoke_async(&mut connection).await;
+    // Other errors can pass, such as that of a server that is loading its data.
+    if let Err(error) = allowed
+        && error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+    {
+        return Err(format!(
+            "Redis user may not run scripts: grant `+evalsha +script|load +get +set +del +pexpire` \
+             with `ACL SETUSER`: {error}"
+        )
+        .into());
+    }
+    let info: RedisResult<String> = cmd("INFO").arg("memory").query_async(&mut connection).await;
+    // Some hosting providers do not allow it.
+    let Ok(info) = info else { return Ok(()) };
+    let field = |name: &str| {
+        let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+        fields.find_map(|(key, value)| (key == name).then_some(value))
+    };
+    let bytes = |name| field(name).and_then(|value| value.parse::<u64>().ok());
+    let (Some(used), Some(limit @ 1..)) = (bytes("used_memory"), bytes("maxmemory")) else {
+        return Ok(());
+    };
+    match field("maxmemory_policy") {
+        Some(policy) if policy != "noeviction" => warn!(
+            policy,
+            "Redis may evict events, which then run again: set `maxmemory-policy` to `noeviction`"
+        ),
+        _ if used >= limit => warn!(
+            used_bytes = used,
+            limit_bytes = limit,
+            "memory of Redis is full, so new events get a 503: raise `maxmemory`, or delete keys"
+        ),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Redis before 7.0 reports the error inside of a script as text.

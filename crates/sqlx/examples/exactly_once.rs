@@ -1,19 +1,30 @@
 //! `cargo run -p soundhash-webhook-sqlx --example exactly_once --features sqlite`
 //!
-//! Receives SoundHash webhooks at `POST /webhooks/soundhash` on port 3000 with the secret
-//! `whsec_test`, and counts the events of each type in the SQLite file `events.db`. Each event is
-//! counted once, even if you kill the program at any time.
+//! Receives SoundHash webhooks like the example `receiver`, and counts the events of each type in
+//! the SQLite file `events.db`. Each event is counted once, even if you kill the program at any time.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the secret of the endpoint | `whsec_test`, with a warning |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
+//! | `RUST_LOG` | the filter of the log | `info` |
 
-use std::time::Duration;
+#[path = "../../../examples/common/mod.rs"]
+mod common;
 
-use axum::{Router, extract::State, http::StatusCode, routing::post};
-use soundhash_webhook::{BoxError, Delivery, Event, SoundHashWebhookLayer};
+use std::{process::ExitCode, time::Duration};
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    routing::{MethodRouter, post},
+};
+use soundhash_webhook::{BoxError, Delivery, Event};
 use soundhash_webhook_sqlx::{EventLog, EventLogError};
 use sqlx::{
     Sqlite, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
-use tokio::net::TcpListener;
 
 async fn receive(
     State(log): State<EventLog<Sqlite>>,
@@ -26,7 +37,7 @@ async fn receive(
     }
     count(&mut tx, &event).await?;
     tx.commit().await?;
-    Ok(StatusCode::OK)
+    Ok(common::receive(event).await)
 }
 
 async fn count(tx: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
@@ -40,8 +51,7 @@ async fn count(tx: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
     Ok(())
 }
 
-#[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn webhook() -> Result<MethodRouter, BoxError> {
     let options = SqliteConnectOptions::new()
         .filename("events.db")
         .create_if_missing(true)
@@ -53,13 +63,9 @@ async fn main() -> Result<(), BoxError> {
         .await?;
     let log = EventLog::new(pool);
     log.migrate().await?;
+    Ok(post(receive).with_state(log))
+}
 
-    let app = Router::new()
-        .route("/webhooks/soundhash", post(receive))
-        .layer(SoundHashWebhookLayer::new("whsec_test"))
-        .with_state(log);
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("listening on http://127.0.0.1:3000/webhooks/soundhash");
-    axum::serve(listener, app).await?;
-    Ok(())
+fn main() -> ExitCode {
+    common::run(webhook())
 }

@@ -99,6 +99,10 @@ pub enum EventLogErrorKind {
     NoTransaction,
     /// The encoding of the Postgres database cannot store every text. It must be `UTF8`.
     Encoding,
+    /// A prepared statement is missing or belongs to another connection. A connection pooler in
+    /// transaction mode must support prepared statements, as PgBouncer does since version 1.21 with
+    /// `max_prepared_statements` greater than 0.
+    PreparedStatements,
     /// Any other error of the database or its driver.
     Other,
 }
@@ -117,6 +121,7 @@ impl EventLogErrorKind {
             Self::InvalidName => "invalid_name",
             Self::NoTransaction => "no_transaction",
             Self::Encoding => "encoding",
+            Self::PreparedStatements => "prepared_statements",
             Self::Other => "other",
         }
     }
@@ -228,6 +233,8 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
         "53100" => EventLogErrorKind::StorageFull,
         // undefined_table and invalid_schema_name.
         "42P01" | "3F000" => EventLogErrorKind::NotMigrated,
+        // invalid_sql_statement_name and duplicate_prepared_statement.
+        "26000" | "42P05" => EventLogErrorKind::PreparedStatements,
         // The server ended a transaction that was idle, or too long.
         "25P03" | "25P04" => EventLogErrorKind::Unavailable,
         // read_only_sql_transaction: after a failover, a connection can lead to a replica.
@@ -288,6 +295,11 @@ impl fmt::Display for EventLogError {
                 EventLogErrorKind::StorageFull => "database has no space left",
                 EventLogErrorKind::NotMigrated => {
                     "table of the event log does not exist: call `EventLog::migrate` first"
+                }
+                EventLogErrorKind::PreparedStatements => {
+                    "prepared statement is missing or belongs to another connection: a pooler in \
+                     transaction mode must support them (PgBouncer 1.21 or newer with \
+                     `max_prepared_statements` greater than 0), or use session mode"
                 }
                 _ => "database failed",
             }),

@@ -141,7 +141,10 @@ impl<DB: Backend> EventLog<DB> {
     /// # Errors
     ///
     /// Returns [`Encoding`](crate::EventLogErrorKind::Encoding) if the encoding of a Postgres
-    /// database is not `UTF8`, or another error if the database fails. The table is then unchanged.
+    /// database is not `UTF8`,
+    /// [`PreparedStatements`](crate::EventLogErrorKind::PreparedStatements) if a connection pooler
+    /// in front of Postgres mixes the statements of its clients up, or another error if the database
+    /// fails. The table is then unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
         migrate(&self.pool, &self.name)
             .await

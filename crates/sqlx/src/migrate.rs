@@ -7,7 +7,7 @@ use sqlx::Pool;
 use crate::{
     backend::{Backend, Value},
     connection,
-    error::{EventLogError, EventLogErrorKind},
+    error::EventLogError,
     name::TableName,
 };
 
@@ -17,13 +17,7 @@ pub(crate) async fn migrate<DB: Backend>(
 ) -> Result<(), EventLogError> {
     let versions = DB::migrations(name);
     let mut connection = connection::acquire(pool).await?;
-    if !DB::has_every_character(&mut connection).await? {
-        return Err(EventLogError::new(
-            EventLogErrorKind::Encoding,
-            "encoding of the database cannot store every event: create the database with \
-             `ENCODING 'UTF8'`",
-        ));
-    }
+    DB::check(&mut connection, pool).await?;
     // This check does not take a lock, because most starts find nothing to do.
     if applied::<DB>(&mut connection, name).await? >= versions.len() {
         return Ok(());

@@ -9,8 +9,6 @@ pub(crate) mod counted;
 #[cfg(feature = "tracing")]
 mod deliveries;
 #[cfg(feature = "tracing")]
-pub(crate) mod log;
-#[cfg(feature = "tracing")]
 mod rejections;
 #[cfg(feature = "tracing")]
 mod schema;
@@ -20,6 +18,8 @@ mod secrecy;
 use axum::{Router, body::Body, routing::post};
 use http::{Request, StatusCode};
 use soundhash_webhook::{Event, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer};
+#[cfg(feature = "tracing")]
+pub(crate) use soundhash_webhook_tests::log;
 use tower::ServiceExt;
 
 const KEY: &str = "whsec_0nly-f0r-us";

@@ -168,20 +168,6 @@ async fn a_process_that_is_asked_to_stop_finishes_its_work() {
     );
 }
 
-#[tokio::test]
-async fn without_its_redis_a_process_does_not_start() {
-    let mut server = RedisServer::start();
-    server.stop();
-    let started = Command::new(example("fleet"))
-        .env("SOUNDHASH_WEBHOOK_REDIS", server.url())
-        .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
-        .output()
-        .unwrap();
-    assert!(!started.status.success());
-    let stderr = String::from_utf8(started.stderr).unwrap();
-    assert!(stderr.to_lowercase().contains("refused"), "{stderr}");
-}
-
 /// A server that refuses connections is named without its password, and one that does not respond
 /// does not keep the process from ending at a signal.
 #[test]

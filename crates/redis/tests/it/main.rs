@@ -2,4 +2,5 @@
 //! over.
 
 mod fleet;
+mod settings;
 mod store;

@@ -92,8 +92,12 @@ pub trait Sql: sqlx::Database {
     /// Ends every transaction of a connection that came from the pool.
     fn clean(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
-    /// Returns whether the database can store every text.
-    fn has_every_character(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<bool>>;
+    /// Returns an error if the database cannot store every event, or the way to it changes
+    /// connections.
+    fn check<'a>(
+        connection: &'a mut Self::Connection,
+        pool: &'a Pool<Self>,
+    ) -> BoxFuture<'a, Result<(), EventLogError>>;
 
     /// Keeps other processes from migrating until the transaction ends, and creates the schema.
     fn prepare_migrations<'a>(

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     connection::{depth, may_be_the_connection},
-    error::{EventLogError, TimedOut},
+    error::{EventLogError, EventLogErrorKind, TimedOut},
     name::TableName,
 };
 
@@ -217,12 +217,38 @@ impl Sql for Postgres {
         Box::pin(async { Err(sqlx::Error::InvalidSavePointStatement) })
     }
 
-    fn has_every_character(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<bool>> {
+    fn check<'a>(
+        connection: &'a mut PgConnection,
+        pool: &'a PgPool,
+    ) -> BoxFuture<'a, Result<(), EventLogError>> {
         Box::pin(async move {
             let encoding = sqlx::query_scalar("SELECT getdatabaseencoding()::text");
             let encoding: String = encoding.fetch_one(connection).await?;
             // `SQL_ASCII` stores the bytes as they are.
-            Ok(encoding == "UTF8" || encoding == "SQL_ASCII")
+            if encoding != "UTF8" && encoding != "SQL_ASCII" {
+                return Err(EventLogError::new(
+                    EventLogErrorKind::Encoding,
+                    "encoding of the database cannot store every event: create the database with \
+                     `ENCODING 'UTF8'`",
+                ));
+            }
+            // The first statement of each connection has the same name. A pooler in transaction mode
+            // that does not know the names gives both connections to one server process.
+            let options = pool.connect_options();
+            let mut first = None;
+            for _ in 0..2 {
+                let Ok(mut connection) = PgConnection::connect_with(&options).await else {
+                    return Ok(());
+                };
+                let prepared = sqlx::query("SELECT 1").execute(&mut connection).await;
+                match prepared.map_err(EventLogError::from) {
+                    Err(error) if error.kind() == EventLogErrorKind::PreparedStatements => {
+                        return Err(error);
+                    }
+                    _ => drop(first.replace(connection)),
+                }
+            }
+            Ok(())
         })
     }
 

@@ -145,8 +145,11 @@ impl Sql for Sqlite {
         })
     }
 
-    fn has_every_character(_: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<bool>> {
-        Box::pin(async { Ok(true) })
+    fn check<'a>(
+        _: &'a mut SqliteConnection,
+        _: &'a SqlitePool,
+    ) -> BoxFuture<'a, Result<(), EventLogError>> {
+        Box::pin(async { Ok(()) })
     }
 
     // A statement that waits for SQLite's lock cannot be interrupted, and the connection's

@@ -36,9 +36,11 @@ pub struct Statements {
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body.
     pub(crate) record: Arc<str>,
     /// Like `record`, but does not wait if another transaction holds the lock of the event.
+    #[cfg(feature = "postgres")]
     pub(crate) try_record: Arc<str>,
     /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
     /// 0 if it is a duplicate, or 2 if another transaction has its lock.
+    #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
     /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit.
     pub(crate) list: Arc<str>,
@@ -75,7 +77,6 @@ impl Statements {
         let micros = |value: &str| Words::fill(words.micros, value);
         let integer = |value: &str| Words::fill(words.integer, value);
 
-        let [record, try_record, accept] = insert_events::<DB>(name);
         let is_held = format!("(recorded OR claimed_until > {now})");
         let summary = format!(
             "event_key, event_type, endpoint, {}, {}, {body_len}, {}",
@@ -102,9 +103,11 @@ impl Statements {
 
         Self {
             begin: DB::begin(name).into(),
-            record,
-            try_record,
-            accept,
+            record: record::<DB>(name, words.lock),
+            #[cfg(feature = "postgres")]
+            try_record: record::<DB>(name, words.try_lock),
+            #[cfg(feature = "postgres")]
+            accept: accept::<DB>(name),
             list: format!(
                 "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
                  AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \
@@ -168,46 +171,55 @@ fn lock<DB: Backend>(name: &TableName, word: &str, key: &str) -> String {
     Words::fill(word, &Words::fill(&number, key))
 }
 
-/// The statements `record`, `try_record` and `accept`.
-fn insert_events<DB: Backend>(name: &TableName) -> [Arc<str>; 3] {
-    let words = DB::words();
-    let (now, table) = (words.now, name.table());
-    let instant = |value: &str| Words::fill(words.instant, value);
-    let columns = "(event_key, recorded, event_type, endpoint, created_at, received_at, body)";
-    let unless_recorded = format!(
+const COLUMNS: &str = "(event_key, recorded, event_type, endpoint, created_at, received_at, body)";
+
+/// The end of an `INSERT` of events.
+fn unless_recorded<DB: Backend>() -> String {
+    format!(
         "ON CONFLICT (event_key) DO UPDATE SET \
          recorded = TRUE, event_type = excluded.event_type, endpoint = excluded.endpoint, \
          created_at = excluded.created_at, received_at = excluded.received_at, \
          body = excluded.body \
          WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
-         OR log.claimed_until IS NULL OR log.claimed_until <= {now})"
-    );
-    let record = |lock: &str| {
-        let (before, after) = DB::around_record(lock);
-        let insert = format!(
-            "INSERT INTO {table} AS log {columns} \
-             SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked \
-             {unless_recorded} RETURNING 1",
-            created_at = instant("$4"),
-        );
-        Arc::from(format!("{before}{insert}{after}"))
-    };
-    let accept = format!(
+         OR log.claimed_until IS NULL OR log.claimed_until <= {now})",
+        now = DB::words().now,
+    )
+}
+
+/// The statements `record` and `try_record`, which take the lock of the event in different ways.
+fn record<DB: Backend>(name: &TableName, word: &str) -> Arc<str> {
+    let (before, after) = DB::around_record(&lock::<DB>(name, word, "$1"));
+    let words = DB::words();
+    format!(
+        "{before}INSERT INTO {table} AS log {COLUMNS} \
+         SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked \
+         {unless_recorded} RETURNING 1{after}",
+        table = name.table(),
+        created_at = Words::fill(words.instant, "$4"),
+        now = words.now,
+        unless_recorded = unless_recorded::<DB>(),
+    )
+    .into()
+}
+
+#[cfg(feature = "postgres")]
+fn accept<DB: Backend>(name: &TableName) -> Arc<str> {
+    let words = DB::words();
+    format!(
         "WITH new AS MATERIALIZED (\
          SELECT number, key, type, endpoint, created, body, {locked} AS locked \
          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) \
          WITH ORDINALITY AS new (key, type, endpoint, created, body, number)), \
-         inserted AS (INSERT INTO {table} AS log {columns} \
+         inserted AS (INSERT INTO {table} AS log {COLUMNS} \
          SELECT key, TRUE, type, endpoint, {created_at}, {now}, body FROM new WHERE locked \
          {unless_recorded} RETURNING event_key) \
          SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 WHEN locked THEN 0 ELSE 2 END::bigint \
          FROM new LEFT JOIN inserted ON event_key = key",
         locked = lock::<DB>(name, words.try_lock, "key"),
-        created_at = instant("created"),
-    );
-    [
-        record(&lock::<DB>(name, words.lock, "$1")),
-        record(&lock::<DB>(name, words.try_lock, "$1")),
-        accept.into(),
-    ]
+        table = name.table(),
+        created_at = Words::fill(words.instant, "created"),
+        now = words.now,
+        unless_recorded = unless_recorded::<DB>(),
+    )
+    .into()
 }

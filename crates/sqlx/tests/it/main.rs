@@ -7,6 +7,7 @@ mod errors;
 mod fixture;
 mod inspect;
 mod migrate;
+mod pgbouncer;
 mod pool;
 mod postgres;
 mod record;

@@ -343,7 +343,8 @@ async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
             }
             let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
             for connection in &mut both {
-                DB::run_on(&mut *connection, sql).await.unwrap();
+                // The transaction of the last round may still be open.
+                let _ = DB::run_on(&mut *connection, sql).await;
             }
             drop(both);
             while pool.num_idle() < 2 {

@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
+use soundhash_webhook_tests::log::Log;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tracing::Level;
 
 use crate::{
     fixture::{Fixture, delivery, log},
@@ -23,6 +26,7 @@ on_both!(
     waiting_longer_than_the_lock_timeout_is_an_error,
     many_waiting_duplicates_are_bounded_by_one_lock_timeout,
     of_64_concurrent_copies_one_is_new,
+    a_duplicate_is_logged_and_counted,
 );
 
 async fn an_event_is_recorded_once<DB: Fixture>() {
@@ -182,4 +186,33 @@ async fn of_64_concurrent_copies_one_is_new<DB: Fixture>() {
     let all = copies.join_all().await;
     assert_eq!(all.iter().filter(|&&it| it == Recorded::New).count(), 1);
     assert_eq!(DB::acted(&pool).await, ["a"]);
+}
+
+/// As `IdempotencyLayer` does.
+async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
+    let (_place, _pool, event_log) = log::<DB>().await;
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let log = Log::up_to(Level::INFO);
+    let delivery = delivery("a").await;
+    for _ in 0..2 {
+        let mut tx = event_log.begin().await.unwrap();
+        let _ = event_log.record(&mut tx, &delivery).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert!(event_log.accept(&delivery).await.unwrap().is_duplicate());
+    let lines = log.take();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    for line in lines.lines() {
+        assert!(line.starts_with(" INFO "), "{line}");
+        assert!(line.contains("webhook already recorded"), "{line}");
+        assert!(line.ends_with(r#" key=ta reason="duplicate""#), "{line}");
+    }
+    let counted = recorder.snapshotter().snapshot().into_vec();
+    let [(key, _, _, count)] = &counted[..] else {
+        panic!("{counted:?}");
+    };
+    assert_eq!(key.key().name(), "soundhash_webhook_not_acted_on_total");
+    assert_eq!(key.key().labels().next().unwrap().value(), "duplicate");
+    assert_eq!(*count, DebugValue::Counter(2));
 }

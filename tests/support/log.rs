@@ -9,10 +9,10 @@ use std::{
 use tracing::{Level, subscriber::DefaultGuard};
 
 /// The lines up to a level, as `tracing_subscriber::fmt` prints them.
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
+pub struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
 
 impl Log {
-    pub(crate) fn up_to(level: Level) -> Self {
+    pub fn up_to(level: Level) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink(lines.clone());
         let subscriber = tracing_subscriber::fmt()
@@ -25,14 +25,14 @@ impl Log {
     }
 
     /// Returns all lines since the last call.
-    pub(crate) fn take(&self) -> String {
+    pub fn take(&self) -> String {
         let lines = std::mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8(lines).unwrap()
     }
 
     /// Returns the only line since the last call.
     #[track_caller]
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let lines = self.take();
         assert_eq!(lines.lines().count(), 1, "{lines}");
         lines.trim().to_owned()
@@ -54,7 +54,7 @@ impl io::Write for Sink {
 
 /// Returns the number in the field `name` of a line.
 #[track_caller]
-pub(super) fn number<T: FromStr>(line: &str, name: &str) -> T {
+pub fn number<T: FromStr>(line: &str, name: &str) -> T {
     let field = format!(" {name}=");
     let (_, rest) = line.split_once(&field).expect(line);
     let value = rest.split(' ').next().unwrap();

@@ -1,0 +1,138 @@
+//! The settings of the server and the rights of the user, which `connect` checks.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use redis::{Client, aio::MultiplexedConnection, cmd};
+use soundhash_webhook::{
+    idempotency::{IdempotencyLayer, IdempotencyStore, Key},
+    testing::store_conformance,
+};
+use soundhash_webhook_redis::RedisStore;
+use soundhash_webhook_tests::{
+    idempotency::{DUPLICATE, IN_PROGRESS, RUN, STORE_UNAVAILABLE, app, event, send},
+    log::Log,
+    redis_server::RedisServer,
+};
+use tracing::Level;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server and a connection to change its settings.
+async fn server() -> (RedisServer, MultiplexedConnection) {
+    let server = RedisServer::start();
+    let client = Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    (server, connection)
+}
+
+async fn run(connection: &MultiplexedConnection, command: &str) {
+    let mut words = command.split(' ');
+    let mut command = cmd(words.next().unwrap());
+    command.arg(words.collect::<Vec<_>>());
+    command.exec_async(&mut connection.clone()).await.unwrap();
+}
+
+/// Connects as a user with the given rights.
+async fn connect_as(
+    (server, connection): &(RedisServer, MultiplexedConnection),
+    rights: &str,
+) -> Result<RedisStore, String> {
+    run(
+        connection,
+        &format!("ACL SETUSER webhooks reset on >password {rights}"),
+    )
+    .await;
+    let url = server.url().replace("//", "//webhooks:password@");
+    let store = RedisStore::connect(url).await;
+    store
+        .map_err(|error| error.to_string())
+        .map(|store| store.deadline(PATIENCE))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_the_right_to_run_scripts_is_an_error() {
+    let server = server().await;
+    for rights in [
+        "~* +@all -@scripting",
+        "~* +@all -script|load",
+        "~* +@all -evalsha",
+    ] {
+        let error = connect_as(&server, rights).await.unwrap_err();
+        assert!(error.contains("grant `+evalsha +script|load "), "{error}");
+        assert!(!error.contains("password"), "{error}");
+    }
+    // The rights in the documentation.
+    let rights = "~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire";
+    store_conformance(connect_as(&server, rights).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_may_evict_events_is_logged() {
+    let (server, connection) = server().await;
+    let log = Log::up_to(Level::WARN);
+    for (policy, limit, is_logged) in [
+        ("noeviction", "100mb", false),
+        ("allkeys-lru", "100mb", true),
+        ("volatile-ttl", "100mb", true),
+        // It never evicts.
+        ("allkeys-lru", "0", false),
+    ] {
+        run(
+            &connection,
+            &format!("CONFIG SET maxmemory-policy {policy}"),
+        )
+        .await;
+        run(&connection, &format!("CONFIG SET maxmemory {limit}")).await;
+        RedisStore::connect(server.url()).await.unwrap();
+        let lines = log.take();
+        assert_eq!(
+            lines.contains("set `maxmemory-policy` to `noeviction`"),
+            is_logged,
+            "{lines}"
+        );
+        assert_eq!(lines.contains(policy), is_logged, "{lines}");
+    }
+}
+
+/// No event that was acted on runs again, and no other event is acknowledged.
+#[tokio::test]
+async fn a_server_without_memory_still_knows_the_completed_events() {
+    let (server, connection) = server().await;
+    let fill = connection.clone();
+    let handler = || async { StatusCode::OK };
+    let store = RedisStore::connect(server.url())
+        .await
+        .unwrap()
+        .deadline(PATIENCE);
+    let filled = app(IdempotencyLayer::new(store.clone()), handler);
+    assert_eq!(send(&filled, event("a")).await, RUN);
+
+    run(&connection, "CONFIG SET maxmemory 1").await;
+    let log = Log::up_to(Level::WARN);
+    RedisStore::connect(server.url()).await.unwrap();
+    let lines = log.take();
+    assert!(lines.contains("raise `maxmemory`"), "{lines}");
+    assert_eq!(send(&filled, event("a")).await, DUPLICATE);
+    assert_eq!(send(&filled, event("b")).await, STORE_UNAVAILABLE);
+    assert!(store.forget(&Key::new("ta")).await.unwrap());
+
+    run(&connection, "CONFIG SET maxmemory 0").await;
+    assert_eq!(send(&filled, event("b")).await, RUN);
+    // The memory is full when the handler has succeeded.
+    let filling = app(IdempotencyLayer::new(store), move || {
+        let fill = fill.clone();
+        async move {
+            run(&fill, "CONFIG SET maxmemory 1").await;
+            StatusCode::OK
+        }
+    });
+    assert_eq!(send(&filling, event("c")).await, RUN);
+    assert_eq!(send(&filled, event("c")).await, IN_PROGRESS);
+    let left: u64 = cmd("PTTL")
+        .arg("soundhash-webhook:tc")
+        .query_async(&mut connection.clone())
+        .await
+        .unwrap();
+    assert!(left > 3_600_000, "the event may run again");
+}
