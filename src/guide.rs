@@ -52,6 +52,7 @@ macro_rules! links {
 [`max_buffered`]: crate::SoundHashWebhookLayer::max_buffered
 [alerts.yml]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/alerts.yml
 [benchmarks]: https://github.com/subculture-collective/soundhash-webhook/blob/main/docs/benchmarks.md
+[forget]: https://github.com/subculture-collective/soundhash-webhook/blob/main/crates/sqlx/src/log.rs
 [going_live]: going_live
 [going_live#alerts]: going_live#alerts
 [going_live#check-it-from-outside]: going_live#check-it-from-outside
@@ -68,6 +69,7 @@ macro_rules! links {
 [placement#redirects]: placement#redirects
 [placement]: placement
 [quick_start]: quick_start
+[run_again]: run_again
 [schema_changes]: schema_changes
 [security]: security
 [security#an-authentic-event-may-not-be-yours]: security#an-authentic-event-may-not-be-yours
@@ -101,6 +103,7 @@ guides! {
     past_one_machine
     placement
     quick_start
+    run_again
     schema_changes
     security
     testing_your_handler

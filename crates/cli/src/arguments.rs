@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    completions::CompletionsArgs, doctor::DoctorArgs, endpoints::EndpointsArgs, listen::ListenArgs,
-    reconcile::ReconcileArgs, replay::ReplayArgs, send::SendArgs, verify::VerifyArgs,
+    completions::CompletionsArgs, doctor::DoctorArgs, endpoints::EndpointsArgs, events::EventsArgs,
+    listen::ListenArgs, reconcile::ReconcileArgs, replay::ReplayArgs, send::SendArgs,
+    verify::VerifyArgs,
 };
 
 /// Receive, send, verify and replay SoundHash webhooks, and manage endpoints
@@ -24,6 +25,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Endpoints(EndpointsArgs),
     Reconcile(ReconcileArgs),
+    Events(EventsArgs),
     Completions(CompletionsArgs),
 }
 
@@ -34,6 +36,7 @@ because every user of a machine can read the arguments of a running command.
 Environment:
   SOUNDHASH_WEBHOOK_SECRET           The endpoint's secret
   SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, during a rotation
+  SOUNDHASH_WEBHOOK_DATABASE         The database of `events`
   SOUNDHASH_API_URL                  Scheme and host of SoundHash's API
   SOUNDHASH_API_TOKEN                The bearer token of the API
   SOUNDHASH_API_REFRESH_TOKEN        Renews the bearer token when it has expired

@@ -7,10 +7,17 @@ mod api;
 mod arguments;
 mod completions;
 mod data;
+#[cfg(feature = "database")]
+mod database;
 mod doctor;
 mod endpoints;
 mod error;
 mod event_types;
+#[cfg(feature = "database")]
+mod events;
+#[cfg(not(feature = "database"))]
+#[path = "without_database.rs"]
+mod events;
 mod http;
 mod listen;
 mod output;
@@ -93,6 +100,7 @@ async fn run(cli: Cli) -> Result<bool, Error> {
         Command::Reconcile(args) => reconcile::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Endpoints(args) => endpoints::run(args).await,
+        Command::Events(args) => events::run(args).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -1,4 +1,4 @@
-//! URLs, addresses and durations in arguments.
+//! URLs, addresses, times and durations in arguments.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::http::Uri;
+use jiff::{Span, Timestamp, ZonedDateTime, civil::DateTime, tz::TimeZone};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// Characters that a URL must not contain, but that people write.
@@ -94,6 +95,21 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "not a number of seconds greater than 0".to_owned())
+}
+
+/// Parses a time, or the time since it.
+pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let now = ZonedDateTime::now();
+    let parsed = text.parse::<Timestamp>().or_else(|_| {
+        let time: DateTime = text.parse()?;
+        Ok(time.to_zoned_datetime(TimeZone::system())?.timestamp())
+    });
+    let parsed = parsed.or_else(|_: jiff::Error| {
+        let age: Span = text.parse()?;
+        now.checked_sub(age).map(|time| time.timestamp())
+    });
+    parsed
+        .map_err(|_| "not an age such as 90m or 2d, and not a time such as 2026-11-29T08:00".into())
 }
 
 /// Displays a duration with a unit that fits.

@@ -26,6 +26,8 @@ let search = '';
 let found = new Set();
 let verdict = '';
 let type = '';
+// The deliveries that are sent again, or were.
+let run = null;
 // Number to { record, row }, the oldest first.
 const entries = new Map();
 
@@ -238,6 +240,7 @@ function summarize() {
   $('nothing').hidden = entries.size === 0 || visible > 0;
   $('skipped').hidden = missed === 0;
   $('skipped').textContent = `${count(missed)} more requests arrived faster than this page can list them.`;
+  describeRun();
   document.title = entries.size ? `(${entries.size}) SoundHash inspector` : 'SoundHash inspector';
 }
 
@@ -411,6 +414,91 @@ $('search').addEventListener('input', event => {
 $('type').addEventListener('change', event => {
   type = event.target.value;
   filter();
+});
+
+// ---- all listed deliveries again
+
+// The oldest first, each event once, and without those that the inspector has sent.
+function listed() {
+  const ids = new Set();
+  return [...entries.values()].filter(record => {
+    if (record.row.hidden || !record.verified || record.replay_of || ids.has(record.id)) return false;
+    if (record.id) ids.add(record.id);
+    return true;
+  });
+}
+
+function describeRun() {
+  if ($('run').hidden) return;
+  const isGoing = Boolean(run?.going);
+  $('run-options').hidden = Boolean(run);
+  $('run-start').hidden = Boolean(run);
+  $('run-close').textContent = isGoing ? 'Stop' : run ? 'Close' : 'Cancel';
+  if (!run) {
+    const number = listed().length;
+    $('run-start').disabled = !number;
+    $('run-start').textContent = number ? `Send ${count(number)} again` : 'Send';
+    $('run-text').textContent = number === 1 ? 'Your application handles the listed event again.'
+      : number ? `Your application handles ${count(number)} listed events again, the oldest first.`
+        : 'No listed delivery can be sent again.';
+    return;
+  }
+  const verdicts = run.numbers.map(it => entries.get(it)?.verdict);
+  const counts = VERDICTS.map(name => [verdicts.filter(it => it === name).length, name]).filter(([number]) => number);
+  const results = counts.map(([number, name]) => `${count(number)} ${name}`).join(', ');
+  $('run-text').textContent = [
+    `${count(run.done)} of ${count(run.total)} sent again${results && `: ${results}`}.`,
+    run.error && `${count(run.failed)} could not be sent: ${run.error}`,
+  ].filter(Boolean).join(' ');
+}
+
+function showRun(isShown) {
+  run = null;
+  $('run').hidden = !isShown;
+  $('again').setAttribute('aria-expanded', String(isShown));
+  if (isShown) $('run-as').value = hasSecret ? 'send-as-new' : 'replay';
+  describeRun();
+}
+
+$('again').addEventListener('click', () => {
+  if (!run?.going) showRun($('run').hidden);
+});
+
+$('run-close').addEventListener('click', () => {
+  if (run?.going) {
+    run.going = false;
+    run.stop();
+    return;
+  }
+  showRun(false);
+  $('again').focus();
+});
+
+$('run').addEventListener('submit', async event => {
+  event.preventDefault();
+  const records = listed();
+  const [path, pause] = [$('run-as').value, 1000 / $('run-rate').value];
+  let stop;
+  const stopped = new Promise(resolve => { stop = resolve; });
+  const mine = { stop, total: records.length, done: 0, failed: 0, numbers: [], error: '', going: true };
+  run = mine;
+  describeRun();
+  $('run-close').focus();
+  for (const { number } of records) {
+    const next = new Promise(resolve => setTimeout(resolve, pause));
+    try {
+      mine.numbers.push((await ask(`records/${number}/${path}`, {})).number);
+      mine.done++;
+    } catch (error) {
+      mine.failed++;
+      mine.error = error.message;
+    }
+    describeRun();
+    if (mine.done + mine.failed < mine.total) await Promise.race([next, stopped]);
+    if (!mine.going) break;
+  }
+  mine.going = false;
+  describeRun();
 });
 
 // ---- one delivery

@@ -21,7 +21,7 @@ pub struct EventSummary {
     pub endpoint: Option<String>,
     /// The time at which SoundHash wrote the event.
     pub created_at: Option<Timestamp>,
-    /// The time at which the event was recorded, by the clock of the database.
+    /// The time at which the event was recorded first, by the clock of the database.
     pub received_at: SystemTime,
     /// The length of the body in bytes.
     pub body_len: u64,
@@ -79,6 +79,7 @@ pub struct EventFilter {
     /// Selects the events that are listed after this time and key.
     pub(crate) before: (SystemTime, String),
     pub(crate) limit: u32,
+    pub(crate) forgotten: bool,
 }
 
 /// The last second that every database can hold, at the end of the year 9999.
@@ -99,6 +100,7 @@ impl EventFilter {
             since: SystemTime::UNIX_EPOCH,
             before: (SystemTime::UNIX_EPOCH + LAST, String::new()),
             limit: 100,
+            forgotten: false,
         }
     }
 
@@ -123,6 +125,13 @@ impl EventFilter {
     /// Selects only events that were recorded before `time`.
     pub fn before(mut self, time: SystemTime) -> Self {
         self.before = (time, String::new());
+        self
+    }
+
+    /// Selects only events that were [forgotten](crate::EventLog::forget) and not recorded again:
+    /// their handler has not run again.
+    pub fn forgotten(mut self) -> Self {
+        self.forgotten = true;
         self
     }
 

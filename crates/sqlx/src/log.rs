@@ -257,6 +257,7 @@ impl<DB: Backend> EventLog<DB> {
             Value::Integer(to_micros(*before)),
             Value::Text(escape(key)),
             Value::Integer(filter.limit.into()),
+            Value::Integer(filter.forgotten.into()),
         ];
         let rows = connection::run(&self.pool, DB::fetch, &self.statements.list, &values).await?;
         Ok(rows
@@ -284,8 +285,11 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Forgets the event, so that its next delivery is new. Returns whether the event was known.
     ///
-    /// The body is kept. To run the event again, sign the body of [`get`](Self::get) with your
-    /// secret, and send it to your own endpoint.
+    /// The body and the time of receipt are kept. To run the event again, sign the body of
+    /// [`get`](Self::get) with your secret, and send it to your own endpoint. If the process stops in
+    /// between, or the handler fails, the event stays forgotten, and
+    /// [`EventFilter::forgotten`] selects it. The command `soundhash-webhook events run-again` does
+    /// all of this.
     ///
     /// # Errors
     ///

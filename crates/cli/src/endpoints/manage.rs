@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
 
@@ -328,15 +327,11 @@ pub(super) struct DeleteArgs {
 pub(super) async fn delete(api: &Api, args: &DeleteArgs, json: bool) -> Result<bool, Error> {
     let id = &args.id;
     if !args.yes {
-        if !io::stdin().is_terminal() {
-            return Err(Error::usage(
-                "there is no terminal to ask for confirmation: give --yes to delete the endpoint",
-            ));
-        }
+        output::require_terminal("delete the endpoint")?;
         let endpoint: Endpoint = model::read(&api.get(&[id], &[]).await?)?;
         let url = escape(&endpoint.url);
-        let question = format!("Delete endpoint {id} ({url}) and its log of deliveries? [y/N]");
-        if !is_yes(output::ask(&question).await?.as_deref()) {
+        let question = format!("Delete endpoint {id} ({url}) and its log of deliveries?");
+        if !output::confirm(&question).await? {
             output::note("Nothing was deleted.");
             return Ok(false);
         }
@@ -347,10 +342,6 @@ pub(super) async fn delete(api: &Api, args: &DeleteArgs, json: bool) -> Result<b
     }
     output::note(format_args!("Endpoint {id} is deleted."));
     Ok(true)
-}
-
-pub(super) fn is_yes(reply: Option<&str>) -> bool {
-    reply.is_some_and(|reply| matches!(reply.to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Let SoundHash send a test event to an endpoint

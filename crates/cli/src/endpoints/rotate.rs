@@ -5,11 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{
-    manage::{create_from, is_yes},
-    parse_id,
-    secret_file::SecretFile,
-};
+use super::{manage::create_from, parse_id, secret_file::SecretFile};
 use crate::{
     api::{
         Api,
@@ -73,8 +69,8 @@ pub(super) async fn run(api: &Api, args: RotateArgs, json: bool) -> Result<bool,
   3. Confirm here. Endpoint {old_id} is then deleted, with its log of deliveries.
 "
     ));
-    let question = format!("Delete the old endpoint {old_id} now? [y/N]");
-    if !is_yes(output::ask(&question).await?.as_deref()) {
+    let question = format!("Delete the old endpoint {old_id} now?");
+    if !output::confirm(&question).await? {
         output::note(format_args!(
             "Both endpoints remain. Finish later with `soundhash-webhook endpoints delete {old_id}`, \
              or undo with `soundhash-webhook endpoints delete {new_id}`."

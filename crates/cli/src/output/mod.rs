@@ -89,17 +89,31 @@ pub(crate) fn error(error: &Error) {
     note(format_args!("{} {error}", paint(BAD.bold(), "error:")));
 }
 
-/// Prints a question and reads the reply, or returns `None` at the end of the input.
-pub(crate) async fn ask(question: &str) -> Result<Option<String>, Error> {
+/// Returns an error if there is no terminal for [`confirm`]. `action` completes "give --yes to …".
+pub(crate) fn require_terminal(action: &str) -> Result<(), Error> {
+    match io::stdin().is_terminal() {
+        true => Ok(()),
+        false => Err(Error::usage(format!(
+            "there is no terminal to ask for confirmation: give --yes to {action}"
+        ))),
+    }
+}
+
+/// Prints a question, and returns whether the reply is yes.
+pub(crate) async fn confirm(question: &str) -> Result<bool, Error> {
     // The reply depends on what was printed before.
     STDOUT.written().await;
     STDERR.written().await;
     let mut stderr = anstream::stderr();
-    let _ = write!(stderr, "{question} ").and_then(|()| stderr.flush());
+    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
     let mut reply = String::new();
-    let length = (io::stdin().read_line(&mut reply))
+    io::stdin()
+        .read_line(&mut reply)
         .map_err(|error| Error::failed(format!("cannot read the reply: {error}")))?;
-    Ok((length > 0).then(|| reply.trim().to_owned()))
+    Ok(matches!(
+        reply.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes"
+    ))
 }
 
 /// Waits until everything is written, but no longer than `signals::patience`, and reports lines

@@ -14,7 +14,7 @@ use std::{
 };
 
 use clap::Args;
-use jiff::{SignedDuration, Span, Timestamp, ZonedDateTime, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use soundhash_webhook_reconcile::{Log, Report, Verdict, Window, reconcile};
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     endpoints::parse_id,
     error::Error,
     output,
-    url::parse_seconds,
+    url::{parse_seconds, parse_time},
 };
 
 /// Find the events that never arrived, in SoundHash's log and in your records
@@ -201,19 +201,4 @@ fn run_hook(command: &str, missing: (Timestamp, Timestamp), report: &Report) -> 
         true => Ok(()),
         false => Err(failed(format!("failed ({status})"))),
     }
-}
-
-/// Parses a time, or the time since it.
-fn parse_time(text: &str) -> Result<Timestamp, String> {
-    let now = ZonedDateTime::now();
-    let parsed = text.parse::<Timestamp>().or_else(|_| {
-        let time: DateTime = text.parse()?;
-        Ok(time.to_zoned_datetime(TimeZone::system())?.timestamp())
-    });
-    let parsed = parsed.or_else(|_: jiff::Error| {
-        let age: Span = text.parse()?;
-        now.checked_sub(age).map(|time| time.timestamp())
-    });
-    parsed
-        .map_err(|_| "not an age such as 90m or 2d, and not a time such as 2026-11-29T08:00".into())
 }

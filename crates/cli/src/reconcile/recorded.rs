@@ -12,10 +12,11 @@ use soundhash_webhook_reconcile::{Record, Timestamp, Window};
 
 use crate::{error::Error, output::escape::escape};
 
-/// A line of `listen --json`, or of another program.
+/// A line of `listen --json` or `events list --json`, or of another program.
 #[derive(Deserialize)]
 struct Line {
     time: Timestamp,
+    #[serde(alias = "key")]
     id: Option<Id>,
     verdict: Option<String>,
     sender: Option<String>,

@@ -58,12 +58,19 @@ pub(crate) struct Delivered {
     pub(crate) url: Uri,
     /// The last response of the last attempt.
     pub(crate) result: Result<Response, NoResponse>,
+    /// Why the handler did not run, in spite of a 2xx response.
+    pub(crate) not_run: Option<&'static str>,
 }
 
 impl Delivered {
     /// Returns whether SoundHash records a success. It looks at the last status only.
     pub(crate) fn is_recorded_as_success(&self) -> bool {
         (self.result.as_ref()).is_ok_and(|response| response.status.is_success())
+    }
+
+    /// Returns whether the handler got the event and accepted it.
+    pub(crate) fn is_handled(&self) -> bool {
+        self.is_recorded_as_success() && !self.is_lost() && self.not_run.is_none()
     }
 
     /// Returns whether a redirect dropped the body, so that the receiver never got the event.
@@ -180,6 +187,7 @@ impl Target {
                 redirects,
                 url,
                 result,
+                not_run: None,
             };
         }
     }

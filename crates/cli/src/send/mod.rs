@@ -88,7 +88,7 @@ pub(crate) struct SendArgs {
     source: SecretSource,
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok();
     rate.filter(|rate| (0.001..=10_000.0).contains(rate))
         .ok_or_else(|| "not a number from 0.001 to 10000".to_owned())

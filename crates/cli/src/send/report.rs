@@ -172,13 +172,18 @@ fn is_success(delivered: &Delivered, expected: Expected) -> bool {
         ),
     };
     let response = delivered.result.as_ref();
-    response.is_ok_and(|response| is_expected(response.status)) && !delivered.is_lost()
+    response.is_ok_and(|response| is_expected(response.status))
+        && !delivered.is_lost()
+        && delivered.not_run.is_none()
 }
 
 /// Displays the status, or that there was no response.
 fn result(delivered: &Delivered) -> String {
     match &delivered.result {
         Ok(response) if delivered.is_lost() => format!("lost ({})", response.status.as_u16()),
+        Ok(response) if delivered.not_run.is_some() => {
+            format!("not run ({})", response.status.as_u16())
+        }
         Ok(response) => response.status.to_string(),
         Err(_) => "no response".to_owned(),
     }
@@ -210,7 +215,10 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
 }
 
 /// Returns the reason for a missing response, or the beginning of the response's body.
-fn details(delivered: &Delivered) -> Option<String> {
+pub(crate) fn details(delivered: &Delivered) -> Option<String> {
+    if let Some(cause) = delivered.not_run {
+        return Some(cause.to_owned());
+    }
     match &delivered.result {
         Ok(response) => Some(excerpt(&response.text(), 300)).filter(|text| !text.is_empty()),
         Err(error) => Some(error.to_string()),

@@ -3,6 +3,8 @@
 mod arguments;
 mod doctor;
 mod endpoints;
+#[cfg(feature = "database")]
+mod events;
 mod forward;
 mod help;
 mod listen;

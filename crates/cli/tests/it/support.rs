@@ -24,6 +24,7 @@ pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item 
     for name in [
         "SOUNDHASH_WEBHOOK_SECRET",
         "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET",
+        "SOUNDHASH_WEBHOOK_DATABASE",
         "SOUNDHASH_API_URL",
         "SOUNDHASH_API_TOKEN",
         "SOUNDHASH_API_REFRESH_TOKEN",

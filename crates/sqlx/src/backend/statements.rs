@@ -42,7 +42,8 @@ pub struct Statements {
     /// 0 if it is a duplicate, or 2 if another transaction has its lock.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
-    /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit.
+    /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit, `$7` 1
+    /// for forgotten events only.
     pub(crate) list: Arc<str>,
     /// `$1` key.
     pub(crate) get: Arc<str>,
@@ -112,6 +113,7 @@ impl Statements {
                 "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
                  AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \
                  AND received_at >= {since} AND (received_at, event_key) < ({before}, $5) \
+                 AND ($7 = 0 OR NOT {is_held}) \
                  ORDER BY received_at DESC, event_key DESC LIMIT $6",
                 since = instant("$3"),
                 before = instant("$4"),
@@ -178,8 +180,8 @@ fn unless_recorded<DB: Backend>() -> String {
     format!(
         "ON CONFLICT (event_key) DO UPDATE SET \
          recorded = TRUE, event_type = excluded.event_type, endpoint = excluded.endpoint, \
-         created_at = excluded.created_at, received_at = excluded.received_at, \
-         body = excluded.body \
+         created_at = excluded.created_at, body = excluded.body, \
+         received_at = coalesce(log.received_at, excluded.received_at) \
          WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
          OR log.claimed_until IS NULL OR log.claimed_until <= {now})",
         now = DB::words().now,

@@ -204,3 +204,70 @@ async fn the_counter_says_how_many_requests_came_and_how_many_are_kept() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        for id in ["one", "two", "two"] {
+            app.send_signed(SECRET, titled(id, "A song")).await;
+        }
+        app.send_signed("whsec_of_nobody", titled("forged", "A song"))
+            .await;
+        shows(&browser, &["forged", "two", "two", "one"]).await;
+        let says = async |text: &str| {
+            let text = json!(text);
+            browser
+                .wait_for(&format!(
+                    "document.querySelector('[data-testid=run-text]').textContent === {text}"
+                ))
+                .await;
+        };
+        // Each event once, and nothing that was rejected.
+        browser.click("again").await;
+        says("Your application handles 2 listed events again, the oldest first.").await;
+        browser.click("run-start").await;
+        says("2 of 2 sent again: 2 accepted.").await;
+        browser.click("run-close").await;
+
+        // The same bytes are duplicates. What the inspector has sent is not sent once more.
+        browser.click("again").await;
+        browser
+            .element(By::Css("#run-as option[value='replay']"))
+            .await
+            .click()
+            .await
+            .unwrap();
+        browser.click("run-start").await;
+        says("2 of 2 sent again: 2 duplicate.").await;
+        browser.click("run-close").await;
+
+        // Only what the list shows, at the rate that was chosen.
+        browser.press("/").await;
+        browser.press("one").await;
+        browser
+            .wait_for(
+                "document.querySelectorAll('[data-testid=delivery]:not([hidden])').length < 8",
+            )
+            .await;
+        browser.click("again").await;
+        says("Your application handles the listed event again.").await;
+        browser.click("run-close").await;
+        browser.press("/").await;
+        browser.press(Key::Escape.value()).await;
+        browser.click("again").await;
+        browser
+            .script("document.querySelector('#run-rate').value = '0.1'")
+            .await;
+        browser.click("run-start").await;
+        says("1 of 2 sent again: 1 accepted.").await;
+        browser.click("run-close").await;
+        browser
+            .wait_for("document.querySelector('[data-testid=run-close]').textContent === 'Close'")
+            .await;
+        says("1 of 2 sent again: 1 accepted.").await;
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
+}

@@ -115,6 +115,11 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
             check(&browser, &format!("one delivery, {scheme}")).await;
             photograph(&browser, picture).await;
 
+            browser.click("again").await;
+            browser.element(test_id("run-text")).await;
+            check(&browser, &format!("sending again, {scheme}")).await;
+            photograph(&browser, &format!("again-{picture}")).await;
+
             browser.set_size(400, 800).await;
             check(&browser, &format!("one delivery, narrow, {scheme}")).await;
             photograph(&browser, &format!("narrow-detail-{picture}")).await;
@@ -143,6 +148,9 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
             browser
                 .wait_for("document.querySelector('#detail').hidden")
                 .await;
+            check(&browser, &format!("sending again, narrow, {scheme}")).await;
+            photograph(&browser, &format!("narrow-again-{picture}")).await;
+            browser.click("run-close").await;
             check(&browser, &format!("list, narrow, {scheme}")).await;
             photograph(&browser, &format!("narrow-{picture}")).await;
             browser.click("clear").await;

@@ -1,0 +1,180 @@
+//! The database in which an application records its events.
+
+use std::{error::Error as StdError, time::Duration};
+
+use clap::Args;
+use soundhash_webhook::idempotency::Key;
+use soundhash_webhook_sqlx::{
+    Backend, EventFilter, EventLog, EventLogError, EventLogErrorKind, EventSummary, RecordedEvent,
+};
+use sqlx::{
+    Connection, Postgres, Sqlite, pool::PoolOptions, postgres::PgConnectOptions,
+    sqlite::SqliteConnectOptions,
+};
+use tokio::time::timeout;
+
+use crate::{error::Error, secret::variable};
+
+pub(crate) const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADING: &str = "The recorded events";
+/// The number of events that one query returns.
+const PAGE: usize = 1_000;
+
+/// Where the recorded events are.
+#[derive(Args)]
+pub(crate) struct DatabaseArgs {
+    /// The application's database: postgres://USER@HOST/NAME or sqlite:FILE
+    #[arg(long, global = true, help_heading = HEADING, value_name = "URL")]
+    database: Option<String>,
+    /// The table of the event log
+    #[arg(long, global = true, help_heading = HEADING, value_name = "NAME", default_value = "soundhash_events")]
+    table: String,
+    /// The schema of the table
+    #[arg(long, global = true, help_heading = HEADING, value_name = "NAME")]
+    schema: Option<String>,
+}
+
+/// The event log of an application.
+pub(crate) enum Database {
+    Postgres(EventLog<Postgres>),
+    Sqlite(EventLog<Sqlite>),
+}
+
+impl DatabaseArgs {
+    /// Connects to the database. This never creates a file or a table.
+    pub(crate) async fn open(&self) -> Result<Database, Error> {
+        let variable = variable(DATABASE)?;
+        let url = match (&self.database, &variable) {
+            (Some(url), _) if has_password(url) => {
+                return Err(Error::usage(format!(
+                    "--database: every user of this machine can read the password in this URL. \
+                     Set {DATABASE} to the URL, or PGPASSWORD to the password."
+                )));
+            }
+            (Some(url), _) | (None, Some(url)) => url,
+            (None, None) => {
+                return Err(Error::usage(format!(
+                    "there is no database: give --database, or set {DATABASE}"
+                )));
+            }
+        };
+        // The errors of the parsers can repeat parts of the URL.
+        let wrong = || {
+            Error::usage(
+                "the database is not a URL such as postgres://user@host/name or sqlite:events.db",
+            )
+        };
+        if url.starts_with("sqlite:") {
+            let options: SqliteConnectOptions = url.parse().map_err(|_| wrong())?;
+            return Ok(Database::Sqlite(self.connect(options).await?));
+        }
+        if !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
+            return Err(wrong());
+        }
+        let options: PgConnectOptions = url.parse().map_err(|_| wrong())?;
+        Ok(Database::Postgres(self.connect(options).await?))
+    }
+
+    async fn connect<DB: Backend>(
+        &self,
+        options: <DB::Connection as Connection>::Options,
+    ) -> Result<EventLog<DB>, Error> {
+        let cannot = |cause: String| Error::failed(format!("cannot open the database: {cause}"));
+        // A pool would try again until it times out, and would not say why.
+        let connection = timeout(CONNECT_TIMEOUT, DB::Connection::connect_with(&options))
+            .await
+            .map_err(|_| cannot("no response in time".to_owned()))?
+            .map_err(|error| cannot(causes(&error)))?;
+        connection
+            .close()
+            .await
+            .map_err(|error| cannot(causes(&error)))?;
+        let pool = PoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with(options);
+        let name = |error: EventLogError| Error::usage(error.to_string());
+        let log = EventLog::new(pool).table(&self.table).map_err(name)?;
+        match &self.schema {
+            Some(schema) => log.schema(schema).map_err(name),
+            None => Ok(log),
+        }
+    }
+}
+
+fn has_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || query.split('&').any(|it| it.starts_with("password="))
+}
+
+impl Database {
+    /// Returns recorded events without their bodies, the latest first, and at most `most`.
+    pub(crate) async fn list(
+        &self,
+        mut filter: EventFilter,
+        most: usize,
+    ) -> Result<Vec<EventSummary>, Error> {
+        let mut events: Vec<EventSummary> = Vec::new();
+        loop {
+            let limit = PAGE.min(most - events.len());
+            filter = filter.limit(limit.try_into().unwrap_or(u32::MAX));
+            let page = match self {
+                Self::Postgres(log) => log.list(&filter).await,
+                Self::Sqlite(log) => log.list(&filter).await,
+            };
+            let page = page.map_err(|error| failed(&error))?;
+            let is_last = page.len() < PAGE;
+            events.extend(page);
+            match events.last() {
+                Some(last) if !is_last && events.len() < most => filter = filter.after(last),
+                _ => return Ok(events),
+            }
+        }
+    }
+
+    /// Returns an event with its body, or `None` if there is no such event.
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<RecordedEvent>, Error> {
+        let event = match self {
+            Self::Postgres(log) => log.get(key).await,
+            Self::Sqlite(log) => log.get(key).await,
+        };
+        event.map_err(|error| failed(&error))
+    }
+
+    /// Marks an event as forgotten, so that the application handles its next delivery.
+    pub(crate) async fn forget(&self, key: &Key) -> Result<bool, Error> {
+        let forgotten = match self {
+            Self::Postgres(log) => log.forget(key).await,
+            Self::Sqlite(log) => log.forget(key).await,
+        };
+        forgotten.map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &EventLogError) -> Error {
+    match error.kind() {
+        EventLogErrorKind::NotMigrated => Error::failed(
+            "the database has no such table of events. Check --database, --table and --schema. The \
+             application creates the table when it calls `EventLog::migrate`.",
+        ),
+        _ => Error::failed(causes(error)),
+    }
+}
+
+/// Displays an error with its causes.
+fn causes(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    crate::output::escape::excerpt(&text, 500)
+}

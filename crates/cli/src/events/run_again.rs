@@ -1,0 +1,311 @@
+//! `run-again`: sends stored events to the application again.
+//!
+//! Each event is forgotten directly before it is sent, which keeps its row and its body. The
+//! application records it again when its handler succeeds. Until then, the event is forgotten: after
+//! a crash of either process, `--forgotten` selects the events that did not run.
+
+use std::time::Duration;
+
+use axum::http::{
+    HeaderMap, Uri,
+    header::{self, HeaderValue},
+};
+use clap::Args;
+use serde::Serialize;
+use soundhash_webhook::{SIGNATURE_HEADER, Secret, idempotency::Key};
+use soundhash_webhook_sqlx::EventSummary;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Filter, find};
+use crate::{
+    database::Database,
+    error::Error,
+    http::NoResponse,
+    output::{
+        self,
+        escape::{escape, json},
+    },
+    secret::SecretSource,
+    send::{
+        DEFAULT_URL,
+        attempts::{Delivered, Delivery, Target},
+        parse_rate,
+        report::{Expected, Report, details},
+    },
+    signals,
+    url::parse_url,
+};
+
+/// Send recorded events to your application again, so that it handles them again
+#[derive(Args)]
+#[command(after_help = help!("\
+The events are sent one after the other, the oldest first, with the stored body and a new \
+signature. Before an event is sent, it is marked as forgotten, so that it is not a duplicate. Its row \
+and its body stay. When the handler succeeds, the application records the event again. An event that \
+failed stays forgotten, and --forgotten selects it.
+
+The command stops if the application cannot be reached, rejects the signature, or responds with 2xx \
+without recording the event, because the other events would end in the same way. Ctrl-C ends it \
+after the current event.
+
+", "  SOUNDHASH_WEBHOOK_SECRET    The endpoint's secret
+  HTTP_PROXY, HTTPS_PROXY     Proxies, except of this machine and of NO_PROXY
+", "  $ soundhash-webhook events run-again tLj5invc61jBhWnpYZ6_Y02
+  $ soundhash-webhook events run-again --type match.found --rate 10
+  $ soundhash-webhook events run-again --since 2026-11-23 --until 2h
+  $ soundhash-webhook events run-again --forgotten --yes --json
+
+Exit status: 0 every event ran, 1 at least one did not, 2 wrong usage, 130 interrupted"))]
+pub(super) struct RunAgainArgs {
+    /// The keys of the events
+    #[arg(value_name = "KEY", conflicts_with_all = ["event_type", "endpoint", "since", "until", "forgotten", "after"])]
+    keys: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Only events that come after this one, to continue a run that was stopped
+    #[arg(long, value_name = "KEY", conflicts_with = "forgotten")]
+    after: Option<String>,
+    /// Where the application receives events
+    #[arg(long, default_value = DEFAULT_URL, value_parser = parse_url)]
+    url: Uri,
+    /// Send at most this many events per second
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    source: SecretSource,
+}
+
+pub(super) async fn run(
+    database: &Database,
+    args: RunAgainArgs,
+    json: bool,
+) -> Result<bool, Error> {
+    let secret = args.source.secret()?;
+    let events = select(database, &args).await?;
+    if events.is_empty() {
+        output::note("There are no such events.");
+        return Ok(true);
+    }
+    if events.len() > 1 && !args.yes {
+        output::require_terminal("run the events again")?;
+        let (count, url) = (events.len(), escape(&args.url.to_string()));
+        let question = format!("Let the application at {url} handle {count} events again?");
+        if !output::confirm(&question).await? {
+            output::note("No event was sent.");
+            return Ok(false);
+        }
+    }
+    signals::listen()?;
+    let mut run = Run {
+        database,
+        secret,
+        target: Target::new(args.url),
+        report: Report::new(events.len() as u64, Expected::Accepted),
+        json,
+        failed: 0,
+        // The selection of `--forgotten` shrinks by itself.
+        can_continue: args.keys.is_empty() && !args.filter.forgotten,
+    };
+    let ended = run.all(&events, args.rate).await;
+    let all_ran = run.failed == 0;
+    let reported = match json {
+        true => Ok(all_ran),
+        false => run.report.finish(),
+    };
+    if !all_ran {
+        output::note(
+            "Events that did not run are still stored. `soundhash-webhook events list --forgotten` \
+             lists them.",
+        );
+    }
+    ended.and(reported)
+}
+
+/// Returns the events in the order in which they are sent.
+async fn select(database: &Database, args: &RunAgainArgs) -> Result<Vec<EventSummary>, Error> {
+    let mut events = Vec::new();
+    for key in &args.keys {
+        events.push(find(database, key).await?.summary);
+    }
+    if !args.keys.is_empty() {
+        return Ok(events);
+    }
+    let filter = &args.filter;
+    let is_window = filter.since.or(filter.until).is_some();
+    let is_kind = filter.event_type.is_some() || filter.endpoint.is_some();
+    if !is_window && !is_kind && !filter.forgotten {
+        return Err(Error::usage(
+            "which events? Give their keys, or --type, --endpoint, --since, --until or --forgotten",
+        ));
+    }
+    events = database.list(filter.to_event_filter(), usize::MAX).await?;
+    events.reverse();
+    if let Some(after) = &args.after {
+        let done = events.iter().position(|event| event.key.as_str() == after);
+        let done = done.ok_or_else(|| {
+            let after = escape(after);
+            Error::usage(format!(
+                "--after {after}: the filter does not select this event"
+            ))
+        })?;
+        events.drain(..=done);
+    }
+    Ok(events)
+}
+
+struct Run<'a> {
+    database: &'a Database,
+    secret: Secret,
+    target: Target,
+    report: Report,
+    json: bool,
+    failed: u64,
+    can_continue: bool,
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    key: &'a str,
+    #[serde(rename = "type")]
+    event_type: Option<&'a str>,
+    ran: bool,
+    status: Option<u16>,
+    error: Option<String>,
+}
+
+impl Run<'_> {
+    async fn all(&mut self, events: &[EventSummary], rate: Option<f64>) -> Result<(), Error> {
+        let mut ticks = rate.map(|rate| interval(Duration::from_secs_f64(rate.recip())));
+        if let Some(ticks) = &mut ticks {
+            // A slow response must not lead to a burst.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let mut last = None;
+        for (number, event) in events.iter().enumerate() {
+            let tick = async {
+                if let Some(ticks) = &mut ticks {
+                    ticks.tick().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = signals::received(1) => {
+                    self.stopped("Interrupted:", events.len() - number, last);
+                    return Err(Error::Interrupted);
+                }
+                () = tick => {}
+            }
+            let cause = tokio::select! {
+                biased;
+                () = signals::received(2) => return Err(Error::Interrupted),
+                cause = self.one(event) => cause?,
+            };
+            if let Some(cause) = cause {
+                self.stopped(cause, events.len() - number - 1, last);
+                return Ok(());
+            }
+            last = Some(&event.key);
+        }
+        Ok(())
+    }
+
+    fn stopped(&self, why: &str, left: usize, last: Option<&Key>) {
+        let more = match last {
+            Some(last) if self.can_continue => {
+                format!(" To continue, add `--after '{}'`.", escape(last.as_str()))
+            }
+            _ => String::new(),
+        };
+        output::warning(format_args!(
+            "{why} {left} more events were not sent.{more}"
+        ));
+    }
+
+    /// Sends one event. Returns the reason if the next events would end in the same way.
+    async fn one(&mut self, event: &EventSummary) -> Result<Option<&'static str>, Error> {
+        let key = &event.key;
+        let event_type = event.event_type.as_deref();
+        let Some(stored) = self.database.get(key).await? else {
+            self.failed += 1;
+            output::warning(format_args!(
+                "{}: the event was purged",
+                escape(key.as_str())
+            ));
+            return Ok(None);
+        };
+        self.database.forget(key).await?;
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("soundhash-webhook-cli/", env!("CARGO_PKG_VERSION"))),
+        );
+        headers.insert(SIGNATURE_HEADER, self.secret.sign(&stored.body).into());
+        let delivery = Delivery {
+            name: format!("{:<20}  {key}", event_type.unwrap_or("not an event")),
+            headers,
+            body: stored.body,
+        };
+        let mut delivered = self.target.send(delivery, &[], &|_, _| {}).await;
+        if delivered.is_handled() {
+            // Another delivery may have been first. The application has then handled that one.
+            let now = self.database.get(key).await?;
+            if now.is_some_and(|now| now.summary.is_forgotten) {
+                let headers = delivered.result.as_ref().map(|response| &response.headers);
+                let is_duplicate = headers.is_ok_and(|headers| headers.contains_key(REPLAYED));
+                delivered.not_run = Some(if is_duplicate {
+                    DUPLICATE
+                } else {
+                    NOT_RECORDED
+                });
+            }
+        }
+        let ran = delivered.is_handled();
+        self.failed += u64::from(!ran);
+        if self.json {
+            let response = delivered.result.as_ref();
+            output::line(json(&Line {
+                key: key.as_str(),
+                event_type,
+                ran,
+                status: response.ok().map(|response| response.status.as_u16()),
+                error: details(&delivered).filter(|_| !ran),
+            }))?;
+        } else {
+            self.report.add(&delivered)?;
+        }
+        Ok(if ran { None } else { cause(&delivered) })
+    }
+}
+
+const REPLAYED: &str = "idempotent-replayed";
+
+const DUPLICATE: &str = "An idempotency store of the application, such as Redis or its memory, still \
+    has the event, so its handler did not run. Forget the event there, or restart the application.";
+const NOT_RECORDED: &str = "The application responded with 2xx, but did not record the event in \
+    this table. Check --url, --database and --table.";
+
+/// Returns the reason why the next events would end like this one, unless it concerns this event
+/// only.
+fn cause(delivered: &Delivered) -> Option<&'static str> {
+    match &delivered.result {
+        Err(NoResponse::Unreachable { .. }) => Some("The application cannot be reached."),
+        Err(_) => None,
+        Ok(response) => match response.status.as_u16() {
+            401 => Some(
+                "The application rejects the signature, or the age of the event: check the secret, \
+                 and `max_age`.",
+            ),
+            403..=405 => Some("The application has no webhook at this URL."),
+            200..=399 => Some("The handler did not run."),
+            _ => None,
+        },
+    }
+}

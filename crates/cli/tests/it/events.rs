@@ -1,0 +1,465 @@
+//! `events` on both databases, with an application that records what it handles.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use axum::{Router, http::StatusCode, routing::post};
+use serde_json::{Value, json};
+use soundhash_webhook::{
+    Delivery, SoundHashWebhookLayer,
+    idempotency::{IdempotencyLayer, Key, MemoryStore},
+};
+use soundhash_webhook_sqlx::{Backend, EventFilter, EventLog, EventSummary};
+use soundhash_webhook_tests::postgres_server::PostgresServer;
+use sqlx::{Pool, Postgres, Sqlite, sqlite::SqliteConnectOptions};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::support::{
+    Process, Ran, SECRET, bare, command, deliver, folder, free_addr, run, status,
+};
+
+/// A database that exists until the place is dropped.
+trait Place: Backend {
+    type Server;
+    fn start() -> (Self::Server, String);
+    fn connect(url: &str) -> impl Future<Output = Pool<Self>> + Send;
+}
+
+impl Place for Postgres {
+    type Server = PostgresServer;
+
+    fn start() -> (PostgresServer, String) {
+        let server = PostgresServer::start();
+        let url = server.url();
+        (server, url)
+    }
+
+    async fn connect(url: &str) -> Pool<Self> {
+        Pool::connect(url).await.expect("a connection")
+    }
+}
+
+impl Place for Sqlite {
+    type Server = ();
+
+    fn start() -> ((), String) {
+        let file = folder("events").join("events.db");
+        ((), format!("sqlite://{}", file.display()))
+    }
+
+    async fn connect(url: &str) -> Pool<Self> {
+        let options: SqliteConnectOptions = url.parse().expect("a URL");
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+        Pool::connect_with(options).await.expect("a connection")
+    }
+}
+
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod postgres {
+            $(#[test] fn $test() { super::$test::<sqlx::Postgres>(); })*
+        }
+        mod sqlite {
+            $(#[test] fn $test() { super::$test::<sqlx::Sqlite>(); })*
+        }
+    };
+}
+
+on_both!(
+    events_are_listed_page_by_page_and_shown,
+    events_run_again_by_key_window_and_type,
+    an_event_that_fails_stays_stored_and_runs_later,
+    a_run_that_is_killed_or_interrupted_can_be_continued,
+    deliveries_of_the_same_events_do_not_disturb_a_run,
+);
+
+/// What the handler does with an event.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Handle,
+    Respond(StatusCode),
+    /// Waits until the gate opens.
+    Wait,
+}
+
+type Steps = Arc<Mutex<BTreeMap<String, Step>>>;
+
+/// An application with a database.
+struct App<DB: Place> {
+    runtime: Runtime,
+    log: EventLog<DB>,
+    database: String,
+    url: String,
+    /// The keys of the handled events, in order.
+    handled: Arc<Mutex<Vec<String>>>,
+    /// The events that are not just handled.
+    steps: Steps,
+    arrived: mpsc::Receiver<()>,
+    gate: Arc<tokio::sync::Notify>,
+    _server: DB::Server,
+}
+
+impl<DB: Place> App<DB> {
+    fn start() -> Self {
+        Self::with(|app| app)
+    }
+
+    fn with(layers: impl FnOnce(Router) -> Router) -> Self {
+        let (server, database) = DB::start();
+        let runtime = Runtime::new().unwrap();
+        let log = runtime.block_on(async {
+            let log = EventLog::new(DB::connect(&database).await);
+            log.migrate().await.unwrap();
+            log
+        });
+        let handled = Arc::new(Mutex::new(Vec::new()));
+        let (steps, gate) = (Steps::default(), Arc::<tokio::sync::Notify>::default());
+        let (arrival, arrived) = mpsc::channel();
+        let state = (log.clone(), handled.clone(), steps.clone(), gate.clone());
+        let handler = async move |delivery: Delivery| {
+            let (log, handled, steps, gate) = &state;
+            let key = Key::from(&delivery).to_string();
+            let step = steps.lock().unwrap().get(&key).copied();
+            match step.unwrap_or(Step::Handle) {
+                Step::Respond(status) => return status,
+                Step::Wait => {
+                    arrival.send(()).unwrap();
+                    gate.notified().await;
+                }
+                Step::Handle => {}
+            }
+            let mut tx = log.begin().await.unwrap();
+            if !log.record(&mut tx, &delivery).await.unwrap().is_duplicate() {
+                tx.commit().await.unwrap();
+                handled.lock().unwrap().push(key);
+            }
+            StatusCode::OK
+        };
+        let handler = Arc::new(handler);
+        let app = Router::new().route(
+            "/hooks",
+            post(async move |delivery: Delivery| handler(delivery).await),
+        );
+        let app = layers(app).layer(SoundHashWebhookLayer::new(SECRET));
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}/hooks", listener.local_addr().unwrap());
+        runtime.spawn(axum::serve(listener, app).into_future());
+        Self {
+            runtime,
+            log,
+            database,
+            url,
+            handled,
+            steps,
+            arrived,
+            gate,
+            _server: server,
+        }
+    }
+
+    /// Delivers events `0`, `1`, …, of which every third one has another type.
+    fn seed(&self, count: usize) {
+        for id in 0..count {
+            assert_eq!(status(&deliver(&self.url, "", &body(id))), "200");
+        }
+        self.handled.lock().unwrap().clear();
+    }
+
+    fn command(&self, arguments: &str) -> std::process::Command {
+        let mut command = command(["events"]);
+        command.args(arguments.split_whitespace());
+        if arguments.starts_with("run-again") && !arguments.contains("--url") {
+            command.args(["--url", &self.url]);
+        }
+        command.env("SOUNDHASH_WEBHOOK_DATABASE", &self.database);
+        command
+    }
+
+    fn events(&self, arguments: &str) -> Ran {
+        run(&mut self.command(arguments))
+    }
+
+    fn json(&self, arguments: &str) -> Vec<Value> {
+        let ran = self.events(&format!("{arguments} --json")).expect(0, &[]);
+        ran.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Returns the ids of the events that were handled since the last call.
+    fn handled(&self) -> Vec<String> {
+        std::mem::take(&mut self.handled.lock().unwrap())
+    }
+
+    fn stored(&self) -> Vec<EventSummary> {
+        let filter = EventFilter::new().limit(1_000);
+        self.runtime.block_on(self.log.list(&filter)).unwrap()
+    }
+
+    fn forgotten(&self) -> usize {
+        self.stored()
+            .iter()
+            .filter(|event| event.is_forgotten)
+            .count()
+    }
+
+    /// No body was lost or changed.
+    fn has_every_body(&self, count: usize) {
+        for id in 0..count {
+            let event = self
+                .runtime
+                .block_on(self.log.get(&Key::new(&key(id))))
+                .unwrap();
+            assert_eq!(event.expect("the event").body, body(id));
+        }
+    }
+}
+
+fn key(id: usize) -> String {
+    format!("t{id}")
+}
+
+fn keys(ids: impl IntoIterator<Item = usize>) -> Vec<String> {
+    ids.into_iter().map(key).collect()
+}
+
+fn body(id: usize) -> Vec<u8> {
+    let kind = if id % 3 == 0 {
+        "match.found"
+    } else {
+        "video.processed"
+    };
+    // Python writes numbers that strict JSON does not have, and a space that no parser keeps.
+    format!(r#"{{"id": "{id}",  "type": "{kind}", "data": {{"confidence": NaN}}}}"#).into_bytes()
+}
+
+fn events_are_listed_page_by_page_and_shown<DB: Place>() {
+    let app = App::<DB>::start();
+    app.events("list").expect(0, &["There are no such events."]);
+    app.seed(7);
+    let ran = app
+        .events("list")
+        .expect(0, &["RECEIVED", "TYPE", "KEY", "match.found", "t6"]);
+    assert_eq!(ran.stdout.lines().count(), 8, "{ran:#?}");
+
+    let mut listed = Vec::new();
+    let mut more = String::new();
+    loop {
+        let page = app.json(&format!("list --limit 3{more}"));
+        listed.extend(
+            page.iter()
+                .map(|event| event["key"].as_str().unwrap().to_owned()),
+        );
+        if page.len() < 3 {
+            break;
+        }
+        more = format!(" --after {}", listed.last().unwrap());
+    }
+    listed.sort();
+    assert_eq!(listed, keys(0..7));
+    assert_eq!(app.json("list --type match.found").len(), 3);
+    assert_eq!(app.json("list --since 1h").len(), 7);
+    assert_eq!(app.json("list --until 1h").len(), 0);
+    assert_eq!(app.json("list --endpoint acme").len(), 0);
+    assert_eq!(app.json("list --forgotten").len(), 0);
+
+    let bytes = body(3).len().to_string();
+    app.events("show t3")
+        .expect(0, &["type match.found", "state recorded", &bytes, "NaN"]);
+    assert_eq!(app.events("show t3 --raw").stdout.as_bytes(), body(3));
+    let shown = &app.json("show t3")[0];
+    assert_eq!(
+        (&shown["type"], &shown["forgotten"]),
+        (&json!("match.found"), &json!(false))
+    );
+    assert_eq!(shown["body"], String::from_utf8(body(3)).unwrap());
+    app.events("show t99")
+        .expect(2, &["no event with the key t99"]);
+    app.events("list --table Other")
+        .expect(1, &["no such table", "--table"]);
+}
+
+fn events_run_again_by_key_window_and_type<DB: Place>() {
+    let app = App::<DB>::start();
+    app.seed(7);
+    let before = app.stored();
+    app.events("run-again t4").expect(0, &["t4", "200 OK"]);
+    assert_eq!(app.handled(), keys([4]));
+
+    // More than one needs a confirmation, for which there is no terminal.
+    app.events("run-again --type match.found")
+        .expect(2, &["--yes"]);
+    app.events("run-again --yes").expect(2, &["which events"]);
+    let ran = app.json("run-again --type match.found --yes");
+    assert_eq!(app.handled(), keys([0, 3, 6]));
+    let line =
+        json!({"key": "t0", "type": "match.found", "ran": true, "status": 200, "error": null});
+    assert_eq!((ran.len(), &ran[0]), (3, &line));
+
+    let time = |event: &EventSummary| {
+        jiff::Timestamp::try_from(event.received_at)
+            .unwrap()
+            .to_string()
+    };
+    // The latest is the first.
+    let window = format!("--since {} --until {}", time(&before[4]), time(&before[1]));
+    let start = SystemTime::now();
+    app.events(&format!("run-again {window} --rate 10 --yes"))
+        .expect(0, &["200 OK"]);
+    assert!(
+        start.elapsed().unwrap() >= Duration::from_millis(200),
+        "faster than the rate"
+    );
+    assert_eq!(app.handled(), keys([2, 3, 4]));
+
+    let after = app.stored();
+    assert_eq!(app.forgotten(), 0);
+    let times = |events: &[EventSummary]| events.iter().map(time).collect::<Vec<_>>();
+    assert_eq!(
+        times(&after),
+        times(&before),
+        "a window selects the same events again"
+    );
+    app.has_every_body(7);
+}
+
+fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
+    let app = App::<DB>::start();
+    app.seed(5);
+    let failing = Step::Respond(StatusCode::INTERNAL_SERVER_ERROR);
+    app.steps.lock().unwrap().insert(key(2), failing);
+    let ran = app.events("run-again --since 1h --yes");
+    ran.expect(1, &["500 Internal Server Error", "events list --forgotten"]);
+    assert_eq!(app.handled(), keys([0, 1, 3, 4]));
+    assert_eq!(app.json("list --forgotten")[0]["key"], "t2");
+    app.events("list").expect(0, &["STATE", "forgotten"]);
+    app.has_every_body(5);
+
+    // Whatever concerns all events stops the run, and the events that were not sent are not touched.
+    app.steps.lock().unwrap().clear();
+    let nobody = format!("run-again --since 1h --yes --url http://{}/", free_addr());
+    app.events(&nobody)
+        .expect(1, &["cannot be reached", "4 more events were not sent"]);
+    let mut wrong = app.command("run-again --since 1h --yes");
+    let wrong = run(wrong.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_wrong"));
+    wrong.expect(1, &["401 Unauthorized", "rejects the signature", "4 more"]);
+    app.steps
+        .lock()
+        .unwrap()
+        .insert(key(0), Step::Respond(StatusCode::OK));
+    app.events("run-again --since 1h --yes")
+        .expect(1, &["not run (200)", "did not record", "4 more"]);
+    assert_eq!(app.handled(), [""; 0]);
+    assert_eq!(app.forgotten(), 2);
+
+    app.steps.lock().unwrap().clear();
+    app.events("run-again --forgotten --yes")
+        .expect(0, &["t0", "t2"]);
+    assert_eq!(app.handled(), keys([0, 2]));
+    assert_eq!(app.forgotten(), 0);
+    app.has_every_body(5);
+}
+
+fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
+    let app = App::<DB>::start();
+    app.seed(4);
+    app.steps.lock().unwrap().insert(key(1), Step::Wait);
+    let all = "run-again --since 1h --yes";
+    let process = Process::start(&mut app.command(all));
+    app.arrived.recv().unwrap();
+    // Between the mark and the application's record.
+    process.signal("KILL");
+    let _ = process.ended();
+    assert_eq!(app.handled(), keys([0]));
+    assert_eq!(app.json("list --forgotten")[0]["key"], "t1");
+    app.has_every_body(4);
+    app.steps.lock().unwrap().clear();
+    app.events("run-again --forgotten")
+        .expect(0, &["t1", "200 OK"]);
+    assert_eq!(app.handled(), keys([1]));
+
+    app.steps.lock().unwrap().insert(key(1), Step::Wait);
+    let process = Process::start(&mut app.command(all));
+    app.arrived.recv().unwrap();
+    process.signal("INT");
+    // The current event is finished.
+    thread::sleep(Duration::from_millis(100));
+    app.gate.notify_one();
+    let (status, lines, log) = process.ended();
+    assert_eq!(status.code(), Some(130), "{log}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        log.contains("2 more events were not sent") && log.contains("--after 't1'"),
+        "{log}"
+    );
+    assert_eq!(app.handled(), keys([0, 1]));
+    app.events(&format!("{all} --after t1"))
+        .expect(0, &["t2", "t3"]);
+    assert_eq!(app.handled(), keys([2, 3]));
+    assert_eq!(app.forgotten(), 0);
+    app.has_every_body(4);
+}
+
+fn deliveries_of_the_same_events_do_not_disturb_a_run<DB: Place>() {
+    let app = App::<DB>::start();
+    app.seed(30);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for id in (0..30)
+                    .cycle()
+                    .take_while(|_| !stop.load(Ordering::Relaxed))
+                {
+                    assert_eq!(status(&deliver(&app.url, "", &body(id))), "200");
+                }
+            });
+        }
+        app.events("run-again --since 1h --yes")
+            .expect(0, &["30 sent in", "30 200 OK"]);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let mut handled = app.handled();
+    handled.sort();
+    let mut expected = keys(0..30);
+    expected.sort();
+    assert_eq!(handled, expected, "each event runs again once");
+    assert_eq!(app.forgotten(), 0);
+    app.has_every_body(30);
+}
+
+#[test]
+fn an_event_that_another_store_still_has_did_not_run() {
+    let app = App::<Sqlite>::with(|app| app.layer(IdempotencyLayer::new(MemoryStore::new(100))));
+    app.seed(2);
+    let ran = app.events("run-again --since 1h --yes");
+    ran.expect(1, &["not run (200)", "An idempotency store", "1 more"]);
+    assert_eq!(app.forgotten(), 1);
+}
+
+#[test]
+fn a_database_that_cannot_be_used_says_why() {
+    let list = |arguments: &[&str]| run(bare(["events", "list"]).args(arguments));
+    list(&[]).expect(2, &["--database", "SOUNDHASH_WEBHOOK_DATABASE"]);
+    let ran = list(&["--database", "postgres://app:pa55word@localhost/app"]);
+    assert!(!ran.all().contains("pa55word"), "{ran:#?}");
+    ran.expect(2, &["every user of this machine", "PGPASSWORD"]);
+    list(&["--database", "mysql://localhost/app"]).expect(2, &["not a URL such as"]);
+    let nowhere = format!("postgres://app@{}/app", free_addr());
+    list(&["--database", &nowhere]).expect(1, &["cannot open the database", "refused"]);
+    let missing = folder("events").join("missing.db");
+    let url = format!("sqlite:{}", missing.display());
+    list(&["--database", &url]).expect(1, &["cannot open the database"]);
+    assert!(!missing.exists());
+}
