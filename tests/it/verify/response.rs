@@ -43,6 +43,9 @@ fn with(name: &str, value: &str, body: impl Into<Body>) -> Response {
         .unwrap()
 }
 
+/// A response, and the problem with it.
+type Case = (fn() -> Response, &'static str);
+
 #[tokio::test]
 async fn a_response_that_cannot_be_decoded_is_logged_once() {
     const TYPE: &str = "content-type";
@@ -52,7 +55,7 @@ async fn a_response_that_cannot_be_decoded_is_logged_once() {
     const NOT_CODED: &str = "its Content-Encoding is neither gzip nor deflate";
     const NOT_GZIP: &str = "its Content-Encoding is gzip, but its body is not";
     const SPLIT: [&[u8]; 4] = [b"a\xc3", b"\xa9b", b"\xe2\x82", b"\xac"];
-    let cases: [(fn() -> Response, &str); 15] = [
+    let cases: [Case; 15] = [
         (|| Response::new("é".into()), ""),
         (|| Response::new(vec![b'a', 0xff].into()), NOT_UTF8),
         (|| Response::new(chunks(&SPLIT)), ""),
