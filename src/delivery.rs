@@ -2,17 +2,16 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
-    event::{Envelope, Event, EventError, EventErrorKind, EventKind, strict_text},
+    event::{Envelope, Event, EventError, EventErrorKind, EventKind, Id, strict_text},
     schema,
     signature::Signature,
-    telemetry::{self, DeliveryFields, HandlerWatch, Stopwatch, WeakWatch},
 };
 
 /// A delivery whose signature was verified, with the exact bytes that SoundHash signed.
@@ -48,6 +47,7 @@ struct Verified {
     body: Bytes,
     signature: Signature,
     matched_secret: usize,
+    secret_label: Option<Arc<str>>,
     endpoint: Option<Arc<str>>,
     /// Parsed on first use, and boxed because most deliveries are moved before that.
     envelope: OnceLock<Box<Result<Envelope, EventError>>>,
@@ -56,8 +56,8 @@ struct Verified {
     strict: OnceLock<Option<Arc<str>>>,
     /// Whether the log already says that the body is not the expected event.
     logged: OnceLock<()>,
-    /// Watches the handler. Weak, so that a stored delivery does not keep the span open.
-    watch: OnceLock<WeakWatch>,
+    /// Whether a task runs the handler, even if the request is dropped.
+    detached: OnceLock<Arc<AtomicBool>>,
 }
 
 impl Delivery {
@@ -66,18 +66,20 @@ impl Delivery {
         body: Bytes,
         signature: Signature,
         matched_secret: usize,
+        secret_label: Option<Arc<str>>,
         endpoint: Option<Arc<str>>,
     ) -> Self {
         Self(Arc::new(Verified {
             body,
             signature,
             matched_secret,
+            secret_label,
             endpoint,
             envelope: OnceLock::new(),
             event: OnceLock::new(),
             strict: OnceLock::new(),
             logged: OnceLock::new(),
-            watch: OnceLock::new(),
+            detached: OnceLock::new(),
         }))
     }
 
@@ -96,10 +98,18 @@ impl Delivery {
     /// Returns the index of the secret that signed the delivery. The current secret has the index 0,
     /// the first previous secret 1, and so on.
     ///
-    /// During a rotation, the index shows when SoundHash no longer uses the previous secret.
+    /// During a rotation, the index shows when SoundHash no longer uses the previous secret. The same
+    /// secret has another index after the rotation, but keeps its [`secret_label`](Self::secret_label).
     #[must_use]
     pub fn matched_secret(&self) -> usize {
         self.0.matched_secret
+    }
+
+    /// Returns the label of the secret that signed the delivery, if it was set with
+    /// [`Secret::label`](crate::Secret::label).
+    #[must_use]
+    pub fn secret_label(&self) -> Option<&str> {
+        self.0.secret_label.as_deref()
     }
 
     /// Returns the endpoint whose secret signed the delivery, if the
@@ -175,30 +185,23 @@ impl Delivery {
         }
     }
 
-    /// Records that the delivery was accepted, and returns the watch for its handler.
-    pub(crate) fn record(&self, stopwatch: &Stopwatch) -> Option<HandlerWatch> {
-        let (len, matched) = (self.body().len(), self.matched_secret());
-        let watch = telemetry::verified(|| self.fields(), len, matched, stopwatch)?;
-        self.0.watch.get_or_init(|| watch.downgrade());
-        Some(watch)
+    /// Returns the flag that says whether a task runs the handler, even if the request is dropped.
+    pub(crate) fn detached(&self) -> &Arc<AtomicBool> {
+        self.0.detached.get_or_init(Arc::default)
     }
 
-    /// Returns the watch of the handler that is running.
-    pub(crate) fn watch(&self) -> Option<HandlerWatch> {
-        self.0.watch.get()?.upgrade()
-    }
-
-    /// Returns the fields that identify the delivery in the log and the metrics. This parses the
-    /// envelope, which the [`Event`] extractor then reuses.
-    fn fields(&self) -> DeliveryFields<'_> {
-        let envelope = self.envelope().as_ref().ok();
-        let kind = envelope.and_then(Envelope::kind);
-        DeliveryFields {
-            id: envelope.and_then(|it| it.id.as_ref()).map(|id| id as _),
-            event_type: envelope.map(Envelope::event_type),
-            known_type: kind.map(EventKind::as_str),
-            endpoint: self.endpoint(),
-        }
+    /// Returns the event's id, its type as the sender wrote it, and the same type if this version of
+    /// the crate knows it. This parses the envelope, which the [`Event`] extractor then reuses.
+    pub(crate) fn id_and_type(&self) -> (Option<&Id>, Option<&str>, Option<&'static str>) {
+        let Ok(envelope) = self.envelope() else {
+            return (None, None, None);
+        };
+        let known_type = envelope.kind().map(EventKind::as_str);
+        (
+            envelope.id.as_ref(),
+            Some(envelope.event_type()),
+            known_type,
+        )
     }
 
     pub(crate) fn envelope(&self) -> &Result<Envelope, EventError> {

@@ -29,6 +29,15 @@ pub(crate) fn verified<'a>(
     })
 }
 
+/// Returns the delivery and its event.
+fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
+    let delivery = verified(&head.extensions, &head.uri)?;
+    match delivery.event() {
+        Ok(event) => Ok((delivery, event)),
+        Err(error) => Err(EventRejection::not_an_event(delivery, error)),
+    }
+}
+
 /// Logs an event whose type or payload this version does not know.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(unrecognized) = &event.data {
@@ -56,10 +65,7 @@ impl<S: Sync> FromRequestParts<S> for Event {
     type Rejection = EventRejection;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let delivery =
-            verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
-        let event = delivery.event();
-        let event = event.map_err(|error| EventRejection::not_an_event(delivery, error))?;
+        let (delivery, event) = event(head)?;
         log_unrecognized(delivery, event);
         Ok(event.clone())
     }
@@ -107,11 +113,7 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     type Rejection = PayloadRejection;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let delivery =
-            verified(&head.extensions, &head.uri).map_err(EventRejection::unprotected)?;
-        let event = delivery
-            .event()
-            .map_err(|error| EventRejection::not_an_event(delivery, error))?;
+        let (delivery, event) = event(head)?;
         match T::of(&event.data) {
             Some(payload) => Ok(Payload(payload.clone())),
             None => Err(PayloadRejection::other_payload(delivery, event, T::KIND)),
@@ -165,12 +167,9 @@ impl IntoResponse for MissingLayer {
 /// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct EventRejection(EventReason);
-
-#[derive(Clone, Debug, PartialEq)]
-enum EventReason {
-    MissingLayer(MissingLayer),
-    NotAnEvent(EventError),
+pub struct EventRejection {
+    /// `None` if the layer is missing.
+    error: Option<EventError>,
 }
 
 /// The kinds of [`EventRejection`].
@@ -184,22 +183,19 @@ pub enum EventRejectionKind {
 }
 
 impl EventRejection {
-    fn unprotected(missing: MissingLayer) -> Self {
-        Self(EventReason::MissingLayer(missing))
-    }
-
     /// Creates a rejection, and logs the error.
     pub(crate) fn not_an_event(delivery: &Delivery, error: &EventError) -> Self {
         delivery.log_once(|| telemetry::undecodable(error));
-        Self(EventReason::NotAnEvent(error.clone()))
+        let error = Some(error.clone());
+        Self { error }
     }
 
     /// Returns the kind of the rejection.
     #[must_use]
     pub fn kind(&self) -> EventRejectionKind {
-        match &self.0 {
-            EventReason::MissingLayer(_) => EventRejectionKind::MissingLayer,
-            EventReason::NotAnEvent(_) => EventRejectionKind::NotAnEvent,
+        match &self.error {
+            None => EventRejectionKind::MissingLayer,
+            Some(_) => EventRejectionKind::NotAnEvent,
         }
     }
 
@@ -209,9 +205,9 @@ impl EventRejection {
     /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects the handler.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match &self.0 {
-            EventReason::MissingLayer(missing) => missing.status(),
-            EventReason::NotAnEvent(error) => error.status(),
+        match &self.error {
+            None => MissingLayer(()).status(),
+            Some(error) => error.status(),
         }
     }
 
@@ -219,19 +215,22 @@ impl EventRejection {
     /// missing.
     #[must_use]
     pub fn event_error(&self) -> Option<&EventError> {
-        match &self.0 {
-            EventReason::MissingLayer(_) => None,
-            EventReason::NotAnEvent(error) => Some(error),
-        }
+        self.error.as_ref()
+    }
+}
+
+impl From<MissingLayer> for EventRejection {
+    fn from(_: MissingLayer) -> Self {
+        Self { error: None }
     }
 }
 
 // `source` is `None`, because `Display` prints the cause.
 impl fmt::Display for EventRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            EventReason::MissingLayer(missing) => missing.fmt(f),
-            EventReason::NotAnEvent(error) => error.fmt(f),
+        match &self.error {
+            None => MissingLayer(()).fmt(f),
+            Some(error) => error.fmt(f),
         }
     }
 }
@@ -240,10 +239,10 @@ impl error::Error for EventRejection {}
 
 impl IntoResponse for EventRejection {
     fn into_response(self) -> Response {
-        match self.0 {
-            EventReason::MissingLayer(missing) => missing.into_response(),
+        match self.error {
+            None => MissingLayer(()).into_response(),
             // The body is signed, so the error is only shown to SoundHash.
-            EventReason::NotAnEvent(error) => (error.status(), error.to_string()).into_response(),
+            Some(error) => (error.status(), error.to_string()).into_response(),
         }
     }
 }

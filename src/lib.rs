@@ -101,10 +101,6 @@
 
 #[cfg(feature = "layer")]
 mod delivery;
-#[cfg_attr(
-    not(feature = "layer"),
-    allow(dead_code, unused_imports, reason = "the layers use more of it")
-)]
 mod event;
 #[cfg(feature = "layer")]
 mod extract;
@@ -129,6 +125,12 @@ pub mod testing;
 #[cfg(feature = "layer")]
 mod verify;
 
+/// The futures of the services at the root of the crate.
+#[cfg(feature = "layer")]
+pub mod future {
+    pub use crate::verify::ResponseFuture;
+}
+
 /// The error of a [`SecretProvider`] or an [`IdempotencyStore`](idempotency::IdempotencyStore), which
 /// can be any error.
 #[cfg(feature = "layer")]
@@ -148,8 +150,7 @@ pub use self::{
     rejection::{Rejection, RejectionKind},
     schema::{SchemaChange, SchemaChangeKind},
     verify::{
-        BoxSecretProvider, ResponseFuture, RotatingSecrets, SecretProvider, SoundHashWebhook,
-        SoundHashWebhookLayer,
+        BoxSecretProvider, RotatingSecrets, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer,
     },
 };
 pub use self::{

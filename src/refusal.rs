@@ -16,22 +16,77 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"HMAC-SHA256 realm="So
 /// Marks the response to a duplicate of a completed event.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Everything that depends only on the kind of a refusal.
-#[derive(Clone, Copy)]
-pub(crate) struct Reason {
-    pub(crate) status: StatusCode,
-    /// The name for logs and metrics, in snake case.
-    pub(crate) name: &'static str,
-    /// The reason in words.
-    pub(crate) message: &'static str,
-    /// The action that the log suggests to the operator.
-    pub(crate) advice: &'static str,
-}
-
 /// The kinds of refusals of one layer.
 pub(crate) trait Kind: Copy + fmt::Debug {
-    fn reason(self) -> &'static Reason;
+    fn status(self) -> StatusCode;
+    /// Returns the reason in words.
+    fn message(self) -> &'static str;
 }
+
+/// Defines the kinds of refusals of one layer. Each has its status and severity, its name for logs and
+/// metrics in snake case, the reason in words, and the advice that the log gives to the operator.
+macro_rules! kinds {
+    (
+        $(#[doc = $docs:literal])*
+        $Kinds:ident {$(
+            $(#[doc = $doc:literal])*
+            $Kind:ident: $status:ident, $severity:ident, $name:literal, $message:literal,
+            $advice:expr;
+        )*}
+    ) => {
+        $(#[doc = $docs])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $Kinds {$(
+            $(#[doc = $doc])*
+            $Kind,
+        )*}
+
+        impl $Kinds {
+            /// Returns the status of the response.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$Kind => StatusCode::$status,)*
+                }
+            }
+
+            /// Returns the name for logs and metrics, in snake case.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$Kind => $name,)*
+                }
+            }
+
+            /// Returns the level at which this kind is logged.
+            pub(crate) const fn severity(self) -> Severity {
+                match self {
+                    $(Self::$Kind => Severity::$severity,)*
+                }
+            }
+
+            pub(crate) const fn advice(self) -> &'static str {
+                match self {
+                    $(Self::$Kind => $advice,)*
+                }
+            }
+        }
+
+        impl Kind for $Kinds {
+            fn status(self) -> StatusCode {
+                Self::status(self)
+            }
+
+            fn message(self) -> &'static str {
+                match self {
+                    $(Self::$Kind => $message,)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use kinds;
 
 /// The refusal of a request, to which a layer responds in place of the inner service.
 /// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome) wrap it.
@@ -58,12 +113,10 @@ impl<K: Kind> Refusal<K> {
     /// Returns the response, which depends only on the status, so that the sender does not learn
     /// the reason. `explain` adds the reason to the text.
     pub(crate) fn response(&self, version: Version, keep_alive: bool, explain: bool) -> Response {
-        let Reason {
-            status, message, ..
-        } = *self.kind.reason();
+        let status = self.kind.status();
         let text = text(status);
         let mut response = Response::new(match explain {
-            true => Body::from(format!("{text}: {message}")),
+            true => Body::from(format!("{text}: {self}")),
             false => Body::from(text),
         });
         *response.status_mut() = status;
@@ -96,7 +149,7 @@ impl<K: Kind> Refusal<K> {
 
 impl<K: Kind> fmt::Display for Refusal<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.reason().message)
+        f.write_str(self.kind.message())
     }
 }
 

@@ -120,21 +120,7 @@ impl<S: 'static> EventRouter<S> {
     /// Calls `handler` for events with the payload that its first argument takes.
     ///
     /// The handler is therefore always registered for the right type. Its other arguments can be in
-    /// any order:
-    ///
-    /// ```
-    /// # use axum::extract::State;
-    /// # use soundhash_webhook::{Delivery, EventRouter, Payload, VideoProcessed};
-    /// # #[derive(Clone)]
-    /// # struct Database;
-    /// async fn processed(
-    ///     video: Payload<VideoProcessed>,
-    ///     State(db): State<Database>,
-    ///     delivery: Delivery,
-    /// ) {}
-    ///
-    /// let events = EventRouter::new().on(processed);
-    /// ```
+    /// any order.
     ///
     /// # Panics
     ///

@@ -39,7 +39,10 @@ type HmacSha256 = Hmac<Sha256>;
 /// # receive(&HeaderValue::try_from(signature).unwrap(), body).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct Secret(Arc<HmacSha256>);
+pub struct Secret {
+    keyed: Arc<HmacSha256>,
+    label: Option<Arc<str>>,
+}
 
 impl Secret {
     /// Creates a secret from the bytes of `key`.
@@ -93,10 +96,32 @@ impl Secret {
             return Err(SecretError::new(SecretErrorKind::Empty));
         }
         match HmacSha256::new_from_slice(key) {
-            Ok(keyed) => Ok(Self(Arc::new(keyed))),
+            Ok(keyed) => Ok(Self {
+                keyed: Arc::new(keyed),
+                label: None,
+            }),
             // This does not happen, because HMAC accepts keys of any length.
             Err(_) => Err(SecretError::new(SecretErrorKind::Empty)),
         }
+    }
+
+    /// Labels the secret, for example with the month in which it was made.
+    ///
+    /// The label stays the same when the secret becomes a previous one. It appears in the log, in the
+    /// metrics, in [`Debug`](fmt::Debug) and in
+    /// [`Delivery::secret_label`](crate::Delivery::secret_label), so it must not be confidential.
+    ///
+    /// ```
+    /// use soundhash_webhook::{Secret, Secrets};
+    ///
+    /// let old = Secret::new("whsec_old").label("2026-05");
+    /// let new = Secret::new("whsec_new").label("2026-11");
+    /// let secrets = Secrets::new(new).previous(old);
+    /// ```
+    #[must_use]
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
     }
 
     /// Returns the signature that SoundHash sends with `body`.
@@ -126,7 +151,7 @@ impl Secret {
     /// of the work for an event of 256 bytes. Copying the keyed state avoids that.
     #[inline]
     fn keyed(&self) -> HmacSha256 {
-        HmacSha256::clone(&self.0)
+        HmacSha256::clone(&self.keyed)
     }
 }
 
@@ -176,7 +201,10 @@ fn tag(mac: HmacSha256) -> Signature {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+        match &self.label {
+            Some(label) => write!(f, "Secret({label:?})"),
+            None => f.write_str("Secret(..)"),
+        }
     }
 }
 
@@ -241,77 +269,31 @@ pub(crate) mod sealed {
     }
 }
 
-impl IntoSecret for Secret {}
+macro_rules! into_secret {
+    ($(<$($param:ident: usize)?> $key:ty, $into_secret:expr;)*) => {$(
+        impl$(<const $param: usize>)? IntoSecret for $key {}
 
-impl sealed::Sealed for Secret {
-    fn into_secret(self) -> Secret {
-        self
-    }
-}
-
-impl IntoSecret for &Secret {}
-
-impl sealed::Sealed for &Secret {
-    fn into_secret(self) -> Secret {
-        self.clone()
-    }
-}
-
-macro_rules! keys {
-    ($($key:ty),*) => {$(
-        impl IntoSecret for $key {}
-
-        impl sealed::Sealed for $key {
+        impl$(<const $param: usize>)? sealed::Sealed for $key {
             #[track_caller]
             fn into_secret(self) -> Secret {
-                Secret::new(self)
+                $into_secret(self)
             }
         }
     )*};
 }
 
-keys!(&str, &String, &[u8]);
-
-macro_rules! owned_keys {
-    ($($key:ty),*) => {$(
-        impl IntoSecret for $key {}
-
-        impl sealed::Sealed for $key {
-            #[track_caller]
-            fn into_secret(self) -> Secret {
-                Zeroizing::new(self).into_secret()
-            }
-        }
-
-        impl IntoSecret for Zeroizing<$key> {}
-
-        impl sealed::Sealed for Zeroizing<$key> {
-            #[track_caller]
-            fn into_secret(self) -> Secret {
-                Secret::new(&*self)
-            }
-        }
-    )*};
-}
-
-owned_keys!(String, Vec<u8>);
-
-impl<const N: usize> IntoSecret for [u8; N] {}
-
-impl<const N: usize> sealed::Sealed for [u8; N] {
-    #[track_caller]
-    fn into_secret(self) -> Secret {
-        Secret::new(Zeroizing::new(self).as_slice())
-    }
-}
-
-impl<const N: usize> IntoSecret for &[u8; N] {}
-
-impl<const N: usize> sealed::Sealed for &[u8; N] {
-    #[track_caller]
-    fn into_secret(self) -> Secret {
-        Secret::new(self)
-    }
+into_secret! {
+    <> Secret, |secret| secret;
+    <> &Secret, Secret::clone;
+    <> &str, Secret::new;
+    <> &String, Secret::new;
+    <> &[u8], Secret::new;
+    <N: usize> &[u8; N], Secret::new;
+    <> Zeroizing<String>, |key: Self| Secret::new(&*key);
+    <> Zeroizing<Vec<u8>>, |key: Self| Secret::new(&*key);
+    <> String, |key| Secret::new(&*Zeroizing::new(key));
+    <> Vec<u8>, |key| Secret::new(&*Zeroizing::new(key));
+    <N: usize> [u8; N], |key| Secret::new(&*Zeroizing::new(key));
 }
 
 /// The secrets that are valid for an endpoint: the current one and, during a rotation, up to
@@ -385,9 +367,17 @@ impl Secrets {
         self
     }
 
-    #[cfg(feature = "layer")]
     pub(crate) fn endpoint_name(&self) -> Option<&Arc<str>> {
         self.0.endpoint.as_ref()
+    }
+
+    /// Returns the label of the secret with this index.
+    pub(crate) fn label_of(&self, index: usize) -> Option<&Arc<str>> {
+        let secret = match index {
+            0 => Some(&self.0.current),
+            _ => self.0.previous.get(index - 1),
+        };
+        secret?.label.as_ref()
     }
 
     /// Returns the number of valid secrets, 1 to [`Secrets::MAX`].
@@ -455,7 +445,11 @@ impl TryFrom<Vec<Secret>> for Secrets {
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({} of {})", self.len(), Self::MAX)
+        let labels: Vec<_> = (0..self.len()).map(|index| self.label_of(index)).collect();
+        f.debug_struct("Secrets")
+            .field("labels", &labels)
+            .field("endpoint", &self.endpoint_name())
+            .finish_non_exhaustive()
     }
 }
 

@@ -105,7 +105,7 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             Ok(false) => {}
             // The response to the sender does not wait for a store that is down.
             Err(error) => {
-                telemetry::not_recorded(self.key.as_str(), self.completed, &error);
+                telemetry::not_recorded(self.key.as_str(), self.completed, error.as_ref());
                 if let Ok(runtime) = Handle::try_current() {
                     runtime.spawn(telemetry::in_current_span(self.retry_until_lease_ends()));
                 }

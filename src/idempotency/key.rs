@@ -144,7 +144,7 @@ mod tests {
     fn key(body: &str, endpoint: Option<&str>, scope: Option<&str>) -> String {
         let signature = Secret::new("whsec_test").sign(body.as_bytes());
         let body = body.to_owned().into();
-        let delivery = Delivery::new(body, signature, 0, endpoint.map(Into::into));
+        let delivery = Delivery::new(body, signature, 0, None, endpoint.map(Into::into));
         Key::of(&delivery, scope).to_string()
     }
 

@@ -1,7 +1,5 @@
 //! The layer and its settings.
 
-#[cfg(feature = "testing")]
-use std::time::SystemTime;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
@@ -16,36 +14,10 @@ use super::{service::Idempotency, settings::Settings};
 ///
 /// # Where to put it
 ///
-/// Put it around **the route of the handler only**, and only once:
+/// Put it around **the route of the handler only**, and only once, as the [module docs](super) show.
 ///
-/// ```
-/// use std::time::Duration;
-///
-/// use axum::{Router, http::StatusCode, routing::{get, post}};
-/// use soundhash_webhook::{
-///     Event, SoundHashWebhookLayer,
-///     idempotency::{IdempotencyLayer, MemoryStore},
-/// };
-/// use tower::ServiceBuilder;
-///
-/// let once = ServiceBuilder::new()
-///     .layer(SoundHashWebhookLayer::new("whsec_test"))
-///     .layer(
-///         IdempotencyLayer::new(MemoryStore::new(100_000))
-///             .max_age(Duration::from_secs(15 * 60)),
-///     );
-/// let app: Router = Router::new()
-///     .route("/webhooks/soundhash", post(receive).layer(once))
-///     .route("/status", get(|| async { "up" }));
-///
-/// async fn receive(event: Event) -> StatusCode {
-///     println!("{}", event.event_type());
-///     StatusCode::OK
-/// }
-/// ```
-///
-/// A signature covers the body, and neither the path nor the method. If the layer also covered
-/// `/status`, an attacker who recorded a delivery could send it there. The 200 would complete the
+/// A signature covers the body, and neither the path nor the method. If the layer also covered a route
+/// such as `/status`, an attacker who recorded a delivery could send it there. The 200 would complete the
 /// event, and SoundHash's retry would be a duplicate although the handler never ran. For the same
 /// reason, the layer rejects every method except POST with 405, without a claim.
 ///
@@ -53,7 +25,7 @@ use super::{service::Idempotency, settings::Settings};
 /// inner layer finds every event claimed by the outer one.
 pub struct IdempotencyLayer<St> {
     store: Arc<St>,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl<St> IdempotencyLayer<St> {
@@ -144,17 +116,6 @@ impl<St> IdempotencyLayer<St> {
     #[must_use]
     pub fn scope(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.scope = Some(name.into());
-        self
-    }
-
-    /// Sets the clock that [`max_age`](Self::max_age) is measured with (feature `testing`). The
-    /// default is [`SystemTime::now`].
-    ///
-    /// Leases and retentions are measured with the store's clock.
-    #[cfg(feature = "testing")]
-    #[must_use]
-    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.settings.clock = Arc::new(now);
         self
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    future::{self, Future},
     num::NonZeroUsize,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -91,6 +90,15 @@ impl MemoryStore {
         }
     }
 
+    /// Forgets that the event of `key` was completed, so that its next delivery runs the handler
+    /// again. Returns whether the key was completed.
+    ///
+    /// A claimed key stays claimed, because its handler may still be running.
+    pub fn forget(&self, key: &Key) -> bool {
+        let completion = self.state().completed.pop(key);
+        completion.is_some_and(|completion| Instant::now() < completion.until)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No step panics half-way, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -151,11 +159,6 @@ impl State {
         }
         is_held
     }
-
-    fn forget(&mut self, key: &Key) -> bool {
-        let completion = self.completed.pop(key);
-        completion.is_some_and(|completion| Instant::now() < completion.until)
-    }
 }
 
 fn end(now: Instant, time: Duration) -> Instant {
@@ -163,33 +166,21 @@ fn end(now: Instant, time: Duration) -> Instant {
 }
 
 impl IdempotencyStore for MemoryStore {
-    fn claim(
-        &self,
-        key: &Key,
-        lease: Duration,
-    ) -> impl Future<Output = Result<Claim, BoxError>> + Send {
-        future::ready(Ok(self.state().claim(key, lease)))
+    async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+        Ok(self.state().claim(key, lease))
     }
 
-    fn complete(
+    async fn complete(
         &self,
         key: &Key,
         token: ClaimToken,
-        retention: Duration,
-    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        future::ready(Ok(self.state().complete(key, token, retention)))
+        time: Duration,
+    ) -> Result<bool, BoxError> {
+        Ok(self.state().complete(key, token, time))
     }
 
-    fn release(
-        &self,
-        key: &Key,
-        token: ClaimToken,
-    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        future::ready(Ok(self.state().end_claim(key, token, Instant::now())))
-    }
-
-    fn forget(&self, key: &Key) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        future::ready(Ok(self.state().forget(key)))
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
+        Ok(self.state().end_claim(key, token, Instant::now()))
     }
 }
 

@@ -243,13 +243,15 @@
 
 // The files, in the order in which a delivery passes through them:
 //
-// - `layer`: the layer, and `settings`: its settings.
+// - `layer`: the layer, `settings`: its settings, and `clock`: one more for tests.
 // - `service`: claims the event, calls the handler and records how it ended.
 // - `key`: identifies the event.
 // - `store`: the trait of a store. `memory` implements it.
 // - `guard`: holds the claim while the handler runs.
 // - `outcome`: why the layer responds in place of the handler.
 
+#[cfg(feature = "testing")]
+mod clock;
 mod guard;
 mod key;
 mod layer;
@@ -265,5 +267,5 @@ pub use self::{
     memory::MemoryStore,
     outcome::{Outcome, OutcomeKind},
     service::{Idempotency, IdempotencyFuture},
-    store::{Claim, ClaimToken, ForgetUnsupported, IdempotencyStore},
+    store::{Claim, ClaimToken, IdempotencyStore},
 };

@@ -2,11 +2,14 @@
 
 use std::{error, fmt};
 
-use axum_core::{BoxError, response::Response};
+use axum_core::{
+    BoxError,
+    response::{IntoResponse, Response},
+};
 use http::{StatusCode, Version};
 
 use crate::{
-    refusal::{Kind, Reason, Refusal},
+    refusal::{Kind, Refusal, kinds},
     telemetry::Severity,
 };
 
@@ -14,7 +17,8 @@ use crate::{
 ///
 /// The layer puts the outcome into the extensions of the *response*, where an outer layer can count
 /// it or replace the response. A response without an `Outcome` comes from the handler, or from the
-/// verification layer, which adds a [`Rejection`](crate::Rejection).
+/// verification layer, which adds a [`Rejection`](crate::Rejection). A handler can also respond with an
+/// outcome itself, as the errors of `soundhash-webhook-sqlx` do.
 ///
 /// An outcome is not an [`Error`](error::Error), because a duplicate is not a failure.
 ///
@@ -36,115 +40,37 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Outcome(Refusal<OutcomeKind>);
 
-/// The kinds of [`Outcome`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OutcomeKind {
-    /// The event was completed before: 200, with `Idempotent-Replayed: true`.
-    Duplicate,
-    /// Another delivery of the event is in progress: 503, with `Retry-After`.
-    InProgress,
-    /// The store failed, so that the state of the event is not known: 503, with `Retry-After`.
-    StoreUnavailable,
-    /// The event is older than `max_age`: 401.
-    TooOld,
-    /// The event does not have a time, and `max_age` is set: 401.
-    Undated,
-    /// The event's time is more than `clock_skew` ahead, and `max_age` is set: 401.
-    FromTheFuture,
-    /// The request's method is not POST: 405, with `Allow: POST`.
-    MethodNotAllowed,
-    /// No [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified the request: 500.
-    Unverified,
-}
-
-impl OutcomeKind {
-    /// Returns the status of the response.
-    #[must_use]
-    pub const fn status(self) -> StatusCode {
-        self.reason().status
-    }
-
-    /// Returns the name for logs and metrics, in snake case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.reason().name
-    }
-
-    /// Returns the level at which this kind is logged.
-    pub(super) const fn severity(self) -> Severity {
-        match self {
-            Self::Duplicate | Self::InProgress => Severity::Routine,
-            Self::TooOld | Self::FromTheFuture | Self::Undated | Self::MethodNotAllowed => {
-                Severity::Warning
-            }
-            Self::StoreUnavailable | Self::Unverified => Severity::Failure,
-        }
-    }
-
-    pub(super) const fn reason(self) -> &'static Reason {
-        match self {
-            Self::Duplicate => &Reason {
-                status: StatusCode::OK,
-                name: "duplicate",
-                message: "event was completed before",
-                advice: "nothing needs to be done",
-            },
-            Self::InProgress => &Reason {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                name: "in_progress",
-                message: "event is in progress",
-                advice: "nothing needs to be done",
-            },
-            Self::StoreUnavailable => &Reason {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                name: "store_unavailable",
-                message: "idempotency store failed",
-                advice: "deliveries fail until the store works again, and SoundHash drops an event \
-                         after 7 minutes of retries",
-            },
-            Self::TooOld => &Reason {
-                status: StatusCode::UNAUTHORIZED,
-                name: "too_old",
-                message: "event is too old",
-                advice: "the delivery is authentic, so check that the clock of this host is \
-                         synchronized; if it is, a recorded request was sent again, or max_age is \
-                         too short",
-            },
-            Self::Undated => &Reason {
-                status: StatusCode::UNAUTHORIZED,
-                name: "undated",
-                message: "event has no time",
-                advice: "the delivery is authentic, but max_age needs the time in its envelope, so \
-                         do not set max_age for a sender that omits it",
-            },
-            Self::FromTheFuture => &Reason {
-                status: StatusCode::UNAUTHORIZED,
-                name: "from_the_future",
-                message: "event is from the future",
-                advice: "the delivery is authentic, so check that the clock of this host is \
-                         synchronized",
-            },
-            Self::MethodNotAllowed => &Reason {
-                status: StatusCode::METHOD_NOT_ALLOWED,
-                name: "method_not_allowed",
-                message: "request is not a POST",
-                advice: "the delivery is authentic, but SoundHash sends POST only: a redirect or a \
-                         proxy changed the method, or the delivery was recorded and sent again",
-            },
-            Self::Unverified => &Reason {
-                status: StatusCode::INTERNAL_SERVER_ERROR,
-                name: "unverified",
-                message: "no SoundHashWebhookLayer outside of the IdempotencyLayer",
-                advice: "put a SoundHashWebhookLayer around the IdempotencyLayer",
-            },
-        }
-    }
-}
-
-impl Kind for OutcomeKind {
-    fn reason(self) -> &'static Reason {
-        Self::reason(self)
+kinds! {
+    /// The kinds of [`Outcome`].
+    OutcomeKind {
+        /// The event was completed before: 200, with `Idempotent-Replayed: true`.
+        Duplicate: OK, Routine, "duplicate", "event was completed before",
+            "nothing needs to be done";
+        /// Another delivery of the event is in progress: 503, with `Retry-After`.
+        InProgress: SERVICE_UNAVAILABLE, Routine, "in_progress", "event is in progress",
+            "nothing needs to be done";
+        /// The store failed, so that the state of the event is not known: 503, with `Retry-After`.
+        StoreUnavailable: SERVICE_UNAVAILABLE, Failure, "store_unavailable", "idempotency store failed",
+            "deliveries fail until the store works again, and SoundHash drops an event after 7 \
+             minutes of retries";
+        /// The event is older than `max_age`: 401.
+        TooOld: UNAUTHORIZED, Warning, "too_old", "event is too old",
+            "the delivery is authentic, so check that the clock of this host is synchronized; if \
+             it is, a recorded request was sent again, or max_age is too short";
+        /// The event does not have a time, and `max_age` is set: 401.
+        Undated: UNAUTHORIZED, Warning, "undated", "event has no time",
+            "the delivery is authentic, but max_age needs the time in its envelope, so do not \
+             set max_age for a sender that omits it";
+        /// The event's time is more than `clock_skew` ahead, and `max_age` is set: 401.
+        FromTheFuture: UNAUTHORIZED, Warning, "from_the_future", "event is from the future",
+            "the delivery is authentic, so check that the clock of this host is synchronized";
+        /// The request's method is not POST: 405, with `Allow: POST`.
+        MethodNotAllowed: METHOD_NOT_ALLOWED, Warning, "method_not_allowed", "request is not a POST",
+            "the delivery is authentic, but SoundHash sends POST only: a redirect or a proxy \
+             changed the method, or the delivery was recorded and sent again";
+        /// No [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified the request: 500.
+        Unverified: INTERNAL_SERVER_ERROR, Failure, "unverified", "no SoundHashWebhookLayer outside of the IdempotencyLayer",
+            "put a SoundHashWebhookLayer around the IdempotencyLayer";
     }
 }
 
@@ -153,8 +79,14 @@ impl Outcome {
         Self(Refusal::new(kind))
     }
 
-    pub(super) fn store_unavailable(source: BoxError) -> Self {
-        Self(Refusal::with_source(OutcomeKind::StoreUnavailable, source))
+    /// Creates the outcome of a store that failed.
+    ///
+    /// A handler that records events in a store of its own can respond with it. The response is a 503
+    /// with `Retry-After`, and does not contain `source`.
+    #[must_use]
+    pub fn store_unavailable(source: impl Into<BoxError>) -> Self {
+        let kind = OutcomeKind::StoreUnavailable;
+        Self(Refusal::with_source(kind, source.into()))
     }
 
     /// Returns the reason for the response.
@@ -174,11 +106,14 @@ impl Outcome {
     pub fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.0.source()
     }
+}
 
-    /// Returns the response. A 401 is the same as the 401 of the verification layer, so that an
-    /// attacker who replays a delivery does not learn that its signature is right.
-    pub(super) fn into_response(self, version: Version) -> Response {
-        let mut response = self.0.response(version, true, false);
+/// A 401 is the same as the 401 of the verification layer, so that an attacker who replays a delivery
+/// does not learn that its signature is right.
+impl IntoResponse for Outcome {
+    fn into_response(self) -> Response {
+        // The version matters only for a connection that is closed.
+        let mut response = self.0.response(Version::HTTP_11, true, false);
         response.extensions_mut().insert(self);
         response
     }

@@ -6,7 +6,7 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     thread,
 };
@@ -92,15 +92,17 @@ where
                 Ok(guard) => guard,
                 Err(outcome) => {
                     log(&settings, &outcome, request.uri().path(), delivery);
-                    return Ok(outcome.into_response(request.version()));
+                    return Ok(outcome.into_response());
                 }
             };
             settings.rejections.log_summaries();
             if !settings.detach {
                 return run(inner, request, guard).await;
             }
-            let watch = delivery.and_then(Delivery::watch);
-            let task = tokio::spawn(telemetry::detached(watch, run(inner, request, guard)));
+            if let Some(delivery) = delivery {
+                delivery.detached().store(true, Ordering::Relaxed);
+            }
+            let task = tokio::spawn(telemetry::detached(run(inner, request, guard)));
             match task.await {
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
@@ -146,13 +148,13 @@ fn log(settings: &Settings, outcome: &Outcome, path: &str, delivery: Option<&Del
     let rejected = Rejected {
         reason: kind.as_str(),
         message: outcome,
-        advice: kind.reason().advice,
+        advice: kind.advice(),
         severity: kind.severity(),
         source: outcome.source(),
         path,
         endpoint: delivery.and_then(Delivery::endpoint),
     };
-    telemetry::not_acted_on(&settings.rejections, &rejected);
+    telemetry::skipped(&settings.rejections, &rejected);
 }
 
 /// Runs the handler and records how it ended. If this future is dropped, so is `guard`, which

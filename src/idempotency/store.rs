@@ -1,11 +1,6 @@
 //! The trait that a store of claims implements, and the token that proves a claim.
 
-use std::{
-    error, fmt,
-    future::{self, Future},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use axum_core::BoxError;
 
@@ -75,24 +70,6 @@ pub trait IdempotencyStore: Send + Sync + 'static {
         key: &Key,
         token: ClaimToken,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send;
-
-    /// Forgets that the event of `key` was completed, so that its next delivery runs the
-    /// handler again.
-    ///
-    /// Returns whether the key was completed. A claimed key stays claimed, because its handler
-    /// may still be running.
-    ///
-    /// The layer never calls this method. Call it yourself if an event was completed by mistake and
-    /// has to run again.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ForgetUnsupported`] by default, and another error if the key may still be
-    /// completed.
-    fn forget(&self, key: &Key) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        let _ = key;
-        future::ready(Err(ForgetUnsupported.into()))
-    }
 }
 
 /// The result of [`IdempotencyStore::claim`].
@@ -106,19 +83,6 @@ pub enum Claim {
     /// The key is completed, and its retention was renewed.
     Completed,
 }
-
-/// The error of a store that does not implement [`IdempotencyStore::forget`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ForgetUnsupported;
-
-impl fmt::Display for ForgetUnsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this idempotency store does not support `forget`")
-    }
-}
-
-impl error::Error for ForgetUnsupported {}
 
 /// The proof of a claim, without which a key cannot be completed or released.
 ///
@@ -173,32 +137,20 @@ impl fmt::Display for ClaimToken {
 }
 
 impl<S: IdempotencyStore> IdempotencyStore for Arc<S> {
-    fn claim(
-        &self,
-        key: &Key,
-        lease: Duration,
-    ) -> impl Future<Output = Result<Claim, BoxError>> + Send {
-        S::claim(self, key, lease)
+    async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
+        S::claim(self, key, lease).await
     }
 
-    fn complete(
+    async fn complete(
         &self,
         key: &Key,
         token: ClaimToken,
-        retention: Duration,
-    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        S::complete(self, key, token, retention)
+        time: Duration,
+    ) -> Result<bool, BoxError> {
+        S::complete(self, key, token, time).await
     }
 
-    fn release(
-        &self,
-        key: &Key,
-        token: ClaimToken,
-    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        S::release(self, key, token)
-    }
-
-    fn forget(&self, key: &Key) -> impl Future<Output = Result<bool, BoxError>> + Send {
-        S::forget(self, key)
+    async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
+        S::release(self, key, token).await
     }
 }

@@ -76,38 +76,10 @@ fn python_time(since_epoch: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-    use crate::event::Event;
 
     #[test]
-    fn ids_and_times_are_new_and_spelled_as_the_sender_spells_them() {
-        let mut ids = HashSet::new();
-        for _ in 0..1000 {
-            let event = fresh_sample(EventKind::MatchFound, Sender::Dispatcher);
-            let id = event["id"].as_str().unwrap();
-            assert!(id.len() == 22 && ids.insert(id.to_owned()), "{id}");
-            assert!(event["created_at"].as_str().unwrap().ends_with("+00:00Z"));
-
-            let event = fresh_sample(EventKind::MatchFound, Sender::Portal);
-            let id = event["delivery_id"].as_str().unwrap();
-            assert!(id.starts_with("del_") && ids.insert(id.to_owned()), "{id}");
-            assert!(event["timestamp"].as_str().unwrap().ends_with("+00:00"));
-        }
-    }
-
-    #[test]
-    fn the_time_is_now() {
-        for sender in [Sender::Portal, Sender::Dispatcher] {
-            let event = fresh_sample(EventKind::MatchFound, sender);
-            let event = Event::from_slice(&sender.to_bytes(&event)).unwrap();
-            let time = SystemTime::from(event.created_at.unwrap());
-            assert!(
-                time.elapsed().unwrap() < Duration::from_secs(60),
-                "{time:?}"
-            );
-        }
+    fn times_have_six_digits_after_the_point_or_none() {
         let text = |micros| python_time(Duration::from_micros(micros));
         assert_eq!(text(1_795_424_132_000_000), "2026-11-23T08:55:32");
         assert_eq!(text(1_795_424_132_000_120), "2026-11-23T08:55:32.000120");

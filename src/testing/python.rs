@@ -1,4 +1,4 @@
-//! JSON as Python writes it, byte for byte.
+//! JSON as SoundHash's senders write it, byte for byte.
 
 use std::io::{self, Write};
 
@@ -10,19 +10,47 @@ use serde_json::{
 
 use crate::event::Sender;
 
-/// Returns the text that Python's `json.dumps` produces with the settings of this sender.
-pub(super) fn to_bytes(sender: Sender, event: &Value) -> Vec<u8> {
-    let mut out = Vec::new();
-    let written = match sender {
-        Sender::Portal => write(event, &mut out, Ascii(PrettyFormatter::new())),
-        Sender::Dispatcher => write(event, &mut out, Ascii(Spaced)),
-    };
-    written.expect("a value is always JSON, and a `Vec` takes any bytes");
-    out
+impl Sender {
+    /// Returns the bytes that this sender writes for `event`.
+    ///
+    /// Line breaks, whitespace and escapes are the same as the sender's. The keys are in the order
+    /// of the [`Value`], which is alphabetical unless the feature `preserve_order` of `serde_json`
+    /// is on.
+    ///
+    /// ```
+    /// use soundhash_webhook::Sender;
+    ///
+    /// let event = serde_json::json!({"a": [1, 2], "b": "é"});
+    /// assert_eq!(Sender::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
+    /// ```
+    #[must_use]
+    pub fn to_bytes(self, event: &Value) -> Vec<u8> {
+        match self {
+            Self::Portal => write(event, PrettyFormatter::new()),
+            Self::Dispatcher => write(event, Spaced),
+        }
+    }
 }
 
-fn write<F: Formatter>(event: &Value, out: &mut Vec<u8>, formatter: F) -> serde_json::Result<()> {
-    event.serialize(&mut Serializer::with_formatter(out, formatter))
+/// Writes a value in the layout of `formatter`. Like Python's `json.dumps`, this escapes everything but
+/// printable ASCII.
+fn write(event: &Value, formatter: impl Formatter) -> Vec<u8> {
+    let mut json = Vec::new();
+    event
+        .serialize(&mut Serializer::with_formatter(&mut json, formatter))
+        .expect("a value is always JSON, and a `Vec` takes any bytes");
+    let mut ascii = String::with_capacity(json.len());
+    for character in String::from_utf8_lossy(&json).chars() {
+        // A line break belongs to the layout, because strings contain it as an escape.
+        if matches!(character, ' '..='~' | '\n') {
+            ascii.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            ascii += &format!("\\u{unit:04x}");
+        }
+    }
+    ascii.into_bytes()
 }
 
 /// Writes a space after each comma and colon.
@@ -34,68 +62,10 @@ impl Formatter for Spaced {
     }
 
     fn begin_object_key<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
-        w.write_all(if first { b"" } else { b", " })
+        self.begin_array_value(w, first)
     }
 
     fn begin_object_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
         w.write_all(b": ")
-    }
-}
-
-/// Escapes everything but printable ASCII, in the layout of another formatter.
-struct Ascii<F>(F);
-
-impl<F: Formatter> Formatter for Ascii<F> {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        w: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        for character in fragment.chars() {
-            if matches!(character, ' '..='~') {
-                w.write_all(&[character as u8])?;
-                continue;
-            }
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                write!(w, "\\u{unit:04x}")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_array<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.begin_array(w)
-    }
-
-    fn end_array<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_array(w)
-    }
-
-    fn begin_array_value<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(w, first)
-    }
-
-    fn end_array_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_array_value(w)
-    }
-
-    fn begin_object<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.begin_object(w)
-    }
-
-    fn end_object<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_object(w)
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(w, first)
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(w)
-    }
-
-    fn end_object_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_object_value(w)
     }
 }

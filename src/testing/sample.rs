@@ -2,27 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::python;
 use crate::event::{EventKind, Sender};
-
-impl Sender {
-    /// Returns the bytes that this sender writes for `event`.
-    ///
-    /// Line breaks, whitespace and escapes are the same as the sender's. The keys are in the order
-    /// of the [`Value`], which is alphabetical unless the feature `preserve_order` of `serde_json`
-    /// is on.
-    ///
-    /// ```
-    /// use soundhash_webhook::Sender;
-    ///
-    /// let event = serde_json::json!({"a": [1, 2], "b": "é"});
-    /// assert_eq!(Sender::Dispatcher.to_bytes(&event), br#"{"a": [1, 2], "b": "\u00e9"}"#);
-    /// ```
-    #[must_use]
-    pub fn to_bytes(self, event: &Value) -> Vec<u8> {
-        python::to_bytes(self, event)
-    }
-}
 
 /// Returns an event of this kind as this sender writes it, with its envelope.
 ///
@@ -170,56 +150,5 @@ fn payload(kind: EventKind, sender: Sender) -> Value {
             "user_id": 42, "limit_type": "api_calls", "current_usage": 9500,
             "limit_value": 10000, "reset_at": "2025-11-01T00:00:00Z",
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-    use crate::event::{Event, EventData};
-
-    const BOTH: [Sender; 2] = [Sender::Portal, Sender::Dispatcher];
-
-    #[test]
-    fn every_sample_has_its_type_a_time_and_a_unique_id() {
-        let mut ids = HashSet::new();
-        for &kind in EventKind::ALL {
-            for sender in BOTH {
-                let event = Event::from_slice(&sender.to_bytes(&sample(kind, sender))).unwrap();
-                assert_eq!(event.kind(), Some(kind));
-                assert!(
-                    !matches!(event.data, EventData::Unrecognized(_)),
-                    "{event:?}"
-                );
-                assert!(event.created_at.is_some(), "{event:?}");
-                assert!(!event.is_test());
-                assert!(ids.insert(event.id.unwrap()), "{kind} {sender}");
-            }
-        }
-        assert_eq!(ids.len(), 2 * EventKind::ALL.len());
-    }
-
-    #[test]
-    fn the_dispatchers_id_has_22_characters() {
-        for &kind in EventKind::ALL {
-            let value = sample(kind, Sender::Dispatcher);
-            assert_eq!(value["id"].as_str().map(str::len), Some(22));
-            assert_eq!(value["created_at"], "2026-11-23T08:56:12.681555+00:00Z");
-        }
-    }
-
-    #[test]
-    fn bytes_are_laid_out_as_the_sender_does() {
-        let value = json!({"a": ["é🎵", 1.5, {}], "b": []});
-        assert_eq!(
-            String::from_utf8(Sender::Dispatcher.to_bytes(&value)).unwrap(),
-            r#"{"a": ["\u00e9\ud83c\udfb5", 1.5, {}], "b": []}"#
-        );
-        assert_eq!(
-            String::from_utf8(Sender::Portal.to_bytes(&value)).unwrap(),
-            "{\n  \"a\": [\n    \"\\u00e9\\ud83c\\udfb5\",\n    1.5,\n    {}\n  ],\n  \"b\": []\n}"
-        );
     }
 }

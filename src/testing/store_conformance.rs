@@ -7,9 +7,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use axum_core::BoxError;
-
-use crate::idempotency::{Claim, ClaimToken, ForgetUnsupported, IdempotencyStore, Key};
+use crate::idempotency::{
+    Claim::{self, Acquired, Completed, InProgress},
+    ClaimToken, IdempotencyStore, Key,
+};
 
 /// A time that does not end while the tests run.
 const LONG: Duration = Duration::from_secs(3600);
@@ -52,9 +53,7 @@ pub async fn store_conformance<S: IdempotencyStore>(store: S) {
     suite.a_lease_ends().await;
     suite.a_retention_ends().await;
     suite.a_duplicate_renews_the_retention().await;
-    suite.a_forgotten_key_is_free().await;
     suite.an_expired_token_changes_nothing().await;
-    suite.an_overtaken_token_changes_nothing().await;
     suite.any_duration_is_accepted().await;
 }
 
@@ -73,12 +72,19 @@ impl<S: IdempotencyStore> Suite<S> {
         claim.unwrap_or_else(|error| panic!("claim failed: {error}"))
     }
 
-    #[track_caller]
-    fn acquired(claim: Claim, what: &str) -> ClaimToken {
-        match claim {
-            Claim::Acquired(token) => token,
+    /// Claims a key that must be free.
+    async fn acquire(&self, key: &Key, lease: Duration, what: &str) -> ClaimToken {
+        match self.claim(key, lease).await {
+            Acquired(token) => token,
             other => panic!("{what} cannot be claimed: {other:?}"),
         }
+    }
+
+    /// Claims a key that must not be free.
+    async fn expect(&self, key: &Key, expected: Claim, what: &str) {
+        // A short lease must not replace the time of the key.
+        let claim = self.claim(key, SHORT).await;
+        assert_eq!(claim, expected, "claim of {what}");
     }
 
     async fn complete(&self, key: &Key, token: ClaimToken, retention: Duration) -> bool {
@@ -91,153 +97,84 @@ impl<S: IdempotencyStore> Suite<S> {
         released.unwrap_or_else(|error| panic!("release failed: {error}"))
     }
 
-    /// Claims until the store returns [`Claim::Acquired`].
-    async fn claim_after_lease(&self, key: &Key, lease: Duration, what: &str) -> ClaimToken {
+    /// Completes a key that `token` must hold.
+    async fn finish(&self, key: &Key, token: ClaimToken, retention: Duration) {
+        let completed = self.complete(key, token, retention).await;
+        assert!(completed, "the holder cannot complete");
+    }
+
+    /// Checks that `token`, which does not hold the key, neither completes nor releases it.
+    async fn reject(&self, key: &Key, token: ClaimToken, whose: &str) {
+        assert!(!self.complete(key, token, SHORT).await, "{whose} completed");
+        assert!(!self.release(key, token).await, "{whose} released");
+    }
+
+    /// Claims until the lease of another claim has ended.
+    async fn acquire_after_lease(&self, key: &Key, lease: Duration) -> ClaimToken {
         let start = Instant::now();
         loop {
             match self.claim(key, lease).await {
-                Claim::Acquired(token) => return token,
+                Acquired(token) => return token,
                 _ if start.elapsed() < PATIENCE => sleep(SHORT / 5).await,
-                _ => panic!("{what} does not end"),
+                _ => panic!("a lease does not end"),
             }
         }
-    }
-
-    /// Like [`claim_after_lease`](Self::claim_after_lease), with pauses that grow, because each
-    /// claim renews the retention.
-    async fn claim_after_retention(&self, key: &Key, lease: Duration) -> ClaimToken {
-        let mut pause = SHORT;
-        while pause < PATIENCE {
-            sleep(pause).await;
-            if let Claim::Acquired(token) = self.claim(key, lease).await {
-                return token;
-            }
-            pause *= 2;
-        }
-        panic!("a retention does not end");
     }
 
     async fn a_key_is_claimed_once(&self) {
         let key = self.key("claimed once");
-        Self::acquired(self.claim(&key, LONG).await, "a new key");
+        self.acquire(&key, LONG, "a new key").await;
         for _ in 0..2 {
-            assert_eq!(
-                self.claim(&key, LONG).await,
-                Claim::InProgress,
-                "second claim of a key"
-            );
+            self.expect(&key, InProgress, "a claimed key").await;
         }
     }
 
     async fn a_completed_key_stays_completed(&self) {
         let key = self.key("completed");
-        let token = Self::acquired(self.claim(&key, LONG).await, "a new key");
-        assert!(
-            self.complete(&key, token, LONG).await,
-            "the holder cannot complete"
-        );
+        let token = self.acquire(&key, LONG, "a new key").await;
+        self.finish(&key, token, LONG).await;
         for _ in 0..2 {
-            assert_eq!(
-                self.claim(&key, SHORT).await,
-                Claim::Completed,
-                "claim of a completed key"
-            );
+            self.expect(&key, Completed, "a completed key").await;
         }
-        assert!(!self.complete(&key, token, SHORT).await, "completed twice");
-        assert!(
-            !self.release(&key, token).await,
-            "released after it was completed"
-        );
+        self.reject(&key, token, "a completed key's token").await;
         sleep(SHORT * 2).await;
-        assert_eq!(
-            self.claim(&key, LONG).await,
-            Claim::Completed,
-            "a completed key whose token was used again"
-        );
+        self.expect(&key, Completed, "a key completed twice").await;
     }
 
     async fn a_released_key_is_free(&self) {
         let key = self.key("released");
-        let first = Self::acquired(self.claim(&key, LONG).await, "a new key");
+        let first = self.acquire(&key, LONG, "a new key").await;
         assert!(self.release(&key, first).await, "the holder cannot release");
-        assert!(!self.release(&key, first).await, "released twice");
-        let second = Self::acquired(self.claim(&key, LONG).await, "a released key");
+        self.reject(&key, first, "a released key's token").await;
+        let second = self.acquire(&key, LONG, "a released key").await;
         assert_ne!(first, second, "two claims with the same token");
-        assert!(
-            self.complete(&key, second, LONG).await,
-            "the second holder cannot complete"
-        );
+        self.finish(&key, second, LONG).await;
     }
 
     async fn only_the_holder_ends_a_claim(&self) {
         let key = self.key("held");
-        let token = Self::acquired(self.claim(&key, LONG).await, "a new key");
-        let other_key = self.key("held by another");
-        let other = Self::acquired(self.claim(&other_key, LONG).await, "a new key");
-        for other in [
-            other,
-            ClaimToken::unique(),
-            ClaimToken::from(0),
-            ClaimToken::from(u128::MAX),
-        ] {
-            assert!(
-                !self.release(&key, other).await,
-                "released with a token that does not hold the key"
-            );
-            assert!(
-                !self.complete(&key, other, LONG).await,
-                "completed with a token that does not hold the key"
-            );
-            assert_eq!(
-                self.claim(&key, LONG).await,
-                Claim::InProgress,
-                "a claim that another token must not end"
-            );
+        let token = self.acquire(&key, LONG, "a new key").await;
+        let other = self.key("held by another");
+        let other = self.acquire(&other, LONG, "a new key").await;
+        let tokens = [0, u128::MAX].map(ClaimToken::from);
+        for other in [other, ClaimToken::unique(), tokens[0], tokens[1]] {
+            self.reject(&key, other, "a foreign token").await;
+            self.expect(&key, InProgress, "a key still held").await;
         }
-        assert!(
-            self.complete(&key, token, LONG).await,
-            "the holder cannot complete"
-        );
+        self.finish(&key, token, LONG).await;
         let unknown = self.key("never claimed");
-        assert!(
-            !self.complete(&unknown, token, LONG).await,
-            "completed without a claim"
-        );
-        Self::acquired(
-            self.claim(&unknown, LONG).await,
-            "a key that was not claimed",
-        );
+        self.reject(&unknown, token, "another key's token").await;
+        self.acquire(&unknown, LONG, "an unclaimed key").await;
     }
 
     async fn keys_are_kept_apart(&self) {
         let long = "x".repeat(203);
-        let names = [
-            "",
-            "a",
-            "A",
-            "a ",
-            " a",
-            "a*",
-            "a?",
-            "a\0",
-            "a\n",
-            "a%",
-            "a\\",
-            "a'",
-            "a\"",
-            "a:b",
-            "é",
-            "e\u{301}",
-            "\u{1f512}",
-            "*",
-            "completed",
-            &long,
-            &long[1..],
-        ];
+        let names = "|a|A|a | a|a*|a?|a\0|a\n|a%|a\\|a'|a\"|a:b|é|e\u{301}|🔒|*|completed";
         let mut tokens = HashSet::new();
-        for name in names {
-            let claim = self.claim(&self.key(&format!("apart/{name}")), LONG).await;
-            let token = Self::acquired(claim, &format!("the new key {name:?}"));
+        for name in names.split('|').chain([&*long, &long[1..]]) {
+            let key = self.key(&format!("apart/{name}"));
+            let what = format!("the new key {name:?}");
+            let token = self.acquire(&key, LONG, &what).await;
             assert!(tokens.insert(token), "two claims with the same token");
         }
     }
@@ -253,15 +190,9 @@ impl<S: IdempotencyStore> Suite<S> {
             let mut tokens = Vec::new();
             while let Some(claim) = claims.join_next().await {
                 match claim {
-                    Ok(Ok(Claim::Acquired(token))) => tokens.push(token),
-                    Ok(Ok(claim)) => {
-                        assert_eq!(
-                            claim,
-                            Claim::InProgress,
-                            "a concurrent claim that did not acquire the key"
-                        );
-                    }
-                    other => panic!("claim failed: {other:?}"),
+                    Ok(Ok(Acquired(token))) => tokens.push(token),
+                    Ok(Ok(InProgress)) => {}
+                    other => panic!("a concurrent claim failed: {other:?}"),
                 }
             }
             let acquired = tokens.len();
@@ -269,17 +200,14 @@ impl<S: IdempotencyStore> Suite<S> {
                 acquired, 1,
                 "{acquired} of 64 concurrent claims acquired the key"
             );
-            assert!(
-                self.complete(&key, tokens[0], LONG).await,
-                "the holder cannot complete"
-            );
+            self.finish(&key, tokens[0], LONG).await;
         }
     }
 
     async fn one_of_many_concurrent_calls_ends_a_claim(&self) {
         for round in 0..8 {
             let key = self.key(&format!("ended at once {round}"));
-            let token = Self::acquired(self.claim(&key, LONG).await, "a new key");
+            let token = self.acquire(&key, LONG, "a new key").await;
             let mut ends = JoinSet::new();
             for complete in (0..32).flat_map(|_| [true, false]) {
                 let (store, key) = (self.store.clone(), key.clone());
@@ -288,64 +216,49 @@ impl<S: IdempotencyStore> Suite<S> {
                         true => store.complete(&key, token, LONG).await,
                         false => store.release(&key, token).await,
                     };
-                    let ended =
-                        ended.unwrap_or_else(|error| panic!("complete or release failed: {error}"));
+                    let ended = ended.unwrap_or_else(|error| panic!("a call failed: {error}"));
                     ended.then_some(complete)
                 });
             }
             let ended: Vec<bool> = ends.join_all().await.into_iter().flatten().collect();
-            assert_eq!(
-                ended.len(),
-                1,
-                "{} of 64 concurrent calls ended a claim",
-                ended.len()
-            );
-            let is_completed = self.claim(&key, LONG).await == Claim::Completed;
+            let count = ended.len();
+            assert_eq!(count, 1, "{count} of 64 concurrent calls ended a claim");
+            let is_completed = self.claim(&key, LONG).await == Completed;
             assert_eq!(is_completed, ended[0], "whether the key is completed");
         }
     }
 
-    // ---- expiry
-
     async fn a_lease_ends(&self) {
         let key = self.key("lease");
-        Self::acquired(self.claim(&key, SHORT).await, "a new key");
-        let token = self.claim_after_lease(&key, LONG, "a lease").await;
-        assert_eq!(
-            self.claim(&key, SHORT).await,
-            Claim::InProgress,
-            "a claim after a lease"
-        );
-        assert!(
-            self.complete(&key, token, LONG).await,
-            "the next holder cannot complete"
-        );
+        self.acquire(&key, SHORT, "a new key").await;
+        let token = self.acquire_after_lease(&key, LONG).await;
+        self.expect(&key, InProgress, "a key after a lease").await;
+        self.finish(&key, token, LONG).await;
     }
 
     async fn a_retention_ends(&self) {
         let key = self.key("retention");
-        let token = Self::acquired(self.claim(&key, LONG).await, "a new key");
-        assert!(
-            self.complete(&key, token, SHORT).await,
-            "the holder cannot complete"
-        );
-        self.claim_after_retention(&key, LONG).await;
-        assert_eq!(
-            self.claim(&key, LONG).await,
-            Claim::InProgress,
-            "a claim after a retention"
-        );
+        let token = self.acquire(&key, LONG, "a new key").await;
+        self.finish(&key, token, SHORT).await;
+        // The pauses grow, because each claim renews the retention.
+        let mut pause = SHORT;
+        loop {
+            sleep(pause).await;
+            match self.claim(&key, LONG).await {
+                Acquired(_) => break,
+                _ => pause *= 2,
+            }
+            assert!(pause < PATIENCE, "a retention does not end");
+        }
+        self.expect(&key, InProgress, "a key after a retention")
+            .await;
 
         // The key outlives the lease.
         let key = self.key("retention longer than lease");
-        let token = Self::acquired(self.claim(&key, SHORT * 10).await, "a new key");
+        let token = self.acquire(&key, SHORT * 10, "a new key").await;
         if self.complete(&key, token, LONG).await {
             sleep(SHORT * 12).await;
-            assert_eq!(
-                self.claim(&key, LONG).await,
-                Claim::Completed,
-                "a key after its lease"
-            );
+            self.expect(&key, Completed, "a key after its lease").await;
         }
     }
 
@@ -353,12 +266,9 @@ impl<S: IdempotencyStore> Suite<S> {
         let mut retention = SHORT * 4;
         while retention < PATIENCE {
             let key = self.key(&format!("renewed {}", retention.as_millis()));
-            let token = Self::acquired(self.claim(&key, LONG).await, "a new key");
+            let token = self.acquire(&key, LONG, "a new key").await;
             let completing = Instant::now();
-            assert!(
-                self.complete(&key, token, retention).await,
-                "the holder cannot complete"
-            );
+            self.finish(&key, token, retention).await;
             sleep(retention * 3 / 5).await;
             let renewing = Instant::now();
             let first = self.claim(&key, LONG).await;
@@ -366,12 +276,10 @@ impl<S: IdempotencyStore> Suite<S> {
             // The first retention is over after this, and the renewed one is not.
             sleep(retention * 3 / 5).await;
             let second = self.claim(&key, LONG).await;
-            let second_in_time = renewing.elapsed() < retention;
-            if first_in_time && second_in_time {
-                assert_eq!(first, Claim::Completed, "claim of a completed key");
+            if first_in_time && renewing.elapsed() < retention {
+                assert_eq!(first, Completed, "claim of a completed key");
                 assert_eq!(
-                    second,
-                    Claim::Completed,
+                    second, Completed,
                     "claim of a key whose retention a duplicate should have renewed"
                 );
                 return;
@@ -382,114 +290,26 @@ impl<S: IdempotencyStore> Suite<S> {
         panic!("claims take too long to test whether a duplicate renews the retention");
     }
 
-    async fn a_forgotten_key_is_free(&self) {
-        let key = self.key("forgotten");
-        match self.store.forget(&key).await {
-            Err(error) if error.is::<ForgetUnsupported>() => return,
-            forgotten => assert!(!Self::forgotten(forgotten), "forgot a new key"),
-        }
-        let token = Self::acquired(self.claim(&key, LONG).await, "a new key");
-        assert!(
-            !Self::forgotten(self.store.forget(&key).await),
-            "forgot a key that is in progress"
-        );
-        assert_eq!(
-            self.claim(&key, LONG).await,
-            Claim::InProgress,
-            "a claim that `forget` must not end"
-        );
-        assert!(
-            self.complete(&key, token, LONG).await,
-            "the holder cannot complete"
-        );
-        assert!(
-            Self::forgotten(self.store.forget(&key).await),
-            "a completed key cannot be forgotten"
-        );
-        assert!(
-            !Self::forgotten(self.store.forget(&key).await),
-            "forgot a key twice"
-        );
-        assert!(
-            !self.complete(&key, token, LONG).await,
-            "completed after it was forgotten"
-        );
-        Self::acquired(self.claim(&key, LONG).await, "a forgotten key");
-    }
-
-    #[track_caller]
-    fn forgotten(result: Result<bool, BoxError>) -> bool {
-        result.unwrap_or_else(|error| panic!("forget failed: {error}"))
-    }
-
     async fn an_expired_token_changes_nothing(&self) {
         let key = self.key("expired");
-        let token = Self::acquired(self.claim(&key, SHORT).await, "a new key");
+        let late = self.acquire(&key, SHORT, "a new key").await;
         sleep(SHORT * 2).await;
-        assert!(
-            !self.complete(&key, token, LONG).await,
-            "completed after the lease"
-        );
-        assert!(!self.release(&key, token).await, "released after the lease");
-        Self::acquired(self.claim(&key, LONG).await, "a key whose lease ran out");
-    }
-
-    async fn an_overtaken_token_changes_nothing(&self) {
-        let key = self.key("overtaken");
-        let late = Self::acquired(self.claim(&key, SHORT).await, "a new key");
-        let token = self.claim_after_lease(&key, LONG, "a lease").await;
-        assert!(
-            !self.release(&key, late).await,
-            "released with an expired token"
-        );
-        assert_eq!(
-            self.claim(&key, LONG).await,
-            Claim::InProgress,
-            "a claim that an expired token must not release"
-        );
-        assert!(
-            !self.complete(&key, late, LONG).await,
-            "completed with an expired token"
-        );
-        assert_eq!(
-            self.claim(&key, LONG).await,
-            Claim::InProgress,
-            "a claim that an expired token must not complete"
-        );
-        assert!(
-            self.complete(&key, token, LONG).await,
-            "the next holder cannot complete"
-        );
-        assert!(
-            !self.release(&key, late).await,
-            "released with an expired token"
-        );
-        assert_eq!(
-            self.claim(&key, LONG).await,
-            Claim::Completed,
-            "claim of a completed key"
-        );
+        self.reject(&key, late, "an expired token").await;
+        let token = self.acquire(&key, LONG, "a key after its lease").await;
+        self.reject(&key, late, "an earlier claim's token").await;
+        self.expect(&key, InProgress, "a key still held").await;
+        self.finish(&key, token, LONG).await;
+        self.reject(&key, late, "an earlier claim's token").await;
+        self.expect(&key, Completed, "a completed key").await;
     }
 
     async fn any_duration_is_accepted(&self) {
         let key = self.key("any duration");
-        Self::acquired(self.claim(&key, Duration::from_nanos(1)).await, "a new key");
-        let token = self
-            .claim_after_lease(&key, Duration::MAX, "a lease of 1 ns")
-            .await;
-        assert_eq!(
-            self.claim(&key, Duration::MAX).await,
-            Claim::InProgress,
-            "an endless lease"
-        );
-        assert!(
-            self.complete(&key, token, Duration::MAX).await,
-            "the holder cannot complete"
-        );
-        assert_eq!(
-            self.claim(&key, LONG).await,
-            Claim::Completed,
-            "an endless retention"
-        );
+        let lease = Duration::from_nanos(1);
+        self.acquire(&key, lease, "a new key").await;
+        let token = self.acquire_after_lease(&key, Duration::MAX).await;
+        self.expect(&key, InProgress, "an endless lease").await;
+        self.finish(&key, token, Duration::MAX).await;
+        self.expect(&key, Completed, "an endless retention").await;
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     rejection::{Rejection, RejectionKind},
     secret::Secrets,
     signature::Signature,
-    telemetry::{self, Handling, Rejected, Stopwatch},
+    telemetry::{self, DeliveryFields, Handling, Rejected, Stopwatch},
 };
 
 pin_project! {
@@ -226,14 +226,16 @@ impl Verifying {
             }
             (Some(secrets), Some(matched)) => {
                 let endpoint = secrets.endpoint_name().cloned();
-                Ok(Delivery::new(body, *signature, matched, endpoint))
+                let label = secrets.label_of(matched).cloned();
+                Ok(Delivery::new(body, *signature, matched, label, endpoint))
             }
         })
     }
 
     /// Calls the inner service with the verified request.
     fn call<F>(self, delivery: Delivery, call: impl FnOnce(Request<Body>) -> F) -> Handling<F> {
-        let watch = delivery.record(&self.stopwatch);
+        let detached = || delivery.detached().clone();
+        let watch = telemetry::verified(|| fields(&delivery), detached, &self.stopwatch);
         let body = Body::from(delivery.body().clone());
         let mut request = Request::from_parts(self.keys.into_head(), body);
         if let Some(slot) = request.extensions().get::<DeliverySlot>() {
@@ -252,6 +254,20 @@ impl Verifying {
     }
 }
 
+/// Returns the fields that identify a delivery in the log and the metrics.
+fn fields(delivery: &Delivery) -> DeliveryFields<'_> {
+    let (id, event_type, known_type) = delivery.id_and_type();
+    DeliveryFields {
+        id: id.map(|id| id as _),
+        event_type,
+        known_type,
+        endpoint: delivery.endpoint(),
+        bytes: delivery.body().len(),
+        matched_secret: delivery.matched_secret(),
+        secret_label: delivery.secret_label(),
+    }
+}
+
 fn record(
     limits: &Limits,
     rejection: &Rejection,
@@ -265,7 +281,7 @@ fn record(
     let rejected = Rejected {
         reason: kind.as_str(),
         message: rejection,
-        advice: kind.reason().advice,
+        advice: kind.advice(),
         severity: kind.severity(),
         source: rejection.source(),
         path: head.uri.path(),

@@ -289,8 +289,12 @@ fn at_most_four_secrets_are_valid_at_once() {
 fn debug_shows_no_secret() {
     let secret = Secret::new("s3cr3t");
     assert_eq!(format!("{secret:?}"), "Secret(..)");
-    let secrets = Secrets::from(secret.clone());
-    assert_eq!(format!("{secrets:?}"), "Secrets(1 of 4)");
+    assert_eq!(
+        format!("{:?}", Secrets::from(secret.clone())),
+        "Secrets { labels: [None], endpoint: None, .. }"
+    );
+    let labeled = secret.clone().label("2026-11");
+    assert_eq!(format!("{labeled:?}"), r#"Secret("2026-11")"#);
     assert_eq!(format!("{:?}", secret.sign(b"")), "Signature(..)");
 }
 

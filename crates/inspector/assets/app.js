@@ -1,6 +1,6 @@
 // The page of the inspector. Everything that a sender wrote is shown through `textContent`.
 
-const VERDICTS = ['accepted', 'duplicate', 'rejected', 'failed', 'cut-off'];
+const VERDICTS = ['accepted', 'duplicate', 'rejected', 'failed', 'canceled'];
 // The maximum number of rows. More rows make the page slow.
 const MAX_ROWS = 500;
 const MAX_TOKENS = 20000;
@@ -256,7 +256,7 @@ function showChanges(number) {
   $('schema').replaceChildren('Schema', make('span', { class: 'wide', text: ' changes' }), ` (${number})`);
 }
 
-const TONES = { 'new field': 'duplicate', 'new type': 'cut-off', 'does not fit': 'failed' };
+const TONES = { 'new field': 'duplicate', 'new type': 'canceled', 'does not fit': 'failed' };
 
 $('schema').addEventListener('click', async () => {
   try {

@@ -91,12 +91,12 @@ impl Drop for Pending {
             self.end(Verdict::Failed, "The handler panicked.");
         } else if is_ended {
             self.end(
-                Verdict::CutOff,
-                "The sender hung up before the handler responded.",
+                Verdict::Canceled,
+                "The sender hung up, or a timeout of the application expired, before the handler responded.",
             );
         } else {
             self.end(
-                Verdict::CutOff,
+                Verdict::Canceled,
                 "The sender hung up before its body was complete.",
             );
         }

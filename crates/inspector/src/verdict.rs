@@ -22,11 +22,11 @@ pub enum Verdict {
     /// The handler responded with a status other than 2xx, or panicked.
     Failed,
     /// The sender hung up before the response.
-    CutOff,
+    Canceled,
 }
 
 impl Verdict {
-    /// Returns the verdict in lower case, such as `cut-off`.
+    /// Returns the verdict in lower case, such as `canceled`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Verdict {
             Self::Duplicate => "duplicate",
             Self::Rejected => "rejected",
             Self::Failed => "failed",
-            Self::CutOff => "cut-off",
+            Self::Canceled => "canceled",
         }
     }
 }

@@ -303,6 +303,20 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
+impl RedisStore {
+    /// Forgets that the event of `key` was completed, so that its next delivery runs the handler
+    /// again. Returns whether the key was completed.
+    ///
+    /// A claimed key stays claimed, because its handler may still be running.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the key may still be completed.
+    pub async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
+        self.run(&self.prepare(&self.shared.forget, key)).await
+    }
+}
+
 impl IdempotencyStore for RedisStore {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         let token = ClaimToken::generate()?;
@@ -339,10 +353,6 @@ impl IdempotencyStore for RedisStore {
         let mut call = self.prepare(&self.shared.release, key);
         call.arg(token.to_string());
         self.run(&call).await
-    }
-
-    async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
-        self.run(&self.prepare(&self.shared.forget, key)).await
     }
 }
 

@@ -3,12 +3,8 @@
 use std::{error, fmt, sync::Arc, time::Duration};
 
 use axum_core::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
-use soundhash_webhook::BoxError;
+use soundhash_webhook::{BoxError, idempotency::Outcome};
 use sqlx::error::DatabaseError;
-
-/// Seconds after which the sender may try again. SoundHash itself waits 60 s.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// The error of an [`EventLog`](crate::EventLog).
 ///
@@ -317,12 +313,11 @@ impl error::Error for EventLogError {
     }
 }
 
-/// Responds with 503 and `Retry-After`, so that SoundHash sends the event again.
+/// Responds as an `IdempotencyLayer` does if its store fails: with 503 and `Retry-After`, so that
+/// SoundHash sends the event again.
 impl IntoResponse for EventLogError {
     fn into_response(self) -> Response {
-        let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let mut response = (status, headers, "Service unavailable").into_response();
+        let mut response = Outcome::store_unavailable(self.clone()).into_response();
         response.extensions_mut().insert(self);
         response
     }

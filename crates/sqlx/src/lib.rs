@@ -170,7 +170,7 @@
 //! | --- | --- | --- |
 //! | `postgres` | no | [`Backend`] for `sqlx::Postgres` |
 //! | `sqlite` | no | [`Backend`] for `sqlx::Sqlite`, with SQLite compiled in |
-//! | `metrics` | no | counts duplicates in `soundhash_webhook_not_acted_on_total` |
+//! | `metrics` | no | counts duplicates in `soundhash_webhook_handlers_skipped_total` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

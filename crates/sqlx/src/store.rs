@@ -142,6 +142,21 @@ impl<DB: Backend> Drop for UndoClaim<DB> {
     }
 }
 
+impl<DB: Backend> SqlxStore<DB> {
+    /// Forgets that the event of `key` was completed, so that its next delivery runs the handler
+    /// again. Returns whether the key was completed.
+    ///
+    /// A claimed key stays claimed, because its handler may still be running.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the key may still be completed.
+    pub async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
+        let forget = &self.log.statements.forget;
+        self.change(forget, vec![Value::key(key)]).await
+    }
+}
+
 impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         let mut undo = UndoClaim {
@@ -181,11 +196,6 @@ impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
     async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
         let values = vec![Value::key(key), to_value(token)];
         self.change(&self.log.statements.release, values).await
-    }
-
-    async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
-        let forget = &self.log.statements.forget;
-        self.change(forget, vec![Value::key(key)]).await
     }
 }
 

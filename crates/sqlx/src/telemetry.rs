@@ -15,7 +15,8 @@ pub(crate) fn duplicate(delivery: &Delivery) {
         "webhook already recorded: the delivery repeats an event of the log",
     );
     #[cfg(feature = "metrics")]
-    metrics::counter!("soundhash_webhook_not_acted_on_total", "reason" => "duplicate").increment(1);
+    metrics::counter!("soundhash_webhook_handlers_skipped_total", "reason" => "duplicate")
+        .increment(1);
 }
 
 /// Logs a step that failed, and returns its error.

@@ -1,13 +1,21 @@
 //! Creates the requests of the cases.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    vec,
+};
 
-use axum_core::body::Body;
+use axum_core::{BoxError, body::Body};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
+use http_body::Frame;
 use serde_json::Value;
 
-use super::body::Frames;
 use crate::{
     event::{EventKind, Sender},
     secret::Secret,
@@ -20,6 +28,7 @@ pub(super) struct RequestFactory<'a> {
     pub(super) secret: &'a Secret,
     pub(super) uri: &'a Uri,
     pub(super) max_body_size: usize,
+    /// Whether a body in frames was read.
     pub(super) asked: &'a Arc<AtomicBool>,
 }
 
@@ -29,10 +38,15 @@ impl RequestFactory<'_> {
     }
 
     pub(super) fn signed_with(&self, secret: &Secret, body: impl Into<Bytes>) -> Request<Body> {
-        SignedRequest::new(secret)
-            .uri(self.uri.clone())
-            .body(body)
-            .build()
+        let request = SignedRequest::new(secret).uri(self.uri.clone());
+        request.body(body).build()
+    }
+
+    /// Returns a new event whose headers `change` changed.
+    pub(super) fn with_headers(&self, change: impl FnOnce(&mut HeaderMap)) -> Request<Body> {
+        let mut request = self.signed(body());
+        change(request.headers_mut());
+        request
     }
 
     /// Returns a new event that is sent to a route other than the one that it was signed for. On
@@ -57,9 +71,12 @@ impl RequestFactory<'_> {
 
     /// Returns an event without a signature.
     pub(super) fn unsigned(&self) -> Request<Body> {
-        let mut request = self.signed(body());
-        request.headers_mut().remove(SIGNATURE_HEADER);
-        request
+        self.with_headers(|headers| drop(headers.remove(SIGNATURE_HEADER)))
+    }
+
+    /// Returns an event with a well-formed, invented signature.
+    pub(super) fn guessed(&self) -> Request<Body> {
+        self.resigned(|_| b"0".repeat(64))
     }
 
     /// Returns an event whose correct signature was replaced by what `change` returns.
@@ -73,14 +90,12 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns an event whose bytes `change` replaced after they were signed.
-    pub(super) fn tampered(&self, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Request<Body> {
-        let body = body();
+    /// Returns an event whose bytes `change` changed after they were signed.
+    pub(super) fn tampered(&self, change: impl FnOnce(&mut Vec<u8>)) -> Request<Body> {
+        let mut body = body();
         let request = self.signed(body.clone());
-        let body = change(body);
-        let mut request = request.map(|_| Body::empty());
-        declare(&mut request, body.len() as u64);
-        request.map(|_| Body::from(body))
+        change(&mut body);
+        declare(request, body.len() as u64).map(|_| Body::from(body))
     }
 
     /// Returns frames that are slightly longer than the limit together.
@@ -90,7 +105,11 @@ impl RequestFactory<'_> {
     }
 
     pub(super) fn frames(&self, frames: Vec<Bytes>) -> Frames {
-        Frames::new(frames, self.asked)
+        Frames {
+            left: frames.into_iter(),
+            breaks: false,
+            asked: self.asked.clone(),
+        }
     }
 }
 
@@ -113,15 +132,11 @@ pub(super) fn body_of(len: usize) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// Returns an event with a well-formed, invented signature.
-pub(super) fn guessed(factory: &RequestFactory<'_>) -> Request<Body> {
-    factory.resigned(|_| b"0".repeat(64))
-}
-
 /// Declares a length, which can differ from the length of the body.
-pub(super) fn declare(request: &mut Request<Body>, len: u64) {
+pub(super) fn declare(mut request: Request<Body>, len: u64) -> Request<Body> {
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_LENGTH, len.into());
+    request
 }
 
 /// Replaces the body by one whose length is not declared.
@@ -129,4 +144,33 @@ pub(super) fn streamed(request: Request<Body>, body: Frames) -> Request<Body> {
     let mut request = request.map(|_| Body::new(body));
     request.headers_mut().remove(header::CONTENT_LENGTH);
     request
+}
+
+/// A body in frames, without a declared length. Reading it sets `asked`.
+pub(super) struct Frames {
+    left: vec::IntoIter<Bytes>,
+    breaks: bool,
+    asked: Arc<AtomicBool>,
+}
+
+impl Frames {
+    /// Ends the body with an error, as if the sender had hung up.
+    pub(super) fn breaks(mut self) -> Self {
+        self.breaks = true;
+        self
+    }
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.asked.store(true, Ordering::Relaxed);
+        let frame = self.left.next().map(|data| Ok(Frame::data(data)));
+        Poll::Ready(frame.or_else(|| self.breaks.then(|| Err("connection reset".into()))))
+    }
 }

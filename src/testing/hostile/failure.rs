@@ -20,36 +20,77 @@ pub struct Failure {
     kind: FailureKind,
 }
 
-/// The kinds of [`Failure`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// A forged request was accepted or reached the handler: the layer is missing on this route.
-    Unprotected,
-    /// Something other than the layer rejected the request.
-    AnsweredElsewhere,
-    /// The path does not exist or does not accept POST.
-    NoRoute,
-    /// A body limit other than the layer's rejected the request or truncated the body.
-    BodyLimit,
-    /// Something outside of the layer reads unverified bodies.
-    BodyRead,
-    /// The layer sees other bytes than were signed, or uses another secret.
-    BodyChanged,
-    /// The layer sees another signature header than was sent.
-    HeadChanged,
-    /// The layer's `max_body_size` is not the one that `hostile_requests` was given.
-    MaxBodySize,
-    /// The layer did not find a secret for this path.
-    NoSecret,
-    /// The layer rejected the request for a reason other than the expected one.
-    OtherRejection,
-    /// An authentic delivery was rejected, by the handler or before the layer.
-    NotAccepted,
-    /// The application redirects a delivery.
-    Redirected,
-    /// A delivery that was replayed to another route passed the layer and got a 2xx.
-    OtherRoute,
+macro_rules! kinds {
+    ($($kind:ident: $advice:literal,)*) => {
+        /// The kinds of [`Failure`], with what each means and how to fix it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum FailureKind {$(
+            #[doc = $advice]
+            $kind,
+        )*}
+
+        impl FailureKind {
+            fn advice(self) -> &'static str {
+                match self {$(
+                    Self::$kind => $advice,
+                )*}
+            }
+        }
+    };
+}
+
+kinds! {
+    Unprotected:
+        "Nothing verified it: there is no `SoundHashWebhookLayer` around this route, so anyone who \
+         knows its URL can send events. A `.layer` call does not protect routes that are added after \
+         it. On such a route, a handler that takes `Event` or `Delivery` responds with 500, and one \
+         that takes `Json` or `Bytes` acts on the forgery.",
+    RejectedElsewhere:
+        "The layer did not respond to the request: either there is no `SoundHashWebhookLayer` around \
+         this route, or something outside of the layer reads unverified requests. Put the layer \
+         around the route, and move everything that reads requests inside of the layer.",
+    NoRoute:
+        "Nothing receives a POST at this path. Call `request` with the whole path that SoundHash \
+         sends to, including the prefixes of nested routers.",
+    BodyLimit:
+        "A body limit other than the layer's rejected the request or truncated the body. It can be \
+         axum's `DefaultBodyLimit`, a `RequestBodyLimitLayer` or your own. Remove limits outside of \
+         the layer. Inside of it, a limit below `max_body_size` rejects authentic deliveries.",
+    BodyRead:
+        "Something other than the layer read its body: it is outside of the layer and reads \
+         unverified bodies before any limit applies. Put it inside of the layer, where it gets the \
+         verified body.",
+    BodyChanged:
+        "The layer saw other bytes than were signed, or verifies with another secret than \
+         `hostile_requests` was given. Something outside of the layer that reads, decodes or rewrites \
+         the body makes every signature wrong. Put it inside of the layer.",
+    HeadChanged:
+        "Something outside of the layer removes, duplicates or changes the header \
+         `X-Webhook-Signature`.",
+    MaxBodySize:
+        "The layer's `max_body_size` differs from that of `hostile_requests`. Pass it with \
+         `.max_body_size(…)`.",
+    NoSecret:
+        "The `SecretProvider` has no secret for this path, or it failed. Give it the secret that \
+         `hostile_requests` has.",
+    OtherRejection:
+        "The layer rejected the request for another reason than expected. The `Rejection` in the \
+         response's extensions has the reason.",
+    NotAccepted:
+        "The delivery is authentic, so SoundHash retries after such a response, and then drops the \
+         event. Either something outside of the layer rejected the request for its headers, or your \
+         handler rejected it. A handler has to accept every type and payload.",
+    Redirected:
+        "The application redirects it. SoundHash follows redirects with a GET that has no body, and \
+         records the status of the page at the end: the event counts as delivered and is lost. \
+         Respond with 404 to paths that do not exist, and do not redirect POST requests to HTTPS, to \
+         another slash at the end or to a login.",
+    OtherRoute:
+        "The layer surrounds a route that does not act on events. The signature covers neither method \
+         nor path, so an attacker can replay a recorded delivery there. After a 2xx to a replayed \
+         POST, an `IdempotencyLayer` marks the event as completed, and the handler never receives it. \
+         Put the layers around the acting route only.",
 }
 
 /// The response to a request.
@@ -66,15 +107,23 @@ pub(super) struct Seen {
 impl Failure {
     pub(super) fn of(case: &Case, seen: &Seen) -> Result<(), Self> {
         let redirected = seen.status.is_redirection() && seen.rejection.is_none();
+        let unhandled = matches!(case.expected, Expected::Unhandled);
         let kind = match case.expected {
-            Expected::Rejected(_) | Expected::Accepted | Expected::NotRedirected if redirected => {
-                Some(FailureKind::Redirected)
-            }
+            _ if redirected && !unhandled => Some(FailureKind::Redirected),
+            Expected::Rejected(expected) => rejected(expected, seen),
+            // The delivery is authentic, so a layer that accepts it has another limit.
+            Expected::OverLimit => rejected(RejectionKind::BodyTooLarge, seen).map(|it| {
+                if seen.status.is_success() {
+                    FailureKind::MaxBodySize
+                } else {
+                    it
+                }
+            }),
             // The status comes first, because an unprotected route reads every body.
-            Expected::Rejected(expected) => rejected(expected, case.authentic, seen)
-                .or_else(|| (case.unread && seen.asked).then_some(FailureKind::BodyRead)),
+            Expected::Unread => rejected(RejectionKind::MissingSignature, seen)
+                .or(seen.asked.then_some(FailureKind::BodyRead)),
             Expected::Accepted => accepted(seen),
-            Expected::NotActedOn => {
+            Expected::Unhandled => {
                 (seen.verified && seen.status.is_success()).then_some(FailureKind::OtherRoute)
             }
             Expected::NotRedirected => None,
@@ -109,8 +158,8 @@ impl Failure {
     }
 
     /// Writes what happened, without the explanation.
-    fn write_answer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: answered {}", self.name, self.status.as_u16())?;
+    fn write_response(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: responded with {}", self.name, self.status.as_u16())?;
         match self.expected {
             Some(expected) if expected == self.status => Ok(()),
             Some(expected) => write!(f, " and not {}", expected.as_u16()),
@@ -120,7 +169,7 @@ impl Failure {
 }
 
 /// Returns what is wrong with the response to a request that must be rejected.
-fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<FailureKind> {
+fn rejected(expected: RejectionKind, seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, Redirected, SecretsUnavailable, UnknownEndpoint, WrongSignature,
     };
@@ -138,13 +187,12 @@ fn rejected(expected: RejectionKind, authentic: bool, seen: &Seen) -> Option<Fai
         (BodyBroken, Some(WrongSignature | Redirected)) => FailureKind::BodyChanged,
         (_, Some(_)) => FailureKind::OtherRejection,
         (_, None) => match seen.status {
-            status if status.is_success() && authentic => FailureKind::MaxBodySize,
             status if status.is_success() => FailureKind::Unprotected,
             // The extractors respond with 500 if the layer is missing.
             StatusCode::INTERNAL_SERVER_ERROR => FailureKind::Unprotected,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => FailureKind::NoRoute,
             StatusCode::PAYLOAD_TOO_LARGE => FailureKind::BodyLimit,
-            _ => FailureKind::AnsweredElsewhere,
+            _ => FailureKind::RejectedElsewhere,
         },
     })
 }
@@ -173,84 +221,9 @@ fn accepted(seen: &Seen) -> Option<FailureKind> {
     }
 }
 
-impl FailureKind {
-    /// Returns sentences that say what the failure means and how to fix it.
-    fn advice(self) -> &'static str {
-        match self {
-            Self::Unprotected => {
-                "Nothing verified it: there is no `SoundHashWebhookLayer` around this route, so \
-                 anyone who knows its URL can send events. A `.layer` call does not protect routes \
-                 that are added after it. On such a route, a handler that takes `Event` or \
-                 `Delivery` responds with 500, and one that takes `Json` or `Bytes` acts on the forgery."
-            }
-            Self::AnsweredElsewhere => {
-                "The layer did not respond to the request: either there is no `SoundHashWebhookLayer` \
-                 around this route, or something outside of the layer reads unverified requests. \
-                 Put the layer around the route, and move everything that reads requests inside of \
-                 the layer."
-            }
-            Self::NoRoute => {
-                "Nothing receives a POST at this path. Call `request` with the whole path that \
-                 SoundHash sends to, including the prefixes of nested routers."
-            }
-            Self::BodyLimit => {
-                "A body limit other than the layer's rejected the request or truncated the body. It \
-                 can be axum's `DefaultBodyLimit`, a `RequestBodyLimitLayer` or your own. Remove \
-                 limits outside of the layer. Inside of it, a limit below `max_body_size` rejects \
-                 authentic deliveries."
-            }
-            Self::BodyRead => {
-                "Something other than the layer read its body: it is outside of the layer and \
-                 reads unverified bodies before any limit applies. Put it inside of the layer, \
-                 where it gets the verified body."
-            }
-            Self::BodyChanged => {
-                "The layer saw other bytes than were signed, or verifies with another secret than \
-                 `hostile_requests` was given. Something outside of the layer that reads, decodes \
-                 or rewrites the body makes every signature wrong. Put it inside of the layer."
-            }
-            Self::HeadChanged => {
-                "Something outside of the layer removes, duplicates or changes the header \
-                 `X-Webhook-Signature`."
-            }
-            Self::MaxBodySize => {
-                "The layer's `max_body_size` differs from that of `hostile_requests`. Pass it with \
-                 `.max_body_size(…)`."
-            }
-            Self::NoSecret => {
-                "The `SecretProvider` has no secret for this path, or it failed. Give it the \
-                 secret that `hostile_requests` has."
-            }
-            Self::OtherRejection => {
-                "The layer rejected the request for another reason than expected. The `Rejection` \
-                 in the response's extensions has the reason."
-            }
-            Self::NotAccepted => {
-                "The delivery is authentic, so SoundHash retries after such a response, and then \
-                 drops the event. Either something outside of the layer rejected the request for \
-                 its headers, or your handler rejected it. A handler has to accept every type and \
-                 payload."
-            }
-            Self::Redirected => {
-                "The application redirects it. SoundHash follows redirects with a GET that has no \
-                 body, and records the status of the page at the end: the event counts as delivered \
-                 and is lost. Respond with 404 to paths that do not exist, and do not redirect \
-                 POST requests to HTTPS, to another slash at the end or to a login."
-            }
-            Self::OtherRoute => {
-                "The layer surrounds a route that does not act on events. The signature covers \
-                 neither method nor path, so an attacker can replay a recorded delivery there. \
-                 After a 2xx to a replayed POST, an `IdempotencyLayer` marks the event as \
-                 completed, and the handler never receives it. Put the layers around the acting \
-                 route only."
-            }
-        }
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_answer(f)?;
+        self.write_response(f)?;
         write!(f, ". {}", self.kind.advice())
     }
 }
@@ -336,7 +309,7 @@ impl fmt::Display for FailureReport {
             writeln!(f, "{}", cause.advice())?;
             for failure in self.0.iter().filter(|it| self.cause(it) == cause) {
                 f.write_str("- ")?;
-                failure.write_answer(f)?;
+                failure.write_response(f)?;
                 f.write_str("\n")?;
             }
         }

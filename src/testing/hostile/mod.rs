@@ -1,11 +1,10 @@
 //! Requests that an application must reject, and some that it must accept.
 //!
 //! - `case`: the list of requests, with the response that each must get.
-//! - `factory`, `body`: create the requests.
+//! - `factory`: creates the requests.
 //! - `request`: the public iterator, and the check of a response.
 //! - `failure`: explains a wrong response.
 
-mod body;
 mod case;
 mod factory;
 mod failure;

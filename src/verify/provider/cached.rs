@@ -3,7 +3,8 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    error, fmt,
+    error::Error,
+    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -135,7 +136,9 @@ struct RunningLookup {
     found: WeakShared<Found>,
 }
 
-type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, LookupFailed>> + Send>>;
+/// All requests that wait for a lookup share its error.
+type SharedError = Arc<dyn Error + Send + Sync>;
+type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, SharedError>> + Send>>;
 
 impl State {
     fn new(limits: &Limits) -> Arc<Self> {
@@ -285,21 +288,15 @@ impl<L: SecretLookup> CachedSecrets<L> {
 async fn lookup<L: SecretLookup>(
     lookup: Arc<L>,
     entry: Entry,
-) -> Result<Option<Secrets>, LookupFailed> {
+) -> Result<Option<Secrets>, SharedError> {
     let Entry { name, state, .. } = &entry;
-    // The semaphores are never closed.
+    // The semaphores are never closed, so these are permits.
     let _new = match state.established.contains_key(name) {
         true => None,
-        false => Some(
-            state
-                .new_lookups
-                .acquire()
-                .await
-                .map_err(LookupFailed::new)?,
-        ),
+        false => Some(state.new_lookups.acquire().await),
     };
-    let _permit = state.lookups.acquire().await.map_err(LookupFailed::new)?;
-    let Some(secrets) = lookup.lookup(name).await.map_err(LookupFailed::new)? else {
+    let _permit = state.lookups.acquire().await;
+    let Some(secrets) = lookup.lookup(name).await? else {
         state.established.invalidate(name);
         state.unknown.insert(name.clone(), ());
         return Ok(None);
@@ -331,28 +328,6 @@ impl Drop for Entry {
         {
             running.lookups.remove(&self.name);
         }
-    }
-}
-
-/// The error of a lookup, which all requests that wait for it share.
-#[derive(Clone, Debug)]
-struct LookupFailed(Arc<BoxError>);
-
-impl LookupFailed {
-    fn new(error: impl Into<BoxError>) -> Self {
-        Self(Arc::new(error.into()))
-    }
-}
-
-impl fmt::Display for LookupFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl error::Error for LookupFailed {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.0.source()
     }
 }
 

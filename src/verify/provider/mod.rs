@@ -7,7 +7,7 @@
 mod cached;
 mod rotating;
 
-use std::{fmt, future, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use axum_core::BoxError;
 use http::request;
@@ -150,11 +150,8 @@ impl fmt::Debug for BoxSecretProvider {
 }
 
 impl<P: SecretProvider> SecretProvider for Arc<P> {
-    fn secrets(
-        &self,
-        head: &request::Parts,
-    ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send {
-        P::secrets(self, head)
+    async fn secrets(&self, head: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        P::secrets(self, head).await
     }
 
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
@@ -164,11 +161,8 @@ impl<P: SecretProvider> SecretProvider for Arc<P> {
 
 /// Returns the same secrets for every request.
 impl SecretProvider for Secrets {
-    fn secrets(
-        &self,
-        _: &request::Parts,
-    ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send {
-        future::ready(Ok(Some(self.clone())))
+    async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        Ok(Some(self.clone()))
     }
 
     fn cached(&self, _: &request::Parts) -> Option<Secrets> {

@@ -1,10 +1,6 @@
 //! Secrets that a running service can replace.
 
-use std::{
-    future,
-    future::Future,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum_core::BoxError;
 use http::request;
@@ -51,11 +47,8 @@ impl RotatingSecrets {
 }
 
 impl SecretProvider for RotatingSecrets {
-    fn secrets(
-        &self,
-        _: &request::Parts,
-    ) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send {
-        future::ready(Ok(Some(self.get())))
+    async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
+        Ok(Some(self.get()))
     }
 
     fn cached(&self, _: &request::Parts) -> Option<Secrets> {

@@ -163,6 +163,6 @@ proptest! {
         let wait = |hours| advance(HOUR * hours);
         // The store has room for exactly the three keys.
         let store = MemoryStore::new(3);
-        runtime.block_on(model::compare(&store, name, &steps, wait));
+        runtime.block_on(model::compare(&store, async |key: &Key| store.forget(key), name, &steps, wait));
     }
 }

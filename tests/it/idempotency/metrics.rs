@@ -26,7 +26,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Returns the metrics of this layer. The value of a histogram is the number of its samples.
 fn metered(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
-    let ours = ["not_acted_on", "lease_lost", "not_recorded", "store"];
+    let ours = ["handlers_skipped", "lease_lost", "not_recorded", "store"];
     let metered = recorded(recorder).into_iter().filter_map(|(name, values)| {
         let name = name.strip_prefix("soundhash_webhook_")?;
         if !ours.iter().any(|it| name.starts_with(it)) {
@@ -79,13 +79,13 @@ async fn responses_in_place_of_the_handler_are_counted_by_reason() {
     check(
         &recorder,
         &[
-            ("not_acted_on_total{reason=duplicate}", 2.0),
-            ("not_acted_on_total{reason=from_the_future}", 1.0),
-            ("not_acted_on_total{reason=in_progress}", 1.0),
-            ("not_acted_on_total{reason=store_unavailable}", 1.0),
-            ("not_acted_on_total{reason=too_old}", 1.0),
-            ("not_acted_on_total{reason=undated}", 1.0),
-            ("not_acted_on_total{reason=unverified}", 1.0),
+            ("handlers_skipped_total{reason=duplicate}", 2.0),
+            ("handlers_skipped_total{reason=from_the_future}", 1.0),
+            ("handlers_skipped_total{reason=in_progress}", 1.0),
+            ("handlers_skipped_total{reason=store_unavailable}", 1.0),
+            ("handlers_skipped_total{reason=too_old}", 1.0),
+            ("handlers_skipped_total{reason=undated}", 1.0),
+            ("handlers_skipped_total{reason=unverified}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("store_seconds{operation=claim}", 6.0),
             // One handler was canceled, and its retry has not ended.
@@ -123,7 +123,7 @@ async fn steps_of_the_store_are_measured_and_their_failures_counted() {
     check(
         &recorder,
         &[
-            ("not_acted_on_total{reason=duplicate}", 1.0),
+            ("handlers_skipped_total{reason=duplicate}", 1.0),
             ("not_recorded_total{operation=complete}", 1.0),
             ("store_errors_total{operation=complete}", 1.0),
             ("store_seconds{operation=claim}", 2.0),
@@ -168,7 +168,7 @@ async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
     check(
         &recorder,
         &[
-            ("not_acted_on_total{reason=duplicate}", 1.0),
+            ("handlers_skipped_total{reason=duplicate}", 1.0),
             ("store_seconds{operation=claim}", 2.0),
             ("store_seconds{operation=complete}", 2.0),
         ],
@@ -209,7 +209,7 @@ async fn made_up_ids_do_not_make_labels() {
     check(
         &recorder,
         &[
-            ("not_acted_on_total{reason=duplicate}", 100.0),
+            ("handlers_skipped_total{reason=duplicate}", 100.0),
             ("store_seconds{operation=claim}", 200.0),
             ("store_seconds{operation=complete}", 100.0),
         ],

@@ -8,12 +8,10 @@ use std::{
 
 use axum::BoxError;
 use soundhash_webhook::{
-    idempotency::{Claim, ClaimToken, ForgetUnsupported, IdempotencyStore, Key},
+    idempotency::{Claim, ClaimToken, IdempotencyStore, Key},
     testing::store_conformance,
 };
 use tokio::{task::yield_now, time::Instant};
-
-use super::support::Faulty;
 
 /// A fault of a store.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,10 +36,6 @@ enum Fault {
     AlwaysTrue,
     /// A duplicate does not renew the retention.
     NeverRenews,
-    /// Frees a key that is in progress.
-    ForgetsClaims,
-    /// Reports that it forgot a key, but keeps it.
-    OnlySaysItForgot,
 }
 
 /// The holder of a key, or `None` if the key is completed. The other fields are the lease or
@@ -144,18 +138,6 @@ impl IdempotencyStore for Wrong {
         }
         Ok(holds || self.0 == Fault::AlwaysTrue)
     }
-
-    async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
-        let key = self.key(key);
-        let forgotten = match self.state(&key) {
-            Some((held, ..)) => held.is_none() || self.0 == Fault::ForgetsClaims,
-            None => false,
-        };
-        if forgotten && self.0 != Fault::OnlySaysItForgot {
-            self.1.lock().unwrap().remove(&key);
-        }
-        Ok(forgotten)
-    }
 }
 
 /// Returns the message of the panic, if there is one. Time is paused, so that it passes at once.
@@ -182,35 +164,23 @@ fn each_fault_of_a_store_is_detected() {
             Fault::CheckThenEnd,
             "64 of 64 concurrent calls ended a claim",
         ),
-        (
-            Fault::IgnoresTokens,
-            "with a token that does not hold the key",
-        ),
+        (Fault::IgnoresTokens, "a foreign token completed"),
         (Fault::LeaseNeverEnds, "a lease does not end"),
         (Fault::RetentionNeverEnds, "a retention does not end"),
         (Fault::KeepsTheLeasesEnd, "a retention does not end"),
-        (Fault::CompletesLate, "completed after the lease"),
+        (Fault::CompletesLate, "an expired token completed"),
         (Fault::IgnoresCase, "the new key \"A\" cannot be claimed"),
         (Fault::FixedToken, "two claims with the same token"),
         (Fault::ForgetsCompleted, "claim of a completed key"),
-        (Fault::AlwaysTrue, "completed twice"),
-        (Fault::NeverRenews, "a duplicate should have renewed"),
-        (Fault::ForgetsClaims, "forgot a key that is in progress"),
-        (Fault::OnlySaysItForgot, "forgot a key twice"),
+        (Fault::AlwaysTrue, "a completed key's token completed"),
+        (
+            Fault::NeverRenews,
+            "whose retention a duplicate should have renewed",
+        ),
     ] {
         let message = verdict(fault).unwrap_err();
         assert!(message.contains(expected), "{message}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_need_not_support_forget() {
-    let store = Faulty::new();
-    let error = store.forget(&Key::new("a")).await.unwrap_err();
-    assert!(error.is::<ForgetUnsupported>(), "{error}");
-    let text = "this idempotency store does not support `forget`";
-    assert_eq!(error.to_string(), text);
-    store_conformance(store).await;
 }
 
 #[test]

@@ -8,7 +8,7 @@ use metrics_util::{
     debugging::{DebugValue, DebuggingRecorder},
 };
 use soundhash_webhook::{
-    EventKind, Sender, SoundHashWebhookLayer,
+    Event, EventKind, Secret, Sender, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
     testing::sample,
 };
@@ -67,35 +67,39 @@ async fn deliveries_are_counted_by_type_and_secret_and_measured() {
     deliver(&app, OLD_KEY, &body).await;
     deliver(&app, KEY, &event("match.found", "[]")).await;
     deliver(&app, KEY, "[]").await;
+    let labeled = Secret::new(KEY).label("2026-11");
+    let labeled = SoundHashWebhookLayer::new("new").previous_secret(labeled);
+    let labeled = Router::new()
+        .route("/", post(|_: Event| async {}))
+        .layer(labeled);
+    deliver(&labeled, KEY, &body).await;
 
     let all = recorded(&recorder);
     let deliveries = |event_type: &str| {
         let labels = format!("{{outcome=accepted,event_type={event_type}}}");
         value(&all, &format!("soundhash_webhook_deliveries_total{labels}"))
     };
-    assert_eq!(deliveries("video.processed"), [2.0]);
+    assert_eq!(deliveries("video.processed"), [3.0]);
     assert_eq!(deliveries("match.found"), [1.0]);
     assert_eq!(deliveries("none"), [1.0]);
-    let matched = |index| {
-        let labels = format!("{{index={index}}}");
-        value(
-            &all,
-            &format!("soundhash_webhook_matched_secret_total{labels}"),
-        )
+    let matched = |secret: &str| {
+        let name = "soundhash_webhook_matched_secret_total";
+        value(&all, &format!("{name}{{secret={secret}}}"))
     };
-    assert_eq!(matched(0), [3.0]);
-    assert_eq!(matched(1), [1.0]);
+    assert_eq!(matched("0"), [3.0]);
+    assert_eq!(matched("1"), [1.0]);
+    assert_eq!(matched("2026-11"), [1.0]);
     let unrecognized = "soundhash_webhook_unrecognized_total{event_type=match.found}";
     assert_eq!(value(&all, unrecognized), [1.0]);
     let bytes = value(&all, "soundhash_webhook_body_bytes{}");
     assert_eq!(bytes[0], f64::from(u32::try_from(body.len()).unwrap()));
-    assert_eq!(bytes.len(), 4);
+    assert_eq!(bytes.len(), 5);
     for name in ["verification", "body_wait"] {
         let seconds = value(&all, &format!("soundhash_webhook_{name}_seconds{{}}"));
-        assert_eq!(seconds.len(), 4);
+        assert_eq!(seconds.len(), 5);
         assert!(seconds.iter().all(|second| (0.0..30.0).contains(second)));
     }
-    assert_eq!(all.len(), 9, "{all:#?}");
+    assert_eq!(all.len(), 10, "{all:#?}");
 }
 
 #[tokio::test]
@@ -193,12 +197,12 @@ async fn the_example_serves_them_to_prometheus() {
         "# TYPE soundhash_webhook_deliveries_total counter",
         r#"soundhash_webhook_deliveries_total{outcome="accepted",event_type="match.found"} 2"#,
         r#"soundhash_webhook_deliveries_total{outcome="wrong_signature",event_type="none"} 1"#,
-        r#"soundhash_webhook_matched_secret_total{index="0"} 27"#,
+        r#"soundhash_webhook_matched_secret_total{secret="0"} 27"#,
         "# TYPE soundhash_webhook_body_bytes histogram",
         r#"soundhash_webhook_body_bytes_bucket{le="1048576"} 27"#,
         "soundhash_webhook_verification_seconds_count 27",
         r#"soundhash_webhook_body_wait_seconds_bucket{le="+Inf"} 27"#,
-        r#"soundhash_webhook_not_acted_on_total{reason="duplicate"} 2"#,
+        r#"soundhash_webhook_handlers_skipped_total{reason="duplicate"} 2"#,
         "# TYPE soundhash_webhook_store_seconds histogram",
         r#"soundhash_webhook_store_seconds_count{operation="claim"} 27"#,
         r#"soundhash_webhook_store_seconds_count{operation="complete"} 25"#,

@@ -267,7 +267,7 @@ async fn a_layer_that_is_missing_is_found() {
     assert_eq!(unsigned.kind(), Unprotected);
     assert_eq!(
         unsigned.to_string(),
-        "no signature: answered 500 and not 401. Nothing verified it: there is no \
+        "no signature: responded with 500 and not 401. Nothing verified it: there is no \
          `SoundHashWebhookLayer` around this route, so anyone who knows its URL can send \
          events. A `.layer` call does not protect routes that are added after it. On such a \
          route, a handler that takes `Event` or `Delivery` responds with 500, and one that takes `Json` \
@@ -307,7 +307,7 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
     let theirs = Router::new().route(PATH, post(|_: Json<Theirs>| async {}));
     let found = failures(theirs).await;
     assert_eq!(found[0].status(), StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(found[0].kind(), FailureKind::AnsweredElsewhere);
+    assert_eq!(found[0].kind(), FailureKind::RejectedElsewhere);
 }
 
 /// Mistakes: a log of bodies outside of the layer, with which an attacker can make it store unverified
@@ -336,7 +336,7 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         .find(|it| it.name() == READ)
         .unwrap()
         .to_string();
-    let start = format!("{READ}: answered 401. Something other than the layer read its body");
+    let start = format!("{READ}: responded with 401. Something other than the layer read its body");
     assert!(text.starts_with(&start), "{text}");
 
     let found = loses_everything(outside(rewrite), BodyChanged).await;
@@ -450,10 +450,12 @@ async fn the_report_names_each_cause_once() {
         "{text}"
     );
     assert!(
-        text.contains("- no signature: answered 500 and not 401\n"),
+        text.contains("- no signature: responded with 500 and not 401\n"),
         "{text}"
     );
-    assert!(text.ends_with("- authentic, and as large as allowed: answered 500 and not 2xx\n"));
+    assert!(
+        text.ends_with("- authentic, and as large as allowed: responded with 500 and not 2xx\n")
+    );
     assert_eq!(format!("{report:?}"), text);
 
     let two_causes = route()

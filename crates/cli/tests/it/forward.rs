@@ -251,6 +251,6 @@ fn a_request_whose_sender_hangs_up_is_canceled() {
     }
     drop(stream);
     let line = listen.json();
-    assert_eq!(line["verdict"], "cut-off", "{line}");
+    assert_eq!(line["verdict"], "canceled", "{line}");
     assert_eq!(line["status"], serde_json::Value::Null);
 }

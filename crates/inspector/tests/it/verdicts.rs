@@ -74,7 +74,7 @@ async fn a_handler_is_canceled_by_a_sender_that_hangs_up() {
     stream.shutdown().await.unwrap();
     drop(stream);
     let record = records.recv().await.unwrap();
-    assert_eq!(record.verdict(), Verdict::CutOff);
+    assert_eq!(record.verdict(), Verdict::Canceled);
     assert_eq!(
         record.reason(),
         Some("The sender hung up before the handler responded.")
@@ -110,7 +110,7 @@ async fn a_body_that_breaks_off_was_not_verified() {
     drop(hang_up_in_the_middle(&app, 10).await);
     let record = records.recv().await.unwrap();
     assert!(
-        matches!(record.verdict(), Verdict::CutOff | Verdict::Rejected),
+        matches!(record.verdict(), Verdict::Canceled | Verdict::Rejected),
         "{record:?}"
     );
     assert!(!record.is_verified());

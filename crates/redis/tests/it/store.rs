@@ -119,7 +119,8 @@ async fn the_redis_store_does_what_the_model_does() {
             async move { wait(&mut connection, &prefix, hours).await }
         };
         println!("{steps:?}");
-        model::compare(&store, name, &steps, wait).await;
+        let forget = async |key: &Key| store.forget(key).await.unwrap();
+        model::compare(&store, forget, name, &steps, wait).await;
     }
 }
 

@@ -122,6 +122,8 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     let response = error.into_response();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
+    let outcome = response.extensions().get().map(Outcome::kind);
+    assert_eq!(outcome, Some(OutcomeKind::StoreUnavailable));
 
     // The first one is not affected.
     DB::act(&mut first, "a").await.unwrap();

@@ -1,0 +1,104 @@
+//! Bodies that the extractors do not understand.
+
+use std::fmt::Display;
+
+#[cfg(feature = "metrics")]
+use super::metrics;
+#[cfg(feature = "tracing")]
+use super::{
+    TARGET,
+    text::{escape, escape_error, escape_up_to},
+};
+
+/// The maximum length of a field's path, which names several fields.
+const MAX_PATH: usize = 128;
+
+/// The reason why an event became `Unrecognized`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    UnknownType,
+    Payload,
+}
+
+/// Records an authentic event whose type or payload this version of the crate does not know.
+///
+/// `misfit` is the reason why the payload does not fit its type, without values of the payload.
+pub(crate) fn unrecognized(
+    known_type: Option<&'static str>,
+    mismatch: Mismatch,
+    misfit: Option<&str>,
+    is_test: bool,
+) {
+    #[cfg(feature = "tracing")]
+    {
+        let mismatch = match mismatch {
+            Mismatch::UnknownType => "its type is unknown",
+            Mismatch::Payload => "its payload does not fit its type",
+        };
+        if is_test {
+            tracing::info!(
+                target: TARGET,
+                "webhook test received: {mismatch}, as usual for a test",
+            );
+        } else {
+            tracing::warn!(
+                target: TARGET,
+                misfit = misfit.map(|it| escape_up_to(MAX_PATH, it)),
+                "webhook event not recognized: {mismatch}. Update soundhash-webhook, or handle \
+                 EventData::Unrecognized",
+            );
+        }
+    }
+    // SoundHash's test button sends any type with any payload, which should not raise an alert.
+    #[cfg(feature = "metrics")]
+    if !is_test {
+        metrics::count(
+            metrics::UNRECOGNIZED,
+            "event_type",
+            known_type.unwrap_or(metrics::OTHER_TYPE),
+        );
+    }
+}
+
+/// Records an authentic event with fields that this version of the crate does not know.
+pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
+    #[cfg(feature = "metrics")]
+    metrics::count(
+        metrics::UNKNOWN_FIELDS,
+        "event_type",
+        known_type.unwrap_or(metrics::OTHER_TYPE),
+    );
+}
+
+/// Records an unknown field that no earlier event of its type had.
+pub(crate) fn new_field(event_type: &str, path: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        target: TARGET,
+        event_type = escape(event_type),
+        field = escape_up_to(MAX_PATH, path),
+        "webhook field unknown: SoundHash sends a field that this version does not parse. Nothing is \
+         lost: Delivery::body has the field. Update soundhash-webhook if you need it",
+    );
+}
+
+/// Records an authentic event whose type is not the one that its handler takes.
+pub(crate) fn of_another_type(expected: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: TARGET,
+        expected,
+        "webhook event has another type than its handler takes: register the endpoint for this \
+         type only, or use an EventRouter",
+    );
+}
+
+/// Records an authentic delivery whose body is not an event.
+pub(crate) fn undecodable(error: &dyn Display) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: TARGET,
+        error = escape_error(error),
+        "webhook body is not an event: store Delivery::body to examine it",
+    );
+}

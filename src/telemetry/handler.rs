@@ -1,0 +1,176 @@
+//! Runs the handler of a delivery in a span, and reports handlers that are canceled.
+//!
+//! The span has the id, the type and the endpoint of the delivery, and surrounds every line that is
+//! logged while the handler runs.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use super::DeliveryFields;
+#[cfg(feature = "metrics")]
+use super::metrics;
+#[cfg(feature = "tracing")]
+use super::{
+    TARGET,
+    text::{escape, escape_display, milliseconds},
+};
+
+/// Watches the handler of one delivery.
+pub(crate) struct HandlerWatch {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+    since: Instant,
+    /// Whether a task runs the handler, even if the request is dropped.
+    detached: Arc<AtomicBool>,
+}
+
+impl HandlerWatch {
+    pub(super) fn has_span() -> bool {
+        #[cfg(feature = "tracing")]
+        return tracing::span_enabled!(target: TARGET, tracing::Level::ERROR);
+        #[cfg(not(feature = "tracing"))]
+        false
+    }
+
+    /// Starts the watch. If `delivery` is `None`, the handler does not get a span.
+    pub(super) fn start(delivery: Option<DeliveryFields<'_>>, detached: Arc<AtomicBool>) -> Self {
+        Self {
+            // The level is `error`, so that every line that passes a filter has the span.
+            #[cfg(feature = "tracing")]
+            span: match delivery {
+                Some(delivery) if Self::has_span() => tracing::error_span!(
+                    target: TARGET,
+                    "soundhash_webhook.delivery",
+                    id = delivery.id.map(escape_display),
+                    event_type = delivery.event_type.map(escape),
+                    endpoint = delivery.endpoint.map(escape),
+                ),
+                _ => tracing::Span::none(),
+            },
+            since: Instant::now(),
+            detached,
+        }
+    }
+
+    fn in_span<T>(&self, f: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        return self.span.in_scope(f);
+        #[cfg(not(feature = "tracing"))]
+        f()
+    }
+
+    fn canceled(&self) {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(
+            target: TARGET,
+            elapsed_ms = milliseconds(self.since.elapsed()),
+            "webhook handler canceled: the request was dropped before the handler finished. Either \
+             the sender or a proxy hung up (SoundHash waits 30 s), or a timeout of this application \
+             expired, such as a TimeoutLayer outside of the verification. Respond sooner, or let the \
+             handler run on with IdempotencyLayer::detach",
+        );
+        #[cfg(feature = "metrics")]
+        ::metrics::counter!(metrics::CANCELED).increment(1);
+    }
+}
+
+pin_project! {
+    /// The future of a handler, in the span of its delivery.
+    ///
+    /// A future that is dropped before it has finished is logged and counted, unless the handler
+    /// panicked or runs in a separate task.
+    pub(crate) struct Handling<F> {
+        // `None` once the future was dropped inside the span.
+        #[pin]
+        future: Option<F>,
+        watch: Option<HandlerWatch>,
+        is_over: bool,
+    }
+
+    impl<F> PinnedDrop for Handling<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let Some(watch) = this.watch.take() else {
+                return;
+            };
+            watch.in_span(|| {
+                if !*this.is_over && !watch.detached.load(Ordering::Relaxed) {
+                    watch.canceled();
+                }
+                this.future.set(None);
+            });
+        }
+    }
+}
+
+impl<F> Handling<F> {
+    /// Calls an inner service.
+    #[inline]
+    pub(crate) fn call(watch: Option<HandlerWatch>, call: impl FnOnce() -> F) -> Self {
+        let future = match &watch {
+            None => call(),
+            Some(watch) => watch.in_span(call),
+        };
+        Self {
+            future: Some(future),
+            watch,
+            is_over: false,
+        }
+    }
+}
+
+/// Wraps a handler's future for a separate task, which runs in the caller's span. If the runtime drops
+/// the task, the handler is canceled.
+pub(crate) fn detached<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let watch = super::is_on().then(|| HandlerWatch::start(None, Arc::default()));
+    in_current_span(Handling {
+        future: Some(future),
+        watch,
+        is_over: false,
+    })
+}
+
+/// Records a successful response of a handler that SoundHash cannot decode.
+pub(crate) fn undecodable_response(path: &str, problem: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: TARGET,
+        path = escape(path),
+        "webhook response cannot be decoded: {problem}. SoundHash counts it as a failure and sends \
+         the event again. Respond with an empty body or with UTF-8",
+    );
+}
+
+/// Keeps the caller's span for a future that is about to be spawned.
+pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    #[cfg(feature = "tracing")]
+    let future = tracing::Instrument::in_current_span(future);
+    future
+}
+
+impl<F: Future> Future for Handling<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let future = this.future.as_pin_mut().expect("not dropped yet");
+        let Some(watch) = this.watch else {
+            return future.poll(cx);
+        };
+        // Set before the poll, so that a handler that panics is not reported as canceled.
+        *this.is_over = true;
+        let poll = watch.in_span(|| future.poll(cx));
+        *this.is_over = poll.is_ready();
+        poll
+    }
+}

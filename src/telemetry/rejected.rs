@@ -1,0 +1,294 @@
+//! Requests to which a layer responds in place of the handler, logged at most once a minute for each
+//! reason.
+
+use std::{
+    error::Error,
+    fmt::{self, Display},
+    mem,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+#[cfg(feature = "tracing")]
+use super::TARGET;
+#[cfg(feature = "metrics")]
+use super::metrics;
+use super::text::{chain, escape};
+
+/// The shortest time between two lines for the same reason.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// A request to which a layer responded in place of the handler.
+#[derive(Clone, Copy)]
+pub(crate) struct Rejected<'a> {
+    /// The name of the reason, in snake case.
+    pub(crate) reason: &'static str,
+    /// The reason in words.
+    pub(crate) message: &'a dyn Display,
+    /// The next step for the operator.
+    pub(crate) advice: &'static str,
+    pub(crate) severity: Severity,
+    pub(crate) source: Option<&'a (dyn Error + 'static)>,
+    /// The path of the request, without its query.
+    pub(crate) path: &'a str,
+    pub(crate) endpoint: Option<&'a str>,
+}
+
+/// The level at which a [`Rejected`] request is logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Normal operation. Logged at `debug`.
+    Routine,
+    /// A fault of the sender or an attacker. Logged at `warn`, limited in rate.
+    Warning,
+    /// A failure of this service or of a service that it depends on. Logged at `error`, limited in
+    /// rate.
+    Failure,
+}
+
+/// Records that the verification layer rejected a request.
+pub(crate) fn rejected(log: &RejectionLog, rejected: &Rejected<'_>) {
+    log.record(rejected);
+    #[cfg(feature = "metrics")]
+    metrics::count_delivery(rejected.reason, metrics::NO_TYPE);
+}
+
+/// Records that the idempotency layer rejected a request.
+pub(crate) fn skipped(log: &RejectionLog, rejected: &Rejected<'_>) {
+    log.record(rejected);
+    #[cfg(feature = "metrics")]
+    metrics::count(metrics::SKIPPED, "reason", rejected.reason);
+}
+
+/// Records that the idempotency layer responded to a delivery whose event was completed before.
+pub(crate) fn duplicate(reason: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        target: TARGET,
+        reason,
+        "webhook already handled: the event was completed before, so the handler was not called",
+    );
+    #[cfg(feature = "metrics")]
+    metrics::count(metrics::SKIPPED, "reason", reason);
+}
+
+/// Records that an extractor ran in a handler that the verification layer does not protect.
+pub(crate) fn layer_missing(path: &str) {
+    // All handlers share it, because the layer that would hold it is missing.
+    static REJECTIONS: RejectionLog = RejectionLog::new();
+    REJECTIONS.record(&Rejected {
+        reason: "layer_missing",
+        message: &"no SoundHashWebhookLayer around this handler",
+        advice: "put one around its route, because nothing is verified and every request gets 500",
+        severity: Severity::Failure,
+        source: None,
+        path,
+        endpoint: None,
+    });
+}
+
+/// Logs the rejections of one layer.
+///
+/// The first rejection for a reason is logged at once. Rejections for the same reason in the next
+/// minute are only counted. The first request after that minute, whether it is accepted or
+/// rejected, logs the count. A rejection after a minute without rejections is again logged at once.
+/// At `debug`, every rejection is logged.
+pub(crate) struct RejectionLog {
+    windows: Mutex<Vec<Window>>,
+    /// Whether any window has a count that is not logged yet.
+    pending: AtomicBool,
+}
+
+/// The time since the last line for a reason.
+struct Window {
+    reason: &'static str,
+    severity: Severity,
+    since: Instant,
+    /// The number of rejections since then.
+    count: u64,
+    /// The path of the last rejection.
+    path: String,
+    endpoint: Option<String>,
+}
+
+/// The rejections of a [`Window`] that is over.
+struct Summary {
+    reason: &'static str,
+    severity: Severity,
+    count: u64,
+    window: Duration,
+    path: String,
+    endpoint: Option<String>,
+}
+
+impl RejectionLog {
+    const fn new() -> Self {
+        Self {
+            windows: Mutex::new(Vec::new()),
+            pending: AtomicBool::new(false),
+        }
+    }
+
+    fn record(&self, rejected: &Rejected<'_>) {
+        #[cfg(feature = "tracing")]
+        {
+            let is_first = rejected.severity.is_enabled() && self.count(rejected);
+            rejected.log(is_first);
+            self.log_summaries();
+        }
+    }
+
+    /// Logs the count of each window that is over. This costs one atomic load if nothing was counted.
+    pub(crate) fn log_summaries(&self) {
+        #[cfg(feature = "tracing")]
+        if self.pending.load(Ordering::Relaxed) {
+            for summary in self.summaries() {
+                summary.log();
+            }
+        }
+    }
+
+    /// Counts a rejection, or returns `true` if the rejection begins a window and must be logged at
+    /// once.
+    fn count(&self, rejected: &Rejected<'_>) -> bool {
+        let now = Instant::now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = windows.iter_mut().find(|it| it.reason == rejected.reason);
+        let Some(window) = known else {
+            windows.push(Window {
+                reason: rejected.reason,
+                severity: rejected.severity,
+                since: now,
+                count: 0,
+                path: String::new(),
+                endpoint: None,
+            });
+            return true;
+        };
+        if window.count == 0 && now - window.since >= WINDOW {
+            window.since = now;
+            return true;
+        }
+        window.count += 1;
+        window.path = escape(rejected.path);
+        window.endpoint = rejected.endpoint.map(escape);
+        self.pending.store(true, Ordering::Relaxed);
+        false
+    }
+
+    /// Takes the counts of the windows that are over, and begins new windows.
+    fn summaries(&self) -> Vec<Summary> {
+        let now = Instant::now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |it: &&mut Window| it.count > 0 && now - it.since >= WINDOW;
+        let summaries = windows.iter_mut().filter(is_over).map(|window| Summary {
+            reason: window.reason,
+            severity: window.severity,
+            count: mem::take(&mut window.count),
+            window: now - mem::replace(&mut window.since, now),
+            path: mem::take(&mut window.path),
+            endpoint: window.endpoint.take(),
+        });
+        let summaries = summaries.collect();
+        let pending = windows.iter().any(|window| window.count > 0);
+        self.pending.store(pending, Ordering::Relaxed);
+        summaries
+    }
+}
+
+impl Default for RejectionLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RejectionLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RejectionLog").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "tracing")]
+mod lines {
+    //! The lines of the log.
+
+    use tracing::{Level, debug, enabled, error, warn};
+
+    use super::{Rejected, Severity, Summary, TARGET, chain, escape};
+
+    /// Logs a failure of this service at `error`, and everything else at `warn`.
+    macro_rules! warn_or_error {
+        ($severity:expr, $($line:tt)*) => {
+            match $severity {
+                Severity::Failure => error!(target: TARGET, $($line)*),
+                _ => warn!(target: TARGET, $($line)*),
+            }
+        };
+    }
+
+    impl Severity {
+        /// Returns whether lines of this severity are logged, apart from the lines at `debug`.
+        pub(super) fn is_enabled(self) -> bool {
+            match self {
+                Self::Routine => false,
+                Self::Warning => enabled!(target: TARGET, Level::WARN),
+                Self::Failure => enabled!(target: TARGET, Level::ERROR),
+            }
+        }
+    }
+
+    impl Rejected<'_> {
+        /// Logs the rejection with advice if it is the first one of a window, and otherwise at `debug`.
+        pub(super) fn log(&self, is_first: bool) {
+            if is_first {
+                warn_or_error!(
+                    self.severity,
+                    reason = self.reason,
+                    path = escape(self.path),
+                    endpoint = self.endpoint.map(escape),
+                    error = self.source.map(chain),
+                    "webhook rejected: {}: {}",
+                    self.message,
+                    self.advice,
+                );
+            } else {
+                debug!(
+                    target: TARGET,
+                    reason = self.reason,
+                    path = escape(self.path),
+                    endpoint = self.endpoint.map(escape),
+                    error = self.source.map(chain),
+                    "webhook rejected: {}",
+                    self.message,
+                );
+            }
+        }
+    }
+
+    impl Summary {
+        pub(super) fn log(&self) {
+            let (count, reason) = (self.count, self.reason);
+            let requests = if count == 1 { "request" } else { "requests" };
+            let time = match (self.window.as_secs() + 30) / 60 {
+                0 | 1 => "minute".to_owned(),
+                minutes => format!("{minutes} minutes"),
+            };
+            // The summary does not belong to the span of the request that ends the window.
+            warn_or_error!(
+                self.severity,
+                parent: None,
+                reason,
+                count,
+                window_s = self.window.as_secs_f64(),
+                path = self.path,
+                endpoint = self.endpoint,
+                "{count} {requests} rejected in the last {time}: {reason} {count}",
+            );
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Deliveries that the verification layer accepts, and the time that receiving and hashing them took.
+
+use std::{
+    fmt::Display,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use super::handler::HandlerWatch;
+#[cfg(feature = "metrics")]
+use super::metrics;
+#[cfg(feature = "tracing")]
+use super::{
+    TARGET,
+    text::{escape, escape_display, milliseconds},
+};
+
+/// Identifies a verified delivery.
+#[derive(Clone, Copy)]
+pub(crate) struct DeliveryFields<'a> {
+    pub(crate) id: Option<&'a dyn Display>,
+    /// The type as the sender wrote it, or `None` if the body is not an event.
+    pub(crate) event_type: Option<&'a str>,
+    /// The same type, if this version of the crate knows it.
+    pub(crate) known_type: Option<&'static str>,
+    pub(crate) endpoint: Option<&'a str>,
+    pub(crate) bytes: usize,
+    pub(crate) matched_secret: usize,
+    pub(crate) secret_label: Option<&'a str>,
+}
+
+/// Records that the verification layer accepted a delivery, and returns the watch for its handler.
+///
+/// `delivery` parses the envelope. It is called at most once, and only if its fields are recorded.
+/// `detached` is called if the handler is watched.
+pub(crate) fn verified<'a>(
+    delivery: impl FnOnce() -> DeliveryFields<'a>,
+    detached: impl FnOnce() -> Arc<AtomicBool>,
+    stopwatch: &Stopwatch,
+) -> Option<HandlerWatch> {
+    if !super::is_on() {
+        return None;
+    }
+    let records = records_verified();
+    let fields = (records || HandlerWatch::has_span()).then(delivery);
+    if let Some(fields) = fields.filter(|_| records) {
+        record(fields, stopwatch.times());
+    }
+    Some(HandlerWatch::start(fields, detached()))
+}
+
+/// Returns whether [`verified`] records anything. If not, the caller need not parse the envelope.
+fn records_verified() -> bool {
+    #[cfg(feature = "tracing")]
+    let logged = tracing::enabled!(target: TARGET, tracing::Level::DEBUG);
+    #[cfg(not(feature = "tracing"))]
+    let logged = false;
+    cfg!(feature = "metrics") || logged
+}
+
+fn record(delivery: DeliveryFields<'_>, times: Option<Times>) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        target: TARGET,
+        id = delivery.id.map(escape_display),
+        event_type = delivery.event_type.map(escape),
+        endpoint = delivery.endpoint.map(escape),
+        bytes = delivery.bytes,
+        matched_secret = delivery.matched_secret,
+        secret_label = delivery.secret_label,
+        waited_ms = times.map(|times| milliseconds(times.waited)),
+        hashed_ms = times.map(|times| milliseconds(times.hashed)),
+        "webhook verified",
+    );
+    #[cfg(feature = "metrics")]
+    {
+        let event_type = match delivery.event_type {
+            Some(_) => delivery.known_type.unwrap_or(metrics::OTHER_TYPE),
+            None => metrics::NO_TYPE,
+        };
+        metrics::count_delivery("accepted", event_type);
+        let index = ["0", "1", "2", "3"].get(delivery.matched_secret);
+        let secret = match delivery.secret_label {
+            Some(label) => ::metrics::SharedString::from_owned(label.to_owned()),
+            None => ::metrics::SharedString::const_str(index.unwrap_or(&"other")),
+        };
+        ::metrics::counter!(metrics::MATCHED_SECRET, "secret" => secret).increment(1);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+        ::metrics::histogram!(metrics::BODY_BYTES).record(delivery.bytes as f64);
+        if let Some(times) = times {
+            ::metrics::histogram!(metrics::BODY_WAIT).record(times.waited);
+            ::metrics::histogram!(metrics::VERIFICATION).record(times.hashed);
+        }
+    }
+}
+
+/// Measures how long receiving and hashing a body take. It reads the clock only if the result is
+/// recorded.
+pub(crate) struct Stopwatch(Option<Running>);
+
+struct Running {
+    start: Instant,
+    hashed: Duration,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    waited: Duration,
+    hashed: Duration,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(records_verified().then(|| Running {
+            start: Instant::now(),
+            hashed: Duration::ZERO,
+        }))
+    }
+
+    pub(crate) fn hashing<T>(&mut self, hash: impl FnOnce() -> T) -> T {
+        let Some(running) = &mut self.0 else {
+            return hash();
+        };
+        let start = Instant::now();
+        let result = hash();
+        running.hashed += start.elapsed();
+        result
+    }
+
+    fn times(&self) -> Option<Times> {
+        self.0.as_ref().map(|&Running { start, hashed }| Times {
+            // All time except for the hashing counts as waiting, because the rest is very short.
+            waited: start.elapsed().saturating_sub(hashed),
+            hashed,
+        })
+    }
+}
