@@ -141,8 +141,8 @@
 //!
 //! # Running an event again
 //!
-//! [`IdempotencyStore::forget`] makes a store forget that an event was completed, so that its
-//! next delivery runs the handler.
+//! [`MemoryStore::forget`], and the method of the same name of the other stores, make a store forget
+//! that an event was completed, so that its next delivery runs the handler.
 //!
 //! # A store of your own
 //!
@@ -209,15 +209,6 @@
 //!         let mut rows = self.0.lock().map_err(|_| "poisoned")?;
 //!         let is_held = rows.get(key).is_some_and(|row| row.is_held_by(token));
 //!         Ok(is_held && rows.remove(key).is_some())
-//!     }
-//!
-//!     // DELETE FROM events WHERE key = $1 AND token IS NULL AND until > now()
-//!     async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
-//!         let mut rows = self.0.lock().map_err(|_| "poisoned")?;
-//!         let is_completed = rows
-//!             .get(key)
-//!             .is_some_and(|row| row.token.is_none() && Instant::now() < row.until);
-//!         Ok(is_completed && rows.remove(key).is_some())
 //!     }
 //! }
 //!

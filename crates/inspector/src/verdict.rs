@@ -21,7 +21,8 @@ pub enum Verdict {
     Rejected,
     /// The handler responded with a status other than 2xx, or panicked.
     Failed,
-    /// The sender hung up before the response.
+    /// The request was dropped before the response: the sender hung up, or a timeout of the application
+    /// expired.
     Canceled,
 }
 

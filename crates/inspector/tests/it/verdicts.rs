@@ -77,7 +77,9 @@ async fn a_handler_is_canceled_by_a_sender_that_hangs_up() {
     assert_eq!(record.verdict(), Verdict::Canceled);
     assert_eq!(
         record.reason(),
-        Some("The sender hung up before the handler responded.")
+        Some(
+            "The sender hung up, or a timeout of the application expired, before the handler responded."
+        )
     );
     assert!(record.is_verified());
 }

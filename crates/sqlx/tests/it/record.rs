@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use soundhash_webhook::idempotency::{Outcome, OutcomeKind};
 use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
 use soundhash_webhook_tests::log::Log;
 use tokio::{
@@ -214,7 +215,7 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     let [(key, _, _, count)] = &counted[..] else {
         panic!("{counted:?}");
     };
-    assert_eq!(key.key().name(), "soundhash_webhook_not_acted_on_total");
+    assert_eq!(key.key().name(), "soundhash_webhook_handlers_skipped_total");
     assert_eq!(key.key().labels().next().unwrap().value(), "duplicate");
     assert_eq!(*count, DebugValue::Counter(2));
 }
