@@ -1,0 +1,41 @@
+//! `cargo lambda build --release -p soundhash-webhook-lambda-example`
+//!
+//! Receives SoundHash webhooks in AWS Lambda, behind a function URL, an API Gateway (HTTP or REST)
+//! or a load balancer, and prints each event once, as one line of JSON.
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret |
+//! | `SOUNDHASH_WEBHOOK_REDIS` | the URL of the Redis server that all instances share |
+//!
+//! After the response, Lambda freezes the process, so a spawned task may never run: do the work
+//! before the response, or put it into a queue. Each instance has its own memory, so a `MemoryStore`
+//! would not recognize most duplicates.
+
+use std::env;
+
+use axum::{Router, http::StatusCode, routing::post};
+use soundhash_webhook::{Event, Secret, SoundHashWebhookLayer, idempotency::IdempotencyLayer};
+use soundhash_webhook_redis::RedisStore;
+
+async fn receive(event: Event) -> StatusCode {
+    match serde_json::to_string(&event) {
+        Ok(line) => println!("{line}"),
+        Err(_) => return StatusCode::INTERNAL_SERVER_ERROR,
+    }
+    StatusCode::OK
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
+    let redis = env::var("SOUNDHASH_WEBHOOK_REDIS")
+        .map_err(|error| format!("SOUNDHASH_WEBHOOK_REDIS: {error}"))?;
+    let store = RedisStore::connect(redis).await?;
+    let app = Router::new()
+        // The path is the one after the stage of an API Gateway.
+        .route("/webhooks/soundhash", post(receive))
+        .route_layer(IdempotencyLayer::new(store))
+        .route_layer(SoundHashWebhookLayer::new(secret));
+    lambda_http::run(app).await
+}
