@@ -14,6 +14,10 @@ use crate::{
 /// A retry that is this late will not come, because SoundHash was restarted and forgot it.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
+/// A record can be this far from the attempt, in addition to the difference of the clocks. It is also
+/// the distance of the differences that are tried.
+const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
+
 /// A delivery that you recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -127,42 +131,51 @@ fn compare(
     records: &[Timestamp],
     window: &Window,
 ) {
-    let widened = |span: Span, by: SignedDuration| Span {
-        start: later(span.start, -by),
-        end: later(span.end, by),
-    };
-    let matched = |by: SignedDuration| {
-        let spans: Vec<_> = delivered
-            .iter()
-            .map(|(span, _)| widened(*span, by))
-            .collect();
-        let assigned = assign(&spans, records);
-        let recorded = assigned.iter().flatten().count();
-        (recorded, by, spans, assigned)
-    };
-    // The largest difference decides how many events are missing. The smallest one that leads to the
-    // same number shows best where they are.
     let largest = window.clock_difference.abs();
-    let at_largest = matched(largest);
-    let smaller = [SignedDuration::ZERO, largest / 10]
-        .into_iter()
-        .map(matched);
-    let best = { smaller }.find(|(recorded, ..)| *recorded == at_largest.0);
-    let (recorded, difference, spans, assigned) = best.unwrap_or(at_largest);
+    let matched = |offset: SignedDuration| {
+        let spans = delivered
+            .iter()
+            .map(|(span, _)| span.moved(offset).widened(TOLERANCE));
+        let spans: Vec<_> = spans.collect();
+        let assigned = assign(&spans, records);
+        (assigned.iter().flatten().count(), offset, spans, assigned)
+    };
+    // The clocks differ by the offset that leaves the fewest events without a record.
+    let mut best = matched(SignedDuration::ZERO);
+    for offset in offsets(largest) {
+        if best.0 == delivered.len() {
+            break;
+        }
+        let other = matched(offset);
+        if other.0 > best.0 {
+            best = other;
+        }
+    }
+    let (recorded, offset, spans, assigned) = best;
+    // Without deliveries, nothing shows the difference of the clocks.
+    let tolerance = if delivered.is_empty() {
+        largest
+    } else {
+        TOLERANCE
+    };
     report.recorded = Some(recorded);
-    report.gaps = (shortages(&spans, records, &assigned).into_iter())
-        .map(|shortage| {
-            let events = shortage.events.iter().map(|index| delivered[*index]);
-            Gap {
-                since: later(shortage.span.start, difference),
-                until: later(shortage.span.end, -difference),
-                delivered: shortage.events.len(),
-                recorded: shortage.events.len() - shortage.missing,
-                missing: shortage.missing,
-                event_ids: events.map(|(_, id)| id.clone()).collect(),
-            }
-        })
-        .collect();
+    for shortage in shortages(&spans, records, &assigned) {
+        let events = || shortage.events.iter().map(|index| delivered[*index]);
+        report.gaps.push(Gap {
+            since: events()
+                .map(|(span, _)| span.start)
+                .min()
+                .unwrap_or(window.since),
+            until: events()
+                .map(|(span, _)| span.end)
+                .max()
+                .unwrap_or(window.until),
+            delivered: shortage.events.len(),
+            recorded: shortage.events.len() - shortage.missing,
+            missing: shortage.missing,
+            event_ids: events().map(|(_, id)| id.clone()).collect(),
+        });
+    }
 
     let left: Vec<_> = (records.iter().zip(&assigned))
         .filter(|(_, event)| event.is_none())
@@ -170,7 +183,12 @@ fn compare(
         .collect();
     let mut failed: Vec<_> = (report.failed.iter_mut())
         .filter(|failed| !failed.is_delivered_elsewhere)
-        .map(|failed| (widened(all[&failed.event_id], largest), failed))
+        .map(|failed| {
+            (
+                all[&failed.event_id].moved(offset).widened(tolerance),
+                failed,
+            )
+        })
         .collect();
     failed.sort_by_key(|(span, failed)| (*span, failed.event_id.clone()));
     // Several endpoints can have failed to deliver an event that was recorded once.
@@ -189,10 +207,18 @@ fn compare(
     for (_, failed) in failed {
         failed.may_be_recorded = Some(found.contains(&failed.event_id));
     }
-    let extra = (left.iter().zip(&assigned)).filter(|(record, event)| {
-        event.is_none() && (window.since..window.until).contains(*record)
-    });
+    let unseen = report.unseen.iter().map(|unseen| unseen.until).max();
+    let since = unseen.unwrap_or(window.since);
+    let extra = (left.iter().zip(&assigned))
+        .filter(|(record, event)| event.is_none() && (since..window.until).contains(*record));
     report.extra = extra.count();
+}
+
+/// Returns the differences of the clocks up to the largest one, in the order of their size.
+fn offsets(largest: SignedDuration) -> impl Iterator<Item = SignedDuration> {
+    let steps = largest.as_millis() / TOLERANCE.as_millis();
+    let steps = 1..=i32::try_from(steps).unwrap_or(i32::MAX);
+    steps.flat_map(|step| [TOLERANCE * step, TOLERANCE * -step])
 }
 
 /// The attempts to deliver an event to an endpoint.

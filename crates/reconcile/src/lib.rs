@@ -38,15 +38,17 @@
 //!
 //! SoundHash's log has neither the id nor the type of an event, so the two lists can only be
 //! compared by time and count. Each event that SoundHash delivered needs a record between its first
-//! and its last attempt. If fewer events were recorded in a time than were delivered in it, the
-//! difference is *certainly* missing, as long as the clocks differ by at most
-//! [`Window::clock_difference`]. Which of the events it is remains open, unless none was recorded.
-//! A [`Gap`] is the shortest time that shows a difference, for clocks that differ as little as the
-//! number of missing events allows.
+//! and its last attempt. A [`Gap`] is a time in which more events were delivered than recorded. The
+//! difference is certain, but which of the events it is remains open, unless none was recorded.
+//!
+//! This holds if the clocks of SoundHash and of the records differ by at most
+//! [`Window::clock_difference`] in the whole window. The function finds out the difference. Compare
+//! again with shorter windows if one of the clocks was set in between.
 //!
 //! A record without a delivery can hide a missing event of the same time. The test button sends
-//! events that are not in the log, and so does an endpoint that was not compared. [`Report::extra`]
-//! counts such records.
+//! events that are not in the log, and so does an endpoint that was not compared.
+//! [`Report::extra`] counts such records. At the beginning and the end of the window, each event of
+//! the half second outside of it can hide one.
 //!
 //! - `log`: the attempts, and the queries that read them within the API's limit
 //! - `compare`: finds what is missing

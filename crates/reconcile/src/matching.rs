@@ -3,13 +3,31 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::log::later;
 
 /// The time from `start` to `end`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
     pub(crate) start: Timestamp,
     pub(crate) end: Timestamp,
+}
+
+impl Span {
+    pub(crate) fn moved(self, by: SignedDuration) -> Self {
+        Self {
+            start: later(self.start, by),
+            end: later(self.end, by),
+        }
+    }
+
+    pub(crate) fn widened(self, by: SignedDuration) -> Self {
+        Self {
+            start: later(self.start, -by),
+            end: later(self.end, by),
+        }
+    }
 }
 
 /// Returns the index of the event of each record.

@@ -78,7 +78,7 @@ pub(crate) struct ReconcileArgs {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Write the counts to this file, for the textfile collector of Prometheus's node_exporter
+    /// Write the counts to this file, for Prometheus's textfile collector
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
     /// Run this command in a shell if events are missing
