@@ -94,7 +94,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<bool, Error> {
 }
 
 fn unreachable() -> Error {
-    Error::usage("the receiver cannot be reached, so nothing else was checked")
+    Error::Undecided("the receiver cannot be reached, so nothing else was checked".to_owned())
 }
 
 async fn examine(
