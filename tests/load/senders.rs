@@ -8,8 +8,8 @@ use soundhash_webhook::SIGNATURE_HEADER;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use soundhash_webhook_tests::{
-    nginx::Nginx,
     process::{Receiver, response_head, status},
+    proxy::Proxy,
     requests::head,
     wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
 };
@@ -65,22 +65,25 @@ async fn reqwest(url: &str) {
     }
 }
 
-/// nginx either receives a whole request before it forwards it, or forwards each part at once.
+/// nginx either receives a whole request before it forwards it, or forwards each part at once, as
+/// HAProxy does.
 #[tokio::test]
-async fn nginx_reads_the_response_with_and_without_buffering() {
+async fn proxies_read_the_response_with_and_without_buffering() {
     let receiver = Receiver::start(&[]);
-    for buffering in ["on", "off"] {
-        let config = format!(
+    let addr = &receiver.addr;
+    let nginx = |buffering| {
+        Proxy::nginx(&format!(
             "location / {{
-                proxy_pass http://{}; proxy_http_version 1.1; proxy_request_buffering {buffering};
-            }}",
-            receiver.addr
-        );
-        let Some(nginx) = Nginx::start(&config) else {
-            eprintln!("nginx is missing: not tried");
-            break;
+                proxy_pass http://{addr}; proxy_http_version 1.1; proxy_request_buffering {buffering};
+            }}"
+        ))
+    };
+    for proxy in [nginx("on"), nginx("off"), Proxy::haproxy(addr)] {
+        let Some(proxy) = proxy else {
+            eprintln!("nginx or HAProxy is missing: not tried");
+            continue;
         };
-        let url = format!("{}/webhooks/soundhash", nginx.url);
+        let url = format!("{}/webhooks/soundhash", proxy.url);
         reqwest(&url).await;
         python(&url).await;
     }

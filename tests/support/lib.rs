@@ -1,5 +1,5 @@
 //! Shared by the test and benchmark packages of this repository: the examples as processes, servers
-//! of NATS, nginx, Postgres and Redis, recorded and signed requests, a model of an idempotency store,
+//! of NATS, Postgres and Redis, proxies, recorded and signed requests, a model of an idempotency store,
 //! and the log of a thread.
 
 #![allow(
@@ -15,9 +15,9 @@ pub mod idempotency;
 pub mod log;
 pub mod model;
 pub mod nats_cluster;
-pub mod nginx;
 pub mod postgres_server;
 pub mod process;
+pub mod proxy;
 pub mod redis_server;
 pub mod requests;
 pub mod wire;

@@ -23,7 +23,7 @@ use soundhash_webhook::{
     Event, EventData, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
 };
-use soundhash_webhook_tests::nginx::Nginx;
+use soundhash_webhook_tests::proxy::Proxy;
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
@@ -306,6 +306,22 @@ fn a_receiver_that_cannot_be_reached_has_status_2() {
 }
 
 #[test]
+fn nginx_and_haproxy_change_nothing() {
+    let upstream = serve(right());
+    let addr = upstream
+        .trim_start_matches("http://")
+        .trim_end_matches("/hooks");
+    let nginx = format!("location / {{ proxy_pass http://{addr}; proxy_http_version 1.1; }}");
+    for proxy in [Proxy::nginx(&nginx), Proxy::haproxy(addr)] {
+        let Some(proxy) = proxy else {
+            eprintln!("nginx or HAProxy is missing: not tried");
+            continue;
+        };
+        doctor(&format!("{}/hooks", proxy.url)).expect(0, &["16 ok, 1 warning"]);
+    }
+}
+
+#[test]
 fn limits_and_redirects_of_nginx_are_found() {
     let upstream = serve(right());
     let upstream = upstream.trim_end_matches("/hooks");
@@ -315,7 +331,7 @@ fn limits_and_redirects_of_nginx_are_found() {
          location /old {{ return 308 /hooks; }}
          location /moved/ {{ {proxy} }}"
     );
-    let Some(nginx) = Nginx::start(&config) else {
+    let Some(nginx) = Proxy::nginx(&config) else {
         eprintln!("nginx is missing: not tried");
         return;
     };

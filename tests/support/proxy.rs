@@ -1,0 +1,102 @@
+//! Running proxies: nginx and HAProxy.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::process::{PATIENCE, signal};
+
+/// A running proxy. Dropping it ends the process.
+pub struct Proxy {
+    child: Child,
+    folder: PathBuf,
+    /// The scheme and the address.
+    pub url: String,
+}
+
+impl Proxy {
+    /// Starts nginx with these lines in its `server` block. Returns `None` if it is not installed.
+    pub fn nginx(server: &str) -> Option<Self> {
+        Self::start(|folder, addr| {
+            let path = folder.display();
+            // The worker needs the folder, which belongs to this user.
+            let is_root = folder.metadata().expect("a folder").uid() == 0;
+            let user = if is_root { "user root;" } else { "" };
+            let config = format!(
+                "{user} daemon off; worker_processes 1; pid {path}/pid; error_log stderr;
+                events {{}}
+                http {{
+                    access_log off; client_max_body_size 64m;
+                    client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
+                    fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
+                    scgi_temp_path {path}/scgi;
+                    server {{ listen {addr}; {server} }}
+                }}"
+            );
+            let mut nginx = Command::new("nginx");
+            nginx.args(["-e", "stderr", "-p"]).arg(folder).arg("-c");
+            (nginx, config)
+        })
+    }
+
+    /// Starts HAProxy, as the guide configures it, in front of the server at `backend`. Returns
+    /// `None` if it is not installed.
+    pub fn haproxy(backend: &str) -> Option<Self> {
+        Self::start(|_, addr| {
+            let config = format!(
+                "defaults\n mode http\n timeout client 35s\n timeout http-request 10s\n \
+                 timeout connect 5s\n timeout server 35s\n\
+                 frontend web\n bind {addr}\n default_backend app\n\
+                 backend app\n server app {backend}\n"
+            );
+            let mut haproxy = Command::new("haproxy");
+            haproxy.args(["-db", "-f"]);
+            (haproxy, config)
+        })
+    }
+
+    /// Starts a program whose last argument is the file of its configuration.
+    fn start(program: impl FnOnce(&Path, SocketAddr) -> (Command, String)) -> Option<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // The listener is closed at once, because the proxy needs the port.
+        let addr = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port");
+        let (id, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(format!("soundhash-webhook-proxy-{id}-{count}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        let (mut command, config) = program(&folder, addr);
+        let file = folder.join("config");
+        fs::write(&file, config).expect("a file");
+        let child = command
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let url = format!("http://{addr}");
+        let proxy = Self { child, folder, url };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(addr).is_err() {
+            assert!(Instant::now() < deadline, "{command:?} does not listen");
+            sleep(Duration::from_millis(10));
+        }
+        Some(proxy)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // The workers end only if the proxy is asked to stop.
+        signal(self.child.id(), "TERM");
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
