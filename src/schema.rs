@@ -186,7 +186,8 @@ mod tests {
         for round in 0..2 {
             for number in 0..1_000 {
                 let name = "n".repeat(number);
-                let body = format!(r#"{{"type": "x{name}", "{number}{name}": 1, "data": 1}}"#);
+                let body =
+                    format!(r#"{{"type": "x{number}{name}", "{number}{name}": 1, "data": 1}}"#);
                 note(&Event::from_slice(body.as_bytes()).unwrap());
             }
             let seen = SchemaChange::seen();
