@@ -36,15 +36,7 @@ impl PostgresServer {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("soundhash-webhook-postgres-{}-{count}", id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        if is_root() {
-            let user = Command::new("id")
-                .args(["-u", "postgres"])
-                .output()
-                .expect("id");
-            let user = String::from_utf8_lossy(&user.stdout).trim().parse();
-            chown(&folder, Some(user.expect("the user `postgres`")), None).expect("chown");
-        }
+        Self::create_folder(&folder);
         let mut server = Self {
             child: None,
             port: 0,
@@ -78,6 +70,19 @@ impl PostgresServer {
             }
         }
         panic!("postgres does not start: {}", server.log());
+    }
+
+    /// Creates a folder that the server can write to.
+    pub fn create_folder(folder: &Path) {
+        fs::create_dir_all(folder).expect("a folder");
+        if is_root() {
+            let user = Command::new("id")
+                .args(["-u", "postgres"])
+                .output()
+                .expect("id");
+            let user = String::from_utf8_lossy(&user.stdout).trim().parse();
+            chown(folder, Some(user.expect("the user `postgres`")), None).expect("chown");
+        }
     }
 
     fn data(&self) -> PathBuf {

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -13,7 +13,6 @@ use std::{
 use soundhash_webhook::{BoxError, Delivery};
 use sqlx::{Transaction, pool::PoolConnection};
 use tokio::{
-    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
@@ -88,16 +87,6 @@ impl Default for Queue {
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns whether a change is waiting. If not, the calling writer must end.
-    fn has_next(&self) -> bool {
-        let mut state = self.state();
-        // Changes of dropped requests are removed.
-        state.waiting.retain(|waiting| !waiting.reply.is_closed());
-        let has_next = !state.waiting.is_empty();
-        state.writers -= usize::from(!has_next);
-        has_next
     }
 
     fn next_batch(&self) -> Vec<Waiting> {
@@ -253,15 +242,14 @@ impl<DB: Backend> EventLog<DB> {
             start
         };
         if start {
-            tokio::spawn(Writer::new(self.clone()).run());
+            tokio::spawn(write(self.clone(), Running(Some(Arc::clone(&self.queue)))));
         }
-        match changed.await {
-            Ok(changed) => changed,
-            Err(_) => Err(EventLogError::new(
+        changed.await.unwrap_or_else(|_| {
+            Err(EventLogError::new(
                 EventLogErrorKind::Other,
                 "the function that enqueues jobs panicked, or the runtime shuts down",
-            )),
-        }
+            ))
+        })
     }
 
     /// Accepts an event whose lock another transaction has.
@@ -287,6 +275,38 @@ impl<DB: Backend> EventLog<DB> {
             }
         })
         .await
+    }
+
+    /// Commits what waits, up to the limits of a batch, and replies to the callers.
+    async fn write_batch(&self) {
+        // A request that is dropped before this point changes nothing.
+        let place = self.place().await;
+        let batch = self.queue.next_batch();
+        let changes: Vec<&Change> = batch.iter().map(|it| &it.change).collect();
+        if changes.is_empty() {
+            return;
+        }
+        let written = self.in_time(async { self.write(place?, &changes).await });
+        match written.await {
+            Err(error) if changes.len() > 1 && error.kind().may_be_one_change() => {
+                for waiting in batch {
+                    let change = [&waiting.change];
+                    let write = async { self.write(self.place().await?, &change).await };
+                    let written = self.in_time(write).await;
+                    waiting.reply(written.map(|all| all[0]));
+                }
+            }
+            Err(error) => {
+                for waiting in batch {
+                    waiting.reply(Err(error.clone()));
+                }
+            }
+            Ok(all) => {
+                for (waiting, changed) in batch.into_iter().zip(all) {
+                    waiting.reply(Ok(changed));
+                }
+            }
+        }
     }
 
     /// Makes all of the changes and commits, or none.
@@ -351,54 +371,45 @@ impl<DB: Backend> EventLog<DB> {
     }
 }
 
-/// A task that commits batches until nothing waits.
-struct Writer<DB: Backend> {
-    log: EventLog<DB>,
-    has_ended: bool,
+/// Commits batches until nothing waits.
+async fn write<DB: Backend>(log: EventLog<DB>, mut running: Running) {
+    while running.has_next() {
+        let log = log.clone();
+        // The function that enqueues jobs can panic. The callers of this batch then get an error.
+        let _ = tokio::spawn(async move { log.write_batch().await }).await;
+    }
 }
 
-impl<DB: Backend> Writer<DB> {
-    const fn new(log: EventLog<DB>) -> Self {
-        Self {
-            log,
-            has_ended: false,
-        }
-    }
+/// A running writer.
+struct Running(Option<Arc<Queue>>);
 
-    async fn run(mut self) {
-        let log = self.log.clone();
-        loop {
-            if !log.queue.has_next() {
-                // The next change starts another task.
-                self.has_ended = true;
-                return;
-            }
-            // A request that is dropped before this point changes nothing.
-            let place = log.place().await;
-            let batch = log.queue.next_batch();
-            let changes: Vec<&Change> = batch.iter().map(|it| &it.change).collect();
-            if changes.is_empty() {
-                continue;
-            }
-            let write = async { log.write(place?, &changes).await };
-            match log.in_time(write).await {
-                Err(error) if changes.len() > 1 && error.kind().may_be_one_change() => {
-                    for waiting in batch {
-                        let change = [&waiting.change];
-                        let write = async { log.write(log.place().await?, &change).await };
-                        let result = log.in_time(write).await;
-                        waiting.reply(result.map(|all| all[0]));
-                    }
-                }
-                Err(error) => batch
-                    .into_iter()
-                    .for_each(|it| it.reply(Err(error.clone()))),
-                Ok(all) => {
-                    for (waiting, changed) in batch.into_iter().zip(all) {
-                        waiting.reply(Ok(changed));
-                    }
-                }
-            }
+impl Running {
+    /// Returns whether a change is waiting. If not, this writer has ended.
+    fn has_next(&mut self) -> bool {
+        let Some(queue) = &self.0 else { return false };
+        let mut state = queue.state();
+        // Changes of dropped requests are removed.
+        state.waiting.retain(|waiting| !waiting.reply.is_closed());
+        let has_next = !state.waiting.is_empty();
+        if !has_next {
+            state.writers -= 1;
+            drop(state);
+            self.0 = None;
+        }
+        has_next
+    }
+}
+
+/// The runtime drops its writers when it ends. Another runtime can use the log then.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.0 {
+            let mut state = queue.state();
+            state.writers -= 1;
+            let waiting = mem::take(&mut state.waiting);
+            drop(state);
+            // Their callers get an error.
+            drop(waiting);
         }
     }
 }
@@ -408,21 +419,6 @@ impl Waiting {
         // The caller may have been dropped.
         let _ = self.reply.send(changed);
         drop(self.units);
-    }
-}
-
-/// A panic or the end of the runtime can drop a writer early.
-impl<DB: Backend> Drop for Writer<DB> {
-    fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        let mut state = self.log.queue.state();
-        if let (false, Ok(runtime)) = (state.waiting.is_empty(), Handle::try_current()) {
-            runtime.spawn(Self::new(self.log.clone()).run());
-        } else {
-            state.writers -= 1;
-        }
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) const SECRET: &str = "whsec_test";
 /// A database for a single test. It is removed when the last of its places is dropped.
 pub(crate) trait Fixture: Backend {
     const IS_SQLITE: bool;
+    /// A statement that makes the table reject events of the type `poison`.
+    const REJECT_POISON: &'static str;
     type Place: Send + Sync;
 
     fn place() -> impl Future<Output = Self::Place> + Send;
@@ -119,6 +121,8 @@ macro_rules! steps {
 
 impl Fixture for Postgres {
     const IS_SQLITE: bool = false;
+    const REJECT_POISON: &'static str =
+        "ALTER TABLE soundhash_events ADD CHECK (event_type <> 'poison')";
     type Place = PostgresPlace;
 
     async fn place() -> PostgresPlace {
@@ -171,6 +175,8 @@ pub(crate) fn sqlite_options(url: &str) -> SqliteConnectOptions {
 
 impl Fixture for Sqlite {
     const IS_SQLITE: bool = true;
+    const REJECT_POISON: &'static str = "CREATE TRIGGER reject BEFORE INSERT ON soundhash_events
+        WHEN new.event_type = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END";
     type Place = SqlitePlace;
 
     async fn place() -> SqlitePlace {
