@@ -114,7 +114,8 @@
 //! # Postgres
 //!
 //! Postgres must be version 12 or newer, and the encoding of the database must be `UTF8`. `record`
-//! takes one round trip, or three while another transaction records the same event.
+//! takes one round trip for a new event, and three for a duplicate or while another transaction
+//! records the same event.
 //!
 //! - **Return the first error.** After a statement has failed, Postgres turns the commit of its
 //!   transaction into a rollback, and sqlx reports this commit as a success. A handler that ignores

@@ -76,9 +76,10 @@ pub trait Sql: sqlx::Database {
     /// The SQL expressions from which the statements are assembled.
     fn words() -> Words;
 
-    /// The SQL before and after the `INSERT` that records an event. The `INSERT` reads from
-    /// `ready`. `lock` is what takes the lock of the event, as in [`Words`].
-    fn around_record(lock: &str) -> (String, &'static str);
+    /// Returns [`Statements::wait_and_record`]. `insert` reads from `ready`, which has the row
+    /// `locked` once the statement has waited for the lock of `number`.
+    #[cfg(feature = "postgres")]
+    fn wait_and_record(number: &str, insert: &str) -> String;
 
     /// The statements of each version of the table, oldest first.
     fn migrations(name: &TableName) -> Vec<String>;
@@ -174,8 +175,7 @@ pub struct Words {
     pub integer: &'static str,
     /// Skips rows that another transaction has locked.
     pub skip_locked: &'static str,
-    /// A condition that waits for the lock of a number, `?`, and one that does not wait.
-    pub lock: &'static str,
+    /// A condition that takes the lock of a number, `?`, if no other transaction has it.
     pub try_lock: &'static str,
     /// The number whose lock belongs to a key, `?`, in the table `$table`.
     pub number: &'static str,

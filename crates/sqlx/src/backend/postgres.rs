@@ -49,21 +49,6 @@ async fn end(connection: &mut PgConnection) {
     let _ = sqlx::raw_sql(end).execute(connection).await;
 }
 
-/// Runs a statement of [`Statements::record`]. Returns whether the event is new, or `None` if another
-/// transaction has its lock.
-async fn record(
-    connection: &mut PgConnection,
-    sql: &Arc<str>,
-    values: &[Value<'_>],
-    lock_timeout: Duration,
-) -> sqlx::Result<Option<bool>> {
-    let query = query(sql, values).bind(millis(lock_timeout));
-    let row = query.fetch_one(connection).await?;
-    let inserted: i64 = row.try_get(0)?;
-    let locked: bool = row.try_get(2)?;
-    Ok(locked.then_some(inserted > 0))
-}
-
 /// Cancels the wait for a lock on the server if the caller stops waiting, because the server would
 /// wait on and occupy the connection.
 struct CancelWait {
@@ -127,7 +112,6 @@ impl Sql for Postgres {
             body_len: "octet_length(body)::bigint",
             integer: "(?)::int::bigint",
             skip_locked: " FOR UPDATE SKIP LOCKED",
-            lock: "(pg_advisory_xact_lock(?)::text IS NOT NULL)",
             try_lock: "pg_try_advisory_xact_lock(?)",
             number: "hashtextextended('$table' || ? COLLATE \"C\", 0)",
         }
@@ -139,18 +123,19 @@ impl Sql for Postgres {
     //
     // The unique index alone would also wait. However, whenever an earlier transaction rolls back,
     // that wait would start again with a new timeout. The wait for the lock has a single timeout.
-    fn around_record(lock: &str) -> (String, &'static str) {
-        let before = format!(
+    //
+    // This takes several times as long as a plain `INSERT`, so it runs only if there may be a
+    // reason to wait.
+    fn wait_and_record(number: &str, insert: &str) -> String {
+        format!(
             "WITH setting AS MATERIALIZED (\
              SELECT previous, set_config('lock_timeout', $6, TRUE) AS applied \
              FROM (SELECT current_setting('lock_timeout') AS previous OFFSET 0) AS before), \
-             ready AS MATERIALIZED (SELECT {lock} AS locked \
-             FROM setting WHERE applied IS NOT NULL), inserted AS ("
-        );
-        let after = ") SELECT inserted_rows, set_config('lock_timeout', previous, TRUE), locked \
-                     FROM (SELECT count(*) AS inserted_rows FROM inserted) AS counted, setting, \
-                     ready";
-        (before, after)
+             ready AS MATERIALIZED (SELECT (pg_advisory_xact_lock({number})::text IS NOT NULL) AS locked \
+             FROM setting WHERE applied IS NOT NULL), inserted AS ({insert}) \
+             SELECT inserted_rows, set_config('lock_timeout', previous, TRUE) \
+             FROM (SELECT count(*) AS inserted_rows FROM inserted) AS counted, setting"
+        )
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
@@ -170,7 +155,13 @@ impl Sql for Postgres {
             );
             CREATE INDEX IF NOT EXISTS "{by_time}" ON {table} (received_at, event_key)
                 WHERE received_at IS NOT NULL;
-            CREATE INDEX IF NOT EXISTS "{by_claim}" ON {table} (claimed_until) WHERE received_at IS NULL;"#,
+            CREATE INDEX IF NOT EXISTS "{by_claim}" ON {table} (claimed_until) WHERE received_at IS NULL;
+            -- It is twice as fast as the default. Postgres 13 does not have it, and newer versions
+            -- can be compiled without it.
+            DO $$ BEGIN
+                EXECUTE 'ALTER TABLE {table} ALTER body SET COMPRESSION lz4';
+            EXCEPTION WHEN syntax_error OR feature_not_supported THEN NULL;
+            END $$;"#,
             by_time = name.index("_received_at").bare(),
             by_claim = name.index("_claimed_until").bare(),
         )]
@@ -267,19 +258,20 @@ impl Sql for Postgres {
         let connection = &mut **tx;
         Box::pin(async move {
             let recorded = async {
-                let sql = &statements.try_record;
-                if let Some(is_new) = record(connection, sql, values, lock_timeout).await? {
-                    return Ok(is_new);
+                let inserted = query(&statements.record, values);
+                if inserted.fetch_optional(&mut *connection).await?.is_some() {
+                    return Ok(true);
                 }
                 let backend = sqlx::query_scalar("SELECT pg_backend_pid()");
                 let mut cancel = CancelWait {
                     backend: backend.fetch_one(&mut *connection).await?,
                     options: Some(pool.connect_options()),
                 };
-                let sql = &statements.record;
-                let recorded = record(connection, sql, values, lock_timeout).await;
+                let record = query(&statements.wait_and_record, values).bind(millis(lock_timeout));
+                let recorded = record.fetch_one(&mut *connection).await;
                 cancel.options = None;
-                Ok(recorded? == Some(true))
+                let inserted: i64 = recorded?.try_get(0)?;
+                Ok(inserted > 0)
             };
             match recorded.await {
                 Err(error @ sqlx::Error::Database(_))

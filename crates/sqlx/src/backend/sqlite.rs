@@ -1,7 +1,8 @@
 //! SQLite.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use soundhash_webhook::Delivery;
 use sqlx::{
     Row, Sqlite, SqliteConnection, SqlitePool, Transaction, query::Query, sqlite::SqliteArguments,
 };
@@ -19,6 +20,10 @@ use crate::{
 
 impl Backend for Sqlite {}
 
+/// The maximum number of rows that a statement inserts, and the number of values of each.
+const MAX_ROWS: usize = 64;
+const ROW_VALUES: usize = 5;
+
 /// A statement can take this long without waiting for a lock.
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -35,6 +40,28 @@ async fn run(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Resu
 async fn was_rolled_back(connection: &mut SqliteConnection) -> bool {
     // It fails within a transaction.
     run(connection, "BEGIN").await.is_ok()
+}
+
+/// Records events with one statement. Each statement goes to another thread and back, which takes
+/// longer than writing a row.
+async fn record_rows(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    deliveries: &[&Delivery],
+) -> sqlx::Result<Vec<Changed>> {
+    let [insert, row, rest] = &statements.record_rows;
+    let rows = vec![row.as_str(); deliveries.len()].join(",");
+    let sql = format!("{insert}{rows}{rest}").into();
+    let values: Vec<Value<'_>> = deliveries.iter().flat_map(|it| recorded(it)).collect();
+    let inserted = query(&sql, &values).fetch_all(connection).await?;
+    let inserted = inserted.iter().map(|row| row.try_get(0));
+    let mut new: HashSet<String> = inserted.collect::<sqlx::Result<_>>()?;
+    let changed = values.chunks(ROW_VALUES).map(|values| match values {
+        // If the batch has several deliveries of an event, the first is new.
+        [Value::Text(key), ..] => Changed::Rows(new.remove(&**key).into()),
+        _ => Changed::Rows(0),
+    });
+    Ok(changed.collect())
 }
 
 fn no_transaction(text: &'static str) -> EventLogError {
@@ -66,14 +93,15 @@ impl Sql for Sqlite {
             integer: "(?)",
             skip_locked: "",
             // The transaction has the lock of the whole database.
-            lock: "TRUE",
             try_lock: "TRUE",
             number: "?",
         }
     }
 
-    fn around_record(lock: &str) -> (String, &'static str) {
-        (format!("WITH ready AS (SELECT {lock} AS locked) "), "")
+    #[cfg(feature = "postgres")]
+    fn wait_and_record(_: &str, _: &str) -> String {
+        // `BEGIN IMMEDIATE` waits.
+        String::new()
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
@@ -199,17 +227,23 @@ impl Sql for Sqlite {
     ) -> BoxFuture<'a, sqlx::Result<Vec<Changed>>> {
         Box::pin(async move {
             let mut all = Vec::with_capacity(changes.len());
-            for change in changes {
-                let rows = match change {
-                    Change::Record(delivery) => {
-                        let insert = query(&statements.record, &recorded(delivery));
-                        u64::from(insert.fetch_optional(&mut *connection).await?.is_some())
-                    }
-                    Change::Execute(sql, values) => {
-                        Self::execute(&mut *connection, sql, values).await?
-                    }
-                };
-                all.push(Changed::Rows(rows));
+            let mut changes = changes;
+            while let [change, rest @ ..] = changes {
+                if let Change::Execute(sql, values) = change {
+                    let rows = Self::execute(&mut *connection, sql, values).await?;
+                    all.push(Changed::Rows(rows));
+                    changes = rest;
+                    continue;
+                }
+                let deliveries = changes.iter().map_while(|change| match change {
+                    Change::Record(delivery) => Some(delivery),
+                    Change::Execute(..) => None,
+                });
+                let deliveries: Vec<&Delivery> = deliveries.take(MAX_ROWS).collect();
+                // Few statements have to be prepared.
+                let count = 1 << deliveries.len().ilog2();
+                all.extend(record_rows(connection, statements, &deliveries[..count]).await?);
+                changes = &changes[count..];
             }
             Ok(all)
         })

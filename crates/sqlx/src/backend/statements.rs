@@ -33,15 +33,20 @@ pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 5] {
 #[derive(Debug)]
 pub struct Statements {
     pub(crate) begin: Arc<str>,
-    /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body.
+    /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body. Has a row if the event is
+    /// new, and none if it is a duplicate or if another transaction has its lock.
     pub(crate) record: Arc<str>,
-    /// Like `record`, but does not wait if another transaction holds the lock of the event.
+    /// The same, but waits for the lock, at most for `$6`.
     #[cfg(feature = "postgres")]
-    pub(crate) try_record: Arc<str>,
+    pub(crate) wait_and_record: Arc<str>,
     /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
     /// 0 if it is a duplicate, or 2 if another transaction has its lock.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
+    /// Records several events on SQLite: the SQL before, of and after the values of each. Has the
+    /// key of each new event.
+    #[cfg(feature = "sqlite")]
+    pub(crate) record_rows: [String; 3],
     /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit, `$7` 1
     /// for forgotten events only.
     pub(crate) list: Arc<str>,
@@ -96,7 +101,7 @@ impl Statements {
              AND (log.claimed_until IS NULL OR log.claimed_until <= {now}) \
              RETURNING 1",
             until = from_now("$3"),
-            try_lock = lock::<DB>(name, words.try_lock, "$1"),
+            try_lock = try_lock::<DB>(name, "$1"),
         );
         let is_completed = format!("(recorded OR claim_token IS NULL AND claimed_until > {now})");
         let held_by_token =
@@ -104,11 +109,21 @@ impl Statements {
 
         Self {
             begin: DB::begin(name).into(),
-            record: record::<DB>(name, words.lock),
+            record: record::<DB>(name, &format!("WHERE {}", try_lock::<DB>(name, "$1"))).into(),
             #[cfg(feature = "postgres")]
-            try_record: record::<DB>(name, words.try_lock),
+            wait_and_record: DB::wait_and_record(
+                &number::<DB>(name, "$1"),
+                &record::<DB>(name, "FROM ready WHERE locked"),
+            )
+            .into(),
             #[cfg(feature = "postgres")]
             accept: accept::<DB>(name),
+            #[cfg(feature = "sqlite")]
+            record_rows: [
+                format!("{} VALUES ", insert(name)),
+                format!("(?, TRUE, ?, ?, ?, {now}, ?)"),
+                format!(" {}", unless_recorded::<DB>()),
+            ],
             list: format!(
                 "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
                  AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \
@@ -165,15 +180,23 @@ impl Statements {
     }
 }
 
-/// Returns `word`, an SQL expression, with the number of the lock that belongs to the key.
-fn lock<DB: Backend>(name: &TableName, word: &str, key: &str) -> String {
-    let number = DB::words()
-        .number
-        .replace("$table", &name.table().to_string());
-    Words::fill(word, &Words::fill(&number, key))
+/// Returns the number of the lock that belongs to the key.
+fn number<DB: Backend>(name: &TableName, key: &str) -> String {
+    let number = DB::words().number;
+    Words::fill(&number.replace("$table", &name.table().to_string()), key)
 }
 
-const COLUMNS: &str = "(event_key, recorded, event_type, endpoint, created_at, received_at, body)";
+fn try_lock<DB: Backend>(name: &TableName, key: &str) -> String {
+    Words::fill(DB::words().try_lock, &number::<DB>(name, key))
+}
+
+fn insert(name: &TableName) -> String {
+    let table = name.table();
+    format!(
+        "INSERT INTO {table} AS log \
+         (event_key, recorded, event_type, endpoint, created_at, received_at, body)"
+    )
+}
 
 /// The end of an `INSERT` of events.
 fn unless_recorded<DB: Backend>() -> String {
@@ -183,25 +206,22 @@ fn unless_recorded<DB: Backend>() -> String {
          created_at = excluded.created_at, body = excluded.body, \
          received_at = coalesce(log.received_at, excluded.received_at) \
          WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
-         OR log.claimed_until IS NULL OR log.claimed_until <= {now})",
+         OR log.claimed_until IS NULL OR log.claimed_until <= {now}) \
+         RETURNING event_key",
         now = DB::words().now,
     )
 }
 
-/// The statements `record` and `try_record`, which take the lock of the event in different ways.
-fn record<DB: Backend>(name: &TableName, word: &str) -> Arc<str> {
-    let (before, after) = DB::around_record(&lock::<DB>(name, word, "$1"));
+/// The statement `record`, on this condition.
+fn record<DB: Backend>(name: &TableName, condition: &str) -> String {
     let words = DB::words();
     format!(
-        "{before}INSERT INTO {table} AS log {COLUMNS} \
-         SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 FROM ready WHERE locked \
-         {unless_recorded} RETURNING 1{after}",
-        table = name.table(),
+        "{insert} SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 {condition} {unless_recorded}",
+        insert = insert(name),
         created_at = Words::fill(words.instant, "$4"),
         now = words.now,
         unless_recorded = unless_recorded::<DB>(),
     )
-    .into()
 }
 
 #[cfg(feature = "postgres")]
@@ -212,13 +232,13 @@ fn accept<DB: Backend>(name: &TableName) -> Arc<str> {
          SELECT number, key, type, endpoint, created, body, {locked} AS locked \
          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) \
          WITH ORDINALITY AS new (key, type, endpoint, created, body, number)), \
-         inserted AS (INSERT INTO {table} AS log {COLUMNS} \
+         inserted AS ({insert} \
          SELECT key, TRUE, type, endpoint, {created_at}, {now}, body FROM new WHERE locked \
-         {unless_recorded} RETURNING event_key) \
+         {unless_recorded}) \
          SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 WHEN locked THEN 0 ELSE 2 END::bigint \
          FROM new LEFT JOIN inserted ON event_key = key",
-        locked = lock::<DB>(name, words.try_lock, "key"),
-        table = name.table(),
+        locked = try_lock::<DB>(name, "key"),
+        insert = insert(name),
         created_at = Words::fill(words.instant, "created"),
         now = words.now,
         unless_recorded = unless_recorded::<DB>(),

@@ -13,6 +13,7 @@ use std::{
 };
 
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
+use soundhash_webhook_sqlx::EventLog;
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{Postgres, Sqlite};
 use tokio::{
@@ -210,6 +211,11 @@ async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
 async fn end_idle_transactions(handler: Handler) {
     let server = PostgresServer::start();
     let pool = Postgres::pool(&server.url(), 1).await;
+    // Migrations must not be ended.
+    EventLog::new(pool.clone())
+        .migrate()
+        .await
+        .expect("a table");
     let limit = "ALTER ROLE test SET idle_in_transaction_session_timeout = '6ms'";
     Postgres::run(&pool, limit).await.expect("a limit");
     let failed = kill_receivers::<Postgres>(&server.url(), handler).await;
