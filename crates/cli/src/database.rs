@@ -25,7 +25,7 @@ const PAGE: usize = 1_000;
 /// Where the recorded events are.
 #[derive(Args)]
 pub(crate) struct DatabaseArgs {
-    /// The application's database: postgres://USER@HOST/NAME or sqlite:FILE
+    /// The application's database: `postgres://USER@HOST/NAME` or `sqlite:FILE`
     #[arg(long, global = true, help_heading = HEADING, value_name = "URL")]
     database: Option<String>,
     /// The table of the event log

@@ -64,11 +64,24 @@ impl fmt::Debug for RecordedEvent {
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use soundhash_webhook_sqlx::EventFilter;
+/// use soundhash_webhook_sqlx::{Backend, EventFilter, EventLog, EventLogError, EventSummary};
 ///
-/// let last_hour = EventFilter::new()
-///     .event_type("match.found")
-///     .since(SystemTime::now() - Duration::from_secs(60 * 60));
+/// /// Returns the events of the last hour that have to run again.
+/// async fn forgotten<DB: Backend>(
+///     log: &EventLog<DB>,
+/// ) -> Result<Vec<EventSummary>, EventLogError> {
+///     let last_hour = SystemTime::now() - Duration::from_secs(60 * 60);
+///     let mut filter = EventFilter::new().forgotten().since(last_hour);
+///     let mut events = Vec::new();
+///     loop {
+///         let page = log.list(&filter).await?;
+///         let Some(last) = page.last() else {
+///             return Ok(events);
+///         };
+///         filter = filter.after(last);
+///         events.extend(page);
+///     }
+/// }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]

@@ -199,9 +199,14 @@ impl Run<'_> {
                 }
                 () = tick => {}
             }
+            let hurry = async {
+                signals::received(1).await;
+                output::note("Waiting for the current event. Ctrl-C does not wait.");
+                signals::received(2).await;
+            };
             let cause = tokio::select! {
                 biased;
-                () = signals::received(2) => return Err(Error::Interrupted),
+                () = hurry => return Err(Error::Interrupted),
                 cause = self.one(event) => cause?,
             };
             if let Some(cause) = cause {

@@ -83,10 +83,9 @@ on_both!(
     deliveries_of_the_same_events_do_not_disturb_a_run,
 );
 
-/// What the handler does with an event.
-#[derive(Clone, Copy, PartialEq)]
+/// What the handler does instead of handling an event.
+#[derive(Clone, Copy)]
 enum Step {
-    Handle,
     Respond(StatusCode),
     /// Waits until the gate opens.
     Wait,
@@ -102,7 +101,6 @@ struct App<DB: Place> {
     url: String,
     /// The keys of the handled events, in order.
     handled: Arc<Mutex<Vec<String>>>,
-    /// The events that are not just handled.
     steps: Steps,
     arrived: mpsc::Receiver<()>,
     gate: Arc<tokio::sync::Notify>,
@@ -126,17 +124,17 @@ impl<DB: Place> App<DB> {
         let (steps, gate) = (Steps::default(), Arc::<tokio::sync::Notify>::default());
         let (arrival, arrived) = mpsc::channel();
         let state = (log.clone(), handled.clone(), steps.clone(), gate.clone());
-        let handler = async move |delivery: Delivery| {
+        let receive = Arc::new(async move |delivery: Delivery| {
             let (log, handled, steps, gate) = &state;
             let key = Key::from(&delivery).to_string();
             let step = steps.lock().unwrap().get(&key).copied();
-            match step.unwrap_or(Step::Handle) {
-                Step::Respond(status) => return status,
-                Step::Wait => {
+            match step {
+                Some(Step::Respond(status)) => return status,
+                Some(Step::Wait) => {
                     arrival.send(()).unwrap();
                     gate.notified().await;
                 }
-                Step::Handle => {}
+                None => {}
             }
             let mut tx = log.begin().await.unwrap();
             if !log.record(&mut tx, &delivery).await.unwrap().is_duplicate() {
@@ -144,11 +142,10 @@ impl<DB: Place> App<DB> {
                 handled.lock().unwrap().push(key);
             }
             StatusCode::OK
-        };
-        let handler = Arc::new(handler);
+        });
         let app = Router::new().route(
             "/hooks",
-            post(async move |delivery: Delivery| handler(delivery).await),
+            post(async move |delivery: Delivery| receive(delivery).await),
         );
         let app = layers(app).layer(SoundHashWebhookLayer::new(SECRET));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -235,7 +232,7 @@ fn keys(ids: impl IntoIterator<Item = usize>) -> Vec<String> {
 }
 
 fn body(id: usize) -> Vec<u8> {
-    let kind = if id % 3 == 0 {
+    let kind = if id.is_multiple_of(3) {
         "match.found"
     } else {
         "video.processed"
@@ -390,11 +387,10 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
     assert_eq!(app.handled(), keys([1]));
 
     app.steps.lock().unwrap().insert(key(1), Step::Wait);
-    let process = Process::start(&mut app.command(all));
+    let mut process = Process::start(&mut app.command(all));
     app.arrived.recv().unwrap();
     process.signal("INT");
-    // The current event is finished.
-    thread::sleep(Duration::from_millis(100));
+    process.wait_for_log("Waiting for the current event");
     app.gate.notify_one();
     let (status, lines, log) = process.ended();
     assert_eq!(status.code(), Some(130), "{log}");
