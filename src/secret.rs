@@ -293,7 +293,7 @@ into_secret! {
     <> Zeroizing<Vec<u8>>, |key: Self| Secret::new(&*key);
     <> String, |key| Secret::new(&*Zeroizing::new(key));
     <> Vec<u8>, |key| Secret::new(&*Zeroizing::new(key));
-    <N: usize> [u8; N], |key| Secret::new(&*Zeroizing::new(key));
+    <N: usize> [u8; N], |key: Self| Secret::new(Zeroizing::new(key).as_slice());
 }
 
 /// The secrets that are valid for an endpoint: the current one and, during a rotation, up to

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::data::EventData;
 use super::error::{EventError, EventErrorKind};
 use super::id::Id;
-use super::kind::{EventKind, EventType};
+use super::kind::EventType;
 use super::python::{offset_in, to_strict};
 use super::resource::Resource;
 use super::sender::Sender;
@@ -23,7 +23,11 @@ use super::unknown::{Path, note};
 pub(crate) struct Envelope {
     pub(crate) id: Option<Id>,
     pub(crate) created_at: Option<Timestamp>,
-    id_is_unique: bool,
+    /// Whether no other event has this `id`.
+    ///
+    /// This holds for the dispatcher's `id`. The portal's `delivery_id` is a clock reading in
+    /// milliseconds, which two events can share.
+    pub(super) id_is_unique: bool,
     pub(super) webhook_id: Option<Id>,
     pub(crate) resource: Option<Resource>,
     pub(super) event_type: EventType,
@@ -37,27 +41,22 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// Parses `body`, except for the content of the payload.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the body is neither JSON nor Python's superset of JSON, if it is not an
-    /// object, or if its type or payload is missing.
-    pub(crate) fn read(body: &[u8]) -> Result<Envelope, EventError> {
-        Envelope::scan(body, None)
-    }
-
     /// Parses `body` in one pass with the payload, if the type comes before the payload and the
     /// payload is strict JSON. Otherwise `parsed` becomes `None`.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`read`](Self::read).
+    /// Returns an error if the body is neither JSON nor Python's superset of JSON, if it is not an
+    /// object, or if its type or payload is missing.
     pub(super) fn read_all(body: &[u8], parsed: &mut Parsed) -> Result<Envelope, EventError> {
         Envelope::scan(body, Some(parsed))
     }
 
-    fn scan(body: &[u8], mut parsed: Option<&mut Parsed>) -> Result<Envelope, EventError> {
+    /// Like [`read_all`](Self::read_all), but leaves the payload unread if `parsed` is `None`.
+    pub(super) fn scan(
+        body: &[u8],
+        mut parsed: Option<&mut Parsed>,
+    ) -> Result<Envelope, EventError> {
         // The scanner does not check the strings that it skips.
         let text = std::str::from_utf8(body)
             .map_err(|error| EventError::not_utf8(body, error.valid_up_to()))?;
@@ -126,24 +125,6 @@ impl Envelope {
             repaired: false,
             unknown: fields.unknown,
         })
-    }
-
-    /// Returns whether no other event has this [`id`](Self::id).
-    ///
-    /// This holds for the dispatcher's `id`. The portal's `delivery_id` is a clock reading in
-    /// milliseconds, which two events can share.
-    pub(crate) fn id_is_unique(&self) -> bool {
-        self.id_is_unique
-    }
-
-    /// Returns the type as it was sent.
-    pub(crate) fn event_type(&self) -> &str {
-        self.event_type.as_str()
-    }
-
-    /// Returns the type if this version of the crate knows it.
-    pub(crate) fn kind(&self) -> Option<EventKind> {
-        self.event_type.kind()
     }
 }
 
@@ -348,7 +329,7 @@ mod tests {
 
     #[test]
     fn the_payload_is_not_parsed_until_it_is_needed() {
-        let envelope = Envelope::read(BODY).unwrap();
+        let envelope = Envelope::scan(BODY, None).unwrap();
         assert_eq!(&BODY[envelope.payload.clone()], b"[1, 2]");
         assert_eq!(envelope.id, Some(Id::from(7_u64)));
         assert_eq!(envelope.created_at, None);
@@ -356,7 +337,7 @@ mod tests {
         // The envelope is valid, but the payload is nested too deep.
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
         let body = format!(r#"{{"type": "made.up", "data": {deep}}}"#);
-        assert!(Envelope::read(body.as_bytes()).is_ok());
+        assert!(Envelope::scan(body.as_bytes(), None).is_ok());
     }
 
     #[test]
@@ -395,7 +376,7 @@ mod tests {
             let mut parsed = None;
             let envelope = Envelope::read_all(body.as_bytes(), &mut parsed).unwrap();
             assert_eq!(parsed.is_some(), expected, "{body}");
-            assert_eq!(Envelope::read(body.as_bytes()).unwrap(), envelope);
+            assert_eq!(Envelope::scan(body.as_bytes(), None).unwrap(), envelope);
         }
     }
 
@@ -409,7 +390,7 @@ mod tests {
         ] {
             let body =
                 format!(r#"{{"x": [NaN, NaN], "data": {payload} , "type": "made.up", "y": NaN}}"#);
-            let envelope = Envelope::read(body.as_bytes()).unwrap();
+            let envelope = Envelope::scan(body.as_bytes(), None).unwrap();
             assert_eq!(&body[envelope.payload.clone()], payload);
         }
     }
@@ -426,8 +407,8 @@ mod tests {
             (r#""new": 1"#, false),
         ] {
             let body = format!(r#"{{{member}, "type": "made.up", "data": 1}}"#);
-            let envelope = Envelope::read(body.as_bytes()).unwrap();
-            assert_eq!(envelope.id_is_unique(), unique, "{member}");
+            let envelope = Envelope::scan(body.as_bytes(), None).unwrap();
+            assert_eq!(envelope.id_is_unique, unique, "{member}");
         }
     }
 }

@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn another_body_than_the_envelopes_does_not_panic() {
         let body = br#"{"id": 7, "type": "made.up", "data": [1, 2]}"#;
-        let envelope = Envelope::read(body).unwrap();
+        let envelope = Envelope::scan(body, None).unwrap();
         let error = Event::of(envelope.clone(), b"{}").unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -103,13 +103,6 @@ impl EventType {
             EventType::Unknown(name) => name,
         }
     }
-
-    pub(super) fn kind(&self) -> Option<EventKind> {
-        match self {
-            EventType::Known(kind) => Some(*kind),
-            EventType::Unknown(_) => None,
-        }
-    }
 }
 
 impl From<Cow<'_, str>> for EventType {

@@ -4,6 +4,7 @@
 //! its files, in the order in which they process a body:
 //!
 //! - `envelope`: finds the members of the envelope and leaves the payload unread.
+//! - `lazy`: the envelope alone, for the layers.
 //! - `python`: rewrites Python's extensions of JSON as strict JSON.
 //! - `data`: parses the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
@@ -23,6 +24,8 @@ mod error;
 mod event;
 mod id;
 mod kind;
+#[cfg(feature = "layer")]
+mod lazy;
 mod payload;
 mod python;
 mod resource;
@@ -32,7 +35,6 @@ mod unknown;
 mod value;
 
 pub use data::{EventData, EventPayload, Unrecognized};
-pub(crate) use envelope::Envelope;
 pub use error::{EventError, EventErrorKind};
 pub use event::Event;
 pub use id::Id;
@@ -42,7 +44,8 @@ pub use payload::{
     MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
     VideoProcessing, VideoUploaded,
 };
-pub(crate) use python::strict_text;
 pub use resource::Resource;
 pub use sender::{Sender, UnknownSender};
 pub use timestamp::{Timestamp, TimestampError};
+#[cfg(feature = "layer")]
+pub(crate) use {envelope::Envelope, lazy::strict_text};

@@ -51,11 +51,6 @@ pub(super) fn to_strict(text: &str) -> Option<String> {
     Some(strict)
 }
 
-/// Calls [`to_strict`] if the body is text.
-pub(crate) fn strict_text(body: &[u8]) -> Option<String> {
-    to_strict(std::str::from_utf8(body).ok()?)
-}
-
 /// Maps an offset in `strict`, the result of [`to_strict`] for `text`, to the offset in `text`.
 pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
     let (mut from, mut to) = (0, 0);

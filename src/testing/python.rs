@@ -39,18 +39,19 @@ fn write(event: &Value, formatter: impl Formatter) -> Vec<u8> {
     event
         .serialize(&mut Serializer::with_formatter(&mut json, formatter))
         .expect("a value is always JSON, and a `Vec` takes any bytes");
-    let mut ascii = String::with_capacity(json.len());
+    let mut ascii = Vec::with_capacity(json.len());
     for character in String::from_utf8_lossy(&json).chars() {
         // A line break belongs to the layout, because strings contain it as an escape.
         if matches!(character, ' '..='~' | '\n') {
-            ascii.push(character);
+            ascii.push(character as u8);
             continue;
         }
         for unit in character.encode_utf16(&mut [0; 2]) {
-            ascii += &format!("\\u{unit:04x}");
+            // Writing to a `Vec` cannot fail.
+            let _ = write!(ascii, "\\u{unit:04x}");
         }
     }
-    ascii.into_bytes()
+    ascii
 }
 
 /// Writes a space after each comma and colon.

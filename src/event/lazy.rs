@@ -1,0 +1,44 @@
+//! The parts of a body that the layers read, which may never need the payload.
+
+use std::str;
+
+use super::{
+    envelope::Envelope,
+    error::EventError,
+    kind::{EventKind, EventType},
+    python::to_strict,
+};
+
+impl Envelope {
+    /// Parses `body`, except for the content of the payload.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the body is neither JSON nor Python's superset of JSON, if it is not an
+    /// object, or if its type or payload is missing.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, EventError> {
+        Self::scan(body, None)
+    }
+
+    pub(crate) fn id_is_unique(&self) -> bool {
+        self.id_is_unique
+    }
+
+    /// Returns the type as it was sent.
+    pub(crate) fn event_type(&self) -> &str {
+        self.event_type.as_str()
+    }
+
+    /// Returns the type if this version of the crate knows it.
+    pub(crate) fn kind(&self) -> Option<EventKind> {
+        match self.event_type {
+            EventType::Known(kind) => Some(kind),
+            EventType::Unknown(_) => None,
+        }
+    }
+}
+
+/// Returns the body as strict JSON if it is Python's superset of JSON.
+pub(crate) fn strict_text(body: &[u8]) -> Option<String> {
+    to_strict(str::from_utf8(body).ok()?)
+}
