@@ -62,7 +62,8 @@ pub fn number<T: FromStr>(line: &str, name: &str) -> T {
 }
 
 /// Returns whether a terminal shows this line as it is.
-pub(super) fn is_harmless(line: &str) -> bool {
+#[must_use]
+pub fn is_harmless(line: &str) -> bool {
     let is_shown = |it: char| it == '…' || it == ' ' || it.is_ascii_graphic();
     line.chars().all(is_shown)
 }
