@@ -25,10 +25,11 @@ use axum_core::{body::Body, extract::Request, response::Response};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
-use soundhash_webhook::{SIGNATURE_HEADER, Secret, SoundHashWebhook, SoundHashWebhookLayer};
+use soundhash_webhook::{Event, SIGNATURE_HEADER, Secret, SoundHashWebhook, SoundHashWebhookLayer};
 use tower::{Layer, Service, service_fn};
 
 const ACCEPTED: u64 = 25_159;
+const PARSED: u64 = 10_328;
 const UNSIGNED: u64 = 2_555;
 
 const SECRET: &str = "whsec_test";
@@ -96,5 +97,11 @@ where
     (service, response)
 }
 
-library_benchmark_group!(name = delivery, benchmarks = request_of);
+#[library_benchmark]
+#[bench::of_303_bytes(args = (event()), config = limit(PARSED))]
+fn parse(body: &[u8]) -> Option<Event> {
+    Event::from_slice(black_box(body)).ok()
+}
+
+library_benchmark_group!(name = delivery, benchmarks = [request_of, parse]);
 main!(library_benchmark_groups = delivery);
