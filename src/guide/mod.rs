@@ -1,15 +1,15 @@
 //! How to receive webhooks, test the receiver, and run it in production.
 //!
-#![doc = include_str!("links.md")]
+#![doc = include_str!("links.txt")]
 #![doc = include_str!("../../docs/guide/README.md")]
 
 // The files in `docs/guide` define their links as paths in the repository. Markdown uses the first
-// definition of a link, so the definitions in `links.md` replace the paths in the documentation.
+// definition of a link, so the definitions in `links.txt` replace the paths in the documentation.
 
 macro_rules! guides {
     ($($name:ident)*) => {
         $(
-            #[doc = include_str!("links.md")]
+            #[doc = include_str!("links.txt")]
             #[doc = include_str!(concat!("../../docs/guide/", stringify!($name), ".md"))]
             pub mod $name {}
         )*

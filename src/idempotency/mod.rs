@@ -1,7 +1,7 @@
 //! Completes each event once.
 //!
 //! [`IdempotencyLayer`]: IdempotencyLayer
-#![doc = include_str!("../guide/links.md")]
+#![doc = include_str!("../guide/links.txt")]
 #![doc = include_str!("../../docs/guide/idempotency.md")]
 
 // The files, in the order in which a delivery passes through them:

@@ -137,10 +137,10 @@ fn every_link_to_a_file_leads_to_one() {
     }
 }
 
-/// Without a definition in `src/guide/links.md`, the documentation would link to a file.
+/// Without a definition in `src/guide/links.txt`, the documentation would link to a file.
 #[test]
 fn every_link_of_the_guides_is_defined_for_the_documentation() {
-    let defined = concat!("\n", include_str!("../../src/guide/links.md"));
+    let defined = concat!("\n", include_str!("../../src/guide/links.txt"));
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide");
     for entry in fs::read_dir(guides).unwrap() {
         let path = entry.unwrap().path();
