@@ -190,7 +190,8 @@ async fn bodies(receiver: &mut Receiver, report: &mut Report) -> Result<(), Erro
     for (name, expects) in [("chunked", false), ("Expect", true)] {
         let event = receiver.event(Sender::Dispatcher);
         let result = receiver.stream(&event, expects).await;
-        let cure = "A proxy loses the body. SoundHash does not send such requests today.";
+        let cure = "Something in front of the verification loses the bodies of such requests. \
+                    SoundHash does not send them today.";
         let check = judge(name, &result, cure);
         report.add(&check.at_most_warning())?;
     }

@@ -103,8 +103,9 @@ impl Receiver {
         result
     }
 
-    /// Sends a delivery in parts: in chunks, or if `expects`, when the receiver asks for the body.
-    pub(super) async fn stream(&mut self, delivery: &Delivery, expects: bool) -> Result {
+    /// Sends a delivery in chunks, or if `expects`, when the receiver asks for the body. The time of
+    /// the response is not measured, because it can contain the wait of this command.
+    pub(super) async fn stream(&self, delivery: &Delivery, expects: bool) -> Result {
         let (mut sender, body) = Channel::<Bytes>::new(1);
         let mut request = self.request(delivery, body);
         let asked = Arc::new(Notify::new());
@@ -124,9 +125,7 @@ impl Receiver {
                 let _ = sender.send_data(Bytes::copy_from_slice(part)).await;
             }
         };
-        let (result, ()) = tokio::join!(self.client.send(request), upload);
-        self.measure(&result);
-        result
+        tokio::join!(self.client.send(request), upload).0
     }
 
     fn request<B>(&self, delivery: &Delivery, body: B) -> Request<B> {

@@ -119,8 +119,8 @@ pub(super) async fn judge_forged(result: &Result) -> Check {
             Warning,
             name,
             format!("{seen}, probably not from this crate"),
-            "If the application uses this crate, a login or a gateway responds in its place. \
-             Exclude this path.",
+            "If the application uses this crate, a login or a gateway responds in its place: \
+             exclude this path. Otherwise, this is right.",
         ),
         _ => judge(name, result, ""),
     }
@@ -192,24 +192,22 @@ pub(super) fn clock(response: &Response) -> Check {
         return Check::new(Unknown, name, "the response has no Date", cure);
     };
     let ahead = date.timestamp().duration_since(Timestamp::now());
-    let result = match ahead.abs() {
-        difference if difference <= DATE_STEP => {
-            return Check::ok(name, "the receiver's and this machine's agree");
-        }
-        difference if difference <= CLOCK_SKEW => Warning,
-        _ => Failed,
+    let relation = if ahead.is_negative() {
+        "behind"
+    } else {
+        "ahead of"
     };
-    let (seconds, relation) = match ahead.is_negative() {
-        true => (ahead.abs().as_secs(), "behind"),
-        false => (ahead.as_secs(), "ahead of"),
-    };
-    Check::new(
-        result,
-        name,
-        format!("the receiver is {seconds} s {relation} this machine"),
-        "Synchronize both clocks by NTP. With `max_age`, a clock that is behind rejects new \
-         events, and a clock that is ahead rejects late retries.",
-    )
+    let seen = format!(
+        "the receiver is {} s {relation} this machine",
+        ahead.abs().as_secs()
+    );
+    let cure = "Synchronize both clocks by NTP. With `max_age`, a clock that is behind rejects new \
+                events, and a clock that is ahead rejects late retries.";
+    match ahead.abs() {
+        it if it <= DATE_STEP => Check::ok(name, "the receiver's and this machine's agree"),
+        it if it <= CLOCK_SKEW => Check::new(Warning, name, seen, cure),
+        _ => Check::new(Failed, name, seen, cure),
+    }
 }
 
 /// Compares the slowest response with SoundHash's time limit.

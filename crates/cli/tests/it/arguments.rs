@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use crate::support::{App, SECRET, answer, bare, command, folder, run};
+use crate::support::{App, SECRET, bare, command, folder, run};
 
 #[test]
 fn a_secret_in_an_argument_is_rejected_and_not_repeated() {
@@ -23,7 +23,7 @@ fn a_secret_in_an_argument_is_rejected_and_not_repeated() {
 #[test]
 fn a_secret_file_is_read_without_its_line_end() {
     let folder = folder("secret-file");
-    let app = App::start(|_| answer("200 OK", ""));
+    let app = App::ok();
     for (name, text) in [
         ("plain", SECRET.to_owned()),
         ("unix", format!("{SECRET}\n")),

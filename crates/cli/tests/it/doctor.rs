@@ -171,11 +171,7 @@ fn redirects_are_followed_and_shown_with_what_arrives() {
             &["308 to http", "there, the event gets 204", "ok Expect"],
         ),
     ] {
-        let to = to.clone();
-        let app = App::start(move |_| {
-            format!("HTTP/1.1 {status} R\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into()
-        });
-        let ran = doctor(&app.url()).expect(code, parts);
+        let ran = doctor(&App::redirecting(status, to).url()).expect(code, parts);
         assert_eq!(
             ran.stdout.contains("the event is lost"),
             code == 1,

@@ -52,7 +52,7 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
 
 #[test]
 fn rejected_requests_never_reach_the_application() {
-    let app = App::start(|_| answer("200 OK", ""));
+    let app = App::ok();
     let listen = before(&app);
     let wrong = format!("X-Webhook-Signature: {}\r\n", "0".repeat(64));
     for head in ["", &wrong] {
@@ -160,7 +160,7 @@ fn a_loop_through_another_server_is_a_508() {
 
 #[test]
 fn a_repeated_event_is_a_duplicate_with_and_without_an_application() {
-    let app = App::start(|_| answer("200 OK", ""));
+    let app = App::ok();
     for listen in [before(&app), Listen::start(&["--json"])] {
         for verdict in ["accepted", "duplicate", "duplicate"] {
             assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use soundhash_webhook::Secret;
 
-use crate::support::{App, Listen, SECRET, answer, bare, command, folder, run};
+use crate::support::{App, Listen, SECRET, bare, command, folder, run};
 
 fn captures() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures");
@@ -25,7 +25,7 @@ fn body(file: &str) -> Vec<u8> {
 
 #[test]
 fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
-    let app = App::start(|_| answer("200 OK", ""));
+    let app = App::ok();
     // The recorded signatures need no secret.
     let mut command = bare(["replay", "--url", &app.url()]);
     let ran = run(command.args(captures())).expect(0, &["portal-video.uploaded.http"]);
@@ -78,7 +78,7 @@ fn a_file_that_an_editor_changed_is_sent_with_a_warning() {
 fn a_file_that_is_not_a_request_is_named_before_anything_is_sent() {
     let file = folder("replay").join("notes.txt");
     fs::write(&file, format!("my notes: {SECRET}\n\n")).unwrap();
-    let app = App::start(|_| answer("200 OK", ""));
+    let app = App::ok();
     let mut command = bare(["replay", "--url", &app.url(), &captures()[0]]);
     run(command.arg(&file)).expect(2, &["notes.txt", "line 1"]);
     assert_eq!(app.requests().len(), 0);

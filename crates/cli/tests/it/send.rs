@@ -16,10 +16,6 @@ use crate::support::{
     App, Listen, PATIENCE, Process, SECRET, answer, bare, command, folder, free_addr, run, run_with,
 };
 
-fn ok() -> App {
-    App::start(|_| answer("200 OK", ""))
-}
-
 fn events(app: &App) -> Vec<Value> {
     let requests = app.requests();
     let events = requests
@@ -53,7 +49,7 @@ fn all_sends_every_type_from_both_senders_and_listen_accepts_them() {
 
 #[test]
 fn an_event_is_signed_and_written_like_its_sender_does() {
-    let app = ok();
+    let app = App::ok();
     for (envelope, agent, id, space) in [
         ("portal", "SoundHash-Webhooks/1.0", "delivery_id", "{\n  \""),
         ("dispatcher", "SoundHash-Webhook/1.0", "id", "{\""),
@@ -77,7 +73,7 @@ fn an_event_is_signed_and_written_like_its_sender_does() {
 
 #[test]
 fn a_type_can_be_anything() {
-    let app = ok();
+    let app = App::ok();
     let send = |arguments: &[&str]| {
         let url = ["send", "--url", &app.url()].map(str::to_owned);
         run(command(url).args(arguments)).expect(0, &[]);
@@ -93,7 +89,7 @@ fn a_type_can_be_anything() {
 
 #[test]
 fn many_events_have_a_summary_and_ids_of_their_own() {
-    let app = ok();
+    let app = App::ok();
     let arguments = format!("send --count 60 --rate 500 --url {}", app.url());
     let ran = run(&mut command(arguments.split_whitespace()))
         .expect(0, &["60 sent in", "60 200 OK", "median"]);
@@ -107,7 +103,7 @@ fn many_events_have_a_summary_and_ids_of_their_own() {
 
 #[test]
 fn a_rate_is_kept() {
-    let app = ok();
+    let app = App::ok();
     let start = Instant::now();
     let arguments = ["send", "--count", "5", "--rate", "10", "--url", &app.url()];
     run(&mut command(arguments)).expect(0, &[]);
@@ -125,7 +121,7 @@ fn a_forged_event_has_to_be_rejected() {
     let forge = |url: &str| run(&mut bare(["send", "--forge", "--url", url]));
     forge(&listen.url).expect(0, &["401 Unauthorized", "Rejected, as forged"]);
     assert!(listen.line().contains("rejected"));
-    forge(&ok().url()).expect(1, &["200 OK"]);
+    forge(&App::ok().url()).expect(1, &["200 OK"]);
     let broken = App::start(|_| answer("500 Internal Server Error", ""));
     forge(&broken.url()).expect(1, &["500"]);
 }
@@ -169,19 +165,11 @@ fn after_three_retries_it_gives_up_and_without_the_option_there_is_none() {
     assert_eq!(app.requests().len(), 5);
 }
 
-/// Returns a server that redirects to `/hooks?a=1` of another one.
-fn redirecting(status: u16, to: &App) -> App {
-    let location = to.url();
-    App::start(move |_| {
-        format!("HTTP/1.1 {status} R\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into()
-    })
-}
-
 #[test]
 fn a_redirect_that_loses_the_event_is_followed_and_a_failure() {
     for status in [301, 302, 303] {
-        let other = ok();
-        let app = redirecting(status, &other);
+        let other = App::ok();
+        let app = App::redirecting(status, &other.url());
         let ran = run(&mut command(["send", "--url", &app.url()]));
         ran.expect(
             1,
@@ -200,8 +188,8 @@ fn a_redirect_that_loses_the_event_is_followed_and_a_failure() {
 #[test]
 fn a_redirect_that_keeps_the_event_is_followed_with_a_warning() {
     for status in [307, 308] {
-        let other = ok();
-        let app = redirecting(status, &other);
+        let other = App::ok();
+        let app = App::redirecting(status, &other.url());
         let ran = run(&mut command(["send", "--url", &app.url()]));
         ran.expect(0, &["200 OK", "warning: The receiver redirects"]);
         let request = &other.requests()[0];
@@ -212,7 +200,7 @@ fn a_redirect_that_keeps_the_event_is_followed_with_a_warning() {
 
 #[test]
 fn redirects_without_end_are_given_up() {
-    let app = App::start(|_| "HTTP/1.1 307 R\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".into());
+    let app = App::redirecting(307, "/");
     run(&mut command(["send", "--url", &app.url()])).expect(1, &["307"]);
     assert_eq!(app.requests().len(), 11);
 }
@@ -270,13 +258,13 @@ fn proxies_of_the_environment_are_used() {
     run(excepted.env("NO_PROXY", ".invalid"))
         .expect(1, &["cannot connect to http://app.invalid/:"]);
     // This machine is reached directly.
-    run(&mut send(&ok().url(), "HTTP_PROXY")).expect(0, &["200 OK"]);
+    run(&mut send(&App::ok().url(), "HTTP_PROXY")).expect(0, &["200 OK"]);
     assert_eq!(proxy.requests().len(), 2);
 }
 
 #[test]
 fn data_is_sent_byte_for_byte() {
-    let app = ok();
+    let app = App::ok();
     let data = r#"{"big": 123456789012345678901234567890,  "n": 85.0, "t": "T\u00edtulo í"}"#;
     let file = folder("data").join("data.json");
     fs::write(&file, data).unwrap();
@@ -304,14 +292,14 @@ fn data_is_sent_byte_for_byte() {
 
 #[test]
 fn a_type_that_is_misspelled_is_sent_with_a_warning() {
-    let app = ok();
+    let app = App::ok();
     let arguments = ["send", "--event", "match.fund", "--url", &app.url()];
     run(&mut command(arguments)).expect(0, &["Do you mean `match.found`?", "200 OK"]);
 }
 
 #[test]
 fn an_interrupted_command_prints_its_summary() {
-    let app = ok();
+    let app = App::ok();
     let arguments = format!("send --count 1000 --rate 20 --url {}", app.url());
     let send = Process::start(&mut command(arguments.split_whitespace()));
     let deadline = Instant::now() + PATIENCE;
@@ -349,7 +337,7 @@ fn an_endless_response_is_truncated() {
 
 #[test]
 fn colors_are_for_terminals_only_and_a_closed_pipe_is_not_an_error() {
-    let app = ok();
+    let app = App::ok();
     let ran = run(&mut command(["send", "--all", "--url", &app.url()])).expect(0, &[]);
     assert!(!ran.all().contains('\u{1b}'));
     let mut child = command(["send", "--all", "--url", &app.url()])

@@ -235,6 +235,18 @@ impl App {
         Self { addr, requests }
     }
 
+    /// Accepts every request.
+    pub(crate) fn ok() -> Self {
+        Self::start(|_| answer("200 OK", ""))
+    }
+
+    /// Redirects every request.
+    pub(crate) fn redirecting(status: u16, to: &str) -> Self {
+        let response =
+            format!("HTTP/1.1 {status} R\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        Self::start(move |_| response.clone().into())
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}/hooks?a=1", self.addr)
     }

@@ -69,13 +69,9 @@ fn run_in_terminal_of(columns: usize, command: &Command, question: &str, input: 
     output.into()
 }
 
-fn ok() -> App {
-    App::start(|_| answer("200 OK", ""))
-}
-
 #[test]
 fn colors_are_shown_unless_they_are_switched_off() {
-    let app = ok();
+    let app = App::ok();
     let mut send = command(["send", "--url", &app.url()]);
     send.env_remove("NO_COLOR");
     let ran = run_in_terminal(&send, "", "").expect(0, &[]);
@@ -86,7 +82,7 @@ fn colors_are_shown_unless_they_are_switched_off() {
 
 #[test]
 fn the_prompt_does_not_show_the_secret() {
-    let app = ok();
+    let app = App::ok();
     let send = bare(["send", "--url", &app.url()]);
     // If the secret were shown, the check of every output would find it.
     let ran = run_in_terminal(&send, "(not shown):", &format!("{SECRET}\n"));
@@ -106,7 +102,7 @@ fn a_body_can_be_pasted() {
 
 #[test]
 fn many_events_have_a_bar() {
-    let app = ok();
+    let app = App::ok();
     let send = command(["send", "--count", "30", "--rate", "30", "--url", &app.url()]);
     run_in_terminal(&send, "", "").expect(0, &["of 30", "30 sent in"]);
 }
@@ -167,7 +163,7 @@ fn the_checks_of_doctor_fit_a_narrow_terminal() {
     let app = App::start(|_| answer("401 Unauthorized", &"Please log in. ".repeat(9)));
     let mut doctor = command(["doctor", &app.url()]);
     doctor.env_remove("NO_COLOR");
-    let ran = run_in_terminal_of(60, &doctor, "", "").expect(1, &["Exclude this path."]);
+    let ran = run_in_terminal_of(60, &doctor, "", "").expect(1, &["exclude this path."]);
     assert!(
         ran.stdout.contains("\u{1b}[1m\u{1b}[31mfailed "),
         "{ran:#?}"
