@@ -89,7 +89,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// - Set `maxmemory-policy` to `noeviction`, which is the default of Redis, but not of every hosting
 ///   provider. With any other policy, Redis evicts claims and completed events when its memory is
 ///   full, and these events run again. [`connect`](Self::connect) logs a warning.
-/// - Give Redis enough memory. Each event needs about 150 bytes for the retention. When the memory is
+/// - Give Redis enough memory. Each event needs about 200 bytes for the retention. When the memory is
 ///   full, new events get a 503, and duplicates of completed events still get a 200.
 /// - The user needs the rights to run scripts and the commands in them, for example
 ///   `ACL SETUSER webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del

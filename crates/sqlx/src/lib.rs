@@ -78,21 +78,28 @@
 //! itself on a full disk. In the following cases, the crate returns an error, or repairs or
 //! replaces the connection:
 //!
-//! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] do not use a
-//!   connection that is still in a transaction, or that was left read-only.
+//! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] replace a connection
+//!   that is still in a transaction of sqlx, was left read-only, or cannot reach the table because
+//!   its role or `search_path` was changed. On Postgres, `begin` takes the lock of the table for
+//!   this, `ROW EXCLUSIVE`, which `record` takes anyway.
+//! - On Postgres, a `statement_timeout` below one second is 30 s in transactions of `begin`.
 //! - [`record`](EventLog::record) returns [`NoTransaction`](EventLogErrorKind::NoTransaction) if
 //!   SQLite has rolled the transaction back. On SQLite it cannot tell a nested transaction from one
 //!   that follows such a rollback, so it rejects both.
-//! - If `record` fails on Postgres because of a setting of the session, such as another role or
-//!   `search_path`, the crate closes the connection. The event is recorded on another connection
-//!   when SoundHash sends it again.
+//! - If `record` fails in a transaction of `pool.begin()` on Postgres because of such a setting, the
+//!   crate closes the connection. The event is recorded on another connection when SoundHash sends
+//!   it again.
 //! - [`accept`](EventLog::accept) checks before its commit that the function that enqueues jobs has
 //!   not ended the transaction or ignored a failed statement.
 //!
 //! The crate cannot detect the following:
 //!
 //! - A handler that ignores an error of [`record`](EventLog::record) or of its own statements.
-//! - On Postgres, `BEGIN`, `COMMIT` or `ROLLBACK` as your own SQL, which sqlx does not see.
+//! - On Postgres, `BEGIN`, `COMMIT` or `ROLLBACK` as your own SQL, which sqlx does not see. If you
+//!   return a connection to the pool after such a `BEGIN`, a later [`accept`](EventLog::accept) or
+//!   step of [`SqlxStore`] on this connection is not committed.
+//! - On Postgres, another table of the same name in a changed `search_path`. Set
+//!   [`schema`](EventLog::schema).
 //! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
 //!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
 //! - Transactions that never call a function of this crate.
@@ -125,8 +132,12 @@
 //!   [`Duplicate`](Recorded::Duplicate).
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
 //!   machine vanishes does not hold its events forever.
-//! - **PgBouncer.** In transaction mode, sqlx's prepared statements need PgBouncer 1.21 or newer with
-//!   `max_prepared_statements` above 0. Also set `ignore_startup_parameters = extra_float_digits`.
+//! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode, sqlx's
+//!   prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above 0. Older
+//!   versions give one client the statements of another. Of 60 concurrent events through PgBouncer
+//!   1.18, 21 failed. [`migrate`](EventLog::migrate) refuses such a pooler with
+//!   [`PreparedStatements`](EventLogErrorKind::PreparedStatements). Session mode works with every
+//!   version. `statement_cache_capacity(0)` does not help, because sqlx names its statements anyway.
 //! - **Round trips.** sqlx pings each connection that it takes from the pool.
 //!   `test_before_acquire(false)` saves this round trip.
 //!

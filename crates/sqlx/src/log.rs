@@ -153,6 +153,9 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Begins a transaction for [`record`](Self::record).
     ///
+    /// A connection of the pool that cannot write to the table is replaced. On Postgres, the
+    /// transaction takes the lock `ROW EXCLUSIVE` of the table.
+    ///
     /// On SQLite this is `BEGIN IMMEDIATE`, which waits for the write lock up to
     /// [`lock_timeout`](Self::lock_timeout). A deferred transaction (`pool.begin()`) that reads
     /// before it records can fail with [`Conflict`](crate::EventLogErrorKind::Conflict) without

@@ -16,7 +16,6 @@ use crate::{
 
 on_both!(
     a_recorded_event_is_kept_byte_for_byte,
-    what_is_not_an_event_is_kept_too,
     any_character_can_stand_in_an_id_a_type_and_an_endpoint,
     events_are_listed_page_by_page,
     a_forgotten_event_is_new_again_and_its_body_is_kept,
@@ -54,23 +53,9 @@ async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
         assert_eq!(kept.body, body);
         assert_eq!(kept.summary.body_len, body.len() as u64);
         assert_eq!(kept.event().as_ref(), delivery.event());
+        let event_type = delivery.event().ok().map(|event| event.event_type());
+        assert_eq!(kept.summary.event_type.as_deref(), event_type);
     }
-}
-
-async fn what_is_not_an_event_is_kept_too<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
-    let delivery = delivery_of("[1, 2]").await;
-    assert_eq!(record(&log, &delivery).await, Recorded::New);
-    assert_eq!(record(&log, &delivery).await, Recorded::Duplicate);
-    let kept = log
-        .get(&Key::from(&delivery))
-        .await
-        .unwrap()
-        .expect("the event");
-    assert_eq!(
-        (kept.summary.event_type, kept.summary.created_at),
-        (None, None)
-    );
 }
 
 async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() {

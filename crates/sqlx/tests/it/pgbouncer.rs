@@ -170,13 +170,14 @@ async fn a_pooler_that_mixes_prepared_statements_up_is_refused() {
         false => "pool_mode = transaction",
     };
     let (_place, direct, _bouncer, pool) = setup(disabled).await;
-    for _ in 0..3 {
-        let error = EventLog::new(pool.clone()).migrate().await.unwrap_err();
-        assert_eq!(
-            error.kind(),
-            EventLogErrorKind::PreparedStatements,
-            "{error:?}"
-        );
+    // Without the cache, sqlx names its statements, too.
+    for capacity in [100, 0] {
+        let options = (*pool.connect_options()).clone();
+        let options = options.statement_cache_capacity(capacity);
+        let pool = PgPool::connect_with(options).await.unwrap();
+        let error = EventLog::new(pool).migrate().await.unwrap_err();
+        let kind = EventLogErrorKind::PreparedStatements;
+        assert_eq!(error.kind(), kind, "{capacity}: {error:?}");
         assert!(
             error.to_string().contains("`max_prepared_statements`"),
             "{error}"

@@ -21,12 +21,10 @@ use crate::{
 
 on_both!(
     an_event_is_recorded_once,
-    a_record_is_rolled_back_with_its_transaction,
     a_concurrent_duplicate_waits_and_is_a_duplicate,
     a_concurrent_duplicate_of_a_rolled_back_event_is_new,
     waiting_longer_than_the_lock_timeout_is_an_error,
     many_waiting_duplicates_are_bounded_by_one_lock_timeout,
-    of_64_concurrent_copies_one_is_new,
     a_duplicate_is_logged_and_counted,
 );
 
@@ -45,19 +43,6 @@ async fn an_event_is_recorded_once<DB: Fixture>() {
         tx.commit().await.unwrap();
     }
     assert_eq!(DB::acted(&pool).await, ["a"]);
-}
-
-async fn a_record_is_rolled_back_with_its_transaction<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
-    let delivery = delivery("a").await;
-    let mut tx = log.begin().await.unwrap();
-    assert_eq!(log.record(&mut tx, &delivery).await.unwrap(), Recorded::New);
-    DB::act(&mut tx, "a").await.unwrap();
-    drop(tx);
-
-    assert_eq!(DB::acted(&pool).await, [""; 0]);
-    let mut tx = log.begin().await.unwrap();
-    assert_eq!(log.record(&mut tx, &delivery).await.unwrap(), Recorded::New);
 }
 
 /// Returns the result of a second transaction, after the first one has ended in the given way.
@@ -167,28 +152,6 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
     for (_, waited) in timed_out {
         assert!(*waited < Duration::from_secs(6), "{all:?}");
     }
-}
-
-async fn of_64_concurrent_copies_one_is_new<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
-    let log = log.lock_timeout(Duration::from_secs(20));
-    let delivery = delivery("a").await;
-    let mut copies = JoinSet::new();
-    for _ in 0..64 {
-        let (log, delivery) = (log.clone(), delivery.clone());
-        copies.spawn(async move {
-            let mut tx = log.begin().await.unwrap();
-            let recorded = log.record(&mut tx, &delivery).await.unwrap();
-            if !recorded.is_duplicate() {
-                DB::act(&mut tx, "a").await.unwrap();
-            }
-            tx.commit().await.unwrap();
-            recorded
-        });
-    }
-    let all = copies.join_all().await;
-    assert_eq!(all.iter().filter(|&&it| it == Recorded::New).count(), 1);
-    assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
 /// As `IdempotencyLayer` does.

@@ -15,7 +15,6 @@ use crate::{
 
 on_both!(
     the_store_conforms,
-    a_recorded_event_counts_as_completed,
     a_completed_event_is_a_duplicate_to_record,
     a_handler_behind_the_layer_can_record,
     a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten,
@@ -38,16 +37,6 @@ async fn key(id: &str) -> Key {
 async fn the_store_conforms<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
     store_conformance(SqlxStore::new(log).deadline(LEASE)).await;
-}
-
-async fn a_recorded_event_counts_as_completed<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
-    let _ = record(&log, "a").await;
-    let store = SqlxStore::new(log);
-    assert_eq!(
-        store.claim(&key("a").await, LEASE).await.unwrap(),
-        Claim::Completed
-    );
 }
 
 async fn a_completed_event_is_a_duplicate_to_record<DB: Fixture>() {
