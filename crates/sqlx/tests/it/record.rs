@@ -168,10 +168,13 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     }
     assert!(event_log.accept(&delivery).await.unwrap().is_duplicate());
     let lines = log.take();
-    assert_eq!(lines.lines().count(), 2, "{lines}");
-    for line in lines.lines() {
+    // sqlx logs statements that take long on a busy machine.
+    let recorded = lines
+        .lines()
+        .filter(|line| line.contains("already recorded"));
+    assert_eq!(recorded.clone().count(), 2, "{lines}");
+    for line in recorded {
         assert!(line.starts_with(" INFO "), "{line}");
-        assert!(line.contains("webhook already recorded"), "{line}");
         assert!(line.ends_with(r#" key=ta reason="duplicate""#), "{line}");
     }
     let counted = recorder.snapshotter().snapshot().into_vec();
