@@ -43,6 +43,11 @@ pub(crate) enum Database {
 }
 
 impl DatabaseArgs {
+    /// Returns whether the user named a database.
+    pub(crate) fn is_given(&self) -> Result<bool, Error> {
+        Ok(self.database.is_some() || variable(DATABASE)?.is_some())
+    }
+
     /// Connects to the database. This never creates a file or a table.
     pub(crate) async fn open(&self) -> Result<Database, Error> {
         let variable = variable(DATABASE)?;

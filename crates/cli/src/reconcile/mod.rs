@@ -17,6 +17,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use soundhash_webhook_reconcile::{Log, Report, Verdict, Window, reconcile};
 
+use self::recorded::RecordedArgs;
 use crate::{
     api::{Api, model, token::shell},
     endpoints::parse_id,
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "\
 The command reads SoundHash's log of deliveries and reports events whose attempts all failed. With \
---recorded, it also reports times in which SoundHash delivered more events than you recorded, \
+--recorded or --database, it also reports times in which SoundHash delivered more events than you recorded, \
 because a redirect, a login page or a proxy responded in place of your application. The log has no \
 id of an event, so the events can only be counted: `at least 1 of 3`.
 
@@ -46,12 +47,14 @@ Environment:
   SOUNDHASH_API_URL            Scheme and host of the API, without /api/v1
   SOUNDHASH_API_TOKEN          The bearer token of your account
   SOUNDHASH_API_REFRESH_TOKEN  Renews the bearer token when it has expired
+  SOUNDHASH_WEBHOOK_DATABASE   The database, if its URL has a password
   HTTP_PROXY, HTTPS_PROXY      Proxies, except for this machine and NO_PROXY
 
 Examples:
   $ soundhash-webhook listen --json >>deliveries.jsonl
   $ soundhash-webhook reconcile --recorded deliveries.jsonl
   $ soundhash-webhook reconcile --endpoint 7 --since 6h --json
+  $ SOUNDHASH_WEBHOOK_DATABASE=postgres://app@localhost/app soundhash-webhook reconcile
   $ soundhash-webhook reconcile --recorded deliveries.jsonl --since 6h \\
       --token-command ./log-in --on-missing ./fetch-resources \\
       --prometheus /var/lib/node_exporter/soundhash.prom
@@ -68,10 +71,8 @@ pub(crate) struct ReconcileArgs {
     /// The end of the window; the retries of younger events are not over
     #[arg(long, value_name = "TIME", default_value = "20m", value_parser = parse_time)]
     until: Timestamp,
-    /// What was recorded: JSON lines of `listen --json`, or with the members `time` and `id`; `-`
-    /// is standard input
-    #[arg(long, value_name = "FILE")]
-    recorded: Vec<PathBuf>,
+    #[command(flatten)]
+    recorded: RecordedArgs,
     /// The most that the clocks of SoundHash and of the records differ
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     clock_difference: Duration,
@@ -117,7 +118,7 @@ async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
         logs.push(log(&api, id, args.since).await?);
     }
     window.clock_difference = clock_difference(&api, args.clock_difference);
-    let recorded = recorded::read(&args.recorded, &window)?;
+    let recorded = args.recorded.read(&window).await?;
     let report = reconcile(&logs, recorded.as_deref(), &window);
 
     print::report(&report, args.json)?;

@@ -6,11 +6,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Args;
 use serde::Deserialize;
 use soundhash_webhook::Id;
 use soundhash_webhook_reconcile::{Record, Timestamp, Window};
 
+#[cfg(feature = "database")]
+use {
+    crate::database::DatabaseArgs,
+    soundhash_webhook_sqlx::{EventFilter, EventSummary},
+    std::time::SystemTime,
+};
+
 use crate::{error::Error, output::escape::escape};
+
+#[derive(Args)]
+pub(super) struct RecordedArgs {
+    /// What was recorded: JSON lines of `listen --json`, or with the members `time` and `id`; `-`
+    /// is standard input
+    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "database", arg(conflicts_with = "database"))]
+    recorded: Vec<PathBuf>,
+    #[cfg(feature = "database")]
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
 
 /// A line of `listen --json` or `events list --json`, or of another program.
 #[derive(Deserialize)]
@@ -22,12 +42,39 @@ struct Line {
     sender: Option<String>,
 }
 
-/// Reads the records of the window, or returns `None` if there are no files.
-pub(super) fn read(paths: &[PathBuf], window: &Window) -> Result<Option<Vec<Record>>, Error> {
-    let earliest = window
-        .since
-        .saturating_sub(window.clock_difference)
-        .unwrap_or(window.since);
+impl RecordedArgs {
+    /// Reads the records of the window, or returns `None` if the user named none.
+    #[cfg_attr(
+        not(feature = "database"),
+        expect(clippy::unused_async, reason = "databases are asynchronous")
+    )]
+    pub(super) async fn read(&self, window: &Window) -> Result<Option<Vec<Record>>, Error> {
+        let earliest = window.since.saturating_sub(window.clock_difference);
+        let earliest = earliest.unwrap_or(window.since);
+        if !self.recorded.is_empty() {
+            return read_files(&self.recorded, earliest).map(Some);
+        }
+        #[cfg(feature = "database")]
+        if self.database.is_given()? {
+            let filter = EventFilter::new();
+            let filter = filter.since(earliest.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
+            let events = self.database.open().await?.list(filter, usize::MAX).await?;
+            // SoundHash's log has no events of the portal. Only their keys end with a digest.
+            let events = events.iter().filter(|event| {
+                let parts = event.key.as_str().rsplit(';');
+                parts.take(1).all(|part| !part.starts_with('b'))
+            });
+            let record = |event: &EventSummary| Record {
+                time: event.received_at.try_into().unwrap_or_default(),
+                key: None,
+            };
+            return Ok(Some(events.map(record).collect()));
+        }
+        Ok(None)
+    }
+}
+
+fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Error> {
     let mut records = Vec::new();
     for path in paths {
         let name = escape(&path.display().to_string());
@@ -50,7 +97,7 @@ pub(super) fn read(paths: &[PathBuf], window: &Window) -> Result<Option<Vec<Reco
             }
         }
     }
-    Ok((!paths.is_empty()).then_some(records))
+    Ok(records)
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {

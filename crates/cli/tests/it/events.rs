@@ -22,6 +22,7 @@ use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{Pool, Postgres, Sqlite, sqlite::SqliteConnectOptions};
 use tokio::{net::TcpListener, runtime::Runtime};
 
+use crate::reconcile::{api, attempt, reconcile};
 use crate::support::{
     Process, Ran, SECRET, bare, command, deliver, folder, free_addr, run, status,
 };
@@ -81,6 +82,7 @@ on_both!(
     an_event_that_fails_stays_stored_and_runs_later,
     a_run_that_is_killed_or_interrupted_can_be_continued,
     deliveries_of_the_same_events_do_not_disturb_a_run,
+    recorded_events_are_compared_with_the_log_of_soundhash,
 );
 
 /// What the handler does instead of handling an event.
@@ -285,6 +287,25 @@ fn events_are_listed_page_by_page_and_shown<DB: Place>() {
         .expect(2, &["no event with the key t99"]);
     app.events("list --table Other")
         .expect(1, &["no such table", "--table"]);
+}
+
+fn recorded_events_are_compared_with_the_log_of_soundhash<DB: Place>() {
+    let app = App::<DB>::start();
+    let now = jiff::Timestamp::now();
+    app.seed(2);
+    let portal = br#"{"event": "match.found", "delivery_id": "del_1", "data": {}}"#;
+    assert_eq!(status(&deliver(&app.url, "", portal)), "200");
+    let attempts = (1..=3).map(|event| attempt(event, 1, "success", now));
+    let api = api(attempts.collect());
+    let mut command = reconcile(&api, "--until 0s --database");
+    let ran = run(command.arg(&app.database));
+    ran.expect(1, &["delivered 3", "recorded 2", "missing at least 1"]);
+    api.stored.lock().unwrap().deliveries.pop();
+    let mut command = reconcile(&api, "--until 0s");
+    let ran = run(command.env("SOUNDHASH_WEBHOOK_DATABASE", &app.database));
+    ran.expect(0, &["recorded 2", "Every event arrived"]);
+    let ran = run(&mut reconcile(&api, "--database sqlite:missing.db"));
+    ran.expect(2, &["cannot open the database"]);
 }
 
 fn events_run_again_by_key_window_and_type<DB: Place>() {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An API with endpoint 7 and a log of attempts.
-fn api(attempts: Vec<Value>) -> Api {
+pub(crate) fn api(attempts: Vec<Value>) -> Api {
     let api = Api::start();
     api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
     api.stored.lock().unwrap().deliveries = attempts;
@@ -19,11 +19,11 @@ fn api(attempts: Vec<Value>) -> Api {
 }
 
 /// The time so many minutes ago.
-fn ago(minutes: i64) -> Timestamp {
+pub(crate) fn ago(minutes: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_mins(minutes)
 }
 
-fn attempt(event: u64, number: u64, status: &str, time: Timestamp) -> Value {
+pub(crate) fn attempt(event: u64, number: u64, status: &str, time: Timestamp) -> Value {
     // SoundHash writes times without an offset.
     let naive = |time: Timestamp| time.to_string().trim_end_matches('Z').to_owned();
     json!({
@@ -44,7 +44,7 @@ fn line(id: &str, time: Timestamp) -> String {
     format!("{line}\n")
 }
 
-fn reconcile(api: &Api, line: &str) -> Command {
+pub(crate) fn reconcile(api: &Api, line: &str) -> Command {
     let mut command = api.bare("reconcile", line);
     command.env("SOUNDHASH_API_TOKEN", TOKEN);
     command
