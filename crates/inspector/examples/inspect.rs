@@ -60,6 +60,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         shutdown.await;
         stop.cancel();
     });
-    let ((), page) = tokio::join!(server, page.run_until(stop.clone().cancelled_owned()));
-    Ok(page?)
+    tokio::join!(server, page.run_until(stop.clone().cancelled_owned()));
+    Ok(())
 }

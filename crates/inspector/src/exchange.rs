@@ -184,7 +184,7 @@ impl Exchange {
             endpoint: delivery.and_then(Delivery::endpoint).map(Into::into),
             matched_secret: delivery.map(Delivery::matched_secret),
             body: delivery.map(|it| Kept::of(it.body(), max)),
-            labels: long.map(|it| Labels::of(it.event().ok(), it.body())),
+            labels: long.map(|it| Labels::of(it.event().ok())),
             duration: self.started.elapsed(),
         }
     }

@@ -244,7 +244,7 @@ impl Record {
 
     fn labels(&self) -> &event::Labels {
         self.labels
-            .get_or_init(|| event::Labels::of(self.event().as_ref(), &self.request.body.bytes))
+            .get_or_init(|| event::Labels::of(self.event().as_ref()))
     }
 
     /// Returns the memory that the record holds, in bytes.

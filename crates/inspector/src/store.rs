@@ -74,7 +74,7 @@ impl Ring {
 }
 
 /// The changes after a number.
-pub(crate) struct News {
+pub(crate) struct Changes {
     /// The oldest first.
     pub(crate) records: Vec<Arc<Record>>,
     pub(crate) newest: u64,
@@ -160,7 +160,7 @@ impl Store {
         self.version.send_modify(|version| *version += 1);
     }
 
-    pub(crate) fn after(&self, number: u64) -> News {
+    pub(crate) fn after(&self, number: u64) -> Changes {
         let rings = self.rings();
         let cleared = number < rings.cleared || number > rings.newest;
         let from = number.max(rings.cleared);
@@ -177,7 +177,7 @@ impl Store {
         let skipped = newest
             .saturating_sub(from)
             .saturating_sub(records.len() as u64);
-        News {
+        Changes {
             records,
             newest,
             skipped,

@@ -137,9 +137,8 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     let receiver = Server::new(listener).grace(PATIENCE);
     let receiver = tokio::spawn(receiver.serve(app, signals::received(1)));
     let page = tokio::spawn(async move {
-        match page {
-            Some(page) => page.run_until(signals::received(1)).await,
-            None => Ok(()),
+        if let Some(page) = page {
+            page.run_until(signals::received(1)).await;
         }
     });
 

@@ -11,14 +11,15 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use soundhash_webhook::SchemaChange;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{Page, view::Summary};
+use super::{Page, view::summary};
 
 /// The time between two batches, so that a thousand records a second do not become a thousand
 /// updates of the page.
@@ -28,20 +29,6 @@ const PACE: Duration = Duration::from_millis(200);
 const LIFETIME: Duration = Duration::from_secs(20);
 /// The time after which the page reconnects.
 const RETRY: Duration = Duration::from_millis(500);
-
-#[derive(Serialize)]
-struct Batch<'a> {
-    /// The page must drop all of its records.
-    reset: bool,
-    /// The number of records that were evicted before this batch.
-    skipped: u64,
-    /// The number of records since the start, and of those that the inspector holds.
-    received: u64,
-    kept: usize,
-    /// The number of differences between what SoundHash sends and the types of the crate.
-    changes: usize,
-    records: Vec<Summary<'a>>,
-}
 
 #[derive(Deserialize)]
 pub(super) struct Resume {
@@ -100,22 +87,26 @@ impl Reader {
                 self.version.changed().await.ok()?;
             }
             self.version.mark_unchanged();
-            let news = self.page.inspector.store.after(self.last);
-            let reset = self.reset || news.cleared;
-            let is_news = self.is_first || reset || !news.records.is_empty();
-            (self.reset, self.is_first, self.last) = (false, false, news.newest);
-            if is_news {
-                let batch = Batch {
-                    reset,
-                    skipped: if reset { 0 } else { news.skipped },
-                    received: news.received,
-                    kept: news.kept,
-                    changes: SchemaChange::seen().len(),
-                    records: news.records.iter().map(|it| Summary::of(it)).collect(),
-                };
+            let changes = self.page.inspector.store.after(self.last);
+            let reset = self.reset || changes.cleared;
+            let is_change = self.is_first || reset || !changes.records.is_empty();
+            (self.reset, self.is_first, self.last) = (false, false, changes.newest);
+            if is_change {
+                let records: Value = changes.records.iter().map(|it| summary(it)).collect();
+                let batch = json!({
+                    // The page must drop all of its records.
+                    "reset": reset,
+                    // The number of records that were evicted before this batch.
+                    "skipped": if reset { 0 } else { changes.skipped },
+                    // The number of records since the start, and of those that are kept.
+                    "received": changes.received,
+                    "kept": changes.kept,
+                    "changes": SchemaChange::seen().len(),
+                    "records": records,
+                });
                 let event = Event::default()
                     .retry(RETRY)
-                    .id(format!("{}.{}", self.page.instance, news.newest))
+                    .id(format!("{}.{}", self.page.instance, changes.newest))
                     .event("records")
                     .json_data(batch);
                 return Some((event, self));

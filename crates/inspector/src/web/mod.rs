@@ -30,11 +30,8 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 use tower_http::csrf::CsrfLayer;
 
+use self::guard::Access;
 pub use self::server::Server;
-use self::{
-    guard::Access,
-    view::{Change, Detail},
-};
 use crate::{
     Inspector, random,
     replay::{NO_SECRET, Sample, Sent},
@@ -202,8 +199,8 @@ async fn find(
     Ok(Json(found.map_err(|_| "The search failed.")?))
 }
 
-async fn schema() -> Json<Vec<Change>> {
-    Json(SchemaChange::seen().into_iter().map(Change::from).collect())
+async fn schema() -> Json<Value> {
+    Json(SchemaChange::seen().iter().map(view::change).collect())
 }
 
 async fn clear(State(page): State<Page>) -> StatusCode {
@@ -227,29 +224,22 @@ impl Page {
 
 /// Returns `null` for a record that is gone. This is normal at a high rate, and should not appear
 /// as an error in the browser's console.
-async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Result<Json<Value>, Failure> {
+async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Json<Value> {
     let store = &page.inspector.store;
     let Some(Entry { record, .. }) = store.get(number) else {
-        return Ok(Json(Value::Null));
+        return Json(Value::Null);
     };
     let mut related = store.all();
     related.retain(|it| {
         it.number != number && it.event_id().is_some() && it.event_id() == record.event_id()
     });
-    let detail = Detail::of(&page.inspector, &record, &related);
-    Ok(Json(
-        serde_json::to_value(detail).map_err(|error| error.to_string())?,
-    ))
+    Json(view::detail(&page.inspector, &record, &related))
 }
 
 async fn capture(State(page): State<Page>, Path(number): Path<u64>) -> Result<Response, Failure> {
     let record = page.entry(number)?.record;
     let file = record.capture(page.inspector.settings().show_sensitive_headers)?;
-    let name = [
-        record.event_type().unwrap_or("request"),
-        &number.to_string(),
-    ]
-    .join("-");
+    let name = format!("{}-{number}", record.event_type().unwrap_or("request"));
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let name: String = name.chars().filter(|c| safe(*c)).collect();
     let headers = [

@@ -26,7 +26,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`bind`](Self::bind) and of [`Server::run`].
+    /// Returns the errors of [`bind`](Self::bind). Once it listens, the page is served without end.
     pub fn serve<A>(&self, addr: A) -> impl Future<Output = io::Result<()>> + Send + use<A>
     where
         A: ToSocketAddrs + Send,
@@ -36,7 +36,8 @@ impl Inspector {
             let server = inspector.bind(addr).await?;
             // Unlike `eprintln!`, this does not panic if stderr is closed.
             let _ = writeln!(io::stderr(), "inspector: {}", server.url());
-            server.run().await
+            server.run().await;
+            Ok(())
         }
     }
 
@@ -94,25 +95,14 @@ impl Server {
         self.addr
     }
 
-    /// Serves the page until the listener fails.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the listener fails.
-    pub async fn run(self) -> io::Result<()> {
-        self.run_until(future::pending()).await
+    /// Serves the page without end.
+    pub async fn run(self) {
+        self.run_until(future::pending()).await;
     }
 
     /// Serves the page until `shutdown` resolves. Then the server ends live updates, completes open
     /// requests, and closes connections that are still open after 5 seconds.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the listener fails.
-    pub async fn run_until(
-        self,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
+    pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) {
         let stop = CancellationToken::new();
         let app = self.inspector.guarded(self.access, stop.clone());
         let shutdown = async {
@@ -125,7 +115,6 @@ impl Server {
             .grace(GRACE)
             .serve(app, shutdown)
             .await;
-        Ok(())
     }
 }
 

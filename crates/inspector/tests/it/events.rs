@@ -1,10 +1,9 @@
 //! Live updates.
 
 use serde_json::Value;
-use soundhash_webhook::EventKind;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::support::{App, PATIENCE, SECRET, body};
+use crate::support::{App, PATIENCE};
 
 /// A stream of batches.
 struct Events {
@@ -31,21 +30,12 @@ impl Events {
         loop {
             if let Some(end) = self.text.find("\n\n") {
                 let event: String = self.text.drain(..end + 2).collect();
-                let field = |name| {
-                    event
-                        .lines()
-                        .find_map(|line| line.strip_prefix(name))
-                        .unwrap()
-                };
-                let next = (
-                    field("id: ").to_owned(),
-                    serde_json::from_str(field("data: ")).unwrap(),
-                );
-                return Some(next);
+                let field = |name| event.lines().find_map(|line| line.strip_prefix(name));
+                let data = serde_json::from_str(field("data: ").unwrap()).unwrap();
+                return Some((field("id: ").unwrap().to_owned(), data));
             }
-            let chunk = timeout(PATIENCE, self.response.chunk())
-                .await
-                .expect("an event");
+            let chunk = timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = chunk.expect("an event");
             self.text += std::str::from_utf8(&chunk.unwrap()?).unwrap();
         }
     }
@@ -61,16 +51,13 @@ fn numbers(batch: &Value) -> Vec<u64> {
 #[tokio::test]
 async fn a_stream_begins_with_all_records_and_goes_on_with_new_ones() {
     let app = App::start().await;
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
-    app.send_signed("whsec_of_nobody", body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
+    app.forge().await;
     let mut events = Events::open(&app, None).await;
     let (_, batch) = events.next().await.unwrap();
     assert_eq!(batch["reset"], true);
     assert_eq!(numbers(&batch), [1, 2]);
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     let (_, batch) = events.next().await.unwrap();
     assert_eq!(batch["reset"], false);
     assert_eq!(numbers(&batch), [3]);
@@ -80,11 +67,9 @@ async fn a_stream_begins_with_all_records_and_goes_on_with_new_ones() {
 #[tokio::test]
 async fn a_stream_is_resumed_where_it_ended() {
     let app = App::start().await;
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     let (id, _) = Events::open(&app, None).await.next().await.unwrap();
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     let (_, batch) = Events::open(&app, Some(&id)).await.next().await.unwrap();
     assert_eq!(batch["reset"], false);
     assert_eq!(numbers(&batch), [2]);
@@ -92,10 +77,9 @@ async fn a_stream_is_resumed_where_it_ended() {
 
 /// The numbers of an earlier process mean other records.
 #[tokio::test]
-async fn a_page_of_an_earlier_process_begins_anew() {
+async fn a_page_of_an_earlier_process_starts_again() {
     let app = App::start().await;
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     for last in ["another.1", "garbage", "another.99999999999999999999"] {
         let (_, batch) = Events::open(&app, Some(last)).await.next().await.unwrap();
         assert_eq!(batch["reset"], true, "{last}");
@@ -106,16 +90,14 @@ async fn a_page_of_an_earlier_process_begins_anew() {
 #[tokio::test]
 async fn clearing_empties_every_page() {
     let app = App::start().await;
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     let mut events = Events::open(&app, None).await;
     events.next().await.unwrap();
     app.ask("POST", "/api/clear").send().await.unwrap();
     let (_, batch) = events.next().await.unwrap();
     assert_eq!(batch["reset"], true);
     assert!(numbers(&batch).is_empty());
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     let (_, batch) = events.next().await.unwrap();
     assert_eq!((&batch["reset"], numbers(&batch)), (&false.into(), vec![3]));
 }

@@ -14,7 +14,7 @@ const SENSITIVE: [(&str, &str); 4] = [
 
 /// Sends a delivery with sensitive headers. Returns everything that the API says about it, and the
 /// delivery's signature.
-async fn told(app: &App) -> (String, String) {
+async fn shown(app: &App) -> (String, String) {
     let body = body(EventKind::MatchFound);
     let signature = Secret::new(SECRET).sign(&body).to_string();
     let mut headers = HeaderMap::new();
@@ -23,55 +23,49 @@ async fn told(app: &App) -> (String, String) {
         headers.insert(name, value.parse().unwrap());
     }
     app.send(headers, body).await;
-    let mut told = String::new();
+    let mut shown = String::new();
     for (method, path) in [
         ("GET", "/api/records/1"),
         ("POST", "/api/records/1/explain"),
         ("GET", "/api/search?text=match"),
     ] {
-        told += &app
-            .ask(method, path)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        let response = app.ask(method, path).send().await.unwrap();
+        shown += &response.text().await.unwrap();
     }
-    (told, signature)
+    (shown, signature)
 }
 
 #[tokio::test]
 async fn signatures_and_sensitive_headers_are_hidden() {
     let app = App::start().await;
-    let (told, signature) = told(&app).await;
-    assert!(!told.contains("t0ps3cret"), "{told}");
+    let (shown, signature) = shown(&app).await;
+    assert!(!shown.contains("t0ps3cret"), "{shown}");
     assert!(
-        !told.contains(&signature) && told.contains(&signature[..8]),
-        "{told}"
+        !shown.contains(&signature) && shown.contains(&signature[..8]),
+        "{shown}"
     );
     for (name, _) in SENSITIVE {
-        assert!(told.contains(name), "{name}: {told}");
+        assert!(shown.contains(name), "{name}: {shown}");
     }
-    assert!(!told.contains(SECRET), "{told}");
+    assert!(!shown.contains(SECRET), "{shown}");
 }
 
 #[tokio::test]
 async fn they_are_shown_on_request_but_the_secret_never() {
     let app =
         App::with(|inspector, _| inspector.with_secret(SECRET).show_sensitive_headers(true)).await;
-    let (told, signature) = told(&app).await;
+    let (shown, signature) = shown(&app).await;
     assert!(
-        told.contains("Bearer t0ps3cret") && told.contains(&signature),
-        "{told}"
+        shown.contains("Bearer t0ps3cret") && shown.contains(&signature),
+        "{shown}"
     );
-    assert!(!told.contains(SECRET), "{told}");
+    assert!(!shown.contains(SECRET), "{shown}");
 }
 
 #[tokio::test]
 async fn the_state_and_the_live_updates_do_not_contain_the_secret() {
     let app = App::start().await;
-    let (_, signature) = told(&app).await;
+    let (_, signature) = shown(&app).await;
     let state = app.ask_json("GET", "/api/state").await.to_string();
     assert!(!state.contains(SECRET), "{state}");
     let mut events = app.ask("GET", "/api/events").send().await.unwrap();

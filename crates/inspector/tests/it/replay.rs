@@ -2,13 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::ConnectInfo,
-    http::{HeaderMap, Request, StatusCode},
-    routing::post,
-};
+use axum::{Router, extract::ConnectInfo, http::HeaderMap, routing::post};
 use serde_json::{Value, json};
 use soundhash_webhook::{
     Delivery, Event, EventKind, Secret, SoundHashWebhookLayer,
@@ -18,7 +12,7 @@ use soundhash_webhook::{
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tower::ServiceExt;
 
-use crate::support::{App, PATH, SECRET, body, titled};
+use crate::support::{App, PATH, SECRET, body, call, titled};
 
 async fn act(app: &App, path: &str, request: Value) -> Value {
     let request = app
@@ -31,9 +25,9 @@ async fn act(app: &App, path: &str, request: Value) -> Value {
 /// Runs an action on a record, and returns the new record.
 async fn sent(app: &App, path: &str) -> Arc<Record> {
     let mut records = app.inspector.subscribe();
-    let answer = act(app, path, json!({})).await;
+    let result = act(app, path, json!({})).await;
     let record = records.recv().await.unwrap();
-    assert_eq!(answer["number"], record.number(), "{answer}");
+    assert_eq!(result["number"], record.number(), "{result}");
     record
 }
 
@@ -43,10 +37,8 @@ async fn a_replayed_event_is_a_duplicate() {
     let body = body(EventKind::MatchFound);
     app.send_signed(SECRET, body.clone()).await;
     let replayed = sent(&app, "/api/records/1/replay").await;
-    assert_eq!(
-        (replayed.verdict(), replayed.body()),
-        (Verdict::Duplicate, &body[..])
-    );
+    assert_eq!(replayed.verdict(), Verdict::Duplicate);
+    assert_eq!(replayed.body(), body);
     assert!(replayed.is_verified());
     let detail = app.ask_json("GET", "/api/records/2").await;
     assert_eq!(detail["replay_of"], 1);
@@ -57,8 +49,7 @@ async fn a_replayed_event_is_a_duplicate() {
 #[tokio::test]
 async fn a_replayed_forgery_is_rejected_again() {
     let app = App::start().await;
-    app.send_signed("whsec_of_nobody", body(EventKind::MatchFound))
-        .await;
+    app.forge().await;
     let replayed = sent(&app, "/api/records/1/replay").await;
     assert_eq!(replayed.verdict(), Verdict::Rejected);
 }
@@ -71,23 +62,15 @@ async fn a_replayed_event_can_be_too_old() {
         .layer(IdempotencyLayer::new(MemoryStore::new(10)).max_age(Duration::from_secs(900)))
         .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)))
         .layer(inspector.layer());
-    app.oneshot(SignedRequest::new(SECRET).body(titled("old", "x")).build())
-        .await
-        .unwrap();
-    let page = inspector.routes();
+    let old = SignedRequest::new(SECRET).body(titled("old", "x"));
+    app.oneshot(old.build()).await.unwrap();
     let mut records = inspector.subscribe();
     for path in ["/api/records/1/replay", "/api/records/1/send-as-new"] {
-        let request = Request::post(path).body(Body::empty()).unwrap();
-        assert_eq!(
-            page.clone().oneshot(request).await.unwrap().status(),
-            StatusCode::OK
-        );
+        call(&inspector, "POST", path).await;
     }
     let replayed = records.recv().await.unwrap();
-    assert_eq!(
-        (replayed.verdict(), replayed.reason()),
-        (Verdict::Rejected, Some("Event is too old."))
-    );
+    assert_eq!(replayed.verdict(), Verdict::Rejected);
+    assert_eq!(replayed.reason(), Some("Event is too old."));
     assert_eq!(records.recv().await.unwrap().verdict(), Verdict::Accepted);
 }
 
@@ -107,12 +90,9 @@ async fn an_event_that_is_sent_as_new_is_accepted_with_the_same_payload() {
 #[tokio::test]
 async fn a_rejected_event_can_be_sent_as_new() {
     let app = App::start().await;
-    app.send_signed("whsec_of_nobody", body(EventKind::MatchFound))
-        .await;
-    assert_eq!(
-        sent(&app, "/api/records/1/send-as-new").await.verdict(),
-        Verdict::Accepted
-    );
+    app.forge().await;
+    let new = sent(&app, "/api/records/1/send-as-new").await;
+    assert_eq!(new.verdict(), Verdict::Accepted);
 }
 
 #[tokio::test]
@@ -129,22 +109,13 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
         .route(PATH, post(receive))
         .layer(SoundHashWebhookLayer::new(Secret::new(SECRET)))
         .layer(inspector.layer());
-    let mut request = SignedRequest::new(SECRET)
-        .header("x-tenant", "acme")
-        .build();
-    request
-        .extensions_mut()
-        .insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4321))));
+    let request = SignedRequest::new(SECRET).header("x-tenant", "acme");
+    let mut request = request.build();
+    let peer = SocketAddr::from(([192, 0, 2, 1], 4321));
+    request.extensions_mut().insert(ConnectInfo(peer));
     app.oneshot(request).await.unwrap();
-    let page = inspector.routes();
-    let replay = Request::post("/api/records/1/replay")
-        .body(Body::empty())
-        .unwrap();
-    page.clone().oneshot(replay).await.unwrap();
-    let detail = Request::get("/api/records/2").body(Body::empty()).unwrap();
-    let detail = page.oneshot(detail).await.unwrap().into_body();
-    let detail = to_bytes(detail, usize::MAX).await.unwrap();
-    let detail: Value = serde_json::from_slice(&detail).unwrap();
+    call(&inspector, "POST", "/api/records/1/replay").await;
+    let detail = call(&inspector, "GET", "/api/records/2").await;
     assert_eq!(detail["response"]["body"], "192.0.2.1:4321 acme");
 }
 
@@ -152,27 +123,16 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
 async fn each_sample_reaches_the_application_with_a_right_signature() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
-    let kinds = EventKind::ALL
-        .iter()
-        .map(|kind| kind.as_str())
-        .filter(|it| {
-            // The handler of these tests waits, panics or fails for them.
-            !matches!(*it, "quota.warning" | "user.created" | "job.failed")
-        });
+    // The handler of these tests waits, panics or fails for the others.
+    let others = ["quota.warning", "user.created", "job.failed"];
+    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
+    let kinds = kinds.filter(|it| !others.contains(it));
     for sample in kinds.chain(["unknown", "test", "nan"]) {
         for sender in ["portal", "dispatcher"] {
-            let answer = act(
-                &app,
-                "/api/samples",
-                json!({"sample": sample, "sender": sender}),
-            )
-            .await;
+            let request = json!({"sample": sample, "sender": sender});
+            let result = act(&app, "/api/samples", request).await;
             let record = records.recv().await.unwrap();
-            assert_eq!(
-                answer["number"],
-                record.number(),
-                "{sample} {sender}: {answer}"
-            );
+            assert_eq!(result["number"], record.number(), "{result}");
             assert!(record.is_verified(), "{sample} {sender}: {record:?}");
             match sample {
                 "nan" => assert!(String::from_utf8_lossy(record.body()).contains("NaN")),
@@ -192,13 +152,9 @@ async fn each_sample_reaches_the_application_with_a_right_signature() {
 async fn without_a_url_samples_go_to_the_route_of_the_last_request() {
     let app = App::with(|inspector, _| inspector.with_secret(SECRET)).await;
     let sample = json!({"sample": "match.found", "sender": "portal"});
-    let answer = act(&app, "/api/samples", sample.clone()).await;
-    assert!(
-        answer["error"]
-            .as_str()
-            .unwrap()
-            .starts_with("Send one request to the application first")
-    );
+    let result = act(&app, "/api/samples", sample.clone()).await;
+    let error = result["error"].as_str().unwrap();
+    assert!(error.starts_with("Send one request to the application first"));
     app.send_signed("whsec_of_nobody", "{}").await;
     let mut records = app.inspector.subscribe();
     act(&app, "/api/samples", sample).await;
@@ -208,21 +164,13 @@ async fn without_a_url_samples_go_to_the_route_of_the_last_request() {
 
 #[tokio::test]
 async fn a_url_without_a_listener_is_named() {
-    let app = App::with(|inspector, _| {
-        inspector
-            .with_secret(SECRET)
-            .webhook_url("http://127.0.0.1:1/hook")
-    })
-    .await;
-    let answer = act(
-        &app,
-        "/api/samples",
-        json!({"sample": "match.found", "sender": "portal"}),
-    )
-    .await;
-    let error = answer["error"].as_str().unwrap();
+    let url = "http://127.0.0.1:1/hook";
+    let app = App::with(|inspector, _| inspector.with_secret(SECRET).webhook_url(url)).await;
+    let sample = json!({"sample": "match.found", "sender": "portal"});
+    let result = act(&app, "/api/samples", sample).await;
+    let error = result["error"].as_str().unwrap();
     assert!(
-        error.starts_with("http://127.0.0.1:1/hook cannot be reached"),
+        error.starts_with(&format!("{url} cannot be reached")),
         "{error}"
     );
 }
@@ -230,32 +178,19 @@ async fn a_url_without_a_listener_is_named() {
 #[tokio::test]
 async fn without_a_secret_nothing_is_signed_and_nothing_explained() {
     let app = App::with(|inspector, url| inspector.webhook_url(url)).await;
-    app.send_signed("whsec_of_nobody", body(EventKind::MatchFound))
-        .await;
-    for (path, request) in [
-        ("/api/records/1/explain", json!({})),
-        ("/api/records/1/send-as-new", json!({})),
-        (
-            "/api/samples",
-            json!({"sample": "match.found", "sender": "portal"}),
-        ),
+    app.forge().await;
+    let sample = json!({"sample": "match.found", "sender": "portal"});
+    for path in [
+        "/api/records/1/explain",
+        "/api/records/1/send-as-new",
+        "/api/samples",
     ] {
-        let answer = act(&app, path, request).await;
-        assert!(
-            answer["error"]
-                .as_str()
-                .unwrap()
-                .contains("Inspector::with_secret"),
-            "{path}: {answer}"
-        );
+        let result = act(&app, path, sample.clone()).await;
+        let error = result["error"].as_str().unwrap();
+        assert!(error.contains("Inspector::with_secret"), "{path}: {result}");
     }
-    let curl = app.ask_json("GET", "/api/state").await;
-    assert!(
-        curl["curl"]
-            .as_str()
-            .unwrap()
-            .contains("$SOUNDHASH_WEBHOOK_SECRET")
-    );
+    let state = app.ask_json("GET", "/api/state").await.to_string();
+    assert!(state.contains("$SOUNDHASH_WEBHOOK_SECRET"), "{state}");
 }
 
 /// The shell parses the command correctly, and the application accepts the request.
@@ -294,22 +229,14 @@ async fn a_saved_request_has_the_form_of_a_capture() {
     headers.insert("authorization", "Bearer t0ps3cret".parse().unwrap());
     headers.insert("x-webhook-event", "video.processed".parse().unwrap());
     app.send(headers, body.clone()).await;
-    let response = app
-        .ask("GET", "/api/records/1/capture")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(
-        response.headers()["content-disposition"],
-        "attachment; filename=\"video.processed-1.http\""
-    );
+    let capture = app.ask("GET", "/api/records/1/capture");
+    let response = capture.send().await.unwrap();
+    let disposition = "attachment; filename=\"video.processed-1.http\"";
+    assert_eq!(response.headers()["content-disposition"], disposition);
     let file = response.text().await.unwrap();
     let (head, rest) = file.split_once("\r\n\r\n").unwrap();
     assert_eq!(rest.as_bytes(), body);
-    assert!(
-        head.starts_with("POST /webhooks/soundhash HTTP/1.1\r\nHost: ")
-            || head.starts_with("POST /webhooks/soundhash HTTP/1.1\r\n")
-    );
+    assert!(head.starts_with("POST /webhooks/soundhash HTTP/1.1\r\n"));
     assert!(head.contains(&format!("\r\nX-Webhook-Signature: {signature}\r\n")));
     assert!(head.contains("\r\nX-Webhook-Event: video.processed\r\n"));
     assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())));
@@ -320,7 +247,7 @@ async fn a_saved_request_has_the_form_of_a_capture() {
 #[tokio::test]
 async fn a_setting_applies_to_layers_and_pages_that_were_made_before() {
     let inspector = Inspector::new();
-    let (layer, page) = (inspector.layer(), inspector.routes());
+    let (layer, before) = (inspector.layer(), inspector.clone());
     let inspector = inspector.with_secret(SECRET).max_body_size(10);
     let app = Router::new()
         // Without the verifying layer, so that only the inspector's secret makes it authentic.
@@ -336,9 +263,6 @@ async fn a_setting_applies_to_layers_and_pages_that_were_made_before() {
         let record = records.recv().await.unwrap();
         assert_eq!(record.verdict(), verdict, "{record:?}");
     }
-    let state = Request::get("/api/state").body(Body::empty()).unwrap();
-    let state = page.oneshot(state).await.unwrap().into_body();
-    let state = to_bytes(state, usize::MAX).await.unwrap();
-    let state: Value = serde_json::from_slice(&state).unwrap();
+    let state = call(&before, "GET", "/api/state").await;
     assert_eq!(state["has_secret"], true);
 }

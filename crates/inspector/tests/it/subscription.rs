@@ -1,17 +1,16 @@
 //! Records for programs.
 
 use http::StatusCode;
-use soundhash_webhook::{EventKind, Sender};
+use soundhash_webhook::Sender;
 use soundhash_webhook_inspector::Verdict;
 use tokio::time::timeout;
 
-use crate::support::{App, PATH, PATIENCE, SECRET, body, titled};
+use crate::support::{App, PATH, PATIENCE, SECRET, titled};
 
 #[tokio::test]
 async fn a_subscriber_gets_each_record_with_everything_in_it() {
     let app = App::start().await;
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     let mut records = app.inspector.subscribe();
     let body = titled("kept-id", "A song");
     app.send_signed(SECRET, body.clone()).await;
@@ -32,10 +31,8 @@ async fn a_subscriber_gets_each_record_with_everything_in_it() {
     let rejected = records.recv().await.unwrap();
     assert_eq!(rejected.verdict(), Verdict::Rejected);
     assert_eq!(rejected.status(), Some(StatusCode::UNAUTHORIZED));
-    assert_eq!(
-        rejected.reason(),
-        Some("Signature does not match the body.")
-    );
+    let reason = "Signature does not match the body.";
+    assert_eq!(rejected.reason(), Some(reason));
     assert!(!rejected.is_verified());
     assert!(!format!("{accepted:?} {rejected:?}").contains("A song"));
 }
@@ -45,8 +42,7 @@ async fn a_slow_subscriber_learns_how_much_it_missed() {
     let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;
     let mut records = app.inspector.subscribe();
     for _ in 0..10 {
-        app.send_signed(SECRET, body(EventKind::VideoProcessed))
-            .await;
+        app.deliver().await;
     }
     assert_eq!(records.recv().await.unwrap_err().skipped, 7);
     for number in 8..=10 {
@@ -61,8 +57,7 @@ async fn a_subscriber_waits_for_the_next_record() {
     let waiting = tokio::spawn(async move { records.recv().await.unwrap().number() });
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     assert_eq!(timeout(PATIENCE, waiting).await.unwrap().unwrap(), 1);
 }
 
@@ -71,11 +66,9 @@ async fn a_subscriber_waits_for_the_next_record() {
 async fn clearing_is_not_lagging() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     app.ask("POST", "/api/clear").send().await.unwrap();
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     assert_eq!(records.recv().await.unwrap().number(), 3);
 }
 
@@ -84,11 +77,9 @@ async fn clearing_is_not_lagging() {
 async fn rejected_requests_do_not_displace_deliveries() {
     let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;
     let mut records = app.inspector.subscribe();
-    app.send_signed(SECRET, body(EventKind::VideoProcessed))
-        .await;
+    app.deliver().await;
     for _ in 0..10 {
-        app.send_signed("whsec_of_nobody", body(EventKind::VideoProcessed))
-            .await;
+        app.forge().await;
     }
     let first = records.recv().await.unwrap();
     assert_eq!((first.number(), first.verdict()), (1, Verdict::Accepted));

@@ -7,7 +7,8 @@ use std::{
 
 use axum::{
     Router,
-    http::{StatusCode, header::HeaderMap},
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header::HeaderMap},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -18,7 +19,12 @@ use soundhash_webhook::{
     testing::fresh_sample,
 };
 use soundhash_webhook_inspector::Inspector;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+use tower::ServiceExt;
 
 pub(crate) const SECRET: &str = "whsec_test";
 pub(crate) const PATH: &str = "/webhooks/soundhash";
@@ -56,7 +62,7 @@ pub(crate) struct App {
     /// The cookie with the token.
     pub(crate) cookie: String,
     stop: watch::Sender<bool>,
-    page_server: JoinHandle<std::io::Result<()>>,
+    page_server: JoinHandle<()>,
 }
 
 impl App {
@@ -114,7 +120,25 @@ impl App {
     pub(crate) async fn stop_page(self) {
         self.stop.send_replace(true);
         let ended = tokio::time::timeout(PATIENCE, self.page_server).await;
-        ended.expect("the server ends").unwrap().unwrap();
+        ended.expect("the server ends").unwrap();
+    }
+
+    /// Sends a new event.
+    pub(crate) async fn deliver(&self) {
+        let sent = self.send_signed(SECRET, body(EventKind::VideoProcessed));
+        assert_eq!(sent.await, StatusCode::OK);
+    }
+
+    /// Sends an event with a wrong signature.
+    pub(crate) async fn forge(&self) {
+        let sent = self.send_signed("whsec_of_nobody", body(EventKind::MatchFound));
+        assert_eq!(sent.await, StatusCode::UNAUTHORIZED);
+    }
+
+    /// Connects to the application, and returns its host and port.
+    pub(crate) async fn connect(&self) -> (TcpStream, &str) {
+        let authority = self.url.split('/').nth(2).unwrap();
+        (TcpStream::connect(authority).await.unwrap(), authority)
     }
 
     /// Sends a body with a signature made with `secret`.
@@ -139,6 +163,15 @@ impl App {
         response.bytes().await.unwrap();
         status
     }
+}
+
+/// Sends a request to the routes of a page, and returns its JSON.
+pub(crate) async fn call(inspector: &Inspector, method: &str, path: &str) -> Value {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.body(Body::empty()).unwrap();
+    let Ok(response) = inspector.routes().oneshot(request).await;
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    serde_json::from_slice(&body).unwrap()
 }
 
 pub(crate) fn client() -> reqwest::Client {

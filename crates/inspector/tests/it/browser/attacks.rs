@@ -72,9 +72,7 @@ async fn hostile_json_does_not_freeze_the_page() {
                 .script(&format!("location.hash = '#{number}'"))
                 .await;
             browser
-                .wait_for(&format!(
-                    "document.querySelector('.subtitle')?.textContent === '#{number}'"
-                ))
+                .wait_for_text(".subtitle", &format!("#{number}"))
                 .await;
             let length = browser
                 .script("return document.querySelector('#detail').textContent.length")

@@ -72,11 +72,7 @@ impl Driver {
         // Otherwise, the process would wait for a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 
-        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "chromium-{}-{}",
-            process::id(),
-            unique()
-        ));
+        let profile = temporary("chromium");
         let mut capabilities = DesiredCapabilities::chrome();
         let profile_flag = format!("--user-data-dir={}", profile.display());
         for flag in [
@@ -100,18 +96,16 @@ impl Driver {
             .set_browser_log_level(LoggingPrefsLogLevel::All)
             .unwrap();
         let driver = WebDriver::new(&format!("http://127.0.0.1:{port}"), capabilities).await;
-        let driver = match driver {
-            Ok(driver) => driver,
-            Err(error) => panic!("Chromium does not start: {error}"),
-        };
-        Some((
-            Self {
-                _process: process,
-                profile,
-            },
-            Browser(driver),
-        ))
+        let browser = Browser(driver.expect("Chromium starts"));
+        let _process = process;
+        Some((Self { _process, profile }, browser))
     }
+}
+
+/// Returns the path of a folder that no other test of this process uses.
+pub(super) fn temporary(name: &str) -> PathBuf {
+    let name = format!("{name}-{}-{}", process::id(), unique());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 impl Drop for Driver {
@@ -169,14 +163,9 @@ impl Browser {
 
     /// Opens a row and waits for its details.
     pub(crate) async fn open_row(&self, id: &str, verdict: &str) {
-        self.row(id, verdict)
-            .await
-            .find(By::Css("a"))
-            .await
-            .unwrap()
-            .click()
-            .await
-            .unwrap();
+        let row = self.row(id, verdict).await;
+        let link = row.find(By::Css("a")).await.unwrap();
+        link.click().await.unwrap();
         self.wait_for(&format!(
             "document.querySelector('.subtitle')?.textContent === {} && document.querySelector('.heading .badge').dataset.verdict === '{verdict}'",
             json!(id)
@@ -188,16 +177,26 @@ impl Browser {
         self.element(test_id(id)).await.click().await.unwrap();
     }
 
+    pub(crate) async fn click_on(&self, by: By) {
+        self.element(by).await.click().await.unwrap();
+    }
+
+    /// Waits until the text of an element is this.
+    pub(crate) async fn wait_for_text(&self, selector: &str, text: &str) {
+        let text = json!(text);
+        self.wait_for(&format!(
+            "document.querySelector('{selector}')?.textContent === {text}"
+        ))
+        .await;
+    }
+
     pub(crate) async fn text(&self, id: &str) -> String {
         self.element(test_id(id)).await.text().await.unwrap()
     }
 
     pub(crate) async fn script(&self, script: &str) -> Value {
-        self.execute(script, Vec::new())
-            .await
-            .unwrap()
-            .json()
-            .clone()
+        let result = self.execute(script, Vec::new()).await;
+        result.unwrap().json().clone()
     }
 
     /// Waits until an expression is true.
@@ -252,12 +251,8 @@ impl Browser {
         // The page's policy does not allow scripts from elsewhere, such as WebDriver's.
         self.script(&axe).await;
         let run = "const done = arguments[arguments.length - 1]; axe.run().then(done, error => done(String(error)))";
-        let result = self
-            .execute_async(run, Vec::new())
-            .await
-            .unwrap()
-            .json()
-            .clone();
+        let result = self.execute_async(run, Vec::new()).await;
+        let result = result.unwrap().json().clone();
         let violations = result["violations"]
             .as_array()
             .unwrap_or_else(|| panic!("axe: {result}"));
@@ -285,9 +280,8 @@ async fn axe() -> Option<String> {
                 "--no-save",
                 "--no-audit",
                 "--no-fund",
-                "--ignore-scripts",
-                AXE,
             ])
+            .args(["--ignore-scripts", AXE])
             .current_dir(&folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -81,27 +81,14 @@ async fn the_list_is_filtered_searched_paused_and_cleared() {
                 "//div[@id='verdicts']/button[starts-with(., '{name}')]"
             ))
         };
-        browser
-            .element(chip("rejected"))
-            .await
-            .click()
-            .await
-            .unwrap();
+        browser.click_on(chip("rejected")).await;
         shows(&browser, &["two"]).await;
-        browser.element(chip("all")).await.click().await.unwrap();
+        browser.click_on(chip("all")).await;
         browser
-            .element(By::Css("#type option[value='video.remixed']"))
-            .await
-            .click()
-            .await
-            .unwrap();
+            .click_on(By::Css("#type option[value='video.remixed']"))
+            .await;
         shows(&browser, &["three"]).await;
-        browser
-            .element(By::Css("#type option[value='']"))
-            .await
-            .click()
-            .await
-            .unwrap();
+        browser.click_on(By::Css("#type option[value='']")).await;
         shows(&browser, &["three", "two", "one"]).await;
 
         // The search ignores case and includes bodies that arrive later.
@@ -117,7 +104,7 @@ async fn the_list_is_filtered_searched_paused_and_cleared() {
         browser.click("pause").await;
         app.send_signed(SECRET, titled("five", "Later")).await;
         browser
-            .wait_for("document.querySelector('[data-testid=pause]').textContent === 'Resume (1)'")
+            .wait_for_text("[data-testid=pause]", "Resume (1)")
             .await;
         assert_eq!(visible(&browser).await.len(), 4);
         browser.click("pause").await;
@@ -142,15 +129,13 @@ async fn the_keyboard_does_everything() {
             app.send_signed(SECRET, titled(id, "A song")).await;
         }
         browser.open(&app).await;
-        let opened =
-            |id: &str| format!("document.querySelector('.subtitle')?.textContent === '{id}'");
         browser.row("one", "accepted").await;
         browser.press("j").await;
-        browser.wait_for(&opened("three")).await;
+        browser.wait_for_text(".subtitle", "three").await;
         browser.press("j").await;
-        browser.wait_for(&opened("two")).await;
+        browser.wait_for_text(".subtitle", "two").await;
         browser.press("k").await;
-        browser.wait_for(&opened("three")).await;
+        browser.wait_for_text(".subtitle", "three").await;
         // In the search field, a letter is not a command.
         browser.press("/").await;
         browser.press("jkr").await;
@@ -180,7 +165,7 @@ async fn the_keyboard_does_everything() {
         // A link to a delivery opens it.
         let link = format!("{}#2", app.base);
         browser.goto(&link).await.unwrap();
-        browser.wait_for(&opened("two")).await;
+        browser.wait_for_text(".subtitle", "two").await;
         assert_eq!(browser.console().await, Vec::<String>::new());
     })
     .await;
@@ -195,11 +180,7 @@ async fn the_counter_says_how_many_requests_came_and_how_many_are_kept() {
             for _ in 0..sent {
                 app.send_signed(SECRET, body(EventKind::MatchFound)).await;
             }
-            browser
-                .wait_for(&format!(
-                    "document.querySelector('[data-testid=counter]').textContent === '{says}'"
-                ))
-                .await;
+            browser.wait_for_text("[data-testid=counter]", says).await;
         }
     })
     .await;

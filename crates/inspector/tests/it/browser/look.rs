@@ -19,34 +19,22 @@ fn event(kind: EventKind, id: &str) -> Vec<u8> {
 
 /// Sends the deliveries of a usual morning.
 async fn send_some(app: &App) {
-    app.send_signed(
-        SECRET,
-        event(EventKind::VideoUploaded, "Wf3Zq81nTgKxPc0vRyA5Eg"),
-    )
-    .await;
-    app.send_signed(
-        SECRET,
-        event(EventKind::VideoProcessing, "b7LhJ2sMYk6dQ9uXoN4CtA"),
-    )
-    .await;
-    app.send_signed(
-        "whsec_of_nobody",
-        event(EventKind::SubscriptionUpdated, "pT5yGm8EaVr1KzB3Hn7wSQ"),
-    )
-    .await;
-    let video = event(EventKind::VideoProcessed, "Lj5invc61jBhWnpYZ6_Yxw");
-    app.send_signed(SECRET, video.clone()).await;
-    app.send_signed(
-        SECRET,
-        event(EventKind::JobFailed, "R4cUo9DiXs2FqM0jNe6vLg"),
-    )
-    .await;
-    app.send_signed(SECRET, video).await;
-    app.send_signed(
-        SECRET,
-        event(EventKind::MatchFound, "g-lRS26_gP40W6FKCarKTg"),
-    )
-    .await;
+    let video = (EventKind::VideoProcessed, "Lj5invc61jBhWnpYZ6_Yxw");
+    for (kind, id) in [
+        (EventKind::VideoUploaded, "Wf3Zq81nTgKxPc0vRyA5Eg"),
+        (EventKind::VideoProcessing, "b7LhJ2sMYk6dQ9uXoN4CtA"),
+        (EventKind::SubscriptionUpdated, "pT5yGm8EaVr1KzB3Hn7wSQ"),
+        video,
+        (EventKind::JobFailed, "R4cUo9DiXs2FqM0jNe6vLg"),
+        video,
+        (EventKind::MatchFound, "g-lRS26_gP40W6FKCarKTg"),
+    ] {
+        let secret = match kind {
+            EventKind::SubscriptionUpdated => "whsec_of_nobody",
+            _ => SECRET,
+        };
+        app.send_signed(secret, event(kind, id)).await;
+    }
     // The sender signed the line break at the end of its file, but did not send it.
     let mut body = fresh_sample(EventKind::VideoProcessed, Sender::Dispatcher);
     body["id"] = STRIPPED.into();
@@ -57,11 +45,8 @@ async fn send_some(app: &App) {
     headers.insert("x-webhook-signature", signature.into());
     headers.insert("user-agent", "SoundHash-Webhook/1.0".parse().unwrap());
     app.send(headers, body).await;
-    app.send_signed(
-        SECRET,
-        event(EventKind::ApiLimitReached, "k2Qw8vXn0JmZr4TbLs9dYA"),
-    )
-    .await;
+    let limit = event(EventKind::ApiLimitReached, "k2Qw8vXn0JmZr4TbLs9dYA");
+    app.send_signed(SECRET, limit).await;
 }
 
 /// An event with a field that no type has.
@@ -75,10 +60,8 @@ async fn photograph(browser: &Browser, name: &str) {
     if let Ok(folder) = env::var("INSPECTOR_SCREENSHOTS") {
         // Rows that have just arrived are tinted for a moment.
         sleep(Duration::from_millis(1_500)).await;
-        browser
-            .screenshot(&Path::new(&folder).join(name))
-            .await
-            .unwrap();
+        let path = Path::new(&folder).join(name);
+        browser.screenshot(&path).await.unwrap();
     }
 }
 

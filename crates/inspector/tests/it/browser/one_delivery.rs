@@ -1,6 +1,6 @@
 //! The details of a delivery, and its actions.
 
-use std::{env, fs, path::Path, process};
+use std::fs;
 
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -9,8 +9,8 @@ use thirtyfour::{By, Key};
 use tokio::time::{Duration, Instant, sleep};
 use tower::ServiceExt;
 
-use super::driver::{Browser, in_browser, test_id};
-use crate::support::{App, PATH, PATIENCE, SECRET, router, titled, unique};
+use super::driver::{Browser, in_browser, temporary, test_id};
+use crate::support::{App, PATH, PATIENCE, SECRET, router, titled};
 
 async fn verdict_of_the_detail(browser: &Browser, verdict: &str) {
     browser
@@ -27,36 +27,26 @@ async fn a_wrong_signature_is_explained() {
         browser.open(&app).await;
         // The sender signed the line break at the end of its file, but did not send it.
         let body = titled("stripped", "A song");
-        let signature = Secret::new(SECRET)
-            .sign(&[&body[..], b"\n"].concat())
-            .to_string();
+        let signed = [&body[..], b"\n"].concat();
+        let signature = Secret::new(SECRET).sign(&signed).to_string();
         let mut headers = HeaderMap::new();
         headers.insert("x-webhook-signature", signature.parse().unwrap());
         app.send(headers, body).await;
 
         browser.open_row("stripped", "rejected").await;
-        assert_eq!(
-            browser.text("reason").await,
-            "Signature does not match the body."
-        );
+        let reason = browser.text("reason").await;
+        assert_eq!(reason, "Signature does not match the body.");
         let nothing = By::Css("[data-testid='explanation']");
-        assert!(
-            browser.find(nothing.clone()).await.is_err(),
-            "only on click"
-        );
+        let shown = browser.find(nothing.clone()).await;
+        assert!(shown.is_err(), "only on click");
         browser.click("explain").await;
         let explanation = browser.element(nothing).await.text().await.unwrap();
         assert!(
             explanation.contains("line break") || explanation.contains("line end"),
             "{explanation}"
         );
-        assert!(
-            !browser
-                .script("return document.body.textContent")
-                .await
-                .to_string()
-                .contains(&signature)
-        );
+        let text = browser.script("return document.body.textContent").await;
+        assert!(!text.to_string().contains(&signature));
 
         // Without the secret, the page asks for it.
         let app = App::with(|inspector, url| inspector.webhook_url(url)).await;
@@ -70,11 +60,8 @@ async fn a_wrong_signature_is_explained() {
         // An action that is not possible shows the reason to keyboard and touch users, too.
         for id in ["send-as-new", "send-sample"] {
             let button = browser.element(test_id(id)).await;
-            assert_eq!(
-                button.attr("aria-disabled").await.unwrap().as_deref(),
-                Some("true"),
-                "{id}"
-            );
+            let disabled = button.attr("aria-disabled").await.unwrap();
+            assert_eq!(disabled.as_deref(), Some("true"), "{id}");
             button.focus().await.unwrap();
             browser.press(Key::Enter.value()).await;
             browser
@@ -104,29 +91,21 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
             typed.contains("VideoProcessed {") && typed.contains("\"A song\""),
             "{typed}"
         );
-        let detail = browser
-            .element(By::Css("#detail"))
-            .await
-            .text()
-            .await
-            .unwrap();
-        for part in [
+        let detail = browser.element(By::Css("#detail")).await;
+        let detail = detail.text().await.unwrap();
+        let parts = [
             "verified",
-            "POST /webhooks/soundhash",
             "content-type",
             "dispatcher",
             "200, 4 bytes",
             "done",
-        ] {
+        ];
+        for part in parts.into_iter().chain(["POST /webhooks/soundhash"]) {
             assert!(detail.contains(part), "{part} in {detail}");
         }
 
         // The browser's own download.
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "saved-{}-{}",
-            process::id(),
-            unique()
-        ));
+        let folder = temporary("saved");
         fs::create_dir_all(&folder).unwrap();
         let allow = json!({"behavior": "allow", "downloadPath": folder});
         browser
@@ -168,11 +147,8 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
         assert!(browser.text("raw-body").await.contains("A song"));
 
         browser
-            .element(By::Css("#sample-kind option[value='nan portal']"))
-            .await
-            .click()
-            .await
-            .unwrap();
+            .click_on(By::Css("#sample-kind option[value='nan portal']"))
+            .await;
         browser.click("send-sample").await;
         browser
             .wait_for(
@@ -202,36 +178,17 @@ async fn a_body_can_be_read_and_a_deep_event_is_collapsed() {
             formatted.contains(r#""title": "Título 🎵 \"\u202e""#),
             "{formatted}"
         );
-        assert!(
-            browser
-                .text("raw-body")
-                .await
-                .contains(r"T\u00edtulo \ud83c")
-        );
-        assert!(
-            browser
-                .element(test_id("typed-event"))
-                .await
-                .is_displayed()
-                .await
-                .unwrap()
-        );
+        let raw = browser.text("raw-body").await;
+        assert!(raw.contains(r"T\u00edtulo \ud83c"), "{raw}");
+        browser.element(test_id("typed-event")).await;
 
-        let deep = format!(
-            r#"{{"id": "deep", "type": "x", "data": {}1{}}}"#,
-            "[".repeat(20),
-            "]".repeat(20)
-        );
+        let (open, close) = ("[".repeat(20), "]".repeat(20));
+        let deep = format!(r#"{{"id": "deep", "type": "x", "data": {open}1{close}}}"#);
         app.send_signed(SECRET, deep).await;
         browser.open_row("deep", "accepted").await;
         let typed = browser.find(test_id("typed-event")).await.unwrap();
         assert!(!typed.is_displayed().await.unwrap());
-        browser
-            .element(By::Css("summary"))
-            .await
-            .click()
-            .await
-            .unwrap();
+        browser.click_on(By::Css("summary")).await;
         browser.element(test_id("typed-event")).await;
         assert_eq!(browser.console().await, Vec::<String>::new());
     })
