@@ -8,6 +8,7 @@ use std::{
 
 use anstyle::Style;
 use clap::Args;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{parse_id, print_json, secret_file::SecretFile};
@@ -118,16 +119,18 @@ struct Settings {
 
 impl Settings {
     fn add_to(self, body: &mut Value) -> Result<(), Error> {
-        if let Some(description) = self.description {
-            body["description"] = json!(description);
-        }
-        if let Some(limit) = self.rate_limit {
-            body["rate_limit_per_minute"] = json!(limit);
-        }
-        if let Some(path) = &self.headers_file {
-            body["custom_headers"] = json!(headers(path)?);
-        }
+        set(body, "description", self.description);
+        set(body, "rate_limit_per_minute", self.rate_limit);
+        let headers = self.headers_file.as_deref().map(headers).transpose()?;
+        set(body, "custom_headers", headers);
         Ok(())
+    }
+}
+
+/// Sets a member of the request, if there is a value.
+fn set(body: &mut Value, member: &str, value: Option<impl Serialize>) {
+    if let Some(value) = value {
+        body[member] = json!(value);
     }
 }
 
@@ -217,46 +220,47 @@ pub(super) struct ShowArgs {
 }
 
 pub(super) async fn show(api: &Api, args: &ShowArgs, json: bool) -> Result<bool, Error> {
-    print_endpoint(&api.get(&[&args.id], &[]).await?, json)
+    print(&api.get(&[&args.id], &[]).await?, json, fields)
 }
 
-fn print_endpoint(response: &Value, json: bool) -> Result<bool, Error> {
+/// Prints a response as JSON, or as names and values.
+fn print<T: DeserializeOwned>(
+    response: &Value,
+    json: bool,
+    fields: impl FnOnce(T) -> Vec<(&'static str, Cell)>,
+) -> Result<bool, Error> {
     if json {
         return print_json(response);
     }
-    let endpoint: Endpoint = model::read(response)?;
+    table::print_fields(&fields(model::read(response)?))?;
+    Ok(true)
+}
+
+fn fields(endpoint: Endpoint) -> Vec<(&'static str, Cell)> {
     // The values can be credentials.
     let headers = endpoint.custom_headers.unwrap_or_default();
-    let headers: Vec<_> = (headers.keys())
-        .map(|name| format!("{name}: (hidden)"))
-        .collect();
+    let headers = headers.keys().map(|name| format!("{name}: (hidden)"));
+    let headers: Vec<_> = headers.collect();
+    let headers = match headers.is_empty() {
+        true => plain("none"),
+        false => lines(&headers),
+    };
+    let description = endpoint.description.unwrap_or_default();
+    let created = model::time(endpoint.created_at.as_deref());
     let limit = endpoint.rate_limit_per_minute;
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| format!("{limit} per minute"));
     let mut fields = vec![
         ("id", plain(&endpoint.id)),
         ("url", plain(&endpoint.url)),
-        (
-            "description",
-            plain(endpoint.description.unwrap_or_default()),
-        ),
+        ("description", plain(description)),
         ("events", lines(&endpoint.events)),
         ("active", active(endpoint.is_active)),
         ("rate limit", plain(limit)),
-        (
-            "headers",
-            match headers.is_empty() {
-                true => plain("none"),
-                false => lines(&headers),
-            },
-        ),
-        (
-            "created",
-            plain(model::time(endpoint.created_at.as_deref())),
-        ),
+        ("headers", headers),
+        ("created", plain(created)),
     ];
     fields.extend(counts(&endpoint.counts));
-    table::print_fields(&fields)?;
-    Ok(true)
+    fields
 }
 
 /// Change an endpoint; settings that you do not give stay the same
@@ -291,24 +295,20 @@ pub(super) struct UpdateArgs {
 }
 
 pub(super) async fn update(api: &Api, args: UpdateArgs, json: bool) -> Result<bool, Error> {
-    let mut body = json!({});
-    if let Some(url) = &args.url {
-        body["url"] = json!(url);
-    }
-    if !args.events.is_empty() {
-        body["events"] = json!(args.events);
-    }
-    if args.active || args.inactive {
-        body["is_active"] = json!(args.active);
-    }
     event_types::warn_of_unknown(&args.events);
+    let mut body = json!({});
+    set(&mut body, "url", args.url);
+    let events = Some(args.events).filter(|events| !events.is_empty());
+    set(&mut body, "events", events);
+    let is_active = (args.active || args.inactive).then_some(args.active);
+    set(&mut body, "is_active", is_active);
     args.settings.add_to(&mut body)?;
     if body == json!({}) {
         return Err(Error::usage(
             "nothing to change: give at least one option, such as --inactive (see --help)",
         ));
     }
-    print_endpoint(&api.patch(&args.id, &body).await?, json)
+    print(&api.patch(&args.id, &body).await?, json, fields)
 }
 
 /// Delete an endpoint and its log of deliveries
@@ -372,10 +372,10 @@ pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, 
     if args.data.is_some() {
         body["test_data"] = json!(data::PLACEHOLDER);
     }
-    let body = body.to_string();
-    let body = args
-        .data
-        .map_or_else(|| body.clone(), |data| data.fill(&body));
+    let mut body = body.to_string();
+    if let Some(data) = args.data {
+        body = data.fill(&body);
+    }
     let response = api.post(&[&args.id, "test"], &body).await?;
     let tested: Tested = model::read(&response)?;
     if json {
@@ -388,22 +388,14 @@ pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, 
     };
     let mut fields = vec![("result", result)];
     let body = tested.response_body.filter(|body| !body.is_empty());
-    let rows = [
-        ("status", tested.status_code.map(plain)),
-        (
-            "duration",
-            tested.duration_ms.map(|ms| plain(format!("{ms} ms"))),
-        ),
-        (
-            "error",
-            tested.error_message.map(|text| plain(excerpt(&text, 500))),
-        ),
-        ("response", body.map(|text| plain(excerpt(&text, 1000)))),
-    ];
-    fields.extend(
-        rows.into_iter()
-            .filter_map(|(name, cell)| Some((name, cell?))),
-    );
+    for (name, text) in [
+        ("status", tested.status_code.map(|code| code.to_string())),
+        ("duration", tested.duration_ms.map(|ms| format!("{ms} ms"))),
+        ("error", tested.error_message.map(|it| excerpt(&it, 500))),
+        ("response", body.map(|it| excerpt(&it, 1000))),
+    ] {
+        fields.extend(text.map(|text| (name, plain(text))));
+    }
     table::print_fields(&fields)?;
     if tested.status_code == Some(401) {
         output::note(
@@ -426,19 +418,14 @@ pub(super) struct StatsArgs {
 
 pub(super) async fn stats(api: &Api, args: &StatsArgs, json: bool) -> Result<bool, Error> {
     let response = api.get(&[&args.id, "stats"], &[]).await?;
-    if json {
-        return print_json(&response);
-    }
-    let stats: Stats = model::read(&response)?;
-    let mut fields = counts(&stats.counts);
-    if let Some(rate) = stats.success_rate {
-        fields.push(("success rate", plain(format!("{rate:.1} %"))));
-    }
-    if let Some(time) = stats.average_response_time_ms {
-        fields.push(("average response", plain(format!("{time:.0} ms"))));
-    }
-    table::print_fields(&fields)?;
-    Ok(true)
+    print(&response, json, |stats: Stats| {
+        let mut fields = counts(&stats.counts);
+        let rate = stats.success_rate.map(|rate| format!("{rate:.1} %"));
+        fields.extend(rate.map(|rate| ("success rate", plain(rate))));
+        let time = stats.average_response_time_ms;
+        fields.extend(time.map(|ms| ("average response", plain(format!("{ms:.0} ms")))));
+        fields
+    })
 }
 
 fn counts(counts: &Counts) -> Vec<(&'static str, Cell)> {

@@ -27,7 +27,7 @@ use soundhash_webhook_tests::proxy::Proxy;
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
-    support::{App, Ran, SECRET, answer, bare, command, free_addr, run},
+    support::{App, Ran, SECRET, bare, command, free_addr, response, run},
     tls,
 };
 
@@ -135,7 +135,7 @@ fn signatures_that_are_not_verified_or_do_not_match_are_failures() {
     run(&mut rotated).expect(1, &["only the previous secret"]);
     let explained = receiver().layer(verification().explain_rejections(true));
     doctor(&serve(explained)).expect(0, &["`explain_rejections` off"]);
-    let login = App::start(|_| answer("401 Unauthorized", "Please log in"));
+    let login = App::start(|_| response("401 Unauthorized", "Please log in"));
     doctor(&login.url()).expect(1, &["401: Please log in, probably not from this crate"]);
     let elsewhere = serve(right()).replace("/hooks", "/hook");
     doctor(&elsewhere).expect(1, &["404", "No route takes a POST"]);

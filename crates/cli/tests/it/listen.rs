@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use soundhash_webhook::Secret;
 use soundhash_webhook_tests::process::signal;
 
@@ -28,21 +28,17 @@ fn a_line_shows_time_type_id_verdict_status_and_duration() {
     assert!(line.chars().count() <= 80, "{line}");
     let words: Vec<_> = line.split_whitespace().collect();
     assert_eq!(words[0].len(), "12:34:56".len(), "{line}");
-    assert_eq!(
-        words[1..5],
-        ["match.found", "evt_1", "accepted", "200"],
-        "{line}"
-    );
+    let expected = ["match.found", "evt_1", "accepted", "200"];
+    assert_eq!(words[1..5], expected, "{line}");
     assert_eq!(words[6], "ms", "{line}");
 
-    let answer = exchange(&listen.url, "", BODY);
-    assert_eq!(status(&answer), "401");
-    assert!(answer.ends_with("Invalid signature"), "{answer}");
+    let response = exchange(&listen.url, "", BODY);
+    assert_eq!(status(&response), "401");
+    assert!(response.ends_with("Invalid signature"), "{response}");
     let line = listen.line();
-    assert!(
-        line.contains("o signature header") && line.contains("rejected   401"),
-        "{line}"
-    );
+    for part in ["o signature header", "rejected   401"] {
+        assert!(line.contains(part), "{line}");
+    }
     assert!(line.chars().count() <= 80, "{line}");
 }
 
@@ -54,11 +50,6 @@ fn a_line_fits_a_terminal_whatever_the_event_is_called() {
         ("x".repeat(99), "i".repeat(99), "…xxxxxxxxxx  iiiiiiiiii…"),
         ("x".repeat(99), "evt_1".to_owned(), "xx  evt_1 "),
         ("曲".repeat(99), "曲".repeat(99), "曲曲曲曲…    曲曲曲曲曲…"),
-        (
-            "a.type.of.thirty.characters.xx".to_owned(),
-            "1".to_owned(),
-            "xx  1 ",
-        ),
     ] {
         let body = format!(r#"{{"id": "{id}", "type": "{event_type}", "data": {{}}}}"#);
         deliver(&listen.url, "", body.as_bytes());
@@ -81,32 +72,25 @@ fn json_has_an_object_per_line() {
     deliver(&listen.url, "", BODY);
     let line = listen.json();
     for (member, value) in [
-        ("id", "evt_1"),
-        ("type", "match.found"),
-        ("verdict", "accepted"),
-        ("sender", "dispatcher"),
+        ("id", json!("evt_1")),
+        ("type", json!("match.found")),
+        ("verdict", json!("accepted")),
+        ("sender", json!("dispatcher")),
+        ("reason", json!(null)),
+        ("status", json!(200)),
     ] {
         assert_eq!(line[member], value, "{line}");
     }
-    assert_eq!(
-        (&line["reason"], &line["status"]),
-        (&Value::Null, &Value::from(200))
-    );
     assert!(line["duration_ms"].is_f64(), "{line}");
     assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
 
     let wrong = format!("X-Webhook-Signature: {}\r\n", "0".repeat(64));
     exchange(&listen.url, &wrong, BODY);
     let line = listen.json();
-    assert_eq!(
-        (&line["verdict"], &line["status"]),
-        (&"rejected".into(), &401.into()),
-        "{line}"
-    );
-    assert!(
-        line["reason"].as_str().unwrap().contains("does not match"),
-        "{line}"
-    );
+    assert_eq!(line["verdict"], "rejected", "{line}");
+    assert_eq!(line["status"], 401, "{line}");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("does not match"), "{line}");
 }
 
 #[test]
@@ -178,15 +162,12 @@ fn an_address_that_is_taken_is_named() {
 fn signals_end_it_when_requests_in_flight_are_completed() {
     for signal in ["INT", "TERM"] {
         let mut listen = Listen::start(&[]);
-        let head = format!(
-            "X-Webhook-Signature: {}\r\n",
-            Secret::new(SECRET).sign(BODY)
-        );
-        let head = head + "Expect: 100-continue\r\n";
+        let signature = Secret::new(SECRET).sign(BODY);
+        let head = format!("X-Webhook-Signature: {signature}\r\nExpect: 100-continue\r\n");
         let (mut stream, addr) = begin(&listen.url, &head, BODY.len());
-        let mut answer = [0; 25];
-        stream.read_exact(&mut answer).unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 100"));
+        let mut asked = [0; 25];
+        stream.read_exact(&mut asked).unwrap();
+        assert!(asked.starts_with(b"HTTP/1.1 100"));
         listen.signal(signal);
         listen.wait_for_log("Stopping");
         // New connections are no longer accepted.
@@ -194,9 +175,9 @@ fn signals_end_it_when_requests_in_flight_are_completed() {
             thread::sleep(Duration::from_millis(10));
         }
         stream.write_all(BODY).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert_eq!(status(&answer), "200");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert_eq!(status(&response), "200");
         let (status, lines, _) = listen.ended();
         assert_eq!(status.code(), Some(0));
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -223,17 +204,12 @@ fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
     let mut greeting = String::new();
     while !greeting.contains("try it") {
         let mut byte = [0];
-        child
-            .stderr
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut byte)
-            .unwrap();
+        let stderr = child.stderr.as_mut().unwrap();
+        stderr.read_exact(&mut byte).unwrap();
         greeting.push(byte[0].into());
     }
-    let url = greeting
-        .split_whitespace()
-        .find(|word| word.starts_with("http"));
+    let mut words = greeting.split_whitespace();
+    let url = words.find(|word| word.starts_with("http"));
     (child, url.unwrap().to_owned())
 }
 
@@ -279,10 +255,8 @@ fn a_reader_that_sleeps_delays_neither_deliveries_nor_the_end() {
     signal(listen.id(), "INT");
     assert_eq!(ended(&mut listen), Some(0));
     let log = log(&mut listen);
-    assert!(
-        log.contains("lines were not written to standard output"),
-        "{log}"
-    );
+    let lost = "lines were not written to standard output";
+    assert!(log.contains(lost), "{log}");
 }
 
 #[test]
@@ -328,11 +302,8 @@ fn the_inspectors_port_can_be_taken() {
     // Another program may already use the port.
     let _taken = TcpListener::bind("127.0.0.1:4040");
     let mut listen = Listen::spawn(&mut command(["listen", "--addr", "0"]));
-    assert!(
-        listen
-            .log()
-            .contains("Port 4040 is taken, so the inspector uses port 40")
-    );
+    let taken = "Port 4040 is taken, so the inspector uses port 40";
+    assert!(listen.log().contains(taken));
     assert!(listen.inspector.is_some());
     listen.signal("INT");
     assert_eq!(listen.ended().0.code(), Some(0));

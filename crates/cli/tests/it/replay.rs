@@ -30,20 +30,15 @@ fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
     let mut command = bare(["replay", "--url", &app.url()]);
     let ran = run(command.args(captures())).expect(0, &["portal-video.uploaded.http"]);
     assert_eq!(ran.stderr, "");
-    assert!(
-        ran.stdout.lines().all(|line| line.chars().count() <= 80),
-        "{}",
-        ran.stdout
-    );
+    let mut lines = ran.stdout.lines();
+    assert!(lines.all(|line| line.chars().count() <= 80), "{ran:#?}");
     let requests = app.requests();
     for (file, request) in captures().iter().zip(&requests) {
         assert_eq!(request.body, body(file), "{file}");
         let signature = Secret::new("whsec_test").sign(&request.body).to_string();
         assert_eq!(request.header("x-webhook-signature"), [signature], "{file}");
-        assert_eq!(
-            request.header("content-length"),
-            [request.body.len().to_string()]
-        );
+        let length = request.body.len().to_string();
+        assert_eq!(request.header("content-length"), [length]);
         assert_eq!(request.header("host"), [app.addr.to_string()]);
         assert_eq!(request.header("connection"), [""; 0]);
     }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     ops::{Deref, DerefMut},
@@ -19,7 +20,7 @@ pub(crate) use soundhash_webhook_tests::process::{PATIENCE, Process, status};
 
 pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
 /// Returns the command with an environment that has none of its variables.
-pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+pub(crate) fn bare<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
     for name in [
         "SOUNDHASH_WEBHOOK_SECRET",
@@ -43,9 +44,7 @@ pub(crate) fn bare<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item 
 }
 
 /// Returns the command with the secret in its environment.
-pub(crate) fn command<A: AsRef<std::ffi::OsStr>>(
-    arguments: impl IntoIterator<Item = A>,
-) -> Command {
+pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = bare(arguments);
     command.env("SOUNDHASH_WEBHOOK_SECRET", SECRET);
     command
@@ -208,36 +207,29 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn start(answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::at("127.0.0.1:0".parse().expect("an address"), answer)
+    /// Starts a server that responds to every request with 200.
+    pub(crate) fn ok() -> Self {
+        Self::start(|_| response("200 OK", ""))
     }
 
-    pub(crate) fn at(
-        addr: SocketAddr,
-        answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind(addr).expect("a port");
+    pub(crate) fn start(respond: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("an address");
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, answer) = (requests.clone(), Arc::new(answer));
+        let (seen, respond) = (requests.clone(), Arc::new(respond));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (seen, answer) = (seen.clone(), answer.clone());
+                let (seen, respond) = (seen.clone(), respond.clone());
                 thread::spawn(move || {
                     let mut stream = stream;
                     if let Some(request) = read_request(&mut stream) {
                         seen.lock().unwrap().push(request.clone());
-                        let _ = stream.write_all(&answer(&request));
+                        let _ = stream.write_all(&respond(&request));
                     }
                 });
             }
         });
         Self { addr, requests }
-    }
-
-    /// Accepts every request.
-    pub(crate) fn ok() -> Self {
-        Self::start(|_| answer("200 OK", ""))
     }
 
     /// Redirects every request.
@@ -281,7 +273,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
 }
 
 /// Returns a complete response.
-pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
+pub(crate) fn response(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
         .into_bytes()
@@ -298,18 +290,15 @@ pub(crate) fn deliver(url: &str, head: &str, body: &[u8]) -> String {
 pub(crate) fn exchange(url: &str, head: &str, body: &[u8]) -> String {
     let (mut stream, _) = begin(url, head, body.len());
     stream.write_all(body).expect("bytes sent");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("an answer");
-    String::from_utf8(answer).expect("UTF-8")
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response
 }
 
 /// Sends the head of a request.
 pub(crate) fn begin(url: &str, head: &str, length: usize) -> (TcpStream, String) {
-    let (addr, path) = url
-        .strip_prefix("http://")
-        .unwrap()
-        .split_once('/')
-        .unwrap();
+    let url = url.strip_prefix("http://").unwrap();
+    let (addr, path) = url.split_once('/').unwrap();
     let mut stream = TcpStream::connect(addr).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let head = format!(

@@ -14,7 +14,7 @@ use soundhash_webhook::Secret;
 
 use crate::{
     endpoints::api::Api,
-    support::{App, Ran, SECRET, answer, bare, command},
+    support::{App, Ran, SECRET, bare, command, response},
 };
 
 fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
@@ -108,7 +108,7 @@ fn many_events_have_a_bar() {
 }
 
 #[test]
-fn an_endpoint_is_deleted_if_the_answer_is_yes() {
+fn an_endpoint_is_deleted_if_the_reply_is_yes() {
     for (typed, remaining) in [("y\n", 0), ("n\n", 1), ("\n", 1)] {
         let api = Api::start();
         api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
@@ -160,7 +160,7 @@ fn long_messages_are_broken_between_words() {
 
 #[test]
 fn the_checks_of_doctor_fit_a_narrow_terminal() {
-    let app = App::start(|_| answer("401 Unauthorized", &"Please log in. ".repeat(9)));
+    let app = App::start(|_| response("401 Unauthorized", &"Please log in. ".repeat(9)));
     let mut doctor = command(["doctor", &app.url()]);
     doctor.env_remove("NO_COLOR");
     let ran = run_in_terminal_of(60, &doctor, "", "").expect(1, &["exclude this path."]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::api::{Api, TOKEN};
-use crate::support::{App, Ran, answer, bare, free_addr, run};
+use crate::support::{App, Ran, bare, free_addr, response, run};
 
 const CREATE: &str = "create --url https://app.example.com/ --event match.found";
 
@@ -136,7 +136,7 @@ fn responses_that_are_not_from_the_api() {
         "list",
         &["redirects to https://login.example.com/", "not sent there"],
     );
-    let other = App::start(|_| answer("404 Not Found", "nothing here"));
+    let other = App::start(|_| response("404 Not Found", "nothing here"));
     let mut command =
         bare("endpoints create --url https://a.example/ --event a".split_whitespace());
     let url = format!("http://{}", other.addr);

@@ -35,10 +35,8 @@ fn list_shows_a_table_or_the_response_as_json() {
     let ran = run(&mut api.command("list")).expect(0, &[]);
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert!(lines[0].starts_with("ID  URL"), "{ran:#?}");
-    assert!(
-        lines[1].starts_with("7   https://app.example.com/hooks"),
-        "{ran:#?}"
-    );
+    let start = "7   https://app.example.com/hooks";
+    assert!(lines[1].starts_with(start), "{ran:#?}");
     assert!(lines[1].ends_with("yes       41       1"), "{ran:#?}");
     assert!(ran.stdout.contains("  no  "), "{ran:#?}");
     assert_eq!(ran.stderr, "");
@@ -82,10 +80,8 @@ fn create_sends_every_setting() {
     let body = &api.log()[0].1;
     assert_eq!(body["description"], "Our production");
     assert_eq!(body["rate_limit_per_minute"], 60);
-    assert_eq!(
-        body["custom_headers"],
-        json!({"X-Api-Key": "cust0m: value", "X-Tenant": "acme"})
-    );
+    let headers = json!({"X-Api-Key": "cust0m: value", "X-Tenant": "acme"});
+    assert_eq!(body["custom_headers"], headers);
     fs::write(&file, "cust0m\n").unwrap();
     let ran = run(api.command(&line).arg(&file)).expect(2, &["line 1 is not `Name: value`"]);
     assert!(!ran.all().contains("cust0m"), "{ran:#?}");
@@ -103,15 +99,10 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
         let ran = run(&mut api.command(&format!("{line} {json}")));
         let ran = ran.expect(0, &["Keep the secret"]);
         assert!(!ran.all().contains("made-by"), "{ran:#?}");
-        assert!(
-            fs::read_to_string(&file)
-                .unwrap()
-                .starts_with("made-by-soundhash-")
-        );
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        let secret = fs::read_to_string(&file).unwrap();
+        assert!(secret.starts_with("made-by-soundhash-"));
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         fs::remove_file(&file).unwrap();
     }
 
@@ -119,11 +110,8 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     let before = api.log().len();
     run(&mut api.command(&line)).expect(2, &["exists and is not overwritten"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "older");
-    assert_eq!(
-        api.log().len(),
-        before,
-        "no endpoint whose secret would be lost"
-    );
+    // There is no endpoint whose secret would be lost.
+    assert_eq!(api.log().len(), before);
 
     // If the endpoint was not created, no empty file is left.
     fs::remove_file(&file).unwrap();
@@ -135,16 +123,13 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
 #[test]
 fn show_hides_the_values_of_custom_headers() {
     let api = with_two();
-    let ran = run(&mut api.command("show 7"));
-    let ran = ran.expect(
-        0,
-        &[
-            "Production",
-            "60 per minute",
-            "X-Api-Key: (hidden)",
-            "08:56:12",
-        ],
-    );
+    let parts = [
+        "Production",
+        "60 per minute",
+        "X-Api-Key: (hidden)",
+        "08:56:12",
+    ];
+    let ran = run(&mut api.command("show 7")).expect(0, &parts);
     assert!(!ran.all().contains("cust0m"), "{ran:#?}");
     let ran = run(&mut api.command("show 8")).expect(0, &[r"evil\u{1b}[2J\u{202e}"]);
     assert!(!ran.all().contains('\u{1b}'), "{ran:#?}");
@@ -160,13 +145,9 @@ fn show_hides_the_values_of_custom_headers() {
 fn update_changes_what_is_given_and_nothing_else() {
     let api = with_two();
     run(&mut api.command("update 7 --inactive")).expect(0, &["active no"]);
-    assert_eq!(
-        api.log()[0],
-        (
-            "PATCH /api/v1/webhooks/7".into(),
-            json!({"is_active": false})
-        )
-    );
+    let (request, body) = api.log().remove(0);
+    assert_eq!(request, "PATCH /api/v1/webhooks/7");
+    assert_eq!(body, json!({"is_active": false}));
     let line = "update 7 --active --event job.failed --url https://new.example.com/ --rate-limit 5";
     run(&mut api.command(line)).expect(0, &["https://new.example.com/", "5 per minute"]);
     assert_eq!(
@@ -181,7 +162,7 @@ fn update_changes_what_is_given_and_nothing_else() {
 }
 
 #[test]
-fn delete_asks_or_is_told_not_to() {
+fn delete_asks_unless_yes_is_given() {
     let api = with_two();
     // Standard input is not a terminal.
     run(&mut api.command("delete 7")).expect(2, &["--yes"]);
@@ -197,12 +178,8 @@ fn test_shows_the_endpoints_response() {
     let api = with_two();
     run(&mut api.command("test 7")).expect(0, &["accepted", "200", "8 ms"]);
     assert_eq!(api.log()[0].1, json!({"event_type": "match.found"}));
-    let parts = [
-        "not accepted",
-        "401",
-        r"Invalid\u{1b}[2J signature",
-        "another secret",
-    ];
+    let escaped = r"Invalid\u{1b}[2J signature";
+    let parts = ["not accepted", "401", escaped, "another secret"];
     run(&mut api.command("test 7 --event rejected")).expect(1, &parts);
     run(&mut api.command("test 7 --event unreachable")).expect(1, &["Cannot connect to host"]);
     let ran = run(&mut api.command("test 7 --json --event rejected --data {\"a\":1}"));
@@ -259,33 +236,19 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
     );
 
     let ran = run(&mut api.command("deliveries 7 --failed")).expect(0, &[]);
-    let fates: Vec<Vec<_>> = (ran.stdout.lines().skip(1))
-        .map(|line| line.split_whitespace().skip(3).take(4).collect())
-        .collect();
-    assert_eq!(
-        fates,
-        [
-            ["14", "1", "lost", "503"],
-            ["13", "2", "retrying", "503"],
-            ["11", "4", "lost", "503"]
-        ],
-        "{ran:#?}"
-    );
+    let lines = ran.stdout.lines().skip(1);
+    let fates = lines.map(|line| line.split_whitespace().skip(3).take(4).collect::<Vec<_>>());
+    let expected = ["14 1 lost 503", "13 2 retrying 503", "11 4 lost 503"];
+    assert!(fates.map(|fate| fate.join(" ")).eq(expected), "{ran:#?}");
     let ran = run(&mut api.command("deliveries 7 --failed --json")).expect(0, &[]);
-    let ids: Vec<_> = printed(&ran)
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| it["id"].clone())
-        .collect();
-    assert_eq!(ids, [141, 132, 114, 113]);
+    let printed = printed(&ran);
+    let ids = printed.as_array().unwrap().iter().map(|it| &it["id"]);
+    assert!(ids.eq(&[141, 132, 114, 113]), "{printed}");
 
     run(&mut api.command("deliveries 7 --status success --limit 5")).expect(0, &["12"]);
     let (request, _) = api.log().pop().unwrap();
-    assert_eq!(
-        request,
-        "GET /api/v1/webhooks/7/deliveries?limit=5&status=success"
-    );
+    let path = "/api/v1/webhooks/7/deliveries";
+    assert_eq!(request, format!("GET {path}?limit=5&status=success"));
 }
 
 #[test]

@@ -53,14 +53,14 @@ fn the_old_endpoint_is_deleted_when_it_is_confirmed() {
 
 #[test]
 fn both_endpoints_remain_when_it_is_not() {
-    for answer in ["no\n", "\n", "", "delete\n"] {
+    for reply in ["no\n", "\n", "", "delete\n"] {
         let api = api(true);
         let parts = [
             "Both endpoints remain",
             "endpoints delete 7",
             "endpoints delete 8",
         ];
-        let ran = run_with(&mut api.command("rotate 7"), answer.as_bytes()).expect(1, &parts);
+        let ran = run_with(&mut api.command("rotate 7"), reply.as_bytes()).expect(1, &parts);
         assert!(ran.stdout.contains("made-by-soundhash-8"), "{ran:#?}");
         assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
     }
