@@ -638,9 +638,9 @@ fn the_text_reveals_neither_a_secret_nor_a_signature() {
         let made = sign(secret, signed);
         for key in [secret.to_owned(), format!("{secret}\n"), "other".to_owned()] {
             let diagnosis = diagnose(&[key], &made, compact);
-            for told in [diagnosis.to_string(), format!("{diagnosis:?}")] {
+            for shown in [diagnosis.to_string(), format!("{diagnosis:?}")] {
                 for hidden in ["0nly", "hidden", &right[..8], &made[..8]] {
-                    assert!(!told.contains(hidden), "{told}");
+                    assert!(!shown.contains(hidden), "{shown}");
                 }
             }
         }
