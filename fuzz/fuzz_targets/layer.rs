@@ -18,7 +18,7 @@ use soundhash_webhook::{
     BoxError, Delivery, Rejection, RejectionKind, Secret, SecretProvider, Secrets,
     SoundHashWebhookLayer,
 };
-use soundhash_webhook_fuzz::{Answer, Case, End, Script, Verdict};
+use soundhash_webhook_fuzz::{Reply, Case, End, Script, Verdict};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -103,14 +103,14 @@ fn provider(case: &Case<'_>) -> Provider {
     Provider {
         secrets: Secrets::try_from(case.valid().map(Secret::new).collect::<Vec<_>>())
             .expect("one to four"),
-        answer: case.answer,
+        reply: case.reply,
         look_up: case.look_up,
     }
 }
 
 struct Provider {
     secrets: Secrets,
-    answer: Answer,
+    reply: Reply,
     /// Whether the secrets have to be looked up.
     look_up: bool,
 }
@@ -130,14 +130,14 @@ impl SecretProvider for Provider {
             })
             .await;
         }
-        match self.answer {
-            Answer::Secrets => Ok(Some(self.secrets.clone())),
-            Answer::NoSuchEndpoint => Ok(None),
-            Answer::Error => Err("the vault is sealed".into()),
+        match self.reply {
+            Reply::Secrets => Ok(Some(self.secrets.clone())),
+            Reply::NoSuchEndpoint => Ok(None),
+            Reply::Error => Err("the vault is sealed".into()),
         }
     }
 
     fn cached(&self, _: &request::Parts) -> Option<Secrets> {
-        (!self.look_up && matches!(self.answer, Answer::Secrets)).then(|| self.secrets.clone())
+        (!self.look_up && matches!(self.reply, Reply::Secrets)).then(|| self.secrets.clone())
     }
 }

@@ -17,7 +17,7 @@ const KEYS: [&str; Secrets::MAX] = ["whsec_test", "whsec_old", "whsec_older", "w
 pub struct Case<'a> {
     pub signatures: [Option<Sent>; 2],
     pub signer: u8,
-    pub answer: Answer,
+    pub reply: Reply,
     /// The number of secrets in addition to the first.
     pub secrets: u8,
     pub look_up: bool,
@@ -73,7 +73,7 @@ pub enum Sent {
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Answer {
+pub enum Reply {
     Secrets,
     NoSuchEndpoint,
     Error,

@@ -6,7 +6,7 @@ mod model;
 mod script;
 
 pub use self::{
-    case::{Answer, Case, Cut, Declared, End, Repeated, Sent, Then},
+    case::{Reply, Case, Cut, Declared, End, Repeated, Sent, Then},
     document::Document,
     model::Verdict,
     script::{Script, Step},

@@ -5,7 +5,7 @@ use soundhash_webhook::{RejectionKind, SIGNATURE_HEADER};
 
 use crate::{
     Step,
-    case::{Answer, Case},
+    case::{Reply, Case},
 };
 
 /// The number of frames that the layer reads before it yields to other tasks.
@@ -41,10 +41,10 @@ impl Case<'_> {
         if let Some(kind) = self.rejected_on_the_way() {
             return Err(kind);
         }
-        match self.answer {
-            Answer::Secrets => {}
-            Answer::NoSuchEndpoint => return Err(RejectionKind::UnknownEndpoint),
-            Answer::Error => return Err(RejectionKind::SecretsUnavailable),
+        match self.reply {
+            Reply::Secrets => {}
+            Reply::NoSuchEndpoint => return Err(RejectionKind::UnknownEndpoint),
+            Reply::Error => return Err(RejectionKind::SecretsUnavailable),
         }
         let sent = headers[SIGNATURE_HEADER].as_bytes().to_ascii_lowercase();
         let authentic = sent == self.sign().to_string().as_bytes();
@@ -82,7 +82,7 @@ impl Case<'_> {
             }
         }
         // A lookup that fails at once leaves the rest of the body unread.
-        let is_joined = kept > 0 && !matches!(self.answer, Answer::Error);
+        let is_joined = kept > 0 && !matches!(self.reply, Reply::Error);
         let is_kept = is_joined || self.look_up;
         (is_kept && held > self.room()).then_some(RejectionKind::BufferFull)
     }

@@ -189,7 +189,7 @@ async fn a_rejected_sender_reads_the_response() {
         });
         assert_eq!(status(response).await, expected);
         let ended = timeout(Duration::from_secs(20), writing).await;
-        ended.expect("it is told to stop").unwrap();
+        ended.expect("it is stopped").unwrap();
     }
     assert_eq!(deliver_by(&client, "after").await, 200);
     unharmed(receiver, &["after"]).await;

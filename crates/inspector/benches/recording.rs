@@ -70,7 +70,7 @@ where
     B: HttpBody<Error: Debug>,
 {
     let service = service.ready().await.expect("ready");
-    let response = service.call(request).await.expect("an answer");
+    let response = service.call(request).await.expect("a response");
     black_box(response.into_body().collect().await.expect("a body"));
 }
 

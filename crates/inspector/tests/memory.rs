@@ -98,9 +98,9 @@ async fn attack(with_inspector: bool) {
             let mut stream = TcpStream::connect(addr).await.unwrap();
             let request = [head(&signature, body.len()).as_bytes(), &body].concat();
             stream.write_all(&request).await.unwrap();
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).await.unwrap();
-            assert!(answer.starts_with(b"HTTP/1.1 "));
+            let mut response = Vec::new();
+            stream.read_to_end(&mut response).await.unwrap();
+            assert!(response.starts_with(b"HTTP/1.1 "));
         }
     }
     // A flood of small requests.
@@ -115,8 +115,8 @@ async fn attack(with_inspector: bool) {
             .write_all(head(&signature, 0).as_bytes())
             .await
             .unwrap();
-        let mut answer = [0; 64];
-        stream.read_exact(&mut answer).await.unwrap();
+        let mut response = [0; 64];
+        stream.read_exact(&mut response).await.unwrap();
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     drop(open);

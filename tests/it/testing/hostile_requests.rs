@@ -78,9 +78,9 @@ async fn loses_everything(app: Router, kind: FailureKind) -> Vec<Failure> {
 
 /// Returns the kinds of the failures of authentic requests.
 fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
-    let all = failures.iter();
-    let authentic = all.filter(|it| it.name().starts_with("authentic"));
-    authentic.map(Failure::kind).collect()
+    let mut kinds = kinds(failures);
+    kinds.retain(|(name, _)| name.starts_with("authentic"));
+    kinds.into_iter().map(|(_, kind)| kind).collect()
 }
 
 const AUTHENTIC: usize = 8;

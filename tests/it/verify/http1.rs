@@ -176,31 +176,6 @@ async fn honest_requests_behind_a_rejected_one_are_served() {
     unharmed(receiver, &["a", "b", "c"]).await;
 }
 
-/// Attack: fill the memory, or the log, with a head.
-#[tokio::test]
-async fn a_head_of_more_than_16_kilobytes_is_rejected() {
-    let receiver = Receiver::start(&[]);
-    let padding = "x".repeat(8 * 1024);
-    let body = event("padded");
-    let padded = format!("{}\r\nX-Padding: {padding}", sign(&body));
-    let honest = [head(&padded, body.len()).as_bytes(), &body].concat();
-    assert_eq!(status(&exchange(&receiver.addr, &honest).await), "200");
-    let many = format!("{FORGED}{}", "\r\nX-Webhook-Signature: 0".repeat(1000));
-    let endless = format!("{FORGED}\r\nX-Padding: {}", padding.repeat(16));
-    for (signature, expected) in [
-        (padding.clone(), "401"),
-        (sign(&body) + &padding, "401"),
-        (many, "431"),
-        (endless, "431"),
-    ] {
-        let (mut read, mut write) = connect(&receiver).await.into_split();
-        let request = [head(&signature, body.len()).as_bytes(), &body].concat();
-        let (text, _) = tokio::join!(response_head(&mut read), write.write_all(&request));
-        assert_eq!(status(&text), expected);
-    }
-    unharmed(receiver, &["padded"]).await;
-}
-
 /// Attack: make the receiver ask for a body that it rejects. An honest sender is asked.
 #[tokio::test]
 async fn a_100_is_sent_only_to_a_request_with_a_signature() {

@@ -46,7 +46,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
                     match try_deliver(&url, SECRET, &event).await {
                         Some(200 | 202) => break,
                         Some(503) | None => sleep(Duration::from_millis(50)).await,
-                        Some(status) => panic!("answered {status}"),
+                        Some(status) => panic!("status {status}"),
                     }
                 }
                 accepted.fetch_add(1, Ordering::Relaxed);

@@ -23,7 +23,7 @@ pub(crate) fn event(id: &str) -> Value {
 /// Sends the body as SoundHash does, and returns the status.
 pub(crate) async fn deliver_bytes(receiver: &Receiver, secret: &str, body: &[u8]) -> u16 {
     let status = try_deliver_bytes(&receiver.url(), secret, body).await;
-    status.expect("an answer")
+    status.expect("a response")
 }
 
 pub(crate) async fn deliver(receiver: &Receiver, secret: &str, event: &Value) -> u16 {
