@@ -1,7 +1,7 @@
 //! Honest senders that are rejected while they are still writing 4 MiB. They read the response
 //! instead of a reset, which a sender takes for a network failure and retries.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use reqwest::Client;
 use soundhash_webhook::SIGNATURE_HEADER;
@@ -11,7 +11,7 @@ use soundhash_webhook_tests::{
     process::{Receiver, response_head, status},
     proxy::Proxy,
     requests::head,
-    wire::{FORGED, PATIENCE, connect, unharmed, unsigned},
+    wire::{FORGED, connect, unharmed, unsigned},
 };
 
 const LARGE: usize = 4 * 1024 * 1024;
