@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use redis::{Client, aio::MultiplexedConnection, cmd};
 use soundhash_webhook::{
-    idempotency::{IdempotencyLayer, IdempotencyStore, Key},
+    idempotency::{IdempotencyLayer, Key},
     testing::store_conformance,
 };
 use soundhash_webhook_redis::RedisStore;
