@@ -124,16 +124,7 @@ impl Statements {
                 format!("(?, TRUE, ?, ?, ?, {now}, ?)"),
                 format!(" {}", unless_recorded::<DB>()),
             ],
-            list: format!(
-                "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
-                 AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \
-                 AND received_at >= {since} AND (received_at, event_key) < ({before}, $5) \
-                 AND ($7 = 0 OR NOT {is_held}) \
-                 ORDER BY received_at DESC, event_key DESC LIMIT $6",
-                since = instant("$3"),
-                before = instant("$4"),
-            )
-            .into(),
+            list: list::<DB>(name, &summary, &is_held).into(),
             get: format!(
                 "SELECT {summary}, body FROM {table} \
                  WHERE event_key = $1 AND received_at IS NOT NULL"
@@ -178,6 +169,20 @@ impl Statements {
             .into(),
         }
     }
+}
+
+fn list<DB: Backend>(name: &TableName, summary: &str, is_held: &str) -> String {
+    let instant = |value: &str| Words::fill(DB::words().instant, value);
+    format!(
+        "SELECT {summary} FROM {table} WHERE received_at IS NOT NULL \
+         AND ($1 IS NULL OR event_type = $1) AND ($2 IS NULL OR endpoint = $2) \
+         AND received_at >= {since} AND (received_at, event_key) < ({before}, $5) \
+         AND ($7 = 0 OR NOT {is_held}) \
+         ORDER BY received_at DESC, event_key DESC LIMIT $6",
+        table = name.table(),
+        since = instant("$3"),
+        before = instant("$4"),
+    )
 }
 
 /// Returns the number of the lock that belongs to the key.
