@@ -266,13 +266,11 @@ impl<DB: Backend> EventLog<DB> {
 
     async fn place(&self) -> Result<Place<DB>, EventLogError> {
         self.in_time(async {
-            match self.enqueue.is_none() && !DB::ONE_WRITER {
-                true => Ok(Place::Connection(connection::acquire(&self.pool).await?)),
-                false => {
-                    let begin = connection::begin(&self.pool, &self.statements.begin);
-                    Ok::<_, sqlx::Error>(Place::Transaction(begin.await?))
-                }
+            if self.enqueue.is_none() && !DB::ONE_WRITER {
+                return Ok(Place::Connection(connection::acquire(&self.pool).await?));
             }
+            let begin = connection::begin(&self.pool, &self.statements.begin);
+            Ok::<_, sqlx::Error>(Place::Transaction(begin.await?))
         })
         .await
     }
