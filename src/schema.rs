@@ -20,8 +20,8 @@ static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 ///
 /// The crate notes a difference when a delivery is parsed as an [`Event`] for the first time, by an
 /// extractor or [`Delivery::event`](crate::Delivery::event). Test deliveries are left out, because
-/// their payload seldom fits. The guide [changes of the schema](crate::guide::schema_changes) says what
-/// to do.
+/// their payload seldom fits. The guide [Schema changes](crate::guide::schema_changes) says what to
+/// do.
 ///
 /// ```
 /// use soundhash_webhook::SchemaChange;
@@ -35,12 +35,12 @@ static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 pub struct SchemaChange {
     /// What differs.
     pub kind: SchemaChangeKind,
-    /// The type of the event, escaped and cut after 64 characters.
+    /// The type of the event, escaped and truncated to 64 characters.
     pub event_type: String,
     /// The path of an unknown field, or the reason why a payload does not fit its type. Empty for an
     /// unknown type.
     ///
-    /// The text does not quote values of the payload. Names are escaped and cut.
+    /// The text does not quote values of the payload. Names are escaped and truncated.
     pub detail: String,
     /// The time of the first delivery with this difference.
     pub first_seen: SystemTime,
