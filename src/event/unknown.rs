@@ -20,7 +20,7 @@ const MAX_NAME: usize = 64;
 /// The fields that the portal's sender adds to the payload of every type.
 const ADDED_BY_PORTAL: &[&str] = &["uploaded_at", "reset_at"];
 
-/// What was noticed in one payload.
+/// The unknown fields of one payload, and the field that does not fit.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) unknown: Vec<String>,
@@ -29,7 +29,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Names the field in the message of an error.
+    /// Prefixes the message of an error with the path of the field that does not fit.
     pub(super) fn locate(self, message: String) -> String {
         match self.misfit {
             Some(path) => format!("{path}: {message}"),
@@ -52,7 +52,7 @@ impl Notes {
     }
 }
 
-/// Adds a path to the fields of an event, which have a limit.
+/// Adds a path to the unknown fields of an event, up to [`MAX_FIELDS`].
 #[cold]
 pub(super) fn note(unknown: &mut Vec<String>, path: &Path<'_>) {
     if unknown.len() < MAX_FIELDS {
@@ -103,7 +103,7 @@ pub(super) fn watched<T: DeserializeOwned>(
     Ok((payload, json.into_iter::<de::IgnoredAny>().byte_offset()))
 }
 
-/// A deserializer, or something that it passes on, with its position.
+/// A deserializer, a visitor or a part of one, with its position in the payload.
 struct Watched<'a, T> {
     inner: T,
     path: &'a Path<'a>,

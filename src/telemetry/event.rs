@@ -10,7 +10,7 @@ use super::{
     text::{escape, escape_error, escape_up_to},
 };
 
-/// The maximum length of a field's path, which names several fields.
+/// The maximum length of a field's path. It is longer than a name, because a path has several names.
 const MAX_PATH: usize = 128;
 
 /// The reason why an event became `Unrecognized`.

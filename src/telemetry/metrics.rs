@@ -1,4 +1,4 @@
-//! The names of the metrics, their descriptions, and what several files measure with.
+//! The names of the metrics, their descriptions, and the measurements that several files share.
 
 use std::{sync::Once, time::Instant};
 
@@ -37,7 +37,7 @@ pub(super) fn count_delivery(outcome: &'static str, event_type: &'static str) {
     counter!(DELIVERIES, "outcome" => outcome, "event_type" => event_type).increment(1);
 }
 
-/// A call of a store in progress. Dropping it records its duration, so that calls of a store that does
+/// Measures a call of a store. Dropping this records the duration, so that calls of a store that does
 /// not respond are measured, too.
 pub(super) struct StoreTimer {
     step: StoreStep,

@@ -1,8 +1,8 @@
 //! The log and the metrics. Only this module uses `tracing` and `metrics`.
 //!
 //! Every function takes plain values, so that this module does not import the rest of the crate. Each
-//! file has the lines of the log and the metrics of one room, in the order in which a request passes
-//! through the rooms:
+//! file has the log lines and the metrics of one part of the crate, in the order in which a request
+//! reaches them:
 //!
 //! - `rejected`: requests to which a layer responds in place of the handler, for `verify` and
 //!   `idempotency`.

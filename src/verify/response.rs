@@ -1,7 +1,7 @@
-//! Looks for responses of a handler that SoundHash cannot decode.
+//! Detects responses of a handler that SoundHash cannot decode.
 //!
-//! SoundHash decodes the body of every response as text, strictly. A 2xx that it cannot decode counts
-//! as a failure, so the event comes again.
+//! SoundHash strictly decodes the body of every response as text. A 2xx that it cannot decode counts
+//! as a failure, so SoundHash sends the event again.
 
 use std::{
     borrow::Cow,
@@ -72,12 +72,12 @@ impl ResponseCheck {
     }
 }
 
-/// Returns whether the body must be compressed with gzip, or `None` if any bytes can be decoded.
-/// Otherwise, the body must be UTF-8.
+/// Returns how SoundHash decodes the body: `true` as gzip, `false` as UTF-8, and `None` in a way that
+/// accepts any bytes or is not checked.
 ///
 /// # Errors
 ///
-/// Returns the reason why no bytes can be decoded.
+/// Returns the reason why SoundHash cannot decode any body with these headers.
 fn is_gzip(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
     let value = |name| {
         let value = headers.get(name).map(|it| it.to_str().unwrap_or("?"));
@@ -108,7 +108,7 @@ struct Checked {
     body: Body,
     is_gzip: bool,
     rest: Vec<u8>,
-    /// `None` once the body is known to be valid or not.
+    /// `None` as soon as it is known whether the body is valid.
     check: Option<Box<ResponseCheck>>,
 }
 
@@ -122,7 +122,7 @@ impl Checked {
             false => Cow::Owned([&mem::take(&mut self.rest), data].concat()),
         };
         let problem = match std::str::from_utf8(&text) {
-            // The first byte tells, because no text begins with this control character.
+            // The first byte is enough, because no text begins with this control character.
             _ if self.is_gzip => (!matches!(*text, [] | [0x1f, ..])).then_some(NOT_GZIP),
             Ok(_) => None,
             Err(error) if is_end || error.error_len().is_some() => Some(NOT_UTF8),

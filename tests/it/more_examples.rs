@@ -155,7 +155,7 @@ async fn each_tenant_is_looked_up_once() {
         assert_eq!(deliver("nobody", "whsec_acme").await, 401);
         // Attack: fill the memory with names.
         assert_eq!(deliver(&"n".repeat(257), "whsec_acme").await, 401);
-        // SoundHash sends the delivery again, and the database is asked again.
+        // The lookup fails. SoundHash sends the delivery again, and the provider looks it up again.
         assert_eq!(deliver("initech", "whsec_initech").await, 503);
     }
     receiver.signal("KILL");

@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// Connects to a server. Over TLS, returns the end of its certificate's validity, if the
-    /// operating system tells it.
+    /// operating system provides it.
     pub(crate) async fn certificate_end(&self, url: &Uri) -> Result<Option<UnixTime>, NoResponse> {
         let check = async {
             self.connect(url).await?;

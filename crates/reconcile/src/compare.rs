@@ -14,8 +14,8 @@ use crate::{
 /// A retry that is this late will not come, because SoundHash was restarted and forgot it.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
-/// A record can be this far from the attempt, in addition to the difference of the clocks. It is also
-/// the distance of the differences that are tried.
+/// The time between an attempt and its record, in addition to the difference of the clocks. The
+/// comparison also tries differences of the clocks in steps of this size.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
 
 /// A delivery that you recorded.
@@ -23,7 +23,8 @@ const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
 pub struct Record {
     /// The time at which the delivery was received or recorded, before the response.
     pub time: Timestamp,
-    /// Identifies the event, so that its duplicates count once. Without it, each record is an event.
+    /// Identifies the event, so that its duplicates count once. A record without a key counts as an
+    /// event.
     pub key: Option<String>,
 }
 
@@ -31,14 +32,14 @@ pub struct Record {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Window {
-    /// The first time of the window.
+    /// The start of the window, inclusive.
     pub since: Timestamp,
-    /// The end of the window, which is not part of it.
+    /// The end of the window, exclusive.
     pub until: Timestamp,
     /// The current time, which decides whether a retry can still come.
     pub now: Timestamp,
-    /// The most that SoundHash's clock and the clock of the records differ. The default is 10
-    /// seconds.
+    /// The maximum difference between SoundHash's clock and the clock of the records. The default is
+    /// 10 seconds.
     pub clock_difference: SignedDuration,
 }
 
@@ -61,7 +62,8 @@ impl Window {
 /// Finds the events of a window that never arrived.
 ///
 /// `logs` are the logs of all endpoints that lead to the application that recorded `recorded`.
-/// Records of another time do no harm. Without records, only SoundHash's own failures are found.
+/// Records from outside of the window do no harm. Without records, the report has only the events that
+/// SoundHash itself failed to deliver.
 ///
 /// The result does not depend on the order of the logs, attempts and records. If every event that
 /// was delivered has a record, no event is reported as missing.
@@ -123,7 +125,7 @@ pub fn reconcile(logs: &[Log], recorded: Option<&[Record]>, window: &Window) -> 
     report
 }
 
-/// Adds the gaps, and the records that may belong to failed events.
+/// Compares the delivered events with the records, and adds the result to the report.
 fn compare(
     report: &mut Report,
     delivered: &[(Span, &Id)],
@@ -152,7 +154,7 @@ fn compare(
         }
     }
     let (recorded, offset, spans, assigned) = best;
-    // Without deliveries, nothing shows the difference of the clocks.
+    // Without deliveries, the difference of the clocks is unknown.
     let tolerance = if delivered.is_empty() {
         largest
     } else {

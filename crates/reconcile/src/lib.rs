@@ -34,26 +34,26 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
-//! # How sure a report is
+//! # How reliable a report is
 //!
 //! SoundHash's log has neither the id nor the type of an event, so the two lists can only be
 //! compared by time and count. Each event that SoundHash delivered needs a record between its first
 //! and its last attempt. A [`Gap`] is a time in which more events were delivered than recorded. The
-//! difference is certain, but which of the events it is remains open, unless none was recorded.
+//! number of missing events is certain. It is not known which ones they are, unless none of the events
+//! in the gap was recorded.
 //!
 //! This holds if the clocks of SoundHash and of the records differ by at most
-//! [`Window::clock_difference`] in the whole window. The function finds out the difference. Compare
-//! again with shorter windows if one of the clocks was set in between.
+//! [`Window::clock_difference`]. [`reconcile`] finds the difference itself, and expects it to be the
+//! same in the whole window. If one of the clocks was set in between, compare shorter windows.
 //!
-//! A record without a delivery can hide a missing event of the same time. The test button sends
-//! events that are not in the log, and so does an endpoint that was not compared.
-//! [`Report::extra`] counts such records. At the beginning and the end of the window, each event of
-//! the half second outside of it can hide one.
-//!
-//! - `log`: the attempts, and the queries that read them within the API's limit
-//! - `compare`: finds what is missing
-//! - `matching`: assigns records to events
-//! - `report`: what was found
+//! A record without a delivery can hide a missing event of the same time. Events of the test button,
+//! and of endpoints that were not compared, cause such records. [`Report::extra`] counts them. An
+//! event of the half second before or after the window can also hide a missing event in the window.
+
+// - `log`: the attempts, and the queries that read them within the API's limit
+// - `compare`: finds the missing events
+// - `matching`: assigns records to events
+// - `report`: the result
 
 #![forbid(unsafe_code)]
 

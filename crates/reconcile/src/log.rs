@@ -9,10 +9,10 @@ use soundhash_webhook::Id;
 /// The maximum number of attempts in a response of the API.
 const LIMIT: usize = 1000;
 
-/// The queries for one endpoint. The API has no offset, but its limit is per query, so that each
-/// status shows further attempts.
+/// The queries for one endpoint. The API does not support an offset. Because its limit applies to each
+/// query, a query for each status returns more attempts.
 ///
-/// An attempt changes its status only in the order of this list, so that none is overlooked.
+/// An attempt changes its status only in the order of this list, so no attempt is overlooked.
 const QUERIES: [&[(&str, &str)]; 5] = [
     &[("limit", "1000")],
     &[("status", "pending"), ("limit", "1000")],
@@ -58,7 +58,7 @@ impl Attempt {
         self.status == "success"
     }
 
-    /// The latest time at which the request was at the receiver.
+    /// Returns the latest time at which the receiver can have recorded the request.
     pub(crate) fn end(&self) -> Timestamp {
         /// The sender's own timeout, with time to spare.
         const TIMEOUT: SignedDuration = SignedDuration::from_secs(40);
@@ -80,7 +80,7 @@ pub struct Log {
     attempts: BTreeMap<Id, Attempt>,
     /// The number of pages that were added.
     pages: usize,
-    /// The first time of which every attempt is known, if older attempts may exist.
+    /// The time from which every attempt is known, or `None` if no older attempts exist.
     seen_from: Option<Timestamp>,
 }
 
@@ -111,7 +111,7 @@ impl Log {
     /// Adds the response to [`query`](Self::query).
     pub fn add(&mut self, page: Vec<Attempt>) {
         let oldest = page.iter().map(|attempt| attempt.created_at).min();
-        // Attempts of the same instant may be on both sides of the cut.
+        // Further attempts of the oldest instant may be missing from the page.
         let seen_from = (oldest.filter(|_| page.len() >= LIMIT))
             .map(|oldest| later(oldest, SignedDuration::from_nanos(1)));
         self.pages += 1;
@@ -132,7 +132,7 @@ impl Log {
         &self.endpoint
     }
 
-    /// Returns the first time of which every attempt is known, or `None` if the log has its
+    /// Returns the time from which every attempt is known, or `None` if the log is known from its
     /// beginning.
     #[must_use]
     pub fn seen_from(&self) -> Option<Timestamp> {

@@ -1,5 +1,5 @@
-//! Assigns records to events: as many as possible, at most one each, and each within its event's
-//! time.
+//! Assigns as many records to events as possible. An event gets at most one record, which must be
+//! within the event's time.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -32,8 +32,8 @@ impl Span {
 
 /// Returns the index of the event of each record.
 ///
-/// `spans` are in the order of their starts, and `records` in their own order. Each record goes to
-/// the event that ends first. No other assignment has more pairs.
+/// `spans` are sorted by their starts, and `records` by time. Each record is assigned to the event that
+/// ends first. No other assignment has more pairs.
 pub(crate) fn assign(spans: &[Span], records: &[Timestamp]) -> Vec<Option<usize>> {
     let mut begun = 0;
     let mut waiting = BinaryHeap::new();
@@ -60,9 +60,10 @@ pub(crate) struct Shortage {
 
 /// Returns the shortest times that prove that events are missing.
 ///
-/// The records within the span of an event that has none belong to events that end no later than
-/// it. If such an event starts earlier, the same is true of the records since then. So all records
-/// of the resulting time belong to events within it, and there is one event more.
+/// Consider the span of an event without a record. All records in the span belong to other events,
+/// which end no later than this one. If one of them starts earlier, the span is extended to its start,
+/// and the same is true of the records there. In the end, all records in the span belong to events in
+/// the span, and there is one more event than records.
 pub(crate) fn shortages(
     spans: &[Span],
     records: &[Timestamp],

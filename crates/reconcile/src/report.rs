@@ -1,4 +1,4 @@
-//! What was found.
+//! The result of a comparison.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -144,7 +144,7 @@ impl Report {
 
 impl Failed {
     /// Returns whether the event is missing: it is lost, or its result is unclear and no record can
-    /// be the one of this event.
+    /// belong to it.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self.fate {

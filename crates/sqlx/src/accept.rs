@@ -252,7 +252,7 @@ impl<DB: Backend> EventLog<DB> {
         })
     }
 
-    /// Accepts an event whose lock another transaction has.
+    /// Accepts an event whose lock another transaction holds.
     async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
         let mut tx = self.begin().await?;
         let is_new = self.insert(&mut tx, delivery).await?;
@@ -275,7 +275,7 @@ impl<DB: Backend> EventLog<DB> {
         .await
     }
 
-    /// Commits what waits, up to the limits of a batch, and replies to the callers.
+    /// Commits the waiting changes, up to the limits of a batch, and replies to the callers.
     async fn write_batch(&self) {
         // A request that is dropped before this point changes nothing.
         let place = self.place().await;

@@ -33,12 +33,12 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
     }
 }
 
-/// The number of transactions, one inside of the other, that sqlx has begun.
+/// The number of nested transactions that sqlx has begun.
 pub(crate) fn depth<DB: Backend>(connection: &DB::Connection) -> usize {
     DB::TransactionManager::get_transaction_depth(connection)
 }
 
-/// The pool opens another connection. This one is closed in the background.
+/// Closes this connection in the background. The pool opens another one.
 pub(crate) fn throw_away<DB: Backend>(mut connection: PoolConnection<DB>) {
     connection.close_on_drop();
 }

@@ -80,9 +80,10 @@
 //!
 //! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] replace a connection
 //!   that is still in a transaction of sqlx, was left read-only, or cannot reach the table because
-//!   its role or `search_path` was changed. On Postgres, `begin` takes the lock of the table for
-//!   this, `ROW EXCLUSIVE`, which `record` takes anyway.
-//! - On Postgres, a `statement_timeout` below one second is 30 s in transactions of `begin`.
+//!   its role or `search_path` was changed. For this check, `begin` takes the table lock
+//!   `ROW EXCLUSIVE` on Postgres, which `record` takes anyway.
+//! - On Postgres, `begin` replaces a `statement_timeout` below one second with 30 s, for its
+//!   transaction.
 //! - [`record`](EventLog::record) returns [`NoTransaction`](EventLogErrorKind::NoTransaction) if
 //!   SQLite has rolled the transaction back. On SQLite it cannot tell a nested transaction from one
 //!   that follows such a rollback, so it rejects both.
@@ -134,8 +135,8 @@
 //!   machine vanishes does not hold its events forever.
 //! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode, sqlx's
 //!   prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above 0. Older
-//!   versions give one client the statements of another. Of 60 concurrent events through PgBouncer
-//!   1.18, 21 failed. [`migrate`](EventLog::migrate) refuses such a pooler with
+//!   versions give one client the statements of another. In a test with PgBouncer 1.18, 21 of 60
+//!   concurrent events failed. Behind such a pooler, [`migrate`](EventLog::migrate) returns
 //!   [`PreparedStatements`](EventLogErrorKind::PreparedStatements). Session mode works with every
 //!   version. `statement_cache_capacity(0)` does not help, because sqlx names its statements anyway.
 //! - **Round trips.** sqlx pings each connection that it takes from the pool.
@@ -165,7 +166,7 @@
 //!   wait up to the lock timeout, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
 //!   `pool.begin()` is deferred. If it reads before it records, and another one writes in between,
-//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) at once, whatever the timeout.
+//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) without waiting.
 //! - **Timeouts.** The wait for the lock ends after the lock timeout, or after the connection's
 //!   `busy_timeout` if that is shorter.
 //! - **A full disk.** The error is [`StorageFull`](EventLogErrorKind::StorageFull), which becomes a

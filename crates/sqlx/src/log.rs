@@ -143,7 +143,7 @@ impl<DB: Backend> EventLog<DB> {
     /// Returns [`Encoding`](crate::EventLogErrorKind::Encoding) if the encoding of a Postgres
     /// database is not `UTF8`,
     /// [`PreparedStatements`](crate::EventLogErrorKind::PreparedStatements) if a connection pooler
-    /// in front of Postgres mixes the statements of its clients up, or another error if the database
+    /// in front of Postgres mixes up the statements of its clients, or another error if the database
     /// fails. The table is then unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
         migrate(&self.pool, &self.name)

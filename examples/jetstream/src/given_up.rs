@@ -1,5 +1,4 @@
-//! The deliveries that the workers gave up: lists them, and moves them back once the cause is
-//! fixed.
+//! Lists the deliveries that the workers gave up, and moves them back once the cause is fixed.
 
 use async_nats::jetstream::{message::StreamMessage, stream::RawMessageErrorKind};
 use example_program::print_all;

@@ -12,7 +12,7 @@ use crate::{
     output::escape::{escape, excerpt},
 };
 
-/// Parts of a URL that SoundHash rejects anywhere in the URL.
+/// The texts that SoundHash rejects anywhere in a URL.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
 
 /// The request that failed.

@@ -45,9 +45,9 @@ pub(crate) struct Api {
     base: String,
     tokens: Tokens,
     pub(crate) timeout: Duration,
-    /// How long a query is repeated while the API is busy or fails.
+    /// The time for which a query is repeated while the API is busy or fails.
     patience: Duration,
-    /// How far the API's clock is ahead, to about a second.
+    /// The time by which the API's clock is ahead of this machine's, accurate to about a second.
     clock_ahead: Cell<SignedDuration>,
 }
 

@@ -22,7 +22,7 @@ use crate::{
     url::host_and_port,
 };
 
-/// Certificates that renew themselves do so earlier.
+/// Automatic renewal replaces a certificate earlier than this.
 const RENEWAL_DAYS: u64 = 14;
 
 /// Looks up the host.

@@ -28,7 +28,7 @@ use crate::{
 const CONTINUE: Duration = Duration::from_secs(1);
 /// The last retry starts this long after the event if each attempt times out.
 const LAST_RETRY: SignedDuration = SignedDuration::from_mins(9);
-/// Less than the defaults of nginx and of the layer.
+/// The size of the large test event, which is within the default limits of nginx and of the layer.
 const LARGE: usize = 900_000;
 
 pub(super) type Result = std::result::Result<Response, NoResponse>;
@@ -36,7 +36,7 @@ pub(super) type Result = std::result::Result<Response, NoResponse>;
 /// Changes the text of a test event.
 type Change = fn(String) -> String;
 
-/// Names of changes, and what a proxy does if the signature of only these bytes is rejected.
+/// The names of changes, and the fault of a proxy if only the test event with this change is rejected.
 pub(super) const CHANGES: [(&str, Change, &str); 4] = [
     ("trailing newline", |text| text + "\n", "removes line ends"),
     (
@@ -103,8 +103,9 @@ impl Receiver {
         result
     }
 
-    /// Sends a delivery in chunks, or if `expects`, when the receiver asks for the body. The time of
-    /// the response is not measured, because it can contain the wait of this command.
+    /// Sends a delivery in chunks. If `expects` is true, it sends the body with its length instead, and
+    /// waits until the receiver asks for it. The response time is not measured, because it can include
+    /// this wait.
     pub(super) async fn stream(&self, delivery: &Delivery, expects: bool) -> Result {
         let (mut sender, body) = Channel::<Bytes>::new(1);
         let mut request = self.request(delivery, body);

@@ -106,7 +106,7 @@ pub(super) async fn run(
         report: Report::new(events.len() as u64, Expected::Accepted),
         json,
         failed: 0,
-        // The selection of `--forgotten` shrinks by itself.
+        // `--forgotten` does not select events that have run, so it needs no `--after`.
         can_continue: args.keys.is_empty() && !args.filter.forgotten,
     };
     let ended = run.all(&events, args.rate).await;

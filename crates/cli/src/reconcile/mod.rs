@@ -1,6 +1,6 @@
 //! `reconcile`: finds the events that never arrived.
 //!
-//! - `recorded`: reads what was recorded here
+//! - `recorded`: reads the application's records
 //! - `print`: prints the report, for people and for Prometheus
 
 mod print;
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: ReconcileArgs) -> Result<bool, Error> {
             "--since must be before --until, which is 20m by default",
         ));
     }
-    // Whatever fails here, nothing is known about the events.
+    // If any step fails, the command does not know whether events are missing.
     run_decided(args).await.map_err(Error::undecided)
 }
 
@@ -163,7 +163,7 @@ async fn log(api: &Api, id: &str, since: Timestamp) -> Result<Log, Error> {
 fn clock_difference(api: &Api, allowed: Duration) -> SignedDuration {
     let allowed = SignedDuration::try_from(allowed).unwrap_or(SignedDuration::MAX);
     let ahead = api.clock_ahead();
-    // The API tells its time in whole seconds, and its response takes some time.
+    // The API returns its time in whole seconds, and its response takes some time.
     let measured = ahead.abs().saturating_add(SignedDuration::from_secs(2));
     if measured <= allowed.max(SignedDuration::from_secs(5)) {
         return allowed;
@@ -189,12 +189,12 @@ fn run_hook(command: &str, missing: (Timestamp, Timestamp), report: &Report) -> 
         .env("SOUNDHASH_MISSING_UNTIL", missing.1.to_string())
         .env("SOUNDHASH_MISSING_COUNT", report.missing().to_string())
         .stdin(Stdio::piped())
-        // Standard output has the report.
+        // Only the report goes to standard output.
         .stdout(io::stderr())
         .spawn()
         .map_err(|error| failed(format!("cannot be run: {error}")))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not need the report does not read it.
+        // The write fails if the command does not read the report.
         let _ = stdin.write_all(print::json(report).as_bytes());
     }
     let status = child.wait().map_err(|error| failed(error.to_string()))?;

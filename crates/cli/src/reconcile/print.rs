@@ -80,7 +80,7 @@ pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says what limits the result.
+/// Prints the limits of the result.
 fn remarks(report: &Report) {
     if report.recorded.is_none() {
         output::note(

@@ -1,4 +1,4 @@
-//! What was recorded here.
+//! Reads the application's records.
 
 use std::{
     fs::File,
@@ -59,7 +59,7 @@ impl RecordedArgs {
             let filter = EventFilter::new();
             let filter = filter.since(earliest.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
             let events = self.database.open().await?.list(filter, usize::MAX).await?;
-            // SoundHash's log has no events of the portal. Only their keys end with a digest.
+            // SoundHash's log does not have the events of the portal. Their keys end with a digest.
             let events = events.iter().filter(|event| {
                 let parts = event.key.as_str().rsplit(';');
                 parts.take(1).all(|part| !part.starts_with('b'))
@@ -108,8 +108,8 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 }
 
 impl Line {
-    /// Returns `None` for a delivery that is not in SoundHash's log as a success: the portal has no
-    /// log, and other verdicts responded without a 2xx.
+    /// Returns `None` for a delivery that SoundHash's log does not have as a success. The log does not
+    /// have the portal's deliveries, and the other verdicts did not lead to a 2xx.
     fn into_record(self) -> Option<Record> {
         let is_accepted = matches!(
             self.verdict.as_deref(),

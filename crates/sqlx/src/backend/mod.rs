@@ -93,8 +93,8 @@ pub trait Sql: sqlx::Database {
     /// Ends every transaction of a connection that came from the pool.
     fn clean(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
-    /// Returns an error if the database cannot store every event, or the way to it changes
-    /// connections.
+    /// Returns an error if the database cannot store every event, or if a pooler in front of it mixes
+    /// up prepared statements.
     fn check<'a>(
         connection: &'a mut Self::Connection,
         pool: &'a Pool<Self>,

@@ -40,8 +40,9 @@ fn millis(timeout: Duration) -> String {
     format!("{}ms", timeout.as_millis().clamp(1, most))
 }
 
-/// Ends the connection, so that the pool replaces it. A statement that fails because of a setting of
-/// the session, such as another role, fails again. A transaction cannot give its connection away.
+/// Ends the connection on the server, so that the pool replaces it. Otherwise, a setting of the
+/// session that made a statement fail, such as another role, would make it fail again. A transaction
+/// cannot return its connection, so the client cannot close it.
 async fn end(connection: &mut PgConnection) {
     let end = "ROLLBACK; SET statement_timeout = 0; RESET SESSION AUTHORIZATION; \
          SELECT pg_terminate_backend(pg_backend_pid())";
@@ -59,7 +60,7 @@ struct CancelWait {
 impl CancelWait {
     async fn cancel(backend: i32, options: &PgConnectOptions) -> sqlx::Result<()> {
         let mut connection = PgConnection::connect_with(options).await?;
-        // The statement may not have arrived yet. Another one must not be cancelled.
+        // The waiting statement may not have arrived yet, and no other statement may be canceled.
         for _ in 0..5 {
             let cancel = "SELECT pg_cancel_backend(pid) FROM pg_locks
                 WHERE pid = $1 AND locktype = 'advisory' AND NOT granted";
@@ -91,8 +92,9 @@ impl Sql for Postgres {
     const ONE_WRITER: bool = false;
     const WRITERS: usize = 2;
 
-    // All in one round trip. Before `BEGIN`, an error leaves no transaction behind. The lock is the
-    // one that the `INSERT` takes. The timeout is too short for a transaction, unlike a longer one.
+    // All statements take one round trip. They come before `BEGIN`, so that an error does not leave a
+    // transaction open. The lock is the one that the `INSERT` takes. A `statement_timeout` of less
+    // than a second is too short for a transaction.
     fn begin(name: &TableName) -> String {
         format!(
             "SET TRANSACTION READ WRITE; LOCK TABLE {} IN ROW EXCLUSIVE MODE; \

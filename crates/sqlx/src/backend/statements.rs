@@ -36,15 +36,15 @@ pub struct Statements {
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body. Has a row if the event is
     /// new, and none if it is a duplicate or if another transaction has its lock.
     pub(crate) record: Arc<str>,
-    /// The same, but waits for the lock, at most for `$6`.
+    /// Like `record`, but waits for the lock, at most for `$6`.
     #[cfg(feature = "postgres")]
     pub(crate) wait_and_record: Arc<str>,
     /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
     /// 0 if it is a duplicate, or 2 if another transaction has its lock.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
-    /// Records several events on SQLite: the SQL before, of and after the values of each. Has the
-    /// key of each new event.
+    /// Records several events on SQLite. The parts are the SQL before the values, for the values of
+    /// one event, and after them. Has a row with the key of each new event.
     #[cfg(feature = "sqlite")]
     pub(crate) record_rows: [String; 3],
     /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit, `$7` 1
