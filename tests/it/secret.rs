@@ -223,13 +223,14 @@ fn a_secret_from_the_environment_is_checked() {
 fn every_form_of_a_key_is_the_same_secret() {
     use zeroize::Zeroizing;
 
-    let signature = HeaderValue::from(Secret::new(SECRET).sign(BODY));
+    let (secret, string) = (Secret::new(SECRET), String::from(SECRET));
+    let signature = HeaderValue::from(secret.sign(BODY));
     for secrets in [
         Secrets::new(SECRET),
         Secrets::new(String::from(SECRET)),
-        Secrets::new(&String::from(SECRET)),
+        Secrets::new(&string),
         Secrets::new(Secret::new(SECRET)),
-        Secrets::new(&Secret::new(SECRET)),
+        Secrets::new(&secret),
         Secrets::new(Zeroizing::new(String::from(SECRET))),
         Secrets::new(SECRET.as_bytes()),
         Secrets::new(SECRET.as_bytes().to_vec()),

@@ -171,15 +171,12 @@ fn balancer(body: &[u8], signature: &str, base64: bool, several: bool) -> Value 
         "body": body,
         "isBase64Encoded": base64
     });
-    match several {
-        true => {
-            event["multiValueHeaders"] = json!({ SIGNATURE_HEADER.as_str(): [signature] });
-            event["multiValueQueryStringParameters"] = json!({});
-        }
-        false => {
-            event["headers"] = json!({ SIGNATURE_HEADER.as_str(): signature });
-            event["queryStringParameters"] = json!({});
-        }
+    if several {
+        event["multiValueHeaders"] = json!({ SIGNATURE_HEADER.as_str(): [signature] });
+        event["multiValueQueryStringParameters"] = json!({});
+    } else {
+        event["headers"] = json!({ SIGNATURE_HEADER.as_str(): signature });
+        event["queryStringParameters"] = json!({});
     }
     event
 }

@@ -5,11 +5,12 @@ use super::*;
 /// Checks that payloads are read as the payload that the dispatcher would write.
 #[track_caller]
 fn read_as<const N: usize>(event_type: &str, payloads: [Value; N], expected: Value) {
-    for payload in payloads {
-        let data = data(event_type, payload.clone());
+    let read = payloads.map(|payload| {
+        let data = data(event_type, payload);
         assert!(!matches!(data, EventData::Unrecognized(_)), "{data:?}");
-        assert_eq!(serde_json::to_value(data).unwrap(), expected, "{payload}");
-    }
+        serde_json::to_value(data).unwrap()
+    });
+    assert_eq!(read.as_slice(), vec![expected; N]);
 }
 
 #[test]

@@ -97,8 +97,13 @@ impl Driver {
             .unwrap();
         let driver = WebDriver::new(&format!("http://127.0.0.1:{port}"), capabilities).await;
         let browser = Browser(driver.expect("Chromium starts"));
-        let _process = process;
-        Some((Self { _process, profile }, browser))
+        Some((
+            Self {
+                _process: process,
+                profile,
+            },
+            browser,
+        ))
     }
 }
 
