@@ -161,6 +161,19 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
         }
     }
 
+    let (rate, mean) = (median(&mut rates), median(&mut means));
+    let bars = print(&ways, &mut figures, rate, mean);
+    large_bodies(&ways).await;
+    if words.is_empty() {
+        stores::run(&redis.url(), &urls[3], &file("accept")).await;
+        let plot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/receiving.svg");
+        fs::write(&plot, draw(&bars)).expect("a plot");
+        println!("\nthe plot is in target/receiving.svg");
+    }
+}
+
+/// Prints the table, and returns the names and rates of its rows. `rate` and `mean` are pgbench's.
+fn print(ways: &[Way], figures: &mut [Figures], rate: f64, mean: f64) -> Vec<(&'static str, f64)> {
     println!(
         "medians of {ROUNDS} rounds of {TIME:?}: events of {BODY_LEN} bytes over {CONNECTIONS} \
          connections\n"
@@ -170,10 +183,9 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
          | handled per second by one worker | bytes per event | lost if |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
-    let (rate, mean) = (median(&mut rates), median(&mut means));
     println!("| `pgbench`, one commit per row | {rate:.0} | 1.00 | {mean:.2} (mean) | | | | |");
     let mut bars = vec![("pgbench", rate)];
-    for (way, figures) in ways.iter().zip(&mut figures) {
+    for (way, figures) in ways.iter().zip(figures) {
         let accepted = median(&mut figures.accepted);
         let handled = match figures.handled.is_empty() {
             true => String::new(),
@@ -190,13 +202,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
         );
         bars.push((way.name, accepted));
     }
-    large_bodies(&ways).await;
-    if words.is_empty() {
-        stores::run(&redis.url(), &urls[3], &file("accept")).await;
-        let plot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/receiving.svg");
-        fs::write(&plot, draw(&bars)).expect("a plot");
-        println!("\nthe plot is in target/receiving.svg");
-    }
+    bars
 }
 
 /// Prints what `record` costs a handler, by the size of the body.

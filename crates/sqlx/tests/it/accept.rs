@@ -142,17 +142,17 @@ async fn jobs_are_committed_with_their_events<DB: Fixture>() {
 async fn a_poisoned_event_harms_no_other<DB: Fixture>() {
     let (_place, pool, log) = setup::<DB>().await;
     DB::run(&pool, DB::REJECT_POISON).await.expect("a trigger");
-    let long = "x".repeat(100_000);
+    let padding = "x".repeat(100_000);
     let mut all = JoinSet::new();
     for number in 0..60 {
-        let body = match number % 10 {
+        let event = match number % 10 {
             3 => json!({"id": format!("{number}-poison"), "type": "a", "data": {}}),
             5 => json!({"id": number, "type": "poison", "data": {}}),
             7 => json!({"id": format!("\0{number}"), "type": "a\0", "data": {}}),
-            9 => json!({"id": format!("{number}{long}"), "type": long, "data": {}}),
+            9 => json!({"id": format!("{number}{padding}"), "type": padding, "data": {}}),
             _ => event(&format!("{number:03}")),
         };
-        let (log, delivery) = (log.clone(), delivery_of(body.to_string()).await);
+        let (log, delivery) = (log.clone(), delivery_of(event.to_string()).await);
         all.spawn(async move {
             let accepted = log.accept(&delivery).await;
             assert_eq!(accepted.is_err(), matches!(number % 10, 3 | 5), "{number}");
@@ -390,7 +390,7 @@ async fn only_what_is_committed_is_accepted<DB: Fixture>(
         for number in 0..30 {
             // Postgres would compress other text.
             let noise: String = (0..3_000 * (number % 3))
-                .map(|_| char::from(b'a' + rand_below(26) as u8))
+                .map(|_| char::from_digit(u32::try_from(rand_below(36)).unwrap(), 36).unwrap())
                 .collect();
             let id = format!("{round}-{number:02}");
             let body = json!({"id": id, "type": "a", "data": noise}).to_string();

@@ -169,11 +169,11 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     assert!(event_log.accept(&delivery).await.unwrap().is_duplicate());
     let lines = log.take();
     // sqlx logs statements that take long on a busy machine.
-    let recorded = lines
+    let duplicates = lines
         .lines()
         .filter(|line| line.contains("already recorded"));
-    assert_eq!(recorded.clone().count(), 2, "{lines}");
-    for line in recorded {
+    assert_eq!(duplicates.clone().count(), 2, "{lines}");
+    for line in duplicates {
         assert!(line.starts_with(" INFO "), "{line}");
         assert!(line.ends_with(r#" key=ta reason="duplicate""#), "{line}");
     }
