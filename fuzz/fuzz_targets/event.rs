@@ -75,7 +75,7 @@ fn check_repair(python: &[u8], strict: &[u8]) {
     }
 }
 
-/// Checks that the list of unknown fields is short, whatever the body.
+/// Checks that the list of unknown fields is short for every body.
 fn check_unknown(event: &Event) {
     let fields = event.unknown_fields();
     assert!(fields.len() <= 32, "{fields:?}");

@@ -55,8 +55,8 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the reason why the body is not received to its end, or does not have room during the
-    /// lookup of its secrets. Returns `None` if neither is the case.
+    /// Returns the reason why the body is not received completely, or why it does not fit into the
+    /// buffer during the lookup of the secrets. Returns `None` if the body is received and fits.
     fn rejected_on_the_way(&self) -> Option<RejectionKind> {
         // The bytes that have arrived, and those that had arrived at the last wait.
         let (mut held, mut kept) = (0, 0);
@@ -88,8 +88,7 @@ impl Case<'_> {
     }
 }
 
-/// Returns the length that the head declares. Digits after those that exceed an integer do not
-/// matter.
+/// Returns the length that the head declares. Digits beyond the largest integer are ignored.
 fn declared(headers: &HeaderMap) -> Option<u128> {
     let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     let mut digits = text.strip_prefix('+').unwrap_or(text).chars();

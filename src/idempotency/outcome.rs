@@ -81,7 +81,7 @@ impl Outcome {
 
     /// Creates the outcome of a store that failed.
     ///
-    /// A handler that records events in a store of its own can respond with it. The response is a 503
+    /// A handler that records events in its own store can respond with it. The response is a 503
     /// with `Retry-After`, and does not contain `source`.
     #[must_use]
     pub fn store_unavailable(source: impl Into<BoxError>) -> Self {

@@ -64,7 +64,7 @@ enum Remainder {
         body: Body,
         received: usize,
     },
-    /// The whole body was received. It has this length.
+    /// The whole body, of this length, was received.
     Received(usize),
 }
 

@@ -14,8 +14,8 @@ use soundhash_webhook_tests::{
 
 const CONNECTIONS: usize = 2_000;
 
-/// The memory that everything may occupy, in KiB. Most of it are the server's own buffers of 8 KiB
-/// each. The connections declare 20 times as much.
+/// The maximum memory of the receiver in KiB. The server's own buffers of 8 KiB each occupy most of
+/// it. The bodies that the connections declare are 20 times as large.
 const MOST: u64 = 100 * 1024;
 
 /// Raises the limit on open files of this process and of those that it starts.

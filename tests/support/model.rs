@@ -71,7 +71,8 @@ impl Model {
     }
 }
 
-/// Runs the steps on both. `forget` is the method of the store, and `wait` lets hours pass for it.
+/// Runs the steps on the store and on the model. `forget` is the method of the store, and `wait` lets
+/// hours pass for the store.
 pub async fn compare<S: IdempotencyStore>(
     store: &S,
     forget: impl AsyncFn(&Key) -> bool,

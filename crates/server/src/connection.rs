@@ -1,4 +1,4 @@
-//! Serves a connection until it ends, times out, or has to leave.
+//! Serves a connection until it ends, times out, or must make room for another.
 
 use std::{error::Error, future::poll_fn, io, pin::pin, task::Poll};
 

@@ -95,7 +95,7 @@
 //!
 //! The crate cannot detect the following:
 //!
-//! - A handler that ignores an error of [`record`](EventLog::record) or of its own statements.
+//! - A handler that ignores an error of [`record`](EventLog::record) or of its other statements.
 //! - On Postgres, `BEGIN`, `COMMIT` or `ROLLBACK` as your own SQL, which sqlx does not see. If you
 //!   return a connection to the pool after such a `BEGIN`, a later [`accept`](EventLog::accept) or
 //!   step of [`SqlxStore`] on this connection is not committed.

@@ -13,8 +13,8 @@ use soundhash_webhook::idempotency::{Claim, ClaimToken, IdempotencyStore, Key, M
 pub(crate) use soundhash_webhook_tests::idempotency::*;
 use tokio::time::sleep;
 
-/// A store that fails as many of its next calls as these numbers say. To end a claim, it takes
-/// `delay` before it does so, and `reply_delay` after that.
+/// A store whose next calls fail, as often as these numbers say. It waits for `delay` before it ends a
+/// claim, and for `reply_delay` before it replies.
 #[derive(Clone)]
 pub(crate) struct Faulty {
     inner: Arc<MemoryStore>,

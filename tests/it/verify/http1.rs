@@ -176,7 +176,8 @@ async fn honest_requests_behind_a_rejected_one_are_served() {
     unharmed(receiver, &["a", "b", "c"]).await;
 }
 
-/// Attack: make the receiver ask for a body that it rejects. An honest sender is asked.
+/// Attack: make the receiver ask for a body that it rejects. It asks only for the bodies of honest
+/// senders.
 #[tokio::test]
 async fn a_100_is_sent_only_to_a_request_with_a_signature() {
     let receiver = Receiver::start(&[]);

@@ -61,7 +61,7 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Connects, and checks the certificate. Without a connection, returns an error.
+/// Connects, and checks the certificate. Returns an error if the connection fails.
 pub(super) async fn connection(
     client: &Client,
     url: &Uri,

@@ -62,7 +62,7 @@ fn shown(response: &Response) -> String {
 }
 
 fn cure_of_status(response: &Response) -> &'static str {
-    // The texts are the layer's. Otherwise, a proxy has responded.
+    // These texts are the layer's. With another text, a proxy has responded.
     match (response.status.as_u16(), response.text().as_str()) {
         (300..=399, _) => "The receiver redirects. Register a URL that does not redirect.",
         (400 | 415 | 422, _) => {

@@ -159,7 +159,7 @@ async fn log(api: &Api, id: &str, since: Timestamp) -> Result<Log, Error> {
     Ok(log)
 }
 
-/// Returns the difference that the user allows, and more if the API's clock is further away.
+/// Returns the difference that the user allows, or the measured difference if that is larger.
 fn clock_difference(api: &Api, allowed: Duration) -> SignedDuration {
     let allowed = SignedDuration::try_from(allowed).unwrap_or(SignedDuration::MAX);
     let ahead = api.clock_ahead();

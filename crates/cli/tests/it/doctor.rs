@@ -220,7 +220,7 @@ fn limits_of_size_time_and_age_are_found() {
     let strict = receiver().layer(strict).layer(verification());
     doctor(&serve(strict)).expect(1, &["failed late retry", "Raise `max_age`"]);
 
-    // The first event has a slow response, and each event of the second receiver has none.
+    // The first receiver responds slowly to the first event. The second one never responds.
     for (limit, delay, count, status, part) in [
         ("20", 8, 1, 0, "warning time"),
         ("2", 600, usize::MAX, 1, "no response in time"),

@@ -95,7 +95,7 @@ async fn a_server_that_may_evict_events_is_logged() {
     }
 }
 
-/// No event that was acted on runs again, and no other event is acknowledged.
+/// An event whose handler has succeeded does not run again, and other events are not acknowledged.
 #[tokio::test]
 async fn a_server_without_memory_still_knows_the_completed_events() {
     let (server, connection) = server().await;

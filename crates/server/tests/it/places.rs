@@ -101,7 +101,7 @@ async fn a_peer_has_only_its_share() {
     assert!(log.contains("peer=127.0.0.1"), "{log}");
 }
 
-/// Attack: occupy all places with requests whose responses nobody reads.
+/// Attack: occupy all places with requests whose responses the attacker does not read.
 #[tokio::test]
 async fn a_response_that_is_not_read_keeps_no_place() {
     let server =

@@ -64,7 +64,7 @@ async fn half_a_head_delays_the_end_no_longer_than_its_timeout() {
     let mut half = server.connect().await;
     assert!(is_served(&mut half).await);
     half.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
-    // The server does not confirm half a head.
+    // Nothing shows when the server has read half a head.
     sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     server.stop();

@@ -158,7 +158,7 @@ async fn a_pooler_in_session_mode_is_supported() {
     assert!(matches!(claim, Ok(Claim::Acquired(_))), "{claim:?}");
 }
 
-/// PgBouncer knows prepared statements since version 1.21.
+/// PgBouncer supports prepared statements since version 1.21.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_mixes_prepared_statements_up_is_refused() {
     let Some(version) = PgBouncer::version() else {
@@ -183,7 +183,7 @@ async fn a_pooler_that_mixes_prepared_statements_up_is_refused() {
             "{error}"
         );
     }
-    // Another program has migrated.
+    // Another program, without PgBouncer, has migrated the table.
     EventLog::new(direct.clone()).migrate().await.unwrap();
     let kinds = handle_events(&pool, &direct).await;
     assert!(

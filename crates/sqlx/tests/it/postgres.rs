@@ -101,7 +101,7 @@ async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventL
         first.rollback().await.unwrap();
     }
     let learned = waiting.await.unwrap();
-    // Whatever it was, the event is recorded exactly once now.
+    // In every case, the event is recorded exactly once.
     let mut third = log.begin().await.unwrap();
     let third = log.record(&mut third, &delivery).await.unwrap();
     assert_eq!(third, Recorded::Duplicate);

@@ -154,7 +154,7 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
     }
 }
 
-/// As `IdempotencyLayer` does.
+/// The log and the metrics are the same as those of `IdempotencyLayer`.
 async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     let (_place, _pool, event_log) = log::<DB>().await;
     let recorder = DebuggingRecorder::new();

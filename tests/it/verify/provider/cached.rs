@@ -364,7 +364,7 @@ async fn a_verified_delivery_names_its_endpoint() {
     };
     for _ in 0..2 {
         assert_eq!(endpoint("real-1").await.as_deref(), Some("real-1"));
-        // A name that the lookup has set is kept.
+        // The cache does not replace an endpoint that the lookup has named.
         assert_eq!(endpoint("real-named").await.as_deref(), Some("customer 7"));
     }
     // Attack: sign for one endpoint with the secret of another.

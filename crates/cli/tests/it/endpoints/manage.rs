@@ -110,7 +110,7 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     let before = api.log().len();
     run(&mut api.command(&line)).expect(2, &["exists and is not overwritten"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "older");
-    // There is no endpoint whose secret would be lost.
+    // The command has not created an endpoint, so no secret is lost.
     assert_eq!(api.log().len(), before);
 
     // If the endpoint was not created, no empty file is left.

@@ -212,7 +212,7 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
         says("2 of 2 sent again: 2 accepted.").await;
         browser.click("run-close").await;
 
-        // The same bytes are duplicates. What the inspector has sent is not sent once more.
+        // The same bytes are duplicates. Deliveries that the inspector has sent are left out.
         browser.click("again").await;
         browser
             .element(By::Css("#run-as option[value='replay']"))
