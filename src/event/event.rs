@@ -232,8 +232,8 @@ impl Event {
     /// - The payload is searched only if its type is known and the payload fits the type.
     /// - `uploaded_at` and `reset_at` are not reported, because SoundHash's portal adds them to the
     ///   payload of every type.
-    /// - At most 32 paths are reported, and a name is cut after 64 characters. A name is the sender's
-    ///   text, so escape it before you log it.
+    /// - At most 32 paths are reported, and names are truncated to 64 characters. The sender chooses
+    ///   the names, so escape them before you log them.
     ///
     /// ```
     /// use soundhash_webhook::Event;

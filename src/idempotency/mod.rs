@@ -6,12 +6,12 @@
 
 // The files, in the order in which a delivery passes through them:
 //
-// - `layer`: the layer, `settings`: its settings, and `clock`: one more for tests.
+// - `layer`: the layer. `settings` has its settings, and `clock` a setting for tests.
 // - `service`: claims the event, calls the handler and records how it ended.
 // - `key`: identifies the event.
 // - `store`: the trait of a store. `memory` implements it.
 // - `guard`: holds the claim while the handler runs.
-// - `outcome`: why the layer responds in place of the handler.
+// - `outcome`: the reasons for which the layer responds in place of the handler.
 
 #[cfg(feature = "testing")]
 mod clock;

@@ -26,7 +26,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`bind`](Self::bind). Once it listens, the page is served without end.
+    /// Returns the errors of [`bind`](Self::bind). After the bind, this serves the page forever.
     pub fn serve<A>(&self, addr: A) -> impl Future<Output = io::Result<()>> + Send + use<A>
     where
         A: ToSocketAddrs + Send,
@@ -95,7 +95,7 @@ impl Server {
         self.addr
     }
 
-    /// Serves the page without end.
+    /// Serves the page forever.
     pub async fn run(self) {
         self.run_until(future::pending()).await;
     }
