@@ -125,7 +125,7 @@ impl ServerMemory {
         }
     }
 
-    /// Returns the memory for a request whose body is not complete, or is complete if it is `None`.
+    /// Returns the memory for a request. `body` is `None` if the body is complete.
     pub(super) fn with_body(self, body: Option<&axum_core::body::Body>) -> Self {
         let buffer = match body {
             None => ReadBuffer::Small,

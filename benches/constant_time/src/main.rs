@@ -60,8 +60,8 @@ fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
 /// Creates a signature that is wrong in its first digit, or one that is wrong in its last digit. An
 /// attacker who guesses byte by byte has to tell these apart.
 ///
-/// Both are as random as the right signature. If the wrong digit were always a zero, for example,
-/// parsing it would take a different time, which would reveal nothing but the sender's own input.
+/// The wrong digits are as random as the right ones. If the wrong digit were always a zero, parsing
+/// would take a different time for it, although this reveals only what the sender itself sent.
 fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     let (class, at) = choose(rng, 0, 63);
     let mut digits: Vec<char> = right.to_string().chars().collect();

@@ -89,7 +89,7 @@ pub(crate) fn shortages(
                 .last()
                 .filter(|record| **record >= span.start);
             let reached = record.unwrap_or(&span.start);
-            // Overlapping times are one, in which all of their events are missing.
+            // Overlapping times are merged. The events of all of them are missing in the result.
             if let Some(other) = shortages.pop_if(|other| other.span.end >= *reached) {
                 span.start = span.start.min(other.span.start);
                 first = records.partition_point(|record| *record < other.span.start);

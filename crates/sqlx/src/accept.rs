@@ -398,7 +398,7 @@ impl Running {
     }
 }
 
-/// The runtime drops its writers when it ends. Another runtime can use the log then.
+/// A runtime that ends drops its writers. Another runtime can then use the log.
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(queue) = &self.0 {
@@ -406,7 +406,7 @@ impl Drop for Running {
             state.writers -= 1;
             let waiting = mem::take(&mut state.waiting);
             drop(state);
-            // Their callers get an error.
+            // The callers that wait for these changes get an error.
             drop(waiting);
         }
     }

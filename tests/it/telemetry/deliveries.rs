@@ -232,7 +232,7 @@ fn assert_escaped(lines: &str) {
     }
 }
 
-/// Attack: a signer writes lines of the log through ids and types.
+/// Attack: someone who has the secret forges lines of the log with ids and types.
 #[tokio::test(start_paused = true)]
 async fn ids_types_and_keys_are_escaped_and_cut() {
     async fn escapes(store: impl IdempotencyStore, message: &str) {

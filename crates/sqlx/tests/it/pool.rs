@@ -392,7 +392,7 @@ async fn events_succeed_after_a_constraint_rolled_back() {
         {
             let failed = Sqlite::run_in(&mut tx, "INSERT INTO once VALUES (1)").await;
             assert!(failed.is_err());
-            // A handler that ignores the error: nothing of this may be committed alone.
+            // The handler ignores the error. None of its statements may be committed alone.
             let again = log.record(&mut tx, &delivery("b").await).await;
             assert!(again.is_err(), "recorded outside of a transaction");
         }
