@@ -138,7 +138,8 @@ fn a_url_that_cannot_be_right_is_named() {
     }
 }
 
-/// Starts both roles in one process, whose output is not read, full or closed.
+/// Starts both roles in one process that cannot write its output: the reader does not read or has
+/// ended, the disk is full, or the output is closed.
 async fn output_that_cannot_be_written_breaks_no_delivery(cluster: &NatsCluster, client: &Client) {
     for output in Output::FAULTS {
         let mut program = program("receive", cluster);
