@@ -52,7 +52,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// It is encoded, because the sender chooses the key.
 const KEY: &str = "Soundhash-Event-Key";
 
-/// The size that a message's headers can have besides its body. A key has at most 272 bytes, and
+/// The room for the headers of a message, in addition to its body. A key has at most 272 bytes, and
 /// three times as many if every byte is encoded.
 const HEADERS: usize = 8 * 1024;
 const START_DEADLINE: Duration = Duration::from_secs(60);
