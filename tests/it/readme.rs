@@ -52,14 +52,12 @@ async fn a_match_is_accepted() {
 #[tokio::test]
 async fn a_request_that_was_recorded_long_ago_is_rejected() {
     let secret = Secret::new("whsec_test");
+    let once =
+        IdempotencyLayer::new(MemoryStore::new(100_000)).max_age(Duration::from_secs(15 * 60));
     let layers = ServiceBuilder::new()
         .layer(SoundHashWebhookLayer::new(secret))
-        .layer(
-            IdempotencyLayer::new(MemoryStore::new(100_000)).max_age(Duration::from_secs(15 * 60)),
-        );
-    let app: Router = Router::new()
-        .route("/webhooks/soundhash", post(receive))
-        .layer(layers);
+        .layer(once);
+    let app: Router = Router::new().route("/webhooks/soundhash", post(receive).layer(layers));
     let recorded = SignedRequest::new("whsec_test").build();
     let status = app.oneshot(recorded).await.unwrap().status();
     assert_eq!(status, StatusCode::UNAUTHORIZED);
