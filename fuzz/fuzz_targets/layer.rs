@@ -18,7 +18,7 @@ use soundhash_webhook::{
     BoxError, Delivery, Rejection, RejectionKind, Secret, SecretProvider, Secrets,
     SoundHashWebhookLayer,
 };
-use soundhash_webhook_fuzz::{Reply, Case, End, Script, Verdict};
+use soundhash_webhook_fuzz::{Case, End, Reply, Script, Verdict};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceExt, service_fn};
 

@@ -6,7 +6,7 @@ mod model;
 mod script;
 
 pub use self::{
-    case::{Reply, Case, Cut, Declared, End, Repeated, Sent, Then},
+    case::{Case, Cut, Declared, End, Repeated, Reply, Sent, Then},
     document::Document,
     model::Verdict,
     script::{Script, Step},

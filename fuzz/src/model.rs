@@ -5,7 +5,7 @@ use soundhash_webhook::{RejectionKind, SIGNATURE_HEADER};
 
 use crate::{
     Step,
-    case::{Reply, Case},
+    case::{Case, Reply},
 };
 
 /// The number of frames that the layer reads before it yields to other tasks.

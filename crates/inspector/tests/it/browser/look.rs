@@ -83,6 +83,8 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
             browser.set_size(1280, 800).await;
             browser.open(&app).await;
             browser.element(test_id("empty")).await;
+            // It has the lost connections of the previous round, up to the moment when its page closed.
+            browser.console().await;
             check(&browser, &format!("empty, {scheme}")).await;
             photograph(&browser, &format!("empty-{picture}")).await;
 
@@ -148,8 +150,6 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
             browser.set_size(1280, 800).await;
             check(&browser, &format!("dead, {scheme}")).await;
             photograph(&browser, &format!("dead-{picture}")).await;
-            // The lost connections are on it.
-            browser.console().await;
         }
     })
     .await;
