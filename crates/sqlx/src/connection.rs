@@ -19,7 +19,8 @@ use crate::{
 /// The number of times that a step is repeated on another connection. All idle connections may have
 /// the same fault. A new one is tried twice, because another task may take the first one.
 pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
-    pool.num_idle() + 2
+    // The pool counts without a lock, and for a moment, the number can be the largest one.
+    pool.num_idle().min(100) + 2
 }
 
 /// Takes a connection that is in no transaction.

@@ -101,6 +101,8 @@
 //!   step of [`SqlxStore`] on this connection is not committed.
 //! - On Postgres, another table of the same name in a changed `search_path`. Set
 //!   [`schema`](EventLog::schema).
+//! - A trigger of yours that makes the database skip the insertion of an event without an error. The
+//!   event then looks like a duplicate. Let the trigger fail instead.
 //! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
 //!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
 //! - Transactions that never call a function of this crate.

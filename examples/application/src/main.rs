@@ -11,13 +11,13 @@
 //! | `SOUNDHASH_WEBHOOK_DATABASE` | the SQLite file | `application.db` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
-use std::env;
+use std::{env, io, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use soundhash_webhook::{BoxError, Secret};
 use soundhash_webhook_application_example::{AppState, app};
 use soundhash_webhook_server::{Server, shutdown_signal};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
 use tracing_subscriber::EnvFilter;
 
 /// The buckets for durations, from hashing to slow senders.
@@ -26,9 +26,13 @@ const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // A separate thread writes the log, so that no delivery waits for its reader.
+    let (log, written) = tracing_appender::non_blocking(io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(log)
+        // The library would print them to stderr, which panics if stderr does not exist.
+        .log_internal_errors(false)
         .init();
     // Installed first, so that a signal during the start also ends the program.
     let shutdown = shutdown_signal()?;
@@ -47,6 +51,8 @@ async fn main() -> Result<(), BoxError> {
         .serve(app(secret, state), shutdown)
         .await;
     tracing::info!("stopped");
+    // Waits a moment for the rest of the log.
+    let _ = timeout(Duration::from_secs(1), spawn_blocking(|| drop(written))).await;
     Ok(())
 }
 

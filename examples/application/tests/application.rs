@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{Request, StatusCode},
+    http::{HeaderValue, Request, StatusCode},
 };
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -18,7 +18,7 @@ use soundhash_webhook::{
     testing::{SignedRequest, fresh_sample, hostile_requests},
 };
 use soundhash_webhook_application_example::{AppState, app};
-use soundhash_webhook_tests::process::Receiver;
+use soundhash_webhook_tests::process::{Output, Receiver};
 use tower::ServiceExt;
 
 const SECRET: &str = "whsec_test";
@@ -111,22 +111,52 @@ async fn open_routes_need_no_signature() {
 }
 
 #[tokio::test]
-async fn the_program_counts_deliveries_and_stops_at_a_signal() {
-    let program = Receiver::listening(
-        Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-application-example"))
-            .env_remove("RUST_LOG")
-            .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
-            .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
-            .env("SOUNDHASH_WEBHOOK_DATABASE", new_file("program")),
-    );
+async fn deliveries_do_not_wait_for_the_reader_of_the_log() {
     let (head, body) = processed("A song")().into_parts();
-    let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
-    let signature = head.headers[SIGNATURE_HEADER].to_str().unwrap();
-    let delivery = format!(
+    let body = body.collect().await.unwrap().to_bytes();
+    let delivery = http_1_0(&head.headers[SIGNATURE_HEADER], &body);
+    for (output, name) in [(Output::Unread, "unread"), (Output::Gone, "gone")] {
+        let mut command = program(name);
+        let program = Receiver::with_output(command.env("RUST_LOG", "trace"), output);
+        for _ in 0..400 {
+            let response = exchange(&program.addr, &delivery);
+            assert!(
+                response.starts_with("HTTP/1.0 200"),
+                "{output:?}: {response}"
+            );
+        }
+        program.process.signal("TERM");
+        let (status, ..) = program.ended();
+        assert!(status.success(), "{output:?}: {status}");
+    }
+}
+
+/// The command that starts the program with a new database.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-application-example"));
+    command
+        .env_remove("RUST_LOG")
+        .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
+        .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+        .env("SOUNDHASH_WEBHOOK_DATABASE", new_file(name));
+    command
+}
+
+fn http_1_0(signature: &HeaderValue, body: &[u8]) -> String {
+    let (signature, length) = (signature.to_str().unwrap(), body.len());
+    format!(
         "POST /webhooks/soundhash HTTP/1.0\r\n{SIGNATURE_HEADER}: {signature}\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+         content-length: {length}\r\n\r\n{}",
+        std::str::from_utf8(body).unwrap()
+    )
+}
+
+#[tokio::test]
+async fn the_program_counts_deliveries_and_stops_at_a_signal() {
+    let program = Receiver::listening(&mut program("program"));
+    let (head, body) = processed("A song")().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let delivery = http_1_0(&head.headers[SIGNATURE_HEADER], &body);
     for _ in 0..2 {
         let response = exchange(&program.addr, &delivery);
         assert!(response.starts_with("HTTP/1.0 200"), "{response}");

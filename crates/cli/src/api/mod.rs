@@ -38,6 +38,8 @@ use crate::{
 };
 
 pub(crate) const URL: &str = "SOUNDHASH_API_URL";
+/// The shortest pause before a query is repeated, whatever the API asks for.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Api {
     client: Client,
@@ -168,22 +170,22 @@ impl Api {
                     if it.status == StatusCode::TOO_MANY_REQUESTS
                         || it.status.is_server_error() =>
                 {
-                    let wait = retry_after(it).unwrap_or(delay);
+                    let wait = retry_after(it).map_or(delay, |wait| wait.max(SHORTEST_WAIT));
                     (wait, format!("responded with {}", it.status))
                 }
                 Ok(_) => return result,
                 Err(error) => (delay, format!("did not respond ({error})")),
             };
             let is_repeatable = *method == Method::GET || path[0] == "auth";
-            if !is_repeatable || start.elapsed() + wait > self.patience {
+            if !is_repeatable || start.elapsed().saturating_add(wait) > self.patience {
                 return result;
             }
             output::note(format_args!(
-                "SoundHash's API {reason}. Trying again in {} seconds.",
+                "SoundHash's API {reason}. Trying again in {} s.",
                 wait.as_secs()
             ));
             sleep(wait).await;
-            delay *= 2;
+            delay = delay.saturating_mul(2);
         }
     }
 

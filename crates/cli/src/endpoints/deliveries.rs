@@ -29,8 +29,7 @@ With --failed, there is one line for each event that was never accepted. SoundHa
 event again on request, and its log does not show the bodies.
 
 ",
-    "\
-  $ soundhash-webhook endpoints deliveries 7
+    "  $ soundhash-webhook endpoints deliveries 7
   $ soundhash-webhook endpoints deliveries 7 --failed
   $ soundhash-webhook endpoints deliveries 7 --status retrying --json"
 ))]

@@ -80,8 +80,7 @@ pub(super) async fn list(api: &Api, args: &ListArgs, json: bool) -> Result<bool,
 SoundHash shows the secret only once. Without --secret-file, it is printed.
 
 ",
-    "\
-  $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
+    "  $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
       --event match.found,video.processed --secret-file soundhash.secret"
 ))]
 pub(super) struct CreateArgs {
@@ -270,8 +269,7 @@ fn fields(endpoint: Endpoint) -> Vec<(&'static str, Cell)> {
 The secret of an endpoint cannot be changed: see `endpoints rotate`.
 
 ",
-    "\
-  $ soundhash-webhook endpoints update 7 --inactive
+    "  $ soundhash-webhook endpoints update 7 --inactive
   $ soundhash-webhook endpoints update 7 --event match.found,job.failed"
 ))]
 pub(super) struct UpdateArgs {
@@ -348,8 +346,7 @@ pub(super) async fn delete(api: &Api, args: &DeleteArgs, json: bool) -> Result<b
 #[derive(Args)]
 #[command(after_help = help!(
     "",
-    "\
-  $ soundhash-webhook endpoints test 7
+    "  $ soundhash-webhook endpoints test 7
   $ soundhash-webhook endpoints test 7 --event job.failed --data '{\"job_id\": 1}'
 
 Exit status: 0 the endpoint accepted the event, 1 it did not, 2 wrong usage"

@@ -42,8 +42,7 @@ use crate::{
 
 /// Manage endpoints through SoundHash's API
 #[derive(Args)]
-#[command(after_help = help!("", "\
-  $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
+#[command(after_help = help!("", "  $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
       --event match.found,video.processed --secret-file soundhash.secret
   $ soundhash-webhook endpoints list
   $ soundhash-webhook endpoints test 7

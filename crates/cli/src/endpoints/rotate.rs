@@ -25,8 +25,7 @@ old endpoint. In between, each event arrives twice, with the same body and two s
 idempotency layer acts on it once.
 
 ",
-    "\
-  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret"
+    "  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret"
 ))]
 pub(super) struct RotateArgs {
     /// The endpoint

@@ -54,7 +54,9 @@ pub(super) async fn run(database: &Database, args: ListArgs, json: bool) -> Resu
         };
         [
             plain(local(event.received_at)),
-            plain(event.event_type.as_deref().unwrap_or("not an event")),
+            plain(shortened(
+                event.event_type.as_deref().unwrap_or("not an event"),
+            )),
             plain(event.endpoint.as_deref().unwrap_or_default()),
             cell(style, state(event)),
             number(Style::new(), event.body_len),
@@ -77,4 +79,13 @@ pub(super) async fn run(database: &Database, args: ListArgs, json: bool) -> Resu
         output::note(format_args!("For older events, add `--after {key}`."));
     }
     Ok(true)
+}
+
+/// The start of a type. A sender can give a type any length, and a table is as wide as its longest
+/// cell.
+fn shortened(event_type: &str) -> &str {
+    match event_type.char_indices().nth(64) {
+        Some((end, _)) => &event_type[..end],
+        None => event_type,
+    }
 }

@@ -43,8 +43,7 @@ use crate::{
 For applications that record their events with `EventLog` of soundhash-webhook-sqlx. The commands \
 never delete an event.
 
-", "", "\
-  $ export SOUNDHASH_WEBHOOK_DATABASE=postgres://app@localhost/app
+", "", "  $ export SOUNDHASH_WEBHOOK_DATABASE=postgres://app@localhost/app
   $ soundhash-webhook events list --type match.found --since 2h
   $ soundhash-webhook events show tLj5invc61jBhWnpYZ6_Y02
   $ soundhash-webhook events run-again --since 2h --rate 10"))]

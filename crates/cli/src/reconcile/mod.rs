@@ -54,7 +54,8 @@ Examples:
   $ soundhash-webhook listen --json >>deliveries.jsonl
   $ soundhash-webhook reconcile --recorded deliveries.jsonl
   $ soundhash-webhook reconcile --endpoint 7 --since 6h --json
-  $ SOUNDHASH_WEBHOOK_DATABASE=postgres://app@localhost/app soundhash-webhook reconcile
+  $ SOUNDHASH_WEBHOOK_DATABASE=postgres://app@localhost/app \\
+      soundhash-webhook reconcile
   $ soundhash-webhook reconcile --recorded deliveries.jsonl --since 6h \\
       --token-command ./log-in --on-missing ./fetch-resources \\
       --prometheus /var/lib/node_exporter/soundhash.prom
@@ -117,7 +118,7 @@ async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
     for id in &endpoints {
         logs.push(log(&api, id, args.since).await?);
     }
-    window.clock_difference = clock_difference(&api, args.clock_difference);
+    window.clock_difference = clock_difference(&api, args.clock_difference)?;
     let recorded = args.recorded.read(&window).await?;
     let report = reconcile(&logs, recorded.as_deref(), &window);
 
@@ -160,13 +161,13 @@ async fn log(api: &Api, id: &str, since: Timestamp) -> Result<Log, Error> {
 }
 
 /// Returns the difference that the user allows, or the measured difference if that is larger.
-fn clock_difference(api: &Api, allowed: Duration) -> SignedDuration {
+fn clock_difference(api: &Api, allowed: Duration) -> Result<SignedDuration, Error> {
     let allowed = SignedDuration::try_from(allowed).unwrap_or(SignedDuration::MAX);
     let ahead = api.clock_ahead();
     // The API returns its time in whole seconds, and its response takes some time.
     let measured = ahead.abs().saturating_add(SignedDuration::from_secs(2));
     if measured <= allowed.max(SignedDuration::from_secs(5)) {
-        return allowed;
+        return at_most_an_hour(allowed);
     }
     output::warning(format_args!(
         "SoundHash's clock is {} seconds {} the clock of this machine. Events are compared within \
@@ -178,7 +179,17 @@ fn clock_difference(api: &Api, allowed: Duration) -> SignedDuration {
             "ahead of"
         }
     ));
-    allowed.max(measured)
+    at_most_an_hour(allowed.max(measured))
+}
+
+/// Refuses a difference that would hide every missing event, and take long to try.
+fn at_most_an_hour(difference: SignedDuration) -> Result<SignedDuration, Error> {
+    if difference > SignedDuration::from_hours(1) {
+        return Err(Error::failed(
+            "the clocks differ by more than an hour: set the clock of this machine, or that of the records",
+        ));
+    }
+    Ok(difference)
 }
 
 /// Runs the user's command, which gets the report on its standard input.

@@ -250,8 +250,8 @@ fn a_busy_or_failing_api_is_asked_again() {
             .bare("reconcile", line)
             .env("SOUNDHASH_API_TOKEN", token))
     };
-    ran("busy", "").expect(0, &["429 Too Many Requests", "Trying again in 0 seconds"]);
-    ran("unsteady", "").expect(0, &["503 Service Unavailable", "Trying again in 1 seconds"]);
+    ran("busy", "").expect(0, &["429 Too Many Requests", "Trying again in 1 s"]);
+    ran("unsteady", "").expect(0, &["503 Service Unavailable", "Trying again in 1 s"]);
     ran("limited", "--patience 1.5").expect(2, &["Trying again", "limits how often"]);
     ran("broken", "--patience 0.1").expect(2, &["SoundHash failed"]);
     ran("slow", "--timeout 0.1 --patience 0.1").expect(2, &["did not respond within"]);
@@ -281,6 +281,9 @@ fn clocks_that_differ_hide_nothing_and_invent_nothing() {
     api.stored.lock().unwrap().clock_ahead = 0;
     let mut command = reconcile(&api, "--recorded - --clock-difference 700");
     run_with(&mut command, line.as_bytes()).expect(0, &[]);
+    api.stored.lock().unwrap().clock_ahead = 86_400 * 365;
+    let ran = run_with(&mut reconcile(&api, "--recorded -"), b"");
+    ran.expect(2, &["differ by more than an hour"]);
 }
 
 #[test]
