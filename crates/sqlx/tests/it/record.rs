@@ -177,11 +177,12 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
         assert!(line.starts_with(" INFO "), "{line}");
         assert!(line.ends_with(r#" key=ta reason="duplicate""#), "{line}");
     }
-    let counted = recorder.snapshotter().snapshot().into_vec();
+    // With another package's feature, the layer that made the delivery counts, too.
+    let mut counted = recorder.snapshotter().snapshot().into_vec();
+    counted.retain(|(key, ..)| key.key().name() == "soundhash_webhook_handlers_skipped_total");
     let [(key, _, _, count)] = &counted[..] else {
         panic!("{counted:?}");
     };
-    assert_eq!(key.key().name(), "soundhash_webhook_handlers_skipped_total");
     assert_eq!(key.key().labels().next().unwrap().value(), "duplicate");
     assert_eq!(*count, DebugValue::Counter(2));
 }
