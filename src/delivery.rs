@@ -9,7 +9,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
-    event::{Envelope, Event, EventError, EventErrorKind, EventKind, Id, strict_text},
+    event::{
+        Event, EventError, EventErrorKind, EventKind, Id,
+        lazy::{Envelope, strict_text},
+    },
     schema,
     signature::Signature,
 };

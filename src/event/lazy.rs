@@ -2,8 +2,8 @@
 
 use std::str;
 
+pub(crate) use super::envelope::Envelope;
 use super::{
-    envelope::Envelope,
     error::EventError,
     kind::{EventKind, EventType},
     python::to_strict,

@@ -25,7 +25,7 @@ mod event;
 mod id;
 mod kind;
 #[cfg(feature = "layer")]
-mod lazy;
+pub(crate) mod lazy;
 mod payload;
 mod python;
 mod resource;
@@ -47,5 +47,3 @@ pub use payload::{
 pub use resource::Resource;
 pub use sender::{Sender, UnknownSender};
 pub use timestamp::{Timestamp, TimestampError};
-#[cfg(feature = "layer")]
-pub(crate) use {envelope::Envelope, lazy::strict_text};
