@@ -3,16 +3,21 @@
 use std::{
     io,
     str::FromStr,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::{Dispatch, Level, subscriber::DefaultGuard};
 
 /// The lines up to a level, as `tracing_subscriber::fmt` prints them.
 pub struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
 
+/// While there is only one subscriber, tracing asks the subscriber of the current thread whether a
+/// new callsite is of interest, so a thread without one would turn the callsite off for all.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+
 impl Log {
     pub fn up_to(level: Level) -> Self {
+        LazyLock::force(&SECOND);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink(lines.clone());
         let subscriber = tracing_subscriber::fmt()
