@@ -32,6 +32,15 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
+    pub(crate) fn new(mut times: Vec<Duration>, elapsed: Duration) -> Self {
+        times.sort_unstable();
+        Self {
+            accepted: times.len() as u64,
+            per_second: times.len() as f64 / elapsed.as_secs_f64(),
+            times,
+        }
+    }
+
     /// Returns the response time that this share of the responses did not exceed.
     pub(crate) fn millis(&self, share: f64) -> f64 {
         self.times[(self.times.len() as f64 * share) as usize].as_secs_f64() * 1e3
@@ -71,13 +80,8 @@ pub(crate) async fn send_at(addr: &str, len: usize, limit: Option<f64>, time: Du
         });
     }
     senders.join_all().await;
-    let mut times = std::mem::take(&mut *times.lock().expect("the times"));
-    times.sort_unstable();
-    Sent {
-        accepted: times.len() as u64,
-        per_second: times.len() as f64 / start.elapsed().as_secs_f64(),
-        times,
-    }
+    let times = std::mem::take(&mut *times.lock().expect("the times"));
+    Sent::new(times, start.elapsed())
 }
 
 /// Sends an event, and checks that it is accepted.

@@ -1,6 +1,6 @@
 //! Measures the ways in turn, and prints and plots the figures.
 
-use std::{fmt::Write, fs, path::Path, process::Command};
+use std::{fmt::Write, fs, path::Path, process::Command, time::Duration};
 
 use soundhash_webhook_tests::{
     nats_cluster::NatsCluster, postgres_server::PostgresServer, redis_server::RedisServer,
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     BODY_LEN, CONNECTIONS, TIME,
-    sender::{send, send_at},
+    sender::{Sent, send, send_at},
     stores,
     way::{Stored, Way, build},
 };
@@ -56,29 +56,59 @@ fn median(figures: &mut [f64]) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// Returns the commits per second of Postgres itself, and their mean time in milliseconds: the same
-/// row, written by as many clients, each of which commits it alone.
-fn pgbench(url: &str, folder: &Path) -> (f64, f64) {
-    let script = folder.join("insert.sql");
-    let insert = format!(
-        "INSERT INTO pgbench_events (body) VALUES (decode(repeat('78', {BODY_LEN}), 'hex'));"
-    );
-    fs::write(&script, insert).expect("a script");
-    let run = Command::new("pgbench")
-        .args(["-n", "-M", "prepared", "-j", "2"])
-        .args(["-c", &CONNECTIONS.to_string()])
-        .args(["-T", &TIME.as_secs().to_string(), "-f"])
-        .args([script.as_os_str(), url.as_ref()])
-        .output();
-    let run = run.expect("pgbench (apt-get install postgresql-contrib)");
-    let printed = String::from_utf8_lossy(&run.stdout).into_owned();
-    let figure = |name: &str| {
-        let mut lines = printed.lines();
-        let line = lines.find_map(|line| line.strip_prefix(name));
-        let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        figure.unwrap_or_else(|| panic!("{run:?}"))
-    };
-    (figure("tps = "), figure("latency average = "))
+/// What Postgres itself does with the same row, written by as many clients, each of which commits it
+/// alone.
+#[derive(Default)]
+struct Pgbench {
+    rate: Vec<f64>,
+    half: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Pgbench {
+    fn measure(&mut self, url: &str, folder: &Path) {
+        let script = folder.join("insert.sql");
+        let insert = format!(
+            "INSERT INTO pgbench_events (body) VALUES (decode(repeat('78', {BODY_LEN}), 'hex'));"
+        );
+        fs::write(&script, insert).expect("a script");
+        let run = |options: &[&str]| {
+            let run = Command::new("pgbench")
+                .current_dir(folder)
+                .args(["-n", "-M", "prepared", "-j", "2"])
+                .args(["-c", &CONNECTIONS.to_string()])
+                .args(["-T", &TIME.as_secs().to_string(), "-f"])
+                .arg(&script)
+                .args(options)
+                .arg(url)
+                .output()
+                .expect("pgbench (apt-get install postgresql-contrib)");
+            String::from_utf8_lossy(&run.stdout).into_owned()
+        };
+        let printed = run(&[]);
+        let rate = printed.lines().find_map(|line| {
+            let figure = line.strip_prefix("tps = ")?;
+            figure.split(' ').next()?.parse::<f64>().ok()
+        });
+        let rate = rate.unwrap_or_else(|| panic!("{printed}"));
+        self.rate.push(rate);
+        // With a rate, a response time counts from the moment at which the commit was due.
+        run(&["-R", &(rate / 2.0).to_string(), "-l", "--log-prefix=times"]);
+        let mut times = Vec::new();
+        for file in fs::read_dir(folder).expect("a folder").flatten() {
+            if file.file_name().to_string_lossy().starts_with("times.") {
+                let log = fs::read_to_string(file.path()).expect("a log");
+                let micros = log
+                    .lines()
+                    .filter_map(|line| line.split(' ').nth(2)?.parse().ok());
+                times.extend(micros.map(Duration::from_micros));
+                fs::remove_file(file.path()).expect("a log");
+            }
+        }
+        let sent = Sent::new(times, TIME);
+        self.half.push(sent.millis(0.5));
+        self.p99.push(sent.millis(0.99));
+    }
 }
 
 /// Runs a statement, and returns nothing.
@@ -150,19 +180,15 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
         build(way.name);
     }
     let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();
-    let (mut rates, mut means) = (Vec::new(), Vec::new());
+    let mut pgbench = Pgbench::default();
     // The measurements alternate, so that all have the same conditions.
     for _ in 0..ROUNDS {
-        let (rate, mean) = pgbench(&urls[0], folder);
-        rates.push(rate);
-        means.push(mean);
+        pgbench.measure(&urls[0], folder);
         for (way, figures) in ways.iter().zip(&mut figures) {
             figures.measure(way).await;
         }
     }
-
-    let (rate, mean) = (median(&mut rates), median(&mut means));
-    let bars = print(&ways, &mut figures, rate, mean);
+    let bars = print(&ways, &mut figures, &mut pgbench);
     large_bodies(&ways).await;
     if words.is_empty() {
         stores::run(&redis.url(), &urls[3], &file("accept")).await;
@@ -172,8 +198,9 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
     }
 }
 
-/// Prints the table, and returns the names and rates of its rows. `rate` and `mean` are pgbench's.
-fn print(ways: &[Way], figures: &mut [Figures], rate: f64, mean: f64) -> Vec<(&'static str, f64)> {
+/// Prints the table, and returns the names and rates of its rows.
+fn print(ways: &[Way], figures: &mut [Figures], pgbench: &mut Pgbench) -> Vec<(&'static str, f64)> {
+    let rate = median(&mut pgbench.rate);
     println!(
         "medians of {ROUNDS} rounds of {TIME:?}: events of {BODY_LEN} bytes over {CONNECTIONS} \
          connections\n"
@@ -183,7 +210,11 @@ fn print(ways: &[Way], figures: &mut [Figures], rate: f64, mean: f64) -> Vec<(&'
          | handled per second by one worker | bytes per event | lost if |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
-    println!("| `pgbench`, one commit per row | {rate:.0} | 1.00 | {mean:.2} (mean) | | | | |");
+    println!(
+        "| `pgbench`, one commit per row | {rate:.0} | 1.00 | {:.2} | {:.2} | | | |",
+        median(&mut pgbench.half),
+        median(&mut pgbench.p99),
+    );
     let mut bars = vec![("pgbench", rate)];
     for (way, figures) in ways.iter().zip(figures) {
         let accepted = median(&mut figures.accepted);
