@@ -2,11 +2,9 @@
 
 use std::fmt::Display;
 
-#[cfg(feature = "metrics")]
-use super::metrics;
-#[cfg(feature = "tracing")]
 use super::{
-    TARGET,
+    log::log,
+    metrics, recorder,
     text::{escape, escape_error, escape_up_to},
 };
 
@@ -29,41 +27,34 @@ pub(crate) fn unrecognized(
     misfit: Option<&str>,
     is_test: bool,
 ) {
-    #[cfg(feature = "tracing")]
-    {
-        let mismatch = match mismatch {
-            Mismatch::UnknownType => "its type is unknown",
-            Mismatch::Payload => "its payload does not fit its type",
-        };
-        if is_test {
-            tracing::info!(
-                target: TARGET,
-                "webhook test received: {mismatch}, as usual for a test",
-            );
-        } else {
-            tracing::warn!(
-                target: TARGET,
-                misfit = misfit.map(|it| escape_up_to(MAX_PATH, it)),
-                "webhook event not recognized: {mismatch}. Update soundhash-webhook, or handle \
-                 EventData::Unrecognized",
-            );
-        }
-    }
+    let mismatch = match mismatch {
+        Mismatch::UnknownType => "its type is unknown",
+        Mismatch::Payload => "its payload does not fit its type",
+    };
     // SoundHash's test button sends any type with any payload, which should not raise an alert.
-    #[cfg(feature = "metrics")]
-    if !is_test {
-        metrics::count(
-            metrics::UNRECOGNIZED,
-            "event_type",
-            known_type.unwrap_or(metrics::OTHER_TYPE),
+    if is_test {
+        log!(
+            info,
+            "webhook test received: {mismatch}, as usual for a test"
         );
+        return;
     }
+    log!(
+        warn,
+        misfit = misfit.map(|it| escape_up_to(MAX_PATH, it)),
+        "webhook event not recognized: {mismatch}. Update soundhash-webhook, or handle \
+         EventData::Unrecognized",
+    );
+    recorder::count(
+        metrics::UNRECOGNIZED,
+        "event_type",
+        known_type.unwrap_or(metrics::OTHER_TYPE),
+    );
 }
 
 /// Records an authentic event with fields that this version of the crate does not know.
 pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
-    #[cfg(feature = "metrics")]
-    metrics::count(
+    recorder::count(
         metrics::UNKNOWN_FIELDS,
         "event_type",
         known_type.unwrap_or(metrics::OTHER_TYPE),
@@ -72,9 +63,8 @@ pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
 
 /// Records an unknown field that no earlier event of its type had.
 pub(crate) fn new_field(event_type: &str, path: &str) {
-    #[cfg(feature = "tracing")]
-    tracing::info!(
-        target: TARGET,
+    log!(
+        info,
         event_type = escape(event_type),
         field = escape_up_to(MAX_PATH, path),
         "webhook field unknown: SoundHash sends a field that this version does not parse. Nothing is \
@@ -84,10 +74,9 @@ pub(crate) fn new_field(event_type: &str, path: &str) {
 
 /// Records an authentic event whose type is not the one that its handler takes.
 pub(crate) fn of_another_type(expected: &'static str) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(
-        target: TARGET,
-        expected,
+    log!(
+        warn,
+        expected = expected,
         "webhook event has another type than its handler takes: register the endpoint for this \
          type only, or use an EventRouter",
     );
@@ -95,9 +84,8 @@ pub(crate) fn of_another_type(expected: &'static str) {
 
 /// Records an authentic delivery whose body is not an event.
 pub(crate) fn undecodable(error: &dyn Display) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(
-        target: TARGET,
+    log!(
+        warn,
         error = escape_error(error),
         "webhook body is not an event: store Delivery::body to examine it",
     );

@@ -16,19 +16,16 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::DeliveryFields;
-#[cfg(feature = "metrics")]
-use super::metrics;
-#[cfg(feature = "tracing")]
 use super::{
-    TARGET,
+    DeliveryFields,
+    log::{Span, delivery_span, enabled, in_current_span, log},
+    metrics, recorder,
     text::{escape, escape_display, milliseconds},
 };
 
 /// Watches the handler of one delivery.
 pub(crate) struct HandlerWatch {
-    #[cfg(feature = "tracing")]
-    span: tracing::Span,
+    span: Span,
     since: Instant,
     /// Whether a task runs the handler, even if the request is dropped.
     detached: Arc<AtomicBool>,
@@ -36,26 +33,19 @@ pub(crate) struct HandlerWatch {
 
 impl HandlerWatch {
     pub(super) fn has_span() -> bool {
-        #[cfg(feature = "tracing")]
-        return tracing::span_enabled!(target: TARGET, tracing::Level::ERROR);
-        #[cfg(not(feature = "tracing"))]
-        false
+        enabled!(span)
     }
 
     /// Starts the watch. If `delivery` is `None`, the handler does not get a span.
     pub(super) fn start(delivery: Option<DeliveryFields<'_>>, detached: Arc<AtomicBool>) -> Self {
         Self {
-            // The level is `error`, so that every line that passes a filter has the span.
-            #[cfg(feature = "tracing")]
             span: match delivery {
-                Some(delivery) if Self::has_span() => tracing::error_span!(
-                    target: TARGET,
-                    "soundhash_webhook.delivery",
+                Some(delivery) if Self::has_span() => delivery_span!(
                     id = delivery.id.map(escape_display),
                     event_type = delivery.event_type.map(escape),
                     endpoint = delivery.endpoint.map(escape),
                 ),
-                _ => tracing::Span::none(),
+                _ => Span::none(),
             },
             since: Instant::now(),
             detached,
@@ -63,24 +53,19 @@ impl HandlerWatch {
     }
 
     fn in_span<T>(&self, f: impl FnOnce() -> T) -> T {
-        #[cfg(feature = "tracing")]
-        return self.span.in_scope(f);
-        #[cfg(not(feature = "tracing"))]
-        f()
+        self.span.in_scope(f)
     }
 
     fn canceled(&self) {
-        #[cfg(feature = "tracing")]
-        tracing::warn!(
-            target: TARGET,
+        log!(
+            warn,
             elapsed_ms = milliseconds(self.since.elapsed()),
             "webhook handler canceled: the request was dropped before the handler finished. Either \
              the sender or a proxy hung up (SoundHash waits 30 s), or a timeout of this application \
              expired, such as a TimeoutLayer outside of the verification. Respond sooner, or let the \
              handler run on with IdempotencyLayer::detach",
         );
-        #[cfg(feature = "metrics")]
-        ::metrics::counter!(metrics::CANCELED).increment(1);
+        recorder::increment(metrics::CANCELED);
     }
 }
 
@@ -142,20 +127,12 @@ pub(crate) fn detached<F: Future>(future: F) -> impl Future<Output = F::Output> 
 
 /// Records a successful response of a handler that SoundHash cannot decode.
 pub(crate) fn undecodable_response(path: &str, problem: &'static str) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(
-        target: TARGET,
+    log!(
+        warn,
         path = escape(path),
         "webhook response cannot be decoded: {problem}. SoundHash counts it as a failure and sends \
          the event again. Respond with an empty body or with UTF-8",
     );
-}
-
-/// Keeps the caller's span for a future that is about to be spawned.
-pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    #[cfg(feature = "tracing")]
-    let future = tracing::Instrument::in_current_span(future);
-    future
 }
 
 impl<F: Future> Future for Handling<F> {

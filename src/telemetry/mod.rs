@@ -11,25 +11,18 @@
 //! - `store`: the steps of an idempotency store.
 //! - `event`: bodies that the extractors do not understand.
 //!
-//! `metrics` has the names of the metrics, and `text` prepares values for the log.
+//! `log` and `recorder` record the values, or nothing without their features. `metrics` has the names
+//! of the metrics, and `text` prepares values for the log.
 //!
 //! No function takes a body, a secret or a signature. Text from a request is escaped and truncated
 //! before it is logged, and is never a metric's label, so that requests cannot add time series.
 
-#![cfg_attr(
-    not(all(feature = "metrics", feature = "tracing")),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_variables,
-        reason = "some values are only logged, others only measured"
-    )
-)]
-
 mod event;
 mod handler;
-#[cfg(feature = "metrics")]
+mod log;
 mod metrics;
+#[cfg_attr(not(feature = "metrics"), path = "no_recorder.rs")]
+mod recorder;
 mod rejected;
 mod store;
 mod text;
@@ -37,26 +30,18 @@ mod verified;
 
 pub(crate) use self::{
     event::{Mismatch, new_field, of_another_type, undecodable, unknown_fields, unrecognized},
-    handler::{Handling, detached, in_current_span, undecodable_response},
+    handler::{Handling, detached, undecodable_response},
+    log::in_current_span,
     rejected::{Rejected, RejectionLog, Severity, duplicate, layer_missing, rejected, skipped},
     store::{StoreStep, lease_lost, not_recorded, store_step},
     text::{escape, escape_up_to},
     verified::{DeliveryFields, Stopwatch, verified},
 };
 
-/// The target of every line, so that filters do not depend on the modules of the crate.
-#[cfg(feature = "tracing")]
-const TARGET: &str = "soundhash_webhook";
-
 /// Returns whether anything is recorded at all. If not, callers can skip work that only the log or
 /// the metrics need.
 #[inline]
 pub(crate) fn is_on() -> bool {
     // The `metrics` crate does not say whether a recorder is installed.
-    #[cfg(feature = "metrics")]
-    return true;
-    #[cfg(all(feature = "tracing", not(feature = "metrics")))]
-    return tracing::enabled!(target: TARGET, tracing::Level::ERROR);
-    #[cfg(not(any(feature = "tracing", feature = "metrics")))]
-    false
+    cfg!(feature = "metrics") || log::enabled!(ERROR)
 }

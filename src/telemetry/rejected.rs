@@ -14,11 +14,11 @@ use std::{
 
 use tokio::time::Instant;
 
-#[cfg(feature = "tracing")]
-use super::TARGET;
-#[cfg(feature = "metrics")]
-use super::metrics;
-use super::text::{chain, escape};
+use super::{
+    log::{enabled, log},
+    metrics, recorder,
+    text::{chain, escape},
+};
 
 /// The shortest time between two lines for the same reason.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -54,27 +54,23 @@ pub(crate) enum Severity {
 /// Records that the verification layer rejected a request.
 pub(crate) fn rejected(log: &RejectionLog, rejected: &Rejected<'_>) {
     log.record(rejected);
-    #[cfg(feature = "metrics")]
-    metrics::count_delivery(rejected.reason, metrics::NO_TYPE);
+    recorder::delivery(metrics::DELIVERIES, rejected.reason, metrics::NO_TYPE);
 }
 
 /// Records that the idempotency layer rejected a request.
 pub(crate) fn skipped(log: &RejectionLog, rejected: &Rejected<'_>) {
     log.record(rejected);
-    #[cfg(feature = "metrics")]
-    metrics::count(metrics::SKIPPED, "reason", rejected.reason);
+    recorder::count(metrics::SKIPPED, "reason", rejected.reason);
 }
 
 /// Records that the idempotency layer responded to a delivery whose event was completed before.
 pub(crate) fn duplicate(reason: &'static str) {
-    #[cfg(feature = "tracing")]
-    tracing::info!(
-        target: TARGET,
-        reason,
+    log!(
+        info,
+        reason = reason,
         "webhook already handled: the event was completed before, so the handler was not called",
     );
-    #[cfg(feature = "metrics")]
-    metrics::count(metrics::SKIPPED, "reason", reason);
+    recorder::count(metrics::SKIPPED, "reason", reason);
 }
 
 /// Records that an extractor ran in a handler that the verification layer does not protect.
@@ -116,16 +112,6 @@ struct Window {
     endpoint: Option<String>,
 }
 
-/// The rejections of a [`Window`] that is over.
-struct Summary {
-    reason: &'static str,
-    severity: Severity,
-    count: u64,
-    window: Duration,
-    path: String,
-    endpoint: Option<String>,
-}
-
 impl RejectionLog {
     const fn new() -> Self {
         Self {
@@ -135,20 +121,16 @@ impl RejectionLog {
     }
 
     fn record(&self, rejected: &Rejected<'_>) {
-        #[cfg(feature = "tracing")]
-        {
-            let is_first = rejected.severity.is_enabled() && self.count(rejected);
-            rejected.log(is_first);
-            self.log_summaries();
-        }
+        let is_first = rejected.severity.is_enabled() && self.count(rejected);
+        rejected.log(is_first);
+        self.log_summaries();
     }
 
     /// Logs the count of each window that is over. This costs one atomic load if nothing was counted.
     pub(crate) fn log_summaries(&self) {
-        #[cfg(feature = "tracing")]
         if self.pending.load(Ordering::Relaxed) {
-            for summary in self.summaries() {
-                summary.log();
+            for (window, time) in self.summaries() {
+                window.log_summary(time);
             }
         }
     }
@@ -160,14 +142,7 @@ impl RejectionLog {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let known = windows.iter_mut().find(|it| it.reason == rejected.reason);
         let Some(window) = known else {
-            windows.push(Window {
-                reason: rejected.reason,
-                severity: rejected.severity,
-                since: now,
-                count: 0,
-                path: String::new(),
-                endpoint: None,
-            });
+            windows.push(Window::new(rejected.reason, rejected.severity, now));
             return true;
         };
         if window.count == 0 && now - window.since >= WINDOW {
@@ -181,23 +156,21 @@ impl RejectionLog {
         false
     }
 
-    /// Takes the counts of the windows that are over, and begins new windows.
-    fn summaries(&self) -> Vec<Summary> {
+    /// Takes the windows that are over, with their length, and begins new ones.
+    fn summaries(&self) -> Vec<(Window, Duration)> {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |it: &&mut Window| it.count > 0 && now - it.since >= WINDOW;
-        let summaries = windows.iter_mut().filter(is_over).map(|window| Summary {
-            reason: window.reason,
-            severity: window.severity,
-            count: mem::take(&mut window.count),
-            window: now - mem::replace(&mut window.since, now),
-            path: mem::take(&mut window.path),
-            endpoint: window.endpoint.take(),
+        let over = windows.iter_mut().filter(is_over).map(|window| {
+            let new = Window::new(window.reason, window.severity, now);
+            let over = mem::replace(window, new);
+            let time = now - over.since;
+            (over, time)
         });
-        let summaries = summaries.collect();
+        let over = over.collect();
         let pending = windows.iter().any(|window| window.count > 0);
         self.pending.store(pending, Ordering::Relaxed);
-        summaries
+        over
     }
 }
 
@@ -213,82 +186,84 @@ impl fmt::Debug for RejectionLog {
     }
 }
 
-#[cfg(feature = "tracing")]
-mod lines {
-    //! The lines of the log.
+/// Logs a failure of this service at `error`, and everything else at `warn`.
+macro_rules! warn_or_error {
+    ($severity:expr, $($line:tt)*) => {
+        match $severity {
+            Severity::Failure => log!(error, $($line)*),
+            _ => log!(warn, $($line)*),
+        }
+    };
+}
 
-    use tracing::{Level, debug, enabled, error, warn};
-
-    use super::{Rejected, Severity, Summary, TARGET, chain, escape};
-
-    /// Logs a failure of this service at `error`, and everything else at `warn`.
-    macro_rules! warn_or_error {
-        ($severity:expr, $($line:tt)*) => {
-            match $severity {
-                Severity::Failure => error!(target: TARGET, $($line)*),
-                _ => warn!(target: TARGET, $($line)*),
-            }
-        };
-    }
-
-    impl Severity {
-        /// Returns whether lines of this severity are logged, apart from the lines at `debug`.
-        pub(super) fn is_enabled(self) -> bool {
-            match self {
-                Self::Routine => false,
-                Self::Warning => enabled!(target: TARGET, Level::WARN),
-                Self::Failure => enabled!(target: TARGET, Level::ERROR),
-            }
+impl Severity {
+    /// Returns whether lines of this severity are logged, apart from the lines at `debug`.
+    fn is_enabled(self) -> bool {
+        match self {
+            Self::Routine => false,
+            Self::Warning => enabled!(WARN),
+            Self::Failure => enabled!(ERROR),
         }
     }
+}
 
-    impl Rejected<'_> {
-        /// Logs the rejection with advice if it is the first one of a window, and otherwise at `debug`.
-        pub(super) fn log(&self, is_first: bool) {
-            if is_first {
-                warn_or_error!(
-                    self.severity,
-                    reason = self.reason,
-                    path = escape(self.path),
-                    endpoint = self.endpoint.map(escape),
-                    error = self.source.map(chain),
-                    "webhook rejected: {}: {}",
-                    self.message,
-                    self.advice,
-                );
-            } else {
-                debug!(
-                    target: TARGET,
-                    reason = self.reason,
-                    path = escape(self.path),
-                    endpoint = self.endpoint.map(escape),
-                    error = self.source.map(chain),
-                    "webhook rejected: {}",
-                    self.message,
-                );
-            }
-        }
-    }
-
-    impl Summary {
-        pub(super) fn log(&self) {
-            let (count, reason) = (self.count, self.reason);
-            let requests = if count == 1 { "request" } else { "requests" };
-            let time = match (self.window.as_secs() + 30) / 60 {
-                0 | 1 => "minute".to_owned(),
-                minutes => format!("{minutes} minutes"),
-            };
-            // The summary does not belong to the span of the request that ends the window.
+impl Rejected<'_> {
+    /// Logs the rejection with advice if it is the first one of a window, and otherwise at `debug`.
+    fn log(&self, is_first: bool) {
+        if is_first {
             warn_or_error!(
                 self.severity,
-                parent: None,
-                reason,
-                count,
-                window_s = self.window.as_secs_f64(),
-                path = self.path,
-                endpoint = self.endpoint,
-                "{count} {requests} rejected in the last {time}: {reason} {count}",
+                reason = self.reason,
+                path = escape(self.path),
+                endpoint = self.endpoint.map(escape),
+                error = self.source.map(chain),
+                "webhook rejected: {}: {}",
+                self.message,
+                self.advice,
+            );
+        } else {
+            log!(
+                debug,
+                reason = self.reason,
+                path = escape(self.path),
+                endpoint = self.endpoint.map(escape),
+                error = self.source.map(chain),
+                "webhook rejected: {}",
+                self.message,
             );
         }
+    }
+}
+
+impl Window {
+    fn new(reason: &'static str, severity: Severity, since: Instant) -> Self {
+        Self {
+            reason,
+            severity,
+            since,
+            count: 0,
+            path: String::new(),
+            endpoint: None,
+        }
+    }
+
+    fn log_summary(&self, time: Duration) {
+        let (count, reason) = (self.count, self.reason);
+        let requests = if count == 1 { "request" } else { "requests" };
+        let minutes = match (time.as_secs() + 30) / 60 {
+            0 | 1 => "minute".to_owned(),
+            minutes => format!("{minutes} minutes"),
+        };
+        // The summary does not belong to the span of the request that ends the window.
+        warn_or_error!(
+            self.severity,
+            parent: None,
+            reason = reason,
+            count = count,
+            window_s = time.as_secs_f64(),
+            path = self.path,
+            endpoint = self.endpoint,
+            "{count} {requests} rejected in the last {minutes}: {reason} {count}",
+        );
     }
 }

@@ -4,11 +4,9 @@ use std::{error::Error, time::Duration};
 
 use axum_core::BoxError;
 
-#[cfg(feature = "metrics")]
-use super::metrics;
-#[cfg(feature = "tracing")]
 use super::{
-    TARGET,
+    log::log,
+    metrics, recorder,
     text::{chain, escape, milliseconds},
 };
 
@@ -22,7 +20,7 @@ pub(crate) enum StoreStep {
 
 impl StoreStep {
     /// Returns the name of the store's method.
-    pub(super) const fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Claim => "claim",
             Self::Complete => "complete",
@@ -36,47 +34,39 @@ pub(crate) async fn store_step<T>(
     step: StoreStep,
     call: impl Future<Output = Result<T, BoxError>>,
 ) -> Result<T, BoxError> {
-    #[cfg(feature = "metrics")]
-    let _timer = metrics::StoreTimer::start(step);
+    let _timer = recorder::StoreTimer::start(metrics::STORE, step.as_str());
     let result = call.await;
-    #[cfg(feature = "metrics")]
     if result.is_err() {
-        metrics::count(metrics::STORE_ERRORS, "operation", step.as_str());
+        recorder::count(metrics::STORE_ERRORS, "operation", step.as_str());
     }
     result
 }
 
 /// Records that a claim ended before its handler's result was recorded. The event may run twice.
 pub(crate) fn lease_lost(key: &str, lease: Duration) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(
-        target: TARGET,
+    log!(
+        warn,
         key = escape(key),
         lease_ms = milliseconds(lease),
         "webhook handler outlived its lease, or the store lost the claim: \
          the event may be handled twice. Use a longer lease",
     );
-    #[cfg(feature = "metrics")]
-    ::metrics::counter!(metrics::LEASE_LOST).increment(1);
+    recorder::increment(metrics::LEASE_LOST);
 }
 
 /// Records that the store failed to record a handler's result.
 pub(crate) fn not_recorded(key: &str, completed: bool, error: &(dyn Error + 'static)) {
-    #[cfg(feature = "tracing")]
-    tracing::error!(
-        target: TARGET,
+    log!(
+        error,
         key = escape(key),
-        completed,
+        completed = completed,
         error = chain(error),
         "idempotency store failed to record a handler's result: \
          the layer retries until the lease ends",
     );
-    #[cfg(feature = "metrics")]
-    {
-        let step = match completed {
-            true => StoreStep::Complete,
-            false => StoreStep::Release,
-        };
-        metrics::count(metrics::NOT_RECORDED, "operation", step.as_str());
-    }
+    let step = match completed {
+        true => StoreStep::Complete,
+        false => StoreStep::Release,
+    };
+    recorder::count(metrics::NOT_RECORDED, "operation", step.as_str());
 }

@@ -1,17 +1,16 @@
 //! Deliveries that the verification layer accepts, and the time that receiving and hashing them took.
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-use super::handler::HandlerWatch;
-#[cfg(feature = "metrics")]
-use super::metrics;
-#[cfg(feature = "tracing")]
 use super::{
-    TARGET,
+    handler::HandlerWatch,
+    log::{enabled, log},
+    metrics, recorder,
     text::{escape, escape_display, milliseconds},
 };
 
@@ -51,17 +50,12 @@ pub(crate) fn verified<'a>(
 
 /// Returns whether [`verified`] records anything. If not, the caller need not parse the envelope.
 fn records_verified() -> bool {
-    #[cfg(feature = "tracing")]
-    let logged = tracing::enabled!(target: TARGET, tracing::Level::DEBUG);
-    #[cfg(not(feature = "tracing"))]
-    let logged = false;
-    cfg!(feature = "metrics") || logged
+    cfg!(feature = "metrics") || enabled!(DEBUG)
 }
 
 fn record(delivery: DeliveryFields<'_>, times: Option<Times>) {
-    #[cfg(feature = "tracing")]
-    tracing::debug!(
-        target: TARGET,
+    log!(
+        debug,
         id = delivery.id.map(escape_display),
         event_type = delivery.event_type.map(escape),
         endpoint = delivery.endpoint.map(escape),
@@ -72,25 +66,22 @@ fn record(delivery: DeliveryFields<'_>, times: Option<Times>) {
         hashed_ms = times.map(|times| milliseconds(times.hashed)),
         "webhook verified",
     );
-    #[cfg(feature = "metrics")]
-    {
-        let event_type = match delivery.event_type {
-            Some(_) => delivery.known_type.unwrap_or(metrics::OTHER_TYPE),
-            None => metrics::NO_TYPE,
-        };
-        metrics::count_delivery("accepted", event_type);
-        let index = ["0", "1", "2", "3"].get(delivery.matched_secret);
-        let secret = match delivery.secret_label {
-            Some(label) => ::metrics::SharedString::from_owned(label.to_owned()),
-            None => ::metrics::SharedString::const_str(index.unwrap_or(&"other")),
-        };
-        ::metrics::counter!(metrics::MATCHED_SECRET, "secret" => secret).increment(1);
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
-        ::metrics::histogram!(metrics::BODY_BYTES).record(delivery.bytes as f64);
-        if let Some(times) = times {
-            ::metrics::histogram!(metrics::BODY_WAIT).record(times.waited);
-            ::metrics::histogram!(metrics::VERIFICATION).record(times.hashed);
-        }
+    let event_type = match delivery.event_type {
+        Some(_) => delivery.known_type.unwrap_or(metrics::OTHER_TYPE),
+        None => metrics::NO_TYPE,
+    };
+    recorder::delivery(metrics::DELIVERIES, "accepted", event_type);
+    let index = ["0", "1", "2", "3"].get(delivery.matched_secret);
+    let secret = match delivery.secret_label {
+        Some(label) => Cow::Owned(label.to_owned()),
+        None => Cow::Borrowed(*index.unwrap_or(&"other")),
+    };
+    recorder::count(metrics::MATCHED_SECRET, "secret", secret);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+    recorder::record(metrics::BODY_BYTES, delivery.bytes as f64);
+    if let Some(times) = times {
+        recorder::record(metrics::BODY_WAIT, times.waited.as_secs_f64());
+        recorder::record(metrics::VERIFICATION, times.hashed.as_secs_f64());
     }
 }
 
