@@ -3,10 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,7 +11,7 @@ use std::{
 use axum_core::body::Body;
 use http::{Version, header, request};
 use http_body::Body as _;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 use super::body::FRAMES_PER_POLL;
 
@@ -25,36 +22,11 @@ const MAX_TIME: Duration = Duration::from_secs(5);
 
 /// The number of bodies that a layer drains at the same time. Each can grow the server's read buffer
 /// to 408 KiB.
-const MAX_DRAINS: usize = 16;
+pub(super) const MAX_DRAINS: usize = 16;
 
 /// The longest rejected body after which the connection stays open. A longer body has grown the
 /// connection's read buffer, which would keep its size until the next request.
 const MAX_KEPT_ALIVE: u64 = 64 * 1024;
-
-/// Counts the bodies that a layer is draining.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Drains(Arc<AtomicUsize>);
-
-/// The permission to drain one body.
-struct Slot(Drains);
-
-impl Drains {
-    fn slot(&self) -> Option<Slot> {
-        // Relaxed, because the counter does not guard other memory.
-        let taken = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < MAX_DRAINS).then_some(count + 1)
-            });
-        taken.is_ok().then(|| Slot(self.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Returns whether the body of a request that was rejected by its head may be polled.
 ///
@@ -78,7 +50,7 @@ pub(super) fn drain(
     body: Body,
     received: usize,
     version: Version,
-    drains: &Drains,
+    drains: &Arc<Semaphore>,
     cx: &mut Context<'_>,
 ) -> bool {
     if version >= Version::HTTP_2 {
@@ -93,7 +65,8 @@ pub(super) fn drain(
         Poll::Ready(drained) => drained && keep_alive,
         Poll::Pending => {
             // Without a runtime, no task can read the rest.
-            let (Some(slot), Ok(runtime)) = (drains.slot(), Handle::try_current()) else {
+            let slot = drains.clone().try_acquire_owned();
+            let (Ok(slot), Ok(runtime)) = (slot, Handle::try_current()) else {
                 return false;
             };
             runtime.spawn(async move {

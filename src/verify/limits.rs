@@ -6,8 +6,9 @@ use std::{
 };
 
 use http::request;
+use tokio::sync::Semaphore;
 
-use super::{budget::Budget, drain::Drains, response::ResponseCheck};
+use super::{budget::Budget, drain::MAX_DRAINS, response::ResponseCheck};
 use crate::telemetry::RejectionLog;
 
 /// A longer timeout can end after the last instant that the clock can represent.
@@ -24,7 +25,8 @@ pub(super) struct Limits {
     pub(super) response_logged: Arc<AtomicBool>,
     pub(super) budget: Arc<Budget>,
     pub(super) rejections: Arc<RejectionLog>,
-    pub(super) drains: Drains,
+    /// Has a permit for each body that may be drained at the same time.
+    pub(super) drains: Arc<Semaphore>,
 }
 
 impl Default for Limits {
@@ -37,7 +39,7 @@ impl Default for Limits {
             check_responses: cfg!(debug_assertions),
             response_logged: Arc::default(),
             budget: Budget::new(32 * 1024 * 1024),
-            drains: Drains::default(),
+            drains: Arc::new(Semaphore::new(MAX_DRAINS)),
             rejections: Arc::default(),
         }
     }
