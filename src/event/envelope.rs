@@ -316,9 +316,27 @@ impl Scanner<'_> {
 /// than scanning the string.
 fn plain_string(rest: &[u8]) -> Option<usize> {
     let inner = rest.strip_prefix(b"\"")?;
-    let special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
-    let length = inner.iter().position(special)?;
+    let (words, end) = inner.as_chunks();
+    let found = words.iter().position(|word| special(*word) != 0);
+    let length = if let Some(index) = found {
+        8 * index + special(words[index]).trailing_zeros() as usize / 8
+    } else {
+        let is_special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+        8 * words.len() + end.iter().position(is_special)?
+    };
     (inner.get(length) == Some(&b'"')).then_some(length + 2)
+}
+
+/// Returns a word whose lowest bit that is set is in the first quote, backslash or control character of
+/// `word`, or 0 if there is none.
+fn special(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(word);
+    // A byte borrows from the next one only if it is special itself.
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (below(word, b' ') | equal(b'"') | equal(b'\\')) & HIGH
 }
 
 #[cfg(test)]
@@ -326,6 +344,22 @@ mod tests {
     use super::*;
 
     const BODY: &[u8] = br#"{"id": 7, "type": "made.up", "data": [1, 2]}"#;
+
+    #[test]
+    fn a_plain_string_ends_at_its_quote() {
+        for length in 0..40 {
+            let plain = format!("\"{}\", \\u0022 \n", "é~\u{7f}".repeat(length));
+            assert_eq!(
+                plain_string(plain.as_bytes()),
+                plain.find("\",").map(|end| end + 1)
+            );
+            for byte in (0..b' ').chain([b'\\']) {
+                let string = format!("\"{}{}\"", "é".repeat(length), char::from(byte));
+                assert_eq!(plain_string(string.as_bytes()), None, "{string:?}");
+            }
+        }
+        assert_eq!(plain_string(b"\"1234567"), None);
+    }
 
     #[test]
     fn the_payload_is_not_parsed_until_it_is_needed() {

@@ -1,16 +1,14 @@
 //! Notices the fields of a payload that its type does not have, while the payload is parsed.
 //!
 //! serde's derived implementations call `deserialize_ignored_any` for such a field. [`Watched`] wraps
-//! the parser to see these calls. A field that the type has costs only the reference to its key.
+//! the parser to see these calls. A field that the type has costs only a reference to its key.
 
-use std::borrow::Cow;
-use std::fmt::{self, Display};
+use std::fmt;
 
-use serde::Deserialize;
-use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
 };
+use serde::forward_to_deserialize_any;
 
 /// The maximum number of paths that an event keeps.
 const MAX_FIELDS: usize = 16;
@@ -48,7 +46,7 @@ impl Notes {
     #[cold]
     fn misfit(&mut self, path: &Path<'_>) {
         // The innermost field comes first.
-        self.misfit.get_or_insert_with(|| path.to_string());
+        self.misfit.get_or_insert_with(|| path.text());
     }
 }
 
@@ -56,7 +54,7 @@ impl Notes {
 #[cold]
 pub(super) fn note(unknown: &mut Vec<String>, path: &Path<'_>) {
     if unknown.len() < MAX_FIELDS {
-        let path = path.to_string();
+        let path = path.text();
         if !unknown.contains(&path) {
             unknown.push(path);
         }
@@ -71,20 +69,31 @@ pub(super) enum Path<'a> {
     Element(&'a Path<'a>),
 }
 
-impl Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Path<'_> {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        self.append_to(&mut text);
+        text
+    }
+
+    /// Appends the path. Formatting it would take a third of the time of parsing a misfit.
+    fn append_to(&self, text: &mut String) {
         let name = match self {
-            Path::Payload => return f.write_str("data"),
-            Path::Element(list) => return write!(f, "{list}[]"),
+            Path::Payload => return text.push_str("data"),
+            Path::Element(list) => {
+                list.append_to(text);
+                return text.push_str("[]");
+            }
             Path::Envelope(name) => name,
             Path::Field(object, name) => {
-                write!(f, "{object}.")?;
+                object.append_to(text);
+                text.push('.');
                 name
             }
         };
         match name.char_indices().nth(MAX_NAME) {
-            Some((end, _)) => write!(f, "{}…", &name[..end]),
-            None => f.write_str(name),
+            Some((end, _)) => text.extend([&name[..end], "…"]),
+            None => text.push_str(name),
         }
     }
 }
@@ -199,7 +208,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
         self.inner.visit_map(Members {
             map,
             object: self.path,
-            key: Cow::Borrowed(""),
+            key: Key::default(),
             notes: self.notes,
         })
     }
@@ -248,9 +257,16 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, S> {
 struct Members<'a, 'de, A> {
     map: A,
     object: &'a Path<'a>,
-    /// The key of the value that is parsed next.
-    key: Cow<'de, str>,
+    key: Key<'de>,
     notes: &'a mut Notes,
+}
+
+/// The key of the value that is parsed next.
+#[derive(Default)]
+struct Key<'de> {
+    /// The key in the body, or `None` if it has escapes.
+    borrowed: Option<&'de str>,
+    unescaped: String,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
@@ -261,25 +277,75 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        let Some(Key(key)) = self.map.next_key()? else {
-            return Ok(None);
-        };
-        self.key = key;
-        let name = StrDeserializer::<A::Error>::new(&self.key);
-        seed.deserialize(name).map(Some)
+        self.map.next_key_seed(Noting {
+            inner: seed,
+            key: &mut self.key,
+        })
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let key = self.key.borrowed.unwrap_or(&self.key.unescaped);
         self.map.next_value_seed(Watched {
             inner: seed,
-            path: &Path::Field(self.object, &self.key),
+            path: &Path::Field(self.object, key),
             notes: self.notes,
         })
     }
 }
 
-/// A key, which is borrowed from the body unless it has escapes.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The seed, the deserializer or the visitor of a key, which notes the key.
+struct Noting<'a, 'de, T> {
+    inner: T,
+    key: &'a mut Key<'de>,
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Noting<'_, 'de, S> {
+    type Value = S::Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        let Self { inner: seed, key } = self;
+        seed.deserialize(Noting { inner, key })
+    }
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Noting<'_, 'de, D> {
+    type Error = D::Error;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let Self { inner, key } = self;
+        inner.deserialize_any(Noting {
+            inner: visitor,
+            key,
+        })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Noting<'_, 'de, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    #[inline]
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<V::Value, E> {
+        self.key.borrowed = Some(text);
+        self.inner.visit_borrowed_str(text)
+    }
+
+    #[cold]
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<V::Value, E> {
+        self.key.borrowed = None;
+        self.key.unescaped.clear();
+        self.key.unescaped.push_str(text);
+        self.inner.visit_str(text)
+    }
+}
