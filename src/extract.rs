@@ -167,10 +167,10 @@ impl IntoResponse for MissingLayer {
 /// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct EventRejection {
+pub struct EventRejection(
     /// `None` if the layer is missing.
-    error: Option<EventError>,
-}
+    Option<EventError>,
+);
 
 /// The kinds of [`EventRejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,14 +186,13 @@ impl EventRejection {
     /// Creates a rejection, and logs the error.
     pub(crate) fn not_an_event(delivery: &Delivery, error: &EventError) -> Self {
         delivery.log_once(|| telemetry::undecodable(error));
-        let error = Some(error.clone());
-        Self { error }
+        Self(Some(error.clone()))
     }
 
     /// Returns the kind of the rejection.
     #[must_use]
     pub fn kind(&self) -> EventRejectionKind {
-        match &self.error {
+        match self.event_error() {
             None => EventRejectionKind::MissingLayer,
             Some(_) => EventRejectionKind::NotAnEvent,
         }
@@ -205,7 +204,7 @@ impl EventRejection {
     /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects the handler.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match &self.error {
+        match self.event_error() {
             None => MissingLayer(()).status(),
             Some(error) => error.status(),
         }
@@ -215,20 +214,20 @@ impl EventRejection {
     /// missing.
     #[must_use]
     pub fn event_error(&self) -> Option<&EventError> {
-        self.error.as_ref()
+        self.0.as_ref()
     }
 }
 
 impl From<MissingLayer> for EventRejection {
     fn from(_: MissingLayer) -> Self {
-        Self { error: None }
+        Self(None)
     }
 }
 
 // `source` is `None`, because `Display` prints the cause.
 impl fmt::Display for EventRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.error {
+        match self.event_error() {
             None => MissingLayer(()).fmt(f),
             Some(error) => error.fmt(f),
         }
@@ -239,7 +238,7 @@ impl error::Error for EventRejection {}
 
 impl IntoResponse for EventRejection {
     fn into_response(self) -> Response {
-        match self.error {
+        match self.0 {
             None => MissingLayer(()).into_response(),
             // The body is signed, so the error is only shown to SoundHash.
             Some(error) => (error.status(), error.to_string()).into_response(),
@@ -282,16 +281,10 @@ impl EventError {
 /// # let _: axum::routing::MethodRouter = axum::routing::post(receive);
 /// ```
 #[derive(Clone, PartialEq)]
-pub struct PayloadRejection(PayloadReason);
-
-#[derive(Clone, PartialEq)]
-enum PayloadReason {
-    NoEvent(EventRejection),
-    OtherPayload {
-        event: Box<Event>,
-        expected: EventKind,
-    },
-}
+pub struct PayloadRejection(
+    /// The event, and the type that the handler takes.
+    Result<(Box<Event>, EventKind), EventRejection>,
+);
 
 /// The kinds of [`PayloadRejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -314,21 +307,18 @@ impl PayloadRejection {
             EventData::Unrecognized(_) => log_unrecognized(delivery, event),
             _ => telemetry::of_another_type(expected.as_str()),
         }
-        Self(PayloadReason::OtherPayload {
-            event: Box::new(event.clone()),
-            expected,
-        })
+        Self(Ok((Box::new(event.clone()), expected)))
     }
 
     /// Returns the kind of the rejection.
     #[must_use]
     pub fn kind(&self) -> PayloadRejectionKind {
         match &self.0 {
-            PayloadReason::NoEvent(rejection) => match rejection.kind() {
+            Err(rejection) => match rejection.kind() {
                 EventRejectionKind::MissingLayer => PayloadRejectionKind::MissingLayer,
                 EventRejectionKind::NotAnEvent => PayloadRejectionKind::NotAnEvent,
             },
-            PayloadReason::OtherPayload { event, expected } => match event.kind() {
+            Ok((event, expected)) => match event.kind() {
                 Some(kind) if kind == *expected => PayloadRejectionKind::PayloadDoesNotFit,
                 _ => PayloadRejectionKind::OtherType,
             },
@@ -341,8 +331,8 @@ impl PayloadRejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match &self.0 {
-            PayloadReason::NoEvent(rejection) => rejection.status(),
-            PayloadReason::OtherPayload { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Err(rejection) => rejection.status(),
+            Ok(_) => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 
@@ -351,25 +341,19 @@ impl PayloadRejection {
     /// If the payload does not fit its type, [`Unrecognized`](crate::Unrecognized) has the reason.
     #[must_use]
     pub fn event(&self) -> Option<&Event> {
-        match &self.0 {
-            PayloadReason::NoEvent(_) => None,
-            PayloadReason::OtherPayload { event, .. } => Some(event),
-        }
+        self.0.as_ref().ok().map(|(event, _)| &**event)
     }
 
     /// Returns the reason why the body could not be parsed as an event, or `None` if it is an event.
     #[must_use]
     pub fn event_rejection(&self) -> Option<&EventRejection> {
-        match &self.0 {
-            PayloadReason::NoEvent(rejection) => Some(rejection),
-            PayloadReason::OtherPayload { .. } => None,
-        }
+        self.0.as_ref().err()
     }
 }
 
 impl From<EventRejection> for PayloadRejection {
     fn from(rejection: EventRejection) -> Self {
-        Self(PayloadReason::NoEvent(rejection))
+        Self(Err(rejection))
     }
 }
 
@@ -384,8 +368,8 @@ impl fmt::Debug for PayloadRejection {
 impl fmt::Display for PayloadRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (event, expected) = match &self.0 {
-            PayloadReason::NoEvent(rejection) => return rejection.fmt(f),
-            PayloadReason::OtherPayload { event, expected } => (event, expected),
+            Err(rejection) => return rejection.fmt(f),
+            Ok((event, expected)) => (event, expected),
         };
         match event.kind() {
             Some(kind) if kind == *expected => write!(f, "payload does not fit {expected}"),
@@ -400,9 +384,9 @@ impl error::Error for PayloadRejection {}
 impl IntoResponse for PayloadRejection {
     fn into_response(self) -> Response {
         match self.0 {
-            PayloadReason::NoEvent(rejection) => rejection.into_response(),
+            Err(rejection) => rejection.into_response(),
             // The event is signed, so the mismatch is only shown to SoundHash.
-            PayloadReason::OtherPayload { .. } => (self.status(), self.to_string()).into_response(),
+            Ok(_) => (self.status(), self.to_string()).into_response(),
         }
     }
 }

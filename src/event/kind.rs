@@ -63,6 +63,16 @@ macro_rules! define_kinds {
             }
         }
 
+        #[cfg(feature = "testing")]
+        impl EventKind {
+            /// Returns the payload that the documentation of the kind shows.
+            pub(crate) const fn sample(self) -> &'static str {
+                match self {
+                    $(EventKind::$Kind => include_str!(concat!("samples/", $name, ".json")),)*
+                }
+            }
+        }
+
         impl FromStr for EventKind {
             type Err = UnknownEventKind;
 

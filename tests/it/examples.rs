@@ -1,9 +1,11 @@
-//! The examples over real sockets, with the requests that SoundHash sent.
+//! The examples as programs over real sockets, which do what their first lines promise.
 
-use std::{collections::HashMap, process::Command, time::Duration};
+use std::{collections::HashMap, fs, path::PathBuf, process::Command, time::Duration};
 
+use axum::http::header;
+use reqwest::Client;
 use serde_json::{Value, json};
-use soundhash_webhook::Secret;
+use soundhash_webhook::{SIGNATURE_HEADER, Secret};
 use soundhash_webhook_tests::captures;
 use tokio::{
     io::AsyncWriteExt,
@@ -46,16 +48,6 @@ async fn the_receiver_prints_every_event_that_soundhash_really_sent() {
     let (status, stdout, _) = receiver.ended();
     assert!(status.success());
     assert_eq!(stdout, [] as [&str; 0], "stdout is for events only");
-}
-
-#[tokio::test]
-async fn health_is_open_and_the_webhook_is_not() {
-    let receiver = Receiver::start(&[]);
-    let get = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let head = exchange(&receiver.addr, get("/healthz").as_bytes()).await;
-    assert_eq!(status(&head), "200");
-    let unsigned = b"POST /webhooks/soundhash HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
-    assert_eq!(status(&exchange(&receiver.addr, unsigned).await), "401");
 }
 
 /// Attack: read the secret from the log, or from a process list after the line was pasted.
@@ -101,7 +93,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     let arguments = Command::new("sh").args(["-c", &script]).output().unwrap();
     let arguments = String::from_utf8(arguments.stdout).unwrap();
     let mut arguments = arguments.lines();
-    let mut request = reqwest::Client::new().post(receiver.url());
+    let mut request = Client::new().post(receiver.url());
     while let Some(argument) = arguments.next() {
         if argument == "-H" {
             let (name, value) = arguments.next().unwrap().split_once(": ").unwrap();
@@ -211,4 +203,222 @@ fn an_address_that_is_in_use_is_named() {
         let error = format!("SOUNDHASH_WEBHOOK_ADDR: cannot listen on \"{addr}\"");
         assert!(log.contains(&error), "{log}");
     }
+}
+
+/// Sends the usual body to `url`, signed with `secret`, and returns the status.
+async fn deliver(client: &Client, url: &str, secret: &str) -> u16 {
+    let request = client
+        .post(url)
+        .header(SIGNATURE_HEADER, Secret::new(secret).sign(BODY).to_string())
+        .body(BODY);
+    request.send().await.unwrap().status().as_u16()
+}
+
+// ---- rotation
+
+#[cfg(unix)]
+#[tokio::test]
+async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
+    // The statuses of a delivery with the old secret, and with the new one.
+    const OLD: &[u16] = &[200, 401];
+    const BOTH: &[u16] = &[200, 200];
+    const NEW: &[u16] = &[401, 200];
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotation-secrets");
+    fs::write(&file, "whsec_old\n").unwrap();
+    let mut receiver = Receiver::of(
+        "rotation",
+        &[("SOUNDHASH_WEBHOOK_SECRETS", file.to_str().unwrap())],
+    );
+    let (url, client) = (receiver.url(), Client::new());
+    for (lines, log, statuses) in [
+        ("whsec_old\n", "1 valid", OLD),
+        ("whsec_new\nwhsec_old\n", "2 valid", BOTH),
+        ("whsec_old\n\nwhsec_other\nwhsec_new\n", "3 valid", BOTH),
+        ("whsec_new\r\nwhsec_old", "2 valid", BOTH),
+        // SoundHash is not locked out by a broken file.
+        ("\n", "the old secrets stay valid: secret is empty", BOTH),
+        (
+            "1\n2\n3\n4\n5\n",
+            "the old secrets stay valid: more than four",
+            BOTH,
+        ),
+        ("whsec_new\n", "1 valid", NEW),
+    ] {
+        fs::write(&file, lines).unwrap();
+        receiver.signal("HUP");
+        receiver.wait_for_log(log);
+        for (secret, status) in ["whsec_old", "whsec_new"].into_iter().zip(statuses) {
+            assert_eq!(deliver(&client, &url, secret).await, *status, "{lines:?}");
+        }
+    }
+    receiver.signal("KILL");
+    let (_, lines, log) = receiver.ended();
+    for index in [0, 1] {
+        assert!(lines.contains(&format!("video.processed {index}")));
+    }
+    assert!(log.contains("signed with secret 1"), "{log}");
+    assert!(!log.contains("whsec_"), "{log}");
+}
+
+// ---- tenants
+
+#[cfg(feature = "cache")]
+#[tokio::test]
+async fn each_tenant_is_looked_up_once() {
+    let receiver = Receiver::of("tenants", &[]);
+    let client = Client::new();
+    let deliver = async |endpoint: &str, secret: &str| {
+        let url = format!("http://{}/webhooks/{endpoint}", receiver.addr);
+        deliver(&client, &url, secret).await
+    };
+    // All requests are sent at once, so that none of them finds a cached secret.
+    let statuses = tokio::join!(
+        deliver("acme", "whsec_acme"),
+        deliver("acme", "whsec_acme"),
+        deliver("acme", "whsec_acme"),
+        deliver("globex", "whsec_globex_old"),
+    );
+    assert_eq!(statuses, (200, 200, 200, 200));
+    for _ in 0..3 {
+        assert_eq!(deliver("acme", "whsec_acme").await, 200);
+        // Attack: a tenant signs in the name of another tenant.
+        assert_eq!(deliver("globex", "whsec_acme").await, 401);
+        // Attack: send unknown names, so that each asks the database.
+        assert_eq!(deliver("nobody", "whsec_acme").await, 401);
+        // Attack: fill the memory with names.
+        assert_eq!(deliver(&"n".repeat(257), "whsec_acme").await, 401);
+        // The lookup fails. SoundHash sends the delivery again, and the provider looks it up again.
+        assert_eq!(deliver("initech", "whsec_initech").await, 503);
+    }
+    receiver.signal("KILL");
+    let (_, mut lines, log) = receiver.ended();
+    let lookups = |name: &str| log.matches(&format!("looking up \"{name}\"")).count();
+    assert_eq!(
+        ["acme", "globex", "nobody", "initech"].map(lookups),
+        [1, 1, 1, 3],
+        "{log}"
+    );
+    assert_eq!(lookups(&"n".repeat(257)), 0);
+    lines.sort();
+    assert_eq!(lines[..6], ["acme video.processed"; 6]);
+    assert_eq!(lines[6..], ["globex video.processed"]);
+}
+
+// ---- rejections
+
+#[tokio::test]
+async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
+    let receiver = Receiver::of("rejections", &[]);
+    let client = Client::new();
+    let accepted = deliver(&client, &receiver.url(), "whsec_test").await;
+    assert_eq!(accepted, 200);
+
+    let audit = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    let mut texts = Vec::new();
+    for (signature, reason) in [
+        (None, "missing_signature"),
+        (Some("sha256=00"), "malformed_signature"),
+        (Some(&*sign(b"another")), "wrong_signature"),
+    ] {
+        let mut request = client.post(receiver.url()).body(BODY);
+        if let Some(signature) = signature {
+            request = request.header(SIGNATURE_HEADER, signature);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+        let content_type = &response.headers()[header::CONTENT_TYPE];
+        assert_eq!(content_type, "application/problem+json");
+        texts.push(response.text().await.unwrap());
+        let path = "/webhooks/soundhash";
+        let line = json!({"path": path, "peer": "127.0.0.1", "reason": reason, "status": 401});
+        assert_eq!(audit(&receiver.line()), line);
+    }
+    // The sender does not learn the reason.
+    assert_eq!(texts, [r#"{"status":401,"title":"Unauthorized"}"#; 3]);
+
+    let too_large = head(&"0".repeat(64), 2_000_000);
+    let head = exchange(&receiver.addr, too_large.as_bytes()).await;
+    assert_eq!(status(&head), "413");
+    assert_eq!(audit(&receiver.line())["reason"], "body_too_large");
+
+    receiver.signal("KILL");
+    let (_, lines, _) = receiver.ended();
+    assert_eq!(lines, [""; 0], "a line for each rejection, and no others");
+}
+
+// ---- plain_tower
+
+#[tokio::test]
+async fn a_delivery_is_verified_without_axum() {
+    let receiver = Receiver::of("plain_tower", &[]);
+    let client = Client::new();
+    let url = receiver.url();
+    assert_eq!(deliver(&client, &url, "whsec_test").await, 200);
+    assert_eq!(receiver.line(), "video.processed");
+    assert_eq!(deliver(&client, &url, "whsec_wrong").await, 401);
+    let elsewhere = format!("http://{}/", receiver.addr);
+    assert_eq!(deliver(&client, &elsewhere, "whsec_test").await, 404);
+    // Signed, but not an event.
+    let request = client.post(&url).header(SIGNATURE_HEADER, sign(b"hello"));
+    let response = request.body("hello").send().await.unwrap();
+    assert_eq!(response.status(), 400);
+
+    receiver.signal("INT");
+    let (status, lines, _) = receiver.ended();
+    assert_eq!((status.code(), lines.len()), (Some(0), 0));
+}
+
+// ---- hostile
+
+#[test]
+fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
+    let output = Command::new(example("hostile")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report = String::from_utf8(output.stdout).unwrap();
+    let (head, legacy) = report
+        .split_once("wrong, /webhooks/legacy: 22 failures\n")
+        .expect("three parts");
+    assert_eq!(
+        head,
+        "right, /webhooks/soundhash: 0 failures\n\
+         wrong, /webhooks/soundhash: 1 failures\n\
+         Something other than the layer read its body: it is outside of the layer and reads \
+         unverified bodies before any limit applies. Put it inside of the layer, where it gets \
+         the verified body.\n\
+         - no signature, and a body that waits for a 100: responded with 401\n"
+    );
+    assert!(legacy.starts_with("Nothing verified it:"), "{legacy}");
+    assert!(legacy.contains("- no signature: responded with 200 and not 401\n"));
+}
+
+// ---- the guides' shell lines
+
+/// The lines of the quick start are accepted, and are rejected after a single letter is changed.
+#[test]
+fn the_shell_lines_of_the_quick_start_are_a_delivery() {
+    let guide = include_str!("../../docs/guide/quick_start.md");
+    let receiver = Receiver::of("receiver", &[]);
+    let parts = ["body=", "signature=", "curl "];
+    let lines: Vec<_> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .filter(|line| parts.iter().any(|it| line.starts_with(it)))
+        .collect();
+    assert_eq!(lines.len(), 3);
+    let script = lines.join("\n").replace("127.0.0.1:3000", &receiver.addr);
+    let changed = script.replace("curl", "body=${body%?}]; curl");
+    for (script, status) in [(script, "200 OK"), (changed, "401 Unauthorized")] {
+        let tools = "command -v openssl curl >/dev/null || exit 77\n";
+        let script = tools.to_owned() + &script;
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        if output.status.code() == Some(77) {
+            eprintln!("openssl or curl is missing: not tried");
+            return;
+        }
+        let response = String::from_utf8(output.stdout).unwrap();
+        let start = format!("HTTP/1.1 {status}");
+        assert!(response.starts_with(&start), "{response}");
+    }
+    assert!(receiver.line().contains(r#""title":"A song""#));
 }

@@ -4,7 +4,6 @@ mod event;
 mod examples;
 mod extract;
 mod idempotency;
-mod more_examples;
 mod readme;
 mod router;
 mod secret;

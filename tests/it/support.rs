@@ -163,26 +163,7 @@ where
         }
         Some(rejection) => {
             assert_eq!(status, rejection.status());
-            assert_eq!(rejection.to_string(), words(rejection.kind()));
             Err(rejection.kind())
         }
-    }
-}
-
-/// Returns the words in which the log describes a rejection.
-fn words(kind: RejectionKind) -> &'static str {
-    match kind {
-        RejectionKind::MissingSignature => "no signature header",
-        RejectionKind::SeveralSignatures => "more than one signature header",
-        RejectionKind::MalformedSignature => "signature is not 64 hexadecimal digits",
-        RejectionKind::WrongSignature => "signature does not match the body",
-        RejectionKind::Redirected => "signed request without a body, or not a POST",
-        RejectionKind::UnknownEndpoint => "no secret for this endpoint",
-        RejectionKind::BodyTooLarge => "body is over the limit",
-        RejectionKind::BodyTimeout => "body did not arrive in time",
-        RejectionKind::BodyBroken => "body ended early",
-        RejectionKind::SecretsUnavailable => "lookup of the secrets failed",
-        RejectionKind::BufferFull => "memory for unfinished bodies is full",
-        other => panic!("{other:?} is new"),
     }
 }

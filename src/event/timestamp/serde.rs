@@ -34,6 +34,14 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+macro_rules! absent {
+    ($($visit:ident($($Value:ty)?))*) => {$(
+        fn $visit<E>(self $(, _: $Value)?) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    )*};
+}
+
 /// Deserializes an optional field of a payload. A value that is not a timestamp becomes `None`, so
 /// that a broken timestamp does not make the whole event unrecognized.
 pub(in crate::event) fn lenient<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
@@ -53,40 +61,13 @@ where
             Ok(text.parse().ok())
         }
 
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_none<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
+        absent! {
+            visit_unit() visit_none() visit_bool(bool) visit_i64(i64) visit_u64(u64)
+            visit_i128(i128) visit_u128(u128) visit_f64(f64)
         }
 
         fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Self::Value, D::Error> {
             inner.deserialize_any(self)
-        }
-
-        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_i128<E>(self, _: i128) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_u128<E>(self, _: u128) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-            Ok(None)
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {

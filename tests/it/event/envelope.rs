@@ -94,20 +94,6 @@ fn each_half_of_a_resource_can_be_absent() {
 }
 
 #[test]
-fn the_four_timestamps_and_a_broken_one() {
-    let at = |text: &str| {
-        read(&json!({"event": "x", "data": 1, "timestamp": text}).to_string()).created_at
-    };
-    assert_eq!(at("2024-01-15T10:30:00Z"), instant("2024-01-15T10:30:00Z"));
-    let micros = instant("2026-11-23T08:56:12.681555Z");
-    assert_eq!(at("2026-11-23T08:56:12.681555+00:00"), micros);
-    assert_eq!(at("2026-11-23T08:56:12.681555Z"), micros);
-    assert_eq!(at("2026-11-23T08:56:12.681555+00:00Z"), micros);
-    assert_eq!(at("2026-11-23T08:56:12.681555+00:00ZZ"), None);
-    assert_eq!(at("yesterday"), None);
-}
-
-#[test]
 fn ids_keep_their_type() {
     let id = |json: &str| read(&format!(r#"{{"type": "x", "id": {json}, "data": 1}}"#)).id;
     assert_eq!(id("18446744073709551615"), Some(Id::from(u64::MAX)));

@@ -100,29 +100,40 @@ fn a_sender_cannot_make_the_list_long() {
 }
 
 #[test]
-fn a_misfit_names_its_field() {
+fn a_misfit_is_kept_with_its_reason_and_its_field() {
+    const MATCH: &str = "match.found";
+    const USER: &str = "user.created";
+    const ID: &str =
+        "data.user_id: invalid type: sequence, expected an id (a 64-bit integer or a string)";
+    const USERNAME: &str = "data.username: invalid type: integer `5`, expected a string";
+    const CONFIDENCE: &str =
+        "data.matches[].confidence: invalid type: string \"high\", expected f64";
+    const LIST: &str = "data.matches: invalid type: integer `7`, expected a sequence";
+    const NO_CONFIDENCE: &str = "data.matches[]: missing field `confidence`";
+    const NO_OBJECT: &str = "payload is not an object";
+    let high = json!({"query_id": 1, "matches": [{"video_id": 1, "confidence": "high"}]});
+    let listed = json!({"query_id": 1, "matches": [{"video_id": 2}]});
+    let flat = json!({"query_id": 1, "matched_video_id": 2});
     for (event_type, payload, reason) in [
-        (
-            "user.created",
-            json!({"user_id": 1, "username": 5}),
-            "data.username: invalid type: integer `5`, expected a string",
-        ),
-        (
-            "match.found",
-            json!({"query_id": 1, "matches": [{"video_id": 1, "confidence": "high"}]}),
-            "data.matches[].confidence: invalid type: string \"high\", expected f64",
-        ),
-        (
-            "match.found",
-            json!({"query_id": 1, "matches": 7}),
-            "data.matches: invalid type: integer `7`, expected a sequence",
-        ),
+        (USER, json!({"user_id": 1, "username": 5}), USERNAME),
+        (USER, json!({"user_id": [1]}), ID),
+        (USER, Value::Null, NO_OBJECT),
+        (USER, json!("n"), NO_OBJECT),
+        (USER, json!([1, "n", "e"]), NO_OBJECT),
+        (MATCH, high, CONFIDENCE),
+        (MATCH, listed, NO_CONFIDENCE),
+        (MATCH, json!({"query_id": 1, "matches": 7}), LIST),
+        (MATCH, json!({"query_id": 1}), "missing field `matches`"),
+        (MATCH, flat, "missing field `confidence`"),
         (
             "video.processed",
             json!({"url": "u"}),
             "missing field `video_id`",
         ),
     ] {
-        assert_eq!(misfit(event_type, payload).reason.as_deref(), Some(reason));
+        let unrecognized = misfit(event_type, payload.clone());
+        assert_eq!(unrecognized.event_type, event_type);
+        assert_eq!(unrecognized.payload, payload);
+        assert_eq!(unrecognized.reason.as_deref(), Some(reason), "{payload}");
     }
 }

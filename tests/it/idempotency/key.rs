@@ -46,25 +46,6 @@ async fn unsigned_headers_do_not_make_a_new_event() {
 }
 
 #[tokio::test]
-async fn without_an_id_the_same_bytes_are_the_same_event() {
-    let runs = Runs::default();
-    let app = app(layer(), runs.handler());
-    let bodies = [
-        r#"{"event":"a","data":1}"#,
-        r#"{"event":"a","data":2}"#,
-        r#"{"event":"a","data":1,"delivery_id":""}"#,
-        r#"{"event":"a","data":1,"delivery_id":0}"#,
-        r#"{"event":"a","data":2,"delivery_id":0}"#,
-        r#"{"event":"a","data":NaN}"#,
-        "no JSON",
-    ];
-    for body in bodies {
-        assert_eq!(send(&app, signed(body)).await, RUN, "{body}");
-        assert_eq!(send(&app, signed(body)).await, DUPLICATE, "{body}");
-    }
-}
-
-#[tokio::test]
 async fn two_portal_events_of_one_millisecond_both_run() {
     let runs = Runs::default();
     let app = app(layer(), runs.handler());
@@ -77,18 +58,6 @@ async fn two_portal_events_of_one_millisecond_both_run() {
         assert_eq!(send(&app, signed(body)).await, DUPLICATE, "{body}");
     }
     assert_eq!(runs.count(), 2);
-}
-
-#[tokio::test]
-async fn the_dispatchers_id_is_the_event() {
-    let app = app(layer(), Runs::default().handler());
-    let body = r#"{"type":"a","data":1,"id":"x"}"#;
-    assert_eq!(send(&app, signed(body)).await, RUN);
-    let other_bytes = r#"{"type":"a","data":1, "id":"x"}"#;
-    assert_eq!(send(&app, signed(other_bytes)).await, DUPLICATE);
-    assert_eq!(send(&app, event(5)).await, RUN);
-    assert_eq!(send(&app, event("5")).await, RUN);
-    assert_eq!(send(&app, event(5)).await, DUPLICATE);
 }
 
 /// Attack: replay a delivery from before a rotation. A retry is signed with the secret that was

@@ -178,10 +178,3 @@ fn the_last_retention_counts_and_any_duration_is_accepted() {
     }
     let _ = layer().max_age(Duration::MAX).clock_skew(Duration::MAX);
 }
-
-#[tokio::test]
-async fn the_default_clock_is_that_of_the_system() {
-    let runs = Runs::default();
-    let app = app(layer().max_age(15 * MINUTE), runs.handler());
-    assert_eq!(send(&app, at("a", "2026-01-01T00:00:00Z")).await.0, 401);
-}

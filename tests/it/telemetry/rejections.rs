@@ -99,26 +99,6 @@ async fn rejections_after_the_first_are_summarised_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_accepted_delivery_logs_the_summary_too() {
-    let (log, app) = (Log::up_to(Level::INFO), app());
-    for _ in 0..3 {
-        deliver(&app, WRONG, &video()).await;
-    }
-    log.take();
-    assert_eq!(deliver(&app, KEY, &video()).await, 200);
-    assert_eq!(log.take(), "");
-    advance(61 * SECOND).await;
-    assert_eq!(deliver(&app, KEY, &video()).await, 200);
-    let line = log.line();
-    assert!(
-        line.contains("2 requests rejected in the last minute"),
-        "{line}"
-    );
-    assert_eq!(deliver(&app, KEY, &video()).await, 200);
-    assert_eq!(log.take(), "");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_rejection_after_a_quiet_minute_is_logged_at_once_again() {
     let (log, app) = (Log::up_to(Level::INFO), app());
     for _ in 0..3 {

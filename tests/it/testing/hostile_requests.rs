@@ -110,21 +110,6 @@ async fn a_router_that_redirects_is_found() {
 
 // ---- names and statuses
 
-#[test]
-fn they_have_names_and_statuses() {
-    let requests = hostile_requests(&secret());
-    assert_eq!(requests.len(), 41);
-    let names: HashSet<_> = requests.clone().map(|hostile| hostile.name()).collect();
-    assert_eq!(names.len(), requests.len());
-    let statuses: Vec<_> = requests.map(|hostile| hostile.status()).collect();
-    let expected = [Some(401), Some(413), Some(400), Some(405), Some(404), None];
-    let counts = expected.map(|status| {
-        let status = status.map(|status| StatusCode::from_u16(status).unwrap());
-        statuses.iter().filter(|it| **it == status).count()
-    });
-    assert_eq!(counts, [18, 3, 1, 9, 2, AUTHENTIC]);
-}
-
 /// The output of a failed test can be pasted anywhere.
 #[test]
 fn they_show_no_secret() {

@@ -104,17 +104,6 @@ async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline()
     assert_eq!(rejected, Err(RejectionKind::BodyTimeout));
 }
 
-/// Attack: send a body that never gives the hint that it has ended, as chunked bodies do. A
-/// receiver that waits for the hint never finishes.
-#[tokio::test]
-async fn the_hints_do_not_decide_where_a_body_ends() {
-    let script = Script::new([data(BODY)]);
-    let polls = script.polls();
-    let received = check(with_signature(sign(BODY), script)).await;
-    assert_eq!(received, Ok(Bytes::from_static(BODY)));
-    assert_eq!(polls.load(Ordering::Relaxed), 2);
-}
-
 /// Attack: hang up in the middle of the body. A receiver that unwraps the error panics.
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {

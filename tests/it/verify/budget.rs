@@ -18,6 +18,8 @@ use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with
 
 const KIB: usize = 1024;
 
+const HTTP_2: Version = Version::HTTP_2;
+
 /// The memory that a body counts in addition to its bytes.
 const OVERHEAD: usize = 32 * KIB;
 
@@ -26,7 +28,7 @@ const OVERHEAD: usize = 32 * KIB;
 fn stalled() -> Request<Script> {
     let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
     let mut request = with_signature(sign(BODY), Script::new(steps));
-    *request.version_mut() = Version::HTTP_2;
+    *request.version_mut() = HTTP_2;
     request
 }
 
@@ -47,7 +49,7 @@ type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
 
 /// Starts a request whose body is sent piece by piece. Over HTTP/1, a chunked body counts whole read
 /// buffers of the server.
-async fn begin_over<S>(
+async fn begin<S>(
     service: &S,
     version: Version,
     body: &[u8],
@@ -69,16 +71,6 @@ where
     (sender, outcome)
 }
 
-async fn begin<S>(service: &S, body: &[u8], first: usize) -> (Sender<Bytes>, Outcome)
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-{
-    begin_over(service, Version::HTTP_2, body, first).await
-}
-
 /// Sends a piece of a body and waits until it has been received.
 async fn send(sender: &mut Sender<Bytes>, piece: &[u8]) {
     let piece = Bytes::copy_from_slice(piece);
@@ -92,12 +84,12 @@ async fn the_limit_is_that_of_all_bodies_together() {
     let body = vec![b'x'; 10 * KIB + 1];
     let mut stalled = Vec::new();
     for _ in 0..4 {
-        stalled.push(begin(&service, &body, 10 * KIB).await);
+        stalled.push(begin(&service, HTTP_2, &body, 10 * KIB).await);
         sleep(Duration::from_millis(10)).await;
     }
     assert!(stalled.iter().all(|(_, outcome)| !outcome.is_finished()));
     // The fifth body fits only if another one is evicted.
-    let _fifth = begin(&service, &body, 10 * KIB).await;
+    let _fifth = begin(&service, HTTP_2, &body, 10 * KIB).await;
     let finished = stalled.iter().filter(|(_, outcome)| outcome.is_finished());
     assert_eq!(finished.count(), 1);
     let (_, first) = stalled.remove(0);
@@ -109,15 +101,15 @@ async fn the_limit_is_that_of_all_bodies_together() {
 async fn the_body_that_has_gone_longest_without_doubling_is_evicted() {
     let service = echo(layer().max_buffered(216 * KIB));
     let body = vec![b'x'; 64 * KIB];
-    let (mut first, first_outcome) = begin(&service, &body, 16 * KIB).await;
+    let (mut first, first_outcome) = begin(&service, HTTP_2, &body, 16 * KIB).await;
     sleep(Duration::from_millis(100)).await;
     // The second body started later, but only trickles.
-    let (mut second, second_outcome) = begin(&service, &body, 32 * KIB).await;
+    let (mut second, second_outcome) = begin(&service, HTTP_2, &body, 32 * KIB).await;
     sleep(Duration::from_millis(100)).await;
     send(&mut second, b"x").await;
     send(&mut first, &body[16 * KIB..40 * KIB]).await;
     send(&mut second, b"x").await;
-    let (_third, third_outcome) = begin(&service, &body, 63 * KIB).await;
+    let (_third, third_outcome) = begin(&service, HTTP_2, &body, 63 * KIB).await;
     assert!(second_outcome.is_finished());
     let evicted = Err(RejectionKind::BufferFull);
     assert_eq!(second_outcome.await.unwrap(), evicted);
@@ -134,11 +126,11 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     let service = echo(layer().max_buffered(2 * 1024 * KIB));
     let mut attackers = Vec::new();
     for _ in 0..2 {
-        attackers.push(begin_over(&service, Version::HTTP_11, BODY, 0).await);
+        attackers.push(begin(&service, Version::HTTP_11, BODY, 0).await);
         sleep(Duration::from_millis(1)).await;
     }
     let body = vec![b'x'; 40 * KIB];
-    let (mut honest, honest_outcome) = begin(&service, &body, 14_600).await;
+    let (mut honest, honest_outcome) = begin(&service, HTTP_2, &body, 14_600).await;
     // Its sender is as far away as a satellite.
     for round in 0..60 {
         for (sender, _) in &mut attackers {
@@ -147,7 +139,7 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
             let _ = sender.send_data(vec![b'x'; len].into()).await;
         }
         sleep(Duration::from_millis(10)).await;
-        attackers.push(begin_over(&service, Version::HTTP_11, BODY, 0).await);
+        attackers.push(begin(&service, Version::HTTP_11, BODY, 0).await);
     }
     send(&mut honest, &body[14_600..]).await;
     drop(honest);
@@ -163,9 +155,9 @@ async fn bodies_in_progress_leave_half_of_the_memory_to_new_ones() {
     let body = vec![b'x'; 40 * KIB];
     let mut attackers = Vec::new();
     for _ in 0..8 {
-        attackers.push(begin(&service, &body, 10 * KIB).await);
+        attackers.push(begin(&service, HTTP_2, &body, 10 * KIB).await);
     }
-    let (_new, new_outcome) = begin(&service, &body, 1).await;
+    let (_new, new_outcome) = begin(&service, HTTP_2, &body, 1).await;
     let evicted: Vec<bool> = attackers.iter().map(|(_, it)| it.is_finished()).collect();
     assert_eq!(evicted.iter().filter(|it| **it).count(), 1);
     assert!(evicted[0] && !new_outcome.is_finished());
@@ -178,7 +170,7 @@ async fn a_body_that_is_evicted_itself_evicts_no_other() {
     let body = vec![b'x'; 200 * KIB];
     let mut bodies = Vec::new();
     for len in [20 * KIB, 60 * KIB, 150 * KIB] {
-        bodies.push(begin(&service, &body, len).await);
+        bodies.push(begin(&service, HTTP_2, &body, len).await);
         sleep(Duration::from_millis(10)).await;
     }
     send(&mut bodies[1].0, b"x").await;
@@ -209,9 +201,9 @@ async fn a_large_head_counts() {
 async fn a_body_that_does_not_double_is_evicted_itself() {
     let service = echo(with_room_for(2, 40 * KIB));
     let body = vec![b'x'; 80 * KIB];
-    let (mut drip, drip_outcome) = begin(&service, &body, 40 * KIB).await;
+    let (mut drip, drip_outcome) = begin(&service, HTTP_2, &body, 40 * KIB).await;
     sleep(Duration::from_millis(100)).await;
-    let (_other, other_outcome) = begin(&service, &body, 40 * KIB).await;
+    let (_other, other_outcome) = begin(&service, HTTP_2, &body, 40 * KIB).await;
     send(&mut drip, b"x").await;
     assert_eq!(drip_outcome.await.unwrap(), Err(RejectionKind::BufferFull));
     assert!(!other_outcome.is_finished());
@@ -236,13 +228,13 @@ async fn a_body_that_ends_gives_its_room_back() {
     let service = echo(with_room_for(1, 10 * KIB).body_timeout(Duration::from_secs(1)));
     let body = vec![b'x'; 10 * KIB];
     for _ in 0..3 {
-        let (sender, complete) = begin(&service, &body, body.len()).await;
+        let (sender, complete) = begin(&service, HTTP_2, &body, body.len()).await;
         drop(sender);
         assert!(complete.await.unwrap().is_ok());
-        let (sender, expired) = begin(&service, &body, 1).await;
+        let (sender, expired) = begin(&service, HTTP_2, &body, 1).await;
         assert_eq!(expired.await.unwrap(), Err(RejectionKind::BodyTimeout));
         drop(sender);
-        let (_sender, dropped) = begin(&service, &body, 1).await;
+        let (_sender, dropped) = begin(&service, HTTP_2, &body, 1).await;
         dropped.abort();
         assert!(dropped.await.unwrap_err().is_cancelled());
     }

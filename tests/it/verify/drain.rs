@@ -2,12 +2,10 @@
 //! the response.
 
 use std::{
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Waker},
     time::Duration,
 };
 
@@ -57,17 +55,6 @@ async fn polled(polls: &Arc<AtomicUsize>) -> usize {
 fn closes(response: &Response<Body>) -> bool {
     let value = response.headers().get(header::CONNECTION);
     value.is_some_and(|value| value == "close")
-}
-
-/// An unsigned request is rejected at the first poll, without a runtime, and no matter what its
-/// body does.
-#[test]
-fn a_rejection_does_not_wait_for_the_body() {
-    for step in [Step::Stall, Step::Endless(frame()), Step::Error] {
-        let response = pin!(response(declared(100, [step])));
-        let polled = response.poll(&mut Context::from_waker(Waker::noop()));
-        assert!(polled.is_ready());
-    }
 }
 
 /// Attack: send a body without a declared length, such as a chunked one, or of a length that no

@@ -155,27 +155,6 @@ fn length(bytes: usize) -> String {
     format!("Content-Length: {bytes}")
 }
 
-/// Attack: make a rejection harm later requests on the same connection, as a proxy shares it.
-#[tokio::test]
-async fn honest_requests_behind_a_rejected_one_are_served() {
-    let receiver = Receiver::start(&[]);
-    let mut stream = connect(&receiver).await;
-    let mut expected = Vec::new();
-    for id in ["a", "b", "c"] {
-        let forged = [head(FORGED, BODY.len()).as_bytes(), BODY].concat();
-        let no_signature = [unsigned("Content-Length: 9").as_bytes(), b"unsigned."].concat();
-        let honest = signed_bytes(&event(id));
-        let pipelined = [forged, no_signature, honest].concat();
-        stream.write_all(&pipelined).await.unwrap();
-        expected.extend(["401", "401", "200"]);
-    }
-    stream.write_all(LAST).await.unwrap();
-    expected.push("200");
-    let text = to_the_end(&mut stream).await;
-    assert_eq!(statuses(&text), expected);
-    unharmed(receiver, &["a", "b", "c"]).await;
-}
-
 /// Attack: make the receiver ask for a body that it rejects. It asks only for the bodies of honest
 /// senders.
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::Value;
-use soundhash_webhook::{Delivery, Event, Rejection};
+use soundhash_webhook::{Delivery, Event};
 use tower::{Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 
 use super::layer;
@@ -99,45 +99,4 @@ async fn body_reading_extractors_and_middleware_work_inside() {
     request.headers_mut().insert(header::CONTENT_TYPE, json);
     let Ok(response) = app.oneshot(request).await;
     assert_eq!(text(response).await, r#"video.processed "Test Video""#);
-}
-
-/// A middleware that rewrites the body *outside* of the layer breaks every signature.
-#[tokio::test]
-async fn a_body_rewritten_outside_of_the_layer_is_rejected() {
-    async fn reserialize(request: axum::extract::Request, next: Next) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        let value: Value = serde_json::from_slice(&bytes).unwrap();
-        let body = Body::from(serde_json::to_vec_pretty(&value).unwrap());
-        next.run(Request::from_parts(head, body)).await
-    }
-    let app: Router = Router::new()
-        .route("/webhooks/soundhash", post(handler))
-        .layer(layer())
-        .layer(middleware::from_fn(reserialize));
-    assert_eq!(status(app, signed(BODY)).await, StatusCode::UNAUTHORIZED);
-}
-
-/// An outer layer finds the reason on every rejection, and on no other response.
-#[tokio::test]
-async fn an_outer_layer_can_rewrite_a_rejection() {
-    async fn teapot(response: Response<Body>) -> Response<Body> {
-        match response.extensions().get::<Rejection>() {
-            Some(rejection) => {
-                let mut own = Response::new(Body::from(rejection.kind().as_str()));
-                *own.status_mut() = StatusCode::IM_A_TEAPOT;
-                own
-            }
-            None => response,
-        }
-    }
-    let app: Router = Router::new()
-        .route("/webhooks/soundhash", post(handler))
-        .layer(layer())
-        .layer(middleware::map_response(teapot));
-    let unsigned = request("POST", "/webhooks/soundhash");
-    let Ok(response) = app.clone().oneshot(unsigned).await;
-    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
-    assert_eq!(text(response).await, "missing_signature");
-    assert_eq!(status(app, signed(BODY)).await, StatusCode::OK);
 }
