@@ -1,9 +1,13 @@
 //! The database in which an application records its events.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{
+    error::Error as StdError,
+    time::{Duration, SystemTime},
+};
 
 use clap::Args;
 use soundhash_webhook::idempotency::Key;
+use soundhash_webhook_reconcile::{Record, Timestamp};
 use soundhash_webhook_sqlx::{
     Backend, EventFilter, EventLog, EventLogError, EventLogErrorKind, EventSummary, RecordedEvent,
 };
@@ -80,6 +84,23 @@ impl DatabaseArgs {
         }
         let options: PgConnectOptions = url.parse().map_err(|_| wrong())?;
         Ok(Database::Postgres(self.connect(options).await?))
+    }
+
+    /// Returns the events that were recorded since a time, and that SoundHash's log can have.
+    pub(crate) async fn records(&self, since: Timestamp) -> Result<Vec<Record>, Error> {
+        let filter = EventFilter::new();
+        let filter = filter.since(since.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
+        let events = self.open().await?.list(filter, usize::MAX).await?;
+        // SoundHash's log does not have the events of the portal. Their keys end with a digest.
+        let events = events.iter().filter(|event| {
+            let parts = event.key.as_str().rsplit(';');
+            parts.take(1).all(|part| !part.starts_with('b'))
+        });
+        let records = events.map(|event| Record {
+            time: event.received_at.try_into().unwrap_or_default(),
+            key: None,
+        });
+        Ok(records.collect())
     }
 
     async fn connect<DB: Backend>(

@@ -15,9 +15,6 @@ mod error;
 mod event_types;
 #[cfg(feature = "database")]
 mod events;
-#[cfg(not(feature = "database"))]
-#[path = "without_database.rs"]
-mod events;
 mod http;
 mod listen;
 mod output;
@@ -25,9 +22,15 @@ mod reconcile;
 mod replay;
 mod secret;
 mod send;
+mod shell;
 mod signals;
 mod url;
 mod verify;
+#[cfg(not(feature = "database"))]
+mod without_database;
+
+#[cfg(not(feature = "database"))]
+use without_database::{self as database, self as events};
 
 use std::{
     env,

@@ -100,14 +100,17 @@ async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Del
 
     let mut headers = head.headers;
     remove_hop_by_hop(&mut headers);
-    let recorded = Recorded::of(capture);
     if secret.is_none() {
         headers.remove(SIGNATURE_HEADER);
-        for signature in recorded.signatures {
+        let name = SIGNATURE_HEADER;
+        let signatures = recorded(capture, name.as_str());
+        for signature in signatures.filter_map(|it| HeaderValue::from_bytes(it).ok()) {
             headers.append(SIGNATURE_HEADER, signature);
         }
     }
-    if recorded.length.is_some_and(|length| length != body.len()) {
+    let sent = body.len().to_string();
+    let length = recorded(capture, "content-length").next();
+    if length.is_some_and(|length| length != sent.as_bytes()) {
         output::warning(format_args!(
             "{name}: the body has {} bytes, which differs from its Content-Length. An editor may \
              have changed the file.",
@@ -121,35 +124,14 @@ async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Del
     })
 }
 
-/// The headers of a capture that are computed again when it is signed.
-struct Recorded {
-    signatures: Vec<HeaderValue>,
-    length: Option<usize>,
-}
-
-impl Recorded {
-    fn of(capture: &[u8]) -> Self {
-        let mut recorded = Self {
-            signatures: Vec::new(),
-            length: None,
-        };
-        let head = capture
-            .split(|&byte| byte == b'\n')
-            .map(<[u8]>::trim_ascii)
-            .take_while(|line| !line.is_empty());
-        for line in head {
-            let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-                continue;
-            };
-            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-            if name.eq_ignore_ascii_case(SIGNATURE_HEADER.as_str().as_bytes()) {
-                recorded.signatures.extend(HeaderValue::from_bytes(value));
-            } else if name.eq_ignore_ascii_case(b"content-length") {
-                recorded.length = str::from_utf8(value)
-                    .ok()
-                    .and_then(|text| text.parse().ok());
-            }
-        }
-        recorded
-    }
+/// Returns the values of a header as they were recorded. They are computed again when a capture is
+/// signed.
+fn recorded<'a>(capture: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let lines = capture.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let head = lines.take_while(|line| !line.is_empty());
+    head.filter_map(move |line| {
+        let (given, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
+        let is_it = given.eq_ignore_ascii_case(name.as_bytes());
+        is_it.then(|| value[1..].trim_ascii())
+    })
 }

@@ -13,13 +13,27 @@ static RECEIVED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
 
 /// Starts to count signals. From now on, they do not end the process.
 pub(crate) fn listen() -> Result<(), Error> {
-    let mut signals = Signals::new()
-        .map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))?;
+    #[cfg(unix)]
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let failed = |error: io::Error| Error::failed(format!("cannot listen for signals: {error}"));
+    #[cfg(unix)]
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    #[cfg(unix)]
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    #[cfg(windows)]
+    let mut interrupt = tokio::signal::windows::ctrl_c().map_err(failed)?;
     let (count, received) = watch::channel(0);
     let _ = RECEIVED.set(received);
     tokio::spawn(async move {
         loop {
-            signals.next().await;
+            #[cfg(unix)]
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            #[cfg(windows)]
+            interrupt.recv().await;
             count.send_modify(|count| *count += 1);
         }
     });
@@ -51,41 +65,5 @@ pub(crate) async fn patience() {
         },
         // This is enough for a reader that does not stall.
         _ => sleep(GRACE / 10).await,
-    }
-}
-
-#[cfg(unix)]
-struct Signals([tokio::signal::unix::Signal; 2]);
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
-        let [interrupt, terminate] = kinds.map(signal);
-        Ok(Self([interrupt?, terminate?]))
-    }
-
-    async fn next(&mut self) {
-        let Self([interrupt, terminate]) = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(windows)]
-struct Signals(tokio::signal::windows::CtrlC);
-
-#[cfg(windows)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        tokio::signal::windows::ctrl_c().map(Self)
-    }
-
-    async fn next(&mut self) {
-        self.0.recv().await;
     }
 }

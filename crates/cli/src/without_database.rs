@@ -1,23 +1,75 @@
-//! `events` of a build without the feature `database`: says how to get it.
+//! `events` and `--database` of a build without the feature `database`: say how to get them.
 
 use std::ffi::OsString;
 
-use clap::Args;
+use clap::{Args, Subcommand};
+use soundhash_webhook_reconcile::{Record, Timestamp};
 
-use crate::error::Error;
+use crate::{error::Error, secret::variable};
 
-/// List the events that your application recorded, and run them again
+/// List the events that your application recorded, and run them again (needs the feature
+/// `database`)
+#[derive(Args)]
+#[command(after_help = "\
+This build of the command lacks the feature `database`. Install the command with it:
+  $ cargo install --path crates/cli --features database")]
+pub(crate) struct EventsArgs {
+    #[command(subcommand)]
+    _command: EventsCommand,
+}
+
+#[derive(Subcommand)]
+enum EventsCommand {
+    /// List recorded events, the latest first
+    List {
+        #[command(flatten)]
+        _ignored: Ignored,
+    },
+    /// Show a recorded event with its body
+    Show {
+        #[command(flatten)]
+        _ignored: Ignored,
+    },
+    /// Send recorded events to your application again, so that it handles them again
+    RunAgain {
+        #[command(flatten)]
+        _ignored: Ignored,
+    },
+}
+
 #[derive(Args)]
 #[command(disable_help_flag = true)]
-pub(crate) struct EventsArgs {
+struct Ignored {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     _arguments: Vec<OsString>,
 }
 
 #[expect(clippy::unused_async, reason = "like the command that it replaces")]
 pub(crate) async fn run(_: EventsArgs) -> Result<bool, Error> {
-    Err(Error::usage(
-        "`events` needs the feature `database`. Install the command with \
-         `cargo install --path crates/cli --features database`.",
-    ))
+    Err(Error::usage(NEEDED))
+}
+
+/// Replaces the database of the recorded events.
+#[derive(Args)]
+pub(crate) struct DatabaseArgs {
+    #[arg(long, hide = true, value_parser = reject)]
+    database: Option<String>,
+}
+
+impl DatabaseArgs {
+    pub(crate) fn is_given(&self) -> Result<bool, Error> {
+        Ok(self.database.is_some() || variable("SOUNDHASH_WEBHOOK_DATABASE")?.is_some())
+    }
+
+    #[expect(clippy::unused_async, reason = "like the function that it replaces")]
+    pub(crate) async fn records(&self, _: Timestamp) -> Result<Vec<Record>, Error> {
+        Err(Error::usage(NEEDED))
+    }
+}
+
+const NEEDED: &str = "this needs the feature `database`. Install the command with \
+    `cargo install --path crates/cli --features database`.";
+
+fn reject(_: &str) -> Result<String, &'static str> {
+    Err(NEEDED)
 }

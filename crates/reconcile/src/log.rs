@@ -1,6 +1,6 @@
 //! SoundHash's log of deliveries, and the queries that read it within the API's limit.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de};
@@ -108,8 +108,13 @@ impl Log {
         }
     }
 
-    /// Adds the response to [`query`](Self::query).
-    pub fn add(&mut self, page: Vec<Attempt>) {
+    /// Adds the response to [`query`](Self::query). If it has more attempts than the API's limit, only
+    /// the latest ones are kept, and the others count as not shown.
+    pub fn add(&mut self, mut page: Vec<Attempt>) {
+        if page.len() > LIMIT {
+            page.sort_by_key(|attempt| Reverse(attempt.created_at));
+            page.truncate(LIMIT);
+        }
         let oldest = page.iter().map(|attempt| attempt.created_at).min();
         // Further attempts of the oldest instant may be missing from the page.
         let seen_from = (oldest.filter(|_| page.len() >= LIMIT))

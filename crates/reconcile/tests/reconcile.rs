@@ -244,6 +244,21 @@ fn the_pages_of_each_status_reach_further_back_than_the_first_one() {
     assert_eq!(report.delivered, 999);
 }
 
+#[test]
+fn a_page_beyond_the_limit_is_cut_off() {
+    let all: Vec<_> = (0..1200)
+        .map(|event: u64| attempt(event, 1, "success", event.cast_signed() / 2))
+        .collect();
+    let log = log(7, &all);
+    assert_eq!(log.attempts().count(), 1000);
+    let report = reconcile(&[log], None, &window());
+    assert_eq!(
+        report.unseen[0].until,
+        record(100).time + SignedDuration::from_nanos(1)
+    );
+    assert_eq!(report.delivered, 998);
+}
+
 /// An event: when it was sent, by how many attempts, whether the last one succeeded, when it was
 /// recorded after its start, and to which of two endpoints it was sent.
 type Sent = (i64, u64, bool, i64, u8);

@@ -1,10 +1,10 @@
 //! Explains errors of the API: what went wrong, and what to do next. Sends nothing.
 
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use serde_json::Value;
 
 use super::{
-    Api, URL,
+    Api, Call, URL,
     token::{REFRESH_TOKEN, TOKEN},
 };
 use crate::{
@@ -14,76 +14,60 @@ use crate::{
 
 /// The texts that SoundHash rejects anywhere in a URL.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
+/// The longest error that is parsed. A JSON value takes a hundred times the memory of its text.
+const MAX_ERROR: usize = 64 << 10;
 
-/// The request that failed.
-pub(super) struct Subject<'a> {
-    /// The endpoint.
-    pub(super) id: Option<&'a str>,
-    pub(super) body: Value,
-    /// Whether the request can change anything.
-    pub(super) changes: bool,
-    /// The event types that the API knows, if one may be the cause.
-    pub(super) known_events: Option<Vec<String>>,
-}
-
-impl Subject<'_> {
-    /// A request without a response may have been carried out.
-    fn repeat(&self) -> &'static str {
-        match self.changes {
-            true => {
-                " It may have made the change. Check with `endpoints list` before you repeat the \
-                 command."
+/// Explains why there is no JSON.
+pub(super) async fn explain(
+    api: &Api,
+    call: &Call,
+    failure: &Result<Response, NoResponse>,
+) -> String {
+    // A request without a response may have been carried out.
+    let repeat = match call.method {
+        Method::GET => "",
+        _ => {
+            " It may have made the change. Check with `endpoints list` before you repeat the \
+             command."
+        }
+    };
+    match failure {
+        Err(error @ NoResponse::Unreachable { .. }) => format!("{error}. Check {URL}."),
+        Err(NoResponse::Timeout) => format!(
+            "SoundHash's API did not respond within {} seconds.{repeat}",
+            api.timeout.as_secs_f64()
+        ),
+        Err(other) => format!("SoundHash's API: {other}.{repeat}"),
+        Ok(response) if response.status.is_success() => format!(
+            "the server responded ({}) with {} and not with JSON. Check that {URL} is the \
+             API's host, and not that of a website or a login page.{repeat}",
+            response.status,
+            content_type(response)
+        ),
+        Ok(response) => {
+            let bad = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
+            if bad.contains(&response.status) {
+                return explain_request(api, &detail(response), call).await;
             }
-            false => "",
+            explain_status(api, response, call, repeat)
         }
     }
 }
 
-pub(super) enum Failure {
-    NoResponse(NoResponse),
-    Status(Response),
-    NotJson(Response),
-}
-
-impl Failure {
-    pub(super) fn is_bad_request(&self) -> bool {
-        use StatusCode as Code;
-        matches!(self, Self::Status(it) if [Code::BAD_REQUEST, Code::UNPROCESSABLE_ENTITY].contains(&it.status))
-    }
-
-    pub(super) fn explain(&self, api: &Api, subject: &Subject<'_>) -> String {
-        let repeat = subject.repeat();
-        match self {
-            Self::NoResponse(error @ NoResponse::Unreachable { .. }) => {
-                format!("{error}. Check {URL}.")
-            }
-            Self::NoResponse(NoResponse::Timeout) => format!(
-                "SoundHash's API did not respond within {} seconds.{repeat}",
-                api.timeout.as_secs_f64()
-            ),
-            Self::NoResponse(other) => format!("SoundHash's API: {other}.{repeat}"),
-            Self::NotJson(response) => format!(
-                "the server responded ({}) with {} and not with JSON. Check that {URL} is the \
-                 API's host, and not that of a website or a login page.{repeat}",
-                response.status,
-                content_type(response)
-            ),
-            Self::Status(response) => explain_status(api, response, subject),
-        }
-    }
-}
-
-fn explain_status(api: &Api, response: &Response, subject: &Subject<'_>) -> String {
-    let status = response.status;
-    let detail = detail(response);
+fn explain_status(api: &Api, response: &Response, call: &Call, repeat: &str) -> String {
+    let (status, detail) = (response.status, detail(response));
+    let token = api.tokens.header();
+    let token = token.as_ref().map_or(&b""[..], |it| it.as_bytes());
+    let token = token.strip_prefix(b"Bearer ").unwrap_or(token);
+    let id = call.id.as_deref();
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if api.tokens.text().trim().is_empty() => {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if token.trim_ascii().is_empty() => {
             format!(
                 "{TOKEN} is set, but empty ({detail}). Set it to the bearer token of your SoundHash \
              account."
             )
         }
-        StatusCode::UNAUTHORIZED if has_scheme(&api.tokens.text()) => format!(
+        StatusCode::UNAUTHORIZED if has_scheme(token) => format!(
             "SoundHash does not accept {TOKEN} ({detail}). Remove `Bearer ` from its beginning: \
              this command adds it."
         ),
@@ -92,7 +76,7 @@ fn explain_status(api: &Api, response: &Response, subject: &Subject<'_>) -> Stri
              log in again and set the new one, or set {REFRESH_TOKEN}."
         ),
         StatusCode::FORBIDDEN => {
-            let id = subject.id.map(|id| {
+            let id = id.map(|id| {
                 format!(
                     " Endpoint {id} may belong to another account. `endpoints list` shows yours."
                 )
@@ -100,22 +84,18 @@ fn explain_status(api: &Api, response: &Response, subject: &Subject<'_>) -> Stri
             let id = id.unwrap_or_default();
             format!("the account of {TOKEN} may not do this ({detail}).{id}")
         }
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => match subject.id {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => match id {
             Some(id) if is_about_the_endpoint(response) => format!(
                 "there is no endpoint {id} ({detail}). `soundhash-webhook endpoints list` shows \
                  your endpoints."
             ),
             _ => format!("there is no SoundHash API at {URL} ({detail}). Check its host."),
         },
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-            explain_request(&detail, subject)
-        }
         StatusCode::TOO_MANY_REQUESTS => {
             format!("SoundHash limits how often its API is called ({detail}). Wait a minute.")
         }
         _ if status.is_server_error() => format!(
-            "SoundHash failed ({detail}). This command cannot fix that, so try later.{}",
-            subject.repeat()
+            "SoundHash failed ({detail}). This command cannot fix that, so try later.{repeat}"
         ),
         _ if status.is_redirection() => {
             let location = response.location().map(|url| excerpt(&url, 200));
@@ -130,9 +110,10 @@ fn explain_status(api: &Api, response: &Response, subject: &Subject<'_>) -> Stri
 }
 
 /// Explains what is wrong with an endpoint that SoundHash rejects.
-fn explain_request(detail: &str, subject: &Subject<'_>) -> String {
+async fn explain_request(api: &Api, detail: &str, call: &Call) -> String {
+    let body: Value = serde_json::from_str(&call.body).unwrap_or_default();
     let mut causes = vec![format!("SoundHash does not accept this ({detail}).")];
-    let url = subject.body["url"].as_str().unwrap_or_default();
+    let url = body["url"].as_str().unwrap_or_default();
     if let Some(local) = LOCAL.iter().find(|local| url.contains(**local)) {
         causes.push(format!(
             "It rejects every URL that contains `{local}`, because it cannot reach your machine. \
@@ -140,9 +121,11 @@ fn explain_request(detail: &str, subject: &Subject<'_>) -> String {
              URL."
         ));
     }
-    if let Some(known) = &subject.known_events {
+    if !body["events"].is_null()
+        && let Some(known) = api.event_types().await
+    {
         let quoted = |name: &str| format!("`{}`", escape(name));
-        let unknown: Vec<_> = (subject.body["events"].as_array().into_iter().flatten())
+        let unknown: Vec<_> = (body["events"].as_array().into_iter().flatten())
             .filter_map(Value::as_str)
             .filter(|event| !known.iter().any(|it| it == event))
             .map(quoted)
@@ -159,27 +142,32 @@ fn explain_request(detail: &str, subject: &Subject<'_>) -> String {
     causes.join("\n")
 }
 
-fn has_scheme(token: &str) -> bool {
+fn has_scheme(token: &[u8]) -> bool {
     let start = token.get(..7);
-    start.is_some_and(|start| start.eq_ignore_ascii_case("bearer "))
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
 }
 
 /// Returns whether the API says that the endpoint does not exist. Its response to an unknown path
 /// has another text.
 fn is_about_the_endpoint(response: &Response) -> bool {
-    let body: Option<Value> = serde_json::from_slice(&response.body).ok();
-    body.is_some_and(|body| body["detail"].is_string() && body["detail"] != "Not Found")
+    let body = small_json(response);
+    body["detail"].is_string() && body["detail"] != "Not Found"
+}
+
+/// Returns the JSON of a short response, or `null`.
+pub(super) fn small_json(response: &Response) -> Value {
+    let body = (response.body.len() <= MAX_ERROR).then_some(&response.body);
+    body.and_then(|body| serde_json::from_slice(body).ok())
+        .unwrap_or_default()
 }
 
 /// Displays the status, and the API's explanation of it.
 pub(super) fn detail(response: &Response) -> String {
     let status = response.status;
-    let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
-        return match response.body.is_empty() {
-            true => status.to_string(),
-            false => format!("{status}, with {}", content_type(response)),
-        };
-    };
+    let body = small_json(response);
+    if body.is_null() && !response.body.is_empty() {
+        return format!("{status}, with {}", content_type(response));
+    }
     let members = ["detail", "details", "error"].map(|member| &body[member]);
     let text = match members.into_iter().find(|detail| !detail.is_null()) {
         Some(Value::String(text)) => text.clone(),

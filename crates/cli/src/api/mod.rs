@@ -6,7 +6,7 @@
 
 mod explain;
 pub(crate) mod model;
-pub(crate) mod token;
+mod token;
 
 use std::{
     cell::Cell,
@@ -23,13 +23,11 @@ use axum::{
 use http_body_util::Full;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use self::{
-    explain::{Failure, Subject},
-    token::Tokens,
-};
+use self::{explain::explain, token::Tokens};
 use crate::{
     error::Error,
     http::{Client, NoResponse, Response},
@@ -46,11 +44,36 @@ pub(crate) struct Api {
     /// `https://…/api/v1/`
     base: String,
     tokens: Tokens,
-    pub(crate) timeout: Duration,
+    timeout: Duration,
     /// The time for which a query is repeated while the API is busy or fails.
     patience: Duration,
     /// The time by which the API's clock is ahead of this machine's, accurate to about a second.
     clock_ahead: Cell<SignedDuration>,
+}
+
+/// A request, before it has a token.
+struct Call {
+    method: Method,
+    /// The encoded path and query.
+    path: String,
+    body: String,
+    /// The endpoint.
+    id: Option<String>,
+}
+
+impl Call {
+    fn new(method: Method, path: &[&str], query: &[(&str, &str)], body: String) -> Self {
+        let parts: Vec<_> = path.iter().map(|part| encoded(part)).collect();
+        let pairs = (query.iter()).map(|(name, value)| format!("{name}={}", encoded(value)));
+        let pairs: Vec<_> = pairs.collect();
+        let mark = if pairs.is_empty() { "" } else { "?" };
+        Self {
+            method,
+            path: parts.join("/") + mark + &pairs.join("&"),
+            body,
+            id: path.get(1).map(|id| (*id).to_owned()),
+        }
+    }
 }
 
 impl Api {
@@ -83,88 +106,55 @@ impl Api {
         self.clock_ahead.get()
     }
 
-    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Error> {
-        let pairs = (query.iter()).map(|(name, value)| format!("{name}={}", encoded(value)));
-        let query = pairs.collect::<Vec<_>>().join("&");
-        self.call(Method::GET, path, &query, "").await
+    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Bytes, Error> {
+        self.call(Method::GET, path, query, String::new()).await
     }
 
-    pub(crate) async fn post(&self, path: &[&str], body: &str) -> Result<Value, Error> {
-        self.call(Method::POST, path, "", body).await
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: String,
+    ) -> Result<Bytes, Error> {
+        self.call(method, path, &[], body).await
     }
 
-    pub(crate) async fn patch(&self, id: &str, body: &Value) -> Result<Value, Error> {
-        self.call(Method::PATCH, &[id], "", &body.to_string()).await
+    pub(crate) async fn delete(&self, id: &str) -> Result<Bytes, Error> {
+        self.call(Method::DELETE, &[id], &[], String::new()).await
     }
 
-    pub(crate) async fn delete(&self, id: &str) -> Result<Value, Error> {
-        self.call(Method::DELETE, &[id], "", "").await
-    }
-
-    /// Returns the JSON of a response, or the explanation of a failure.
+    /// Returns the JSON of a response, or the explanation of a failure. Sends a request again if the
+    /// token could be renewed.
     async fn call(
         &self,
         method: Method,
         path: &[&str],
-        query: &str,
-        body: &str,
-    ) -> Result<Value, Error> {
-        let failure = match self.authorized(&method, path, query, body).await? {
-            Err(error) => Failure::NoResponse(error),
-            Ok(response) if !response.status.is_success() => Failure::Status(response),
-            Ok(response) if response.body.is_empty() => return Ok(Value::Null),
-            Ok(response) => match serde_json::from_slice(&response.body) {
-                Ok(value) => return Ok(value),
-                Err(_) => Failure::NotJson(response),
-            },
-        };
-        let body: Value = serde_json::from_str(body).unwrap_or_default();
-        // If an event type was rejected, the list of types explains why.
-        let known_events = match failure.is_bad_request() && !body["events"].is_null() {
-            true => self.event_types().await,
-            false => None,
-        };
-        let subject = Subject {
-            id: path.first().copied(),
-            body,
-            changes: method != Method::GET,
-            known_events,
-        };
-        Err(Error::failed(failure.explain(self, &subject)))
-    }
-
-    /// Sends a request about webhooks, and sends it again if the token could be renewed.
-    async fn authorized(
-        &self,
-        method: &Method,
-        path: &[&str],
-        query: &str,
-        body: &str,
-    ) -> Result<Result<Response, NoResponse>, Error> {
-        let path = [&["webhooks"], path].concat();
-        if !self.tokens.is_known() {
+        query: &[(&str, &str)],
+        body: String,
+    ) -> Result<Bytes, Error> {
+        let call = Call::new(method, &[&["webhooks"], path].concat(), query, body);
+        if self.tokens.header().is_none() {
             self.tokens.renew(self).await?;
         }
-        let response = self.patient(method, &path, query, body).await;
+        let mut result = self.patient(&call).await;
         let is_expired = |it: &Response| it.status == StatusCode::UNAUTHORIZED;
-        if response.as_ref().is_ok_and(is_expired) && self.tokens.renew(self).await? {
-            return Ok(self.patient(method, &path, query, body).await);
+        if result.as_ref().is_ok_and(is_expired) && self.tokens.renew(self).await? {
+            result = self.patient(&call).await;
         }
-        Ok(response)
+        match result {
+            Ok(response) if response.status.is_success() && is_json(&response.body) => {
+                Ok(response.body)
+            }
+            failure => Err(Error::failed(explain(self, &call, &failure).await)),
+        }
     }
 
     /// Repeats queries while the API is busy or fails, and while there is time.
-    async fn patient(
-        &self,
-        method: &Method,
-        path: &[&str],
-        query: &str,
-        body: &str,
-    ) -> Result<Response, NoResponse> {
+    async fn patient(&self, call: &Call) -> Result<Response, NoResponse> {
         let start = Instant::now();
         let mut delay = Duration::from_secs(1);
         loop {
-            let result = self.exchange(method, path, query, body).await;
+            let result = self.exchange(call).await;
             let (wait, reason) = match &result {
                 Ok(it)
                     if it.status == StatusCode::TOO_MANY_REQUESTS
@@ -176,7 +166,7 @@ impl Api {
                 Ok(_) => return result,
                 Err(error) => (delay, format!("did not respond ({error})")),
             };
-            let is_repeatable = *method == Method::GET || path[0] == "auth";
+            let is_repeatable = call.method == Method::GET || call.path.starts_with("auth/");
             if !is_repeatable || start.elapsed().saturating_add(wait) > self.patience {
                 return result;
             }
@@ -189,45 +179,35 @@ impl Api {
         }
     }
 
-    async fn event_types(&self) -> Option<Vec<String>> {
-        let response = self
-            .exchange(&Method::GET, &["webhooks", "events"], "", "")
-            .await
-            .ok()?;
-        let mut types: Value = serde_json::from_slice(&response.body).ok()?;
-        serde_json::from_value(types["events"].take()).ok()
-    }
-
-    async fn exchange(
-        &self,
-        method: &Method,
-        path: &[&str],
-        query: &str,
-        body: &str,
-    ) -> Result<Response, NoResponse> {
-        let mut url = self.base.clone();
-        let path: Vec<_> = path.iter().map(|part| encoded(part)).collect();
-        url.push_str(&path.join("/"));
-        if !query.is_empty() {
-            url = format!("{url}?{query}");
-        }
+    async fn exchange(&self, call: &Call) -> Result<Response, NoResponse> {
         let mut request = Request::builder()
-            .method(method)
-            .uri(url)
+            .method(&call.method)
+            .uri(format!("{}{}", self.base, call.path))
             .header(header::ACCEPT, "application/json");
-        if let Some(authorization) = self.tokens.authorization() {
+        if let Some(authorization) = self.tokens.header() {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        if !body.is_empty() {
+        if !call.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(Bytes::from(body.to_owned())));
+        let request = request.body(Full::new(Bytes::from(call.body.clone())));
         let response = self.client.send(request.expect("an encoded URL")).await?;
         if let Some(date) = header_text(&response, &header::DATE).and_then(parse_date) {
             self.clock_ahead.set(date.duration_since(Timestamp::now()));
         }
         Ok(response)
     }
+
+    async fn event_types(&self) -> Option<Vec<String>> {
+        let call = Call::new(Method::GET, &["webhooks", "events"], &[], String::new());
+        let mut types: Value = explain::small_json(&self.exchange(&call).await.ok()?);
+        serde_json::from_value(types["events"].take()).ok()
+    }
+}
+
+/// Returns whether a body is JSON, or empty.
+fn is_json(body: &[u8]) -> bool {
+    body.is_empty() || serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 /// Returns the time that the API asks callers to wait.

@@ -3,28 +3,39 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use soundhash_webhook::Id;
 
 use crate::error::Error;
 
-#[derive(Deserialize)]
+/// An endpoint. It is serialized as the request for another one with the same settings.
+#[derive(Deserialize, Serialize)]
 pub(crate) struct Endpoint {
+    #[serde(skip_serializing)]
     pub(crate) id: Id,
     pub(crate) url: String,
-    pub(crate) description: Option<String>,
     #[serde(default)]
     pub(crate) events: Vec<String>,
-    pub(crate) is_active: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate_limit_per_minute: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) custom_headers: Option<BTreeMap<String, String>>,
-    #[serde(flatten)]
-    pub(crate) counts: Counts,
+    #[serde(skip_serializing)]
+    pub(crate) is_active: Option<bool>,
+    #[serde(skip_serializing)]
     pub(crate) created_at: Option<String>,
+    #[serde(skip_serializing)]
+    pub(crate) total_deliveries: Option<u64>,
+    #[serde(skip_serializing)]
+    pub(crate) failed_deliveries: Option<u64>,
+    /// Only in the response to the request that created the endpoint.
+    #[serde(skip_serializing)]
+    pub(crate) secret: Option<String>,
 }
 
-/// Counts of deliveries, of an endpoint and of its statistics.
+/// The counts of deliveries, of an endpoint and of its statistics.
 #[derive(Deserialize)]
 pub(crate) struct Counts {
     pub(crate) total_deliveries: Option<u64>,
@@ -33,12 +44,6 @@ pub(crate) struct Counts {
     pub(crate) last_delivery_at: Option<String>,
     pub(crate) last_success_at: Option<String>,
     pub(crate) last_failure_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Stats {
-    #[serde(flatten)]
-    pub(crate) counts: Counts,
     pub(crate) success_rate: Option<f64>,
     pub(crate) average_response_time_ms: Option<f64>,
 }
@@ -53,9 +58,9 @@ pub(crate) struct Tested {
     pub(crate) duration_ms: Option<u64>,
 }
 
-/// Reads a response of the API.
-pub(crate) fn read<T: DeserializeOwned>(response: &Value) -> Result<T, Error> {
-    T::deserialize(response).map_err(|error| {
+/// Reads a response of the API. What it has besides is skipped, so that it takes no memory.
+pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(json).map_err(|error| {
         Error::failed(format!(
             "the API's response was not understood: {error}. Try --json, and look for a newer \
              version of this command."
@@ -63,25 +68,20 @@ pub(crate) fn read<T: DeserializeOwned>(response: &Value) -> Result<T, Error> {
     })
 }
 
-/// Parses a time. A time without an offset is UTC.
-fn instant(text: &str) -> Option<Timestamp> {
-    text.parse().ok().or_else(|| {
-        let time: civil::DateTime = text.parse().ok()?;
-        Some(time.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
-    })
-}
-
-/// Displays a time in the time zone of this machine, to the second.
+/// Displays a time in the time zone of this machine. A time without an offset is UTC.
 pub(crate) fn time(text: Option<&str>) -> String {
-    let Some(text) = text else {
-        return "never".to_owned();
+    let parse = |text: &str| {
+        text.parse().ok().or_else(|| {
+            let time: civil::DateTime = text.parse().ok()?;
+            Some(time.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
+        })
     };
-    instant(text).map_or_else(|| text.to_owned(), local)
+    let text = text.unwrap_or("never");
+    parse(text).map_or_else(|| text.to_owned(), local)
 }
 
 /// Displays a time in the time zone of this machine, to the second.
 pub(crate) fn local(time: Timestamp) -> String {
-    (time.to_zoned_datetime(TimeZone::system()))
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
+    let time = time.to_zoned_datetime(TimeZone::system());
+    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }

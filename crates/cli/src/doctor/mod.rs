@@ -105,8 +105,9 @@ async fn examine(
     let first = receiver.event(Sender::Dispatcher);
     let target = Target::new(receiver.url.clone()).timeout(limit);
     let delivered = target.attempt(&first).await;
-    report.add(&network::redirects(&delivered))?;
-    if delivered.is_lost() {
+    let redirects = network::redirects(&delivered);
+    report.add(&redirects)?;
+    if redirects.result == Failed {
         output::note("Nothing else was checked: run this again with the URL to register.");
         return Ok(());
     }

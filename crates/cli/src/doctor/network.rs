@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::{Uri, Version};
+use axum::http::{StatusCode, Uri, Version};
 use jiff::Timestamp;
 use rustls::{CertificateError, pki_types::UnixTime};
 use soundhash_webhook::Sender;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     http::{Client, NoResponse},
+    output::escape::excerpt,
     send::attempts::Delivered,
     url::host_and_port,
 };
@@ -128,12 +129,20 @@ fn date(time: UnixTime) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Checks the redirects that were followed.
+/// Checks the redirects that were followed, and one that was not.
 pub(super) fn redirects(delivered: &Delivered) -> Check {
     let name = "redirects";
+    let hop = |status: StatusCode, to: &str| format!("{} to {}", status.as_u16(), excerpt(to, 200));
     let hops = delivered.redirects.iter();
-    let hops = hops.map(|it| format!("{} to {}", it.status.as_u16(), it.location));
-    let hops: Vec<_> = hops.collect();
+    let mut hops: Vec<_> = hops.map(|it| hop(it.status, &it.location)).collect();
+    if let Ok(response) = &delivered.result
+        && let Some(location) = response.location()
+    {
+        hops.push(hop(response.status, &location));
+        let seen = hops.join("; ") + ", which no sender follows";
+        let cure = "SoundHash records a failure. Register a URL that responds without a redirect.";
+        return Check::new(Failed, name, seen, cure);
+    }
     if hops.is_empty() {
         return Check::ok(name, "none");
     }

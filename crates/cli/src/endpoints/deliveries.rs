@@ -1,19 +1,22 @@
 //! `deliveries`: shows the log of attempts, and the lost events.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashSet};
 
 use anstyle::Style;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 use soundhash_webhook_reconcile::{Attempt, Failed, Fate, Log, Timestamp, Window, reconcile};
 
 use super::{parse_id, print_json};
 use crate::{
-    api::{Api, model},
+    api::{
+        Api,
+        model::{local, read},
+    },
     error::Error,
     output::{
         self, BAD, GOOD, WARNING,
-        escape::{excerpt, pretty_json},
+        escape::{self, excerpt},
         table::{self, cell, number, plain},
     },
 };
@@ -57,106 +60,88 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
         query.push(("status", status));
     }
     let response = api.get(&[&args.id, "deliveries"], &query).await?;
-    let attempts: Vec<Attempt> = model::read(&response)?;
-    if args.failed {
-        if attempts.len() >= MOST {
-            output::warning("the API returns at most 1000 attempts, so older events are not shown");
-        }
-        return failed(&args.id, attempts, &response, json);
-    }
-    if json {
+    if json && !args.failed {
         return print_json(&response);
     }
-    if attempts.is_empty() {
+    let attempts: Vec<Attempt> = read(&response)?;
+    if args.failed {
+        failed(&args.id, attempts, &response, json)?;
+    } else if attempts.is_empty() {
         output::note("There are no such attempts.");
-        return Ok(true);
+    } else {
+        print(&attempts)?;
     }
-    let rows: Vec<_> = (attempts.iter())
-        .map(|attempt| {
-            let style = match attempt.status.as_str() {
-                "success" => GOOD,
-                "failed" => BAD,
-                _ => WARNING,
-            };
-            let duration = attempt.duration_ms.map(|ms| ms.to_string());
-            [
-                plain(model::local(attempt.created_at)),
-                plain(&attempt.event_id),
-                number(Style::new(), attempt.number),
-                cell(style, &attempt.status),
-                plain(code(attempt.response_status_code)),
-                number(Style::new(), duration.unwrap_or_default()),
-                plain(error(attempt.error_message.as_deref())),
-            ]
-        })
-        .collect();
-    table::print(
-        [
-            "TIME", "EVENT", "ATTEMPT", "STATUS", "RESPONSE", "MS", "ERROR",
-        ],
-        &rows,
-    )?;
     Ok(true)
 }
 
+fn print(attempts: &[Attempt]) -> Result<(), Error> {
+    let rows = attempts.iter().map(|attempt| {
+        let style = match attempt.status.as_str() {
+            "success" => GOOD,
+            "failed" => BAD,
+            _ => WARNING,
+        };
+        let duration = attempt.duration_ms.map(|ms| ms.to_string());
+        [
+            plain(local(attempt.created_at)),
+            plain(&attempt.event_id),
+            number(Style::new(), attempt.number),
+            cell(style, &attempt.status),
+            plain(code(attempt.response_status_code)),
+            number(Style::new(), duration.unwrap_or_default()),
+            plain(error(attempt.error_message.as_deref())),
+        ]
+    });
+    table::print("TIME|EVENT|ATTEMPT|STATUS|RESPONSE|MS|ERROR", rows)
+}
+
 /// Prints each event without a successful attempt.
-fn failed(id: &str, attempts: Vec<Attempt>, response: &Value, json: bool) -> Result<bool, Error> {
+fn failed(id: &str, attempts: Vec<Attempt>, response: &[u8], json: bool) -> Result<(), Error> {
+    if attempts.len() >= MOST {
+        output::warning("the API returns at most 1000 attempts, so older events are not shown");
+    }
+    let event_ids: Vec<_> = attempts.iter().map(|it| it.event_id.clone()).collect();
     let mut log = Log::new(id);
     log.add(attempts);
     let mut failed = reconcile(&[log], None, &Window::new(Timestamp::MIN, Timestamp::MAX)).failed;
     if json {
-        let attempts = response.as_array().into_iter().flatten();
-        let undelivered: Vec<_> = attempts
-            .filter(|it| {
-                failed
-                    .iter()
-                    .any(|failed| json!(failed.event_id) == it["event_id"])
-            })
-            .collect();
-        output::line(pretty_json(&undelivered))?;
-        return Ok(true);
+        let failed: HashSet<_> = failed.iter().map(|it| &it.event_id).collect();
+        let attempts: Vec<&RawValue> = read(response)?;
+        let attempts = attempts.iter().zip(&event_ids);
+        let attempts = attempts.filter(|(_, event)| failed.contains(event));
+        let attempts: Vec<_> = attempts.map(|(attempt, _)| attempt).collect();
+        return output::line(escape::json(&attempts));
     }
     if failed.is_empty() {
         output::note("Every event in the log was delivered.");
-        return Ok(true);
+        return Ok(());
     }
     failed.sort_by_key(|failed| Reverse(failed.last_attempt_at));
-    print_failed(&failed)?;
-    Ok(true)
+    print_failed(&failed)
 }
 
 /// Prints events that no attempt delivered to an endpoint.
 pub(crate) fn print_failed(failed: &[Failed]) -> Result<(), Error> {
-    let rows: Vec<_> = (failed.iter())
-        .map(|failed| {
-            let (style, fate) = match (failed.fate, failed.may_be_recorded) {
-                (Fate::Waiting, _) => (WARNING, "retrying"),
-                (Fate::Unclear, Some(false)) => (BAD, "lost"),
-                (Fate::Unclear, _) => (WARNING, "unclear"),
-                (Fate::Lost, Some(true)) => (BAD, "lost, or only recorded here"),
-                (Fate::Lost, _) => (BAD, "lost"),
-            };
-            [
-                plain(model::local(failed.last_attempt_at)),
-                plain(&failed.endpoint),
-                plain(&failed.event_id),
-                number(Style::new(), failed.attempts),
-                cell(style, fate),
-                plain(code(failed.response_status_code)),
-                plain(error(failed.error_message.as_deref())),
-            ]
-        })
-        .collect();
-    let names = [
-        "LAST ATTEMPT",
-        "ENDPOINT",
-        "EVENT",
-        "ATTEMPTS",
-        "FATE",
-        "RESPONSE",
-        "ERROR",
-    ];
-    table::print(names, &rows)
+    let rows = failed.iter().map(|failed| {
+        let (style, fate) = match (failed.fate, failed.may_be_recorded) {
+            (Fate::Waiting, _) => (WARNING, "retrying"),
+            (Fate::Unclear, Some(false)) => (BAD, "lost"),
+            (Fate::Unclear, _) => (WARNING, "unclear"),
+            (Fate::Lost, Some(true)) => (BAD, "lost, or only recorded here"),
+            (Fate::Lost, _) => (BAD, "lost"),
+        };
+        [
+            plain(local(failed.last_attempt_at)),
+            plain(&failed.endpoint),
+            plain(&failed.event_id),
+            number(Style::new(), failed.attempts),
+            cell(style, fate),
+            plain(code(failed.response_status_code)),
+            plain(error(failed.error_message.as_deref())),
+        ]
+    });
+    let names = "LAST ATTEMPT|ENDPOINT|EVENT|ATTEMPTS|FATE|RESPONSE|ERROR";
+    table::print(names, rows)
 }
 
 fn code(code: Option<u16>) -> String {

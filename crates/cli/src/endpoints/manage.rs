@@ -7,69 +7,50 @@ use std::{
 };
 
 use anstyle::Style;
+use axum::http::Method;
 use clap::Args;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
 
 use super::{parse_id, print_json, secret_file::SecretFile};
 use crate::{
     api::{
         Api,
-        model::{self, Counts, Endpoint, Stats, Tested},
+        model::{self, Counts, Endpoint, Tested, read},
     },
     data::{self, Data},
     error::Error,
     event_types,
     output::{
         self, BAD, GOOD, WARNING,
-        escape::{escape, excerpt, pretty_json},
+        escape::{self, escape, excerpt},
         table::{self, Cell, cell, lines, number, plain},
     },
 };
 
-/// List your endpoints
-#[derive(Args)]
-#[command(after_help = help!("", "  $ soundhash-webhook endpoints list
-  $ soundhash-webhook endpoints list --inactive --json"))]
-pub(super) struct ListArgs {
-    /// Only endpoints that receive events
-    #[arg(long, conflicts_with = "inactive")]
-    active: bool,
-    /// Only endpoints that are switched off
-    #[arg(long)]
-    inactive: bool,
-}
-
-pub(super) async fn list(api: &Api, args: &ListArgs, json: bool) -> Result<bool, Error> {
-    let query: &[_] = match (args.active, args.inactive) {
-        (true, _) => &[("is_active", "true")],
-        (_, true) => &[("is_active", "false")],
-        _ => &[],
-    };
-    let response = api.get(&[], query).await?;
+pub(super) async fn list(api: &Api, is_active: Option<bool>, json: bool) -> Result<bool, Error> {
+    let query = is_active.map(|it| [("is_active", if it { "true" } else { "false" })]);
+    let response = api.get(&[], query.as_ref().map_or(&[], |it| it)).await?;
     if json {
         return print_json(&response);
     }
-    let endpoints: Vec<Endpoint> = model::read(&response)?;
+    let endpoints: Vec<Endpoint> = read(&response)?;
     if endpoints.is_empty() {
         output::note("There are no endpoints. `endpoints create` makes one.");
         return Ok(true);
     }
-    let rows: Vec<_> = (endpoints.iter())
-        .map(|endpoint| {
-            let failed = endpoint.counts.failed_deliveries.unwrap_or(0);
-            let sent = endpoint.counts.total_deliveries.unwrap_or(0);
-            [
-                plain(&endpoint.id),
-                plain(&endpoint.url),
-                lines(&endpoint.events),
-                active(endpoint.is_active),
-                number(Style::new(), sent),
-                number(bad_if(failed > 0), failed),
-            ]
-        })
-        .collect();
-    table::print(["ID", "URL", "EVENTS", "ACTIVE", "SENT", "FAILED"], &rows)?;
+    let rows = endpoints.iter().map(|endpoint| {
+        let failed = endpoint.failed_deliveries.unwrap_or(0);
+        [
+            plain(&endpoint.id),
+            plain(&endpoint.url),
+            lines(&endpoint.events),
+            active(endpoint.is_active),
+            number(Style::new(), endpoint.total_deliveries.unwrap_or(0)),
+            number(bad_if(failed > 0), failed),
+        ]
+    });
+    table::print("ID|URL|EVENTS|ACTIVE|SENT|FAILED", rows)?;
     Ok(true)
 }
 
@@ -161,14 +142,14 @@ pub(super) async fn create(api: &Api, args: CreateArgs, json: bool) -> Result<bo
 /// Creates an endpoint, prints it, and returns it.
 pub(super) async fn create_from(
     api: &Api,
-    body: &Value,
+    body: &impl Serialize,
     file: Option<SecretFile>,
     json: bool,
 ) -> Result<Endpoint, Error> {
-    let mut response = api.post(&[], &body.to_string()).await?;
-    let endpoint: Endpoint = model::read(&response)?;
-    let printed = print_created(&mut response, &endpoint, file, json);
-    printed.map_err(|error| {
+    let body = json!(body).to_string();
+    let response = api.send(Method::POST, &[], body).await?;
+    let endpoint: Endpoint = read(&response)?;
+    print_created(&response, &endpoint, file, json).map_err(|error| {
         let id = &endpoint.id;
         Error::failed(format!(
             "endpoint {id} was created, but its secret is lost: {error}. Delete the endpoint with \
@@ -179,24 +160,23 @@ pub(super) async fn create_from(
 }
 
 fn print_created(
-    response: &mut Value,
+    response: &[u8],
     endpoint: &Endpoint,
     file: Option<SecretFile>,
     json: bool,
 ) -> Result<(), Error> {
-    let secret = response["secret"].as_str().map(str::to_owned);
+    let secret = endpoint.secret.clone();
     let mut place = secret.ok_or_else(|| Error::failed("the API did not send it"))?;
+    let mut members: BTreeMap<&str, &RawValue> = read(response)?;
     if let Some(mut file) = file {
         let path = file.path();
         (file.write(&place))
             .map_err(|error| Error::failed(format!("cannot write to {path}: {error}")))?;
-        if let Some(members) = response.as_object_mut() {
-            members.remove("secret");
-        }
+        members.remove("secret");
         place = format!("written to {path}");
     }
     if json {
-        output::line(pretty_json(response))?;
+        output::line(escape::json(&members))?;
     } else {
         table::print_fields(&[
             ("id", plain(&endpoint.id)),
@@ -209,33 +189,16 @@ fn print_created(
     Ok(())
 }
 
-/// Show one endpoint
-#[derive(Args)]
-#[command(after_help = help!("", "  $ soundhash-webhook endpoints show 7"))]
-pub(super) struct ShowArgs {
-    /// The endpoint
-    #[arg(value_parser = parse_id)]
-    id: String,
+pub(super) async fn show(api: &Api, id: &str, json: bool) -> Result<bool, Error> {
+    print(&api.get(&[id], &[]).await?, json)
 }
 
-pub(super) async fn show(api: &Api, args: &ShowArgs, json: bool) -> Result<bool, Error> {
-    print(&api.get(&[&args.id], &[]).await?, json, fields)
-}
-
-/// Prints a response as JSON, or as names and values.
-fn print<T: DeserializeOwned>(
-    response: &Value,
-    json: bool,
-    fields: impl FnOnce(T) -> Vec<(&'static str, Cell)>,
-) -> Result<bool, Error> {
+/// Prints an endpoint as JSON, or as names and values.
+fn print(response: &[u8], json: bool) -> Result<bool, Error> {
     if json {
         return print_json(response);
     }
-    table::print_fields(&fields(model::read(response)?))?;
-    Ok(true)
-}
-
-fn fields(endpoint: Endpoint) -> Vec<(&'static str, Cell)> {
+    let endpoint: Endpoint = read(response)?;
     // The values can be credentials.
     let headers = endpoint.custom_headers.unwrap_or_default();
     let headers = headers.keys().map(|name| format!("{name}: (hidden)"));
@@ -244,22 +207,25 @@ fn fields(endpoint: Endpoint) -> Vec<(&'static str, Cell)> {
         true => plain("none"),
         false => lines(&headers),
     };
-    let description = endpoint.description.unwrap_or_default();
-    let created = model::time(endpoint.created_at.as_deref());
     let limit = endpoint.rate_limit_per_minute;
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| format!("{limit} per minute"));
+    let created = model::time(endpoint.created_at.as_deref());
     let mut fields = vec![
         ("id", plain(&endpoint.id)),
         ("url", plain(&endpoint.url)),
-        ("description", plain(description)),
+        (
+            "description",
+            plain(endpoint.description.unwrap_or_default()),
+        ),
         ("events", lines(&endpoint.events)),
         ("active", active(endpoint.is_active)),
         ("rate limit", plain(limit)),
         ("headers", headers),
         ("created", plain(created)),
     ];
-    fields.extend(counts(&endpoint.counts));
-    fields
+    fields.extend(counts(&read(response)?));
+    table::print_fields(&fields)?;
+    Ok(true)
 }
 
 /// Change an endpoint; settings that you do not give stay the same
@@ -306,27 +272,14 @@ pub(super) async fn update(api: &Api, args: UpdateArgs, json: bool) -> Result<bo
             "nothing to change: give at least one option, such as --inactive (see --help)",
         ));
     }
-    print(&api.patch(&args.id, &body).await?, json, fields)
+    let response = api.send(Method::PATCH, &[&args.id], body.to_string()).await;
+    print(&response?, json)
 }
 
-/// Delete an endpoint and its log of deliveries
-#[derive(Args)]
-#[command(after_help = help!("", "  $ soundhash-webhook endpoints delete 7
-  $ soundhash-webhook endpoints delete 7 --yes"))]
-pub(super) struct DeleteArgs {
-    /// The endpoint
-    #[arg(value_parser = parse_id)]
-    id: String,
-    /// Do not ask for confirmation
-    #[arg(long, short)]
-    yes: bool,
-}
-
-pub(super) async fn delete(api: &Api, args: &DeleteArgs, json: bool) -> Result<bool, Error> {
-    let id = &args.id;
-    if !args.yes {
+pub(super) async fn delete(api: &Api, id: &str, yes: bool, json: bool) -> Result<bool, Error> {
+    if !yes {
         output::require_terminal("delete the endpoint")?;
-        let endpoint: Endpoint = model::read(&api.get(&[id], &[]).await?)?;
+        let endpoint: Endpoint = read(&api.get(&[id], &[]).await?)?;
         let url = escape(&endpoint.url);
         let question = format!("Delete endpoint {id} ({url}) and its log of deliveries?");
         if !output::confirm(&question).await? {
@@ -336,47 +289,31 @@ pub(super) async fn delete(api: &Api, args: &DeleteArgs, json: bool) -> Result<b
     }
     api.delete(id).await?;
     if json {
-        return print_json(&json!({ "id": id, "deleted": true }));
+        output::line(json!({ "id": id, "deleted": true }))?;
+    } else {
+        output::note(format_args!("Endpoint {id} is deleted."));
     }
-    output::note(format_args!("Endpoint {id} is deleted."));
     Ok(true)
 }
 
-/// Let SoundHash send a test event to an endpoint
-#[derive(Args)]
-#[command(after_help = help!(
-    "",
-    "  $ soundhash-webhook endpoints test 7
-  $ soundhash-webhook endpoints test 7 --event job.failed --data '{\"job_id\": 1}'
-
-Exit status: 0 the endpoint accepted the event, 1 it did not, 2 wrong usage"
-))]
-pub(super) struct TestArgs {
-    /// The endpoint
-    #[arg(value_parser = parse_id)]
-    id: String,
-    /// The type of the event, which can be any text
-    #[arg(long, value_name = "TYPE", default_value = "match.found")]
+pub(super) async fn test(
+    api: &Api,
+    id: &str,
     event: String,
-    /// The payload, a JSON object; @FILE reads it from a file
-    #[arg(long, value_name = "JSON")]
     data: Option<Data>,
-}
-
-pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, Error> {
-    event_types::warn_of_unknown(std::slice::from_ref(&args.event));
-    let mut body = json!({ "event_type": args.event });
-    if args.data.is_some() {
+    json: bool,
+) -> Result<bool, Error> {
+    let mut body = json!({ "event_type": event });
+    event_types::warn_of_unknown(&[event]);
+    if data.is_some() {
         body["test_data"] = json!(data::PLACEHOLDER);
     }
-    let mut body = body.to_string();
-    if let Some(data) = args.data {
-        body = data.fill(&body);
-    }
-    let response = api.post(&[&args.id, "test"], &body).await?;
-    let tested: Tested = model::read(&response)?;
+    let body = body.to_string();
+    let body = data.map_or(body.clone(), |data| data.fill(&body));
+    let response = api.send(Method::POST, &[id, "test"], body).await?;
+    let tested: Tested = read(&response)?;
     if json {
-        output::line(pretty_json(&response))?;
+        print_json(&response)?;
         return Ok(tested.success);
     }
     let result = match tested.success {
@@ -403,39 +340,41 @@ pub(super) async fn test(api: &Api, args: TestArgs, json: bool) -> Result<bool, 
     Ok(tested.success)
 }
 
-/// Show how many deliveries an endpoint accepted
-#[derive(Args)]
-#[command(after_help = help!("", "  $ soundhash-webhook endpoints stats 7
-  $ soundhash-webhook endpoints stats 7 --json"))]
-pub(super) struct StatsArgs {
-    /// The endpoint
-    #[arg(value_parser = parse_id)]
-    id: String,
-}
-
-pub(super) async fn stats(api: &Api, args: &StatsArgs, json: bool) -> Result<bool, Error> {
-    let response = api.get(&[&args.id, "stats"], &[]).await?;
-    print(&response, json, |stats: Stats| {
-        let mut fields = counts(&stats.counts);
-        let rate = stats.success_rate.map(|rate| format!("{rate:.1} %"));
-        fields.extend(rate.map(|rate| ("success rate", plain(rate))));
-        let time = stats.average_response_time_ms;
-        fields.extend(time.map(|ms| ("average response", plain(format!("{ms:.0} ms")))));
-        fields
-    })
+pub(super) async fn stats(api: &Api, id: &str, json: bool) -> Result<bool, Error> {
+    let response = api.get(&[id, "stats"], &[]).await?;
+    if json {
+        return print_json(&response);
+    }
+    table::print_fields(&counts(&read(&response)?))?;
+    Ok(true)
 }
 
 fn counts(counts: &Counts) -> Vec<(&'static str, Cell)> {
     let failed = counts.failed_deliveries.unwrap_or(0);
     let time = |time: &Option<String>| plain(model::time(time.as_deref()));
-    vec![
+    let mut fields = vec![
         ("deliveries", plain(counts.total_deliveries.unwrap_or(0))),
         ("accepted", plain(counts.successful_deliveries.unwrap_or(0))),
         ("failed", cell(bad_if(failed > 0), failed)),
         ("last delivery", time(&counts.last_delivery_at)),
         ("last accepted", time(&counts.last_success_at)),
         ("last failure", time(&counts.last_failure_at)),
-    ]
+    ];
+    for (name, value, unit) in [
+        (
+            "success rate",
+            counts.success_rate.map(|it| format!("{it:.1}")),
+            "%",
+        ),
+        (
+            "average response",
+            counts.average_response_time_ms.map(|it| format!("{it:.0}")),
+            "ms",
+        ),
+    ] {
+        fields.extend(value.map(|value| (name, plain(format!("{value} {unit}")))));
+    }
+    fields
 }
 
 fn bad_if(is_bad: bool) -> Style {

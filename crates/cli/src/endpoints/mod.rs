@@ -7,6 +7,9 @@
 
 /// The help of a command: remarks, the variables that all commands read, and examples.
 macro_rules! help {
+    ($examples:literal) => {
+        help!("", $examples)
+    };
     ($remarks:literal, $examples:literal) => {
         concat!(
             $remarks,
@@ -35,14 +38,15 @@ use clap::{Args, Subcommand};
 
 use crate::{
     api::Api,
+    data::Data,
     error::Error,
-    output::{self, escape::pretty_json},
+    output::{self, escape::harmless_json},
     url::parse_seconds,
 };
 
 /// Manage endpoints through SoundHash's API
 #[derive(Args)]
-#[command(after_help = help!("", "  $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
+#[command(after_help = help!("  $ soundhash-webhook endpoints create --url https://app.example.com/hooks \\
       --event match.found,video.processed --secret-file soundhash.secret
   $ soundhash-webhook endpoints list
   $ soundhash-webhook endpoints test 7
@@ -64,36 +68,89 @@ const COMMON: &str = "Options of every command";
 
 #[derive(Subcommand)]
 enum EndpointsCommand {
-    List(manage::ListArgs),
+    /// List your endpoints
+    #[command(after_help = help!("  $ soundhash-webhook endpoints list
+  $ soundhash-webhook endpoints list --inactive --json"))]
+    List {
+        /// Only endpoints that receive events
+        #[arg(long, conflicts_with = "inactive")]
+        active: bool,
+        /// Only endpoints that are switched off
+        #[arg(long)]
+        inactive: bool,
+    },
     Create(manage::CreateArgs),
-    Show(manage::ShowArgs),
+    /// Show one endpoint
+    #[command(after_help = help!("  $ soundhash-webhook endpoints show 7"))]
+    Show {
+        /// The endpoint
+        #[arg(value_parser = parse_id)]
+        id: String,
+    },
     Update(manage::UpdateArgs),
-    Delete(manage::DeleteArgs),
-    Test(manage::TestArgs),
+    /// Delete an endpoint and its log of deliveries
+    #[command(after_help = help!("  $ soundhash-webhook endpoints delete 7
+  $ soundhash-webhook endpoints delete 7 --yes"))]
+    Delete {
+        /// The endpoint
+        #[arg(value_parser = parse_id)]
+        id: String,
+        /// Do not ask for confirmation
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Let SoundHash send a test event to an endpoint
+    #[command(after_help = help!("  $ soundhash-webhook endpoints test 7
+  $ soundhash-webhook endpoints test 7 --event job.failed --data '{\"job_id\": 1}'
+
+Exit status: 0 the endpoint accepted the event, 1 it did not, 2 wrong usage"))]
+    Test {
+        /// The endpoint
+        #[arg(value_parser = parse_id)]
+        id: String,
+        /// The type of the event, which can be any text
+        #[arg(long, value_name = "TYPE", default_value = "match.found")]
+        event: String,
+        /// The payload, a JSON object; @FILE reads it from a file
+        #[arg(long, value_name = "JSON")]
+        data: Option<Data>,
+    },
     Deliveries(deliveries::DeliveriesArgs),
-    Stats(manage::StatsArgs),
+    /// Show how many deliveries an endpoint accepted
+    #[command(after_help = help!("  $ soundhash-webhook endpoints stats 7
+  $ soundhash-webhook endpoints stats 7 --json"))]
+    Stats {
+        /// The endpoint
+        #[arg(value_parser = parse_id)]
+        id: String,
+    },
     Rotate(rotate::RotateArgs),
 }
 
 pub(crate) async fn run(args: EndpointsArgs) -> Result<bool, Error> {
+    use EndpointsCommand as C;
+
     let api = Api::from_env(args.timeout, None)?;
     let json = args.json;
     match args.command {
-        EndpointsCommand::List(args) => manage::list(&api, &args, json).await,
-        EndpointsCommand::Create(args) => manage::create(&api, args, json).await,
-        EndpointsCommand::Show(args) => manage::show(&api, &args, json).await,
-        EndpointsCommand::Update(args) => manage::update(&api, args, json).await,
-        EndpointsCommand::Delete(args) => manage::delete(&api, &args, json).await,
-        EndpointsCommand::Test(args) => manage::test(&api, args, json).await,
-        EndpointsCommand::Deliveries(args) => deliveries::run(&api, &args, json).await,
-        EndpointsCommand::Stats(args) => manage::stats(&api, &args, json).await,
-        EndpointsCommand::Rotate(args) => rotate::run(&api, args, json).await,
+        C::List { active, inactive } => {
+            let is_active = (active || inactive).then_some(active);
+            manage::list(&api, is_active, json).await
+        }
+        C::Create(args) => manage::create(&api, args, json).await,
+        C::Show { id } => manage::show(&api, &id, json).await,
+        C::Update(args) => manage::update(&api, args, json).await,
+        C::Delete { id, yes } => manage::delete(&api, &id, yes, json).await,
+        C::Test { id, event, data } => manage::test(&api, &id, event, data, json).await,
+        C::Deliveries(args) => deliveries::run(&api, &args, json).await,
+        C::Stats { id } => manage::stats(&api, &id, json).await,
+        C::Rotate(args) => rotate::run(&api, args, json).await,
     }
 }
 
 /// Prints a response of the API as it is.
-fn print_json(response: &impl serde::Serialize) -> Result<bool, Error> {
-    output::line(pretty_json(response))?;
+fn print_json(response: &[u8]) -> Result<bool, Error> {
+    output::line(harmless_json(&String::from_utf8_lossy(response)))?;
     Ok(true)
 }
 

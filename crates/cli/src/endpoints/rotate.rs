@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use axum::http::Method;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{manage::create_from, parse_id, secret_file::SecretFile};
 use crate::{
     api::{
         Api,
-        model::{self, Endpoint},
+        model::{Endpoint, read},
     },
     error::Error,
     output,
@@ -39,16 +40,14 @@ pub(super) struct RotateArgs {
 pub(super) async fn run(api: &Api, args: RotateArgs, json: bool) -> Result<bool, Error> {
     let old_id = &args.id;
     let file = (args.secret_file.as_deref().map(SecretFile::create)).transpose()?;
-    let old = api.get(&[old_id], &[]).await?;
-    let is_active = model::read::<Endpoint>(&old)?.is_active;
-
-    let new = create_from(api, &copy(&old), file, json).await?;
+    let old: Endpoint = read(&api.get(&[old_id], &[]).await?)?;
+    let new = create_from(api, &old, file, json).await?;
     let new_id = new.id.to_string();
-    if is_active == Some(false) {
-        let body = json!({ "is_active": false });
-        api.patch(&new_id, &body).await?;
+    if old.is_active == Some(false) {
+        let body = json!({ "is_active": false }).to_string();
+        api.send(Method::PATCH, &[&new_id], body).await?;
     }
-    let now = match is_active {
+    let now = match old.is_active {
         Some(false) => {
             "Both endpoints are switched off, so nothing arrives until you switch one on."
         }
@@ -82,20 +81,4 @@ pub(super) async fn run(api: &Api, args: RotateArgs, json: bool) -> Result<bool,
          when the last retry of the old endpoint is over."
     ));
     Ok(true)
-}
-
-/// Returns the settings of an endpoint, for another one.
-fn copy(endpoint: &Value) -> Value {
-    let members = [
-        "url",
-        "events",
-        "description",
-        "custom_headers",
-        "rate_limit_per_minute",
-    ];
-    members
-        .into_iter()
-        .filter(|member| !endpoint[*member].is_null())
-        .map(|member| (member.to_owned(), endpoint[member].clone()))
-        .collect()
 }

@@ -1,7 +1,6 @@
 //! `events`: the events that an application recorded with `EventLog`.
 //!
-//! - `list`: lists them without their bodies
-//! - `show`: shows one with its body
+//! - this file: lists them, and shows one with its body
 //! - `run_again`: sends stored events to the application again
 
 /// The help of a command: remarks, the variables that all commands read, and examples.
@@ -17,15 +16,19 @@ macro_rules! help {
     };
 }
 
-mod list;
 mod run_again;
-mod show;
 
-use std::time::SystemTime;
+use std::{
+    io::{self, Write},
+    time::SystemTime,
+};
+
+use anstyle::Style;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use soundhash_webhook::idempotency::Key;
 use soundhash_webhook_sqlx::{EventFilter, EventSummary, RecordedEvent};
 
@@ -33,7 +36,11 @@ use crate::{
     api::model,
     database::{Database, DatabaseArgs},
     error::Error,
-    output::escape::escape,
+    output::{
+        self, WARNING,
+        escape::{escape, json, pretty_json},
+        table::{self, cell, number, plain},
+    },
     url::parse_time,
 };
 
@@ -59,17 +66,51 @@ pub(crate) struct EventsArgs {
 
 #[derive(Subcommand)]
 enum EventsCommand {
-    List(list::ListArgs),
-    Show(show::ShowArgs),
+    /// List recorded events, the latest first
+    #[command(after_help = help!("", "", "  $ soundhash-webhook events list --database sqlite:events.db
+  $ soundhash-webhook events list --since 2026-11-23 --limit 1000
+  $ soundhash-webhook events list --forgotten --json"))]
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// Only events that come after this one in the list
+        #[arg(long, value_name = "KEY")]
+        after: Option<String>,
+        /// The most events
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show a recorded event with its body
+    #[command(after_help = help!("", "", "  $ soundhash-webhook events show tLj5invc61jBhWnpYZ6_Y02
+  $ soundhash-webhook events show tLj5invc61jBhWnpYZ6_Y02 --raw | sha256sum"))]
+    Show {
+        /// The key of the event
+        key: String,
+        /// Print the exact bytes of the body, and nothing else
+        #[arg(long, conflicts_with = "json")]
+        raw: bool,
+    },
     RunAgain(run_again::RunAgainArgs),
 }
 
 pub(crate) async fn run(args: EventsArgs) -> Result<bool, Error> {
-    let database = args.database.open().await?;
+    use EventsCommand as C;
+
+    let (database, json) = (args.database.open().await?, args.json);
     match args.command {
-        EventsCommand::List(list) => list::run(&database, list, args.json).await,
-        EventsCommand::Show(show) => show::run(&database, &show, args.json).await,
-        EventsCommand::RunAgain(run) => run_again::run(&database, run, args.json).await,
+        C::List {
+            filter,
+            after,
+            limit,
+        } => {
+            let mut filter = filter.to_event_filter();
+            if let Some(key) = &after {
+                filter = filter.after(&find(&database, key).await?.summary);
+            }
+            list(&database.list(filter, limit).await?, limit, json)
+        }
+        C::Show { key, raw } => show(&find(&database, &key).await?, raw, json),
+        C::RunAgain(run) => run_again::run(&database, run, json).await,
     }
 }
 
@@ -163,10 +204,85 @@ fn local(time: SystemTime) -> String {
     model::local(Timestamp::try_from(time).unwrap_or_default())
 }
 
+/// The type of an event, shortened to `length`. A sender can give a type any length, and a table is
+/// as wide as its longest cell.
+fn kind(event: &EventSummary, length: usize) -> String {
+    let kind = event.event_type.as_deref().unwrap_or("not an event");
+    kind.chars().take(length).collect()
+}
+
 fn state(event: &EventSummary) -> &'static str {
     if event.is_forgotten {
         "forgotten"
     } else {
         "recorded"
     }
+}
+
+fn list(events: &[EventSummary], limit: usize, json: bool) -> Result<bool, Error> {
+    if json {
+        for event in events {
+            output::line(self::json(&Line::of(event)))?;
+        }
+        return Ok(true);
+    }
+    let Some(last) = events.last() else {
+        output::note("There are no such events.");
+        return Ok(true);
+    };
+    let rows = events.iter().map(|event| {
+        let style = [Style::new(), WARNING][usize::from(event.is_forgotten)];
+        [
+            plain(local(event.received_at)),
+            plain(kind(event, 64)),
+            plain(event.endpoint.as_deref().unwrap_or_default()),
+            cell(style, state(event)),
+            number(Style::new(), event.body_len),
+            plain(&event.key),
+        ]
+    });
+    if (events.iter()).all(|event| !event.is_forgotten && event.endpoint.is_none()) {
+        let rows = rows.map(|[time, kind, _, _, bytes, key]| [time, kind, bytes, key]);
+        table::print("RECEIVED|TYPE|BYTES|KEY", rows)?;
+    } else {
+        table::print("RECEIVED|TYPE|ENDPOINT|STATE|BYTES|KEY", rows)?;
+    }
+    if events.len() == limit {
+        let key = escape(last.key.as_str());
+        output::note(format_args!("For older events, add `--after {key}`."));
+    }
+    Ok(true)
+}
+
+fn show(event: &RecordedEvent, raw: bool, json: bool) -> Result<bool, Error> {
+    let (summary, text) = (&event.summary, String::from_utf8_lossy(&event.body));
+    if raw {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&event.body)?;
+        stdout.flush()?;
+    } else if json {
+        let mut line = Line::of(summary);
+        line.body = Some(&text);
+        output::line(self::json(&line))?;
+    } else {
+        let mut fields = vec![
+            ("type", plain(kind(summary, usize::MAX))),
+            ("key", plain(&summary.key)),
+        ];
+        fields.extend((summary.endpoint.as_ref()).map(|it| ("endpoint", plain(it))));
+        fields.extend((summary.created_at).map(|it| ("created", plain(local(it.into())))));
+        fields.extend([
+            ("received", plain(local(summary.received_at))),
+            ("state", plain(state(summary))),
+            ("bytes", plain(summary.body_len)),
+        ]);
+        table::print_fields(&fields)?;
+        // A body that only Python reads is shown as it is.
+        let body = match serde_json::from_str::<Value>(&text) {
+            Ok(body) => pretty_json(&body),
+            Err(_) => text.lines().map(escape).collect::<Vec<_>>().join("\n"),
+        };
+        output::line(format_args!("\n{body}"))?;
+    }
+    Ok(true)
 }

@@ -11,7 +11,7 @@ use axum::http::{
     header::{self, HeaderValue},
 };
 use clap::Args;
-use serde::Serialize;
+use serde_json::json;
 use soundhash_webhook::{SIGNATURE_HEADER, Secret, idempotency::Key};
 use soundhash_webhook_sqlx::EventSummary;
 use tokio::time::{MissedTickBehavior, interval};
@@ -23,7 +23,7 @@ use crate::{
     http::NoResponse,
     output::{
         self,
-        escape::{escape, json},
+        escape::{escape, harmless_json},
     },
     secret::SecretSource,
     send::{
@@ -166,17 +166,6 @@ struct Run<'a> {
     can_continue: bool,
 }
 
-/// A line of `--json`.
-#[derive(Serialize)]
-struct Line<'a> {
-    key: &'a str,
-    #[serde(rename = "type")]
-    event_type: Option<&'a str>,
-    ran: bool,
-    status: Option<u16>,
-    error: Option<String>,
-}
-
 impl Run<'_> {
     async fn all(&mut self, events: &[EventSummary], rate: Option<f64>) -> Result<(), Error> {
         let mut ticks = rate.map(|rate| interval(Duration::from_secs_f64(rate.recip())));
@@ -243,19 +232,15 @@ impl Run<'_> {
             return Ok(None);
         };
         self.database.forget(key).await?;
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("soundhash-webhook-cli/", env!("CARGO_PKG_VERSION"))),
-        );
-        headers.insert(SIGNATURE_HEADER, self.secret.sign(&stored.body).into());
+        let agent = concat!("soundhash-webhook-cli/", env!("CARGO_PKG_VERSION"));
+        let json = HeaderValue::from_static("application/json");
         let delivery = Delivery {
             name: format!("{:<20}  {key}", event_type.unwrap_or("not an event")),
-            headers,
+            headers: HeaderMap::from_iter([
+                (header::CONTENT_TYPE, json),
+                (header::USER_AGENT, HeaderValue::from_static(agent)),
+                (SIGNATURE_HEADER, self.secret.sign(&stored.body).into()),
+            ]),
             body: stored.body,
         };
         let mut delivered = self.target.send(delivery, &[], &|_, _| {}).await;
@@ -265,24 +250,21 @@ impl Run<'_> {
             if now.is_some_and(|now| now.summary.is_forgotten) {
                 let headers = delivered.result.as_ref().map(|response| &response.headers);
                 let is_duplicate = headers.is_ok_and(|headers| headers.contains_key(REPLAYED));
-                delivered.not_run = Some(if is_duplicate {
-                    DUPLICATE
-                } else {
-                    NOT_RECORDED
-                });
+                delivered.not_run = Some([NOT_RECORDED, DUPLICATE][usize::from(is_duplicate)]);
             }
         }
         let ran = delivered.is_handled();
         self.failed += u64::from(!ran);
         if self.json {
-            let response = delivered.result.as_ref();
-            output::line(json(&Line {
-                key: key.as_str(),
-                event_type,
-                ran,
-                status: response.ok().map(|response| response.status.as_u16()),
-                error: details(&delivered).filter(|_| !ran),
-            }))?;
+            let response = delivered.result.as_ref().ok();
+            output::line(harmless_json(
+                &json!({
+                    "key": key.as_str(), "type": event_type, "ran": ran,
+                    "status": response.map(|response| response.status.as_u16()),
+                    "error": details(&delivered).filter(|_| !ran),
+                })
+                .to_string(),
+            ))?;
         } else {
             self.report.add(&delivered)?;
         }
@@ -295,7 +277,8 @@ const REPLAYED: &str = "idempotent-replayed";
 const DUPLICATE: &str = "An idempotency store of the application, such as Redis or its memory, still \
     has the event, so its handler did not run. Forget the event there, or restart the application.";
 const NOT_RECORDED: &str = "The application responded with 2xx, but did not record the event in \
-    this table. Check --url, --database and --table.";
+    this table: check --url, --database and --table. Or another `run-again` marked the event at the \
+    same time: let only one run.";
 
 /// Returns the reason why the next events would end like this one, unless it concerns this event
 /// only.

@@ -1,9 +1,10 @@
-//! Passes verified requests on to an application, and returns its responses.
+//! Passes verified requests on to an application, returns its responses, and recognizes duplicates.
 
 use std::{
+    collections::HashSet,
     hash::{BuildHasher, RandomState},
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,16 +16,39 @@ use axum::{
     routing::{MethodRouter, any},
 };
 use http_body_util::Full;
-use soundhash_webhook::Delivery;
+use soundhash_webhook::{Delivery, idempotency::Key};
 use tokio::net::lookup_host;
 
-use super::seen::Seen;
 use crate::{
     error::Error,
     http::{Client, NoResponse, remove_hop_by_hop},
     output::{self, escape::excerpt},
     url::host_and_port,
 };
+
+/// The maximum number of events to remember.
+const MOST: usize = 100_000;
+
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);
+
+impl Seen {
+    /// Marks the response to an event that was accepted before, as an idempotency layer does. The
+    /// inspector's verdict is then `duplicate`.
+    pub(super) fn mark<B>(&self, delivery: &Delivery, response: &mut Response<B>) {
+        if !response.status().is_success() {
+            return;
+        }
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= MOST {
+            keys.clear();
+        }
+        if !keys.insert(Key::from(delivery)) {
+            let headers = response.headers_mut();
+            headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+        }
+    }
+}
 
 pub(super) struct Forwarder {
     client: Client,

@@ -1,12 +1,10 @@
 //! `listen`: receives deliveries, verifies them, prints them, and passes them on.
 //!
-//! - `forward`: passes verified requests on to an application
-//! - `seen`: recognizes duplicates
+//! - `forward`: passes verified requests on to an application, and recognizes duplicates
 //! - `line`: prints a line for each delivery
 
 mod forward;
 mod line;
-mod seen;
 
 use std::{
     io,
@@ -28,7 +26,10 @@ use soundhash_webhook_inspector::{Inspector, Server as Page};
 use soundhash_webhook_server::Server;
 use tokio::net::TcpListener;
 
-use self::{forward::Forwarder, line::Printer, seen::Seen};
+use self::{
+    forward::{Forwarder, Seen},
+    line::Printer,
+};
 use crate::{
     error::Error,
     http::PATIENCE,

@@ -37,12 +37,15 @@ pub(crate) fn pretty_json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string_pretty(value).expect("a value that JSON can express"))
 }
 
-/// Outside of strings, JSON written by `serde_json` has only ASCII, so escapes fit everywhere.
-fn harmless_json(json: &str) -> String {
+/// Escapes valid JSON. Outside of strings, it has only ASCII, so escapes fit everywhere. Line ends and
+/// tabs are always outside.
+pub(crate) fn harmless_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
-        if character == '\n' || is_harmless(character) {
+        if matches!(character, '\n' | '\t') || is_harmless(character) {
             escaped.push(character);
+        } else if character == '\r' {
+            escaped.push(' ');
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 write!(escaped, "\\u{unit:04x}").expect("a string takes everything");

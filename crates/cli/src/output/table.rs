@@ -75,11 +75,17 @@ pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
     }
 }
 
-/// Prints rows below a header. If a row would not fit the terminal even after its last cell was
+/// Prints rows below a header, whose names are separated by bars. If a row would not fit the terminal even after its last cell was
 /// broken between words, each row is printed as a list of fields instead.
-pub(crate) fn print<const N: usize>(names: [&str; N], rows: &[[Cell; N]]) -> Result<(), Error> {
+pub(crate) fn print<const N: usize>(
+    names: &str,
+    rows: impl IntoIterator<Item = [Cell; N]>,
+) -> Result<(), Error> {
+    let mut names = names.split('|');
+    let names: [&str; N] = std::array::from_fn(|_| names.next().unwrap_or_default());
+    let rows: Vec<_> = rows.into_iter().collect();
     let mut widths = names.map(display_width);
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.width().max(*width);
         }
@@ -103,7 +109,7 @@ pub(crate) fn print<const N: usize>(names: [&str; N], rows: &[[Cell; N]]) -> Res
         ..cell(BOLD, names[i])
     });
     let printed: Vec<_> = iter::once(&header)
-        .chain(rows)
+        .chain(&rows)
         .map(|row| print_row(row, &widths))
         .collect();
     line(printed.join("\n"))

@@ -6,12 +6,7 @@
 mod print;
 mod recorded;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -19,10 +14,10 @@ use soundhash_webhook_reconcile::{Log, Report, Verdict, Window, reconcile};
 
 use self::recorded::RecordedArgs;
 use crate::{
-    api::{Api, model, token::shell},
+    api::{Api, model},
     endpoints::parse_id,
     error::Error,
-    output,
+    output, shell, signals,
     url::{parse_seconds, parse_time},
 };
 
@@ -30,9 +25,10 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "\
 The command reads SoundHash's log of deliveries and reports events whose attempts all failed. With \
---recorded or --database, it also reports times in which SoundHash delivered more events than you recorded, \
-because a redirect, a login page or a proxy responded in place of your application. The log has no \
-id of an event, so the events can only be counted: `at least 1 of 3`.
+--recorded, or with --database of a build with the feature `database`, it also reports times in \
+which SoundHash delivered more events than you recorded, because a redirect, a login page or a proxy \
+responded in place of your application. The log has no id of an event, so the events can only be \
+counted: `at least 1 of 3`.
 
 SoundHash's API shows the last 1000 attempts of each status. The command warns if a part of the \
 window is older. Run it every hour, for example with cron, and with a --since of several hours.
@@ -47,7 +43,7 @@ Environment:
   SOUNDHASH_API_URL            Scheme and host of the API, without /api/v1
   SOUNDHASH_API_TOKEN          The bearer token of your account
   SOUNDHASH_API_REFRESH_TOKEN  Renews the bearer token when it has expired
-  SOUNDHASH_WEBHOOK_DATABASE   The database, if its URL has a password
+  SOUNDHASH_WEBHOOK_DATABASE   The database, if its URL has a password (feature `database`)
   HTTP_PROXY, HTTPS_PROXY      Proxies, except for this machine and NO_PROXY
 
 Examples:
@@ -103,8 +99,12 @@ pub(crate) async fn run(args: ReconcileArgs) -> Result<bool, Error> {
             "--since must be before --until, which is 20m by default",
         ));
     }
-    // If any step fails, the command does not know whether events are missing.
-    run_decided(args).await.map_err(Error::undecided)
+    signals::listen()?;
+    tokio::select! {
+        // If any step fails, the command does not know whether events are missing.
+        ran = run_decided(args) => ran.map_err(Error::undecided),
+        () = signals::received(1) => Err(Error::Interrupted),
+    }
 }
 
 async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
@@ -126,8 +126,10 @@ async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
     let written = args
         .prometheus
         .map(|path| print::write_prometheus(&report, &path));
-    let ran = args.on_missing.zip(report.missing_window());
-    let ran = ran.map(|(command, missing)| run_hook(&command, missing, &report));
+    let ran = match args.on_missing.zip(report.missing_window()) {
+        Some((command, missing)) => Some(run_hook(&command, missing, &report).await),
+        None => None,
+    };
     let errors = [written, ran].into_iter().flatten().filter_map(Result::err);
     match report.verdict() {
         Verdict::Missing => {
@@ -193,24 +195,22 @@ fn at_most_an_hour(difference: SignedDuration) -> Result<SignedDuration, Error> 
 }
 
 /// Runs the user's command, which gets the report on its standard input.
-fn run_hook(command: &str, missing: (Timestamp, Timestamp), report: &Report) -> Result<(), Error> {
+async fn run_hook(
+    line: &str,
+    missing: (Timestamp, Timestamp),
+    report: &Report,
+) -> Result<(), Error> {
     let failed = |reason: String| Error::failed(format!("--on-missing {reason}"));
-    let mut child = shell(command)
+    let mut command = shell::shell(line);
+    command
         .env("SOUNDHASH_MISSING_SINCE", missing.0.to_string())
         .env("SOUNDHASH_MISSING_UNTIL", missing.1.to_string())
         .env("SOUNDHASH_MISSING_COUNT", report.missing().to_string())
-        .stdin(Stdio::piped())
         // Only the report goes to standard output.
-        .stdout(io::stderr())
-        .spawn()
-        .map_err(|error| failed(format!("cannot be run: {error}")))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // The write fails if the command does not read the report.
-        let _ = stdin.write_all(print::json(report).as_bytes());
-    }
-    let status = child.wait().map_err(|error| failed(error.to_string()))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(failed(format!("failed ({status})"))),
+        .stdout(io::stderr());
+    match shell::run(&mut command, print::json(report).as_bytes()).await {
+        Ok(ran) if ran.status.success() => Ok(()),
+        Ok(ran) => Err(failed(format!("failed ({})", ran.status))),
+        Err(error) => Err(failed(format!("cannot be run: {error}"))),
     }
 }

@@ -40,25 +40,15 @@ pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
     if is_json {
         return output::line(json(report));
     }
+    let window = format!("{} to {}", local(report.since), local(report.until));
     let mut fields = vec![
-        (
-            "window",
-            plain(format!(
-                "{} to {}",
-                local(report.since),
-                local(report.until)
-            )),
-        ),
+        ("window", plain(window)),
         ("delivered", plain(report.delivered)),
     ];
     if let Some(recorded) = report.recorded {
         fields.push(("recorded", plain(recorded)));
     }
-    let style = if report.missing() > 0 {
-        BAD
-    } else {
-        Style::new()
-    };
+    let style = [Style::new(), BAD][usize::from(report.missing() > 0)];
     fields.push(("missing", cell(style, missing(report))));
     table::print_fields(&fields)?;
     if !report.failed.is_empty() {
@@ -113,22 +103,17 @@ fn missing(report: &Report) -> String {
 }
 
 fn print_gaps(report: &Report) -> Result<(), Error> {
-    let rows: Vec<_> = (report.gaps.iter())
-        .map(|gap| {
-            let missing = match gap.recorded {
-                0 => format!("all {}", gap.missing),
-                _ => format!("at least {}", gap.missing),
-            };
-            [
-                plain(local(gap.since)),
-                plain(local(gap.until)),
-                number(Style::new(), gap.delivered),
-                number(Style::new(), gap.recorded),
-                cell(BAD, missing),
-            ]
-        })
-        .collect();
-    table::print(["FROM", "UNTIL", "DELIVERED", "RECORDED", "MISSING"], &rows)
+    let rows = report.gaps.iter().map(|gap| {
+        let certain = if gap.recorded == 0 { "all" } else { "at least" };
+        [
+            plain(local(gap.since)),
+            plain(local(gap.until)),
+            number(Style::new(), gap.delivered),
+            number(Style::new(), gap.recorded),
+            cell(BAD, format!("{certain} {}", gap.missing)),
+        ]
+    });
+    table::print("FROM|UNTIL|DELIVERED|RECORDED|MISSING", rows)
 }
 
 /// Replaces the file in one step, because the collector may read it at any time.
@@ -138,6 +123,7 @@ pub(super) fn write_prometheus(report: &Report, path: &Path) -> Result<(), Error
     new.push(".new");
     fs::write(&new, prometheus(report))
         .and_then(|()| fs::rename(&new, path))
+        .inspect_err(|_| drop(fs::remove_file(&new)))
         .map_err(|error| {
             let path = escape(&path.display().to_string());
             Error::failed(format!("--prometheus {path}: {error}"))
@@ -145,11 +131,9 @@ pub(super) fn write_prometheus(report: &Report, path: &Path) -> Result<(), Error
 }
 
 fn prometheus(report: &Report) -> String {
-    let waiting = report
-        .failed
-        .iter()
-        .filter(|it| it.fate == Fate::Waiting)
-        .count();
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let failed = report.failed.iter();
+    let waiting = failed.filter(|it| it.fate == Fate::Waiting).count();
     let verdict = match report.verdict() {
         Verdict::Complete => 0,
         Verdict::Missing => 1,
@@ -158,53 +142,21 @@ fn prometheus(report: &Report) -> String {
     let unseen = report
         .unseen
         .iter()
-        .map(|it| it.until.duration_since(it.since).as_secs())
-        .max();
-    let seconds = |time: Timestamp| time.as_second().to_string();
-    let metrics = [
-        (
-            "status",
-            "0 if every event arrived, 1 if one is missing, 2 if this is unknown.",
-            verdict.to_string(),
-        ),
-        (
-            "delivered_events",
-            "Events that SoundHash delivered.",
-            report.delivered.to_string(),
-        ),
-        (
-            "recorded_events",
-            "Delivered events that were recorded.",
-            report.recorded.unwrap_or_default().to_string(),
-        ),
-        (
-            "missing_events",
-            "The least number of events that never arrived.",
-            report.missing().to_string(),
-        ),
-        (
-            "waiting_events",
-            "Events that SoundHash will try to deliver again.",
-            waiting.to_string(),
-        ),
-        (
-            "unseen_seconds",
-            "The part of the window that SoundHash's API does not show.",
-            unseen.unwrap_or(0).to_string(),
-        ),
-        (
-            "window_start_timestamp_seconds",
-            "The beginning of the window.",
-            seconds(report.since),
-        ),
-        (
-            "window_end_timestamp_seconds",
-            "The end of the window.",
-            seconds(report.until),
-        ),
+        .map(|it| it.until.duration_since(it.since));
+    let unseen = unseen.max().unwrap_or_default().as_secs();
+    let values = [
+        verdict,
+        count(report.delivered),
+        count(report.recorded.unwrap_or_default()),
+        count(report.missing()),
+        count(waiting),
+        unseen,
+        report.since.as_second(),
+        report.until.as_second(),
     ];
     let mut text = String::new();
-    for (name, help, value) in metrics {
+    for (gauge, value) in GAUGES.lines().zip(values) {
+        let (name, help) = gauge.split_once(' ').unwrap_or_default();
         let name = format!("soundhash_webhook_reconcile_{name}");
         let _ = write!(
             text,
@@ -213,3 +165,14 @@ fn prometheus(report: &Report) -> String {
     }
     text
 }
+
+/// The names and the help of the metrics.
+const GAUGES: &str = "\
+status 0 if every event arrived, 1 if one is missing, 2 if this is unknown.
+delivered_events Events that SoundHash delivered.
+recorded_events Delivered events that were recorded.
+missing_events The least number of events that never arrived.
+waiting_events Events that SoundHash will try to deliver again.
+unseen_seconds The part of the window that SoundHash's API does not show.
+window_start_timestamp_seconds The beginning of the window.
+window_end_timestamp_seconds The end of the window.";

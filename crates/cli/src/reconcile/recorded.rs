@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -11,14 +11,10 @@ use serde::Deserialize;
 use soundhash_webhook::Id;
 use soundhash_webhook_reconcile::{Record, Timestamp, Window};
 
-#[cfg(feature = "database")]
-use {
-    crate::database::DatabaseArgs,
-    soundhash_webhook_sqlx::{EventFilter, EventSummary},
-    std::time::SystemTime,
-};
+use crate::{database::DatabaseArgs, error::Error, output::escape::escape};
 
-use crate::{error::Error, output::escape::escape};
+/// The maximum length of a line. `listen --json` writes some hundred bytes.
+const MAX_LINE: u64 = 1 << 20;
 
 #[derive(Args)]
 pub(super) struct RecordedArgs {
@@ -27,7 +23,6 @@ pub(super) struct RecordedArgs {
     #[arg(long, value_name = "FILE")]
     #[cfg_attr(feature = "database", arg(conflicts_with = "database"))]
     recorded: Vec<PathBuf>,
-    #[cfg(feature = "database")]
     #[command(flatten)]
     database: DatabaseArgs,
 }
@@ -44,33 +39,16 @@ struct Line {
 
 impl RecordedArgs {
     /// Reads the records of the window, or returns `None` if the user named none.
-    #[cfg_attr(
-        not(feature = "database"),
-        expect(clippy::unused_async, reason = "databases are asynchronous")
-    )]
     pub(super) async fn read(&self, window: &Window) -> Result<Option<Vec<Record>>, Error> {
         let earliest = window.since.saturating_sub(window.clock_difference);
         let earliest = earliest.unwrap_or(window.since);
         if !self.recorded.is_empty() {
             return read_files(&self.recorded, earliest).map(Some);
         }
-        #[cfg(feature = "database")]
-        if self.database.is_given()? {
-            let filter = EventFilter::new();
-            let filter = filter.since(earliest.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
-            let events = self.database.open().await?.list(filter, usize::MAX).await?;
-            // SoundHash's log does not have the events of the portal. Their keys end with a digest.
-            let events = events.iter().filter(|event| {
-                let parts = event.key.as_str().rsplit(';');
-                parts.take(1).all(|part| !part.starts_with('b'))
-            });
-            let record = |event: &EventSummary| Record {
-                time: event.received_at.try_into().unwrap_or_default(),
-                key: None,
-            };
-            return Ok(Some(events.map(record).collect()));
+        match self.database.is_given()? {
+            true => Ok(Some(self.database.records(earliest).await?)),
+            false => Ok(None),
         }
-        Ok(None)
     }
 }
 
@@ -83,9 +61,13 @@ fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Err
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            let length = lines.read_until(b'\n', &mut line);
-            if length.map_err(|error| failed(format!(": {error}")))? == 0 {
-                break;
+            let length = (&mut lines).take(MAX_LINE + 1).read_until(b'\n', &mut line);
+            match length.map_err(|error| failed(format!(": {error}")))? {
+                0 => break,
+                length if length as u64 > MAX_LINE => {
+                    return Err(failed(format!(", line {number}: more than 1 MiB")));
+                }
+                _ => {}
             }
             match serde_json::from_slice::<Line>(&line) {
                 Ok(line) if line.time >= earliest => records.extend(line.into_record()),

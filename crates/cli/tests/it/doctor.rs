@@ -1,6 +1,7 @@
 //! `doctor` against right receivers, and against one for each fault.
 
 use std::{
+    io::Write,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +19,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{any, post},
 };
+use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 use soundhash_webhook::{
     Event, EventData, SoundHashWebhookLayer,
@@ -27,7 +29,7 @@ use soundhash_webhook_tests::proxy::Proxy;
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
-    support::{App, Ran, SECRET, bare, command, free_addr, response, run},
+    support::{App, Ran, Run, SECRET, bare, cli, free_addr, response},
     tls,
 };
 
@@ -81,13 +83,13 @@ fn responding(response: impl IntoResponse + Clone + Send + Sync + 'static) -> Ro
 }
 
 fn doctor(url: &str) -> Ran {
-    run(&mut command(["doctor", url]))
+    cli!("doctor {url}").reads("")
 }
 
 #[test]
 fn a_right_receiver_passes_every_check() {
     let url = serve(right());
-    let ran = run(&mut command(["doctor", &url, "--json"])).expect(0, &[]);
+    let ran = cli!("doctor {url} --json").expect(0, &[]);
     let checks: Vec<Value> = (ran.stdout.lines())
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
@@ -130,19 +132,29 @@ fn signatures_that_are_not_verified_or_do_not_match_are_failures() {
     doctor(&serve(receiver())).expect(1, &["No SoundHashWebhookLayer is around the handler"]);
     let other = || receiver().layer(SoundHashWebhookLayer::new("whsec_other"));
     doctor(&serve(other())).expect(1, &["401: Invalid signature", "has another secret"]);
-    let mut rotated = command(["doctor", &serve(other())]);
+    let mut rotated = cli!("doctor {}", serve(other()));
     rotated.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", "whsec_other");
-    run(&mut rotated).expect(1, &["only the previous secret"]);
+    rotated.expect(1, &["only the previous secret"]);
     let explained = receiver().layer(verification().explain_rejections(true));
     doctor(&serve(explained)).expect(0, &["`explain_rejections` off"]);
     let login = App::start(|_| response("401 Unauthorized", "Please log in"));
-    doctor(&login.url()).expect(1, &["401: Please log in, probably not from this crate"]);
+    doctor(&login.to_string()).expect(1, &["401: Please log in, probably not from this crate"]);
     let elsewhere = serve(right()).replace("/hooks", "/hook");
     doctor(&elsewhere).expect(1, &["404", "No route takes a POST"]);
 }
 
 #[test]
 fn redirects_are_followed_and_shown_with_what_arrives() {
+    // No sender follows this, and nothing shows all of it.
+    let to = format!("file:///etc/{}", "x".repeat(9_000));
+    let ran = doctor(&App::redirecting(307, &to).to_string());
+    let parts = [
+        "failed redirects",
+        "307 to file:///etc/xx",
+        "which no sender follows",
+    ];
+    assert!(ran.expect(1, &parts).all().len() < 2_000);
+    doctor(&App::redirecting(308, "/").to_string()).expect(1, &parts[2..]);
     let url = serve(right());
     let login = Router::new().route("/login", any(async || "Please log in"));
     let login = serve(login.route("/hooks", any(async || Redirect::to("/login"))));
@@ -171,7 +183,7 @@ fn redirects_are_followed_and_shown_with_what_arrives() {
             &["308 to http", "there, the event gets 204", "ok Expect"],
         ),
     ] {
-        let ran = doctor(&App::redirecting(status, to).url()).expect(code, parts);
+        let ran = doctor(&App::redirecting(status, to).to_string()).expect(code, parts);
         assert_eq!(
             ran.stdout.contains("the event is lost"),
             code == 1,
@@ -235,8 +247,7 @@ fn limits_of_size_time_and_age_are_found() {
             }
         });
         let url = serve(right().layer(slow));
-        let mut command = command(["doctor", &url, "--timeout", limit]);
-        run(&mut command).expect(status, &[part, "do the work later"]);
+        cli!("doctor {url} --timeout {limit}").expect(status, &[part, "do the work later"]);
     }
 }
 
@@ -265,6 +276,10 @@ fn a_2xx_that_soundhash_cannot_read_is_a_failure() {
     };
     let mut packed = HeaderMap::new();
     packed.insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all("rea\u{e7}u".as_bytes()).unwrap();
+    let read = doctor(&serve(responding((packed.clone(), gzip.finish().unwrap()))));
+    read.expect(0, &["6 bytes that SoundHash can read"]);
     for (headers, status, part) in [
         (text(""), 1, "not utf-8"),
         (text("; charset=US-ASCII"), 1, "not us-ascii"),
@@ -284,12 +299,49 @@ fn a_2xx_that_soundhash_cannot_read_is_a_failure() {
 
 #[test]
 fn http2_and_certificates_are_checked_over_tls() {
+    let trusting = |url: &str| {
+        let mut doctor = cli!("doctor {url}hooks");
+        doctor.env("SSL_CERT_FILE", format!("{}/ca.pem", tls::FOLDER));
+        doctor
+    };
     for (http2, part) in [(true, "ok HTTP/2 204"), (false, "ok HTTP/2 not offered")] {
-        let url = format!("{}hooks", tls::serve(right(), http2));
-        let mut trusting = command(["doctor", &url]);
-        trusting.env("SSL_CERT_FILE", format!("{}/ca.pem", tls::FOLDER));
-        run(&mut trusting).expect(0, &["certificate valid until 2126-10-31", part]);
-        doctor(&url).expect(1, &["failed certificate", "does not trust", "whole chain"]);
+        let url = tls::serve(right(), tls::VALID, http2);
+        trusting(&url).expect(0, &["certificate valid until 2126-10-31", part]);
+        let untrusted = ["failed certificate", "does not trust", "whole chain"];
+        doctor(&url).expect(1, &untrusted);
+        let other = url.replace("localhost", "127.0.0.2");
+        let parts = [
+            "failed certificate",
+            "another host name",
+            "the host of this URL",
+        ];
+        trusting(&other).expect(1, &parts);
+    }
+    let expired = tls::serve(right(), "expired.pem", false);
+    let parts = ["failed certificate", "expired on 2025-02-01", "Renew"];
+    trusting(&expired).expect(1, &parts);
+}
+
+#[test]
+fn each_status_has_its_cure() {
+    let rows = "408 | Body not received in time | the layer's `body_timeout`
+        408 | slow | nginx: `client_body_timeout`
+        411 | | requires a Content-Length
+        413 | Body too large | the layer's `max_body_size`
+        413 | big | nginx: `client_max_body_size`
+        415 | | The handler rejects test events
+        417 | | does not support `Expect`
+        429 | | A rate limit is in front
+        500 | oops | The handler failed
+        502 | | cannot reach the application
+        503 | | overloaded or starting
+        504 | | nginx: `proxy_read_timeout 35s`";
+    for row in rows.lines() {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let (status, body) = (format!("{} Status", cells[0]), cells[1]);
+        let app = App::start(move |_| response(&status, body));
+        let parts = ["failed dispatcher event", cells[0], cells[2]];
+        doctor(&app.to_string()).expect(1, &parts);
     }
 }
 
@@ -298,7 +350,7 @@ fn a_receiver_that_cannot_be_reached_has_status_2() {
     let closed = format!("http://{}/", free_addr());
     doctor(&closed).expect(2, &["failed connection", "Connection refused"]);
     doctor("http://nowhere.invalid/").expect(2, &["cannot be resolved", "A and AAAA"]);
-    run(&mut bare(["doctor", &closed])).expect(2, &["set SOUNDHASH_WEBHOOK_SECRET"]);
+    bare!("doctor {closed}").expect(2, &["set SOUNDHASH_WEBHOOK_SECRET"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::reconcile::{api, attempt, reconcile};
 use crate::support::{
-    Process, Ran, SECRET, bare, command, deliver, folder, free_addr, run, status,
+    Process, Ran, Run, SECRET, bare, check, cli, deliver, folder, free_addr, status,
 };
 
 /// A database that exists until the place is dropped.
@@ -175,8 +175,7 @@ impl<DB: Place> App<DB> {
     }
 
     fn command(&self, arguments: &str) -> std::process::Command {
-        let mut command = command(["events"]);
-        command.args(arguments.split_whitespace());
+        let mut command = cli!("events {arguments}");
         if arguments.starts_with("run-again") && !arguments.contains("--url") {
             command.args(["--url", &self.url]);
         }
@@ -185,7 +184,7 @@ impl<DB: Place> App<DB> {
     }
 
     fn events(&self, arguments: &str) -> Ran {
-        run(&mut self.command(arguments))
+        self.command(arguments).reads("")
     }
 
     fn json(&self, arguments: &str) -> Vec<Value> {
@@ -298,14 +297,14 @@ fn recorded_events_are_compared_with_the_log_of_soundhash<DB: Place>() {
     let attempts = (1..=3).map(|event| attempt(event, 1, "success", now));
     let api = api(attempts.collect());
     let mut command = reconcile(&api, "--until 0s --database");
-    let ran = run(command.arg(&app.database));
-    ran.expect(1, &["delivered 3", "recorded 2", "missing at least 1"]);
+    command
+        .arg(&app.database)
+        .expect(1, &["delivered 3", "recorded 2", "missing at least 1"]);
     api.stored.lock().unwrap().deliveries.pop();
     let mut command = reconcile(&api, "--until 0s");
-    let ran = run(command.env("SOUNDHASH_WEBHOOK_DATABASE", &app.database));
-    ran.expect(0, &["recorded 2", "Every event arrived"]);
-    let ran = run(&mut reconcile(&api, "--database sqlite:missing.db"));
-    ran.expect(2, &["cannot open the database"]);
+    command.env("SOUNDHASH_WEBHOOK_DATABASE", &app.database);
+    command.expect(0, &["recorded 2", "Every event arrived"]);
+    reconcile(&api, "--database sqlite:missing.db").expect(2, &["cannot open the database"]);
 }
 
 fn events_run_again_by_key_window_and_type<DB: Place>() {
@@ -370,14 +369,21 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
     app.events(&nobody)
         .expect(1, &["cannot be reached", "4 more events were not sent"]);
     let mut wrong = app.command("run-again --since 1h --yes");
-    let wrong = run(wrong.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_wrong"));
+    wrong.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_wrong");
     wrong.expect(1, &["401 Unauthorized", "rejects the signature", "4 more"]);
     app.steps
         .lock()
         .unwrap()
         .insert(key(0), Step::Respond(StatusCode::OK));
-    app.events("run-again --since 1h --yes")
-        .expect(1, &["not run (200)", "did not record", "4 more"]);
+    app.events("run-again --since 1h --yes").expect(
+        1,
+        &[
+            "not run (200)",
+            "did not record",
+            "another `run-again`",
+            "4 more",
+        ],
+    );
     assert_eq!(app.handled(), [""; 0]);
     assert_eq!(app.forgotten(), 2);
 
@@ -467,16 +473,17 @@ fn an_event_that_another_store_still_has_did_not_run() {
 
 #[test]
 fn a_database_that_cannot_be_used_says_why() {
-    let list = |arguments: &[&str]| run(bare(["events", "list"]).args(arguments));
-    list(&[]).expect(2, &["--database", "SOUNDHASH_WEBHOOK_DATABASE"]);
-    let ran = list(&["--database", "postgres://app:pa55word@localhost/app"]);
-    assert!(!ran.all().contains("pa55word"), "{ran:#?}");
-    ran.expect(2, &["every user of this machine", "PGPASSWORD"]);
-    list(&["--database", "mysql://localhost/app"]).expect(2, &["not a URL such as"]);
-    let nowhere = format!("postgres://app@{}/app", free_addr());
-    list(&["--database", &nowhere]).expect(1, &["cannot open the database", "refused"]);
     let missing = folder("events").join("missing.db");
-    let url = format!("sqlite:{}", missing.display());
-    list(&["--database", &url]).expect(1, &["cannot open the database"]);
+    let (addr, file) = (free_addr(), missing.display());
+    let rows = format!(
+        "| 2 | --database | SOUNDHASH_WEBHOOK_DATABASE
+        --database postgres://app:pa55word@a/app | 2 | every user of this machine | PGPASSWORD
+        --database mysql://localhost/app | 2 | not a URL such as
+        --database postgres://app@{addr}/app | 1 | cannot open the database | refused
+        --database sqlite:{file} | 1 | cannot open the database"
+    );
+    check(|line| bare!("events list {line}"), &rows);
+    let ran = bare!("events list --database postgres://app:pa55word@a/app").reads("");
+    assert!(!ran.all().contains("pa55word"), "{ran:#?}");
     assert!(!missing.exists());
 }

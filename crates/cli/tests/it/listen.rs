@@ -14,7 +14,7 @@ use soundhash_webhook::Secret;
 use soundhash_webhook_tests::process::signal;
 
 use crate::support::{
-    Listen, PATIENCE, SECRET, bare, begin, command, deliver, exchange, free_addr, run, status,
+    Listen, PATIENCE, Run, SECRET, bare, begin, cli, deliver, exchange, free_addr, status,
 };
 
 const BODY: &[u8] =
@@ -54,16 +54,12 @@ fn a_line_fits_a_terminal_whatever_the_event_is_called() {
         let body = format!(r#"{{"id": "{id}", "type": "{event_type}", "data": {{}}}}"#);
         deliver(&listen.url, "", body.as_bytes());
         let line = listen.line();
-        assert!(columns(&line) <= 80, "{line}");
+        // Only this character is wide.
+        let wide = line.matches('曲').count();
+        assert!(line.chars().count() + wide <= 80, "{line}");
         assert!(line.contains(shown), "{line}");
         assert!(line.contains("accepted   200"), "{line}");
     }
-}
-
-/// These tests only have wide characters of Chinese.
-fn columns(line: &str) -> usize {
-    let wide = |character: &char| *character == '曲';
-    line.chars().count() + line.chars().filter(wide).count()
 }
 
 #[test]
@@ -94,21 +90,15 @@ fn json_has_an_object_per_line() {
 }
 
 #[test]
-fn every_path_receives() {
-    let listen = Listen::start(&[]);
-    for path in ["/", "/hooks/a?b=c"] {
-        let url = listen.url.replace("/webhooks/soundhash", path);
-        assert_eq!(status(&deliver(&url, "", BODY)), "200");
-    }
-}
-
-#[test]
-fn the_secret_before_a_rotation_is_accepted_too() {
-    let mut command = bare(["listen", "--addr", "127.0.0.1:0", "--inspect", "off"]);
+fn every_path_receives_with_the_secret_before_a_rotation_too() {
+    let mut command = bare!("listen --addr 0 --inspect off");
     command.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_new");
     command.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", SECRET);
     let listen = Listen::spawn(&mut command);
-    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+    for path in ["/webhooks/soundhash", "/", "/hooks/a?b=c"] {
+        let url = listen.url.replace("/webhooks/soundhash", path);
+        assert_eq!(status(&deliver(&url, "", BODY)), "200");
+    }
     let signature = Secret::new("whsec_new").sign(BODY);
     let head = format!("X-Webhook-Signature: {signature}\r\n");
     assert_eq!(status(&exchange(&listen.url, &head, BODY)), "200");
@@ -134,8 +124,7 @@ fn an_event_cannot_control_the_terminal() {
 
 #[test]
 fn the_inspector_is_served_and_shows_no_secret() {
-    let mut command = command("listen --addr 127.0.0.1:0 --inspect 127.0.0.1:0".split_whitespace());
-    let listen = Listen::spawn(&mut command);
+    let listen = Listen::spawn(&mut cli!("listen --addr 0 --inspect 0"));
     let inspector = listen.inspector.clone().expect("a URL");
     assert!(inspector.contains("/?token="), "{inspector}");
     let page = Command::new("curl")
@@ -153,9 +142,8 @@ fn the_inspector_is_served_and_shows_no_secret() {
 fn an_address_that_is_taken_is_named() {
     let listen = Listen::start(&[]);
     let addr = listen.url.split('/').nth(2).unwrap();
-    let taken = |arguments: &[&str]| run(command(["listen"]).args(arguments));
-    taken(&["--addr", addr, "--inspect", "off"]).expect(1, &["cannot listen on", "--addr"]);
-    taken(&["--addr", "127.0.0.1:0", "--inspect", addr]).expect(1, &["inspector", "--inspect"]);
+    cli!("listen --addr {addr} --inspect off").expect(1, &["cannot listen on", "--addr"]);
+    cli!("listen --addr 0 --inspect {addr}").expect(1, &["inspector", "--inspect"]);
 }
 
 #[test]
@@ -186,7 +174,12 @@ fn signals_end_it_when_requests_in_flight_are_completed() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut listen = Listen::start(&[]);
+    // Another program may already use the inspector's port.
+    let _taken = TcpListener::bind("127.0.0.1:4040");
+    let mut listen = Listen::spawn(&mut cli!("listen --addr 0"));
+    let taken = "Port 4040 is taken, so the inspector uses port 40";
+    assert!(listen.log().contains(taken));
+    assert!(listen.inspector.is_some());
     let (_stream, _) = begin(&listen.url, "", 10);
     // When this later request has a response, the head has been read.
     deliver(&listen.url, "", BODY);
@@ -198,9 +191,12 @@ fn a_second_signal_ends_it_at_once() {
 
 /// Starts `listen` with a pipe for each stream, and returns it with its URL.
 fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
-    let fixed = ["listen", "--addr", "127.0.0.1:0", "--inspect", "off"];
-    let mut command = command(fixed.iter().chain(arguments));
-    let mut child = (command.stdout(stdout).stderr(Stdio::piped()).spawn()).unwrap();
+    let mut command = cli!("listen --addr 0 --inspect off");
+    command
+        .args(arguments)
+        .stdout(stdout)
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let mut greeting = String::new();
     while !greeting.contains("try it") {
         let mut byte = [0];
@@ -213,26 +209,21 @@ fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
     (child, url.unwrap().to_owned())
 }
 
-/// Returns the status of a command that ends in time.
-fn ended(child: &mut Child) -> Option<i32> {
+/// Checks that a command ends in time with status 0, and returns what it logged after its greeting.
+fn ends(child: &mut Child) -> String {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        match child.try_wait().unwrap() {
-            Some(status) => return status.code(),
-            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-            None => {
-                child.kill().unwrap();
-                panic!("it does not end");
-            }
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it does not end");
         }
+        thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// Returns what a command logged after its greeting.
-fn log(child: &mut Child) -> String {
+    assert_eq!(child.wait().unwrap().code(), Some(0));
     let mut log = String::new();
-    let mut stderr = child.stderr.take().unwrap();
-    stderr.read_to_string(&mut log).unwrap();
+    if let Some(mut stderr) = child.stderr.take() {
+        stderr.read_to_string(&mut log).unwrap();
+    }
     log
 }
 
@@ -241,22 +232,47 @@ fn it_ends_quietly_when_the_reader_of_its_output_is_gone() {
     let (mut listen, url) = start_unread(&[], Stdio::piped());
     drop(listen.stdout.take());
     assert_eq!(status(&deliver(&url, "", BODY)), "200");
-    assert_eq!(ended(&mut listen), Some(0));
-    let log = log(&mut listen);
+    let log = ends(&mut listen);
     assert!(!log.contains("error") && !log.contains("warning"), "{log}");
 }
 
 #[test]
-fn a_reader_that_sleeps_delays_neither_deliveries_nor_the_end() {
-    let (mut listen, url) = start_unread(&["--json"], Stdio::piped());
-    for _ in 0..1_000 {
-        assert_eq!(status(&deliver(&url, "", BODY)), "200");
+fn output_that_is_not_read_delays_neither_deliveries_nor_the_end() {
+    let dead = format!("http://{}/hooks", free_addr());
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    // The reader of the output sleeps, the disk is full, and the reader of the log sleeps or is gone.
+    for (arguments, stdout, count, is_gone, parts) in [
+        (
+            &["--json"][..],
+            Stdio::piped(),
+            1_000,
+            false,
+            &["lines were not written to standard output"][..],
+        ),
+        (
+            &[],
+            full().into(),
+            3,
+            false,
+            &["3 lines were not written", "No space left"],
+        ),
+        (&["--forward", &dead], Stdio::null(), 1_000, false, &[]),
+        (&["--forward", &dead], Stdio::null(), 1_000, true, &[]),
+    ] {
+        let (mut listen, url) = start_unread(arguments, stdout);
+        if is_gone {
+            drop(listen.stderr.take());
+        }
+        let code = if arguments.len() > 1 { "502" } else { "200" };
+        for _ in 0..count {
+            assert_eq!(status(&deliver(&url, "", BODY)), code);
+        }
+        signal(listen.id(), "TERM");
+        let log = ends(&mut listen);
+        for part in parts {
+            assert!(log.contains(part), "{log}");
+        }
     }
-    signal(listen.id(), "INT");
-    assert_eq!(ended(&mut listen), Some(0));
-    let log = log(&mut listen);
-    let lost = "lines were not written to standard output";
-    assert!(log.contains(lost), "{log}");
 }
 
 #[test]
@@ -264,47 +280,5 @@ fn too_few_files_are_an_error_and_no_panic() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 5; exec \"$0\" listen"]);
     shell.arg(env!("CARGO_BIN_EXE_soundhash-webhook"));
-    run(&mut shell).expect(1, &["error: cannot start the runtime: Too many open files"]);
-}
-
-#[test]
-fn a_full_disk_delays_nothing_and_is_reported() {
-    let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let (mut listen, url) = start_unread(&[], full.into());
-    for _ in 0..3 {
-        assert_eq!(status(&deliver(&url, "", BODY)), "200");
-    }
-    signal(listen.id(), "TERM");
-    assert_eq!(ended(&mut listen), Some(0));
-    let log = log(&mut listen);
-    assert!(log.contains("3 lines were not written"), "{log}");
-    assert!(log.contains("No space left"), "{log}");
-}
-
-#[test]
-fn a_log_that_is_not_read_delays_neither_responses_nor_the_end() {
-    for is_gone in [false, true] {
-        let dead = format!("http://{}/hooks", free_addr());
-        let (mut listen, url) = start_unread(&["--forward", &dead], Stdio::null());
-        if is_gone {
-            drop(listen.stderr.take());
-        }
-        for _ in 0..1_000 {
-            assert_eq!(status(&deliver(&url, "", BODY)), "502");
-        }
-        signal(listen.id(), "INT");
-        assert_eq!(ended(&mut listen), Some(0));
-    }
-}
-
-#[test]
-fn the_inspectors_port_can_be_taken() {
-    // Another program may already use the port.
-    let _taken = TcpListener::bind("127.0.0.1:4040");
-    let mut listen = Listen::spawn(&mut command(["listen", "--addr", "0"]));
-    let taken = "Port 4040 is taken, so the inspector uses port 40";
-    assert!(listen.log().contains(taken));
-    assert!(listen.inspector.is_some());
-    listen.signal("INT");
-    assert_eq!(listen.ended().0.code(), Some(0));
+    shell.expect(1, &["error: cannot start the runtime: Too many open files"]);
 }

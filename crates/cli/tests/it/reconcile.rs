@@ -1,13 +1,19 @@
 //! The events that never arrived, against a server that behaves as SoundHash's API.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
     endpoints::api::{Api, REFRESH_TOKEN, TOKEN},
-    support::{Ran, folder, run, run_with},
+    support::{PATIENCE, Process, Ran, Run, check, folder},
 };
 
 /// An API with endpoint 7 and a log of attempts.
@@ -45,9 +51,7 @@ fn line(id: &str, time: Timestamp) -> String {
 }
 
 pub(crate) fn reconcile(api: &Api, line: &str) -> Command {
-    let mut command = api.bare("reconcile", line);
-    command.env("SOUNDHASH_API_TOKEN", TOKEN);
-    command
+    api.command_with(TOKEN, &format!("reconcile {line}"))
 }
 
 #[track_caller]
@@ -57,7 +61,7 @@ fn report(ran: &Ran) -> Value {
 
 #[test]
 fn every_event_arrived() {
-    run(&mut reconcile(&api(Vec::new()), "")).expect(0, &["Every event arrived", "--recorded"]);
+    reconcile(&api(Vec::new()), "").expect(0, &["Every event arrived", "--recorded"]);
     let (first, second) = (ago(60), ago(120));
     let api = api(vec![
         attempt(1, 1, "success", first),
@@ -69,7 +73,7 @@ fn every_event_arrived() {
     lines += &line("c", first).replace("dispatcher", "portal");
     lines += &line("d", first).replace("accepted", "rejected");
     lines += "{\"time\":";
-    let ran = run_with(&mut reconcile(&api, "--recorded -"), lines.as_bytes());
+    let ran = reconcile(&api, "--recorded -").reads(&lines);
     let ran = ran.expect(0, &["delivered 2", "recorded 2", "missing 0"]);
     assert!(!ran.all().contains("Records without"), "{ran:#?}");
 }
@@ -105,7 +109,7 @@ fn lost_events_and_events_without_a_record_are_missing() {
         "an event in SoundHash's log: 1.",
         "redirect",
     ];
-    let ran = run(&mut command).expect(1, &parts);
+    let ran = command.expect(1, &parts);
     assert!(!ran.all().contains("arrived"), "{ran:#?}");
 
     let seen = fs::read_to_string(seen).unwrap();
@@ -137,40 +141,82 @@ fn lost_events_and_events_without_a_record_are_missing() {
         assert!(promtool.wait().unwrap().success(), "{text}");
     }
 
-    let ran = run(reconcile(&api, "--json --on-missing").arg("exit 3"));
-    let ran = ran.expect(1, &["--on-missing failed", "3"]);
+    let mut command = reconcile(&api, "--json --on-missing");
+    let ran = command
+        .arg("exit 3")
+        .expect(1, &["--on-missing failed", "3"]);
     let fates = [
         &report(&ran)["failed"][0]["fate"],
         &report(&ran)["failed"][1]["fate"],
     ];
     assert_eq!(fates, ["lost", "lost"]);
-    run(&mut reconcile(
-        &api,
-        "--since 50m --prometheus /does/not/exist",
-    ))
-    .expect(2, &["--prometheus"]);
+    fs::create_dir(folder.join("taken.prom")).unwrap();
+    let mut command = reconcile(&api, "--since 50m --prometheus");
+    command
+        .arg(folder.join("taken.prom"))
+        .expect(2, &["--prometheus"]);
+    assert!(!folder.join("taken.prom.new").exists());
 }
 
 #[test]
 fn what_cannot_be_known_is_said() {
-    let waiting = api(vec![attempt(1, 1, "retrying", ago(1))]);
-    run(&mut reconcile(&waiting, "--until 0s")).expect(2, &["retrying", "not known yet"]);
-    run(&mut reconcile(&waiting, "")).expect(0, &[]);
     // The application may be the one that did not log its response.
     let unclear = api(vec![attempt(1, 1, "pending", ago(60))]);
-    run(&mut reconcile(&unclear, "")).expect(2, &["unclear"]);
-
-    run(&mut reconcile(&Api::start(), "")).expect(2, &["no endpoints"]);
-    run(&mut reconcile(&waiting, "--endpoint 99")).expect(2, &["another account"]);
-    run(&mut reconcile(&waiting, "--since 1m")).expect(2, &["before --until"]);
-    run(&mut reconcile(&waiting, "--since yesterday")).expect(2, &["not an age such as 90m"]);
-    run(&mut reconcile(&waiting, "--recorded none.jsonl"))
-        .expect(2, &["none.jsonl", "No such file"]);
-    let ran = run_with(
-        &mut reconcile(&waiting, "--recorded -"),
-        b"\n{\"time\": 1}\n",
+    reconcile(&unclear, "").expect(2, &["unclear"]);
+    reconcile(&Api::start(), "").expect(2, &["no endpoints"]);
+    let waiting = api(vec![attempt(1, 1, "retrying", ago(1))]);
+    check(
+        |line| reconcile(&waiting, line),
+        "--until 0s | 2 | retrying | not known yet
+         | 0
+        --endpoint 99 | 2 | another account
+        --since 1m | 2 | before --until
+        --since yesterday | 2 | not an age such as 90m
+        --recorded none.jsonl | 2 | none.jsonl | No such file",
     );
+    let mut command = reconcile(&waiting, "--recorded -");
+    let ran = command.reads("\n{\"time\": 1}\n");
     ran.expect(2, &["--recorded -, line 2"]);
+    let ran = command.reads("\n\n".to_owned() + &"a".repeat(2 << 20));
+    ran.expect(2, &["--recorded -, line 3: more than 1 MiB"]);
+}
+
+/// A child that outlives the command would do its work a second time, next to the next one.
+#[test]
+fn a_signal_ends_the_users_commands_too() {
+    let api = api(vec![attempt(1, 4, "failed", ago(60))]);
+    let folder = folder("signal");
+    for (name, option, line) in [
+        ("hook", "--on-missing", "sleep 600; true"),
+        (
+            "stubborn",
+            "--on-missing",
+            "trap '' TERM; while :; do sleep 1; done",
+        ),
+        ("token", "--token-command", "sleep 600; true"),
+    ] {
+        let file = folder.join(name);
+        let mut command = api.bare("reconcile");
+        if name != "token" {
+            command.env("SOUNDHASH_API_TOKEN", TOKEN);
+        }
+        let line = format!("echo $$ >{0}.new && mv {0}.new {0}; {line}", file.display());
+        let process = Process::start(command.args([option, &line]));
+        let deadline = Instant::now() + PATIENCE;
+        let wait = |what: &str, is_true: &dyn Fn() -> bool| {
+            while !is_true() {
+                assert!(Instant::now() < deadline, "{name}: {what}");
+                sleep(Duration::from_millis(10));
+            }
+        };
+        wait("starts", &|| file.exists());
+        process.signal("TERM");
+        let (status, ..) = process.ended();
+        assert_eq!(status.code(), Some(130), "{name}");
+        let id = fs::read_to_string(&file).unwrap();
+        let gone = format!("/proc/{}", id.trim());
+        wait("ends", &|| !Path::new(&gone).exists());
+    }
 }
 
 #[test]
@@ -194,18 +240,18 @@ fn a_log_that_is_longer_than_the_limit() {
     }
     let api = api(attempts);
     let mut command = reconcile(&api, "--recorded - --json --since 2h");
-    let ran = run_with(&mut command, lines.as_bytes()).expect(0, &[]);
+    let ran = command.reads(&lines).expect(0, &[]);
     assert_eq!(report(&ran)["verdict"], "complete");
     assert_eq!(api.log().len(), 2);
 
     let mut command = reconcile(&api, "--recorded - --json --since 270m");
-    let ran = run_with(&mut command, lines.as_bytes()).expect(1, &[]);
+    let ran = command.reads(&lines).expect(1, &[]);
     assert_eq!(report(&ran)["gaps"][0]["event_ids"], json!([1000]));
     assert_eq!(api.log().len(), 8);
     assert_eq!(report(&ran)["unseen"].as_array().unwrap().len(), 0);
 
     let mut command = reconcile(&api, "--json --since 7h");
-    let ran = run(&mut command).expect(2, &["endpoint 7 only since", "shorter --since"]);
+    let ran = command.expect(2, &["endpoint 7 only since", "shorter --since"]);
     assert_eq!(report(&ran)["verdict"], "unknown");
 }
 
@@ -213,7 +259,7 @@ fn a_log_that_is_longer_than_the_limit() {
 fn a_token_that_expires_is_renewed() {
     let ran = |token: Option<&str>, refresh: Option<&str>, line: &[&str]| {
         let api = api(Vec::new());
-        let mut command = api.bare("reconcile", "");
+        let mut command = api.bare("reconcile");
         command.args(line);
         for (name, value) in [
             ("SOUNDHASH_API_TOKEN", token),
@@ -221,7 +267,7 @@ fn a_token_that_expires_is_renewed() {
         ] {
             command.envs(value.map(|value| (name, value)));
         }
-        let ran = run(&mut command);
+        let ran = command.reads("");
         assert!(
             !ran.all().contains(TOKEN) && !ran.all().contains(REFRESH_TOKEN),
             "{ran:#?}"
@@ -246,9 +292,8 @@ fn a_token_that_expires_is_renewed() {
 fn a_busy_or_failing_api_is_asked_again() {
     let ran = |token: &str, line: &str| {
         let api = api(vec![attempt(1, 1, "success", ago(60))]);
-        run(api
-            .bare("reconcile", line)
-            .env("SOUNDHASH_API_TOKEN", token))
+        api.command_with(token, &format!("reconcile {line}"))
+            .reads("")
     };
     ran("busy", "").expect(0, &["429 Too Many Requests", "Trying again in 1 s"]);
     ran("unsteady", "").expect(0, &["503 Service Unavailable", "Trying again in 1 s"]);
@@ -269,20 +314,20 @@ fn clocks_that_differ_hide_nothing_and_invent_nothing() {
     let line = line("a", time);
     let mut command = reconcile(&api, "--recorded -");
     let parts = ["missing 1", "No record has the time of a delivery"];
-    run_with(&mut command, line.as_bytes()).expect(1, &parts);
+    command.reads(&line).expect(1, &parts);
     api.stored.lock().unwrap().clock_ahead = 600;
-    let ran = run_with(&mut reconcile(&api, "--recorded -"), line.as_bytes());
+    let ran = reconcile(&api, "--recorded -").reads(&line);
     ran.expect(
         0,
         &["SoundHash's clock is", "ahead of the clock of this machine"],
     );
-    let ran = run_with(&mut reconcile(&api, "--recorded -"), b"");
+    let ran = reconcile(&api, "--recorded -").reads("");
     ran.expect(1, &["all 1"]);
     api.stored.lock().unwrap().clock_ahead = 0;
     let mut command = reconcile(&api, "--recorded - --clock-difference 700");
-    run_with(&mut command, line.as_bytes()).expect(0, &[]);
+    command.reads(&line).expect(0, &[]);
     api.stored.lock().unwrap().clock_ahead = 86_400 * 365;
-    let ran = run_with(&mut reconcile(&api, "--recorded -"), b"");
+    let ran = reconcile(&api, "--recorded -").reads("");
     ran.expect(2, &["differ by more than an hour"]);
 }
 
@@ -295,7 +340,7 @@ fn endpoints_are_compared_together_or_alone() {
     api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
     let line = line("a", ago(60));
     for arguments in ["--recorded -", "--recorded - --endpoint 8"] {
-        let ran = run_with(&mut reconcile(&api, arguments), line.as_bytes());
+        let ran = reconcile(&api, arguments).reads(&line);
         ran.expect(0, &["delivered 1", "recorded 1"]);
     }
     let requests: Vec<_> = api.log().into_iter().map(|(request, _)| request).collect();

@@ -4,14 +4,13 @@ use std::{fs, path::Path};
 
 use soundhash_webhook::Secret;
 
-use crate::support::{App, Listen, SECRET, bare, command, folder, run};
+use crate::support::{App, Listen, Run, SECRET, bare, cli, folder};
 
 fn captures() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures");
     let files = fs::read_dir(folder).unwrap();
-    let mut files: Vec<_> = files
-        .map(|file| file.unwrap().path().to_str().unwrap().to_owned())
-        .collect();
+    let files = files.map(|file| file.unwrap().path().to_str().unwrap().to_owned());
+    let mut files: Vec<_> = files.collect();
     files.sort();
     assert_eq!(files.len(), 21);
     files
@@ -27,8 +26,10 @@ fn body(file: &str) -> Vec<u8> {
 fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
     let app = App::ok();
     // The recorded signatures need no secret.
-    let mut command = bare(["replay", "--url", &app.url()]);
-    let ran = run(command.args(captures())).expect(0, &["portal-video.uploaded.http"]);
+    let mut replay = bare!("replay --url {app}");
+    let ran = replay
+        .args(captures())
+        .expect(0, &["portal-video.uploaded.http"]);
     assert_eq!(ran.stderr, "");
     let mut lines = ran.stdout.lines();
     assert!(lines.all(|line| line.chars().count() <= 80), "{ran:#?}");
@@ -49,24 +50,21 @@ fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
 #[test]
 fn they_are_signed_again_for_a_receiver_with_another_secret() {
     let listen = Listen::start(&[]);
-    let arguments = |more: &[&str]| {
-        let mut command = command(["replay", "--url", &listen.url]);
-        command.args(more).args(captures());
-        command
-    };
-    run(&mut arguments(&[])).expect(1, &["401 Unauthorized", "Invalid signature"]);
-    run(&mut arguments(&["--resign"])).expect(0, &["200 OK"]);
-}
-
-#[test]
-fn a_file_that_an_editor_changed_is_sent_with_a_warning() {
+    let mut replay = cli!("replay --url {}", listen.url);
+    replay.args(captures());
+    replay.expect(1, &["401 Unauthorized", "Invalid signature"]);
+    replay.arg("--resign").expect(0, &["200 OK"]);
+    // An editor has changed the file.
     let file = folder("replay").join("changed.http");
-    let mut capture = fs::read(&captures()[0]).unwrap();
-    capture.push(b'\n');
-    fs::write(&file, capture).unwrap();
-    let listen = Listen::start(&[]);
-    let ran = run(command(["replay", "--resign", "--url", &listen.url]).arg(&file));
-    ran.expect(0, &["warning", "changed.http", "editor"]);
+    fs::write(
+        &file,
+        [fs::read(&captures()[0]).unwrap(), vec![b'\n']].concat(),
+    )
+    .unwrap();
+    let mut replay = cli!("replay --resign --url {}", listen.url);
+    replay
+        .arg(&file)
+        .expect(0, &["warning", "changed.http", "editor"]);
 }
 
 #[test]
@@ -74,7 +72,7 @@ fn a_file_that_is_not_a_request_is_named_before_anything_is_sent() {
     let file = folder("replay").join("notes.txt");
     fs::write(&file, format!("my notes: {SECRET}\n\n")).unwrap();
     let app = App::ok();
-    let mut command = bare(["replay", "--url", &app.url(), &captures()[0]]);
-    run(command.arg(&file)).expect(2, &["notes.txt", "line 1"]);
+    let mut replay = cli!("replay --url {app} {}", captures()[0]);
+    replay.arg(&file).expect(2, &["notes.txt", "line 1"]);
     assert_eq!(app.requests().len(), 0);
 }

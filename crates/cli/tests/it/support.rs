@@ -1,8 +1,7 @@
 //! Runs the command, and starts the servers that it connects to.
 
 use std::{
-    env,
-    ffi::OsStr,
+    env, fmt,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     ops::{Deref, DerefMut},
@@ -19,8 +18,21 @@ use soundhash_webhook::Secret;
 pub(crate) use soundhash_webhook_tests::process::{PATIENCE, Process, status};
 
 pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
+
+/// Returns the command with a line of arguments, and with the secret in its environment.
+macro_rules! cli {
+    ($($line:tt)*) => { $crate::support::command(&format!($($line)*)) };
+}
+
+/// Like [`cli`], but without the secret.
+macro_rules! bare {
+    ($($line:tt)*) => { $crate::support::bare_command(&format!($($line)*)) };
+}
+
+pub(crate) use {bare, cli};
+
 /// Returns the command with an environment that has none of its variables.
-pub(crate) fn bare<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+pub(crate) fn bare_command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
     for name in [
         "SOUNDHASH_WEBHOOK_SECRET",
@@ -39,13 +51,12 @@ pub(crate) fn bare<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> C
     command
         .env("TZ", "UTC")
         .stdin(Stdio::null())
-        .args(arguments);
+        .args(line.split_whitespace());
     command
 }
 
-/// Returns the command with the secret in its environment.
-pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut command = bare(arguments);
+pub(crate) fn command(line: &str) -> Command {
+    let mut command = bare_command(line);
     command.env("SOUNDHASH_WEBHOOK_SECRET", SECRET);
     command
 }
@@ -89,25 +100,45 @@ impl From<Output> for Ran {
     }
 }
 
-/// Runs a command to its end. No output may contain the secret.
-#[track_caller]
-pub(crate) fn run(command: &mut Command) -> Ran {
-    command.output().expect("the command starts").into()
+/// Runs commands to their end. No output may contain the secret.
+pub(crate) trait Run {
+    /// Runs the command with `input` on its standard input.
+    fn reads(&mut self, input: impl AsRef<[u8]>) -> Ran;
+
+    /// Checks the exit status, and that the output has these parts.
+    fn expect(&mut self, status: i32, parts: &[&str]) -> Ran;
 }
 
-/// Runs a command with `input` on its standard input.
-pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ran {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    // A command that fails early does not read its input.
-    let _ = stdin.write_all(input);
-    drop(stdin);
-    child.wait_with_output().expect("an output").into()
+impl Run for Command {
+    fn reads(&mut self, input: impl AsRef<[u8]>) -> Ran {
+        let mut child = self
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // A command that fails early does not read its input.
+        let _ = stdin.write_all(input.as_ref());
+        drop(stdin);
+        let ran: Ran = child.wait_with_output().expect("an output").into();
+        assert!(!ran.all().contains('\u{1b}'), "no terminal: {ran:#?}");
+        ran
+    }
+
+    #[track_caller]
+    fn expect(&mut self, status: i32, parts: &[&str]) -> Ran {
+        self.reads("").expect(status, parts)
+    }
+}
+
+/// Runs the command of each row, which has its arguments, its exit status, and parts of its output.
+#[track_caller]
+pub(crate) fn check(command: impl Fn(&str) -> Command, rows: &str) {
+    for row in rows.lines().filter(|row| !row.trim().is_empty()) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        command(cells[0]).expect(cells[1].parse().expect(row), &cells[2..]);
+    }
 }
 
 /// A new folder for a single test.
@@ -136,8 +167,7 @@ pub(crate) struct Listen {
 impl Listen {
     /// Starts `listen` on a free port.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let fixed = ["listen", "--addr", "127.0.0.1:0", "--inspect", "off"];
-        Self::spawn(&mut command(fixed.iter().chain(arguments)))
+        Self::spawn(cli!("listen --addr 0 --inspect off").args(arguments))
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
@@ -239,12 +269,15 @@ impl App {
         Self::start(move |_| response.clone().into())
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}/hooks?a=1", self.addr)
-    }
-
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
+    }
+}
+
+/// The URL of its webhook.
+impl fmt::Display for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}/hooks?a=1", self.addr)
     }
 }
 

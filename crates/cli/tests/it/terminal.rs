@@ -14,7 +14,7 @@ use soundhash_webhook::Secret;
 
 use crate::{
     endpoints::api::Api,
-    support::{App, Ran, SECRET, bare, command, response},
+    support::{App, Ran, SECRET, bare, cli, response},
 };
 
 fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
@@ -72,7 +72,7 @@ fn run_in_terminal_of(columns: usize, command: &Command, question: &str, input: 
 #[test]
 fn colors_are_shown_unless_they_are_switched_off() {
     let app = App::ok();
-    let mut send = command(["send", "--url", &app.url()]);
+    let mut send = cli!("send --url {app}");
     send.env_remove("NO_COLOR");
     let ran = run_in_terminal(&send, "", "").expect(0, &[]);
     assert!(ran.stdout.contains("\u{1b}[32m200 OK"), "{ran:#?}");
@@ -83,7 +83,7 @@ fn colors_are_shown_unless_they_are_switched_off() {
 #[test]
 fn the_prompt_does_not_show_the_secret() {
     let app = App::ok();
-    let send = bare(["send", "--url", &app.url()]);
+    let send = bare!("send --url {app}");
     // If the secret were shown, the check of every output would find it.
     let ran = run_in_terminal(&send, "(not shown):", &format!("{SECRET}\n"));
     ran.expect(0, &["The endpoint's secret (not shown):", "200 OK"]);
@@ -94,8 +94,7 @@ fn the_prompt_does_not_show_the_secret() {
 
 #[test]
 fn a_body_can_be_pasted() {
-    let signature = Secret::new(SECRET).sign(b"{}\n").to_string();
-    let verify = command(["verify", "--signature", &signature]);
+    let verify = cli!("verify --signature {}", Secret::new(SECRET).sign(b"{}\n"));
     let ran = run_in_terminal(&verify, "Ctrl-D.", "{}\n\u{4}");
     ran.expect(0, &["Paste the body", "The signature matches"]);
 }
@@ -103,7 +102,7 @@ fn a_body_can_be_pasted() {
 #[test]
 fn many_events_have_a_bar() {
     let app = App::ok();
-    let send = command(["send", "--count", "30", "--rate", "30", "--url", &app.url()]);
+    let send = cli!("send --count 30 --rate 30 --url {app}");
     run_in_terminal(&send, "", "").expect(0, &["of 30", "30 sent in"]);
 }
 
@@ -123,7 +122,7 @@ fn an_endpoint_is_deleted_if_the_reply_is_yes() {
 
 #[test]
 fn a_command_to_copy_is_in_one_line() {
-    let listen = command(["listen", "--addr", "127.0.0.1:0", "--inspect", "off"]);
+    let listen = cli!("listen --addr 0 --inspect off");
     let ran = run_in_terminal(&listen, "/webhooks/soundhash", "\u{3}").expect(0, &["Stopping"]);
     let mut lines = ran.stdout.lines();
     let line = lines.find(|line| line.contains("soundhash-webhook send"));
@@ -153,7 +152,7 @@ fn rows_that_do_not_fit_become_lists_and_no_word_is_broken() {
 
 #[test]
 fn long_messages_are_broken_between_words() {
-    let command = bare(["endpoints", "list"]);
+    let command = bare!("endpoints list");
     let ran = run_in_terminal(&command, "", "").expect(2, &["SOUNDHASH_API_URL is not set"]);
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
 }
@@ -161,7 +160,7 @@ fn long_messages_are_broken_between_words() {
 #[test]
 fn the_checks_of_doctor_fit_a_narrow_terminal() {
     let app = App::start(|_| response("401 Unauthorized", &"Please log in. ".repeat(9)));
-    let mut doctor = command(["doctor", &app.url()]);
+    let mut doctor = cli!("doctor {app}");
     doctor.env_remove("NO_COLOR");
     let ran = run_in_terminal_of(60, &doctor, "", "").expect(1, &["exclude this path."]);
     assert!(

@@ -4,7 +4,7 @@ use std::fs;
 
 use soundhash_webhook::Secret;
 
-use crate::support::{SECRET, bare, command, folder, run, run_with};
+use crate::support::{Run, SECRET, bare, cli, folder};
 
 const BODY: &[u8] = br#"{"event": "video.processed", "data": {}}"#;
 
@@ -16,15 +16,15 @@ fn signature(body: &[u8]) -> String {
 fn a_right_signature_matches_and_the_rest_is_said() {
     let file = folder("verify").join("body.json");
     fs::write(&file, BODY).unwrap();
-    let arguments = ["verify", "--signature", &signature(BODY)];
+    let verify = || cli!("verify --signature {}", signature(BODY));
     let parts = [
         "The signature matches.",
         "40 bytes",
         "other bytes arrived there",
     ];
-    run(command(arguments).arg(&file)).expect(0, &parts);
-    run_with(&mut command(arguments), BODY).expect(0, &parts);
-    run_with(command(arguments).arg("-"), BODY).expect(0, &parts);
+    verify().arg(&file).expect(0, &parts);
+    verify().reads(BODY).expect(0, &parts);
+    verify().arg("-").reads(BODY).expect(0, &parts);
 }
 
 #[test]
@@ -41,25 +41,19 @@ fn a_wrong_signature_is_explained() {
         (&"-".to_owned(), BODY, "64 hexadecimal digits"),
         (&signature(b"other"), BODY, "Content-Length"),
     ] {
-        let mut command = command(["verify", "--signature", signature]);
-        let ran = run_with(&mut command, body).expect(1, &["does not match", part]);
+        let ran = cli!("verify --signature {signature}").reads(body);
+        let ran = ran.expect(1, &["does not match", part]);
         let is_blamed = ran.all().contains("standard input");
         assert_eq!(is_blamed, body.is_empty(), "{ran:#?}");
     }
 }
 
 #[test]
-fn the_secret_before_a_rotation_is_found() {
-    let arguments = ["verify", "--signature", &signature(BODY)];
-    let mut command = bare(arguments);
-    command.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_new");
-    command.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", SECRET);
-    run_with(&mut command, BODY).expect(1, &["previous"]);
-}
-
-#[test]
-fn white_space_around_the_secret_is_a_mistake_that_is_found() {
-    let mut command = bare(["verify", "--signature", &signature(BODY)]);
-    command.env("SOUNDHASH_WEBHOOK_SECRET", format!("{SECRET}\n"));
-    run_with(&mut command, BODY).expect(1, &["white space"]);
+fn a_mistake_in_the_secret_is_found() {
+    let mut verify = bare!("verify --signature {}", signature(BODY));
+    verify.env("SOUNDHASH_WEBHOOK_SECRET", format!("{SECRET}\n"));
+    verify.reads(BODY).expect(1, &["white space"]);
+    verify.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_new");
+    verify.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", SECRET);
+    verify.reads(BODY).expect(1, &["previous"]);
 }

@@ -1,205 +1,145 @@
 //! Each error of the API says what went wrong and what to do next.
 
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::json;
 
 use super::api::{Api, TOKEN};
-use crate::support::{App, Ran, bare, free_addr, response, run};
+use crate::support::{App, Run, bare, free_addr, response};
 
-const CREATE: &str = "create --url https://app.example.com/ --event match.found";
+/// The rows have a token, the arguments, and parts of the message. `CREATE` is a valid line.
+const ROWS: &str = "
+    expired-t0ken | list | 401 | SOUNDHASH_API_TOKEN | Could not validate | log in again | REFRESH
+    Bearer t0ken-0f-0urs | list | Remove `Bearer `
+     | list | SOUNDHASH_API_TOKEN is set, but empty | 403
+    inactive | list | may not do this | Inactive user account
+    TOKEN | show 99 | may belong to another account | endpoints list
+    TOKEN | show 5 | there is no endpoint 5 | endpoints list
+    TOKEN | stats 5 | there is no endpoint 5
+    TOKEN | test 5 | there is no endpoint 5
+    TOKEN | deliveries 5 | there is no endpoint 5
+    TOKEN | delete 5 -y | there is no endpoint 5
+    TOKEN | rotate 5 | there is no endpoint 5
+    TOKEN | CREATE,video.uploaded | event type `video.uploaded` | It knows: | api_limit.reached
+    TOKEN | CREATE,match.fund | Do you mean `match.found`?
+    TOKEN | update 7 --event made.up | `made.up` | subscription.updated
+    TOKEN | CREATE --url http://localhost:3000/ | tunnel | cannot reach your machine | ngrok
+    TOKEN | CREATE --url http://127.0.0.1:3000/hooks | tunnel
+    TOKEN | CREATE --description LONG | 422 | description: String is too long
+    broken | CREATE | 500 | Failed to create webhook | `endpoints list` before you repeat
+    broken | list | 500 | try later
+    proxy | list | 502 Bad Gateway | web page
+    limited | list | 429 | 5 per 1 minute | Wait a minute
+    page | list | a web page (text/html) | not with JSON | SOUNDHASH_API_URL
+    truncated | list | not valid JSON
+    other-json | show 7 | not understood | missing field
+    redirect | list | redirects to https://login.example.com/ | not sent there
+    slow | list --timeout 0.3 | did not respond within 0.3 seconds
+    slow | CREATE --timeout 0.3 | `endpoints list` before you repeat";
 
-#[track_caller]
-fn fails(token: &str, line: &str, parts: &[&str]) -> Ran {
+#[test]
+fn the_status_and_the_cure_are_named() {
     let api = Api::start();
     api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
-    let ran = run(&mut api.command_with(token, line)).expect(1, parts);
-    assert!(ran.stderr.contains("error: "), "{ran:#?}");
-    assert_eq!(ran.stdout, "");
-    assert!(!ran.all().contains(TOKEN), "{ran:#?}");
-    assert!(!ran.all().contains('\u{1b}'), "{ran:#?}");
-    ran
+    for row in ROWS.trim_start_matches('\n').lines() {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let url = "--url https://app.example.com/";
+        let url = if cells[1].contains("--url") { "" } else { url };
+        let create = format!("create {url} --event match.found");
+        let line = cells[1].replace("CREATE", &create);
+        let line = line.replace("LONG", &"a".repeat(501));
+        let token = cells[0].replace("TOKEN", TOKEN);
+        let mut command = api.command_with(&token, &format!("endpoints {line}"));
+        let ran = command.expect(1, &cells[2..]);
+        assert!(ran.stderr.contains("error: "), "{ran:#?}");
+        assert_eq!(ran.stdout, "");
+        for secret in [TOKEN, "expired-t0ken", "\u{1b}"] {
+            assert!(!ran.all().contains(secret), "{ran:#?}");
+        }
+        let changes = line.starts_with("create");
+        assert!(changes || !ran.stderr.contains("before you"), "{ran:#?}");
+    }
 }
 
+/// Attack: JSON that takes a hundred times its length if it is kept.
 #[test]
-fn tokens() {
-    let parts = [
-        "401",
-        "SOUNDHASH_API_TOKEN",
-        "Could not validate",
-        "log in again",
-        "SOUNDHASH_API_REFRESH_TOKEN",
-    ];
-    let ran = fails("expired-t0ken", "list", &parts);
-    assert!(!ran.all().contains("expired-t0ken"), "{ran:#?}");
-    fails(&format!("Bearer {TOKEN}"), "list", &["Remove `Bearer `"]);
-    fails(
-        "",
-        "list",
-        &["SOUNDHASH_API_TOKEN is set, but empty", "403"],
-    );
-    fails(
-        "inactive",
-        "list",
-        &["may not do this", "Inactive user account"],
-    );
-    fails(
-        TOKEN,
-        "show 99",
-        &["may belong to another account", "endpoints list"],
-    );
-}
-
-#[test]
-fn endpoints_that_do_not_exist() {
-    for line in [
-        "show 5",
-        "stats 5",
-        "test 5",
-        "deliveries 5",
-        "delete 5 -y",
-        "rotate 5",
-    ] {
-        fails(TOKEN, line, &["there is no endpoint 5", "endpoints list"]);
+fn a_large_response_takes_little_memory() {
+    let api = Api::start();
+    let stop = "ulimit -v 1000000; exec \"$0\" endpoints \"$@\"";
+    for line in ["list", "list --json", "show 7", "deliveries 7 --json"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", stop, env!("CARGO_BIN_EXE_soundhash-webhook")]);
+        shell.args(line.split_whitespace());
+        shell.env("SOUNDHASH_API_URL", &api.url);
+        shell.env("SOUNDHASH_API_TOKEN", "large");
+        let ran = shell.reads("");
+        let status = i32::from(!line.ends_with("json"));
+        assert_eq!(ran.status, status, "{line}: {}", ran.stderr);
     }
 }
 
 #[test]
-fn an_event_type_that_the_api_does_not_take_lists_those_it_takes() {
-    let line = "create --url https://app.example.com/ --event match.found,video.uploaded";
-    let parts = [
-        "event type `video.uploaded`",
-        "It knows:",
-        "match.found",
-        "api_limit.reached",
-    ];
-    fails(TOKEN, line, &parts);
-    fails(
-        TOKEN,
-        "update 7 --event made.up",
-        &["`made.up`", "subscription.updated"],
-    );
-    let line = "create --url https://app.example.com/ --event match.fund";
-    fails(TOKEN, line, &["Do you mean `match.found`?"]);
-}
-
-#[test]
-fn a_local_url_needs_a_tunnel() {
-    for url in ["http://localhost:3000/", "http://127.0.0.1:3000/hooks"] {
-        let line = format!("create --url {url} --event match.found");
-        fails(
-            TOKEN,
-            &line,
-            &["tunnel", "cannot reach your machine", "ngrok"],
-        );
-    }
-}
-
-#[test]
-fn what_the_validation_says() {
-    let line = format!("{CREATE} --description {}", "a".repeat(501));
-    fails(TOKEN, &line, &["422", "description: String is too long"]);
-}
-
-#[test]
-fn a_failing_api() {
-    fails(
-        "broken",
-        CREATE,
-        &["500", "Failed to create webhook", "`endpoints list` before"],
-    );
-    let ran = fails("broken", "list", &["500", "try later"]);
-    assert!(!ran.stderr.contains("before you repeat"), "{ran:#?}");
-    fails("proxy", "list", &["502 Bad Gateway", "web page"]);
-    fails(
-        "limited",
-        "list",
-        &["429", "5 per 1 minute", "Wait a minute"],
-    );
-}
-
-#[test]
-fn responses_that_are_not_from_the_api() {
-    fails(
-        "page",
-        "list",
-        &[
-            "a web page (text/html)",
-            "not with JSON",
-            "SOUNDHASH_API_URL",
-        ],
-    );
-    fails("truncated", "list", &["not valid JSON"]);
-    fails("other-json", "show 7", &["not understood", "missing field"]);
-    fails(
-        "redirect",
-        "list",
-        &["redirects to https://login.example.com/", "not sent there"],
-    );
-    let other = App::start(|_| response("404 Not Found", "nothing here"));
-    let mut command =
-        bare("endpoints create --url https://a.example/ --event a".split_whitespace());
-    let url = format!("http://{}", other.addr);
-    command
-        .env("SOUNDHASH_API_URL", url)
-        .env("SOUNDHASH_API_TOKEN", TOKEN);
-    run(&mut command).expect(1, &["no SoundHash API at SOUNDHASH_API_URL", "404"]);
-}
-
-#[test]
-fn an_api_that_does_not_respond() {
-    let start = Instant::now();
-    fails(
-        "slow",
-        "list --timeout 0.3",
-        &["did not respond within 0.3 seconds"],
-    );
-    let line = format!("{CREATE} --timeout 0.3");
-    fails("slow", &line, &["`endpoints list` before you repeat"]);
-    assert!(start.elapsed() < Duration::from_secs(15));
-
-    let mut command = bare(["endpoints", "list"]);
-    let url = format!("http://{}", free_addr());
-    command
-        .env("SOUNDHASH_API_URL", url)
-        .env("SOUNDHASH_API_TOKEN", TOKEN);
-    run(&mut command).expect(
-        1,
-        &[
-            "cannot connect to http://127.0.0.1:",
-            "refused",
-            "SOUNDHASH_API_URL",
-        ],
-    );
-}
-
-#[test]
-fn variables_that_are_missing_or_wrong() {
-    let list = |url: Option<&str>, token: Option<&str>| {
-        let mut command = bare(["endpoints", "list"]);
-        let variables = [("SOUNDHASH_API_URL", url), ("SOUNDHASH_API_TOKEN", token)];
-        for (name, value) in variables {
-            if let Some(value) = value {
+fn variables_and_servers_that_are_missing_or_wrong() {
+    let list = |url: &str, token: &str, status: i32, parts: &[&str]| {
+        let mut command = bare!("endpoints list");
+        for (name, value) in [("SOUNDHASH_API_URL", url), ("SOUNDHASH_API_TOKEN", token)] {
+            if !value.is_empty() {
                 command.env(name, value);
             }
         }
-        run(&mut command)
+        let ran = command.expect(status, parts);
+        assert!(
+            !ran.all().contains("t0ken") && !ran.all().contains("passw0rd"),
+            "{ran:#?}"
+        );
     };
-    list(None, Some(TOKEN)).expect(2, &["SOUNDHASH_API_URL is not set", "scheme and host"]);
-    list(Some("https://a.example"), None).expect(2, &["SOUNDHASH_API_TOKEN is not set"]);
-    let ran = list(Some("https://a.example"), Some("t0ken\n")).expect(2, &["line end"]);
-    assert!(!ran.all().contains("t0ken"), "{ran:#?}");
+    list(
+        "",
+        TOKEN,
+        2,
+        &["SOUNDHASH_API_URL is not set", "scheme and host"],
+    );
+    list(
+        "https://a.example",
+        "",
+        2,
+        &["SOUNDHASH_API_TOKEN is not set"],
+    );
+    list("https://a.example", "t0ken\n", 2, &["line end"]);
     for url in [
         "a.example",
         "https://a.example/api/v1",
         "https://a.example/?a",
         "ftp://a.example",
     ] {
-        list(Some(url), Some(TOKEN)).expect(2, &["SOUNDHASH_API_URL"]);
+        list(url, TOKEN, 2, &["SOUNDHASH_API_URL"]);
     }
-    let ran = list(Some("https://me:passw0rd@a.example"), Some(TOKEN));
-    let ran = ran.expect(2, &["SOUNDHASH_API_URL", "user name or a password"]);
-    assert!(!ran.all().contains("passw0rd"), "{ran:#?}");
-    let ran = list(Some("http://a.invalid/"), Some(TOKEN));
-    ran.expect(1, &["without encryption", "cannot connect"]);
+    let url = "https://me:passw0rd@a.example";
+    list(
+        url,
+        TOKEN,
+        2,
+        &["SOUNDHASH_API_URL", "user name or a password"],
+    );
+    list(
+        "http://a.invalid/",
+        TOKEN,
+        1,
+        &["without encryption", "cannot connect"],
+    );
+    let other = App::start(|_| response("404 Not Found", "nothing here"));
+    let url = format!("http://{}", other.addr);
+    list(
+        &url,
+        TOKEN,
+        1,
+        &["no SoundHash API at SOUNDHASH_API_URL", "404"],
+    );
+    let url = format!("http://{}", free_addr());
+    let refused = [
+        "cannot connect to http://127.0.0.1:",
+        "refused",
+        "SOUNDHASH_API_URL",
+    ];
+    list(&url, TOKEN, 1, &refused);
 }

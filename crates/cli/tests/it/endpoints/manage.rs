@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use crate::support::{Ran, folder, run};
+use crate::support::{Ran, Run, check, folder};
 
 const URL: &str = "https://app.example.com/hooks";
 
@@ -32,7 +32,7 @@ fn printed(ran: &Ran) -> Value {
 #[test]
 fn list_shows_a_table_or_the_response_as_json() {
     let api = with_two();
-    let ran = run(&mut api.command("list")).expect(0, &[]);
+    let ran = api.command("list").expect(0, &[]);
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert!(lines[0].starts_with("ID  URL"), "{ran:#?}");
     let start = "7   https://app.example.com/hooks";
@@ -41,49 +41,46 @@ fn list_shows_a_table_or_the_response_as_json() {
     assert!(ran.stdout.contains("  no  "), "{ran:#?}");
     assert_eq!(ran.stderr, "");
 
-    let ran = run(&mut api.command("list --json")).expect(0, &[]);
+    let ran = api.command("list --json").expect(0, &[]);
     assert_eq!(printed(&ran).as_array().unwrap().len(), 2);
     assert_eq!(printed(&ran)[1]["description"], "evil\u{1b}[2J\u{202e}");
     assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']), "{ran:#?}");
-    let ran = run(&mut api.command("list --inactive --json")).expect(0, &[]);
-    assert_eq!(printed(&ran)[0]["id"], 8);
-    let ran = run(&mut api.command("list --active --json")).expect(0, &[]);
-    assert_eq!(printed(&ran)[0]["id"], 7);
-    run(&mut Api::start().command("list")).expect(0, &["There are no endpoints"]);
+    for (option, id) in [("inactive", 8), ("active", 7)] {
+        let ran = api.command(&format!("list --{option} --json")).reads("");
+        assert_eq!(printed(&ran)[0]["id"], id);
+    }
+    let none = ["There are no endpoints"];
+    Api::start().command("list").expect(0, &none);
 }
 
 #[test]
-fn create_prints_the_secret_once() {
+fn create_sends_every_setting_and_prints_the_secret_once() {
     let api = Api::start();
     let line = format!("create --url {URL} --event match.found,job.failed --event user.created");
-    let ran = run(&mut api.command(&line));
-    let ran = ran.expect(0, &["secret made-by-soundhash-7", "does not show it again"]);
+    let parts = ["secret made-by-soundhash-7", "does not show it again"];
+    let ran = api.command(&line).expect(0, &parts);
     assert_eq!(ran.stdout.matches("made-by").count(), 1, "{ran:#?}");
     assert!(!ran.stderr.contains("made-by"), "{ran:#?}");
     let (request, body) = api.log().remove(0);
     assert_eq!(request, "POST /api/v1/webhooks");
     let events = ["match.found", "job.failed", "user.created"];
     assert_eq!(body, json!({"url": URL, "events": events}));
-    let ran = run(&mut api.command(&format!("{line} --json"))).expect(0, &[]);
+    let ran = api.command(&format!("{line} --json")).expect(0, &[]);
     assert_eq!(printed(&ran)["secret"], "made-by-soundhash-8");
-}
 
-#[test]
-fn create_sends_every_setting() {
-    let api = Api::start();
     let file = folder("create").join("headers");
     fs::write(&file, "X-Api-Key: cust0m: value\n\nX-Tenant:acme\n").unwrap();
-    let line = format!("create --url {URL} --event match.found --rate-limit 60 --headers-file");
-    let mut command = api.command(&line);
-    let ran = run(command.arg(&file).args(["--description", "Our production"])).expect(0, &[]);
-    assert!(!ran.all().contains("cust0m"), "{ran:#?}");
-    let body = &api.log()[0].1;
-    assert_eq!(body["description"], "Our production");
-    assert_eq!(body["rate_limit_per_minute"], 60);
+    let mut command = api.command(&format!("{line} --rate-limit 60 --headers-file"));
+    command.arg(&file).args(["--description", "Our production"]);
+    assert!(!command.expect(0, &[]).all().contains("cust0m"));
     let headers = json!({"X-Api-Key": "cust0m: value", "X-Tenant": "acme"});
-    assert_eq!(body["custom_headers"], headers);
+    let body = json!({
+        "url": URL, "events": events, "description": "Our production",
+        "rate_limit_per_minute": 60, "custom_headers": headers,
+    });
+    assert_eq!(api.log()[2].1, body);
     fs::write(&file, "cust0m\n").unwrap();
-    let ran = run(api.command(&line).arg(&file)).expect(2, &["line 1 is not `Name: value`"]);
+    let ran = command.expect(2, &["line 1 is not `Name: value`"]);
     assert!(!ran.all().contains("cust0m"), "{ran:#?}");
 }
 
@@ -96,8 +93,9 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
         file.display()
     );
     for json in ["", "--json"] {
-        let ran = run(&mut api.command(&format!("{line} {json}")));
-        let ran = ran.expect(0, &["Keep the secret"]);
+        let ran = api
+            .command(&format!("{line} {json}"))
+            .expect(0, &["Keep the secret"]);
         assert!(!ran.all().contains("made-by"), "{ran:#?}");
         let secret = fs::read_to_string(&file).unwrap();
         assert!(secret.starts_with("made-by-soundhash-"));
@@ -108,7 +106,8 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
 
     fs::write(&file, "older").unwrap();
     let before = api.log().len();
-    run(&mut api.command(&line)).expect(2, &["exists and is not overwritten"]);
+    api.command(&line)
+        .expect(2, &["exists and is not overwritten"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "older");
     // The command has not created an endpoint, so no secret is lost.
     assert_eq!(api.log().len(), before);
@@ -116,83 +115,63 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     // If the endpoint was not created, no empty file is left.
     fs::remove_file(&file).unwrap();
     let wrong = line.replace("match.found", "made.up");
-    run(&mut api.command(&wrong)).expect(1, &[]);
+    api.command(&wrong).expect(1, &[]);
     assert!(!file.exists());
 }
 
 #[test]
-fn show_hides_the_values_of_custom_headers() {
+fn endpoints_are_shown_changed_tested_and_deleted() {
     let api = with_two();
-    let parts = [
-        "Production",
-        "60 per minute",
-        "X-Api-Key: (hidden)",
-        "08:56:12",
-    ];
-    let ran = run(&mut api.command("show 7")).expect(0, &parts);
-    assert!(!ran.all().contains("cust0m"), "{ran:#?}");
-    let ran = run(&mut api.command("show 8")).expect(0, &[r"evil\u{1b}[2J\u{202e}"]);
-    assert!(!ran.all().contains('\u{1b}'), "{ran:#?}");
+    check(
+        |line| api.command(line),
+        r"show 7 | 0 | Production | 60 per minute | X-Api-Key: (hidden) | 08:56:12
+        show 8 | 0 | evil\u{1b}[2J\u{202e}
+        stats 7 | 0 | 97.6 % | 42 ms | deliveries 41 | never
+        test 7 | 0 | accepted | 200 | 8 ms
+        test 7 --event rejected | 1 | not accepted | 401 | Invalid\u{1b}[2J sign | another secret
+        test 7 --event unreachable | 1 | Cannot connect to host
+        update 7 | 2 | nothing to change
+        update 7 --inactive | 0 | active no
+        update 7 --active --event job.failed --url https://b.example/ | 0 | https://b.example/
+        update 7 --rate-limit 5 | 0 | 5 per minute
+        delete 7 | 2 | --yes
+        delete 7 --yes | 0 | Endpoint 7 is deleted",
+    );
+    let shown = with_two().command("show 7").reads("").all();
+    assert!(!shown.contains("cust0m"), "{shown}");
+    let bodies: Vec<_> = api.log().into_iter().skip(3).collect();
+    for (index, request, body) in [
+        (
+            0,
+            "POST /api/v1/webhooks/7/test",
+            json!({"event_type": "match.found"}),
+        ),
+        (3, "PATCH /api/v1/webhooks/7", json!({"is_active": false})),
+        (
+            4,
+            "PATCH /api/v1/webhooks/7",
+            json!({"is_active": true, "events": ["job.failed"], "url": "https://b.example/"}),
+        ),
+        (6, "DELETE /api/v1/webhooks/7", Value::Null),
+    ] {
+        assert_eq!(bodies[index], (request.to_owned(), body));
+    }
+
+    let api = with_two();
+    let json = |line: &str, status| printed(&api.command(line).expect(status, &[]));
+    assert_eq!(json("show 7 --json", 0)["url"], URL);
+    assert_eq!(json("stats 7 --json", 0)["total_deliveries"], 41);
+    let line = "test 7 --json --event rejected --data {\"a\":1}";
+    assert_eq!(json(line, 1)["status_code"], 401);
+    assert_eq!(api.log()[2].1["test_data"], json!({"a": 1}));
     // A line end cannot make a row that looks like another member.
     api.stored.lock().unwrap().endpoints.get_mut(&8).unwrap()["description"] =
         json!("old\nactive  yes");
-    run(&mut api.command("show 8")).expect(0, &[r"old\nactive yes", "active no"]);
-    let ran = run(&mut api.command("show 7 --json")).expect(0, &[]);
-    assert_eq!(printed(&ran)["url"], URL);
-}
-
-#[test]
-fn update_changes_what_is_given_and_nothing_else() {
-    let api = with_two();
-    run(&mut api.command("update 7 --inactive")).expect(0, &["active no"]);
-    let (request, body) = api.log().remove(0);
-    assert_eq!(request, "PATCH /api/v1/webhooks/7");
-    assert_eq!(body, json!({"is_active": false}));
-    let line = "update 7 --active --event job.failed --url https://new.example.com/ --rate-limit 5";
-    run(&mut api.command(line)).expect(0, &["https://new.example.com/", "5 per minute"]);
-    assert_eq!(
-        api.log()[1].1,
-        json!({
-            "is_active": true, "events": ["job.failed"], "url": "https://new.example.com/",
-            "rate_limit_per_minute": 5,
-        })
-    );
-    run(&mut api.command("update 7")).expect(2, &["nothing to change"]);
-    assert_eq!(api.log().len(), 2);
-}
-
-#[test]
-fn delete_asks_unless_yes_is_given() {
-    let api = with_two();
-    // Standard input is not a terminal.
-    run(&mut api.command("delete 7")).expect(2, &["--yes"]);
-    assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
-    run(&mut api.command("delete 7 --yes")).expect(0, &["Endpoint 7 is deleted"]);
+    let parts = [r"old\nactive yes", "active no"];
+    api.command("show 8").expect(0, &parts);
+    let deleted = json!({"id": "8", "deleted": true});
+    assert_eq!(json("delete 8 --yes --json", 0), deleted);
     assert_eq!(api.stored.lock().unwrap().endpoints.len(), 1);
-    let ran = run(&mut api.command("delete 8 --yes --json")).expect(0, &[]);
-    assert_eq!(printed(&ran), json!({"id": "8", "deleted": true}));
-}
-
-#[test]
-fn test_shows_the_endpoints_response() {
-    let api = with_two();
-    run(&mut api.command("test 7")).expect(0, &["accepted", "200", "8 ms"]);
-    assert_eq!(api.log()[0].1, json!({"event_type": "match.found"}));
-    let escaped = r"Invalid\u{1b}[2J signature";
-    let parts = ["not accepted", "401", escaped, "another secret"];
-    run(&mut api.command("test 7 --event rejected")).expect(1, &parts);
-    run(&mut api.command("test 7 --event unreachable")).expect(1, &["Cannot connect to host"]);
-    let ran = run(&mut api.command("test 7 --json --event rejected --data {\"a\":1}"));
-    assert_eq!(printed(&ran.expect(1, &[]))["status_code"], 401);
-    assert_eq!(api.log()[3].1["test_data"], json!({"a": 1}));
-}
-
-#[test]
-fn stats_are_shown_with_their_units() {
-    let api = with_two();
-    run(&mut api.command("stats 7")).expect(0, &["97.6 %", "42 ms", "deliveries 41", "never"]);
-    let ran = run(&mut api.command("stats 7 --json")).expect(0, &[]);
-    assert_eq!(printed(&ran)["total_deliveries"], 41);
 }
 
 fn attempt(event: u64, number: u64, status: &str) -> Value {
@@ -208,8 +187,9 @@ fn attempt(event: u64, number: u64, status: &str) -> Value {
 #[test]
 fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
     let api = with_two();
-    run(&mut api.command("deliveries 7")).expect(0, &["no such attempts"]);
-    run(&mut api.command("deliveries 7 --failed")).expect(0, &["Every event in the log"]);
+    api.command("deliveries 7").expect(0, &["no such attempts"]);
+    api.command("deliveries 7 --failed")
+        .expect(0, &["Every event in the log"]);
 
     let mut waiting = attempt(13, 2, "retrying");
     waiting["next_retry_at"] = json!("2999-01-01T00:00:00");
@@ -227,7 +207,9 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
         broken,
         attempt(11, 3, "retrying"),
     ];
-    let ran = run(&mut api.command("deliveries 7")).expect(0, &["success", "retrying"]);
+    let ran = api
+        .command("deliveries 7")
+        .expect(0, &["success", "retrying"]);
     assert_eq!(ran.stdout.lines().count(), 8, "{ran:#?}");
     assert!(!ran.stdout.contains('\u{1b}'));
     assert_eq!(
@@ -235,17 +217,18 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
         "GET /api/v1/webhooks/7/deliveries?limit=100"
     );
 
-    let ran = run(&mut api.command("deliveries 7 --failed")).expect(0, &[]);
+    let ran = api.command("deliveries 7 --failed").expect(0, &[]);
     let lines = ran.stdout.lines().skip(1);
     let fates = lines.map(|line| line.split_whitespace().skip(3).take(4).collect::<Vec<_>>());
     let expected = ["14 1 lost 503", "13 2 retrying 503", "11 4 lost 503"];
     assert!(fates.map(|fate| fate.join(" ")).eq(expected), "{ran:#?}");
-    let ran = run(&mut api.command("deliveries 7 --failed --json")).expect(0, &[]);
+    let ran = api.command("deliveries 7 --failed --json").expect(0, &[]);
     let printed = printed(&ran);
     let ids = printed.as_array().unwrap().iter().map(|it| &it["id"]);
     assert!(ids.eq(&[141, 132, 114, 113]), "{printed}");
 
-    run(&mut api.command("deliveries 7 --status success --limit 5")).expect(0, &["12"]);
+    api.command("deliveries 7 --status success --limit 5")
+        .expect(0, &["12"]);
     let (request, _) = api.log().pop().unwrap();
     let path = "/api/v1/webhooks/7/deliveries";
     assert_eq!(request, format!("GET {path}?limit=5&status=success"));
@@ -255,5 +238,6 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
 fn a_full_log_says_that_older_events_are_missing() {
     let api = with_two();
     api.stored.lock().unwrap().deliveries = vec![attempt(1, 1, "success"); 1000];
-    run(&mut api.command("deliveries 7 --failed")).expect(0, &["older events are not shown"]);
+    api.command("deliveries 7 --failed")
+        .expect(0, &["older events are not shown"]);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::api::Api;
-use crate::support::{folder, run_with};
+use crate::support::{Run, folder};
 
 fn api(is_active: bool) -> Api {
     let api = Api::start();
@@ -27,7 +27,7 @@ fn the_old_endpoint_is_deleted_when_it_is_confirmed() {
         "Delete the old endpoint 7",
         "Endpoint 7 is deleted",
     ];
-    let ran = run_with(&mut api.command(&line), b"yes\n").expect(0, &parts);
+    let ran = api.command(&line).reads("yes\n").expect(0, &parts);
     assert!(!ran.all().contains("cust0m"), "{ran:#?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "made-by-soundhash-8");
 
@@ -53,23 +53,20 @@ fn the_old_endpoint_is_deleted_when_it_is_confirmed() {
 
 #[test]
 fn both_endpoints_remain_when_it_is_not() {
+    let parts = [
+        "Both endpoints remain",
+        "endpoints delete 7",
+        "endpoints delete 8",
+    ];
     for reply in ["no\n", "\n", "", "delete\n"] {
         let api = api(true);
-        let parts = [
-            "Both endpoints remain",
-            "endpoints delete 7",
-            "endpoints delete 8",
-        ];
-        let ran = run_with(&mut api.command("rotate 7"), reply.as_bytes()).expect(1, &parts);
+        let ran = api.command("rotate 7").reads(reply).expect(1, &parts);
         assert!(ran.stdout.contains("made-by-soundhash-8"), "{ran:#?}");
         assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
     }
-}
-
-#[test]
-fn an_endpoint_that_is_switched_off_stays_so() {
+    // An endpoint that is switched off stays so.
     let api = api(false);
-    let ran = run_with(&mut api.command("rotate 7"), b"y\n");
+    let ran = api.command("rotate 7").reads("y\n");
     let ran = ran.expect(0, &["Both endpoints are switched off"]);
     assert!(!ran.all().contains("deliver now"), "{ran:#?}");
     let stored = api.stored.lock().unwrap();
