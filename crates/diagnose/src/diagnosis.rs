@@ -12,83 +12,125 @@ pub struct Diagnosis {
     secret: Option<usize>,
 }
 
-/// The kinds of [`Diagnosis`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DiagnosisKind {
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $cure:literal)*) => {
+        /// The kinds of [`Diagnosis`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum DiagnosisKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl DiagnosisKind {
+            /// Returns what to do, as the end of a sentence.
+            const fn cure(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $cure,)*
+                }
+            }
+        }
+    };
+}
+
+// Each kind, and what to do about it.
+kinds! {
     /// The signature matches this body under the first secret.
-    Right,
+    Right ""
     /// No secret was given, or all given secrets are empty.
-    NoSecret,
+    NoSecret "use the secret that SoundHash showed for this endpoint"
     /// The header is empty.
-    MissingSignature,
+    MissingSignature "check whether a proxy drops `X-Webhook-Signature`, and whether the request \
+        came from SoundHash at all"
     /// The header does not contain a signature.
-    MalformedSignature,
+    MalformedSignature "SoundHash sends exactly 64 hexadecimal digits, so check what else signs \
+        the request or changes the header"
     /// The signature has whitespace around it.
-    SignatureWhitespace,
+    SignatureWhitespace "send only the 64 digits"
     /// The signature has quotes around it.
-    SignatureQuotes,
+    SignatureQuotes "send only the 64 digits"
     /// The header has more than one signature.
-    SeveralSignatures,
+    SeveralSignatures "send one header with one value, made with the current secret"
     /// The header has a prefix before the signature, such as `sha256=` or `v1=`.
-    SignaturePrefix,
+    SignaturePrefix "send only the 64 digits, because SoundHash's header has no prefix"
     /// The signature is in base64 instead of hexadecimal digits.
-    SignatureBase64,
+    SignatureBase64 "write the 32 bytes as hexadecimal digits, with `hexdigest` in Python or \
+        `digest('hex')` in Node"
     /// The signature's hexadecimal digits were encoded as hexadecimal digits again.
-    SignatureHexTwice,
+    SignatureHexTwice "encode the 32 bytes only once: `hexdigest` and `digest('hex')` already \
+        return digits"
     /// The signature matches under a secret other than the first, as during a rotation.
-    PreviousSecret,
+    PreviousSecret "accept it with `previous_secret` as well, until SoundHash signs with the \
+        first one only"
     /// The secret has whitespace or a byte order mark at an end, on your side or on the signer's.
-    SecretWhitespace,
+    SecretWhitespace "remove it on both sides, read the secret with `Secret::from_env`, and write \
+        files with `printf %s` instead of `echo`"
     /// The secret has quotes around it, on your side or on the signer's.
-    SecretQuotes,
+    SecretQuotes "remove them, because `.env` files and container settings do not all strip \
+        quotes"
     /// The secret has a prefix that does not belong to it, such as `NAME=` or `v1,`, on your side
     /// or on the signer's.
-    SecretLabel,
+    SecretLabel "give only the secret, as SoundHash showed it, without a name or a version before \
+        it"
     /// The secret has invisible characters, such as a zero-width space.
-    SecretInvisible,
+    SecretInvisible "remove them by typing the secret again, or copy it from SoundHash and not \
+        from a document or a chat"
     /// The secret lacks its `whsec_`, on your side or on the signer's.
-    SecretPrefix,
+    SecretPrefix "use the secret as SoundHash showed it, because the prefix is part of the key"
     /// The secret was decoded from base64, on your side or on the signer's.
-    SecretBase64,
+    SecretBase64 "use the secret's text as SoundHash showed it, without decoding it"
     /// The secret is in UTF-16, on your side or on the signer's.
-    SecretUtf16,
+    SecretUtf16 "use the secret's UTF-8 bytes, `Encoding.UTF8` in .NET and `-Encoding utf8` in \
+        PowerShell"
     /// The signature was made with SHA-1, with SHA-512, or without HMAC.
-    WrongHash,
+    WrongHash "use HMAC with SHA-256 and the secret as the key"
     /// The signer used the body as the key and the secret as the message.
-    SwappedArguments,
+    SwappedArguments "pass the secret as the key and the body as the message"
     /// The body is the same JSON in another layout.
-    Reserialized,
+    Reserialized "verify the bytes as they arrived, with SoundHashWebhookLayer outside of \
+        everything that parses JSON, and without a proxy that rewrites bodies"
     /// The body is the same JSON with its numbers written in another way, such as `85` for `85.0`.
-    NumbersRewritten,
+    NumbersRewritten "verify the bytes as they arrived, because parsing JSON and writing it again \
+        changes numbers, as `JSON.stringify` makes `85` of `85.0`"
     /// The body is JSON in a string of JSON, on your side or on the signer's.
-    EncodedTwice,
+    EncodedTwice "send and verify the JSON itself, and look for a second `JSON.stringify` or \
+        `json.dumps`"
     /// The body is encoded as a form, on your side or on the signer's.
-    FormEncoded,
+    FormEncoded "send and verify the JSON itself, with the content type `application/json` and \
+        outside of what parses forms"
     /// The body has typographic quotes.
-    CurlyQuotes,
+    CurlyQuotes "copy the body from the request and not from a document or a chat, which replace \
+        quotes"
     /// The body is the same JSON with its keys sorted, on your side or on the signer's.
-    SortedKeys,
+    SortedKeys "sign and verify the bytes as they are sent, because parsing JSON and writing it \
+        again can sort its keys"
     /// The line breaks of the body were removed, on your side or on the signer's.
-    NewlinesRemoved,
+    NewlinesRemoved "send files with `curl --data-binary @file`, because `-d @file` removes line \
+        breaks"
     /// The body has different line ends, usually only at its end.
-    LineEnd,
+    LineEnd "keep the body byte for byte, save it without an editor, and send it with `curl \
+        --data-binary`"
     /// The body starts with a byte order mark, on your side or on the signer's.
-    ByteOrderMark,
+    ByteOrderMark "save the file as UTF-8 without a byte order mark, `utf8NoBOM` in PowerShell"
     /// The body is in UTF-16, on your side or on the signer's.
-    BodyUtf16,
+    BodyUtf16 "sign and send UTF-8, `Encoding.UTF8` in .NET and `-Encoding utf8` in PowerShell"
     /// The body is compressed, on your side or on the signer's.
-    Compressed,
+    Compressed "verify the bytes that SoundHash sent, with SoundHashWebhookLayer outside of what \
+        decompresses requests, and without a proxy that compresses them"
     /// The signer put a timestamp before the body.
-    TimestampSigned,
+    TimestampSigned "sign only the body, because SoundHash does not sign a timestamp"
     /// The signer signed the event's `data` and not the whole body.
-    OnlyDataSigned,
+    OnlyDataSigned "sign and verify the whole body, with its envelope"
     /// The body was truncated, either here or before it was signed.
-    Truncated,
+    Truncated "compare its length with the `Content-Length` that was sent, and look for a buffer \
+        or a size limit that cuts the body off"
     /// The body is empty, on your side or on the signer's.
-    EmptyBody,
+    EmptyBody "put SoundHashWebhookLayer outside of what reads the body before it is verified, \
+        such as a middleware, an extractor or a logger, and check for redirects, which drop the \
+        body"
     /// None of the common mistakes explains the signature.
-    Unknown,
+    Unknown "either the secret is another one, or the body was changed in a way that cannot be \
+        undone, so compare the secret with that of the endpoint, and the length of the body with \
+        the `Content-Length` that SoundHash sent"
 }
 
 impl Diagnosis {
@@ -157,134 +199,5 @@ impl DiagnosisKind {
     pub(super) fn mistake(self, what: impl Into<Cow<'static, str>>) -> Mistake {
         let what = what.into();
         Mistake { kind: self, what }
-    }
-
-    /// Returns what to do, as the end of a sentence.
-    fn cure(self) -> &'static str {
-        match self {
-            Self::Right => "",
-            Self::NoSecret => "use the secret that SoundHash showed for this endpoint",
-            Self::MissingSignature => {
-                "check whether a proxy drops `X-Webhook-Signature`, and whether the request \
-                 came from SoundHash at all"
-            }
-            Self::MalformedSignature => {
-                "SoundHash sends exactly 64 hexadecimal digits, so check what else signs the \
-                 request or changes the header"
-            }
-            Self::SignatureWhitespace | Self::SignatureQuotes => "send only the 64 digits",
-            Self::SeveralSignatures => {
-                "send one header with one value, made with the current secret"
-            }
-            Self::SignaturePrefix => {
-                "send only the 64 digits, because SoundHash's header has no prefix"
-            }
-            Self::SignatureBase64 => {
-                "write the 32 bytes as hexadecimal digits, with `hexdigest` in Python or \
-                 `digest('hex')` in Node"
-            }
-            Self::SignatureHexTwice => {
-                "encode the 32 bytes only once: `hexdigest` and `digest('hex')` already return \
-                 digits"
-            }
-            Self::PreviousSecret => {
-                "accept it with `previous_secret` as well, until SoundHash signs with the first \
-                 one only"
-            }
-            Self::SecretWhitespace => {
-                "remove it on both sides, read the secret with `Secret::from_env`, and write \
-                 files with `printf %s` instead of `echo`"
-            }
-            Self::SecretQuotes => {
-                "remove them, because `.env` files and container settings do not all strip quotes"
-            }
-            Self::SecretLabel => {
-                "give only the secret, as SoundHash showed it, without a name or a version \
-                 before it"
-            }
-            Self::SecretInvisible => {
-                "remove them by typing the secret again, or copy it from SoundHash and not from \
-                 a document or a chat"
-            }
-            Self::SecretPrefix => {
-                "use the secret as SoundHash showed it, because the prefix is part of the key"
-            }
-            Self::SecretBase64 => {
-                "use the secret's text as SoundHash showed it, without decoding it"
-            }
-            Self::SecretUtf16 => {
-                "use the secret's UTF-8 bytes, `Encoding.UTF8` in .NET and `-Encoding utf8` in \
-                 PowerShell"
-            }
-            _ => self.cure_of_body(),
-        }
-    }
-
-    /// Returns what to do about the hash or the body.
-    fn cure_of_body(self) -> &'static str {
-        match self {
-            Self::WrongHash => "use HMAC with SHA-256 and the secret as the key",
-            Self::SwappedArguments => "pass the secret as the key and the body as the message",
-            Self::NumbersRewritten => {
-                "verify the bytes as they arrived, because parsing JSON and writing it again \
-                 changes numbers, as `JSON.stringify` makes `85` of `85.0`"
-            }
-            Self::EncodedTwice => {
-                "send and verify the JSON itself, and look for a second `JSON.stringify` or \
-                 `json.dumps`"
-            }
-            Self::FormEncoded => {
-                "send and verify the JSON itself, with the content type `application/json` and \
-                 outside of what parses forms"
-            }
-            Self::CurlyQuotes => {
-                "copy the body from the request and not from a document or a chat, which replace \
-                 quotes"
-            }
-            Self::Reserialized => {
-                "verify the bytes as they arrived, with SoundHashWebhookLayer outside of \
-                 everything that parses JSON, and without a proxy that rewrites bodies"
-            }
-            Self::SortedKeys => {
-                "sign and verify the bytes as they are sent, because parsing JSON and writing it \
-                 again can sort its keys"
-            }
-            Self::NewlinesRemoved => {
-                "send files with `curl --data-binary @file`, because `-d @file` removes line \
-                 breaks"
-            }
-            Self::LineEnd => {
-                "keep the body byte for byte, save it without an editor, and send it with \
-                 `curl --data-binary`"
-            }
-            Self::ByteOrderMark => {
-                "save the file as UTF-8 without a byte order mark, `utf8NoBOM` in PowerShell"
-            }
-            Self::BodyUtf16 => {
-                "sign and send UTF-8, `Encoding.UTF8` in .NET and `-Encoding utf8` in PowerShell"
-            }
-            Self::Compressed => {
-                "verify the bytes that SoundHash sent, with SoundHashWebhookLayer outside of what \
-                 decompresses requests, and without a proxy that compresses them"
-            }
-            Self::TimestampSigned => {
-                "sign only the body, because SoundHash does not sign a timestamp"
-            }
-            Self::OnlyDataSigned => "sign and verify the whole body, with its envelope",
-            Self::Truncated => {
-                "compare its length with the `Content-Length` that was sent, and look for a \
-                 buffer or a size limit that cuts the body off"
-            }
-            Self::EmptyBody => {
-                "put SoundHashWebhookLayer outside of what reads the body before it is verified, \
-                 such as a middleware, an extractor or a logger, and check for redirects, which \
-                 drop the body"
-            }
-            _ => {
-                "either the secret is another one, or the body was changed in a way that cannot \
-                 be undone, so compare the secret with that of the endpoint, and the length of the \
-                 body with the `Content-Length` that SoundHash sent"
-            }
-        }
     }
 }

@@ -44,7 +44,7 @@ impl Header {
             return header;
         }
         if trimmed.len() != text.len() {
-            let what = "There is white space around the signature";
+            let what = "There is whitespace around the signature";
             header.add(DiagnosisKind::SignatureWhitespace, what);
         }
         let unquoted = trimmed.replace(['"', '\'', '`', '“', '”', '‘', '’'], "");

@@ -13,12 +13,16 @@ use zeroize::Zeroizing;
 
 use super::{
     bodies::{from_utf16, to_utf16},
-    diagnosis::{DiagnosisKind, Mistake},
+    diagnosis::{
+        DiagnosisKind::{
+            self, PreviousSecret, SecretBase64, SecretInvisible, SecretLabel, SecretPrefix,
+            SecretQuotes, SecretUtf16, SecretWhitespace,
+        },
+        Mistake,
+    },
 };
 
 const PREFIX: &[u8] = b"whsec_";
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-const NON_BREAKING_SPACE: &[u8] = "\u{a0}".as_bytes();
 
 /// A key that the signer may have used.
 pub(super) struct Key {
@@ -37,20 +41,19 @@ impl Key {
 
     /// Returns whether this is one of the given secrets, unchanged.
     pub(super) fn is_given(&self) -> bool {
-        let previous = |it: &Mistake| it.kind == DiagnosisKind::PreviousSecret;
-        self.mistakes.iter().all(previous)
+        self.mistakes.iter().all(|it| it.kind == PreviousSecret)
     }
 }
 
 /// Returns `secret` unchanged, and as common mistakes change it.
 pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
-    let mut add = |bytes: &[u8], mistake: Option<Mistake>| {
+    let mut add = |mistake: Option<Mistake>, bytes: &[u8]| {
         // HMAC accepts any key, but an empty key is not a secret.
         if let (false, Ok(keyed)) = (bytes.is_empty(), Hmac::new_from_slice(bytes)) {
             let previous = (index > 0).then(|| {
                 let what = "The signature was made with another secret than the first one";
-                DiagnosisKind::PreviousSecret.mistake(what)
+                PreviousSecret.mistake(what)
             });
             keys.push(Key {
                 bytes: Zeroizing::new(bytes.to_vec()),
@@ -60,26 +63,26 @@ pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
             });
         }
     };
-    if secret.is_empty() {
-        return keys;
+    if !secret.is_empty() {
+        add(None, secret);
+        let mut add =
+            |kind: DiagnosisKind, what, bytes: &[u8]| add(Some(kind.mistake(what)), bytes);
+        whitespace(secret, &mut add);
+        quotes(secret, &mut add);
+        label(secret, &mut add);
+        prefix(secret, &mut add);
+        base64(secret, &mut add);
+        utf16(secret, &mut add);
+        invisible(secret, &mut add);
     }
-    add(secret, None);
-    white_space(secret, &mut add);
-    quotes(secret, &mut add);
-    label(secret, &mut add);
-    prefix(secret, &mut add);
-    base64(secret, &mut add);
-    utf16(secret, &mut add);
-    invisible(secret, &mut add);
     keys
 }
 
-type Add<'a> = dyn FnMut(&[u8], Option<Mistake>) + 'a;
+type Add<'a> = dyn FnMut(DiagnosisKind, &'static str, &[u8]) + 'a;
 
-fn white_space(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what: &'static str| Some(DiagnosisKind::SecretWhitespace.mistake(what));
-    let here = "The secret given here has white space or a byte order mark at an end";
-    let there = "The signer's secret has white space or a byte order mark at an end";
+fn whitespace(secret: &[u8], add: &mut Add<'_>) {
+    let here = "The secret given here has whitespace or a byte order mark at an end";
+    let there = "The signer's secret has whitespace or a byte order mark at an end";
     if let Ok(text) = str::from_utf8(secret) {
         let is_space = |it: char| it.is_whitespace() || it == '\u{feff}';
         for trimmed in [
@@ -88,49 +91,40 @@ fn white_space(secret: &[u8], add: &mut Add<'_>) {
             text.trim_start_matches(is_space),
         ] {
             if trimmed.len() != secret.len() {
-                add(trimmed.as_bytes(), mistake(here));
+                add(SecretWhitespace, here, trimmed.as_bytes());
             }
         }
     }
+    // The last two are a space that does not break and a byte order mark.
     for space in [
-        &b"\n"[..],
-        b"\r\n",
-        b" ",
-        b"\t",
-        b"\n\n",
-        b"\r\n\r\n",
-        NON_BREAKING_SPACE,
-        BYTE_ORDER_MARK,
+        "\n", "\r\n", " ", "\t", "\n\n", "\r\n\r\n", "\u{a0}", "\u{feff}",
     ] {
-        add(&joined(secret, space), mistake(there));
-        add(&joined(space, secret), mistake(there));
+        add(SecretWhitespace, there, &joined(secret, space.as_bytes()));
+        add(SecretWhitespace, there, &joined(space.as_bytes(), secret));
     }
 }
 
 /// Removes characters that are not shown, wherever they are.
 fn invisible(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what: &'static str| Some(DiagnosisKind::SecretInvisible.mistake(what));
-    let is_invisible = |it: &char| {
-        let format = ['\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}'];
-        let ranges = [
-            '\u{200b}'..='\u{200f}',
-            '\u{202a}'..='\u{202e}',
-            '\u{2060}'..='\u{206f}',
-        ];
-        it.is_control() || format.contains(it) || ranges.iter().any(|range| range.contains(it))
+    let is_invisible = |it: char| {
+        let format = matches!(
+            it,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        );
+        format || it.is_control()
     };
     if let Ok(text) = str::from_utf8(secret) {
-        let visible: Zeroizing<String> =
-            Zeroizing::new(text.chars().filter(|it| !is_invisible(it)).collect());
+        let visible = Zeroizing::new(text.replace(is_invisible, ""));
         if visible.len() != secret.len() {
             let what = "The secret given here has characters that are not shown";
-            add(visible.as_bytes(), mistake(what));
+            add(SecretInvisible, what, visible.as_bytes());
         }
     }
     let what = "The signer's secret has characters that are not shown";
     let zero_width = "\u{200b}".as_bytes();
-    add(&joined(secret, zero_width), mistake(what));
-    add(&joined(zero_width, secret), mistake(what));
+    add(SecretInvisible, what, &joined(secret, zero_width));
+    add(SecretInvisible, what, &joined(zero_width, secret));
 }
 
 const QUOTES: [(&str, &str); 5] = [("\"", "\""), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’")];
@@ -143,81 +137,71 @@ fn unquoted(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn quotes(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what: &'static str| Some(DiagnosisKind::SecretQuotes.mistake(what));
     if let Some(inner) = unquoted(secret) {
-        add(inner, mistake("The secret given here has quotes around it"));
+        let what = "The secret given here has quotes around it";
+        add(SecretQuotes, what, inner);
     }
     for (start, end) in QUOTES {
         let quoted = joined(start.as_bytes(), &joined(secret, end.as_bytes()));
-        add(&quoted, mistake("The signer's secret has quotes around it"));
+        let what = "The signer's secret has quotes around it";
+        add(SecretQuotes, what, &quoted);
     }
 }
 
 /// Removes a prefix from the secret, such as the name in a settings file or the prefix of another
 /// sender's format.
 fn label(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what: &'static str| Some(DiagnosisKind::SecretLabel.mistake(what));
-    let here = "The secret given here has something before it";
-    let line = secret
-        .strip_prefix(b"export ")
-        .unwrap_or(secret)
-        .trim_ascii();
+    let line = secret.strip_prefix(b"export ").unwrap_or(secret);
+    let line = line.trim_ascii();
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
     let name = line.iter().take_while(|byte| is_name(byte)).count();
     let rest = line[name..].trim_ascii_start();
     if name > 0 && rest.first().is_some_and(|byte| b"=:,".contains(byte)) {
         let value = rest[1..].trim_ascii();
-        add(unquoted(value).unwrap_or(value), mistake(here));
+        let what = "The secret given here has something before it";
+        add(SecretLabel, what, unquoted(value).unwrap_or(value));
     }
-    let there = "The signer's secret has something before it";
     for label in [&b"v1,"[..], b"SOUNDHASH_WEBHOOK_SECRET="] {
-        add(&joined(label, secret), mistake(there));
+        let what = "The signer's secret has something before it";
+        add(SecretLabel, what, &joined(label, secret));
     }
 }
 
 fn prefix(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what: &'static str| Some(DiagnosisKind::SecretPrefix.mistake(what));
-    match secret.strip_prefix(PREFIX) {
-        Some(rest) => add(
-            rest,
-            mistake("The signer's secret lacks the `whsec_` of the one given here"),
-        ),
-        None => add(
-            &joined(PREFIX, secret),
-            mistake("The secret given here lacks the `whsec_` of the signer's"),
-        ),
+    if let Some(rest) = secret.strip_prefix(PREFIX) {
+        let what = "The signer's secret lacks the `whsec_` of the one given here";
+        add(SecretPrefix, what, rest);
+    } else {
+        let what = "The secret given here lacks the `whsec_` of the signer's";
+        add(SecretPrefix, what, &joined(PREFIX, secret));
     }
 }
 
 fn base64(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what: &'static str| Some(DiagnosisKind::SecretBase64.mistake(what));
-    let there = "The signer decoded the secret from base64";
-    let here = "The secret given here was decoded from base64, and the signer's was not";
-
     let without_prefix = secret.strip_prefix(PREFIX);
     for text in [Some(secret), without_prefix].into_iter().flatten() {
         for alphabet in [STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_INDIFFERENT] {
             if let Ok(bytes) = alphabet.decode(text).map(Zeroizing::new) {
-                add(&bytes, mistake(there));
+                let what = "The signer decoded the secret from base64";
+                add(SecretBase64, what, &bytes);
             }
         }
     }
     for alphabet in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
         let text = Zeroizing::new(alphabet.encode(secret));
-        add(text.as_bytes(), mistake(here));
-        add(&joined(PREFIX, text.as_bytes()), mistake(here));
+        let what = "The secret given here was decoded from base64, and the signer's was not";
+        add(SecretBase64, what, text.as_bytes());
+        add(SecretBase64, what, &joined(PREFIX, text.as_bytes()));
     }
 }
 
 fn utf16(secret: &[u8], add: &mut Add<'_>) {
-    let mistake = |what: &'static str| Some(DiagnosisKind::SecretUtf16.mistake(what));
     if let Some(text) = from_utf16(secret).map(Zeroizing::new) {
         let what = "The secret given here is in UTF-16";
-        add(text.trim().as_bytes(), mistake(what));
+        add(SecretUtf16, what, text.trim().as_bytes());
     }
-    for encoded in to_utf16(secret) {
-        let encoded = Zeroizing::new(encoded);
-        add(&encoded, mistake("The signer's secret is in UTF-16"));
+    for encoded in to_utf16(secret).map(Zeroizing::new) {
+        add(SecretUtf16, "The signer's secret is in UTF-16", &encoded);
     }
 }
 

@@ -157,21 +157,15 @@ fn explain<'a>(
     }
 
     let mut found = None;
-    let _ = bodies::visit(body, timestamps, &mut |bytes, mistake| {
-        let mut keys = keys.iter();
-        let many = bytes.len() > LARGE || mistake.kind == DiagnosisKind::NumbersRewritten;
-        let hit = keys.find_map(|key| match many && !key.is_given() {
-            true => None,
-            false => signed(bytes, key),
-        });
-        match hit {
-            Some(hit) => {
-                let other = Some(mistake);
-                found = Some(Explanation { other, ..hit });
-                ControlFlow::Break(())
-            }
-            None => ControlFlow::Continue(()),
-        }
+    let _ = bodies::visit(body, timestamps, &mut |kind, what, bytes| {
+        let many = bytes.len() > LARGE || kind == DiagnosisKind::NumbersRewritten;
+        let mut keys = keys.iter().filter(|key| !many || key.is_given());
+        let Some(hit) = keys.find_map(|key| signed(bytes, key)) else {
+            return ControlFlow::Continue(());
+        };
+        let other = Some(kind.mistake(what));
+        found = Some(Explanation { other, ..hit });
+        ControlFlow::Break(())
     });
     found.or_else(|| {
         given().find_map(|key| {

@@ -52,7 +52,7 @@ fn a_wrong_signature_is_explained() {
 fn a_mistake_in_the_secret_is_found() {
     let mut verify = bare!("verify --signature {}", signature(BODY));
     verify.env("SOUNDHASH_WEBHOOK_SECRET", format!("{SECRET}\n"));
-    verify.reads(BODY).expect(1, &["white space"]);
+    verify.reads(BODY).expect(1, &["whitespace"]);
     verify.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_new");
     verify.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", SECRET);
     verify.reads(BODY).expect(1, &["previous"]);
