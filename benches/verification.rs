@@ -1,7 +1,7 @@
 //! `cargo bench -p soundhash-webhook-benches --bench verification`
 //!
 //! Measures what a delivery costs in the process: verification in addition to the hash, parsing an
-//! event compared to plain JSON, and idempotency. A figure is only useful as a ratio to another
+//! event compared to plain JSON, idempotency, and the inspector. A figure is only useful as a ratio to another
 //! figure of the same run. The tables at the end show these ratios.
 
 mod least;
@@ -35,6 +35,7 @@ use soundhash_webhook::{
     Event, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
     idempotency::{Claim, IdempotencyLayer, IdempotencyStore, Key, MemoryStore},
 };
+use soundhash_webhook_inspector::Inspector;
 use soundhash_webhook_tests::{captures, frames::frames};
 use tower::{Layer, Service, layer::util::Identity, service_fn};
 
@@ -203,7 +204,9 @@ fn whole_receivers(criterion: &mut Criterion) {
     let handler = post(async |event: Event| drop(black_box(event)));
     let typed = Router::new().route("/webhooks/soundhash", handler);
     let verified = typed.clone().layer(layer());
-    measure(criterion, "receiver", "layer", verified, make);
+    measure(criterion, "receiver", "layer", verified.clone(), &mut make);
+    let inspected = verified.layer(Inspector::new().layer());
+    measure(criterion, "receiver", "inspected", inspected, make);
 
     let idempotent = typed
         .layer(IdempotencyLayer::new(MemoryStore::new(10_000)))
@@ -382,6 +385,7 @@ fn table() {
         ("rejection", "wrong"),
         ("receiver", "by-hand"),
         ("receiver", "layer"),
+        ("receiver", "inspected"),
         ("receiver", "idempotent"),
         ("store", "memory"),
     ] {
