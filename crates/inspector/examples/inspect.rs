@@ -9,11 +9,7 @@
 //! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_INSPECTOR` | where to show the inspector | `127.0.0.1:4040` |
 
-use std::{
-    env,
-    error::Error,
-    io::{self, Write},
-};
+use std::{env, process::ExitCode};
 
 use axum::{Router, routing::post};
 use soundhash_webhook::{
@@ -21,9 +17,6 @@ use soundhash_webhook::{
     idempotency::{IdempotencyLayer, MemoryStore},
 };
 use soundhash_webhook_inspector::Inspector;
-use soundhash_webhook_server::{Server, shutdown_signal};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 /// Replace this with what your application does.
 async fn receive(event: Event) -> String {
@@ -34,32 +27,23 @@ fn variable(name: &str, default: &str) -> String {
     env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let shutdown = shutdown_signal()?;
-    let secret = variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
-    let listener = TcpListener::bind(variable("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:3000")).await?;
-    let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
+fn main() -> ExitCode {
+    example_program::run(|stop| async move {
+        let secret = variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
+        let (server, url) = example_program::listen("/webhooks/soundhash").await?;
+        let inspector = Inspector::new().with_secret(&secret).webhook_url(&url);
+        let page = variable("SOUNDHASH_WEBHOOK_INSPECTOR", "127.0.0.1:4040");
+        let page = inspector.bind(page).await?;
+        tracing::info!("inspector: {}", page.url());
 
-    let inspector = Inspector::new().with_secret(&secret).webhook_url(&url);
-    let page = inspector
-        .bind(variable("SOUNDHASH_WEBHOOK_INSPECTOR", "127.0.0.1:4040"))
-        .await?;
-    // Fails if stderr is closed. The application works without it.
-    let _ = writeln!(io::stderr(), "inspector: {}", page.url());
-
-    let app = Router::new()
-        .route("/webhooks/soundhash", post(receive))
-        .layer(IdempotencyLayer::new(MemoryStore::new(100_000)))
-        .layer(SoundHashWebhookLayer::new(Secret::new(secret)))
-        // Outside of the other layers, so that it sees what they reject.
-        .layer(inspector.layer());
-
-    let stop = CancellationToken::new();
-    let server = Server::new(listener).serve(app, async {
-        shutdown.await;
-        stop.cancel();
-    });
-    tokio::join!(server, page.run_until(stop.clone().cancelled_owned()));
-    Ok(())
+        let app = Router::new()
+            .route("/webhooks/soundhash", post(receive))
+            .layer(IdempotencyLayer::new(MemoryStore::new(100_000)))
+            .layer(SoundHashWebhookLayer::new(Secret::new(secret)))
+            // Outside of the other layers, so that it sees what they reject.
+            .layer(inspector.layer());
+        let server = server.serve(app, stop.clone().cancelled_owned());
+        tokio::join!(server, page.run_until(stop.cancelled_owned()));
+        Ok(())
+    })
 }

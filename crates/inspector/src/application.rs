@@ -1,9 +1,6 @@
 //! The application that requests are sent to again.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::{
     body::Body,
@@ -43,10 +40,4 @@ pub(crate) struct Replay {
     pub(crate) of: Option<u64>,
     /// Receives the number of the new record.
     pub(crate) number: Arc<OnceLock<u64>>,
-}
-
-impl fmt::Debug for Replay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Replay").field(&self.of).finish()
-    }
 }

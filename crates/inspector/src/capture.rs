@@ -160,7 +160,7 @@ impl Recording {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.ended = true;
     }
 
@@ -170,25 +170,18 @@ impl Recording {
     }
 
     /// Records the result of one poll.
-    pub(crate) fn observe<E>(
-        &mut self,
-        polled: &Poll<Option<Result<Frame<Bytes>, E>>>,
-        is_end_stream: bool,
-    ) {
+    pub(crate) fn observe(&mut self, polled: &Polled, is_end_stream: bool) {
         if self.stopped {
             return;
         }
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref() {
-                    self.data(data);
-                }
-                if is_end_stream {
-                    self.end();
-                }
-            }
-            Poll::Ready(None) => self.end(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        let ended = matches!(polled, Poll::Ready(None));
+        if let Poll::Ready(Some(Ok(frame))) = polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.data(data);
+        }
+        if ended || (polled.is_ready() && is_end_stream) {
+            self.end();
         }
     }
 
@@ -225,32 +218,24 @@ impl Drop for Recording {
     }
 }
 
-/// Gets the frames of a body.
-pub(crate) trait Observer: Send + Unpin + 'static {
-    fn observe(
-        &mut self,
-        polled: &Poll<Option<Result<Frame<Bytes>, axum::Error>>>,
-        is_end_stream: bool,
-    );
-}
+/// The result of one poll of a body.
+pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// Passes a body through and shows its frames to an observer.
-pub(crate) struct Observed<O> {
+/// Passes a body through and shows the result of each poll to a function, which also gets whether
+/// the body has ended.
+pub(crate) struct Observed<F> {
     pub(crate) body: Body,
-    pub(crate) observer: O,
+    pub(crate) observe: F,
 }
 
-impl<O: Observer> http_body::Body for Observed<O> {
+impl<F: FnMut(&Polled, bool) + Unpin> http_body::Body for Observed<F> {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = &mut *self;
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        this.observer.observe(&polled, this.body.is_end_stream());
+        (this.observe)(&polled, this.body.is_end_stream());
         polled
     }
 

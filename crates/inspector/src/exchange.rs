@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    task::Poll,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -13,15 +12,13 @@ use axum::{
     extract::ConnectInfo,
     response::Response,
 };
-use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body::Frame;
 use soundhash_webhook::{Delivery, DeliverySlot, Rejection, SIGNATURE_HEADER, Signature};
 
 use crate::{
     Inspector,
     application::{Application, Replay},
-    capture::{Kept, Observed, Observer, Recording},
+    capture::{Kept, Observed, Polled, Recording},
     event::Labels,
     inspector::Settings,
     record::{Head, Message, Record},
@@ -45,12 +42,15 @@ impl Pending {
         // before it reads the body, and they may be for any other route of the application.
         if exchange.signed {
             if request.body().is_end_stream() {
-                exchange.recording().observe::<()>(&Poll::Ready(None), true);
+                exchange.recording().end();
             }
-            request = request.map(|body| {
-                let observer = RequestObserver(exchange.clone());
-                Body::new(Observed { body, observer })
-            });
+            let observer = exchange.clone();
+            let observe = move |polled: &Polled, is_end_stream| {
+                if polled.is_ready() {
+                    observer.recording().observe(polled, is_end_stream);
+                }
+            };
+            request = request.map(|body| Body::new(Observed { body, observe }));
         }
         (Self(Some(exchange)), request)
     }
@@ -212,9 +212,9 @@ impl Exchange {
         let mut recording = Recording::new(self.settings.max_body_size, in_flight);
         let is_empty = response.body().is_end_stream();
         if is_empty {
-            recording.observe::<()>(&Poll::Ready(None), true);
+            recording.end();
         }
-        let observer = ResponseObserver(Some(Box::new(Responded {
+        let mut observer = ResponseObserver(Some(Box::new(Responded {
             exchange: self,
             ending,
             head,
@@ -224,7 +224,8 @@ impl Exchange {
         if is_empty {
             return response;
         }
-        response.map(|body| Body::new(Observed { body, observer }))
+        let observe = move |polled: &Polled, is_end_stream| observer.observe(polled, is_end_stream);
+        response.map(|body| Body::new(Observed { body, observe }))
     }
 
     fn keep(&self, ending: Ending, response: Option<Message>) {
@@ -261,20 +262,6 @@ impl Drop for Exchange {
     }
 }
 
-struct RequestObserver(Arc<Exchange>);
-
-impl Observer for RequestObserver {
-    fn observe(
-        &mut self,
-        polled: &Poll<Option<Result<Frame<Bytes>, axum::Error>>>,
-        is_end_stream: bool,
-    ) {
-        if polled.is_ready() {
-            self.0.recording().observe(polled, is_end_stream);
-        }
-    }
-}
-
 /// A response whose body is being sent. It is kept when this is dropped.
 struct ResponseObserver(Option<Box<Responded>>);
 
@@ -287,12 +274,8 @@ struct Responded {
     recording: Recording,
 }
 
-impl Observer for ResponseObserver {
-    fn observe(
-        &mut self,
-        polled: &Poll<Option<Result<Frame<Bytes>, axum::Error>>>,
-        is_end_stream: bool,
-    ) {
+impl ResponseObserver {
+    fn observe(&mut self, polled: &Polled, is_end_stream: bool) {
         let Some(responded) = &mut self.0 else {
             return;
         };
@@ -301,9 +284,7 @@ impl Observer for ResponseObserver {
             self.keep();
         }
     }
-}
 
-impl ResponseObserver {
     fn keep(&mut self) {
         if let Some(responded) = self.0.take() {
             let mut responded = *responded;

@@ -23,7 +23,7 @@ use crate::{Inspector, application::Application, exchange::Pending};
 ///
 /// Put it outside of all other layers. It changes neither requests nor responses. It does not read
 /// bodies itself, but copies the frames that the application reads.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct InspectorLayer {
     inspector: Inspector,
 }
@@ -46,12 +46,6 @@ impl<S> Layer<S> for InspectorLayer {
             inspector: self.inspector.clone(),
             application: Arc::default(),
         }
-    }
-}
-
-impl fmt::Debug for InspectorLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InspectorLayer").finish_non_exhaustive()
     }
 }
 

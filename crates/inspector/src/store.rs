@@ -67,19 +67,15 @@ impl Ring {
         let first = (self.entries).partition_point(|it| it.record.number <= number);
         self.entries.range(first..)
     }
-
-    fn records_after(&self, number: u64) -> impl Iterator<Item = &Arc<Record>> {
-        self.after(number).map(|entry| &entry.record)
-    }
 }
 
 /// The changes after a number.
 pub(crate) struct Changes {
     /// The oldest first.
     pub(crate) records: Vec<Arc<Record>>,
+    /// The number before the oldest change.
+    pub(crate) from: u64,
     pub(crate) newest: u64,
-    /// The number of records that were evicted before they were read.
-    pub(crate) skipped: u64,
     /// Whether everything up to the number was cleared.
     pub(crate) cleared: bool,
     /// The number of records since the start.
@@ -164,23 +160,19 @@ impl Store {
         let rings = self.rings();
         let cleared = number < rings.cleared || number > rings.newest;
         let from = number.max(rings.cleared);
-        let mut records: Vec<_> = rings
+        let entries = rings
             .deliveries
-            .records_after(from)
-            .chain(rings.rejections.records_after(from))
-            .cloned()
-            .collect();
+            .after(from)
+            .chain(rings.rejections.after(from));
+        let mut records: Vec<_> = entries.map(|it| it.record.clone()).collect();
         let (newest, received) = (rings.newest, rings.received);
         let kept = rings.deliveries.entries.len() + rings.rejections.entries.len();
         drop(rings);
         records.sort_unstable_by_key(|record| record.number);
-        let skipped = newest
-            .saturating_sub(from)
-            .saturating_sub(records.len() as u64);
         Changes {
             records,
+            from,
             newest,
-            skipped,
             cleared,
             received,
             kept,
@@ -198,32 +190,6 @@ impl Store {
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
-
-    /// The oldest record after `number`.
-    fn next(&self, number: u64) -> Next {
-        let rings = self.rings();
-        let from = number.max(rings.cleared);
-        let delivery = rings.deliveries.records_after(from).next();
-        let rejection = rings.rejections.records_after(from).next();
-        match delivery
-            .into_iter()
-            .chain(rejection)
-            .min_by_key(|it| it.number)
-        {
-            Some(record) => Next::Record {
-                record: record.clone(),
-                skipped: record.number - from - 1,
-            },
-            None => Next::None {
-                newest: rings.newest,
-            },
-        }
-    }
-}
-
-enum Next {
-    Record { record: Arc<Record>, skipped: u64 },
-    None { newest: u64 },
 }
 
 /// A reader of finished records, from [`Inspector::subscribe`](crate::Inspector::subscribe).
@@ -260,17 +226,17 @@ impl Subscription {
     pub async fn recv(&mut self) -> Result<Arc<Record>, Lagged> {
         loop {
             self.version.mark_unchanged();
-            match self.store.next(self.last) {
-                Next::Record { record, skipped: 0 } => {
-                    self.last = record.number;
-                    return Ok(record);
-                }
-                Next::Record { record, skipped } => {
+            let changes = self.store.after(self.last);
+            if let Some(record) = changes.records.into_iter().next() {
+                let skipped = record.number - changes.from - 1;
+                if skipped > 0 {
                     self.last = record.number - 1;
                     return Err(Lagged { skipped });
                 }
-                Next::None { newest } => self.last = newest,
+                self.last = record.number;
+                return Ok(record);
             }
+            self.last = changes.newest;
             // The store holds the sender, so this never fails.
             let _ = self.version.changed().await;
         }

@@ -82,7 +82,6 @@ impl Judgment {
         is_authentic: impl FnOnce() -> bool,
     ) -> Self {
         let extensions = response.extensions();
-        let status = response.status();
         if let Some(rejection) = extensions.get::<Rejection>() {
             let explainable = matches!(
                 rejection.kind(),
@@ -109,24 +108,22 @@ impl Judgment {
             let verified = outcome.kind() != OutcomeKind::Unverified;
             return Self::new(verdict, sentence(&outcome.to_string()), verified);
         }
-        let no_route = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+        let status = response.status();
         let is_replayed = (response.headers().get("idempotent-replayed"))
             .is_some_and(|replayed| replayed == "true");
         if !verified && !is_authentic() {
-            if no_route.contains(&status) {
-                Self::new(
-                    Verdict::Rejected,
-                    "No route of the application takes this request.",
-                    false,
-                )
-            } else {
-                Self::new(
+            let (verdict, reason) = match status {
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                    let reason = "No route of the application takes this request.";
+                    (Verdict::Rejected, reason)
+                }
+                _ => (
                     Verdict::Failed,
                     "No `SoundHashWebhookLayer` verified this request: it is missing on this \
                      route, or something outside of it responded.",
-                    false,
-                )
-            }
+                ),
+            };
+            Self::new(verdict, reason, false)
         } else if is_replayed {
             Self::new(Verdict::Duplicate, "The event was handled before.", true)
         } else if !status.is_success() {
@@ -134,10 +131,8 @@ impl Judgment {
             Self::new(Verdict::Failed, reason, true)
         } else {
             Self {
-                verdict: Verdict::Accepted,
                 reason: None,
-                verified: true,
-                explainable: false,
+                ..Self::new(Verdict::Accepted, "", true)
             }
         }
     }

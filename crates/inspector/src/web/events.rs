@@ -92,12 +92,14 @@ impl Reader {
             let is_change = self.is_first || reset || !changes.records.is_empty();
             (self.reset, self.is_first, self.last) = (false, false, changes.newest);
             if is_change {
+                let sent = changes.newest.saturating_sub(changes.from);
+                let skipped = sent.saturating_sub(changes.records.len() as u64);
                 let records: Value = changes.records.iter().map(|it| summary(it)).collect();
                 let batch = json!({
                     // The page must drop all of its records.
                     "reset": reset,
                     // The number of records that were evicted before this batch.
-                    "skipped": if reset { 0 } else { changes.skipped },
+                    "skipped": if reset { 0 } else { skipped },
                     // The number of records since the start, and of those that are kept.
                     "received": changes.received,
                     "kept": changes.kept,

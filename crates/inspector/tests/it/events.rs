@@ -64,26 +64,22 @@ async fn a_stream_begins_with_all_records_and_goes_on_with_new_ones() {
     assert_eq!(batch["records"][0]["verdict"], "accepted");
 }
 
+/// The numbers of an earlier process mean other records.
 #[tokio::test]
-async fn a_stream_is_resumed_where_it_ended() {
+async fn a_stream_is_resumed_unless_another_process_sent_it() {
     let app = App::start().await;
     app.deliver().await;
     let (id, _) = Events::open(&app, None).await.next().await.unwrap();
     app.deliver().await;
-    let (_, batch) = Events::open(&app, Some(&id)).await.next().await.unwrap();
-    assert_eq!(batch["reset"], false);
-    assert_eq!(numbers(&batch), [2]);
-}
-
-/// The numbers of an earlier process mean other records.
-#[tokio::test]
-async fn a_page_of_an_earlier_process_starts_again() {
-    let app = App::start().await;
-    app.deliver().await;
-    for last in ["another.1", "garbage", "another.99999999999999999999"] {
+    for (last, reset, sent) in [
+        (&*id, false, &[2][..]),
+        ("another.1", true, &[1, 2]),
+        ("garbage", true, &[1, 2]),
+        ("another.99999999999999999999", true, &[1, 2]),
+    ] {
         let (_, batch) = Events::open(&app, Some(last)).await.next().await.unwrap();
-        assert_eq!(batch["reset"], true, "{last}");
-        assert_eq!(numbers(&batch), [1], "{last}");
+        assert_eq!(batch["reset"], reset, "{last}");
+        assert_eq!(numbers(&batch), sent, "{last}");
     }
 }
 
@@ -102,24 +98,16 @@ async fn clearing_empties_every_page() {
     assert_eq!((&batch["reset"], numbers(&batch)), (&false.into(), vec![3]));
 }
 
+/// A connection without a request must not delay it forever.
 #[tokio::test]
 async fn streams_end_when_the_server_stops() {
-    let app = App::start().await;
-    let mut events = Events::open(&app, None).await;
-    events.next().await.unwrap();
-    app.stop_page().await;
-    assert!(
-        events.next().await.is_none(),
-        "the stream ends as it should, and does not break off"
-    );
-}
-
-/// A connection without a request must not delay the shutdown forever.
-#[tokio::test]
-async fn a_silent_connection_does_not_keep_the_server_from_stopping() {
     let app = App::start().await;
     let _silent = TcpStream::connect(app.origin().strip_prefix("http://").unwrap())
         .await
         .unwrap();
+    let mut events = Events::open(&app, None).await;
+    events.next().await.unwrap();
     app.stop_page().await;
+    let end = events.next().await;
+    assert!(end.is_none(), "the stream is cut off instead of ended");
 }

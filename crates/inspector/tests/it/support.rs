@@ -21,9 +21,9 @@ use soundhash_webhook::{
 use soundhash_webhook_inspector::Inspector;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) const SECRET: &str = "whsec_test";
@@ -61,7 +61,7 @@ pub(crate) struct App {
     pub(crate) base: String,
     /// The cookie with the token.
     pub(crate) cookie: String,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     page_server: JoinHandle<()>,
 }
 
@@ -78,11 +78,9 @@ impl App {
         tokio::spawn(axum::serve(listener, app).into_future());
 
         let page = inspector.bind("127.0.0.1:0").await.unwrap();
-        let (stop, mut stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let page_url = page.url();
-        let page_server = tokio::spawn(page.run_until(async move {
-            let _ = stopped.wait_for(|stop| *stop).await;
-        }));
+        let page_server = tokio::spawn(page.run_until(stop.clone().cancelled_owned()));
         let entered = client().get(&page_url).send().await.unwrap();
         let header = |name| entered.headers()[name].to_str().unwrap();
         let (origin, _) = page_url.split_once("/?").unwrap();
@@ -118,7 +116,7 @@ impl App {
 
     /// Stops the page's server, and waits until it has ended.
     pub(crate) async fn stop_page(self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.page_server).await;
         ended.expect("the server ends").unwrap();
     }

@@ -47,6 +47,20 @@ where
     }
 }
 
+/// Runs a test on the page of a new application, and expects that the page logs no error.
+pub(crate) async fn on_page<F>(test: impl FnOnce(Browser, App) -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    in_browser(|browser| async move {
+        let app = App::start().await;
+        browser.open(&app).await;
+        test(browser.clone(), app).await;
+        assert_eq!(browser.console().await, Vec::<String>::new());
+    })
+    .await;
+}
+
 /// The process that starts the browser, and its profile.
 struct Driver {
     _process: Child,
@@ -72,24 +86,15 @@ impl Driver {
         // Otherwise, the process would wait for a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 
-        let profile = temporary("chromium");
+        // No other test of this process uses it.
+        let profile = format!("chromium-{}-{}", process::id(), unique());
+        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(profile);
         let mut capabilities = DesiredCapabilities::chrome();
         let profile_flag = format!("--user-data-dir={}", profile.display());
-        for flag in [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-            "--lang=en-GB",
-            "--window-size=1280,900",
-            &profile_flag,
-        ] {
+        let flags = "--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage \
+                     --no-first-run --disable-background-networking --disable-component-update \
+                     --disable-sync --hide-scrollbars --lang=en-GB --window-size=1280,900";
+        for flag in flags.split(' ').chain([&*profile_flag]) {
             capabilities.add_arg(flag).unwrap();
         }
         capabilities
@@ -105,12 +110,6 @@ impl Driver {
             browser,
         ))
     }
-}
-
-/// Returns the path of a folder that no other test of this process uses.
-pub(super) fn temporary(name: &str) -> PathBuf {
-    let name = format!("{name}-{}-{}", process::id(), unique());
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 impl Drop for Driver {
@@ -232,20 +231,16 @@ impl Browser {
 
     pub(crate) async fn set_scheme(&self, scheme: &str) {
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        self.cdp()
-            .send_raw("Emulation.setEmulatedMedia", media)
-            .await
-            .unwrap();
+        let set = "Emulation.setEmulatedMedia";
+        self.cdp().send_raw(set, media).await.unwrap();
     }
 
     pub(crate) async fn set_size(&self, width: u32, height: u32) {
         // A window cannot be as narrow as a telephone.
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.cdp()
-            .send_raw("Emulation.setDeviceMetricsOverride", metrics)
-            .await
-            .unwrap();
+        let set = "Emulation.setDeviceMetricsOverride";
+        self.cdp().send_raw(set, metrics).await.unwrap();
     }
 
     /// Returns the serious violations that axe-core finds.
@@ -278,15 +273,8 @@ async fn axe() -> Option<String> {
     if !script.exists() {
         fs::create_dir_all(&folder).unwrap();
         let npm = Command::new("npm")
-            .args([
-                "install",
-                "--prefix",
-                ".",
-                "--no-save",
-                "--no-audit",
-                "--no-fund",
-            ])
-            .args(["--ignore-scripts", AXE])
+            .args("install --prefix . --no-save --no-audit --no-fund --ignore-scripts".split(' '))
+            .arg(AXE)
             .current_dir(&folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

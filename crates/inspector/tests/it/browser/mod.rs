@@ -4,6 +4,5 @@ mod attacks;
 mod connection;
 mod driver;
 mod list;
-mod load;
 mod look;
 mod one_delivery;
