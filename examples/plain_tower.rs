@@ -6,16 +6,15 @@
 //! `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`. The type of each event is printed to stdout.
 //! After SIGINT or SIGTERM, the program completes the requests in progress and ends.
 
-use std::{convert::Infallible, env, process::ExitCode};
+use std::{convert::Infallible, process::ExitCode};
 
 use bytes::Bytes;
-use example_program::{listen, print};
+use example_program::{listen, print, secret};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use soundhash_webhook::{Delivery, Secret, SoundHashWebhookLayer};
-use soundhash_webhook_server::Server;
+use soundhash_webhook::{Delivery, SoundHashWebhookLayer};
 use tower::{ServiceBuilder, service_fn};
-use tracing::{info, warn};
+use tracing::warn;
 
 /// The service behind the layer. It has to check the path itself, because this example does not
 /// have a router.
@@ -50,22 +49,12 @@ async fn handle(delivery: &Delivery) -> StatusCode {
 
 fn main() -> ExitCode {
     example_program::run(|stop| async move {
-        let secret = match env::var_os("SOUNDHASH_WEBHOOK_SECRET") {
-            Some(_) => Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?,
-            None => Secret::new("whsec_test"),
-        };
         // The layer accepts hyper's body, as it accepts any body.
         let service = ServiceBuilder::new()
-            .layer(SoundHashWebhookLayer::new(secret))
+            .layer(SoundHashWebhookLayer::new(secret()?))
             .service(service_fn(receive));
-
-        let listener = listen().await?;
-        let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
-        info!("listening on {url}");
-
-        Server::new(listener)
-            .serve(service, stop.cancelled_owned())
-            .await;
+        let (server, _) = listen("/webhooks/soundhash").await?;
+        server.serve(service, stop.cancelled_owned()).await;
         Ok(())
     })
 }

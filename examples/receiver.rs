@@ -15,16 +15,14 @@
 //!
 //! The example `fleet` does the same in several processes.
 
-mod common;
-
 use std::{env, process::ExitCode};
 
 use axum::routing::post;
 use soundhash_webhook::idempotency::{IdempotencyLayer, MemoryStore};
 
 fn main() -> ExitCode {
-    common::run(async {
-        let webhook = post(common::receive);
+    example_program::run_webhook(async {
+        let webhook = post(example_program::receive);
         Ok(match env::var("SOUNDHASH_WEBHOOK_IDEMPOTENCY").as_deref() {
             Ok("off") => webhook,
             _ => webhook.layer(IdempotencyLayer::new(MemoryStore::new(100_000))),

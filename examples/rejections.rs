@@ -21,7 +21,7 @@
 //! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. The address to listen on is
 //! `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`.
 
-use std::{env, net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode};
 
 use axum::{
     Extension, Router,
@@ -32,14 +32,13 @@ use axum::{
     response::Response,
     routing::post,
 };
-use example_program::{listen, print};
+use example_program::{listen, print, secret};
 use serde_json::json;
 use soundhash_webhook::{Event, Rejection, Secret, SoundHashWebhookLayer};
-use soundhash_webhook_server::Server;
 use tracing::info;
 
 async fn receive(event: Event) -> StatusCode {
-    info!("{}", event.event_type());
+    info!(event_type = event.event_type(), "received");
     StatusCode::OK
 }
 
@@ -94,17 +93,9 @@ fn app(secret: Secret) -> Router {
 
 fn main() -> ExitCode {
     example_program::run(|stop| async move {
-        let secret = match env::var_os("SOUNDHASH_WEBHOOK_SECRET") {
-            Some(_) => Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?,
-            None => Secret::new("whsec_test"),
-        };
-        let listener = listen().await?;
-        let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
-        info!("listening on {url}");
         // The server puts the address of the peer into the extensions of each request.
-        Server::new(listener)
-            .serve(app(secret), stop.cancelled_owned())
-            .await;
+        let (server, _) = listen("/webhooks/soundhash").await?;
+        server.serve(app(secret()?), stop.cancelled_owned()).await;
         Ok(())
     })
 }

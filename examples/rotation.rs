@@ -18,14 +18,15 @@
 //!
 //! Each event is printed as one line, with its type and the index of the secret that signed it.
 
-use std::{env, fs, io, path::PathBuf, process::ExitCode};
+use std::{env, fs, path::PathBuf, process::ExitCode};
 
 use axum::{Router, http::StatusCode, routing::post};
 use example_program::{CancellationToken, listen, print};
 use soundhash_webhook::{
     BoxError, Delivery, Event, RotatingSecrets, Secret, Secrets, SoundHashWebhookLayer,
 };
-use soundhash_webhook_server::Server;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
@@ -72,11 +73,16 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
     let source = Source(env::var_os("SOUNDHASH_WEBHOOK_SECRETS").map(PathBuf::from));
     let secrets = RotatingSecrets::new(source.read()?);
     // This comes before the server listens, because a SIGHUP without a handler ends the process.
-    let mut reload = Reload::new()?;
+    #[cfg(unix)]
+    let mut hangups = signal(SignalKind::hangup())?;
     let current = secrets.clone();
     tokio::spawn(async move {
         loop {
-            reload.requested().await;
+            #[cfg(unix)]
+            hangups.recv().await;
+            // Without such signals, the file is read once a minute.
+            #[cfg(not(unix))]
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
             match source.read() {
                 Ok(secrets) => {
                     info!("{} valid from now on", secrets.len());
@@ -88,46 +94,11 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
         }
     });
 
-    let listener = listen().await?;
-    let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
-    info!("listening on {url}");
-    Server::new(listener)
-        .serve(app(secrets), stop.cancelled_owned())
-        .await;
+    let (server, _) = listen("/webhooks/soundhash").await?;
+    server.serve(app(secrets), stop.cancelled_owned()).await;
     Ok(())
 }
 
 fn main() -> ExitCode {
     example_program::run(serve)
-}
-
-/// Requests to read the secrets again, which are SIGHUP signals.
-#[cfg(unix)]
-struct Reload(tokio::signal::unix::Signal);
-
-#[cfg(unix)]
-impl Reload {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::hangup()).map(Self)
-    }
-
-    async fn requested(&mut self) {
-        self.0.recv().await;
-    }
-}
-
-/// Requests to read the secrets again. Without such signals, the file is read once a minute.
-#[cfg(not(unix))]
-struct Reload;
-
-#[cfg(not(unix))]
-impl Reload {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn requested(&mut self) {
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
-    }
 }

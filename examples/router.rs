@@ -10,8 +10,6 @@
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
-mod common;
-
 use std::{
     collections::HashMap,
     process::ExitCode,
@@ -19,6 +17,7 @@ use std::{
 };
 
 use axum::{extract::State, http::StatusCode, routing::post};
+use example_program::respond_after;
 use soundhash_webhook::{
     Delivery, Event, EventRejection, EventRouter, Id, MatchFound, Payload, VideoProcessed,
 };
@@ -47,36 +46,37 @@ async fn processed(
     if let (Some(id), Some(title)) = (video.video_id, video.title) {
         catalogue.add(id, title);
     }
-    common::print(line).await
+    respond_after(line).await
 }
 
 async fn found(
     Payload(found): Payload<MatchFound>,
     State(catalogue): State<Catalogue>,
 ) -> StatusCode {
-    let lines = found.matches.into_iter().map(|it| {
+    let matches = found.matches.into_iter().map(|it| {
         // The dispatcher does not send the title.
         let title = it.title.or_else(|| catalogue.title(&it.video_id));
         let title = title.as_deref().unwrap_or("?");
-        format!("found: {title:?} at {} s", it.start_time)
+        format!("{title:?} at {} s", it.start_time)
     });
-    common::print(lines.collect::<Vec<_>>().join("\n")).await
+    let matches: Vec<_> = matches.collect();
+    respond_after(format!("found: {}", matches.join(", "))).await
 }
 
 /// Handles other types, and authentic deliveries that cannot be parsed. It accepts them, because
 /// SoundHash would only retry after an error.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
-        Ok(event) => common::receive(event).await,
+        Ok(event) => example_program::receive(event).await,
         Err(rejection) => {
             let bytes = delivery.body().len();
-            common::print(format!("kept {bytes} bytes: {rejection}")).await
+            respond_after(format!("kept {bytes} bytes: {rejection}")).await
         }
     }
 }
 
 fn main() -> ExitCode {
-    common::run(async {
+    example_program::run_webhook(async {
         let events = EventRouter::new().on(processed).on(found).fallback(other);
         Ok(post(events).with_state(Catalogue::default()))
     })

@@ -20,7 +20,6 @@ use example_program::{listen, print};
 use soundhash_webhook::{
     BoxError, CachedSecrets, Delivery, Event, SecretLookup, Secrets, SoundHashWebhookLayer,
 };
-use soundhash_webhook_server::Server;
 use tokio::time::sleep;
 use tracing::info;
 
@@ -67,11 +66,8 @@ fn app() -> Router {
 
 fn main() -> ExitCode {
     example_program::run(|stop| async move {
-        let listener = listen().await?;
-        info!("listening on http://{}/webhooks/", listener.local_addr()?);
-        Server::new(listener)
-            .serve(app(), stop.cancelled_owned())
-            .await;
+        let (server, _) = listen("/webhooks/").await?;
+        server.serve(app(), stop.cancelled_owned()).await;
         Ok(())
     })
 }

@@ -11,9 +11,6 @@
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the address of the metrics | `127.0.0.1:9464` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::{env, future::pending, process::ExitCode};
 
 use axum::{
@@ -56,10 +53,10 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
     info!("metrics at http://{}/metrics", listener.local_addr()?);
     let server = Server::new(listener).max_connections(16);
     tokio::spawn(server.serve(app(metrics), pending()));
-    let webhook = post(common::receive);
+    let webhook = post(example_program::receive);
     Ok(webhook.layer(IdempotencyLayer::new(MemoryStore::new(100_000))))
 }
 
 fn main() -> ExitCode {
-    common::run(webhook())
+    example_program::run_webhook(webhook())
 }

@@ -6,7 +6,7 @@ use axum::http::header;
 use reqwest::Client;
 use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
-use soundhash_webhook_tests::captures;
+use soundhash_webhook_tests::{captures, requests};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -62,11 +62,29 @@ async fn a_given_secret_is_printed_nowhere() {
     let wrong = signed_bytes(BODY);
     assert_eq!(status(&exchange(&receiver.addr, &wrong).await), "401");
     let line = receiver.line();
-    assert!(!receiver.log().contains("ANYBODY"));
+    assert!(!receiver.log().contains("ANYONE"));
     receiver.signal("INT");
     let (_, _, log) = receiver.ended();
     for text in [log, line] {
         assert!(!text.contains("0nly"), "{text}");
+    }
+}
+
+/// Attack: an event that moves the cursor, turns the direction of text or begins another line.
+#[tokio::test]
+async fn a_senders_text_cannot_control_the_terminal() {
+    let text = "a\u{9b}2J\u{202e}b\nforged";
+    let body = json!({"type": text, "id": text, "data": {}}).to_string();
+    for name in ["receiver", "plain_tower"] {
+        let receiver = Receiver::of(name, &[]);
+        let head = exchange(&receiver.addr, &signed_bytes(body.as_bytes())).await;
+        assert_eq!(status(&head), "200");
+        let line = receiver.line();
+        assert!(
+            line.is_ascii() && line.contains("forged"),
+            "{name}: {line:?}"
+        );
+        assert!(line.contains(r"\u009b2J\u202eb"), "{name}: {line:?}");
     }
 }
 
@@ -193,25 +211,20 @@ async fn the_receiver_serves_whatever_happens_to_its_output() {
 fn an_address_that_is_in_use_is_named() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = other.local_addr().unwrap().to_string();
-    for name in ["receiver", "plain_tower"] {
-        let started = Command::new(example(name))
-            .env("SOUNDHASH_WEBHOOK_ADDR", &addr)
-            .output()
-            .unwrap();
-        assert_eq!(started.status.code(), Some(1));
-        let log = String::from_utf8(started.stderr).unwrap();
-        let error = format!("SOUNDHASH_WEBHOOK_ADDR: cannot listen on \"{addr}\"");
-        assert!(log.contains(&error), "{log}");
-    }
+    let started = Command::new(example("receiver"))
+        .env("SOUNDHASH_WEBHOOK_ADDR", &addr)
+        .output()
+        .unwrap();
+    assert_eq!(started.status.code(), Some(1));
+    let log = String::from_utf8(started.stderr).unwrap();
+    let error = format!("SOUNDHASH_WEBHOOK_ADDR: cannot listen on \"{addr}\"");
+    assert!(log.contains(&error), "{log}");
 }
 
 /// Sends the usual body to `url`, signed with `secret`, and returns the status.
-async fn deliver(client: &Client, url: &str, secret: &str) -> u16 {
-    let request = client
-        .post(url)
-        .header(SIGNATURE_HEADER, Secret::new(secret).sign(BODY).to_string())
-        .body(BODY);
-    request.send().await.unwrap().status().as_u16()
+async fn deliver(url: &str, secret: &str) -> u16 {
+    let status = requests::deliver(url, secret, BODY).await;
+    status.expect("a response")
 }
 
 // ---- rotation
@@ -229,7 +242,7 @@ async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
         "rotation",
         &[("SOUNDHASH_WEBHOOK_SECRETS", file.to_str().unwrap())],
     );
-    let (url, client) = (receiver.url(), Client::new());
+    let url = receiver.url();
     for (lines, log, statuses) in [
         ("whsec_old\n", "1 valid", OLD),
         ("whsec_new\nwhsec_old\n", "2 valid", BOTH),
@@ -248,7 +261,7 @@ async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
         receiver.signal("HUP");
         receiver.wait_for_log(log);
         for (secret, status) in ["whsec_old", "whsec_new"].into_iter().zip(statuses) {
-            assert_eq!(deliver(&client, &url, secret).await, *status, "{lines:?}");
+            assert_eq!(deliver(&url, secret).await, *status, "{lines:?}");
         }
     }
     receiver.signal("KILL");
@@ -266,10 +279,9 @@ async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
 #[tokio::test]
 async fn each_tenant_is_looked_up_once() {
     let receiver = Receiver::of("tenants", &[]);
-    let client = Client::new();
     let deliver = async |endpoint: &str, secret: &str| {
         let url = format!("http://{}/webhooks/{endpoint}", receiver.addr);
-        deliver(&client, &url, secret).await
+        deliver(&url, secret).await
     };
     // All requests are sent at once, so that none of them finds a cached secret.
     let statuses = tokio::join!(
@@ -310,7 +322,7 @@ async fn each_tenant_is_looked_up_once() {
 async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
     let receiver = Receiver::of("rejections", &[]);
     let client = Client::new();
-    let accepted = deliver(&client, &receiver.url(), "whsec_test").await;
+    let accepted = deliver(&receiver.url(), "whsec_test").await;
     assert_eq!(accepted, 200);
 
     let audit = |line: &str| serde_json::from_str::<Value>(line).unwrap();
@@ -352,17 +364,15 @@ async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
 #[tokio::test]
 async fn a_delivery_is_verified_without_axum() {
     let receiver = Receiver::of("plain_tower", &[]);
-    let client = Client::new();
     let url = receiver.url();
-    assert_eq!(deliver(&client, &url, "whsec_test").await, 200);
+    assert_eq!(deliver(&url, "whsec_test").await, 200);
     assert_eq!(receiver.line(), "video.processed");
-    assert_eq!(deliver(&client, &url, "whsec_wrong").await, 401);
+    assert_eq!(deliver(&url, "whsec_wrong").await, 401);
     let elsewhere = format!("http://{}/", receiver.addr);
-    assert_eq!(deliver(&client, &elsewhere, "whsec_test").await, 404);
+    assert_eq!(deliver(&elsewhere, "whsec_test").await, 404);
     // Signed, but not an event.
-    let request = client.post(&url).header(SIGNATURE_HEADER, sign(b"hello"));
-    let response = request.body("hello").send().await.unwrap();
-    assert_eq!(response.status(), 400);
+    let status = requests::deliver(&url, "whsec_test", b"hello").await;
+    assert_eq!(status, Some(400));
 
     receiver.signal("INT");
     let (status, lines, _) = receiver.ended();

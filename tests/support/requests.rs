@@ -1,5 +1,7 @@
 //! Signed requests, as values and as bytes.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -38,6 +40,16 @@ pub fn head(signature: &str, length: impl std::fmt::Display) -> String {
 /// Returns a correctly signed request with this body, as bytes.
 pub fn signed_bytes(body: &[u8]) -> Vec<u8> {
     [head(&sign(body), body.len()).as_bytes(), body].concat()
+}
+
+/// Sends a body, signed with `secret`, and returns the status, or `None` if there is no response.
+pub async fn deliver(url: &str, secret: &str, body: &[u8]) -> Option<u16> {
+    let request = reqwest::Client::new()
+        .post(url)
+        .header(SIGNATURE_HEADER, Secret::new(secret).sign(body).to_string())
+        .timeout(Duration::from_secs(30))
+        .body(body.to_vec());
+    Some(request.send().await.ok()?.status().as_u16())
 }
 
 pub async fn text(response: Response<Body>) -> String {

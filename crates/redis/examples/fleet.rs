@@ -12,9 +12,6 @@
 //! | `SOUNDHASH_WEBHOOK_HANDLER_MS` | how long the handler sleeps before it prints, in milliseconds | 0 |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
-#[path = "../../../examples/common/mod.rs"]
-mod common;
-
 use std::{env, fmt::Display, process::ExitCode, str::FromStr, time::Duration};
 
 use axum::routing::{MethodRouter, post};
@@ -47,7 +44,7 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
         if !work.is_zero() {
             sleep(work).await;
         }
-        common::receive(event).await
+        example_program::receive(event).await
     };
     let store = RedisStore::connect(&*url).await;
     let store = store.map_err(|error| cannot_connect(REDIS, &url, error))?;
@@ -55,5 +52,5 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
 }
 
 fn main() -> ExitCode {
-    common::run(webhook())
+    example_program::run_webhook(webhook())
 }

@@ -9,9 +9,6 @@
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
-#[path = "../../../examples/common/mod.rs"]
-mod common;
-
 use std::{process::ExitCode, time::Duration};
 
 use axum::{
@@ -37,7 +34,7 @@ async fn receive(
     }
     count(&mut tx, &event).await?;
     tx.commit().await?;
-    Ok(common::receive(event).await)
+    Ok(example_program::receive(event).await)
 }
 
 async fn count(tx: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
@@ -67,5 +64,5 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
 }
 
 fn main() -> ExitCode {
-    common::run(webhook())
+    example_program::run_webhook(webhook())
 }

@@ -1,6 +1,6 @@
 //! The tables of the inbox, and the transaction that stores an event together with its job.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{error::Error, io, iter, sync::Arc, time::Duration};
 
 use graphile_worker::WorkerUtils;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,6 @@ use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
 use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogError};
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
-    error::DatabaseError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{
@@ -198,15 +197,7 @@ fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", database.get_host(), database.get_port()),
     };
-    let mut causes = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !causes.contains(&text) {
-            causes = format!("{causes}: {text}");
-        }
-        source = cause.source();
-    }
+    let causes = example_program::causes(&**error);
     format!(
         "cannot use the database at {place} ({DATABASE}): {causes}; \
          start the server, or correct the variable"
@@ -238,25 +229,14 @@ async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError
 /// Returns whether the database cannot be reached. If it rejected a statement, a retry would not
 /// help.
 fn is_away(error: &BoxError) -> bool {
-    let mut error = Some(&**error as &dyn std::error::Error);
-    while let Some(cause) = error {
-        if matches!(
-            cause.downcast_ref(),
-            Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_))
-        ) {
-            return true;
-        }
+    let first: &(dyn Error + 'static) = &**error;
+    let mut causes = iter::successors(Some(first), |error| (*error).source());
+    causes.any(|cause| match cause.downcast_ref() {
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,
         // `57P03`: the server is starting or recovering.
-        let code = cause
-            .downcast_ref()
-            .and_then(sqlx::Error::as_database_error);
-        if code
-            .and_then(DatabaseError::code)
-            .is_some_and(|code| code.starts_with("57P"))
-        {
-            return true;
+        Some(sqlx::Error::Database(error)) => {
+            error.code().is_some_and(|code| code.starts_with("57P"))
         }
-        error = cause.source();
-    }
-    false
+        _ => false,
+    })
 }

@@ -4,26 +4,14 @@
 //! Postgres, and responds with 202. Workers handle each event once: they write a row into
 //! `acted_events`. `--help` lists the arguments and variables.
 
-use std::{
-    env,
-    io::{self, ErrorKind, Write},
-    process::exit,
-    time::Duration,
-};
+use std::{env, process::ExitCode, time::Duration};
 
+use example_program::{CancellationToken, listen, print_all};
 use soundhash_webhook::{BoxError, Secret};
 use soundhash_webhook_inbox_example::{inbox::Inbox, receive, work};
-use soundhash_webhook_server::{Server, shutdown_signal};
 use soundhash_webhook_sqlx::RecordedEvent;
-use tokio::{
-    net::TcpListener,
-    task::spawn_blocking,
-    time::{sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
-use tracing_appender::non_blocking::NonBlockingBuilder;
-use tracing_subscriber::EnvFilter;
 
 const HELP: &str = "\
 Receives SoundHash webhooks, stores each event with a job in Postgres, and handles each event once.
@@ -53,63 +41,18 @@ Examples:
 /// The time that deliveries and jobs in progress have after the first signal.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The number of log lines that wait for a slow reader. Further lines are discarded.
-const LOG_LINES: usize = 10_000;
-
-fn variable(name: &str, default: &str) -> Result<String, BoxError> {
-    match env::var(name) {
-        Ok(value) => Ok(value),
-        Err(env::VarError::NotPresent) => Ok(default.to_owned()),
-        Err(error) => Err(format!("{name}: {error}").into()),
-    }
-}
-
 fn database() -> Result<String, BoxError> {
-    variable(
-        "SOUNDHASH_WEBHOOK_DATABASE",
-        "postgres://localhost/soundhash",
-    )
-}
-
-/// Writes to stdout. A reader that has ended, such as `head`, is not an error.
-fn print(text: &str) -> Result<(), BoxError> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to stdout: {error}").into())
-        }
-        _ => Ok(()),
+    match env::var("SOUNDHASH_WEBHOOK_DATABASE") {
+        Err(env::VarError::NotPresent) => Ok("postgres://localhost/soundhash".into()),
+        Err(error) => Err(format!("SOUNDHASH_WEBHOOK_DATABASE: {error}").into()),
+        Ok(url) => Ok(url),
     }
-}
-
-/// Returns a token that the first SIGINT or SIGTERM cancels. The second one ends the process.
-fn stop_at_signals() -> io::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (signal, stopping) = (shutdown_signal()?, stop.clone());
-    tokio::spawn(async move {
-        signal.await;
-        info!("stopping; a second signal ends the program at once");
-        stopping.cancel();
-    });
-    Ok(stop)
 }
 
 async fn receive(secret: Secret, inbox: Inbox, stop: CancellationToken) -> Result<(), BoxError> {
-    let addr = variable("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:3000")?;
-    let listener = TcpListener::bind(&addr).await.map_err(|error| {
-        format!(
-            "cannot listen on {addr:?} (SOUNDHASH_WEBHOOK_ADDR): {error}; \
-             set it to a free address, such as 127.0.0.1:3000"
-        )
-    })?;
-    info!(
-        "listening on http://{}/webhooks/soundhash",
-        listener.local_addr()?
-    );
+    let (server, _) = listen("/webhooks/soundhash").await?;
     let app = receive::app(secret, inbox);
-    Server::new(listener)
-        .grace(GRACE)
-        .serve(app, stop.cancelled())
-        .await;
+    server.grace(GRACE).serve(app, stop.cancelled_owned()).await;
     Ok(())
 }
 
@@ -126,8 +69,7 @@ async fn work(inbox: Inbox, stop: CancellationToken) -> Result<(), BoxError> {
 }
 
 /// Receives, works, or both, until a signal arrives.
-async fn serve(receives: bool, works: bool) -> Result<(), BoxError> {
-    let stop = stop_at_signals()?;
+async fn serve(receives: bool, works: bool, stop: CancellationToken) -> Result<(), BoxError> {
     // Read before the database is there, so that a mistake is reported at once.
     let secret = receives
         .then(|| Secret::from_env("SOUNDHASH_WEBHOOK_SECRET"))
@@ -161,55 +103,40 @@ async fn serve(receives: bool, works: bool) -> Result<(), BoxError> {
     }
 }
 
-async fn run() -> Result<(), BoxError> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        [] => serve(true, true).await,
-        ["receive"] => serve(true, false).await,
-        ["work"] => serve(false, true).await,
-        ["given-up"] => {
-            let jobs = Inbox::open(&database()?).await?.given_up().await?;
-            let lines = jobs.iter().map(|job| {
-                // Quoted, because the sender chose the key.
-                let (key, error) = (&job.key, job.last_error.as_deref().unwrap_or_default());
-                format!("{key:?} {} {error:?}\n", job.attempts)
-            });
-            print(&lines.collect::<String>())
-        }
-        ["run-again"] => {
-            let jobs = Inbox::open(&database()?).await?.run_again().await?;
-            print(&format!("{jobs}\n"))
-        }
-        ["help" | "-h" | "--help"] => print(HELP),
-        _ => Err(format!("unknown arguments {arguments:?}: see --help").into()),
-    }
+/// Lists the jobs that were given up, one per line.
+async fn list_given_up() -> Result<(), BoxError> {
+    let jobs = Inbox::open(&database()?).await?.given_up().await?;
+    let lines = jobs.iter().map(|job| {
+        // Quoted, because the sender chose the key.
+        let (key, error) = (&job.key, job.last_error.as_deref().unwrap_or_default());
+        format!("{key:?} {} {error:?}\n", job.attempts)
+    });
+    Ok(print_all(&lines.collect::<String>()).await?)
 }
 
-#[tokio::main]
-async fn main() {
-    // A separate thread writes the log, so that nothing waits for a reader that stalls.
-    let log = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES);
-    let (mut log, written) = log.finish(io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
-        .with_writer(log.clone())
-        // The library would print them to stderr, which panics if stderr does not exist.
-        .log_internal_errors(false)
-        .init();
-    let done = run().await;
-    if let Err(error) = &done {
-        // `RUST_LOG` must not hide it.
-        let _ = writeln!(log, "Error: {error}");
-    }
-    let lost = log.error_counter().dropped_lines();
-    if lost > 0 {
-        warn!(
-            lost,
-            "lines of the log were lost, because they were not read in time"
-        );
-    }
-    // Waits a moment for the rest of the log, and for nothing else.
-    let _ = timeout(Duration::from_secs(1), spawn_blocking(|| drop(written))).await;
-    exit(i32::from(done.is_err()));
+async fn run_again() -> Result<(), BoxError> {
+    let jobs = Inbox::open(&database()?).await?.run_again().await?;
+    Ok(print_all(&jobs.to_string()).await?)
+}
+
+async fn run(stop: CancellationToken) -> Result<(), BoxError> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The commands that end by themselves have nothing to finish when they are asked to stop.
+    let done = match arguments[..] {
+        [] => Some(serve(true, true, stop).await),
+        ["receive"] => Some(serve(true, false, stop).await),
+        ["work"] => Some(serve(false, true, stop).await),
+        ["given-up"] => stop.run_until_cancelled(list_given_up()).await,
+        ["run-again"] => stop.run_until_cancelled(run_again()).await,
+        ["help" | "-h" | "--help"] => Some(print_all(HELP).await.map_err(BoxError::from)),
+        _ => Some(Err(
+            format!("unknown arguments {arguments:?}: see --help").into()
+        )),
+    };
+    done.unwrap_or(Ok(()))
+}
+
+fn main() -> ExitCode {
+    example_program::run(|stop| Box::pin(run(stop)))
 }

@@ -19,7 +19,7 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
         let (_, key) = id_and_key(&message.headers);
         let body = String::from_utf8_lossy(&message.payload);
         let line = json!({"key": key, "body": body, "given_up_at": message.time.to_string()});
-        print_all(format!("{line}\n")).await?;
+        print_all(&line.to_string()).await?;
         from = message.sequence + 1;
     }
     Ok(())

@@ -9,7 +9,6 @@ use axum::{
 };
 use example_program::{CancellationToken, listen};
 use soundhash_webhook::{BoxError, Delivery, Secret, SoundHashWebhookLayer, idempotency::Key};
-use soundhash_webhook_server::Server;
 use tracing::{error, info};
 
 use crate::stream::{PUBLISH_DEADLINE, Streams};
@@ -63,10 +62,8 @@ pub(crate) async fn run(
     streams: Streams,
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
-    let listener = listen().await?;
-    let addr = listener.local_addr()?;
-    info!("listening on http://{addr}/webhooks/soundhash");
-    Server::new(listener)
+    let (server, _) = listen("/webhooks/soundhash").await?;
+    server
         .grace(PUBLISH_DEADLINE)
         .serve(app(secret, streams), stop.cancelled_owned())
         .await;

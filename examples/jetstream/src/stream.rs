@@ -1,6 +1,6 @@
 //! The streams of accepted deliveries, and of deliveries that the workers gave up.
 
-use std::{env, error::Error, io, iter, time::Duration};
+use std::{env, io, time::Duration};
 
 use async_nats::{
     ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, ServerAddr,
@@ -13,7 +13,7 @@ use async_nats::{
     },
 };
 use axum::body::Bytes;
-use example_program::cannot_connect;
+use example_program::{cannot_connect, causes};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use soundhash_webhook::BoxError;
 use tokio::time::{Instant, sleep};
@@ -217,18 +217,6 @@ fn servers(urls: &str) -> io::Result<Vec<ServerAddr>> {
         }
     });
     servers.collect()
-}
-
-/// Returns an error with all of its causes. The first one often says only that there was an error.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let causes = iter::successors(error.source(), |error| (*error).source());
-    for cause in causes.map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 /// Returns the stream, after creating it with three replicas if it does not exist.

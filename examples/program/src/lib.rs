@@ -1,33 +1,36 @@
-//! The code that the example programs share: their start, their end, and output that no delivery
-//! waits for.
+//! The code that the example programs share: their start, their end, output that no delivery waits
+//! for, and the application around a webhook.
 //!
 //! A program that is asked to stop ends even if its output is not read, its disk is full, or the
 //! server that it connects to does not respond.
 
 mod output;
+mod webhook;
 
 use std::{
     env,
     error::Error,
     fmt::Display,
     io::{self, ErrorKind, Write},
+    iter,
     process::ExitCode,
     sync::LazyLock,
     time::Duration,
 };
 
-use soundhash_webhook_server::shutdown_signal;
+use soundhash_webhook::BoxError;
+use soundhash_webhook_server::{Server, shutdown_signal};
 use tokio::{net::TcpListener, runtime::Runtime, task::spawn_blocking, time::timeout};
 pub use tokio_util::sync::CancellationToken;
+use tracing::info;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
-use crate::output::Printer;
-
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::output::{Printer, harmless};
+pub use crate::webhook::{receive, respond_after, run_webhook, secret};
 
 /// The time for the last lines, and for threads that are blocked, before the process ends.
 const END: Duration = Duration::from_secs(1);
@@ -90,7 +93,8 @@ fn filter() -> Targets {
         .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
-/// Prints a line to stdout, and returns when it was written.
+/// Prints a line to stdout, and returns when it was written. Characters that could control a terminal
+/// or begin another line are escaped, as in JSON.
 ///
 /// # Errors
 ///
@@ -98,17 +102,18 @@ fn filter() -> Targets {
 /// disk is full. A line that is being written is still printed if stdout is read again, so the retry
 /// of a delivery can print an event a second time. The lines behind it are not printed later.
 pub async fn print(line: impl Display) -> io::Result<()> {
-    STDOUT.write(format!("{line}\n")).await
+    STDOUT.write(harmless(&line.to_string()) + "\n").await
 }
 
-/// Prints text to stdout, and waits for a reader that is slow or pauses.
+/// Prints lines to stdout, escaped as by [`print`], and waits for a reader that is slow or pauses.
 ///
 /// A reader that has ended, such as `head`, is not an error.
 ///
 /// # Errors
 ///
 /// Returns an error if stdout cannot be written, for example because its disk is full.
-pub async fn print_all(text: String) -> io::Result<()> {
+pub async fn print_all(text: &str) -> io::Result<()> {
+    let text: String = text.lines().map(|line| harmless(line) + "\n").collect();
     // A separate thread, so that a signal can end the wait.
     let written = spawn_blocking(move || {
         let mut stdout = io::stdout().lock();
@@ -123,21 +128,24 @@ pub async fn print_all(text: String) -> io::Result<()> {
     }
 }
 
-/// Listens on the address in `SOUNDHASH_WEBHOOK_ADDR`, or on `127.0.0.1:3000`.
+/// Listens on the address in `SOUNDHASH_WEBHOOK_ADDR`, or on `127.0.0.1:3000`. Logs and returns the
+/// URL with this path.
 ///
 /// # Errors
 ///
 /// Returns an error that says what to do.
-pub async fn listen() -> Result<TcpListener, BoxError> {
+pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
     let addr = env::var(NAME).unwrap_or_else(|_| "127.0.0.1:3000".into());
-    TcpListener::bind(&addr).await.map_err(|error| {
+    let listener = TcpListener::bind(&addr).await.map_err(|error| {
         format!(
             "{NAME}: cannot listen on {addr:?}: {error}: set it to a free address of this \
              machine, such as 127.0.0.1:3000"
         )
-        .into()
-    })
+    })?;
+    let url = format!("http://{}{path}", listener.local_addr()?);
+    info!("listening on {url}");
+    Ok((Server::new(listener), url))
 }
 
 /// Returns the error of a program that cannot connect to the server that a variable names.
@@ -148,6 +156,18 @@ pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxErro
          the URL of a server that runs"
     )
     .into()
+}
+
+/// Returns an error with all of its causes. The first one often says only that there was an error.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let causes = iter::successors(error.source(), |error| (*error).source());
+    for cause in causes.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Removes the user, the password and the query from a URL, or from several with commas between

@@ -1,6 +1,7 @@
 //! Output that a separate thread writes, so that nothing else waits for a slow reader.
 
 use std::{
+    fmt::Write as _,
     io::{self, ErrorKind, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     sync::{
@@ -68,6 +69,22 @@ impl Printer {
             not_read()
         })
     }
+}
+
+/// Escapes, as JSON does, each character that is invisible or controls a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.escape_debug().len() == 1 || "\"'\\".contains(character) {
+            escaped.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing into a `String` cannot fail.
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    }
+    escaped
 }
 
 fn not_read() -> io::Error {

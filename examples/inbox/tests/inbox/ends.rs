@@ -1,4 +1,4 @@
-//! How the program ends: after signals, with output that cannot be written, and with mistakes.
+//! How the program ends after signals and mistakes.
 
 use std::{
     net::TcpListener, os::unix::process::ExitStatusExt, process::ExitStatus, thread::sleep,
@@ -7,16 +7,17 @@ use std::{
 
 use soundhash_webhook_tests::{
     postgres_server::PostgresServer,
-    process::{Output, Process, Receiver, signal},
+    process::{Process, signal},
+    requests,
 };
 use sqlx::{Connection, PgConnection};
 
-use crate::support::{SECRET, command, deliver, event, start, start_worker, try_deliver};
+use crate::support::{SECRET, command, deliver, event, output, start};
+
+const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
 /// The URL of a port where no server listens. Its password must not be printed.
 const REFUSED: &str = "postgres://soundhash:hunter2@127.0.0.1:1/soundhash";
-
-const TERMINATED: i32 = 15;
 
 fn ended_by(process: Process, signal: &str) -> (ExitStatus, String) {
     process.signal(signal);
@@ -29,23 +30,20 @@ fn a_signal_ends_it_while_it_connects() {
     // It accepts connections, and never replies.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("postgres://a:b@{}/a", silent.local_addr().unwrap());
-    for argument in ["", "receive", "work"] {
-        let mut refused = Process::start(&mut command(argument, REFUSED));
-        refused.wait_for_log("refused");
+    for argument in ["", "receive", "work", "given-up", "run-again"] {
         let waiting = Process::start(&mut command(argument, &silent));
         sleep(Duration::from_secs(1));
-        for process in [refused, waiting] {
-            let (status, log) = ended_by(process, "INT");
-            assert!(status.success(), "{argument}: {log}");
-        }
+        let (status, log) = ended_by(waiting, "INT");
+        assert!(status.success(), "{argument}: {log}");
     }
-    // These have nothing to finish, so they end like every other command.
-    for argument in ["given-up", "run-again"] {
-        let waiting = Process::start(&mut command(argument, &silent));
-        sleep(Duration::from_secs(1));
-        let (status, log) = ended_by(waiting, "TERM");
-        assert_eq!(status.signal(), Some(TERMINATED), "{argument}: {log}");
+    let mut refused = Process::start(&mut command("", REFUSED));
+    let line = refused.wait_for_log("refused");
+    for part in [DATABASE, "127.0.0.1:1", "trying again"] {
+        assert!(line.contains(part), "{line}");
     }
+    assert!(!line.contains("hunter2"), "{line}");
+    let (status, log) = ended_by(refused, "TERM");
+    assert!(status.success(), "{log}");
 }
 
 #[tokio::test]
@@ -81,12 +79,12 @@ async fn a_second_signal_ends_it_while_it_stops() {
     assert_eq!(deliver(&both, SECRET, &event("a")).await, 202);
     stop_all_backends(&postgres).await;
     let (url, event) = (both.url(), event("b"));
-    let waiting = tokio::spawn(async move { try_deliver(&url, SECRET, &event).await });
+    let waiting = tokio::spawn(async move { requests::deliver(&url, SECRET, &event).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     both.signal("INT");
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (status, log) = ended_by(both.process, "TERM");
-    assert_eq!(status.signal(), Some(TERMINATED), "{log}");
+    assert_eq!(status.signal(), Some(15), "{log}");
     assert_eq!(waiting.await.unwrap(), None);
 }
 
@@ -116,90 +114,9 @@ async fn stop_all_backends(postgres: &PostgresServer) {
     postgres.signal("STOP");
 }
 
-#[tokio::test]
-async fn output_that_cannot_be_written_breaks_no_delivery() {
-    let postgres = PostgresServer::start();
-    for output in Output::FAULTS {
-        let mut command = command("", &postgres.url());
-        let receiver = Receiver::with_output(command.env("RUST_LOG", "debug"), output);
-        // More lines than a pipe holds.
-        for number in 0..300 {
-            let event = event(&format!("{output:?}-{number}"));
-            assert_eq!(deliver(&receiver, SECRET, &event).await, 202, "{output:?}");
-        }
-        let (status, log) = ended_by(receiver.process, "TERM");
-        assert!(status.success(), "{output:?}: {status} {log}");
-    }
-    let worker = start_worker(&postgres.url());
-    crate::support::acted_in_time(&postgres.url(), 4 * 300).await;
-    drop(worker);
-}
-
-#[tokio::test]
-async fn a_mistake_is_named_with_what_to_do() {
-    const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
-
-    let postgres = PostgresServer::start();
-    let missing = postgres.url().replace("test@", "test:hunter2@") + "-missing";
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
-    for (argument, database, (name, value), parts) in [
-        (
-            "",
-            "",
-            ("", ""),
-            &[DATABASE, "postgres://user:password@host"][..],
-        ),
-        (
-            "",
-            "hunter2",
-            ("", ""),
-            &[DATABASE, "postgres://user:password@host"],
-        ),
-        (
-            "work",
-            "mysql://a:hunter2@b/c",
-            ("", ""),
-            &[DATABASE, "postgres://"],
-        ),
-        (
-            "",
-            &missing,
-            ("", ""),
-            &[DATABASE, "\"postgres-missing\" does not exist"],
-        ),
-        (
-            "given-up",
-            REFUSED,
-            ("", ""),
-            &[DATABASE, "127.0.0.1:1", "refused", "start"],
-        ),
-        (
-            "run-again",
-            REFUSED,
-            ("", ""),
-            &[DATABASE, "127.0.0.1:1", "refused", "start"],
-        ),
-        (
-            "",
-            REFUSED,
-            ("SOUNDHASH_WEBHOOK_SECRET", ""),
-            &["SOUNDHASH_WEBHOOK_SECRET", "empty"],
-        ),
-        (
-            "",
-            &postgres.url(),
-            ("SOUNDHASH_WEBHOOK_ADDR", &taken),
-            &["SOUNDHASH_WEBHOOK_ADDR", &taken, "in use"],
-        ),
-        (
-            "",
-            &postgres.url(),
-            ("SOUNDHASH_WEBHOOK_ADDR", "nonsense"),
-            &["SOUNDHASH_WEBHOOK_ADDR", "nonsense", "127.0.0.1:3000"],
-        ),
-        ("frobnicate", REFUSED, ("", ""), &["frobnicate", "--help"]),
-    ] {
+#[test]
+fn a_mistake_is_named_with_what_to_do() {
+    let fails = |argument, database: &str, (name, value): (&str, &str), parts: &[&str]| {
         let mut command = command(argument, database);
         if !name.is_empty() {
             command.env(name, value);
@@ -210,37 +127,38 @@ async fn a_mistake_is_named_with_what_to_do() {
         for part in parts {
             assert!(log.contains(part), "`{part}` is missing: {log}");
         }
-        assert!(
-            !log.contains("hunter2") && !log.contains("Configuration("),
-            "{log}"
-        );
+        let hidden = ["hunter2", "Configuration("];
+        assert!(!hidden.iter().any(|it| log.contains(it)), "{log}");
+    };
+    let usual = ("", "");
+    for url in ["", "hunter2", "mysql://a:hunter2@b/c"] {
+        let parts = [DATABASE, "postgres://user:password@host"];
+        fails("work", url, usual, &parts);
     }
-}
+    for argument in ["given-up", "run-again"] {
+        let parts = [DATABASE, "127.0.0.1:1", "refused", "start"];
+        fails(argument, REFUSED, usual, &parts);
+    }
+    fails("frobnicate", REFUSED, usual, &["frobnicate", "--help"]);
+    let secret = "SOUNDHASH_WEBHOOK_SECRET";
+    fails("", REFUSED, (secret, ""), &[secret, "empty"]);
 
-#[test]
-fn the_wait_for_the_database_names_the_cause() {
-    let mut waiting = Process::start(&mut command("", REFUSED));
-    let line = waiting.wait_for_log("refused");
-    for part in ["SOUNDHASH_WEBHOOK_DATABASE", "127.0.0.1:1", "trying again"] {
-        assert!(line.contains(part), "{line}");
+    let postgres = PostgresServer::start();
+    let missing = postgres.url().replace("test@", "test:hunter2@") + "-missing";
+    fails("", &missing, usual, &["-missing\" does not exist"]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let addr = "SOUNDHASH_WEBHOOK_ADDR";
+    for (value, part) in [(&*taken, "in use"), ("nonsense", "127.0.0.1:3000")] {
+        fails("", &postgres.url(), (addr, value), &[addr, value, part]);
     }
-    assert!(!line.contains("hunter2"), "{line}");
 }
 
 #[test]
 fn help_names_all_arguments_and_variables() {
     for argument in ["--help", "-h", "help"] {
-        let help = crate::support::output(argument, "");
-        for part in [
-            "receive",
-            "work",
-            "given-up",
-            "run-again",
-            "_SECRET",
-            "_ADDR",
-            "_DATABASE",
-            "RUST_LOG",
-        ] {
+        let help = output(argument, "");
+        for part in "receive work given-up run-again _SECRET _ADDR _DATABASE RUST_LOG".split(' ') {
             assert!(help.contains(part), "{help}");
         }
     }
@@ -275,7 +193,7 @@ async fn a_senders_text_stays_in_its_field() {
     both.wait_for_log("not acted on");
     both.wait_for_log("not in the log");
     let listed = loop {
-        let listed = crate::support::output("given-up", &postgres.url());
+        let listed = output("given-up", &postgres.url());
         if !listed.is_empty() {
             break listed;
         }

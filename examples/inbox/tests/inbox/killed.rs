@@ -13,13 +13,13 @@ use std::{
     time::Duration,
 };
 
-use soundhash_webhook_tests::postgres_server::PostgresServer;
+use soundhash_webhook_tests::{postgres_server::PostgresServer, requests};
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::sleep,
 };
 
-use crate::support::{SECRET, acted, acted_in_time, event, start, start_worker, try_deliver};
+use crate::support::{SECRET, acted, acted_in_time, event, start, start_worker};
 
 fn rand_below(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit
@@ -43,7 +43,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
                 let event = event(&format!("event-{number:05}"));
                 loop {
                     let url = receiver.lock().unwrap().url();
-                    match try_deliver(&url, SECRET, &event).await {
+                    match requests::deliver(&url, SECRET, &event).await {
                         Some(200 | 202) => break,
                         Some(503) | None => sleep(Duration::from_millis(50)).await,
                         Some(status) => panic!("status {status}"),

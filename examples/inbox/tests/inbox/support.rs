@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
-use soundhash_webhook::{SIGNATURE_HEADER, Secret};
-use soundhash_webhook_tests::process::{Process, Receiver};
+use serde_json::json;
+use soundhash_webhook_tests::{
+    process::{Process, Receiver},
+    requests,
+};
 use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
@@ -16,35 +18,15 @@ pub(crate) const SECRET: &str = "whsec_test";
 /// The time that a step may take on a busy machine. A silent worker counts as dead after 20 s.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-pub(crate) fn event(id: &str) -> Value {
-    json!({"type": "video.processed", "id": id, "data": {"video_id": 7, "title": "A song"}})
+pub(crate) fn event(id: &str) -> Vec<u8> {
+    let event = json!({"type": "video.processed", "id": id, "data": {"video_id": 7}});
+    event.to_string().into()
 }
 
 /// Sends the body as SoundHash does, and returns the status.
-pub(crate) async fn deliver_bytes(receiver: &Receiver, secret: &str, body: &[u8]) -> u16 {
-    let status = try_deliver_bytes(&receiver.url(), secret, body).await;
+pub(crate) async fn deliver(receiver: &Receiver, secret: &str, body: &[u8]) -> u16 {
+    let status = requests::deliver(&receiver.url(), secret, body).await;
     status.expect("a response")
-}
-
-pub(crate) async fn deliver(receiver: &Receiver, secret: &str, event: &Value) -> u16 {
-    deliver_bytes(receiver, secret, event.to_string().as_bytes()).await
-}
-
-/// Returns the status, or `None` if the connection failed.
-pub(crate) async fn try_deliver(url: &str, secret: &str, event: &Value) -> Option<u16> {
-    try_deliver_bytes(url, secret, event.to_string().as_bytes()).await
-}
-
-async fn try_deliver_bytes(url: &str, secret: &str, body: &[u8]) -> Option<u16> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(30))
-        .build();
-    let request = client
-        .expect("a client")
-        .post(url)
-        .header(SIGNATURE_HEADER, Secret::new(secret).sign(body).to_string())
-        .body(body.to_vec());
-    Some(request.send().await.ok()?.status().as_u16())
 }
 
 /// Returns the keys and types of all rows of `acted_events`, in order.

@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{SECRET, acted, acted_in_time, deliver, deliver_bytes, event, output, start};
+use crate::support::{SECRET, acted, acted_in_time, deliver, event, output, start};
 
 /// A body that only Python writes, with a character that a text in Postgres cannot hold.
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_body_arrives_at_the_worker_byte_for_byte() {
     let postgres = PostgresServer::start();
     let receiver = start("receive", &postgres.url());
     for body in bodies {
-        assert_eq!(deliver_bytes(&receiver, SECRET, body).await, 202);
+        assert_eq!(deliver(&receiver, SECRET, body).await, 202);
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
     let inbox = Inbox::open(&postgres.url()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The shared part of the receiving examples: the application around a webhook, and its events.
+//! The application around a webhook, and its events.
 
 use std::{env, fmt::Display, process::ExitCode};
 
@@ -7,20 +7,33 @@ use axum::{
     http::StatusCode,
     routing::{MethodRouter, get},
 };
-use example_program::{CancellationToken, listen};
 use soundhash_webhook::{
     BoxError, Event, EventKind, Secret, Sender, SoundHashWebhookLayer, testing,
 };
-use soundhash_webhook_server::Server;
 use tracing::{error, info, warn};
 
-const SECRET_VARIABLE: &str = "SOUNDHASH_WEBHOOK_SECRET";
+use crate::{CancellationToken, listen};
+
+const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 const TEST_SECRET: &str = "whsec_test";
 
-/// Prints an event as one line of JSON.
-pub(crate) async fn receive(event: Event) -> StatusCode {
+/// Returns the secret in `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test` with a warning.
+///
+/// # Errors
+///
+/// Returns an error if the secret is not valid.
+pub fn secret() -> Result<Secret, BoxError> {
+    if env::var_os(SECRET).is_some() {
+        return Ok(Secret::from_env(SECRET)?);
+    }
+    warn!("{SECRET} is not set: ANYONE CAN SIGN, because the secret is `{TEST_SECRET}`");
+    Ok(Secret::new(TEST_SECRET))
+}
+
+/// A handler that prints an event as one line of JSON.
+pub async fn receive(event: Event) -> StatusCode {
     match serde_json::to_string(&event) {
-        Ok(line) => print(line).await,
+        Ok(line) => respond_after(line).await,
         Err(error) => {
             error!(%error, "event not printed, so SoundHash retries");
             StatusCode::INTERNAL_SERVER_ERROR
@@ -29,8 +42,8 @@ pub(crate) async fn receive(event: Event) -> StatusCode {
 }
 
 /// Prints a line, and returns the status of its delivery.
-pub(crate) async fn print(line: impl Display) -> StatusCode {
-    match example_program::print(line).await {
+pub async fn respond_after(line: impl Display) -> StatusCode {
+    match crate::print(line).await {
         Ok(()) => StatusCode::OK,
         // The status is not 2xx, so SoundHash sends the event again.
         Err(error) => {
@@ -48,9 +61,9 @@ fn app(webhook: MethodRouter, secret: Secret) -> Router {
         .route("/healthz", get(|| async { "ok" }))
 }
 
-/// Serves the webhook until a signal arrives.
-pub(crate) fn run(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
-    example_program::run(|stop| async move {
+/// Serves a webhook until a signal arrives.
+pub fn run_webhook(webhook: impl Future<Output = Result<MethodRouter, BoxError>>) -> ExitCode {
+    crate::run(|stop| async move {
         match stop.run_until_cancelled(webhook).await {
             Some(webhook) => serve(webhook?, stop).await,
             // Stopped while it was connecting.
@@ -60,26 +73,16 @@ pub(crate) fn run(webhook: impl Future<Output = Result<MethodRouter, BoxError>>)
 }
 
 async fn serve(webhook: MethodRouter, stop: CancellationToken) -> Result<(), BoxError> {
-    let (secret, variable) = if env::var_os(SECRET_VARIABLE).is_some() {
-        (Secret::from_env(SECRET_VARIABLE)?, "")
-    } else {
-        warn!(
-            "{SECRET_VARIABLE} is not set: ANYONE CAN SIGN, because the secret is `{TEST_SECRET}`"
-        );
-        (
-            Secret::new(TEST_SECRET),
-            "SOUNDHASH_WEBHOOK_SECRET=whsec_test ",
-        )
-    };
-    let listener = listen().await?;
-    let url = format!("http://{}/webhooks/soundhash", listener.local_addr()?);
-    info!("listening on {url}");
+    let secret = secret()?;
+    let (server, url) = listen("/webhooks/soundhash").await?;
     info!("try it:\n{}", curl(&url, &secret));
+    let variable = match env::var_os(SECRET) {
+        Some(_) => String::new(),
+        None => format!("{SECRET}={TEST_SECRET} "),
+    };
     info!("or:\n{variable}soundhash-webhook send --url {url}");
-
-    Server::new(listener)
-        .serve(app(webhook, secret), stop.cancelled_owned())
-        .await;
+    let app = app(webhook, secret);
+    server.serve(app, stop.cancelled_owned()).await;
     info!("stopped");
     Ok(())
 }
