@@ -18,7 +18,7 @@ async fn receive(event: Event) -> StatusCode {
     match &event.data {
         EventData::VideoProcessed(video) => println!("processed {:?}", video.title),
         EventData::MatchFound(found) => println!("{} matches", found.matches.len()),
-        _ => println!("ignored {}", event.event_type()),
+        _ => println!("ignored {:?}", event.event_type()),
     }
     StatusCode::OK
 }
@@ -87,7 +87,7 @@ fn every_block_of_the_readme_is_here() {
     }
 }
 
-/// Returns the Markdown files of the repository.
+/// Returns the Markdown files of the repository, and the summary for programs.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
@@ -97,7 +97,7 @@ fn pages() -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() && ![".git", "target", "node_modules"].contains(&name) {
                 folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "md") {
+            } else if path.extension().is_some_and(|it| it == "md") || name == "llms.txt" {
                 pages.push(path);
             }
         }
@@ -119,19 +119,48 @@ fn targets(page: &str) -> Vec<&str> {
     links.collect()
 }
 
+/// Returns the anchors that GitHub gives the headings of a page.
+fn anchors(page: &str) -> Vec<String> {
+    let prose: String = page.split("```").step_by(2).collect();
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    let anchors = headings.map(|heading| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.replace(|c: char| !c.is_alphanumeric() && !" -_".contains(c), "");
+        kept.replace(' ', "-")
+    });
+    anchors.collect()
+}
+
+/// Returns whether a link of a page leads to a file, and to one of its headings.
+fn leads(page: &Path, target: &str) -> bool {
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let mut page = page.to_owned();
+    if !file.is_empty() {
+        page = page.parent().unwrap().join(file);
+    }
+    if page.is_dir() && !anchor.is_empty() {
+        page.push("README.md");
+    }
+    let has = |text: String| anchors(&text).iter().any(|it| it == anchor);
+    page.exists() && (anchor.is_empty() || has(fs::read_to_string(page).unwrap()))
+}
+
 #[test]
-fn every_link_to_a_file_leads_to_one() {
+fn every_link_leads_to_a_file_and_a_heading() {
     let pages = pages();
     assert!(pages.len() > 15, "{pages:?}");
     for path in pages {
         let text = fs::read_to_string(&path).unwrap();
-        for target in targets(&text) {
-            let file = target.split('#').next().unwrap();
-            if !file.is_empty() && !file.contains("://") {
-                let found = path.parent().unwrap().join(file).exists();
-                assert!(found, "{}: there is no {target}", path.display());
-            }
+        for target in targets(&text).into_iter().filter(|it| !it.contains("://")) {
+            let found = leads(&path, target);
+            assert!(found, "{}: there is no {target}", path.display());
         }
+    }
+    let alerts = include_str!("../../docs/alerts.yml").lines();
+    for url in alerts.filter_map(|line| Some(line.split_once("runbook_url: ")?.1)) {
+        let (_, target) = url.split_once("/blob/main/").unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert!(leads(root, target), "alerts.yml: there is no {url}");
     }
 }
 
@@ -151,6 +180,8 @@ fn every_link_of_the_guides_is_defined_for_the_documentation() {
         let links = text.lines().filter_map(|line| line.split_once("]: "));
         for (name, target) in links {
             if name.starts_with('[') && !target.contains("://") {
+                let source = ["/src", ".rs"].iter().any(|it| target.contains(it));
+                assert!(!source, "{} leads to source: {target}", path.display());
                 let found = defined.contains(&format!("\n{name}]: "));
                 assert!(found, "{} defines {name}]", path.display());
             }
@@ -160,7 +191,10 @@ fn every_link_of_the_guides_is_defined_for_the_documentation() {
 
 #[test]
 fn every_metric_of_the_alerts_and_the_dashboard_exists() {
-    let metrics = include_str!("../../src/telemetry/metrics.rs");
+    let metrics = concat!(
+        include_str!("../../src/telemetry/metrics.rs"),
+        include_str!("../../crates/server/src/report.rs"),
+    );
     let of_the_command = include_str!("../../crates/cli/src/reconcile/print.rs");
     let files = [
         include_str!("../../docs/alerts.yml"),

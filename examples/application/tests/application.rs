@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Request, StatusCode},
+    http::{Request, StatusCode},
 };
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -112,18 +112,13 @@ async fn open_routes_need_no_signature() {
 
 #[tokio::test]
 async fn deliveries_do_not_wait_for_the_reader_of_the_log() {
-    let (head, body) = processed("A song")().into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let delivery = http_1_0(&head.headers[SIGNATURE_HEADER], &body);
+    let delivery = http_1_0(processed("A song")()).await;
     for (output, name) in [(Output::Unread, "unread"), (Output::Gone, "gone")] {
         let mut command = program(name);
         let program = Receiver::with_output(command.env("RUST_LOG", "trace"), output);
         for _ in 0..400 {
             let response = exchange(&program.addr, &delivery);
-            assert!(
-                response.starts_with("HTTP/1.0 200"),
-                "{output:?}: {response}"
-            );
+            assert!(response.starts_with("HTTP/1.0 200"), "{response}");
         }
         program.process.signal("TERM");
         let (status, ..) = program.ended();
@@ -142,21 +137,23 @@ fn program(name: &str) -> Command {
     command
 }
 
-fn http_1_0(signature: &HeaderValue, body: &[u8]) -> String {
-    let (signature, length) = (signature.to_str().unwrap(), body.len());
+async fn http_1_0(request: Request<Body>) -> String {
+    let signature = request.headers()[SIGNATURE_HEADER]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let (length, body) = (body.len(), std::str::from_utf8(&body).unwrap());
     format!(
         "POST /webhooks/soundhash HTTP/1.0\r\n{SIGNATURE_HEADER}: {signature}\r\n\
-         content-length: {length}\r\n\r\n{}",
-        std::str::from_utf8(body).unwrap()
+         content-length: {length}\r\n\r\n{body}"
     )
 }
 
 #[tokio::test]
 async fn the_program_counts_deliveries_and_stops_at_a_signal() {
     let program = Receiver::listening(&mut program("program"));
-    let (head, body) = processed("A song")().into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let delivery = http_1_0(&head.headers[SIGNATURE_HEADER], &body);
+    let delivery = http_1_0(processed("A song")()).await;
     for _ in 0..2 {
         let response = exchange(&program.addr, &delivery);
         assert!(response.starts_with("HTTP/1.0 200"), "{response}");
