@@ -10,12 +10,14 @@ COPY . .
 RUN cargo install --locked --path crates/cli --root /install
 
 FROM debian:bookworm-slim
+# hadolint ignore=DL3008
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --no-create-home soundhash
+    && useradd --system --uid 10001 --no-create-home soundhash
 COPY --from=build /install/bin/soundhash-webhook /usr/local/bin/
-USER soundhash
+# A number, so that Kubernetes can check that it is not root.
+USER 10001
 EXPOSE 3000
 ENTRYPOINT ["soundhash-webhook"]
 CMD ["listen", "--addr", "0.0.0.0:3000", "--inspect", "off"]

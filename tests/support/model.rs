@@ -49,7 +49,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Claimed(ClaimToken),
-    /// The key is completed. A duplicate renews its retention, in hours.
+    /// The key is completed, with this retention in hours, which each duplicate renews.
     Completed(u32),
 }
 

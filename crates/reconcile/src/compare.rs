@@ -216,7 +216,7 @@ fn compare(
     report.extra = extra.count();
 }
 
-/// Returns the differences of the clocks up to the largest one, in the order of their size.
+/// Returns the possible differences between the clocks, the smallest first.
 fn offsets(largest: SignedDuration) -> impl Iterator<Item = SignedDuration> {
     let steps = largest.as_millis() / TOLERANCE.as_millis();
     let steps = 1..=i32::try_from(steps).unwrap_or(i32::MAX);

@@ -239,7 +239,7 @@ impl RedisStore {
 async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
     let script = Script::new("return 1");
     let allowed: RedisResult<u64> = script.invoke_async(&mut connection).await;
-    // Other errors can be temporary, such as the error of a server that is loading its data.
+    // Other errors can be temporary, for example while the server loads its data.
     if let Err(error) = allowed
         && error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
     {

@@ -50,7 +50,7 @@ pub struct EventLog<DB: Backend> {
     pub(crate) pool: Pool<DB>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) lock_timeout: Duration,
-    /// The changes that wait for the next commit. Clones with the same settings share it.
+    /// The changes that wait for the next commit. Clones with the same settings share the queue.
     pub(crate) queue: Arc<Queue>,
     pub(crate) enqueue: Option<Arc<Enqueue<DB>>>,
     name: TableName,

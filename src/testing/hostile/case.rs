@@ -31,7 +31,7 @@ pub(super) enum Expected {
     /// A rejection for a missing signature, without reading the body. If the body is read, something
     /// outside of the layer reads it.
     Unread,
-    /// A rejection of a body that SoundHash could have sent, for its length.
+    /// A body that SoundHash could have sent, rejected because it is too long.
     OverLimit,
     /// Any 2xx.
     Accepted,

@@ -76,8 +76,7 @@ async fn a_connection_that_is_too_old_is_closed_after_its_requests() {
     let (client, connection) = http2(&server).await;
     let slow = tokio::spawn(async move { get(&client, "/slow").await });
     let mut stream = server.connect().await;
-    // A request after the age is the last one. An idle connection is not closed while a request may
-    // be on its way.
+    // An old connection stays open until its next request, which may be on its way already.
     tokio::time::sleep(2 * age).await;
     let last = exchange(&mut stream, HONEST).await;
     assert!(last.contains("connection: close"), "{last}");
