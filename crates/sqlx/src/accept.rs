@@ -10,15 +10,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use soundhash_webhook::{BoxError, Delivery};
-use sqlx::{Transaction, pool::PoolConnection};
+use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
+use sqlx::{AssertSqlSafe, Connection, Transaction, pool::PoolConnection};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
 use crate::{
-    backend::{Backend, Change, Changed, recorded},
+    backend::{Backend, Change, Changed, Value},
     connection,
     error::{EventLogError, EventLogErrorKind, TimedOut},
     log::EventLog,
@@ -28,6 +28,10 @@ use crate::{
 /// The maximum number of changes in one commit, and the maximum size of their bodies.
 const BATCH_CHANGES: usize = 512;
 const BATCH_BYTES: usize = 8 << 20;
+
+/// The number of batches that a writer commits on a connection before it returns the connection to
+/// the pool, where others may wait for one.
+const BATCHES_PER_CONNECTION: usize = 16;
 
 /// The maximum size of all changes that wait for a commit, in units of 1 KiB. Each change is at
 /// least one unit.
@@ -108,13 +112,6 @@ impl Queue {
     }
 }
 
-/// The destination of a batch.
-enum Place<DB: Backend> {
-    /// One statement commits by itself.
-    Connection(PoolConnection<DB>),
-    Transaction(Transaction<'static, DB>),
-}
-
 impl Change {
     fn len(&self) -> usize {
         match self {
@@ -166,7 +163,7 @@ impl<DB: Backend> EventLog<DB> {
         let accepted = async {
             Ok(match self.commit(change).await? {
                 Changed::Rows(rows) => rows > 0,
-                Changed::Locked => self.accept_alone(delivery).await?,
+                Changed::Undecided => self.accept_alone(delivery).await?,
             })
         };
         match accepted.await {
@@ -252,7 +249,7 @@ impl<DB: Backend> EventLog<DB> {
         })
     }
 
-    /// Accepts an event whose lock another transaction holds.
+    /// Accepts an event whose lock another transaction holds, or whose row is not there.
     async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
         let mut tx = self.begin().await?;
         let is_new = self.insert(&mut tx, delivery).await?;
@@ -264,76 +261,101 @@ impl<DB: Backend> EventLog<DB> {
         Ok(is_new)
     }
 
-    async fn place(&self) -> Result<Place<DB>, EventLogError> {
-        self.in_time(async {
-            if self.enqueue.is_none() && !DB::ONE_WRITER {
-                return Ok(Place::Connection(connection::acquire(&self.pool).await?));
-            }
-            let begin = connection::begin(&self.pool, &self.statements.begin);
-            Ok::<_, sqlx::Error>(Place::Transaction(begin.await?))
-        })
-        .await
-    }
-
-    /// Commits the waiting changes, up to the limits of a batch, and replies to the callers.
-    async fn write_batch(&self) {
+    /// Commits the waiting changes, up to the limits of a batch, and replies to the callers. Returns
+    /// the connection for the next batch.
+    async fn write_batch(&self, kept: Option<PoolConnection<DB>>) -> Option<PoolConnection<DB>> {
         // A request that is dropped before this point changes nothing.
-        let place = self.place().await;
+        let connection = self.connection(kept).await;
         let batch = self.queue.next_batch();
         let changes: Vec<&Change> = batch.iter().map(|it| &it.change).collect();
         if changes.is_empty() {
-            return;
+            return None;
         }
-        let written = self.in_time(async { self.write(place?, &changes).await });
-        match written.await {
-            Err(error) if changes.len() > 1 && error.kind().may_be_one_change() => {
-                for waiting in batch {
-                    let change = [&waiting.change];
-                    let write = async { self.write(self.place().await?, &change).await };
-                    let written = self.in_time(write).await;
-                    waiting.reply(written.map(|all| all[0]));
-                }
-            }
-            Err(error) => {
-                for waiting in batch {
-                    waiting.reply(Err(error.clone()));
-                }
-            }
-            Ok(all) => {
+        let written = self.in_time(async { self.write(connection?, &changes).await });
+        let error = match written.await {
+            Ok((all, connection)) => {
                 for (waiting, changed) in batch.into_iter().zip(all) {
                     waiting.reply(Ok(changed));
                 }
+                return Some(connection);
             }
+            Err(error) => error,
+        };
+        let one_by_one = batch.len() > 1 && error.kind().may_be_one_change();
+        for waiting in batch {
+            let result = match one_by_one {
+                true => self.write_alone(&waiting.change).await,
+                false => Err(error.clone()),
+            };
+            waiting.reply(result);
+        }
+        None
+    }
+
+    async fn write_alone(&self, change: &Change) -> Result<Changed, EventLogError> {
+        let written = self.in_time(async {
+            let connection = self.connection(None).await?;
+            self.write(connection, &[change]).await
+        });
+        Ok(written.await?.0[0])
+    }
+
+    async fn connection(
+        &self,
+        kept: Option<PoolConnection<DB>>,
+    ) -> Result<PoolConnection<DB>, EventLogError> {
+        match kept {
+            Some(connection) => Ok(connection),
+            None => self.in_time(connection::acquire_idle(&self.pool)).await,
         }
     }
 
     /// Makes all of the changes and commits, or none.
     async fn write(
         &self,
-        place: Place<DB>,
+        mut connection: PoolConnection<DB>,
+        changes: &[&Change],
+    ) -> Result<(Vec<Changed>, PoolConnection<DB>), EventLogError> {
+        let mut repetitions = connection::repetitions(&self.pool);
+        loop {
+            let error = match self.try_write(&mut connection, changes).await {
+                Ok(all) => return Ok((all?, connection)),
+                Err(error) => error,
+            };
+            if !connection::may_be_the_connection(&error) {
+                return Err(error.into());
+            }
+            connection::throw_away(connection);
+            // A statement that the database rejected has changed nothing.
+            if repetitions == 0 || error.as_database_error().is_none() {
+                return Err(error.into());
+            }
+            repetitions -= 1;
+            connection = connection::acquire_idle(&self.pool).await?;
+        }
+    }
+
+    /// An error of sqlx has changed nothing, so that the changes can be made on another connection.
+    async fn try_write(
+        &self,
+        connection: &mut DB::Connection,
+        changes: &[&Change],
+    ) -> sqlx::Result<Result<Vec<Changed>, EventLogError>> {
+        if self.enqueue.is_none() && DB::is_one_statement(changes) {
+            // The statement commits by itself.
+            let all = DB::change(connection, &self.statements, changes).await?;
+            return Ok(Ok(all));
+        }
+        let begin = AssertSqlSafe(Arc::clone(&self.statements.begin));
+        let tx = connection.begin_with(begin).await?;
+        Ok(self.write_in(tx, changes).await)
+    }
+
+    async fn write_in(
+        &self,
+        mut tx: Transaction<'_, DB>,
         changes: &[&Change],
     ) -> Result<Vec<Changed>, EventLogError> {
-        let mut tx = match place {
-            Place::Connection(mut connection) => {
-                let mut repetitions = connection::repetitions(&self.pool);
-                loop {
-                    let results = DB::change(&mut connection, &self.statements, changes).await;
-                    let failed = results.as_ref().err();
-                    if !failed.is_some_and(connection::may_be_the_connection) {
-                        return Ok(results?);
-                    }
-                    connection::throw_away(connection);
-                    // A statement that the database rejected has changed nothing.
-                    if repetitions == 0 || failed.and_then(sqlx::Error::as_database_error).is_none()
-                    {
-                        return Ok(results?);
-                    }
-                    repetitions -= 1;
-                    connection = connection::acquire(&self.pool).await?;
-                }
-            }
-            Place::Transaction(tx) => tx,
-        };
         let results = DB::change(&mut tx, &self.statements, changes).await?;
         let new = changes.iter().zip(&results).filter_map(|pair| match pair {
             (Change::Record(delivery), Changed::Rows(1..)) => Some(delivery.clone()),
@@ -357,8 +379,8 @@ impl<DB: Backend> EventLog<DB> {
             .map_err(EventLogError::of_enqueue)?;
         // Postgres would turn the commit into a rollback without an error if the function had ignored
         // the failure of a statement.
-        let [key, ..] = recorded(first);
-        let found = DB::fetch(connection, &self.statements.get, &[key]).await?;
+        let key = [Value::key(&Key::from(first))];
+        let found = DB::fetch(connection, &self.statements.get, &key).await?;
         match found.is_empty() {
             false => Ok(()),
             true => Err(EventLogError::new(
@@ -371,10 +393,16 @@ impl<DB: Backend> EventLog<DB> {
 
 /// Commits batches until nothing waits.
 async fn write<DB: Backend>(log: EventLog<DB>, mut running: Running) {
+    let (mut kept, mut batches) = (None, 0);
     while running.has_next() {
-        let log = log.clone();
+        let (log, connection) = (
+            log.clone(),
+            kept.filter(|_| batches % BATCHES_PER_CONNECTION > 0),
+        );
+        batches += 1;
         // The function that enqueues jobs can panic. The callers of this batch then get an error.
-        let _ = tokio::spawn(async move { log.write_batch().await }).await;
+        let written = tokio::spawn(async move { log.write_batch(connection).await }).await;
+        kept = written.unwrap_or_default();
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use sqlx::error::DatabaseError;
+use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 
@@ -31,6 +31,20 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
             return Ok(connection);
         }
         throw_away(connection);
+    }
+}
+
+/// Takes a connection on which each statement commits by itself. [`acquire`] does not notice a
+/// `BEGIN` of the user's own SQL on Postgres. This takes another round trip.
+pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
+    loop {
+        let mut connection = acquire(pool).await?;
+        // After this statement, sqlx expects the server to be in a transaction.
+        let probe = Some("SELECT 1".into_sql_str());
+        match DB::TransactionManager::begin(&mut connection, probe).await {
+            Err(sqlx::Error::BeginFailed) => return Ok(connection),
+            _ => throw_away(connection),
+        }
     }
 }
 
@@ -111,8 +125,10 @@ pub(crate) async fn run_on<DB: Backend, T>(
 pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
     const QUERY_CANCELED: &str = "57014";
 
-    let code = error.as_database_error().and_then(DatabaseError::code);
+    let database = error.as_database_error();
+    let code = database.and_then(DatabaseError::code);
     // It may be a `statement_timeout` of the session.
     code.is_some_and(|code| code == QUERY_CANCELED)
         || EventLogError::kind_of(error).may_be_the_connection()
+            && database.is_none_or(|error| error.kind() == ErrorKind::Other)
 }

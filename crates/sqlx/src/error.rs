@@ -17,29 +17,7 @@ use sqlx::error::DatabaseError;
 /// delivery is then a duplicate.
 ///
 /// Any [`sqlx::Error`] converts into an `EventLogError`, so that a handler can use `?` for its own
-/// statements and for `commit`:
-///
-/// ```
-/// use axum::{extract::State, http::StatusCode};
-/// use soundhash_webhook::Delivery;
-/// use soundhash_webhook_sqlx::{EventLog, EventLogError};
-/// # #[cfg(feature = "sqlite")]
-/// use sqlx::Sqlite;
-///
-/// # #[cfg(feature = "sqlite")]
-/// async fn receive(
-///     State(log): State<EventLog<Sqlite>>,
-///     delivery: Delivery,
-/// ) -> Result<StatusCode, EventLogError> {
-///     let mut tx = log.begin().await?;
-///     if log.record(&mut tx, &delivery).await?.is_duplicate() {
-///         return Ok(StatusCode::OK);
-///     }
-///     sqlx::query("UPDATE counters SET events = events + 1").execute(&mut *tx).await?;
-///     tx.commit().await?;
-///     Ok(StatusCode::OK)
-/// }
-/// ```
+/// statements and for `commit`. See the [example](crate).
 #[derive(Clone, Debug)]
 pub struct EventLogError {
     kind: EventLogErrorKind,
@@ -99,6 +77,9 @@ pub enum EventLogErrorKind {
     /// transaction mode must support prepared statements, as PgBouncer does since version 1.21 with
     /// `max_prepared_statements` greater than 0.
     PreparedStatements,
+    /// The database skipped the row of the event without an error. The cause is a trigger of yours
+    /// on the table.
+    Skipped,
     /// Any other error of the database or its driver.
     Other,
 }
@@ -118,6 +99,7 @@ impl EventLogErrorKind {
             Self::NoTransaction => "no_transaction",
             Self::Encoding => "encoding",
             Self::PreparedStatements => "prepared_statements",
+            Self::Skipped => "skipped",
             Self::Other => "other",
         }
     }
@@ -157,6 +139,15 @@ impl EventLogError {
             kind,
             reason: Reason::TimedOut(after),
         }
+    }
+
+    /// The event is not a duplicate, but its row was not written.
+    pub(crate) const fn skipped() -> Self {
+        Self::new(
+            EventLogErrorKind::Skipped,
+            "database skipped the row of the event without an error: look for a trigger on the table \
+             of the event log that drops rows",
+        )
     }
 
     pub(crate) const fn new(kind: EventLogErrorKind, text: &'static str) -> Self {

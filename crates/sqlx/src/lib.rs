@@ -91,18 +91,21 @@
 //!   crate closes the connection. The event is recorded on another connection when SoundHash sends
 //!   it again.
 //! - [`accept`](EventLog::accept) checks before its commit that the function that enqueues jobs has
-//!   not ended the transaction or ignored a failed statement.
+//!   not ended the transaction or ignored a failed statement. On Postgres without such a function, it
+//!   replaces a connection on which your own SQL has left a `BEGIN`. This takes a round trip for every
+//!   16 batches.
+//! - If a trigger of yours drops the row of a new event without an error, all three return
+//!   [`Skipped`](EventLogErrorKind::Skipped). An event is a duplicate only if its row is in the table.
 //!
 //! The crate cannot detect the following:
 //!
 //! - A handler that ignores an error of [`record`](EventLog::record) or of its other statements.
 //! - On Postgres, `BEGIN`, `COMMIT` or `ROLLBACK` as your own SQL, which sqlx does not see. If you
-//!   return a connection to the pool after such a `BEGIN`, a later [`accept`](EventLog::accept) or
-//!   step of [`SqlxStore`] on this connection is not committed.
+//!   return a connection to the pool after such a `BEGIN`, a later step of [`SqlxStore`] on this
+//!   connection is not committed. No event is lost by this, but a duplicate of a completed event can
+//!   run your handler again. To notice it, each step would take another round trip.
 //! - On Postgres, another table of the same name in a changed `search_path`. Set
 //!   [`schema`](EventLog::schema).
-//! - A trigger of yours that makes the database skip the insertion of an event without an error. The
-//!   event then looks like a duplicate. Let the trigger fail instead.
 //! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
 //!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
 //! - Transactions that never call a function of this crate.
@@ -124,8 +127,8 @@
 //! # Postgres
 //!
 //! Postgres must be version 12 or newer, and the encoding of the database must be `UTF8`. `record`
-//! takes one round trip for a new event, and three for a duplicate or while another transaction
-//! records the same event.
+//! takes one round trip for a new event, two for a duplicate, and up to four while another
+//! transaction records the same event.
 //!
 //! - **Return the first error.** After a statement has failed, Postgres turns the commit of its
 //!   transaction into a rollback, and sqlx reports this commit as a success. A handler that ignores
@@ -195,6 +198,7 @@
 
 mod accept;
 mod backend;
+mod body;
 mod connection;
 mod error;
 mod event;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::{
     accept::{Enqueue, Queue},
     backend::{Backend, Change, Changed, Statements, Value, recorded},
+    body::unpack,
     connection,
     error::EventLogError,
     event::{EventFilter, EventSummary, RecordedEvent, from_micros, to_micros},
@@ -240,7 +241,7 @@ impl<DB: Backend> EventLog<DB> {
                 .await?
             {
                 Changed::Rows(rows) => Ok(rows),
-                Changed::Locked => Ok(0),
+                Changed::Undecided => Ok(0),
             };
         }
         Ok(connection::run(&self.pool, DB::execute, sql, &values).await?)
@@ -271,6 +272,9 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Returns the event with its body, or `None` if it was not recorded or was purged.
     ///
+    /// The table has bodies of 2,048 bytes or more as LZ4 blocks if that is shorter. The column
+    /// `uncompressed_len` then has the length of the body, and is `NULL` otherwise.
+    ///
     /// # Errors
     ///
     /// Returns an error if the database fails.
@@ -282,7 +286,7 @@ impl<DB: Backend> EventLog<DB> {
         };
         Ok(Some(RecordedEvent {
             summary: summary::<DB>(row)?,
-            body: DB::bytes(row, 7)?.into(),
+            body: unpack(DB::bytes(row, 7)?, DB::integer(row, 8)?)?.into(),
         }))
     }
 

@@ -159,24 +159,31 @@ impl<DB: Backend> SqlxStore<DB> {
 
 impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
-        let mut undo = UndoClaim {
-            log: self.log.clone(),
-            key: key.clone(),
-            token: ClaimToken::generate()?,
-            is_armed: false,
-            claim: None,
-        };
-        let is_claimed = self.within(undo.claim(lease)).await?;
-        undo.is_armed = false;
-        if is_claimed {
-            return Ok(Claim::Acquired(undo.token));
+        let statements = &self.log.statements;
+        // The second round is for a key that becomes free in the first one.
+        for _ in 0..2 {
+            let mut undo = UndoClaim {
+                log: self.log.clone(),
+                key: key.clone(),
+                token: ClaimToken::generate()?,
+                is_armed: false,
+                claim: None,
+            };
+            let is_claimed = self.within(undo.claim(lease)).await?;
+            undo.is_armed = false;
+            if is_claimed {
+                return Ok(Claim::Acquired(undo.token));
+            }
+            let values = [Value::key(key)];
+            if self.change(&statements.renew, values.to_vec()).await? {
+                return Ok(Claim::Completed);
+            }
+            let held = connection::run(&self.log.pool, DB::fetch, &statements.held, &values);
+            if !self.within(async { Ok(held.await?) }).await?.is_empty() {
+                return Ok(Claim::InProgress);
+            }
         }
-        // The key is held, or another process has just claimed it.
-        let renew = &self.log.statements.renew;
-        Ok(match self.change(renew, vec![Value::key(key)]).await? {
-            true => Claim::Completed,
-            false => Claim::InProgress,
-        })
+        Err(EventLogError::skipped().into())
     }
 
     async fn complete(

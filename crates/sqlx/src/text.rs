@@ -26,23 +26,3 @@ pub(crate) fn unescape(text: String) -> String {
     }
     plain
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_text_comes_back_and_no_two_are_written_alike() {
-        let texts = [
-            "", "evt-1", "\0", "\\", "\\0", "\\\0", "\\\\0", "a\0b\\c", "é\\0\0",
-        ];
-        let mut written: Vec<_> = texts.iter().map(|text| escape(text).into_owned()).collect();
-        for (text, written) in texts.iter().zip(&written) {
-            assert!(!written.contains('\0'));
-            assert_eq!(unescape(written.clone()), *text);
-        }
-        written.sort();
-        written.dedup();
-        assert_eq!(written.len(), texts.len());
-    }
-}

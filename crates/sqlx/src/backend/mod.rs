@@ -36,7 +36,7 @@ pub enum Value<'a> {
     OptionalText(Option<Cow<'a, str>>),
     Integer(i64),
     OptionalInteger(Option<i64>),
-    Bytes(&'a [u8]),
+    Bytes(Cow<'a, [u8]>),
     Token([u8; 16]),
 }
 
@@ -60,8 +60,8 @@ pub enum Change {
 pub enum Changed {
     /// The number of rows.
     Rows(u64),
-    /// Another transaction has the lock of the event.
-    Locked,
+    /// Another transaction has the lock of the event, or the event is neither new nor a duplicate.
+    Undecided,
 }
 
 /// The steps that need the types of one database.
@@ -110,7 +110,7 @@ pub trait Sql: sqlx::Database {
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut);
 
     /// Records an event, and waits at most `lock_timeout` for a lock. Returns whether the event is
-    /// new.
+    /// new. If not, it is a duplicate.
     fn record<'a>(
         tx: &'a mut Transaction<'_, Self>,
         pool: &'a Pool<Self>,
@@ -125,6 +125,9 @@ pub trait Sql: sqlx::Database {
     /// The number of batches that [`EventLog::accept`](crate::EventLog::accept) commits at the same
     /// time.
     const WRITERS: usize;
+
+    /// Whether [`change`](Self::change) makes these changes with a single statement that writes.
+    fn is_one_statement(changes: &[&Change]) -> bool;
 
     /// Makes these changes, in the transaction of the connection if there is one.
     fn change<'a>(
@@ -177,6 +180,8 @@ pub struct Words {
     pub skip_locked: &'static str,
     /// A condition that takes the lock of a number, `?`, if no other transaction has it.
     pub try_lock: &'static str,
+    /// The number of the connection's process on the server, as a 64-bit integer.
+    pub backend: &'static str,
     /// The number whose lock belongs to a key, `?`, in the table `$table`.
     pub number: &'static str,
 }
@@ -186,6 +191,20 @@ impl Words {
     fn fill(word: &str, value: &str) -> String {
         word.replace('?', value)
     }
+}
+
+/// Returns whether the event is a duplicate, and the number of the connection's process on the server.
+/// If no row was inserted, a trigger may have dropped the row.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+async fn is_duplicate<DB: Sql>(
+    connection: &mut DB::Connection,
+    statements: &Statements,
+    values: &[Value<'_>],
+) -> sqlx::Result<(bool, i64)> {
+    let rows = DB::fetch(connection, &statements.duplicate, &values[..1]).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let integer = |column| Ok::<_, sqlx::Error>(DB::integer(row, column)?.unwrap_or_default());
+    Ok((integer(0)? == 1, integer(1)?))
 }
 
 /// The steps whose code differs only in its types.
@@ -249,7 +268,7 @@ macro_rules! bind {
                 Value::OptionalText(text) => query.bind(text.as_deref().map(str::to_owned)),
                 Value::Integer(number) => query.bind(*number),
                 Value::OptionalInteger(number) => query.bind(*number),
-                Value::Bytes(bytes) => query.bind(*bytes),
+                Value::Bytes(bytes) => query.bind(bytes.to_vec()),
                 Value::Token(token) => query.bind(&token[..]),
             };
         }

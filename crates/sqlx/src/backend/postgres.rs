@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps,
-    recorded,
+    is_duplicate, recorded,
 };
 use crate::{
     connection::{depth, may_be_the_connection},
@@ -53,12 +53,12 @@ async fn end(connection: &mut PgConnection) {
 /// Cancels the wait for a lock on the server if the caller stops waiting, because the server would
 /// wait on and occupy the connection.
 struct CancelWait {
-    backend: i32,
+    backend: i64,
     options: Option<Arc<PgConnectOptions>>,
 }
 
 impl CancelWait {
-    async fn cancel(backend: i32, options: &PgConnectOptions) -> sqlx::Result<()> {
+    async fn cancel(backend: i64, options: &PgConnectOptions) -> sqlx::Result<()> {
         let mut connection = PgConnection::connect_with(options).await?;
         // The waiting statement may not have arrived yet, and no other statement may be canceled.
         for _ in 0..5 {
@@ -115,6 +115,7 @@ impl Sql for Postgres {
             integer: "(?)::int::bigint",
             skip_locked: " FOR UPDATE SKIP LOCKED",
             try_lock: "pg_try_advisory_xact_lock(?)",
+            backend: "pg_backend_pid()::bigint",
             number: "hashtextextended('$table' || ? COLLATE \"C\", 0)",
         }
     }
@@ -131,7 +132,7 @@ impl Sql for Postgres {
     fn wait_and_record(number: &str, insert: &str) -> String {
         format!(
             "WITH setting AS MATERIALIZED (\
-             SELECT previous, set_config('lock_timeout', $6, TRUE) AS applied \
+             SELECT previous, set_config('lock_timeout', $7, TRUE) AS applied \
              FROM (SELECT current_setting('lock_timeout') AS previous OFFSET 0) AS before), \
              ready AS MATERIALIZED (SELECT (pg_advisory_xact_lock({number})::text IS NOT NULL) AS locked \
              FROM setting WHERE applied IS NOT NULL), inserted AS ({insert}) \
@@ -153,17 +154,14 @@ impl Sql for Postgres {
                 claim_token bytea,
                 claimed_until timestamptz,
                 retention bigint,
-                body bytea
+                body bytea,
+                uncompressed_len bigint
             );
             CREATE INDEX IF NOT EXISTS "{by_time}" ON {table} (received_at, event_key)
                 WHERE received_at IS NOT NULL;
             CREATE INDEX IF NOT EXISTS "{by_claim}" ON {table} (claimed_until) WHERE received_at IS NULL;
-            -- It is twice as fast as the default. Postgres 13 does not have it, and newer versions
-            -- can be compiled without it.
-            DO $$ BEGIN
-                EXECUTE 'ALTER TABLE {table} ALTER body SET COMPRESSION lz4';
-            EXCEPTION WHEN syntax_error OR feature_not_supported THEN NULL;
-            END $$;"#,
+            -- Long bodies are already compressed.
+            ALTER TABLE {table} ALTER body SET STORAGE EXTERNAL;"#,
             by_time = name.index("_received_at").bare(),
             by_claim = name.index("_claimed_until").bare(),
         )]
@@ -262,18 +260,25 @@ impl Sql for Postgres {
             let recorded = async {
                 let inserted = query(&statements.record, values);
                 if inserted.fetch_optional(&mut *connection).await?.is_some() {
-                    return Ok(true);
+                    return Ok(Some(true));
                 }
-                let backend = sqlx::query_scalar("SELECT pg_backend_pid()");
+                let (found, backend) = is_duplicate::<Self>(connection, statements, values).await?;
+                if found {
+                    return Ok(Some(false));
+                }
                 let mut cancel = CancelWait {
-                    backend: backend.fetch_one(&mut *connection).await?,
+                    backend,
                     options: Some(pool.connect_options()),
                 };
                 let record = query(&statements.wait_and_record, values).bind(millis(lock_timeout));
                 let recorded = record.fetch_one(&mut *connection).await;
                 cancel.options = None;
-                let inserted: i64 = recorded?.try_get(0)?;
-                Ok(inserted > 0)
+                if recorded?.try_get::<i64, _>(0)? > 0 {
+                    return Ok(Some(true));
+                }
+                // The statement that waited does not see a row that was committed meanwhile.
+                let (found, _) = is_duplicate::<Self>(connection, statements, values).await?;
+                Ok(found.then_some(false))
             };
             match recorded.await {
                 Err(error @ sqlx::Error::Database(_))
@@ -282,9 +287,13 @@ impl Sql for Postgres {
                     end(connection).await;
                     Err(error.into())
                 }
-                done => Ok(done?),
+                done => done?.ok_or(EventLogError::skipped()),
             }
         })
+    }
+
+    fn is_one_statement(_: &[&Change]) -> bool {
+        true
     }
 
     fn change<'a>(
@@ -301,8 +310,15 @@ impl Sql for Postgres {
                 let Change::Record(delivery) = change else {
                     continue;
                 };
-                let [key, event_type, endpoint, created_at, _] = recorded(delivery);
-                let (Value::Text(key), Value::OptionalText(event_type)) = (key, event_type) else {
+                let [
+                    Value::Text(key),
+                    Value::OptionalText(event_type),
+                    Value::OptionalText(endpoint),
+                    Value::OptionalInteger(created_at),
+                    Value::Bytes(body),
+                    Value::OptionalInteger(len),
+                ] = recorded(delivery)
+                else {
                     continue;
                 };
                 let next = numbers.len();
@@ -313,15 +329,10 @@ impl Sql for Postgres {
                 }
                 rows.keys.push(key.into_owned());
                 rows.types.push(event_type.map(Into::into));
-                rows.endpoints.push(match endpoint {
-                    Value::OptionalText(endpoint) => endpoint.map(Into::into),
-                    _ => None,
-                });
-                rows.created.push(match created_at {
-                    Value::OptionalInteger(created_at) => created_at,
-                    _ => None,
-                });
-                rows.bodies.push(delivery.body());
+                rows.endpoints.push(endpoint.map(Into::into));
+                rows.created.push(created_at);
+                rows.bodies.push(body.into_owned());
+                rows.lens.push(len);
             }
             let sql = sqlx::AssertSqlSafe(Arc::clone(&statements.accept));
             let accepted = sqlx::query(sql)
@@ -330,9 +341,10 @@ impl Sql for Postgres {
                 .bind(rows.endpoints)
                 .bind(rows.created)
                 .bind(rows.bodies)
+                .bind(rows.lens)
                 .fetch_all(connection)
                 .await?;
-            let mut states = vec![Changed::Locked; accepted.len()];
+            let mut states = vec![Changed::Undecided; accepted.len()];
             for row in accepted {
                 let number: i64 = row.try_get(0)?;
                 let state: i64 = row.try_get(1)?;
@@ -342,7 +354,7 @@ impl Sql for Postgres {
                 }
             }
             let result = places.into_iter().map(|(number, is_first)| {
-                match states.get(number).copied().unwrap_or(Changed::Locked) {
+                match states.get(number).copied().unwrap_or(Changed::Undecided) {
                     Changed::Rows(1) if !is_first => Changed::Rows(0),
                     state => state,
                 }
@@ -356,10 +368,11 @@ impl Sql for Postgres {
 
 /// The values of several events, as arrays.
 #[derive(Default)]
-struct Rows<'a> {
+struct Rows {
     keys: Vec<String>,
     types: Vec<Option<String>>,
     endpoints: Vec<Option<String>>,
     created: Vec<Option<i64>>,
-    bodies: Vec<&'a [u8]>,
+    bodies: Vec<Vec<u8>>,
+    lens: Vec<Option<i64>>,
 }

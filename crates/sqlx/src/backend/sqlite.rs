@@ -10,7 +10,7 @@ use sqlx_core::transaction::TransactionManager;
 
 use super::{
     Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps,
-    recorded,
+    is_duplicate, recorded,
 };
 use crate::{
     connection::depth,
@@ -20,9 +20,8 @@ use crate::{
 
 impl Backend for Sqlite {}
 
-/// The maximum number of rows that a statement inserts, and the number of values of each.
-const MAX_ROWS: usize = 64;
-const ROW_VALUES: usize = 5;
+/// The number of values of a row.
+const ROW_VALUES: usize = 6;
 
 /// A statement can take this long without waiting for a lock.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -42,6 +41,13 @@ async fn was_rolled_back(connection: &mut SqliteConnection) -> bool {
     run(connection, "BEGIN").await.is_ok()
 }
 
+/// Returns whether the transaction was begun by another function or has already recorded an event, or
+/// SQLite has rolled it back by itself.
+fn has_no_savepoint(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    error.is_some_and(|error| error.message().starts_with("no such savepoint"))
+}
+
 /// Records events with one statement. Each statement goes to another thread and back, which takes
 /// longer than writing a row.
 async fn record_rows(
@@ -49,19 +55,39 @@ async fn record_rows(
     statements: &Statements,
     deliveries: &[&Delivery],
 ) -> sqlx::Result<Vec<Changed>> {
-    let [insert, row, rest] = &statements.record_rows;
-    let rows = vec![row.as_str(); deliveries.len()].join(",");
-    let sql = format!("{insert}{rows}{rest}").into();
-    let values: Vec<Value<'_>> = deliveries.iter().flat_map(|it| recorded(it)).collect();
-    let inserted = query(&sql, &values).fetch_all(connection).await?;
-    let inserted = inserted.iter().map(|row| row.try_get(0));
-    let mut new: HashSet<String> = inserted.collect::<sqlx::Result<_>>()?;
-    let changed = values.chunks(ROW_VALUES).map(|values| match values {
+    // The statement skips rows without a key, so that few statements have to be prepared.
+    let rows = deliveries.len().next_power_of_two();
+    let [before, after] = &statements.record_rows;
+    let sql = format!(
+        "{before}{}{after}",
+        vec!["(?, ?, ?, ?, ?, ?)"; rows].join(",")
+    );
+    let mut values: Vec<Value<'_>> = deliveries.iter().flat_map(|it| recorded(it)).collect();
+    values.resize(rows * ROW_VALUES, Value::OptionalText(None));
+    let mut new = keys(connection, &sql.into(), &values).await?;
+    let mut duplicates = HashSet::new();
+    if new.len() < deliveries.len() {
+        let sql = format!("{}({})", statements.duplicates, vec!["?"; rows].join(","));
+        let values: Vec<Value<'_>> = values.iter().step_by(ROW_VALUES).cloned().collect();
+        duplicates = keys(connection, &sql.into(), &values).await?;
+    }
+    let all = values.iter().step_by(ROW_VALUES).take(deliveries.len());
+    let changed = all.map(|key| match key {
         // If the batch has several deliveries of an event, the first is new.
-        [Value::Text(key), ..] => Changed::Rows(new.remove(&**key).into()),
-        _ => Changed::Rows(0),
+        Value::Text(key) if new.remove(&**key) => Changed::Rows(1),
+        Value::Text(key) if duplicates.contains(&**key) => Changed::Rows(0),
+        _ => Changed::Undecided,
     });
     Ok(changed.collect())
+}
+
+async fn keys(
+    connection: &mut SqliteConnection,
+    sql: &Arc<str>,
+    values: &[Value<'_>],
+) -> sqlx::Result<HashSet<String>> {
+    let rows = query(sql, values).fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 fn no_transaction(text: &'static str) -> EventLogError {
@@ -79,8 +105,9 @@ impl Sql for Sqlite {
     // write lock before it fails. `BEGIN` fails without the lock.
     const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
+    // While the savepoint exists, the transaction does too.
     fn begin(_: &TableName) -> String {
-        Self::BEGIN.to_owned()
+        format!("{}; SAVEPOINT soundhash_webhook", Self::BEGIN)
     }
 
     fn words() -> Words {
@@ -94,6 +121,7 @@ impl Sql for Sqlite {
             skip_locked: "",
             // The transaction has the lock of the whole database.
             try_lock: "TRUE",
+            backend: "0",
             number: "?",
         }
     }
@@ -118,7 +146,8 @@ impl Sql for Sqlite {
                 claim_token BLOB,
                 claimed_until INTEGER,
                 retention INTEGER,
-                body BLOB
+                body BLOB,
+                uncompressed_len INTEGER
             );
             CREATE INDEX IF NOT EXISTS {by_time} ON "{bare}" (received_at, event_key)
                 WHERE received_at IS NOT NULL;
@@ -205,19 +234,34 @@ impl Sql for Sqlite {
                     "transaction is nested, or SQLite has rolled back an earlier one by itself",
                 ));
             }
-            if was_rolled_back(connection).await {
-                return Err(no_transaction(
-                    "SQLite has rolled back the transaction by itself",
-                ));
-            }
-            let inserted = query(&statements.record, values)
-                .fetch_optional(&mut *connection)
-                .await;
+            let first = query(&statements.record_first, values);
+            let inserted = match first.fetch_optional(&mut *connection).await {
+                Err(error) if has_no_savepoint(&error) => {
+                    if was_rolled_back(connection).await {
+                        return Err(no_transaction(
+                            "SQLite has rolled back the transaction by itself",
+                        ));
+                    }
+                    let next = query(&statements.record, values);
+                    next.fetch_optional(&mut *connection).await
+                }
+                done => done,
+            };
             if inserted.is_err() {
                 was_rolled_back(connection).await;
             }
-            Ok(inserted?.is_some())
+            if inserted?.is_some() {
+                return Ok(true);
+            }
+            match is_duplicate::<Self>(connection, statements, values).await? {
+                (true, _) => Ok(false),
+                (false, _) => Err(EventLogError::skipped()),
+            }
         })
+    }
+
+    fn is_one_statement(changes: &[&Change]) -> bool {
+        changes.len() == 1 || changes.iter().all(|it| matches!(it, Change::Record(_)))
     }
 
     fn change<'a>(
@@ -239,11 +283,9 @@ impl Sql for Sqlite {
                     Change::Record(delivery) => Some(delivery),
                     Change::Execute(..) => None,
                 });
-                let deliveries: Vec<&Delivery> = deliveries.take(MAX_ROWS).collect();
-                // Few statements have to be prepared.
-                let count = 1 << deliveries.len().ilog2();
-                all.extend(record_rows(connection, statements, &deliveries[..count]).await?);
-                changes = &changes[count..];
+                let deliveries: Vec<&Delivery> = deliveries.collect();
+                all.extend(record_rows(connection, statements, &deliveries).await?);
+                changes = &changes[deliveries.len()..];
             }
             Ok(all)
         })

@@ -14,39 +14,50 @@ use std::sync::Arc;
 use soundhash_webhook::{Delivery, idempotency::Key};
 
 use super::{Backend, Value, Words};
-use crate::{event::to_micros, name::TableName, text::escape};
+use crate::{body::pack, event::to_micros, name::TableName, text::escape};
 
 /// Returns the values of [`Statements::record`].
-pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 5] {
+pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 6] {
     // A body that is not an event is authentic, too, and is recorded without a type.
     let event = delivery.event().ok();
     let created_at = event.and_then(|event| event.created_at);
+    let (body, len) = pack(delivery.body());
     [
         Value::key(&Key::from(delivery)),
         Value::OptionalText(event.map(|event| escape(event.event_type()))),
         Value::OptionalText(delivery.endpoint().map(escape)),
         Value::OptionalInteger(created_at.map(|time| to_micros(time.into()))),
-        Value::Bytes(delivery.body()),
+        Value::Bytes(body),
+        Value::OptionalInteger(len),
     ]
 }
 
 #[derive(Debug)]
 pub struct Statements {
     pub(crate) begin: Arc<str>,
-    /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body. Has a row if the event is
-    /// new, and none if it is a duplicate or if another transaction has its lock.
+    /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body, `$6` its length if it is
+    /// compressed. Has a row if the event is new, and none if it is a duplicate, if another
+    /// transaction has its lock, or if a trigger drops its row.
     pub(crate) record: Arc<str>,
-    /// Like `record`, but waits for the lock, at most for `$6`.
+    /// The same as the first event of a transaction of [`begin`](Self::begin).
+    #[cfg(feature = "sqlite")]
+    pub(crate) record_first: Arc<str>,
+    /// `$1` key. Has 1 if the event is a duplicate and 0 otherwise, and the number of the process.
+    pub(crate) duplicate: Arc<str>,
+    /// Like `record`, but waits for the lock, at most for `$7`.
     #[cfg(feature = "postgres")]
     pub(crate) wait_and_record: Arc<str>,
     /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
-    /// 0 if it is a duplicate, or 2 if another transaction has its lock.
+    /// 0 if it is a duplicate, or 2 if it is undecided.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
-    /// Records several events on SQLite. The parts are the SQL before the values, for the values of
-    /// one event, and after them. Has a row with the key of each new event.
+    /// Records several events on SQLite. The parts are the SQL before and after the values. Has a row
+    /// with the key of each new event.
     #[cfg(feature = "sqlite")]
-    pub(crate) record_rows: [String; 3],
+    pub(crate) record_rows: [String; 2],
+    /// Selects the keys of duplicates. The list of keys is appended.
+    #[cfg(feature = "sqlite")]
+    pub(crate) duplicates: String,
     /// `$1` type, `$2` endpoint, `$3` since, `$4` and `$5` before (time and key), `$6` limit, `$7` 1
     /// for forgotten events only.
     pub(crate) list: Arc<str>,
@@ -60,6 +71,8 @@ pub struct Statements {
     pub(crate) purge_claims: Arc<str>,
     /// `$1` key, `$2` token, `$3` lease.
     pub(crate) claim: Arc<str>,
+    /// `$1` key. Has a row if a claim or another transaction holds the key.
+    pub(crate) held: Arc<str>,
     /// `$1` key. Has a row if the key is completed.
     pub(crate) renew: Arc<str>,
     /// `$1` key, `$2` token, `$3` retention.
@@ -75,41 +88,39 @@ impl Statements {
             now,
             body_len,
             skip_locked,
+            backend,
             ..
         } = words;
         let table = name.table();
-        let instant = |value: &str| Words::fill(words.instant, value);
+        let purge = |rows: &str| {
+            let rows = format!("SELECT event_key FROM {table} WHERE {rows}{skip_locked}");
+            format!("DELETE FROM {table} WHERE event_key IN ({rows})").into()
+        };
         let from_now = |value: &str| format!("{now} + {}", Words::fill(words.span, value));
         let micros = |value: &str| Words::fill(words.micros, value);
         let integer = |value: &str| Words::fill(words.integer, value);
 
+        let exists = |condition: &str| {
+            format!("EXISTS (SELECT 1 FROM {table} WHERE event_key = $1 AND {condition})")
+        };
         let is_held = format!("(recorded OR claimed_until > {now})");
         let summary = format!(
-            "event_key, event_type, endpoint, {}, {}, {body_len}, {}",
+            "event_key, event_type, endpoint, {}, {}, coalesce(uncompressed_len, {body_len}), {}",
             micros("created_at"),
             micros("received_at"),
             integer(&is_held),
         );
-        let insert_claim = format!(
-            "INSERT INTO {table} AS log (event_key, claim_token, claimed_until) \
-             SELECT $1, $2, {until} \
-             WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE event_key = $1 AND {is_held}) \
-             AND {try_lock} \
-             ON CONFLICT (event_key) DO UPDATE SET \
-             claim_token = excluded.claim_token, claimed_until = excluded.claimed_until \
-             WHERE NOT log.recorded \
-             AND (log.claimed_until IS NULL OR log.claimed_until <= {now}) \
-             RETURNING 1",
-            until = from_now("$3"),
-            try_lock = try_lock::<DB>(name, "$1"),
-        );
-        let is_completed = format!("(recorded OR claim_token IS NULL AND claimed_until > {now})");
-        let held_by_token =
-            format!("event_key = $1 AND claim_token = $2 AND claimed_until > {now}");
+        let try_lock_of_key = try_lock::<DB>(name, "$1");
+        let record_now = record::<DB>(name, &format!("WHERE {try_lock_of_key}"));
+        let is_completed = is_completed::<DB>();
+        let by_token = format!("event_key = $1 AND claim_token = $2 AND claimed_until > {now}");
 
         Self {
             begin: DB::begin(name).into(),
-            record: record::<DB>(name, &format!("WHERE {}", try_lock::<DB>(name, "$1"))).into(),
+            #[cfg(feature = "sqlite")]
+            record_first: format!("RELEASE soundhash_webhook; {record_now}").into(),
+            record: record_now.into(),
+            duplicate: format!("SELECT {}, {backend}", integer(&exists(&is_completed))).into(),
             #[cfg(feature = "postgres")]
             wait_and_record: DB::wait_and_record(
                 &number::<DB>(name, "$1"),
@@ -120,13 +131,20 @@ impl Statements {
             accept: accept::<DB>(name),
             #[cfg(feature = "sqlite")]
             record_rows: [
-                format!("{} VALUES ", insert(name)),
-                format!("(?, TRUE, ?, ?, ?, {now}, ?)"),
-                format!(" {}", unless_recorded::<DB>()),
+                format!(
+                    "{} SELECT column1, TRUE, column2, column3, column4, {now}, column5, column6 \
+                     FROM (VALUES ",
+                    insert(name)
+                ),
+                format!(") WHERE column1 IS NOT NULL {}", unless_recorded::<DB>()),
             ],
+            #[cfg(feature = "sqlite")]
+            duplicates: format!(
+                "SELECT event_key FROM {table} WHERE {is_completed} AND event_key IN "
+            ),
             list: list::<DB>(name, &summary, &is_held).into(),
             get: format!(
-                "SELECT {summary}, body FROM {table} \
+                "SELECT {summary}, body, uncompressed_len FROM {table} \
                  WHERE event_key = $1 AND received_at IS NOT NULL"
             )
             .into(),
@@ -135,20 +153,20 @@ impl Statements {
                  WHERE event_key = $1 AND {is_completed}"
             )
             .into(),
-            purge_records: format!(
-                "DELETE FROM {table} WHERE event_key IN (SELECT event_key FROM {table} \
-                 WHERE received_at < {before} \
-                 AND (claimed_until IS NULL OR claimed_until <= {now}) \
-                 ORDER BY received_at LIMIT $2{skip_locked})",
-                before = instant("$1"),
+            purge_records: purge(&format!(
+                "received_at < {before} AND (claimed_until IS NULL OR claimed_until <= {now}) \
+                 ORDER BY received_at LIMIT $2",
+                before = Words::fill(words.instant, "$1"),
+            )),
+            purge_claims: purge(&format!(
+                "received_at IS NULL AND claimed_until <= {now} LIMIT $1"
+            )),
+            claim: claim::<DB>(name, &exists(&is_held), &from_now("$3")).into(),
+            held: format!(
+                "SELECT 1 WHERE NOT {try_lock_of_key} OR {}",
+                exists(&is_held)
             )
             .into(),
-            purge_claims: format!(
-                "DELETE FROM {table} WHERE event_key IN (SELECT event_key FROM {table} \
-                 WHERE received_at IS NULL AND claimed_until <= {now} LIMIT $1{skip_locked})"
-            )
-            .into(),
-            claim: insert_claim.into(),
             // The retention does not matter for a recorded event.
             renew: format!(
                 "UPDATE {table} SET claimed_until = {until} \
@@ -158,17 +176,33 @@ impl Statements {
             .into(),
             complete: format!(
                 "UPDATE {table} SET claim_token = NULL, claimed_until = {until}, retention = $3 \
-                 WHERE {held_by_token}",
+                 WHERE {by_token}",
                 until = from_now("$3"),
             )
             .into(),
             release: format!(
                 "UPDATE {table} SET claim_token = NULL, claimed_until = {now} \
-                 WHERE {held_by_token}"
+                 WHERE {by_token}"
             )
             .into(),
         }
     }
+}
+
+fn claim<DB: Backend>(name: &TableName, is_held: &str, until: &str) -> String {
+    format!(
+        "INSERT INTO {table} AS log (event_key, claim_token, claimed_until) \
+         SELECT $1, $2, {until} \
+         WHERE NOT {is_held} AND {try_lock} \
+         ON CONFLICT (event_key) DO UPDATE SET \
+         claim_token = excluded.claim_token, claimed_until = excluded.claimed_until \
+         WHERE NOT log.recorded \
+         AND (log.claimed_until IS NULL OR log.claimed_until <= {now}) \
+         RETURNING 1",
+        table = name.table(),
+        try_lock = try_lock::<DB>(name, "$1"),
+        now = DB::words().now,
+    )
 }
 
 fn list<DB: Backend>(name: &TableName, summary: &str, is_held: &str) -> String {
@@ -195,11 +229,18 @@ fn try_lock<DB: Backend>(name: &TableName, key: &str) -> String {
     Words::fill(DB::words().try_lock, &number::<DB>(name, key))
 }
 
+/// Events that a transaction has recorded or a store has completed are duplicates.
+fn is_completed<DB: Backend>() -> String {
+    let now = DB::words().now;
+    format!("(recorded OR claim_token IS NULL AND claimed_until > {now})")
+}
+
 fn insert(name: &TableName) -> String {
     let table = name.table();
     format!(
         "INSERT INTO {table} AS log \
-         (event_key, recorded, event_type, endpoint, created_at, received_at, body)"
+         (event_key, recorded, event_type, endpoint, created_at, received_at, body, \
+         uncompressed_len)"
     )
 }
 
@@ -209,6 +250,7 @@ fn unless_recorded<DB: Backend>() -> String {
         "ON CONFLICT (event_key) DO UPDATE SET \
          recorded = TRUE, event_type = excluded.event_type, endpoint = excluded.endpoint, \
          created_at = excluded.created_at, body = excluded.body, \
+         uncompressed_len = excluded.uncompressed_len, \
          received_at = coalesce(log.received_at, excluded.received_at) \
          WHERE NOT log.recorded AND (log.claim_token IS NOT NULL \
          OR log.claimed_until IS NULL OR log.claimed_until <= {now}) \
@@ -221,7 +263,7 @@ fn unless_recorded<DB: Backend>() -> String {
 fn record<DB: Backend>(name: &TableName, condition: &str) -> String {
     let words = DB::words();
     format!(
-        "{insert} SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5 {condition} {unless_recorded}",
+        "{insert} SELECT $1, TRUE, $2, $3, {created_at}, {now}, $5, $6 {condition} {unless_recorded}",
         insert = insert(name),
         created_at = Words::fill(words.instant, "$4"),
         now = words.now,
@@ -234,14 +276,18 @@ fn accept<DB: Backend>(name: &TableName) -> Arc<str> {
     let words = DB::words();
     format!(
         "WITH new AS MATERIALIZED (\
-         SELECT number, key, type, endpoint, created, body, {locked} AS locked \
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) \
-         WITH ORDINALITY AS new (key, type, endpoint, created, body, number)), \
+         SELECT number, key, type, endpoint, created, body, len, {locked} AS locked \
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[]) \
+         WITH ORDINALITY AS new (key, type, endpoint, created, body, len, number)), \
          inserted AS ({insert} \
-         SELECT key, TRUE, type, endpoint, {created_at}, {now}, body FROM new WHERE locked \
+         SELECT key, TRUE, type, endpoint, {created_at}, {now}, body, len FROM new WHERE locked \
          {unless_recorded}) \
-         SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 WHEN locked THEN 0 ELSE 2 END::bigint \
+         SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 \
+         WHEN locked AND (SELECT {is_completed} FROM {table} WHERE event_key = key) THEN 0 \
+         ELSE 2 END::bigint \
          FROM new LEFT JOIN inserted ON event_key = key",
+        is_completed = is_completed::<DB>(),
+        table = name.table(),
         locked = try_lock::<DB>(name, "key"),
         insert = insert(name),
         created_at = Words::fill(words.instant, "created"),

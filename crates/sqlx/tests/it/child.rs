@@ -77,7 +77,7 @@ async fn serve<DB: Fixture>(url: &str) {
         Box::pin(async move {
             pause().await;
             for delivery in deliveries {
-                DB::act_on(connection, Key::from(delivery).as_str()).await?;
+                DB::act(connection, Key::from(delivery).as_str()).await?;
             }
             pause().await;
             Ok(())

@@ -36,8 +36,14 @@ async fn an_exhausted_pool_is_an_error<DB: Fixture>() {
 async fn a_closed_pool_is_an_error<DB: Fixture>() {
     let (_place, pool, log) = log::<DB>().await;
     pool.close().await;
-    let error = log.begin().await.expect_err("no connection");
-    assert_eq!(error.kind(), EventLogErrorKind::PoolExhausted, "{error:?}");
+    let begin = log.begin().await.expect_err("no connection");
+    let accept = log
+        .accept(&delivery("a").await)
+        .await
+        .expect_err("no connection");
+    for error in [begin, accept] {
+        assert_eq!(error.kind(), EventLogErrorKind::PoolExhausted, "{error:?}");
+    }
 }
 
 /// Records in a transaction that must fail, and returns the error.

@@ -25,7 +25,7 @@ use soundhash_webhook::{
 use soundhash_webhook_sqlx::{Backend, EventLog};
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{
-    Pool, Postgres, Sqlite, Transaction,
+    Pool, Postgres, Sqlite,
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
@@ -46,17 +46,10 @@ pub(crate) trait Fixture: Backend {
     /// Creates the user's own table, `acted`.
     fn prepare(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
     /// Inserts the effect of an event, a row without any constraint.
-    fn act_on(
+    fn act(
         connection: &mut Self::Connection,
         key: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
-
-    fn act(
-        tx: &mut Transaction<'_, Self>,
-        key: &str,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send {
-        Self::act_on(&mut *tx, key)
-    }
     /// Returns the keys of all rows, in order.
     fn acted(pool: &Pool<Self>) -> impl Future<Output = Vec<String>> + Send;
     fn run(pool: &Pool<Self>, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -64,13 +57,6 @@ pub(crate) trait Fixture: Backend {
         connection: &mut Self::Connection,
         sql: &'static str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
-
-    fn run_in(
-        tx: &mut Transaction<'_, Self>,
-        sql: &'static str,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send {
-        Self::run_on(&mut *tx, sql)
-    }
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -99,7 +85,7 @@ macro_rules! steps {
                 .expect("a table");
         }
 
-        async fn act_on(connection: &mut Self::Connection, key: &str) -> sqlx::Result<()> {
+        async fn act(connection: &mut Self::Connection, key: &str) -> sqlx::Result<()> {
             let insert = sqlx::query("INSERT INTO acted VALUES ($1)").bind(key.to_owned());
             insert.execute(connection).await.map(drop)
         }

@@ -35,12 +35,14 @@ async fn record<DB: Fixture>(
 
 /// A body that only Python writes must be neither changed nor lost.
 async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
-    let bodies: [&[u8]; 4] = [
+    let (_place, pool, log) = log::<DB>().await;
+    let long = serde_json::json!({"id": 1, "type": "a", "data": "x".repeat(100_000)});
+    let bodies: [&[u8]; 5] = [
         br#"{"id":"nan","type":"match.found","data":{"confidence":NaN,"segment_end":-Infinity}}"#,
         br#"{"id":"half","type":"video.processed","data":{"title":"\ud83c"}}"#,
         b"{\"id\": \"zero\",  \"type\":\"x\",\"data\":\"\\u0000\",\"unknown\":[1e999]}\n",
         &[0, 159, 146, 150, 255],
+        long.to_string().leak().as_bytes(),
     ];
     for body in bodies {
         let delivery = delivery_of(body).await;
@@ -59,11 +61,28 @@ async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
             .map(soundhash_webhook::Event::event_type);
         assert_eq!(kept.summary.event_type.as_deref(), event_type);
     }
+    // The long body is compressed.
+    let count = "INSERT INTO acted SELECT event_key FROM soundhash_events
+        WHERE length(body) < 1000 AND uncompressed_len > 100000";
+    DB::run(&pool, count).await.unwrap();
+    assert_eq!(DB::acted(&pool).await.len(), 1);
 }
 
 async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
-    for text in ["a\0b", "a\\0b", "a\\\\0b", "%_'\";--", "\u{1f512}", "a "] {
+    let texts = [
+        "\0",
+        "\\",
+        "\\0",
+        "\\\0",
+        "\\\\0",
+        "a\0b\\c",
+        "é\\0\0",
+        "%_'\";--",
+        "\u{1f512}",
+        "a ",
+    ];
+    for text in texts {
         let body = serde_json::json!({"id": text, "type": text, "data": {}});
         let request = SignedRequest::new(SECRET).body(body.to_string()).build();
         let delivery = deliver(request, Some(text)).await;

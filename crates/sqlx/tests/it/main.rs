@@ -11,6 +11,7 @@ mod pgbouncer;
 mod pool;
 mod postgres;
 mod record;
+mod skipped;
 mod sqlite;
 mod store;
 

@@ -161,7 +161,20 @@ async fn a_schema_on_sqlite_is_an_attached_file() {
 async fn a_name_that_would_need_quoting_is_an_error() {
     let place = Sqlite::place().await;
     let log = EventLog::new(Sqlite::pool(&Sqlite::url(&place), 1).await);
-    for name in ["", "a b", "a\"; DROP TABLE acted; --", "1st", "é"] {
+    let (long, too_long) = ("x".repeat(48), "x".repeat(49));
+    for name in ["_e", "Events2", &long] {
+        assert!(log.clone().table(name).is_ok(), "{name}");
+    }
+    for name in [
+        "",
+        "a b",
+        "a\"; DROP TABLE acted; --",
+        "a.b",
+        "a\0",
+        "1st",
+        "é",
+        &too_long,
+    ] {
         let error = log.clone().table(name).expect_err(name);
         assert_eq!(error.kind(), EventLogErrorKind::InvalidName);
         assert!(log.clone().schema(name).is_err());

@@ -309,7 +309,7 @@ async fn events_succeed_after_a_deferred_constraint_failed_at_commit<DB: Fixture
         for id in ["a", "b"] {
             let mut tx = begin(how, &pool, &log).await.unwrap();
             let _ = log.record(&mut tx, &delivery(id).await).await.unwrap();
-            DB::run_in(&mut tx, "INSERT INTO b VALUES (7)")
+            DB::run_on(&mut tx, "INSERT INTO b VALUES (7)")
                 .await
                 .unwrap();
             tx.commit().await.expect_err("the constraint fails");
@@ -318,8 +318,31 @@ async fn events_succeed_after_a_deferred_constraint_failed_at_commit<DB: Fixture
     three_more(&log, &pool).await;
 }
 
+/// Handles an event in one of the ways. Returns whether it is new.
+pub(crate) async fn is_new<DB: Fixture>(
+    log: &EventLog<DB>,
+    way: &str,
+    delivery: &Delivery,
+) -> Result<bool, BoxError> {
+    Ok(match way {
+        "record" => {
+            let mut tx = log.begin().await?;
+            let recorded = log.record(&mut tx, delivery).await?;
+            tx.commit().await?;
+            !recorded.is_duplicate()
+        }
+        "accept" => !log.accept(delivery).await?.is_duplicate(),
+        _ => {
+            let store = SqlxStore::new(log.clone());
+            let claim = store.claim(&Key::from(delivery), LEASE).await?;
+            matches!(claim, Claim::Acquired(_))
+        }
+    })
+}
+
 async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
-    let (_place, pool, log) = few_connections::<DB>().await;
+    let (place, pool, log) = few_connections::<DB>().await;
+    let others = EventLog::new(DB::pool(&DB::url(&place), 1).await);
     let settings: &[&str] = match DB::IS_SQLITE {
         true => &["PRAGMA query_only = TRUE", "BEGIN"],
         false => &[
@@ -329,6 +352,7 @@ async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
             "SET SESSION AUTHORIZATION pg_monitor",
             "SET statement_timeout = '1ms'",
             "BEGIN",
+            "BEGIN; SELECT 1 / 0",
         ],
     };
     if !DB::IS_SQLITE {
@@ -338,11 +362,10 @@ async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
                 FOR EACH ROW EXECUTE FUNCTION slow()";
         DB::run(&pool, slow).await.unwrap();
     }
-    let store = SqlxStore::new(log.clone());
     for sql in settings {
         for way in ["record", "accept", "claim"] {
-            // On Postgres, a transaction of the user's own SQL is noticed only by `begin`.
-            if (*sql, way, DB::IS_SQLITE) == ("BEGIN", "accept", false) {
+            // On Postgres, the store does not notice a transaction of the user's own SQL.
+            if (*sql, way, DB::IS_SQLITE) == ("BEGIN", "claim", false) {
                 break;
             }
             let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
@@ -355,25 +378,13 @@ async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
                 sleep(Duration::from_millis(5)).await;
             }
             let delivery = delivery(&format!("{way}-{sql}")).await;
-            let handled: Result<bool, BoxError> = match way {
-                "record" => handle(Begin::Log, &pool, &log, &delivery)
-                    .await
-                    .map(|()| true)
-                    .map_err(Into::into),
-                "accept" => log
-                    .accept(&delivery)
-                    .await
-                    .map(|it| !it.is_duplicate())
-                    .map_err(Into::into),
-                _ => store
-                    .claim(&Key::from(&delivery), LEASE)
-                    .await
-                    .map(|it| matches!(it, Claim::Acquired(_))),
-            };
+            let handled = is_new(&log, way, &delivery).await;
             assert!(
                 matches!(handled, Ok(true)),
                 "{way} after {sql}: {handled:?}"
             );
+            let committed = others.get(&Key::from(&delivery)).await.unwrap();
+            assert!(committed.is_some() || way == "claim", "{way} after {sql}");
         }
     }
     three_more(&log, &pool).await;
@@ -390,7 +401,7 @@ async fn events_succeed_after_a_constraint_rolled_back() {
         if let Ok(mut tx) = begin(how, &pool, &log).await
             && log.record(&mut tx, &delivery("a").await).await.is_ok()
         {
-            let failed = Sqlite::run_in(&mut tx, "INSERT INTO once VALUES (1)").await;
+            let failed = Sqlite::run_on(&mut tx, "INSERT INTO once VALUES (1)").await;
             assert!(failed.is_err());
             // The handler ignores the error. None of its statements may be committed alone.
             let again = log.record(&mut tx, &delivery("b").await).await;

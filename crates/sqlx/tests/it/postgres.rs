@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use soundhash_webhook::idempotency::Key;
 use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
 use sqlx::{Connection, Postgres};
 use tokio::time::{sleep, timeout};
 
-use crate::fixture::{Fixture, delivery, delivery_of, log};
+use crate::fixture::{Fixture, delivery, log};
 
 const LEVELS: [&str; 2] = ["REPEATABLE READ", "SERIALIZABLE"];
 
@@ -140,28 +139,6 @@ async fn a_handler_that_is_dropped_while_it_begins_leaves_no_transaction_behind(
     .await
     .unwrap();
     assert_eq!(open, 0);
-}
-
-#[tokio::test]
-async fn bodies_are_compressed_with_lz4_if_the_server_has_it() {
-    let (_place, pool, log) = log::<Postgres>().await;
-    let lz4 = "SET default_toast_compression = lz4";
-    let has_lz4 = Postgres::run(&pool, lz4).await.is_ok();
-    let select = "SELECT attcompression::text FROM pg_attribute
-        WHERE attrelid = 'soundhash_events'::regclass AND attname = 'body'";
-    if has_lz4 {
-        let method: String = sqlx::query_scalar(select).fetch_one(&pool).await.unwrap();
-        assert_eq!(method, "l");
-    }
-    let body = format!(
-        r#"{{"id": 1, "type": "a", "data": "{}"}}"#,
-        "x".repeat(100_000)
-    );
-    let delivery = delivery_of(body.clone()).await;
-    log.accept(&delivery).await.unwrap();
-    let stored = log.get(&Key::from(&delivery)).await.unwrap().unwrap();
-    assert_eq!(stored.body, body);
-    assert_eq!(stored.summary.body_len, body.len() as u64);
 }
 
 /// This pitfall of Postgres is documented: the handler must return the error.

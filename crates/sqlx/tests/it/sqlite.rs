@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::Sqlite;
 
 use crate::fixture::{Fixture, delivery, log};
 
@@ -25,31 +25,6 @@ async fn a_deferred_transaction_that_has_read_conflicts_at_once() {
         .await
         .expect_err("a conflict");
     assert_eq!(error.kind(), EventLogErrorKind::Conflict, "{error:?}");
-}
-
-async fn assert_busy_timeout_is_unchanged(connection: &mut SqliteConnection) {
-    let left: i64 = sqlx::query_scalar("PRAGMA busy_timeout")
-        .fetch_one(connection)
-        .await
-        .unwrap();
-    assert_eq!(left, 20_000);
-}
-
-#[tokio::test]
-async fn the_busy_timeout_of_the_caller_is_left_as_it_was() {
-    let (_place, pool, log) = log::<Sqlite>().await;
-    for id in ["a", "a"] {
-        let mut deferred = pool.begin().await.unwrap();
-        let _ = log
-            .record(&mut deferred, &delivery(id).await)
-            .await
-            .unwrap();
-        assert_busy_timeout_is_unchanged(&mut deferred).await;
-        deferred.commit().await.unwrap();
-        let mut tx = log.begin().await.unwrap();
-        let _ = log.record(&mut tx, &delivery(id).await).await.unwrap();
-        assert_busy_timeout_is_unchanged(&mut tx).await;
-    }
 }
 
 #[tokio::test]
