@@ -7,12 +7,14 @@ use soundhash_webhook_reconcile::{Record, Timestamp};
 
 use crate::{error::Error, secret::variable};
 
+const INSTALL: &str = "\
+This build of the command lacks the feature `database`. Install the command with it:
+  $ cargo install --path crates/cli --features database";
+
 /// List the events that your application recorded, and run them again (needs the feature
 /// `database`)
 #[derive(Args)]
-#[command(after_help = "\
-This build of the command lacks the feature `database`. Install the command with it:
-  $ cargo install --path crates/cli --features database")]
+#[command(after_help = INSTALL)]
 pub(crate) struct EventsArgs {
     #[command(subcommand)]
     _command: EventsCommand,
@@ -38,7 +40,7 @@ enum EventsCommand {
 }
 
 #[derive(Args)]
-#[command(disable_help_flag = true)]
+#[command(after_help = INSTALL)]
 struct Ignored {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     _arguments: Vec<OsString>,

@@ -92,14 +92,18 @@ pub(super) async fn connection(
     let Some(end) = end else {
         return Ok(Check::ok("certificate", "valid"));
     };
-    let days = end.as_secs().saturating_sub(UnixTime::now().as_secs()) / (24 * 60 * 60);
+    Ok(validity(end, UnixTime::now()))
+}
+
+fn validity(end: UnixTime, now: UnixTime) -> Check {
+    let days = end.as_secs().saturating_sub(now.as_secs()) / (24 * 60 * 60);
     let seen = format!("valid until {}, in {days} days", date(end));
     let cure = "Renew the certificate. Without it, SoundHash delivers nothing, and your \
                 application does not notice.";
-    Ok(match days < RENEWAL_DAYS {
+    match days < RENEWAL_DAYS {
         true => Check::new(Warning, "certificate", seen, cure),
         false => Check::ok("certificate", seen),
-    })
+    }
 }
 
 fn wrong_certificate(error: &CertificateError, cause: String) -> Check {
@@ -179,5 +183,20 @@ pub(super) async fn http2(receiver: &mut Receiver) -> Check {
             "not offered, and not needed: SoundHash uses HTTP/1.1",
         ),
         _ => judge("HTTP/2", &result, "").at_most_warning(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_was_not_renewed_is_a_warning() {
+        let day = |day: u64| UnixTime::since_unix_epoch(Duration::from_secs(day * 24 * 60 * 60));
+        for (days, is_ok) in [(0, false), (13, false), (14, true)] {
+            assert_eq!(validity(day(20_000 + days), day(20_000)).is_ok(), is_ok);
+        }
     }
 }

@@ -58,7 +58,7 @@ fn a_build_without_databases_says_so() {
     bare!("--help").expect(0, &["run them again (needs the feature `database`)"]);
     let install = "cargo install --path crates/cli --features database";
     bare!("events --help").expect(0, &["run-again Send recorded events", install]);
-    bare!("events run-again --help").expect(2, &[install]);
+    bare!("events run-again --help").expect(0, &["Send recorded events", install]);
     bare!("events list --since 2h --json").expect(2, &[install]);
     let mut reconcile = bare!("reconcile --database sqlite:a.db");
     reconcile.env("SOUNDHASH_API_URL", "http://localhost:1");

@@ -151,13 +151,6 @@ fn rows_that_do_not_fit_become_lists_and_no_word_is_broken() {
 }
 
 #[test]
-fn long_messages_are_broken_between_words() {
-    let command = bare!("endpoints list");
-    let ran = run_in_terminal(&command, "", "").expect(2, &["SOUNDHASH_API_URL is not set"]);
-    assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
-}
-
-#[test]
 fn the_checks_of_doctor_fit_a_narrow_terminal() {
     let app = App::start(|_| response("401 Unauthorized", &"Please log in. ".repeat(9)));
     let mut doctor = cli!("doctor {app}");
