@@ -17,7 +17,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
-    body::{Body, Incoming},
+    body::Body,
     client::conn::{http1, http2},
 };
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
@@ -126,19 +126,40 @@ impl Client {
         let start = Instant::now();
         let url = request.uri().clone();
         let stream = self.connect(&url).await?;
-        if stream.connected().is_negotiated_h2() {
+        // A connection closes when its response is complete, or is dropped.
+        let response = if stream.connected().is_negotiated_h2() {
             let handshake = http2::handshake(TokioExecutor::new(), stream);
             let (mut sender, connection) = handshake.await?;
-            return receive(start, sender.send_request(request), connection).await;
-        }
-        let host = url
-            .authority()
-            .and_then(|it| HeaderValue::from_str(it.as_str()).ok());
-        if let Some(host) = host {
+            tokio::spawn(connection);
+            sender.send_request(request).await?
+        } else {
+            self.prepare(&url, &mut request);
+            let (mut sender, connection) = http1::handshake(stream).await?;
+            tokio::spawn(connection);
+            sender.send_request(request).await?
+        };
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE).collect().await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => NoResponse::TooLarge,
+            false => NoResponse::Broken(innermost(&*error)),
+        })?;
+        Ok(Response {
+            status: head.status,
+            version: head.version,
+            headers: head.headers,
+            body: body.to_bytes(),
+            duration: start.elapsed(),
+        })
+    }
+
+    /// Adds what HTTP/1 needs: the host, and a path, or the whole URL for a proxy.
+    fn prepare<B>(&self, url: &Uri, request: &mut Request<B>) {
+        let host = url.authority().map_or("", |it| it.as_str());
+        if let Ok(host) = HeaderValue::from_str(host) {
             request.headers_mut().insert(header::HOST, host);
         }
-        match self.proxy(&url) {
-            // A proxy for plain HTTP gets the whole URL.
+        match self.proxy(url) {
             Some(proxy) if url.scheme_str() == Some("http") => {
                 if let Some(value) = proxy.basic_auth() {
                     let headers = request.headers_mut();
@@ -151,8 +172,6 @@ impl Client {
                 *request.uri_mut() = Uri::from(path);
             }
         }
-        let (mut sender, connection) = http1::handshake(stream).await?;
-        receive(start, sender.send_request(request), connection).await
     }
 
     async fn connect(&self, url: &Uri) -> Result<Connection, NoResponse> {
@@ -259,36 +278,6 @@ fn certificate_error(error: &(dyn StdError + 'static)) -> Option<CertificateErro
     }
 }
 
-/// Reads a response, and drives its connection, which closes when the response is complete.
-async fn receive(
-    start: Instant,
-    response: impl Future<Output = hyper::Result<hyper::Response<Incoming>>>,
-    connection: impl Future,
-) -> Result<Response, NoResponse> {
-    let exchange = async {
-        let (head, body) = response.await?.into_parts();
-        let body = Limited::new(body, MAX_RESPONSE).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => NoResponse::TooLarge,
-            false => NoResponse::Broken(innermost(&*error)),
-        })?;
-        Ok(Response {
-            status: head.status,
-            version: head.version,
-            headers: head.headers,
-            body: body.to_bytes(),
-            duration: start.elapsed(),
-        })
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        biased;
-        response = &mut exchange => return response,
-        _ = connection => {}
-    }
-    exchange.await
-}
-
 /// Returns the host of a proxy, without its password.
 fn proxy_name(proxy: &Intercept) -> String {
     let (host, port) = host_and_port(proxy.uri());
@@ -341,21 +330,11 @@ impl fmt::Display for NoResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable {
-                url,
-                proxy: None,
-                cause,
-                ..
-            } => write!(f, "cannot connect to {url}: {cause}"),
-            Self::Unreachable {
-                url,
-                proxy: Some(proxy),
-                cause,
-                ..
+                url, proxy, cause, ..
             } => {
-                write!(
-                    f,
-                    "cannot connect to {url} through the proxy {proxy}: {cause}"
-                )
+                let through = proxy.as_ref().map(|it| format!(" through the proxy {it}"));
+                let through = through.unwrap_or_default();
+                write!(f, "cannot connect to {url}{through}: {cause}")
             }
             Self::Timeout => f.write_str("no response in time"),
             Self::TooLarge => write!(f, "the response has more than {} MiB", MAX_RESPONSE >> 20),

@@ -13,7 +13,7 @@ use http_body_util::{Channel, Full};
 use hyper::ext::on_informational;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use soundhash_webhook::{Secret, Sender};
+use soundhash_webhook::{SIGNATURE_HEADER, Secret, Sender};
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
@@ -69,31 +69,47 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Returns a new test event from a sender.
     pub(super) fn event(&self, sender: Sender) -> Delivery {
-        delivery(&self.secret, sender, &self.test(sender), |text| text)
+        self.made(sender, |_| {}, |text| text)
     }
 
     /// Returns a new test event that is signed after its bytes were changed.
     pub(super) fn changed(&self, change: impl FnOnce(String) -> String) -> Delivery {
-        let event = self.test(Sender::Dispatcher);
-        delivery(&self.secret, Sender::Dispatcher, &event, change)
+        self.made(Sender::Dispatcher, |_| {}, change)
     }
 
     /// Returns a new test event that is signed with another secret.
     pub(super) fn signed_with(&self, secret: &Secret) -> Delivery {
-        let event = self.test(Sender::Dispatcher);
-        delivery(secret, Sender::Dispatcher, &event, |text| text)
+        let mut delivery = self.event(Sender::Dispatcher);
+        let signature = secret.sign(&delivery.body).into();
+        delivery.headers.insert(SIGNATURE_HEADER, signature);
+        delivery
     }
 
     /// Returns a new test event that is as old as the last retry can be.
     pub(super) fn late(&self) -> Delivery {
-        let mut event = self.test(Sender::Dispatcher);
         let time = (Timestamp::now() - LAST_RETRY).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00Z");
-        event["created_at"] = time.to_string().into();
-        delivery(&self.secret, Sender::Dispatcher, &event, |text| text)
+        let set_time = |event: &mut Value| event["created_at"] = time.to_string().into();
+        self.made(Sender::Dispatcher, set_time, |text| text)
     }
 
-    fn test(&self, sender: Sender) -> Value {
-        test_event(&self.event_type, sender)
+    fn made(
+        &self,
+        sender: Sender,
+        edit: impl FnOnce(&mut Value),
+        change: impl FnOnce(String) -> String,
+    ) -> Delivery {
+        let mut event = test_event(&self.event_type, sender);
+        edit(&mut event);
+        let text = String::from_utf8_lossy(&sender.to_bytes(&event)).into_owned();
+        let body = Bytes::from(change(text));
+        let mut headers = headers(sender, &event, self.secret.sign(&body).into());
+        // As SoundHash's senders do, so that the response is the one that they get.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+        Delivery {
+            name: String::new(),
+            headers,
+            body,
+        }
     }
 
     pub(super) async fn send(&mut self, delivery: &Delivery) -> Result {
@@ -140,23 +156,5 @@ impl Receiver {
     pub(super) fn measure(&mut self, result: &Result) {
         let duration = result.as_ref().map(|response| response.duration);
         self.slowest = duration.unwrap_or_default().max(self.slowest);
-    }
-}
-
-fn delivery(
-    secret: &Secret,
-    sender: Sender,
-    event: &Value,
-    change: impl FnOnce(String) -> String,
-) -> Delivery {
-    let text = String::from_utf8_lossy(&sender.to_bytes(event)).into_owned();
-    let body = Bytes::from(change(text));
-    let mut headers = headers(sender, event, secret.sign(&body).into());
-    // As SoundHash's senders do, so that the response is the one that they get.
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
-    Delivery {
-        name: String::new(),
-        headers,
-        body,
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
 use jiff::{Timestamp, Unit, tz::TimeZone};
 use serde::Serialize;
 use soundhash_webhook_inspector::{Record, Subscription, Verdict};
 use tokio::time::timeout;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::{
     output::{
@@ -99,8 +99,10 @@ fn text(record: &Record, columns: usize) -> String {
             let width = 20.min(room.saturating_sub(13));
             let id = cell(record.event_id(), room - width - 2);
             // Types of other senders can be longer, and use the columns that the id leaves free.
-            let event_type = cell(record.event_type(), room - 2 - id.width());
-            format!("{}  {id}", padded(event_type, width))
+            let free = room - 2 - measure_text_width(&id);
+            let event_type = cell(record.event_type(), free);
+            let event_type = pad_str(&event_type, width, Alignment::Left, None);
+            format!("{event_type}  {id}")
         }
     };
     let verdict = record.verdict();
@@ -112,7 +114,7 @@ fn text(record: &Record, columns: usize) -> String {
     };
     let status = record.status();
     let status = status.map_or_else(|| "–".to_owned(), |status| status.as_u16().to_string());
-    let what = padded(what, room);
+    let what = pad_str(&what, room, Alignment::Left, None);
     let verdict = paint(style, format_args!("{:<9}", verdict.as_str()));
     let duration = match is_wide {
         true => format!(" {:>8}", milliseconds(record.duration())),
@@ -121,32 +123,10 @@ fn text(record: &Record, columns: usize) -> String {
     format!("{time}  {what}  {verdict} {status:>4}{duration}")
 }
 
-/// Shortens text to a number of columns, and keeps its beginning and its end.
+/// Shortens text to a number of columns.
 fn cell(text: Option<&str>, columns: usize) -> String {
     let text = excerpt(text.unwrap_or("–"), 200);
-    if text.width() <= columns {
-        return text;
-    }
-    let start = fitting(text.chars(), columns / 2 - 1);
-    let end = fitting(text.chars().rev(), columns / 2);
-    start
-        .into_iter()
-        .chain(['…'])
-        .chain(end.into_iter().rev())
-        .collect()
-}
-
-fn fitting(text: impl Iterator<Item = char>, mut columns: usize) -> Vec<char> {
-    text.map_while(|character| {
-        columns = columns.checked_sub(character.width().unwrap_or_default())?;
-        Some(character)
-    })
-    .collect()
-}
-
-fn padded(text: String, columns: usize) -> String {
-    let missing = columns.saturating_sub(text.width());
-    text + &" ".repeat(missing)
+    truncate_str(&text, columns, "…").into_owned()
 }
 
 fn time(record: &Record) -> Timestamp {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anstyle::Style;
+use console::{Alignment, pad_str};
 use textwrap::core::display_width;
 
 use super::{BOLD, DIM, columns, escape::escape, line, paint, wrapped};
@@ -33,12 +34,8 @@ impl Cell {
     }
 
     fn padded(&self, line: &str, width: usize) -> String {
-        let padding = " ".repeat(width.saturating_sub(display_width(line)));
-        let text = paint(self.style, line);
-        match self.is_number {
-            true => padding + &text,
-            false => text + &padding,
-        }
+        let align = [Alignment::Left, Alignment::Right][usize::from(self.is_number)];
+        pad_str(&paint(self.style, line), width, align, None).into_owned()
     }
 }
 

@@ -5,10 +5,12 @@
 //! therefore dropped and counted.
 
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind::BrokenPipe},
     mem,
-    sync::{Condvar, Mutex, MutexGuard, Once, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread,
 };
 
@@ -24,17 +26,15 @@ pub(super) type Write = fn(&str) -> io::Result<()>;
 
 pub(super) struct Writer {
     name: &'static str,
-    start: Once,
+    queue: OnceLock<SyncSender<(Write, String)>>,
     state: Mutex<State>,
-    /// Wakes the writing thread.
-    pushed: Condvar,
     /// Wakes `written` and `closed`.
     changed: Notify,
 }
 
 struct State {
-    lines: VecDeque<(Write, String)>,
-    is_writing: bool,
+    /// The number of lines that are queued or being written.
+    waiting: u64,
     lost: u64,
     error: Option<io::Error>,
     /// Whether the reader of the pipe is gone, so that lost lines do not matter.
@@ -45,75 +45,65 @@ impl Writer {
     pub(super) const fn new(name: &'static str) -> Self {
         Self {
             name,
-            start: Once::new(),
+            queue: OnceLock::new(),
             state: Mutex::new(State {
-                lines: VecDeque::new(),
-                is_writing: false,
+                waiting: 0,
                 lost: 0,
                 error: None,
                 is_closed: false,
             }),
-            pushed: Condvar::new(),
             changed: Notify::const_new(),
         }
     }
 
     /// Queues a line, or drops it if the queue is full. Returns the error of an earlier line.
     pub(super) fn push(&'static self, write: Write, line: String) -> io::Result<()> {
-        self.start.call_once(|| {
-            thread::spawn(|| self.run());
+        let queue = self.queue.get_or_init(|| {
+            let (queue, lines) = sync_channel::<(Write, String)>(MAX_WAITING);
+            thread::spawn(move || {
+                for (write, line) in lines {
+                    self.run(write, &line);
+                }
+            });
+            queue
         });
         let mut state = self.state();
         if state.is_closed {
             return Err(BrokenPipe.into());
         }
-        if state.lines.len() < MAX_WAITING {
-            state.lines.push_back((write, line));
-            self.pushed.notify_one();
-        } else {
-            state.lost += 1;
+        match queue.try_send((write, line)) {
+            Ok(()) => state.waiting += 1,
+            Err(_) => state.lost += 1,
         }
         state.error.take().map_or(Ok(()), Err)
     }
 
-    fn run(&'static self) {
+    /// Writes a line, unless the reader of the pipe is gone.
+    fn run(&'static self, write: Write, line: &str) {
+        let is_closed = self.state().is_closed;
+        let written = if is_closed { Ok(()) } else { write(line) };
         let mut state = self.state();
-        loop {
-            let Some((write, line)) = state.lines.pop_front() else {
-                self.changed.notify_waiters();
-                state = (self.pushed.wait(state)).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            state.is_writing = true;
-            drop(state);
-            let written = write(&line);
-            state = self.state();
-            state.is_writing = false;
-            match written {
-                Ok(()) if state.lost > 0 => {
-                    let lost = mem::take(&mut state.lost);
-                    drop(state);
-                    warning(self.report(lost, "its reader was too slow, or the disk was full"));
-                    state = self.state();
-                }
-                Ok(()) => {}
-                Err(error) => {
-                    state.is_closed = error.kind() == BrokenPipe;
-                    if state.is_closed {
-                        state.lines.clear();
-                    } else {
-                        state.lost += 1;
-                    }
-                    state.error = Some(error);
-                }
+        state.waiting -= 1;
+        let mut lost = 0;
+        match written {
+            Ok(()) if is_closed => {}
+            Ok(()) => lost = mem::take(&mut state.lost),
+            Err(error) => {
+                state.is_closed = error.kind() == BrokenPipe;
+                state.lost += u64::from(!state.is_closed);
+                state.error = Some(error);
             }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+        if lost > 0 {
+            warning(self.report(lost, "its reader was too slow, or the disk was full"));
         }
     }
 
     /// Resolves when every line is written.
     pub(super) async fn written(&self) {
-        self.wait_for(|state| state.lines.is_empty() && !state.is_writing)
-            .await;
+        self.wait_for(|state| state.waiting == 0).await;
     }
 
     /// Resolves when the reader of the pipe is gone.
@@ -134,8 +124,7 @@ impl Writer {
     /// Reports the lines that were not written, if there are any.
     pub(super) fn lost(&self) -> Option<String> {
         let mut state = self.state();
-        let waiting = mem::take(&mut state.lines).len() as u64 + u64::from(state.is_writing);
-        let lost = mem::take(&mut state.lost) + waiting;
+        let lost = mem::take(&mut state.lost) + state.waiting;
         let cause = state.error.as_ref().map(ToString::to_string);
         let cause = cause.unwrap_or_else(|| "its reader was too slow".to_owned());
         (lost > 0).then(|| self.report(lost, &cause))
@@ -176,14 +165,10 @@ mod tests {
     async fn lines_that_do_not_fit_are_counted() {
         let (read, reads): (Sender<()>, _) = channel();
         *READS.lock().unwrap() = Some(reads);
-        WRITER.push(write, "first".to_owned()).unwrap();
-        while !WRITER.state().is_writing {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..MAX_WAITING + 3 {
+        // The queue is full, and a line may be in the hands of the thread.
+        for _ in 0..MAX_WAITING + 4 {
             WRITER.push(write, "line".to_owned()).unwrap();
         }
-        assert_eq!(WRITER.state().lost, 3);
         let lost = WRITER.lost().unwrap();
         assert!(
             lost.starts_with("4100 lines were not written to a test"),

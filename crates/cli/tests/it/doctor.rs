@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -26,20 +25,15 @@ use soundhash_webhook::{
     idempotency::{IdempotencyLayer, MemoryStore},
 };
 use soundhash_webhook_tests::proxy::Proxy;
-use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
-    support::{App, Ran, Run, SECRET, bare, check, cli, free_addr, response},
+    support::{self, App, Ran, Run, SECRET, bare, check, cli, free_addr, response},
     tls,
 };
 
-/// Serves an application on a free port, and returns the URL of its webhook.
+/// Serves an application, and returns the URL of its webhook.
 fn serve(app: Router) -> String {
-    let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
-    format!("http://{addr}/hooks")
+    format!("http://{}/hooks", support::serve(app))
 }
 
 /// An application as the guides show it. It accepts only events that are marked as tests.
@@ -62,8 +56,10 @@ fn verification() -> SoundHashWebhookLayer {
     SoundHashWebhookLayer::new(SECRET)
 }
 
+type Change = fn(Vec<u8>) -> Vec<u8>;
+
 /// Changes requests on their way to the right application, as a proxy could.
-fn behind(change: fn(Vec<u8>) -> Vec<u8>) -> Router {
+fn behind(change: Change) -> Router {
     right().layer(middleware::from_fn(
         move |request: Request, next: Next| async move {
             let (mut head, body) = request.into_parts();
@@ -159,7 +155,7 @@ fn a_changed_body_is_found_and_the_change_is_named() {
         Err(_) => body,
     };
     doctor(&serve(behind(rewrite))).expect(1, &["parses JSON and writes it again"]);
-    let changes: [(fn(Vec<u8>) -> Vec<u8>, _); 4] = [
+    let changes: [(Change, _); 4] = [
         (|body| body.trim_ascii_end().to_vec(), "trailing newline"),
         (|body| replaced(&body, "NaN", "null"), "NaN"),
         (|body| replaced(&body, "í", "i"), "non-ASCII"),

@@ -47,9 +47,9 @@ fn a_line_shows_time_type_id_verdict_status_and_duration() {
 fn a_line_fits_a_terminal_whatever_the_event_is_called() {
     let listen = Listen::start(&[]);
     for (event_type, id, shown) in [
-        ("x".repeat(99), "i".repeat(99), "…xxxxxxxxxx  iiiiiiiiii…"),
-        ("x".repeat(99), "evt_1".to_owned(), "xx  evt_1 "),
-        ("曲".repeat(99), "曲".repeat(99), "曲曲曲曲…    曲曲曲曲曲…"),
+        ("x".repeat(99), "i".repeat(99), "xxxxx…  iiiii"),
+        ("x".repeat(99), "evt_1".to_owned(), "xx…  evt_1 "),
+        ("曲".repeat(99), "曲".repeat(99), "曲曲…  曲曲曲"),
     ] {
         let body = format!(r#"{{"id": "{id}", "type": "{event_type}", "data": {{}}}}"#);
         deliver(&listen.url, "", body.as_bytes());

@@ -3,7 +3,7 @@
 use std::{
     env, fmt,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{self, SocketAddr, TcpStream},
     ops::{Deref, DerefMut},
     path::PathBuf,
     process::{Command, ExitStatus, Output, Stdio},
@@ -14,8 +14,10 @@ use std::{
     thread,
 };
 
+use axum::Router;
 use soundhash_webhook::Secret;
 pub(crate) use soundhash_webhook_tests::process::{PATIENCE, Process, status};
+use tokio::{net::TcpListener, runtime::Runtime};
 
 pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
 
@@ -153,8 +155,17 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 
 /// Returns an address on which no process listens.
 pub(crate) fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
+}
+
+/// Serves an application on a free port.
+pub(crate) fn serve(app: Router) -> SocketAddr {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
+    addr
 }
 
 /// A running `listen`.
@@ -243,7 +254,7 @@ impl App {
     }
 
     pub(crate) fn start(respond: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("an address");
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (seen, respond) = (requests.clone(), Arc::new(respond));
@@ -284,20 +295,14 @@ impl fmt::Display for App {
 fn read_request(stream: &mut TcpStream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
             return None;
         }
-        if line == "\r\n" {
-            break;
-        }
-        head.push_str(&line);
     }
-    let mut request = Request {
-        head,
-        body: Vec::new(),
-    };
+    head.truncate(head.len() - 2);
+    let body = Vec::new();
+    let mut request = Request { head, body };
     let length = request.header("content-length");
     let length = length.first().map_or(Ok(0), |length| length.parse()).ok()?;
     request.body = vec![0; length];

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     process::Command,
     sync::{Arc, Mutex},
-    thread,
     time::Duration,
 };
 
@@ -18,9 +17,9 @@ use axum::{
 };
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime::Runtime, time::sleep};
+use tokio::time::sleep;
 
-use crate::support::bare;
+use crate::support::{bare, serve};
 
 pub(crate) const TOKEN: &str = "t0ken-0f-0urs";
 pub(crate) const REFRESH_TOKEN: &str = "refr3sh";
@@ -43,7 +42,23 @@ pub(crate) struct Stored {
     pub(crate) clock_ahead: i64,
 }
 
-#[derive(Clone)]
+impl Stored {
+    /// Adds an endpoint, and returns its id.
+    fn add(&mut self, body: &Value) -> u64 {
+        let id = self.endpoints.keys().max().map_or(7, |id| id + 1);
+        let mut endpoint = json!({
+            "id": id, "user_id": 1, "tenant_id": null, "description": null, "is_active": true,
+            "rate_limit_per_minute": null, "custom_headers": null,
+            "total_deliveries": 0, "successful_deliveries": 0, "failed_deliveries": 0,
+            "last_delivery_at": null, "last_success_at": null, "last_failure_at": null,
+            "created_at": "2026-11-23T08:56:12.681555", "updated_at": "2026-11-23T08:56:12.681555",
+        });
+        merge(&mut endpoint, body);
+        self.endpoints.insert(id, endpoint);
+        id
+    }
+}
+
 pub(crate) struct Api {
     pub(crate) url: String,
     pub(crate) stored: Arc<Mutex<Stored>>,
@@ -51,15 +66,10 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn start() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let api = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
-            stored: Arc::default(),
-        };
-        let app = Router::new().fallback(respond).with_state(api.clone());
-        thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
-        api
+        let stored = Arc::<Mutex<Stored>>::default();
+        let app = Router::new().fallback(respond).with_state(stored.clone());
+        let url = format!("http://{}", serve(app));
+        Self { url, stored }
     }
 
     /// Returns the command `endpoints` with the given arguments.
@@ -80,20 +90,9 @@ impl Api {
         command
     }
 
-    /// Adds an endpoint, and returns its id.
-    pub(crate) fn add(&self, body: &Value) -> u64 {
-        let mut stored = self.stored.lock().unwrap();
-        let id = stored.endpoints.keys().max().map_or(7, |id| id + 1);
-        let mut endpoint = json!({
-            "id": id, "user_id": 1, "tenant_id": null, "description": null, "is_active": true,
-            "rate_limit_per_minute": null, "custom_headers": null,
-            "total_deliveries": 0, "successful_deliveries": 0, "failed_deliveries": 0,
-            "last_delivery_at": null, "last_success_at": null, "last_failure_at": null,
-            "created_at": "2026-11-23T08:56:12.681555", "updated_at": "2026-11-23T08:56:12.681555",
-        });
-        merge(&mut endpoint, body);
-        stored.endpoints.insert(id, endpoint);
-        id
+    /// Adds an endpoint.
+    pub(crate) fn add(&self, body: &Value) {
+        self.stored.lock().unwrap().add(body);
     }
 
     pub(crate) fn log(&self) -> Vec<(String, Value)> {
@@ -111,13 +110,13 @@ fn merge(endpoint: &mut Value, changes: &Value) {
 type Answer = Result<(StatusCode, Value), (StatusCode, Value)>;
 
 /// Responds as SoundHash does, or commits the fault that the token selects.
-async fn respond(State(api): State<Api>, request: Request) -> Response {
+async fn respond(State(stored): State<Arc<Mutex<Stored>>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let line = format!("{} {}", head.method, head.uri);
     let count = {
-        let log = &mut api.stored.lock().unwrap().log;
+        let log = &mut stored.lock().unwrap().log;
         log.push((line.clone(), body.clone()));
         log.len()
     };
@@ -130,14 +129,14 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
     };
     let mut response = fault.unwrap_or_else(|| {
         let query = Query::try_from_uri(&head.uri).unwrap();
-        let stored = api.stored.lock().unwrap();
+        let mut stored = stored.lock().unwrap();
         let answer = match line
             .split(['?', ' '])
             .nth(1)
             .unwrap()
             .strip_prefix("/api/v1/")
         {
-            Some(path) => answer(&api, stored, head.method.as_str(), path, &query, &body),
+            Some(path) => answer(&mut stored, head.method.as_str(), path, &query, &body),
             None => Err((StatusCode::NOT_FOUND, json!("Not Found"))),
         };
         match answer {
@@ -146,7 +145,7 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
             Err((status, detail)) => (status, Json(json!({ "detail": detail }))).into_response(),
         }
     });
-    let ahead = SignedDuration::from_secs(api.stored.lock().unwrap().clock_ahead);
+    let ahead = SignedDuration::from_secs(stored.lock().unwrap().clock_ahead);
     let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&(Timestamp::now() + ahead));
     let date = date.unwrap().parse().unwrap();
     response.headers_mut().insert(header::DATE, date);
@@ -198,8 +197,7 @@ async fn fault(token: &str, count: usize) -> Option<Response> {
 }
 
 fn answer(
-    api: &Api,
-    mut stored: std::sync::MutexGuard<'_, Stored>,
+    stored: &mut Stored,
     method: &str,
     path: &str,
     query: &BTreeMap<String, String>,
@@ -241,9 +239,8 @@ fn answer(
         }
         ("POST", None, _) => {
             validate(body)?;
-            drop(stored);
-            let id = api.add(body);
-            let mut endpoint = api.stored.lock().unwrap().endpoints[&id].clone();
+            let id = stored.add(body);
+            let mut endpoint = stored.endpoints[&id].clone();
             endpoint["secret"] = json!(format!("made-by-soundhash-{id}"));
             return Ok((StatusCode::CREATED, endpoint));
         }
@@ -259,7 +256,7 @@ fn answer(
             return Ok((StatusCode::NO_CONTENT, Value::Null));
         }
         ("POST", Some(_), "test") => tested(body["event_type"].as_str().unwrap()),
-        ("GET", Some((id, _)), "deliveries") => deliveries(&stored, id, query),
+        ("GET", Some((id, _)), "deliveries") => deliveries(stored, id, query),
         ("GET", Some((id, endpoint)), "stats") => json!({
             "webhook_id": id, "total_deliveries": endpoint["total_deliveries"],
             "successful_deliveries": endpoint["successful_deliveries"],
