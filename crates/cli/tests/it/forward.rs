@@ -111,7 +111,7 @@ fn its_own_address_is_refused() {
         let port = free_addr().port();
         let forward = format!("--forward http://{host}:{port}/hooks");
         cli!("listen --inspect off --addr {addr}:{port} {forward}")
-            .expect(2, &["is the address of this command"]);
+            .expect(2, "is the address of this command");
     }
 }
 

@@ -29,7 +29,7 @@ fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
     let mut replay = bare!("replay --url {app}");
     let ran = replay
         .args(captures())
-        .expect(0, &["portal-video.uploaded.http"]);
+        .expect(0, "portal-video.uploaded.http");
     assert_eq!(ran.stderr, "");
     let mut lines = ran.stdout.lines();
     assert!(lines.all(|line| line.chars().count() <= 80), "{ran:#?}");
@@ -52,8 +52,8 @@ fn they_are_signed_again_for_a_receiver_with_another_secret() {
     let listen = Listen::start(&[]);
     let mut replay = cli!("replay --url {}", listen.url);
     replay.args(captures());
-    replay.expect(1, &["401 Unauthorized", "Invalid signature"]);
-    replay.arg("--resign").expect(0, &["200 OK"]);
+    replay.expect(1, "401 Unauthorized | Invalid signature");
+    replay.arg("--resign").expect(0, "200 OK");
     // An editor has changed the file.
     let file = folder("replay").join("changed.http");
     fs::write(
@@ -64,7 +64,7 @@ fn they_are_signed_again_for_a_receiver_with_another_secret() {
     let mut replay = cli!("replay --resign --url {}", listen.url);
     replay
         .arg(&file)
-        .expect(0, &["warning", "changed.http", "editor"]);
+        .expect(0, "warning | changed.http | editor");
 }
 
 #[test]
@@ -73,6 +73,6 @@ fn a_file_that_is_not_a_request_is_named_before_anything_is_sent() {
     fs::write(&file, format!("my notes: {SECRET}\n\n")).unwrap();
     let app = App::ok();
     let mut replay = cli!("replay --url {app} {}", captures()[0]);
-    replay.arg(&file).expect(2, &["notes.txt", "line 1"]);
+    replay.arg(&file).expect(2, "notes.txt | line 1");
     assert_eq!(app.requests().len(), 0);
 }

@@ -78,11 +78,11 @@ impl Ran {
     }
 
     #[track_caller]
-    pub(crate) fn expect(self, status: i32, parts: &[&str]) -> Self {
+    pub(crate) fn expect(self, status: i32, parts: impl AsRef<str>) -> Self {
         assert_eq!(self.status, status, "{self:#?}");
         // Help and errors are wrapped at the width of the terminal.
         let all = self.all().split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in parts {
+        for part in parts.as_ref().split('|').map(str::trim) {
             assert!(all.contains(part), "no `{part}` in {self:#?}");
         }
         self
@@ -107,8 +107,8 @@ pub(crate) trait Run {
     /// Runs the command with `input` on its standard input.
     fn reads(&mut self, input: impl AsRef<[u8]>) -> Ran;
 
-    /// Checks the exit status, and that the output has these parts.
-    fn expect(&mut self, status: i32, parts: &[&str]) -> Ran;
+    /// Checks the exit status, and that the output has these parts, which have bars between them.
+    fn expect(&mut self, status: i32, parts: impl AsRef<str>) -> Ran;
 }
 
 impl Run for Command {
@@ -129,7 +129,7 @@ impl Run for Command {
     }
 
     #[track_caller]
-    fn expect(&mut self, status: i32, parts: &[&str]) -> Ran {
+    fn expect(&mut self, status: i32, parts: impl AsRef<str>) -> Ran {
         self.reads("").expect(status, parts)
     }
 }
@@ -138,8 +138,9 @@ impl Run for Command {
 #[track_caller]
 pub(crate) fn check(command: impl Fn(&str) -> Command, rows: &str) {
     for row in rows.lines().filter(|row| !row.trim().is_empty()) {
-        let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        command(cells[0]).expect(cells[1].parse().expect(row), &cells[2..]);
+        let cells: Vec<_> = row.splitn(3, '|').map(str::trim).collect();
+        let parts = *cells.get(2).unwrap_or(&"");
+        command(cells[0]).expect(cells[1].parse().expect(row), parts);
     }
 }
 

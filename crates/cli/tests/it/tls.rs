@@ -80,11 +80,11 @@ fn certificates_are_checked() {
         send.env("SSL_CERT_FILE", format!("{FOLDER}/{trusted}"));
         send
     };
-    send(&url, "ca.pem").expect(0, &["200 OK"]);
+    send(&url, "ca.pem").expect(0, "200 OK");
     // An unknown authority and another name are rejected.
-    send(&url, VALID).expect(1, &["certificate"]);
+    send(&url, VALID).expect(1, "certificate");
     let other = url.replace("localhost", "127.0.0.2");
-    send(&other, "ca.pem").expect(1, &["cannot connect"]);
+    send(&other, "ca.pem").expect(1, "cannot connect");
 }
 
 /// A minimal container that uses only plain HTTP can lack certificates.
@@ -94,5 +94,5 @@ fn plain_http_needs_no_certificates() {
     let mut send = cli!("send --url {}", listen.url);
     send.env("SSL_CERT_FILE", "/dev/null")
         .env("SSL_CERT_DIR", "/nonexistent");
-    send.expect(0, &["200 OK"]);
+    send.expect(0, "200 OK");
 }

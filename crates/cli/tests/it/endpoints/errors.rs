@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::api::{Api, TOKEN};
-use crate::support::{App, Run, bare, free_addr, response};
+use crate::support::{App, Run, bare, check, free_addr, response};
 
 /// The rows have a token, the arguments, and parts of the message. `CREATE` is a valid line.
 const ROWS: &str = "
@@ -50,7 +50,7 @@ fn the_status_and_the_cure_are_named() {
         let line = line.replace("LONG", &"a".repeat(501));
         let token = cells[0].replace("TOKEN", TOKEN);
         let mut command = api.command_with(&token, &format!("endpoints {line}"));
-        let ran = command.expect(1, &cells[2..]);
+        let ran = command.expect(1, cells[2..].join("|"));
         assert!(ran.stderr.contains("error: "), "{ran:#?}");
         assert_eq!(ran.stdout, "");
         for secret in [TOKEN, "expired-t0ken", "\u{1b}"] {
@@ -80,66 +80,36 @@ fn a_large_response_takes_little_memory() {
 
 #[test]
 fn variables_and_servers_that_are_missing_or_wrong() {
-    let list = |url: &str, token: &str, status: i32, parts: &[&str]| {
+    // The URL and the token; `-` is no URL.
+    let list = |line: &str| {
         let mut command = bare!("endpoints list");
-        for (name, value) in [("SOUNDHASH_API_URL", url), ("SOUNDHASH_API_TOKEN", token)] {
-            if !value.is_empty() {
-                command.env(name, value);
-            }
+        let (url, token) = line.split_once(' ').unwrap();
+        command.env("SOUNDHASH_API_TOKEN", token);
+        if url != "-" {
+            command.env("SOUNDHASH_API_URL", url);
         }
-        let ran = command.expect(status, parts);
-        assert!(
-            !ran.all().contains("t0ken") && !ran.all().contains("passw0rd"),
-            "{ran:#?}"
-        );
+        command
     };
-    list(
-        "",
-        TOKEN,
-        2,
-        &["SOUNDHASH_API_URL is not set", "scheme and host"],
-    );
-    list(
-        "https://a.example",
-        "",
-        2,
-        &["SOUNDHASH_API_TOKEN is not set"],
-    );
-    list("https://a.example", "t0ken\n", 2, &["line end"]);
-    for url in [
-        "a.example",
-        "https://a.example/api/v1",
-        "https://a.example/?a",
-        "ftp://a.example",
-    ] {
-        list(url, TOKEN, 2, &["SOUNDHASH_API_URL"]);
-    }
-    let url = "https://me:passw0rd@a.example";
-    list(
-        url,
-        TOKEN,
-        2,
-        &["SOUNDHASH_API_URL", "user name or a password"],
-    );
-    list(
-        "http://a.invalid/",
-        TOKEN,
-        1,
-        &["without encryption", "cannot connect"],
-    );
     let other = App::start(|_| response("404 Not Found", "nothing here"));
-    let url = format!("http://{}", other.addr);
-    list(
-        &url,
-        TOKEN,
-        1,
-        &["no SoundHash API at SOUNDHASH_API_URL", "404"],
+    let (other, dead) = (other.addr, free_addr());
+    let rows = format!(
+        "- t0ken | 2 | SOUNDHASH_API_URL is not set | scheme and host
+        a.example t0ken | 2 | SOUNDHASH_API_URL
+        https://a.example/api/v1 t0ken | 2 | SOUNDHASH_API_URL
+        https://a.example/?a t0ken | 2 | SOUNDHASH_API_URL
+        ftp://a.example t0ken | 2 | SOUNDHASH_API_URL
+        http://a.invalid/ t0ken | 1 | without encryption | cannot connect
+        http://{other} t0ken | 1 | no SoundHash API at SOUNDHASH_API_URL | 404
+        http://{dead} t0ken | 1 | connect to http://127.0.0.1: | refused | SOUNDHASH_API_URL"
     );
-    let url = format!("http://{}", free_addr());
-    let refused = [
-        "cannot connect to http://127.0.0.1:",
-        "refused",
-        "SOUNDHASH_API_URL",
-    ];
-    list(&url, TOKEN, 1, &refused);
+    check(list, &rows);
+    let mut command = bare!("endpoints list");
+    command.env("SOUNDHASH_API_URL", "https://a.example");
+    command.expect(2, "SOUNDHASH_API_TOKEN is not set");
+    command.env("SOUNDHASH_API_TOKEN", "t0ken\n");
+    let ran = command.expect(2, "line end");
+    assert!(!ran.all().contains("t0ken"), "{ran:#?}");
+    let ran = list("https://me:passw0rd@a.example t0ken")
+        .expect(2, "SOUNDHASH_API_URL | user name or a password");
+    assert!(!ran.all().contains("passw0rd"), "{ran:#?}");
 }

@@ -22,12 +22,8 @@ fn the_old_endpoint_is_deleted_when_it_is_confirmed() {
     let api = api(true);
     let file = folder("rotate").join("secret");
     let line = format!("rotate 7 --secret-file {}", file.display());
-    let parts = [
-        "each event arrives twice",
-        "Delete the old endpoint 7",
-        "Endpoint 7 is deleted",
-    ];
-    let ran = api.command(&line).reads("yes\n").expect(0, &parts);
+    let parts = "each event arrives twice | Delete the old endpoint 7 | Endpoint 7 is deleted";
+    let ran = api.command(&line).reads("yes\n").expect(0, parts);
     assert!(!ran.all().contains("cust0m"), "{ran:#?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "made-by-soundhash-8");
 
@@ -53,21 +49,17 @@ fn the_old_endpoint_is_deleted_when_it_is_confirmed() {
 
 #[test]
 fn both_endpoints_remain_when_it_is_not() {
-    let parts = [
-        "Both endpoints remain",
-        "endpoints delete 7",
-        "endpoints delete 8",
-    ];
+    let parts = "Both endpoints remain | endpoints delete 7 | endpoints delete 8";
     for reply in ["no\n", "\n", "", "delete\n"] {
         let api = api(true);
-        let ran = api.command("rotate 7").reads(reply).expect(1, &parts);
+        let ran = api.command("rotate 7").reads(reply).expect(1, parts);
         assert!(ran.stdout.contains("made-by-soundhash-8"), "{ran:#?}");
         assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
     }
     // An endpoint that is switched off stays so.
     let api = api(false);
     let ran = api.command("rotate 7").reads("y\n");
-    let ran = ran.expect(0, &["Both endpoints are switched off"]);
+    let ran = ran.expect(0, "Both endpoints are switched off");
     assert!(!ran.all().contains("deliver now"), "{ran:#?}");
     let stored = api.stored.lock().unwrap();
     assert_eq!(stored.endpoints[&8]["is_active"], false);
