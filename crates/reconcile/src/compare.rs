@@ -1,6 +1,6 @@
 //! Compares the logs of endpoints with records, in a window of time.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use soundhash_webhook::Id;
@@ -97,15 +97,12 @@ pub fn reconcile(logs: &[Log], recorded: Option<&[Record]>, window: &Window) -> 
             may_be_recorded: None,
         })
         .collect();
-    failed.sort_by(|a, b| {
-        let order = |it: &Failed| {
-            (
-                it.first_attempt_at,
-                it.event_id.clone(),
-                it.endpoint.clone(),
-            )
-        };
-        order(a).cmp(&order(b))
+    failed.sort_by_cached_key(|it| {
+        (
+            it.first_attempt_at,
+            it.event_id.clone(),
+            it.endpoint.clone(),
+        )
     });
     let mut report = Report {
         since: window.since,
@@ -135,9 +132,8 @@ fn compare(
 ) {
     let largest = window.clock_difference.abs();
     let matched = |offset: SignedDuration| {
-        let spans = delivered
-            .iter()
-            .map(|(span, _)| span.moved(offset).widened(TOLERANCE));
+        let spans = delivered.iter();
+        let spans = spans.map(|(span, _)| span.moved(offset).widened(TOLERANCE));
         let spans: Vec<_> = spans.collect();
         let assigned = assign(&spans, records);
         (assigned.iter().flatten().count(), offset, spans, assigned)
@@ -155,27 +151,20 @@ fn compare(
     }
     let (recorded, offset, spans, assigned) = best;
     // Without deliveries, the difference of the clocks is unknown.
-    let tolerance = if delivered.is_empty() {
-        largest
-    } else {
-        TOLERANCE
-    };
+    let tolerance = [TOLERANCE, largest][usize::from(delivered.is_empty())];
     report.recorded = Some(recorded);
     for shortage in shortages(&spans, records, &assigned) {
-        let events = || shortage.events.iter().map(|index| delivered[*index]);
+        let events = shortage.events.iter().map(|index| delivered[*index]);
+        let times = events.clone().map(|(span, _)| (span.start, span.end));
+        let times = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let (since, until) = times.unwrap_or((window.since, window.until));
         report.gaps.push(Gap {
-            since: events()
-                .map(|(span, _)| span.start)
-                .min()
-                .unwrap_or(window.since),
-            until: events()
-                .map(|(span, _)| span.end)
-                .max()
-                .unwrap_or(window.until),
+            since,
+            until,
             delivered: shortage.events.len(),
             recorded: shortage.events.len() - shortage.missing,
             missing: shortage.missing,
-            event_ids: events().map(|(_, id)| id.clone()).collect(),
+            event_ids: events.map(|(_, id)| id.clone()).collect(),
         });
     }
 
@@ -185,28 +174,16 @@ fn compare(
         .collect();
     let mut failed: Vec<_> = (report.failed.iter_mut())
         .filter(|failed| !failed.is_delivered_elsewhere)
-        .map(|failed| {
-            (
-                all[&failed.event_id].moved(offset).widened(tolerance),
-                failed,
-            )
-        })
         .collect();
-    failed.sort_by_key(|(span, failed)| (*span, failed.event_id.clone()));
+    let span = |failed: &Failed| all[&failed.event_id].moved(offset).widened(tolerance);
     // Several endpoints can have failed to deliver an event that was recorded once.
-    let mut spans: Vec<_> = failed
-        .iter()
-        .map(|(span, failed)| (*span, failed.event_id.clone()))
-        .collect();
-    spans.dedup();
+    let spans = failed.iter().map(|it| (span(it), it.event_id.clone()));
+    let spans: BTreeSet<_> = spans.collect();
     let (spans, ids): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
     let assigned = assign(&spans, &left);
-    let found: HashSet<_> = assigned
-        .iter()
-        .flatten()
-        .map(|index| &ids[*index])
-        .collect();
-    for (_, failed) in failed {
+    let found = assigned.iter().flatten().map(|index| &ids[*index]);
+    let found: HashSet<_> = found.collect();
+    for failed in &mut failed {
         failed.may_be_recorded = Some(found.contains(&failed.event_id));
     }
     let unseen = report.unseen.iter().map(|unseen| unseen.until).max();

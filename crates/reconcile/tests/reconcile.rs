@@ -37,13 +37,14 @@ fn attempt(event: u64, number: u64, status: &str, second: i64) -> Value {
 
 fn log(endpoint: u64, attempts: &[Value]) -> Log {
     let mut log = Log::new(endpoint);
-    log.add(
-        attempts
-            .iter()
-            .map(|it| Attempt::deserialize(it).unwrap())
-            .collect(),
-    );
+    log.add(page(attempts.iter()));
     log
+}
+
+fn page<'a>(attempts: impl Iterator<Item = &'a Value>) -> Vec<Attempt> {
+    attempts
+        .map(|it| Attempt::deserialize(it).unwrap())
+        .collect()
 }
 
 /// A window of 1,000 seconds, whose retries are over. The clocks agree.
@@ -74,40 +75,27 @@ fn an_event_is_lost_if_no_attempt_succeeded_and_no_other_follows() {
     ];
     let mut window = window();
     let report = reconcile(&[log(7, &attempts)], None, &window);
-    let fates: Vec<_> = report
-        .failed
-        .iter()
-        .map(|it| (it.event_id.as_u64().unwrap(), it.fate))
-        .collect();
-    assert_eq!(
-        fates,
-        [(2, Fate::Lost), (3, Fate::Lost), (4, Fate::Unclear)]
-    );
+    let fates = report.failed.iter();
+    let fates = fates.map(|it| (it.event_id.as_u64().unwrap(), it.fate));
+    let expected = [(2, Fate::Lost), (3, Fate::Lost), (4, Fate::Unclear)];
+    assert!(fates.eq(expected), "{report:#?}");
     assert_eq!((report.missing(), report.verdict()), (2, Verdict::Missing));
-    assert_eq!(
-        report.missing_window(),
-        Some((record(20).time, record(260).time))
-    );
+    let window_of_missing = (record(20).time, record(260).time);
+    assert_eq!(report.missing_window(), Some(window_of_missing));
     assert_eq!(report.recorded, None);
 
     let unclear = [log(7, &attempts[6..7])];
-    assert_eq!(
-        reconcile(&unclear, None, &window).verdict(),
-        Verdict::Unknown
-    );
+    let alone = reconcile(&unclear, None, &window);
+    assert_eq!(alone.verdict(), Verdict::Unknown);
     assert_eq!(found(&unclear, &[41]).verdict(), Verdict::Unknown);
     assert_eq!(found(&unclear, &[]).verdict(), Verdict::Missing);
 
     window.now = record(100).time;
     let waiting = reconcile(&[log(7, &attempts[5..6])], None, &window);
-    assert_eq!(
-        (waiting.failed[0].fate, waiting.verdict()),
-        (Fate::Waiting, Verdict::Unknown)
-    );
-    assert_eq!(
-        reconcile(&[Log::new(7_u64)], Some(&[]), &window).verdict(),
-        Verdict::Complete
-    );
+    assert_eq!(waiting.failed[0].fate, Fate::Waiting);
+    assert_eq!(waiting.verdict(), Verdict::Unknown);
+    let empty = reconcile(&[Log::new(7_u64)], Some(&[]), &window);
+    assert_eq!(empty.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -118,22 +106,17 @@ fn a_success_without_a_record_is_a_gap_in_the_narrowest_time() {
         .map(|(event, second)| attempt(event, 1, "success", second))
         .collect();
     let logs = [log(7, &attempts)];
-    assert_eq!(
-        found(&logs, &[11, 100, 102, 103, 201, 302]).verdict(),
-        Verdict::Complete
-    );
+    let all = found(&logs, &[11, 100, 102, 103, 201, 302]);
+    assert_eq!(all.verdict(), Verdict::Complete);
 
     let report = found(&logs, &[11, 101, 102, 301, 500]);
-    let gaps: Vec<_> = report
-        .gaps
-        .iter()
-        .map(|gap| (gap.since, gap.delivered, gap.recorded))
+    let gaps = report.gaps.iter();
+    let gaps: Vec<_> = gaps
+        .map(|it| (it.since, it.delivered, it.recorded))
         .collect();
     assert_eq!(gaps, [(record(100).time, 3, 2), (record(200).time, 1, 0)]);
-    assert_eq!(
-        (report.delivered, report.recorded, report.extra),
-        (6, Some(4), 1)
-    );
+    let counts = (report.delivered, report.recorded, report.extra);
+    assert_eq!(counts, (6, Some(4), 1));
     assert_eq!((report.missing(), report.verdict()), (2, Verdict::Missing));
 }
 
@@ -153,30 +136,19 @@ fn records_around_a_busy_window_hide_little_in_it() {
     window.clock_difference = SignedDuration::from_secs(10);
     let report = reconcile(&[log(7, &attempts)], Some(&records), &window);
     // The event before the window hides one.
-    assert_eq!(
-        (report.delivered, report.missing()),
-        (900, 3),
-        "{report:#?}"
-    );
+    let counts = (report.delivered, report.missing());
+    assert_eq!(counts, (900, 3), "{report:#?}");
 }
 
 #[test]
 fn endpoints_share_an_event_and_duplicates_share_a_record() {
-    let logs = [
-        log(
-            7,
-            &[attempt(1, 1, "success", 10), attempt(2, 1, "success", 12)],
-        ),
-        log(
-            8,
-            &[attempt(1, 1, "success", 10), attempt(2, 4, "failed", 12)],
-        ),
-    ];
+    let first = attempt(1, 1, "success", 10);
+    let second = [attempt(2, 1, "success", 12), attempt(2, 4, "failed", 12)];
+    let [second, failed] = second.map(|second| [first.clone(), second]);
+    let logs = [log(7, &second), log(8, &failed)];
     let report = found(&logs, &[11, 13]);
-    assert_eq!(
-        (report.delivered, report.recorded, report.extra),
-        (2, Some(2), 0)
-    );
+    let counts = (report.delivered, report.recorded, report.extra);
+    assert_eq!(counts, (2, Some(2), 0));
     assert!(report.failed[0].is_delivered_elsewhere);
 
     let copies = [11, 12].map(|second| Record {
@@ -184,16 +156,11 @@ fn endpoints_share_an_event_and_duplicates_share_a_record() {
         ..record(second)
     });
     assert_eq!(reconcile(&logs, Some(&copies), &window()).missing(), 2);
-    let failed = [
-        log(7, &[attempt(1, 4, "failed", 10)]),
-        log(8, &[attempt(1, 4, "failed", 10)]),
-    ];
+    let failed = [7, 8].map(|endpoint| log(endpoint, &[attempt(1, 4, "failed", 10)]));
     let report = found(&failed, &[11]);
+    let mut failed = report.failed.iter();
     assert!(
-        report
-            .failed
-            .iter()
-            .all(|failed| failed.may_be_recorded == Some(true)),
+        failed.all(|it| it.may_be_recorded == Some(true)),
         "{report:#?}"
     );
     assert_eq!(report.extra, 0);
@@ -212,19 +179,10 @@ fn the_pages_of_each_status_reach_further_back_than_the_first_one() {
         let mut log = Log::new(7_u64);
         let mut queries = 0;
         while let Some(query) = log.query(record(since).time) {
-            let status = query
-                .iter()
-                .find(|(name, _)| *name == "status")
-                .map(|(_, status)| *status);
-            let page = all
-                .iter()
-                .rev()
-                .filter(|it| status.is_none_or(|status| it["status"] == status));
-            log.add(
-                page.take(1000)
-                    .map(|it| Attempt::deserialize(it).unwrap())
-                    .collect(),
-            );
+            let status = query.iter().find(|(name, _)| *name == "status");
+            let attempts = all.iter().rev();
+            let attempts = attempts.filter(|it| status.is_none_or(|(_, is)| it["status"] == *is));
+            log.add(page(attempts.take(1000)));
             queries += 1;
         }
         (log, queries)
@@ -235,10 +193,8 @@ fn the_pages_of_each_status_reach_further_back_than_the_first_one() {
     assert_eq!((log.attempts().count(), queries), (1300, 5));
     // The oldest of 1,000 successes is event 251.
     let report = reconcile(&[log], None, &window());
-    assert_eq!(
-        report.unseen[0].until,
-        record(125).time + SignedDuration::from_nanos(1)
-    );
+    let seen = record(125).time + SignedDuration::from_nanos(1);
+    assert_eq!(report.unseen[0].until, seen);
     assert_eq!(report.failed.len(), 249);
     assert_eq!(report.failed[0].event_id.as_u64(), Some(255));
     assert_eq!(report.delivered, 999);
@@ -252,10 +208,8 @@ fn a_page_beyond_the_limit_is_cut_off() {
     let log = log(7, &all);
     assert_eq!(log.attempts().count(), 1000);
     let report = reconcile(&[log], None, &window());
-    assert_eq!(
-        report.unseen[0].until,
-        record(100).time + SignedDuration::from_nanos(1)
-    );
+    let seen = record(100).time + SignedDuration::from_nanos(1);
+    assert_eq!(report.unseen[0].until, seen);
     assert_eq!(report.delivered, 998);
 }
 

@@ -7,7 +7,6 @@ mod forward;
 mod line;
 
 use std::{
-    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     time::Duration,
@@ -198,43 +197,43 @@ async fn bind_inspector(
     inspector: &Inspector,
     inspect: Option<Inspect>,
 ) -> Result<Option<Page>, Error> {
-    let failed = |addr: SocketAddr, error: io::Error| {
-        Error::failed(format!(
-            "cannot serve the inspector on {addr}: {error}. Choose another address with --inspect."
-        ))
-    };
-    match inspect {
-        Some(Inspect::Off) => Ok(None),
-        Some(Inspect::At(addr)) if !addr.ip().is_loopback() => Err(Error::usage(format!(
-            "--inspect {addr}: the inspector shows every delivery and can send events, so this \
-             command serves it for this machine only. Use --inspect {} instead. To reach it in a \
-             container, run the container with `--network host`, or use `kubectl port-forward`; on \
-             another machine, use `ssh -L`.",
-            SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()))
-        ))),
-        Some(Inspect::At(addr)) => {
-            let page = inspector.bind(addr).await;
-            page.map(Some).map_err(|error| failed(addr, error))
+    let addrs: Vec<SocketAddr> = match inspect {
+        Some(Inspect::Off) => Vec::new(),
+        Some(Inspect::At(addr)) if !addr.ip().is_loopback() => {
+            return Err(Error::usage(format!(
+                "--inspect {addr}: the inspector shows every delivery and can send events, so this \
+                 command serves it for this machine only. Use --inspect {} instead. To reach it in \
+                 a container, run the container with `--network host`, or use `kubectl \
+                 port-forward`; on another machine, use `ssh -L`.",
+                SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()))
+            )));
         }
-        None => {
-            let mut last = Ok(None);
-            for port in INSPECTOR_PORT..INSPECTOR_PORT + INSPECTOR_PORTS {
-                let addr = (Ipv4Addr::LOCALHOST, port).into();
-                match inspector.bind(addr).await {
-                    Ok(page) => {
-                        if port != INSPECTOR_PORT {
-                            output::note(format_args!(
-                                "Port {INSPECTOR_PORT} is taken, so the inspector uses port {port}."
-                            ));
-                        }
-                        return Ok(Some(page));
-                    }
-                    Err(error) => last = Err(failed(addr, error)),
+        Some(Inspect::At(addr)) => vec![addr],
+        None => (INSPECTOR_PORT..INSPECTOR_PORT + INSPECTOR_PORTS)
+            .map(|port| (Ipv4Addr::LOCALHOST, port).into())
+            .collect(),
+    };
+    let mut last = Ok(None);
+    for (index, addr) in addrs.iter().enumerate() {
+        match inspector.bind(addr).await {
+            Ok(page) => {
+                if index > 0 {
+                    output::note(format_args!(
+                        "Port {INSPECTOR_PORT} is taken, so the inspector uses port {}.",
+                        addr.port()
+                    ));
                 }
+                return Ok(Some(page));
             }
-            last
+            Err(error) => {
+                last = Err(Error::failed(format!(
+                    "cannot serve the inspector on {addr}: {error}. Choose another address with \
+                     --inspect."
+                )));
+            }
         }
     }
+    last
 }
 
 fn greet(url: &str, forward: Option<&Uri>, page: Option<&Page>) {
