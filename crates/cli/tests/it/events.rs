@@ -145,10 +145,8 @@ impl<DB: Place> App<DB> {
             }
             StatusCode::OK
         });
-        let app = Router::new().route(
-            "/hooks",
-            post(async move |delivery: Delivery| receive(delivery).await),
-        );
+        let receive = post(async move |delivery: Delivery| receive(delivery).await);
+        let app = Router::new().route("/hooks", receive);
         let app = layers(app).layer(SoundHashWebhookLayer::new(SECRET));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}/hooks", listener.local_addr().unwrap());
@@ -187,10 +185,14 @@ impl<DB: Place> App<DB> {
         self.command(arguments).reads("")
     }
 
+    fn check(&self, rows: &str) {
+        check(|arguments| self.command(arguments), rows);
+    }
+
     fn json(&self, arguments: &str) -> Vec<Value> {
         let ran = self.events(&format!("{arguments} --json")).expect(0, "");
-        ran.stdout
-            .lines()
+        let lines = ran.stdout.lines();
+        lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
@@ -206,19 +208,15 @@ impl<DB: Place> App<DB> {
     }
 
     fn forgotten(&self) -> usize {
-        self.stored()
-            .iter()
-            .filter(|event| event.is_forgotten)
-            .count()
+        let stored = self.stored().into_iter();
+        stored.filter(|event| event.is_forgotten).count()
     }
 
     /// No body was lost or changed.
     fn has_every_body(&self, count: usize) {
         for id in 0..count {
-            let event = self
-                .runtime
-                .block_on(self.log.get(&Key::new(&key(id))))
-                .unwrap();
+            let key = Key::new(&key(id));
+            let event = self.runtime.block_on(self.log.get(&key)).unwrap();
             assert_eq!(event.expect("the event").body, body(id));
         }
     }
@@ -244,7 +242,7 @@ fn body(id: usize) -> Vec<u8> {
 
 fn events_are_listed_page_by_page_and_shown<DB: Place>() {
     let app = App::<DB>::start();
-    app.events("list").expect(0, "There are no such events.");
+    app.check("list | 0 | There are no such events.");
     app.seed(7);
     let ran = app
         .events("list")
@@ -255,10 +253,8 @@ fn events_are_listed_page_by_page_and_shown<DB: Place>() {
     let mut more = String::new();
     loop {
         let page = app.json(&format!("list --limit 3{more}"));
-        listed.extend(
-            page.iter()
-                .map(|event| event["key"].as_str().unwrap().to_owned()),
-        );
+        let keys = page.iter().map(|event| event["key"].as_str().unwrap());
+        listed.extend(keys.map(str::to_owned));
         if page.len() < 3 {
             break;
         }
@@ -273,21 +269,16 @@ fn events_are_listed_page_by_page_and_shown<DB: Place>() {
     assert_eq!(app.json("list --forgotten").len(), 0);
 
     let bytes = body(3).len().to_string();
-    app.events("show t3").expect(
-        0,
-        format!("type match.found | state recorded | {bytes} | NaN"),
-    );
+    app.check(&format!(
+        "show t3 | 0 | type match.found | state recorded | {bytes} | NaN"
+    ));
     assert_eq!(app.events("show t3 --raw").stdout.as_bytes(), body(3));
     let shown = &app.json("show t3")[0];
-    assert_eq!(
-        (&shown["type"], &shown["forgotten"]),
-        (&json!("match.found"), &json!(false))
-    );
+    assert_eq!(shown["type"], "match.found");
+    assert_eq!(shown["forgotten"], false);
     assert_eq!(shown["body"], String::from_utf8(body(3)).unwrap());
-    app.events("show t99")
-        .expect(2, "no event with the key t99");
-    app.events("list --table Other")
-        .expect(1, "no such table | --table");
+    app.check("show t99 | 2 | no event with the key t99");
+    app.check("list --table Other | 1 | no such table | --table");
 }
 
 fn recorded_events_are_compared_with_the_log_of_soundhash<DB: Place>() {
@@ -313,43 +304,32 @@ fn events_run_again_by_key_window_and_type<DB: Place>() {
     let app = App::<DB>::start();
     app.seed(7);
     let before = app.stored();
-    app.events("run-again t4").expect(0, "t4 | 200 OK");
+    app.check("run-again t4 | 0 | t4 | 200 OK");
     assert_eq!(app.handled(), keys([4]));
 
     // More than one needs a confirmation, for which there is no terminal.
-    app.events("run-again --type match.found")
-        .expect(2, "--yes");
-    app.events("run-again --yes").expect(2, "which events");
+    app.check("run-again --type match.found | 2 | --yes");
+    app.check("run-again --yes | 2 | which events");
     let ran = app.json("run-again --type match.found --yes");
     assert_eq!(app.handled(), keys([0, 3, 6]));
     let line =
         json!({"key": "t0", "type": "match.found", "ran": true, "status": 200, "error": null});
     assert_eq!((ran.len(), &ran[0]), (3, &line));
 
-    let time = |event: &EventSummary| {
-        jiff::Timestamp::try_from(event.received_at)
-            .unwrap()
-            .to_string()
-    };
+    let time = |event: &EventSummary| jiff::Timestamp::try_from(event.received_at).unwrap();
     // The latest is the first.
     let window = format!("--since {} --until {}", time(&before[4]), time(&before[1]));
     let start = SystemTime::now();
     app.events(&format!("run-again {window} --rate 10 --yes"))
         .expect(0, "200 OK");
-    assert!(
-        start.elapsed().unwrap() >= Duration::from_millis(200),
-        "faster than the rate"
-    );
+    let took = start.elapsed().unwrap();
+    assert!(took >= Duration::from_millis(200), "faster than the rate");
     assert_eq!(app.handled(), keys([2, 3, 4]));
 
     let after = app.stored();
     assert_eq!(app.forgotten(), 0);
-    let times = |events: &[EventSummary]| events.iter().map(time).collect::<Vec<_>>();
-    assert_eq!(
-        times(&after),
-        times(&before),
-        "a window selects the same events again"
-    );
+    // A window selects the same events again.
+    assert!(after.iter().map(time).eq(before.iter().map(time)));
     app.has_every_body(7);
 }
 
@@ -362,7 +342,7 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
     ran.expect(1, "500 Internal Server Error | events list --forgotten");
     assert_eq!(app.handled(), keys([0, 1, 3, 4]));
     assert_eq!(app.json("list --forgotten")[0]["key"], "t2");
-    app.events("list").expect(0, "STATE | forgotten");
+    app.check("list | 0 | STATE | forgotten");
     app.has_every_body(5);
 
     // Whatever concerns all events stops the run, and the events that were not sent are not touched.
@@ -373,20 +353,14 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
     let mut wrong = app.command("run-again --since 1h --yes");
     wrong.env("SOUNDHASH_WEBHOOK_SECRET", "whsec_wrong");
     wrong.expect(1, "401 Unauthorized | rejects the signature | 4 more");
-    app.steps
-        .lock()
-        .unwrap()
-        .insert(key(0), Step::Respond(StatusCode::OK));
-    app.events("run-again --since 1h --yes").expect(
-        1,
-        "not run (200) | did not record | another `run-again` | 4 more",
-    );
+    let silent = Step::Respond(StatusCode::OK);
+    app.steps.lock().unwrap().insert(key(0), silent);
+    app.check("run-again --since 1h --yes | 1 | not run (200) | did not record | another `run-again` | 4 more");
     assert_eq!(app.handled(), [""; 0]);
     assert_eq!(app.forgotten(), 2);
 
     app.steps.lock().unwrap().clear();
-    app.events("run-again --forgotten --yes")
-        .expect(0, "t0 | t2");
+    app.check("run-again --forgotten --yes | 0 | t0 | t2");
     assert_eq!(app.handled(), keys([0, 2]));
     assert_eq!(app.forgotten(), 0);
     app.has_every_body(5);
@@ -406,7 +380,7 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
     assert_eq!(app.json("list --forgotten")[0]["key"], "t1");
     app.has_every_body(4);
     app.steps.lock().unwrap().clear();
-    app.events("run-again --forgotten").expect(0, "t1 | 200 OK");
+    app.check("run-again --forgotten | 0 | t1 | 200 OK");
     assert_eq!(app.handled(), keys([1]));
 
     app.steps.lock().unwrap().insert(key(1), Step::Wait);
@@ -418,10 +392,8 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
     let (status, lines, log) = process.ended();
     assert_eq!(status.code(), Some(130), "{log}");
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(
-        log.contains("2 more events were not sent") && log.contains("--after 't1'"),
-        "{log}"
-    );
+    let left = "2 more events were not sent. To continue, add `--after 't1'`";
+    assert!(log.contains(left), "{log}");
     assert_eq!(app.handled(), keys([0, 1]));
     app.events(&format!("{all} --after t1"))
         .expect(0, "t2 | t3");
@@ -437,16 +409,13 @@ fn deliveries_of_the_same_events_do_not_disturb_a_run<DB: Place>() {
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                for id in (0..30)
-                    .cycle()
-                    .take_while(|_| !stop.load(Ordering::Relaxed))
-                {
+                let is_running = |_: &usize| !stop.load(Ordering::Relaxed);
+                for id in (0..30).cycle().take_while(is_running) {
                     assert_eq!(status(&deliver(&app.url, "", &body(id))), "200");
                 }
             });
         }
-        app.events("run-again --since 1h --yes")
-            .expect(0, "30 sent in | 30 200 OK");
+        app.check("run-again --since 1h --yes | 0 | 30 sent in | 30 200 OK");
         stop.store(true, Ordering::Relaxed);
     });
     let mut handled = app.handled();

@@ -36,19 +36,11 @@ pub(crate) use {bare, cli};
 /// Returns the command with an environment that has none of its variables.
 pub(crate) fn bare_command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
-    for name in [
-        "SOUNDHASH_WEBHOOK_SECRET",
-        "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET",
-        "SOUNDHASH_WEBHOOK_DATABASE",
-        "SOUNDHASH_API_URL",
-        "SOUNDHASH_API_TOKEN",
-        "SOUNDHASH_API_REFRESH_TOKEN",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "http_proxy",
-        "https_proxy",
-    ] {
-        command.env_remove(name);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        if text.starts_with("SOUNDHASH_") || text.ends_with("_PROXY") {
+            command.env_remove(name);
+        }
     }
     command
         .env("TZ", "UTC")

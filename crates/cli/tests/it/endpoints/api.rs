@@ -19,18 +19,12 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{bare, serve};
+use crate::support::{bare, check, serve};
 
 pub(crate) const TOKEN: &str = "t0ken-0f-0urs";
 pub(crate) const REFRESH_TOKEN: &str = "refr3sh";
-const EVENTS: [&str; 6] = [
-    "match.found",
-    "video.processed",
-    "job.failed",
-    "user.created",
-    "subscription.updated",
-    "api_limit.reached",
-];
+const EVENTS: &str = "match.found video.processed job.failed user.created subscription.updated \
+    api_limit.reached";
 
 #[derive(Default)]
 pub(crate) struct Stored {
@@ -75,6 +69,11 @@ impl Api {
     /// Returns the command `endpoints` with the given arguments.
     pub(crate) fn command(&self, line: &str) -> Command {
         self.command_with(TOKEN, &format!("endpoints {line}"))
+    }
+
+    /// Checks rows with the arguments of `endpoints`, a status, and parts of the output.
+    pub(crate) fn check(&self, rows: &str) {
+        check(|line| self.command(line), rows);
     }
 
     pub(crate) fn command_with(&self, token: &str, line: &str) -> Command {
@@ -223,7 +222,10 @@ fn answer(
         },
     };
     let json = match (method, endpoint, rest) {
-        ("GET", None, "") if id == "events" => json!({"events": EVENTS, "descriptions": {}}),
+        ("GET", None, "") if id == "events" => {
+            let events: Vec<_> = EVENTS.split(' ').collect();
+            json!({"events": events, "descriptions": {}})
+        }
         ("POST", None, "refresh") if body["refresh_token"] == REFRESH_TOKEN => {
             json!({"access_token": TOKEN, "token_type": "bearer", "expires_in": 1800})
         }
@@ -281,7 +283,7 @@ fn validate(body: &Value) -> Result<(), (StatusCode, Value)> {
         return Err((StatusCode::BAD_REQUEST, json!(detail)));
     }
     let mut events = body["events"].as_array().into_iter().flatten();
-    if !events.all(|event| EVENTS.iter().any(|it| event == it)) {
+    if !events.all(|event| EVENTS.split(' ').any(|it| event == it)) {
         let detail = "Invalid event types. Use /webhooks/events to see supported events.";
         return Err((StatusCode::BAD_REQUEST, json!(detail)));
     }

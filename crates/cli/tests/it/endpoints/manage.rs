@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use crate::support::{Ran, Run, check, folder};
+use crate::support::{Ran, Run, folder};
 
 const URL: &str = "https://app.example.com/hooks";
 
@@ -88,14 +88,11 @@ fn create_sends_every_setting_and_prints_the_secret_once() {
 fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     let api = Api::start();
     let file = folder("create").join("secret");
-    let line = format!(
-        "create --url {URL} --event match.found --secret-file {}",
-        file.display()
-    );
+    let name = file.display();
+    let line = format!("create --url {URL} --event match.found --secret-file {name}");
     for json in ["", "--json"] {
-        let ran = api
-            .command(&format!("{line} {json}"))
-            .expect(0, "Keep the secret");
+        let mut command = api.command(&format!("{line} {json}"));
+        let ran = command.expect(0, "Keep the secret");
         assert!(!ran.all().contains("made-by"), "{ran:#?}");
         let secret = fs::read_to_string(&file).unwrap();
         assert!(secret.starts_with("made-by-soundhash-"));
@@ -106,8 +103,7 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
 
     fs::write(&file, "older").unwrap();
     let before = api.log().len();
-    api.command(&line)
-        .expect(2, "exists and is not overwritten");
+    api.check(&format!("{line} | 2 | exists and is not overwritten"));
     assert_eq!(fs::read_to_string(&file).unwrap(), "older");
     // The command has not created an endpoint, so no secret is lost.
     assert_eq!(api.log().len(), before);
@@ -122,8 +118,7 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
 #[test]
 fn endpoints_are_shown_changed_tested_and_deleted() {
     let api = with_two();
-    check(
-        |line| api.command(line),
+    api.check(
         r"show 7 | 0 | Production | 60 per minute | X-Api-Key: (hidden) | 08:56:12
         show 8 | 0 | evil\u{1b}[2J\u{202e}
         stats 7 | 0 | 97.6 % | 42 ms | deliveries 41 | never
@@ -140,21 +135,17 @@ fn endpoints_are_shown_changed_tested_and_deleted() {
     let shown = with_two().command("show 7").reads("").all();
     assert!(!shown.contains("cust0m"), "{shown}");
     let bodies: Vec<_> = api.log().into_iter().skip(3).collect();
+    let changed = json!({
+        "is_active": true, "events": ["job.failed"], "url": "https://b.example/",
+    });
     for (index, request, body) in [
-        (
-            0,
-            "POST /api/v1/webhooks/7/test",
-            json!({"event_type": "match.found"}),
-        ),
-        (3, "PATCH /api/v1/webhooks/7", json!({"is_active": false})),
-        (
-            4,
-            "PATCH /api/v1/webhooks/7",
-            json!({"is_active": true, "events": ["job.failed"], "url": "https://b.example/"}),
-        ),
-        (6, "DELETE /api/v1/webhooks/7", Value::Null),
+        (0, "POST /7/test", json!({"event_type": "match.found"})),
+        (3, "PATCH /7", json!({"is_active": false})),
+        (4, "PATCH /7", changed),
+        (6, "DELETE /7", Value::Null),
     ] {
-        assert_eq!(bodies[index], (request.to_owned(), body));
+        let request = request.replace(" /", " /api/v1/webhooks/");
+        assert_eq!(bodies[index], (request, body));
     }
 
     let api = with_two();
@@ -165,10 +156,9 @@ fn endpoints_are_shown_changed_tested_and_deleted() {
     assert_eq!(json(line, 1)["status_code"], 401);
     assert_eq!(api.log()[2].1["test_data"], json!({"a": 1}));
     // A line end cannot make a row that looks like another member.
-    api.stored.lock().unwrap().endpoints.get_mut(&8).unwrap()["description"] =
-        json!("old\nactive  yes");
-    let parts = r"old\nactive yes | active no";
-    api.command("show 8").expect(0, parts);
+    let description = json!("old\nactive  yes");
+    api.stored.lock().unwrap().endpoints.get_mut(&8).unwrap()["description"] = description;
+    api.check(r"show 8 | 0 | old\nactive yes | active no");
     let deleted = json!({"id": "8", "deleted": true});
     assert_eq!(json("delete 8 --yes --json", 0), deleted);
     assert_eq!(api.stored.lock().unwrap().endpoints.len(), 1);
@@ -187,9 +177,8 @@ fn attempt(event: u64, number: u64, status: &str) -> Value {
 #[test]
 fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
     let api = with_two();
-    api.command("deliveries 7").expect(0, "no such attempts");
-    api.command("deliveries 7 --failed")
-        .expect(0, "Every event in the log");
+    api.check("deliveries 7 | 0 | no such attempts");
+    api.check("deliveries 7 --failed | 0 | Every event in the log");
 
     let mut waiting = attempt(13, 2, "retrying");
     waiting["next_retry_at"] = json!("2999-01-01T00:00:00");
@@ -210,10 +199,8 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
     let ran = api.command("deliveries 7").expect(0, "success | retrying");
     assert_eq!(ran.stdout.lines().count(), 8, "{ran:#?}");
     assert!(!ran.stdout.contains('\u{1b}'));
-    assert_eq!(
-        api.log()[2].0,
-        "GET /api/v1/webhooks/7/deliveries?limit=100"
-    );
+    let path = "/api/v1/webhooks/7/deliveries";
+    assert_eq!(api.log()[2].0, format!("GET {path}?limit=100"));
 
     let ran = api.command("deliveries 7 --failed").expect(0, "");
     let lines = ran.stdout.lines().skip(1);
@@ -225,10 +212,8 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
     let ids = printed.as_array().unwrap().iter().map(|it| &it["id"]);
     assert!(ids.eq(&[141, 132, 114, 113]), "{printed}");
 
-    api.command("deliveries 7 --status success --limit 5")
-        .expect(0, "12");
+    api.check("deliveries 7 --status success --limit 5 | 0 | 12");
     let (request, _) = api.log().pop().unwrap();
-    let path = "/api/v1/webhooks/7/deliveries";
     assert_eq!(request, format!("GET {path}?limit=5&status=success"));
 }
 
@@ -236,6 +221,5 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
 fn a_full_log_says_that_older_events_are_missing() {
     let api = with_two();
     api.stored.lock().unwrap().deliveries = vec![attempt(1, 1, "success"); 1000];
-    api.command("deliveries 7 --failed")
-        .expect(0, "older events are not shown");
+    api.check("deliveries 7 --failed | 0 | older events are not shown");
 }
