@@ -36,13 +36,13 @@ async fn record<DB: Fixture>(
 /// A body that only Python writes must be neither changed nor lost.
 async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
     let (_place, pool, log) = log::<DB>().await;
-    let long = serde_json::json!({"id": 1, "type": "a", "data": "x".repeat(100_000)});
+    let letters = serde_json::json!({"id": 1, "type": "a", "data": "x".repeat(100_000)});
     let bodies: [&[u8]; 5] = [
         br#"{"id":"nan","type":"match.found","data":{"confidence":NaN,"segment_end":-Infinity}}"#,
         br#"{"id":"half","type":"video.processed","data":{"title":"\ud83c"}}"#,
         b"{\"id\": \"zero\",  \"type\":\"x\",\"data\":\"\\u0000\",\"unknown\":[1e999]}\n",
         &[0, 159, 146, 150, 255],
-        long.to_string().leak().as_bytes(),
+        letters.to_string().leak().as_bytes(),
     ];
     for body in bodies {
         let delivery = delivery_of(body).await;

@@ -161,8 +161,8 @@ async fn a_schema_on_sqlite_is_an_attached_file() {
 async fn a_name_that_would_need_quoting_is_an_error() {
     let place = Sqlite::place().await;
     let log = EventLog::new(Sqlite::pool(&Sqlite::url(&place), 1).await);
-    let (long, too_long) = ("x".repeat(48), "x".repeat(49));
-    for name in ["_e", "Events2", &long] {
+    let [longest, too_long] = [48, 49].map(|len| "x".repeat(len));
+    for name in ["_e", "Events2", &longest] {
         assert!(log.clone().table(name).is_ok(), "{name}");
     }
     for name in [
