@@ -130,14 +130,15 @@ fn explain<'a>(
     if tags.is_empty() {
         return None;
     }
+    let explanation = |tag: &Tag, key: &'a Key, other| Explanation {
+        encoding: tag.encoding.clone(),
+        key,
+        other,
+    };
     let signed = |bytes: &[u8], key: &'a Key| {
         let made = key.sign(bytes);
         let tag = tags.iter().find(|tag| tag.bytes == made)?;
-        Some(Explanation {
-            encoding: tag.encoding.clone(),
-            key,
-            other: None,
-        })
+        Some(explanation(tag, key, None))
     };
     if let Some(found) = keys.iter().find_map(|key| signed(body, key)) {
         return Some(found);
@@ -147,11 +148,7 @@ fn explain<'a>(
     for key in given() {
         for tag in tags {
             if let Some(mistake) = methods::find(&key.bytes, body, &tag.bytes) {
-                return Some(Explanation {
-                    encoding: tag.encoding.clone(),
-                    key,
-                    other: Some(mistake),
-                });
+                return Some(explanation(tag, key, Some(mistake)));
             }
         }
     }
@@ -172,11 +169,8 @@ fn explain<'a>(
             let (tag, len) = bodies::signed_length(&key.bytes, tags, body)?;
             let total = body.len();
             let what = format!("The signature covers only the first {len} of {total} bytes");
-            Some(Explanation {
-                encoding: tag.encoding.clone(),
-                key,
-                other: Some(DiagnosisKind::Truncated.mistake(what)),
-            })
+            let mistake = DiagnosisKind::Truncated.mistake(what);
+            Some(explanation(tag, key, Some(mistake)))
         })
     })
 }

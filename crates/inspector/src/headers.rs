@@ -6,35 +6,13 @@ use soundhash_webhook::SIGNATURE_HEADER;
 
 /// Headers that are not confidential. Every other header is hidden, because the owner of an
 /// endpoint can configure custom headers, often with a token.
+#[rustfmt::skip]
 const HARMLESS: &[&str] = &[
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "allow",
-    "cache-control",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "idempotent-replayed",
-    "retry-after",
-    "server",
-    "traceparent",
-    "transfer-encoding",
-    "user-agent",
-    "via",
-    "www-authenticate",
-    "x-delivery-id",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "x-request-id",
-    "x-webhook-event",
+    "accept", "accept-encoding", "accept-language", "allow", "cache-control", "connection",
+    "content-encoding", "content-length", "content-type", "date", "expect", "forwarded", "host",
+    "idempotent-replayed", "retry-after", "server", "traceparent", "transfer-encoding",
+    "user-agent", "via", "www-authenticate", "x-delivery-id", "x-forwarded-for",
+    "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-webhook-event",
     "x-webhook-id",
 ];
 
