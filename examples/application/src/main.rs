@@ -22,6 +22,8 @@ use tracing_subscriber::EnvFilter;
 
 /// The buckets for durations, from hashing to slow senders.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+/// The buckets for sizes. Without buckets, the exporter would make summaries, which no dashboard reads.
+const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -39,6 +41,7 @@ async fn main() -> Result<(), BoxError> {
     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES)?
         .install_recorder()?;
     let file = variable("SOUNDHASH_WEBHOOK_DATABASE", "application.db");
     let state = AppState::open(&file, metrics).await?;

@@ -14,11 +14,14 @@ use axum::{
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use soundhash_webhook::{
-    EventKind, SIGNATURE_HEADER, Secret, Sender,
+    EventKind, Secret, Sender,
     testing::{SignedRequest, fresh_sample, hostile_requests},
 };
 use soundhash_webhook_application_example::{AppState, app};
-use soundhash_webhook_tests::process::{Output, Receiver};
+use soundhash_webhook_tests::{
+    process::{Output, Receiver},
+    requests,
+};
 use tower::ServiceExt;
 
 const SECRET: &str = "whsec_test";
@@ -38,15 +41,16 @@ async fn application(file: &str) -> Router {
     app(Secret::new(SECRET), state)
 }
 
-/// Signs a new event about a processed video.
-fn processed(title: &str) -> impl Fn() -> Request<Body> {
+/// Returns a new event about a processed video.
+fn processed(title: &str) -> String {
     let mut event = fresh_sample(EventKind::VideoProcessed, Sender::Portal);
     event["data"]["title"] = title.into();
-    let body = event.to_string();
-    move || SignedRequest::new(SECRET).body(body.clone()).build()
+    event.to_string()
 }
 
-async fn status(app: &Router, request: Request<Body>) -> StatusCode {
+/// Delivers an event, and returns the status.
+async fn deliver(app: &Router, event: &str) -> StatusCode {
+    let request = SignedRequest::new(SECRET).body(event.to_owned()).build();
     app.clone().oneshot(request).await.unwrap().status()
 }
 
@@ -58,21 +62,14 @@ async fn get(app: &Router, path: &str) -> String {
     String::from_utf8(body.into()).unwrap()
 }
 
-/// Sends a request of HTTP/1.0, and returns the response.
-fn exchange(addr: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    io::read_to_string(stream).unwrap()
-}
-
 #[tokio::test]
 async fn an_event_that_comes_again_adds_no_title_even_after_a_restart() {
     let file = new_file("comes_again");
     let song = processed("A song");
     for _ in 0..2 {
         let app = application(&file).await;
-        assert_eq!(status(&app, song()).await, StatusCode::OK);
-        assert_eq!(status(&app, song()).await, StatusCode::OK);
+        assert_eq!(deliver(&app, &song).await, StatusCode::OK);
+        assert_eq!(deliver(&app, &song).await, StatusCode::OK);
         assert_eq!(get(&app, "/titles").await, r#"["A song"]"#);
     }
 }
@@ -85,10 +82,10 @@ async fn an_event_whose_title_cannot_be_stored_is_stored_later() {
     let database = sqlx::SqlitePool::connect(&file).await.unwrap();
     let run = async |sql| sqlx::query(sql).execute(&database).await.unwrap();
     run("ALTER TABLE titles RENAME TO away").await;
-    assert_eq!(status(&app, song()).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(deliver(&app, &song).await, StatusCode::SERVICE_UNAVAILABLE);
     run("ALTER TABLE away RENAME TO titles").await;
     // SoundHash retries.
-    assert_eq!(status(&app, song()).await, StatusCode::OK);
+    assert_eq!(deliver(&app, &song).await, StatusCode::OK);
     assert_eq!(get(&app, "/titles").await, r#"["A song"]"#);
 }
 
@@ -112,13 +109,13 @@ async fn open_routes_need_no_signature() {
 
 #[tokio::test]
 async fn deliveries_do_not_wait_for_the_reader_of_the_log() {
-    let delivery = http_1_0(processed("A song")()).await;
+    let song = processed("A song");
     for (output, name) in [(Output::Unread, "unread"), (Output::Gone, "gone")] {
         let mut command = program(name);
         let program = Receiver::with_output(command.env("RUST_LOG", "trace"), output);
         for _ in 0..400 {
-            let response = exchange(&program.addr, &delivery);
-            assert!(response.starts_with("HTTP/1.0 200"), "{response}");
+            let status = requests::deliver(&program.url(), SECRET, song.as_bytes()).await;
+            assert_eq!(status, Some(200), "{output:?}");
         }
         program.process.signal("TERM");
         let (status, ..) = program.ended();
@@ -137,29 +134,20 @@ fn program(name: &str) -> Command {
     command
 }
 
-async fn http_1_0(request: Request<Body>) -> String {
-    let signature = request.headers()[SIGNATURE_HEADER]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    let (length, body) = (body.len(), std::str::from_utf8(&body).unwrap());
-    format!(
-        "POST /webhooks/soundhash HTTP/1.0\r\n{SIGNATURE_HEADER}: {signature}\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    )
-}
-
 #[tokio::test]
 async fn the_program_counts_deliveries_and_stops_at_a_signal() {
     let program = Receiver::listening(&mut program("program"));
-    let delivery = http_1_0(processed("A song")()).await;
+    let song = processed("A song");
     for _ in 0..2 {
-        let response = exchange(&program.addr, &delivery);
-        assert!(response.starts_with("HTTP/1.0 200"), "{response}");
+        let status = requests::deliver(&program.url(), SECRET, song.as_bytes()).await;
+        assert_eq!(status, Some(200));
     }
-    let metrics = exchange(&program.addr, "GET /metrics HTTP/1.0\r\n\r\n");
-    assert!(metrics.contains(r#"{reason="duplicate"} 1"#), "{metrics}");
+    let mut stream = TcpStream::connect(&program.addr).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let metrics = io::read_to_string(stream).unwrap();
+    for part in [r#"{reason="duplicate"} 1"#, "soundhash_webhook_body_bytes_bucket{"] {
+        assert!(metrics.contains(part), "{part}: {metrics}");
+    }
     program.process.signal("TERM");
     let (status, _, log) = program.ended();
     assert!(status.success(), "{log}");
