@@ -117,7 +117,7 @@ async fn the_keyboard_does_everything() {
         for id in ["one", "two", "three"] {
             app.send_signed(SECRET, titled(id, "A song")).await;
         }
-        browser.row("one", "accepted").await;
+        shows(&browser, &["three", "two", "one"]).await;
         browser.press("j").await;
         browser.wait_for_text(".subtitle", "three").await;
         browser.press("j").await;
