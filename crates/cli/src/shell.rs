@@ -1,7 +1,7 @@
 //! The user's own commands, which end when this one does.
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     process::{Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -30,10 +30,16 @@ pub(crate) fn shell(line: &str) -> Command {
 /// Runs a command to its end, with `input` on its standard input. If this future is dropped, the
 /// command and its children are ended.
 pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
+    // In a terminal, the command stays in its foreground, so that it can ask for a password, and
+    // Ctrl-C ends its children. Elsewhere, a signal for a group reaches them.
+    let has_group = cfg!(unix) && !io::stdin().is_terminal();
     #[cfg(unix)]
-    command.process_group(0);
-    let mut running = Running(command.stdin(Stdio::piped()).spawn()?);
-    let (stdin, stdout) = (running.0.stdin.take(), running.0.stdout.take());
+    if has_group {
+        command.process_group(0);
+    }
+    let child = command.stdin(Stdio::piped()).spawn()?;
+    let mut running = Running { child, has_group };
+    let (stdin, stdout) = (running.child.stdin.take(), running.child.stdout.take());
     let write = async {
         if let Some(mut stdin) = stdin {
             // This fails if the command does not read its input.
@@ -47,7 +53,7 @@ pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Outpu
         }
         io::Result::Ok(bytes)
     };
-    let ((), stdout, status) = tokio::join!(write, read, running.0.wait());
+    let ((), stdout, status) = tokio::join!(write, read, running.child.wait());
     Ok(Output {
         status: status?,
         stdout: stdout?,
@@ -55,8 +61,12 @@ pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Outpu
     })
 }
 
-/// A running command, the first of its process group.
-struct Running(Child);
+/// A running command.
+struct Running {
+    child: Child,
+    /// Whether it is the first of a process group.
+    has_group: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -64,7 +74,7 @@ impl Drop for Running {
             self.end(at_once);
             let deadline = Instant::now() + GRACE;
             while Instant::now() < deadline {
-                if !matches!(self.0.try_wait(), Ok(None)) {
+                if !matches!(self.child.try_wait(), Ok(None)) {
                     return;
                 }
                 sleep(GRACE / 100);
@@ -76,19 +86,23 @@ impl Drop for Running {
 impl Running {
     #[cfg(unix)]
     fn end(&mut self, at_once: bool) {
-        use rustix::process::{Pid, Signal, kill_process_group};
+        use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-        // A command that has ended has no id.
-        let id = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(group) = id {
-            let signal = if at_once { Signal::KILL } else { Signal::TERM };
-            // This fails if the whole group has ended.
-            let _ = kill_process_group(group, signal);
-        }
+        let id = self
+            .child
+            .id()
+            .and_then(|id| Pid::from_raw(id.cast_signed()));
+        let signal = if at_once { Signal::KILL } else { Signal::TERM };
+        // An error means that the command has ended.
+        let _ = match id {
+            Some(id) if self.has_group => kill_process_group(id, signal),
+            Some(id) => kill_process(id, signal),
+            None => Ok(()),
+        };
     }
 
     #[cfg(not(unix))]
     fn end(&mut self, _at_once: bool) {
-        let _ = self.0.start_kill();
+        let _ = self.child.start_kill();
     }
 }

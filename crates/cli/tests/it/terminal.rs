@@ -13,7 +13,7 @@ use serde_json::json;
 use soundhash_webhook::Secret;
 
 use crate::{
-    endpoints::api::Api,
+    endpoints::api::{Api, TOKEN},
     support::{App, Ran, SECRET, bare, cli, response},
 };
 
@@ -118,6 +118,17 @@ fn an_endpoint_is_deleted_if_the_reply_is_yes() {
             usize::from(remaining == 1)
         );
     }
+}
+
+#[test]
+fn the_users_command_can_ask_for_a_password() {
+    let api = Api::start();
+    api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
+    let ask = "printf Password: >/dev/tty; read -r token </dev/tty; echo $token";
+    let mut command = api.bare("reconcile");
+    command.args(["--token-command", ask]);
+    let ran = run_in_terminal(&command, "Password:", &format!("{TOKEN}\n"));
+    ran.expect(0, "Every event arrived");
 }
 
 #[test]
