@@ -1,4 +1,4 @@
-//! Running proxies: nginx and HAProxy.
+//! Running proxies, such as nginx and HAProxy.
 
 use std::{
     fs,
@@ -63,7 +63,7 @@ impl Proxy {
     }
 
     /// Starts a program whose last argument is the file of its configuration.
-    fn start(program: impl FnOnce(&Path, SocketAddr) -> (Command, String)) -> Option<Self> {
+    pub fn start(program: impl FnOnce(&Path, SocketAddr) -> (Command, String)) -> Option<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         // The listener is closed at once, because the proxy needs the port.
         let addr = TcpListener::bind("127.0.0.1:0")
@@ -96,6 +96,11 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         // The workers end only if the proxy is asked to stop.
         signal(self.child.id(), "TERM");
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }

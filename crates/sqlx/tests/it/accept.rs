@@ -1,14 +1,6 @@
 //! `accept`: one commit for many deliveries.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, thread, time::Duration};
 
 use serde_json::json;
 use soundhash_webhook::{Delivery, idempotency::Key};
@@ -31,10 +23,8 @@ use crate::{
 
 on_both!(
     an_event_is_accepted_once,
-    of_64_concurrent_copies_of_each_event_one_is_new,
     a_poisoned_event_harms_no_other,
     a_job_that_panics_fails_only_its_batch,
-    a_dropped_request_changes_nothing_for_others,
     a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or_neither,
     an_event_that_is_being_recorded_waits_for_the_end,
     a_lock_that_another_transaction_keeps_is_an_error,
@@ -91,33 +81,6 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
     }
 }
 
-async fn of_64_concurrent_copies_of_each_event_one_is_new<DB: Fixture>() {
-    let (place, pool, log) = setup::<DB>().await;
-    let log = log.lock_timeout(PATIENCE);
-    let other = EventLog::new(DB::pool(&DB::url(&place), 5).await).lock_timeout(PATIENCE);
-    let logs = [log, with_jobs(other)];
-    let new = Arc::new(AtomicUsize::new(0));
-    let mut deliveries = Vec::new();
-    for number in 0..20 {
-        deliveries.push(delivery(&format!("{number:03}")).await);
-    }
-    let mut copies = JoinSet::new();
-    for copy in 0..64 {
-        for delivery in deliveries.clone() {
-            let (log, new) = (logs[copy % 2].clone(), Arc::clone(&new));
-            copies.spawn(async move {
-                let accepted = log.accept(&delivery).await.unwrap();
-                new.fetch_add(usize::from(!accepted.is_duplicate()), Ordering::Relaxed);
-            });
-        }
-    }
-    timeout(PATIENCE, copies.join_all())
-        .await
-        .expect("every copy is accepted in time");
-    assert_eq!(new.load(Ordering::Relaxed), 20);
-    assert_eq!(DB::acted(&pool).await.len(), 20);
-}
-
 /// The job of some events fails, the database rejects others, and the rest is hard to store.
 async fn a_poisoned_event_harms_no_other<DB: Fixture>() {
     let (_place, pool, log) = setup::<DB>().await;
@@ -158,33 +121,6 @@ async fn a_job_that_panics_fails_only_its_batch<DB: Fixture>() {
     let next = timeout(PATIENCE, log.accept(&b)).await;
     assert_eq!(next.expect("an end in time").unwrap(), Accepted::New);
     assert_eq!(DB::acted(&pool).await.len(), 1);
-}
-
-async fn a_dropped_request_changes_nothing_for_others<DB: Fixture>() {
-    let (_place, pool, log) = setup::<DB>().await;
-    let mut all = JoinSet::new();
-    for number in 0..200_u64 {
-        let (log, delivery) = (log.clone(), delivery(&format!("{number:03}")).await);
-        all.spawn(async move {
-            let accept = log.accept(&delivery);
-            match number % 2 {
-                0 => assert_eq!(accept.await.unwrap(), Accepted::New),
-                _ => drop(timeout(Duration::from_micros(number * 40), accept).await),
-            }
-        });
-    }
-    timeout(PATIENCE, all.join_all())
-        .await
-        .expect("an end in time");
-    // The events of dropped requests are stored with their jobs, or not at all.
-    for number in 0..200 {
-        let _ = log
-            .accept(&delivery(&format!("{number:03}")).await)
-            .await
-            .unwrap();
-    }
-    let acted = DB::acted(&pool).await;
-    assert_eq!(acted.len(), 200);
 }
 
 async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or_neither<

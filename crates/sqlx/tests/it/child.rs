@@ -1,12 +1,6 @@
 //! A receiver in another process that runs the test program once more, so that it can be killed.
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{env, process::Command, time::Duration};
 
 use axum::{
     Router,
@@ -16,6 +10,7 @@ use axum::{
 };
 use soundhash_webhook::{Delivery, SoundHashWebhookLayer, idempotency::Key};
 use soundhash_webhook_sqlx::{EventLog, EventLogError};
+use soundhash_webhook_tests::process::Receiver;
 use sqlx::{Postgres, Sqlite};
 use tokio::{net::TcpListener, time::sleep};
 
@@ -94,14 +89,12 @@ async fn serve<DB: Fixture>(url: &str) {
         .route("/healthz", get(|| async { "ok" }))
         .with_state(log);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    println!(
-        "\nlistening on {}",
-        listener.local_addr().expect("an address")
-    );
+    let addr = listener.local_addr().expect("an address");
+    eprintln!("listening on http://{addr}/webhooks/soundhash");
     axum::serve(listener, app).await.expect("a server");
 }
 
-/// Does nothing, unless this program was started by [`Receiver::start`].
+/// Does nothing, unless this program was started by [`start`].
 #[test]
 fn receives_until_it_is_killed() {
     let Ok(url) = env::var(VARIABLE) else { return };
@@ -112,42 +105,16 @@ fn receives_until_it_is_killed() {
     }
 }
 
-/// A running receiver. Dropping it kills the process.
-pub(crate) struct Receiver {
-    child: Child,
-    pub(crate) url: String,
-}
-
-impl Receiver {
-    pub(crate) fn start(database: &str, handler: Handler) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this program"))
+/// Starts a receiver.
+pub(crate) fn start(database: &str, handler: Handler) -> Receiver {
+    Receiver::listening(
+        Command::new(env::current_exe().expect("this program"))
             .args([
                 "child::receives_until_it_is_killed",
                 "--exact",
                 "--nocapture",
             ])
             .env(VARIABLE, database)
-            .env(HANDLER, format!("{handler:?}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("this program starts");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut lines = output.lines().map_while(Result::ok);
-        let listening = |line: String| Some(line.strip_prefix("listening on ")?.to_owned());
-        let addr = lines.by_ref().find_map(listening).expect("it listens");
-        // Reads the pipe, so that the receiver never blocks on it.
-        thread::spawn(move || lines.for_each(drop));
-        let url = format!("http://{addr}/webhooks/soundhash");
-        Self { child, url }
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        // Both calls fail if the process has already ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+            .env(HANDLER, format!("{handler:?}")),
+    )
 }

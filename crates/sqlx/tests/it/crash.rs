@@ -14,8 +14,8 @@ use std::{
 
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
 use soundhash_webhook_sqlx::EventLog;
-use soundhash_webhook_tests::postgres_server::PostgresServer;
-use sqlx::{Postgres, Sqlite};
+use soundhash_webhook_tests::{postgres_server::PostgresServer, process::Receiver};
+use sqlx::Postgres;
 use tokio::{
     sync::Semaphore,
     task::{JoinSet, spawn_blocking},
@@ -23,8 +23,9 @@ use tokio::{
 };
 
 use crate::{
-    child::{Handler, Receiver, rand_below},
+    child::{self, Handler, rand_below},
     fixture::{Fixture, SECRET, event},
+    on_both,
 };
 
 const COPIES: usize = 64;
@@ -45,7 +46,7 @@ fn size() -> (usize, usize) {
 type Receivers = Arc<Mutex<[Receiver; 2]>>;
 
 fn start_two(url: &str, handler: Handler) -> Receivers {
-    let start = || Receiver::start(url, handler);
+    let start = || child::start(url, handler);
     Arc::new(Mutex::new([start(), start()]))
 }
 
@@ -56,7 +57,7 @@ async fn kill_at_random(receivers: &Receivers, database: &str, handler: Handler)
     let (receivers, database) = (Arc::clone(receivers), database.to_owned());
     let restart = spawn_blocking(move || {
         // Dropping it kills the old receiver before the next one starts.
-        let next = Receiver::start(&database, handler);
+        let next = child::start(&database, handler);
         receivers.lock().expect("no panic")[index] = next;
     });
     restart.await.expect("a restart");
@@ -72,9 +73,7 @@ async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &st
         let (body, signature) = (body.clone(), signature.clone());
         copies.spawn(async move {
             for failed in 0.. {
-                let url = receivers.lock().expect("no panic")[(copy + failed) % 2]
-                    .url
-                    .clone();
+                let url = receivers.lock().expect("no panic")[(copy + failed) % 2].url();
                 let request = client.post(url).header(SIGNATURE_HEADER, &signature);
                 let response = request.body(body.clone()).send().await;
                 match response.map(|response| response.status().as_u16()) {
@@ -176,28 +175,13 @@ async fn kill_receivers<DB: Fixture>(url: &str, handler: Handler) -> usize {
     all_failed
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_acted_on_once_on_postgres_whichever_receiver_is_killed() {
-    let place = Postgres::place().await;
-    kill_receivers::<Postgres>(&Postgres::url(&place), Handler::Record).await;
-}
+on_both!(each_event_is_acted_on_once_whichever_receiver_is_killed);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_acted_on_once_on_sqlite_whichever_receiver_is_killed() {
-    let place = Sqlite::place().await;
-    kill_receivers::<Sqlite>(&Sqlite::url(&place), Handler::Record).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_accepted_once_on_postgres_whichever_receiver_is_killed() {
-    let place = Postgres::place().await;
-    kill_receivers::<Postgres>(&Postgres::url(&place), Handler::Accept).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_accepted_once_on_sqlite_whichever_receiver_is_killed() {
-    let place = Sqlite::place().await;
-    kill_receivers::<Sqlite>(&Sqlite::url(&place), Handler::Accept).await;
+async fn each_event_is_acted_on_once_whichever_receiver_is_killed<DB: Fixture>() {
+    for handler in [Handler::Record, Handler::Accept] {
+        let place = DB::place().await;
+        kill_receivers::<DB>(&DB::url(&place), handler).await;
+    }
 }
 
 /// The receivers pause for up to 7 ms between their statements.

@@ -22,7 +22,7 @@ use soundhash_webhook::{
     BoxError, Delivery, Secret, SecretProvider, Secrets, Sender, SoundHashWebhookLayer,
     testing::SignedRequest,
 };
-use soundhash_webhook_sqlx::{Backend, EventLog};
+use soundhash_webhook_sqlx::{Backend, EventLog, EventLogError, Recorded};
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{
     Pool, Postgres, Sqlite,
@@ -197,6 +197,17 @@ pub(crate) async fn log<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
     let log = EventLog::new(pool.clone());
     log.migrate().await.expect("a table");
     (place, pool, log)
+}
+
+/// Records the event in a transaction of its own.
+pub(crate) async fn record<DB: Fixture>(
+    log: &EventLog<DB>,
+    delivery: &Delivery,
+) -> Result<Recorded, EventLogError> {
+    let mut tx = log.begin().await?;
+    let recorded = log.record(&mut tx, delivery).await?;
+    tx.commit().await?;
+    Ok(recorded)
 }
 
 pub(crate) fn event(id: &str) -> Value {

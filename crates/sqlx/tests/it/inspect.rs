@@ -10,7 +10,7 @@ use soundhash_webhook::{
 use soundhash_webhook_sqlx::{EventFilter, EventLog, Recorded, SqlxStore};
 
 use crate::{
-    fixture::{Fixture, SECRET, deliver, delivery, delivery_of, event, log},
+    fixture::{Fixture, SECRET, deliver, delivery, delivery_of, event, log, record},
     on_both,
 };
 
@@ -22,16 +22,6 @@ on_both!(
     purge_deletes_old_events_in_batches,
     logs_in_two_tables_are_kept_apart,
 );
-
-async fn record<DB: Fixture>(
-    log: &EventLog<DB>,
-    delivery: &soundhash_webhook::Delivery,
-) -> Recorded {
-    let mut tx = log.begin().await.unwrap();
-    let recorded = log.record(&mut tx, delivery).await.unwrap();
-    tx.commit().await.unwrap();
-    recorded
-}
 
 /// A body that only Python writes must be neither changed nor lost.
 async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
@@ -46,7 +36,7 @@ async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
     ];
     for body in bodies {
         let delivery = delivery_of(body).await;
-        assert_eq!(record(&log, &delivery).await, Recorded::New);
+        assert_eq!(record(&log, &delivery).await.unwrap(), Recorded::New);
         let kept = log
             .get(&Key::from(&delivery))
             .await
@@ -86,9 +76,13 @@ async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() 
         let body = serde_json::json!({"id": text, "type": text, "data": {}});
         let request = SignedRequest::new(SECRET).body(body.to_string()).build();
         let delivery = deliver(request, Some(text)).await;
-        assert_eq!(record(&log, &delivery).await, Recorded::New, "{text:?}");
         assert_eq!(
-            record(&log, &delivery).await,
+            record(&log, &delivery).await.unwrap(),
+            Recorded::New,
+            "{text:?}"
+        );
+        assert_eq!(
+            record(&log, &delivery).await.unwrap(),
             Recorded::Duplicate,
             "{text:?}"
         );
@@ -102,7 +96,9 @@ async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() 
     // A type can be as long as a body, which no index could hold.
     let body = serde_json::json!({"id": "long", "type": "x".repeat(100_000), "data": {}});
     assert_eq!(
-        record(&log, &delivery_of(body.to_string()).await).await,
+        record(&log, &delivery_of(body.to_string()).await)
+            .await
+            .unwrap(),
         Recorded::New
     );
 }
@@ -116,7 +112,9 @@ async fn events_are_listed_page_by_page<DB: Fixture>() {
             event["type"] = "match.found".into();
         }
         let request = SignedRequest::new(SECRET).event(Sender::Dispatcher, &event);
-        let _ = record(&log, &deliver(request.build(), None).await).await;
+        let _ = record(&log, &deliver(request.build(), None).await)
+            .await
+            .unwrap();
     }
     let created: Timestamp = "2026-11-23T08:56:12.681555Z".parse().unwrap();
     let mut filter = EventFilter::new().since(start).limit(10);
@@ -167,21 +165,23 @@ async fn a_forgotten_event_is_new_again_and_its_body_is_kept<DB: Fixture>() {
     let delivery = delivery("a").await;
     let key = Key::from(&delivery);
     assert!(!log.forget(&key).await.unwrap());
-    let _ = record(&log, &delivery).await;
+    let _ = record(&log, &delivery).await.unwrap();
     assert!(log.forget(&key).await.unwrap());
     assert!(!log.forget(&key).await.unwrap());
 
     let kept = log.get(&key).await.unwrap().expect("the event");
     assert!(kept.summary.is_forgotten);
     assert_eq!(kept.body, delivery.body());
-    let _ = record(&log, &crate::fixture::delivery("b").await).await;
+    let _ = record(&log, &crate::fixture::delivery("b").await)
+        .await
+        .unwrap();
     let forgotten = EventFilter::new().forgotten();
     let found = log.list(&forgotten).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].key, key);
 
-    assert_eq!(record(&log, &delivery).await, Recorded::New);
-    assert_eq!(record(&log, &delivery).await, Recorded::Duplicate);
+    assert_eq!(record(&log, &delivery).await.unwrap(), Recorded::New);
+    assert_eq!(record(&log, &delivery).await.unwrap(), Recorded::Duplicate);
     assert!(log.list(&forgotten).await.unwrap().is_empty());
     let again = log.get(&key).await.unwrap().expect("the event").summary;
     assert!(!again.is_forgotten);
@@ -199,7 +199,7 @@ async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
         _ => format!("{fill} SELECT i, TRUE, 1000000, 'x' FROM n"),
     };
     DB::run(&pool, fill.leak()).await.unwrap();
-    let _ = record(&log, &delivery("a").await).await;
+    let _ = record(&log, &delivery("a").await).await.unwrap();
     let store = SqlxStore::new(log.clone());
     let claim = |name: &'static str, lease| {
         let store = store.clone();
@@ -213,7 +213,7 @@ async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
     assert_eq!(log.purge(yesterday).await.unwrap(), 4501);
     assert_eq!(log.purge(yesterday).await.unwrap(), 0);
     assert_eq!(
-        record(&log, &delivery("a").await).await,
+        record(&log, &delivery("a").await).await.unwrap(),
         Recorded::Duplicate
     );
     assert_eq!(
@@ -222,7 +222,10 @@ async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
     );
     let tomorrow = SystemTime::now() + Duration::from_hours(24);
     assert_eq!(log.purge(tomorrow).await.unwrap(), 1);
-    assert_eq!(record(&log, &delivery("a").await).await, Recorded::New);
+    assert_eq!(
+        record(&log, &delivery("a").await).await.unwrap(),
+        Recorded::New
+    );
 }
 
 async fn logs_in_two_tables_are_kept_apart<DB: Fixture>() {
@@ -230,7 +233,10 @@ async fn logs_in_two_tables_are_kept_apart<DB: Fixture>() {
     let second = EventLog::new(pool).table("Second_log").unwrap();
     second.migrate().await.unwrap();
     let delivery = delivery("a").await;
-    assert_eq!(record(&first, &delivery).await, Recorded::New);
-    assert_eq!(record(&second, &delivery).await, Recorded::New);
-    assert_eq!(record(&second, &delivery).await, Recorded::Duplicate);
+    assert_eq!(record(&first, &delivery).await.unwrap(), Recorded::New);
+    assert_eq!(record(&second, &delivery).await.unwrap(), Recorded::New);
+    assert_eq!(
+        record(&second, &delivery).await.unwrap(),
+        Recorded::Duplicate
+    );
 }

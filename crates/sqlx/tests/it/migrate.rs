@@ -5,7 +5,7 @@ use sqlx::{Pool, Postgres, Sqlite};
 use tokio::task::JoinSet;
 
 use crate::{
-    fixture::{Fixture, delivery, sqlite_options},
+    fixture::{Fixture, delivery, record, sqlite_options},
     on_both,
 };
 
@@ -17,12 +17,8 @@ on_both!(
 );
 
 async fn works<DB: Fixture>(log: &EventLog<DB>) {
-    let mut tx = log.begin().await.unwrap();
-    assert_eq!(
-        log.record(&mut tx, &delivery("a").await).await.unwrap(),
-        Recorded::New
-    );
-    tx.commit().await.unwrap();
+    let recorded = record(log, &delivery("a").await).await;
+    assert_eq!(recorded.unwrap(), Recorded::New);
 }
 
 async fn many_processes_can_migrate_at_once<DB: Fixture>() {
@@ -44,8 +40,7 @@ async fn without_a_migration_the_error_says_so<DB: Fixture>() {
     let place = DB::place().await;
     let log = EventLog::new(DB::pool(&DB::url(&place), 2).await);
     let delivery = delivery("a").await;
-    let recorded = async { log.record(&mut log.begin().await?, &delivery).await };
-    let error = recorded.await.expect_err("no table");
+    let error = record(&log, &delivery).await.expect_err("no table");
     assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
     let error = log.accept(&delivery).await.expect_err("no table");
     assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
@@ -78,9 +73,8 @@ async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
         DB::run(&pool, sql.leak()).await.unwrap();
         log.migrate().await.unwrap();
         log.migrate().await.unwrap();
-        let mut tx = log.begin().await.unwrap();
-        let again = log.record(&mut tx, &delivery("a").await).await.unwrap();
-        assert_eq!(again, Recorded::Duplicate);
+        let again = record(&log, &delivery("a").await).await;
+        assert_eq!(again.unwrap(), Recorded::Duplicate);
     }
 }
 

@@ -1,17 +1,10 @@
 //! PgBouncer in front of Postgres. The tests are skipped if it is not installed.
 
-use std::{
-    env, fs,
-    net::{TcpListener, TcpStream},
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{env, fs, os::unix::fs::MetadataExt, process::Command, time::Duration};
 
 use soundhash_webhook::idempotency::{Claim, IdempotencyStore, Key};
 use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, SqlxStore};
+use soundhash_webhook_tests::proxy::Proxy;
 use sqlx::{PgPool, Postgres};
 use tokio::task::JoinSet;
 
@@ -19,80 +12,50 @@ use crate::fixture::{Fixture, delivery};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-struct PgBouncer {
-    child: Child,
-    folder: PathBuf,
-    url: String,
+/// Returns the version, such as `[1, 18]`, or `None` if PgBouncer is not installed.
+fn version() -> Option<Vec<u32>> {
+    let Ok(output) = Command::new("pgbouncer").arg("--version").output() else {
+        assert!(env::var_os("CI").is_none(), "pgbouncer is not installed");
+        eprintln!("skipped: pgbouncer is not installed (apt-get install pgbouncer)");
+        return None;
+    };
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = output.split_whitespace().nth(1).expect("PgBouncer 1.2.3");
+    Some(
+        version
+            .split('.')
+            .map_while(|part| part.parse().ok())
+            .collect(),
+    )
 }
 
-impl PgBouncer {
-    /// Returns the version, such as `[1, 18]`, or `None` if PgBouncer is not installed.
-    fn version() -> Option<Vec<u32>> {
-        let Ok(output) = Command::new("pgbouncer").arg("--version").output() else {
-            assert!(env::var_os("CI").is_none(), "pgbouncer is not installed");
-            eprintln!("skipped: pgbouncer is not installed (apt-get install pgbouncer)");
-            return None;
-        };
-        let output = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = output.split_whitespace().nth(1).expect("PgBouncer 1.2.3");
-        Some(
-            version
-                .split('.')
-                .map_while(|part| part.parse().ok())
-                .collect(),
-        )
-    }
-
-    /// Starts PgBouncer in front of the database at `url`.
-    fn start(url: &str, settings: &str) -> Self {
-        let (server, database) = url.rsplit_once('/').expect("the name of a database");
-        let (_, server_port) = server.rsplit_once(':').expect("a port");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
-        let folder = env::temp_dir().join(format!("soundhash-webhook-pgbouncer-{port}"));
-        fs::create_dir_all(&folder).expect("a folder");
+/// Starts PgBouncer in front of the database at `url`, and returns its own URL.
+fn start(url: &str, settings: &str) -> (Proxy, String) {
+    let (server, database) = url.rsplit_once('/').expect("the name of a database");
+    let (_, server_port) = server.rsplit_once(':').expect("a port");
+    let bouncer = Proxy::start(|folder, addr| {
         fs::write(folder.join("users"), "\"test\" \"\"\n").expect("a file");
         let config = format!(
             "[databases]\n* = host=127.0.0.1 port={server_port}\n[pgbouncer]\n\
-             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             listen_addr = {ip}\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = trust\nauth_file = {folder}/users\ndefault_pool_size = 5\n\
              ignore_startup_parameters = extra_float_digits\n{settings}\n",
+            ip = addr.ip(),
+            port = addr.port(),
             folder = folder.display(),
         );
-        fs::write(folder.join("config"), config).expect("a file");
         let mut command = Command::new("pgbouncer");
-        if fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
+        if folder.metadata().expect("a folder").uid() == 0 {
             command.args(["-u", "postgres"]);
         }
-        command.arg(folder.join("config"));
-        let log = fs::File::create(folder.join("log")).expect("a file");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let mut bouncer = Self {
-            child: command.spawn().expect("pgbouncer starts"),
-            folder,
-            url: format!("postgres://test@127.0.0.1:{port}/{database}"),
-        };
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = bouncer.child.try_wait().expect("its status");
-            let log = fs::read_to_string(bouncer.folder.join("log")).unwrap_or_default();
-            assert!(ended.is_none() && start.elapsed() < PATIENCE, "{log}");
-            thread::sleep(Duration::from_millis(10));
-        }
-        bouncer
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+        (command, config)
+    });
+    let bouncer = bouncer.expect("pgbouncer starts");
+    let url = format!(
+        "{}/{database}",
+        bouncer.url.replace("http://", "postgres://test@")
+    );
+    (bouncer, url)
 }
 
 /// Handles events in each way, many at the same time. Returns the kinds of errors.
@@ -135,19 +98,19 @@ async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind>
 }
 
 /// A direct connection, and PgBouncer with these settings.
-async fn setup(settings: &str) -> (<Postgres as Fixture>::Place, PgPool, PgBouncer, PgPool) {
+async fn setup(settings: &str) -> (<Postgres as Fixture>::Place, PgPool, Proxy, PgPool) {
     let place = Postgres::place().await;
     let url = Postgres::url(&place);
     let direct = Postgres::pool(&url, 2).await;
     Postgres::prepare(&direct).await;
-    let bouncer = PgBouncer::start(&url, settings);
-    let pool = Postgres::pool(&bouncer.url, 5).await;
+    let (bouncer, url) = start(&url, settings);
+    let pool = Postgres::pool(&url, 5).await;
     (place, direct, bouncer, pool)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_in_session_mode_is_supported() {
-    if PgBouncer::version().is_none() {
+    if version().is_none() {
         return;
     }
     let (_place, direct, _bouncer, pool) = setup("pool_mode = session").await;
@@ -161,7 +124,7 @@ async fn a_pooler_in_session_mode_is_supported() {
 /// PgBouncer supports prepared statements since version 1.21.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_mixes_prepared_statements_up_is_refused() {
-    let Some(version) = PgBouncer::version() else {
+    let Some(version) = version() else {
         return;
     };
     let knows_statements = version >= vec![1, 21];

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     child::rand_below,
-    fixture::{Fixture, delivery, delivery_of, log},
+    fixture::{Fixture, delivery, delivery_of, log, record},
     on_both,
 };
 
@@ -325,12 +325,7 @@ pub(crate) async fn is_new<DB: Fixture>(
     delivery: &Delivery,
 ) -> Result<bool, BoxError> {
     Ok(match way {
-        "record" => {
-            let mut tx = log.begin().await?;
-            let recorded = log.record(&mut tx, delivery).await?;
-            tx.commit().await?;
-            !recorded.is_duplicate()
-        }
+        "record" => !record(log, delivery).await?.is_duplicate(),
         "accept" => !log.accept(delivery).await?.is_duplicate(),
         _ => {
             let store = SqlxStore::new(log.clone());

@@ -6,10 +6,10 @@ use soundhash_webhook::{
     idempotency::{Claim, IdempotencyStore, Key},
     testing::store_conformance,
 };
-use soundhash_webhook_sqlx::{EventLog, Recorded, SqlxStore};
+use soundhash_webhook_sqlx::{Recorded, SqlxStore};
 
 use crate::{
-    fixture::{Fixture, delivery, log},
+    fixture::{Fixture, delivery, log, record},
     on_both,
 };
 
@@ -22,13 +22,6 @@ on_both!(
 );
 
 const LEASE: Duration = Duration::from_mins(1);
-
-async fn record<DB: Fixture>(log: &EventLog<DB>, id: &str) -> Recorded {
-    let mut tx = log.begin().await.unwrap();
-    let recorded = log.record(&mut tx, &delivery(id).await).await.unwrap();
-    tx.commit().await.unwrap();
-    recorded
-}
 
 async fn key(id: &str) -> Key {
     Key::from(&delivery(id).await)
@@ -46,7 +39,10 @@ async fn a_completed_event_is_a_duplicate_to_record<DB: Fixture>() {
         panic!("a new key cannot be claimed");
     };
     assert!(store.complete(&key, token, LEASE).await.unwrap());
-    assert_eq!(record(&log, "a").await, Recorded::Duplicate);
+    assert_eq!(
+        record(&log, &delivery("a").await).await.unwrap(),
+        Recorded::Duplicate
+    );
 }
 
 async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
@@ -55,8 +51,14 @@ async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
     let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
         panic!("a new key cannot be claimed");
     };
-    assert_eq!(record(&log, "a").await, Recorded::New);
-    assert_eq!(record(&log, "a").await, Recorded::Duplicate);
+    assert_eq!(
+        record(&log, &delivery("a").await).await.unwrap(),
+        Recorded::New
+    );
+    assert_eq!(
+        record(&log, &delivery("a").await).await.unwrap(),
+        Recorded::Duplicate
+    );
     assert!(
         store
             .complete(&key, token, Duration::from_nanos(1))
@@ -71,7 +73,7 @@ async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
 
 async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
-    let _ = record(&log, "a").await;
+    let _ = record(&log, &delivery("a").await).await.unwrap();
     let (store, key) = (SqlxStore::new(log.clone()), key("a").await);
     assert!(store.forget(&key).await.unwrap());
     let is_forgotten = async || log.get(&key).await.unwrap().unwrap().summary.is_forgotten;
