@@ -8,7 +8,7 @@ use sha2::Sha256;
 use subtle::ConditionallySelectable;
 use zeroize::Zeroizing;
 
-use crate::signature::{Signature, SignatureError};
+use crate::signature::{Signature, SignatureError, SignatureErrorKind};
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -143,7 +143,7 @@ impl Secret {
         if Signature::try_from(signature)? == self.sign(body) {
             Ok(())
         } else {
-            Err(SignatureError::mismatch())
+            Err(SignatureError(SignatureErrorKind::Mismatch))
         }
     }
 
@@ -403,7 +403,7 @@ impl Secrets {
         verifier.update(body);
         verifier
             .verify(&signature)
-            .ok_or(SignatureError::mismatch())
+            .ok_or(SignatureError(SignatureErrorKind::Mismatch))
     }
 
     /// Starts to verify a body under all secrets at once.

@@ -53,7 +53,7 @@ impl Signature {
         let mut tag = [0; TAG_LEN];
         match base16ct::mixed::decode(digits, &mut tag) {
             Ok(decoded) if decoded.len() == TAG_LEN => Ok(Self(tag)),
-            _ => Err(SignatureError::malformed()),
+            _ => Err(SignatureError(SignatureErrorKind::Malformed)),
         }
     }
 }
@@ -103,9 +103,7 @@ impl fmt::Debug for Signature {
 
 /// The error of a header value that is not the signature of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignatureError {
-    kind: SignatureErrorKind,
-}
+pub struct SignatureError(pub(crate) SignatureErrorKind);
 
 /// The kinds of [`SignatureError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,28 +116,16 @@ pub enum SignatureErrorKind {
 }
 
 impl SignatureError {
-    const fn malformed() -> Self {
-        Self {
-            kind: SignatureErrorKind::Malformed,
-        }
-    }
-
-    pub(crate) const fn mismatch() -> Self {
-        Self {
-            kind: SignatureErrorKind::Mismatch,
-        }
-    }
-
     /// Returns the kind of the error.
     #[must_use]
     pub const fn kind(&self) -> SignatureErrorKind {
-        self.kind
+        self.0
     }
 }
 
 impl fmt::Display for SignatureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
+        f.write_str(match self.0 {
             SignatureErrorKind::Malformed => "signature is not 64 hexadecimal digits",
             SignatureErrorKind::Mismatch => "signature does not match the body",
         })

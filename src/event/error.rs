@@ -222,17 +222,6 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_position_prints_none() {
-        let value = serde_json::Value::Null;
-        let error = EventError::from_json(&serde_json::from_value::<u8>(value).unwrap_err());
-        assert_eq!((error.line(), error.column()), (None, None));
-        assert_eq!(
-            error.to_string(),
-            "body does not fit: invalid type: null, expected u8"
-        );
-    }
-
-    #[test]
     fn a_position_within_a_part_is_moved_to_the_body() {
         let at = |body: &str, part: &str| {
             let offset = body.find(part).unwrap();

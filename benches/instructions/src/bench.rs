@@ -28,9 +28,9 @@ use gungraun::{
 use soundhash_webhook::{Event, SIGNATURE_HEADER, Secret, SoundHashWebhook, SoundHashWebhookLayer};
 use tower::{Layer, Service, service_fn};
 
-const ACCEPTED: u64 = 25_159;
-const PARSED: u64 = 10_328;
-const UNSIGNED: u64 = 2_555;
+const ACCEPTED: u64 = 25_641;
+const PARSED: u64 = 9_823;
+const UNSIGNED: u64 = 2_600;
 
 const SECRET: &str = "whsec_test";
 

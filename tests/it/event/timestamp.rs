@@ -7,20 +7,49 @@ use proptest::prelude::*;
 use soundhash_webhook::Timestamp;
 
 const TEXT: &str = "not an RFC 3339 timestamp in the years 0000 to 9999";
-pub(super) const RANGE: &str = "timestamp outside the years 0000 to 9999";
+const RANGE: &str = "timestamp outside the years 0000 to 9999";
 
-/// Instants as text, in seconds since the Unix epoch, and the nanoseconds after that.
 #[cfg(any(feature = "chrono", feature = "time"))]
-pub(super) const INSTANTS: [(&str, i64, u32); 4] = [
-    ("0000-01-01T00:00:00Z", -62_167_219_200, 0),
-    ("1969-12-31T23:59:59.9Z", -1, 900_000_000),
-    ("1970-01-01T00:00:00Z", 0, 0),
-    (
-        "9999-12-30T22:00:00.999999999Z",
-        253_402_207_200,
-        999_999_999,
-    ),
-];
+pub(super) const FIRST: &str = "0000-01-01T00:00:00Z";
+
+/// A time with an offset, and the same time without it.
+#[cfg(any(feature = "chrono", feature = "time"))]
+pub(super) const OFFSET: (&str, &str) = ("2024-01-15T10:30:00+05:30", "2024-01-15T05:00:00Z");
+
+/// Converts to an instant of another crate, whose seconds since the Unix epoch and nanoseconds after
+/// that `parts` returns, and back.
+#[cfg(any(feature = "chrono", feature = "time"))]
+pub(super) fn go_there_and_back<T>(parts: fn(&T) -> (i64, u32))
+where
+    T: From<Timestamp> + TryInto<Timestamp, Error = soundhash_webhook::TimestampError>,
+{
+    for (text, second, nanosecond) in [
+        (FIRST, -62_167_219_200, 0),
+        ("1969-12-31T23:59:59.9Z", -1, 900_000_000),
+        ("1970-01-01T00:00:00Z", 0, 0),
+        (
+            "9999-12-30T22:00:00.999999999Z",
+            253_402_207_200,
+            999_999_999,
+        ),
+    ] {
+        let timestamp: Timestamp = text.parse().unwrap();
+        let instant = T::from(timestamp);
+        assert_eq!(parts(&instant), (second, nanosecond));
+        assert_eq!(instant.try_into(), Ok(timestamp));
+    }
+}
+
+/// Checks that instants of other years are rejected.
+#[cfg(any(feature = "chrono", feature = "time"))]
+pub(super) fn are_rejected<T>(instants: impl IntoIterator<Item = T>)
+where
+    T: TryInto<Timestamp, Error = soundhash_webhook::TimestampError>,
+{
+    for instant in instants {
+        assert_eq!(instant.try_into().unwrap_err().to_string(), RANGE);
+    }
+}
 
 /// The first and the last second of a timestamp since the Unix epoch.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;

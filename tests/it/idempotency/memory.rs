@@ -96,43 +96,6 @@ async fn memory_of_expired_claims_and_events_is_freed() {
     assert!(shown.contains("claimed: 9001"), "{shown}");
 }
 
-/// The threshold doubles with the number of claims in progress, so that a claim does not have to
-/// scan all others.
-#[tokio::test(start_paused = true)]
-async fn expired_claims_are_removed_when_there_are_many() {
-    let store = MemoryStore::new(1);
-    let claimed = |expected: usize| {
-        let shown = format!("{store:?}");
-        assert!(shown.contains(&format!("claimed: {expected},")), "{shown}");
-    };
-    for key in 0..63 {
-        token(&store, &format!("over {key}")).await;
-    }
-    advance(HOUR).await;
-    token(&store, "0").await;
-    claimed(64);
-    // If there are 64 claims, the expired ones are removed. A lease includes its very last moment.
-    token(&store, "1").await;
-    claimed(2);
-    for key in 2..65 {
-        token(&store, &key.to_string()).await;
-    }
-    claimed(65);
-    // None of the 64 claims had expired, so the next scan is at 128.
-    let brief = Duration::from_secs(1);
-    for key in 65..75 {
-        let key = Key::new(&key.to_string());
-        store.claim(&key, brief).await.unwrap();
-    }
-    advance(brief).await;
-    for key in 75..128 {
-        token(&store, &key.to_string()).await;
-        claimed(key + 1);
-    }
-    token(&store, "128").await;
-    claimed(119);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_duration_beyond_the_clock_lasts_for_30_years() {
     let store = MemoryStore::new(1);
