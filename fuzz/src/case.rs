@@ -4,7 +4,7 @@ use std::{ops::Deref, time::Duration};
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, header, request};
+use http::{HeaderName, HeaderValue, Method, Request, header, request};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret, Secrets, Signature};
 
 use crate::Step;
@@ -28,6 +28,8 @@ pub struct Case<'a> {
     pub header: Option<(&'a [u8], &'a [u8])>,
     pub hints: (bool, u64),
     pub end: End,
+    /// Whether a redirect has turned the request into a GET.
+    pub get: bool,
     pub cuts: Vec<Cut>,
     pub body: Repeated,
 }
@@ -135,6 +137,9 @@ impl Case<'_> {
     #[must_use]
     pub fn head(&self) -> request::Parts {
         let (mut head, ()) = Request::new(()).into_parts();
+        if !self.get {
+            head.method = Method::POST;
+        }
         let mut add = |name: HeaderName, value: &[u8]| {
             if let Ok(value) = HeaderValue::from_bytes(value) {
                 head.headers.append(name, value);

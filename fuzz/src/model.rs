@@ -50,7 +50,7 @@ impl Case<'_> {
         let authentic = sent == self.sign().to_string().as_bytes();
         match authentic && self.signer() < self.valid().count() {
             true => Ok(self.signer()),
-            false if self.body.is_empty() => Err(RejectionKind::Redirected),
+            false if self.body.is_empty() || self.get => Err(RejectionKind::Redirected),
             false => Err(RejectionKind::WrongSignature),
         }
     }
