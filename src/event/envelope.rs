@@ -317,12 +317,12 @@ impl Scanner<'_> {
 fn plain_string(rest: &[u8]) -> Option<usize> {
     let inner = rest.strip_prefix(b"\"")?;
     let (words, end) = inner.as_chunks();
-    let found = words.iter().position(|word| special(*word) != 0);
-    let length = if let Some(index) = found {
-        8 * index + special(words[index]).trailing_zeros() as usize / 8
-    } else {
-        let is_special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
-        8 * words.len() + end.iter().position(is_special)?
+    let is_special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+    let bits = words.iter().map(|word| special(*word));
+    let found = bits.enumerate().find(|(_, bits)| *bits != 0);
+    let length = match found {
+        Some((index, bits)) => 8 * index + bits.trailing_zeros() as usize / 8,
+        None => 8 * words.len() + end.iter().position(is_special)?,
     };
     (inner.get(length) == Some(&b'"')).then_some(length + 2)
 }

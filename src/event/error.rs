@@ -1,6 +1,6 @@
 //! The error of parsing an event.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::python::offset_in;
 
@@ -174,9 +174,13 @@ pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
 
 /// Returns the message of the parser without the position that its `Display` appends.
 pub(super) fn message(error: &serde_json::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = String::with_capacity(64);
+    // Writing to a `String` cannot fail.
+    let _ = write!(text, "{error}");
     // `Display` writes the position if and only if the line is known.
-    if let Some(end) = text.rfind(" at line ").filter(|_| error.line() > 0) {
+    if error.line() > 0
+        && let Some(end) = text.rfind(" at line ")
+    {
         text.truncate(end);
     }
     text

@@ -5,7 +5,7 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use soundhash_webhook::{
-    Event, Secret,
+    Event,
     testing::{
         CaptureErrorKind::{Chunked, Header, NoEnd, RequestLine},
         SignedRequest,
