@@ -12,7 +12,7 @@ macro_rules! log {
     };
 }
 
-/// Uses the arguments, so that none of them is unused, but does not evaluate them.
+/// Mentions the arguments without evaluating them, so that the compiler does not call them unused.
 #[cfg(not(feature = "tracing"))]
 macro_rules! log {
     ($level:ident, parent: None, $($line:tt)*) => {

@@ -87,19 +87,17 @@ impl Drop for Pending {
             return;
         };
         let is_ended = exchange.recording().is_ended();
-        if thread::panicking() {
-            self.end(Verdict::Failed, "The handler panicked.");
+        let (verdict, reason) = if thread::panicking() {
+            (Verdict::Failed, "The handler panicked.")
         } else if is_ended {
-            self.end(
-                Verdict::Canceled,
-                "The sender hung up, or a timeout of the application expired, before the handler responded.",
-            );
+            let reason = "The sender hung up, or a timeout of the application expired, before the \
+                          handler responded.";
+            (Verdict::Canceled, reason)
         } else {
-            self.end(
-                Verdict::Canceled,
-                "The sender hung up before its body was complete.",
-            );
-        }
+            let reason = "The sender hung up before its body was complete.";
+            (Verdict::Canceled, reason)
+        };
+        self.end(verdict, reason);
     }
 }
 

@@ -1,5 +1,5 @@
-//! `docs/openapi.json`, which describes the webhook and its events to other tools, says what the parser
-//! and the layer do.
+//! `docs/openapi.json`, which describes the webhook and its events to other tools, agrees with the
+//! parser and the layer.
 
 use std::fs;
 

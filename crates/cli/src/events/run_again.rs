@@ -280,8 +280,7 @@ const NOT_RECORDED: &str = "The application responded with 2xx, but did not reco
     this table: check --url, --database and --table. Or another `run-again` marked the event at the \
     same time: let only one run.";
 
-/// Returns the reason why the next events would end like this one, unless it concerns this event
-/// only.
+/// Returns why a delivery failed, if the next events would fail for the same reason.
 fn cause(delivered: &Delivered) -> Option<&'static str> {
     match &delivered.result {
         Err(NoResponse::Unreachable { .. }) => Some("The application cannot be reached."),

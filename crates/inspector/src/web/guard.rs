@@ -167,34 +167,15 @@ mod tests {
     /// Attack: DNS rebinding, with names that another parser may understand differently.
     #[test]
     fn only_names_of_this_machine_are_loopback() {
-        for host in [
-            "localhost",
-            "LOCALHOST:4040",
-            "127.0.0.1",
-            "127.1.2.3:4040",
-            "[::1]",
-            "[::1]:4040",
-        ] {
+        let own = "localhost LOCALHOST:4040 127.0.0.1 127.1.2.3:4040 [::1] [::1]:4040";
+        for host in own.split(' ') {
             assert!(is_loopback_authority(host), "{host}");
         }
-        for host in [
-            "",
-            "localhost.attacker.example",
-            "localhost:attacker.example",
-            "localhost:",
-            "localhost:+80",
-            "localhost:99999",
-            "x@localhost",
-            "127.0.0.1.attacker.example:4040",
-            "127.0.0.1:x",
-            "0.0.0.0",
-            "192.168.1.1:4040",
-            "[::1].attacker.example",
-            "[::1]x",
-            "[127.0.0.1]",
-            "::1",
-            "[::2]",
-        ] {
+        let others = "localhost.attacker.example localhost:attacker.example localhost: \
+                      localhost:+80 localhost:99999 x@localhost 127.0.0.1.attacker.example:4040 \
+                      127.0.0.1:x 0.0.0.0 192.168.1.1:4040 [::1].attacker.example [::1]x \
+                      [127.0.0.1] ::1 [::2]";
+        for host in others.split(' ').chain([""]) {
             assert!(!is_loopback_authority(host), "{host}");
         }
     }

@@ -133,9 +133,7 @@ async fn the_keyboard_does_everything() {
         browser.press(Key::Escape.value()).await;
         browser.press("r").await;
         browser.row("three", "duplicate").await;
-        browser
-            .wait_for("document.querySelector('.heading .badge')?.dataset.verdict === 'duplicate'")
-            .await;
+        browser.wait_for_text(".heading .badge", "duplicate").await;
 
         // On a narrow window, the list makes room for the delivery.
         browser.press(Key::Escape.value()).await;
