@@ -145,7 +145,10 @@ async fn the_program_counts_deliveries_and_stops_at_a_signal() {
     let mut stream = TcpStream::connect(&program.addr).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let metrics = io::read_to_string(stream).unwrap();
-    for part in [r#"{reason="duplicate"} 1"#, "soundhash_webhook_body_bytes_bucket{"] {
+    for part in [
+        r#"{reason="duplicate"} 1"#,
+        "soundhash_webhook_body_bytes_bucket{",
+    ] {
         assert!(metrics.contains(part), "{part}: {metrics}");
     }
     program.process.signal("TERM");
