@@ -113,10 +113,8 @@ impl DatabaseArgs {
             .await
             .map_err(|_| cannot("no response in time".to_owned()))?
             .map_err(|error| cannot(causes(&error)))?;
-        connection
-            .close()
-            .await
-            .map_err(|error| cannot(causes(&error)))?;
+        let closed = connection.close().await;
+        closed.map_err(|error| cannot(causes(&error)))?;
         let pool = PoolOptions::new()
             .max_connections(2)
             .acquire_timeout(CONNECT_TIMEOUT)

@@ -71,10 +71,8 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
 
     let target = Target::new(args.url);
     let delays = args.retry.delays();
-    let width = deliveries
-        .iter()
-        .map(|delivery| delivery.name.chars().count())
-        .max();
+    let widths = deliveries.iter().map(|it| it.name.chars().count());
+    let width = widths.max();
     for delivery in &mut deliveries {
         delivery.name = format!("{:<1$}", delivery.name, width.unwrap_or_default());
     }

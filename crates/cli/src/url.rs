@@ -47,17 +47,11 @@ pub(crate) fn join(base: &Uri, target: &str) -> Result<Uri, String> {
         format!("{scheme}:{target}")
     } else if target.starts_with('/') {
         format!("{scheme}://{authority}{target}")
-    } else if target
-        .split(['/', '?'])
-        .next()
-        .is_some_and(|it| it.contains(':'))
-    {
+    } else if target.split(['/', '?']).take(1).any(|it| it.contains(':')) {
         return Err("it is not an HTTP URL".to_owned());
     } else {
-        let folder = base
-            .path()
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder);
+        let folder = base.path().rsplit_once('/');
+        let folder = folder.map_or("", |(folder, _)| folder);
         format!("{scheme}://{authority}{folder}/{target}")
     };
     parse_url(&url)
@@ -65,16 +59,10 @@ pub(crate) fn join(base: &Uri, target: &str) -> Result<Uri, String> {
 
 /// Returns the host of a URL without the brackets of IPv6, and its port.
 pub(crate) fn host_and_port(url: &Uri) -> (&str, u16) {
-    let default = if url.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
+    let is_https = url.scheme_str() == Some("https");
+    let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
     let host = url.host().unwrap_or_default();
-    (
-        host.trim_matches(['[', ']']),
-        url.port_u16().unwrap_or(default),
-    )
+    (host.trim_matches(['[', ']']), port)
 }
 
 /// Parses an address to listen on. A port alone is a port of this machine.

@@ -122,13 +122,12 @@ impl Report {
     pub(super) fn finish(&self) -> Result<bool, Error> {
         let count = |verdict| self.results.iter().filter(|it| **it == verdict).count();
         if !self.json {
-            let counts: Vec<_> = (Verdict::ALL.into_iter())
-                .filter(|verdict| count(*verdict) > 0)
-                .map(|verdict| {
-                    let (name, style) = verdict.shown();
-                    paint(style, format_args!("{} {name}", count(verdict)))
-                })
-                .collect();
+            let given = Verdict::ALL.into_iter().filter(|it| count(*it) > 0);
+            let counts = given.map(|verdict| {
+                let (name, style) = verdict.shown();
+                paint(style, format_args!("{} {name}", count(verdict)))
+            });
+            let counts: Vec<_> = counts.collect();
             let checks = paint(BOLD, format_args!("{} checks", self.results.len()));
             output::line(format_args!("\n{checks}: {}", counts.join(", ")))?;
         }

@@ -72,8 +72,8 @@ pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
     }
 }
 
-/// Prints rows below a header, whose names are separated by bars. If a row would not fit the terminal even after its last cell was
-/// broken between words, each row is printed as a list of fields instead.
+/// Prints rows below a header, whose names are separated by bars. If a row would not fit the terminal
+/// even after its last cell was broken between words, each row is printed as a list of fields instead.
 pub(crate) fn print<const N: usize>(
     names: &str,
     rows: impl IntoIterator<Item = [Cell; N]>,

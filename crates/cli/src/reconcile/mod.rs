@@ -43,7 +43,7 @@ Environment:
   SOUNDHASH_API_URL            Scheme and host of the API, without /api/v1
   SOUNDHASH_API_TOKEN          The bearer token of your account
   SOUNDHASH_API_REFRESH_TOKEN  Renews the bearer token when it has expired
-  SOUNDHASH_WEBHOOK_DATABASE   The database, if its URL has a password (feature `database`)
+  SOUNDHASH_WEBHOOK_DATABASE   The database, with the feature `database`
   HTTP_PROXY, HTTPS_PROXY      Proxies, except for this machine and NO_PROXY
 
 Examples:
