@@ -76,11 +76,6 @@ pub trait Sql: sqlx::Database {
     /// The SQL expressions from which the statements are assembled.
     fn words() -> Words;
 
-    /// Returns [`Statements::wait_and_record`]. `insert` reads from `ready`, which has the row
-    /// `locked` once the statement has waited for the lock of `number`.
-    #[cfg(feature = "postgres")]
-    fn wait_and_record(number: &str, insert: &str) -> String;
-
     /// The statements of each version of the table, oldest first.
     fn migrations(name: &TableName) -> Vec<String>;
 
@@ -182,6 +177,9 @@ pub struct Words {
     pub try_lock: &'static str,
     /// The number of the connection's process on the server, as a 64-bit integer.
     pub backend: &'static str,
+    /// [`Statements::wait_and_record`], if a statement can wait. `$insert` reads from `ready`, which has
+    /// the row `locked` once the statement has waited for the lock of `$number`.
+    pub wait_and_record: &'static str,
     /// The number whose lock belongs to a key, `?`, in the table `$table`.
     pub number: &'static str,
 }

@@ -24,6 +24,23 @@ use crate::{
 
 impl Backend for Postgres {}
 
+/// The statement takes one round trip. It sets the timeout, waits for the lock of the key, inserts the
+/// row, and resets the timeout for the caller's own statements. Each part depends on the previous one,
+/// so that they run in this order.
+///
+/// The unique index alone would also wait. However, whenever an earlier transaction rolls back, that
+/// wait would start again with a new timeout. The wait for the lock has a single timeout.
+///
+/// This takes several times as long as a plain `INSERT`, so it runs only if there may be a reason to
+/// wait.
+const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
+    SELECT previous, set_config('lock_timeout', $7, TRUE) AS applied \
+    FROM (SELECT current_setting('lock_timeout') AS previous OFFSET 0) AS before), \
+    ready AS MATERIALIZED (SELECT (pg_advisory_xact_lock($number)::text IS NOT NULL) AS locked \
+    FROM setting WHERE applied IS NOT NULL), inserted AS ($insert) \
+    SELECT inserted_rows, set_config('lock_timeout', previous, TRUE) \
+    FROM (SELECT count(*) AS inserted_rows FROM inserted) AS counted, setting";
+
 /// The time that the server may take to reply in addition to the lock timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -116,29 +133,9 @@ impl Sql for Postgres {
             skip_locked: " FOR UPDATE SKIP LOCKED",
             try_lock: "pg_try_advisory_xact_lock(?)",
             backend: "pg_backend_pid()::bigint",
+            wait_and_record: WAIT_AND_RECORD,
             number: "hashtextextended('$table' || ? COLLATE \"C\", 0)",
         }
-    }
-
-    // The statement takes one round trip. It sets the timeout, waits for the lock of the key,
-    // inserts the row, and resets the timeout for the caller's own statements. Each part depends on
-    // the previous one, so that they run in this order.
-    //
-    // The unique index alone would also wait. However, whenever an earlier transaction rolls back,
-    // that wait would start again with a new timeout. The wait for the lock has a single timeout.
-    //
-    // This takes several times as long as a plain `INSERT`, so it runs only if there may be a
-    // reason to wait.
-    fn wait_and_record(number: &str, insert: &str) -> String {
-        format!(
-            "WITH setting AS MATERIALIZED (\
-             SELECT previous, set_config('lock_timeout', $7, TRUE) AS applied \
-             FROM (SELECT current_setting('lock_timeout') AS previous OFFSET 0) AS before), \
-             ready AS MATERIALIZED (SELECT (pg_advisory_xact_lock({number})::text IS NOT NULL) AS locked \
-             FROM setting WHERE applied IS NOT NULL), inserted AS ({insert}) \
-             SELECT inserted_rows, set_config('lock_timeout', previous, TRUE) \
-             FROM (SELECT count(*) AS inserted_rows FROM inserted) AS counted, setting"
-        )
     }
 
     fn migrations(name: &TableName) -> Vec<String> {

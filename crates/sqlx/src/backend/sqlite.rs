@@ -122,14 +122,10 @@ impl Sql for Sqlite {
             // The transaction has the lock of the whole database.
             try_lock: "TRUE",
             backend: "0",
+            // `BEGIN IMMEDIATE` waits.
+            wait_and_record: "",
             number: "?",
         }
-    }
-
-    #[cfg(feature = "postgres")]
-    fn wait_and_record(_: &str, _: &str) -> String {
-        // `BEGIN IMMEDIATE` waits.
-        String::new()
     }
 
     fn migrations(name: &TableName) -> Vec<String> {

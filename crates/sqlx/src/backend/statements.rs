@@ -122,11 +122,11 @@ impl Statements {
             record: record_now.into(),
             duplicate: format!("SELECT {}, {backend}", integer(&exists(&is_completed))).into(),
             #[cfg(feature = "postgres")]
-            wait_and_record: DB::wait_and_record(
-                &number::<DB>(name, "$1"),
-                &record::<DB>(name, "FROM ready WHERE locked"),
-            )
-            .into(),
+            wait_and_record: words
+                .wait_and_record
+                .replace("$number", &number::<DB>(name, "$1"))
+                .replace("$insert", &record::<DB>(name, "FROM ready WHERE locked"))
+                .into(),
             #[cfg(feature = "postgres")]
             accept: accept::<DB>(name),
             #[cfg(feature = "sqlite")]

@@ -9,7 +9,7 @@ use sqlx::{Pool, Postgres, pool::PoolOptions, postgres::PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    fixture::{Fixture, delivery, log},
+    fixture::{Fixture, delivery, log, record},
     on_both,
 };
 
@@ -66,14 +66,9 @@ async fn failed<DB: Fixture>(
 }
 
 async fn succeeds<DB: Fixture>(log: &EventLog<DB>, pool: &Pool<DB>) {
-    let mut tx = log.begin().await.unwrap();
-    assert_eq!(
-        log.record(&mut tx, &delivery("a").await).await.unwrap(),
-        Recorded::New
-    );
-    DB::act(&mut tx, "a").await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(DB::acted(pool).await, ["a"]);
+    let recorded = record(log, &delivery("a").await).await;
+    assert_eq!(recorded.unwrap(), Recorded::New);
+    assert_eq!(DB::acted(pool).await, [""; 0]);
 }
 
 #[tokio::test]

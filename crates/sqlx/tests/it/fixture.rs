@@ -11,16 +11,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, request::Parts},
-    routing::post,
-};
+use axum::{Router, body::Body, http::Request, routing::post};
 use serde_json::{Value, json};
 use soundhash_webhook::{
-    BoxError, Delivery, Secret, SecretProvider, Secrets, Sender, SoundHashWebhookLayer,
-    testing::SignedRequest,
+    Delivery, Secret, Secrets, Sender, SoundHashWebhookLayer, testing::SignedRequest,
 };
 use soundhash_webhook_sqlx::{Backend, EventLog, EventLogError, Recorded};
 use soundhash_webhook_tests::postgres_server::PostgresServer;
@@ -227,15 +221,6 @@ pub(crate) async fn delivery(id: &str) -> Delivery {
     deliver(request.build(), None).await
 }
 
-/// The same secrets for every request.
-struct Fixed(Secrets);
-
-impl SecretProvider for Fixed {
-    async fn secrets(&self, _: &Parts) -> Result<Option<Secrets>, BoxError> {
-        Ok(Some(self.0.clone()))
-    }
-}
-
 /// Returns the delivery that the layer passes on, with the name of its endpoint.
 pub(crate) async fn deliver(request: Request<Body>, endpoint: Option<&str>) -> Delivery {
     let found = Arc::new(Mutex::new(None));
@@ -249,7 +234,7 @@ pub(crate) async fn deliver(request: Request<Body>, endpoint: Option<&str>) -> D
     }
     let app: Router = Router::new()
         .route("/webhooks/soundhash", post(handler))
-        .layer(SoundHashWebhookLayer::with_provider(Fixed(secrets)));
+        .layer(SoundHashWebhookLayer::with_provider(secrets));
     let response = app.oneshot(request).await.expect("an answer");
     assert_eq!(response.status(), 200);
     found.lock().expect("no panic").take().expect("a delivery")

@@ -15,14 +15,13 @@ use tokio::{
 use tracing::Level;
 
 use crate::{
-    fixture::{Fixture, delivery, log},
+    fixture::{Fixture, delivery, log, record},
     on_both,
 };
 
 on_both!(
     an_event_is_recorded_once,
-    a_concurrent_duplicate_waits_and_is_a_duplicate,
-    a_concurrent_duplicate_of_a_rolled_back_event_is_new,
+    a_concurrent_duplicate_waits_for_the_end,
     waiting_longer_than_the_lock_timeout_is_an_error,
     many_waiting_duplicates_are_bounded_by_one_lock_timeout,
     a_duplicate_is_logged_and_counted,
@@ -45,43 +44,24 @@ async fn an_event_is_recorded_once<DB: Fixture>() {
     assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
-/// Returns the result of a second transaction, after the first one has ended in the given way.
-async fn second<DB: Fixture>(commit: bool) -> Recorded {
-    let (_place, _pool, log) = log::<DB>().await;
-    let delivery = delivery("a").await;
-    let mut first = log.begin().await.unwrap();
-    assert_eq!(
-        log.record(&mut first, &delivery).await.unwrap(),
-        Recorded::New
-    );
-    let waiting = tokio::spawn({
-        let (log, delivery) = (log.clone(), delivery.clone());
-        async move {
-            let mut second = log.begin().await.unwrap();
-            let recorded = log.record(&mut second, &delivery).await.unwrap();
-            second.commit().await.unwrap();
-            recorded
+async fn a_concurrent_duplicate_waits_for_the_end<DB: Fixture>() {
+    for (commit, expected) in [(true, Recorded::Duplicate), (false, Recorded::New)] {
+        let (_place, _pool, log) = log::<DB>().await;
+        let delivery = delivery("a").await;
+        let mut first = log.begin().await.unwrap();
+        let _ = log.record(&mut first, &delivery).await.unwrap();
+        let waiting = tokio::spawn({
+            let (log, delivery) = (log.clone(), delivery.clone());
+            async move { record(&log, &delivery).await.unwrap() }
+        });
+        sleep(Duration::from_millis(300)).await;
+        assert!(!waiting.is_finished(), "it does not wait");
+        match commit {
+            true => first.commit().await.unwrap(),
+            false => first.rollback().await.unwrap(),
         }
-    });
-    sleep(Duration::from_millis(300)).await;
-    assert!(
-        !waiting.is_finished(),
-        "it does not wait for the first one's end"
-    );
-    if commit {
-        first.commit().await.unwrap();
-    } else {
-        first.rollback().await.unwrap();
+        assert_eq!(waiting.await.unwrap(), expected);
     }
-    waiting.await.unwrap()
-}
-
-async fn a_concurrent_duplicate_waits_and_is_a_duplicate<DB: Fixture>() {
-    assert_eq!(second::<DB>(true).await, Recorded::Duplicate);
-}
-
-async fn a_concurrent_duplicate_of_a_rolled_back_event_is_new<DB: Fixture>() {
-    assert_eq!(second::<DB>(false).await, Recorded::New);
 }
 
 async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
@@ -95,14 +75,8 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     );
 
     let start = Instant::now();
-    let late = async {
-        let mut second = log.begin().await?;
-        log.record(&mut second, &delivery).await
-    };
-    let error = timeout(Duration::from_secs(15), late)
-        .await
-        .expect("an end in time");
-    let error = error.expect_err("a timeout");
+    let late = timeout(Duration::from_secs(15), record(&log, &delivery)).await;
+    let error = late.expect("an end in time").expect_err("a timeout");
     assert!(start.elapsed() >= Duration::from_millis(200));
     assert_eq!(error.kind(), EventLogErrorKind::LockTimeout, "{error:?}");
     let response = error.into_response();
@@ -162,9 +136,7 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     let log = Log::up_to(Level::INFO);
     let delivery = delivery("a").await;
     for _ in 0..2 {
-        let mut tx = event_log.begin().await.unwrap();
-        let _ = event_log.record(&mut tx, &delivery).await.unwrap();
-        tx.commit().await.unwrap();
+        let _ = record(&event_log, &delivery).await.unwrap();
     }
     assert!(event_log.accept(&delivery).await.unwrap().is_duplicate());
     let lines = log.take();

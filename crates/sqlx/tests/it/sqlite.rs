@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
 use sqlx::Sqlite;
 
-use crate::fixture::{Fixture, delivery, log};
+use crate::fixture::{Fixture, delivery, log, record};
 
 /// Reads, lets another transaction write, and then records.
 #[tokio::test]
@@ -43,7 +43,6 @@ async fn a_deferred_transaction_that_records_first_waits_for_the_lock_timeout() 
     other.commit().await.unwrap();
     // The lock is free again, and the event is new.
     let log = log.lock_timeout(Duration::from_secs(20));
-    let mut tx = log.begin().await.unwrap();
-    let recorded = log.record(&mut tx, &delivery("a").await).await.unwrap();
-    assert_eq!(recorded, Recorded::New);
+    let recorded = record(&log, &delivery("a").await).await;
+    assert_eq!(recorded.unwrap(), Recorded::New);
 }
