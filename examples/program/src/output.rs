@@ -126,3 +126,39 @@ impl Write for Printer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// Output that nothing reads, such as a full pipe.
+    struct Unread;
+
+    impl Write for Unread {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            loop {
+                thread::park();
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_lost_instead_of_waited_for() {
+        let (done, queued) = channel();
+        thread::spawn(move || {
+            let printer = Printer::new(Unread);
+            let lines = (0..2 * QUEUE).map(|_| printer.queue("line\n"));
+            done.send(lines.filter(Result::is_ok).count())
+        });
+        let queued = queued.recv_timeout(Duration::from_secs(60));
+        let queued = queued.expect("no line waits for the reader");
+        // One more is being written.
+        assert!((QUEUE..=QUEUE + 1).contains(&queued), "{queued}");
+    }
+}
