@@ -282,13 +282,6 @@ async fn a_clone_is_independent() {
     assert_eq!(response, ok(VIDEO));
 }
 
-#[test]
-fn it_can_be_shared_between_threads() {
-    fn check<T: Clone + Send + Sync + std::fmt::Debug + 'static>() {}
-    check::<EventRouter>();
-    check::<EventRouter<App>>();
-}
-
 // ---- the example
 
 #[tokio::test]

@@ -18,21 +18,6 @@ fn a_whsec_prefix_is_part_of_the_key() {
 }
 
 #[test]
-fn verify_says_what_is_wrong() {
-    let secret = Secret::new("whsec_test");
-    let malformed = HeaderValue::from_static("sha256=abc");
-    let error = secret.verify(&malformed, b"").unwrap_err();
-    assert_eq!(error.kind(), SignatureErrorKind::Malformed);
-    assert_eq!(error.to_string(), "signature is not 64 hexadecimal digits");
-    let not_text = HeaderValue::from_bytes(&[0xff; 64]).unwrap();
-    let error = secret.verify(&not_text, b"").unwrap_err();
-    assert_eq!(error.kind(), SignatureErrorKind::Malformed);
-    let wrong = HeaderValue::from_str(&"0".repeat(64)).unwrap();
-    let error = secret.verify(&wrong, b"").unwrap_err();
-    assert_eq!(error.to_string(), "signature does not match the body");
-}
-
-#[test]
 fn a_signature_is_read_in_any_case_and_printed_in_lower() {
     let digits = "ABCDEF0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789";
     let signature: Signature = digits.parse().unwrap();

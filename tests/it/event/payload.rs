@@ -92,30 +92,6 @@ fn every_naming_scheme_of_a_match_is_read() {
 }
 
 #[test]
-fn null_and_absent_are_the_same_for_optional_fields() {
-    let video = json!({
-        "video_id": null, "id": 1, "title": null, "video_url": null, "url": null,
-        "duration": null, "status": null, "fingerprint_count": null, "fingerprints_count": null,
-        "fingerprints": null, "processing_time_seconds": null, "processing_time": null,
-    });
-    read_as("video.processed", [video], json!({"video_id": 1}));
-    let mut found = json!({
-        "query_id": "q", "query_video_id": null, "match_id": null, "confidence": null,
-        "matches": [{
-            "match_id": null, "video_id": 1, "title": null, "confidence": 1, "start_time": 0,
-            "end_time": 2, "similarity_score": null, "segment_start": null,
-        }],
-    });
-    let only = json!({"video_id": 1, "confidence": 1.0, "start_time": 0.0, "end_time": 2.0});
-    let expected = json!({"query_id": "q", "matches": [only]});
-    read_as("match.found", [found.take()], expected);
-    let mut job = json!({"job_id": 1, "job_type": "t", "target_id": 2, "attempt_count": 3});
-    let expected = job.clone();
-    job["error_message"] = Value::Null;
-    read_as("job.failed", [job], expected);
-}
-
-#[test]
 fn numbers_come_as_integers_or_floats_and_a_quota_can_be_exceeded() {
     let fingerprint = |start: Value, end: Value| {
         json!({

@@ -1,11 +1,6 @@
 //! The layer's responses, and the services that it works with.
 
-use std::{
-    convert::Infallible,
-    sync::atomic::Ordering,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
 
 use axum::{
     Router,
@@ -215,17 +210,6 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
         let Ok(response) = service.call(request).await;
         assert_eq!(response.status(), status);
     }
-}
-
-#[tokio::test]
-async fn readiness_is_that_of_the_inner_service() {
-    let (inner, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-    let mut service = layer().layer(inner);
-    let mut cx = Context::from_waker(Waker::noop());
-    handle.allow(0);
-    assert!(Service::<Request<Body>>::poll_ready(&mut service, &mut cx).is_pending());
-    handle.allow(1);
-    assert!(Service::<Request<Body>>::poll_ready(&mut service, &mut cx).is_ready());
 }
 
 /// The response bodies of these layers cannot be made from bytes.

@@ -29,24 +29,6 @@ fn forged() -> Request<Body> {
     with_signature("0".repeat(64), Body::from(BODY))
 }
 
-#[tokio::test]
-async fn readiness_is_that_of_the_inner_service() {
-    let (inner, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-    let mut service = layer().layer(inner);
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut poll_ready =
-        |service: &mut _| Service::<Request<Body>>::poll_ready(service, &mut cx).is_ready();
-    handle.allow(0);
-    assert!(!poll_ready(&mut service));
-    handle.allow(1);
-    assert!(poll_ready(&mut service));
-
-    let response = tokio::spawn(service.call(signed(BODY)));
-    let (_, respond) = handle.next_request().await.unwrap();
-    respond.send_response(Response::new(Body::from("done")));
-    assert_eq!(text(response.await.unwrap().unwrap()).await, "done");
-}
-
 #[test]
 fn layer_and_service_can_be_shared_and_printed() {
     fn check<T: Clone + Send + Sync + std::fmt::Debug + 'static>(value: &T) -> String {
