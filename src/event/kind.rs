@@ -27,7 +27,7 @@ macro_rules! event_types {
         }
     };
 }
-pub(super) use event_types;
+pub(crate) use event_types;
 
 macro_rules! define_kinds {
     ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
@@ -59,16 +59,6 @@ macro_rules! define_kinds {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(EventKind::$Kind => $name,)*
-                }
-            }
-        }
-
-        #[cfg(feature = "testing")]
-        impl EventKind {
-            /// Returns the payload that the documentation of the kind shows.
-            pub(crate) const fn sample(self) -> &'static str {
-                match self {
-                    $(EventKind::$Kind => include_str!(concat!("samples/", $name, ".json")),)*
                 }
             }
         }

@@ -23,7 +23,7 @@ mod error;
 )]
 mod event;
 mod id;
-mod kind;
+pub(crate) mod kind;
 #[cfg(feature = "layer")]
 pub(crate) mod lazy;
 mod payload;

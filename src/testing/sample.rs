@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::event::{EventKind, Sender};
+use crate::event::{EventKind, Sender, kind::event_types};
 
 /// Returns an event of this kind as this sender writes it, with its envelope.
 ///
@@ -101,6 +101,18 @@ fn payload(kind: EventKind, sender: Sender) -> Value {
                 },
             ],
         }),
-        _ => serde_json::from_str(kind.sample()).expect("a sample is JSON"),
+        _ => serde_json::from_str(documented(kind)).expect("a sample is JSON"),
     }
+}
+
+/// Returns the payload that the documentation of the kind shows.
+fn documented(kind: EventKind) -> &'static str {
+    macro_rules! payloads {
+        ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
+            match kind {
+                $(EventKind::$Kind => include_str!(concat!("../event/samples/", $name, ".json")),)*
+            }
+        };
+    }
+    event_types!(payloads)
 }
