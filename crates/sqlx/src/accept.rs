@@ -11,10 +11,10 @@ use std::{
 };
 
 use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
-use sqlx::{AssertSqlSafe, Connection, Transaction, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, Connection, pool::PoolConnection};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -131,7 +131,9 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// When this returns `Ok`, the event is committed. Concurrent calls share one statement and one
     /// commit, which is several times as fast as a transaction for each event. A call waits only
-    /// for the commit that has its event, and a failed event does not affect the others.
+    /// for the commit that has its event. If a commit fails, its events are tried one by one, so that
+    /// an event that fails does not affect the others, unless it fails only after
+    /// [`lock_timeout`](Self::lock_timeout).
     ///
     /// If the caller drops the future, the event may be committed or not. The next delivery of the
     /// event is then a duplicate or new.
@@ -271,6 +273,7 @@ impl<DB: Backend> EventLog<DB> {
         if changes.is_empty() {
             return None;
         }
+        let end = Instant::now() + DB::time_limit(self.lock_timeout).0;
         let written = self.in_time(async { self.write(connection?, &changes).await });
         let error = match written.await {
             Ok((all, connection)) => {
@@ -281,9 +284,9 @@ impl<DB: Backend> EventLog<DB> {
             }
             Err(error) => error,
         };
-        let one_by_one = batch.len() > 1 && error.kind().may_be_one_change();
+        let one_by_one = batch.len() > 1 && error.may_be_one_change();
         for waiting in batch {
-            let result = match one_by_one {
+            let result = match one_by_one && Instant::now() < end {
                 true => self.write_alone(&waiting.change).await,
                 false => Err(error.clone()),
             };
@@ -335,7 +338,8 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// An error of sqlx has changed nothing, so that the changes can be made on another connection.
+    /// If the result is an error of sqlx, nothing has changed, so that the changes can be made on
+    /// another connection.
     async fn try_write(
         &self,
         connection: &mut DB::Connection,
@@ -347,23 +351,18 @@ impl<DB: Backend> EventLog<DB> {
             return Ok(Ok(all));
         }
         let begin = AssertSqlSafe(Arc::clone(&self.statements.begin));
-        let tx = connection.begin_with(begin).await?;
-        Ok(self.write_in(tx, changes).await)
-    }
-
-    async fn write_in(
-        &self,
-        mut tx: Transaction<'_, DB>,
-        changes: &[&Change],
-    ) -> Result<Vec<Changed>, EventLogError> {
-        let results = DB::change(&mut tx, &self.statements, changes).await?;
-        let new = changes.iter().zip(&results).filter_map(|pair| match pair {
+        let mut tx = connection.begin_with(begin).await?;
+        let all = DB::change(&mut tx, &self.statements, changes).await?;
+        let new = changes.iter().zip(&all).filter_map(|pair| match pair {
             (Change::Record(delivery), Changed::Rows(1..)) => Some(delivery.clone()),
             _ => None,
         });
-        self.write_jobs(&mut tx, &new.collect::<Vec<_>>()).await?;
-        tx.commit().await?;
-        Ok(results)
+        let new: Vec<_> = new.collect();
+        let committed = async {
+            self.write_jobs(&mut tx, &new).await?;
+            Ok(tx.commit().await?)
+        };
+        Ok(committed.await.map(|()| all))
     }
 
     async fn write_jobs(

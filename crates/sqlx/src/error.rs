@@ -104,14 +104,6 @@ impl EventLogErrorKind {
         }
     }
 
-    /// Whether a single change may be the reason why a batch of changes failed.
-    pub(crate) const fn may_be_one_change(self) -> bool {
-        !matches!(
-            self,
-            Self::Unavailable | Self::PoolExhausted | Self::NotMigrated | Self::LockTimeout
-        )
-    }
-
     /// Whether the settings or the state of the connection may be the reason, so that another
     /// connection may succeed.
     pub(crate) const fn may_be_the_connection(self) -> bool {
@@ -123,6 +115,15 @@ impl EventLogErrorKind {
 }
 
 impl EventLogError {
+    /// Whether a single change may be the reason why a batch of changes failed.
+    pub(crate) fn may_be_one_change(&self) -> bool {
+        match &self.reason {
+            Reason::TimedOut(_) => false,
+            Reason::Sqlx(error) => error.as_database_error().is_some(),
+            Reason::Text(_) | Reason::Name(_) | Reason::Enqueue(_) => true,
+        }
+    }
+
     pub(crate) fn invalid_name(name: &str) -> Self {
         Self {
             kind: EventLogErrorKind::InvalidName,

@@ -94,7 +94,7 @@
 //!   not ended the transaction or ignored a failed statement. On Postgres without such a function, it
 //!   replaces a connection on which your own SQL has left a `BEGIN`. This takes a round trip for every
 //!   16 batches.
-//! - If a trigger of yours drops the row of a new event without an error, all three return
+//! - If a `BEFORE` trigger of yours drops the row of a new event without an error, all three return
 //!   [`Skipped`](EventLogErrorKind::Skipped). An event is a duplicate only if its row is in the table.
 //!
 //! The crate cannot detect the following:
@@ -104,8 +104,12 @@
 //!   return a connection to the pool after such a `BEGIN`, a later step of [`SqlxStore`] on this
 //!   connection is not committed. No event is lost by this, but a duplicate of a completed event can
 //!   run your handler again. To notice it, each step would take another round trip.
-//! - On Postgres, another table of the same name in a changed `search_path`. Set
+//! - On Postgres, another table of the same name in a changed `search_path`, or a temporary one. Set
 //!   [`schema`](EventLog::schema).
+//! - A trigger of yours that deletes or moves a row after it was written, or that changes its
+//!   `event_key`. On SQLite, a trigger that raises `FAIL`, which keeps the other rows of a batch:
+//!   raise `ABORT`.
+//! - On SQLite, a file that is deleted or moved while it is open.
 //! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
 //!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
 //! - Transactions that never call a function of this crate.

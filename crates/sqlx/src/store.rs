@@ -119,8 +119,10 @@ impl<DB: Backend> UndoClaim<DB> {
         let claim = self.claim.insert(tokio::spawn(async move {
             connection::run_on(connection, &pool, DB::execute, &sql, &values).await
         }));
-        let claimed = claim.await.map_err(|error| sqlx::Error::Io(error.into()))?;
-        Ok(claimed? > 0)
+        let claimed = claim.await;
+        // A handle that has finished must not be polled again.
+        self.claim = None;
+        Ok(claimed.map_err(|error| sqlx::Error::Io(error.into()))?? > 0)
     }
 }
 

@@ -31,8 +31,9 @@ async fn main() -> Result<(), lambda_http::Error> {
         .map_err(|error| format!("SOUNDHASH_WEBHOOK_REDIS: {error}"))?;
     let store = RedisStore::connect(redis).await?;
     let app = Router::new()
-        // The path is the one after the stage of an API Gateway.
         .route("/webhooks/soundhash", post(receive))
+        // An API Gateway puts the name of its stage in front of the path.
+        .route("/{stage}/webhooks/soundhash", post(receive))
         .route_layer(IdempotencyLayer::new(store))
         .route_layer(SoundHashWebhookLayer::new(secret));
     lambda_http::run(app).await

@@ -1,12 +1,17 @@
 //! `SqlxStore`, alone and together with `record`.
 
-use std::time::Duration;
+use std::{
+    panic,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use soundhash_webhook::{
     idempotency::{Claim, IdempotencyStore, Key},
     testing::store_conformance,
 };
 use soundhash_webhook_sqlx::{Recorded, SqlxStore};
+use tokio::time::sleep;
 
 use crate::{
     fixture::{Fixture, delivery, log, record},
@@ -19,6 +24,7 @@ on_both!(
     a_handler_behind_the_layer_can_record,
     a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten,
     a_database_that_is_gone_is_an_error_in_time,
+    a_claim_that_fails_is_an_error_without_a_panic,
 );
 
 const LEASE: Duration = Duration::from_mins(1);
@@ -65,7 +71,7 @@ async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
             .await
             .unwrap()
     );
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     // The retention has ended, but the record remains.
     assert_eq!(store.claim(&key, LEASE).await.unwrap(), Claim::Completed);
     assert!(log.get(&key).await.unwrap().is_some());
@@ -104,4 +110,30 @@ async fn a_database_that_is_gone_is_an_error_in_time<DB: Fixture>() {
         store.claim(&key("a").await, LEASE).await,
         Ok(Claim::Acquired(_))
     ));
+}
+
+async fn a_claim_that_fails_is_an_error_without_a_panic<DB: Fixture>() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        // Other tests panic on purpose.
+        if info.to_string().contains("JoinHandle") {
+            PANICS.fetch_add(1, Ordering::SeqCst);
+        }
+        hook(info);
+    }));
+    let (_place, pool, log) = log::<DB>().await;
+    let (store, key) = (SqlxStore::new(log), key("a").await);
+    let [away, back] = [("soundhash_events", "away"), ("away", "soundhash_events")]
+        .map(|(from, to)| &*format!("ALTER TABLE {from} RENAME TO {to}").leak());
+    DB::run(&pool, away).await.unwrap();
+    for _ in 0..5 {
+        store.claim(&key, LEASE).await.unwrap_err();
+    }
+    DB::run(&pool, back).await.unwrap();
+    // The releases of the failed claims run in the background.
+    sleep(Duration::from_millis(100)).await;
+    let claim = store.claim(&key, LEASE).await.unwrap();
+    assert!(matches!(claim, Claim::Acquired(_)), "{claim:?}");
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
 }
