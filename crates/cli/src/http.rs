@@ -3,7 +3,10 @@
 use std::{
     error::Error as StdError,
     fmt,
+    future::poll_fn,
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -42,6 +45,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const CENTURIES: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 /// The maximum number of bytes of a response that are read.
 pub(crate) const MAX_RESPONSE: usize = 16 << 20;
+/// The maximum length of the head of a response over HTTP/1. hyper also parses at most 128 times as
+/// much before it yields.
+const MAX_HEAD: usize = 16 << 10;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -114,9 +120,29 @@ impl Client {
         &self,
         work: impl Future<Output = Result<T, NoResponse>>,
     ) -> Result<T, NoResponse> {
-        tokio::time::timeout(self.timeout, work)
-            .await
-            .unwrap_or(Err(NoResponse::Timeout))
+        let start = Instant::now();
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(Err(NoResponse::Broken(_))) if start.elapsed() >= self.timeout => {
+                Err(NoResponse::Timeout)
+            }
+            result => result.unwrap_or(Err(NoResponse::Timeout)),
+        }
+    }
+
+    /// Runs a connection in the background until it ends, or until the timeout has passed.
+    ///
+    /// A connection on which a server never stops sending is always ready. It can keep tokio from
+    /// its timers for a minute, so each poll looks at the clock.
+    fn spawn(&self, start: Instant, connection: impl Future<Output: Send> + Send + 'static) {
+        let timeout = self.timeout;
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            poll_fn(|cx| match start.elapsed() < timeout {
+                true => connection.as_mut().poll(cx).map(drop),
+                false => Poll::Ready(()),
+            })
+            .await;
+        });
     }
 
     async fn exchange<B>(&self, mut request: Request<B>) -> Result<Response, NoResponse>
@@ -130,12 +156,14 @@ impl Client {
         let response = if stream.connected().is_negotiated_h2() {
             let handshake = http2::handshake(TokioExecutor::new(), stream);
             let (mut sender, connection) = handshake.await?;
-            tokio::spawn(connection);
+            self.spawn(start, connection);
             sender.send_request(request).await?
         } else {
             self.prepare(&url, &mut request);
-            let (mut sender, connection) = http1::handshake(stream).await?;
-            tokio::spawn(connection);
+            let mut http1 = http1::Builder::new();
+            let handshake = http1.max_buf_size(MAX_HEAD).handshake(stream);
+            let (mut sender, connection) = handshake.await?;
+            self.spawn(start, connection);
             sender.send_request(request).await?
         };
         let (head, body) = response.into_parts();
@@ -317,6 +345,8 @@ pub(crate) enum NoResponse {
     },
     Timeout,
     TooLarge,
+    /// The URL of the request is not valid, so nothing was sent.
+    InvalidUrl(String),
     Broken(String),
 }
 
@@ -338,6 +368,7 @@ impl fmt::Display for NoResponse {
             }
             Self::Timeout => f.write_str("no response in time"),
             Self::TooLarge => write!(f, "the response has more than {} MiB", MAX_RESPONSE >> 20),
+            Self::InvalidUrl(cause) => write!(f, "the URL of the request is not valid: {cause}"),
             Self::Broken(cause) => write!(f, "the connection broke: {cause}"),
         }
     }

@@ -33,6 +33,7 @@ pub(super) async fn explain(
     };
     match failure {
         Err(error @ NoResponse::Unreachable { .. }) => format!("{error}. Check {URL}."),
+        Err(error @ NoResponse::InvalidUrl(_)) => error.to_string(),
         Err(NoResponse::Timeout) => format!(
             "SoundHash's API did not respond within {} seconds.{repeat}",
             api.timeout.as_secs_f64()

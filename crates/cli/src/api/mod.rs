@@ -17,7 +17,7 @@ use axum::{
     body::Bytes,
     http::{
         Method, Request, StatusCode, Uri,
-        header::{self, HeaderName},
+        header::{self, HeaderName, HeaderValue},
     },
 };
 use http_body_util::Full;
@@ -163,7 +163,7 @@ impl Api {
                     let wait = retry_after(it).map_or(delay, |wait| wait.max(SHORTEST_WAIT));
                     (wait, format!("responded with {}", it.status))
                 }
-                Ok(_) => return result,
+                Ok(_) | Err(NoResponse::InvalidUrl(_)) => return result,
                 Err(error) => (delay, format!("did not respond ({error})")),
             };
             let is_repeatable = call.method == Method::GET || call.path.starts_with("auth/");
@@ -180,18 +180,22 @@ impl Api {
     }
 
     async fn exchange(&self, call: &Call) -> Result<Response, NoResponse> {
-        let mut request = Request::builder()
-            .method(&call.method)
-            .uri(format!("{}{}", self.base, call.path))
-            .header(header::ACCEPT, "application/json");
+        let url = format!("{}{}", self.base, call.path);
+        // An endpoint's id can have any length, and a URL cannot.
+        let url = Uri::try_from(url).map_err(|error| NoResponse::InvalidUrl(error.to_string()))?;
+        let mut request = Request::new(Full::new(Bytes::from(call.body.clone())));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = url;
+        let json = HeaderValue::from_static("application/json");
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, json.clone());
         if let Some(authorization) = self.tokens.header() {
-            request = request.header(header::AUTHORIZATION, authorization);
+            headers.insert(header::AUTHORIZATION, authorization);
         }
         if !call.body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            headers.insert(header::CONTENT_TYPE, json);
         }
-        let request = request.body(Full::new(Bytes::from(call.body.clone())));
-        let response = self.client.send(request.expect("an encoded URL")).await?;
+        let response = self.client.send(request).await?;
         if let Some(date) = header_text(&response, &header::DATE).and_then(parse_date) {
             self.clock_ahead.set(date.duration_since(Timestamp::now()));
         }

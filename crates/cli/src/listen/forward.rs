@@ -144,6 +144,16 @@ async fn forward(
             );
             (StatusCode::BAD_GATEWAY, "The application redirects", reason)
         }
+        // The sender would wait for the response that follows a status of 1xx.
+        Ok(response) if response.status.is_informational() => {
+            let reason = format!(
+                "{url}: the application responds with {} and then with nothing, which does not \
+                 acknowledge the event",
+                response.status
+            );
+            let text = "The application did not respond";
+            (StatusCode::BAD_GATEWAY, text, reason)
+        }
         Ok(mut response) => {
             remove_hop_by_hop(&mut response.headers);
             let mut response = (response.status, response.headers, response.body).into_response();

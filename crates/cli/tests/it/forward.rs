@@ -1,10 +1,11 @@
 //! `listen --forward` in front of correct and broken applications.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    net::TcpListener,
     sync::{Arc, OnceLock},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use soundhash_webhook::Secret;
@@ -152,6 +153,8 @@ fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
         &b""[..],
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Le",
+        // The final response is missing.
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
     ] {
@@ -169,6 +172,28 @@ fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
     answers(&listen, 504, "failed");
     listen.wait_for_log("no response in time");
     assert_eq!(app.requests().len(), 1, "it is not tried twice");
+}
+
+/// Attack: a server that always has more to read delays every timer of tokio.
+#[test]
+fn endless_interim_responses_do_not_prevent_the_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4_096]);
+                let bytes = b"HTTP/1.1 102 P\r\n\r\n".repeat(4_096);
+                while stream.write_all(&bytes).is_ok() {}
+            });
+        }
+    });
+    let start = Instant::now();
+    let mut listen = Listen::start(&["--json", "--forward", &url, "--forward-timeout", "0.3"]);
+    answers(&listen, 504, "failed");
+    listen.wait_for_log("no response in time");
+    cli!("doctor {url} --timeout 1").expect(1, "no response in time");
+    assert!(start.elapsed() < Duration::from_secs(30));
 }
 
 /// The application is a process that is killed, and started again.

@@ -18,6 +18,7 @@ const ROWS: &str = "
     TOKEN | stats 5 | there is no endpoint 5
     TOKEN | test 5 | there is no endpoint 5
     TOKEN | deliveries 5 | there is no endpoint 5
+    TOKEN | show HUGE | the URL of the request is not valid
     TOKEN | delete 5 -y | there is no endpoint 5
     TOKEN | rotate 5 | there is no endpoint 5
     TOKEN | CREATE,video.uploaded | event type `video.uploaded` | It knows: | api_limit.reached
@@ -48,6 +49,7 @@ fn the_status_and_the_cure_are_named() {
         let create = format!("create {url} --event match.found");
         let line = cells[1].replace("CREATE", &create);
         let line = line.replace("LONG", &"a".repeat(501));
+        let line = line.replace("HUGE", &"a".repeat(70_000));
         let token = cells[0].replace("TOKEN", TOKEN);
         let mut command = api.command_with(&token, &format!("endpoints {line}"));
         let ran = command.expect(1, cells[2..].join("|"));
