@@ -1,4 +1,4 @@
-//! JSON in an argument, in a file that the argument names, or on standard input.
+//! What a user passes to a command: JSON in an argument, and files up to a limit.
 
 use std::{
     fs,
@@ -51,4 +51,17 @@ impl FromStr for Data {
 }
 
 /// The maximum length of the data. No receiver accepts more.
-const MAX_DATA: u64 = 64 << 20;
+pub(crate) const MAX_DATA: u64 = 64 << 20;
+
+/// Reads to the end. Fails if there are more than `most` bytes, for example in `/dev/zero`.
+pub(crate) fn read_limited(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = from.take(most + 1).read_to_end(&mut bytes)?;
+    if length as u64 > most {
+        return Err(io::Error::other(format!(
+            "more than {} MiB, which is not a delivery",
+            most >> 20
+        )));
+    }
+    Ok(bytes)
+}

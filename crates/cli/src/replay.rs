@@ -1,6 +1,6 @@
 //! `replay`: sends recorded deliveries again.
 
-use std::{fs, path::PathBuf};
+use std::{fs::File, path::PathBuf};
 
 use axum::{
     body::to_bytes,
@@ -10,6 +10,7 @@ use clap::Args;
 use soundhash_webhook::{SIGNATURE_HEADER, Secret, testing::SignedRequest};
 
 use crate::{
+    data::{MAX_DATA, read_limited},
     error::Error,
     http::remove_hop_by_hop,
     output::{self, escape::escape},
@@ -64,7 +65,8 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
         let wrong = |error: &dyn std::fmt::Display| {
             Error::usage(format!("{}: {error}", escape(&file.display().to_string())))
         };
-        let capture = fs::read(file).map_err(|error| wrong(&error))?;
+        let capture = File::open(file).and_then(|file| read_limited(file, MAX_DATA));
+        let capture = capture.map_err(|error| wrong(&error))?;
         let delivery = read(&name, &capture, secret.as_ref()).await;
         deliveries.push(delivery.map_err(|error| wrong(&error))?);
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Read},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
 
@@ -10,6 +10,7 @@ use clap::Args;
 use soundhash_webhook_diagnose::diagnose;
 
 use crate::{
+    data::read_limited,
     error::Error,
     output::{self, BAD, GOOD, escape::escape, paint},
     secret::{self, SecretSource},
@@ -76,19 +77,10 @@ fn body(path: &Path) -> Result<Vec<u8>, Error> {
     if is_stdin && io::stdin().is_terminal() {
         output::note("Paste the body, and end it with Ctrl-D.");
     }
-    let mut body = Vec::new();
     let read = if is_stdin {
-        io::stdin().take(MAX_BODY + 1).read_to_end(&mut body)
+        read_limited(io::stdin(), MAX_BODY)
     } else {
-        File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
+        File::open(path).and_then(|file| read_limited(file, MAX_BODY))
     };
-    let path = escape(&path.to_string_lossy());
-    match read {
-        Err(error) => Err(Error::usage(format!("{path}: {error}"))),
-        Ok(length) if length as u64 > MAX_BODY => Err(Error::usage(format!(
-            "{path}: more than {} MiB, which is not the body of a delivery",
-            MAX_BODY >> 20
-        ))),
-        Ok(_) => Ok(body),
-    }
+    read.map_err(|error| Error::usage(format!("{}: {error}", escape(&path.to_string_lossy()))))
 }

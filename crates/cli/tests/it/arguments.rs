@@ -94,6 +94,7 @@ fn wrong_usage_has_status_2_and_says_what_is_wrong() {
         doctor | 2 | <URL>
         doctor example.com | 2 | starts with http:// or https://
         replay | 2 | FILE.http
+        replay /dev/zero | 2 | /dev/zero: more than 64 MiB
         replay /missing | 2 | /missing: No such file
         endpoints | 2 | Usage: soundhash-webhook endpoints
         endpoints show ../7 | 2 | not an id
