@@ -17,7 +17,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use crate::{error::Error, secret::variable};
+use crate::{error::Error, output::escape::escape, secret::variable};
 
 pub(crate) const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
@@ -160,13 +160,20 @@ impl Database {
         }
     }
 
-    /// Returns an event with its body, or `None` if there is no such event.
+    /// Returns an event with its body, or `None` if there is no such event. The error is
+    /// [`Error::Damaged`] if only this event cannot be read.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<RecordedEvent>, Error> {
         let event = match self {
             Self::Postgres(log) => log.get(key).await,
             Self::Sqlite(log) => log.get(key).await,
         };
-        event.map_err(|error| failed(&error))
+        event.map_err(|error| match damage(&error) {
+            Some(cause) => Error::Damaged(format!(
+                "{}: the stored event is damaged: {cause}",
+                escape(key.as_str())
+            )),
+            None => failed(&error),
+        })
     }
 
     /// Marks an event as forgotten, so that the application handles its next delivery.
@@ -187,6 +194,20 @@ fn failed(error: &EventLogError) -> Error {
         ),
         _ => Error::failed(causes(error)),
     }
+}
+
+/// Returns the cause if a row was read, but cannot be decoded.
+fn damage(error: &EventLogError) -> Option<String> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) =
+            cause.downcast_ref()
+        {
+            return Some(causes(cause));
+        }
+        source = cause.source();
+    }
+    None
 }
 
 /// Displays an error with its causes.

@@ -9,6 +9,9 @@ pub(crate) enum Error {
     Usage(String),
     /// The command failed.
     Failed(String),
+    /// The body of a recorded event cannot be read, although the database works.
+    #[cfg(feature = "database")]
+    Damaged(String),
     /// The command could not find out its result.
     Undecided(String),
     /// The user ended the command.
@@ -44,6 +47,8 @@ impl Error {
         match self {
             Self::Usage(_) | Self::Undecided(_) => 2,
             Self::Failed(_) | Self::Output(_) => 1,
+            #[cfg(feature = "database")]
+            Self::Damaged(_) => 1,
             Self::Interrupted => 130,
         }
     }
@@ -61,6 +66,8 @@ impl fmt::Display for Error {
             Self::Usage(message) | Self::Failed(message) | Self::Undecided(message) => {
                 f.write_str(message)
             }
+            #[cfg(feature = "database")]
+            Self::Damaged(message) => f.write_str(message),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
         }

@@ -23,7 +23,7 @@ use crate::{
     http::NoResponse,
     output::{
         self,
-        escape::{escape, harmless_json},
+        escape::{escape, excerpt, harmless_json},
     },
     secret::SecretSource,
     send::{
@@ -44,9 +44,9 @@ signature. Before an event is sent, it is marked as forgotten, so that it is not
 and its body stay. When the handler succeeds, the application records the event again. An event that \
 failed stays forgotten, and --forgotten selects it.
 
-The command stops if the application cannot be reached, rejects the signature, or responds with 2xx \
-without recording the event, because the other events would end in the same way. Ctrl-C ends it \
-after the current event.
+The command stops if the application cannot be reached, rejects the signature, redirects, or \
+responds with 2xx without recording the event, because the other events would end in the same way. \
+Redirects are not followed. Ctrl-C ends the command after the current event.
 
 ", "  SOUNDHASH_WEBHOOK_SECRET    The endpoint's secret
   HTTP_PROXY, HTTPS_PROXY     Proxies, except of this machine and of NO_PROXY
@@ -102,7 +102,7 @@ pub(super) async fn run(
     let mut run = Run {
         database,
         secret,
-        target: Target::new(args.url),
+        target: Target::new(args.url).without_redirects(),
         report: Report::new(events.len() as u64, Expected::Accepted),
         json,
         failed: 0,
@@ -113,7 +113,8 @@ pub(super) async fn run(
     let all_ran = run.failed == 0;
     let reported = match json {
         true => Ok(all_ran),
-        false => run.report.finish(),
+        // The report does not count events that were not sent.
+        false => run.report.finish().map(|is_success| is_success && all_ran),
     };
     if !all_ran {
         output::note(
@@ -196,8 +197,16 @@ impl Run<'_> {
             let cause = tokio::select! {
                 biased;
                 () = hurry => return Err(Error::Interrupted),
-                cause = self.one(event) => cause?,
+                cause = self.one(event) => cause,
             };
+            if let Err(Error::Failed(_)) = cause {
+                let why = format!(
+                    "The database failed at the event {}.",
+                    escape(event.key.as_str())
+                );
+                self.stopped(&why, events.len() - number - 1, last);
+            }
+            let cause = cause?;
             if let Some(cause) = cause {
                 self.stopped(cause, events.len() - number - 1, last);
                 return Ok(());
@@ -223,13 +232,24 @@ impl Run<'_> {
     async fn one(&mut self, event: &EventSummary) -> Result<Option<&'static str>, Error> {
         let key = &event.key;
         let event_type = event.event_type.as_deref();
-        let Some(stored) = self.database.get(key).await? else {
-            self.failed += 1;
-            output::warning(format_args!(
-                "{}: the event was purged",
-                escape(key.as_str())
-            ));
-            return Ok(None);
+        let stored = match self.database.get(key).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                self.failed += 1;
+                output::warning(format_args!(
+                    "{}: the event was purged",
+                    escape(key.as_str())
+                ));
+                return Ok(None);
+            }
+            Err(Error::Damaged(why)) => {
+                self.failed += 1;
+                output::warning(format_args!(
+                    "{why}. The event was not sent and not marked as forgotten."
+                ));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         };
         self.database.forget(key).await?;
         let agent = concat!("soundhash-webhook-cli/", env!("CARGO_PKG_VERSION"));
@@ -250,8 +270,20 @@ impl Run<'_> {
             if now.is_some_and(|now| now.summary.is_forgotten) {
                 let headers = delivered.result.as_ref().map(|response| &response.headers);
                 let is_duplicate = headers.is_ok_and(|headers| headers.contains_key(REPLAYED));
-                delivered.not_run = Some([NOT_RECORDED, DUPLICATE][usize::from(is_duplicate)]);
+                let why = [NOT_RECORDED, DUPLICATE][usize::from(is_duplicate)];
+                delivered.not_run = Some(why.to_owned());
             }
+        }
+        // A stored body and its signature are for the application alone.
+        if let Ok(response) = &delivered.result
+            && let Some(location) = response.location()
+        {
+            delivered.not_run = Some(format!(
+                "The application redirects ({}) to {}, where the event was not sent. Give the URL \
+                 that does not redirect to --url.",
+                response.status.as_u16(),
+                excerpt(&location, 200)
+            ));
         }
         let ran = delivered.is_handled();
         self.failed += u64::from(!ran);

@@ -58,8 +58,8 @@ pub(crate) struct Delivered {
     pub(crate) url: Uri,
     /// The last response of the last attempt.
     pub(crate) result: Result<Response, NoResponse>,
-    /// Why the handler did not run, in spite of a 2xx response.
-    pub(crate) not_run: Option<&'static str>,
+    /// Why the handler did not run, in spite of the status.
+    pub(crate) not_run: Option<String>,
 }
 
 impl Delivered {
@@ -117,12 +117,24 @@ impl fmt::Display for Redirect {
 pub(crate) struct Target {
     client: Client,
     url: Uri,
+    max_redirects: usize,
 }
 
 impl Target {
     pub(crate) fn new(url: Uri) -> Self {
         let client = Client::from_env(PATIENCE);
-        Self { client, url }
+        Self {
+            client,
+            url,
+            max_redirects: MAX_REDIRECTS,
+        }
+    }
+
+    /// Follows no redirects, so that no other server receives the event.
+    #[cfg(feature = "database")]
+    pub(crate) fn without_redirects(mut self) -> Self {
+        self.max_redirects = 0;
+        self
     }
 
     /// Waits this long for each response.
@@ -164,7 +176,7 @@ impl Target {
             let result = self.client.send(request).await;
             let location = result.as_ref().ok().and_then(Response::location);
             if let (Ok(response), Some(location)) = (&result, location)
-                && redirects.len() < MAX_REDIRECTS
+                && redirects.len() < self.max_redirects
                 && let Ok(next) = join(&url, &location)
                 && matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308)
             {

@@ -211,8 +211,8 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
 
 /// Returns the reason for a missing response, or the beginning of the response's body.
 pub(crate) fn details(delivered: &Delivered) -> Option<String> {
-    if let Some(cause) = delivered.not_run {
-        return Some(cause.to_owned());
+    if let Some(cause) = &delivered.not_run {
+        return Some(cause.clone());
     }
     match &delivered.result {
         Ok(response) => Some(excerpt(&response.text(), 300)).filter(|text| !text.is_empty()),

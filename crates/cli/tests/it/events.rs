@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::reconcile::{api, attempt, reconcile};
 use crate::support::{
-    Process, Ran, Run, SECRET, bare, check, cli, deliver, folder, free_addr, status,
+    App as Server, Process, Ran, Run, SECRET, bare, check, cli, deliver, folder, free_addr, status,
 };
 
 /// A database that exists until the place is dropped.
@@ -363,7 +363,35 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
     app.check("run-again --forgotten --yes | 0 | t0 | t2");
     assert_eq!(app.handled(), keys([0, 2]));
     assert_eq!(app.forgotten(), 0);
+
+    // No other server receives the stored body.
+    let other = Server::ok();
+    for status in [302, 308] {
+        let url = Server::redirecting(status, &other.to_string());
+        let parts = format!("not run ({status}) | redirects ({status}) to {other}, where | 4 more");
+        let arguments = format!("run-again --since 1h --yes --url {url}");
+        app.events(&arguments).expect(1, parts);
+    }
+    assert!(other.requests().is_empty());
+    assert_eq!(app.forgotten(), 1);
     app.has_every_body(5);
+}
+
+#[test]
+fn a_damaged_event_is_named_and_the_others_run() {
+    let app = App::<Sqlite>::start();
+    app.seed(3);
+    app.runtime.block_on(async {
+        let damage = "UPDATE soundhash_events SET uncompressed_len = 9000 WHERE event_key = 't1'";
+        let pool = Sqlite::connect(&app.database).await;
+        sqlx::query(damage).execute(&pool).await.unwrap();
+    });
+    app.check(
+        "run-again --since 1h --yes | 1 | t0 | t2 | warning: t1: the stored event is damaged
+        show t1 | 1 | t1: the stored event is damaged",
+    );
+    assert_eq!(app.handled(), keys([0, 2]));
+    assert_eq!(app.forgotten(), 0);
 }
 
 fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
