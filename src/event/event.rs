@@ -113,8 +113,8 @@ impl Event {
     ///
     /// Returns an error if the payload is nested too deep.
     pub(crate) fn of(mut envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
-        // A body that does not belong to the envelope is a mistake of the caller, but must not
-        // cause a panic.
+        // A body that does not belong to the envelope is a bug of the caller, but must not cause a
+        // panic.
         let start = envelope.payload.start;
         let payload = body.get(envelope.payload.clone()).unwrap_or_default();
         let text = std::str::from_utf8(payload)

@@ -1,4 +1,4 @@
-//! Completes each event once.
+//! A layer that lets a handler complete each event once, and the stores that hold its claims.
 //!
 //! [`IdempotencyLayer`]: IdempotencyLayer
 #![doc = include_str!("../guide/links.txt")]

@@ -8,8 +8,8 @@ use super::key::Key;
 
 /// A store that remembers which events are in progress and which are completed.
 ///
-/// [`MemoryStore`](super::MemoryStore) is for one process, and
-/// the crate `soundhash-webhook-redis` has one for a fleet. The [module docs](super#a-store-of-your-own)
+/// [`MemoryStore`](super::MemoryStore) is for one process. The crates `soundhash-webhook-redis` and
+/// `soundhash-webhook-sqlx` have stores for a fleet. The [module docs](super#a-store-of-your-own)
 /// show another one.
 ///
 /// A key is in one of three states: *free*, *claimed* by one token until its lease ends, or

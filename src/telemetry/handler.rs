@@ -4,6 +4,7 @@
 //! logged while the handler runs.
 
 use std::{
+    fmt::Display,
     future::Future,
     pin::Pin,
     sync::{
@@ -17,11 +18,24 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{
-    DeliveryFields,
     log::{Span, delivery_span, enabled, in_current_span, log},
     metrics, recorder,
     text::{escape, escape_display, milliseconds},
 };
+
+/// Identifies a verified delivery.
+#[derive(Clone, Copy)]
+pub(crate) struct DeliveryFields<'a> {
+    pub(crate) id: Option<&'a dyn Display>,
+    /// The type as the sender wrote it, or `None` if the body is not an event.
+    pub(crate) event_type: Option<&'a str>,
+    /// The same type, if this version of the crate knows it.
+    pub(crate) known_type: Option<&'static str>,
+    pub(crate) endpoint: Option<&'a str>,
+    pub(crate) bytes: usize,
+    pub(crate) matched_secret: usize,
+    pub(crate) secret_label: Option<&'a str>,
+}
 
 /// Watches the handler of one delivery.
 pub(crate) struct HandlerWatch {

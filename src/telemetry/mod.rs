@@ -30,12 +30,12 @@ mod verified;
 
 pub(crate) use self::{
     event::{Mismatch, new_field, of_another_type, undecodable, unknown_fields, unrecognized},
-    handler::{Handling, detached, undecodable_response},
+    handler::{DeliveryFields, Handling, detached, undecodable_response},
     log::in_current_span,
     rejected::{Rejected, RejectionLog, Severity, duplicate, layer_missing, rejected, skipped},
     store::{StoreStep, lease_lost, not_recorded, store_step},
     text::{escape, escape_up_to},
-    verified::{DeliveryFields, Stopwatch, verified},
+    verified::{Stopwatch, verified},
 };
 
 /// Returns whether anything is recorded at all. If not, callers can skip work that only the log or

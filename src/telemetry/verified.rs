@@ -2,31 +2,16 @@
 
 use std::{
     borrow::Cow,
-    fmt::Display,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use super::{
-    handler::HandlerWatch,
+    handler::{DeliveryFields, HandlerWatch},
     log::{enabled, log},
     metrics, recorder,
     text::{escape, escape_display, milliseconds},
 };
-
-/// Identifies a verified delivery.
-#[derive(Clone, Copy)]
-pub(crate) struct DeliveryFields<'a> {
-    pub(crate) id: Option<&'a dyn Display>,
-    /// The type as the sender wrote it, or `None` if the body is not an event.
-    pub(crate) event_type: Option<&'a str>,
-    /// The same type, if this version of the crate knows it.
-    pub(crate) known_type: Option<&'static str>,
-    pub(crate) endpoint: Option<&'a str>,
-    pub(crate) bytes: usize,
-    pub(crate) matched_secret: usize,
-    pub(crate) secret_label: Option<&'a str>,
-}
 
 /// Records that the verification layer accepted a delivery, and returns the watch for its handler.
 ///

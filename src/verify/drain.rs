@@ -20,10 +20,6 @@ const MAX_LEN: u64 = 8 * 1024 * 1024;
 /// The longest time that a drain may take, which is enough for 4 MiB at 7 Mbit/s.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// The number of bodies that a layer drains at the same time. Each can grow the server's read buffer
-/// to 408 KiB.
-pub(super) const MAX_DRAINS: usize = 16;
-
 /// The longest rejected body after which the connection stays open. A longer body has grown the
 /// connection's read buffer, which would keep its size until the next request.
 const MAX_KEPT_ALIVE: u64 = 64 * 1024;

@@ -8,11 +8,15 @@ use std::{
 use http::request;
 use tokio::sync::Semaphore;
 
-use super::{budget::Budget, drain::MAX_DRAINS, response::ResponseCheck};
+use super::{budget::Budget, response::ResponseCheck};
 use crate::telemetry::RejectionLog;
 
 /// A longer timeout can end after the last instant that the clock can represent.
 pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The number of rejected bodies that a layer drains at the same time. Each can grow the server's
+/// read buffer to 408 KiB.
+const MAX_DRAINS: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct Limits {

@@ -206,7 +206,7 @@ fn every_metric_of_the_alerts_and_the_dashboard_exists() {
             let name = name.trim_end_matches("_bucket").trim_end_matches("_sum");
             let name = name.trim_end_matches("_count");
             let exists = match name.strip_prefix("soundhash_webhook_reconcile_") {
-                Some(name) => of_the_command.contains(&format!("\"{name}\"")),
+                Some(name) => of_the_command.contains(&format!("\n{name} ")),
                 None => metrics.contains(&format!("\"{name}\"")),
             };
             assert!(exists, "no metric {name}");

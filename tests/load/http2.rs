@@ -86,7 +86,7 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
     unharmed(receiver, &["before", "meanwhile", "after"]).await;
 }
 
-/// Attack: rapid reset (CVE-2023-44487), which opens and resets streams at once.
+/// Attack: rapid reset (CVE-2023-44487), which opens streams and resets each one immediately.
 #[tokio::test]
 async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
     let receiver = Receiver::start(&[]);

@@ -207,7 +207,7 @@ fn unescaped(scalar: &[u8]) -> String {
     serde_json::from_slice(scalar).unwrap_or_else(|_| String::from_utf8_lossy(scalar).into_owned())
 }
 
-/// Returns the digits of a whole number, written as `85` or `85.0`.
+/// Returns a whole number, with its sign and without a trailing `.0`.
 fn whole(scalar: &[u8]) -> Option<&[u8]> {
     let digits = scalar.strip_suffix(b".0").unwrap_or(scalar);
     let unsigned = digits.strip_prefix(b"-").unwrap_or(digits);

@@ -113,7 +113,7 @@ pub fn diagnose<K: AsRef<[u8]>>(
 struct Explanation<'a> {
     encoding: Option<Mistake>,
     key: &'a Key,
-    /// The mistake with the method or the body.
+    /// The mistake with the method or the body, if there was one.
     other: Option<Mistake>,
 }
 

@@ -313,7 +313,7 @@ fn numbers_of_a_real_delivery_written_anew() {
 
 #[test]
 fn a_body_serialized_again_by_another_library() {
-    // The order, numbers and escapes match the output of Python.
+    // The order of the keys, the numbers and the escapes are those of Python's `json.dumps`.
     let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
     let compact = compact.replace("{}, []", "{},[]");
     let spaced = r#"{"z": "M\u00fcller \ud83c\udfb5\u007f", "a": [1.0, -2e5, {}, []], "n": null, "s": "a\\\"b, c: d"}"#;
@@ -513,7 +513,7 @@ fn an_empty_body_at_either_side() {
     assert!(diagnose(&[KEY], sign(KEY, ""), "").is_right());
 }
 
-// ---- several mistakes, and none
+// ---- several mistakes at once, and no mistake
 
 #[test]
 fn all_mistakes_that_occur_together_are_reported() {

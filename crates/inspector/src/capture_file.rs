@@ -7,7 +7,7 @@ impl Record {
     ///
     /// [`SignedRequest::from_capture`](soundhash_webhook::testing::SignedRequest::from_capture)
     /// reads it and signs it again. The file has the request's signature, but not the
-    /// headers that the page hides. Returns `None` if the request was not kept whole.
+    /// headers that the page hides. Returns `None` if the record is incomplete.
     #[must_use]
     pub fn to_capture(&self) -> Option<Vec<u8>> {
         self.capture(false).ok()

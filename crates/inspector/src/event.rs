@@ -1,4 +1,4 @@
-//! Reads ids and types from bodies, and turns an old event into a new one.
+//! Reads ids and types from bodies, and gives an event a new id and time.
 
 use std::{ops::Range, time::SystemTime};
 
@@ -8,7 +8,7 @@ use crate::random;
 
 /// Longer ids and types are cut, because attackers choose them.
 const MAX_LABEL: usize = 200;
-/// The maximum memory of [`Labels`].
+/// The maximum heap size of [`Labels`], in bytes.
 pub(crate) const MAX_LABELS: usize = 2 * (MAX_LABEL + 4);
 
 /// The parts of an event that the list shows.
@@ -121,7 +121,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Skips a string and returns the text between its quotes.
+    /// Skips a string and returns the range between its quotes.
     fn string(&mut self) -> Option<Range<usize>> {
         let start = self.at + 1;
         let mut end = start;

@@ -12,7 +12,8 @@ const LIMIT: usize = 1000;
 /// The queries for one endpoint. The API does not support an offset. Because its limit applies to each
 /// query, a query for each status returns more attempts.
 ///
-/// An attempt changes its status only in the order of this list, so no attempt is overlooked.
+/// The statuses are in the order in which an attempt passes through them. An attempt whose status
+/// changes between two queries is in the later one.
 const QUERIES: [&[(&str, &str)]; 5] = [
     &[("limit", "1000")],
     &[("status", "pending"), ("limit", "1000")],

@@ -68,7 +68,8 @@ impl<DB: Backend> SqlxStore<DB> {
         &self,
         step: impl Future<Output = Result<T, EventLogError>>,
     ) -> Result<T, BoxError> {
-        match timeout(self.deadline, step).await {
+        // The future of a step is larger than 16 KiB, and callers move it.
+        match timeout(self.deadline, Box::pin(step)).await {
             Ok(done) => Ok(done?),
             Err(_) => Err(EventLogError::timed_out(TimedOut::Reply, self.deadline).into()),
         }

@@ -105,7 +105,7 @@ pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(harmless(&line.to_string()) + "\n").await
 }
 
-/// Prints lines to stdout, escaped as by [`print`], and waits for a reader that is slow or pauses.
+/// Prints lines to stdout, escaped as by [`print()`], and waits for a reader that is slow or pauses.
 ///
 /// A reader that has ended, such as `head`, is not an error.
 ///

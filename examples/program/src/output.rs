@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// The number of lines that wait to be written. Further lines are lost, and counted.
+/// The maximum number of lines that wait to be written. Further lines are dropped and counted.
 const QUEUE: usize = 1024;
 
 /// The time that a line may take if its writer waits for it.

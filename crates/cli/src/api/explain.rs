@@ -1,4 +1,4 @@
-//! Explains errors of the API: what went wrong, and what to do next. Sends nothing.
+//! Explains errors of the API: what went wrong, and what to do next.
 
 use axum::http::{Method, StatusCode, header};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! `doctor`: checks a receiver from outside, before it goes live and when it is silent.
+//! `doctor`: checks a receiver from outside, before it goes live, or when no events arrive.
 //!
 //! - `network`: the address, the certificate, redirects, HTTP/2
 //! - `probe`: the test events, and the ways to send them
