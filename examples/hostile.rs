@@ -1,10 +1,10 @@
 //! `cargo run --example hostile`
 //!
-//! Sends an attacker's requests and SoundHash's to two applications, and reports the applications'
-//! mistakes. The first application is correct. The second one logs bodies outside of the layer, and
+//! Sends requests of an attacker and of SoundHash to two applications, and reports the mistakes of
+//! the applications. The first one is correct. The second one logs bodies outside of the layer, and
 //! has an old route without protection.
 //!
-//! Everything runs in one process. Copy `report` for a test of your own application.
+//! Everything runs in one process. Copy `report` into a test of your own application.
 
 use axum::{
     Json, Router,
@@ -50,7 +50,7 @@ async fn log_body(request: Request, next: Next) -> Response {
     next.run(Request::from_parts(head, Body::from(body))).await
 }
 
-/// Sends all requests to this path of an application, and returns its mistakes.
+/// Sends all requests to `path`, and returns the mistakes of the application.
 async fn report(app: &Router, path: &str, secret: &Secret) -> FailureReport {
     let mut report = FailureReport::default();
     for hostile in hostile_requests(secret) {

@@ -10,10 +10,10 @@
 //! | `SOUNDHASH_WEBHOOK_IDEMPOTENCY` | if it is `off`, duplicates are printed, too | on |
 //! | `RUST_LOG` | the filter of the log | `info` |
 //!
-//! `GET /healthz` responds with `ok`. After SIGINT or SIGTERM, the program completes the requests
-//! in progress and ends.
+//! The response to `GET /healthz` is `ok`. After SIGINT or SIGTERM, the program completes the
+//! requests in progress and exits.
 //!
-//! The example `fleet` does the same in several processes.
+//! The example `fleet` of `soundhash-webhook-redis` does the same with several processes.
 
 use std::{env, process::ExitCode};
 

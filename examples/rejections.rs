@@ -1,7 +1,8 @@
 //! `cargo run --example rejections`
 //!
-//! Replaces the responses to rejected requests, and writes an audit line for each. Both happen
-//! outside of the layer, which puts the reason into the extensions of the *response*:
+//! Replaces the response to each rejected request, and writes a line to an audit log. Middleware
+//! outside of the layer does both, because the layer puts the reason into the extensions of the
+//! *response*:
 //!
 //! ```console
 //! $ curl -i http://127.0.0.1:3000/webhooks/soundhash --data '{}'
@@ -18,8 +19,8 @@
 //! {"path":"/webhooks/soundhash","peer":"127.0.0.1","reason":"missing_signature","status":401}
 //! ```
 //!
-//! The secret is `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test`. The address to listen on is
-//! `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`.
+//! The environment variable `SOUNDHASH_WEBHOOK_SECRET` sets the secret (default `whsec_test`), and
+//! `SOUNDHASH_WEBHOOK_ADDR` the address to listen on (default `127.0.0.1:3000`).
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -42,10 +43,10 @@ async fn receive(event: Event) -> StatusCode {
     StatusCode::OK
 }
 
-/// Writes a line for each rejected request.
+/// Writes a line to the audit log for each rejected request.
 ///
-/// An attacker can cause any number of lines with any path, so rotate the log. The path is written
-/// as JSON, so that a line break in the path cannot forge a line.
+/// An attacker can cause any number of lines, so rotate the log. The line is JSON, so that an
+/// attacker cannot forge another line with a line break in the path.
 async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;
@@ -56,13 +57,13 @@ async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: N
             "reason": rejection.kind().as_str(),
             "status": rejection.status().as_u16(),
         });
-        // A full disk must not change the response.
+        // The response must not change if the line cannot be written, for example to a full disk.
         let _ = print(line).await;
     }
     response
 }
 
-/// Replaces the body of the layer's response and keeps its status and headers.
+/// Replaces the body of the layer's response, but keeps the status and the headers.
 ///
 /// The new body depends only on the status, so that an attacker learns neither why a forged request
 /// was rejected nor which endpoints exist.
@@ -86,7 +87,8 @@ fn app(secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .layer(SoundHashWebhookLayer::new(secret))
-        // A layer that is added later is further outside, and sees the response of this layer.
+        // A layer that is added later is further outside, so these two get the response of the
+        // layer above.
         .layer(middleware::map_response(problem))
         .layer(middleware::from_fn(audit))
 }

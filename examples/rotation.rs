@@ -1,7 +1,7 @@
 //! `cargo run --example rotation`
 //!
 //! Rotates the secret of a running server without rejecting a delivery. The secrets are the lines
-//! of a file, with the current secret first. SIGHUP makes the server read the file again:
+//! of a file, with the current secret first, which the server reads again on SIGHUP:
 //!
 //! ```console
 //! $ printf 'whsec_new\nwhsec_old\n' >secrets     # 1. both are valid
@@ -16,7 +16,8 @@
 //! | `SOUNDHASH_WEBHOOK_SECRETS` | the file with the secrets | none: `whsec_test`, with a warning |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //!
-//! Each event is printed as one line, with its type and the index of the secret that signed it.
+//! For each event, the program prints a line with the type and the index of the secret that signed
+//! it.
 
 use std::{env, fs, path::PathBuf, process::ExitCode};
 
@@ -32,7 +33,7 @@ use tracing::{error, info, warn};
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
     let secret = delivery.matched_secret();
     if secret > 0 {
-        // As long as this line appears, SoundHash still signs with the old secret.
+        // Remove the old secret when this line no longer appears.
         warn!("signed with secret {secret}, which is a previous one");
     }
     match print(format!("{} {secret}", event.event_type())).await {
@@ -72,7 +73,8 @@ impl Source {
 async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
     let source = Source(env::var_os("SOUNDHASH_WEBHOOK_SECRETS").map(PathBuf::from));
     let secrets = RotatingSecrets::new(source.read()?);
-    // This comes before the server listens, because a SIGHUP without a handler ends the process.
+    // Registered before the server listens, because a SIGHUP without a handler would end the
+    // process.
     #[cfg(unix)]
     let mut hangups = signal(SignalKind::hangup())?;
     let current = secrets.clone();
@@ -80,15 +82,15 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
         loop {
             #[cfg(unix)]
             hangups.recv().await;
-            // Without such signals, the file is read once a minute.
+            // Other systems do not have SIGHUP, so the file is read once a minute.
             #[cfg(not(unix))]
             tokio::time::sleep(std::time::Duration::from_secs(60)).await;
             match source.read() {
                 Ok(secrets) => {
-                    info!("{} valid from now on", secrets.len());
+                    info!("secrets read again: {} valid from now on", secrets.len());
                     current.set(secrets);
                 }
-                // A broken file must not lock SoundHash out, so the old secrets stay valid.
+                // A broken file must not lock out SoundHash.
                 Err(error) => error!("the old secrets stay valid: {error}"),
             }
         }

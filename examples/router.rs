@@ -1,8 +1,8 @@
 //! `cargo run --example router`
 //!
-//! Receives SoundHash webhooks like the example `receiver`, with a handler for each type of event.
-//! The handlers share a catalogue of processed videos, in which the titles of matches are looked
-//! up. Events of other types are printed.
+//! Receives SoundHash webhooks like the example `receiver`, but with a handler for each type of
+//! event. The handlers share a catalogue of processed videos, in which they look up the titles of
+//! matches. Events of other types are printed.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -63,8 +63,8 @@ async fn found(
     respond_after(format!("found: {}", matches.join(", "))).await
 }
 
-/// Handles other types, and authentic deliveries that cannot be parsed. It accepts them, because
-/// SoundHash would only retry after an error.
+/// Handles other types, and authentic deliveries that cannot be parsed. It accepts the latter as
+/// well, because after an error, SoundHash would only send the same body again.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
         Ok(event) => example_program::receive(event).await,

@@ -1,17 +1,16 @@
 //! `cargo run --example tenants --features cache`
 //!
-//! Receives webhooks for several endpoints with different secrets. `CachedSecrets` caches the
-//! secrets of a database that is slow and sometimes fails. The path names the endpoint:
-//! `POST /webhooks/acme` has the secret `whsec_acme`, and `POST /webhooks/globex` has
-//! `whsec_globex`. For `initech`, the database fails.
+//! Receives webhooks for several endpoints with different secrets, which `CachedSecrets` looks up
+//! in a slow database. The path names the endpoint: `POST /webhooks/acme` has the secret
+//! `whsec_acme`, and `POST /webhooks/globex` has `whsec_globex`. For `initech`, the database fails.
 //!
 //! ```console
 //! $ export SOUNDHASH_WEBHOOK_SECRET=whsec_acme
 //! $ soundhash-webhook send --url http://127.0.0.1:3000/webhooks/acme
 //! ```
 //!
-//! The address to listen on is `SOUNDHASH_WEBHOOK_ADDR`, or `127.0.0.1:3000`. Each event is printed
-//! as one line, with its endpoint and its type.
+//! The environment variable `SOUNDHASH_WEBHOOK_ADDR` sets the address to listen on (default
+//! `127.0.0.1:3000`). For each event, the program prints a line with the endpoint and the type.
 
 use std::{borrow::Cow, process::ExitCode, time::Duration};
 
@@ -23,12 +22,12 @@ use soundhash_webhook::{
 use tokio::time::sleep;
 use tracing::info;
 
-/// A replacement for a table of endpoints.
+/// A stand-in for a database table of endpoints.
 struct Database;
 
 impl SecretLookup for Database {
-    // The name is the last segment of the path. The path need not be signed, because an attacker
-    // who writes another name has to sign with the secret of that name.
+    // The name is the last segment of the path. Although the path is not signed, an attacker cannot
+    // gain anything from another name, because the layer then verifies with that endpoint's secret.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>> {
         head.uri.path().rsplit('/').next().map(Cow::Borrowed)
     }
@@ -48,7 +47,7 @@ impl SecretLookup for Database {
 }
 
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
-    // The signature proves the delivery's endpoint. It does not prove the path.
+    // Unlike the path, the endpoint of the delivery is proven by the signature.
     let endpoint = delivery.endpoint().unwrap_or_default();
     match print(format!("{endpoint} {}", event.event_type())).await {
         Ok(()) => StatusCode::OK,

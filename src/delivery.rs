@@ -1,4 +1,4 @@
-//! A verified request, which the verification layer passes on to inner services.
+//! The verified request that the verification layer passes on to inner services.
 
 use std::{
     fmt,
@@ -19,14 +19,13 @@ use crate::{
 
 /// A delivery whose signature was verified, with the exact bytes that SoundHash signed.
 ///
-/// Extract it in a handler, next to an [`Event`] or instead of one. Only
+/// `Delivery` is an extractor that a handler can take next to an [`Event`] or instead of one. Only
 /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) creates a `Delivery`, so having one
-/// proves that the request was verified. In a handler that no layer protects, the extractor
-/// responds with 500.
+/// proves that the request was verified. If no layer protects the handler, the extractor responds
+/// with 500.
 ///
-/// The layer puts the delivery into the extensions of the request, where extractors and inner layers
-/// find it. An outer layer gets it through a [`DeliverySlot`]. Clones are cheap, and share the parsed
-/// event.
+/// Extractors and inner layers find the delivery in the extensions of the request, and an outer
+/// layer gets it through a [`DeliverySlot`]. Clones are cheap and share the parsed event.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -52,14 +51,14 @@ struct Verified {
     matched_secret: usize,
     secret_label: Option<Arc<str>>,
     endpoint: Option<Arc<str>>,
-    /// Parsed on first use, and boxed because most deliveries are moved before that.
+    /// Parsed on first use, and boxed to keep a delivery small until then.
     envelope: OnceLock<Box<Result<Envelope, EventError>>>,
     event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
-    /// Whether the log already says that the body is not the expected event.
+    /// Set once the log says that the body is not the expected event.
     logged: OnceLock<()>,
-    /// Whether a task runs the handler, even if the request is dropped.
+    /// Whether the handler runs in a task of its own, which continues if the request is dropped.
     detached: OnceLock<Arc<AtomicBool>>,
 }
 
@@ -92,23 +91,24 @@ impl Delivery {
         &self.0.body
     }
 
-    /// Returns the signature that was verified. A retry has the same signature.
+    /// Returns the signature that was verified. Retries of the same delivery have the same
+    /// signature.
     #[must_use]
     pub fn signature(&self) -> Signature {
         self.0.signature
     }
 
-    /// Returns the index of the secret that signed the delivery. The current secret has the index 0,
-    /// the first previous secret 1, and so on.
+    /// Returns the index of the secret that signed the delivery: 0 for the current secret, 1 for
+    /// the first previous secret, and so on.
     ///
-    /// During a rotation, the index shows when SoundHash no longer uses the previous secret. The same
-    /// secret has another index after the rotation, but keeps its [`secret_label`](Self::secret_label).
+    /// During a rotation, the index shows when SoundHash no longer uses the previous secret. A
+    /// rotation changes the index of a secret, but not its [`secret_label`](Self::secret_label).
     #[must_use]
     pub fn matched_secret(&self) -> usize {
         self.0.matched_secret
     }
 
-    /// Returns the label of the secret that signed the delivery, if it was set with
+    /// Returns the label of the secret that signed the delivery, if one was set with
     /// [`Secret::label`](crate::Secret::label).
     #[must_use]
     pub fn secret_label(&self) -> Option<&str> {
@@ -123,16 +123,16 @@ impl Delivery {
         self.0.endpoint.as_deref()
     }
 
-    /// Parses the body as a type of your own.
+    /// Parses the body as your own type.
     ///
     /// A body that is not strict JSON is repaired first, as [`Event::is_repaired`] describes.
     ///
     /// # A `Value` can overflow the stack
     ///
     /// If any crate of your program turns on the feature `raw_value` of `serde_json`, as axum does
-    /// with its default feature `json`, then 200 kB of JSON can overflow the stack of a thread that
-    /// parses it as a [`serde_json::Value`]. This applies to every `Value` in the program, including
-    /// axum's `Json<Value>`. Prefer a `T` with fields. [`event`](Self::event) is not affected.
+    /// with its default feature `json`, then parsing 200 kB of JSON as a [`serde_json::Value`] can
+    /// overflow the stack of the thread, here and everywhere else in the program, including axum's
+    /// `Json<Value>`. Prefer a struct as `T`. [`event`](Self::event) is not affected.
     ///
     /// # Errors
     ///
@@ -159,7 +159,8 @@ impl Delivery {
 
     /// Returns the body as an [`Event`].
     ///
-    /// The body is parsed on the first call. Later calls, and calls of clones, return the same event.
+    /// The body is parsed on the first call. Later calls, including those on clones, return the
+    /// same event.
     ///
     /// # Errors
     ///
@@ -180,21 +181,23 @@ impl Delivery {
         Result::as_ref(event)
     }
 
-    /// Logs that the body is not the expected event, at most once per delivery, because several
-    /// extractors can notice it.
+    /// Calls `log`, which logs that the body is not the expected event, at most once per delivery,
+    /// even if several extractors notice it.
     pub(crate) fn log_once(&self, log: impl FnOnce()) {
         if self.0.logged.set(()).is_ok() {
             log();
         }
     }
 
-    /// Returns the flag that says whether a task runs the handler, even if the request is dropped.
+    /// Returns a flag that is set if the handler runs in a task of its own, which continues if the
+    /// request is dropped.
     pub(crate) fn detached(&self) -> &Arc<AtomicBool> {
         self.0.detached.get_or_init(Arc::default)
     }
 
-    /// Returns the event's id, its type as the sender wrote it, and the same type if this version of
-    /// the crate knows it. This parses the envelope, which the [`Event`] extractor then reuses.
+    /// Returns the event's id, its type as the sender wrote it, and the name of its type if this
+    /// version of the crate knows the type. This parses the envelope, which the [`Event`] extractor
+    /// then reuses.
     pub(crate) fn id_and_type(&self) -> (Option<&Id>, Option<&str>, Option<&'static str>) {
         let Ok(envelope) = self.envelope() else {
             return (None, None, None);
@@ -215,18 +218,19 @@ impl Delivery {
 }
 
 /// Hands the [`Delivery`] of a verified request to a layer outside of
-/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), for a log, an audit or metrics.
+/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), for example for an audit log or
+/// metrics.
 ///
 /// Put a clone of the slot into the extensions of the request. The layer fills the slot before it
-/// calls the handler, so that the slot has the delivery even if the handler fails, panics or is
+/// calls the handler, so the delivery is available even if the handler fails, panics or is
 /// canceled. If the request is rejected, the slot stays empty.
 ///
-/// # What an outer layer learns
+/// # What an outer layer can see
 ///
-/// The extensions of the response say which part of the application responded. The verification
-/// adds a [`Rejection`](crate::Rejection), the idempotency layer adds an
+/// The extensions of the response show which part of the application responded: the verification
+/// layer adds a [`Rejection`](crate::Rejection), the idempotency layer adds an
 /// [`Outcome`](crate::idempotency::Outcome), and a handler adds neither. The delivery itself is in
-/// a slot, because a request that is dropped never has a response.
+/// a slot instead of the response, because a request that is dropped never gets a response.
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};
@@ -253,8 +257,8 @@ impl DeliverySlot {
         self.0.get()
     }
 
-    /// Fills the slot. A slot that is already full, from an outer layer of the same kind, keeps the
-    /// first delivery.
+    /// Fills the slot. If several verification layers are nested, the slot keeps the delivery of
+    /// the outermost one.
     pub(crate) fn fill(&self, delivery: &Delivery) {
         self.0.get_or_init(|| delivery.clone());
     }
@@ -266,7 +270,7 @@ impl fmt::Debug for DeliverySlot {
     }
 }
 
-/// Shows the length of the body, and not the body.
+/// Shows the length of the body instead of its bytes.
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")

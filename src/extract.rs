@@ -38,7 +38,7 @@ fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
     }
 }
 
-/// Logs an event whose type or payload this version does not know.
+/// Logs an event if this version does not know its type or its payload does not fit.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(unrecognized) = &event.data {
         let known = event.kind().map(EventKind::as_str);
@@ -87,11 +87,11 @@ impl<S: Sync> FromRequestParts<S> for Event {
 ///     .layer(SoundHashWebhookLayer::new("whsec_test"));
 /// ```
 ///
-/// The extractor rejects an event of another type, or with a payload that does not fit its type, with
-/// 422. Use it for an endpoint that is registered for a single type. SoundHash's "test this webhook"
-/// button can send any payload, and then reports a failure. For several types, use an `EventRouter`
-/// (feature `router`), which calls a handler for each type and accepts all others. To respond in the
-/// handler yourself, take a `Result<Payload<T>, PayloadRejection>`.
+/// The extractor responds with 422 if the event has another type, or if the payload does not fit
+/// the type. Use it only for an endpoint that is registered for a single type. SoundHash's "test
+/// this webhook" button can send any payload, so it may report a failure. For several types, use an
+/// `EventRouter` (feature `router`), which calls a handler for each type and accepts all others. To
+/// handle a mismatch yourself, take a `Result<Payload<T>, PayloadRejection>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<T>(pub T);
 
@@ -121,11 +121,11 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     }
 }
 
-/// The rejection of a request to a handler that no
-/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects.
+/// The rejection of the extractors if no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)
+/// protects the handler.
 ///
-/// The request was not verified, so the response is a 500. Its text is only "Internal server error".
-/// The log says that the layer is missing.
+/// The request was not verified, so the response is a plain "500 Internal server error". Only the
+/// log says that the layer is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingLayer(());
 
@@ -153,13 +153,13 @@ impl IntoResponse for MissingLayer {
 
 /// The rejection of the [`Event`] extractor.
 ///
-/// To respond yourself, take a `Result<Event, EventRejection>`. Take a [`Delivery`] as well if you
-/// need the verified bytes.
+/// To handle the rejection yourself, take a `Result<Event, EventRejection>`, and also a
+/// [`Delivery`] if you need the verified bytes.
 ///
-/// `Option<Event>` is not an extractor. Its `None` could mean that the layer is missing, in which
-/// case nothing was verified, or that the body is not an event. A handler that responds with 200 to
-/// `None` would hide a missing layer, and lose the bodies that are not events. A `Result` names the
-/// reason:
+/// `Option<Event>` is deliberately not an extractor. Its `None` could mean that the body is not an
+/// event, or that the layer is missing and nothing was verified. A handler that responds to `None`
+/// with 200 would lose the body in the first case and hide the missing layer in the second. A
+/// `Result` has the reason:
 ///
 /// ```compile_fail,E0277
 /// # use soundhash_webhook::Event;
@@ -168,7 +168,7 @@ impl IntoResponse for MissingLayer {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRejection(
-    /// `None` if the layer is missing.
+    /// The reason why the body is not an event, or `None` if the layer is missing.
     Option<EventError>,
 );
 
@@ -240,15 +240,16 @@ impl IntoResponse for EventRejection {
     fn into_response(self) -> Response {
         match self.0 {
             None => MissingLayer(()).into_response(),
-            // The body is signed, so the error is only shown to SoundHash.
+            // SoundHash signed the body, so only SoundHash sees this text.
             Some(error) => (error.status(), error.to_string()).into_response(),
         }
     }
 }
 
-// This is not in the module `event`, because that module does not depend on HTTP.
+// Defined here, because the module `event` does not depend on HTTP.
 impl EventError {
-    /// Returns the status of the response to such a body: 400 if it is not JSON, and 422 otherwise.
+    /// Returns the status with which the extractors respond: 400 if the body is not JSON, and 422
+    /// otherwise.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.kind() {
@@ -260,9 +261,9 @@ impl EventError {
 
 /// The rejection of the [`Payload`] extractor.
 ///
-/// To respond yourself, take a `Result<Payload<T>, PayloadRejection>`. If the body is an event,
-/// [`event`](Self::event) returns it. [`Display`](fmt::Display) and [`Debug`](fmt::Debug) do not show
-/// the payload.
+/// To handle the rejection yourself, take a `Result<Payload<T>, PayloadRejection>`. If the body is
+/// an event of another type, [`event`](Self::event) returns it. [`Display`](fmt::Display) and
+/// [`Debug`](fmt::Debug) do not show the payload.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -282,7 +283,7 @@ impl EventError {
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct PayloadRejection(
-    /// The event, and the type that the handler takes.
+    /// The event, and the type that the handler expects.
     Result<(Box<Event>, EventKind), EventRejection>,
 );
 
@@ -338,7 +339,8 @@ impl PayloadRejection {
 
     /// Returns the event, or `None` if the body is not an event or the layer is missing.
     ///
-    /// If the payload does not fit its type, [`Unrecognized`](crate::Unrecognized) has the reason.
+    /// If the payload does not fit its type, the event's data is
+    /// [`Unrecognized`](crate::Unrecognized), which has the reason.
     #[must_use]
     pub fn event(&self) -> Option<&Event> {
         self.0.as_ref().ok().map(|(event, _)| &**event)
@@ -357,7 +359,7 @@ impl From<EventRejection> for PayloadRejection {
     }
 }
 
-/// Shows the same text as `Display`, so that the payload does not get into a log.
+/// Shows the same text as `Display`, to keep the payload out of the log.
 impl fmt::Debug for PayloadRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PayloadRejection({self})")
@@ -385,7 +387,7 @@ impl IntoResponse for PayloadRejection {
     fn into_response(self) -> Response {
         match self.0 {
             Err(rejection) => rejection.into_response(),
-            // The event is signed, so the mismatch is only shown to SoundHash.
+            // SoundHash signed the event, so only SoundHash sees this text.
             Ok(_) => (self.status(), self.to_string()).into_response(),
         }
     }

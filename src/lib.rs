@@ -1,9 +1,9 @@
-//! Receives SoundHash webhooks in axum: a layer verifies each request, and an extractor gives the
-//! handler a typed event.
+//! Middleware that receives SoundHash webhooks in axum: a layer verifies each request, and an
+//! extractor gives the handler a typed event.
 //!
-//! SoundHash sends an application an HTTP POST request when something happens, for example when a
-//! video was processed or a match was found. It signs each request with the secret of the endpoint.
-//! This crate, for axum 0.8, verifies the signature and parses the event:
+//! SoundHash sends your application an HTTP POST request when something happens, for example when a
+//! video has been processed or a match has been found, and signs the request with the secret of the
+//! endpoint. This crate, which supports axum 0.8, verifies the signature and parses the event:
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::post};
@@ -23,38 +23,38 @@
 //!     .layer(SoundHashWebhookLayer::new("whsec_test"));
 //! ```
 //!
-//! The [quick start](guide::quick_start) goes from an empty folder to a first delivery. The
-//! `examples` directory of the repository has programs to start from: `cargo run --example receiver`
-//! prints every event that it receives.
+//! The [quick start](guide::quick_start) takes you from an empty folder to your first delivery. The
+//! `examples` directory of the repository contains complete programs:
+//! `cargo run --example receiver` prints every event that it receives.
 //!
 //! # Overview
 //!
-//! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It receives the body within
-//!   limits, and hashes it for the HMAC-SHA256 signature while it arrives. The layer rejects every
-//!   other request with an error status, and puts the reason, a [`Rejection`], into the extensions
-//!   of the response. Behind the layer, the request has the verified body, so other middleware and
-//!   extractors such as `Bytes` and `Json<T>` work as usual.
-//! - [`Secret`] is the secret of an endpoint. During a rotation, up to four [`Secrets`] are valid at
-//!   the same time. To serve many endpoints or tenants, look the secrets up with a
-//!   [`SecretProvider`], such as [`CachedSecrets`]. [`RotatingSecrets`] can be replaced while the
-//!   service runs.
+//! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It limits the size of the
+//!   body and the time it may take, and computes the HMAC-SHA256 while the body arrives. All other
+//!   requests get an error status, and the reason, a [`Rejection`], is in the extensions of the
+//!   response. The handler gets the verified body, so extractors such as `Bytes` and `Json<T>` work
+//!   as usual.
+//! - [`Secret`] is the secret of an endpoint, and [`Secrets`] holds up to four that are valid at
+//!   the same time during a rotation. [`RotatingSecrets`] can be replaced while the service runs.
+//!   To serve many endpoints or tenants, look up their secrets with a [`SecretProvider`] such as
+//!   [`CachedSecrets`].
 //! - [`Event`] says what happened. SoundHash has two senders, which use different names for the
-//!   same fields. All naming schemes are parsed into the same types. An event whose type or payload
-//!   this version does not know becomes [`EventData::Unrecognized`] and is not rejected.
+//!   same fields, and the crate parses every variant into the same types. An event whose type or
+//!   payload this version does not know is not rejected, but becomes [`EventData::Unrecognized`].
 //! - [`SchemaChange`] lists the fields and payloads that this version does not know.
-//! - [`Payload`] extracts the payload alone, for a handler of one type of event. [`EventRouter`]
-//!   calls a handler for each type.
-//! - [`Delivery`] is the verified request itself, for handlers that need its bytes. A layer outside of
-//!   the verification gets it through a [`DeliverySlot`].
-//! - [`idempotency`] completes each event once, in one process or in a fleet. It can also reject
-//!   deliveries that an attacker recorded and sends again.
-//! - [`testing`] has signed requests, sample events and attacks for the tests of your application.
-//! - [`Secret::verify`] and [`Event::from_slice`] verify and parse without axum, if another
-//!   framework or a queue provides the header and the body.
+//! - [`Payload`] extracts only the payload, for a handler that takes a single type of event.
+//!   [`EventRouter`] calls a different handler for each type.
+//! - [`Delivery`] is the verified request itself, for handlers that need the exact bytes. A layer
+//!   outside of [`SoundHashWebhookLayer`] gets it through a [`DeliverySlot`].
+//! - [`idempotency`] completes each event only once, even if several processes receive it. It can
+//!   also reject recorded deliveries that an attacker sends again.
+//! - [`testing`] provides signed requests, sample events and attacks for testing your application.
+//! - [`Secret::verify`] and [`Event::from_slice`] verify and parse a delivery without axum, for
+//!   example in a queue consumer or in another framework.
 //!
-//! The [guides](guide) cover whole tasks. Before you go live, read
-//! [where to put the layer](guide::placement), [going live](guide::going_live) and
-//! [logs and metrics](guide::telemetry). If every signature is wrong, see
+//! The [guides](guide) describe whole tasks from start to end. Before you go live, read [where to
+//! put the layer](guide::placement), [going live](guide::going_live) and [logs and
+//! metrics](guide::telemetry). If every signature is wrong, see
 //! [troubleshooting](guide::troubleshooting).
 //!
 //! # Features
@@ -62,10 +62,10 @@
 //! | feature | default | description |
 //! | --- | --- | --- |
 //! | `tracing` | yes | Logs through `tracing`. At `warn`, rejections are summarized, so that an attacker cannot flood the log. At `debug`, each rejection is logged. [Logs and metrics](guide::telemetry) lists all lines. |
-//! | `layer` | yes | Adds the layers and extractors for axum. Without it, [`Secret::verify`] and [`Event::from_slice`] depend neither on axum nor on a runtime, for queue consumers, lambdas and workers. |
+//! | `layer` | yes | Adds the layers and extractors for axum. Without this feature, [`Secret::verify`] and [`Event::from_slice`] remain, and the crate depends neither on axum nor on a runtime, which suits queue consumers, lambdas and workers. |
 //! | `metrics` | no | Counts and measures deliveries through the `metrics` facade. |
 //! | `router` | no | Adds [`EventRouter`], which calls a handler for each type of event. It depends on `axum` without default features. |
-//! | `cache` | no | Adds [`CachedSecrets`], a cache in front of secrets that are looked up by the name of their endpoint. |
+//! | `cache` | no | Adds [`CachedSecrets`], which looks up secrets by the name of the endpoint and caches them. |
 //! | `jiff` | no | Converts between [`Timestamp`] and `jiff::Timestamp`. |
 //! | `chrono` | no | Converts between [`Timestamp`] and `chrono::DateTime`. |
 //! | `time` | no | Converts between [`Timestamp`] and `time::OffsetDateTime`. |
@@ -73,15 +73,15 @@
 //!
 //! # Companion crates
 //!
-//! - [`soundhash-webhook-cli`] is a command that sends, receives, verifies and replays webhooks, and
-//!   manages endpoints.
+//! - [`soundhash-webhook-cli`] is a command-line tool that sends, receives, verifies and replays
+//!   webhooks, and manages endpoints.
 //! - [`soundhash-webhook-inspector`] shows each delivery in the browser, with the reason if it was
 //!   rejected.
-//! - [`soundhash-webhook-redis`] is the idempotency store for a fleet of processes.
+//! - [`soundhash-webhook-redis`] is an idempotency store that several processes can share.
 //! - [`soundhash-webhook-diagnose`] explains a signature that should match but does not.
 //! - [`soundhash-webhook-reconcile`] finds the events that never arrived.
-//! - [`soundhash-webhook-sqlx`] records each event in the database transaction of its effects, in
-//!   Postgres or SQLite.
+//! - [`soundhash-webhook-sqlx`] records each event in the same Postgres or SQLite transaction as
+//!   the changes that your handler makes.
 //!
 //! [`CachedSecrets`]: struct.CachedSecrets.html
 //! [`EventRouter`]: struct.EventRouter.html
@@ -125,14 +125,14 @@ pub mod testing;
 #[cfg(feature = "layer")]
 mod verify;
 
-/// The futures of the services at the root of the crate.
+/// The response futures of the services that the crate root exports.
 #[cfg(feature = "layer")]
 pub mod future {
     pub use crate::verify::ResponseFuture;
 }
 
-/// The error of a [`SecretProvider`] or an [`IdempotencyStore`](idempotency::IdempotencyStore), which
-/// can be any error.
+/// The error type of [`SecretProvider`] and [`IdempotencyStore`](idempotency::IdempotencyStore),
+/// which can hold any error.
 #[cfg(feature = "layer")]
 pub use axum_core::BoxError;
 

@@ -1,11 +1,12 @@
-//! The response of a layer that does not pass a request on, and the reason for it.
+//! The response with which a layer refuses a request, and the reason for it.
 
 use std::{error, fmt, sync::Arc};
 
 use axum_core::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 
-/// The seconds after which a sender may retry. SoundHash ignores this and retries after 60 s.
+/// The number of seconds after which a sender may retry. SoundHash ignores it and retries after 60
+/// s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -13,18 +14,18 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// The authentication scheme, which RFC 9110 §15.5.2 requires every 401 to name.
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"HMAC-SHA256 realm="SoundHash webhook""#);
 
-/// Marks the response to a duplicate of a completed event.
+/// Marks the response to a duplicate of an event that was already completed.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// The kinds of refusals of one layer.
+/// A kind of refusal. Each layer has its own enum of kinds.
 pub(crate) trait Kind: Copy + fmt::Debug {
     fn status(self) -> StatusCode;
     /// Returns the reason in words.
     fn message(self) -> &'static str;
 }
 
-/// Defines the kinds of refusals of one layer. Each has its status and severity, its name for logs and
-/// metrics in snake case, the reason in words, and the advice that the log gives to the operator.
+/// Defines the kinds of refusal of one layer. Each kind has a status, a severity, a name for logs
+/// and metrics, the reason in words, and advice for the operator, which only the log shows.
 macro_rules! kinds {
     (
         $(#[doc = $docs:literal])*
@@ -88,7 +89,7 @@ macro_rules! kinds {
 }
 pub(crate) use kinds;
 
-/// The refusal of a request, to which a layer responds in place of the inner service.
+/// The refusal of a request, to which the layer responds without calling the inner service.
 /// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome) wrap it.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal<K> {
@@ -110,8 +111,8 @@ impl<K: Kind> Refusal<K> {
         self.source.as_deref().map(|source| source as _)
     }
 
-    /// Returns the response, which depends only on the status, so that the sender does not learn
-    /// the reason. `explain` adds the reason to the text.
+    /// Returns the response. It depends only on the status, so that the sender does not learn the
+    /// reason, unless `explain` adds the reason to the text.
     pub(crate) fn response(&self, version: Version, keep_alive: bool, explain: bool) -> Response {
         let status = self.kind.status();
         let text = text(status);
@@ -137,7 +138,7 @@ impl<K: Kind> Refusal<K> {
             StatusCode::SERVICE_UNAVAILABLE => headers.insert(header::RETRY_AFTER, RETRY_AFTER),
             _ => None,
         };
-        // RFC 9110 §15.5.9 recommends to close the connection after a 408. HTTP/2 does not have
+        // RFC 9110 §15.5.9 recommends closing the connection after a 408. HTTP/2 does not allow
         // this header.
         let close = !keep_alive || status == StatusCode::REQUEST_TIMEOUT;
         if close && version < Version::HTTP_2 {
@@ -157,7 +158,7 @@ impl<K: Kind> fmt::Display for Refusal<K> {
 const fn text(status: StatusCode) -> &'static str {
     match status {
         StatusCode::OK => "",
-        // The receivers in SoundHash's documentation respond with this text.
+        // SoundHash's documentation uses this text in its sample receivers.
         StatusCode::UNAUTHORIZED => "Invalid signature",
         StatusCode::PAYLOAD_TOO_LARGE => "Body too large",
         StatusCode::REQUEST_TIMEOUT => "Body not received in time",

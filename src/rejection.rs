@@ -12,9 +12,9 @@ use crate::{
 
 /// The reason why [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) rejected a request.
 ///
-/// The layer puts the rejection into the extensions of the *response*, where an outer layer can log
-/// it or replace the response. The response itself depends only on the status, so that every 401 is
-/// the same and the sender does not learn the reason.
+/// The layer puts the rejection into the extensions of the *response*, so that an outer layer can
+/// log it or replace the response. The response itself depends only on the status. Every 401 is
+/// therefore the same, and the sender does not learn the reason.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, middleware, response::Response, routing::post};
@@ -59,8 +59,8 @@ kinds! {
              signature, as `soundhash-webhook verify` does";
         /// The signature does not match, and the request is not a POST or does not have a body: 401.
         ///
-        /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET without a body
-        /// that keeps the signature. The event is lost unless the redirect is removed.
+        /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET that has
+        /// the signature but no body. The event is lost unless the redirect is removed.
         Redirected: UNAUTHORIZED, Warning, "redirected", "signed request without a body, or not a POST",
             "a redirect made SoundHash drop the body, and the event is lost: register the exact \
              URL of this endpoint. Usual causes are http instead of https, a trailing slash, a \
@@ -68,14 +68,14 @@ kinds! {
         /// The [`SecretProvider`](crate::SecretProvider) does not know the endpoint: 401.
         UnknownEndpoint: UNAUTHORIZED, Warning, "unknown_endpoint", "no secret for this endpoint",
             "check that the SecretProvider knows the endpoint that SoundHash sends to";
-        /// The body, or its `Content-Length`, is over the limit: 413.
+        /// The body is, or declares with `Content-Length` that it is, over the limit: 413.
         BodyTooLarge: PAYLOAD_TOO_LARGE, Warning, "body_too_large", "body is over the limit",
             "if SoundHash sent it, raise max_body_size, or the limit of an outer layer such as \
              RequestBodyLimitLayer";
         /// The body did not arrive in time: 408.
         BodyTimeout: REQUEST_TIMEOUT, Warning, "body_timeout", "body did not arrive in time",
             "check the connection to SoundHash, and raise body_timeout if it is slow";
-        /// The body ended early, with an error: 400.
+        /// The body ended early with an error: 400.
         BodyBroken: BAD_REQUEST, Warning, "body_broken", "body ended early",
             "the sender or a proxy closed the connection early, and SoundHash sends the event \
              again";
@@ -99,7 +99,7 @@ impl Rejection {
         Self(Refusal::with_source(kind, source.into()))
     }
 
-    /// Returns the kind of rejection.
+    /// Returns the kind of the rejection.
     #[must_use]
     pub const fn kind(&self) -> RejectionKind {
         self.0.kind
@@ -111,7 +111,7 @@ impl Rejection {
         self.kind().status()
     }
 
-    /// Returns the response. `explain` adds the reason to its text.
+    /// Returns the response, whose text contains the reason if `explain` is `true`.
     pub(crate) fn into_response(
         self,
         version: Version,

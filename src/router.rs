@@ -1,4 +1,4 @@
-//! [`EventRouter`]: a handler for each type of event.
+//! The [`EventRouter`], which has a handler for each type of event.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,13 +22,14 @@ use crate::{
     telemetry::{self, Mismatch},
 };
 
-/// Calls a handler for each type of event, instead of a `match` on
+/// Calls a different handler for each type of event, which replaces a `match` on
 /// [`Event::data`](crate::Event::data) (feature `router`).
 ///
-/// An `EventRouter` is itself an axum handler, for [`post`]. The handlers in it are axum handlers as
-/// well. They can use the state `S` of the application and any extractor: the
-/// [`Payload`](crate::Payload) of their type, an [`Event`](crate::Event), a [`Delivery`], `State`,
-/// `Bytes` and so on. A handler whose first argument is a `Payload` need not name its type of event.
+/// An `EventRouter` is itself an axum handler, which you pass to [`post`]. The handlers that you
+/// register in it are ordinary axum handlers, with access to the state `S` of the application and
+/// to any extractor, such as the [`Payload`](crate::Payload) of their type, an
+/// [`Event`](crate::Event), a [`Delivery`], `State` or `Bytes`. If the first argument of a handler
+/// is a `Payload`, the router infers the type of event from it.
 ///
 /// ```
 /// use axum::{Router, extract::State, http::StatusCode, routing::post};
@@ -65,7 +66,8 @@ use crate::{
 ///
 /// # Which handler is called
 ///
-/// The type in the signed body decides, and headers are ignored. The body is parsed only once.
+/// The router chooses by the type in the signed body and ignores headers. The body is parsed only
+/// once.
 ///
 /// | delivery | with a fallback | without a fallback |
 /// | --- | --- | --- |
@@ -76,19 +78,18 @@ use crate::{
 /// | a body that is not an event | the fallback | 400 or 422, see [`EventRejection::status`] |
 /// | a request that no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified | 500 | 500 |
 ///
-/// A handler is therefore only called with events of its type, and extracting their
-/// [`Payload`](crate::Payload) succeeds.
+/// A handler is therefore called only with events of its type, and extracting its
+/// [`Payload`](crate::Payload) always succeeds.
 ///
-/// A payload that does not fit its type means that SoundHash changed the type, and that the handler
-/// misses an event that the application asked for. A 200 would hide this from SoundHash's delivery
-/// log, and the event would be lost without a trace outside of your own log. The sender retries after
-/// a 422, which leaves some minutes for a fix. To keep such events, set a fallback that takes a
-/// [`Delivery`], and a `Result<Event, EventRejection>` if you need the reason. A test delivery is
-/// acknowledged, because its payload rarely fits, nothing is lost, and the user of the button expects
-/// a success.
+/// If a payload does not fit its type, SoundHash has changed the type, and the handler misses an
+/// event that the application asked for. A 200 would hide the loss from SoundHash's delivery log,
+/// so that only your own log would show it. After a 422, the sender retries, which leaves some
+/// minutes for a fix. To keep such events, set a fallback that takes a [`Delivery`], and a
+/// `Result<Event, EventRejection>` if you need the reason. A test delivery gets a 200 instead,
+/// because its payload rarely fits, nothing is lost, and the user of the button expects a success.
 ///
-/// Deliveries that the router cannot parse are logged at `warn`, or at `info` for a test delivery, and
-/// counted, as the [guide](crate::guide::telemetry) describes.
+/// Deliveries that the router cannot parse are counted, and logged at `warn`, or at `info` if they
+/// are tests. [Logs and metrics](crate::guide::telemetry) describes them.
 ///
 /// # Without `post`
 ///
@@ -117,10 +118,10 @@ impl<S: 'static> EventRouter<S> {
         }))
     }
 
-    /// Calls `handler` for events with the payload that its first argument takes.
+    /// Calls `handler` for events of the type that its first argument, a [`Payload`], takes.
     ///
-    /// The handler is therefore always registered for the right type. Its other arguments can be in
-    /// any order.
+    /// The type of event is inferred, so a handler cannot be registered for the wrong one. The
+    /// other arguments can be any extractors.
     ///
     /// # Panics
     ///
@@ -136,9 +137,9 @@ impl<S: 'static> EventRouter<S> {
 
     /// Calls `handler` for events of the type `kind`.
     ///
-    /// This is for a handler that does not take the payload as its first argument, such as a handler
-    /// of several types, a service, or another router. A handler that takes the [`Payload`] of another
-    /// type rejects every event with 422, so prefer [`on`](Self::on).
+    /// Use this for a handler whose first argument is not a [`Payload`], such as a handler of
+    /// several types, a service, or another router. Otherwise prefer [`on`](Self::on), because a
+    /// handler that takes the `Payload` of a type other than `kind` rejects every event with 422.
     ///
     /// # Panics
     ///
@@ -203,13 +204,12 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 }
 
 impl<S> Routes<S> {
-    /// Returns the handler of the event. If the event does not have a handler, this logs the
-    /// reason.
+    /// Returns the handler of the event. If there is none because the event cannot be parsed, this
+    /// logs the reason.
     ///
     /// # Errors
     ///
-    /// Returns the response of a router without a fallback. The payload of a type without a handler
-    /// is not parsed.
+    /// Returns the response for the case that the router does not have a fallback.
     fn find(&self, delivery: &Delivery) -> Result<&Route<S>, Box<Response>> {
         let not_an_event = |error: &EventError| {
             Box::new(EventRejection::not_an_event(delivery, error).into_response())
@@ -221,7 +221,7 @@ impl<S> Routes<S> {
             delivery.log_once(|| {
                 telemetry::unrecognized(None, Mismatch::UnknownType, None, is_test);
             });
-            // Notes the type, and the fields of its envelope.
+            // Parsing the event adds the unknown type to `SchemaChange::seen`.
             let _ = delivery.event();
             return Err(acknowledged());
         };
@@ -244,8 +244,8 @@ fn does_not_fit(delivery: &Delivery, event: &Event, kind: EventKind) -> Response
     }
 }
 
-// The marker `()` sets this apart from axum's implementations for functions. axum's `MethodRouter`
-// uses it, too.
+// The marker `()` keeps this apart from axum's implementations for functions, as for axum's own
+// `MethodRouter`.
 impl<S: 'static> Handler<(), S> for EventRouter<S> {
     type Future = RouteFuture;
 
@@ -267,7 +267,7 @@ impl<S: 'static> Default for EventRouter<S> {
     }
 }
 
-// Derives would require a state that is `Clone` and `Debug`.
+// A derive would require `S: Clone`.
 impl<S> Clone for EventRouter<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())

@@ -1,4 +1,5 @@
-//! The differences between what SoundHash sends and the types of this crate, for the whole process.
+//! A process-wide record of the differences between what SoundHash sends and the types of this
+//! crate.
 
 use std::{
     fmt,
@@ -11,17 +12,18 @@ use crate::{
     telemetry,
 };
 
-/// The maximum number of differences of one kind that are kept. A sender chooses the names.
+/// The maximum number of differences of one kind that are kept. Without a limit, a sender that
+/// invents names could fill the memory.
 const MAX_CHANGES: usize = 128;
 
 static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 
 /// A difference between what SoundHash sends and the types of this version of the crate.
 ///
-/// The crate notes a difference when a delivery is parsed as an [`Event`] for the first time, by an
-/// extractor or [`Delivery::event`](crate::Delivery::event). Test deliveries are left out, because
-/// their payload seldom fits. The guide [Schema changes](crate::guide::schema_changes) says what to
-/// do.
+/// The crate records a difference when an extractor or [`Delivery::event`](crate::Delivery::event)
+/// first parses a delivery as an [`Event`]. Test deliveries are ignored, because their payload
+/// rarely fits. The guide [Schema changes](crate::guide::schema_changes) says what to do about a
+/// difference.
 ///
 /// ```
 /// use soundhash_webhook::SchemaChange;
@@ -37,10 +39,10 @@ pub struct SchemaChange {
     pub kind: SchemaChangeKind,
     /// The type of the event, escaped and truncated to 64 characters.
     pub event_type: String,
-    /// The path of an unknown field, or the reason why a payload does not fit its type. Empty for an
-    /// unknown type.
+    /// The path of an unknown field, or the reason why a payload does not fit its type. It is empty
+    /// for an unknown type.
     ///
-    /// The text does not quote values of the payload. Names are escaped and truncated.
+    /// The text never quotes values of the payload. Names of fields are escaped and truncated.
     pub detail: String,
     /// The time of the first delivery with this difference.
     pub first_seen: SystemTime,
@@ -62,7 +64,7 @@ pub enum SchemaChangeKind {
 }
 
 impl SchemaChange {
-    /// Returns the differences that were noticed since the process started, the oldest first.
+    /// Returns the differences seen since the process started, oldest first.
     ///
     /// At most 128 of each kind are kept.
     #[must_use]
@@ -85,7 +87,7 @@ impl fmt::Display for SchemaChange {
     }
 }
 
-/// Notes the differences of a delivery. This costs nothing if the event is fully known.
+/// Records the differences of an event, unless it is a test.
 pub(crate) fn note(event: &Event) {
     let is_recognized = !matches!(event.data, EventData::Unrecognized(_));
     if (is_recognized && event.unknown_fields().is_empty()) || event.is_test() {
@@ -108,7 +110,7 @@ pub(crate) fn note(event: &Event) {
     }
 }
 
-/// Counts a difference, and returns whether it is new and kept.
+/// Counts a difference. Returns whether it is a new one for which there was still room.
 fn count(kind: SchemaChangeKind, event_type: &str, detail: &str) -> bool {
     let event_type = telemetry::escape(event_type);
     let detail = telemetry::escape_up_to(2 * 64, detail);

@@ -1,4 +1,4 @@
-//! The secrets of an endpoint, and the HMAC that they key. No secret is ever printed.
+//! The secrets of an endpoint, which key the HMAC and are never printed.
 
 use std::{env, error, fmt, sync::Arc};
 
@@ -12,18 +12,18 @@ use crate::signature::{Signature, SignatureError, SignatureErrorKind};
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// The secret of a webhook endpoint: the key of its HMAC-SHA256 (RFC 2104).
+/// The secret of a webhook endpoint, which is the key of the HMAC-SHA256 (RFC 2104).
 ///
-/// All bytes of the secret are the key, including a `whsec_` prefix. Unlike the libraries of some
-/// other vendors, this crate neither strips the prefix nor decodes base64.
+/// Every byte of the secret is part of the key, including a `whsec_` prefix. Unlike the libraries
+/// of some other vendors, this crate neither strips the prefix nor decodes base64.
 ///
-/// A `Secret` holds the keyed state of the HMAC, which is computed once. Clones share this
-/// state, and dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows
-/// neither the key nor the state.
+/// A `Secret` holds the keyed state of the HMAC instead of the key. Clones share this state, and
+/// dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows neither the key nor
+/// the state.
 ///
 /// # Verifying without axum
 ///
-/// A queue consumer, a lambda or another framework can verify a request with two calls:
+/// A queue consumer, a lambda or another framework can verify and parse a delivery with two calls:
 ///
 /// ```
 /// use http::HeaderValue;
@@ -66,11 +66,11 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Returns an error if the variable is not set, is empty or is not Unicode. Also returns an error
-    /// if the value starts or ends with whitespace, is in quotes, or contains invisible characters.
-    /// These usually come from a file, a shell or a web page, and would make every signature wrong.
-    /// If they are part of your secret, use [`Secret::new`]. The error names the variable and never
-    /// shows its value.
+    /// Returns an error if the variable is not set, is empty or is not Unicode. Also returns an
+    /// error if the value starts or ends with whitespace, is in quotes, or contains invisible
+    /// characters, which are usually copied by accident from a file, a shell or a web page and
+    /// would make every signature wrong. If your secret really contains them, use [`Secret::new`].
+    /// The error names the variable and never shows its value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         Self::read_env(name).map_err(|error| error.of_variable(name))
     }
@@ -100,15 +100,15 @@ impl Secret {
                 keyed: Arc::new(keyed),
                 label: None,
             }),
-            // This does not happen, because HMAC accepts keys of any length.
+            // Unreachable, because HMAC accepts keys of any length.
             Err(_) => Err(SecretError::new(SecretErrorKind::Empty)),
         }
     }
 
-    /// Labels the secret, for example with the month in which it was made.
+    /// Labels the secret, for example with the month in which it was created.
     ///
-    /// The label stays the same when the secret becomes a previous one. It appears in the log, in the
-    /// metrics, in [`Debug`](fmt::Debug) and in
+    /// Unlike its index, the label of a secret does not change in a rotation. It appears in the
+    /// log, in the metrics, in [`Debug`](fmt::Debug) and in
     /// [`Delivery::secret_label`](crate::Delivery::secret_label), so it must not be confidential.
     ///
     /// ```
@@ -132,8 +132,8 @@ impl Secret {
         tag(mac)
     }
 
-    /// Verifies that `signature`, the value of the `X-Webhook-Signature` header, is the
-    /// signature of `body`. The comparison takes constant time.
+    /// Verifies in constant time that `signature`, the value of the `X-Webhook-Signature` header,
+    /// is the signature of `body`.
     ///
     /// # Errors
     ///
@@ -147,15 +147,15 @@ impl Secret {
         }
     }
 
-    /// Returns a keyed HMAC without a message. Keying hashes two blocks of SHA-256, which is a third
-    /// of the work for an event of 256 bytes. Copying the keyed state avoids that.
+    /// Returns a copy of the keyed state. Keying an HMAC again would hash two blocks, which is a
+    /// third of the work for an event of 256 bytes.
     #[inline]
     fn keyed(&self) -> HmacSha256 {
         HmacSha256::clone(&self.keyed)
     }
 }
 
-/// Finds a part of the value that probably does not belong to the secret.
+/// Finds characters that were probably copied along with the secret by accident.
 fn mistake(value: &str) -> Option<SecretErrorKind> {
     const QUOTES: [(char, char); 5] = [
         ('"', '"'),
@@ -178,8 +178,7 @@ fn mistake(value: &str) -> Option<SecretErrorKind> {
     is_quoted.then_some(SecretErrorKind::Quoted)
 }
 
-/// Returns whether a character is invisible: a control character, or a formatting character of zero
-/// width.
+/// Returns whether a character is a control character or a zero-width formatting character.
 fn is_invisible(char: char) -> bool {
     char.is_control()
         || matches!(
@@ -217,7 +216,7 @@ impl TryFrom<&str> for Secret {
     }
 }
 
-/// Takes the string and wipes it. Returns an error if the string is empty.
+/// Wipes the string after reading it. Returns an error if the string is empty.
 impl TryFrom<String> for Secret {
     type Error = SecretError;
 
@@ -235,12 +234,12 @@ impl TryFrom<&[u8]> for Secret {
     }
 }
 
-/// Values that [`SoundHashWebhookLayer::new`](crate::SoundHashWebhookLayer::new),
-/// [`Secrets::new`] and similar functions take as a secret.
+/// Types that [`SoundHashWebhookLayer::new`](crate::SoundHashWebhookLayer::new), [`Secrets::new`]
+/// and similar functions accept as a secret.
 ///
-/// These are [`Secret`], `&Secret`, strings (`&str`, `String`, `&String`, `Zeroizing<String>`) and
-/// bytes (`&[u8]`, `Vec<u8>`, `[u8; N]`, `&[u8; N]`, `Zeroizing<Vec<u8>>`). A value that is passed
-/// by ownership is wiped once it has been read. The trait is sealed.
+/// They are [`Secret`], `&Secret`, strings (`&str`, `String`, `&String`, `Zeroizing<String>`) and
+/// bytes (`&[u8]`, `Vec<u8>`, `[u8; N]`, `&[u8; N]`, `Zeroizing<Vec<u8>>`). An owned string, vector
+/// or array is wiped after it has been read. The trait is sealed.
 ///
 /// ```
 /// use soundhash_webhook::{IntoSecret, SoundHashWebhookLayer};
@@ -255,8 +254,8 @@ impl TryFrom<&[u8]> for Secret {
 ///
 /// # Panics
 ///
-/// The functions that take an `IntoSecret` panic if a string or slice is empty, as
-/// [`Secret::new`] does. Use [`Secret::from_env`] or `Secret::try_from` for an error instead.
+/// Like [`Secret::new`], the functions that take an `IntoSecret` panic if a string or slice is
+/// empty. To get an error instead, use [`Secret::from_env`] or `Secret::try_from`.
 pub trait IntoSecret: sealed::Sealed {}
 
 pub(crate) mod sealed {
@@ -299,10 +298,10 @@ into_secret! {
 /// The secrets that are valid for an endpoint: the current one and, during a rotation, up to
 /// three previous ones.
 ///
-/// Every request is checked against all of them, even after one has matched, so that the response
-/// time does not reveal which secret matched.
+/// Every request is checked against all of the secrets, even after one has matched, so that the
+/// response time does not reveal which one it was.
 ///
-/// `Secrets` is itself a [`SecretProvider`](crate::SecretProvider), which accepts these secrets
+/// `Secrets` is itself a [`SecretProvider`](crate::SecretProvider) that returns the same secrets
 /// for every request.
 ///
 /// ```
@@ -325,7 +324,7 @@ impl Secrets {
     /// The maximum number of secrets that can be valid at once.
     pub const MAX: usize = 4;
 
-    /// Creates a list with one secret, which is the current one.
+    /// Creates a list that contains only the current secret.
     ///
     /// # Panics
     ///
@@ -344,8 +343,8 @@ impl Secrets {
     ///
     /// # Panics
     ///
-    /// Panics if there are [`Secrets::MAX`] secrets already, or if `secret` is an empty string
-    /// or slice. For a list whose length is known only at run time, use `Secrets::try_from`.
+    /// Panics if there already are [`Secrets::MAX`] secrets, or if `secret` is an empty string or
+    /// slice. If the number of secrets is known only at run time, use `Secrets::try_from`.
     #[must_use]
     #[track_caller]
     pub fn previous(mut self, secret: impl IntoSecret) -> Self {
@@ -358,9 +357,9 @@ impl Secrets {
 
     /// Names the endpoint or tenant that the secrets belong to.
     ///
-    /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. The signature proves the
-    /// name, because only the secrets of this endpoint can verify it. The head of the request,
-    /// which the lookup uses, is not signed.
+    /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. You can trust it even
+    /// if the secrets were looked up with the unsigned head of the request, because only someone
+    /// who knows a secret of this endpoint can have signed the delivery.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).endpoint = Some(name.into());
@@ -371,7 +370,7 @@ impl Secrets {
         self.0.endpoint.as_ref()
     }
 
-    /// Returns the label of the secret with this index.
+    /// Returns the label of the secret at `index`.
     pub(crate) fn label_of(&self, index: usize) -> Option<&Arc<str>> {
         let secret = match index {
             0 => Some(&self.0.current),
@@ -380,7 +379,7 @@ impl Secrets {
         secret?.label.as_ref()
     }
 
-    /// Returns the number of valid secrets, 1 to [`Secrets::MAX`].
+    /// Returns the number of valid secrets, from 1 to [`Secrets::MAX`].
     #[must_use]
     #[expect(
         clippy::len_without_is_empty,
@@ -390,8 +389,8 @@ impl Secrets {
         1 + self.0.previous.len()
     }
 
-    /// Verifies `body` like [`Secret::verify`], and returns the index of the secret that signed it. The
-    /// current secret has the index 0.
+    /// Verifies `body` like [`Secret::verify`], and returns the index of the secret that signed it,
+    /// which is 0 for the current secret.
     ///
     /// # Errors
     ///
@@ -422,8 +421,8 @@ impl From<Secret> for Secrets {
     }
 }
 
-/// The first secret is the current one. Returns an error if the list is empty or has more than
-/// [`Secrets::MAX`] secrets.
+/// Takes the first secret as the current one. Returns an error if the list is empty or has more
+/// than [`Secrets::MAX`] secrets.
 impl TryFrom<Vec<Secret>> for Secrets {
     type Error = SecretError;
 
@@ -453,10 +452,10 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// A body that is hashed under every valid secret while it arrives.
+/// Hashes a body under every valid secret while the body arrives.
 pub(crate) struct Verifier {
     current: HmacSha256,
-    /// Empty, and therefore not allocated, unless a rotation is in progress.
+    /// Empty unless a rotation is in progress, so that a delivery usually costs no allocation.
     previous: Vec<HmacSha256>,
 }
 
@@ -469,11 +468,10 @@ impl Verifier {
         }
     }
 
-    /// Returns the index of the secret that signed the body, or `None` if none of them did. The
-    /// current secret has the index 0.
+    /// Returns the index of the secret that signed the body, or `None` if none of them did.
     ///
-    /// Every signature is computed and compared, and the index is selected without a branch, so
-    /// that the time reveals neither the secret nor the byte that differs.
+    /// To take constant time, this compares the signatures of all secrets and selects the index
+    /// without a branch.
     #[inline]
     pub(crate) fn verify(&self, signature: &Signature) -> Option<usize> {
         let mut found = tag(self.current.clone()).ct_eq(signature);
@@ -487,8 +485,7 @@ impl Verifier {
     }
 }
 
-/// The error of a value that cannot be a [`Secret`], or of a list that cannot be [`Secrets`].
-/// It never shows the value.
+/// The error of creating a [`Secret`] or [`Secrets`]. It never shows the value.
 ///
 /// ```
 /// use soundhash_webhook::Secret;
@@ -510,7 +507,7 @@ pub enum SecretErrorKind {
     /// The key or the list is empty, so that anyone could sign.
     Empty,
     /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
-    /// how to read an optional variable, such as the variable of a previous secret.
+    /// how to read an optional variable, for example one with a previous secret.
     NotSet,
     /// The environment variable is not Unicode.
     NotUnicode,
@@ -550,7 +547,7 @@ impl SecretError {
 }
 
 impl SecretErrorKind {
-    /// Writes what is wrong with the value that `name` holds.
+    /// Writes the error message, in which `name` is the variable or the word "secret".
     fn write(self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "{name} is empty"),

@@ -1,4 +1,4 @@
-//! The value of the signature header: 32 bytes, compared in constant time.
+//! The HMAC-SHA256 signature that the signature header contains.
 
 use std::{array, error, fmt, str::FromStr};
 
@@ -14,12 +14,12 @@ const TAG_LEN: usize = 32;
 /// An HMAC-SHA256 signature, as SoundHash writes it into the
 /// [`X-Webhook-Signature`](SIGNATURE_HEADER) header.
 ///
-/// It is parsed from exactly 64 hexadecimal digits in upper or lower case, and printed in lower
-/// case. Parsing fails if there is a prefix, a second value or whitespace.
+/// A signature is parsed from exactly 64 hexadecimal digits in upper or lower case, without a
+/// prefix, a second value or whitespace, and printed in lower case.
 ///
-/// `==` compares two signatures in constant time. Signatures implement neither `Ord` nor `Hash`,
-/// which would examine the bytes one by one. [`Debug`](fmt::Debug) does not show the digits, because
-/// a signature does not belong in a log: together with its body, it can be sent again.
+/// `==` compares two signatures in constant time. `Ord` and `Hash` are not implemented, because
+/// they cannot take constant time. [`Debug`](fmt::Debug) does not show the digits, because anyone
+/// who reads a body and its signature in a log could replay the request.
 ///
 /// ```
 /// use soundhash_webhook::{Secret, Signature};
@@ -42,13 +42,13 @@ impl Signature {
         self.words().ct_eq(&other.words())
     }
 
-    /// Returns the signature as words, because comparing a word takes as long as comparing a byte.
+    /// Returns the signature as four words, which are faster to compare than 32 bytes.
     fn words(&self) -> [u64; TAG_LEN / 8] {
         let (words, _) = self.0.as_chunks();
         array::from_fn(|i| u64::from_ne_bytes(words[i]))
     }
 
-    /// Parses hexadecimal digits. The bytes need not be UTF-8, so that any header value can be parsed.
+    /// Parses hexadecimal digits. Takes bytes, because a header value need not be UTF-8.
     fn from_hex(digits: &[u8]) -> Result<Self, SignatureError> {
         let mut tag = [0; TAG_LEN];
         match base16ct::mixed::decode(digits, &mut tag) {
@@ -101,7 +101,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// The error of a header value that is not the signature of a body.
+/// The error of parsing or verifying a [`Signature`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureError(pub(crate) SignatureErrorKind);
 
@@ -111,7 +111,7 @@ pub struct SignatureError(pub(crate) SignatureErrorKind);
 pub enum SignatureErrorKind {
     /// The value is not exactly 64 hexadecimal digits.
     Malformed,
-    /// The value is a signature, but not of this body under this secret.
+    /// The value is a well-formed signature, but not of this body under this secret.
     Mismatch,
 }
 

@@ -1,4 +1,4 @@
-//! The payload of an event, typed where its type is known.
+//! The payload of an event, as a Rust type if the type of the event is known.
 
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, Serializer};
@@ -17,8 +17,8 @@ macro_rules! define_data {
     ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
         /// The payload of an [`Event`](crate::Event), which says what happened.
         ///
-        /// An event of an unknown type, or with a payload of unexpected shape, is not an error. It
-        /// becomes [`Unrecognized`](Self::Unrecognized).
+        /// An event of an unknown type, or with a payload of an unexpected shape, is not an error,
+        /// but becomes [`Unrecognized`](Self::Unrecognized).
         ///
         /// ```
         /// use soundhash_webhook::{Event, EventData};
@@ -34,7 +34,7 @@ macro_rules! define_data {
         /// # Ok::<(), soundhash_webhook::EventError>(())
         /// ```
         ///
-        /// `EventData` serializes as the payload alone, without the type.
+        /// `EventData` serializes as the payload without the type.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum EventData {
@@ -54,8 +54,8 @@ macro_rules! define_data {
         impl EventData {
             /// Returns the type if this version of the crate knows it.
             ///
-            /// The type of an [`Unrecognized`](Self::Unrecognized) is also known if only its
-            /// payload does not fit.
+            /// For an [`Unrecognized`](Self::Unrecognized) event, this returns the type if the type
+            /// is known and only the payload does not fit.
             pub fn kind(&self) -> Option<EventKind> {
                 match self {
                     $(EventData::$Kind(_) => Some(EventKind::$Kind),)*
@@ -115,8 +115,8 @@ event_types!(define_data);
 
 /// The payload of one type of event, such as [`VideoProcessed`].
 ///
-/// Only the payload structs of this crate, one for each [`EventKind`], implement this trait. A
-/// handler takes such a struct as a [`Payload`](crate::Payload).
+/// This trait is implemented by one struct for each [`EventKind`], and cannot be implemented by
+/// other crates. A handler takes one of these structs as a [`Payload`](crate::Payload).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventKind, EventPayload, UserCreated, VideoProcessed};
@@ -129,8 +129,8 @@ event_types!(define_data);
 ///
 /// # Creating a payload
 ///
-/// SoundHash adds fields from time to time, so the structs are `#[non_exhaustive]`, and a struct
-/// literal outside of this crate does not compile (E0639). Assign the fields of a default value, or
+/// SoundHash adds fields from time to time, so the structs are `#[non_exhaustive]`, and you cannot
+/// create them with a struct literal (E0639). Instead, assign the fields of a default value, or
 /// deserialize the payload:
 ///
 /// ```
@@ -161,10 +161,10 @@ pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed
 /// Prevents other crates from implementing [`EventPayload`].
 pub trait Sealed {}
 
-/// A payload of an unknown type, or a payload that does not fit its type.
+/// The payload of an unknown type of event, or a payload that does not fit its type.
 ///
-/// SoundHash can add types at any time, and its "test this webhook" button sends any type with
-/// any payload. Both are authentic, and the sender expects a success.
+/// SoundHash can add types at any time, and its "test this webhook" button sends any type with any
+/// payload. Both kinds of event are authentic, so respond with a success.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Unrecognized {
@@ -175,7 +175,7 @@ pub struct Unrecognized {
     /// A number that neither a 64-bit integer nor an `f64` can represent exactly is rounded.
     /// [`Delivery::body`](crate::Delivery::body) has the exact bytes.
     pub payload: Value,
-    /// The reason why the payload does not fit its type, or `None` if the type is unknown.
+    /// The reason why the payload does not fit its type. It is `None` if the type is unknown.
     ///
     /// The text names the field that does not fit, such as `data.duration`, and can quote from the
     /// payload.
@@ -208,7 +208,7 @@ impl EventData {
         }
     }
 
-    /// Parses the payload that `text` starts with, and returns it with its length and the paths of
+    /// Parses the payload at the start of `text`, and returns it with its length and the paths of
     /// its unknown fields.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl EventData {
                 return Ok((Unrecognized::new(name, payload).into(), length, Vec::new()));
             }
         };
-        // serde's derived implementations also accept an array for a struct.
+        // Checked first, because serde's derived implementations also accept an array for a struct.
         let mut notes = Notes::default();
         let error = match text.starts_with('{') {
             true => match EventData::typed(kind, text, &mut notes) {
@@ -238,9 +238,9 @@ impl EventData {
         let reason = match error {
             None => "payload is not an object".to_owned(),
             Some(error) if is_at_end(&error, text, length) => notes.locate(message(&error)),
-            // Derived implementations reject duplicate keys, which the text of a `Value` does not
-            // have. The event serializes as this text, so that deserializing it fails for the same
-            // reason. Deserializing from `payload` would fail for numbers under
+            // The error may be about a duplicate key, which derived implementations reject. A
+            // `Value` keeps only the last of them, so its text is parsed again. This does not
+            // deserialize from `payload` itself, which would fail for numbers under serde_json's
             // `arbitrary_precision`.
             Some(_) => {
                 let mut notes = Notes::default();
@@ -259,21 +259,21 @@ impl EventData {
     }
 }
 
-/// Parses the value that `text` starts with, and returns it with its length.
+/// Parses the value at the start of `text`, and returns it with its length.
 fn first<T: DeserializeOwned>(text: &str) -> serde_json::Result<(T, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     match values.next() {
         Some(value) => Ok((value?, values.byte_offset())),
-        // The text is empty, and the parser reports this.
+        // The text is empty, for which this returns the parser's error.
         None => serde_json::from_str(text).map(|value| (value, text.len())),
     }
 }
 
-/// Returns whether the parser read the whole payload, of this length, before it found that a
-/// required member is missing. Such an error does not depend on the order of the members, so the
-/// payload need not be parsed again.
+/// Returns whether the parser had read all of the payload, which has this `length`, before it
+/// failed because a required member is missing. Parsing the payload again would result in the same
+/// error.
 ///
-/// The position of this error is the end of the object, or unknown.
+/// The parser reports such an error at the end of the object, or without a position.
 fn is_at_end(error: &serde_json::Error, text: &str, length: usize) -> bool {
     let is_end = || (error.line(), error.column()) == position(text.as_bytes(), length);
     error.is_data() && (error.line() == 0 || is_end())

@@ -1,7 +1,8 @@
-//! Finds the members of either envelope, and parses the payload in the same pass if it can.
+//! Parses the envelope of an event and, if possible in the same pass, the payload.
 //!
-//! SoundHash's portal writes `event`, `delivery_id` and `timestamp` where its dispatcher writes
-//! `type`, `id` and `created_at`. Only this file knows the difference.
+//! SoundHash's two senders write different envelopes: the portal writes `event`, `delivery_id` and
+//! `timestamp` where the dispatcher writes `type`, `id` and `created_at`. Only this file deals with
+//! the difference.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,22 +19,21 @@ use super::sender::Sender;
 use super::timestamp::Timestamp;
 use super::unknown::{Path, note};
 
-/// An event whose payload is not parsed yet.
+/// An event whose payload has not been parsed yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Envelope {
     pub(crate) id: Option<Id>,
     pub(crate) created_at: Option<Timestamp>,
-    /// Whether no other event has this `id`.
+    /// Whether `id` is unique to this event.
     ///
-    /// This holds for the dispatcher's `id`. The portal's `delivery_id` is a clock reading in
+    /// The dispatcher's `id` is unique. The portal's `delivery_id` is a clock reading in
     /// milliseconds, which two events can share.
     pub(super) id_is_unique: bool,
     pub(super) webhook_id: Option<Id>,
     pub(crate) resource: Option<Resource>,
     pub(super) event_type: EventType,
     pub(super) sender: Sender,
-    /// The range of the payload in the body. It contains one value, in strict JSON unless the
-    /// envelope was repaired.
+    /// The range of the payload in the body, which is strict JSON unless the body was repaired.
     pub(super) payload: Range<usize>,
     pub(super) repaired: bool,
     /// The paths of the members that this version does not know.
@@ -41,8 +41,8 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// Parses `body` in one pass with the payload, if the type comes before the payload and the
-    /// payload is strict JSON. Otherwise `parsed` becomes `None`.
+    /// Parses the envelope and the payload of `body` in one pass. If the payload comes before the
+    /// type or is not strict JSON, only the envelope is parsed, and `parsed` becomes `None`.
     ///
     /// # Errors
     ///
@@ -52,12 +52,12 @@ impl Envelope {
         Envelope::scan(body, Some(parsed))
     }
 
-    /// Like [`read_all`](Self::read_all), but leaves the payload unread if `parsed` is `None`.
+    /// Like [`read_all`](Self::read_all), but does not parse the payload if `parsed` is `None`.
     pub(super) fn scan(
         body: &[u8],
         mut parsed: Option<&mut Parsed>,
     ) -> Result<Envelope, EventError> {
-        // The scanner does not check the strings that it skips.
+        // The scanner skips strings without checking that they are UTF-8.
         let text = std::str::from_utf8(body)
             .map_err(|error| EventError::not_utf8(body, error.valid_up_to()))?;
         let error = match Envelope::scan_strict(text, parsed.as_deref_mut()) {
@@ -72,7 +72,7 @@ impl Envelope {
         let original = |offset| offset_in(body, strict.as_bytes(), offset);
         envelope.payload = original(envelope.payload.start)..original(envelope.payload.end);
         envelope.repaired = true;
-        // A repair can turn different ids into the same id.
+        // A repair can turn different ids into the same one.
         let id = envelope.id.as_ref().and_then(Id::as_str);
         envelope.id_is_unique &= !id.is_some_and(|id| id.contains('\u{fffd}'));
         Ok(envelope)
@@ -80,7 +80,7 @@ impl Envelope {
 
     fn scan_strict(text: &str, mut parsed: Option<&mut Parsed>) -> Result<Envelope, EventError> {
         let fields = Fields::scan(text, parsed.as_deref_mut()).ok_or_else(|| {
-            // The scanner does not report a position, but the parser does.
+            // The scanner does not report the position of an error, so the parser finds it.
             match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => EventError::of(EventErrorKind::NotAnObject),
                 Err(error) => EventError::from_json(&error),
@@ -94,7 +94,7 @@ impl Envelope {
         let Some(payload) = fields.data else {
             return Err(EventError::of(EventErrorKind::MissingPayload));
         };
-        // A later member can have replaced the payload or its type.
+        // A later member may have replaced the payload or its type.
         if let Some(parsed) = parsed
             && let Some((start, data, _)) = parsed
             && (*start != payload.start || data.event_type() != event_type.as_str())
@@ -128,8 +128,8 @@ impl Envelope {
     }
 }
 
-// These two functions fail for text that is not strict JSON. A value of the wrong type is not an
-// error, because every member of an envelope has another name or can be absent.
+// The next two functions fail only for text that is not strict JSON. A value of the wrong type
+// counts as absent, because every member of an envelope is optional or has another name.
 
 /// Parses a JSON string, or returns `None` for other JSON.
 fn string(raw: &str) -> serde_json::Result<Option<Cow<'_, str>>> {
@@ -156,12 +156,13 @@ fn timestamp(raw: &str) -> Option<Timestamp> {
     string(raw).ok()??.parse().ok()
 }
 
-/// A payload that was parsed together with its envelope, where it starts, and the paths of its unknown
-/// fields. It is passed by reference, because moving it would take a tenth of the time of parsing an event.
+/// The start of a payload that was parsed together with its envelope, the payload, and the paths of
+/// its unknown fields. It is passed by reference, because moving it would take a tenth of the time
+/// that parsing an event takes.
 pub(super) type Parsed = Option<(usize, EventData, Vec<String>)>;
 
 /// The known members of an envelope, before they are parsed. If a key occurs twice, the last value
-/// wins, as in Python and in `serde_json::Value`.
+/// wins, as it does in Python and in `serde_json::Value`.
 #[derive(Default)]
 struct Fields<'a> {
     id: Option<&'a str>,
@@ -178,12 +179,12 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Finds the members of the object `text`, or returns `None` if it is not an object in strict
-    /// JSON. If the caller wants the payload and the type comes before it, this parses the payload
-    /// as well.
+    /// Finds the members of the object `text`, or returns `None` if `text` is not an object in
+    /// strict JSON. If the caller wants the payload, and the type comes before it, this also parses
+    /// the payload.
     ///
-    /// `RawValue` would do the same, but it needs a feature of `serde_json` that changes how every
-    /// `Value` in the program is parsed.
+    /// `serde_json::value::RawValue` could do most of this, but it needs a feature of `serde_json`
+    /// that changes how every `Value` in the program is parsed.
     fn scan(text: &'a str, mut parsed: Option<&mut Parsed>) -> Option<Self> {
         let mut fields = Fields::default();
         let mut scanner = Scanner { text, at: 0 };
@@ -199,7 +200,7 @@ impl<'a> Fields<'a> {
             };
             let raw = text.get(value.clone())?;
             if !fields.set(inner, raw, &value) {
-                // A key with an escape that only Python accepts is not a known key.
+                // If only Python accepts an escape in the key, it is not a known key.
                 let key = string(key).ok().flatten().unwrap_or(Cow::Borrowed(inner));
                 if !fields.set(&key, raw, &value) {
                     note(&mut fields.unknown, &Path::Envelope(&key));
@@ -213,7 +214,7 @@ impl<'a> Fields<'a> {
         scanner.is_at_end().then_some(fields)
     }
 
-    /// Returns the type and the sender that writes it under this key, from the members so far.
+    /// Returns the type, if the members found so far contain it, and the sender that uses its key.
     fn event_type(&self) -> serde_json::Result<Option<(EventType, Sender)>> {
         let members = [
             (self.r#type, Sender::Dispatcher),
@@ -227,7 +228,7 @@ impl<'a> Fields<'a> {
         Ok(None)
     }
 
-    /// Parses the payload if its type is known by now, or skips it.
+    /// Parses the payload if its type has already been found, and skips it otherwise.
     fn payload(&self, scanner: &mut Scanner<'a>, parsed: &mut Parsed) -> Option<Range<usize>> {
         scanner.skip_space();
         let start = scanner.at;
@@ -243,7 +244,7 @@ impl<'a> Fields<'a> {
         scanner.value()
     }
 
-    /// Returns whether the key is known.
+    /// Stores the member, and returns whether its key is known.
     fn set(&mut self, key: &str, raw: &'a str, range: &Range<usize>) -> bool {
         let field = match key {
             "id" => &mut self.id,
@@ -266,7 +267,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A position in JSON text. `serde_json` finds the ends of values.
+/// A position in JSON text, which moves past one value at a time.
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -289,7 +290,8 @@ impl Scanner<'_> {
         Some(())
     }
 
-    /// Skips a value and returns its range. This is not recursive, so values of any depth are fine.
+    /// Skips a value and returns its range. `serde_json` skips values without recursion, so they
+    /// can be nested to any depth.
     fn value(&mut self) -> Option<Range<usize>> {
         self.skip_space();
         let start = self.at;
@@ -312,8 +314,8 @@ impl Scanner<'_> {
 
 /// Returns the length of the string that `rest` starts with, or `None` if the string has escapes.
 ///
-/// Most members are strings without escapes. Creating a parser for each of them would cost more
-/// than scanning the string.
+/// Most members are strings without escapes, for which creating a parser would cost more than
+/// scanning the string.
 fn plain_string(rest: &[u8]) -> Option<usize> {
     let inner = rest.strip_prefix(b"\"")?;
     let (words, end) = inner.as_chunks();
@@ -327,13 +329,14 @@ fn plain_string(rest: &[u8]) -> Option<usize> {
     (inner.get(length) == Some(&b'"')).then_some(length + 2)
 }
 
-/// Returns a word whose lowest bit that is set is in the first quote, backslash or control character of
-/// `word`, or 0 if there is none.
+/// Returns a word whose lowest set bit is in the first quote, backslash or control character of
+/// `word`, or 0 if `word` has none of these.
 fn special(word: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let word = u64::from_le_bytes(word);
-    // A byte borrows from the next one only if it is special itself.
+    // A byte borrows from the next one only if it is special itself, so the first match is always
+    // right.
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     (below(word, b' ') | equal(b'"') | equal(b'\\')) & HIGH
@@ -404,7 +407,7 @@ mod tests {
                 format!(r#"{{"type": "user.created", "data": {known}, "d\u0061ta": 1}}"#),
                 false,
             ),
-            // Only the parser of the payload finds that this needs a repair.
+            // The scanner accepts this payload, and only its parser finds that it needs a repair.
             (r#"{"type": "made.up", "data": "\ud83c"}"#.to_owned(), false),
         ] {
             let mut parsed = None;

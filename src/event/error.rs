@@ -6,9 +6,9 @@ use super::python::offset_in;
 
 /// The error of parsing a body as an [`Event`](crate::Event).
 ///
-/// Authentic deliveries rarely cause this error. An event with a payload of unexpected shape becomes
-/// [`EventData::Unrecognized`](crate::EventData::Unrecognized), and Python's extensions of JSON are
-/// [repaired](crate::Event::is_repaired).
+/// Authentic deliveries rarely cause this error, because an event whose payload has an unexpected
+/// shape becomes [`EventData::Unrecognized`](crate::EventData::Unrecognized), and Python's
+/// extensions of JSON are [repaired](crate::Event::is_repaired).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventErrorKind};
@@ -21,9 +21,9 @@ use super::python::offset_in;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError {
     kind: EventErrorKind,
-    /// The message of the JSON parser without the position, or empty if the kind says enough.
+    /// The message of the JSON parser without the position. It is empty if the kind says enough.
     message: Box<str>,
-    /// Line and column start at 1. Line 0 means that the position is unknown.
+    /// The line, starting at 1, or 0 if the position is unknown.
     line: usize,
     column: usize,
 }
@@ -40,8 +40,8 @@ pub enum EventErrorKind {
     MissingType,
     /// The payload (`data`) is missing.
     MissingPayload,
-    /// The body is JSON, but does not fit the type that [`Delivery::json`](crate::Delivery::json) was
-    /// called with.
+    /// The body is JSON, but does not fit the type into which
+    /// [`Delivery::json`](crate::Delivery::json) parses it.
     Data,
 }
 
@@ -52,21 +52,21 @@ impl EventError {
         self.kind
     }
 
-    /// Returns the line of the error, starting at 1, or `None` if the error is not about a position
-    /// in the body.
+    /// Returns the line of the error, starting at 1, or `None` if the error does not have a
+    /// position.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         (self.line > 0).then_some(self.line)
     }
 
     /// Returns the column at which the parser stopped, in bytes and starting at 1, or `None` if the
-    /// error is not about a position in the body.
+    /// error does not have a position.
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         (self.line > 0).then_some(self.column)
     }
 
-    /// Removes the position, for a caller that does not have the text.
+    /// Removes the position, which is useless to a caller that does not have the text.
     pub(super) fn without_position(self) -> Self {
         EventError {
             line: 0,
@@ -85,7 +85,7 @@ impl EventError {
         }
     }
 
-    /// Converts an error of the JSON parser, which parsed the whole body.
+    /// Converts an error from parsing the whole body.
     pub(crate) fn from_json(error: &serde_json::Error) -> Self {
         let kind = match error.classify() {
             serde_json::error::Category::Data => EventErrorKind::Data,
@@ -99,8 +99,7 @@ impl EventError {
         }
     }
 
-    /// Converts an error of the JSON parser, which parsed the part of `body` that starts at `start`
-    /// and found that it is not JSON.
+    /// Converts an error from parsing the part of `body` that starts at `start`, which is not JSON.
     pub(super) fn within(body: &[u8], start: usize, error: &serde_json::Error) -> Self {
         EventError {
             kind: EventErrorKind::Syntax,
@@ -108,7 +107,7 @@ impl EventError {
         }
     }
 
-    /// Moves the position from the part of `body` that starts at `start` to the body.
+    /// Converts a position in the part of `body` that starts at `start` into a position in `body`.
     pub(super) fn moved_by(self, body: &[u8], start: usize) -> Self {
         let (line, column) = position(body, start);
         match self.line {
@@ -125,7 +124,7 @@ impl EventError {
         }
     }
 
-    /// Moves the position from `strict`, the repaired text of `body`, to the body.
+    /// Converts a position in `strict`, the repaired text of `body`, into a position in `body`.
     pub(crate) fn before_repair(self, body: &[u8], strict: &[u8]) -> Self {
         // A repair does not change line ends.
         let line = |text: &[u8]| -> usize {
@@ -147,12 +146,12 @@ impl EventError {
         }
     }
 
-    /// Creates the error of a body that is not UTF-8, which RFC 8259 requires, from `offset` on.
+    /// Creates the error for a body that is not UTF-8 at `offset`. RFC 8259 requires UTF-8.
     pub(super) fn not_utf8(body: &[u8], offset: usize) -> Self {
         let (line, column) = position(body, offset);
         EventError {
             kind: EventErrorKind::Syntax,
-            // The parser has the same message for this fault.
+            // The JSON parser uses the same message.
             message: "invalid unicode code point".into(),
             line,
             column: column + 1,
@@ -160,7 +159,8 @@ impl EventError {
     }
 }
 
-/// Returns the line of `offset`, starting at 1, and the number of bytes before it in that line.
+/// Returns the line of `offset`, starting at 1, and the number of bytes in that line before
+/// `offset`.
 pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
     let before = body.get(..offset).unwrap_or(body);
     let lines = before.iter().filter(|&&byte| byte == b'\n').count();

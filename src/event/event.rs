@@ -34,13 +34,13 @@ use super::value::AnyJson;
 /// # Ok::<(), soundhash_webhook::EventError>(())
 /// ```
 ///
-/// An event serializes as one JSON object, in the dispatcher's envelope. An event that was parsed
-/// from a body stays equal if it is serialized and parsed again. This also holds for an event that
+/// An event serializes as one JSON object, in the dispatcher's envelope. Serializing and parsing an
+/// event that was parsed from a body results in an equal event. This also holds for an event that
 /// you create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
 /// empty.
 ///
-/// Two events are equal if their public fields are equal. [`sender`](Self::sender),
-/// [`is_repaired`](Self::is_repaired) and [`unknown_fields`](Self::unknown_fields) are not compared.
+/// Two events are equal if their public fields are equal, whatever [`sender`](Self::sender),
+/// [`is_repaired`](Self::is_repaired) and [`unknown_fields`](Self::unknown_fields) return.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
@@ -49,7 +49,7 @@ pub struct Event {
     /// The dispatcher's ids are unique. The portal's ids are clock readings in milliseconds, which
     /// two events can share.
     pub id: Option<Id>,
-    /// The time at which SoundHash wrote the event, which is the same in every retry.
+    /// The time at which SoundHash created the event, which is the same in every retry.
     pub created_at: Option<Timestamp>,
     /// The id of the endpoint that the event was sent to. Only SoundHash's portal sends it.
     pub webhook_id: Option<Id>,
@@ -63,7 +63,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Creates an event that has only a payload, for tests or for a queue.
+    /// Creates an event that has only a payload, for example for a test or a queue.
     ///
     /// ```
     /// use soundhash_webhook::{Event, UserCreated};
@@ -88,16 +88,16 @@ impl Event {
 
     /// Parses an event from the body of a request, in either of SoundHash's envelopes.
     ///
-    /// This does not verify the signature. Use [`Secret::verify`](crate::Secret::verify) first if the
-    /// bytes come from the network.
+    /// This does not verify the signature. If the bytes come from the network, call
+    /// [`Secret::verify`](crate::Secret::verify) first.
     ///
     /// A body that is not strict JSON is repaired, as [`is_repaired`](Self::is_repaired) describes.
     ///
     /// # Errors
     ///
-    /// Returns an error if the body is not a JSON object, if its payload is missing, or if its event
-    /// type is missing or is not a string. An unknown type or a payload of unexpected shape is not an
-    /// error. Such an event becomes [`EventData::Unrecognized`].
+    /// Returns an error if the body is not a JSON object, if its payload is missing, or if its
+    /// event type is missing or is not a string. An unknown type or a payload with an unexpected
+    /// shape is not an error, but results in [`EventData::Unrecognized`].
     pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
         let mut parsed = None;
         let envelope = Envelope::read_all(body, &mut parsed)?;
@@ -111,9 +111,9 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// Returns an error if the payload is nested too deep.
+    /// Returns an error if the payload is nested too deeply.
     pub(crate) fn of(mut envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
-        // A body that does not belong to the envelope is a bug of the caller, but must not cause a
+        // A body that does not belong to the envelope is a bug in the caller, but must not cause a
         // panic.
         let start = envelope.payload.start;
         let payload = body.get(envelope.payload.clone()).unwrap_or_default();
@@ -162,7 +162,8 @@ impl Event {
         self.data.event_type()
     }
 
-    /// Returns whether the "test this webhook" button of SoundHash's dashboard sent this event.
+    /// Returns whether this event comes from the "test this webhook" button of SoundHash's
+    /// dashboard.
     ///
     /// The user of the button can enter any type and any payload, so the data of a test event is
     /// often [`Unrecognized`](EventData::Unrecognized). The sender still expects a success.
@@ -173,9 +174,9 @@ impl Event {
 
     /// Returns the sender that wrote the envelope, or `None` for an event that was not parsed.
     ///
-    /// The envelope tells the senders apart: the dispatcher calls the type `type`, and the portal
-    /// calls it `event`. An event serializes in the dispatcher's envelope, so an event that was stored
-    /// with serde and parsed again has [`Sender::Dispatcher`].
+    /// The sender is inferred from the envelope, in which the dispatcher calls the type `type` and
+    /// the portal calls it `event`. Because an event serializes in the dispatcher's envelope, an
+    /// event that was stored with serde and parsed again always has [`Sender::Dispatcher`].
     ///
     /// ```
     /// use soundhash_webhook::{Event, Sender};
@@ -192,8 +193,8 @@ impl Event {
     /// Returns whether the body had to be repaired before it could be parsed.
     ///
     /// SoundHash's senders are written in Python, whose `json` module can write text that is not
-    /// strict JSON. Such a body is authentic, and rejecting it would lose the event. The body is
-    /// therefore parsed with these replacements:
+    /// strict JSON. Rejecting such a body would lose an authentic event, so it is parsed with these
+    /// replacements:
     ///
     /// | in the body | parsed as |
     /// | --- | --- |
@@ -201,8 +202,8 @@ impl Event {
     /// | a number beyond the range of `f64`, such as an integer of 400 digits | `null` |
     /// | half of a surrogate pair in a string, such as `"\ud83c"` | U+FFFD |
     ///
-    /// Comments, trailing commas and everything else that is not JSON are still errors. Values that
-    /// this crate does not parse, such as unknown fields, are not repaired.
+    /// Anything else that is not JSON, such as a comment or a trailing comma, is still an error.
+    /// Values that this crate does not parse, such as unknown fields, are not repaired.
     /// [`Delivery::body`](crate::Delivery::body) has the bytes as they were signed.
     ///
     /// ```
@@ -223,13 +224,13 @@ impl Event {
         self.repaired
     }
 
-    /// Returns the paths of the fields in the body that this version of the crate does not know, such
-    /// as `data.matches[].label`.
+    /// Returns the paths of fields that this version of the crate does not know, such as
+    /// `data.matches[].label`.
     ///
-    /// SoundHash adds fields at any time, and an unknown field is not an error. Its value is only in
-    /// [`Delivery::body`](crate::Delivery::body).
+    /// SoundHash can add fields at any time, so an unknown field is not an error. Its value is
+    /// available only in [`Delivery::body`](crate::Delivery::body).
     ///
-    /// - The payload is searched only if its type is known and the payload fits the type.
+    /// - The payload is searched only if its type is known and it fits the type.
     /// - `uploaded_at` and `reset_at` are not reported, because SoundHash's portal adds them to the
     ///   payload of every type.
     /// - At most 32 paths are reported, and names are truncated to 64 characters. The sender chooses
@@ -273,10 +274,10 @@ impl PartialEq for Event {
 
 /// Serializes as the dispatcher's envelope, without the members that are `None`.
 ///
-/// The portal's `delivery_id` becomes an `id`. An
-/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) treats an `id` as unique, although a
-/// `delivery_id` may not be. To send an event on to another receiver, send
-/// [`Delivery::body`](crate::Delivery::body) instead.
+/// To forward an event to another receiver, send [`Delivery::body`](crate::Delivery::body) instead.
+/// Serializing turns the portal's `delivery_id` into an `id`, which an
+/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) assumes to be unique, although two
+/// events can share a `delivery_id`.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(serde::Serialize)]
@@ -311,11 +312,11 @@ impl Serialize for Event {
 
 /// Deserializes either envelope from any self-describing format.
 ///
-/// For JSON in memory, prefer [`from_slice`](Event::from_slice). It is faster, reports the positions
-/// of errors, and repairs Python's extensions of JSON.
+/// For JSON in memory, prefer [`from_slice`](Event::from_slice), which is faster, reports the
+/// positions of errors, and repairs Python's extensions of JSON.
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The value is serialized and parsed as text, so that there is only one parser.
+        // Serializes the value and parses it as text, so that only one parser is needed.
         let AnyJson(value) = AnyJson::deserialize(deserializer)?;
         Event::from_slice(value.to_string().as_bytes()).map_err(|error| {
             // The position refers to a text that the caller does not have.

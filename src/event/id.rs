@@ -1,4 +1,4 @@
-//! An id, which SoundHash writes as a number or as a string.
+//! An [`Id`], which is a number or a string.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// An id, which is an integer or a string.
+/// An id, which SoundHash writes as an integer or as a string.
 ///
-/// SoundHash's senders write both, sometimes for the same field (`"video_id": 123` and
-/// `"query_video_id": "abc123"`). An id is serialized as it arrived, and the number `5` and the
-/// string `"5"` are different ids.
+/// SoundHash's senders use both, sometimes for the same kind of id (`"video_id": 123` and
+/// `"query_video_id": "abc123"`). An id is serialized in the form in which it arrived, and the
+/// number `5` and the string `"5"` are different ids.
 ///
 /// ```
 /// use soundhash_webhook::Id;
@@ -29,7 +29,7 @@ pub struct Id(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
-    /// An integer from `i64::MIN` to `u64::MAX`, the range that a JSON parser keeps exactly.
+    /// An integer from `i64::MIN` to `u64::MAX`, the range that `serde_json` represents exactly.
     Number(i128),
     String(Box<str>),
 }
@@ -44,7 +44,7 @@ impl Id {
         }
     }
 
-    /// Returns the id if it is a number that is not negative.
+    /// Returns the id if it is a non-negative number.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self.0 {
@@ -135,7 +135,8 @@ impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Repr::String(text) => serializer.serialize_str(text),
-            // Not every format has 128-bit integers, and every number in the range fits one of these.
+            // Not every format supports 128-bit integers, and every number in the range fits into
+            // 64 bits.
             Repr::Number(number) => match (u64::try_from(*number), i64::try_from(*number)) {
                 (Ok(number), _) => serializer.serialize_u64(number),
                 (_, Ok(number)) => serializer.serialize_i64(number),
@@ -176,8 +177,8 @@ impl<'de> Visitor<'de> for IdVisitor {
         Ok(text.into())
     }
 
-    // Any crate of the build can turn on serde_json's feature `arbitrary_precision`. A number then
-    // arrives as a map with a private key that only `Number` understands.
+    // Any crate in the build can turn on serde_json's feature `arbitrary_precision`, with which a
+    // number arrives as a map with a private key that only `Number` understands.
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Id, A::Error> {
         let number = serde_json::Number::deserialize(MapAccessDeserializer::new(map))
             .map_err(|_| de::Error::invalid_type(Unexpected::Map, &self))?;
@@ -197,7 +198,7 @@ mod tests {
         let id: Id = serde_json::from_str(json).unwrap();
         assert_eq!(id, expected);
         assert_eq!(serde_json::to_string(&id).unwrap(), json);
-        // A value calls other methods of a visitor than text does.
+        // Deserializing a `Value` calls other methods of the visitor than deserializing text does.
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(
             serde_json::from_value::<Id>(value.clone()).unwrap(),

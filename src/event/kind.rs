@@ -1,14 +1,14 @@
-//! The list of event types, and the enum [`EventKind`].
+//! The list of event types, from which the enum [`EventKind`] is generated.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-/// Calls a macro with every event type that SoundHash documents.
+/// Calls the macro `$then` with every event type that SoundHash documents.
 ///
-/// Each line has the name of the payload's struct, the type as SoundHash writes it, and a sentence
-/// that says what happened. The variants of [`EventKind`] and [`EventData`](crate::EventData) have
-/// the name of the struct. A sample of the payload is in `samples/<type>.json`.
+/// Each line has the name of the payload struct, the type as SoundHash writes it, and a sentence
+/// that says what happened. The variants of [`EventKind`] and [`EventData`](crate::EventData) are
+/// named like the struct. `samples/<type>.json` contains a sample of the payload.
 macro_rules! event_types {
     ($then:ident) => {
         $then! {
@@ -66,7 +66,7 @@ macro_rules! define_kinds {
         impl FromStr for EventKind {
             type Err = UnknownEventKind;
 
-            /// Parses the type exactly as SoundHash writes it. Case and whitespace matter.
+            /// Parses the type exactly as SoundHash writes it, including case and whitespace.
             ///
             /// # Errors
             ///
@@ -114,7 +114,7 @@ impl From<Cow<'_, str>> for EventType {
     }
 }
 
-/// The error of parsing an [`EventKind`] that this version of the crate does not know.
+/// The error of parsing an event type that this version of the crate does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEventKind(());
 

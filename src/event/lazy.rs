@@ -1,4 +1,4 @@
-//! The parts of a body that the layers read, which may never need the payload.
+//! Parses only the envelope of an event, for the layers, which do not need the payload.
 
 use std::str;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Envelope {
-    /// Parses `body`, except for the content of the payload.
+    /// Parses the envelope in `body`, and skips the payload.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Envelope {
     }
 }
 
-/// Returns the body as strict JSON if it is Python's superset of JSON.
+/// Returns the body as strict JSON, or `None` if the body does not use Python's extensions of JSON.
 pub(crate) fn strict_text(body: &[u8]) -> Option<String> {
     to_strict(str::from_utf8(body).ok()?)
 }

@@ -1,18 +1,18 @@
-//! Events: the envelopes and payloads of SoundHash's two senders, parsed into one set of types.
+//! Events: parses the envelopes and payloads of SoundHash's two senders into one set of types.
 //!
-//! This module turns bytes into an [`Event`], and does not import the rest of the crate. These are
-//! its files, in the order in which they process a body:
+//! This module turns bytes into an [`Event`], and does not import the rest of the crate. Its files,
+//! in the order in which they process a body:
 //!
-//! - `envelope`: finds the members of the envelope and leaves the payload unread.
-//! - `lazy`: the envelope alone, for the layers.
+//! - `envelope`: parses the envelope and, if possible in the same pass, the payload.
+//! - `lazy`: parses only the envelope, for the layers.
 //! - `python`: rewrites Python's extensions of JSON as strict JSON.
 //! - `data`: parses the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
-//! - `unknown`: notices the fields that the payload's type does not have.
-//! - `kind`: the list of event types. Add new types there.
+//! - `unknown`: finds fields that the payload's type does not have.
+//! - `kind`: the list of event types, to which new types are added.
 //! - `payload`: one struct per event type.
 //! - `event`, `resource`, `sender`, `id`, `timestamp`, `error`: the other public types.
-//! - `value`: any JSON as a `serde_json::Value`.
+//! - `value`: parses any JSON into a `serde_json::Value`.
 
 mod data;
 mod envelope;

@@ -1,9 +1,9 @@
 //! One struct per event type.
 //!
-//! Each field has the name under which it is serialized. If SoundHash's two senders name a field
-//! differently, this is the dispatcher's name, and the other names are parsed as well. A field that
-//! only some senders promise is an `Option`, and `null` is the same as a missing field. SoundHash's
-//! dispatcher also omits values that are zero or empty.
+//! Each field is serialized under its Rust name. If SoundHash's two senders use different names for
+//! a field, this is the dispatcher's name, and the other names are parsed as well. A field that not
+//! every sender guarantees is an `Option`, for which `null` means the same as a missing field.
+//! SoundHash's dispatcher also omits values that are zero or empty.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use super::timestamp::{Timestamp, lenient};
 
-/// The error of a payload that has a required field under none of its names.
+/// The error of a payload that lacks a required field, under any of its names.
 ///
 /// The message is the same as in serde's derived implementations, so that all missing fields are
-/// reported alike.
+/// reported in the same way.
 #[derive(Debug)]
 struct Missing(&'static str);
 
@@ -133,8 +133,8 @@ pub struct Fingerprint {
     pub end_time: f64,
 }
 
-/// Every field under every name. `serde(alias)` would reject a payload that has a field under two
-/// names.
+/// Has every field under each of its names. `serde(alias)` would reject a payload that has a field
+/// under two names.
 #[derive(Deserialize)]
 struct ProcessedWire {
     video_id: Option<Id>,
@@ -156,7 +156,7 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 
     fn try_from(wire: ProcessedWire) -> Result<Self, Missing> {
         let video_id = wire.video_id.or(wire.id);
-        // Without this check, any object would fit, such as the payload of the test button.
+        // Without this check, any object would fit, for example one from the test button.
         if video_id.is_none() && wire.title.is_none() {
             return Err(Missing("video_id"));
         }
@@ -175,8 +175,9 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 
 /// The payload of `match.found`: a query was found in other videos.
 ///
-/// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, which has
-/// the fields of both the query and the match. Both forms are parsed and serialized as a list.
+/// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, with the
+/// fields of both the query and the match. Both forms are parsed into a list, and serialized as
+/// one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "FoundWire")]
 #[non_exhaustive]
@@ -187,7 +188,7 @@ pub struct MatchFound {
     pub matches: Vec<Match>,
 }
 
-/// One match in a [`MatchFound`]: a place in a video.
+/// A place in a video where the query of a [`MatchFound`] was found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "MatchWire")]
 #[non_exhaustive]
@@ -211,7 +212,7 @@ pub struct Match {
     pub similarity_score: Option<f64>,
 }
 
-/// Every field of a match under every name.
+/// Has every field of a match under each of its names.
 #[derive(Deserialize)]
 struct MatchWire {
     match_id: Option<Id>,
@@ -251,9 +252,9 @@ impl TryFrom<MatchWire> for Match {
     }
 }
 
-/// A query with a list of matches, or with the fields of one match.
+/// A query with a list of matches, or with the fields of a single match.
 ///
-/// This does not use `serde(flatten)`, which turns numbers into maps under `serde_json`'s
+/// The fields are not combined with `serde(flatten)`, which fails for numbers under `serde_json`'s
 /// `arbitrary_precision`.
 #[derive(Deserialize)]
 struct FoundWire {
@@ -412,7 +413,7 @@ pub struct ApiLimitReached {
     pub current_usage: i64,
     /// The limit.
     pub limit_value: i64,
-    /// The time at which the usage is reset, for a limit that is reset.
+    /// The time at which the usage is reset, if it ever is.
     #[serde(
         default,
         deserialize_with = "lenient",

@@ -1,12 +1,12 @@
 //! Rewrites the output of Python's `json` module as strict JSON.
 //!
-//! SoundHash's senders call `json.dumps`, which writes `NaN` and `Infinity` for floats that are
-//! not finite, `"\ud83c"` for a string that was cut inside a surrogate pair, and integers of any
-//! size. `serde_json` rejects all of these. [`to_strict`] replaces them and copies everything else,
-//! valid or not, so that `serde_json` still decides what is JSON.
+//! SoundHash's senders call `json.dumps`, which writes `NaN` and `Infinity` for floats that are not
+//! finite, `"\ud83c"` for a string that was cut inside a surrogate pair, and integers of any size.
+//! `serde_json` rejects all of these. [`to_strict`] replaces them and copies everything else
+//! unchanged, whether it is valid or not, so that `serde_json` still decides what is JSON.
 //!
-//! No published parser accepts exactly this superset of JSON. Parsers that accept `NaN` either
-//! reject lone surrogates, or also accept comments, trailing commas and unquoted keys.
+//! No published parser accepts exactly this superset of JSON. Those that accept `NaN` either reject
+//! lone surrogates, or also accept comments, trailing commas and unquoted keys.
 
 use serde::de::IgnoredAny;
 
@@ -18,8 +18,8 @@ use serde::de::IgnoredAny;
 /// | a number beyond the range of `f64` | `null` |
 /// | a surrogate escape without its partner | `\ufffd` |
 ///
-/// This takes one pass without recursion, and one allocation of at most 4/3 of the length of `text`.
-/// Only `NaN` becomes longer, by one byte.
+/// This takes one pass without recursion and one allocation. The allocation has 4/3 of the length
+/// of `text`, which is always enough, because only `NaN` becomes longer, by one byte.
 pub(super) fn to_strict(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut strict = String::new();
@@ -51,11 +51,11 @@ pub(super) fn to_strict(text: &str) -> Option<String> {
     Some(strict)
 }
 
-/// Maps an offset in `strict`, the result of [`to_strict`] for `text`, to the offset in `text`.
+/// Maps an offset in `strict`, the result of [`to_strict`], to the offset in the original `text`.
 pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
     let (mut from, mut to) = (0, 0);
     while to < offset && from < text.len() {
-        // Every other replacement keeps the length, and does not contain an `n`.
+        // `null` is the only replacement that contains an `n` or changes the length.
         let is_null = strict.get(to) == Some(&b'n') && text.get(from) != Some(&b'n');
         (from, to) = match is_null {
             true => (from + scalar_length(text, from), to + "null".len()),
@@ -65,11 +65,11 @@ pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
     from
 }
 
-/// Returns the length of the escape that `rest` starts with, and its replacement if it is a
-/// surrogate without its partner.
+/// Returns the length of the escape at the start of `rest`, and its replacement if it is a lone
+/// surrogate.
 fn escape(rest: &[u8]) -> (usize, Option<&'static str>) {
     match unit(rest) {
-        // Both halves are skipped, so that the second half is not mistaken for a lone surrogate.
+        // Skips both halves, so that the second half is not mistaken for a lone surrogate.
         Some(0xd800..=0xdbff) if matches!(rest.get(6..).and_then(unit), Some(0xdc00..=0xdfff)) => {
             (12, None)
         }
@@ -79,7 +79,7 @@ fn escape(rest: &[u8]) -> (usize, Option<&'static str>) {
     }
 }
 
-/// Parses the escape `\uXXXX` that `rest` starts with.
+/// Parses the escape `\uXXXX` at the start of `rest`.
 fn unit(rest: &[u8]) -> Option<u16> {
     let digits = rest.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, &digit| {
@@ -99,8 +99,8 @@ fn scalar_length(text: &[u8], offset: usize) -> usize {
     rest.iter().take_while(|&&byte| is_scalar(byte)).count()
 }
 
-/// Returns the length of the number or word that `rest` starts with, and its replacement if it is not
-/// strict JSON.
+/// Returns the length of the number or word at the start of `rest`, and its replacement if it is
+/// not strict JSON.
 fn scalar(rest: &[u8]) -> (usize, Option<&'static str>) {
     let length = scalar_length(rest, 0);
     let token = rest.get(..length).unwrap_or_default();

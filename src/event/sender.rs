@@ -2,12 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-/// SoundHash's two senders, which write different envelopes around an event.
+/// One of SoundHash's two senders, which use different envelopes for their events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// The developer portal: `event`, `delivery_id`, `timestamp`, indented by two spaces.
+    /// The developer portal, which writes `event`, `delivery_id` and `timestamp`, indented by two
+    /// spaces.
     Portal,
-    /// The dispatcher: `type`, `id`, `created_at`, on one line.
+    /// The dispatcher, which writes `type`, `id` and `created_at`, on one line.
     Dispatcher,
 }
 
@@ -35,7 +36,7 @@ impl FromStr for Sender {
     }
 }
 
-/// The error of a string that is neither `portal` nor `dispatcher`.
+/// The error of parsing a [`Sender`] from a string that is neither `portal` nor `dispatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSender(());
 

@@ -1,7 +1,8 @@
-//! Notices the fields of a payload that its type does not have, while the payload is parsed.
+//! Finds the fields of a payload that its type does not have, while the payload is parsed.
 //!
-//! serde's derived implementations call `deserialize_ignored_any` for such a field. [`Watched`] wraps
-//! the parser to see these calls. A field that the type has costs only a reference to its key.
+//! serde's derived implementations call `deserialize_ignored_any` for such a field, and [`Watched`]
+//! wraps the parser to intercept these calls. Known fields cost almost nothing, because only a
+//! reference to the key is kept.
 
 use std::fmt;
 
@@ -15,19 +16,19 @@ const MAX_FIELDS: usize = 16;
 /// The maximum length of a field's name in characters.
 const MAX_NAME: usize = 64;
 
-/// The fields that the portal's sender adds to the payload of every type.
+/// The fields that the portal adds to every payload, whatever its type.
 const ADDED_BY_PORTAL: &[&str] = &["uploaded_at", "reset_at"];
 
-/// The unknown fields of one payload, and the field that does not fit.
+/// What was found while a payload was parsed.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) unknown: Vec<String>,
-    /// The path of the field that does not fit.
+    /// The path of the field that does not fit its type.
     misfit: Option<String>,
 }
 
 impl Notes {
-    /// Prefixes the message of an error with the path of the field that does not fit.
+    /// Prefixes an error message with the path of the field that does not fit.
     pub(super) fn locate(self, message: String) -> String {
         match self.misfit {
             Some(path) => format!("{path}: {message}"),
@@ -45,7 +46,7 @@ impl Notes {
 
     #[cold]
     fn misfit(&mut self, path: &Path<'_>) {
-        // The innermost field comes first.
+        // The innermost field is reported first, and its path is the most precise.
         self.misfit.get_or_insert_with(|| path.text());
     }
 }
@@ -76,7 +77,7 @@ impl Path<'_> {
         text
     }
 
-    /// Appends the path. Formatting it would take several times as long.
+    /// Appends the path to `text`, which takes a fraction of the time that `format!` would take.
     fn append_to(&self, text: &mut String) {
         let name = match self {
             Path::Payload => return text.push_str("data"),
@@ -98,7 +99,7 @@ impl Path<'_> {
     }
 }
 
-/// Parses the payload that `text` starts with, and returns it with its length.
+/// Parses the payload at the start of `text`, and returns it with its length.
 pub(super) fn watched<T: DeserializeOwned>(
     text: &str,
     notes: &mut Notes,
@@ -112,7 +113,7 @@ pub(super) fn watched<T: DeserializeOwned>(
     Ok((payload, json.into_iter::<de::IgnoredAny>().byte_offset()))
 }
 
-/// A deserializer, a visitor or a part of one, with its position in the payload.
+/// A deserializer, visitor, sequence or seed that is wrapped to watch a part of the payload.
 struct Watched<'a, T> {
     inner: T,
     path: &'a Path<'a>,
@@ -264,7 +265,7 @@ struct Members<'a, 'de, A> {
 /// The key of the value that is parsed next.
 #[derive(Default)]
 struct Key<'de> {
-    /// The key in the body, or `None` if it has escapes.
+    /// The key as it is in the body, or `None` if it contains escapes.
     borrowed: Option<&'de str>,
     unescaped: String,
 }
@@ -294,7 +295,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
     }
 }
 
-/// The seed, the deserializer or the visitor of a key, which notes the key.
+/// The seed, deserializer or visitor of a key, wrapped to remember the key.
 struct Noting<'a, 'de, T> {
     inner: T,
     key: &'a mut Key<'de>,

@@ -3,8 +3,9 @@
 #![doc = include_str!("links.txt")]
 #![doc = include_str!("../../docs/guide/README.md")]
 
-// The files in `docs/guide` define their links as paths in the repository. Markdown uses the first
-// definition of a link, so the definitions in `links.txt` replace the paths in the documentation.
+// The files in `docs/guide` define their links as paths in the repository, which would be broken on
+// docs.rs. Markdown uses the first definition of a link, so `links.txt` comes first and overrides
+// them.
 
 macro_rules! guides {
     ($($name:ident)*) => {
@@ -31,6 +32,6 @@ guides! {
     troubleshooting
 }
 
-// Its code needs a metrics exporter, so `examples/metrics` tests it.
+// The code in this guide needs a metrics exporter, so `examples/metrics` tests it.
 #[cfg(not(doctest))]
 guides! { telemetry }

@@ -1,4 +1,4 @@
-//! Holds the claim of an event while its handler runs, and records how the handler ended.
+//! Holds the claim of an event while its handler runs, and records the result of the handler.
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::telemetry::{self, StoreStep};
 
-/// The pause after the first failure of the store. It doubles with each further failure.
+/// The pause after the first failure of the store, which doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -56,7 +56,7 @@ impl<St: IdempotencyStore> ClaimGuard<St> {
         }))
     }
 
-    /// Completes the event. If this future is dropped, the event is still completed.
+    /// Completes the event, even if this future is dropped.
     pub(super) async fn complete(mut self) {
         if let Some(pending) = &mut self.0 {
             pending.completed = true;
@@ -71,7 +71,7 @@ impl<St: IdempotencyStore> ClaimGuard<St> {
     async fn end(&mut self) {
         let Some(pending) = &mut self.0 else { return };
         let result = pending.record().await;
-        // If the future is dropped before this line, `drop` records the outcome.
+        // If this future is dropped earlier, `drop` records the outcome.
         if let Some(pending) = self.0.take() {
             pending.handle_result(result);
         }
@@ -103,7 +103,7 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             }
             // An earlier attempt may have succeeded without its reply reaching us.
             Ok(false) => {}
-            // The response to the sender does not wait for a store that is down.
+            // The retries run in a task, so that the sender does not wait for a store that is down.
             Err(error) => {
                 telemetry::not_recorded(self.key.as_str(), self.completed, error.as_ref());
                 if let Ok(runtime) = Handle::try_current() {
@@ -120,7 +120,8 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             if left < SHORTEST_PAUSE {
                 return;
             }
-            // The pauses shrink towards the end, so that a store that recovers late is still used.
+            // The pauses shrink towards the end, so that the outcome is recorded even if the store
+            // recovers late.
             sleep(pause.min(left / 2)).await;
             if self.record().await.is_ok() {
                 return;
@@ -132,17 +133,18 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
 
 impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
     fn drop(&mut self) {
-        // Without a runtime, no task can wait for the store, and the lease ends the claim.
+        // Without a runtime, no task can wait for the store, so the claim lasts until the lease
+        // ends.
         let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
-        // The future owns the pending outcome instead of the guard. A runtime that shuts down drops
-        // every future that is spawned on it. If the future owned a guard, each drop would spawn
-        // another future, forever.
+        // The future owns the pending outcome instead of the guard. Otherwise, a runtime that shuts
+        // down and drops the future would drop a guard, which would spawn another future, and so on
+        // forever.
         let mut end = Box::pin(pending.end());
-        // A store that does not have to wait records the outcome before this returns, so that an
-        // immediate retry does not find the event in progress. During a panic, this is skipped,
-        // because a second panic in the store would abort the process.
+        // Polling once lets a store that does not wait record the outcome before this returns, so
+        // that an immediate retry does not find the event in progress. This is skipped during a
+        // panic, because a second panic in the store would abort the process.
         let has_ended = !thread::panicking()
             && end
                 .as_mut()

@@ -10,25 +10,26 @@ use sha2::{Digest, Sha256};
 
 use crate::{delivery::Delivery, event::Id};
 
-/// A longer part is replaced by its SHA-256, so that a key has at most 272 bytes.
+/// The maximum length of a part. A longer part is replaced by its SHA-256, so that a key has at
+/// most 272 bytes.
 const MAX_PART: usize = 64;
 
 /// Identifies an event in an [`IdempotencyStore`](super::IdempotencyStore).
 ///
-/// The layer creates the key from signed data only:
+/// The layer creates the key only from signed data:
 ///
 /// - If the dispatcher sent the event, the key is the event's `id`.
 /// - If the portal sent the event, the key is the `delivery_id` and the SHA-256 of the body. The
-///   `delivery_id` alone is a clock reading in milliseconds, which two events can share. Retries
-///   repeat the body byte for byte, so they have the same key.
+///   `delivery_id` is not enough, because it is a clock reading in milliseconds, which two events
+///   can share. Retries repeat the body byte for byte, so they have the same key.
 /// - Otherwise, the key is the SHA-256 of the body.
 ///
-/// If there is an [endpoint](crate::Delivery::endpoint) or a
-/// [`scope`](super::IdempotencyLayer::scope) of the layer, the key starts with it. A key has at
-/// most 272 bytes of UTF-8 and can contain any character. An id of more than 64 bytes is replaced
-/// by its SHA-256.
+/// If the delivery has an [endpoint](crate::Delivery::endpoint), or the layer has a
+/// [`scope`](super::IdempotencyLayer::scope), the key starts with them. A key can contain any
+/// character and has at most 272 bytes, because an id of more than 64 bytes is replaced by its
+/// SHA-256.
 ///
-/// Cloning a key is cheap.
+/// Keys are cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
@@ -70,13 +71,14 @@ impl Key {
     }
 }
 
-/// Returns whether the id is a placeholder. Senders without an id write an empty string or 0.
+/// Returns whether the id is a placeholder: an empty string or 0, which senders without an id
+/// write.
 fn is_empty(id: &Id) -> bool {
     id.as_str().map_or(id.as_u64() == Some(0), str::is_empty)
 }
 
 // Each part begins with a letter for its kind, in upper case if the part is a digest, and either
-// states its length or is the last part. So the text of one part cannot imitate another part.
+// states its length or is the last part, so that the text of one part cannot imitate another part.
 
 fn push_named(key: &mut String, tag: char, name: &str) {
     if name.len() > MAX_PART {
@@ -108,9 +110,9 @@ fn push(key: &mut String, part: fmt::Arguments<'_>) {
     let _ = key.write_fmt(part);
 }
 
-/// Returns the key of a delivery, as the layer creates it without a scope.
+/// Returns the key that a layer without a scope creates for the delivery.
 ///
-/// The key is also a good id for a job in a queue, because every delivery of an event has the same
+/// The key is also a good id for a job in a queue, because all deliveries of an event have the same
 /// key.
 ///
 /// ```

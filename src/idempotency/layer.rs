@@ -6,23 +6,26 @@ use tower_layer::Layer;
 
 use super::{service::Idempotency, settings::Settings};
 
-/// A [`Layer`] that lets a handler complete each event once.
+/// A [`Layer`] that lets a handler complete each event only once.
 ///
-/// Put it *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), which provides the
-/// [`Delivery`](crate::Delivery) that this layer needs. A request without a `Delivery` gets a 500.
-/// The [module docs](super) explain what the layer does and how to choose its times.
+/// The layer must be *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), which
+/// provides the [`Delivery`](crate::Delivery) that it needs. The response to a request without a
+/// `Delivery` is a 500. The [module docs](super) explain what the layer does and how to choose its
+/// times.
 ///
 /// # Where to put it
 ///
-/// Put it around **the route of the handler only**, and only once, as the [module docs](super) show.
+/// Put the layer around **only the route of the handler**, and only once, as the [module
+/// docs](super) show.
 ///
-/// A signature covers the body, and neither the path nor the method. If the layer also covered a route
-/// such as `/status`, an attacker who recorded a delivery could send it there. The 200 would complete the
-/// event, and SoundHash's retry would be a duplicate although the handler never ran. For the same
-/// reason, the layer rejects every method except POST with 405, without a claim.
+/// A signature covers the body, but neither the path nor the method. If the layer also covered a
+/// route such as `/status`, an attacker could send a recorded delivery there. The 200 would
+/// complete the event, and SoundHash's retry would count as a duplicate although the handler never
+/// ran. For the same reason, the layer responds to every method except POST with 405, and does not
+/// claim the event.
 ///
-/// If a request passes two of these layers that share a store and a [`scope`](Self::scope), the
-/// inner layer finds every event claimed by the outer one.
+/// If a request passes through two of these layers with the same store and the same
+/// [`scope`](Self::scope), the inner layer finds every event already claimed by the outer one.
 pub struct IdempotencyLayer<St> {
     store: Arc<St>,
     pub(super) settings: Settings,
@@ -31,7 +34,7 @@ pub struct IdempotencyLayer<St> {
 impl<St> IdempotencyLayer<St> {
     /// Creates a layer that keeps its claims in `store`.
     ///
-    /// Clones of the layer, and the services that it makes, share the store.
+    /// Clones of the layer share the store, and so do the services that the layer creates.
     #[must_use]
     pub fn new(store: St) -> Self {
         Self {
@@ -42,9 +45,10 @@ impl<St> IdempotencyLayer<St> {
 
     /// Sets how long a claim lasts. The default is 60 s.
     ///
-    /// After the lease, a retry runs the handler again, even if the first run has not ended. The
-    /// lease must therefore be longer than the handler ever takes. It should not be much longer,
-    /// because if a process dies while its handler runs, retries get a 503 until the lease ends.
+    /// After the lease, a retry runs the handler again, even if the first run has not ended, so
+    /// choose a lease that is longer than the handler ever takes. Do not choose one that is much
+    /// longer, because if a process dies while its handler runs, the response to retries is a 503
+    /// until the lease ends.
     ///
     /// # Panics
     ///
@@ -60,24 +64,25 @@ impl<St> IdempotencyLayer<St> {
     /// Sets how long a completed event is remembered after its last delivery. The default is
     /// 24 h.
     ///
-    /// Each duplicate renews the retention, because SoundHash's retry job can repeat an event
-    /// for days.
+    /// Each duplicate renews the retention, because SoundHash can repeat an event for days.
     ///
-    /// A retention that is shorter than [`max_age`](Self::max_age) and
-    /// [`clock_skew`](Self::clock_skew) together is raised to their sum. Otherwise, a recorded
-    /// delivery could be forgotten before it is too old. With a `max_age`, the store remembers events
-    /// for another `clock_skew`, because the clocks of a fleet differ.
+    /// If the retention is shorter than the sum of [`max_age`](Self::max_age) and
+    /// [`clock_skew`](Self::clock_skew), it is raised to that sum. Otherwise, the store could
+    /// forget an event while a recorded delivery of it is not yet too old. With a `max_age`, the
+    /// store also remembers events for another `clock_skew`, because the clocks of several machines
+    /// differ.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
         self
     }
 
-    /// Sets the age at which an event is rejected with 401. By default, the age is not limited.
+    /// Sets the age from which events are rejected with 401. By default, the age is not limited.
     ///
-    /// A signed body stays valid for as long as its secret. With an age limit, a delivery that an
-    /// attacker recorded is either remembered or too old. Retries arrive up to 9 minutes late, so 15
-    /// minutes is a good choice. Events without a time are rejected, too.
+    /// The signature of a recorded delivery stays valid for as long as the secret. With an age
+    /// limit, a recorded delivery that an attacker sends again is either still remembered or too
+    /// old. Retries arrive up to 9 minutes late, so 15 minutes is a good choice. Events without a
+    /// time are rejected, too.
     ///
     /// The age is measured with the clock of this host, which **must be synchronized**. If the
     /// clock is wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected.
@@ -89,7 +94,7 @@ impl<St> IdempotencyLayer<St> {
     }
 
     /// Sets how far the time of an event may be ahead of this host's clock. The default is 60 s.
-    /// This matters only with a [`max_age`](Self::max_age).
+    /// Without a [`max_age`](Self::max_age), this has no effect.
     #[must_use]
     pub fn clock_skew(mut self, skew: Duration) -> Self {
         self.settings.clock_skew = skew;
@@ -99,9 +104,9 @@ impl<St> IdempotencyLayer<St> {
     /// Sets whether the handler runs in a separate task, so that it finishes even if the sender
     /// hangs up. The default is `false`: the handler is canceled.
     ///
-    /// Use this for handlers that can take longer than the 30 s that SoundHash waits. Without it,
-    /// each retry starts the work again and is canceled again. A graceful shutdown does not wait for
-    /// the separate tasks.
+    /// Turn this on for a handler that can take longer than the 30 s that SoundHash waits.
+    /// Otherwise, each retry would start the work again and be canceled again. A graceful shutdown
+    /// does not wait for these tasks.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
         self.settings.detach = detach;
@@ -110,9 +115,10 @@ impl<St> IdempotencyLayer<St> {
 
     /// Prefixes the keys of this layer with `name`, so that several layers can share one store.
     ///
-    /// SoundHash's dispatcher sends an event to every endpoint that is registered for it, with the same
-    /// id. If several endpoints share a store and each of them has to handle the event, give each
-    /// one a scope. The portal's events name their endpoint in the body, so they differ anyway.
+    /// SoundHash's dispatcher sends an event with the same id to every endpoint that is registered
+    /// for it. If several of your endpoints share a store, and each of them has to handle the
+    /// event, give each one a scope. The portal's events do not need a scope, because they name the
+    /// endpoint in the body.
     #[must_use]
     pub fn scope(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.scope = Some(name.into());
@@ -128,7 +134,7 @@ impl<S, St> Layer<S> for IdempotencyLayer<St> {
     }
 }
 
-// Derives would require a store that is `Clone` and `Debug`.
+// Derives would require that `St` is `Clone` and `Debug`.
 impl<St> Clone for IdempotencyLayer<St> {
     fn clone(&self) -> Self {
         Self {

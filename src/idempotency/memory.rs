@@ -1,4 +1,4 @@
-//! The store for one process, in its memory.
+//! The store for a single process, which keeps everything in memory.
 
 use std::{
     collections::HashMap,
@@ -18,45 +18,47 @@ use super::{
     store::{Claim, ClaimToken, IdempotencyStore},
 };
 
-/// Replaces a duration whose end `Instant` cannot represent. This is 30 years.
+/// Replaces durations that are too long for an `Instant`. 30 years are long enough.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The minimum number of claims at which expired ones are removed.
+/// The initial and smallest value of [`State::sweep_at`].
 const SWEEP_AT: usize = 64;
 
 /// An [`IdempotencyStore`] in the memory of one process.
 ///
-/// Use it where **one process** receives all deliveries of an endpoint. The store forgets everything
-/// when the process restarts. An event that was completed before the restart then runs again if it
-/// is sent again. An attacker can replay a recorded delivery once per restart, until it is older than
-/// [`max_age`](super::IdempotencyLayer::max_age). If that matters, or if there are several processes,
-/// use a store outside of the process, such as `RedisStore` (crate `soundhash-webhook-redis`).
+/// Use it if **one process** receives all deliveries of an endpoint. The store forgets everything
+/// when the process restarts, so an event that was completed before the restart runs again if it is
+/// sent again. This also means that an attacker can replay a recorded delivery once per restart,
+/// until the delivery is older than [`max_age`](super::IdempotencyLayer::max_age). If that matters,
+/// or if there are several processes, use a store outside of the process, such as `RedisStore`
+/// (crate `soundhash-webhook-redis`).
 ///
 /// # Memory
 ///
-/// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take
-/// 17 MB. Memory is allocated as needed. If more than `capacity` events are completed, the store
-/// evicts the event whose last delivery is the oldest. Choose a `capacity` that is greater than the
-/// number of events in a [`retention`](super::IdempotencyLayer::retention), or at the very least
-/// greater than the number of events in the 9 minutes of SoundHash's retries. Tenants who do not
-/// trust each other should not share a store, because a tenant with many events evicts events of the
-/// others.
+/// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take 17
+/// MB. Memory is allocated as needed. If more than `capacity` events are completed, the store
+/// evicts the one whose last delivery is the oldest. The `capacity` should exceed the number of
+/// events that arrive within the [`retention`](super::IdempotencyLayer::retention), and must at
+/// least exceed the number that arrives within the 9 minutes of SoundHash's retries. Tenants who do
+/// not trust each other should not share a store, because one with many events would evict the
+/// events of the others.
 ///
-/// Events in progress do not count towards the capacity, because the number of requests limits
-/// them. A claim is never rejected for lack of space, and never evicted.
+/// Events in progress do not count towards the capacity, because the number of concurrent requests
+/// already limits them. Their claims are never evicted, and a new claim is never rejected for lack
+/// of space.
 pub struct MemoryStore {
     state: Mutex<State>,
 }
 
 struct State {
-    // Separate from the completed events, so that no claim can be evicted.
+    // Separate from `completed`, so that no claim can be evicted.
     claimed: HashMap<Key, Lease>,
     completed: LruCache<Key, Completion>,
-    /// The last token, which each claim increments. A random token would cost a system call. It is
-    /// not needed, because a fork or a restored snapshot copies the claims together with this
-    /// number.
+    /// The last token, which each claim increments. Random tokens, which cost a system call each,
+    /// are not needed in memory, because a fork or a restored snapshot copies the claims together
+    /// with this number.
     last_token: u128,
-    /// The number of claims at which the expired ones are removed.
+    /// The number of claims at which expired claims are removed.
     sweep_at: usize,
 }
 
@@ -90,8 +92,8 @@ impl MemoryStore {
         }
     }
 
-    /// Forgets that the event of `key` was completed, so that its next delivery runs the handler
-    /// again. Returns whether the key was completed.
+    /// Forgets that the event was completed, so that its next delivery runs the handler again.
+    /// Returns whether the key was completed.
     ///
     /// A claimed key stays claimed, because its handler may still be running.
     pub fn forget(&self, key: &Key) -> bool {
@@ -100,7 +102,7 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No step panics half-way, so a poisoned state is still consistent.
+        // No code panics halfway through a change, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,7 +123,7 @@ impl State {
         }
         if self.claimed.len() >= self.sweep_at {
             self.claimed.retain(|_, held| now < held.until);
-            // The threshold is doubled, so that each claim scans at most two others on average.
+            // Doubling the threshold means that each claim scans at most two others on average.
             self.sweep_at = SWEEP_AT.max(self.claimed.len() * 2);
         }
         self.last_token = self.last_token.wrapping_add(1);
@@ -131,7 +133,7 @@ impl State {
         Claim::Acquired(token)
     }
 
-    /// Ends the claim if `token` still holds it, and returns whether it did.
+    /// Ends the claim and returns `true`, if `token` still holds the key.
     fn end_claim(&mut self, key: &Key, token: ClaimToken, now: Instant) -> bool {
         let held = self.claimed.get(key);
         let is_held = held.is_some_and(|held| held.token == token && now < held.until);
@@ -145,8 +147,8 @@ impl State {
         let now = Instant::now();
         let is_held = self.end_claim(key, token, now);
         if is_held {
-            // Removes two expired events for each new one, so that memory is freed when fewer events
-            // arrive.
+            // Removes up to two expired events for each new one, so that memory is freed over time
+            // if fewer events arrive than before.
             for _ in 0..2 {
                 match self.completed.peek_lru() {
                     Some((_, completion)) if completion.until <= now => self.completed.pop_lru(),

@@ -1,4 +1,5 @@
-//! A layer that lets a handler complete each event once, and the stores that hold its claims.
+//! A layer that lets a handler complete each event only once, and the stores that remember the
+//! events.
 //!
 //! [`IdempotencyLayer`]: IdempotencyLayer
 #![doc = include_str!("../guide/links.txt")]
@@ -6,12 +7,12 @@
 
 // The files, in the order in which a delivery passes through them:
 //
-// - `layer`: the layer. `settings` has its settings, and `clock` a setting for tests.
-// - `service`: claims the event, calls the handler and records how it ended.
+// - `layer`: the layer, with its settings in `settings` and a clock for tests in `clock`.
+// - `service`: claims the event, calls the handler and records the result.
 // - `key`: identifies the event.
-// - `store`: the trait of a store. `memory` implements it.
+// - `store`: the trait of a store, which `memory` implements.
 // - `guard`: holds the claim while the handler runs.
-// - `outcome`: the reasons for which the layer responds in place of the handler.
+// - `outcome`: the reasons why the layer responds without calling the handler.
 
 #[cfg(feature = "testing")]
 mod clock;

@@ -1,4 +1,4 @@
-//! The reasons why the idempotency layer responds in place of the handler.
+//! The reasons why the idempotency layer responds without calling the handler.
 
 use std::{error, fmt};
 
@@ -13,12 +13,13 @@ use crate::{
     telemetry::Severity,
 };
 
-/// The reason why [`IdempotencyLayer`](super::IdempotencyLayer) responded in place of the handler.
+/// The reason why [`IdempotencyLayer`](super::IdempotencyLayer) responded without calling the
+/// handler.
 ///
-/// The layer puts the outcome into the extensions of the *response*, where an outer layer can count
-/// it or replace the response. A response without an `Outcome` comes from the handler, or from the
-/// verification layer, which adds a [`Rejection`](crate::Rejection). A handler can also respond with an
-/// outcome itself, as the errors of `soundhash-webhook-sqlx` do.
+/// The layer puts the outcome into the extensions of the *response*, so that an outer layer can
+/// count it or replace the response. A response without an `Outcome` comes from the handler, or
+/// from the verification layer, which adds a [`Rejection`](crate::Rejection) instead. A handler can
+/// also respond with an outcome of its own, as the errors of `soundhash-webhook-sqlx` do.
 ///
 /// An outcome is not an [`Error`](error::Error), because a duplicate is not a failure.
 ///
@@ -43,13 +44,13 @@ pub struct Outcome(Refusal<OutcomeKind>);
 kinds! {
     /// The kinds of [`Outcome`].
     OutcomeKind {
-        /// The event was completed before: 200, with `Idempotent-Replayed: true`.
+        /// The event was already completed: 200, with `Idempotent-Replayed: true`.
         Duplicate: OK, Routine, "duplicate", "event was completed before",
             "nothing needs to be done";
         /// Another delivery of the event is in progress: 503, with `Retry-After`.
         InProgress: SERVICE_UNAVAILABLE, Routine, "in_progress", "event is in progress",
             "nothing needs to be done";
-        /// The store failed, so that the state of the event is not known: 503, with `Retry-After`.
+        /// The store failed, so the state of the event is not known: 503, with `Retry-After`.
         StoreUnavailable: SERVICE_UNAVAILABLE, Failure, "store_unavailable", "idempotency store failed",
             "deliveries fail until the store works again, and SoundHash drops an event after 7 \
              minutes of retries";
@@ -79,10 +80,10 @@ impl Outcome {
         Self(Refusal::new(kind))
     }
 
-    /// Creates the outcome of a store that failed.
+    /// Creates the outcome for a store that failed.
     ///
-    /// A handler that records events in its own store can respond with it. The response is a 503
-    /// with `Retry-After`, and does not contain `source`.
+    /// A handler that records events in its own store can respond with this outcome. The response
+    /// is a 503 with `Retry-After`, and does not reveal `source`.
     #[must_use]
     pub fn store_unavailable(source: impl Into<BoxError>) -> Self {
         let kind = OutcomeKind::StoreUnavailable;
@@ -108,11 +109,11 @@ impl Outcome {
     }
 }
 
-/// A 401 is the same as the 401 of the verification layer, so that an attacker who replays a delivery
-/// does not learn that its signature is right.
+/// A 401 is identical to the 401 of the verification layer, so that an attacker who replays a
+/// delivery does not learn that the signature is valid.
 impl IntoResponse for Outcome {
     fn into_response(self) -> Response {
-        // The version matters only for a connection that is closed.
+        // The version matters only if the connection is closed, which this layer never does.
         let mut response = self.0.response(Version::HTTP_11, true, false);
         response.extensions_mut().insert(self);
         response

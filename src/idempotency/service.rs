@@ -1,4 +1,4 @@
-//! The service that claims an event, calls the inner service and records how it ended.
+//! The service that claims an event, calls the inner service and records the result.
 
 use std::{
     fmt,
@@ -27,10 +27,11 @@ use crate::{
     telemetry::{self, Rejected, StoreStep},
 };
 
-/// The [`Service`] of [`IdempotencyLayer`](super::IdempotencyLayer), which claims the event and then calls `S`.
+/// The [`Service`] that [`IdempotencyLayer`](super::IdempotencyLayer) creates, which claims the
+/// event before it calls the inner service `S`.
 ///
-/// The inner service can return anything that implements [`IntoResponse`]. Its errors and panics
-/// are passed on. The service itself does not fail or panic.
+/// The inner service can return anything that implements [`IntoResponse`], and its errors and
+/// panics are passed on. The service itself neither fails nor panics.
 pub struct Idempotency<S, St> {
     inner: S,
     store: Arc<St>,
@@ -82,7 +83,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Only `self.inner` was polled ready, so it handles the request and a clone replaces it.
+        // A clone of a service may not be ready, so `self.inner` handles the request and the clone
+        // replaces it.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         let (store, settings) = (self.store.clone(), self.settings.clone());
@@ -107,7 +109,8 @@ where
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
-                    // The runtime is shutting down and drops this future, too.
+                    // The task was dropped because the runtime is shutting down, which soon drops
+                    // this future, too.
                     Err(_) => future::pending().await,
                 },
             }
@@ -115,7 +118,7 @@ where
     }
 }
 
-/// Claims the event, or returns the outcome with which the layer responds itself.
+/// Claims the event, or returns the outcome with which the layer responds instead of the handler.
 async fn claim<St: IdempotencyStore>(
     store: &Arc<St>,
     settings: &Settings,
@@ -125,8 +128,8 @@ async fn claim<St: IdempotencyStore>(
     let delivery = delivery.ok_or(Outcome::new(OutcomeKind::Unverified))?;
     let envelope = delivery.envelope().as_ref().ok();
     settings.check_age(envelope.and_then(|envelope| envelope.created_at))?;
-    // The age was checked first, so that an attacker who replays an old delivery always gets the same
-    // 401 as for a wrong signature.
+    // The age is checked before the method, so that an attacker who replays an old delivery always
+    // gets the same 401 as for a wrong signature.
     if method != Method::POST {
         return Err(Outcome::new(OutcomeKind::MethodNotAllowed));
     }
@@ -157,8 +160,8 @@ fn log(settings: &Settings, outcome: &Outcome, path: &str, delivery: Option<&Del
     telemetry::skipped(&settings.rejections, &rejected);
 }
 
-/// Runs the handler and records how it ended. If this future is dropped, so is `guard`, which
-/// releases the event.
+/// Runs the handler and records the result. If this future is dropped, the event is released,
+/// because `guard` is dropped with it.
 async fn run<S, St, B>(
     mut inner: S,
     request: Request<B>,
@@ -179,10 +182,10 @@ where
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Catches a panic of the future, and does not poll the future again.
+/// Catches a panic of the future, which is not polled again.
 ///
-/// The caller resumes the panic as soon as the event is released, so that nothing can observe
-/// a broken invariant in between.
+/// `AssertUnwindSafe` is sound here, because the caller resumes the panic as soon as it has
+/// released the event, so no code can observe a broken invariant in between.
 async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Output> {
     let mut future = pin!(future);
     future::poll_fn(

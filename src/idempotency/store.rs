@@ -1,4 +1,4 @@
-//! The trait that a store of claims implements, and the token that proves a claim.
+//! The trait that stores implement, and the token that proves a claim.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -8,42 +8,43 @@ use super::key::Key;
 
 /// A store that remembers which events are in progress and which are completed.
 ///
-/// [`MemoryStore`](super::MemoryStore) is for one process. The crates `soundhash-webhook-redis` and
-/// `soundhash-webhook-sqlx` have stores for a fleet. The [module docs](super#a-store-of-your-own)
-/// show another one.
+/// [`MemoryStore`](super::MemoryStore) is a store for a single process. The crates
+/// `soundhash-webhook-redis` and `soundhash-webhook-sqlx` provide stores that several processes can
+/// share, and the [module docs](super#a-store-of-your-own) show how to write your own.
 ///
 /// A key is in one of three states: *free*, *claimed* by one token until its lease ends, or
-/// *completed* until its retention ends. Leases and retentions are measured by the store's own
-/// clock. A key whose lease or retention has ended is free.
+/// *completed* until its retention ends. When the lease or the retention has ended, by the store's
+/// own clock, the key is free again.
 ///
-/// Each method must be **one atomic step** in the storage that all processes share. A read that is
-/// followed by a separate write lets two deliveries through. `testing::store_conformance` (feature
-/// `testing`) tests these rules, as far as a test can.
+/// Each method must be **a single atomic operation** in the storage that all processes share. A
+/// read followed by a separate write would let two deliveries through. `testing::store_conformance`
+/// (feature `testing`) checks whether a store follows these rules, as far as a test can.
 ///
-/// A store should fail fast: SoundHash waits 30 s for a response. A [`claim`](Self::claim)
-/// that failed or was abandoned may leave the key claimed until the lease ends.
+/// A store should fail fast, because SoundHash waits only 30 s for a response. A
+/// [`claim`](Self::claim) that fails or is dropped may leave the key claimed until the lease ends.
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// Claims a free key for `lease`.
     ///
-    /// If calls run concurrently, exactly one of them returns [`Claim::Acquired`], with a token that
-    /// no other call has returned.
+    /// If several calls run concurrently, exactly one of them returns [`Claim::Acquired`], with a
+    /// token that no other call has ever returned.
     ///
-    /// A call that returns [`Claim::Completed`] also renews the retention, so that the key stays
-    /// completed for the time that was passed to [`complete`](Self::complete), from now on. SoundHash
-    /// can repeat an event for days, and each duplicate must still be recognized.
+    /// A call that returns [`Claim::Completed`] also renews the retention: the time that was passed
+    /// to [`complete`](Self::complete) starts again. SoundHash can repeat an event for days, and
+    /// each duplicate must still be recognized.
     ///
     /// # Errors
     ///
-    /// Returns an error if the state of the key is not known. The delivery gets a 503.
+    /// Returns an error if the state of the key cannot be determined. The layer then responds with
+    /// 503.
     fn claim(
         &self,
         key: &Key,
         lease: Duration,
     ) -> impl Future<Output = Result<Claim, BoxError>> + Send;
 
-    /// Turns the claim of `token` into a completed key, for `retention`.
+    /// Ends the claim of `token`, and marks the key as completed for `retention`.
     ///
-    /// Returns `true` if the key is now completed. If `token` does not hold the key, because its
+    /// Returns `true` if the key is now completed. If `token` no longer holds the key, because the
     /// lease has ended or another token has claimed the key since, this returns `false` and does
     /// not change anything.
     ///
@@ -84,18 +85,18 @@ pub enum Claim {
     Completed,
 }
 
-/// The proof of a claim, without which a key cannot be completed or released.
+/// Proves a claim. Only the token that holds a key can complete or release it.
 ///
 /// A lease can end while the handler is still running. Another delivery can then claim the key with
-/// another token, and the token of the late handler loses its effect.
+/// another token, after which the token of the late handler has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimToken(u128);
 
 impl ClaimToken {
-    /// Creates a token from fresh randomness of the operating system.
+    /// Creates a token from the randomness of the operating system.
     ///
-    /// It does not use any state of the process, so that tokens do not repeat after a fork, or in
-    /// two virtual machines that were started from the same snapshot.
+    /// Because no state of the process is involved, tokens do not repeat after a fork, or in two
+    /// virtual machines that were started from the same snapshot.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! Bodies that the extractors do not understand.
+//! Bodies and events that the extractors do not recognize.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use super::{
     text::{escape, escape_error, escape_up_to},
 };
 
-/// The maximum length of a field's path. It is longer than a name, because a path has several names.
+/// The maximum length of a field's path, which consists of several names.
 const MAX_PATH: usize = 128;
 
 /// The reason why an event became `Unrecognized`.
@@ -20,7 +20,8 @@ pub(crate) enum Mismatch {
 
 /// Records an authentic event whose type or payload this version of the crate does not know.
 ///
-/// `misfit` is the reason why the payload does not fit its type, without values of the payload.
+/// `misfit` is the reason why the payload does not fit its type. It must not quote values of the
+/// payload.
 pub(crate) fn unrecognized(
     known_type: Option<&'static str>,
     mismatch: Mismatch,
@@ -31,7 +32,8 @@ pub(crate) fn unrecognized(
         Mismatch::UnknownType => "its type is unknown",
         Mismatch::Payload => "its payload does not fit its type",
     };
-    // SoundHash's test button sends any type with any payload, which should not raise an alert.
+    // SoundHash's test button sends any type with any payload, so a mismatch should not raise an
+    // alert.
     if is_test {
         log!(
             info,
@@ -61,7 +63,7 @@ pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
     );
 }
 
-/// Records an unknown field that no earlier event of its type had.
+/// Logs an unknown field that no earlier event of its type had.
 pub(crate) fn new_field(event_type: &str, path: &str) {
     log!(
         info,
@@ -72,7 +74,7 @@ pub(crate) fn new_field(event_type: &str, path: &str) {
     );
 }
 
-/// Records an authentic event whose type is not the one that its handler takes.
+/// Logs an authentic event whose type is not the one that its handler takes.
 pub(crate) fn of_another_type(expected: &'static str) {
     log!(
         warn,
@@ -82,7 +84,7 @@ pub(crate) fn of_another_type(expected: &'static str) {
     );
 }
 
-/// Records an authentic delivery whose body is not an event.
+/// Logs an authentic delivery whose body is not an event.
 pub(crate) fn undecodable(error: &dyn Display) {
     log!(
         warn,

@@ -1,7 +1,7 @@
 //! Runs the handler of a delivery in a span, and reports handlers that are canceled.
 //!
-//! The span has the id, the type and the endpoint of the delivery, and surrounds every line that is
-//! logged while the handler runs.
+//! The span adds the id, the type and the endpoint of the delivery to every line that is logged
+//! while the handler runs.
 
 use std::{
     fmt::Display,
@@ -23,13 +23,13 @@ use super::{
     text::{escape, escape_display, milliseconds},
 };
 
-/// Identifies a verified delivery.
+/// The fields that identify a verified delivery in the log and the metrics.
 #[derive(Clone, Copy)]
 pub(crate) struct DeliveryFields<'a> {
     pub(crate) id: Option<&'a dyn Display>,
     /// The type as the sender wrote it, or `None` if the body is not an event.
     pub(crate) event_type: Option<&'a str>,
-    /// The same type, if this version of the crate knows it.
+    /// The name of the type, if this version of the crate knows it.
     pub(crate) known_type: Option<&'static str>,
     pub(crate) endpoint: Option<&'a str>,
     pub(crate) bytes: usize,
@@ -41,7 +41,7 @@ pub(crate) struct DeliveryFields<'a> {
 pub(crate) struct HandlerWatch {
     span: Span,
     since: Instant,
-    /// Whether a task runs the handler, even if the request is dropped.
+    /// Whether the handler runs in a task of its own, which continues if the request is dropped.
     detached: Arc<AtomicBool>,
 }
 
@@ -50,7 +50,7 @@ impl HandlerWatch {
         enabled!(span)
     }
 
-    /// Starts the watch. If `delivery` is `None`, the handler does not get a span.
+    /// Starts the watch. Without `delivery`, the handler runs without a span of its own.
     pub(super) fn start(delivery: Option<DeliveryFields<'_>>, detached: Arc<AtomicBool>) -> Self {
         Self {
             span: match delivery {
@@ -86,10 +86,10 @@ impl HandlerWatch {
 pin_project! {
     /// The future of a handler, in the span of its delivery.
     ///
-    /// A future that is dropped before it has finished is logged and counted, unless the handler
-    /// panicked or runs in a separate task.
+    /// If the future is dropped before it has finished, this is logged and counted, unless the
+    /// handler panicked or continues in a separate task.
     pub(crate) struct Handling<F> {
-        // `None` once the future was dropped inside the span.
+        // `None` once the future has been dropped, which happens inside the span.
         #[pin]
         future: Option<F>,
         watch: Option<HandlerWatch>,
@@ -113,7 +113,7 @@ pin_project! {
 }
 
 impl<F> Handling<F> {
-    /// Calls an inner service.
+    /// Calls the inner service, inside the span.
     #[inline]
     pub(crate) fn call(watch: Option<HandlerWatch>, call: impl FnOnce() -> F) -> Self {
         let future = match &watch {
@@ -128,8 +128,8 @@ impl<F> Handling<F> {
     }
 }
 
-/// Wraps a handler's future for a separate task, which runs in the caller's span. If the runtime drops
-/// the task, the handler is canceled.
+/// Wraps the future of a handler that runs in a separate task, in the caller's span. If the runtime
+/// drops the task, the handler counts as canceled.
 pub(crate) fn detached<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let watch = super::is_on().then(|| HandlerWatch::start(None, Arc::default()));
     in_current_span(Handling {

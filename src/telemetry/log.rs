@@ -1,10 +1,10 @@
-//! The log: lines and spans of `tracing`, and nothing without the feature `tracing`.
+//! Macros that log through `tracing`, or do nothing without the feature `tracing`.
 
-/// The target of every line, so that filters do not depend on the modules of the crate.
+/// The target of every line, so that users' filters do not depend on the modules of the crate.
 #[cfg(feature = "tracing")]
 pub(super) const TARGET: &str = "soundhash_webhook";
 
-/// Logs a line: its level, its fields, and its message.
+/// Logs a line with a level, fields and a message.
 #[cfg(feature = "tracing")]
 macro_rules! log {
     ($level:ident, $($line:tt)*) => {
@@ -12,7 +12,7 @@ macro_rules! log {
     };
 }
 
-/// Mentions the arguments without evaluating them, so that the compiler does not call them unused.
+/// Uses the arguments without evaluating them, to avoid warnings about unused variables.
 #[cfg(not(feature = "tracing"))]
 macro_rules! log {
     ($level:ident, parent: None, $($line:tt)*) => {
@@ -29,7 +29,7 @@ macro_rules! log {
 }
 pub(super) use log;
 
-/// Returns whether lines of this level, or the spans of deliveries, are logged.
+/// Returns whether lines of this level, or spans, are enabled.
 #[cfg(feature = "tracing")]
 macro_rules! enabled {
     (span) => {
@@ -48,8 +48,8 @@ macro_rules! enabled {
 }
 pub(super) use enabled;
 
-/// Creates the span of a delivery. Its level is `error`, so that every line that passes a filter has
-/// the span.
+/// Creates the span of a delivery. Its level is `error`, so that a filter that lets any line
+/// through also lets the span through.
 #[cfg(feature = "tracing")]
 macro_rules! delivery_span {
     ($($field:tt)*) => {
@@ -86,7 +86,7 @@ impl Span {
     }
 }
 
-/// Keeps the caller's span for a future that is about to be spawned.
+/// Attaches the caller's span to a future that is about to be spawned.
 pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::Output> {
     #[cfg(feature = "tracing")]
     let future = tracing::Instrument::in_current_span(future);

@@ -1,4 +1,4 @@
-//! The names of the metrics, and of the labels that are not the name of a type.
+//! The names of the metrics, and the label values for events without a known type.
 
 pub(super) const DELIVERIES: &str = "soundhash_webhook_deliveries_total";
 pub(super) const UNRECOGNIZED: &str = "soundhash_webhook_unrecognized_total";
@@ -14,8 +14,8 @@ pub(super) const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";
 pub(super) const STORE_ERRORS: &str = "soundhash_webhook_store_errors_total";
 pub(super) const STORE: &str = "soundhash_webhook_store_seconds";
 
-/// The label of rejected requests and of bodies that are not events.
+/// The label value for rejected requests and for bodies that are not events.
 pub(super) const NO_TYPE: &str = "none";
-/// The label of all types that this version does not know. If each had its own label, a sender could
-/// add a time series with each request.
+/// The label value for all types that this version does not know. Their names are not used, because
+/// a sender could add a time series with every request.
 pub(super) const OTHER_TYPE: &str = "other";

@@ -1,21 +1,23 @@
-//! The log and the metrics. Only this module uses `tracing` and `metrics`.
+//! The log and the metrics. No other module uses `tracing` or `metrics`.
 //!
-//! Every function takes plain values, so that this module does not import the rest of the crate. Each
-//! file has the log lines and the metrics of one part of the crate, in the order in which a request
-//! reaches them:
+//! Every function takes plain values, so that this module does not import the rest of the crate.
+//! Each file contains the log lines and metrics of one part of the crate, here in the order in
+//! which a request reaches them:
 //!
-//! - `rejected`: requests to which a layer responds in place of the handler, for `verify` and
-//!   `idempotency`.
-//! - `verified`: deliveries that `verify` accepts, and the time that this took.
-//! - `handler`: the span around the handler, and handlers that are canceled.
-//! - `store`: the steps of an idempotency store.
-//! - `event`: bodies that the extractors do not understand.
+//! - `rejected`: requests to which `verify` or `idempotency` responds without calling the handler.
+//! - `verified`: deliveries that `verify` accepts, and the time that receiving and hashing them
+//!   took.
+//! - `handler`: the span around the handler, canceled handlers, and responses that cannot be
+//!   decoded.
+//! - `store`: the calls of an idempotency store.
+//! - `event`: bodies and events that the extractors do not recognize.
 //!
-//! `log` and `recorder` record the values, or nothing without their features. `metrics` has the names
-//! of the metrics, and `text` prepares values for the log.
+//! `log` and `recorder` do the recording, and do nothing if their feature is off. `metrics` has the
+//! names of the metrics, and `text` escapes values for the log.
 //!
 //! No function takes a body, a secret or a signature. Text from a request is escaped and truncated
-//! before it is logged, and is never a metric's label, so that requests cannot add time series.
+//! before it is logged, and is never used as a label of a metric, so that requests cannot add time
+//! series.
 
 mod event;
 mod handler;
@@ -38,10 +40,10 @@ pub(crate) use self::{
     verified::{Stopwatch, verified},
 };
 
-/// Returns whether anything is recorded at all. If not, callers can skip work that only the log or
-/// the metrics need.
+/// Returns whether anything is recorded, so that callers can otherwise skip work that only the log
+/// or the metrics need.
 #[inline]
 pub(crate) fn is_on() -> bool {
-    // The `metrics` crate does not say whether a recorder is installed.
+    // The `metrics` crate does not reveal whether a recorder is installed, so assume that one is.
     cfg!(feature = "metrics") || log::enabled!(ERROR)
 }

@@ -1,4 +1,4 @@
-//! Records metrics. `no_recorder` takes the place of this file without the feature `metrics`.
+//! Records metrics. If the feature `metrics` is off, `no_recorder` replaces this file.
 
 use std::{borrow::Cow, sync::Once, time::Instant};
 
@@ -31,8 +31,8 @@ pub(super) fn record(name: &'static str, value: f64) {
     histogram!(name).record(value);
 }
 
-/// Measures a call of a store. Dropping this records the duration, so that calls of a store that does
-/// not respond are measured, too.
+/// Measures a call of a store. The duration is recorded when the timer is dropped, so that a call
+/// that is canceled because the store does not respond is measured, too.
 pub(super) struct StoreTimer {
     name: &'static str,
     step: &'static str,
@@ -56,8 +56,8 @@ impl Drop for StoreTimer {
     }
 }
 
-/// Starts the counters of a store's failures at zero. If a counter first appeared with a failure, an
-/// alert on its rate would miss that failure.
+/// Creates the counters of a store's failures with the value zero. If a counter first appeared with
+/// the first failure, an alert on its rate would miss that failure.
 fn store_counters_at_zero() {
     static AT_ZERO: Once = Once::new();
     AT_ZERO.call_once(|| {
@@ -71,8 +71,8 @@ fn store_counters_at_zero() {
     });
 }
 
-/// Describes the metrics. This happens at the first request, because the layer may be built before a
-/// recorder is installed.
+/// Describes the metrics on the first request, because the layer may be built before a recorder is
+/// installed.
 fn describe_once() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {

@@ -1,5 +1,5 @@
-//! Requests to which a layer responds in place of the handler, logged at most once a minute for each
-//! reason.
+//! Requests to which a layer responds without calling the handler, logged at most once a minute for
+//! each reason.
 
 use std::{
     error::Error,
@@ -23,7 +23,7 @@ use super::{
 /// The shortest time between two lines for the same reason.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A request to which a layer responded in place of the handler.
+/// A request to which a layer responded without calling the handler.
 #[derive(Clone, Copy)]
 pub(crate) struct Rejected<'a> {
     /// The name of the reason, in snake case.
@@ -44,10 +44,10 @@ pub(crate) struct Rejected<'a> {
 pub(crate) enum Severity {
     /// Normal operation. Logged at `debug`.
     Routine,
-    /// A fault of the sender or an attacker. Logged at `warn`, limited in rate.
+    /// A mistake of a sender, or an attack. Logged at `warn`, with a rate limit.
     Warning,
-    /// A failure of this service or of a service that it depends on. Logged at `error`, limited in
-    /// rate.
+    /// A failure of this service or of a service that it depends on. Logged at `error`, with a rate
+    /// limit.
     Failure,
 }
 
@@ -57,13 +57,13 @@ pub(crate) fn rejected(log: &RejectionLog, rejected: &Rejected<'_>) {
     recorder::delivery(metrics::DELIVERIES, rejected.reason, metrics::NO_TYPE);
 }
 
-/// Records that the idempotency layer rejected a request.
+/// Records that the idempotency layer responded without calling the handler.
 pub(crate) fn skipped(log: &RejectionLog, rejected: &Rejected<'_>) {
     log.record(rejected);
     recorder::count(metrics::SKIPPED, "reason", rejected.reason);
 }
 
-/// Records that the idempotency layer responded to a delivery whose event was completed before.
+/// Records a delivery whose event was already completed.
 pub(crate) fn duplicate(reason: &'static str) {
     log!(
         info,
@@ -75,7 +75,7 @@ pub(crate) fn duplicate(reason: &'static str) {
 
 /// Records that an extractor ran in a handler that the verification layer does not protect.
 pub(crate) fn layer_missing(path: &str) {
-    // All handlers share it, because the layer that would hold it is missing.
+    // A static, because the layer that would otherwise hold the log is missing.
     static REJECTIONS: RejectionLog = RejectionLog::new();
     REJECTIONS.record(&Rejected {
         reason: "layer_missing",
@@ -90,13 +90,13 @@ pub(crate) fn layer_missing(path: &str) {
 
 /// Logs the rejections of one layer.
 ///
-/// The first rejection for a reason is logged at once. Rejections for the same reason in the next
-/// minute are only counted. The first request after that minute, whether it is accepted or
-/// rejected, logs the count. A rejection after a minute without rejections is again logged at once.
-/// At `debug`, every rejection is logged.
+/// The first rejection for a reason is logged immediately. Rejections for the same reason in the
+/// next minute are only counted, and the first request after that minute, whether it is accepted or
+/// rejected, logs their number. After a minute without rejections, the next one is logged
+/// immediately again. At `debug`, every rejection is logged.
 pub(crate) struct RejectionLog {
     windows: Mutex<Vec<Window>>,
-    /// Whether any window has a count that is not logged yet.
+    /// Whether any window has a count that has not been logged yet.
     pending: AtomicBool,
 }
 
@@ -105,7 +105,7 @@ struct Window {
     reason: &'static str,
     severity: Severity,
     since: Instant,
-    /// The number of rejections since then.
+    /// The number of rejections since `since`.
     count: u64,
     /// The path of the last rejection.
     path: String,
@@ -126,7 +126,8 @@ impl RejectionLog {
         self.log_summaries();
     }
 
-    /// Logs the count of each window that is over. This costs one atomic load if nothing was counted.
+    /// Logs the count of each window that is over. If nothing was counted, this costs only one
+    /// atomic load.
     pub(crate) fn log_summaries(&self) {
         if self.pending.load(Ordering::Relaxed) {
             for (window, time) in self.summaries() {
@@ -135,8 +136,7 @@ impl RejectionLog {
         }
     }
 
-    /// Counts a rejection, or returns `true` if the rejection begins a window and must be logged at
-    /// once.
+    /// Counts a rejection, or returns `true` if it starts a window and must be logged immediately.
     fn count(&self, rejected: &Rejected<'_>) -> bool {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +156,7 @@ impl RejectionLog {
         false
     }
 
-    /// Takes the windows that are over, with their length, and begins new ones.
+    /// Returns the windows that are over, with their length, and starts new ones.
     fn summaries(&self) -> Vec<(Window, Duration)> {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,7 +197,7 @@ macro_rules! warn_or_error {
 }
 
 impl Severity {
-    /// Returns whether lines of this severity are logged, apart from the lines at `debug`.
+    /// Returns whether this severity is logged at a level above `debug`.
     fn is_enabled(self) -> bool {
         match self {
             Self::Routine => false,
@@ -208,7 +208,7 @@ impl Severity {
 }
 
 impl Rejected<'_> {
-    /// Logs the rejection with advice if it is the first one of a window, and otherwise at `debug`.
+    /// Logs the first rejection of a window with advice, and any other at `debug`.
     fn log(&self, is_first: bool) {
         if is_first {
             warn_or_error!(
@@ -254,7 +254,7 @@ impl Window {
             0 | 1 => "minute".to_owned(),
             minutes => format!("{minutes} minutes"),
         };
-        // The summary does not belong to the span of the request that ends the window.
+        // The summary does not belong to the span of the request that happens to end the window.
         warn_or_error!(
             self.severity,
             parent: None,

@@ -1,4 +1,4 @@
-//! The steps of an idempotency store.
+//! Calls of an idempotency store.
 
 use std::{error::Error, time::Duration};
 
@@ -42,7 +42,8 @@ pub(crate) async fn store_step<T>(
     result
 }
 
-/// Records that a claim ended before its handler's result was recorded. The event may run twice.
+/// Records that a claim ended before its handler's result was recorded, so that the handler may run
+/// twice.
 pub(crate) fn lease_lost(key: &str, lease: Duration) {
     log!(
         warn,

@@ -1,13 +1,13 @@
-//! Prepares values for the log.
+//! Escapes and truncates values for the log.
 
 use std::{error::Error, fmt::Display, time::Duration};
 
-/// The maximum length of an error, which is longer than an id because an error must be readable to its
-/// end.
+/// The maximum length of an error. It is longer than for other text, so that the end of an error
+/// can be read.
 const MAX_ERROR: usize = 256;
 
-/// Returns the first 64 characters of a text that a sender may have chosen, without characters that
-/// could begin a line or control a terminal.
+/// Escapes text that a sender may have chosen, so that it cannot start a new line or control a
+/// terminal, and truncates it to 64 characters.
 pub(crate) fn escape(text: &str) -> String {
     escape_up_to(64, text)
 }
@@ -20,7 +20,7 @@ pub(super) fn escape_error(error: &dyn Display) -> String {
     escape_up_to(MAX_ERROR, &error.to_string())
 }
 
-/// Returns an error with its sources. These may quote a request, so they are escaped.
+/// Returns an error with its sources, escaped because they may quote a request.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -42,7 +42,7 @@ pub(crate) fn escape_up_to(max: usize, text: &str) -> String {
     let mut chars = text.chars();
     for char in chars.by_ref().take(max) {
         match char {
-            // Quotes and backslashes are left to the subscriber.
+            // The subscriber escapes quotes and backslashes where its format requires it.
             '"' | '\'' | '\\' => escaped.push(char),
             _ => escaped.extend(char.escape_debug()),
         }

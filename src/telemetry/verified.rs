@@ -1,4 +1,5 @@
-//! Deliveries that the verification layer accepts, and the time that receiving and hashing them took.
+//! Deliveries that the verification layer accepts, and the time that receiving and hashing them
+//! takes.
 
 use std::{
     borrow::Cow,
@@ -15,8 +16,8 @@ use super::{
 
 /// Records that the verification layer accepted a delivery, and returns the watch for its handler.
 ///
-/// `delivery` parses the envelope. It is called at most once, and only if its fields are recorded.
-/// `detached` is called if the handler is watched.
+/// `delivery` is called only if its fields are recorded, because it parses the envelope. `detached`
+/// is called only if the handler is watched.
 pub(crate) fn verified<'a>(
     delivery: impl FnOnce() -> DeliveryFields<'a>,
     detached: impl FnOnce() -> Arc<AtomicBool>,
@@ -33,7 +34,7 @@ pub(crate) fn verified<'a>(
     Some(HandlerWatch::start(fields, detached()))
 }
 
-/// Returns whether [`verified`] records anything. If not, the caller need not parse the envelope.
+/// Returns whether [`verified`] records fields of the delivery.
 fn records_verified() -> bool {
     cfg!(feature = "metrics") || enabled!(DEBUG)
 }
@@ -70,8 +71,8 @@ fn record(delivery: DeliveryFields<'_>, times: Option<Times>) {
     }
 }
 
-/// Measures how long receiving and hashing a body take. It reads the clock only if the result is
-/// recorded.
+/// Measures how long it takes to receive and to hash a body. It reads the clock only if the result
+/// is recorded.
 pub(crate) struct Stopwatch(Option<Running>);
 
 struct Running {
@@ -105,7 +106,7 @@ impl Stopwatch {
 
     fn times(&self) -> Option<Times> {
         self.0.as_ref().map(|&Running { start, hashed }| Times {
-            // All time except for the hashing counts as waiting, because the rest is very short.
+            // All time except for hashing counts as waiting, because everything else is negligible.
             waited: start.elapsed().saturating_sub(hashed),
             hashed,
         })

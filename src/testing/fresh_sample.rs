@@ -15,9 +15,9 @@ use crate::{
 
 /// Returns a [`sample`] with the current time and a new id.
 ///
-/// An [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
-/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age) accepts this event, and rejects a
-/// `sample` as too old.
+/// Unlike a `sample`, the event passes an
+/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a
+/// [`max_age`](crate::idempotency::IdempotencyLayer::max_age).
 ///
 /// ```
 /// use soundhash_webhook::EventKind;
@@ -46,7 +46,7 @@ pub fn fresh_sample(kind: EventKind, sender: Sender) -> Value {
     event
 }
 
-/// Returns an id that looks like the dispatcher's, which are 22 characters of base64url.
+/// Returns an id like the dispatcher's, which consist of 22 characters of base64url.
 fn unique_id() -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let random = u128::from(ClaimToken::unique());
@@ -54,7 +54,7 @@ fn unique_id() -> String {
     digits.map(char::from).collect()
 }
 
-/// Returns the clock in milliseconds, or a later one if another sample has this one.
+/// Returns `now` in milliseconds, or a later time if an earlier sample already has this one.
 fn unique_millisecond(now: Duration) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = u64::try_from(now.as_millis()).unwrap_or_default();
@@ -63,7 +63,7 @@ fn unique_millisecond(now: Duration) -> u64 {
         .map_or(now, next)
 }
 
-/// Writes a time as Python's `isoformat` does, without the offset.
+/// Formats a time like Python's `isoformat`, without the offset.
 fn python_time(since_epoch: Duration) -> String {
     let seconds = UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
     let text = Timestamp::try_from(seconds).map_or_else(|_| String::new(), |it| it.to_string());

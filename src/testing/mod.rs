@@ -1,22 +1,22 @@
-//! Signed requests, samples and attacks for the tests of your application (feature `testing`).
+//! Signed requests, sample events and attacks for testing your application (feature `testing`).
 //!
-//! Turn the feature on for your tests only:
+//! Turn the feature on only for your tests:
 //!
 //! ```toml
 //! [dev-dependencies]
 //! soundhash-webhook = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! - [`SignedRequest`] builds a request as SoundHash sends it, from a [`sample`], a
-//!   [`fresh_sample`], your own JSON or a recorded request.
-//! - [`hostile_requests`] checks that your application rejects an attacker's requests and accepts
-//!   SoundHash's.
-//! - [`store_conformance`] tests an idempotency store of your own.
+//! - [`SignedRequest`] builds a request like SoundHash's, from a [`sample`], a [`fresh_sample`],
+//!   your own JSON or a recorded request.
+//! - [`hostile_requests`] checks that your application rejects the requests of an attacker and
+//!   accepts those from SoundHash.
+//! - [`store_conformance`] tests your own idempotency store.
 //!
-//! The crate `soundhash-webhook-diagnose` explains a signature that should match but does not.
+//! If a signature should match but does not, the crate `soundhash-webhook-diagnose` explains why.
 //!
-//! A test cannot create a [`Delivery`](crate::Delivery) directly. It sends a signed request through
-//! the layer, as SoundHash does.
+//! A test cannot create a [`Delivery`](crate::Delivery) directly. It gets one by sending a signed
+//! request through the layer.
 
 mod fresh_sample;
 mod hostile;

@@ -1,4 +1,4 @@
-//! JSON as SoundHash's senders write it, byte for byte.
+//! Writes JSON as SoundHash's senders do, byte for byte.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::event::Sender;
 impl Sender {
     /// Returns the bytes that this sender writes for `event`.
     ///
-    /// Line breaks, whitespace and escapes are the same as the sender's. The keys are in the order
+    /// Line breaks, whitespace and escapes are identical to the sender's. The keys are in the order
     /// of the [`Value`], which is alphabetical unless the feature `preserve_order` of `serde_json`
     /// is on.
     ///
@@ -32,8 +32,8 @@ impl Sender {
     }
 }
 
-/// Writes a value in the layout of `formatter`. Like Python's `json.dumps`, this escapes everything but
-/// printable ASCII.
+/// Writes a value with `formatter`, and escapes everything but printable ASCII, as Python's
+/// `json.dumps` does.
 fn write(event: &Value, formatter: impl Formatter) -> Vec<u8> {
     let mut json = Vec::new();
     event
@@ -41,7 +41,7 @@ fn write(event: &Value, formatter: impl Formatter) -> Vec<u8> {
         .expect("a value is always JSON, and a `Vec` takes any bytes");
     let mut ascii = Vec::with_capacity(json.len());
     for character in String::from_utf8_lossy(&json).chars() {
-        // A line break belongs to the layout, because strings contain it as an escape.
+        // A line break comes from `formatter`, because strings contain line breaks only as escapes.
         if matches!(character, ' '..='~' | '\n') {
             ascii.push(character as u8);
             continue;
@@ -54,7 +54,7 @@ fn write(event: &Value, formatter: impl Formatter) -> Vec<u8> {
     ascii
 }
 
-/// Writes a space after each comma and colon.
+/// Formats JSON on one line, with a space after each comma and colon.
 struct Spaced;
 
 impl Formatter for Spaced {

@@ -1,15 +1,16 @@
-//! Events as SoundHash's senders write them.
+//! Sample events in the form in which SoundHash's senders write them.
 
 use serde_json::{Value, json};
 
 use crate::event::{EventKind, Sender, kind::event_types};
 
-/// Returns an event of this kind as this sender writes it, with its envelope.
+/// Returns a sample event in the form in which `sender` writes it, including the envelope.
 ///
-/// The ids and timestamps are fixed, so that the event is the same each time, and two samples never
-/// share an id. If this sender does not send this kind, the sample is this sender's envelope around
-/// the other sender's payload. You can change the value to test your handler with unusual events. An
-/// application that rejects old events needs a [`fresh_sample`](super::fresh_sample).
+/// The ids and timestamps are fixed, so the same arguments always result in the same event, and
+/// different arguments in different ids. If `sender` never sends this kind of event, the sample has
+/// the envelope of `sender` and the payload of the other sender. You can change the value to test
+/// your handler with unusual events. If your application rejects old events, use a
+/// [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
 /// use soundhash_webhook::{Sender, testing::sample};
@@ -57,7 +58,7 @@ fn dispatcher(kind: EventKind) -> Value {
     event
 }
 
-/// Returns the resource that the dispatcher names: the payload's own id, always as a string.
+/// Returns the id and type of the resource. The id is the payload's own, but always a string.
 fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     match kind {
         EventKind::VideoUploaded => Some(("123", "video")),
@@ -75,8 +76,8 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns the payload in this sender's naming scheme, or in the other sender's if this sender does
-/// not send the kind.
+/// Returns the payload in the naming scheme of `sender`, or of the other sender if `sender` never
+/// sends this kind.
 fn payload(kind: EventKind, sender: Sender) -> Value {
     match (kind, sender) {
         (EventKind::VideoProcessed, Sender::Portal) => json!({
@@ -105,7 +106,7 @@ fn payload(kind: EventKind, sender: Sender) -> Value {
     }
 }
 
-/// Returns the payload that the documentation of the kind shows.
+/// Returns the payload that is also shown in the docs of the kind.
 fn documented(kind: EventKind) -> &'static str {
     macro_rules! payloads {
         ($($Kind:ident = $name:literal, $sentence:literal;)*) => {

@@ -1,4 +1,4 @@
-//! Requests as SoundHash sends them, signed with a secret of your choice.
+//! Builds requests like SoundHash's, signed with a secret of your choice.
 
 use std::{error, fmt};
 
@@ -14,10 +14,11 @@ use crate::{
     signature::SIGNATURE_HEADER,
 };
 
-/// The maximum number of headers. Servers accept fewer, and a header map can hold more.
+/// The maximum number of headers in a capture. Servers accept fewer, and a header map can hold
+/// more.
 const MAX_HEADERS: usize = 1_000;
 
-/// Builds a request as SoundHash sends it, signed with a secret of your choice.
+/// Builds a request like SoundHash's, signed with a secret of your choice.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -56,8 +57,8 @@ pub struct SignedRequest {
 }
 
 impl SignedRequest {
-    /// Creates a `POST /webhooks/soundhash` that is signed with `secret`. Its body is the dispatcher's
-    /// [`sample`] of a `video.processed` event.
+    /// Creates a `POST /webhooks/soundhash` that is signed with `secret`, and whose body is the
+    /// dispatcher's [`sample`] of a `video.processed` event.
     ///
     /// # Panics
     ///
@@ -75,12 +76,11 @@ impl SignedRequest {
         .sample(EventKind::VideoProcessed, Sender::Dispatcher)
     }
 
-    /// Creates a request from a recorded one, and signs it again with `secret`.
+    /// Creates a request from a recorded one, to be signed again with `secret`.
     ///
-    /// The method, URI, headers and body are read from `capture`, an HTTP/1.1 request as it was
-    /// sent: the head, an empty line, and the body. The lines of the head end in CR LF or in LF.
-    /// The signature and the `Content-Length` are computed again, so you can edit the body of a
-    /// capture.
+    /// `capture` is an HTTP/1.1 request as it was sent: the head, whose lines end in CR LF or LF,
+    /// an empty line, and the body. The signature and the `Content-Length` are computed again, so
+    /// you can edit the body of a capture.
     ///
     /// ```
     /// use soundhash_webhook::testing::SignedRequest;
@@ -147,8 +147,8 @@ impl SignedRequest {
         self
     }
 
-    /// Adds a header, even if the request already has a header with this name, such as the
-    /// signature.
+    /// Adds a header, even if the request already has one with this name, so that you can for
+    /// example send two signatures.
     ///
     /// # Panics
     ///
@@ -165,25 +165,25 @@ impl SignedRequest {
         self
     }
 
-    /// Sets the body to the [`sample`] of `kind`, which is always the same event.
+    /// Sets the body to the [`sample`] for `kind` and `sender`, which is always the same event.
     pub fn sample(self, kind: EventKind, sender: Sender) -> Self {
         self.event(sender, &sample(kind, sender))
     }
 
-    /// Sets the body to a [`fresh_sample`] of `kind`, a new event that passes every
-    /// [`max_age`](crate::idempotency::IdempotencyLayer::max_age).
+    /// Sets the body to a [`fresh_sample`] for `kind` and `sender`, which is a new event that
+    /// passes any [`max_age`](crate::idempotency::IdempotencyLayer::max_age).
     ///
     /// To send the same event twice, clone the `SignedRequest` before you build it.
     pub fn fresh_sample(self, kind: EventKind, sender: Sender) -> Self {
         self.event(sender, &fresh_sample(kind, sender))
     }
 
-    /// Sets the body to `event`, a whole event as JSON, in the layout of `sender`.
+    /// Sets the body to `event`, which includes the envelope, in the layout of `sender`.
     pub fn event(self, sender: Sender, event: &Value) -> Self {
         self.body(sender.to_bytes(event))
     }
 
-    /// Sets the body to any bytes, whether they are an event or not.
+    /// Sets the body to any bytes, which need not be an event.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
@@ -221,7 +221,7 @@ impl fmt::Debug for SignedRequest {
 /// The lines of a head.
 struct Lines<'a> {
     rest: &'a [u8],
-    /// The number of the line that was returned last, starting at 1.
+    /// The number of the last returned line, starting at 1.
     number: usize,
 }
 
@@ -259,9 +259,9 @@ fn header_line(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     ))
 }
 
-/// The error of a capture that [`SignedRequest::from_capture`] cannot read.
+/// The error of [`SignedRequest::from_capture`].
 ///
-/// The error names the line and does not show its content.
+/// The error has the number of the line, but does not show its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureError {
     kind: CaptureErrorKind,
@@ -274,11 +274,11 @@ pub struct CaptureError {
 pub enum CaptureErrorKind {
     /// The empty line between the headers and the body is missing.
     NoEnd,
-    /// The first line is not the request line of HTTP/1.1, such as `POST /hooks HTTP/1.1`.
+    /// The first line is not an HTTP/1.1 request line such as `POST /hooks HTTP/1.1`.
     RequestLine,
     /// A line of the head is not a header, or there are more than 1,000.
     Header,
-    /// The request has a `Transfer-Encoding`, so the body contains the lengths of its chunks.
+    /// The request has a `Transfer-Encoding`, so its body is divided into chunks.
     Chunked,
 }
 

@@ -1,4 +1,4 @@
-//! Tests that any idempotency store has to pass.
+//! Tests that every idempotency store must pass.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -12,17 +12,17 @@ use crate::idempotency::{
     ClaimToken, IdempotencyStore, Key,
 };
 
-/// A time that does not end while the tests run.
+/// A duration that does not end while the tests run.
 const LONG: Duration = Duration::from_secs(3600);
-/// A time that ends long before [`PATIENCE`].
+/// A duration that ends long before [`PATIENCE`].
 const SHORT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tests that a store of your own follows the rules of [`IdempotencyStore`].
+/// Tests whether your own store follows the rules of [`IdempotencyStore`].
 ///
 /// The tests take about two seconds. Each run uses new keys and leaves them in the store, some of
-/// them for an hour. Use a runtime with several threads, so that a claim that is not atomic is
-/// detected. Do not pause Tokio's clock unless the store uses it.
+/// them for an hour. Use a multi-threaded runtime, so that the tests can detect operations that are
+/// not atomic. Do not pause Tokio's clock unless the store uses it.
 ///
 /// ```
 /// use soundhash_webhook::{idempotency::MemoryStore, testing::store_conformance};
@@ -36,8 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Panics
 ///
-/// Panics if the store does not follow the rules or returns an error. The message describes the
-/// fault.
+/// Panics with a description of the fault if the store does not follow the rules or returns an
+/// error.
 pub async fn store_conformance<S: IdempotencyStore>(store: S) {
     let suite = Suite {
         store: Arc::new(store),
@@ -82,7 +82,7 @@ impl<S: IdempotencyStore> Suite<S> {
 
     /// Claims a key that must not be free.
     async fn expect(&self, key: &Key, expected: Claim, what: &str) {
-        // A short lease must not replace the time of the key.
+        // The lease is short, so that a store that wrongly applies it to the key is detected.
         let claim = self.claim(key, SHORT).await;
         assert_eq!(claim, expected, "claim of {what}");
     }
@@ -109,7 +109,7 @@ impl<S: IdempotencyStore> Suite<S> {
         assert!(!self.release(key, token).await, "{whose} released");
     }
 
-    /// Claims until the lease of another claim has ended.
+    /// Claims the key repeatedly until the lease of another claim has ended.
     async fn acquire_after_lease(&self, key: &Key, lease: Duration) -> ClaimToken {
         let start = Instant::now();
         loop {
@@ -240,7 +240,7 @@ impl<S: IdempotencyStore> Suite<S> {
         let key = self.key("retention");
         let token = self.acquire(&key, LONG, "a new key").await;
         self.finish(&key, token, SHORT).await;
-        // The pauses grow, because each claim renews the retention.
+        // The pauses must grow, because each claim renews the retention.
         let mut pause = SHORT;
         loop {
             sleep(pause).await;
@@ -253,7 +253,7 @@ impl<S: IdempotencyStore> Suite<S> {
         self.expect(&key, InProgress, "a key after a retention")
             .await;
 
-        // The key outlives the lease.
+        // The key must stay completed after the lease of the claim.
         let key = self.key("retention longer than lease");
         let token = self.acquire(&key, SHORT * 10, "a new key").await;
         if self.complete(&key, token, LONG).await {
@@ -273,7 +273,7 @@ impl<S: IdempotencyStore> Suite<S> {
             let renewing = Instant::now();
             let first = self.claim(&key, LONG).await;
             let first_in_time = completing.elapsed() < retention;
-            // The first retention is over after this, and the renewed one is not.
+            // After this, the first retention is over, but the renewed one is not.
             sleep(retention * 3 / 5).await;
             let second = self.claim(&key, LONG).await;
             if first_in_time && renewing.elapsed() < retention {
@@ -284,7 +284,7 @@ impl<S: IdempotencyStore> Suite<S> {
                 );
                 return;
             }
-            // The machine was too busy for a result.
+            // The machine was too slow for a meaningful result, so try again with more time.
             retention *= 2;
         }
         panic!("claims take too long to test whether a duplicate renews the retention");

@@ -22,11 +22,11 @@ use super::{
 };
 use crate::rejection::{Rejection, RejectionKind};
 
-/// The number of frames to read before the task yields. A body can consist of empty frames, which
-/// no limit in bytes stops.
+/// The number of frames to read before the task yields, because a body can consist of any number of
+/// empty frames.
 pub(super) const FRAMES_PER_POLL: usize = 128;
 
-/// Receives a body and hands each frame to the hash as it arrives.
+/// Receives a body and passes each frame to the hash as it arrives.
 pub(super) struct BodyReader {
     /// `None` once the body has ended.
     body: Option<Body>,
@@ -35,7 +35,7 @@ pub(super) struct BodyReader {
     len: usize,
     /// The frames that have arrived since the last wait.
     partial: PartialBody,
-    /// Boxed because most bodies arrive without a wait, and the future is moved several times.
+    /// Boxed to keep the future small, because most bodies arrive without a wait.
     stalled: Option<Box<StalledBody>>,
 }
 
@@ -67,8 +67,8 @@ impl BodyReader {
                 return self.poll_expired(cx);
             };
             let frame = match frame {
-                // Only `None` is the end of the body. `is_end_stream` and `size_hint` are optional
-                // hints.
+                // Only `None` reliably marks the end of the body, because `is_end_stream` and
+                // `size_hint` are optional hints.
                 None => {
                     self.body = None;
                     return Poll::Ready(Ok(()));
@@ -83,7 +83,7 @@ impl BodyReader {
                 }
                 Some(Ok(frame)) => frame,
             };
-            // Trailers are not signed.
+            // Trailers are not signed, so they are ignored.
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -98,14 +98,15 @@ impl BodyReader {
         self.poll_expired(cx)
     }
 
-    /// Waits for more of the body. Resolves with an error when the time is up, or when the body is
-    /// evicted in favor of another one.
+    /// Waits for more of the body. Resolves to an error when the time is up or the body has been
+    /// evicted.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
         ready!(self.reserve(cx)?.poll_expired(cx));
         Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
     }
 
-    /// Counts the body against the budget during a wait. The task is woken if the body is evicted.
+    /// Counts the body against the budget during a wait, and has the task woken if the body is
+    /// evicted.
     pub(super) fn reserve(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
         let mut stalled = match self.stalled.take() {
             Some(stalled) => stalled,
@@ -157,7 +158,8 @@ impl BodyReader {
     }
 }
 
-/// Returns whether an outer layer, such as `RequestBodyLimitLayer`, ended a body that is too long.
+/// Returns whether the error comes from an outer layer that limits the body, such as
+/// `RequestBodyLimitLayer`.
 fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     let mut source = Some(error);
     // Bounded, because the sources of an error may form a cycle.
@@ -173,10 +175,11 @@ fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
 
 /// The frames of a body that arrived together, without a wait between them.
 ///
-/// A single frame is passed on without a copy. Several frames are copied into one buffer.
+/// A single frame is passed on without copying it. Several frames are copied into one buffer.
 #[derive(Debug, Default)]
 struct PartialBody {
-    /// Separate from `rest`, so that the usual body of one frame does not allocate a list.
+    /// Separate from `rest`, so that a body of one frame, which is the usual case, does not
+    /// allocate a list.
     first: Bytes,
     rest: Vec<Bytes>,
 }
@@ -191,8 +194,9 @@ impl PartialBody {
         }
     }
 
-    /// Copies the frames. A frame is a slice of the server's read buffer, and even a small slice
-    /// keeps the whole buffer alive.
+    /// Copies the frames into `reservation`. Keeping them would not bound the memory, because a
+    /// frame is a slice of the server's read buffer, and even a small slice keeps the whole buffer
+    /// alive.
     fn move_to(self, reservation: &mut Reservation) -> Result<(), BufferFull> {
         reservation.append(&self.first)?;
         self.rest
@@ -224,8 +228,8 @@ pub(super) struct StalledBody {
 impl StalledBody {
     /// Resolves when the time is up.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A timer does not fire while the task has used up Tokio's cooperative budget, and a server
-        // can use that up in each poll. So the clock is read as well.
+        // A Tokio timer does not fire once the task has used up its cooperative budget, which a
+        // server can do in every poll, so this also reads the clock.
         if Instant::now() >= self.end {
             return Poll::Ready(());
         }

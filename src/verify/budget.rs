@@ -19,40 +19,39 @@ use tokio::time::Instant;
 
 use crate::rejection::{Rejection, RejectionKind};
 
-/// The size to which hyper's HTTP/1 read buffers grow while a peer sends fast. There are two of
-/// 408 KiB each: the one that hyper reads into, and the one that holds the last frame. They keep
-/// that size during a wait, however little of the body has arrived.
+/// The size to which hyper's HTTP/1 read buffers grow while a peer sends fast. There are two of 408
+/// KiB each: one that hyper reads into, and one that holds the last frame. They do not shrink while
+/// the layer waits for more of the body.
 const READ_BUFFERS: usize = 2 * 408 * 1024;
 
-/// The memory that a body costs in addition to its bytes: its task, the read buffer that contains
-/// its head, and the first read buffer after that.
+/// The memory that a body costs in addition to its bytes: the task, the read buffer that contains
+/// the head, and the first read buffer after it.
 const OVERHEAD: usize = 32 * 1024;
 
-/// The length of a head that is included in [`OVERHEAD`].
+/// The length of the head that [`OVERHEAD`] includes.
 const USUAL_HEAD: usize = 8 * 1024;
 
-/// A body makes progress when it has doubled, and is at least this part of what it costs. Otherwise,
-/// a few bytes would be enough to occupy much memory.
+/// To make progress, a body must be at least one part in this many of its cost. Otherwise, a few
+/// bytes would be enough to keep a lot of memory occupied.
 const LEAST_PART: usize = 16;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// If a body does not fit, the body that has gone longest without progress is evicted. The received
-/// part of an honest delivery doubles within a few round trips, however far away its sender is. A
-/// body that stalls or trickles does not double.
+/// If a body does not fit, the body that has gone longest without progress is evicted. A body makes
+/// progress when the number of received bytes has doubled, and is at least a sixteenth of the cost
+/// of the body. An honest delivery doubles within a few round trips, however far away the sender
+/// is, while a body that stalls or trickles does not.
 ///
-/// A body counts while the layer waits for more of it, or for a lookup of its secrets. Its cost
-/// includes the buffer for its bytes, and 32 KiB for its task, its connection and its head. A head
-/// of more than 8 KiB costs twice the excess. Over HTTP/1, the cost also includes the read buffers
-/// that hyper keeps for the connection: twice the bytes that have arrived, up to 816 KiB. A chunked
-/// body costs these 816 KiB from the start.
+/// A body counts while the layer waits for more of it, or for a lookup of its secrets. Its cost is
+/// the buffer for its bytes, plus 32 KiB for the task, the connection and the head. A head of more
+/// than 8 KiB costs twice the excess in addition. Over HTTP/1, the cost also includes the read
+/// buffers that hyper keeps for the connection, which are twice the bytes that have arrived, up to
+/// 816 KiB. A chunked body costs these 816 KiB from the start.
 ///
-/// A body makes progress when the number of received bytes has doubled, and is at least a sixteenth
-/// of its cost. Bodies that have made progress and bodies that have not can each occupy half of the
-/// memory, and more while it is free. Requests that consist only of a head therefore never evict a
-/// delivery in progress, and large bodies never keep a new delivery out. To lock out distant
-/// senders, an attacker would have to keep sending a 32nd of the whole memory in every round trip
-/// of those senders.
+/// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
+/// more while it is free. Requests without a body therefore cannot evict deliveries that make
+/// progress, and large bodies cannot keep new deliveries out. To lock out distant senders, an
+/// attacker would have to send a 32nd of the whole memory in every round trip of those senders.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: AtomicUsize,
@@ -73,8 +72,8 @@ struct Group {
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// The time at which a body last made progress or was started, and a unique number. The body with the
-/// lowest rank is evicted first.
+/// The time at which a body last made progress or was started, and a number that makes the rank
+/// unique. The body with the lowest rank is evicted first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -104,11 +103,12 @@ pub(super) struct ServerMemory {
 /// The read buffer of a connection.
 #[derive(Clone, Copy, Debug)]
 enum ReadBuffer {
-    /// HTTP/2 limits the memory by flow control, and a complete body needs no further reads.
+    /// The connection is HTTP/2, which limits the memory by flow control, or the body is complete.
     Small,
-    /// The read buffer has grown by what has arrived.
+    /// The read buffer has grown with the bytes that have arrived.
     Received,
-    /// The body is chunked. Chunk sizes and extensions of any length also fill the read buffer.
+    /// The body is chunked, so that chunk sizes and extensions of any length can also fill the read
+    /// buffer.
     Full,
 }
 
@@ -125,7 +125,7 @@ impl ServerMemory {
         }
     }
 
-    /// Returns the memory for a request. `body` is `None` if the body is complete.
+    /// Returns the memory for a request whose body is `None` if it is complete.
     pub(super) fn with_body(self, body: Option<&axum_core::body::Body>) -> Self {
         let buffer = match body {
             None => ReadBuffer::Small,
@@ -147,7 +147,7 @@ impl ServerMemory {
     }
 }
 
-/// Returns about how many bytes a head consists of.
+/// Returns the approximate size of a head in bytes.
 fn head_len(head: &request::Parts) -> usize {
     let fields = head.headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
@@ -163,8 +163,8 @@ impl Budget {
         })
     }
 
-    /// Changes the limit for all layers that share the budget. Bodies that are waiting keep what they
-    /// occupy until a further body needs room.
+    /// Changes the limit for all layers that share the budget. If the new limit is lower, bodies
+    /// are evicted only when another body needs room.
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -186,7 +186,7 @@ pub(super) struct Reservation {
     /// `None` once the body was evicted.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
     len: usize,
-    /// The length when the body last made progress, or 0 if it has made none.
+    /// The length when the body last made progress, or 0 if it has not made progress yet.
     doubled: usize,
     /// The maximum length of the body.
     max_len: usize,
@@ -242,14 +242,15 @@ impl Reservation {
         }
     }
 
-    /// Counts `capacity` bytes for this body, of which `len` are in use. Evicts bodies with a lower
-    /// rank if necessary.
+    /// Counts `capacity` bytes for this body, of which `len` are in use, and evicts other bodies if
+    /// necessary.
     fn make_room(&mut self, capacity: usize, len: usize) -> Result<(), BufferFull> {
         let limit = self.budget.limit();
         if capacity > limit {
             return Err(BufferFull);
         }
-        // A body always fits if it is the only one, even if a read buffer exceeds the limit.
+        // Capped, so that a body that is the only one fits even if its read buffers exceed the
+        // limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
         let mut waiting = self.budget.waiting();
         let (own, _) = waiting.groups(self.has_advanced());
@@ -309,7 +310,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut waiting = self.budget.waiting();
         let body = waiting.groups(self.has_advanced()).0.remove(self.rank);
-        // A waker can run any code when it is dropped, so the lock is released before.
+        // Dropping a waker can run any code, so the lock is released first.
         drop(waiting);
         drop(body);
     }
@@ -325,7 +326,7 @@ impl Waiting {
     }
 }
 
-/// Bodies that could be evicted, and what they cost together.
+/// Bodies that could be evicted, and their total cost.
 #[derive(Default)]
 struct Lowest {
     ranks: Vec<Rank>,
@@ -333,8 +334,8 @@ struct Lowest {
 }
 
 impl Group {
-    /// Returns the bodies with the lowest ranks that free `excess` bytes, or all bodies in `range` if
-    /// they free less.
+    /// Returns as many of the lowest ranks in `range` as are needed to free `excess` bytes, or all
+    /// of them if that is not enough.
     fn lowest(&self, range: impl RangeBounds<Rank>, excess: usize) -> Lowest {
         let mut lowest = Lowest::default();
         for (&rank, body) in self.bodies.range(range) {
@@ -360,7 +361,7 @@ impl Group {
 }
 
 impl WaitingBody {
-    /// Frees the memory at once and wakes the task, which then responds with 503.
+    /// Frees the memory immediately and wakes the task, which then responds with 503.
     fn release(self) {
         drop(mem::take(&mut *lock(&self.bytes)));
         if let Some(waker) = self.waker {
@@ -369,7 +370,7 @@ impl WaitingBody {
     }
 }
 
-/// Locks a mutex. Nothing panics while one of them is held, so poisoning can be ignored.
+/// Locks a mutex. No code panics while it holds one, so poisoning can be ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

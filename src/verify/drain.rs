@@ -17,31 +17,33 @@ use super::body::FRAMES_PER_POLL;
 
 /// The longest body that is drained.
 const MAX_LEN: u64 = 8 * 1024 * 1024;
-/// The longest time that a drain may take, which is enough for 4 MiB at 7 Mbit/s.
+/// The longest time that a drain may take, which is enough to read 4 MiB at 7 Mbit/s.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// The longest rejected body after which the connection stays open. A longer body has grown the
-/// connection's read buffer, which would keep its size until the next request.
+/// The longest rejected body after which the connection stays open. After a longer one, the
+/// connection would keep its grown read buffer until the next request.
 const MAX_KEPT_ALIVE: u64 = 64 * 1024;
 
-/// Returns whether the body of a request that was rejected by its head may be polled.
+/// Returns whether the body may be polled after the request was rejected because of its head.
 ///
-/// A sender with `Expect: 100-continue` holds the body back until the server sends a 100. The
-/// server sends the 100 when the body is first polled.
+/// A sender with `Expect: 100-continue` does not send the body until the server responds with a
+/// 100, which it does when the body is first polled. The body of a rejected request should not be
+/// sent at all.
 pub(super) fn may_poll(head: &request::Parts) -> bool {
     !head.headers.contains_key(header::EXPECT)
 }
 
-/// Reads and discards the remainder of a rejected body while the response is sent. `received` is
-/// the number of bytes that were received before. Returns whether the connection can be used again.
+/// Reads and discards the remainder of a rejected body, of which `received` bytes were already
+/// read, while the response is sent. Returns whether the connection can be used again.
 ///
-/// If the body of a request is not read, the server closes the connection. The sender, or a proxy
-/// in front of the server, then often gets a broken pipe instead of the response, and retries as
-/// after a network failure.
+/// If the body is not read, the server closes the connection. The sender, or a proxy in front of
+/// the server, then often gets a broken pipe instead of the response, and retries as if the network
+/// had failed.
 ///
-/// Bytes that have already arrived are read in place, and a task reads the others. Chunked bodies
-/// are not drained, because hyper reads the size of a chunk, which can be of any length, without
-/// yielding a frame. HTTP/2 can reject the body of a single stream and does not need this.
+/// Bytes that have already arrived are read immediately, and a task reads the rest. Chunked bodies
+/// are not drained, because the size line of a chunk can have any length, and hyper reads it
+/// without yielding a frame that this could count. HTTP/2 does not need draining, because it can
+/// reject the body of a single stream.
 pub(super) fn drain(
     body: Body,
     received: usize,
@@ -67,7 +69,7 @@ pub(super) fn drain(
             };
             runtime.spawn(async move {
                 let _slot = slot;
-                // The body is dropped in any case.
+                // Whether the drain ends or times out, the body is dropped.
                 let _ = timeout(MAX_TIME, poll_fn(|cx| drain.poll(cx))).await;
             });
             keep_alive
@@ -75,8 +77,7 @@ pub(super) fn drain(
     }
 }
 
-/// Returns whether the connection can be used again after a body of this length was received and
-/// rejected.
+/// Returns whether the connection can be used again after a rejected body of length `len`.
 pub(super) fn keeps_alive(len: u64) -> bool {
     len <= MAX_KEPT_ALIVE
 }

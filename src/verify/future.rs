@@ -34,9 +34,8 @@ use crate::{
 };
 
 pin_project! {
-    /// The response future of [`SoundHashWebhook`](super::SoundHashWebhook).
-    ///
-    /// `S` is the inner service, and `F` is the inner service's future.
+    /// The response future of [`SoundHashWebhook`](super::SoundHashWebhook), where `S` is the inner
+    /// service and `F` its future.
     pub struct ResponseFuture<S, F> {
         version: Version,
         limits: Arc<Limits>,
@@ -56,15 +55,15 @@ pin_project! {
     }
 }
 
-/// The remainder of a rejected body.
+/// What is left of a rejected body.
 enum Remainder {
-    /// The body must not be polled.
+    /// A body that must not be polled, because the sender waits for a 100.
     Unpolled,
     Unread {
         body: Body,
         received: usize,
     },
-    /// The whole body, of this length, was received.
+    /// The whole body was received, and had this length.
     Received(usize),
 }
 
@@ -208,7 +207,7 @@ impl Verifying {
         } = self;
         ready!(reader.poll(cx, |data| stopwatch.hashing(|| keys.update(data))))?;
         let Poll::Ready(result) = keys.poll_lookup(cx) else {
-            // The body occupies memory during the lookup.
+            // The body stays in memory during the lookup, so it counts against the budget.
             reader.reserve(cx)?;
             return Poll::Pending;
         };

@@ -1,4 +1,5 @@
-//! The secrets of a request, which are known at once or looked up after the body has arrived.
+//! The secrets that verify a request. They are known at once, or looked up after the body has
+//! arrived.
 
 use std::{
     future::{Future, poll_fn},
@@ -34,17 +35,17 @@ pub(super) enum Keys {
     /// The body is hashed after the lookup.
     Lookup {
         head: Arc<request::Parts>,
-        /// Boxed because it borrows the head and the provider.
+        /// Boxed because the future borrows from the head and the provider that it owns.
         lookup: Pin<Box<dyn Future<Output = Found> + Send>>,
-        /// `None` until the lookup has found the endpoint.
+        /// `None` until the lookup has found the secrets.
         secrets: Option<Secrets>,
     },
 }
 
 type Found = Result<Option<Secrets>, BoxError>;
 
-/// Replaces the secrets of an unknown endpoint. The body is hashed under them as well, so that
-/// the time does not reveal which endpoints exist.
+/// The secrets for unknown endpoints. The body is hashed for these as well, so that the response
+/// time does not reveal which endpoints exist.
 static DECOY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("decoy"));
 
 impl Keys {
@@ -58,7 +59,7 @@ impl Keys {
         }
     }
 
-    /// Prepares a lookup, which starts with the first call of [`poll_lookup`](Self::poll_lookup).
+    /// Prepares a lookup, which starts when [`poll_lookup`](Self::poll_lookup) is first called.
     pub(super) fn lookup<P: SecretProvider>(
         provider: &Arc<P>,
         head: request::Parts,
@@ -89,7 +90,8 @@ impl Keys {
         }
     }
 
-    /// Returns the secrets of the endpoint, or `None` if it is unknown or not looked up yet.
+    /// Returns the secrets of the endpoint, or `None` if the endpoint is unknown or has not been
+    /// looked up yet.
     pub(super) fn secrets(&self) -> Option<&Secrets> {
         match self {
             Self::Known { secrets, .. } => Some(secrets),
@@ -97,7 +99,7 @@ impl Keys {
         }
     }
 
-    /// Hashes a part of the body if the secrets are known.
+    /// Hashes a part of the body if the secrets are already known.
     #[inline]
     pub(super) fn update(&mut self, data: &[u8]) {
         if let Self::Known { verifier, .. } = self {
@@ -105,7 +107,7 @@ impl Keys {
         }
     }
 
-    /// Resolves when the secrets are known, or are known not to exist.
+    /// Resolves when the lookup, if one is needed, has ended.
     pub(super) fn poll_lookup(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
         if let Self::Lookup {
             lookup, secrets, ..
@@ -137,7 +139,7 @@ async fn lookup<P: SecretProvider>(
     limit: Duration,
 ) -> Found {
     let mut found = pin!(provider.secrets(&head));
-    // Only a lookup that has to wait needs a timer, and with it a runtime.
+    // Polls once without a timer, so that a lookup that does not wait needs no Tokio runtime.
     let first = poll_fn(|cx| Poll::Ready(found.as_mut().poll(cx))).await;
     if let Poll::Ready(found) = first {
         return found;

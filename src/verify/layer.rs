@@ -13,11 +13,11 @@ use crate::secret::{IntoSecret, Secrets};
 
 /// A [`Layer`] that lets only authentic SoundHash deliveries through.
 ///
-/// The layer receives the body and checks the `X-Webhook-Signature` header against it. The inner
-/// service gets the request with the same head, the verified bytes as its body, and a
-/// [`Delivery`](crate::Delivery) in its extensions, from which handlers extract an
-/// [`Event`](crate::Event). The layer responds to every other request itself, with a status that
-/// [`RejectionKind`](crate::RejectionKind) lists.
+/// The layer receives the body and checks the `X-Webhook-Signature` header against it. If the
+/// signature matches, the inner service gets the request with an unchanged head, the verified bytes
+/// as its body, and a [`Delivery`](crate::Delivery) in its extensions, from which handlers extract
+/// an [`Event`](crate::Event). Otherwise, the layer responds with an error status and does not call
+/// the inner service. [`RejectionKind`](crate::RejectionKind) lists the reasons.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,23 +37,23 @@ use crate::secret::{IntoSecret, Secrets};
 ///
 /// # What an attacker can cost
 ///
-/// The layer rejects a request without exactly one well-formed signature before it waits for the
-/// body. A request with a well-formed signature can occupy up to
-/// [`max_body_size`](Self::max_body_size) bytes for up to [`body_timeout`](Self::body_timeout). All
-/// unfinished bodies together occupy at most [`max_buffered`](Self::max_buffered) bytes, which the
-/// clones of a layer share.
+/// A request that does not have exactly one well-formed signature is rejected before its body is
+/// received. Any other request can occupy up to [`max_body_size`](Self::max_body_size) bytes of
+/// memory for up to [`body_timeout`](Self::body_timeout). All unfinished bodies of a layer and its
+/// clones together occupy at most [`max_buffered`](Self::max_buffered) bytes.
 ///
-/// Over HTTP/1, the layer reads the remainder of a rejected body while the response is sent, so
-/// that an honest sender can read the response instead of a connection reset. This is limited to
-/// bodies with a declared length of up to 8 MiB, to 5 s, and to 16 bodies at a time. In all other
-/// cases, and after a rejected body of more than 64 KiB, the server closes the connection.
+/// Over HTTP/1, the layer reads and discards the remainder of a rejected body while the response is
+/// sent, so that an honest sender gets the response instead of a connection reset. The layer drains
+/// only bodies with a declared length of up to 8 MiB, for up to 5 s, and up to 16 of them at a
+/// time. In all other cases, and after a rejected body of more than 64 KiB, the server closes the
+/// connection.
 pub struct SoundHashWebhookLayer<P = Secrets> {
     provider: Arc<P>,
     limits: Arc<Limits>,
 }
 
 impl SoundHashWebhookLayer {
-    /// Accepts deliveries that are signed with `secret`.
+    /// Creates a layer that accepts deliveries signed with `secret`.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl SoundHashWebhookLayer {
         Self::with_provider(Secrets::new(secret))
     }
 
-    /// Also accepts deliveries that are signed with `secret`, the previous secret of a rotation.
+    /// Also accepts deliveries signed with `secret`, the previous secret during a rotation.
     ///
     /// [`Delivery::matched_secret`](crate::Delivery::matched_secret) shows when the previous
     /// secret is no longer in use.
@@ -82,7 +82,7 @@ impl SoundHashWebhookLayer {
 }
 
 impl<P: SecretProvider> SoundHashWebhookLayer<P> {
-    /// Accepts deliveries that are signed with the secrets that `provider` returns for the
+    /// Creates a layer that accepts deliveries signed with a secret that `provider` returns for the
     /// request.
     #[must_use]
     pub fn with_provider(provider: P) -> Self {
@@ -94,17 +94,17 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the maximum length of a body in bytes. The default is 1 MiB.
     ///
-    /// A longer body gets a 413. If the `Content-Length` is over the limit, the layer responds before
-    /// it reads the body.
+    /// The response to a longer body is a 413, which the layer sends without reading the body if
+    /// the `Content-Length` is over the limit.
     #[must_use]
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limits_mut().max_body_size = bytes;
         self
     }
 
-    /// Sets the time that a body may take to arrive. The default is 10 s.
+    /// Sets how long a body may take to arrive. The default is 10 s.
     ///
-    /// The time starts when the layer first has to wait for the body. If the body takes longer, the
+    /// The time starts when the layer first has to wait for the body. When the time is up, the
     /// layer responds with 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
@@ -112,7 +112,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
         self
     }
 
-    /// Sets the time that [`SecretProvider::secrets`] may take. The default is 5 s.
+    /// Sets how long [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
     /// If the lookup takes longer, the layer responds with 503, so that SoundHash retries.
     #[must_use]
@@ -121,18 +121,19 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
         self
     }
 
-    /// Sets the memory in bytes that all unfinished bodies may occupy together. The default is
-    /// 32 MiB.
+    /// Sets how many bytes of memory all unfinished bodies may occupy together. The default is 32
+    /// MiB.
     ///
-    /// The memory includes the server's buffers for a connection, so a body costs more than its
-    /// bytes. A delivery that arrives in one piece, with secrets that are known or cached, does not
-    /// count at all. If a body does not fit, the body that has gone longest without progress gets a
-    /// 503 with `Retry-After`, so that an attacker who stalls does not keep honest senders out.
+    /// A body counts with more than its own bytes, because the server's buffers for its connection
+    /// are included. A delivery that arrives in one piece does not count at all if its secrets are
+    /// known or cached. If a body does not fit, the body that has gone longest without progress
+    /// gets a 503 with `Retry-After`, so that an attacker cannot lock out honest senders with
+    /// bodies that stall.
     ///
-    /// A body that is longer than the whole memory and arrives in several pieces also gets a 503, so
-    /// set this to several times [`max_body_size`](Self::max_body_size).
+    /// Choose several times [`max_body_size`](Self::max_body_size). A single body that is larger
+    /// than this limit and arrives in several pieces gets a 503.
     ///
-    /// Clones of a layer share the memory. Setting it on one of them sets it for all.
+    /// Clones of a layer share this limit, so setting it on one of them sets it for all.
     #[must_use]
     pub fn max_buffered(self, bytes: usize) -> Self {
         self.limits.budget.set_limit(bytes);
@@ -141,9 +142,9 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets whether the response to a rejected request states the reason. The default is `false`.
     ///
-    /// Use this on a staging system only. The reasons tell an attacker which endpoints exist and
-    /// which check a forged request failed. By default, every 401 is the same, and only the log and
-    /// the response's extensions have the reason.
+    /// Turn this on only in a staging system, because the reasons tell an attacker which endpoints
+    /// exist and which check a forged request failed. By default, every 401 is the same, and the
+    /// reason is only in the log and in the extensions of the response.
     #[must_use]
     pub fn explain_rejections(mut self, explain: bool) -> Self {
         self.limits_mut().explain_rejections = explain;
@@ -153,10 +154,10 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Sets whether the layer checks that SoundHash can decode the handler's responses. The default
     /// is `true` in debug builds and `false` in release builds.
     ///
-    /// SoundHash decodes the body of every response as text. A 2xx with a body that is not UTF-8, or
-    /// with a wrong charset or `Content-Encoding`, counts as a failure, and the event comes again. The
-    /// layer logs the first such response at `warn`. It checks a body while the body is sent, and
-    /// neither buffers nor changes it.
+    /// SoundHash decodes the body of every response as text. If it cannot decode a 2xx, because the
+    /// body is not UTF-8 or has a wrong charset or `Content-Encoding`, SoundHash counts a failure
+    /// and sends the event again. The layer logs the first such response at `warn`. The check
+    /// happens while the body is sent, and neither buffers nor changes it.
     ///
     /// ```
     /// use soundhash_webhook::SoundHashWebhookLayer;
@@ -182,7 +183,7 @@ impl<S, P> Layer<S> for SoundHashWebhookLayer<P> {
     }
 }
 
-// Derives would require a provider that is `Clone` and `Debug`.
+// Derives would require that `P` is `Clone` and `Debug`.
 impl<P> Clone for SoundHashWebhookLayer<P> {
     fn clone(&self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The limits of a layer, and what its requests share.
+//! The limits of a layer, and the state that its requests share.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -11,11 +11,11 @@ use tokio::sync::Semaphore;
 use super::{budget::Budget, response::ResponseCheck};
 use crate::telemetry::RejectionLog;
 
-/// A longer timeout can end after the last instant that the clock can represent.
+/// The maximum timeout. The end of a longer one might be later than an `Instant` can represent.
 pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The number of rejected bodies that a layer drains at the same time. Each can grow the server's
-/// read buffer to 408 KiB.
+/// The number of rejected bodies that a layer drains at the same time. It is small because each can
+/// grow the server's read buffer to 408 KiB.
 const MAX_DRAINS: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -25,11 +25,11 @@ pub(super) struct Limits {
     pub(super) lookup_timeout: Duration,
     pub(super) explain_rejections: bool,
     pub(super) check_responses: bool,
-    /// Whether a response that SoundHash cannot decode was logged.
+    /// Whether the layer has already logged a response that SoundHash cannot decode.
     pub(super) response_logged: Arc<AtomicBool>,
     pub(super) budget: Arc<Budget>,
     pub(super) rejections: Arc<RejectionLog>,
-    /// Has a permit for each body that may be drained at the same time.
+    /// Has one permit for each body that may be drained at the same time.
     pub(super) drains: Arc<Semaphore>,
 }
 

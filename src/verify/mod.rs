@@ -1,14 +1,14 @@
-//! Verifies requests: turns the bytes of an unknown sender into a [`Delivery`](crate::Delivery).
+//! Verifies requests, and turns those that are authentic into a [`Delivery`](crate::Delivery).
 //!
 //! The files, in the order in which a request passes through them:
 //!
-//! - `layer`: the layer, and `limits`: its settings.
+//! - `layer`: the layer, whose settings are in `limits`.
 //! - `service`: the service, which checks the head.
 //! - `future`: receives the body, verifies it, and calls the inner service.
-//! - `body`: receives the body within the limits, and hands it to the hash while it arrives.
+//! - `body`: receives the body within the limits, and passes each frame to the hash.
 //! - `budget`: bounds the memory of all unfinished bodies.
 //! - `keys`: the secrets of the request, and their lookup from the `provider`.
-//! - `response`: looks for responses of the handler that SoundHash cannot decode.
+//! - `response`: detects responses of the handler that SoundHash cannot decode.
 //! - `drain`: reads the remainder of a rejected body.
 
 mod body;

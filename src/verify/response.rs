@@ -1,7 +1,7 @@
 //! Detects responses of a handler that SoundHash cannot decode.
 //!
-//! SoundHash strictly decodes the body of every response as text. A 2xx that it cannot decode counts
-//! as a failure, so SoundHash sends the event again.
+//! SoundHash strictly decodes the body of every response as text. If it cannot decode the body of a
+//! 2xx, it counts a failure and sends the event again.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ const NOT_GZIP: &str = "its Content-Encoding is gzip, but its body is not";
 const BAD_CHARSET: &str = "its charset is not UTF-8";
 const NOT_UTF8: &str = "its body is not UTF-8";
 
-/// Checks one response, and logs the first one of a layer that SoundHash cannot decode.
+/// Checks one response. Only the first one of a layer that SoundHash cannot decode is logged.
 pub(super) struct ResponseCheck {
     /// Whether the layer has already logged such a response.
     logged: Arc<AtomicBool>,
@@ -43,7 +43,7 @@ impl ResponseCheck {
         })
     }
 
-    /// Checks the head of the response now, and the body while it is sent.
+    /// Checks the head of the response immediately, and the body while it is sent.
     pub(super) fn check(self: Box<Self>, response: Response) -> Response {
         if !response.status().is_success() || response.body().is_end_stream() {
             return response;
@@ -72,8 +72,8 @@ impl ResponseCheck {
     }
 }
 
-/// Returns how SoundHash decodes the body: `true` as gzip, `false` as UTF-8, and `None` in a way that
-/// accepts any bytes or is not checked.
+/// Returns `true` if SoundHash decodes the body as gzip, `false` if it decodes it as UTF-8, and
+/// `None` if it accepts any bytes or the check does not support the encoding.
 ///
 /// # Errors
 ///
@@ -96,19 +96,19 @@ fn is_gzip(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
     });
     match charset {
         None | Some("utf-8" | "utf8" | "us-ascii") => Ok(Some(false)),
-        // Every byte is a character.
+        // Every byte is a valid character in these charsets.
         Some("iso-8859-1" | "latin-1" | "latin1") => Ok(None),
         Some(_) => Err(BAD_CHARSET),
     }
 }
 
-/// A body that is checked frame by frame. It keeps at most the three bytes of an incomplete
-/// character.
+/// A body that is checked frame by frame. Between frames, it keeps at most the three bytes of an
+/// incomplete character.
 struct Checked {
     body: Body,
     is_gzip: bool,
     rest: Vec<u8>,
-    /// `None` as soon as it is known whether the body is valid.
+    /// `None` once the check has come to a result.
     check: Option<Box<ResponseCheck>>,
 }
 
@@ -122,7 +122,7 @@ impl Checked {
             false => Cow::Owned([&mem::take(&mut self.rest), data].concat()),
         };
         let problem = match std::str::from_utf8(&text) {
-            // The first byte is enough, because no text begins with this control character.
+            // The first byte of gzip is enough, because no text begins with this control character.
             _ if self.is_gzip => (!matches!(*text, [] | [0x1f, ..])).then_some(NOT_GZIP),
             Ok(_) => None,
             Err(error) if is_end || error.error_len().is_some() => Some(NOT_UTF8),

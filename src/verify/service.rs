@@ -1,4 +1,4 @@
-//! The service that the layer creates, and the checks of a request's head.
+//! The service that the layer creates, which first checks the head of a request.
 
 use std::{
     fmt, mem,
@@ -23,19 +23,20 @@ use crate::{
     signature::{SIGNATURE_HEADER, Signature},
 };
 
-/// The [`Service`] of [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), which verifies a request and then calls `S`.
+/// The [`Service`] that [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) creates, which
+/// verifies each request before it calls the inner service `S`.
 ///
-/// The service accepts requests with any body whose data is [`Bytes`]. The inner service takes a
-/// `Request<axum::body::Body>` and can return anything that implements [`IntoResponse`]. The service
-/// passes on the errors of the inner service and never fails otherwise.
+/// The service accepts any request body whose data is [`Bytes`]. The inner service takes a
+/// `Request<axum::body::Body>` and can return anything that implements [`IntoResponse`]. Only the
+/// inner service can fail, and its errors are passed on.
 ///
-/// The response to a rejected request has the [`Rejection`] in its extensions, where an outer layer can
-/// log it.
+/// The response to a rejected request has the [`Rejection`] in its extensions, so that an outer
+/// layer can log it.
 ///
 /// # Panics
 ///
-/// Panics if the response future has to wait for a body or a lookup, and the current task is not in
-/// a Tokio runtime whose timer is enabled.
+/// Panics if the response future has to wait for a body or a lookup outside of a Tokio runtime with
+/// an enabled timer.
 pub struct SoundHashWebhook<S, P = Secrets> {
     inner: S,
     provider: Arc<P>,
@@ -84,7 +85,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        // Returns an `axum::body::Body` as it is.
+        // Does not box a body that is already an `axum::body::Body`.
         let body = Body::new(body);
         let Self {
             inner,
@@ -97,7 +98,8 @@ where
                 return ResponseFuture::rejected(Rejection::new(kind), &head, body, limits);
             }
         };
-        // Only `inner` was polled ready, so it handles the request and a clone replaces it.
+        // A clone of a service may not be ready, so `inner` itself handles the request and the
+        // clone replaces it.
         let clone = inner.clone();
         let inner = mem::replace(inner, clone);
         let keys = match provider.cached(&head) {
@@ -108,7 +110,7 @@ where
     }
 }
 
-/// Checks the head. This polls neither the body nor the provider, so it is cheap.
+/// Checks the head of a request, without polling the body or the provider.
 fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, RejectionKind> {
     let mut values = headers.get_all(SIGNATURE_HEADER).iter();
     let signature = values.next().ok_or(RejectionKind::MissingSignature)?;
@@ -123,7 +125,7 @@ fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, Re
     }
 }
 
-/// Returns the declared length of the body, or `u64::MAX` if it is even larger.
+/// Returns the declared length of the body, or `u64::MAX` if it is larger than that.
 fn declared_len(headers: &HeaderMap) -> Option<u64> {
     let digits = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     match digits.parse() {

@@ -393,12 +393,11 @@ fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
         head,
         "right, /webhooks/soundhash: 0 failures\n\
          wrong, /webhooks/soundhash: 1 failures\n\
-         Something other than the layer read its body: it is outside of the layer and reads \
-         unverified bodies before any limit applies. Put it inside of the layer, where it gets \
-         the verified body.\n\
+         Something outside of the layer read the unverified body, before any limit applied. Move \
+         it inside of the layer, where it gets the verified body.\n\
          - no signature, and a body that waits for a 100: responded with 401\n"
     );
-    assert!(legacy.starts_with("Nothing verified it:"), "{legacy}");
+    assert!(legacy.starts_with("Nothing verified the request:"), "{legacy}");
     assert!(legacy.contains("- no signature: responded with 200 and not 401\n"));
 }
 

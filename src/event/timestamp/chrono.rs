@@ -1,4 +1,4 @@
-//! Conversions from and to the type of `chrono`.
+//! Conversions to and from `chrono::DateTime`.
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
@@ -7,8 +7,8 @@ use super::{Timestamp, TimestampError};
 impl From<Timestamp> for DateTime<Utc> {
     fn from(timestamp: Timestamp) -> Self {
         let instant = timestamp.get();
-        // Before 1970, jiff's fraction of the second is negative as well. The sum cannot overflow:
-        // chrono's range is far larger than the years 0000 to 9999.
+        // The sum is also right before 1970, where jiff's fraction of a second is negative, and
+        // cannot overflow, because chrono's range is far larger than the years 0000 to 9999.
         Self::UNIX_EPOCH
             + TimeDelta::seconds(instant.as_second())
             + TimeDelta::nanoseconds(instant.subsec_nanosecond().into())
@@ -18,7 +18,7 @@ impl From<Timestamp> for DateTime<Utc> {
 impl<Tz: TimeZone> TryFrom<DateTime<Tz>> for Timestamp {
     type Error = TimestampError;
 
-    /// Converts an instant. A leap second becomes the second before it, as in parsing.
+    /// Converts an instant. As in parsing, a leap second becomes the second before it.
     ///
     /// # Errors
     ///
@@ -28,7 +28,8 @@ impl<Tz: TimeZone> TryFrom<DateTime<Tz>> for Timestamp {
         let nanosecond = i128::from(instant.timestamp_subsec_nanos() % 1_000_000_000);
         let nanoseconds = i128::from(instant.timestamp()) * 1_000_000_000 + nanosecond;
         let instant = jiff::Timestamp::from_nanosecond(nanoseconds);
-        // An instant that jiff cannot represent is rejected like jiff's first instant.
+        // `Timestamp::new` rejects jiff's first instant, and thus every instant that jiff cannot
+        // represent.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

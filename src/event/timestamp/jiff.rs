@@ -1,4 +1,4 @@
-//! Conversions from and to the type of `jiff`.
+//! Conversions to and from `jiff::Timestamp`.
 
 use super::{Timestamp, TimestampError};
 

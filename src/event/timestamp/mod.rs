@@ -1,4 +1,4 @@
-//! [`Timestamp`], in every format that SoundHash uses.
+//! The [`Timestamp`], which is parsed from every format that SoundHash uses.
 //!
 //! - `serde`: conversions to and from JSON.
 //! - `chrono`, `jiff`, `time`: conversions to and from the types of these crates.
@@ -17,12 +17,12 @@ use std::time::SystemTime;
 
 pub(super) use self::serde::lenient;
 
-/// An instant in the years 0000 to 9999, with nanosecond precision.
+/// An instant in the years 0000 to 9999 with nanosecond precision.
 ///
-/// Parsing accepts everything that [`jiff::Timestamp`](::jiff::Timestamp) does, including RFC 3339.
-/// It also accepts the timestamps of SoundHash's dispatcher, which have both an offset and a `Z`,
-/// and ignores that `Z`. A leap second (`:60`) is parsed as `:59`. A timestamp is printed as RFC
-/// 3339 in UTC, without a fraction if the fraction is zero.
+/// Parsing accepts RFC 3339 and everything else that [`jiff::Timestamp`](::jiff::Timestamp)
+/// accepts. It also accepts the timestamps of SoundHash's dispatcher, which have both an offset and
+/// a `Z`, and ignores the `Z`. A leap second (`:60`) is parsed as `:59`. A timestamp is printed as
+/// RFC 3339 in UTC, without a fraction if the fraction is zero.
 ///
 /// The last instant is 9999-12-30T22:00:00.999999999Z, so that every timestamp can be shown at every
 /// offset.
@@ -43,14 +43,14 @@ pub(super) use self::serde::lenient;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(::jiff::Timestamp);
 
-/// 0000-01-01T00:00:00Z in seconds since the Unix epoch. RFC 3339 cannot write earlier years.
+/// 0000-01-01T00:00:00Z in seconds since the Unix epoch. RFC 3339 cannot represent earlier years.
 const FIRST_SECOND: i64 = -62_167_219_200;
 
 impl Timestamp {
-    /// Creates a timestamp if it is in the years that RFC 3339 can write. All timestamps are created
-    /// here.
+    /// Creates a timestamp, or returns an error for a year that RFC 3339 cannot represent. Every
+    /// constructor calls this function.
     fn new(instant: ::jiff::Timestamp) -> Result<Self, TimestampError> {
-        // `as_second` would round towards zero, and so into the range.
+        // `as_second` rounds towards zero, which could move an earlier instant into the range.
         if instant.as_nanosecond() < i128::from(FIRST_SECOND) * 1_000_000_000 {
             return Err(TimestampError(Fault::Range));
         }
@@ -65,7 +65,7 @@ impl Timestamp {
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// Parses the formats that the documentation of [`Timestamp`] lists.
+    /// Parses the formats that the docs of [`Timestamp`] list.
     ///
     /// # Errors
     ///
@@ -107,13 +107,13 @@ impl TryFrom<SystemTime> for Timestamp {
     }
 }
 
-/// Converts to the Unix epoch if `SystemTime` cannot represent the instant, such as years before
-/// 1601 on Windows.
+/// Converts the instant. If `SystemTime` cannot represent it, such as a year before 1601 on
+/// Windows, the result is the Unix epoch.
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         let since_epoch = timestamp.get().as_duration();
         let distance = since_epoch.unsigned_abs();
-        // jiff's own conversion would panic in that case.
+        // jiff's own conversion would panic for an instant that `SystemTime` cannot represent.
         let time = match since_epoch.is_negative() {
             true => SystemTime::UNIX_EPOCH.checked_sub(distance),
             false => SystemTime::UNIX_EPOCH.checked_add(distance),

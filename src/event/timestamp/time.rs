@@ -1,4 +1,4 @@
-//! Conversions from and to the type of `time`.
+//! Conversions to and from `time::OffsetDateTime`.
 
 use time::OffsetDateTime;
 
@@ -20,7 +20,8 @@ impl TryFrom<OffsetDateTime> for Timestamp {
     /// Returns an error if the instant is before the year 0000 or after the last [`Timestamp`].
     fn try_from(instant: OffsetDateTime) -> Result<Self, TimestampError> {
         let instant = jiff::Timestamp::from_nanosecond(instant.unix_timestamp_nanos());
-        // An instant that jiff cannot represent is rejected like jiff's first instant.
+        // `Timestamp::new` rejects jiff's first instant, and thus every instant that jiff cannot
+        // represent.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

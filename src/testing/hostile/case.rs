@@ -16,7 +16,7 @@ use crate::{
     signature::SIGNATURE_HEADER,
 };
 
-/// A kind of request.
+/// A kind of hostile request.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) expected: Expected,
@@ -28,16 +28,16 @@ pub(super) struct Case {
 pub(super) enum Expected {
     /// A rejection for this reason.
     Rejected(RejectionKind),
-    /// A rejection for a missing signature, without reading the body. If the body is read, something
-    /// outside of the layer reads it.
+    /// A rejection for a missing signature, without reading the body. Only something outside of the
+    /// layer can have read it.
     Unread,
     /// A body that SoundHash could have sent, rejected because it is too long.
     OverLimit,
     /// Any 2xx.
     Accepted,
-    /// Any response but a 2xx from behind the layer.
+    /// Any response except a 2xx to a request that the layer verified.
     Unhandled,
-    /// Any response but a redirect.
+    /// Any response except a redirect.
     NotRedirected,
 }
 
@@ -62,8 +62,8 @@ impl Expected {
 
 macro_rules! cases {
     ($($expected:expr, $name:literal => $make:expr;)*) => {
-        /// All cases: the requests that must be rejected, and then the authentic ones, on which an
-        /// application that rejects everything fails.
+        /// All cases: first the requests that must be rejected, and then authentic ones, so that an
+        /// application that rejects everything fails, too.
         pub(super) const CASES: &[Case] = &[$(Case {
             name: $name,
             expected: { use Expected::*; $expected },
@@ -80,7 +80,7 @@ cases! {
             headers.insert("x-hub-signature-256", signature);
         }
     });
-    // A body limit outside of the layer responds to this with 413.
+    // A body limit outside of the layer would respond with 413.
     Rejected(MissingSignature), "no signature, and a terabyte declared" => |it| {
         declare(it.unsigned(), 1_000_000_000_000)
     };
@@ -207,6 +207,6 @@ fn base64(signature: &str) -> Vec<u8> {
         let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
         [18, 12, 6, 0].map(|shift| DIGITS[(bits >> shift) as usize % DIGITS.len()])
     });
-    // The last byte only fills the last group.
+    // The 33rd byte is padding for the last group.
     groups.take(43).chain([b'=']).collect()
 }

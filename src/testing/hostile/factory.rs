@@ -1,4 +1,4 @@
-//! Creates the requests of the cases.
+//! Creates the hostile requests.
 
 use std::{
     pin::Pin,
@@ -28,7 +28,7 @@ pub(super) struct RequestFactory<'a> {
     pub(super) secret: &'a Secret,
     pub(super) uri: &'a Uri,
     pub(super) max_body_size: usize,
-    /// Whether a body in frames was read.
+    /// Set when a [`Frames`] body is read.
     pub(super) asked: &'a Arc<AtomicBool>,
 }
 
@@ -42,15 +42,15 @@ impl RequestFactory<'_> {
         request.body(body).build()
     }
 
-    /// Returns a new event whose headers `change` changed.
+    /// Returns a signed request with a new event, after `change` has changed its headers.
     pub(super) fn with_headers(&self, change: impl FnOnce(&mut HeaderMap)) -> Request<Body> {
         let mut request = self.signed(body());
         change(request.headers_mut());
         request
     }
 
-    /// Returns a new event that is sent to a route other than the one that it was signed for. On
-    /// the path of the webhook itself, the method is GET.
+    /// Returns a request that an attacker replays to another route. If `path` is the path of the
+    /// webhook itself, the method is GET, because a POST would be an ordinary delivery.
     pub(super) fn replayed(&self, method: Method, path: &str) -> Request<Body> {
         let is_webhook = self.uri.path() == path;
         let mut request = self.signed_for(path);
@@ -58,7 +58,7 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns a new event, sent to another path.
+    /// Returns a signed request with a new event to another path.
     pub(super) fn signed_for(&self, path: &str) -> Request<Body> {
         let mut parts = self.uri.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(path).ok();
@@ -69,17 +69,17 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns an event without a signature.
+    /// Returns a request without a signature.
     pub(super) fn unsigned(&self) -> Request<Body> {
         self.with_headers(|headers| drop(headers.remove(SIGNATURE_HEADER)))
     }
 
-    /// Returns an event with a well-formed, invented signature.
+    /// Returns a request with an invented but well-formed signature.
     pub(super) fn guessed(&self) -> Request<Body> {
         self.resigned(|_| b"0".repeat(64))
     }
 
-    /// Returns an event whose correct signature was replaced by what `change` returns.
+    /// Returns a request whose signature `change` has replaced.
     pub(super) fn resigned(&self, change: impl FnOnce(String) -> Vec<u8>) -> Request<Body> {
         let body = body();
         let signature = change(self.secret.sign(&body).to_string());
@@ -90,7 +90,7 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns an event whose bytes `change` changed after they were signed.
+    /// Returns a request whose body `change` has changed after it was signed.
     pub(super) fn tampered(&self, change: impl FnOnce(&mut Vec<u8>)) -> Request<Body> {
         let mut body = body();
         let request = self.signed(body.clone());
@@ -98,7 +98,7 @@ impl RequestFactory<'_> {
         declare(request, body.len() as u64).map(|_| Body::from(body))
     }
 
-    /// Returns frames that are slightly longer than the limit together.
+    /// Returns frames that together are slightly longer than the limit.
     pub(super) fn too_much(&self) -> Vec<Bytes> {
         const FRAME: Bytes = Bytes::from_static(&[b'x'; 8 * 1024]);
         vec![FRAME; self.max_body_size / FRAME.len() + 1]
@@ -123,7 +123,7 @@ pub(super) fn body() -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event(Sender::Dispatcher))
 }
 
-/// Returns an event of this length, or the shortest event if that is longer.
+/// Returns an event that is `len` bytes long, or the shortest possible event if that is longer.
 pub(super) fn body_of(len: usize) -> Vec<u8> {
     let mut event = event(Sender::Dispatcher);
     event["data"]["title"] = "".into();
@@ -132,21 +132,21 @@ pub(super) fn body_of(len: usize) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// Declares a length, which can differ from the length of the body.
+/// Declares a length, which may differ from the length of the body.
 pub(super) fn declare(mut request: Request<Body>, len: u64) -> Request<Body> {
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_LENGTH, len.into());
     request
 }
 
-/// Replaces the body by one whose length is not declared.
+/// Replaces the body with one whose length is not declared.
 pub(super) fn streamed(request: Request<Body>, body: Frames) -> Request<Body> {
     let mut request = request.map(|_| Body::new(body));
     request.headers_mut().remove(header::CONTENT_LENGTH);
     request
 }
 
-/// A body in frames, without a declared length. Reading it sets `asked`.
+/// A body of several frames, without a declared length. Reading it sets `asked`.
 pub(super) struct Frames {
     left: vec::IntoIter<Bytes>,
     breaks: bool,

@@ -1,4 +1,4 @@
-//! Explains a wrong response, and how to fix the application.
+//! Explains a wrong response and how to fix the application.
 
 use std::{error, fmt};
 
@@ -22,7 +22,7 @@ pub struct Failure {
 
 macro_rules! kinds {
     ($($kind:ident: $advice:literal,)*) => {
-        /// The kinds of [`Failure`], with what each means and how to fix it.
+        /// The kinds of [`Failure`], with the meaning of each and how to fix the application.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum FailureKind {$(
@@ -42,10 +42,10 @@ macro_rules! kinds {
 
 kinds! {
     Unprotected:
-        "Nothing verified it: there is no `SoundHashWebhookLayer` around this route, so anyone who \
-         knows its URL can send events. A `.layer` call does not protect routes that are added after \
-         it. On such a route, a handler that takes `Event` or `Delivery` responds with 500, and one \
-         that takes `Json` or `Bytes` acts on the forgery.",
+        "Nothing verified the request: there is no `SoundHashWebhookLayer` around this route, so \
+         anyone who knows its URL can send events. A `.layer` call does not protect routes that are \
+         added after it. On such a route, a handler that takes `Event` or `Delivery` responds with \
+         500, and one that takes `Json` or `Bytes` accepts the forged event.",
     RejectedElsewhere:
         "The layer did not respond to the request: either there is no `SoundHashWebhookLayer` around \
          this route, or something outside of the layer reads unverified requests. Put the layer \
@@ -58,42 +58,42 @@ kinds! {
          axum's `DefaultBodyLimit`, a `RequestBodyLimitLayer` or your own. Remove limits outside of \
          the layer. Inside of it, a limit below `max_body_size` rejects authentic deliveries.",
     BodyRead:
-        "Something other than the layer read its body: it is outside of the layer and reads \
-         unverified bodies before any limit applies. Put it inside of the layer, where it gets the \
-         verified body.",
+        "Something outside of the layer read the unverified body, before any limit applied. Move it \
+         inside of the layer, where it gets the verified body.",
     BodyChanged:
-        "The layer saw other bytes than were signed, or verifies with another secret than \
-         `hostile_requests` was given. Something outside of the layer that reads, decodes or rewrites \
-         the body makes every signature wrong. Put it inside of the layer.",
+        "Either the layer has another secret than `hostile_requests`, or something outside of the \
+         layer decodes or rewrites the body, which makes every signature wrong. Move it inside of \
+         the layer.",
     HeadChanged:
         "Something outside of the layer removes, duplicates or changes the header \
          `X-Webhook-Signature`.",
     MaxBodySize:
-        "The layer's `max_body_size` differs from that of `hostile_requests`. Pass it with \
-         `.max_body_size(…)`.",
+        "The layer has another `max_body_size` than `hostile_requests`. Pass the layer's to \
+         `HostileRequests::max_body_size`.",
     NoSecret:
-        "The `SecretProvider` has no secret for this path, or it failed. Give it the secret that \
-         `hostile_requests` has.",
+        "The `SecretProvider` failed, or does not have a secret for this path. Give it the same \
+         secret as `hostile_requests`.",
     OtherRejection:
-        "The layer rejected the request for another reason than expected. The `Rejection` in the \
-         response's extensions has the reason.",
+        "The layer rejected the request for another reason than expected. The reason is the \
+         `Rejection` in the extensions of the response.",
     NotAccepted:
-        "The delivery is authentic, so SoundHash retries after such a response, and then drops the \
-         event. Either something outside of the layer rejected the request for its headers, or your \
-         handler rejected it. A handler has to accept every type and payload.",
+        "The application did not accept an authentic delivery. SoundHash retries after such a \
+         response, and then drops the event. Either something outside of the layer rejected the \
+         request because of its headers, or your handler rejected it. A handler must accept every \
+         type and payload.",
     Redirected:
-        "The application redirects it. SoundHash follows redirects with a GET that has no body, and \
-         records the status of the page at the end: the event counts as delivered and is lost. \
-         Respond with 404 to paths that do not exist, and do not redirect POST requests to HTTPS, to \
-         another slash at the end or to a login.",
+        "The application redirects the delivery. SoundHash follows redirects with a GET without a \
+         body, and records the status of the final page, so the event counts as delivered but is \
+         lost. Respond with 404 to paths that do not exist, and do not redirect POST requests to \
+         HTTPS, to a path with or without a trailing slash, or to a login.",
     OtherRoute:
-        "The layer surrounds a route that does not act on events. The signature covers neither method \
-         nor path, so an attacker can replay a recorded delivery there. After a 2xx to a replayed \
-         POST, an `IdempotencyLayer` marks the event as completed, and the handler never receives it. \
-         Put the layers around the acting route only.",
+        "The layer surrounds a route that does not handle events. The signature covers neither the \
+         method nor the path, so an attacker can replay a recorded delivery there. After a 2xx to a \
+         replayed POST, an `IdempotencyLayer` marks the event as completed, and the handler never \
+         receives it. Put the layers only around the route of the webhook.",
 }
 
-/// The response to a request.
+/// What is known about the response to a request.
 pub(super) struct Seen {
     pub(super) status: StatusCode,
     /// The reason, if the layer rejected the request.
@@ -111,7 +111,7 @@ impl Failure {
         let kind = match case.expected {
             _ if redirected && !unhandled => Some(FailureKind::Redirected),
             Expected::Rejected(expected) => rejected(expected, seen),
-            // The delivery is authentic, so a layer that accepts it has another limit.
+            // A body over the limit is authentic, so a layer that accepts it has another limit.
             Expected::OverLimit => rejected(RejectionKind::BodyTooLarge, seen).map(|it| {
                 if seen.status.is_success() {
                     FailureKind::MaxBodySize
@@ -119,7 +119,7 @@ impl Failure {
                     it
                 }
             }),
-            // The status comes first, because an unprotected route reads every body.
+            // The status is checked first, because an unprotected route also reads the body.
             Expected::Unread => rejected(RejectionKind::MissingSignature, seen)
                 .or(seen.asked.then_some(FailureKind::BodyRead)),
             Expected::Accepted => accepted(seen),
@@ -168,12 +168,13 @@ impl Failure {
     }
 }
 
-/// Returns what is wrong with the response to a request that must be rejected.
+/// Checks the response to a request that must be rejected.
 fn rejected(expected: RejectionKind, seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, Redirected, SecretsUnavailable, UnknownEndpoint, WrongSignature,
     };
-    // The status decides, because an application can replace the response and lose the reason.
+    // Only the status counts, because an application may replace the response and thus lose the
+    // reason.
     if seen.status == expected.status() {
         return None;
     }
@@ -197,7 +198,7 @@ fn rejected(expected: RejectionKind, seen: &Seen) -> Option<FailureKind> {
     })
 }
 
-/// Returns what is wrong with the response to an authentic delivery.
+/// Checks the response to an authentic delivery.
 fn accepted(seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, MalformedSignature, MissingSignature, Redirected,
@@ -252,14 +253,14 @@ impl error::Error for Failure {}
 ///     report.extend(hostile.check(&response).err());
 /// }
 /// // In a test: assert!(report.is_empty(), "{report}");
-/// assert!(report.to_string().starts_with("Nothing verified it"));
+/// assert!(report.to_string().starts_with("Nothing verified the request"));
 /// # }
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct FailureReport(Vec<Failure>);
 
 impl FailureReport {
-    /// Returns `true` if every response was right.
+    /// Returns `true` if every response was as expected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -270,11 +271,12 @@ impl FailureReport {
         self.0.iter()
     }
 
-    /// Returns the kind whose advice helps with a failure.
+    /// Returns the kind that explains a failure best, given all others.
     fn cause(&self, failure: &Failure) -> FailureKind {
         let is_unprotected = || self.0.iter().any(|it| it.kind == FailureKind::Unprotected);
         match failure.kind {
-            // If the layer is missing, the extractors respond with 500 to authentic deliveries too.
+            // If the layer is missing, the extractors respond with 500 even to authentic
+            // deliveries.
             FailureKind::NotAccepted if failure.status.is_server_error() && is_unprotected() => {
                 FailureKind::Unprotected
             }

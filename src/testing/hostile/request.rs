@@ -1,4 +1,4 @@
-//! The requests, as an iterator.
+//! The public iterator over the hostile requests, and the check of a response.
 
 use std::{
     fmt,
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 
-/// Returns the requests that an attacker sends, to test how *your* application responds to them.
+/// Returns requests that an attacker could send, to test how *your* application responds to them.
 ///
-/// Send them to the application with all of its middleware, once for each path that receives
+/// Send them to your application with all of its middleware, once for each path that receives
 /// webhooks. Some of them are authentic deliveries, which the application must accept.
 ///
-/// Each request has a name and an expected response, and explains a response that is wrong.
-/// `secret` is the secret that the application uses in the test.
+/// Each request has a name and an expected response, and [`check`](HostileRequest::check) explains
+/// a wrong response. `secret` is the secret that your application uses in the test.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -47,29 +47,29 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// ```
 ///
 /// The authentic requests are new events, most of them of the type `video.processed`, and your
-/// handler runs for each. None of the requests is slow, so bodies that stall are not included.
+/// handler runs for each of them. Slow requests, such as bodies that stall, are not included.
 ///
-/// An application can change the text of rejections, but must keep the status.
+/// Your application can change the text of rejections, but must keep the status.
 ///
 /// # Replays to other routes
 ///
-/// The signature covers only the body, so an attacker can send a recorded delivery to another path.
-/// If the layers surround that route too, its 2xx makes an
+/// The signature covers only the body, so an attacker can send a recorded delivery to another
+/// route. If the layers surround that route as well, a 2xx makes an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
-/// never sees it. The `IdempotencyLayer` responds with 405 to every method except POST, so this
-/// affects only routes that accept POST.
+/// never gets it. This affects only routes that accept POST, because the `IdempotencyLayer`
+/// responds with 405 to every other method.
 ///
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
-/// and `/status`, and a GET also goes to the given path. The check fails if the layer lets one
-/// through to a 2xx, because the layer then surrounds more than the webhook's route.
+/// and `/status`, and a GET also goes to the given path. The check fails if the layer verifies one
+/// of them and the response is a 2xx, because the layer then surrounds more than the route of the
+/// webhook.
 ///
 /// # Redirects
 ///
-/// SoundHash follows redirects. After most of them it sends a GET without a body, and records the
-/// status of the page at the end, so that the event counts as delivered and is lost. Two authentic
-/// requests therefore go to a URL that could be registered by mistake: the given path with a
-/// trailing slash added or removed, and a path that does not exist. Any response except a redirect
-/// passes.
+/// SoundHash follows redirects, most of them with a GET without a body, and records the status of
+/// the final page, so the event counts as delivered but is lost. Two authentic requests therefore
+/// go to URLs that could be registered by mistake: the given path with a trailing slash added or
+/// removed, and a path that does not exist. Any response except a redirect passes.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
@@ -88,8 +88,8 @@ pub struct HostileRequests {
 }
 
 impl HostileRequests {
-    /// Sets the layer's [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size) if it is
-    /// not the default. Some requests have a body of that size.
+    /// Sets the [`max_body_size`](crate::SoundHashWebhookLayer::max_body_size) of your layer if it
+    /// is not the default. Some requests have a body of that size.
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.max_body_size = bytes;
         self
@@ -129,30 +129,30 @@ pub struct HostileRequest {
     case: &'static Case,
     secret: Secret,
     max_body_size: usize,
-    /// Whether the last body in frames was read.
+    /// Whether the body of the last request was read, if it consists of frames.
     asked: Arc<AtomicBool>,
-    /// Has the delivery of the last request if the layer verified it.
+    /// Contains the delivery of the last request if the layer verified it.
     delivery: Mutex<DeliverySlot>,
 }
 
 impl HostileRequest {
-    /// Returns a short description of the request, which is unique.
+    /// Returns a short, unique description of the request.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.case.name
     }
 
-    /// Returns the expected status, or `None` for a delivery that any 2xx accepts.
+    /// Returns the expected status, or `None` if any 2xx is right.
     ///
-    /// The status is 405 for a replay to another route. Such a replay also passes with any other
-    /// response, unless the layer lets it through to a 2xx. The status is 404 for a request to a
-    /// path that was registered by mistake, which also passes with any response except a redirect.
+    /// For a replay to another route, this returns 405, but [`check`](Self::check) accepts any
+    /// response except a 2xx to a verified request. For a path that was registered by mistake, this
+    /// returns 404, but `check` accepts any response except a redirect.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.case.expected.status()
     }
 
-    /// Returns the request to `uri`. Add the headers that your application needs.
+    /// Returns the request, addressed to `uri`. Add the headers that your application needs.
     ///
     /// # Panics
     ///
@@ -184,7 +184,8 @@ impl HostileRequest {
     ///
     /// # Errors
     ///
-    /// Returns an error if the response is wrong. The error says what that means and how to fix it.
+    /// Returns an error if the response is wrong. The error explains what this means and how to fix
+    /// it.
     pub fn check<B>(&self, response: &Response<B>) -> Result<(), Failure> {
         let seen = Seen {
             status: response.status(),

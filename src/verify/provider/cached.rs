@@ -1,4 +1,4 @@
-//! A cache in front of secrets that are looked up by the name of their endpoint.
+//! Secrets that are looked up by the name of the endpoint and cached.
 
 use std::{
     borrow::Cow,
@@ -20,45 +20,46 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::SecretProvider;
 use crate::secret::Secrets;
 
-/// Longer names are not looked up, so that an attacker cannot fill the cache with them.
+/// Longer names are not looked up, so that an attacker cannot fill the memory with them.
 const MAX_NAME: usize = 256;
 
-/// A lookup may hang. Requests that arrive later than this start another one.
+/// The age up to which requests join a running lookup. An older lookup may hang, so a new one is
+/// started.
 const JOINABLE: Duration = Duration::from_secs(5);
 
 /// Looks up the secrets of an endpoint by its name, for [`CachedSecrets`].
 ///
-/// [`lookup`](Self::lookup) gets only the name and not the request. The secrets therefore depend
-/// only on the name, and a request for one endpoint cannot put its secrets into the cache under the
-/// name of another endpoint.
+/// [`lookup`](Self::lookup) gets the name and not the request, so that the secrets depend on
+/// nothing but the name. A request for one endpoint therefore cannot put its secrets into the cache
+/// under the name of another endpoint.
 pub trait SecretLookup: Send + Sync + 'static {
-    /// Returns the name of the endpoint that a request is for, or `None` if the request does not
-    /// name an endpoint.
+    /// Returns the name of the endpoint that the request is for, or `None` if the request does not
+    /// name one.
     ///
-    /// The head is *not* signed. An attacker can choose any name, but then has to sign with the
-    /// secret of that name. If this returns `None` or a name of more than 256 bytes, the layer
-    /// responds as if the signature were wrong, without a lookup.
+    /// The head is *not* signed, so an attacker can choose any name, but then has to sign with the
+    /// secret of that endpoint. For `None` or a name of more than 256 bytes, the layer responds as
+    /// if the signature were wrong, without a lookup.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
 
     /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
     ///
     /// # Errors
     ///
-    /// Returns an error if the lookup fails. The layer then responds with 503, SoundHash retries, and
-    /// nothing is cached.
+    /// Returns an error if the lookup fails. Nothing is cached then, and the layer responds with
+    /// 503, so that SoundHash retries.
     fn lookup(&self, name: &str) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
 }
 
 /// A [`SecretProvider`] that caches the secrets of many endpoints or tenants (feature `cache`).
 ///
-/// A [`SecretLookup`] finds the secrets by the endpoint's name, for example in a database.
-/// Concurrent requests for the same name share one lookup, which is canceled when the last of them
-/// is dropped. Once the secrets are cached, requests use them without waiting.
+/// A [`SecretLookup`] finds the secrets by the name of the endpoint, for example in a database.
+/// Concurrent requests for the same name share one lookup, which is canceled if all of these
+/// requests are dropped. Requests whose secrets are cached do not wait.
 ///
 /// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the lookup
-/// itself has called [`Secrets::endpoint`]. Call `Secrets::endpoint` if several names lead to the
-/// same endpoint, for example because the database ignores case. Otherwise, an attacker can replay
-/// a recorded delivery once under each of these names.
+/// itself sets one with [`Secrets::endpoint`]. It must do this if several names lead to the same
+/// endpoint, for example because the database ignores case. Otherwise, an attacker can replay a
+/// recorded delivery once under each of these names.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -89,14 +90,15 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///
 /// # What an attacker who invents names can cost
 ///
-/// - **Memory**: invented names are cached separately, so they evict each other and never the
+/// - **Memory**: invented names are cached separately, so they evict only each other and never the
 ///   secrets of an endpoint.
-/// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most
-///   half of these are for new names. When the entry of an endpoint has expired, its next lookup
-///   therefore does not wait behind invented names. Only the first lookup of an endpoint can wait
-///   behind them. If it times out during an attack, SoundHash retries.
+/// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most half
+///   of these are for new names. Invented names can therefore delay only the first lookup of an
+///   endpoint, and not a later one after the entry has expired. If the first lookup times out
+///   during an attack, SoundHash retries.
 ///
-/// The layer starts a lookup only for a request with a well-formed signature and a complete body.
+/// The layer starts a lookup only after it has received a well-formed signature and the complete
+/// body.
 pub struct CachedSecrets<L> {
     lookup: Arc<L>,
     limits: Limits,
@@ -111,19 +113,20 @@ struct Limits {
     max_lookups: usize,
 }
 
-/// Shared with the lookups that are running.
+/// The state that the provider shares with its running lookups.
 struct State {
     known: Cache<Arc<str>, Secrets>,
     unknown: Cache<Arc<str>, ()>,
-    /// The names whose last lookup found an endpoint. Their entry in `known` can have expired.
+    /// The names whose last lookup found an endpoint, even if their entry in `known` has expired.
     established: Cache<Arc<str>, ()>,
     lookups: Semaphore,
-    /// Limits lookups of names that are not established. They also need a permit of `lookups`.
+    /// Limits the lookups of names that are not in `established`, which also need a permit of
+    /// `lookups`.
     new_lookups: Semaphore,
     running: Mutex<Running>,
 }
 
-/// The lookups that have not ended, by name.
+/// The running lookups by name.
 #[derive(Default)]
 struct Running {
     lookups: HashMap<Arc<str>, RunningLookup>,
@@ -136,7 +139,7 @@ struct RunningLookup {
     found: WeakShared<Found>,
 }
 
-/// All requests that wait for a lookup share its error.
+/// An error that all requests that wait for the same lookup share.
 type SharedError = Arc<dyn Error + Send + Sync>;
 type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, SharedError>> + Send>>;
 
@@ -159,7 +162,7 @@ impl State {
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
-        // Nothing panics while the lock is held.
+        // No code panics while it holds the lock, so poisoning can be ignored.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -183,7 +186,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how long secrets are cached. The default is 60 s.
     ///
-    /// A secret that is replaced or revoked in the database stays valid for up to this time.
+    /// A secret that is replaced or revoked in the database can stay valid for this long.
     #[must_use]
     pub fn time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.time_to_live = time.min(YEAR))
@@ -191,18 +194,17 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how long the cache remembers that a name does not exist. The default is 10 s.
     ///
-    /// If a request arrives before its endpoint is created, deliveries to the new endpoint can be
-    /// rejected for up to this time.
+    /// If a request for an endpoint arrives before the endpoint is created, later deliveries can be
+    /// rejected for this long.
     #[must_use]
     pub fn negative_time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.negative_time_to_live = time.min(YEAR))
     }
 
-    /// Sets how many endpoints are cached. The default is 10,000. Choose a greater number than you
-    /// have endpoints.
+    /// Sets how many endpoints are cached. The default is 10,000. Choose a number greater than the
+    /// number of your endpoints.
     ///
-    /// The cache additionally remembers up to the same number of names that do not have an
-    /// endpoint.
+    /// The cache also remembers up to the same number of names that do not exist.
     #[must_use]
     pub fn capacity(self, endpoints: u64) -> Self {
         self.with(|limits| limits.capacity = endpoints)
@@ -210,7 +212,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how many lookups run at the same time. The default is 16. Further lookups wait.
     ///
-    /// Choose at least 2. With 1, an invented name can occupy the only lookup.
+    /// Choose at least 2, because otherwise an invented name can occupy the only lookup.
     ///
     /// # Panics
     ///
@@ -230,7 +232,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
     }
 }
 
-/// The cache panics if its entries live for more than a thousand years.
+/// The maximum time to live, because moka panics if entries live for more than a thousand years.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
@@ -253,10 +255,10 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
 }
 
 impl<L: SecretLookup> CachedSecrets<L> {
-    /// Returns the lookup of this name that is running, or starts one.
+    /// Joins the running lookup of this name, or starts one.
     ///
-    /// Each waiting request polls the shared lookup, so that a request that is dropped neither ends
-    /// nor restarts the lookup for the others.
+    /// Each waiting request polls the shared lookup, so that dropping one of them does not end the
+    /// lookup for the others.
     fn join_lookup(&self, name: &str) -> Shared<Found> {
         let mut running = self.shared.running();
         let known = running.lookups.get(name);
@@ -290,7 +292,7 @@ async fn lookup<L: SecretLookup>(
     entry: Entry,
 ) -> Result<Option<Secrets>, SharedError> {
     let Entry { name, state, .. } = &entry;
-    // The semaphores are never closed, so these are permits.
+    // The semaphores are never closed, so acquiring a permit cannot fail.
     let _new = match state.established.contains_key(name) {
         true => None,
         false => Some(state.new_lookups.acquire().await),
@@ -310,7 +312,7 @@ async fn lookup<L: SecretLookup>(
     Ok(Some(secrets))
 }
 
-/// The entry of a lookup in [`Running`]. Dropping it removes the entry.
+/// The entry of a lookup in [`Running`], which is removed when this is dropped.
 struct Entry {
     id: u64,
     name: Arc<str>,
@@ -320,7 +322,7 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut running = self.state.running();
-        // A lookup that took too long has been replaced by another one.
+        // The entry may already belong to a newer lookup, if this one took too long.
         if running
             .lookups
             .get(&self.name)
@@ -331,7 +333,7 @@ impl Drop for Entry {
     }
 }
 
-// A derive would require a lookup that is `Debug`.
+// A derive would require `L: Debug`.
 impl<L> fmt::Debug for CachedSecrets<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedSecrets")

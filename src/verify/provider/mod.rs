@@ -1,6 +1,6 @@
-//! The source of a request's secrets: [`SecretProvider`] and its implementations.
+//! [`SecretProvider`], which provides the secrets for a request, and its implementations.
 //!
-//! - `cached`: a cache in front of secrets that are looked up by name.
+//! - `cached`: secrets that are looked up by the name of the endpoint and cached.
 //! - `rotating`: secrets that change while the service runs.
 
 #[cfg(feature = "cache")]
@@ -21,29 +21,32 @@ use crate::secret::Secrets;
 ///
 /// The crate has three providers:
 ///
-/// - [`Secrets`], for fixed secrets,
-/// - [`RotatingSecrets`], for secrets that change while the service runs,
-/// - `CachedSecrets` (feature `cache`), for many endpoints or tenants whose secrets are looked up.
+/// - [`Secrets`] for fixed secrets,
+/// - [`RotatingSecrets`] for secrets that change while the service runs, and
+/// - `CachedSecrets` (feature `cache`) for the secrets of many endpoints or tenants, which are
+///   looked up.
 ///
-/// Implement the trait for anything else. The layer calls the provider for every request, so a
-/// change takes effect at once.
+/// Implement the trait if none of these fits. The layer calls the provider for every request, so a
+/// change of the secrets takes effect immediately.
 ///
-/// A provider sees the request's head, which is *not* signed. It can use the head to choose the
-/// secret, for example by a path segment or by `X-Webhook-ID`, because a request that names the
-/// wrong endpoint fails the verification. Do not use the head for anything else.
+/// A provider sees the head of the request, which is *not* signed. It can safely choose the secrets
+/// by the head, for example by a path segment or by `X-Webhook-ID`, because a request that names
+/// the wrong endpoint fails the verification. Do not use the head for anything else.
 ///
 /// # What an attacker can cost
 ///
-/// The layer calls [`cached`](Self::cached) for requests with one well-formed signature, and
-/// [`secrets`](Self::secrets) once the body has also been received within the limits. An attacker
-/// can send such requests, so put a cache in front of an expensive lookup. A lookup that takes
-/// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) gets a 503.
+/// The layer calls [`cached`](Self::cached) for every request with one well-formed signature, and
+/// [`secrets`](Self::secrets) after it has received the body within the limits. An attacker can
+/// easily send such requests, so put a cache in front of an expensive lookup. If a lookup takes
+/// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout), the layer responds
+/// with 503.
 ///
-/// The layer responds to a request for an unknown endpoint as if the signature were wrong, and
-/// hashes the body once, as for an endpoint with one secret. Two differences in time remain. The
-/// provider itself can take longer for an endpoint that exists than for one that does not. During a
-/// rotation, the layer also hashes the body once for each further secret, so that an attacker with
-/// bodies of 1 MiB can measure how many secrets an endpoint has.
+/// A request for an unknown endpoint cannot be told apart from one with a wrong signature: the
+/// response is the same, and the body is hashed once, as for an endpoint with one secret. Two
+/// differences in timing remain. The provider itself can take longer for an endpoint that exists
+/// than for one that does not. And during a rotation, the layer hashes the body once for every
+/// valid secret, so an attacker who sends bodies of 1 MiB can measure how many secrets an endpoint
+/// has.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -66,10 +69,10 @@ use crate::secret::Secrets;
 ///     .layer(SoundHashWebhookLayer::with_provider(tenants));
 /// ```
 pub trait SecretProvider: Send + Sync + 'static {
-    /// Returns the secrets that are valid for this request now, or `None` if the endpoint does not
-    /// exist.
+    /// Returns the secrets that are currently valid for this request, or `None` if the endpoint
+    /// does not exist.
     ///
-    /// If this returns `None`, the layer responds as if the signature were wrong.
+    /// For `None`, the layer responds as if the signature were wrong.
     ///
     /// # Errors
     ///
@@ -82,16 +85,16 @@ pub trait SecretProvider: Send + Sync + 'static {
 
     /// Returns the secrets if they are available without waiting, for example from a cache.
     ///
-    /// The layer calls this method before it receives the body. If this returns secrets, the layer
-    /// hashes the body while it arrives. If it returns `None`, as by default, the layer first
-    /// receives the body, then calls [`secrets`](Self::secrets), and then hashes the body.
+    /// The layer calls this method before it receives the body. If the method returns secrets, the
+    /// layer hashes the body while it arrives. If it returns `None`, which is the default, the
+    /// layer receives the whole body, calls [`secrets`](Self::secrets), and then hashes the body.
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
         let _ = head;
         None
     }
 }
 
-/// A [`SecretProvider`] whose type is erased, for a provider that is chosen at run time.
+/// A type-erased [`SecretProvider`], for a provider that is chosen at run time.
 ///
 /// ```
 /// use soundhash_webhook::{

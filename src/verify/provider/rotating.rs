@@ -1,4 +1,4 @@
-//! Secrets that a running service can replace.
+//! Secrets that can be replaced while the service runs.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,10 +8,12 @@ use http::request;
 use super::SecretProvider;
 use crate::secret::Secrets;
 
-/// A [`SecretProvider`] whose secrets are set at run time, to rotate them without a restart.
+/// A [`SecretProvider`] whose secrets can be replaced at run time, to rotate them without a
+/// restart.
 ///
-/// Clones share the secrets. Give one clone to the layer, and keep another to call
-/// [`set`](Self::set). Each request is verified either with the old secrets or with the new ones.
+/// Clones share the secrets. Pass one clone to the layer, and keep another to call
+/// [`set`](Self::set). Each request is verified either with the old secrets or with the new ones,
+/// never with a mix.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -35,13 +37,13 @@ impl RotatingSecrets {
         Self(Arc::new(RwLock::new(secrets)))
     }
 
-    /// Replaces the secrets, for all clones and for every request that is verified from now on.
+    /// Replaces the secrets of all clones, for every request that is verified from now on.
     pub fn set(&self, secrets: Secrets) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
     fn get(&self) -> Secrets {
-        // Nothing panics while the lock is held, so the value is always whole.
+        // No code panics while it holds the lock, so poisoning can be ignored.
         Secrets::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

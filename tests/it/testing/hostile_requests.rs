@@ -252,11 +252,11 @@ async fn a_layer_that_is_missing_is_found() {
     assert_eq!(unsigned.kind(), Unprotected);
     assert_eq!(
         unsigned.to_string(),
-        "no signature: responded with 500 and not 401. Nothing verified it: there is no \
-         `SoundHashWebhookLayer` around this route, so anyone who knows its URL can send \
-         events. A `.layer` call does not protect routes that are added after it. On such a \
-         route, a handler that takes `Event` or `Delivery` responds with 500, and one that takes `Json` \
-         or `Bytes` acts on the forgery."
+        "no signature: responded with 500 and not 401. Nothing verified the request: there is no \
+         `SoundHashWebhookLayer` around this route, so anyone who knows its URL can send events. A \
+         `.layer` call does not protect routes that are added after it. On such a route, a handler \
+         that takes `Event` or `Delivery` responds with 500, and one that takes `Json` or `Bytes` \
+         accepts the forged event."
     );
     // The text that `unwrap` prints.
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
@@ -321,7 +321,7 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         .find(|it| it.name() == READ)
         .unwrap()
         .to_string();
-    let start = format!("{READ}: responded with 401. Something other than the layer read its body");
+    let start = format!("{READ}: responded with 401. Something outside of the layer read the");
     assert!(text.starts_with(&start), "{text}");
 
     let found = loses_everything(outside(rewrite), BodyChanged).await;
@@ -428,7 +428,7 @@ async fn the_report_names_each_cause_once() {
     assert_eq!(report.failures().count(), 30);
     let text = report.to_string();
     // Authentic deliveries are lost because the layer is missing, which is not a second cause.
-    assert_eq!(text.matches("Nothing verified it").count(), 1);
+    assert_eq!(text.matches("Nothing verified the request").count(), 1);
     assert_eq!(text.lines().count(), 31);
     assert!(
         text.lines().skip(1).all(|line| line.starts_with("- ")),
