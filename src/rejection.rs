@@ -54,9 +54,8 @@ kinds! {
         /// The signature does not match the body under any of the valid secrets: 401.
         WrongSignature: UNAUTHORIZED, Warning, "wrong_signature", "signature does not match the body",
             "check that the secret is the one of this SoundHash endpoint, and that nothing in \
-             front of this server changes the body. To find the mistake, keep a body with \
-             `soundhash-webhook listen` or with the layer of an Inspector, which explain its \
-             signature, as `soundhash-webhook verify` does";
+             front of this server changes the body. To find the cause, record a delivery with \
+             `soundhash-webhook listen` or the inspector, and run `soundhash-webhook verify` on it";
         /// The signature does not match, and the request is not a POST or does not have a body: 401.
         ///
         /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET that has
