@@ -58,7 +58,7 @@ struct Verified {
     strict: OnceLock<Option<Arc<str>>>,
     /// Set once the log says that the body is not the expected event.
     logged: OnceLock<()>,
-    /// Whether the handler runs in a task of its own, which continues if the request is dropped.
+    /// Set if the handler runs in a separate task, which continues if the request is dropped.
     detached: OnceLock<Arc<AtomicBool>>,
 }
 
@@ -189,7 +189,7 @@ impl Delivery {
         }
     }
 
-    /// Returns a flag that is set if the handler runs in a task of its own, which continues if the
+    /// Returns the flag that is set if the handler runs in a separate task, which continues if the
     /// request is dropped.
     pub(crate) fn detached(&self) -> &Arc<AtomicBool> {
         self.0.detached.get_or_init(Arc::default)

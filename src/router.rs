@@ -204,8 +204,7 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 }
 
 impl<S> Routes<S> {
-    /// Returns the handler of the event. If there is none because the event cannot be parsed, this
-    /// logs the reason.
+    /// Returns the handler of the event, or logs why the event cannot be parsed.
     ///
     /// # Errors
     ///

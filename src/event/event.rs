@@ -39,8 +39,8 @@ use super::value::AnyJson;
 /// you create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
 /// empty.
 ///
-/// Two events are equal if their public fields are equal, whatever [`sender`](Self::sender),
-/// [`is_repaired`](Self::is_repaired) and [`unknown_fields`](Self::unknown_fields) return.
+/// Two events are equal if their public fields are equal. `==` ignores [`sender`](Self::sender),
+/// [`is_repaired`](Self::is_repaired) and [`unknown_fields`](Self::unknown_fields).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {

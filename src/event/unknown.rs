@@ -16,7 +16,7 @@ const MAX_FIELDS: usize = 16;
 /// The maximum length of a field's name in characters.
 const MAX_NAME: usize = 64;
 
-/// The fields that the portal adds to every payload, whatever its type.
+/// The fields that the portal adds to the payloads of all types.
 const ADDED_BY_PORTAL: &[&str] = &["uploaded_at", "reset_at"];
 
 /// What was found while a payload was parsed.

@@ -41,7 +41,7 @@ pub(crate) struct DeliveryFields<'a> {
 pub(crate) struct HandlerWatch {
     span: Span,
     since: Instant,
-    /// Whether the handler runs in a task of its own, which continues if the request is dropped.
+    /// Set if the handler runs in a separate task, which continues if the request is dropped.
     detached: Arc<AtomicBool>,
 }
 
@@ -50,7 +50,7 @@ impl HandlerWatch {
         enabled!(span)
     }
 
-    /// Starts the watch. Without `delivery`, the handler runs without a span of its own.
+    /// Starts the watch. Without `delivery`, the handler does not get a span.
     pub(super) fn start(delivery: Option<DeliveryFields<'_>>, detached: Arc<AtomicBool>) -> Self {
         Self {
             span: match delivery {

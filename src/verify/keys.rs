@@ -139,7 +139,8 @@ async fn lookup<P: SecretProvider>(
     limit: Duration,
 ) -> Found {
     let mut found = pin!(provider.secrets(&head));
-    // Polls once without a timer, so that a lookup that does not wait needs no Tokio runtime.
+    // Polls once without a timer, so that a lookup that does not wait works without a Tokio
+    // runtime.
     let first = poll_fn(|cx| Poll::Ready(found.as_mut().poll(cx))).await;
     if let Poll::Ready(found) = first {
         return found;
