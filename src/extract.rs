@@ -29,7 +29,6 @@ pub(crate) fn verified<'a>(
     })
 }
 
-/// Returns the delivery and its event.
 fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
     let delivery = verified(&head.extensions, &head.uri)?;
     match delivery.event() {
@@ -89,9 +88,9 @@ impl<S: Sync> FromRequestParts<S> for Event {
 ///
 /// The extractor responds with 422 if the event has another type, or if the payload does not fit
 /// the type. Use it only for an endpoint that is registered for a single type. SoundHash's "test
-/// this webhook" button can send any payload, so it may report a failure. For several types, use an
-/// `EventRouter` (feature `router`), which calls a handler for each type and accepts all others. To
-/// handle a mismatch yourself, take a `Result<Payload<T>, PayloadRejection>`.
+/// this webhook" button can send any payload, and reports a failure if it does not fit. For several
+/// types, use an `EventRouter` (feature `router`), which calls a handler for each type and accepts
+/// all others. To handle a mismatch yourself, take a `Result<Payload<T>, PayloadRejection>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<T>(pub T);
 
@@ -262,7 +261,7 @@ impl EventError {
 /// The rejection of the [`Payload`] extractor.
 ///
 /// To handle the rejection yourself, take a `Result<Payload<T>, PayloadRejection>`. If the body is
-/// an event of another type, [`event`](Self::event) returns it. [`Display`](fmt::Display) and
+/// an event, [`event`](Self::event) returns the event. [`Display`](fmt::Display) and
 /// [`Debug`](fmt::Debug) do not show the payload.
 ///
 /// ```

@@ -46,8 +46,8 @@
 //!   [`EventRouter`] calls a different handler for each type.
 //! - [`Delivery`] is the verified request itself, for handlers that need the exact bytes. A layer
 //!   outside of [`SoundHashWebhookLayer`] gets it through a [`DeliverySlot`].
-//! - [`idempotency`] completes each event only once, even if several processes receive it. It can
-//!   also reject recorded deliveries that an attacker sends again.
+//! - [`idempotency`] lets your handler complete each event only once, even if several processes
+//!   receive it. It can also reject recorded deliveries that an attacker sends again.
 //! - [`testing`] provides signed requests, sample events and attacks for testing your application.
 //! - [`Secret::verify`] and [`Event::from_slice`] verify and parse a delivery without axum, for
 //!   example in a queue consumer or in another framework.

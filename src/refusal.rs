@@ -154,7 +154,6 @@ impl<K: Kind> fmt::Display for Refusal<K> {
     }
 }
 
-/// Returns the text of a response.
 const fn text(status: StatusCode) -> &'static str {
     match status {
         StatusCode::OK => "",

@@ -67,7 +67,7 @@ kinds! {
         /// The [`SecretProvider`](crate::SecretProvider) does not know the endpoint: 401.
         UnknownEndpoint: UNAUTHORIZED, Warning, "unknown_endpoint", "no secret for this endpoint",
             "check that the SecretProvider knows the endpoint that SoundHash sends to";
-        /// The body is, or declares with `Content-Length` that it is, over the limit: 413.
+        /// The body or its declared length is over the limit: 413.
         BodyTooLarge: PAYLOAD_TOO_LARGE, Warning, "body_too_large", "body is over the limit",
             "if SoundHash sent it, raise max_body_size, or the limit of an outer layer such as \
              RequestBodyLimitLayer";

@@ -22,7 +22,7 @@ use crate::{
     telemetry::{self, Mismatch},
 };
 
-/// Calls a different handler for each type of event, which replaces a `match` on
+/// Calls a different handler for each type of event, as an alternative to a `match` on
 /// [`Event::data`](crate::Event::data) (feature `router`).
 ///
 /// An `EventRouter` is itself an axum handler, which you pass to [`post`]. The handlers that you

@@ -12,7 +12,7 @@ use crate::signature::{Signature, SignatureError, SignatureErrorKind};
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// The secret of a webhook endpoint, which is the key of the HMAC-SHA256 (RFC 2104).
+/// The secret of a webhook endpoint, used as the key of an HMAC-SHA256 (RFC 2104).
 ///
 /// Every byte of the secret is part of the key, including a `whsec_` prefix. Unlike the libraries
 /// of some other vendors, this crate neither strips the prefix nor decodes base64.
@@ -107,7 +107,7 @@ impl Secret {
 
     /// Labels the secret, for example with the month in which it was created.
     ///
-    /// Unlike its index, the label of a secret does not change in a rotation. It appears in the
+    /// Unlike its index, the label of a secret does not change during a rotation. It appears in the
     /// log, in the metrics, in [`Debug`](fmt::Debug) and in
     /// [`Delivery::secret_label`](crate::Delivery::secret_label), so it must not be confidential.
     ///

@@ -8,7 +8,6 @@ use subtle::{Choice, ConstantTimeEq};
 /// The name of the header that carries the signature: `x-webhook-signature`.
 pub const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-webhook-signature");
 
-/// The length of an HMAC-SHA256 tag in bytes.
 const TAG_LEN: usize = 32;
 
 /// An HMAC-SHA256 signature, as SoundHash writes it into the

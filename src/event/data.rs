@@ -225,7 +225,7 @@ impl EventData {
                 return Ok((Unrecognized::new(name, payload).into(), length, Vec::new()));
             }
         };
-        // Checked first, because serde's derived implementations also accept an array for a struct.
+        // Only an object can fit. serde's derived implementations would also accept an array.
         let mut notes = Notes::default();
         let error = match text.starts_with('{') {
             true => match EventData::typed(kind, text, &mut notes) {

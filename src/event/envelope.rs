@@ -200,7 +200,7 @@ impl<'a> Fields<'a> {
             };
             let raw = text.get(value.clone())?;
             if !fields.set(inner, raw, &value) {
-                // If only Python accepts an escape in the key, it is not a known key.
+                // A key with an escape that only Python accepts cannot be a known key.
                 let key = string(key).ok().flatten().unwrap_or(Cow::Borrowed(inner));
                 if !fields.set(&key, raw, &value) {
                     note(&mut fields.unknown, &Path::Envelope(&key));

@@ -19,7 +19,7 @@ const MAX_NAME: usize = 64;
 /// The fields that the portal adds to the payloads of all types.
 const ADDED_BY_PORTAL: &[&str] = &["uploaded_at", "reset_at"];
 
-/// What was found while a payload was parsed.
+/// Notes about one payload: its unknown fields, and the field that does not fit.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) unknown: Vec<String>,

@@ -77,7 +77,7 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets the age from which events are rejected with 401. By default, the age is not limited.
+    /// Rejects events that are at least this old with 401. By default, the age is not limited.
     ///
     /// The signature of a recorded delivery stays valid for as long as the secret. With an age
     /// limit, a recorded delivery that an attacker sends again is either still remembered or too

@@ -19,8 +19,8 @@ use crate::{
 /// The layer puts the outcome into the extensions of the *response*, so that an outer layer can
 /// count it or replace the response. A response without an `Outcome` comes from the handler, or
 /// from the verification layer, which adds a [`Rejection`](crate::Rejection) instead. A handler can
-/// also respond with an outcome itself, as one that returns an error of `soundhash-webhook-sqlx`
-/// does.
+/// also respond with an outcome itself, for example by returning an error of
+/// `soundhash-webhook-sqlx`.
 ///
 /// An outcome is not an [`Error`](error::Error), because a duplicate is not a failure.
 ///

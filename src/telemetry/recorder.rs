@@ -9,24 +9,20 @@ use super::metrics::{
     STORE, STORE_ERRORS, UNKNOWN_FIELDS, UNRECOGNIZED, VERIFICATION,
 };
 
-/// Adds one to a counter of deliveries.
 pub(super) fn delivery(name: &'static str, outcome: &'static str, event_type: &'static str) {
     describe_once();
     counter!(name, "outcome" => outcome, "event_type" => event_type).increment(1);
 }
 
-/// Adds one to a counter that has one label.
 pub(super) fn count(name: &'static str, label: &'static str, value: impl Into<Cow<'static, str>>) {
     describe_once();
     counter!(name, label => SharedString::from(value.into())).increment(1);
 }
 
-/// Adds one to a counter that has no labels.
 pub(super) fn increment(name: &'static str) {
     counter!(name).increment(1);
 }
 
-/// Adds a value to a histogram.
 pub(super) fn record(name: &'static str, value: f64) {
     histogram!(name).record(value);
 }

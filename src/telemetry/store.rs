@@ -10,7 +10,6 @@ use super::{
     text::{chain, escape, milliseconds},
 };
 
-/// A call of an idempotency store.
 #[derive(Clone, Copy)]
 pub(crate) enum StoreStep {
     Claim,
@@ -19,7 +18,6 @@ pub(crate) enum StoreStep {
 }
 
 impl StoreStep {
-    /// Returns the name of the store's method.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Claim => "claim",

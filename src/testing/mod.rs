@@ -15,8 +15,8 @@
 //!
 //! If a signature should match but does not, the crate `soundhash-webhook-diagnose` explains why.
 //!
-//! A test cannot create a [`Delivery`](crate::Delivery) directly. It gets one by sending a signed
-//! request through the layer.
+//! A test cannot create a [`Delivery`](crate::Delivery) directly, and has to send a signed request
+//! through the layer.
 
 mod fresh_sample;
 mod hostile;

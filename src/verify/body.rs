@@ -152,7 +152,6 @@ impl BodyReader {
         }
     }
 
-    /// Returns the unread remainder of a rejected body.
     pub(super) fn remainder(&mut self) -> Option<Body> {
         self.body.take()
     }
@@ -228,8 +227,8 @@ pub(super) struct StalledBody {
 impl StalledBody {
     /// Resolves when the time is up.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A Tokio timer does not fire once the task has used up its cooperative budget, which a
-        // server can do in every poll, so this also reads the clock.
+        // Also reads the clock, because a Tokio timer does not fire once the task has used up its
+        // cooperative budget, which a server can do in every poll.
         if Instant::now() >= self.end {
             return Poll::Ready(());
         }

@@ -31,8 +31,8 @@ const OVERHEAD: usize = 32 * 1024;
 /// The length of the head that [`OVERHEAD`] includes.
 const USUAL_HEAD: usize = 8 * 1024;
 
-/// To make progress, a body must be at least one part in this many of its cost. Otherwise, a few
-/// bytes would be enough to keep a lot of memory occupied.
+/// A body makes progress only if the received part is at least a sixteenth of the cost. Otherwise,
+/// a few bytes would be enough to keep a lot of memory occupied.
 const LEAST_PART: usize = 16;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
@@ -43,10 +43,10 @@ const LEAST_PART: usize = 16;
 /// is, while a body that stalls or trickles does not.
 ///
 /// A body counts while the layer waits for more of it, or for a lookup of its secrets. Its cost is
-/// the buffer for its bytes, plus 32 KiB for the task, the connection and the head. A head of more
-/// than 8 KiB costs twice the excess in addition. Over HTTP/1, the cost also includes the read
-/// buffers that hyper keeps for the connection, which are twice the bytes that have arrived, up to
-/// 816 KiB. A chunked body costs these 816 KiB from the start.
+/// the buffer for its bytes, plus 32 KiB for the task, the connection and the head. For a head of
+/// more than 8 KiB, twice the excess is added. Over HTTP/1, the cost also includes the read buffers
+/// that hyper keeps for the connection, which are twice the bytes that have arrived, up to 816 KiB.
+/// A chunked body costs these 816 KiB from the start.
 ///
 /// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
 /// more while it is free. Requests without a body therefore cannot evict deliveries that make
@@ -100,7 +100,6 @@ pub(super) struct ServerMemory {
     buffer: ReadBuffer,
 }
 
-/// The read buffer of a connection.
 #[derive(Clone, Copy, Debug)]
 enum ReadBuffer {
     /// The connection is HTTP/2, which limits the memory by flow control, or the body is complete.
@@ -125,7 +124,7 @@ impl ServerMemory {
         }
     }
 
-    /// Returns the memory for a request whose body is `None` if it is complete.
+    /// Takes the framing of the body into account. `body` is `None` if the body is complete.
     pub(super) fn with_body(self, body: Option<&axum_core::body::Body>) -> Self {
         let buffer = match body {
             None => ReadBuffer::Small,
@@ -188,7 +187,6 @@ pub(super) struct Reservation {
     len: usize,
     /// The length when the body last made progress, or 0 if it has not made progress yet.
     doubled: usize,
-    /// The maximum length of the body.
     max_len: usize,
     server: ServerMemory,
 }
@@ -221,7 +219,6 @@ impl Reservation {
         self.len == 0
     }
 
-    /// Appends a copy of a frame.
     pub(super) fn append(&mut self, frame: &[u8]) -> Result<(), BufferFull> {
         let len = self.len + frame.len();
         let before = lock(&self.bytes).as_ref().map(Vec::capacity);
@@ -299,7 +296,6 @@ impl Reservation {
         Ok(())
     }
 
-    /// Returns the appended bytes.
     pub(super) fn take(&self) -> Result<Bytes, BufferFull> {
         let bytes = lock(&self.bytes).take();
         bytes.map(Bytes::from).ok_or(BufferFull)

@@ -55,7 +55,7 @@ pin_project! {
     }
 }
 
-/// What is left of a rejected body.
+/// The state of a rejected body.
 enum Remainder {
     /// A body that must not be polled, because the sender waits for a 100.
     Unpolled,
@@ -231,7 +231,6 @@ impl Verifying {
         })
     }
 
-    /// Calls the inner service with the verified request.
     fn call<F>(self, delivery: Delivery, call: impl FnOnce(Request<Body>) -> F) -> Handling<F> {
         let detached = || delivery.detached().clone();
         let watch = telemetry::verified(|| fields(&delivery), detached, &self.stopwatch);

@@ -44,8 +44,8 @@ pub(super) enum Keys {
 
 type Found = Result<Option<Secrets>, BoxError>;
 
-/// The secrets for unknown endpoints. The body is hashed for these as well, so that the response
-/// time does not reveal which endpoints exist.
+/// Replaces the secrets of an unknown endpoint, so that the body is hashed as for any other
+/// endpoint and the response time does not reveal which endpoints exist.
 static DECOY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("decoy"));
 
 impl Keys {

@@ -124,7 +124,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Sets how many bytes of memory all unfinished bodies may occupy together. The default is 32
     /// MiB.
     ///
-    /// A body counts with more than its own bytes, because the server's buffers for its connection
+    /// A body counts as more than its own bytes, because the server's buffers for its connection
     /// are included. A delivery that arrives in one piece does not count at all if its secrets are
     /// known or cached. If a body does not fit, the body that has gone longest without progress
     /// gets a 503 with `Retry-After`, so that an attacker cannot lock out honest senders with

@@ -28,8 +28,8 @@ pub(super) struct Case {
 pub(super) enum Expected {
     /// A rejection for this reason.
     Rejected(RejectionKind),
-    /// A rejection for a missing signature, without reading the body. Only something outside of the
-    /// layer can have read it.
+    /// A rejection for a missing signature, without reading the body. If the body is read
+    /// nevertheless, something outside of the layer has read it.
     Unread,
     /// A body that SoundHash could have sent, rejected because it is too long.
     OverLimit,

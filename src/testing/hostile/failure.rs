@@ -93,7 +93,7 @@ kinds! {
          receives it. Put the layers only around the route of the webhook.",
 }
 
-/// What is known about the response to a request.
+/// The response to a request, and how the application processed the request.
 pub(super) struct Seen {
     pub(super) status: StatusCode,
     /// The reason, if the layer rejected the request.

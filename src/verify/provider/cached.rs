@@ -126,7 +126,6 @@ struct State {
     running: Mutex<Running>,
 }
 
-/// The running lookups by name.
 #[derive(Default)]
 struct Running {
     lookups: HashMap<Arc<str>, RunningLookup>,
@@ -139,7 +138,7 @@ struct RunningLookup {
     found: WeakShared<Found>,
 }
 
-/// An error that all requests that wait for the same lookup share.
+/// The error of a lookup, shared by all requests that wait for it.
 type SharedError = Arc<dyn Error + Send + Sync>;
 type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, SharedError>> + Send>>;
 
