@@ -1,4 +1,4 @@
-//! The HMAC-SHA256 signature that the signature header contains.
+//! An HMAC-SHA256 signature, parsed from the signature header and compared in constant time.
 
 use std::{array, error, fmt, str::FromStr};
 

@@ -198,7 +198,8 @@ mod tests {
         let id: Id = serde_json::from_str(json).unwrap();
         assert_eq!(id, expected);
         assert_eq!(serde_json::to_string(&id).unwrap(), json);
-        // Deserializing a `Value` calls other methods of the visitor than deserializing text does.
+        // Deserializing a `Value` calls different methods of the visitor than deserializing text
+        // does.
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(
             serde_json::from_value::<Id>(value.clone()).unwrap(),

@@ -79,8 +79,8 @@ pub(crate) fn of_another_type(expected: &'static str) {
     log!(
         warn,
         expected = expected,
-        "webhook event has another type than its handler takes: register the endpoint for this \
-         type only, or use an EventRouter",
+        "webhook event has a different type than its handler takes: register the endpoint only for \
+         the type of the handler, or use an EventRouter",
     );
 }
 

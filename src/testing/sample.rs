@@ -58,7 +58,8 @@ fn dispatcher(kind: EventKind) -> Value {
     event
 }
 
-/// Returns the id and type of the resource. The id is the payload's own, but always a string.
+/// Returns the id and type of the resource. The payload has the same id, but not always as a
+/// string.
 fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     match kind {
         EventKind::VideoUploaded => Some(("123", "video")),

@@ -397,7 +397,10 @@ fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
          it inside of the layer, where it gets the verified body.\n\
          - no signature, and a body that waits for a 100: responded with 401\n"
     );
-    assert!(legacy.starts_with("Nothing verified the request:"), "{legacy}");
+    assert!(
+        legacy.starts_with("Nothing verified the request:"),
+        "{legacy}"
+    );
     assert!(legacy.contains("- no signature: responded with 200 and not 401\n"));
 }
 

@@ -61,20 +61,20 @@ kinds! {
         "Something outside of the layer read the unverified body, before any limit applied. Move it \
          inside of the layer, where it gets the verified body.",
     BodyChanged:
-        "Either the layer has another secret than `hostile_requests`, or something outside of the \
-         layer decodes or rewrites the body, which makes every signature wrong. Move it inside of \
-         the layer.",
+        "Every signature is wrong, because something outside of the layer decodes or rewrites the \
+         body, or because the layer and `hostile_requests` have different secrets. Move what changes \
+         the body inside of the layer.",
     HeadChanged:
         "Something outside of the layer removes, duplicates or changes the header \
          `X-Webhook-Signature`.",
     MaxBodySize:
-        "The layer has another `max_body_size` than `hostile_requests`. Pass the layer's to \
-         `HostileRequests::max_body_size`.",
+        "The layer and `hostile_requests` have different values of `max_body_size`. Pass the value \
+         of the layer to `HostileRequests::max_body_size`.",
     NoSecret:
         "The `SecretProvider` failed, or does not have a secret for this path. Give it the same \
          secret as `hostile_requests`.",
     OtherRejection:
-        "The layer rejected the request for another reason than expected. The reason is the \
+        "The layer rejected the request for a different reason than expected. The reason is the \
          `Rejection` in the extensions of the response.",
     NotAccepted:
         "The application did not accept an authentic delivery. SoundHash retries after such a \

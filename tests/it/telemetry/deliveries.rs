@@ -157,8 +157,8 @@ async fn an_event_that_is_not_understood_is_one_warning_whatever_takes_it() {
                       Update soundhash-webhook, or handle EventData::Unrecognized";
     let is_none = "webhook body is not an event: store Delivery::body to examine it \
                    error=\"body is JSON, but not an object\"";
-    let another = "webhook event has another type than its handler takes: register the endpoint \
-                   for this type only, or use an EventRouter expected=\"match.found\"";
+    let another = "webhook event has a different type than its handler takes: register the endpoint \
+                   only for the type of the handler, or use an EventRouter expected=\"match.found\"";
     let payload = |_: Payload<VideoProcessed>| async {};
     let both = |_: Event, _: Result<Payload<VideoProcessed>, PayloadRejection>| async {};
     let log = Log::up_to(Level::INFO);
