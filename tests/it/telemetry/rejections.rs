@@ -54,7 +54,7 @@ async fn a_new_user_with_a_wrong_secret_sees_the_cause_without_any_setting() {
         "WARN",
         "signature does not match the body",
         "check that the secret is the one of this SoundHash endpoint",
-        "Inspector",
+        "the inspector",
         "`soundhash-webhook verify`",
         "/webhooks/soundhash",
     ] {

@@ -417,7 +417,10 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
     let found = failures(any.layer(layer())).await;
     assert_eq!(kinds(&found), [("replayed as GET", OtherRoute)]);
     let text = found[0].to_string();
-    assert!(text.contains("around the acting route only"), "{text}");
+    assert!(
+        text.contains("only around the route of the webhook"),
+        "{text}"
+    );
 }
 
 // ---- the report
