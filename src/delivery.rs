@@ -91,8 +91,7 @@ impl Delivery {
         &self.0.body
     }
 
-    /// Returns the signature that was verified. Retries of the same delivery have the same
-    /// signature.
+    /// Returns the signature that was verified. Retries have the same signature.
     #[must_use]
     pub fn signature(&self) -> Signature {
         self.0.signature
@@ -159,8 +158,7 @@ impl Delivery {
 
     /// Returns the body as an [`Event`].
     ///
-    /// The body is parsed on the first call. Later calls, including those on clones, return the
-    /// same event.
+    /// The body is parsed on the first call. Later calls, also on clones, return the same event.
     ///
     /// # Errors
     ///
@@ -189,15 +187,14 @@ impl Delivery {
         }
     }
 
-    /// Returns the flag that is set if the handler runs in a separate task, which continues if the
-    /// request is dropped.
+    /// Returns the flag that is set if the handler continues in a separate task when the request is
+    /// dropped.
     pub(crate) fn detached(&self) -> &Arc<AtomicBool> {
         self.0.detached.get_or_init(Arc::default)
     }
 
-    /// Returns the event's id, its type as the sender wrote it, and the name of its type if this
-    /// version of the crate knows the type. This parses the envelope, which the [`Event`] extractor
-    /// then reuses.
+    /// Returns the event's id, its type as the sender wrote it, and the name of its type if the
+    /// type is known. This parses the envelope, which the [`Event`] extractor then reuses.
     pub(crate) fn id_and_type(&self) -> (Option<&Id>, Option<&str>, Option<&'static str>) {
         let Ok(envelope) = self.envelope() else {
             return (None, None, None);
@@ -257,8 +254,7 @@ impl DeliverySlot {
         self.0.get()
     }
 
-    /// Fills the slot. If several verification layers are nested, the slot keeps the delivery of
-    /// the outermost one.
+    /// Fills the slot. Of several nested verification layers, the outermost one fills it.
     pub(crate) fn fill(&self, delivery: &Delivery) {
         self.0.get_or_init(|| delivery.clone());
     }

@@ -209,8 +209,7 @@ impl EventRejection {
         }
     }
 
-    /// Returns the reason why the verified body is not an event, or `None` if the layer is
-    /// missing.
+    /// Returns why the verified body is not an event, or `None` if the layer is missing.
     #[must_use]
     pub fn event_error(&self) -> Option<&EventError> {
         self.0.as_ref()
@@ -247,7 +246,7 @@ impl IntoResponse for EventRejection {
 
 // Defined here, because the module `event` does not depend on HTTP.
 impl EventError {
-    /// Returns the status with which the extractors respond: 400 if the body is not JSON, and 422
+    /// Returns the status of the extractors' response: 400 if the body is not JSON, and 422
     /// otherwise.
     #[must_use]
     pub fn status(&self) -> StatusCode {

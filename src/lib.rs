@@ -75,8 +75,7 @@
 //!
 //! - [`soundhash-webhook-cli`] is a command-line tool that sends, receives, verifies and replays
 //!   webhooks, and manages endpoints.
-//! - [`soundhash-webhook-inspector`] shows each delivery in the browser, with the reason if it was
-//!   rejected.
+//! - [`soundhash-webhook-inspector`] shows each delivery in the browser, and why it was rejected.
 //! - [`soundhash-webhook-redis`] is an idempotency store that several processes can share.
 //! - [`soundhash-webhook-diagnose`] explains a signature that should match but does not.
 //! - [`soundhash-webhook-reconcile`] finds the events that never arrived.

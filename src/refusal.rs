@@ -5,8 +5,7 @@ use std::{error, fmt, sync::Arc};
 use axum_core::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 
-/// The number of seconds after which a sender may retry. SoundHash ignores it and retries after 60
-/// s.
+/// The time in seconds after which a sender may retry. SoundHash ignores it and waits 60 s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -138,8 +137,8 @@ impl<K: Kind> Refusal<K> {
             StatusCode::SERVICE_UNAVAILABLE => headers.insert(header::RETRY_AFTER, RETRY_AFTER),
             _ => None,
         };
-        // RFC 9110 §15.5.9 recommends closing the connection after a 408. HTTP/2 does not allow
-        // this header.
+        // RFC 9110 §15.5.9 recommends closing the connection after a 408. HTTP/2 forbids this
+        // header.
         let close = !keep_alive || status == StatusCode::REQUEST_TIMEOUT;
         if close && version < Version::HTTP_2 {
             headers.insert(header::CONNECTION, CLOSE);

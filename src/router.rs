@@ -66,8 +66,8 @@ use crate::{
 ///
 /// # Which handler is called
 ///
-/// The router chooses by the type in the signed body and ignores headers. The body is parsed only
-/// once.
+/// The router chooses by the type in the signed body, which is parsed only once, and ignores
+/// headers.
 ///
 /// | delivery | with a fallback | without a fallback |
 /// | --- | --- | --- |

@@ -1,5 +1,4 @@
-//! A process-wide record of the differences between what SoundHash sends and the types of this
-//! crate.
+//! A process-wide record of what SoundHash sends and this crate does not know.
 
 use std::{
     fmt,
@@ -22,8 +21,7 @@ static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 ///
 /// The crate records a difference when an extractor or [`Delivery::event`](crate::Delivery::event)
 /// first parses a delivery as an [`Event`]. Test deliveries are ignored, because their payload
-/// rarely fits. The guide [Schema changes](crate::guide::schema_changes) says what to do about a
-/// difference.
+/// rarely fits. The guide [Schema changes](crate::guide::schema_changes) says what to do.
 ///
 /// ```
 /// use soundhash_webhook::SchemaChange;

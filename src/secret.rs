@@ -18,8 +18,7 @@ type HmacSha256 = Hmac<Sha256>;
 /// of some other vendors, this crate neither strips the prefix nor decodes base64.
 ///
 /// A `Secret` holds the keyed state of the HMAC instead of the key. Clones share this state, and
-/// dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows neither the key nor
-/// the state.
+/// dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows neither of them.
 ///
 /// # Verifying without axum
 ///
@@ -370,7 +369,6 @@ impl Secrets {
         self.0.endpoint.as_ref()
     }
 
-    /// Returns the label of the secret at `index`.
     pub(crate) fn label_of(&self, index: usize) -> Option<&Arc<str>> {
         let secret = match index {
             0 => Some(&self.0.current),

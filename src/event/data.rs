@@ -46,8 +46,8 @@ macro_rules! define_data {
                 #[doc = "```"]
                 $Kind($Kind),
             )*
-            /// The type is unknown to this version of the crate, or the payload does not have the
-            /// shape of its type.
+            /// The type is unknown to this version of the crate, or the payload does not fit its
+            /// type.
             Unrecognized(Unrecognized),
         }
 
@@ -225,8 +225,8 @@ impl EventData {
                 return Ok((Unrecognized::new(name, payload).into(), length, Vec::new()));
             }
         };
-        // Only an object can fit. serde's derived implementations would also accept an array.
         let mut notes = Notes::default();
+        // Only an object can fit, but serde's derived implementations would also accept an array.
         let error = match text.starts_with('{') {
             true => match EventData::typed(kind, text, &mut notes) {
                 Err(error) => Some(error),
@@ -270,8 +270,7 @@ fn first<T: DeserializeOwned>(text: &str) -> serde_json::Result<(T, usize)> {
 }
 
 /// Returns whether the parser had read all of the payload, which has this `length`, before it
-/// failed because a required member is missing. Parsing the payload again would result in the same
-/// error.
+/// failed because a required member is missing. Parsing it again would fail in the same way.
 ///
 /// The parser reports such an error at the end of the object, or without a position.
 fn is_at_end(error: &serde_json::Error, text: &str, length: usize) -> bool {

@@ -1,8 +1,8 @@
 //! Parses the envelope of an event and, if possible in the same pass, the payload.
 //!
 //! SoundHash's two senders write different envelopes: the portal writes `event`, `delivery_id` and
-//! `timestamp` where the dispatcher writes `type`, `id` and `created_at`. Only this file deals with
-//! the difference.
+//! `timestamp` where the dispatcher writes `type`, `id` and `created_at`. Only this file knows the
+//! difference.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -314,8 +314,7 @@ impl Scanner<'_> {
 
 /// Returns the length of the string that `rest` starts with, or `None` if the string has escapes.
 ///
-/// Most members are strings without escapes, for which creating a parser would cost more than
-/// scanning the string.
+/// Most members are strings without escapes, and scanning those is cheaper than creating a parser.
 fn plain_string(rest: &[u8]) -> Option<usize> {
     let inner = rest.strip_prefix(b"\"")?;
     let (words, end) = inner.as_chunks();
@@ -335,8 +334,7 @@ fn special(word: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let word = u64::from_le_bytes(word);
-    // A byte borrows from the next one only if it is special itself, so the first match is always
-    // right.
+    // Only a special byte borrows from the next one, so the first match is always right.
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     (below(word, b' ') | equal(b'"') | equal(b'\\')) & HIGH

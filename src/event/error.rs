@@ -52,15 +52,14 @@ impl EventError {
         self.kind
     }
 
-    /// Returns the line of the error, starting at 1, or `None` if the error does not have a
-    /// position.
+    /// Returns the line of the error, starting at 1, or `None` if the position is unknown.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         (self.line > 0).then_some(self.line)
     }
 
     /// Returns the column at which the parser stopped, in bytes and starting at 1, or `None` if the
-    /// error does not have a position.
+    /// position is unknown.
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         (self.line > 0).then_some(self.column)
@@ -159,8 +158,7 @@ impl EventError {
     }
 }
 
-/// Returns the line of `offset`, starting at 1, and the number of bytes in that line before
-/// `offset`.
+/// Returns the line of `offset`, starting at 1, and the number of bytes before it in that line.
 pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
     let before = body.get(..offset).unwrap_or(body);
     let lines = before.iter().filter(|&&byte| byte == b'\n').count();

@@ -46,8 +46,8 @@ use super::value::AnyJson;
 pub struct Event {
     /// The id of the event, which is the same in every retry.
     ///
-    /// The dispatcher's ids are unique. The portal's ids are clock readings in milliseconds, which
-    /// two events can share.
+    /// The ids of the [dispatcher](Sender::Dispatcher) are unique. The ids of the
+    /// [portal](Sender::Portal) are clock readings in milliseconds, which two events can share.
     pub id: Option<Id>,
     /// The time at which SoundHash created the event, which is the same in every retry.
     pub created_at: Option<Timestamp>,
@@ -113,8 +113,7 @@ impl Event {
     ///
     /// Returns an error if the payload is nested too deeply.
     pub(crate) fn of(mut envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
-        // A body that does not belong to the envelope is a bug in the caller, but must not cause a
-        // panic.
+        // A body of another envelope is a bug in the caller, but must not cause a panic.
         let start = envelope.payload.start;
         let payload = body.get(envelope.payload.clone()).unwrap_or_default();
         let text = std::str::from_utf8(payload)
@@ -162,7 +161,7 @@ impl Event {
         self.data.event_type()
     }
 
-    /// Returns whether this event comes from the "test this webhook" button of SoundHash's
+    /// Returns whether the event comes from the "test this webhook" button in SoundHash's
     /// dashboard.
     ///
     /// The user of the button can enter any type and any payload, so the data of a test event is

@@ -135,8 +135,7 @@ impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Repr::String(text) => serializer.serialize_str(text),
-            // Not every format supports 128-bit integers, and every number in the range fits into
-            // 64 bits.
+            // Not every format supports 128-bit integers, and 64 bits are enough for the range.
             Repr::Number(number) => match (u64::try_from(*number), i64::try_from(*number)) {
                 (Ok(number), _) => serializer.serialize_u64(number),
                 (_, Ok(number)) => serializer.serialize_i64(number),
@@ -198,8 +197,7 @@ mod tests {
         let id: Id = serde_json::from_str(json).unwrap();
         assert_eq!(id, expected);
         assert_eq!(serde_json::to_string(&id).unwrap(), json);
-        // Deserializing a `Value` calls different methods of the visitor than deserializing text
-        // does.
+        // A `Value` and text call different methods of the visitor.
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(
             serde_json::from_value::<Id>(value.clone()).unwrap(),

@@ -24,12 +24,10 @@ impl Envelope {
         self.id_is_unique
     }
 
-    /// Returns the type as it was sent.
     pub(crate) fn event_type(&self) -> &str {
         self.event_type.as_str()
     }
 
-    /// Returns the type if this version of the crate knows it.
     pub(crate) fn kind(&self) -> Option<EventKind> {
         match self.event_type {
             EventType::Known(kind) => Some(kind),

@@ -14,8 +14,7 @@ use super::timestamp::{Timestamp, lenient};
 
 /// The error of a payload that lacks a required field, under any of its names.
 ///
-/// The message is the same as in serde's derived implementations, so that all missing fields are
-/// reported in the same way.
+/// The message is the same as in serde's derived implementations.
 #[derive(Debug)]
 struct Missing(&'static str);
 
@@ -176,8 +175,7 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 /// The payload of `match.found`: a query was found in other videos.
 ///
 /// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, with the
-/// fields of both the query and the match. Both forms are parsed into a list, and serialized as
-/// one.
+/// fields of both the query and the match. Both are parsed into a list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "FoundWire")]
 #[non_exhaustive]
@@ -254,8 +252,7 @@ impl TryFrom<MatchWire> for Match {
 
 /// A query with a list of matches, or with the fields of a single match.
 ///
-/// The fields are not combined with `serde(flatten)`, which fails for numbers under `serde_json`'s
-/// `arbitrary_precision`.
+/// `serde(flatten)` would fail for numbers under `serde_json`'s feature `arbitrary_precision`.
 #[derive(Deserialize)]
 struct FoundWire {
     query_id: Option<Id>,

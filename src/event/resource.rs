@@ -6,8 +6,7 @@ use super::id::Id;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Resource {
-    /// The id of the resource. It is always a string, even if the same id is a number in the
-    /// payload.
+    /// The id of the resource, always as a string, even if it is a number in the payload.
     pub id: Option<Id>,
     /// The type of the resource, such as `video` or `user`. It is `test` for a test delivery.
     pub resource_type: Option<String>,

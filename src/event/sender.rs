@@ -5,8 +5,7 @@ use std::{fmt, str::FromStr};
 /// One of SoundHash's two senders, which use different envelopes for their events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// The developer portal, which writes `event`, `delivery_id` and `timestamp`, indented by two
-    /// spaces.
+    /// The developer portal, which writes `event`, `delivery_id` and `timestamp`, with indentation.
     Portal,
     /// The dispatcher, which writes `type`, `id` and `created_at`, on one line.
     Dispatcher,

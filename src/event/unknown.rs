@@ -254,7 +254,6 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, S> {
     }
 }
 
-/// The members of an object.
 struct Members<'a, 'de, A> {
     map: A,
     object: &'a Path<'a>,

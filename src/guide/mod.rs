@@ -4,8 +4,7 @@
 #![doc = include_str!("../../docs/guide/README.md")]
 
 // The files in `docs/guide` define their links as paths in the repository, which would be broken on
-// docs.rs. Markdown uses the first definition of a link, so `links.txt` comes first and overrides
-// them.
+// docs.rs. Markdown uses the first definition of a link, which is in `links.txt`.
 
 macro_rules! guides {
     ($($name:ident)*) => {

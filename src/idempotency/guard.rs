@@ -38,7 +38,6 @@ struct PendingOutcome<St> {
     retention: Duration,
     lease: Duration,
     claimed_at: Instant,
-    /// The number of attempts to record the outcome.
     attempts: u32,
 }
 
@@ -120,8 +119,8 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             if left < SHORTEST_PAUSE {
                 return;
             }
-            // The pauses shrink towards the end, so that the outcome is recorded even if the store
-            // recovers late.
+            // The pauses shrink towards the end, so that a store that recovers late still records
+            // the outcome.
             sleep(pause.min(left / 2)).await;
             if self.record().await.is_ok() {
                 return;
@@ -133,14 +132,14 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
 
 impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
     fn drop(&mut self) {
-        // Without a runtime, no task can wait for the store, so the claim lasts until the lease
-        // ends.
+        // Without a runtime, no task can wait for the store, and the claim lasts for the whole
+        // lease.
         let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
         // The future owns the pending outcome instead of the guard. Otherwise, a runtime that shuts
-        // down and drops the future would drop a guard, which would spawn another future, and so on
-        // forever.
+        // down and drops the future would drop a guard, which would spawn another future, and so
+        // on.
         let mut end = Box::pin(pending.end());
         // Polling once lets a store that does not wait record the outcome before this returns, so
         // that an immediate retry does not find the event in progress. This is skipped during a

@@ -10,24 +10,22 @@ use sha2::{Digest, Sha256};
 
 use crate::{delivery::Delivery, event::Id};
 
-/// The maximum length of a part. A longer part is replaced by its SHA-256, so that a key has at
-/// most 272 bytes.
+/// The maximum length of a part, above which the part is replaced by its SHA-256.
 const MAX_PART: usize = 64;
 
 /// Identifies an event in an [`IdempotencyStore`](super::IdempotencyStore).
 ///
 /// The layer creates the key only from signed data:
 ///
-/// - If the dispatcher sent the event, the key is the event's `id`.
-/// - If the portal sent the event, the key is the `delivery_id` and the SHA-256 of the body. The
-///   `delivery_id` is not enough, because it is a clock reading in milliseconds, which two events
-///   can share. Retries repeat the body byte for byte, so they have the same key.
+/// - If SoundHash's [dispatcher](crate::Sender::Dispatcher) sent the event, the key is its `id`.
+/// - If the [portal](crate::Sender::Portal) sent the event, the key is the `delivery_id` and the
+///   SHA-256 of the body. The `delivery_id` is not enough, because it is a clock reading in
+///   milliseconds, which two events can share. Retries have the same body, and so the same key.
 /// - Otherwise, the key is the SHA-256 of the body.
 ///
 /// If the delivery has an [endpoint](crate::Delivery::endpoint), or the layer has a
 /// [`scope`](super::IdempotencyLayer::scope), the key starts with them. A key can contain any
-/// character and has at most 272 bytes, because an id of more than 64 bytes is replaced by its
-/// SHA-256.
+/// character. It has at most 272 bytes, because longer ids are replaced by their SHA-256.
 ///
 /// Keys are cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,8 +69,7 @@ impl Key {
     }
 }
 
-/// Returns whether the id is a placeholder: an empty string or 0, which senders without an id
-/// write.
+/// Returns whether the id is an empty string or 0, which senders without an id write.
 fn is_empty(id: &Id) -> bool {
     id.as_str().map_or(id.as_u64() == Some(0), str::is_empty)
 }
@@ -112,8 +109,7 @@ fn push(key: &mut String, part: fmt::Arguments<'_>) {
 
 /// Returns the key that a layer without a scope creates for the delivery.
 ///
-/// The key is also a good id for a job in a queue, because all deliveries of an event have the same
-/// key.
+/// All deliveries of an event have the same key, so it is also a good id for a job in a queue.
 ///
 /// ```
 /// use axum::http::StatusCode;

@@ -10,19 +10,16 @@ use super::{service::Idempotency, settings::Settings};
 ///
 /// The layer must be *inside* [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), which
 /// provides the [`Delivery`](crate::Delivery) that it needs. The response to a request without a
-/// `Delivery` is a 500. The [module docs](super) explain what the layer does and how to choose its
-/// times.
+/// `Delivery` is a 500. The [module docs](super) explain the layer and how to choose its times.
 ///
 /// # Where to put it
 ///
-/// Put the layer around **only the route of the handler**, and only once, as the [module
-/// docs](super) show.
+/// Put the layer around **only the route of the handler**, and only once.
 ///
 /// A signature covers the body, but neither the path nor the method. If the layer also covered a
 /// route such as `/status`, an attacker could send a recorded delivery there. The 200 would
 /// complete the event, and SoundHash's retry would count as a duplicate although the handler never
-/// ran. For the same reason, the layer responds to every method except POST with 405, and does not
-/// claim the event.
+/// ran. For the same reason, the layer responds to every method except POST with 405.
 ///
 /// If a request passes through two of these layers with the same store and the same
 /// [`scope`](Self::scope), the inner layer finds every event already claimed by the outer one.
@@ -47,8 +44,8 @@ impl<St> IdempotencyLayer<St> {
     ///
     /// After the lease, a retry runs the handler again, even if the first run has not ended, so
     /// choose a lease that is longer than the handler ever takes. Do not choose one that is much
-    /// longer, because if a process dies while its handler runs, the response to retries is a 503
-    /// until the lease ends.
+    /// longer, because if a process dies while its handler runs, retries get a 503 until the lease
+    /// ends.
     ///
     /// # Panics
     ///
@@ -61,16 +58,14 @@ impl<St> IdempotencyLayer<St> {
         self
     }
 
-    /// Sets how long a completed event is remembered after its last delivery. The default is
-    /// 24 h.
+    /// Sets how long an event is remembered after its last delivery. The default is 24 h.
     ///
     /// Each duplicate renews the retention, because SoundHash can repeat an event for days.
     ///
     /// If the retention is shorter than the sum of [`max_age`](Self::max_age) and
     /// [`clock_skew`](Self::clock_skew), it is raised to that sum. Otherwise, the store could
     /// forget an event while a recorded delivery of it is not yet too old. With a `max_age`, the
-    /// store also remembers events for another `clock_skew`, because the clocks of several machines
-    /// differ.
+    /// store remembers events for another `clock_skew`, because clocks differ.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
@@ -80,9 +75,9 @@ impl<St> IdempotencyLayer<St> {
     /// Rejects events that are at least this old with 401. By default, the age is not limited.
     ///
     /// The signature of a recorded delivery stays valid for as long as the secret. With an age
-    /// limit, a recorded delivery that an attacker sends again is either still remembered or too
-    /// old. Retries arrive up to 9 minutes late, so 15 minutes is a good choice. Events without a
-    /// time are rejected, too.
+    /// limit, an attacker cannot replay the delivery, because the event is either still remembered
+    /// or too old. Retries arrive up to 9 minutes late, so 15 minutes is a good choice. Events
+    /// without a time are rejected, too.
     ///
     /// The age is measured with the clock of this host, which **must be synchronized**. If the
     /// clock is wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected.
@@ -116,9 +111,9 @@ impl<St> IdempotencyLayer<St> {
     /// Prefixes the keys of this layer with `name`, so that several layers can share one store.
     ///
     /// SoundHash's dispatcher sends an event with the same id to every endpoint that is registered
-    /// for it. If several of your endpoints share a store, and each of them has to handle the
-    /// event, give each one a scope. The portal's events do not need a scope, because they name the
-    /// endpoint in the body.
+    /// for it. If several of your endpoints share a store, and each has to handle the event, give
+    /// each one a scope. The portal's events do not need one, because they name the endpoint in the
+    /// body.
     #[must_use]
     pub fn scope(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.scope = Some(name.into());

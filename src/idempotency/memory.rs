@@ -44,8 +44,7 @@ const SWEEP_AT: usize = 64;
 /// events of the others.
 ///
 /// Events in progress do not count towards the capacity, because the number of concurrent requests
-/// already limits them. Their claims are never evicted, and a new claim is never rejected for lack
-/// of space.
+/// limits them. Their claims are never evicted, and a new claim never fails for lack of space.
 pub struct MemoryStore {
     state: Mutex<State>,
 }
@@ -54,9 +53,9 @@ struct State {
     // Separate from `completed`, so that no claim can be evicted.
     claimed: HashMap<Key, Lease>,
     completed: LruCache<Key, Completion>,
-    /// The last token, which each claim increments. Random tokens, which cost a system call each,
-    /// are not needed in memory, because a fork or a restored snapshot copies the claims together
-    /// with this number.
+    /// The last token, which each claim increments. A random one would cost a system call, and is
+    /// not needed because a fork or a restored snapshot copies the claims together with this
+    /// number.
     last_token: u128,
     /// The number of claims at which expired claims are removed.
     sweep_at: usize,

@@ -1,5 +1,4 @@
-//! A layer that lets a handler complete each event only once, and the stores that remember the
-//! events.
+//! A layer that lets a handler complete each event only once, and the stores that it uses.
 //!
 //! [`IdempotencyLayer`]: IdempotencyLayer
 #![doc = include_str!("../guide/links.txt")]

@@ -83,8 +83,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // A clone of a service may not be ready, so `self.inner` handles the request and the clone
-        // replaces it.
+        // The clone may not be ready, so `self.inner` handles the request and the clone replaces
+        // it.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         let (store, settings) = (self.store.clone(), self.settings.clone());
@@ -109,8 +109,7 @@ where
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
-                    // The task was dropped because the runtime is shutting down, which soon drops
-                    // this future, too.
+                    // The runtime is shutting down, and soon drops this future, too.
                     Err(_) => future::pending().await,
                 },
             }

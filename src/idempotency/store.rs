@@ -34,8 +34,7 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if the state of the key cannot be determined. The layer then responds with
-    /// 503.
+    /// Returns an error if the state of the key is unknown. The layer then responds with 503.
     fn claim(
         &self,
         key: &Key,

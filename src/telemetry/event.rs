@@ -20,8 +20,7 @@ pub(crate) enum Mismatch {
 
 /// Records an authentic event whose type or payload this version of the crate does not know.
 ///
-/// `misfit` is the reason why the payload does not fit its type. It must not quote values of the
-/// payload.
+/// `misfit` says why the payload does not fit its type, without quoting values of the payload.
 pub(crate) fn unrecognized(
     known_type: Option<&'static str>,
     mismatch: Mismatch,
@@ -32,8 +31,7 @@ pub(crate) fn unrecognized(
         Mismatch::UnknownType => "its type is unknown",
         Mismatch::Payload => "its payload does not fit its type",
     };
-    // SoundHash's test button sends any type with any payload, so a mismatch should not raise an
-    // alert.
+    // SoundHash's test button can send anything, so a mismatch should not raise an alert.
     if is_test {
         log!(
             info,

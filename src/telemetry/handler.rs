@@ -37,7 +37,6 @@ pub(crate) struct DeliveryFields<'a> {
     pub(crate) secret_label: Option<&'a str>,
 }
 
-/// Watches the handler of one delivery.
 pub(crate) struct HandlerWatch {
     span: Span,
     since: Instant,

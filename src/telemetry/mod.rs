@@ -5,10 +5,8 @@
 //! which a request reaches them:
 //!
 //! - `rejected`: requests to which `verify` or `idempotency` responds without calling the handler.
-//! - `verified`: deliveries that `verify` accepts, and the time that receiving and hashing them
-//!   took.
-//! - `handler`: the span around the handler, canceled handlers, and responses that cannot be
-//!   decoded.
+//! - `verified`: deliveries that `verify` accepts, and the time that this takes.
+//! - `handler`: the span around the handler, canceled handlers, and undecodable responses.
 //! - `store`: the calls of an idempotency store.
 //! - `event`: bodies and events that the extractors do not recognize.
 //!
@@ -16,8 +14,7 @@
 //! names of the metrics, and `text` escapes values for the log.
 //!
 //! No function takes a body, a secret or a signature. Text from a request is escaped and truncated
-//! before it is logged, and is never used as a label of a metric, so that requests cannot add time
-//! series.
+//! before it is logged, and is never a label of a metric, so that requests cannot add time series.
 
 mod event;
 mod handler;

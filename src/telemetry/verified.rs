@@ -1,5 +1,4 @@
-//! Deliveries that the verification layer accepts, and the time that receiving and hashing them
-//! takes.
+//! Deliveries that the verification layer accepts, and the time that this takes.
 
 use std::{
     borrow::Cow,

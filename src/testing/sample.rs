@@ -58,8 +58,7 @@ fn dispatcher(kind: EventKind) -> Value {
     event
 }
 
-/// Returns the id and type of the resource. The payload has the same id, but not always as a
-/// string.
+/// Returns the id and type of the resource. In the payload, the id need not be a string.
 fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     match kind {
         EventKind::VideoUploaded => Some(("123", "video")),
@@ -77,8 +76,8 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns the payload in the naming scheme of `sender`, or of the other sender if `sender` never
-/// sends this kind.
+/// Returns the payload as `sender` writes it, or as the other sender does if only that one sends
+/// it.
 fn payload(kind: EventKind, sender: Sender) -> Value {
     match (kind, sender) {
         (EventKind::VideoProcessed, Sender::Portal) => json!({

@@ -22,8 +22,7 @@ use super::{
 };
 use crate::rejection::{Rejection, RejectionKind};
 
-/// The number of frames to read before the task yields, because a body can consist of any number of
-/// empty frames.
+/// The number of frames to read before the task yields. A body can have any number of empty frames.
 pub(super) const FRAMES_PER_POLL: usize = 128;
 
 /// Receives a body and passes each frame to the hash as it arrives.
@@ -105,8 +104,7 @@ impl BodyReader {
         Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
     }
 
-    /// Counts the body against the budget during a wait, and has the task woken if the body is
-    /// evicted.
+    /// Counts the body against the budget during a wait. If the body is evicted, the task is woken.
     pub(super) fn reserve(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
         let mut stalled = match self.stalled.take() {
             Some(stalled) => stalled,
@@ -134,7 +132,6 @@ impl BodyReader {
         }
     }
 
-    /// Returns the number of bytes received so far.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -177,8 +174,7 @@ fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
 /// A single frame is passed on without copying it. Several frames are copied into one buffer.
 #[derive(Debug, Default)]
 struct PartialBody {
-    /// Separate from `rest`, so that a body of one frame, which is the usual case, does not
-    /// allocate a list.
+    /// Separate from `rest`, so that a body of a single frame does not allocate a list.
     first: Bytes,
     rest: Vec<Bytes>,
 }

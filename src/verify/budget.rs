@@ -246,8 +246,7 @@ impl Reservation {
         if capacity > limit {
             return Err(BufferFull);
         }
-        // Capped, so that a body that is the only one fits even if its read buffers exceed the
-        // limit.
+        // Capped, so that the only body fits even if its read buffers exceed the limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
         let mut waiting = self.budget.waiting();
         let (own, _) = waiting.groups(self.has_advanced());

@@ -27,8 +27,8 @@ const MAX_KEPT_ALIVE: u64 = 64 * 1024;
 /// Returns whether the body may be polled after the request was rejected because of its head.
 ///
 /// A sender with `Expect: 100-continue` does not send the body until the server responds with a
-/// 100, which the server does when the body is first polled. The body of a rejected request should
-/// not be sent at all.
+/// 100, which the server does when the body is first polled. A rejected body should not be
+/// requested.
 pub(super) fn may_poll(head: &request::Parts) -> bool {
     !head.headers.contains_key(header::EXPECT)
 }

@@ -90,7 +90,6 @@ impl<S, F> ResponseFuture<S, F> {
         }
     }
 
-    /// Receives the body and verifies it.
     #[inline]
     pub(super) fn verify(
         keys: Keys,

@@ -1,5 +1,4 @@
-//! The secrets that verify a request. They are known at once, or looked up after the body has
-//! arrived.
+//! The secrets that verify a request, which are known at once or looked up after the body.
 
 use std::{
     future::{Future, poll_fn},
@@ -139,8 +138,7 @@ async fn lookup<P: SecretProvider>(
     limit: Duration,
 ) -> Found {
     let mut found = pin!(provider.secrets(&head));
-    // Polls once without a timer, so that a lookup that does not wait works without a Tokio
-    // runtime.
+    // Polls once without a timer, so that only a lookup that waits needs a Tokio runtime.
     let first = poll_fn(|cx| Poll::Ready(found.as_mut().poll(cx))).await;
     if let Poll::Ready(found) = first {
         return found;

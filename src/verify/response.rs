@@ -102,8 +102,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
     }
 }
 
-/// A body that is checked frame by frame. Between frames, it keeps at most the three bytes of an
-/// incomplete character.
+/// A body that is checked frame by frame, and keeps at most three bytes of an incomplete character.
 struct Checked {
     body: Body,
     is_gzip: bool,

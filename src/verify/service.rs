@@ -30,8 +30,7 @@ use crate::{
 /// `Request<axum::body::Body>` and can return anything that implements [`IntoResponse`]. Only the
 /// inner service can fail, and its errors are passed on.
 ///
-/// The response to a rejected request has the [`Rejection`] in its extensions, so that an outer
-/// layer can log it.
+/// The response to a rejected request has the [`Rejection`] in its extensions, for outer layers.
 ///
 /// # Panics
 ///
@@ -98,8 +97,7 @@ where
                 return ResponseFuture::rejected(Rejection::new(kind), &head, body, limits);
             }
         };
-        // A clone of a service may not be ready, so `inner` itself handles the request and the
-        // clone replaces it.
+        // The clone may not be ready, so `inner` handles the request and the clone replaces it.
         let clone = inner.clone();
         let inner = mem::replace(inner, clone);
         let keys = match provider.cached(&head) {

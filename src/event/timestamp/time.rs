@@ -20,8 +20,8 @@ impl TryFrom<OffsetDateTime> for Timestamp {
     /// Returns an error if the instant is before the year 0000 or after the last [`Timestamp`].
     fn try_from(instant: OffsetDateTime) -> Result<Self, TimestampError> {
         let instant = jiff::Timestamp::from_nanosecond(instant.unix_timestamp_nanos());
-        // `Timestamp::new` rejects jiff's first instant, and thus every instant that jiff cannot
-        // represent.
+        // If jiff cannot represent the instant, `Timestamp::new` rejects jiff's first instant
+        // instead.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

@@ -69,7 +69,6 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns a request without a signature.
     pub(super) fn unsigned(&self) -> Request<Body> {
         self.with_headers(|headers| drop(headers.remove(SIGNATURE_HEADER)))
     }

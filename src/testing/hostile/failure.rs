@@ -96,9 +96,7 @@ kinds! {
 /// The response to a request, and how the application processed the request.
 pub(super) struct Seen {
     pub(super) status: StatusCode,
-    /// The reason, if the layer rejected the request.
     pub(super) rejection: Option<RejectionKind>,
-    /// Whether the layer verified the request.
     pub(super) verified: bool,
     /// Whether the body was read.
     pub(super) asked: bool,

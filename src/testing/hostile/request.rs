@@ -61,8 +61,8 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 ///
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
 /// and `/status`, and a GET also goes to the given path. The check fails if the layer verifies one
-/// of them and the response is a 2xx, because the layer then surrounds more than the route of the
-/// webhook.
+/// of them and the response is a 2xx, because the layer then surrounds more than the webhook's
+/// route.
 ///
 /// # Redirects
 ///

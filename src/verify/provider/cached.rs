@@ -97,8 +97,7 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///   endpoint, and not a later one after the entry has expired. If the first lookup times out
 ///   during an attack, SoundHash retries.
 ///
-/// The layer starts a lookup only after it has received a well-formed signature and the complete
-/// body.
+/// The layer starts a lookup only for a well-formed signature and a complete body.
 pub struct CachedSecrets<L> {
     lookup: Arc<L>,
     limits: Limits,

@@ -23,8 +23,7 @@ use crate::secret::Secrets;
 ///
 /// - [`Secrets`] for fixed secrets,
 /// - [`RotatingSecrets`] for secrets that change while the service runs, and
-/// - `CachedSecrets` (feature `cache`) for the secrets of many endpoints or tenants, which are
-///   looked up.
+/// - `CachedSecrets` (feature `cache`) for secrets of many endpoints that are looked up.
 ///
 /// Implement the trait if none of these fits. The layer calls the provider for every request, so a
 /// change of the secrets takes effect immediately.
@@ -45,8 +44,7 @@ use crate::secret::Secrets;
 /// response is the same, and the body is hashed once, as for an endpoint with one secret. Two
 /// differences in timing remain. The provider itself can take longer for an endpoint that exists
 /// than for one that does not. And during a rotation, the layer hashes the body once for every
-/// valid secret, so an attacker who sends bodies of 1 MiB can measure how many secrets an endpoint
-/// has.
+/// valid secret, so an attacker who sends bodies of 1 MiB can measure their number.
 ///
 /// ```
 /// use std::collections::HashMap;

@@ -8,12 +8,10 @@ use http::request;
 use super::SecretProvider;
 use crate::secret::Secrets;
 
-/// A [`SecretProvider`] whose secrets can be replaced at run time, to rotate them without a
-/// restart.
+/// A [`SecretProvider`] whose secrets can be replaced without a restart.
 ///
 /// Clones share the secrets. Pass one clone to the layer, and keep another to call
-/// [`set`](Self::set). Each request is verified either with the old secrets or with the new ones,
-/// never with a mix.
+/// [`set`](Self::set). Each request is verified either with the old secrets or with the new ones.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
