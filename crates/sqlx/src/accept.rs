@@ -6,11 +6,10 @@
 use std::{
     collections::VecDeque,
     fmt, mem,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
+use soundhash_webhook::{Delivery, idempotency::Key};
 use sqlx::{AssertSqlSafe, Connection, pool::PoolConnection};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -53,13 +52,6 @@ impl Accepted {
         matches!(self, Self::Duplicate)
     }
 }
-
-type Enqueued<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
-
-/// Writes the jobs of new events. See [`EventLog::enqueue`].
-pub(crate) type Enqueue<DB> = dyn for<'a> Fn(&'a mut <DB as sqlx::Database>::Connection, &'a [Delivery]) -> Enqueued<'a>
-    + Send
-    + Sync;
 
 /// The changes that wait for the next commit.
 pub(crate) struct Queue {
@@ -178,44 +170,27 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Sets the function that writes the jobs of new events, in the transaction of
+    /// Sets the statement that writes the jobs of new events, in the commit of
     /// [`accept`](Self::accept).
     ///
-    /// `write` gets the events that were new in this commit, at least one. If it fails, the
-    /// transaction is rolled back, and the events are tried one by one. `write` must not end the
-    /// transaction.
+    /// `sql` reads the new events of a commit from `new_events`, which has the columns `event_key`,
+    /// `event_type` and `endpoint` of the table. It is an `INSERT` that returns a row for each job, or
+    /// a `SELECT` that calls a function of your queue, and does not begin with `WITH`. If it fails, the
+    /// events are tried one by one, and [`accept`](Self::accept) returns an error for each event whose
+    /// jobs cannot be written.
+    ///
+    /// The worker of a job reads the event with [`get_by_column`](Self::get_by_column).
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
     /// # fn jobs(log: soundhash_webhook_sqlx::EventLog<sqlx::Postgres>) {
-    /// use soundhash_webhook::idempotency::Key;
-    ///
-    /// let log = log.enqueue(|connection, deliveries| {
-    ///     let keys: Vec<String> = deliveries.iter().map(|it| Key::from(it).to_string()).collect();
-    ///     Box::pin(async move {
-    ///         sqlx::query("INSERT INTO jobs (event_key) SELECT unnest($1::text[])")
-    ///             .bind(keys)
-    ///             .execute(connection)
-    ///             .await?;
-    ///         Ok(())
-    ///     })
-    /// });
+    /// let log = log.enqueue("INSERT INTO jobs (event_key) SELECT event_key FROM new_events RETURNING 1");
     /// # }
     /// ```
     #[must_use]
-    pub fn enqueue<F>(mut self, write: F) -> Self
-    where
-        F: for<'a> Fn(
-                &'a mut DB::Connection,
-                &'a [Delivery],
-            )
-                -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.enqueue = Some(Arc::new(write));
-        self.queue = Arc::default();
+    pub fn enqueue(mut self, sql: &str) -> Self {
+        self.jobs = Some(sql.into());
+        self.rebuild();
         self
     }
 
@@ -246,7 +221,7 @@ impl<DB: Backend> EventLog<DB> {
         changed.await.unwrap_or_else(|_| {
             Err(EventLogError::new(
                 EventLogErrorKind::Other,
-                "the function that enqueues jobs panicked, or the runtime shuts down",
+                "the runtime shuts down",
             ))
         })
     }
@@ -256,8 +231,8 @@ impl<DB: Backend> EventLog<DB> {
         let mut tx = self.begin().await?;
         let is_new = self.insert(&mut tx, delivery).await?;
         if is_new {
-            self.write_jobs(&mut tx, std::slice::from_ref(delivery))
-                .await?;
+            let key = [Value::key(&Key::from(delivery))];
+            DB::write_jobs(&mut tx, &self.statements, &key).await?;
         }
         tx.commit().await?;
         Ok(is_new)
@@ -345,7 +320,7 @@ impl<DB: Backend> EventLog<DB> {
         connection: &mut DB::Connection,
         changes: &[&Change],
     ) -> sqlx::Result<Result<Vec<Changed>, EventLogError>> {
-        if self.enqueue.is_none() && DB::is_one_statement(changes) {
+        if DB::is_one_statement(&self.statements, changes) {
             // The statement commits by itself.
             let all = DB::change(connection, &self.statements, changes).await?;
             return Ok(Ok(all));
@@ -353,40 +328,7 @@ impl<DB: Backend> EventLog<DB> {
         let begin = AssertSqlSafe(Arc::clone(&self.statements.begin));
         let mut tx = connection.begin_with(begin).await?;
         let all = DB::change(&mut tx, &self.statements, changes).await?;
-        let new = changes.iter().zip(&all).filter_map(|pair| match pair {
-            (Change::Record(delivery), Changed::Rows(1..)) => Some(delivery.clone()),
-            _ => None,
-        });
-        let new: Vec<_> = new.collect();
-        let committed = async {
-            self.write_jobs(&mut tx, &new).await?;
-            Ok(tx.commit().await?)
-        };
-        Ok(committed.await.map(|()| all))
-    }
-
-    async fn write_jobs(
-        &self,
-        connection: &mut DB::Connection,
-        new: &[Delivery],
-    ) -> Result<(), EventLogError> {
-        let (Some(enqueue), Some(first)) = (&self.enqueue, new.first()) else {
-            return Ok(());
-        };
-        enqueue(connection, new)
-            .await
-            .map_err(EventLogError::of_enqueue)?;
-        // Postgres would turn the commit into a rollback without an error if the function had ignored
-        // the failure of a statement.
-        let key = [Value::key(&Key::from(first))];
-        let found = DB::fetch(connection, &self.statements.get, &key).await?;
-        match found.is_empty() {
-            false => Ok(()),
-            true => Err(EventLogError::new(
-                EventLogErrorKind::NoTransaction,
-                "the function that enqueues jobs has ended the transaction",
-            )),
-        }
+        Ok(tx.commit().await.map(|()| all).map_err(Into::into))
     }
 }
 
@@ -394,14 +336,9 @@ impl<DB: Backend> EventLog<DB> {
 async fn write<DB: Backend>(log: EventLog<DB>, mut running: Running) {
     let (mut kept, mut batches) = (None, 0);
     while running.has_next() {
-        let (log, connection) = (
-            log.clone(),
-            kept.filter(|_| batches % BATCHES_PER_CONNECTION > 0),
-        );
+        let connection = kept.filter(|_| batches % BATCHES_PER_CONNECTION > 0);
+        kept = log.write_batch(connection).await;
         batches += 1;
-        // The function that enqueues jobs can panic. The callers of this batch then get an error.
-        let written = tokio::spawn(async move { log.write_batch(connection).await }).await;
-        kept = written.unwrap_or_default();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{error, fmt, sync::Arc, time::Duration};
 
 use axum_core::response::{IntoResponse, Response};
-use soundhash_webhook::{BoxError, idempotency::Outcome};
+use soundhash_webhook::idempotency::Outcome;
 use sqlx::error::DatabaseError;
 
 /// The error of an [`EventLog`](crate::EventLog).
@@ -32,8 +32,6 @@ enum Reason {
     /// A reason that the database does not report as an error.
     Text(&'static str),
     Name(String),
-    /// The error of the function that writes jobs.
-    Enqueue(Arc<dyn error::Error + Send + Sync>),
 }
 
 /// The event that a step was waiting for when it timed out.
@@ -120,7 +118,7 @@ impl EventLogError {
         match &self.reason {
             Reason::TimedOut(_) => false,
             Reason::Sqlx(error) => error.as_database_error().is_some(),
-            Reason::Text(_) | Reason::Name(_) | Reason::Enqueue(_) => true,
+            Reason::Text(_) | Reason::Name(_) => true,
         }
     }
 
@@ -155,17 +153,6 @@ impl EventLogError {
         Self {
             kind,
             reason: Reason::Text(text),
-        }
-    }
-
-    /// The error of the function that writes jobs.
-    pub(crate) fn of_enqueue(error: BoxError) -> Self {
-        match error.downcast::<sqlx::Error>() {
-            Ok(error) => (*error).into(),
-            Err(error) => Self {
-                kind: EventLogErrorKind::Other,
-                reason: Reason::Enqueue(error.into()),
-            },
         }
     }
 
@@ -264,7 +251,6 @@ impl fmt::Display for EventLogError {
                 "{name:?} is not a valid name: use up to 48 ASCII letters, digits and underscores, \
                  and no digit first"
             ),
-            Reason::Enqueue(_) => f.write_str("jobs of new events could not be written"),
             Reason::Text(text) => f.write_str(text),
             Reason::TimedOut(after) => match self.kind {
                 EventLogErrorKind::LockTimeout => {
@@ -299,7 +285,6 @@ impl error::Error for EventLogError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.reason {
             Reason::Sqlx(error) => Some(&**error),
-            Reason::Enqueue(error) => Some(&**error),
             _ => None,
         }
     }

@@ -90,10 +90,8 @@
 //! - If `record` fails in a transaction of `pool.begin()` on Postgres because of such a setting, the
 //!   crate closes the connection. The event is recorded on another connection when SoundHash sends
 //!   it again.
-//! - [`accept`](EventLog::accept) checks before its commit that the function that enqueues jobs has
-//!   not ended the transaction or ignored a failed statement. On Postgres without such a function, it
-//!   replaces a connection on which your own SQL has left a `BEGIN`. This takes a round trip for every
-//!   16 batches.
+//! - On Postgres, [`accept`](EventLog::accept) also replaces a connection on which your own SQL has left
+//!   a `BEGIN`. This takes a round trip for every 16 batches.
 //! - If a `BEFORE` trigger of yours drops the row of a new event without an error, all three return
 //!   [`Skipped`](EventLogErrorKind::Skipped). An event is a duplicate only if its row is in the table.
 //!

@@ -11,7 +11,7 @@ use sqlx::{Pool, Transaction};
 use tokio::time::timeout;
 
 use crate::{
-    accept::{Enqueue, Queue},
+    accept::Queue,
     backend::{Backend, Change, Changed, Statements, Value, recorded},
     body::unpack,
     connection,
@@ -53,7 +53,8 @@ pub struct EventLog<DB: Backend> {
     pub(crate) lock_timeout: Duration,
     /// The changes that wait for the next commit. Clones with the same settings share the queue.
     pub(crate) queue: Arc<Queue>,
-    pub(crate) enqueue: Option<Arc<Enqueue<DB>>>,
+    /// The statement that writes the jobs of new events.
+    pub(crate) jobs: Option<Arc<str>>,
     name: TableName,
 }
 
@@ -82,10 +83,10 @@ impl<DB: Backend> EventLog<DB> {
         let name = TableName::default();
         Self {
             pool,
-            statements: Arc::new(Statements::new::<DB>(&name)),
+            statements: Arc::new(Statements::new::<DB>(&name, None)),
             lock_timeout: Duration::from_secs(5),
             queue: Arc::default(),
-            enqueue: None,
+            jobs: None,
             name,
         }
     }
@@ -100,8 +101,7 @@ impl<DB: Backend> EventLog<DB> {
     /// lower case are different.
     pub fn schema(mut self, name: &str) -> Result<Self, EventLogError> {
         self.name.set_schema(name)?;
-        self.statements = Arc::new(Statements::new::<DB>(&self.name));
-        self.queue = Arc::default();
+        self.rebuild();
         Ok(self)
     }
 
@@ -115,9 +115,14 @@ impl<DB: Backend> EventLog<DB> {
     /// Returns the same errors as [`schema`](Self::schema).
     pub fn table(mut self, name: &str) -> Result<Self, EventLogError> {
         self.name.set_table(name)?;
-        self.statements = Arc::new(Statements::new::<DB>(&self.name));
-        self.queue = Arc::default();
+        self.rebuild();
         Ok(self)
+    }
+
+    /// Applies the name of the table and the statement for jobs.
+    pub(crate) fn rebuild(&mut self) {
+        self.statements = Arc::new(Statements::new::<DB>(&self.name, self.jobs.as_deref()));
+        self.queue = Arc::default();
     }
 
     /// Sets how long [`record`](Self::record) waits for a concurrent transaction. The default is
@@ -279,7 +284,23 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the database fails.
     pub async fn get(&self, key: &Key) -> Result<Option<RecordedEvent>, EventLogError> {
-        let values = [Value::Text(escape(key.as_str()))];
+        self.get_by_column(&escape(key.as_str())).await
+    }
+
+    /// Returns the event whose row has this `event_key`, for jobs that
+    /// [`enqueue`](Self::enqueue) wrote.
+    ///
+    /// The column has the text of the [`Key`], except that a backslash and U+0000, which Postgres cannot
+    /// store, are escaped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the database fails.
+    pub async fn get_by_column(
+        &self,
+        event_key: &str,
+    ) -> Result<Option<RecordedEvent>, EventLogError> {
+        let values = [Value::Text(event_key.into())];
         let rows = connection::run(&self.pool, DB::fetch, &self.statements.get, &values).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
@@ -366,7 +387,7 @@ impl<DB: Backend> Clone for EventLog<DB> {
             statements: Arc::clone(&self.statements),
             lock_timeout: self.lock_timeout,
             queue: Arc::clone(&self.queue),
-            enqueue: self.enqueue.clone(),
+            jobs: self.jobs.clone(),
             name: self.name.clone(),
         }
     }

@@ -8,7 +8,7 @@ use crate::inbox::{EventJob, Inbox};
 /// A job that is not retried automatically.
 #[derive(Clone, Debug)]
 pub struct GivenUp {
-    /// Identifies the event.
+    /// The event's `event_key` in the log.
     pub key: String,
     /// The number of attempts.
     pub attempts: i16,
@@ -24,7 +24,7 @@ impl Inbox {
     /// Returns an error if the database fails.
     pub async fn given_up(&self) -> Result<Vec<GivenUp>, BoxError> {
         let rows = sqlx::query(
-            "SELECT job.payload::text, job.attempts, job.last_error
+            "SELECT job.payload->>'key', job.attempts, job.last_error
              FROM graphile_worker._private_jobs AS job
              JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
              WHERE task.identifier = $1 AND job.attempts >= job.max_attempts
@@ -35,9 +35,8 @@ impl Inbox {
         .fetch_all(&self.pool)
         .await?;
         let given_up = rows.iter().map(|row| {
-            let job: EventJob = serde_json::from_str(row.try_get(0)?)?;
             Ok(GivenUp {
-                key: job.key,
+                key: row.try_get(0)?,
                 attempts: row.try_get(1)?,
                 last_error: row.try_get(2)?,
             })

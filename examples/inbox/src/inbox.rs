@@ -1,11 +1,10 @@
-//! The tables of the inbox, and the transaction that stores an event together with its job.
+//! The tables of the inbox, and the statement that stores an event together with its job.
 
 use std::{error::Error, io, iter, sync::Arc, time::Duration};
 
 use graphile_worker::WorkerUtils;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use soundhash_webhook::{BoxError, Delivery, idempotency::Key};
+use soundhash_webhook::{BoxError, Delivery};
 use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogError};
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
@@ -25,17 +24,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
-/// The maximum number of attempts. The pauses grow from 3 s to 6 h, so the last attempt is after
-/// about four days.
-const MAX_ATTEMPTS: i16 = 25;
-
 /// The connections of each process, few enough for several processes on a default Postgres server.
 const MAX_CONNECTIONS: u32 = 20;
 
 /// A job, which refers to its event by the key. The log has the event itself, byte for byte.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventJob {
-    /// Identifies the event.
+    /// The event's `event_key` in the log.
     pub key: String,
 }
 
@@ -85,7 +80,7 @@ impl Inbox {
         }
     }
 
-    /// Stores the event and its job in one transaction, which it shares with concurrent events.
+    /// Stores the event and its job with one statement, which it shares with concurrent events.
     ///
     /// # Errors
     ///
@@ -99,43 +94,31 @@ impl Inbox {
     }
 }
 
-/// Inserts the jobs of events.
+/// Writes the jobs of new events, with at most 25 attempts. The pauses between them grow from 3 s to
+/// 6 h, so the last attempt is after about four days.
 ///
 /// The queue's own function `add_jobs` does the same, but also notifies the workers. Postgres
 /// commits transactions that notify one after the other, and each of them waits for the disk alone.
 /// With `add_jobs`, only a twentieth as many commits are possible. See [`wake_workers`].
-async fn insert_jobs(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
-    let payloads = keys.iter().map(|key| {
-        let key = key.to_string();
-        json!(EventJob { key }).to_string()
-    });
-    let payloads: Vec<String> = payloads.collect();
-    loop {
-        // The type is not `jsonb`, which cannot hold U+0000.
-        let inserted = sqlx::query(
-            "INSERT INTO graphile_worker._private_jobs (task_id, payload, max_attempts)
-             SELECT task.id, payload::json, $3
-             FROM graphile_worker._private_tasks AS task, unnest($2::text[]) AS payload
-             WHERE task.identifier = $1",
-        )
-        .bind(EventJob::NAME)
-        .bind(&payloads)
-        .bind(MAX_ATTEMPTS)
-        .execute(&mut *connection)
-        .await?;
-        if inserted.rows_affected() > 0 {
-            return Ok(());
-        }
-        // This is the first job ever, or the first one since the queue cleaned up.
-        sqlx::query(
-            "INSERT INTO graphile_worker._private_tasks (identifier) VALUES ($1)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(EventJob::NAME)
-        .execute(&mut *connection)
-        .await?;
-    }
-}
+const INSERT_JOBS: &str = "
+    INSERT INTO graphile_worker._private_jobs (task_id, payload, max_attempts)
+    SELECT (SELECT soundhash_event_task()), json_build_object('key', event_key), 25
+    FROM new_events RETURNING 1";
+
+/// Returns the id of the jobs' task, which the queue deletes if it cleans up while there is no job.
+const CREATE_TASK_FUNCTION: &str = "
+    CREATE OR REPLACE FUNCTION soundhash_event_task() RETURNS integer LANGUAGE plpgsql AS $$
+    DECLARE task integer;
+    BEGIN
+        LOOP
+            SELECT id INTO task FROM graphile_worker._private_tasks
+                WHERE identifier = 'soundhash_event';
+            EXIT WHEN FOUND;
+            INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('soundhash_event')
+                ON CONFLICT DO NOTHING;
+        END LOOP;
+        RETURN task;
+    END $$";
 
 /// Notifies the workers of new jobs, at most every 50 ms. If a notification fails, the workers find
 /// the jobs when they poll.
@@ -177,10 +160,7 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
         // SoundHash waits 30 s for a response.
         .acquire_timeout(CONNECT_TIMEOUT)
         .connect_lazy_with(database.clone());
-    let log = EventLog::new(pool.clone()).enqueue(|connection, deliveries| {
-        let keys: Vec<Key> = deliveries.iter().map(Key::from).collect();
-        Box::pin(async move { Ok(insert_jobs(connection, &keys).await?) })
-    });
+    let log = EventLog::new(pool.clone()).enqueue(INSERT_JOBS);
     migrate(&pool, &log).await?;
     let new_jobs = Arc::new(Notify::new());
     tokio::spawn(wake_workers(pool.clone(), Arc::clone(&new_jobs)));
@@ -213,6 +193,7 @@ async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError
         .await?;
     let queue = WorkerUtils::new(pool.clone(), QUEUE_SCHEMA);
     queue.migrate().await?;
+    sqlx::query(CREATE_TASK_FUNCTION).execute(&mut *tx).await?;
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS acted_events (
             event_key text PRIMARY KEY,

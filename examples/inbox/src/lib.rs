@@ -1,11 +1,11 @@
-//! Responds at once and works later: stores an event and its job in one Postgres transaction.
+//! Responds at once and works later: stores an event and its job with one Postgres statement.
 //!
 //! SoundHash waits 30 s for a response and gives up after four attempts. This receiver responds
 //! with 202 as soon as the event is stored. A worker can then take as much time and as many
 //! attempts as the work needs. `main.rs` lists the arguments and variables. These are the files, in
 //! the order in which an event passes through them:
 //!
-//! - [`inbox`]: the tables, and the transaction that stores an event and its job.
+//! - [`inbox`]: the tables, and the statement that stores an event and its job.
 //! - [`receive`]: the HTTP side.
 //! - [`work`]: the workers, which handle each event in one transaction.
 //! - [`given_up`]: lists jobs that failed too often, and runs them again.

@@ -1,11 +1,11 @@
 //! The worker, which handles each event in one transaction.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use graphile_worker::{
     IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions,
 };
-use soundhash_webhook::{BoxError, idempotency::Key};
+use soundhash_webhook::BoxError;
 use soundhash_webhook_sqlx::RecordedEvent;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ impl TaskHandler for EventJob {
             .get_ext::<Tools>()
             .ok_or("the worker has no tools")?;
         let attempt = *context.job().attempts();
-        act(tools, &Key::new(&self.key)).await.map_err(|error| {
+        act(tools, &self.key).await.map_err(|error| {
             warn!(
                 key = self.key,
                 attempt, error, "not acted on, the job is tried again"
@@ -61,40 +61,30 @@ impl TaskHandler for EventJob {
 
 /// Handles the event. If a worker dies before it marks its job as done, the job runs again and
 /// finds the row of the event.
-async fn act(tools: &Tools, key: &Key) -> Result<(), BoxError> {
+async fn act(tools: &Tools, key: &str) -> Result<(), BoxError> {
     let inbox = &tools.inbox;
     let event = inbox
         .log
-        .get(key)
+        .get_by_column(key)
         .await?
         .ok_or("the event is not in the log")?;
     let mut tx = inbox.pool.begin().await?;
     let inserted = sqlx::query(
         "INSERT INTO acted_events (event_key, event_type) VALUES ($1, $2) ON CONFLICT DO NOTHING",
     )
-    .bind(key_as_text(key))
+    .bind(key)
     .bind(event.summary.event_type.as_deref().map(as_text))
     .execute(&mut *tx)
     .await?;
     if inserted.rows_affected() == 0 {
-        info!(key = key.as_str(), "acted on before");
+        info!(key, "acted on before");
         return Ok(());
     }
     // Put your own statements here, in the same transaction.
     (tools.work)(&event)?;
     tx.commit().await?;
-    info!(key = key.as_str(), "acted on");
+    info!(key, "acted on");
     Ok(())
-}
-
-/// Returns the key as text, unless it contains U+0000, which a text in Postgres cannot hold. The
-/// first character keeps such a key apart from all others, which begin with a letter.
-fn key_as_text(key: &Key) -> Cow<'_, str> {
-    if key.as_str().contains('\0') {
-        Cow::Owned(format!("\\{}", key.as_str().escape_default()))
-    } else {
-        Cow::Borrowed(key.as_str())
-    }
 }
 
 /// Replaces U+0000, which a text in Postgres cannot hold.

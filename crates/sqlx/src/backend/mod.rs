@@ -122,14 +122,22 @@ pub trait Sql: sqlx::Database {
     const WRITERS: usize;
 
     /// Whether [`change`](Self::change) makes these changes with a single statement that writes.
-    fn is_one_statement(changes: &[&Change]) -> bool;
+    fn is_one_statement(statements: &Statements, changes: &[&Change]) -> bool;
 
-    /// Makes these changes, in the transaction of the connection if there is one.
+    /// Makes these changes and writes the jobs of new events, in the transaction of the connection if
+    /// there is one.
     fn change<'a>(
         connection: &'a mut Self::Connection,
         statements: &'a Statements,
         changes: &'a [&'a Change],
     ) -> BoxFuture<'a, sqlx::Result<Vec<Changed>>>;
+
+    /// Writes the jobs of the events with these keys, in the transaction of the connection.
+    fn write_jobs<'a>(
+        connection: &'a mut Self::Connection,
+        statements: &'a Statements,
+        keys: &'a [Value<'a>],
+    ) -> BoxFuture<'a, sqlx::Result<()>>;
 
     /// Runs a statement and returns the number of rows it changed.
     fn execute<'a>(
@@ -209,6 +217,27 @@ async fn is_duplicate<DB: Sql>(
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! common_steps {
     () => {
+        fn write_jobs<'a>(
+            connection: &'a mut Self::Connection,
+            statements: &'a Statements,
+            keys: &'a [Value<'a>],
+        ) -> BoxFuture<'a, sqlx::Result<()>> {
+            Box::pin(async move {
+                let Some([before, after]) = &statements.jobs else {
+                    return Ok(());
+                };
+                // No key is NULL. With such keys, few statements have to be prepared.
+                let mut keys = keys.to_vec();
+                keys.resize(keys.len().next_power_of_two(), Value::OptionalText(None));
+                let places: Vec<_> = (1..=keys.len()).map(|place| format!("${place}")).collect();
+                let sql = format!("{before}{}{after}", places.join(","));
+                query(&sql.into(), &keys)
+                    .fetch_all(connection)
+                    .await
+                    .map(drop)
+            })
+        }
+
         fn execute<'a>(
             connection: &'a mut Self::Connection,
             sql: &'a Arc<str>,

@@ -289,7 +289,7 @@ impl Sql for Postgres {
         })
     }
 
-    fn is_one_statement(_: &[&Change]) -> bool {
+    fn is_one_statement(_: &Statements, _: &[&Change]) -> bool {
         true
     }
 

@@ -71,6 +71,10 @@ async fn record_rows(
         let values: Vec<Value<'_>> = values.iter().step_by(ROW_VALUES).cloned().collect();
         duplicates = keys(connection, &sql.into(), &values).await?;
     }
+    if !new.is_empty() {
+        let keys = new.iter().map(|key| Value::Text(key.into()));
+        Sqlite::write_jobs(connection, statements, &keys.collect::<Vec<_>>()).await?;
+    }
     let all = values.iter().step_by(ROW_VALUES).take(deliveries.len());
     let changed = all.map(|key| match key {
         // If the batch has several deliveries of an event, the first is new.
@@ -256,8 +260,12 @@ impl Sql for Sqlite {
         })
     }
 
-    fn is_one_statement(changes: &[&Change]) -> bool {
-        changes.len() == 1 || changes.iter().all(|it| matches!(it, Change::Record(_)))
+    fn is_one_statement(statements: &Statements, changes: &[&Change]) -> bool {
+        let mut records = changes.iter().filter(|it| matches!(it, Change::Record(_)));
+        match statements.jobs {
+            None => changes.len() == 1 || records.count() == changes.len(),
+            Some(_) => changes.len() == 1 && records.next().is_none(),
+        }
     }
 
     fn change<'a>(

@@ -48,13 +48,15 @@ pub struct Statements {
     #[cfg(feature = "postgres")]
     pub(crate) wait_and_record: Arc<str>,
     /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
-    /// 0 if it is a duplicate, or 2 if it is undecided.
+    /// 0 if it is a duplicate, or 2 if it is undecided. Writes the jobs of the new events, too.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
     /// Records several events on SQLite. The parts are the SQL before and after the values. Has a row
     /// with the key of each new event.
     #[cfg(feature = "sqlite")]
     pub(crate) record_rows: [String; 2],
+    /// Writes the jobs of new events. The parts are the SQL before and after their keys.
+    pub(crate) jobs: Option<[String; 2]>,
     /// Selects the keys of duplicates. The list of keys is appended.
     #[cfg(feature = "sqlite")]
     pub(crate) duplicates: String,
@@ -82,7 +84,8 @@ pub struct Statements {
 }
 
 impl Statements {
-    pub(crate) fn new<DB: Backend>(name: &TableName) -> Self {
+    /// `jobs` is the user's statement for the jobs of new events.
+    pub(crate) fn new<DB: Backend>(name: &TableName, jobs: Option<&str>) -> Self {
         let words = DB::words();
         let Words {
             now,
@@ -128,16 +131,10 @@ impl Statements {
                 .replace("$insert", &record::<DB>(name, "FROM ready WHERE locked"))
                 .into(),
             #[cfg(feature = "postgres")]
-            accept: accept::<DB>(name),
+            accept: accept::<DB>(name, jobs),
             #[cfg(feature = "sqlite")]
-            record_rows: [
-                format!(
-                    "{} SELECT column1, TRUE, column2, column3, column4, {now}, column5, column6 \
-                     FROM (VALUES ",
-                    insert(name)
-                ),
-                format!(") WHERE column1 IS NOT NULL {}", unless_recorded::<DB>()),
-            ],
+            record_rows: record_rows::<DB>(name),
+            jobs: jobs.map(|sql| write_jobs(name, sql)),
             #[cfg(feature = "sqlite")]
             duplicates: format!(
                 "SELECT event_key FROM {table} WHERE {is_completed} AND event_key IN "
@@ -271,25 +268,58 @@ fn record<DB: Backend>(name: &TableName, condition: &str) -> String {
     )
 }
 
+fn write_jobs(name: &TableName, sql: &str) -> [String; 2] {
+    let table = name.table();
+    [
+        format!(
+            "WITH new_events AS (\
+             SELECT event_key, event_type, endpoint FROM {table} WHERE event_key IN ("
+        ),
+        format!(")) {sql}"),
+    ]
+}
+
+#[cfg(feature = "sqlite")]
+fn record_rows<DB: Backend>(name: &TableName) -> [String; 2] {
+    let (insert, now) = (insert(name), DB::words().now);
+    [
+        format!(
+            "{insert} SELECT column1, TRUE, column2, column3, column4, {now}, column5, column6 \
+             FROM (VALUES "
+        ),
+        format!(") WHERE column1 IS NOT NULL {}", unless_recorded::<DB>()),
+    ]
+}
+
 #[cfg(feature = "postgres")]
-fn accept<DB: Backend>(name: &TableName) -> Arc<str> {
+fn accept<DB: Backend>(name: &TableName, jobs: Option<&str>) -> Arc<str> {
     let words = DB::words();
+    let with_jobs = jobs.map(|sql| {
+        format!(
+            ", new_events AS (SELECT event_key, event_type, endpoint FROM soundhash_inserted), \
+             soundhash_jobs AS ({sql})"
+        )
+    });
+    // Postgres does not run a `SELECT` whose rows are not used.
+    let job_count = jobs.map(|_| ", (SELECT count(*) FROM soundhash_jobs)");
     format!(
-        "WITH new AS MATERIALIZED (\
+        "WITH soundhash_new AS MATERIALIZED (\
          SELECT number, key, type, endpoint, created, body, len, {locked} AS locked \
          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[]) \
          WITH ORDINALITY AS new (key, type, endpoint, created, body, len, number)), \
-         inserted AS ({insert} \
-         SELECT key, TRUE, type, endpoint, {created_at}, {now}, body, len FROM new WHERE locked \
-         {unless_recorded}) \
+         soundhash_inserted AS ({insert} \
+         SELECT key, TRUE, type, endpoint, {created_at}, {now}, body, len \
+         FROM soundhash_new WHERE locked {unless_recorded}, event_type, endpoint){jobs} \
          SELECT number, CASE WHEN event_key IS NOT NULL THEN 1 \
          WHEN locked AND (SELECT {is_completed} FROM {table} WHERE event_key = key) THEN 0 \
-         ELSE 2 END::bigint \
-         FROM new LEFT JOIN inserted ON event_key = key",
+         ELSE 2 END::bigint{job_count} \
+         FROM soundhash_new LEFT JOIN soundhash_inserted ON event_key = key",
         is_completed = is_completed::<DB>(),
         table = name.table(),
         locked = try_lock::<DB>(name, "key"),
         insert = insert(name),
+        jobs = with_jobs.unwrap_or_default(),
+        job_count = job_count.unwrap_or_default(),
         created_at = Words::fill(words.instant, "created"),
         now = words.now,
         unless_recorded = unless_recorded::<DB>(),

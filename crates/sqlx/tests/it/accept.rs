@@ -1,6 +1,6 @@
 //! `accept`: one commit for many deliveries.
 
-use std::{future::pending, sync::Arc, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use serde_json::json;
 use soundhash_webhook::{Delivery, idempotency::Key};
@@ -9,7 +9,7 @@ use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::{Pool, Postgres, Sqlite};
 use tokio::{
     runtime::Runtime,
-    sync::{Notify, Semaphore, oneshot},
+    sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -24,7 +24,7 @@ use crate::{
 on_both!(
     an_event_is_accepted_once,
     a_poisoned_event_harms_no_other,
-    a_job_that_panics_fails_only_its_batch,
+    jobs_are_written_for_new_events_only,
     a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or_neither,
     an_event_that_is_being_recorded_waits_for_the_end,
     a_lock_that_another_transaction_keeps_is_an_error,
@@ -33,32 +33,12 @@ on_both!(
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A log whose job of an event is its row in `acted`.
-fn with_jobs<DB: Fixture>(log: EventLog<DB>) -> EventLog<DB> {
-    log.enqueue(|connection, deliveries| {
-        Box::pin(async move {
-            for delivery in deliveries {
-                let key = Key::from(delivery);
-                if key.as_str().contains("poison") {
-                    return Err("a poisoned event".into());
-                }
-                if key.as_str().contains("locked") {
-                    // An error of another class on Postgres, and a syntax error on SQLite.
-                    let locked = "DO $$ BEGIN RAISE lock_not_available; END $$";
-                    DB::run_on(connection, locked).await?;
-                }
-                assert!(!key.as_str().contains("panic"), "a panic of the test");
-                // Postgres cannot hold U+0000.
-                DB::act(connection, &key.as_str().replace('\0', "\\0")).await?;
-            }
-            Ok(())
-        })
-    })
-}
+/// Writes the job of an event, its row in `acted`.
+pub(crate) const JOBS: &str = "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1";
 
 async fn setup<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
     let (place, pool, log) = log::<DB>().await;
-    (place, pool, with_jobs(log))
+    (place, pool, log.enqueue(JOBS))
 }
 
 async fn an_event_is_accepted_once<DB: Fixture>() {
@@ -90,6 +70,7 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
 async fn a_poisoned_event_harms_no_other<DB: Fixture>() {
     let (_place, pool, log) = setup::<DB>().await;
     DB::run(&pool, DB::REJECT_POISON).await.expect("a trigger");
+    DB::run(&pool, DB::REJECT_JOBS).await.expect("a trigger");
     let padding = "x".repeat(100_000);
     let mut all = JoinSet::new();
     for number in 0..60 {
@@ -120,17 +101,7 @@ async fn a_poisoned_event_harms_no_other<DB: Fixture>() {
     let error = log.accept(&delivery("poison").await).await.unwrap_err();
     assert_eq!(error.kind(), EventLogErrorKind::Other, "{error:?}");
     let source = std::error::Error::source(&error).expect("a source");
-    assert_eq!(source.to_string(), "a poisoned event");
-}
-
-async fn a_job_that_panics_fails_only_its_batch<DB: Fixture>() {
-    let (_place, pool, log) = setup::<DB>().await;
-    let error = log.accept(&delivery("panic").await).await.unwrap_err();
-    assert_eq!(error.kind(), EventLogErrorKind::Other, "{error:?}");
-    let b = delivery("b").await;
-    let next = timeout(PATIENCE, log.accept(&b)).await;
-    assert_eq!(next.expect("an end in time").unwrap(), Accepted::New);
-    assert_eq!(DB::acted(&pool).await.len(), 1);
+    assert!(source.to_string().contains("a poisoned event"), "{source}");
 }
 
 async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or_neither<
@@ -138,24 +109,16 @@ async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or
 >() {
     let (place, pool, others) = setup::<DB>().await;
     let one = DB::pool(&DB::url(&place), 1).await;
-    let (gate, at_gate) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
-    let log = EventLog::new(one.clone()).enqueue({
-        let (gate, at_gate) = (Arc::clone(&gate), Arc::clone(&at_gate));
-        move |connection, deliveries| {
-            let (gate, at_gate) = (Arc::clone(&gate), Arc::clone(&at_gate));
-            Box::pin(async move {
-                at_gate.notify_one();
-                gate.acquire().await?.forget();
-                for delivery in deliveries {
-                    DB::act(connection, Key::from(delivery).as_str()).await?;
-                }
-                Ok(())
-            })
-        }
-    });
+    let log = EventLog::new(one.clone()).enqueue(JOBS);
     let start = |delivery: &Delivery| {
         let (log, delivery) = (log.clone(), delivery.clone());
         tokio::spawn(async move { log.accept(&delivery).await })
+    };
+    let abort_soon = async |delivery: &Delivery| {
+        let waiting = start(delivery);
+        sleep(Duration::from_millis(200)).await;
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
     };
     let (a, b, c) = (
         delivery("a").await,
@@ -165,35 +128,26 @@ async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or
 
     // It waits for a connection.
     let connection = one.acquire().await.unwrap();
-    let waiting = start(&a);
-    sleep(Duration::from_millis(100)).await;
-    waiting.abort();
-    assert!(waiting.await.unwrap_err().is_cancelled());
+    abort_soon(&a).await;
     drop(connection);
 
-    // It is in the transaction.
-    let waiting = start(&b);
-    timeout(PATIENCE, at_gate.notified())
-        .await
-        .expect("an event whose job is written");
-    waiting.abort();
-    assert!(waiting.await.unwrap_err().is_cancelled());
-    gate.add_permits(1);
+    // Its job waits for a lock. On SQLite, the batch waits.
+    let mut tx = others.begin().await.unwrap();
+    if !DB::IS_SQLITE {
+        DB::run_on(&mut tx, "LOCK TABLE acted").await.unwrap();
+    }
+    abort_soon(&b).await;
+    tx.rollback().await.unwrap();
 
     // It waits for another transaction.
     let mut tx = others.begin().await.unwrap();
     assert_eq!(others.record(&mut tx, &c).await.unwrap(), Recorded::New);
-    let waiting = start(&c);
-    sleep(Duration::from_millis(200)).await;
-    waiting.abort();
-    assert!(waiting.await.unwrap_err().is_cancelled());
+    abort_soon(&c).await;
     tx.rollback().await.unwrap();
 
-    gate.add_permits(10);
     for (delivery, expected) in [
         (&a, Some(Accepted::New)),
-        (&b, Some(Accepted::Duplicate)),
-        // On SQLite, its batch waits, too.
+        (&b, (!DB::IS_SQLITE).then_some(Accepted::Duplicate)),
         (&c, (!DB::IS_SQLITE).then_some(Accepted::New)),
     ] {
         let accepted = timeout(PATIENCE, start(delivery)).await;
@@ -201,6 +155,60 @@ async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or
         assert_eq!(accepted, expected.unwrap_or(accepted), "{delivery:?}");
     }
     assert_eq!(DB::acted(&pool).await.len(), 3);
+}
+
+/// The columns are the ones of the table, and a job may call a function or do nothing.
+async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
+    let (_place, pool, log) = log::<DB>().await;
+    let columns = "INSERT INTO acted
+        SELECT event_key || ' ' || event_type || ' ' || coalesce(endpoint, '-') FROM new_events
+        WHERE event_key NOT LIKE '%c' RETURNING 1";
+    // The order of the settings does not matter.
+    let log = log.enqueue(columns).table("others").unwrap();
+    log.migrate().await.unwrap();
+    for (id, expected) in [
+        ("a", Accepted::New),
+        ("a", Accepted::Duplicate),
+        ("b", Accepted::New),
+        ("c", Accepted::New),
+    ] {
+        let accepted = log.accept(&delivery(id).await).await;
+        assert_eq!(accepted.unwrap(), expected, "{id}");
+    }
+    let mut expected = Vec::new();
+    for id in ["a", "b"] {
+        let key = Key::from(&delivery(id).await);
+        expected.push(format!("{key} video.processed -"));
+        let event = log.get_by_column(key.as_str()).await.unwrap();
+        assert_eq!(event.unwrap().summary.key, key);
+    }
+    assert_eq!(DB::acted(&pool).await, expected);
+    let odd = delivery_of(r#"{"id": "\u0000\\", "type": "a", "data": {}}"#).await;
+    let log = log.enqueue(JOBS);
+    assert_eq!(log.accept(&odd).await.unwrap(), Accepted::New);
+    let all = DB::acted(&pool).await;
+    let column = all.into_iter().find(|it| it.contains('\\')).unwrap();
+    let event = log.get_by_column(&column).await.unwrap().unwrap();
+    assert_eq!(event.summary.key, Key::from(&odd), "{column}");
+}
+
+/// Postgres does not run a `SELECT` whose rows are not used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_of_the_queue_is_called_for_each_new_event() {
+    let (_place, pool, log) = log::<Postgres>().await;
+    let function = "CREATE FUNCTION push(text) RETURNS bigint LANGUAGE sql
+        AS 'INSERT INTO acted VALUES ($1) RETURNING 1'";
+    Postgres::run(&pool, function).await.unwrap();
+    let log = log.enqueue("SELECT push(event_key) FROM new_events");
+    let (a, b) = (delivery("a").await, delivery("b").await);
+    for (delivery, expected) in [
+        (&a, Accepted::New),
+        (&b, Accepted::New),
+        (&a, Accepted::Duplicate),
+    ] {
+        assert_eq!(log.accept(delivery).await.unwrap(), expected);
+    }
+    assert_eq!(Postgres::acted(&pool).await.len(), 2);
 }
 
 async fn a_lock_that_another_transaction_keeps_is_an_error<DB: Fixture>() {
@@ -253,17 +261,20 @@ async fn an_event_that_is_being_recorded_waits_for_the_end<DB: Fixture>() {
 }
 
 async fn a_runtime_can_end_while_events_wait<DB: Fixture>() {
-    let (place, _pool, _log) = log::<DB>().await;
+    let (place, _pool, log) = setup::<DB>().await;
     let (url, mut deliveries) = (DB::url(&place), Vec::new());
     for id in ["a", "b", "c", "d", "e"] {
         deliveries.push(delivery(id).await);
+    }
+    let mut tx = log.begin().await.unwrap();
+    if !DB::IS_SQLITE {
+        DB::run_on(&mut tx, "LOCK TABLE acted").await.unwrap();
     }
     let (end, ended) = oneshot::channel();
     thread::spawn(move || {
         let runtime = Runtime::new().expect("a runtime");
         runtime.block_on(async {
-            let log = EventLog::new(DB::pool(&url, 10).await);
-            let log = log.enqueue(|_, _| Box::pin(pending()));
+            let log = EventLog::new(DB::pool(&url, 10).await).enqueue(JOBS);
             for delivery in deliveries {
                 let log = log.clone();
                 tokio::spawn(async move { log.accept(&delivery).await });
@@ -277,29 +288,12 @@ async fn a_runtime_can_end_while_events_wait<DB: Fixture>() {
     ended.expect("the runtime ends").expect("no panic");
 }
 
-/// Postgres turns the commit of a failed transaction into a rollback, and sqlx returns `Ok`.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_ignores_the_error_of_a_statement_is_an_error() {
-    let (_place, _pool, log) = log::<Postgres>().await;
-    for sql in ["SELECT 1 / 0", "ROLLBACK"] {
-        let log = log.clone().enqueue(move |connection, _| {
-            Box::pin(async move {
-                let _ = sqlx::raw_sql(sql).execute(connection).await;
-                Ok(())
-            })
-        });
-        let a = delivery("a").await;
-        assert!(log.accept(&a).await.is_err(), "{sql}");
-        assert!(log.get(&Key::from(&a)).await.unwrap().is_none(), "{sql}");
-    }
-}
-
 /// Test suites and poolers deallocate the prepared statements of a connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_accepted_on_a_connection_without_its_prepared_statements() {
     let (place, _pool, _log) = log::<Postgres>().await;
     let pool = <Postgres as Fixture>::pool(&Postgres::url(&place), 1).await;
-    let log = with_jobs(EventLog::new(pool.clone()));
+    let log = EventLog::new(pool.clone()).enqueue(JOBS);
     for id in ["a", "b", "c"] {
         let accepted = log.accept(&delivery(id).await).await;
         assert_eq!(accepted.unwrap(), Accepted::New, "{id}");
@@ -314,7 +308,7 @@ async fn only_what_is_committed_is_accepted<DB: Fixture>(
     pool: &Pool<DB>,
     log: EventLog<DB>,
 ) {
-    let log = with_jobs(log);
+    let log = log.enqueue(JOBS);
     let (mut accepted, mut failed) = (Vec::new(), 0);
     for round in 0..6 {
         if round % 2 == 1 {

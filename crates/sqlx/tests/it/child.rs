@@ -14,7 +14,10 @@ use soundhash_webhook_tests::process::Receiver;
 use sqlx::{Postgres, Sqlite};
 use tokio::{net::TcpListener, time::sleep};
 
-use crate::fixture::{Fixture, SECRET};
+use crate::{
+    accept::JOBS,
+    fixture::{Fixture, SECRET},
+};
 
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_TEST_DATABASE";
 const HANDLER: &str = "SOUNDHASH_WEBHOOK_TEST_HANDLER";
@@ -68,16 +71,7 @@ async fn accept<DB: Fixture>(
 }
 
 async fn serve<DB: Fixture>(url: &str) {
-    let log = EventLog::new(DB::pool(url, 10).await).enqueue(|connection, deliveries| {
-        Box::pin(async move {
-            pause().await;
-            for delivery in deliveries {
-                DB::act(connection, Key::from(delivery).as_str()).await?;
-            }
-            pause().await;
-            Ok(())
-        })
-    });
+    let log = EventLog::new(DB::pool(url, 10).await).enqueue(JOBS);
     log.migrate().await.expect("a migration");
     let handler = match env::var(HANDLER).as_deref() {
         Ok("Accept") => post(accept::<DB>),

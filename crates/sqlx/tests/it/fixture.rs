@@ -32,6 +32,8 @@ pub(crate) trait Fixture: Backend {
     const IS_SQLITE: bool;
     /// A statement that makes the table reject events of the type `poison`.
     const REJECT_POISON: &'static str;
+    /// A statement that makes `acted` reject keys that contain `poison` or `locked`.
+    const REJECT_JOBS: &'static str;
     type Place: Send + Sync;
 
     fn place() -> impl Future<Output = Self::Place> + Send;
@@ -103,6 +105,15 @@ impl Fixture for Postgres {
     const IS_SQLITE: bool = false;
     const REJECT_POISON: &'static str =
         "ALTER TABLE soundhash_events ADD CHECK (event_type <> 'poison')";
+    // A lock that is not available is an error of another class.
+    const REJECT_JOBS: &'static str =
+        "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF new.event_key LIKE '%locked%' THEN RAISE lock_not_available; END IF;
+            IF new.event_key LIKE '%poison%' THEN RAISE 'a poisoned event'; END IF;
+            RETURN new;
+        END $$;
+        CREATE TRIGGER reject BEFORE INSERT ON acted FOR EACH ROW EXECUTE FUNCTION reject()";
     type Place = PostgresPlace;
 
     async fn place() -> PostgresPlace {
@@ -157,6 +168,9 @@ impl Fixture for Sqlite {
     const IS_SQLITE: bool = true;
     const REJECT_POISON: &'static str = "CREATE TRIGGER reject BEFORE INSERT ON soundhash_events
         WHEN new.event_type = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END";
+    const REJECT_JOBS: &'static str = "CREATE TRIGGER reject_jobs BEFORE INSERT ON acted
+        WHEN new.event_key LIKE '%poison%' OR new.event_key LIKE '%locked%'
+        BEGIN SELECT RAISE(ABORT, 'a poisoned event'); END";
     type Place = SqlitePlace;
 
     async fn place() -> SqlitePlace {
