@@ -148,7 +148,7 @@ event_types!(define_data);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the payload of a SoundHash event",
-    note = "for a type of your own, take a `Delivery` and call its `json`"
+    note = "to parse your own type, take a `Delivery` and call `Delivery::json`"
 )]
 pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed {
     /// The type of the events with this payload.

@@ -28,7 +28,7 @@ use super::value::AnyJson;
 /// assert_eq!(event.kind(), Some(EventKind::UserCreated));
 /// assert_eq!(event.id, Some("g-lRS26_gP40W6FKCarKTg".into()));
 ///
-/// // It can be stored and read again.
+/// // An event can be stored and parsed again.
 /// let stored = serde_json::to_vec(&event).unwrap();
 /// assert_eq!(Event::from_slice(&stored)?, event);
 /// # Ok::<(), soundhash_webhook::EventError>(())

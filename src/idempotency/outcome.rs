@@ -68,7 +68,7 @@ kinds! {
             "the delivery is authentic, so check that the clock of this host is synchronized";
         /// The request's method is not POST: 405, with `Allow: POST`.
         MethodNotAllowed: METHOD_NOT_ALLOWED, Warning, "method_not_allowed", "request is not a POST",
-            "the delivery is authentic, but SoundHash sends POST only: a redirect or a proxy \
+            "the delivery is authentic, but SoundHash only sends POST: a redirect or a proxy \
              changed the method, or the delivery was recorded and sent again";
         /// No [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified the request: 500.
         Unverified: INTERNAL_SERVER_ERROR, Failure, "unverified", "no SoundHashWebhookLayer outside of the IdempotencyLayer",

@@ -80,7 +80,7 @@ impl Span {
         Self
     }
 
-    #[expect(clippy::unused_self, reason = "as the span of `tracing`")]
+    #[expect(clippy::unused_self, reason = "like the span of `tracing`")]
     pub(super) fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
         f()
     }

@@ -85,15 +85,15 @@ fn describe() {
         ),
         (
             UNRECOGNIZED,
-            "Events with a type or payload that this version of the crate does not know, without test deliveries",
+            "Events with a type or payload that this version of the crate does not know, except for test deliveries",
         ),
         (
             UNKNOWN_FIELDS,
-            "Events with fields that this version of the crate does not know, without test deliveries",
+            "Events with fields that this version of the crate does not know, except for test deliveries",
         ),
         (
             MATCHED_SECRET,
-            "Accepted deliveries by the secret that signed them: its label, or its index, 0 being the current one",
+            "Accepted deliveries by the secret that signed them: its label, or its index, which is 0 for the current secret",
         ),
         (
             CANCELED,
@@ -101,7 +101,7 @@ fn describe() {
         ),
         (
             SKIPPED,
-            "Deliveries to which the idempotency layer responded in place of the handler, by reason",
+            "Deliveries to which the idempotency layer responded without calling the handler, by reason",
         ),
         (
             LEASE_LOST,

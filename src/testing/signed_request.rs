@@ -306,7 +306,7 @@ impl fmt::Display for CaptureError {
             }
             CaptureErrorKind::Header => "not a header such as `Content-Type: application/json`",
             CaptureErrorKind::Chunked => {
-                "bodies in chunks cannot be read: save the body whole, without this header"
+                "chunked bodies are not supported: save the decoded body, without this header"
             }
         })
     }

@@ -116,7 +116,7 @@ cases! {
     Rejected(WrongSignature), "signed with another secret" => |it| {
         it.signed_with(&Secret::new("whsec_unknown"), body())
     };
-    Rejected(WrongSignature), "the signature of no bytes" => |it| {
+    Rejected(WrongSignature), "the signature of an empty body" => |it| {
         it.resigned(|_| it.secret.sign(b"").to_string().into())
     };
     Rejected(WrongSignature), "the signature of another event" => |it| {
@@ -136,13 +136,13 @@ cases! {
     Rejected(BodyTooLarge), "a terabyte declared" => |it| {
         declare(it.guessed(), 1_000_000_000_000)
     };
-    Rejected(BodyTooLarge), "a body over the limit, of no declared length" => |it| {
+    Rejected(BodyTooLarge), "a body over the limit, without a declared length" => |it| {
         streamed(it.guessed(), it.frames(it.too_much()))
     };
     OverLimit, "signed, and over the limit by one byte" => |it| {
         it.signed(body_of(it.max_body_size + 1))
     };
-    Rejected(BodyBroken), "signed, and a body that breaks off" => |it| {
+    Rejected(BodyBroken), "signed, and a body that ends early" => |it| {
         let body = Bytes::from(body());
         let half = body.slice(..body.len() / 2);
         streamed(it.signed(body), it.frames(vec![half]).breaks())
@@ -155,7 +155,7 @@ cases! {
     Accepted, "authentic, with whitespace around the event" => |it| {
         it.signed([b"\r\n ", &body()[..], b"\t\n"].concat())
     };
-    Accepted, "authentic, of a type that is new" => |it| {
+    Accepted, "authentic, of a new type" => |it| {
         let mut event = event(Sender::Dispatcher);
         event["type"] = "video.remixed".into();
         it.signed(Sender::Dispatcher.to_bytes(&event))
@@ -168,10 +168,10 @@ cases! {
         it.signed(Sender::Dispatcher.to_bytes(&event))
     };
     // The owner of an endpoint can configure any header, including this one.
-    Accepted, "authentic, with a content type of its own" => |it| it.with_headers(|headers| {
+    Accepted, "authentic, with a custom content type" => |it| it.with_headers(|headers| {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     });
-    Accepted, "authentic, byte by byte and of no declared length" => |it| {
+    Accepted, "authentic, byte by byte, without a declared length" => |it| {
         let body = Bytes::from(body());
         let bytes = (0..body.len()).map(|at| body.slice(at..=at)).collect();
         streamed(it.signed(body), it.frames(bytes))

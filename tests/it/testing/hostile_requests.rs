@@ -197,7 +197,10 @@ async fn the_limit_of_the_body_can_be_set() {
     // The requests fail if the limit is not passed.
     finds(app(64 * 1024), &[(LARGEST, MaxBodySize)]).await;
     let expected = [
-        ("a body over the limit, of no declared length", MaxBodySize),
+        (
+            "a body over the limit, without a declared length",
+            MaxBodySize,
+        ),
         ("signed, and over the limit by one byte", MaxBodySize),
     ];
     finds(app(2 << 20), &expected).await;
@@ -313,7 +316,7 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         Err(_) => bytes,
     };
     let found = failures(outside(|bytes| bytes)).await;
-    // A body that breaks off arrives as an empty one.
+    // A body that ends early arrives as an empty one.
     assert!(kinds(&found).contains(&(READ, BodyRead)), "{found:?}");
     assert_eq!(of_authentic(&found), []);
     let text = found
@@ -494,13 +497,13 @@ async fn what_does_not_receive_everything_authentic_is_found() {
         _ => StatusCode::OK,
     };
     let expected = [
-        ("authentic, of a type that is new", NotAccepted),
+        ("authentic, of a new type", NotAccepted),
         ("authentic, from the test button", NotAccepted),
     ];
     let app = Router::new().route(PATH, post(picky)).layer(layer());
     finds(app, &expected).await;
     let app = route().layer(layer()).layer(middleware::from_fn(json_only));
-    let expected = [("authentic, with a content type of its own", NotAccepted)];
+    let expected = [("authentic, with a custom content type", NotAccepted)];
     finds(app, &expected).await;
 }
 
