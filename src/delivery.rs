@@ -254,7 +254,7 @@ impl DeliverySlot {
         self.0.get()
     }
 
-    /// Fills the slot. Of several nested verification layers, the outermost one fills it.
+    /// Fills the slot, unless an outer verification layer has already filled it.
     pub(crate) fn fill(&self, delivery: &Delivery) {
         self.0.get_or_init(|| delivery.clone());
     }

@@ -70,7 +70,7 @@ impl<S: Sync> FromRequestParts<S> for Event {
     }
 }
 
-/// Extractor for the payload of an event, for a handler of a single type.
+/// An extractor for the payload of a single type of event.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};

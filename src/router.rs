@@ -105,7 +105,7 @@ struct Routes<S> {
     fallback: Option<Route<S>>,
 }
 
-/// A handler without the types of its extractors.
+/// A handler whose extractor types have been erased.
 type Route<S> = Arc<dyn Fn(Request, S) -> RouteFuture + Send + Sync>;
 type RouteFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 

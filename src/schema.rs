@@ -33,7 +33,7 @@ static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchemaChange {
-    /// What differs.
+    /// The kind of the difference.
     pub kind: SchemaChangeKind,
     /// The type of the event, escaped and truncated to 64 characters.
     pub event_type: String,

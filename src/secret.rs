@@ -106,7 +106,7 @@ impl Secret {
 
     /// Labels the secret, for example with the month in which it was created.
     ///
-    /// Unlike its index, the label of a secret does not change during a rotation. It appears in the
+    /// Unlike the index of a secret, its label does not change during a rotation. It appears in the
     /// log, in the metrics, in [`Debug`](fmt::Debug) and in
     /// [`Delivery::secret_label`](crate::Delivery::secret_label), so it must not be confidential.
     ///

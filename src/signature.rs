@@ -13,8 +13,8 @@ const TAG_LEN: usize = 32;
 /// An HMAC-SHA256 signature, as SoundHash writes it into the
 /// [`X-Webhook-Signature`](SIGNATURE_HEADER) header.
 ///
-/// A signature is parsed from exactly 64 hexadecimal digits in upper or lower case, without a
-/// prefix, a second value or whitespace, and printed in lower case.
+/// A signature is parsed from exactly 64 hexadecimal digits in upper or lower case, and printed in
+/// lower case. A prefix, a second value or whitespace is an error.
 ///
 /// `==` compares two signatures in constant time. `Ord` and `Hash` are not implemented, because
 /// they cannot take constant time. [`Debug`](fmt::Debug) does not show the digits, because anyone

@@ -273,8 +273,8 @@ impl PartialEq for Event {
 
 /// Serializes as the dispatcher's envelope, without the members that are `None`.
 ///
-/// To forward an event to another receiver, send [`Delivery::body`](crate::Delivery::body) instead.
-/// Serializing turns the portal's `delivery_id` into an `id`, which an
+/// To forward an event to another receiver, send [`Delivery::body`](crate::Delivery::body) and not
+/// the serialized event. Serializing turns the portal's `delivery_id` into an `id`, which an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) assumes to be unique, although two
 /// events can share a `delivery_id`.
 impl Serialize for Event {

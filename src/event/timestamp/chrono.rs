@@ -7,7 +7,7 @@ use super::{Timestamp, TimestampError};
 impl From<Timestamp> for DateTime<Utc> {
     fn from(timestamp: Timestamp) -> Self {
         let instant = timestamp.get();
-        // The sum is also right before 1970, where jiff's fraction of a second is negative, and
+        // The sum is also correct before 1970, where jiff's fraction of a second is negative, and
         // cannot overflow, because chrono's range is far larger than the years 0000 to 9999.
         Self::UNIX_EPOCH
             + TimeDelta::seconds(instant.as_second())

@@ -129,7 +129,7 @@ pub struct HostileRequest {
     case: &'static Case,
     secret: Secret,
     max_body_size: usize,
-    /// Whether the body of the last request was read, if it consists of frames.
+    /// Whether the body of the last request was read, for bodies that consist of frames.
     asked: Arc<AtomicBool>,
     /// Contains the delivery of the last request if the layer verified it.
     delivery: Mutex<DeliverySlot>,

@@ -57,9 +57,9 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// requests are dropped. Requests whose secrets are cached do not wait.
 ///
 /// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the lookup
-/// itself sets one with [`Secrets::endpoint`]. It must do this if several names lead to the same
-/// endpoint, for example because the database ignores case. Otherwise, an attacker can replay a
-/// recorded delivery once under each of these names.
+/// itself sets one with [`Secrets::endpoint`]. The lookup must do this if several names lead to the
+/// same endpoint, for example because the database ignores case. Otherwise, an attacker can replay
+/// a recorded delivery once under each of these names.
 ///
 /// ```
 /// use std::borrow::Cow;
