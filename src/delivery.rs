@@ -9,10 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
-    event::{
-        Event, EventError, EventErrorKind, EventKind, Id,
-        lazy::{Envelope, strict_text},
-    },
+    event::{Envelope, Event, EventError, EventErrorKind, EventKind, Id, to_strict},
     schema,
     signature::Signature,
 };
@@ -58,7 +55,9 @@ struct Verified {
     strict: OnceLock<Option<Arc<str>>>,
     /// Set once the log says that the body is not the expected event.
     logged: OnceLock<()>,
-    /// Set if the handler runs in a separate task, which continues if the request is dropped.
+    /// Set if the handler runs in a separate task, which continues if the request is dropped. The
+    /// idempotency layer sets this, and the log of canceled handlers reads it. A request that is
+    /// dropped never has a response, whose extensions could say the same.
     detached: OnceLock<Arc<AtomicBool>>,
 }
 
@@ -144,10 +143,10 @@ impl Delivery {
         if error.kind() != EventErrorKind::Syntax {
             return Err(error);
         }
-        let strict = self
-            .0
-            .strict
-            .get_or_init(|| strict_text(&self.0.body).map(Into::into));
+        let strict = self.0.strict.get_or_init(|| {
+            let text = std::str::from_utf8(&self.0.body).ok()?;
+            to_strict(text).map(Into::into)
+        });
         match strict {
             None => Err(error),
             Some(strict) => serde_json::from_str(strict).map_err(|error| {
@@ -164,19 +163,17 @@ impl Delivery {
     ///
     /// Returns an error if the body is not a JSON object with an event type and a payload.
     pub fn event(&self) -> Result<&Event, &EventError> {
-        let parse = || match self.0.envelope.get().map(AsRef::as_ref) {
-            Some(Ok(envelope)) => Event::of(envelope.clone(), &self.0.body),
-            Some(Err(error)) => Err(error.clone()),
-            None => Event::from_slice(&self.0.body),
+        Result::as_ref(self.0.event.get_or_init(|| Box::new(self.parse())))
+    }
+
+    fn parse(&self) -> Result<Event, EventError> {
+        let event = match self.0.envelope.get().map(AsRef::as_ref) {
+            Some(Ok(envelope)) => Event::of(envelope.clone(), &self.0.body)?,
+            Some(Err(error)) => return Err(error.clone()),
+            None => Event::from_slice(&self.0.body)?,
         };
-        let event = self.0.event.get_or_init(|| {
-            let event = parse();
-            if let Ok(event) = &event {
-                schema::note(event);
-            }
-            Box::new(event)
-        });
-        Result::as_ref(event)
+        schema::record_changes(&event);
+        Ok(event)
     }
 
     /// Calls `log`, which logs that the body is not the expected event, at most once per delivery,
@@ -199,18 +196,15 @@ impl Delivery {
         let Ok(envelope) = self.envelope() else {
             return (None, None, None);
         };
-        let known_type = envelope.kind().map(EventKind::as_str);
-        (
-            envelope.id.as_ref(),
-            Some(envelope.event_type()),
-            known_type,
-        )
+        let event_type = &envelope.event_type;
+        let known_type = event_type.known().map(EventKind::as_str);
+        (envelope.id.as_ref(), Some(event_type.as_str()), known_type)
     }
 
     pub(crate) fn envelope(&self) -> &Result<Envelope, EventError> {
         self.0
             .envelope
-            .get_or_init(|| Box::new(Envelope::read(&self.0.body)))
+            .get_or_init(|| Box::new(Envelope::read(&self.0.body, None)))
     }
 }
 

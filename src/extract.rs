@@ -14,8 +14,7 @@ use http::{Extensions, StatusCode, Uri, request};
 use crate::{
     delivery::Delivery,
     event::{Event, EventData, EventError, EventErrorKind, EventKind, EventPayload},
-    schema,
-    telemetry::{self, Mismatch},
+    schema, telemetry,
 };
 
 /// Returns the delivery that the layer put into the extensions of a verified request.
@@ -41,13 +40,9 @@ fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(unrecognized) = &event.data {
         let known = event.kind().map(EventKind::as_str);
-        let mismatch = match known {
-            Some(_) => Mismatch::Payload,
-            None => Mismatch::UnknownType,
-        };
         delivery.log_once(|| {
             let misfit = unrecognized.reason.as_deref().map(schema::without_values);
-            telemetry::unrecognized(known, mismatch, misfit.as_deref(), event.is_test());
+            telemetry::unrecognized(known, misfit.as_deref(), event.is_test());
         });
     }
 }

@@ -19,6 +19,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// A kind of refusal. Each layer has its own enum of kinds.
 pub(crate) trait Kind: Copy + fmt::Debug {
     fn status(self) -> StatusCode;
+    /// Returns the text of the response.
+    fn text(self) -> &'static str;
     /// Returns the reason in words.
     fn message(self) -> &'static str;
 }
@@ -78,6 +80,16 @@ macro_rules! kinds {
                 Self::status(self)
             }
 
+            fn text(self) -> &'static str {
+                match self {
+                    $(Self::$Kind => {
+                        // A status without a text does not compile.
+                        const TEXT: &str = crate::refusal::text(StatusCode::$status);
+                        TEXT
+                    })*
+                }
+            }
+
             fn message(self) -> &'static str {
                 match self {
                     $(Self::$Kind => $message,)*
@@ -114,7 +126,7 @@ impl<K: Kind> Refusal<K> {
     /// reason, unless `explain` adds the reason to the text.
     pub(crate) fn response(&self, version: Version, keep_alive: bool, explain: bool) -> Response {
         let status = self.kind.status();
-        let text = text(status);
+        let text = self.kind.text();
         let mut response = Response::new(match explain {
             true => Body::from(format!("{text}: {self}")),
             false => Body::from(text),
@@ -153,7 +165,8 @@ impl<K: Kind> fmt::Display for Refusal<K> {
     }
 }
 
-const fn text(status: StatusCode) -> &'static str {
+/// Returns the text of all responses with this status.
+pub(crate) const fn text(status: StatusCode) -> &'static str {
     match status {
         StatusCode::OK => "",
         // SoundHash's documentation uses this text in its sample receivers.
@@ -163,6 +176,7 @@ const fn text(status: StatusCode) -> &'static str {
         StatusCode::BAD_REQUEST => "Body not received",
         StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
         StatusCode::INTERNAL_SERVER_ERROR => "Internal server error",
-        _ => "Service unavailable",
+        StatusCode::SERVICE_UNAVAILABLE => "Service unavailable",
+        _ => panic!("give this status a text, and the headers that it requires"),
     }
 }

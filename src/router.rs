@@ -19,7 +19,7 @@ use crate::{
     delivery::Delivery,
     event::{Event, EventData, EventError, EventKind, EventPayload, Resource},
     extract::{EventRejection, Payload, PayloadRejection, verified},
-    telemetry::{self, Mismatch},
+    telemetry,
 };
 
 /// Calls a different handler for each type of event, as an alternative to a `match` on
@@ -215,11 +215,9 @@ impl<S> Routes<S> {
         };
         let acknowledged = || Box::new(StatusCode::OK.into_response());
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
-        let Some(kind) = envelope.kind() else {
+        let Some(kind) = envelope.event_type.known() else {
             let is_test = envelope.resource.as_ref().is_some_and(Resource::is_test);
-            delivery.log_once(|| {
-                telemetry::unrecognized(None, Mismatch::UnknownType, None, is_test);
-            });
+            delivery.log_once(|| telemetry::unrecognized(None, None, is_test));
             // Parsing the event adds the unknown type to `SchemaChange::seen`.
             let _ = delivery.event();
             return Err(acknowledged());

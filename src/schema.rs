@@ -15,6 +15,8 @@ use crate::{
 /// invents names could fill the memory.
 const MAX_CHANGES: usize = 128;
 
+/// Shared by the whole process, because a difference concerns this version of the crate and not one
+/// layer.
 static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 
 /// A difference between what SoundHash sends and the types of this version of the crate.
@@ -85,8 +87,8 @@ impl fmt::Display for SchemaChange {
     }
 }
 
-/// Records the differences of an event, unless it is a test.
-pub(crate) fn note(event: &Event) {
+/// Records the differences of an event for [`SchemaChange::seen`], unless it is a test.
+pub(crate) fn record_changes(event: &Event) {
     let is_recognized = !matches!(event.data, EventData::Unrecognized(_));
     if (is_recognized && event.unknown_fields().is_empty()) || event.is_test() {
         return;
@@ -188,7 +190,7 @@ mod tests {
                 let name = "n".repeat(number);
                 let body =
                     format!(r#"{{"type": "x{number}{name}", "{number}{name}": 1, "data": 1}}"#);
-                note(&Event::from_slice(body.as_bytes()).unwrap());
+                record_changes(&Event::from_slice(body.as_bytes()).unwrap());
             }
             let seen = SchemaChange::seen();
             assert_eq!(seen.len(), 2 * MAX_CHANGES, "round {round}");

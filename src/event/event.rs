@@ -100,7 +100,7 @@ impl Event {
     /// shape is not an error, but results in [`EventData::Unrecognized`].
     pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
         let mut parsed = None;
-        let envelope = Envelope::read_all(body, &mut parsed)?;
+        let envelope = Envelope::read(body, Some(&mut parsed))?;
         match parsed {
             Some((_, data, unknown)) => Ok(Event::join(envelope, data, unknown)),
             None => Event::of(envelope, body),
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn another_body_than_the_envelopes_does_not_panic() {
         let body = br#"{"id": 7, "type": "made.up", "data": [1, 2]}"#;
-        let envelope = Envelope::scan(body, None).unwrap();
+        let envelope = Envelope::read(body, None).unwrap();
         let error = Event::of(envelope.clone(), b"{}").unwrap_err();
         assert_eq!(
             error.to_string(),

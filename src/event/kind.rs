@@ -91,13 +91,22 @@ impl fmt::Display for EventKind {
 
 /// The type of an event as it was sent.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum EventType {
+pub(crate) enum EventType {
     Known(EventKind),
     Unknown(String),
 }
 
 impl EventType {
-    pub(super) fn as_str(&self) -> &str {
+    /// Returns the type if this version of the crate knows it.
+    #[cfg(feature = "layer")]
+    pub(crate) fn known(&self) -> Option<EventKind> {
+        match self {
+            EventType::Known(kind) => Some(*kind),
+            EventType::Unknown(_) => None,
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             EventType::Known(kind) => kind.as_str(),
             EventType::Unknown(name) => name,

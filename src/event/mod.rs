@@ -4,7 +4,6 @@
 //! in the order in which they process a body:
 //!
 //! - `envelope`: parses the envelope and, if possible in the same pass, the payload.
-//! - `lazy`: parses only the envelope, for the layers.
 //! - `python`: rewrites Python's extensions of JSON as strict JSON.
 //! - `data`: parses the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
@@ -24,8 +23,6 @@ mod error;
 mod event;
 mod id;
 pub(crate) mod kind;
-#[cfg(feature = "layer")]
-pub(crate) mod lazy;
 mod payload;
 mod python;
 mod resource;
@@ -35,6 +32,8 @@ mod unknown;
 mod value;
 
 pub use data::{EventData, EventPayload, Unrecognized};
+#[cfg(feature = "layer")]
+pub(crate) use envelope::Envelope;
 pub use error::{EventError, EventErrorKind};
 pub use event::Event;
 pub use id::Id;
@@ -44,6 +43,8 @@ pub use payload::{
     MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
     VideoProcessing, VideoUploaded,
 };
+#[cfg(feature = "layer")]
+pub(crate) use python::to_strict;
 pub use resource::Resource;
 pub use sender::{Sender, UnknownSender};
 pub use timestamp::{Timestamp, TimestampError};

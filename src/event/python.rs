@@ -20,7 +20,7 @@ use serde::de::IgnoredAny;
 ///
 /// This takes one pass without recursion and one allocation. The allocation has 4/3 of the length
 /// of `text`, which is always enough, because only `NaN` becomes longer, by one byte.
-pub(super) fn to_strict(text: &str) -> Option<String> {
+pub(crate) fn to_strict(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut strict = String::new();
     let (mut copied, mut at, mut in_string) = (0, 0, false);

@@ -2,9 +2,9 @@
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Waker},
-    thread,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -142,14 +142,11 @@ impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
         // on.
         let mut end = Box::pin(pending.end());
         // Polling once lets a store that does not wait record the outcome before this returns, so
-        // that an immediate retry does not find the event in progress. This is skipped during a
-        // panic, because a second panic in the store would abort the process.
-        let has_ended = !thread::panicking()
-            && end
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_ready();
-        if !has_ended {
+        // that an immediate retry does not find the event in progress. A panic of the store is
+        // caught, because a panic in a destructor during another panic would abort the process. The
+        // lease then ends the claim.
+        let poll = || end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(poll)) {
             runtime.spawn(telemetry::in_current_span(end));
         }
     }

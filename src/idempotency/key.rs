@@ -55,7 +55,7 @@ impl Key {
         let envelope = delivery.envelope().as_ref().ok();
         let id = envelope.and_then(|envelope| {
             let id = envelope.id.as_ref().filter(|id| !is_empty(id))?;
-            Some((id, envelope.id_is_unique()))
+            Some((id, envelope.id_is_unique))
         });
         match id {
             Some((id, true)) => push_id(&mut key, id),

@@ -11,25 +11,14 @@ use super::{
 /// The maximum length of a field's path, which consists of several names.
 const MAX_PATH: usize = 128;
 
-/// The reason why an event became `Unrecognized`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mismatch {
-    UnknownType,
-    Payload,
-}
-
-/// Records an authentic event whose type or payload this version of the crate does not know.
+/// Records an authentic event whose type or payload this version of the crate does not know. The
+/// payload does not fit if the type is known.
 ///
 /// `misfit` says why the payload does not fit its type, without quoting values of the payload.
-pub(crate) fn unrecognized(
-    known_type: Option<&'static str>,
-    mismatch: Mismatch,
-    misfit: Option<&str>,
-    is_test: bool,
-) {
-    let mismatch = match mismatch {
-        Mismatch::UnknownType => "its type is unknown",
-        Mismatch::Payload => "its payload does not fit its type",
+pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Option<&str>, is_test: bool) {
+    let mismatch = match known_type {
+        None => "its type is unknown",
+        Some(_) => "its payload does not fit its type",
     };
     // SoundHash's test button can send anything, so a mismatch should not raise an alert.
     if is_test {

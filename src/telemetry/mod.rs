@@ -28,7 +28,7 @@ mod text;
 mod verified;
 
 pub(crate) use self::{
-    event::{Mismatch, new_field, of_another_type, undecodable, unknown_fields, unrecognized},
+    event::{new_field, of_another_type, undecodable, unknown_fields, unrecognized},
     handler::{DeliveryFields, Handling, detached, undecodable_response},
     log::in_current_span,
     rejected::{Rejected, RejectionLog, Severity, duplicate, layer_missing, rejected, skipped},

@@ -126,7 +126,7 @@ impl BodyReader {
         let max_len = left.map_or(limit, |left| self.len.saturating_add(left).min(limit));
         let end = Instant::now() + self.limits.body_timeout;
         StalledBody {
-            reservation: Reservation::new(&self.limits.budget, server, max_len),
+            reservation: Reservation::new(&self.limits.shared.budget, server, max_len),
             end,
             timer: Box::pin(sleep_until(end)),
         }

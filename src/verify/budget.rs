@@ -19,10 +19,13 @@ use tokio::time::Instant;
 
 use crate::rejection::{Rejection, RejectionKind};
 
-/// The size to which hyper's HTTP/1 read buffers grow while a peer sends fast. There are two of 408
-/// KiB each: one that hyper reads into, and one that holds the last frame. They do not shrink while
-/// the layer waits for more of the body.
-const READ_BUFFERS: usize = 2 * 408 * 1024;
+/// The size to which hyper's HTTP/1 read buffer grows while a peer sends fast, which is its default
+/// `max_buf_size`. The test `the_read_buffer_of_hyper_has_the_expected_size` measures it.
+const READ_BUFFER: usize = 408 * 1024;
+
+/// A connection has two read buffers: one that hyper reads into, and one that holds the last frame.
+/// They do not shrink while the layer waits for more of the body.
+const READ_BUFFERS: usize = 2 * READ_BUFFER;
 
 /// The memory that a body costs in addition to its bytes: the task, the read buffer that contains
 /// the head, and the first read buffer after it.
@@ -154,14 +157,16 @@ fn head_len(head: &request::Parts) -> usize {
     fields.sum::<usize>() + target.map_or(0, |target| target.as_str().len())
 }
 
-impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
-            limit: AtomicUsize::new(limit),
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            limit: AtomicUsize::new(32 * 1024 * 1024),
             waiting: Mutex::default(),
-        })
+        }
     }
+}
 
+impl Budget {
     /// Changes the limit for all layers that share the budget. If the new limit is lower, bodies
     /// are evicted only when another body needs room.
     pub(super) fn set_limit(&self, limit: usize) {

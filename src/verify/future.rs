@@ -4,7 +4,6 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -125,16 +124,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         let verified = match this.state.as_mut().project() {
-            StateProj::Verifying { verifying, .. } => ready!(verifying.poll(cx)),
-            StateProj::Rejected {
-                rejection,
-                remainder,
-            } => {
-                let remainder = mem::replace(remainder, Remainder::Unpolled);
-                let response =
-                    respond(rejection.clone(), remainder, *this.version, this.limits, cx);
-                return Poll::Ready(Ok(response));
-            }
+            StateProj::Verifying { verifying, .. } => Some(ready!(verifying.poll(cx))),
             StateProj::Inner { future, check } => {
                 let mut response = ready!(future.poll(cx))?.into_response();
                 if let Some(check) = check.take() {
@@ -142,32 +132,39 @@ where
                 }
                 return Poll::Ready(Ok(response));
             }
-            StateProj::Done => panic!("polled after completion"),
+            StateProj::Rejected { .. } | StateProj::Done => None,
         };
         let state = this.state.as_mut().project_replace(State::Done);
-        let StateOwned::Verifying {
-            verifying,
-            mut inner,
-        } = state
-        else {
-            unreachable!("the request has just been verified");
-        };
-        match verified {
-            Ok(delivery) => {
-                this.limits.rejections.log_summaries();
-                let check = this.limits.response_check(verifying.keys.head());
+        let (rejection, remainder) = match (state, verified) {
+            (
+                StateOwned::Verifying {
+                    verifying,
+                    mut inner,
+                },
+                Some(Ok(delivery)),
+            ) => {
+                this.limits.shared.rejections.log_summaries();
+                let check = response_check(this.limits, verifying.keys.head());
                 let future = verifying.call(delivery, |request| inner.call(request));
                 this.state.set(State::Inner { future, check });
-                self.poll(cx)
+                return self.poll(cx);
             }
-            Err(rejection) => {
+            (StateOwned::Verifying { verifying, .. }, Some(Err(rejection))) => {
                 let endpoint = verifying.keys.secrets().and_then(Secrets::endpoint_name);
                 record(this.limits, &rejection, verifying.keys.head(), endpoint);
-                let remainder = verifying.remainder();
-                let response = respond(rejection, remainder, *this.version, this.limits, cx);
-                Poll::Ready(Ok(response))
+                (rejection, verifying.remainder())
             }
-        }
+            (
+                StateOwned::Rejected {
+                    rejection,
+                    remainder,
+                },
+                _,
+            ) => (rejection, remainder),
+            _ => panic!("polled after completion"),
+        };
+        let response = respond(rejection, remainder, *this.version, this.limits, cx);
+        Poll::Ready(Ok(response))
     }
 }
 
@@ -181,7 +178,9 @@ fn respond(
 ) -> Response {
     let keep_alive = match remainder {
         Remainder::Unpolled => false,
-        Remainder::Unread { body, received } => drain(body, received, version, &limits.drains, cx),
+        Remainder::Unread { body, received } => {
+            drain(body, received, version, &limits.shared.drains, cx)
+        }
         Remainder::Received(len) => keeps_alive(len as u64),
     };
     rejection.into_response(version, keep_alive, limits.explain_rejections)
@@ -284,7 +283,13 @@ fn record(
         path: head.uri.path(),
         endpoint: endpoint.map(AsRef::as_ref),
     };
-    telemetry::rejected(&limits.rejections, &rejected);
+    telemetry::rejected(&limits.shared.rejections, &rejected);
+}
+
+#[inline]
+fn response_check(limits: &Limits, head: &request::Parts) -> Option<Box<ResponseCheck>> {
+    let checks = cfg!(feature = "tracing") && limits.check_responses;
+    checks.then(|| ResponseCheck::new(&limits.shared.response_logged, head.uri.path()))?
 }
 
 impl<S, F> fmt::Debug for ResponseFuture<S, F> {

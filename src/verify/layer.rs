@@ -136,7 +136,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Clones of a layer share this limit, so setting it on one of them sets it for all.
     #[must_use]
     pub fn max_buffered(self, bytes: usize) -> Self {
-        self.limits.budget.set_limit(bytes);
+        self.limits.shared.budget.set_limit(bytes);
         self
     }
 

@@ -2,14 +2,14 @@
 //!
 //! The files, in the order in which a request passes through them:
 //!
-//! - `layer`: the layer, whose settings are in `limits`.
+//! - `layer`: the layer, `limits`: its settings, and `shared`: the state that its clones share.
 //! - `service`: the service, which checks the head.
+//! - `provider`: the source of the secrets, and `keys`: the secrets of the request.
 //! - `future`: receives the body, verifies it, and calls the inner service.
 //! - `body`: receives the body within the limits, and passes each frame to the hash.
 //! - `budget`: bounds the memory of all unfinished bodies.
-//! - `keys`: the secrets of the request, and their lookup from the `provider`.
-//! - `response`: detects responses of the handler that SoundHash cannot decode.
 //! - `drain`: reads the remainder of a rejected body.
+//! - `response`: detects responses of the handler that SoundHash cannot decode.
 
 mod body;
 mod budget;
@@ -21,6 +21,7 @@ mod limits;
 mod provider;
 mod response;
 mod service;
+mod shared;
 
 #[cfg(feature = "cache")]
 pub use self::provider::{CachedSecrets, SecretLookup};

@@ -22,18 +22,18 @@ use tower::ServiceExt;
 use super::support::{DUPLICATE, RUN, Runs, StatusAndKind, app, event, layer, send};
 use crate::support::{signed, text, with_signature};
 
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 /// 2026-11-23T09:00:00Z in Unix time.
 const NINE: u64 = 1_795_424_400;
 
-pub(super) fn at(id: &str, time: &str) -> Request<Body> {
+pub(crate) fn at(id: &str, time: &str) -> Request<Body> {
     signed(format!(
         r#"{{"type":"a","data":{{}},"id":"{id}","created_at":"{time}"}}"#
     ))
 }
 
 /// An application whose clock shows the returned number of seconds after nine.
-pub(super) fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<AtomicU64>, Runs) {
+pub(crate) fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<AtomicU64>, Runs) {
     let (seconds, runs) = (Arc::new(AtomicU64::new(0)), Runs::default());
     let clock = seconds.clone();
     let layer =

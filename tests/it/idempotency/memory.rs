@@ -30,11 +30,6 @@ async fn complete(store: &MemoryStore, key: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_store_conforms() {
-    store_conformance(MemoryStore::new(10_000)).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_memory_store_conforms_in_paused_time() {
     store_conformance(std::sync::Arc::new(MemoryStore::new(10_000))).await;
 }
 

@@ -2,10 +2,8 @@
 
 mod guard;
 mod key;
-mod layer;
+pub(crate) mod layer;
 mod memory;
-#[cfg(feature = "metrics")]
-mod metrics;
 mod service;
 mod store_conformance;
 pub(crate) mod support;

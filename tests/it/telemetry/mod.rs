@@ -5,9 +5,11 @@
 #[cfg(feature = "tracing")]
 mod canceled;
 #[cfg(feature = "metrics")]
-pub(crate) mod counted;
+mod counted;
 #[cfg(feature = "tracing")]
 mod deliveries;
+#[cfg(feature = "metrics")]
+mod idempotency;
 #[cfg(feature = "tracing")]
 mod rejections;
 #[cfg(feature = "tracing")]

@@ -2,19 +2,23 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::body::Body;
+use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version, header};
 use http_body_util::channel::{Channel, Sender};
 use soundhash_webhook::{RejectionKind, SoundHashWebhookLayer};
 use tokio::{
+    net::TcpListener,
     task::JoinHandle,
     time::{Instant, sleep},
 };
 use tower::{Service, ServiceExt};
 
 use super::layer;
-use crate::support::{BODY, Script, Step, data, echo, outcome, sign, signed, with_signature};
+use crate::{
+    process::{exchange, status},
+    support::{BODY, Script, Step, data, echo, outcome, sign, signed, with_signature},
+};
 
 const KIB: usize = 1024;
 
@@ -22,6 +26,9 @@ const HTTP_2: Version = Version::HTTP_2;
 
 /// The memory that a body counts in addition to its bytes.
 const OVERHEAD: usize = 32 * KIB;
+
+/// The size of a read buffer of hyper's.
+const READ_BUFFER: usize = 408 * KIB;
 
 /// Returns a request over HTTP/2, for which a read buffer does not count. Its body stalls after
 /// 10 KiB.
@@ -273,7 +280,6 @@ async fn a_single_body_may_fill_the_memory() {
 /// with a declared length, and two whole read buffers for other bodies.
 #[tokio::test(start_paused = true)]
 async fn the_read_buffer_of_the_server_counts() {
-    const READ_BUFFERS: usize = 816 * KIB;
     let len = 10 * KIB;
     let steps = || [Step::Data(vec![b'x'; len].into()), Step::Stall];
     let declared = || with_signature(sign(BODY), Script::new(steps()).declaring(len as u64));
@@ -283,9 +289,24 @@ async fn the_read_buffer_of_the_server_counts() {
             &declared as &dyn Fn() -> Request<Script>,
             3 * len + OVERHEAD,
         ),
-        (&chunked, len + READ_BUFFERS + OVERHEAD),
+        (&chunked, len + 2 * READ_BUFFER + OVERHEAD),
     ] {
         assert_eq!(evicted_of_two(2 * cost, request).await, 0, "{cost}");
         assert_eq!(evicted_of_two(2 * cost - 1, request).await, 1, "{cost}");
+    }
+}
+
+/// hyper rejects a head that fills its read buffer.
+#[tokio::test]
+async fn the_read_buffer_of_hyper_has_the_expected_size() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async { axum::serve(listener, Router::new()).await });
+    let start = "GET / HTTP/1.1\r\nHost: x\r\nFill: ";
+    for (end, expected) in [("\r\n\r\n", "404"), ("", "431")] {
+        let fill = "x".repeat(READ_BUFFER - start.len() - end.len());
+        let request = [start, &fill, end].concat();
+        let head = exchange(&addr, request.as_bytes()).await;
+        assert_eq!(status(&head), expected);
     }
 }

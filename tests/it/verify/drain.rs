@@ -11,7 +11,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{Request, Response, Version, header};
 use http_body_util::channel::Channel;
 use soundhash_webhook::{Rejection, RejectionKind};
 use tokio::{
@@ -200,25 +200,6 @@ async fn a_whole_body_is_drained_in_place() {
     }
     response(declared(100, [Step::Stall])).await;
     assert_eq!(runtime.num_alive_tasks(), 1, "so that the check can fail");
-}
-
-/// A server sends the 100 at the first poll, and a rejected sender must not continue.
-#[tokio::test]
-async fn a_body_that_waits_for_a_100_is_not_asked_for() {
-    let expect = HeaderValue::from_static("100-continue");
-    for (signature, length, kind) in [
-        ("none", 1, RejectionKind::MalformedSignature),
-        (&*sign(BODY), usize::MAX, RejectionKind::BodyTooLarge),
-    ] {
-        let body = declared(100, [data(BODY)]);
-        let polls = body.polls();
-        let mut request = with_signature(signature, body);
-        let headers = request.headers_mut();
-        headers.insert(header::EXPECT, expect.clone());
-        headers.insert(header::CONTENT_LENGTH, length.into());
-        assert_eq!(outcome(echo(layer()), request).await, Err(kind));
-        assert_eq!(polled(&polls).await, 0);
-    }
 }
 
 /// HTTP/2 can reject a stream and keep its connection.

@@ -14,13 +14,13 @@ use soundhash_webhook::idempotency::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{
+use super::counted::recorded;
+use crate::idempotency::{
     layer::{MINUTE, at, at_nine},
     support::{
         DUPLICATE, Ends, Faulty, IN_PROGRESS, RUN, Runs, STORE_UNAVAILABLE, app, event, layer, send,
     },
 };
-use crate::telemetry::counted::recorded;
 
 const SECOND: Duration = Duration::from_secs(1);
 
