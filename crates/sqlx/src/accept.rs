@@ -3,38 +3,24 @@
 //! Events that arrive while a commit runs form the next batch. A batch does not wait for further
 //! events.
 
-use std::{
-    collections::VecDeque,
-    fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use soundhash_webhook::{Delivery, idempotency::Key};
 use sqlx::{AssertSqlSafe, Connection, pool::PoolConnection};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
 use crate::{
     backend::{Backend, Change, Changed, Value},
     connection,
-    error::{EventLogError, EventLogErrorKind, TimedOut},
+    error::{EventLogError, EventLogErrorKind, may_be_the_connection},
     log::EventLog,
+    queue::Running,
     telemetry,
 };
-
-/// The maximum number of changes in one commit, and the maximum size of their bodies.
-const BATCH_CHANGES: usize = 512;
-const BATCH_BYTES: usize = 8 << 20;
 
 /// The number of batches that a writer commits on a connection before it returns the connection to
 /// the pool, where others may wait for one.
 const BATCHES_PER_CONNECTION: usize = 16;
-
-/// The maximum size of all changes that wait for a commit, in units of 1 KiB. Each change is at
-/// least one unit.
-const QUEUE_UNITS: u32 = 64 << 10;
 
 /// The result of [`EventLog::accept`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,66 +36,6 @@ impl Accepted {
     #[must_use]
     pub const fn is_duplicate(self) -> bool {
         matches!(self, Self::Duplicate)
-    }
-}
-
-/// The changes that wait for the next commit.
-pub(crate) struct Queue {
-    state: Mutex<State>,
-    units: Arc<Semaphore>,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
-    writers: usize,
-}
-
-struct Waiting {
-    change: Change,
-    reply: oneshot::Sender<Result<Changed, EventLogError>>,
-    units: OwnedSemaphorePermit,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            state: Mutex::default(),
-            units: Arc::new(Semaphore::new(QUEUE_UNITS as usize)),
-        }
-    }
-}
-
-impl Queue {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next_batch(&self) -> Vec<Waiting> {
-        let mut state = self.state();
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = state.waiting.pop_front() {
-            if next.reply.is_closed() {
-                continue;
-            }
-            let len = next.change.len();
-            if !batch.is_empty() && (bytes + len > BATCH_BYTES || batch.len() >= BATCH_CHANGES) {
-                state.waiting.push_front(next);
-                break;
-            }
-            bytes += len;
-            batch.push(next);
-        }
-        batch
-    }
-}
-
-impl Change {
-    fn len(&self) -> usize {
-        match self {
-            Self::Record(delivery) => delivery.body().len(),
-            Self::Execute(..) => 0,
-        }
     }
 }
 
@@ -196,27 +122,10 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Makes the change in the next commit, and waits for it.
     pub(crate) async fn commit(&self, change: Change) -> Result<Changed, EventLogError> {
-        let units = u32::try_from(1 + change.len() / 1024).unwrap_or(u32::MAX);
-        let units = units.min(QUEUE_UNITS);
         let (limit, _) = DB::time_limit(self.lock_timeout);
-        let units = Arc::clone(&self.queue.units).acquire_many_owned(units);
-        let Ok(Ok(units)) = timeout(limit, units).await else {
-            return Err(EventLogError::timed_out(TimedOut::Reply, limit));
-        };
-        let (reply, changed) = oneshot::channel();
-        let start = {
-            let mut state = self.queue.state();
-            state.waiting.push_back(Waiting {
-                change,
-                reply,
-                units,
-            });
-            let start = state.writers < DB::WRITERS;
-            state.writers += usize::from(start);
-            start
-        };
-        if start {
-            tokio::spawn(write(self.clone(), Running(Some(Arc::clone(&self.queue)))));
+        let (changed, writer) = self.queue.push(change, limit, DB::WRITERS).await?;
+        if let Some(writer) = writer {
+            tokio::spawn(write(self.clone(), writer));
         }
         changed.await.unwrap_or_else(|_| {
             Err(EventLogError::new(
@@ -300,7 +209,7 @@ impl<DB: Backend> EventLog<DB> {
                 Ok(all) => return Ok((all?, connection)),
                 Err(error) => error,
             };
-            if !connection::may_be_the_connection(&error) {
+            if !may_be_the_connection(&error) {
                 return Err(error.into());
             }
             connection::throw_away(connection);
@@ -339,53 +248,5 @@ async fn write<DB: Backend>(log: EventLog<DB>, mut running: Running) {
         let connection = kept.filter(|_| batches % BATCHES_PER_CONNECTION > 0);
         kept = log.write_batch(connection).await;
         batches += 1;
-    }
-}
-
-/// A running writer.
-struct Running(Option<Arc<Queue>>);
-
-impl Running {
-    /// Returns whether a change is waiting. If not, this writer has ended.
-    fn has_next(&mut self) -> bool {
-        let Some(queue) = &self.0 else { return false };
-        let mut state = queue.state();
-        // Changes of dropped requests are removed.
-        state.waiting.retain(|waiting| !waiting.reply.is_closed());
-        let has_next = !state.waiting.is_empty();
-        if !has_next {
-            state.writers -= 1;
-            drop(state);
-            self.0 = None;
-        }
-        has_next
-    }
-}
-
-/// A runtime that ends drops its writers. Another runtime can then use the log.
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(queue) = &self.0 {
-            let mut state = queue.state();
-            state.writers -= 1;
-            let waiting = mem::take(&mut state.waiting);
-            drop(state);
-            // The callers that wait for these changes get an error.
-            drop(waiting);
-        }
-    }
-}
-
-impl Waiting {
-    fn reply(self, changed: Result<Changed, EventLogError>) {
-        // The caller may have been dropped.
-        let _ = self.reply.send(changed);
-        drop(self.units);
-    }
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }

@@ -7,13 +7,12 @@
 
 use std::sync::Arc;
 
-use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::{
-    backend::{Backend, BoxFuture, Value},
-    error::EventLogError,
+    backend::{Backend, BoxFuture, Value, depth},
+    error::may_be_the_connection,
 };
 
 /// The number of times that a step is repeated on another connection. All idle connections may have
@@ -46,11 +45,6 @@ pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<P
             _ => throw_away(connection),
         }
     }
-}
-
-/// The number of nested transactions that sqlx has begun.
-pub(crate) fn depth<DB: Backend>(connection: &DB::Connection) -> usize {
-    DB::TransactionManager::get_transaction_depth(connection)
 }
 
 /// Closes this connection in the background. The pool opens another one.
@@ -119,16 +113,4 @@ pub(crate) async fn run_on<DB: Backend, T>(
         connection = acquire(pool).await?;
     }
     step(&mut connection, sql, values).await
-}
-
-/// Whether another connection may succeed.
-pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
-    const QUERY_CANCELED: &str = "57014";
-
-    let database = error.as_database_error();
-    let code = database.and_then(DatabaseError::code);
-    // It may be a `statement_timeout` of the session.
-    code.is_some_and(|code| code == QUERY_CANCELED)
-        || EventLogError::kind_of(error).may_be_the_connection()
-            && database.is_none_or(|error| error.kind() == ErrorKind::Other)
 }

@@ -4,7 +4,7 @@ use std::{error, fmt, sync::Arc, time::Duration};
 
 use axum_core::response::{IntoResponse, Response};
 use soundhash_webhook::idempotency::Outcome;
-use sqlx::error::DatabaseError;
+use sqlx::error::{DatabaseError, ErrorKind};
 
 /// The error of an [`EventLog`](crate::EventLog).
 ///
@@ -101,15 +101,6 @@ impl EventLogErrorKind {
             Self::Other => "other",
         }
     }
-
-    /// Whether the settings or the state of the connection may be the reason, so that another
-    /// connection may succeed.
-    pub(crate) const fn may_be_the_connection(self) -> bool {
-        !matches!(
-            self,
-            Self::Conflict | Self::LockTimeout | Self::PoolExhausted | Self::StorageFull
-        )
-    }
 }
 
 impl EventLogError {
@@ -177,6 +168,26 @@ impl EventLogError {
             _ => EventLogErrorKind::Other,
         }
     }
+}
+
+/// Whether the settings or the state of the connection may be the reason, so that another connection
+/// may succeed.
+pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
+    const QUERY_CANCELED: &str = "57014";
+
+    let database = error.as_database_error();
+    let code = database.and_then(DatabaseError::code);
+    let kind = EventLogError::kind_of(error);
+    // It may be a `statement_timeout` of the session.
+    code.is_some_and(|code| code == QUERY_CANCELED)
+        || database.is_none_or(|error| error.kind() == ErrorKind::Other)
+            && !matches!(
+                kind,
+                EventLogErrorKind::Conflict
+                    | EventLogErrorKind::LockTimeout
+                    | EventLogErrorKind::PoolExhausted
+                    | EventLogErrorKind::StorageFull
+            )
 }
 
 impl From<sqlx::Error> for EventLogError {

@@ -207,6 +207,7 @@ mod event;
 mod log;
 mod migrate;
 mod name;
+mod queue;
 mod store;
 mod telemetry;
 mod text;

@@ -11,7 +11,6 @@ use sqlx::{Pool, Transaction};
 use tokio::time::timeout;
 
 use crate::{
-    accept::Queue,
     backend::{Backend, Change, Changed, Statements, Value, recorded},
     body::unpack,
     connection,
@@ -19,6 +18,7 @@ use crate::{
     event::{EventFilter, EventSummary, RecordedEvent, from_micros, to_micros},
     migrate::migrate,
     name::TableName,
+    queue::Queue,
     telemetry,
     text::{escape, unescape},
 };

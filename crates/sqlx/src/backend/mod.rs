@@ -13,6 +13,7 @@ use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use soundhash_webhook::{Delivery, idempotency::Key};
 use sqlx::{Pool, Transaction};
+use sqlx_core::transaction::TransactionManager;
 
 pub(crate) use self::statements::{Statements, recorded};
 use crate::{
@@ -197,6 +198,11 @@ impl Words {
     fn fill(word: &str, value: &str) -> String {
         word.replace('?', value)
     }
+}
+
+/// The number of nested transactions that sqlx has begun.
+pub(crate) fn depth<DB: sqlx::Database>(connection: &DB::Connection) -> usize {
+    DB::TransactionManager::get_transaction_depth(connection)
 }
 
 /// Returns whether the event is a duplicate, and the number of the connection's process on the server.

@@ -13,12 +13,11 @@ use tokio::{
 };
 
 use super::{
-    Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps,
+    Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps, depth,
     is_duplicate, recorded,
 };
 use crate::{
-    connection::{depth, may_be_the_connection},
-    error::{EventLogError, EventLogErrorKind, TimedOut},
+    error::{EventLogError, EventLogErrorKind, TimedOut, may_be_the_connection},
     name::TableName,
 };
 

@@ -9,11 +9,10 @@ use sqlx::{
 use sqlx_core::transaction::TransactionManager;
 
 use super::{
-    Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps,
+    Backend, BoxFuture, Change, Changed, Sql, Statements, Value, Words, bind, common_steps, depth,
     is_duplicate, recorded,
 };
 use crate::{
-    connection::depth,
     error::{EventLogError, EventLogErrorKind, TimedOut},
     name::TableName,
 };

@@ -1,0 +1,162 @@
+//! The changes that wait for the next commit, and the writers that commit them.
+
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    backend::{Change, Changed},
+    error::{EventLogError, TimedOut},
+};
+
+/// The maximum number of changes in one commit, and the maximum size of their bodies.
+const BATCH_CHANGES: usize = 512;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The maximum size of all changes that wait for a commit, in units of 1 KiB. Each change is at
+/// least one unit.
+const QUEUE_UNITS: u32 = 64 << 10;
+
+/// The changes that wait for the next commit.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    units: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    writers: usize,
+}
+
+type Reply = Result<Changed, EventLogError>;
+
+pub(crate) struct Waiting {
+    pub(crate) change: Change,
+    reply: oneshot::Sender<Reply>,
+    units: OwnedSemaphorePermit,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            units: Arc::new(Semaphore::new(QUEUE_UNITS as usize)),
+        }
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a change, and returns the receiver of its result. If a further writer should start, this also
+    /// returns the writer.
+    pub(crate) async fn push(
+        self: &Arc<Self>,
+        change: Change,
+        limit: Duration,
+        writers: usize,
+    ) -> Result<(oneshot::Receiver<Reply>, Option<Running>), EventLogError> {
+        let units = u32::try_from(1 + change.len() / 1024).unwrap_or(u32::MAX);
+        let units = Arc::clone(&self.units).acquire_many_owned(units.min(QUEUE_UNITS));
+        let Ok(Ok(units)) = timeout(limit, units).await else {
+            return Err(EventLogError::timed_out(TimedOut::Reply, limit));
+        };
+        let (reply, changed) = oneshot::channel();
+        let mut state = self.state();
+        state.waiting.push_back(Waiting {
+            change,
+            reply,
+            units,
+        });
+        let start = state.writers < writers;
+        state.writers += usize::from(start);
+        Ok((changed, start.then(|| Running(Some(Arc::clone(self))))))
+    }
+
+    /// Takes the next changes, up to the limits of a batch.
+    pub(crate) fn next_batch(&self) -> Vec<Waiting> {
+        let mut state = self.state();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = state.waiting.pop_front() {
+            if next.reply.is_closed() {
+                continue;
+            }
+            let len = next.change.len();
+            if !batch.is_empty() && (bytes + len > BATCH_BYTES || batch.len() >= BATCH_CHANGES) {
+                state.waiting.push_front(next);
+                break;
+            }
+            bytes += len;
+            batch.push(next);
+        }
+        batch
+    }
+}
+
+impl Change {
+    fn len(&self) -> usize {
+        match self {
+            Self::Record(delivery) => delivery.body().len(),
+            Self::Execute(..) => 0,
+        }
+    }
+}
+
+impl Waiting {
+    pub(crate) fn reply(self, changed: Reply) {
+        // The caller may have been dropped.
+        let _ = self.reply.send(changed);
+        drop(self.units);
+    }
+}
+
+/// A running writer.
+pub(crate) struct Running(Option<Arc<Queue>>);
+
+impl Running {
+    /// Returns whether a change is waiting. If not, this writer has ended.
+    pub(crate) fn has_next(&mut self) -> bool {
+        let Some(queue) = &self.0 else { return false };
+        let mut state = queue.state();
+        // Changes of dropped requests are removed.
+        state.waiting.retain(|waiting| !waiting.reply.is_closed());
+        let has_next = !state.waiting.is_empty();
+        if !has_next {
+            state.writers -= 1;
+            drop(state);
+            self.0 = None;
+        }
+        has_next
+    }
+}
+
+/// A runtime that ends drops its writers. Another runtime can then use the log.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.0 {
+            let mut state = queue.state();
+            state.writers -= 1;
+            let waiting = mem::take(&mut state.waiting);
+            drop(state);
+            // The callers that wait for these changes get an error.
+            drop(waiting);
+        }
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
