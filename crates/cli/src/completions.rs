@@ -1,9 +1,9 @@
 //! `completions`: prints scripts that complete commands and options in a shell.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::{arguments::Cli, error::Error, output};
+use crate::{error::Error, output};
 
 /// Print a script that completes commands and options in your shell
 #[derive(Args)]
@@ -20,8 +20,7 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Result<bool, Error> {
-    let mut command = Cli::command();
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> Result<bool, Error> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);

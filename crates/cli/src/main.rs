@@ -38,7 +38,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -104,6 +104,6 @@ async fn run(cli: Cli) -> Result<bool, Error> {
         Command::Replay(args) => replay::run(args).await,
         Command::Endpoints(args) => endpoints::run(args).await,
         Command::Events(args) => events::run(args).await,
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
     }
 }

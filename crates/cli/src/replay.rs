@@ -16,11 +16,10 @@ use crate::{
     output::{self, escape::escape},
     secret::SecretSource,
     send::{
-        DEFAULT_URL,
         attempts::{Delivery, RetryArgs, Target},
         report::{Expected, Report},
     },
-    url::parse_url,
+    url::{DEFAULT_URL, parse_url},
 };
 
 /// Send recorded deliveries again, with the bytes and the signature that they had

@@ -9,6 +9,9 @@ use axum::http::Uri;
 use jiff::{Span, Timestamp, ZonedDateTime, civil::DateTime, tz::TimeZone};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+/// The URL that `send` and `listen` use unless another one is given.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:3000/webhooks/soundhash";
+
 /// Characters that a URL must not contain, but that people write.
 const UNENCODED: &AsciiSet = &CONTROLS.add(b' ');
 
@@ -33,6 +36,16 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
             Err("not a URL: the port has to be a number from 1 to 65535".to_owned())
         }
         _ => Ok(url),
+    }
+}
+
+/// Parses an endpoint's id. It becomes a part of a path.
+pub(crate) fn parse_id(text: &str) -> Result<String, String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !text.is_empty() && text.bytes().all(is_part) {
+        Ok(text.to_owned())
+    } else {
+        Err("not an id; `endpoints list` shows the ids".to_owned())
     }
 }
 

@@ -1,10 +1,13 @@
 //! Explains errors of the API: what went wrong, and what to do next.
 
-use axum::http::{Method, StatusCode, header};
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Api, Call, URL,
+    call::{Call, URL},
+    detail::{content_type, detail, small_json},
     token::{REFRESH_TOKEN, TOKEN},
 };
 use crate::{
@@ -14,14 +17,14 @@ use crate::{
 
 /// The texts that SoundHash rejects anywhere in a URL.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
-/// The longest error that is parsed. A JSON value takes a hundred times the memory of its text.
-const MAX_ERROR: usize = 64 << 10;
 
-/// Explains why there is no JSON.
+/// Explains why there is no JSON. `known` gets the event types that the API knows.
 pub(super) async fn explain(
-    api: &Api,
     call: &Call,
     failure: &Result<Response, NoResponse>,
+    timeout: Duration,
+    token: Option<&HeaderValue>,
+    known: impl AsyncFnOnce() -> Option<Vec<String>>,
 ) -> String {
     // A request without a response may have been carried out.
     let repeat = match call.method {
@@ -36,7 +39,7 @@ pub(super) async fn explain(
         Err(error @ NoResponse::InvalidUrl(_)) => error.to_string(),
         Err(NoResponse::Timeout) => format!(
             "SoundHash's API did not respond within {} seconds.{repeat}",
-            api.timeout.as_secs_f64()
+            timeout.as_secs_f64()
         ),
         Err(other) => format!("SoundHash's API: {other}.{repeat}"),
         Ok(response) if response.status.is_success() => format!(
@@ -48,17 +51,21 @@ pub(super) async fn explain(
         Ok(response) => {
             let bad = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
             if bad.contains(&response.status) {
-                return explain_request(api, &detail(response), call).await;
+                return explain_request(&detail(response), call, known).await;
             }
-            explain_status(api, response, call, repeat)
+            explain_status(token, response, call, repeat)
         }
     }
 }
 
-fn explain_status(api: &Api, response: &Response, call: &Call, repeat: &str) -> String {
+fn explain_status(
+    token: Option<&HeaderValue>,
+    response: &Response,
+    call: &Call,
+    repeat: &str,
+) -> String {
     let (status, detail) = (response.status, detail(response));
-    let token = api.tokens.header();
-    let token = token.as_ref().map_or(&b""[..], |it| it.as_bytes());
+    let token = token.map_or(&b""[..], |it| it.as_bytes());
     let token = token.strip_prefix(b"Bearer ").unwrap_or(token);
     let id = call.id.as_deref();
     match status {
@@ -111,7 +118,11 @@ fn explain_status(api: &Api, response: &Response, call: &Call, repeat: &str) -> 
 }
 
 /// Explains what is wrong with an endpoint that SoundHash rejects.
-async fn explain_request(api: &Api, detail: &str, call: &Call) -> String {
+async fn explain_request(
+    detail: &str,
+    call: &Call,
+    known: impl AsyncFnOnce() -> Option<Vec<String>>,
+) -> String {
     let body: Value = serde_json::from_str(&call.body).unwrap_or_default();
     let mut causes = vec![format!("SoundHash does not accept this ({detail}).")];
     let url = body["url"].as_str().unwrap_or_default();
@@ -123,7 +134,7 @@ async fn explain_request(api: &Api, detail: &str, call: &Call) -> String {
         ));
     }
     if !body["events"].is_null()
-        && let Some(known) = api.event_types().await
+        && let Some(known) = known().await
     {
         let quoted = |name: &str| format!("`{}`", escape(name));
         let unknown: Vec<_> = (body["events"].as_array().into_iter().flatten())
@@ -153,56 +164,4 @@ fn has_scheme(token: &[u8]) -> bool {
 fn is_about_the_endpoint(response: &Response) -> bool {
     let body = small_json(response);
     body["detail"].is_string() && body["detail"] != "Not Found"
-}
-
-/// Returns the JSON of a short response, or `null`.
-pub(super) fn small_json(response: &Response) -> Value {
-    let body = (response.body.len() <= MAX_ERROR).then_some(&response.body);
-    body.and_then(|body| serde_json::from_slice(body).ok())
-        .unwrap_or_default()
-}
-
-/// Displays the status, and the API's explanation of it.
-pub(super) fn detail(response: &Response) -> String {
-    let status = response.status;
-    let body = small_json(response);
-    if body.is_null() && !response.body.is_empty() {
-        return format!("{status}, with {}", content_type(response));
-    }
-    let members = ["detail", "details", "error"].map(|member| &body[member]);
-    let text = match members.into_iter().find(|detail| !detail.is_null()) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(errors)) => errors.iter().map(one_error).collect::<Vec<_>>().join(", "),
-        _ => return status.to_string(),
-    };
-    let text = excerpt(text.trim_end_matches('.'), 500);
-    format!("{}: {text}", status.as_u16())
-}
-
-/// Displays a validation error: its place and its reason.
-fn one_error(error: &Value) -> String {
-    let message = error["msg"].as_str().or(error["message"].as_str());
-    let place: Vec<_> = (error["loc"].as_array().into_iter().flatten())
-        .filter(|part| *part != "body")
-        .map(|part| {
-            part.as_str()
-                .map_or_else(|| part.to_string(), str::to_owned)
-        })
-        .collect();
-    match (place.join("."), message) {
-        (place, Some(message)) if !place.is_empty() => format!("{place}: {message}"),
-        (_, Some(message)) => message.to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-fn content_type(response: &Response) -> String {
-    let value = response.headers.get(header::CONTENT_TYPE);
-    let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let value = value.as_deref().and_then(|value| value.split(';').next());
-    match value {
-        Some("text/html") => "a web page (text/html)".to_owned(),
-        Some("application/json") | None => "a body that is not valid JSON".to_owned(),
-        Some(other) => excerpt(other, 80),
-    }
 }

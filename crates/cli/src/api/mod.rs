@@ -1,9 +1,13 @@
 //! Requests to SoundHash's management API, with the token.
 //!
+//! - `call`: a request
 //! - `token`: the token, and how it is renewed
+//! - `detail`: the reason in an error response
 //! - `explain`: explains the API's errors, and says what to do next
 //! - `model`: the API's responses
 
+mod call;
+mod detail;
 mod explain;
 pub(crate) mod model;
 mod token;
@@ -22,12 +26,16 @@ use axum::{
 };
 use http_body_util::Full;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use self::{explain::explain, token::Tokens};
+use self::{
+    call::{Call, URL},
+    detail::small_json,
+    explain::explain,
+    token::Tokens,
+};
 use crate::{
     error::Error,
     http::{Client, NoResponse, Response},
@@ -35,7 +43,6 @@ use crate::{
     url::{host_and_port, parse_url},
 };
 
-pub(crate) const URL: &str = "SOUNDHASH_API_URL";
 /// The shortest pause before a query is repeated, whatever the API asks for.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -49,31 +56,6 @@ pub(crate) struct Api {
     patience: Duration,
     /// The time by which the API's clock is ahead of this machine's, accurate to about a second.
     clock_ahead: Cell<SignedDuration>,
-}
-
-/// A request, before it has a token.
-struct Call {
-    method: Method,
-    /// The encoded path and query.
-    path: String,
-    body: String,
-    /// The endpoint.
-    id: Option<String>,
-}
-
-impl Call {
-    fn new(method: Method, path: &[&str], query: &[(&str, &str)], body: String) -> Self {
-        let parts: Vec<_> = path.iter().map(|part| encoded(part)).collect();
-        let pairs = (query.iter()).map(|(name, value)| format!("{name}={}", encoded(value)));
-        let pairs: Vec<_> = pairs.collect();
-        let mark = if pairs.is_empty() { "" } else { "?" };
-        Self {
-            method,
-            path: parts.join("/") + mark + &pairs.join("&"),
-            body,
-            id: path.get(1).map(|id| (*id).to_owned()),
-        }
-    }
 }
 
 impl Api {
@@ -134,19 +116,29 @@ impl Api {
     ) -> Result<Bytes, Error> {
         let call = Call::new(method, &[&["webhooks"], path].concat(), query, body);
         if self.tokens.header().is_none() {
-            self.tokens.renew(self).await?;
+            self.renew().await?;
         }
         let mut result = self.patient(&call).await;
         let is_expired = |it: &Response| it.status == StatusCode::UNAUTHORIZED;
-        if result.as_ref().is_ok_and(is_expired) && self.tokens.renew(self).await? {
+        if result.as_ref().is_ok_and(is_expired) && self.renew().await? {
             result = self.patient(&call).await;
         }
         match result {
             Ok(response) if response.status.is_success() && is_json(&response.body) => {
                 Ok(response.body)
             }
-            failure => Err(Error::failed(explain(self, &call, &failure).await)),
+            failure => {
+                let token = self.tokens.header();
+                let known = async || self.event_types().await;
+                let text = explain(&call, &failure, self.timeout, token.as_ref(), known).await;
+                Err(Error::failed(text))
+            }
         }
+    }
+
+    async fn renew(&self) -> Result<bool, Error> {
+        let send = async |call| self.patient(&call).await;
+        self.tokens.renew(send).await
     }
 
     /// Repeats queries while the API is busy or fails, and while there is time.
@@ -204,7 +196,7 @@ impl Api {
 
     async fn event_types(&self) -> Option<Vec<String>> {
         let call = Call::new(Method::GET, &["webhooks", "events"], &[], String::new());
-        let mut types: Value = explain::small_json(&self.exchange(&call).await.ok()?);
+        let mut types: Value = small_json(&self.exchange(&call).await.ok()?);
         serde_json::from_value(types["events"].take()).ok()
     }
 }
@@ -230,12 +222,6 @@ fn header_text<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str>
 
 fn parse_date(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
-}
-
-/// Encodes a part of a path or a query.
-fn encoded(text: &str) -> String {
-    const OTHERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-    utf8_percent_encode(text, OTHERS).to_string()
 }
 
 /// Parses the scheme and the host that the user gave.

@@ -6,10 +6,14 @@ use axum::http::{HeaderValue, Method};
 use serde_json::json;
 
 use super::{
-    Api, Call,
-    explain::{detail, small_json},
+    call::Call,
+    detail::{detail, small_json},
 };
-use crate::{error::Error, secret, shell};
+use crate::{
+    error::Error,
+    http::{NoResponse, Response},
+    secret, shell,
+};
 
 pub(crate) const TOKEN: &str = "SOUNDHASH_API_TOKEN";
 pub(crate) const REFRESH_TOKEN: &str = "SOUNDHASH_API_REFRESH_TOKEN";
@@ -43,11 +47,14 @@ impl Tokens {
     }
 
     /// Gets a new token. Returns `false` if there is no way to get one.
-    pub(super) async fn renew(&self, api: &Api) -> Result<bool, Error> {
+    pub(super) async fn renew(
+        &self,
+        send: impl AsyncFnOnce(Call) -> Result<Response, NoResponse>,
+    ) -> Result<bool, Error> {
         let (token, source) = if let Some(command) = &self.command {
             (run(command).await?, "the output of --token-command")
         } else if let Some(token) = &self.refresh_token {
-            (refresh(api, token).await?, "the new token")
+            (refresh(send, token).await?, "the new token")
         } else {
             return Ok(false);
         };
@@ -81,7 +88,10 @@ async fn run(line: &str) -> Result<String, Error> {
     }
 }
 
-async fn refresh(api: &Api, token: &str) -> Result<String, Error> {
+async fn refresh(
+    send: impl AsyncFnOnce(Call) -> Result<Response, NoResponse>,
+    token: &str,
+) -> Result<String, Error> {
     let failed = |reason: &str| {
         Error::failed(format!(
             "SoundHash does not accept {REFRESH_TOKEN} ({reason}). Refresh tokens expire after a \
@@ -90,8 +100,9 @@ async fn refresh(api: &Api, token: &str) -> Result<String, Error> {
     };
     let body = json!({ "refresh_token": token }).to_string();
     let call = Call::new(Method::POST, &["auth", "refresh"], &[], body);
-    let response = api.patient(&call).await;
-    let response = response.map_err(|error| failed(&error.to_string()))?;
+    let response = send(call)
+        .await
+        .map_err(|error| failed(&error.to_string()))?;
     match small_json(&response)["access_token"].as_str() {
         Some(token) if response.status.is_success() => Ok(token.to_owned()),
         _ => Err(failed(&detail(&response))),

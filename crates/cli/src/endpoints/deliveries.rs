@@ -7,7 +7,6 @@ use clap::Args;
 use serde_json::value::RawValue;
 use soundhash_webhook_reconcile::{Attempt, Failed, Fate, Log, Timestamp, Window, reconcile};
 
-use super::{parse_id, print_json};
 use crate::{
     api::{
         Api,
@@ -19,6 +18,7 @@ use crate::{
         escape::{self, excerpt},
         table::{self, cell, number, plain},
     },
+    url::parse_id,
 };
 
 /// The maximum number of attempts that the API returns.
@@ -61,7 +61,7 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
     }
     let response = api.get(&[&args.id, "deliveries"], &query).await?;
     if json && !args.failed {
-        return print_json(&response);
+        return output::print_json(&response);
     }
     let attempts: Vec<Attempt> = read(&response)?;
     if args.failed {

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{parse_id, print_json, secret_file::SecretFile};
+use super::secret_file::SecretFile;
 use crate::{
     api::{
         Api,
@@ -26,13 +26,14 @@ use crate::{
         escape::{self, escape, excerpt},
         table::{self, Cell, cell, lines, number, plain},
     },
+    url::parse_id,
 };
 
 pub(super) async fn list(api: &Api, is_active: Option<bool>, json: bool) -> Result<bool, Error> {
     let query = is_active.map(|it| [("is_active", if it { "true" } else { "false" })]);
     let response = api.get(&[], query.as_ref().map_or(&[], |it| it)).await?;
     if json {
-        return print_json(&response);
+        return output::print_json(&response);
     }
     let endpoints: Vec<Endpoint> = read(&response)?;
     if endpoints.is_empty() {
@@ -196,7 +197,7 @@ pub(super) async fn show(api: &Api, id: &str, json: bool) -> Result<bool, Error>
 /// Prints an endpoint as JSON, or as names and values.
 fn print(response: &[u8], json: bool) -> Result<bool, Error> {
     if json {
-        return print_json(response);
+        return output::print_json(response);
     }
     let endpoint: Endpoint = read(response)?;
     // The values can be credentials.
@@ -313,7 +314,7 @@ pub(super) async fn test(
     let response = api.send(Method::POST, &[id, "test"], body).await?;
     let tested: Tested = read(&response)?;
     if json {
-        print_json(&response)?;
+        output::print_json(&response)?;
         return Ok(tested.success);
     }
     let result = match tested.success {
@@ -343,7 +344,7 @@ pub(super) async fn test(
 pub(super) async fn stats(api: &Api, id: &str, json: bool) -> Result<bool, Error> {
     let response = api.get(&[id, "stats"], &[]).await?;
     if json {
-        return print_json(&response);
+        return output::print_json(&response);
     }
     table::print_fields(&counts(&read(&response)?))?;
     Ok(true)

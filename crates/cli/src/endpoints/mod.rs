@@ -40,8 +40,7 @@ use crate::{
     api::Api,
     data::Data,
     error::Error,
-    output::{self, escape::harmless_json},
-    url::parse_seconds,
+    url::{parse_id, parse_seconds},
 };
 
 /// Manage endpoints through SoundHash's API
@@ -145,21 +144,5 @@ pub(crate) async fn run(args: EndpointsArgs) -> Result<bool, Error> {
         C::Deliveries(args) => deliveries::run(&api, &args, json).await,
         C::Stats { id } => manage::stats(&api, &id, json).await,
         C::Rotate(args) => rotate::run(&api, args, json).await,
-    }
-}
-
-/// Prints a response of the API as it is.
-fn print_json(response: &[u8]) -> Result<bool, Error> {
-    output::line(harmless_json(&String::from_utf8_lossy(response)))?;
-    Ok(true)
-}
-
-/// Parses an endpoint's id. It becomes a part of a path.
-pub(crate) fn parse_id(text: &str) -> Result<String, String> {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if !text.is_empty() && text.bytes().all(is_part) {
-        Ok(text.to_owned())
-    } else {
-        Err("not an id; `endpoints list` shows the ids".to_owned())
     }
 }

@@ -6,7 +6,7 @@ use axum::http::Method;
 use clap::Args;
 use serde_json::json;
 
-use super::{manage::create_from, parse_id, secret_file::SecretFile};
+use super::{manage::create_from, secret_file::SecretFile};
 use crate::{
     api::{
         Api,
@@ -14,6 +14,7 @@ use crate::{
     },
     error::Error,
     output,
+    url::parse_id,
 };
 
 /// Get a new secret: create a second endpoint, wait, and delete the first one

@@ -27,13 +27,12 @@ use crate::{
     },
     secret::SecretSource,
     send::{
-        DEFAULT_URL,
         attempts::{Delivered, Delivery, Target},
         parse_rate,
         report::{Expected, Report, details},
     },
     signals,
-    url::parse_url,
+    url::{DEFAULT_URL, parse_url},
 };
 
 /// Send recorded events to your application again, so that it handles them again

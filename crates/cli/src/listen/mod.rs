@@ -35,7 +35,7 @@ use crate::{
     output,
     secret::{self, PREVIOUS_SECRET, SecretSource},
     signals,
-    url::{parse_addr, parse_seconds, parse_url},
+    url::{DEFAULT_URL, parse_addr, parse_seconds, parse_url},
 };
 
 const PATH: &str = "/webhooks/soundhash";
@@ -250,7 +250,7 @@ fn greet(url: &str, forward: Option<&Uri>, page: Option<&Page>) {
     if let Some(page) = page {
         row("inspector", &page.url());
     }
-    let option = if url == crate::send::DEFAULT_URL {
+    let option = if url == DEFAULT_URL {
         String::new()
     } else {
         format!(" --url {url}")

@@ -29,8 +29,8 @@ pub(crate) const DIM: Style = Style::new().dimmed();
 /// The maximum width of prose, and of all output without a terminal.
 const WIDTH: usize = 80;
 
-static STDOUT: Writer = Writer::new("standard output");
-static STDERR: Writer = Writer::new("standard error");
+static STDOUT: Writer = Writer::new("standard output", warning);
+static STDERR: Writer = Writer::new("standard error", warning);
 
 fn write_result(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
@@ -52,6 +52,12 @@ pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
 /// This never waits. If an earlier line could not be written, this returns the error of that line.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
     Ok(STDOUT.push(write_result, text.to_string())?)
+}
+
+/// Prints a response of the API as it is.
+pub(crate) fn print_json(response: &[u8]) -> Result<bool, Error> {
+    line(escape::harmless_json(&String::from_utf8_lossy(response)))?;
+    Ok(true)
 }
 
 /// Queues sentences for standard output, in lines that fit a terminal.

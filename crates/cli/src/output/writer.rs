@@ -16,8 +16,6 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::warning;
-
 /// The maximum number of lines in the queue. A table counts as one.
 const MAX_WAITING: usize = 4096;
 
@@ -26,6 +24,8 @@ pub(super) type Write = fn(&str) -> io::Result<()>;
 
 pub(super) struct Writer {
     name: &'static str,
+    /// Reports lines that were lost.
+    warn: fn(String),
     queue: OnceLock<SyncSender<(Write, String)>>,
     state: Mutex<State>,
     /// Wakes `written` and `closed`.
@@ -42,9 +42,10 @@ struct State {
 }
 
 impl Writer {
-    pub(super) const fn new(name: &'static str) -> Self {
+    pub(super) const fn new(name: &'static str, warn: fn(String)) -> Self {
         Self {
             name,
+            warn,
             queue: OnceLock::new(),
             state: Mutex::new(State {
                 waiting: 0,
@@ -97,7 +98,7 @@ impl Writer {
         drop(state);
         self.changed.notify_waiters();
         if lost > 0 {
-            warning(self.report(lost, "its reader was too slow, or the disk was full"));
+            (self.warn)(self.report(lost, "its reader was too slow, or the disk was full"));
         }
     }
 
@@ -153,7 +154,7 @@ mod tests {
 
     /// A reader that reads one line per message.
     static READS: Mutex<Option<Receiver<()>>> = Mutex::new(None);
-    static WRITER: Writer = Writer::new("a test");
+    static WRITER: Writer = Writer::new("a test", drop);
 
     fn write(_: &str) -> io::Result<()> {
         let reads = READS.lock().unwrap_or_else(PoisonError::into_inner);

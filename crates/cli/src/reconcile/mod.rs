@@ -15,10 +15,9 @@ use soundhash_webhook_reconcile::{Log, Report, Verdict, Window, reconcile};
 use self::recorded::RecordedArgs;
 use crate::{
     api::{Api, model},
-    endpoints::parse_id,
     error::Error,
     output, shell, signals,
-    url::{parse_seconds, parse_time},
+    url::{parse_id, parse_seconds, parse_time},
 };
 
 /// Find the events that never arrived, in SoundHash's log and in your records

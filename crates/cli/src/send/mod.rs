@@ -24,10 +24,14 @@ use self::{
     report::{Expected, Report},
 };
 use crate::{
-    data::Data, error::Error, event_types, output, secret::SecretSource, signals, url::parse_url,
+    data::Data,
+    error::Error,
+    event_types, output,
+    secret::SecretSource,
+    signals,
+    url::{DEFAULT_URL, parse_url},
 };
 
-pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:3000/webhooks/soundhash";
 /// The most events in flight at the same time with `--rate`.
 const MAX_IN_FLIGHT: usize = 100;
 

@@ -1,0 +1,61 @@
+//! The reason that an error response of the API gives.
+
+use axum::http::header;
+use serde_json::Value;
+
+use crate::{http::Response, output::escape::excerpt};
+
+/// The longest error that is parsed. A JSON value takes a hundred times the memory of its text.
+const MAX_ERROR: usize = 64 << 10;
+
+/// Returns the JSON of a short response, or `null`.
+pub(super) fn small_json(response: &Response) -> Value {
+    let body = (response.body.len() <= MAX_ERROR).then_some(&response.body);
+    body.and_then(|body| serde_json::from_slice(body).ok())
+        .unwrap_or_default()
+}
+
+/// Displays the status, and the API's explanation of it.
+pub(super) fn detail(response: &Response) -> String {
+    let status = response.status;
+    let body = small_json(response);
+    if body.is_null() && !response.body.is_empty() {
+        return format!("{status}, with {}", content_type(response));
+    }
+    let members = ["detail", "details", "error"].map(|member| &body[member]);
+    let text = match members.into_iter().find(|detail| !detail.is_null()) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(errors)) => errors.iter().map(one_error).collect::<Vec<_>>().join(", "),
+        _ => return status.to_string(),
+    };
+    let text = excerpt(text.trim_end_matches('.'), 500);
+    format!("{}: {text}", status.as_u16())
+}
+
+/// Displays a validation error: its place and its reason.
+fn one_error(error: &Value) -> String {
+    let message = error["msg"].as_str().or(error["message"].as_str());
+    let place: Vec<_> = (error["loc"].as_array().into_iter().flatten())
+        .filter(|part| *part != "body")
+        .map(|part| {
+            part.as_str()
+                .map_or_else(|| part.to_string(), str::to_owned)
+        })
+        .collect();
+    match (place.join("."), message) {
+        (place, Some(message)) if !place.is_empty() => format!("{place}: {message}"),
+        (_, Some(message)) => message.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+pub(super) fn content_type(response: &Response) -> String {
+    let value = response.headers.get(header::CONTENT_TYPE);
+    let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let value = value.as_deref().and_then(|value| value.split(';').next());
+    match value {
+        Some("text/html") => "a web page (text/html)".to_owned(),
+        Some("application/json") | None => "a body that is not valid JSON".to_owned(),
+        Some(other) => excerpt(other, 80),
+    }
+}
