@@ -21,8 +21,8 @@ pub(crate) struct Activity {
 struct State {
     /// The number of requests that began and did not end.
     in_progress: usize,
-    /// The number of these whose response waits for the peer to read.
-    unread: usize,
+    /// The number of these that wait for the peer, to send the request or to read the response.
+    waiting: usize,
     had_request: bool,
     is_http2: bool,
     /// Whether the next HTTP/1 request is the last one.
@@ -40,7 +40,7 @@ impl Activity {
             requests,
             state: Mutex::new(State {
                 in_progress: 0,
-                unread: 0,
+                waiting: 0,
                 had_request: false,
                 is_http2: false,
                 is_old: false,
@@ -87,22 +87,22 @@ impl Activity {
         state.first_bytes.clear();
     }
 
-    /// Notes that a request ended, of which nothing is unread.
+    /// Notes that a request ended, which does not wait for the peer.
     pub(crate) fn end(&self) {
         self.lock().in_progress -= 1;
         self.rest();
     }
 
-    /// Notes that a response waits for the peer to read.
-    pub(crate) fn begin_unread(&self) {
-        self.lock().unread += 1;
+    /// Notes that a request waits for the peer.
+    pub(crate) fn begin_waiting(&self) {
+        self.lock().waiting += 1;
         self.rest();
     }
 
-    /// Notes that the peer reads again.
-    pub(crate) fn end_unread(&self) {
+    /// Notes that a request no longer waits for the peer.
+    pub(crate) fn end_waiting(&self) {
         self.requests.begin();
-        self.lock().unread -= 1;
+        self.lock().waiting -= 1;
     }
 
     /// Notes that a request needs the server no longer.
@@ -173,6 +173,6 @@ impl Activity {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.in_progress == self.unread
+        self.in_progress == self.waiting
     }
 }

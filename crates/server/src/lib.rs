@@ -16,4 +16,5 @@ mod stream;
 mod trouble;
 
 pub use server::Server;
+pub use service::RequestBody;
 pub use signal::shutdown_signal;

@@ -4,7 +4,6 @@ use std::{error::Error, io, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -24,7 +23,7 @@ use crate::{
     limits::Limits,
     places::{Place, Places},
     report::Report,
-    service::Counted,
+    service::{Counted, RequestBody},
     stream::Watched,
     trouble::Trouble,
 };
@@ -96,8 +95,8 @@ impl Server {
 
     /// Sets the time after which an idle connection is closed, which is 75 s by default.
     ///
-    /// A connection is idle if it has no request in progress, or if the peer does not read the
-    /// responses.
+    /// A connection is idle if it has no request in progress, or if all of its requests wait for the
+    /// peer to send their bodies or to read the responses.
     ///
     /// It should be longer than the idle timeout of a reverse proxy in front, which is 60 s in
     /// nginx. Otherwise, the server sometimes closes a connection just when the proxy uses it.
@@ -147,7 +146,7 @@ impl Server {
     /// future. These errors are logged at most once a minute.
     pub async fn serve<S, B>(self, service: S, shutdown: impl Future<Output = ()>)
     where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,

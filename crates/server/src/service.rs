@@ -3,12 +3,13 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -31,9 +32,9 @@ impl<S> Counted<S> {
     }
 }
 
-impl<S, R, B> Service<Request<R>> for Counted<S>
+impl<S, B> Service<Request<Incoming>> for Counted<S>
 where
-    S: Service<Request<R>, Response = Response<B>>,
+    S: Service<Request<RequestBody>, Response = Response<B>>,
     B: Body,
 {
     type Response = Response<CountedBody<B>>;
@@ -44,49 +45,115 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<R>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let is_last = self.activity.is_old() && request.version() < Version::HTTP_2;
-        let in_progress = InProgress::new(self.activity.clone());
+        let exchange = Exchange::begin(self.activity.clone());
         request.extensions_mut().insert(self.peer);
+        let request = request.map(|inner| RequestBody {
+            inner,
+            exchange: exchange.clone(),
+        });
         CountedFuture {
             inner: self.inner.call(request),
             is_last,
-            in_progress: Some(in_progress),
+            in_progress: Some(InProgress(exchange)),
+        }
+    }
+}
+
+/// A request and its response.
+#[derive(Debug)]
+struct Exchange {
+    activity: Arc<Activity>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the request's body waits for the peer to send.
+    is_unsent: bool,
+    /// Whether the response waits for the peer to read.
+    is_unread: bool,
+    has_ended: bool,
+}
+
+impl Exchange {
+    fn begin(activity: Arc<Activity>) -> Arc<Self> {
+        activity.begin();
+        let state = Mutex::default();
+        Arc::new(Self { activity, state })
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // The service can keep the body of a request after its response.
+        if state.has_ended {
+            return;
+        }
+        let waited = state.is_unsent || state.is_unread;
+        change(&mut state);
+        match (waited, state.is_unsent || state.is_unread) {
+            (false, true) => self.activity.begin_waiting(),
+            (true, false) => self.activity.end_waiting(),
+            _ => {}
         }
     }
 }
 
 /// A request in progress, until this is dropped.
 #[derive(Debug)]
-struct InProgress {
-    activity: Arc<Activity>,
-    is_unread: bool,
-}
+struct InProgress(Arc<Exchange>);
 
 impl InProgress {
-    fn new(activity: Arc<Activity>) -> Self {
-        activity.begin();
-        Self {
-            activity,
-            is_unread: false,
-        }
-    }
-
-    /// Notes whether the response waits for the peer to read.
-    fn set_unread(&mut self, is_unread: bool) {
-        match (self.is_unread, is_unread) {
-            (false, true) => self.activity.begin_unread(),
-            (true, false) => self.activity.end_unread(),
-            _ => {}
-        }
-        self.is_unread = is_unread;
+    fn set_unread(&self, is_unread: bool) {
+        self.0.set(|state| state.is_unread = is_unread);
     }
 }
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.set_unread(false);
-        self.activity.end();
+        self.0.set(|state| {
+            state.is_unsent = false;
+            state.is_unread = false;
+        });
+        self.0.set(|state| state.has_ended = true);
+        self.0.activity.end();
+    }
+}
+
+/// The body of a request that a [`Server`](crate::Server) received.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Incoming,
+    exchange: Arc<Exchange>,
+}
+
+impl Body for RequestBody {
+    type Data = <Incoming as Body>::Data;
+    type Error = <Incoming as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        let is_unsent = frame.is_pending();
+        self.exchange.set(|state| state.is_unsent = is_unsent);
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.exchange.set(|state| state.is_unsent = false);
     }
 }
 
@@ -112,8 +179,8 @@ where
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        let mut in_progress = this.in_progress.take();
-        if let Some(request) = &mut in_progress {
+        let in_progress = this.in_progress.take();
+        if let Some(request) = &in_progress {
             request.set_unread(!response.body().is_end_stream());
         }
         Poll::Ready(Ok(response.map(|inner| CountedBody { inner, in_progress })))

@@ -61,8 +61,8 @@ impl Trouble {
                  raise the limit with `ulimit -n`, or lower `max_connections`"
             ),
             Self::Full => format!(
-                "all {max} connections have requests in progress, so new connections wait: the \
-                 handlers are too slow, or `max_connections` is too low"
+                "all {max} connections wait for handlers, so new connections wait: the handlers are \
+                 too slow, or `max_connections` is too low"
             ),
             Self::Evicted => format!(
                 "all {max} connections were in use, so an idle one was closed for a new one: an \

@@ -36,35 +36,81 @@ async fn the_connection_that_is_idle_longest_gives_way() {
     assert_eq!(log.matches("reason=\"evicted\"").count(), 1, "{log}");
 }
 
-/// A connection with a request in progress is never closed for a new one. The new one waits.
+/// A connection whose request waits for the handler is never closed for a new one. The new one waits.
 #[tokio::test]
 async fn a_request_in_progress_keeps_its_place() {
     let server =
         Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
-    let mut streaming = server.connect().await;
-    // A body that has not yet arrived, of a request that the handler has begun.
-    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
-    streaming.write_all(head.as_bytes()).await.unwrap();
+    let mut first = server.connect().await;
+    first.write_all(SLOW.as_bytes()).await.unwrap();
     let mut slow = server.connect_from("127.0.0.2").await;
     slow.write_all(SLOW.as_bytes()).await.unwrap();
     let mut third = server.connect_from("127.0.0.3").await;
     third.write_all(HONEST.as_bytes()).await.unwrap();
     server.logged("reason=\"full\"").await;
     server.release();
-    // The third one is served after the slow one has become idle and was closed.
-    assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
+    // The third one is served after one of the others has become idle and was closed.
     let got = response(&mut third).await;
     assert!(
         got.starts_with("HTTP/1.1 200"),
         "{got} {}",
         server.ended().await
     );
-    assert_eq!(to_the_end(&mut slow).await, "");
-    assert!(
-        exchange(&mut streaming, "ok")
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
+    server.release();
+    for stream in [&mut first, &mut slow] {
+        assert!(response(stream).await.starts_with("HTTP/1.1 200"));
+    }
+    server.ended().await;
+}
+
+/// Attack: occupy all places with requests whose bodies do not arrive.
+#[tokio::test]
+async fn a_body_that_is_not_sent_keeps_no_place() {
+    const HEAD: &str = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
+
+    let server =
+        Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
+    let mut first = server.connect().await;
+    first.write_all(HEAD.as_bytes()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(server.connect_from("127.0.0.2").await)
+        .await
+        .unwrap();
+    let second = tokio::spawn(connection);
+    let request = http::Request::post("http://localhost/echo")
+        .body(())
+        .unwrap();
+    let (waiting, mut body) = client.send_request(request, false).unwrap();
+    let mut all = Vec::new();
+    for peer in ["127.0.0.3", "127.0.0.4"] {
+        let mut honest = server.connect_from(peer).await;
+        let got = timeout(PATIENCE, exchange(&mut honest, &format!("{HEAD}ok"))).await;
+        let got = got.expect("a place in time");
+        assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+        all.push(honest);
+    }
+    assert_eq!(to_the_end(&mut first).await, "");
+    let ended = timeout(PATIENCE, second).await;
+    let _ = ended.expect("the connection ends in time");
+    assert!(waiting.await.is_err());
+    let _ = body.send_data("ok".into(), true);
+    let log = server.ended().await;
+    assert!(log.contains("reason=\"evicted\""), "{log}");
+    drop(all);
+}
+
+/// As long as places are free, a body may take its time, on the same connection as others.
+#[tokio::test]
+async fn a_body_that_arrives_slowly_is_served() {
+    let server = Running::start(|server| server.idle_timeout(Duration::from_secs(5))).await;
+    let mut slow = server.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..20 {
+        sleep(Duration::from_millis(300)).await;
+        slow.write_all(b"x").await.unwrap();
+    }
+    assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
+    assert!(is_served(&mut slow).await);
     server.ended().await;
 }
 
