@@ -196,9 +196,11 @@ async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError
     sqlx::query(CREATE_TASK_FUNCTION).execute(&mut *tx).await?;
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS acted_events (
-            event_key text PRIMARY KEY,
+            event_key text NOT NULL,
+            job_id bigint NOT NULL,
             event_type text,
-            acted_at timestamptz NOT NULL DEFAULT now()
+            acted_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (event_key, job_id)
         )",
     )
     .execute(&mut *tx)

@@ -48,8 +48,8 @@ impl TaskHandler for EventJob {
         let tools = context
             .get_ext::<Tools>()
             .ok_or("the worker has no tools")?;
-        let attempt = *context.job().attempts();
-        act(tools, &self.key).await.map_err(|error| {
+        let (id, attempt) = (*context.job().id(), *context.job().attempts());
+        act(tools, &self.key, id).await.map_err(|error| {
             warn!(
                 key = self.key,
                 attempt, error, "not acted on, the job is tried again"
@@ -61,7 +61,7 @@ impl TaskHandler for EventJob {
 
 /// Handles the event. If a worker dies before it marks its job as done, the job runs again and
 /// finds the row of the event.
-async fn act(tools: &Tools, key: &str) -> Result<(), BoxError> {
+async fn act(tools: &Tools, key: &str, job: i64) -> Result<(), BoxError> {
     let inbox = &tools.inbox;
     let event = inbox
         .log
@@ -70,9 +70,11 @@ async fn act(tools: &Tools, key: &str) -> Result<(), BoxError> {
         .ok_or("the event is not in the log")?;
     let mut tx = inbox.pool.begin().await?;
     let inserted = sqlx::query(
-        "INSERT INTO acted_events (event_key, event_type) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO acted_events (event_key, job_id, event_type) VALUES ($1, $2, $3)
+         ON CONFLICT DO NOTHING",
     )
     .bind(key)
+    .bind(job)
     .bind(event.summary.event_type.as_deref().map(as_text))
     .execute(&mut *tx)
     .await?;

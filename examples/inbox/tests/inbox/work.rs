@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
+use soundhash_webhook::idempotency::Key;
 use soundhash_webhook_inbox_example::{inbox::Inbox, work};
+use soundhash_webhook_sqlx::EventLog;
 use soundhash_webhook_tests::postgres_server::PostgresServer;
 use sqlx::PgPool;
 use tokio::time::sleep;
@@ -86,6 +88,20 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
     assert_eq!(output("run-again", &postgres.url()), "1\n");
     acted_in_time(&postgres.url(), 1).await;
     assert_eq!(inbox.given_up().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_forgotten_event_is_acted_on_again() {
+    let postgres = PostgresServer::start();
+    let both = start("", &postgres.url());
+    for (status, rows) in [(202, 1), (200, 1), (202, 2), (200, 2)] {
+        if (status, rows) == (202, 2) {
+            let log = EventLog::new(PgPool::connect(&postgres.url()).await.unwrap());
+            assert!(log.forget(&Key::new("ta")).await.unwrap());
+        }
+        assert_eq!(deliver(&both, SECRET, &event("a")).await, status);
+        assert_eq!(acted_in_time(&postgres.url(), rows).await.len(), rows);
+    }
 }
 
 /// With one job per poll and place, a backlog of this size takes more than three minutes.
