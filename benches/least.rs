@@ -1,5 +1,5 @@
-//! The smallest layer that can verify a request with the types of `axum` and `http`. It has no
-//! limits, no timeout, no second secret and no rejections. The time that it takes beyond the hash
+//! The smallest possible layer that verifies requests with the types of `axum` and `http`. It has
+//! no limits, timeout, second secret or rejections. The time that it takes in addition to the hash
 //! is the cost of these types.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct Verified {
     _signature: [u8; 32],
 }
 
-/// Verifies bodies of one frame.
+/// Returns a service that verifies bodies of one frame.
 pub(crate) fn least<S>(
     secret: &str,
     inner: S,

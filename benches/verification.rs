@@ -1,8 +1,8 @@
 //! `cargo bench -p soundhash-webhook-benches --bench verification`
 //!
-//! Measures what a delivery costs in the process: verification in addition to the hash, parsing an
-//! event compared to plain JSON, idempotency, and the inspector. A figure is only useful as a ratio to another
-//! figure of the same run. The tables at the end show these ratios.
+//! Measures the cost of a delivery in the process: verification in addition to the hash, parsing an
+//! event compared to plain JSON, idempotency, and the inspector. Figures are only useful in
+//! relation to other figures of the same run. The tables at the end show these ratios.
 
 mod least;
 
@@ -69,8 +69,8 @@ fn event() -> Bytes {
     captures::bodies()["dispatcher-match.found"].clone()
 }
 
-/// Deliveries of one length, each with a different signature. If a signature were repeated, the
-/// processor would learn to predict its digits.
+/// Deliveries of one length, each with a different signature. The processor would learn to predict
+/// the digits of a repeated signature.
 struct Deliveries {
     signed: Vec<(Bytes, String)>,
     next: usize,
@@ -106,7 +106,7 @@ impl Deliveries {
     }
 }
 
-/// Measures the hash alone, with a secret that has been keyed before.
+/// Measures only the hash, with a key that has already been prepared.
 fn floor(criterion: &mut Criterion, body: &Bytes) {
     let keyed = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
     let mut deliveries = Deliveries::like(body);
@@ -121,7 +121,7 @@ fn floor(criterion: &mut Criterion, body: &Bytes) {
 }
 
 /// Measures the layer around a service that reads the body. For comparison, it also measures the
-/// service without a layer, and with the least possible layer.
+/// service without a layer, and with the smallest possible layer.
 fn service(criterion: &mut Criterion, body: &Bytes) {
     let inner = || {
         service_fn(async |request: Request| {
@@ -155,7 +155,7 @@ fn service(criterion: &mut Criterion, body: &Bytes) {
     }
 }
 
-/// Measures the same in a router, around a handler that takes the body.
+/// Measures the same layers in a router, around a handler that takes the body.
 fn router(criterion: &mut Criterion, body: &Bytes) {
     let handler = async |body: Bytes| {
         black_box(body);
@@ -188,7 +188,7 @@ fn rejections(criterion: &mut Criterion) {
     measure(criterion, "rejection", "wrong", service, make);
 }
 
-/// Measures everything from the request to the value that the handler works with.
+/// Measures everything from the request to the value that the handler uses.
 fn whole_receivers(criterion: &mut Criterion) {
     let mut deliveries = Deliveries::like(&event());
     let mut make = || deliveries.whole();
@@ -324,7 +324,7 @@ fn request(signature: Option<&str>, body: Body) -> Request {
     request.body(body).expect("a request")
 }
 
-/// Requests are created, and responses dropped, outside of the measured time.
+/// Measures a service. Creating requests and dropping responses is not included.
 fn measure<S>(
     criterion: &mut Criterion,
     group: &str,
@@ -339,7 +339,7 @@ fn measure<S>(
         bencher.iter_batched(
             &mut make,
             |request| ready(service.call(request)),
-            // A batch is small enough to stay in the cache.
+            // A batch is small enough for the processor's cache.
             BatchSize::NumIterations(64),
         );
     });

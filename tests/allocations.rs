@@ -1,5 +1,5 @@
-//! Counts what the layer allocates and copies. Unlike a time, a count is the same on every machine,
-//! so that a test can require it. Allocations by `metrics` are not counted here.
+//! Counts the layer's allocations and copies. Unlike a time, a count is the same on every machine,
+//! so a test can require it. Allocations by `metrics` are not counted here.
 
 #![cfg(not(feature = "metrics"))]
 
@@ -21,7 +21,7 @@ use soundhash_webhook_tests::frames::frames;
 
 const SECRET: &str = "whsec_test";
 
-/// The layer of a release build, which does not look at responses.
+/// The layer as in a release build, which does not check responses.
 fn layer() -> SoundHashWebhookLayer {
     SoundHashWebhookLayer::new(SECRET).check_responses(false)
 }
@@ -33,7 +33,7 @@ fn signed(bytes: &Bytes, body: Body) -> Request<Body> {
         .expect("a request")
 }
 
-/// A service whose response keeps the [`Delivery`], as a body would.
+/// A service whose response holds the [`Delivery`], as a body would.
 fn inner()
 -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
@@ -45,7 +45,7 @@ fn inner()
     })
 }
 
-/// Sends a request, and counts the allocations for its response. A first request makes the
+/// Sends a request, and counts the allocations for its response. An earlier request makes the
 /// allocations that happen only once.
 #[track_caller]
 fn count<S>(
@@ -73,7 +73,7 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// An event of 303 bytes, which is a usual length.
+/// An event of 303 bytes, a typical length.
 fn event() -> Bytes {
     Bytes::from(vec![b'x'; 303])
 }
@@ -83,15 +83,15 @@ fn an_accepted_request_costs_three_allocations_of_the_layer_itself() {
     let event = event();
     let request = || {
         let mut request = signed(&event, Body::from(event.clone()));
-        // A server or a router has put something there before. Otherwise, `http` allocates the map,
-        // twice.
+        // A server or a router has usually inserted an extension before. Otherwise, `http` would
+        // allocate the map here, with two allocations.
         request.extensions_mut().insert(());
         request
     };
     let (bare, _) = count(inner(), request);
     let (layered, response) = count(layer().layer(inner()), request);
     assert!(response.extensions().get::<Delivery>().is_some());
-    // The new body, the delivery, and its handle in the extensions.
+    // The three allocations are the new body, the delivery, and its handle in the extensions.
     assert_eq!(layered.count_total - bare.count_total, 3);
 }
 
@@ -103,7 +103,7 @@ fn an_accepted_request_in_a_router_costs_four_allocations() {
     let (bare, _) = count(router.clone().layer(Identity::new()), request);
     let (layered, response) = count(router.layer(layer()), request);
     assert_eq!(response.status(), StatusCode::OK);
-    // One more is the clone of the route that stays behind, unready.
+    // The fourth allocation is a clone of the route.
     assert_eq!(layered.count_total - bare.count_total, 4);
 }
 
@@ -151,10 +151,10 @@ fn allocated(length: usize, frame: usize) -> AllocationInfo {
 }
 
 #[test]
-fn of_several_frames_each_byte_is_copied_once() {
+fn each_byte_of_several_frames_is_copied_once() {
     const MIB: u64 = 1024 * 1024;
     let allocated = allocated(1024 * 1024, 16 * 1024);
-    // The whole body, and a list of 63 frames, which grows. No other allocation holds its bytes.
+    // The bytes are allocated once for the whole body. The rest is a growing list of 63 frames.
     assert!(
         (MIB..MIB + 8 * 1024).contains(&allocated.bytes_total),
         "{allocated:?}"
@@ -164,7 +164,7 @@ fn of_several_frames_each_byte_is_copied_once() {
 
 #[test]
 fn small_frames_cost_in_proportion_to_what_arrived() {
-    // One list of frames, which doubles as it grows, and the whole body.
+    // The allocations are for a list of frames, which doubles as it grows, and for the whole body.
     let few = allocated(1000, 10);
     assert!(few.bytes_max < 8 * 1024, "{few:?}");
     assert!(few.count_total < 16, "{few:?}");

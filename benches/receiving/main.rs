@@ -1,15 +1,15 @@
 //! `cargo bench -p soundhash-webhook-benches --bench receiving`
 //!
-//! Compares the ways to receive events, over sockets: the number of events accepted per second, the
-//! response time, the bytes that an event occupies, and the events that each failure loses. Compare
-//! figures within one run only: the receivers, Redis, Postgres with `fsync`, SQLite with
-//! `synchronous = FULL` and three nodes of NATS share this machine with the senders.
+//! Compares the ways to receive events over sockets: the events accepted per second, the response
+//! time, the size of a stored event, and the events that are lost in a failure. Compare only
+//! figures of the same run, because the receivers, Redis, Postgres with `fsync`, SQLite with
+//! `synchronous = FULL` and three NATS nodes share the machine with the senders.
 //!
-//! `receiving NAME...` measures only the ways whose names contain one of these words, and
-//! `receiving soak` receives for [a longer time](soak).
+//! `receiving NAME...` measures only the ways whose names contain one of these words. `receiving
+//! soak` runs [a constant load](soak) for a longer time.
 //!
 //! - `table`: measures the ways, and prints and plots the figures.
-//! - `way`: the ways, and the receivers of those that are not examples.
+//! - `way`: the ways to receive events, and the receivers that are not examples.
 //! - `sender`: sends events.
 //! - `stores`: measures the idempotency stores without a receiver.
 //! - `soak`: memory and tables under a constant load.
@@ -42,7 +42,7 @@ async fn main() {
     {
         return way::serve(way, url).await;
     }
-    // `cargo test --benches` runs benchmarks, too, but does not need figures.
+    // `cargo test --benches` also runs benchmarks, but does not need figures.
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }

@@ -19,15 +19,14 @@ use tokio::{
 
 use crate::{CONNECTIONS, SECRET, TIME};
 
-/// Different in each event, so that no event is a duplicate.
+/// Numbers the events, so that no event is a duplicate.
 pub(crate) static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// The result of [`send`].
 pub(crate) struct Sent {
     pub(crate) accepted: u64,
     pub(crate) per_second: f64,
-    /// The response times, sorted. If there is a limit, a response time counts from the moment at
-    /// which the event was due.
+    /// The sorted response times. With a limit, they are measured from the time the event was due.
     times: Vec<Duration>,
 }
 
@@ -41,7 +40,7 @@ impl Sent {
         }
     }
 
-    /// Returns the response time that this share of the responses did not exceed.
+    /// Returns the response time, in milliseconds, that this share of the responses did not exceed.
     pub(crate) fn millis(&self, share: f64) -> f64 {
         self.times[(self.times.len() as f64 * share) as usize].as_secs_f64() * 1e3
     }

@@ -58,7 +58,7 @@ async fn measure_log<DB: Backend>(name: &str, log: EventLog<DB>) {
     measure(name, SqlxStore::new(log)).await;
 }
 
-/// Prints the times of the maintenance of a log that has events.
+/// Prints the duration of maintenance steps on a filled log.
 async fn maintain<DB: Backend>(name: &str, log: EventLog<DB>) {
     let start = Instant::now();
     let listed = log.list(&EventFilter::new()).await.expect("a list");

@@ -17,7 +17,7 @@ use crate::{
 
 const ROUNDS: usize = 3;
 
-/// The figures of a way: one per round, except for the bytes.
+/// The figures of a way: one for each round, except for the bytes.
 #[derive(Default)]
 struct Figures {
     accepted: Vec<f64>,
@@ -56,8 +56,7 @@ fn median(figures: &mut [f64]) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// What Postgres itself does with the same row, written by as many clients, each of which commits it
-/// alone.
+/// The figures of Postgres alone: as many clients write the same row, each in its own commit.
 #[derive(Default)]
 struct Pgbench {
     rate: Vec<f64>,
@@ -92,7 +91,7 @@ impl Pgbench {
         });
         let rate = rate.unwrap_or_else(|| panic!("{printed}"));
         self.rate.push(rate);
-        // With a rate, a response time counts from the moment at which the commit was due.
+        // With a rate, a response time is measured from the moment at which the commit was due.
         run(&["-R", &(rate / 2.0).to_string(), "-l", "--log-prefix=times"]);
         let mut times = Vec::new();
         for file in fs::read_dir(folder).expect("a folder").flatten() {
@@ -111,7 +110,6 @@ impl Pgbench {
     }
 }
 
-/// Runs a statement, and returns nothing.
 async fn execute(url: &str, sql: String) {
     let mut connection = PgConnection::connect(url).await.expect("Postgres");
     let run = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
@@ -163,7 +161,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
             "inbox",
             ("SOUNDHASH_WEBHOOK_DATABASE", &urls[4]),
             Stored::Postgres(urls[4].clone()),
-            ("acted on", disk),
+            ("handled", disk),
         ),
         Way::package(
             "jetstream",
@@ -181,7 +179,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
     }
     let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();
     let mut pgbench = Pgbench::default();
-    // The measurements alternate, so that all have the same conditions.
+    // The ways take turns in each round, so that all have the same conditions.
     for _ in 0..ROUNDS {
         pgbench.measure(&urls[0], folder);
         for (way, figures) in ways.iter().zip(&mut figures) {
@@ -236,7 +234,7 @@ fn print(ways: &[Way], figures: &mut [Figures], pgbench: &mut Pgbench) -> Vec<(&
     bars
 }
 
-/// Prints what `record` costs a handler, by the size of the body.
+/// Prints the cost of `record` for a handler, for each size of the body.
 async fn large_bodies(ways: &[Way]) {
     println!("\n| accepted per second | the handler | with `record` | ratio |");
     println!("| --- | ---: | ---: | ---: |");

@@ -1,4 +1,4 @@
-//! The ways to receive, and the receivers of those that are not examples.
+//! The ways to receive events, and the receivers that are not examples.
 
 use std::{
     env, fs,
@@ -36,13 +36,12 @@ pub(crate) struct Way {
     pub(crate) name: &'static str,
     program: Command,
     stored: Stored,
-    /// The line that a worker logs for each event, or `None` if the receiver itself handles the
-    /// events.
+    /// The line that a worker logs for each event, or `None` if the receiver handles the events.
     pub(crate) worker: Option<&'static str>,
     pub(crate) lost: &'static str,
 }
 
-/// The place where the events are stored, which is measured for the bytes that they occupy.
+/// The place where the events are stored, whose size is measured.
 pub(crate) enum Stored {
     Nowhere,
     Memory,
@@ -65,7 +64,7 @@ impl Way {
         }
     }
 
-    /// Returns an example that is a package. It is not built yet: see [`build`].
+    /// Returns an example that is a separate package, which [`build`] has to build first.
     pub(crate) fn package(
         name: &'static str,
         (variable, url): (&str, &str),
@@ -104,7 +103,7 @@ impl Way {
         Process::start(&mut self.command("work"))
     }
 
-    /// Returns the bytes that the events occupy.
+    /// Returns the number of bytes that the events occupy.
     pub(crate) async fn bytes(&self, receiver: &Receiver) -> u64 {
         match &self.stored {
             Stored::Nowhere => 0,
@@ -158,12 +157,10 @@ fn profile() -> PathBuf {
     profile.to_owned()
 }
 
-/// Returns the program of an example.
 pub(crate) fn program(name: &str) -> Command {
     Command::new(profile().join(package_name(name)))
 }
 
-/// Builds an example.
 pub(crate) fn build(name: &str) {
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--package", &package_name(name)])
@@ -174,7 +171,7 @@ pub(crate) fn build(name: &str) {
     assert!(status.expect("cargo").success(), "{name} does not build");
 }
 
-/// A database with the table of a handler's effects.
+/// A database in which a handler can insert its effects.
 trait Effects: Backend {
     fn act(tx: &mut Self::Connection, key: String)
     -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -202,7 +199,7 @@ macro_rules! effects {
 effects!(Postgres);
 effects!(Sqlite);
 
-/// The handler whose effect is one row.
+/// A handler whose effect is one row.
 async fn insert<DB: Effects>(
     State(log): State<EventLog<DB>>,
     delivery: Delivery,
@@ -213,7 +210,7 @@ async fn insert<DB: Effects>(
     Ok(StatusCode::OK)
 }
 
-/// The same with `record`.
+/// Like [`insert`], with `record`.
 async fn record<DB: Effects>(
     State(log): State<EventLog<DB>>,
     delivery: Delivery,
@@ -261,7 +258,6 @@ pub(crate) async fn sqlite(file: &str) -> EventLog<Sqlite> {
     EventLog::new(pool.expect("SQLite"))
 }
 
-/// Serves one of the ways.
 pub(crate) async fn serve(way: &str, url: &str) {
     let handler = || post(async |_: Event| StatusCode::OK);
     let mut webhook: MethodRouter = match way {

@@ -35,7 +35,7 @@ const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0]
 
 fn app(metrics: PrometheusHandle) -> Router {
     let scrape = || async move {
-        // Keeps the histograms small, as the exporter's own server would.
+        // This keeps the histograms small. The exporter's own server would do it automatically.
         metrics.run_upkeep();
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         ([(header::CONTENT_TYPE, content_type)], metrics.render())

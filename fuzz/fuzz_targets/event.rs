@@ -1,4 +1,4 @@
-//! Envelopes and payloads: any bytes, and JSON as Python writes it that resembles an event.
+//! Parses envelopes and payloads from any bytes, and from Python's JSON that resembles an event.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -17,8 +17,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// `serde_json`'s `Value` treats objects with such a key as special, which an event must not do.
-/// Bodies with this key cannot be compared.
+/// `serde_json`'s `Value` treats objects with such a key specially, but an event must not. Bodies
+/// with this key cannot be compared.
 const PRIVATE: &str = "$serde_json::private::";
 
 fn plain(body: &[u8]) -> Option<Value> {
@@ -47,7 +47,7 @@ fn check(body: &[u8]) {
     }
 }
 
-/// Returns the reason why plain JSON is not an event. No other JSON may be rejected.
+/// Returns the reason why plain JSON is not an event, or `None` if it must be accepted.
 fn lack(plain: &Value) -> Option<EventErrorKind> {
     let Value::Object(members) = plain else {
         return Some(EventErrorKind::NotAnObject);
@@ -63,7 +63,7 @@ fn event_type(plain: &Value) -> Option<&str> {
     names.find_map(|name| plain[name].as_str())
 }
 
-/// Checks that what Python writes is read as the strict JSON without its additions.
+/// Checks that Python's JSON is parsed like the equivalent strict JSON.
 fn check_repair(python: &[u8], strict: &[u8]) {
     match (Event::from_slice(python), Event::from_slice(strict)) {
         (Ok(read), Ok(expected)) => {
@@ -83,7 +83,7 @@ fn check_unknown(event: &Event) {
     assert!(longest.unwrap_or_default() <= 2 * 64, "{fields:?}");
 }
 
-/// Checks an event against the JSON that it was read from.
+/// Checks an event against the JSON that it was parsed from.
 fn check_meaning(event: &Event, plain: &Value) {
     assert_eq!(lack(plain), None, "{plain} is not an event");
     assert_eq!(Some(event.event_type()), event_type(plain));
@@ -96,7 +96,7 @@ fn check_meaning(event: &Event, plain: &Value) {
     assert_eq!(&by_value, event);
 }
 
-/// Checks that an event is equal to what is read from its serialization, in any layout.
+/// Checks that an event is equal to its serialization parsed again, in any layout.
 fn check_round_trip(event: &Event) {
     let line = serde_json::to_vec(event).expect("JSON");
     let again = Event::from_slice(&line).expect("an event");
@@ -118,6 +118,6 @@ fn check_position(error: &EventError, body: &[u8]) {
     };
     let mut lines = body.split(|&byte| byte == b'\n');
     let len = lines.nth(line - 1).map(<[u8]>::len);
-    // One column past the end of the line means that more was expected.
+    // The column is one past the end of the line if the body ended too early.
     assert!(len.is_some_and(|len| column <= len + 1), "{error}");
 }

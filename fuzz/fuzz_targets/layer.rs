@@ -1,4 +1,4 @@
-//! The layer, with any head, signature, secrets and body, and with any framing of the body.
+//! Sends the layer requests with any head, signature, secrets, body and framing.
 #![no_main]
 
 use std::{
@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceExt, service_fn};
 
 thread_local! {
-    // The clock stands still while there is work to do, and then jumps to the next timer.
+    // The clock is paused. When all tasks are idle, it advances to the next timer.
     static RUNTIME: Runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -55,14 +55,14 @@ async fn check(case: &Case<'_>) {
         }
     }
 
-    // In one frame, the body only needs room if its secrets are looked up.
+    // A body in one frame needs buffer space only if its secrets are looked up.
     if case.end == End::Complete && expected != Err(RejectionKind::BufferFull) {
         let whole = Body::from(case.body.to_vec());
         assert_eq!(run(case, Request::from_parts(head, whole)).await, expected);
     }
 }
 
-/// Sends the request through the layer, and checks the request that arrives behind it.
+/// Sends the request through the layer, and checks the request that the inner service receives.
 async fn run<B>(case: &Case<'_>, request: Request<B>) -> Verdict
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -118,7 +118,7 @@ struct Provider {
 impl SecretProvider for Provider {
     async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
         if self.look_up {
-            // The layer polls a lookup twice before it lets other tasks run.
+            // The layer polls a lookup twice before other tasks run.
             let mut polls = 0;
             poll_fn(|cx| {
                 polls += 1;

@@ -1,4 +1,4 @@
-//! The value of the signature header: any bytes, and near misses of a valid signature.
+//! Parses values of the signature header: any bytes, and near misses of a valid signature.
 #![no_main]
 
 use std::fmt::Write;
@@ -35,8 +35,7 @@ fn hex(tag: &[u8]) -> String {
     })
 }
 
-/// Checks that the value is a signature if and only if it has these digits, and that it prints
-/// them.
+/// Checks that the value is parsed as expected, and that a parsed signature prints its digits.
 fn check(value: &[u8]) {
     let text = str::from_utf8(value).ok();
     let from_text = text.map(str::parse::<Signature>);

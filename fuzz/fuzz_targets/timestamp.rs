@@ -1,4 +1,4 @@
-//! Timestamps: any text, and text of the right shape, compared with chrono.
+//! Parses timestamps from any text and from text of the right shape, and compares them with chrono.
 #![no_main]
 
 use std::fmt::Write;
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Returns what chrono reads, or `None` if the text is not RFC 3339.
+/// Returns the time that chrono parses, or `None` if the text is not RFC 3339.
 fn expected(text: &str) -> Option<DateTime<Utc>> {
     // chrono also accepts the typographic minus sign.
     if !text.is_ascii() {
@@ -50,7 +50,7 @@ fn check(text: &str) {
             assert_eq!(Timestamp::try_from(instant), Ok(timestamp), "{text}");
             check_value(timestamp);
         }
-        // jiff's parser accepts more than RFC 3339, but fewer digits in a fraction.
+        // jiff's parser accepts more formats than RFC 3339, but fewer digits in a fraction.
         (Ok(timestamp), None) => check_value(timestamp),
         (Err(_), None) => {}
         (Err(error), Some(instant)) => {
@@ -69,8 +69,8 @@ fn has_long_fraction(text: &str) -> bool {
     runs.any(|digits| digits.len() > 9)
 }
 
-/// Checks that a timestamp prints as RFC 3339, and that every conversion there and back returns
-/// an equal one.
+/// Checks that a timestamp prints as RFC 3339, and that every conversion there and back leaves it
+/// unchanged.
 fn check_value(timestamp: Timestamp) {
     let text = timestamp.to_string();
     assert_eq!(text.parse(), Ok(timestamp));
@@ -123,7 +123,7 @@ enum Zone {
 }
 
 impl Parts<'_> {
-    /// Writes the text. Each number can be just out of range.
+    /// Formats the text. Each number can be slightly out of range.
     fn text(&self) -> String {
         let Parts { junk, .. } = self;
         let separator = match self.separator {

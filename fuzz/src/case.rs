@@ -95,7 +95,7 @@ pub enum End {
     Stalled,
 }
 
-/// A frame, and the event after it.
+/// A frame, and the step after it.
 #[derive(Arbitrary, Debug)]
 pub struct Cut {
     len: u16,
@@ -110,25 +110,25 @@ pub enum Then {
 }
 
 impl Case<'_> {
-    /// Returns the valid secrets, which are one to four.
+    /// Returns the valid secrets, from one to four.
     pub fn valid(&self) -> impl Iterator<Item = &'static str> {
         KEYS.into_iter()
             .take(1 + usize::from(self.secrets) % Secrets::MAX)
     }
 
-    /// Returns the timeout of the body.
+    
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(if self.body_timeout { 50 } else { 10_000 })
     }
 
-    /// Returns the index of the secret that signs, which may not be valid.
+    /// Returns the index of the secret that signs the request, which may not be a valid one.
     #[must_use]
     pub fn signer(&self) -> usize {
         usize::from(self.signer) % KEYS.len()
     }
 
-    /// Returns the right signature.
+    
     #[must_use]
     pub fn sign(&self) -> Signature {
         Secret::new(KEYS[self.signer()]).sign(&self.body)
@@ -195,7 +195,7 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the body, cut by the fuzzer's choice. The last frame is the remainder.
+    /// Returns the body, split where the fuzzer chooses. The last frame is the remainder.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let (mut rest, mut steps) = (Bytes::copy_from_slice(&self.body), Vec::new());

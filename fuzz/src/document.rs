@@ -7,7 +7,7 @@ use std::{
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// The words that libFuzzer inserts. A new type or field has to be added only there.
+/// The words that libFuzzer inserts. New types and fields only have to be added to this file.
 const DICTIONARY: &str = include_str!("../dictionaries/event.dict");
 
 /// The names of members in the dictionary.
@@ -54,7 +54,7 @@ const ODD: &[&str] = &[
     r#""test""#,
 ];
 
-/// The text of an object, which is usually JSON as Python writes it, and often an event.
+/// The text of an object, which is usually Python's JSON, and often an event.
 ///
 /// `{:#}` writes the strict JSON that a repair must produce.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl<'a> Arbitrary<'a> for Key {
 
 impl<'a> Arbitrary<'a> for Json {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
-        // Each level takes at least one byte, so this ends with the input.
+        // Each level consumes at least one byte of the input, so the recursion ends.
         if input.is_empty() {
             return Ok(Json::Null);
         }
@@ -198,7 +198,7 @@ impl Display for Json {
             Json::Integer(number) => write!(f, "{number}"),
             Json::Natural(number) => write!(f, "{number}"),
             Json::Small(number) => write!(f, "{number}"),
-            // Python writes a float like this if it is not finite.
+            // These are Python's floats that are not finite.
             Json::Float(number) if f.alternate() && !number.is_finite() => f.write_str("null"),
             Json::Float(number) if number.is_infinite() => f.write_str(if *number < 0.0 {
                 "-Infinity"
@@ -228,7 +228,7 @@ impl Display for Json {
     }
 }
 
-/// Returns the strict JSON as which `odd` is parsed.
+/// Returns the strict JSON that is equivalent to `odd`.
 fn strict(odd: &str) -> &str {
     match odd {
         "NaN" | "Infinity" | "-Infinity" | "1e999" => "null",

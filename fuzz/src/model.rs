@@ -1,4 +1,4 @@
-//! The response that the layer must give, computed independently of the layer.
+//! Computes the layer's expected response independently of the layer.
 
 use http::{HeaderMap, header};
 use soundhash_webhook::{RejectionKind, SIGNATURE_HEADER};
@@ -55,10 +55,10 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the reason why the body is not received completely, or why it does not fit into the
-    /// buffer during the lookup of the secrets. Returns `None` if the body is received and fits.
+    /// Returns the reason why the body is not received completely, or does not fit into the buffer
+    /// during the lookup of the secrets. Returns `None` if the body is received and fits.
     fn rejected_on_the_way(&self) -> Option<RejectionKind> {
-        // The bytes that have arrived, and those that had arrived at the last wait.
+        // The number of bytes that have arrived, and the number at the last wait.
         let (mut held, mut kept) = (0, 0);
         let mut frames = 0;
         for step in self.steps() {
@@ -81,7 +81,7 @@ impl Case<'_> {
                 return Some(RejectionKind::BodyTimeout);
             }
         }
-        // A lookup that fails at once leaves the rest of the body unread.
+        // If a lookup fails immediately, the rest of the body is not read.
         let is_joined = kept > 0 && !matches!(self.reply, Reply::Error);
         let is_kept = is_joined || self.look_up;
         (is_kept && held > self.room()).then_some(RejectionKind::BufferFull)

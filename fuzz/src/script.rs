@@ -1,4 +1,4 @@
-//! A body that follows the fuzzer's script, and lies about its length and its end.
+//! A body that follows the fuzzer's script, and may lie about its length and its end.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ pub enum Step {
     /// A frame.
     Data(Bytes),
     Trailers,
-    /// Pending once, and wakes the task at once.
+    /// Pending once, and wakes the task immediately.
     Yield,
     /// The body fails.
     Error,
@@ -38,7 +38,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// `hints` are the end and the length that the body reports, which may be wrong.
+    /// Creates a body. `hints` are whether it claims to have ended, and the length that it claims.
     #[must_use]
     pub fn new(steps: Vec<Step>, hints: (bool, u64)) -> Self {
         Self {

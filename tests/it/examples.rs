@@ -1,4 +1,4 @@
-//! The examples as programs over real sockets, which do what their first lines promise.
+//! Runs the examples, and checks over sockets that they do what their docs promise.
 
 use std::{collections::HashMap, fs, path::PathBuf, process::Command, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     support::{BODY, head, sign, signed_bytes},
 };
 
-/// The requests were recorded at another path, which is not signed.
+/// Replaces the path, which is not signed, because the requests were recorded at another path.
 fn at_our_path(request: &[u8]) -> Vec<u8> {
     let line_end = request.iter().position(|&byte| byte == b'\r').unwrap();
     [b"POST /webhooks/soundhash HTTP/1.1", &request[line_end..]].concat()
@@ -70,7 +70,7 @@ async fn a_given_secret_is_printed_nowhere() {
     }
 }
 
-/// Attack: an event that moves the cursor, turns the direction of text or begins another line.
+/// Attack: an event that moves the cursor, reverses the direction of text or begins another line.
 #[tokio::test]
 async fn a_senders_text_cannot_control_the_terminal() {
     let text = "a\u{9b}2J\u{202e}b\nforged";
@@ -106,7 +106,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", "whsec_other")]);
     let log = receiver.log();
     let line = log.lines().find(|line| line.starts_with("curl ")).unwrap();
-    // curl may not be installed here, but a shell is. The shell splits the line.
+    // Only a shell is needed to split the line, because curl may not be installed.
     let script = format!(r#"set -- {line}; for a; do printf '%s\n' "$a"; done"#);
     let arguments = Command::new("sh").args(["-c", &script]).output().unwrap();
     let arguments = String::from_utf8(arguments.stdout).unwrap();
@@ -124,7 +124,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     receiver.line();
 }
 
-/// Requests in progress are finished, new ones are not accepted, and the exit status is 0.
+/// Requests in progress are finished, new connections are rejected, and the exit status is 0.
 #[tokio::test]
 async fn sigterm_and_sigint_stop_it_gracefully() {
     for signal in ["TERM", "INT"] {
@@ -135,7 +135,7 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
         receiver.wait_for_log("stopping");
         in_flight.write_all(BODY).await.unwrap();
         assert_eq!(status(&response_head(&mut in_flight).await), "200");
-        // The line is written just before the socket is closed.
+        // The line is logged just before the socket is closed.
         let closed = async {
             while TcpStream::connect(&receiver.addr).await.is_ok() {
                 sleep(Duration::from_millis(10)).await;
@@ -148,7 +148,7 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
     }
 }
 
-/// A receiver whose handler never ends ends at the second signal, with the usual status.
+/// If a handler never ends, the second signal ends the receiver with the usual status.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
@@ -164,12 +164,12 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(status.signal(), Some(15));
 }
 
-/// A reader that does not read, a reader that ended, a full disk, and streams that are closed at
-/// the start. A delivery gets 200 only if its event was printed, and every one gets a response.
+/// The output is not read, its reader has ended, its disk is full, or it is closed from the start.
+/// Every delivery gets a response, which is 200 only if the event was printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_receiver_serves_whatever_happens_to_its_output() {
     const DELIVERIES: usize = 200;
-    // Together, the events are longer than the buffer of a pipe.
+    // Together, the events do not fit into the buffer of a pipe.
     let title = "x".repeat(1000);
     let body = json!({"type": "video.processed", "id": "a", "data": {"title": title}}).to_string();
     let delivery = signed_bytes(body.as_bytes());
@@ -191,7 +191,7 @@ async fn the_receiver_serves_whatever_happens_to_its_output() {
             }
             let printed = statuses.remove("200").unwrap_or(0);
             let expected = match output {
-                // It prints to `/dev/null`, which Rust opens in this case.
+                // In this case, Rust opens `/dev/null`, so printing succeeds.
                 Output::Closed => printed == DELIVERIES,
                 Output::Unread => (1..DELIVERIES).contains(&printed),
                 _ => printed == 0,
@@ -248,7 +248,7 @@ async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
         ("whsec_new\nwhsec_old\n", "2 valid", BOTH),
         ("whsec_old\n\nwhsec_other\nwhsec_new\n", "3 valid", BOTH),
         ("whsec_new\r\nwhsec_old", "2 valid", BOTH),
-        // SoundHash is not locked out by a broken file.
+        // A broken file must not lock SoundHash out.
         ("\n", "the old secrets stay valid: secret is empty", BOTH),
         (
             "1\n2\n3\n4\n5\n",
@@ -346,7 +346,7 @@ async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
         let line = json!({"path": path, "peer": "127.0.0.1", "reason": reason, "status": 401});
         assert_eq!(audit(&receiver.line()), line);
     }
-    // The sender does not learn the reason.
+    // The response does not reveal the reason.
     assert_eq!(texts, [r#"{"status":401,"title":"Unauthorized"}"#; 3]);
 
     let too_large = head(&"0".repeat(64), 2_000_000);
@@ -370,7 +370,7 @@ async fn a_delivery_is_verified_without_axum() {
     assert_eq!(deliver(&url, "whsec_wrong").await, 401);
     let elsewhere = format!("http://{}/", receiver.addr);
     assert_eq!(deliver(&elsewhere, "whsec_test").await, 404);
-    // Signed, but not an event.
+    // This body is signed, but not an event.
     let status = requests::deliver(&url, "whsec_test", b"hello").await;
     assert_eq!(status, Some(400));
 
@@ -382,7 +382,7 @@ async fn a_delivery_is_verified_without_axum() {
 // ---- hostile
 
 #[test]
-fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
+fn hostile_finds_exactly_two_mistakes() {
     let output = Command::new(example("hostile")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let report = String::from_utf8(output.stdout).unwrap();
@@ -406,7 +406,7 @@ fn hostile_finds_two_mistakes_and_none_where_there_is_none() {
 
 // ---- the guides' shell lines
 
-/// The lines of the quick start are accepted, and are rejected after a single letter is changed.
+/// The quick start's delivery is accepted, and is rejected if a single letter is changed.
 #[test]
 fn the_shell_lines_of_the_quick_start_are_a_delivery() {
     let guide = include_str!("../../docs/guide/quick_start.md");

@@ -1,4 +1,4 @@
-//! Tests of the crate from its users' point of view, in one binary and with the public API only.
+//! Tests of the crate through its public API, in one binary.
 
 mod event;
 mod examples;

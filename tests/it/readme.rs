@@ -1,4 +1,4 @@
-//! The README's code, which compiles and runs here, and the links of all Markdown files.
+//! Compiles and runs the README's code, and checks the links of all Markdown files.
 
 use std::{
     fs,
@@ -63,7 +63,7 @@ async fn a_request_that_was_recorded_long_ago_is_rejected() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
-/// Removes everything that the formatter decides: the layout, commas at the ends of lines, imports.
+/// Removes everything that depends on the formatter: the layout, trailing commas, and imports.
 fn dense(code: &str) -> String {
     let lines = code
         .lines()
@@ -80,14 +80,14 @@ fn every_block_of_the_readme_is_here() {
     assert_eq!(blocks.len(), 3);
     for block in blocks {
         let (block, _) = block.split_once("```").unwrap();
-        // The parts between empty lines can be anywhere in this file.
+        // The paragraphs of a block can be anywhere in this file.
         for part in block.split("\n\n") {
             assert!(here.contains(&dense(part)), "not in this file:\n{part}");
         }
     }
 }
 
-/// Returns the Markdown files of the repository, and the summary for programs.
+/// Returns the Markdown files of the repository, and `llms.txt`.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
@@ -131,7 +131,7 @@ fn anchors(page: &str) -> Vec<String> {
     anchors.collect()
 }
 
-/// Returns whether a link of a page leads to a file, and to one of its headings.
+/// Returns whether a link of a page leads to an existing file and heading.
 fn leads(page: &Path, target: &str) -> bool {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let mut page = page.to_owned();

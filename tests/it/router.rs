@@ -1,4 +1,4 @@
-//! [`EventRouter`]: the handler that is called for an event, and the response without a handler.
+//! [`EventRouter`]: which handler is called for an event, and the response if there is no handler.
 
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -58,9 +58,9 @@ const UNROUTED: &str = r#"{"event":"match.found","data":{"query_id":1,"matches":
 const UNKNOWN: &str = r#"{"event":"video.remixed","data":{}}"#;
 const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true}}"#;
 const TEST: &str = r#"{"type":"video.processed","data":{"test":true},"resource_type":"test"}"#;
-/// Text that is neither JSON nor Python's superset of it.
+/// Text that is neither JSON nor Python's superset of JSON.
 const BROKEN: &str = r#"{"event":"video.processed","data":{"duration":1.}}"#;
-/// JSON that is nested too deep for the parser of the payload.
+/// JSON that is nested too deeply for the payload's parser.
 static DEEP: LazyLock<String> = LazyLock::new(|| deep("video.processed"));
 static UNROUTED_DEEP: LazyLock<String> = LazyLock::new(|| deep("match.found"));
 
@@ -92,7 +92,7 @@ async fn without_a_fallback_unrouted_events_are_accepted() {
         .on_kind(EventKind::QuotaWarning, never));
     assert_eq!(deliver(&app, UNROUTED).await, ok(""));
     assert_eq!(deliver(&app, UNKNOWN).await, ok(""));
-    // A payload that does not fit is only acknowledged for the test button.
+    // A payload that does not fit is acknowledged only if it comes from the test button.
     assert_eq!(deliver(&app, TEST).await, ok(""));
     let does_not_fit = (422, "payload does not fit video.processed".to_owned());
     assert_eq!(deliver(&app, MISFIT).await, does_not_fit);
@@ -240,7 +240,7 @@ async fn handlers_take_the_state_and_the_body_in_any_router() {
     }
 }
 
-/// This includes a handler with a middleware, a service, and another event router.
+/// Handlers include a handler with a middleware, a service, and another event router.
 #[tokio::test]
 async fn any_handler_of_axum_is_a_handler() {
     let teapot = |request, next: Next| async move {

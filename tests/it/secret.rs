@@ -1,4 +1,4 @@
-//! Secrets and signatures: published vectors, conversions, errors, and output that hides them.
+//! Secrets and signatures: their conversions, their errors, and output that hides them.
 
 use http::HeaderValue;
 use soundhash_webhook::{
@@ -8,7 +8,7 @@ use soundhash_webhook::{
 
 use crate::support::{BODY, SECRET};
 
-/// Libraries of other vendors strip the prefix or decode the rest.
+/// Other vendors' libraries strip the prefix or decode the rest.
 #[test]
 fn a_whsec_prefix_is_part_of_the_key() {
     let whole = Secret::new("whsec_dGVzdA==").sign(b"{}");
@@ -54,14 +54,14 @@ fn an_empty_secret_is_an_error_and_panics_only_where_that_is_documented() {
     }
 }
 
-/// The message must point to the user's code, and not into this crate.
+/// The panic must point to the user's code instead of this crate.
 #[test]
 fn the_panic_about_an_empty_secret_names_the_callers_line() {
     use std::{panic, sync::mpsc};
     let (send, lines) = mpsc::channel();
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // Other tests of this process can panic meanwhile.
+        // Other tests of this process can panic at the same time.
         if info.location().is_some_and(|it| it.file() == file!()) {
             let _ = send.send(info.location().map(panic::Location::line));
         }
@@ -122,7 +122,7 @@ fn a_secret_from_the_environment_is_checked() {
         let start = "SOUNDHASH_TEST_SECRET contains an invisible character, ";
         assert!(error.starts_with(start), "{error}");
     }
-    // Quotes inside a secret are part of it.
+    // Quotes inside a secret are part of the secret.
     let signed = Secret::new("it's \"good\" 5'").sign(b"").to_string();
     assert_eq!(check(Some("it's \"good\" 5'".into())), signed);
     let not_unicode = OsString::from_vec(vec![0xff]);

@@ -1,9 +1,9 @@
-//! Every promise of `SECURITY.md` names the tests that check it.
+//! Checks that every promise in `SECURITY.md` names existing tests.
 
 use std::{collections::HashSet, fs, path::Path};
 
-/// Returns every test: the tests of this binary as `module::name`, and the others with the name of
-/// their binary or crate in front.
+/// Returns the names of all tests: `module::name` for this binary, and `binary::module::name` or
+/// `crate::module::name` for others.
 fn tests() -> HashSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names = HashSet::new();

@@ -1,4 +1,4 @@
-//! Shared by several tests: scripted bodies, requests, and an inner service that returns its input.
+//! Code that several tests share: scripted bodies, requests, and a service that returns its input.
 
 use std::{
     collections::VecDeque,
@@ -28,14 +28,14 @@ use tower_layer::Layer;
 pub(crate) enum Step {
     Data(Bytes),
     Trailers,
-    /// Pending once, and wakes the task at once.
+    /// Pending once, and wakes the task immediately.
     Yield,
     Error,
     /// Pending forever.
     Stall,
-    /// The same frame, again and again.
+    /// The same frame again and again.
     Endless(Bytes),
-    /// The frames of another body, to its end.
+    /// All frames of another body.
     Body(Body),
 }
 
@@ -43,8 +43,8 @@ pub(crate) fn data(bytes: &'static [u8]) -> Step {
     Step::Data(Bytes::from_static(bytes))
 }
 
-/// A body that follows a script. It never says in advance that it has ended, and declares its
-/// length only after [`declaring`](Self::declaring).
+/// A body that follows a script. It never announces its end in advance, and declares its length
+/// only with [`declaring`](Self::declaring).
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     steps: VecDeque<Step>,
@@ -61,7 +61,7 @@ impl Script {
         }
     }
 
-    /// Declares this length, as a server does for a body with a `Content-Length`.
+    /// Declares this length, like a server does for a body with a `Content-Length`.
     pub(crate) fn declaring(mut self, len: u64) -> Self {
         self.declared = Some(len);
         self
@@ -81,7 +81,7 @@ impl http_body::Body for Script {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        // A test fails instead of running forever.
+        // The test should fail instead of running forever.
         let polls = self.polls.fetch_add(1, Ordering::Relaxed);
         assert!(polls < 1_000_000, "nothing stops the reader");
         match self.steps.pop_front() {

@@ -1,4 +1,4 @@
-//! Project Wycheproof's test vectors for HMAC-SHA256, with `Secret` and with the layer.
+//! Checks `Secret` and the layer with Project Wycheproof's test vectors for HMAC-SHA256.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -29,7 +29,8 @@ async fn the_wycheproof_vectors_verify_as_they_say() {
             let request = with_signature(&digits, Body::from(body.clone()));
             let received = outcome(service, request).await;
 
-            // SoundHash sends whole tags, so a truncated tag is malformed even if it is valid.
+            // SoundHash sends complete signatures, so truncated ones are malformed even if they are
+            // valid.
             let (expected, outcome_of_layer) = match (group.tag_size, case.result) {
                 (256, TestResult::Valid) => {
                     valid += 1;

@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, with clients that break off, open too many streams, or never stop writing.
+//! HTTP/2 without TLS: clients that reset streams, open too many streams, or never stop writing.
 
 use std::time::Duration;
 
@@ -58,8 +58,7 @@ async fn deliver_by(client: &SendRequest<Bytes>, id: &str) -> StatusCode {
     status(response).await
 }
 
-/// Attack: break off a stream in the middle of its body, a thousand times. The connection and its
-/// deliveries are not affected.
+/// Attack: reset a thousand streams in their bodies. The connection and its deliveries still work.
 #[tokio::test]
 async fn streams_reset_in_mid_body_leave_nothing_behind() {
     let receiver = Receiver::start(&[]);
@@ -73,8 +72,7 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
             sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
             streams.push((response, sender));
         }
-        // A response on the same connection shows that the streams have arrived before they are
-        // reset.
+        // A response on the same connection shows that the streams have arrived.
         assert_eq!(deliver_by(&client, "meanwhile").await, 200);
         for (_, sender) in &mut streams {
             sender.send_reset(Reason::CANCEL);
@@ -102,14 +100,14 @@ async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
 }
 
 /// Attack: open a thousand streams at once, all of which stall in their bodies. Each body is
-/// rejected when it times out, and deliveries do not wait for that.
+/// rejected when it times out, and deliveries do not have to wait.
 #[tokio::test]
 async fn a_thousand_streams_that_stall_lock_nobody_out() {
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;
     let before = receiver.resident();
     let mut stalled = Vec::new();
-    // More than a connection may have at a time, so that some of the streams wait.
+    // A connection may not have this many streams at a time, so some of them wait.
     for _ in 0..5 {
         let client = client(&receiver).await;
         assert_eq!(deliver_by(&client, "first").await, 200);
@@ -137,8 +135,8 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
     loop {
         let (response, _sender) = open(client.clone(), None).await.unwrap();
         match response.await {
-            // The stream was refused unprocessed and can be sent again (RFC 9113, 8.7), because the
-            // server had not yet released a stream that it had responded to.
+            // The server refused the stream without processing it, because it had not yet released
+            // an earlier one. The request can be sent again (RFC 9113, 8.7).
             Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -153,7 +151,7 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
 async fn a_thousand_unsigned_streams_all_get_a_response() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
-    // The first response brings the limit on concurrent streams. Further streams wait.
+    // The first response tells the client the limit on concurrent streams. Streams above it wait.
     assert_eq!(deliver_by(&client, "first").await, 200);
     let mut responses = Vec::new();
     for _ in 0..1_000 {

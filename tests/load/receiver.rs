@@ -14,17 +14,17 @@ use soundhash_webhook_tests::{
 
 const CONNECTIONS: usize = 2_000;
 
-/// The maximum memory of the receiver in KiB. The server's own buffers of 8 KiB each occupy most of
-/// it. The bodies that the connections declare are 20 times as large.
+/// The maximum memory of the receiver in KiB, most of which is the server's buffers of 8 KiB each.
+/// The bodies that the connections declare are 20 times as large.
 const MOST: u64 = 100 * 1024;
 
-/// Raises the limit on open files of this process and of those that it starts.
+/// Raises the limit on open files for this process and its children.
 fn allow_many_files() {
     let files = rlimit::increase_nofile_limit(8 * CONNECTIONS as u64).expect("a limit of files");
     assert!(files > 2 * CONNECTIONS as u64, "{files} files are too few");
 }
 
-/// Attack: 2,000 connections declare a megabyte each, send a byte of it and stall, and others write
+/// Attack: 2,000 connections declare a megabyte each, send one byte and stall, while others write
 /// endless bodies as fast as they can. Memory stays small, each body is rejected when it times out,
 /// and honest senders are served in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +55,7 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     let hostile = latency(&receiver, "hostile").await;
     floods.abort_all();
     while let Some(ended) = floods.join_next().await {
-        // The receiver did not fail. It was asked to stop.
+        // The task did not fail. It was aborted.
         assert!(ended.unwrap_err().is_cancelled());
     }
 
@@ -99,8 +99,8 @@ async fn latency(receiver: &Receiver, name: &str) -> Duration {
     times[HONEST / 2]
 }
 
-/// Checks that the receiver still serves, and that it has printed exactly the deliveries of these
-/// measurements of [`latency`].
+/// Checks that the receiver still serves, and has printed exactly the deliveries of these calls of
+/// [`latency`].
 async fn unharmed_after(receiver: Receiver, names: &[&str]) {
     let ids = names
         .iter()
@@ -115,10 +115,10 @@ async fn flood_forever(addr: String, head: String) {
     loop {
         let stream = TcpStream::connect(&addr).await.unwrap();
         let (mut read, mut write) = stream.into_split();
-        // It fails where the connection is closed in the middle of it.
+        // This fails if the connection is closed in the meantime.
         let _ = write.write_all(head.as_bytes()).await;
         let (text, _) = tokio::join!(to_the_end(&mut read), flood(&mut write, &chunk));
-        // 408 where even a megabyte of it took too long.
+        // The status is 408 if even a megabyte took too long.
         assert!(
             matches!(statuses(&text)[..], ["401" | "408" | "413"]),
             "{text}"
@@ -126,10 +126,10 @@ async fn flood_forever(addr: String, head: String) {
     }
 }
 
-/// Attack: send rejected requests without their bodies, to keep the connections. They occupy very
-/// little memory, and are closed after a while.
+/// Attack: send rejected requests without their bodies, to keep the connections open. The
+/// connections occupy very little memory, and are closed after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
+async fn two_thousand_rejected_bodies_that_never_arrive_are_closed() {
     allow_many_files();
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;
@@ -152,8 +152,8 @@ async fn two_thousand_rejected_bodies_that_never_come_are_given_up() {
     unharmed(receiver, &["before"]).await;
 }
 
-/// Attack: send chunk sizes with endless leading zeros, which never become a frame that the layer could
-/// count. hyper reads as much of them as fits into its read buffer, which the accept loop limits.
+/// Attack: send chunk sizes with endless leading zeros, which never become a frame that the layer
+/// could count. hyper reads them into its read buffer, whose size the server limits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunk_sizes_without_end_cost_little_memory() {
     allow_many_files();

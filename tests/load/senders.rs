@@ -16,12 +16,11 @@ use soundhash_webhook_tests::{
 
 const LARGE: usize = 4 * 1024 * 1024;
 
-/// The number of tries of each kind. One try would not be enough, because some succeed even without
-/// a drain.
+/// The number of tries of each kind. A single try can succeed even if bodies are not drained.
 const TRIES: usize = 20;
 
-/// Requests that are rejected while they are written: the signature, if any, and the expected
-/// status. Only bodies with a declared length are drained.
+/// Requests that are rejected while they are written, with their signature and the expected status.
+/// Only bodies with a declared length are drained.
 const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
 
 /// A sender that does not read until it has written everything, like Python's `requests` and most
@@ -65,8 +64,8 @@ async fn reqwest(url: &str) {
     }
 }
 
-/// nginx either receives a whole request before it forwards it, or forwards each part at once, as
-/// HAProxy does.
+/// With buffering, nginx receives a whole request before it forwards it. Without buffering, nginx
+/// forwards each part immediately, like HAProxy.
 #[tokio::test]
 async fn proxies_read_the_response_with_and_without_buffering() {
     let receiver = Receiver::start(&[]);
@@ -97,7 +96,7 @@ async fn curl_reads_the_response() {
         let mut curl = Command::new("sh");
         curl.args([
             "-c",
-            // curl would send `Expect: 100-continue` with such a large body.
+            // The empty `Expect` keeps curl from sending `Expect: 100-continue`.
             r#"command -v curl >/dev/null || exit 77
             head -c "$SIZE" /dev/zero | curl -s -o /dev/null -w '%{http_code}' -H Expect: "$@""#,
             "curl",
@@ -122,7 +121,7 @@ async fn curl_reads_the_response() {
     unharmed(receiver, &[]).await;
 }
 
-/// The libraries that SoundHash's own senders use.
+/// SoundHash's senders use these libraries.
 #[tokio::test]
 async fn requests_and_aiohttp_read_the_response() {
     let receiver = Receiver::start(&[]);
@@ -132,7 +131,7 @@ async fn requests_and_aiohttp_read_the_response() {
 
 async fn python(url: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("load/senders.py");
-    // The system's Python may have packages that the first Python in the path does not have.
+    // The system's Python may have packages that the first Python in the path lacks.
     for python in ["python3", "/usr/bin/python3"] {
         let output = Command::new(python)
             .arg(&script)

@@ -1,4 +1,4 @@
-//! Attacks that send real bytes, and their cost for the server and its honest senders.
+//! Measures the cost of attacks for a server and its honest senders.
 //!
 //! `cargo test --release --test load siege -- --nocapture --test-threads 1` prints the table
 //! of figures. The server is plain `axum::serve` with the layer's defaults. It runs in a separate
@@ -33,10 +33,10 @@ use soundhash_webhook_tests::{
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The bytes that the attackers send.
+/// The bytes that attackers send.
 static ZEROS: [u8; 1_000_000] = [b'0'; 1_000_000];
 
-/// The environment variable of the serving process: its `max_buffered`, or empty for the default.
+/// The environment variable with the server's `max_buffered`, or an empty value for the default.
 const MAX_BUFFERED: &str = "SIEGE_MAX_BUFFERED";
 
 /// Serves until it is killed. The attacks start this test in a separate process.
@@ -102,7 +102,7 @@ impl Server {
         };
         let sent = attacker.sent.clone();
         let honest = async {
-            // The attack is in progress before honest deliveries are measured.
+            // The attack should be in progress before honest deliveries are measured.
             sleep(Duration::from_millis(100)).await;
             self.median(100).await
         };
@@ -134,8 +134,7 @@ impl Cost {
     #[track_caller]
     fn assert(&self, most: u64) {
         assert!(self.growth <= most, "grown by {} of {most}", self.growth);
-        // This is only checked on a quiet machine. A busy machine delays deliveries even without an
-        // attack.
+        // This needs a quiet machine, because a busy one delays deliveries even without an attack.
         if std::env::var_os("SIEGE_LATENCY").is_some() {
             let most = 5 * self.calm + Duration::from_millis(250);
             assert!(self.hostile < most, "{:?} of {most:?}", self.hostile);
@@ -193,7 +192,7 @@ const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 
 /// Attack: send rejected requests with their whole bodies. hyper's read buffer grows to 408 KiB per
 /// connection while a peer sends fast. The bodies of requests with a well-formed signature have to
-/// be received. The last one is a chunk that never ends.
+/// be received. The last one has a chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejected_bodies_cost_little_memory() {
     for (name, head) in [
@@ -222,7 +221,7 @@ async fn an_unsigned_chunk_size_without_end_is_not_read() {
     assert!(cost.sent < 200 * MIB, "{} bytes were read", cost.sent);
 }
 
-/// Attack: send small frames in large read buffers. A frame is a slice, and keeps the whole buffer.
+/// Attack: send small frames in large read buffers. Each frame keeps its whole buffer alive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_frames_in_large_buffers_cost_what_they_hold() {
     let server = Server::start("4194304").await;
@@ -234,7 +233,7 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
             let (it, first, piece) = (it.clone(), first.clone(), piece.clone());
             senders.spawn(async move {
                 let mut stream = TcpStream::connect(&*it.addr).await.expect("a connection");
-                // A first request grows the read buffer, if its connection is kept.
+                // A first request grows the read buffer, if the connection stays open.
                 it.send(&mut stream, &first).await;
                 response_head(&mut stream).await;
                 if !it.send(&mut stream, forged_chunks().as_bytes()).await {
@@ -253,8 +252,7 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
     assert!(cost.growth <= most, "grown by {}", cost.growth);
 }
 
-/// Attack: send large heads, and then a body that does not come. The server keeps the buffer of a
-/// head until it has responded to the request.
+/// Attack: send large heads without their bodies. The server keeps each head until it responds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_heads_cost_what_they_hold() {
     const HEADS: usize = 900;
@@ -270,8 +268,8 @@ async fn large_heads_cost_what_they_hold() {
         for _ in 0..HEADS {
             let mut stream = connect(&server.0).await;
             it.send(&mut stream, head.as_bytes()).await;
-            // No layer can limit the memory that a server uses for incomplete heads, so each head
-            // is complete before the next one is sent.
+            // Each head is completed before the next one is sent, because a layer cannot limit the
+            // memory that a server uses for incomplete heads.
             response_head(&mut stream).await;
             waiting.push(stream);
         }
@@ -280,8 +278,8 @@ async fn large_heads_cost_what_they_hold() {
     cost.assert(64 * MIB + HEADS as u64 * 40 * KIB);
 }
 
-/// Attack: fill the buffer, so that a distant sender is evicted. The delivery arrives in the
-/// flights of TCP's slow start, with a round trip of 120 ms.
+/// Attack: fill the buffer, so that a distant sender is evicted. The delivery arrives in several
+/// bursts, as in TCP's slow start with a round trip of 120 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
     let server = Server::start("").await;

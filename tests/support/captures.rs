@@ -1,4 +1,4 @@
-//! The recorded requests in `tests/captures`.
+//! Reads the recorded requests in `tests/captures`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! An application with both layers, and the requests and results of its tests.
+//! An application with both layers, its requests, and their expected results.
 
 use std::{
     future::Future,
@@ -64,7 +64,7 @@ impl Runs {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Returns a handler that counts and succeeds.
+    /// Returns a handler that counts its runs and succeeds.
     pub fn handler(&self) -> impl Handler<((),), ()> + use<> {
         let runs = self.clone();
         move || async move {
@@ -90,7 +90,7 @@ impl Runs {
         })
     }
 
-    /// Returns a handler that counts, and then responds with the result of `f` for the count.
+    /// Returns a handler that counts its runs, and responds with the result of `f` for the count.
     pub fn then<F, Fut>(&self, f: F) -> impl Handler<((),), ()> + use<F, Fut>
     where
         F: Fn(usize) -> Fut + Clone + Send + Sync + 'static,
@@ -101,7 +101,7 @@ impl Runs {
     }
 }
 
-/// The status, and the kind of the outcome if the layer responded.
+/// The status of a response, and the kind of the outcome if the idempotency layer responded.
 pub type StatusAndKind = (u16, Option<OutcomeKind>);
 
 pub const RUN: StatusAndKind = (200, None);

@@ -1,6 +1,6 @@
-//! Shared by the test and benchmark packages of this repository: the examples as processes, servers
-//! of NATS, Postgres and Redis, proxies, recorded and signed requests, a model of an idempotency store,
-//! and the log of a thread.
+//! Code that the test and benchmark packages of this repository share: examples as processes,
+//! servers of NATS, Postgres and Redis, proxies, recorded and signed requests, a model of an
+//! idempotency store, and the log of a thread.
 
 #![allow(
     missing_docs,

@@ -11,8 +11,8 @@ use tracing::{Dispatch, Level, subscriber::DefaultGuard};
 /// The lines up to a level, as `tracing_subscriber::fmt` prints them.
 pub struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
 
-/// While there is only one subscriber, tracing asks the subscriber of the current thread whether a
-/// new callsite is of interest, so a thread without one would turn the callsite off for all.
+/// A second subscriber. If there were only one, tracing would let the thread that first reaches a
+/// callsite decide whether it is enabled for all threads, even if that thread has no subscriber.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 impl Log {
@@ -66,7 +66,7 @@ pub fn number<T: FromStr>(line: &str, name: &str) -> T {
     value.parse().ok().expect(line)
 }
 
-/// Returns whether a terminal shows this line as it is.
+/// Returns whether a terminal shows this line unchanged.
 #[must_use]
 pub fn is_harmless(line: &str) -> bool {
     let is_shown = |it: char| it == '…' || it == ' ' || it.is_ascii_graphic();

@@ -1,5 +1,5 @@
-//! Random sequences of claim, complete, release, forget and expiry, compared with a model that
-//! is too simple to be wrong.
+//! Compares an idempotency store with a model that is too simple to be wrong, in random sequences
+//! of claims, completions, releases, forgotten events and expiries.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,7 +14,7 @@ pub enum Step {
         key: u8,
         hours: u32,
     },
-    /// Uses one of the earlier tokens, counted from the last.
+    /// Completes a key with an earlier token, counted backwards from the last one.
     Complete {
         key: u8,
         token: usize,
@@ -53,7 +53,7 @@ enum State {
     Completed(u32),
 }
 
-/// The state of each key, and the hour at which it ends.
+/// The state of each key with the hour at which the state ends.
 #[derive(Default)]
 struct Model {
     now: u32,
@@ -71,8 +71,8 @@ impl Model {
     }
 }
 
-/// Runs the steps on the store and on the model. `forget` is the method of the store, and `wait` lets
-/// hours pass for the store.
+/// Runs the steps on the store and the model. `forget` calls the store's method, and `wait` lets
+/// hours pass for it.
 pub async fn compare<S: IdempotencyStore>(
     store: &S,
     forget: impl AsyncFn(&Key) -> bool,

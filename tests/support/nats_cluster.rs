@@ -68,7 +68,6 @@ impl NatsCluster {
         &self.folder
     }
 
-    /// Kills a server with SIGKILL.
     pub fn kill(&mut self, node: usize) {
         if let Some(mut child) = self.nodes[node].take() {
             child.kill().unwrap();
@@ -92,7 +91,7 @@ impl Drop for NatsCluster {
 
 /// Returns a port for clients and a port for the other servers, for each server.
 fn free_ports() -> [[u16; 2]; 3] {
-    // They are all bound at the same time, so that they differ.
+    // All ports are bound at the same time, so that they differ.
     let listeners = [(); 3].map(|()| [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
     listeners.map(|pair| pair.map(|listener| listener.local_addr().unwrap().port()))
 }

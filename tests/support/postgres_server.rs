@@ -25,13 +25,12 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Data that a process has written survives the process. `fsync` is only needed if the machine
-    /// dies.
+    /// Starts a server without `fsync`, because data survives a killed process without it.
     pub fn start() -> Self {
         Self::start_with("off")
     }
 
-    /// With `fsync` `on` or `off`.
+    /// Starts a server with `fsync` set to `on` or `off`.
     pub fn start_with(fsync: &'static str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -89,12 +88,13 @@ impl PostgresServer {
         self.folder.join("data")
     }
 
-    /// Returns what the server has logged.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// A program of Postgres. These programs refuse to run as root.
+    /// Returns the command for a program of Postgres. As root, it runs as another user, because
+    /// these programs refuse to run as root.
     fn command(&self, program: &str) -> Command {
         let program = find(program);
         let mut command = if is_root() {
@@ -114,7 +114,7 @@ impl PostgresServer {
         command
     }
 
-    /// Whether the server started.
+    /// Starts the server, and returns whether it accepts connections.
     fn run(&mut self) -> bool {
         let log = fs::OpenOptions::new()
             .create(true)
@@ -142,7 +142,7 @@ impl PostgresServer {
             let child = self.child.insert(command.spawn().expect("postgres starts"));
             loop {
                 if child.try_wait().expect("its status").is_some() {
-                    // Processes of a server that was killed may still end.
+                    // Processes of a killed server may not have ended yet.
                     break;
                 }
                 if is_ready(self.port).is_ok_and(|ready| ready) {
@@ -168,11 +168,11 @@ impl PostgresServer {
         signal(self.child.as_ref().expect("a running server").id(), name);
     }
 
-    /// Ends it at once: SIGKILL, or SIGQUIT, which does not leave its other processes behind.
+    /// Ends the server with SIGKILL, which leaves its other processes behind, or with SIGQUIT.
     pub fn stop(&mut self, signal: &str) {
         if self.child.is_some() {
             self.signal(signal);
-            // A test may have stopped it.
+            // A test may have paused the server.
             self.signal("CONT");
         }
         if let Some(mut child) = self.child.take() {
@@ -190,7 +190,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// Debian keeps the programs of the server out of the path.
+/// Finds a program of the server, which Debian does not install in the path.
 fn find(program: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -204,7 +204,7 @@ fn find(program: &str) -> PathBuf {
     programs.pop().unwrap_or_else(|| program.into())
 }
 
-/// Returns whether the server accepts connections. It returns an error while it starts or recovers.
+/// Returns whether the server accepts connections, which it does not while it starts or recovers.
 fn is_ready(port: u16) -> io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

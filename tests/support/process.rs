@@ -1,4 +1,4 @@
-//! Programs that are started, used over real sockets and stopped, and the examples among them.
+//! Starts programs, such as the examples, and controls them over sockets and with signals.
 
 use std::{
     env, fs,
@@ -158,7 +158,7 @@ impl Process {
     /// Waits until the process has ended, and returns its status, the rest of its stdout and its
     /// whole log.
     pub fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
-        // The process waits up to half a minute for a connection that does not end.
+        // The process may wait up to half a minute for a connection that does not end.
         let deadline = Instant::now() + 2 * PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the child's status") {
@@ -181,7 +181,7 @@ impl Drop for Process {
     }
 }
 
-/// A running example that listens, usually `receiver`.
+/// A running program that listens, usually the example `receiver`.
 pub struct Receiver {
     pub process: Process,
     pub addr: String,
@@ -191,12 +191,12 @@ impl Receiver {
     /// Starts the `receiver` on a free port, with these environment variables.
     pub fn start(variables: &[(&str, &str)]) -> Self {
         let mut receiver = Self::of("receiver", variables);
-        // Reads the rest of the greeting.
+        // This skips the rest of the greeting.
         receiver.wait_for_log("soundhash-webhook send");
         receiver
     }
 
-    /// Starts an example that logs where it listens.
+    /// Starts an example that logs its address.
     pub fn of(name: &str, variables: &[(&str, &str)]) -> Self {
         Self::listening(
             Command::new(example(name))
@@ -207,7 +207,7 @@ impl Receiver {
         )
     }
 
-    /// Starts a program that logs where it listens.
+    /// Starts a program that logs its address.
     pub fn listening(command: &mut Command) -> Self {
         let mut process = Process::start(command);
         let line = process.wait_for_log("listening on http://");
@@ -249,16 +249,16 @@ pub enum Output {
     Discarded,
     /// Pipes that nothing reads, so that they fill up.
     Unread,
-    /// Pipes whose reader ends when the program listens.
+    /// Pipes whose reader is closed once the program listens.
     Gone,
     /// Files on a full disk.
     Full,
-    /// Both are closed before the program starts.
+    /// Both streams are closed before the program starts.
     Closed,
 }
 
 impl Output {
-    /// Everything that can go wrong with the output.
+    /// All outputs that fail.
     pub const FAULTS: [Self; 4] = [Self::Unread, Self::Gone, Self::Full, Self::Closed];
 
     /// Starts a program that listens on `addr`.
@@ -335,7 +335,7 @@ pub fn memory(process: u32, which: &str) -> u64 {
         .expect("a number")
 }
 
-/// Sends bytes and reads until the server closes the connection or has sent `until`.
+/// Sends a request, and returns the head of the response.
 pub async fn exchange(addr: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     stream.write_all(bytes).await.expect("bytes sent");

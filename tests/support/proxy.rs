@@ -1,4 +1,4 @@
-//! Running proxies, such as nginx and HAProxy.
+//! Starts proxies, such as nginx and HAProxy.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::process::{PATIENCE, signal};
 pub struct Proxy {
     child: Child,
     folder: PathBuf,
-    /// The scheme and the address.
+    /// The URL of the proxy, without a path.
     pub url: String,
 }
 
@@ -46,7 +46,7 @@ impl Proxy {
         })
     }
 
-    /// Starts HAProxy, as the guide configures it, in front of the server at `backend`. Returns
+    /// Starts HAProxy with the guide's configuration in front of the server at `backend`. Returns
     /// `None` if it is not installed.
     pub fn haproxy(backend: &str) -> Option<Self> {
         Self::start(|_, addr| {
@@ -65,7 +65,7 @@ impl Proxy {
     /// Starts a program whose last argument is the file of its configuration.
     pub fn start(program: impl FnOnce(&Path, SocketAddr) -> (Command, String)) -> Option<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        // The listener is closed at once, because the proxy needs the port.
+        // The listener is closed immediately, because the proxy needs its port.
         let addr = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port");
@@ -94,7 +94,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // The workers end only if the proxy is asked to stop.
+        // The workers end only if the proxy is stopped gracefully.
         signal(self.child.id(), "TERM");
         let deadline = Instant::now() + PATIENCE;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {

@@ -79,7 +79,6 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Sends a signal, as `kill -s` does.
     pub fn signal(&self, name: &str) {
         signal(self.child.as_ref().expect("a running server").id(), name);
     }

@@ -42,7 +42,7 @@ pub fn signed_bytes(body: &[u8]) -> Vec<u8> {
     [head(&sign(body), body.len()).as_bytes(), body].concat()
 }
 
-/// Sends a body, signed with `secret`, and returns the status, or `None` if there is no response.
+/// Sends a body, signed with `secret`, and returns the status, or `None` if no response arrives.
 pub async fn deliver(url: &str, secret: &str, body: &[u8]) -> Option<u16> {
     let request = reqwest::Client::new()
         .post(url)

@@ -1,4 +1,4 @@
-//! The attacked receiver, and the sockets of its attackers.
+//! Attacks on a receiver over sockets.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 /// A well-formed signature that does not belong to any body.
 pub const FORGED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The time that anything may take on a busy machine, including the receiver's own waits.
+/// The time that a step may take on a busy machine, including the receiver's own timeouts.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the head of a request without a signature.
@@ -50,7 +50,7 @@ pub async fn connect(receiver: &Receiver) -> TcpStream {
 /// Reads until the connection is closed or reset.
 pub async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut text = Vec::new();
-    // The bytes before an error are kept.
+    // After an error, `text` contains the bytes that arrived before it.
     let read = stream.read_to_end(&mut text);
     let _ = timeout(PATIENCE, read).await.expect("an end");
     String::from_utf8(text).expect("UTF-8")
@@ -62,7 +62,7 @@ pub fn statuses(text: &str) -> Vec<&str> {
     heads.map(|head| &head[..3]).collect()
 }
 
-/// Sends a delivery on a new connection. It must be served.
+/// Sends a delivery on a new connection, and checks that it is accepted.
 pub async fn deliver(receiver: &Receiver, id: &str) {
     let head = exchange(&receiver.addr, &signed_bytes(&event(id))).await;
     assert_eq!(status(&head), "200", "{id}");

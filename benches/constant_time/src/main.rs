@@ -40,7 +40,7 @@ const INPUTS: usize = 1_000;
 
 const KEYS: [&str; 4] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
 
-/// An input as long as a small event.
+/// An input with the length of a small event.
 type Sample = [u8; 256];
 
 fn sample(rng: &mut BenchRng) -> Sample {
@@ -57,11 +57,11 @@ fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
     }
 }
 
-/// Creates a signature that is wrong in its first digit, or one that is wrong in its last digit. An
-/// attacker who guesses byte by byte has to tell these apart.
+/// Creates a signature that is wrong in either its first or its last digit. An attacker who guesses
+/// byte by byte must distinguish these.
 ///
-/// The wrong digits are as random as the right ones. If the wrong digit were always a zero, parsing
-/// would take a different time for it, although this reveals only what the sender itself sent.
+/// The wrong digit is random. If it were always zero, parsing would take a different time, although
+/// this difference reveals only what the sender already knows.
 fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     let (class, at) = choose(rng, 0, 63);
     let mut digits: Vec<char> = right.to_string().chars().collect();
@@ -71,7 +71,7 @@ fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     (class, HeaderValue::try_from(value).expect("digits"))
 }
 
-/// Compares until the first difference.
+/// Compares only up to the first difference.
 fn leaky_equal(a: &[u8], b: &[u8]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b)
 }
@@ -79,7 +79,7 @@ fn leaky_equal(a: &[u8], b: &[u8]) -> bool {
 /// Measures the time of `work` on the inputs that `input` creates for both classes.
 ///
 /// The result is the worst of a hundred t-tests, most of which exclude the slowest samples. The
-/// report therefore states a smaller number of samples.
+/// report therefore shows a smaller number of samples.
 fn measure<I, T>(
     runner: &mut CtRunner,
     rng: &mut BenchRng,

@@ -1,4 +1,4 @@
-//! The example `receiver` without `SoundHashWebhookLayer`, for the benchmark only.
+//! The example `receiver` without `SoundHashWebhookLayer`, as a baseline for the benchmark.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! The command line: its commands and their help.
+//! The command line: the commands and their help.
 
 use clap::{Parser, Subcommand};
 

@@ -1,4 +1,4 @@
-//! What a user passes to a command: JSON in an argument, and files up to a limit.
+//! Input of commands: JSON in an argument, and files up to a maximum size.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ pub(crate) const PLACEHOLDER: &str = "@data of the command line@";
 
 /// The value of `--data`: JSON, `@` and the name of a file, or `@-` for standard input.
 ///
-/// It stays text, because a parsed number can lose digits.
+/// The JSON stays text, because parsed numbers can lose digits.
 #[derive(Clone, Debug)]
 pub(crate) struct Data(String);
 
@@ -53,7 +53,7 @@ impl FromStr for Data {
 /// The maximum length of the data. No receiver accepts more.
 pub(crate) const MAX_DATA: u64 = 64 << 20;
 
-/// Reads to the end. Fails if there are more than `most` bytes, for example in `/dev/zero`.
+/// Reads to the end, or returns an error if there are more than `most` bytes, as in `/dev/zero`.
 pub(crate) fn read_limited(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let length = from.take(most + 1).read_to_end(&mut bytes)?;

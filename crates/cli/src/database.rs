@@ -26,7 +26,7 @@ const HEADING: &str = "The recorded events";
 /// The number of events that one query returns.
 const PAGE: usize = 1_000;
 
-/// Where the recorded events are.
+/// The options that select the database.
 #[derive(Args)]
 pub(crate) struct DatabaseArgs {
     /// The application's database: `postgres://USER@HOST/NAME` or `sqlite:FILE`
@@ -86,7 +86,7 @@ impl DatabaseArgs {
         Ok(Database::Postgres(self.connect(options).await?))
     }
 
-    /// Returns the events that were recorded since a time, and that SoundHash's log can have.
+    /// Returns the events that were recorded since a time and that SoundHash's log can contain.
     pub(crate) async fn records(&self, since: Timestamp) -> Result<Vec<Record>, Error> {
         let filter = EventFilter::new();
         let filter = filter.since(since.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
@@ -108,7 +108,7 @@ impl DatabaseArgs {
         options: <DB::Connection as Connection>::Options,
     ) -> Result<EventLog<DB>, Error> {
         let cannot = |cause: String| Error::failed(format!("cannot open the database: {cause}"));
-        // A pool would try again until it times out, and would not say why.
+        // This connects without the pool, which would retry until its timeout and hide the cause.
         let connection = timeout(CONNECT_TIMEOUT, DB::Connection::connect_with(&options))
             .await
             .map_err(|_| cannot("no response in time".to_owned()))?
@@ -136,7 +136,7 @@ fn has_password(url: &str) -> bool {
 }
 
 impl Database {
-    /// Returns recorded events without their bodies, the latest first, and at most `most`.
+    /// Returns at most `most` recorded events without their bodies, latest first.
     pub(crate) async fn list(
         &self,
         mut filter: EventFilter,
@@ -160,7 +160,7 @@ impl Database {
         }
     }
 
-    /// Returns an event with its body, or `None` if there is no such event. The error is
+    /// Returns an event with its body, or `None` if it does not exist. The error is
     /// [`Error::Damaged`] if only this event cannot be read.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<RecordedEvent>, Error> {
         let event = match self {
@@ -196,7 +196,7 @@ fn failed(error: &EventLogError) -> Error {
     }
 }
 
-/// Returns the cause if a row was read, but cannot be decoded.
+/// Returns the cause if a row was read but cannot be decoded.
 fn damage(error: &EventLogError) -> Option<String> {
     let mut source = error.source();
     while let Some(cause) = source {

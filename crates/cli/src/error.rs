@@ -12,7 +12,7 @@ pub(crate) enum Error {
     /// The body of a recorded event cannot be read, although the database works.
     #[cfg(feature = "database")]
     Damaged(String),
-    /// The command could not find out its result.
+    /// The command could not determine its result.
     Undecided(String),
     /// The user ended the command.
     Interrupted,
@@ -29,7 +29,7 @@ impl Error {
         Self::Failed(message.into())
     }
 
-    /// Turns a failure into the lack of a result.
+    /// Turns a failure into [`Undecided`](Self::Undecided).
     pub(crate) fn undecided(self) -> Self {
         match self {
             Self::Failed(message) => Self::Undecided(message),

@@ -1,10 +1,10 @@
-//! The types of event that SoundHash has today, for names that may be misspelled.
+//! Warns about event types that may be misspelled.
 
 use soundhash_webhook::EventKind;
 
 use crate::{output, output::escape::escape};
 
-/// Warns of types that SoundHash does not have today, and names the closest one.
+/// Warns about types that SoundHash does not have today, and suggests the closest one.
 pub(crate) fn warn_of_unknown(types: &[String]) {
     for name in types
         .iter()

@@ -41,12 +41,12 @@ use crate::{output::escape::escape, url::host_and_port};
 
 /// The time that SoundHash waits for a response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// Longer than certificates are valid.
+/// A time that is longer than the validity of any certificate.
 const CENTURIES: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 /// The maximum number of bytes of a response that are read.
 pub(crate) const MAX_RESPONSE: usize = 16 << 20;
-/// The maximum length of the head of a response over HTTP/1. hyper also parses at most 128 times as
-/// much before it yields.
+/// The maximum length of the head of a response over HTTP/1. hyper also parses at most 128 times
+/// this length before it yields.
 const MAX_HEAD: usize = 16 << 10;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -54,8 +54,8 @@ type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A client that does not follow redirects, so that no other host sees tokens or signatures.
 ///
-/// Each request has its own connection, as with SoundHash's senders. A server can close a
-/// connection at the moment that the client reuses it, and the delivery would then fail.
+/// Each request has its own connection, as with SoundHash's senders. A delivery on a reused
+/// connection would fail if the server closed the connection at that moment.
 #[derive(Clone)]
 pub(crate) struct Client {
     timeout: Duration,
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// Uses HTTP/2 if a server chooses it during the TLS handshake. SoundHash's senders do not.
+    /// Offers HTTP/2 during the TLS handshake, which SoundHash's senders do not.
     pub(crate) fn offer_http2(&mut self) {
         self.offers_http2 = true;
     }
@@ -131,8 +131,8 @@ impl Client {
 
     /// Runs a connection in the background until it ends, or until the timeout has passed.
     ///
-    /// A connection on which a server never stops sending is always ready. It can keep tokio from
-    /// its timers for a minute, so each poll looks at the clock.
+    /// If a server never stops sending, its connection is always ready and can delay tokio's timers
+    /// for a minute. Each poll therefore checks the time.
     fn spawn(&self, start: Instant, connection: impl Future<Output: Send> + Send + 'static) {
         let timeout = self.timeout;
         tokio::spawn(async move {
@@ -152,7 +152,7 @@ impl Client {
         let start = Instant::now();
         let url = request.uri().clone();
         let stream = self.connect(&url).await?;
-        // A connection closes when its response is complete, or is dropped.
+        // A connection is closed when its response is complete or dropped.
         let response = if stream.connected().is_negotiated_h2() {
             let handshake = http2::handshake(TokioExecutor::new(), stream);
             let (mut sender, connection) = handshake.await?;
@@ -181,7 +181,7 @@ impl Client {
         })
     }
 
-    /// Adds what HTTP/1 needs: the host, and a path, or the whole URL for a proxy.
+    /// Adds the host that HTTP/1 needs, and sets the target to the path, or to the URL for a proxy.
     fn prepare<B>(&self, url: &Uri, request: &mut Request<B>) {
         let host = url.authority().map_or("", |it| it.as_str());
         if let Ok(host) = HeaderValue::from_str(host) {
@@ -221,8 +221,8 @@ impl Client {
         self.proxy(url).as_ref().map(proxy_name)
     }
 
-    /// Returns the proxy for a URL. Requests to this machine do not use a proxy, which could not
-    /// reach it.
+    /// Returns the proxy for a URL. A proxy could not reach this machine, so it is contacted
+    /// directly.
     fn proxy(&self, url: &Uri) -> Option<Intercept> {
         let (host, _) = host_and_port(url);
         let is_local = host == "localhost"
@@ -267,7 +267,7 @@ async fn connect(
     }
 }
 
-/// Verifies servers as the operating system does.
+/// Returns a configuration that verifies servers as the operating system does.
 fn tls(clock: Clock, offers_http2: bool) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(clock))
@@ -293,7 +293,7 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Returns what is wrong with a certificate, if that is the cause of an error.
+/// Returns what is wrong with the certificate, if this caused the error.
 fn certificate_error(error: &(dyn StdError + 'static)) -> Option<CertificateError> {
     if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
         return Some(error.clone());
@@ -334,7 +334,7 @@ impl Response {
     }
 }
 
-/// The reason for a missing response.
+/// The reason why no response was received.
 #[derive(Debug)]
 pub(crate) enum NoResponse {
     Unreachable {
@@ -374,7 +374,7 @@ impl fmt::Display for NoResponse {
     }
 }
 
-/// Returns the innermost cause. The outer ones name the request and not what is wrong.
+/// Returns the innermost cause. The outer errors describe the request instead of the fault.
 fn innermost(error: &dyn StdError) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -384,7 +384,7 @@ fn innermost(error: &dyn StdError) -> String {
     escape(cause.split(" (os error").next().unwrap_or(&cause))
 }
 
-/// Removes the headers that describe a connection and not a message.
+/// Removes the headers that describe a connection instead of a message.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
         .filter_map(|value| value.to_str().ok())

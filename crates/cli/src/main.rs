@@ -1,5 +1,4 @@
-//! The command `soundhash-webhook`: reads the arguments, runs the command, and sets the exit
-//! status.
+//! Reads the arguments of `soundhash-webhook`, runs the command, and sets the exit status.
 
 #![forbid(unsafe_code)]
 
@@ -50,18 +49,18 @@ fn main() -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            // Without a runtime, nothing else waits for the output.
+            // `output` would need the runtime to wait until the message is written.
             let _ = writeln!(io::stderr(), "error: cannot start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
     let status = runtime.block_on(run_to_end());
-    // Does not wait for lookups of host names, which can take a long time.
+    // This does not wait for lookups of host names, which can take a long time.
     runtime.shutdown_background();
     ExitCode::from(status)
 }
 
-/// Runs the command, and returns its exit status when its output is written.
+/// Runs the command, waits until its output is written, and returns its exit status.
 async fn run_to_end() -> u8 {
     let ended = match secret::reject_in_arguments(env::args_os()) {
         Ok(()) => run(Cli::parse()).await,
@@ -93,7 +92,7 @@ fn status(ended: Result<bool, Error>) -> u8 {
     }
 }
 
-/// Runs a command. `false` means that it ran, and that its result is a failure.
+/// Runs a command. Returns `false` if the command ran, but its result is a failure.
 async fn run(cli: Cli) -> Result<bool, Error> {
     match cli.command {
         Command::Listen(args) => listen::run(args).await,

@@ -22,7 +22,7 @@ use crate::{
     url::{DEFAULT_URL, parse_url},
 };
 
-/// Send recorded deliveries again, with the bytes and the signature that they had
+/// Send recorded deliveries again, with their original bytes and signature
 #[derive(Args)]
 #[command(after_help = "\
 A recorded delivery is an HTTP request in a file: the request line, the headers, an empty line and \
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
     report.finish()
 }
 
-/// Reads a capture. Without a secret, the delivery has the signature that was recorded.
+/// Reads a capture. Without a secret, the delivery keeps its recorded signature.
 async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Delivery, String> {
     // The recorded signature replaces this secret's signature below.
     let placeholder = Secret::new("placeholder");
@@ -123,8 +123,7 @@ async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Del
     })
 }
 
-/// Returns the values of a header as they were recorded. They are computed again when a capture is
-/// signed.
+/// Returns the recorded values of a header, which signing the capture replaces.
 fn recorded<'a>(capture: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = capture.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let head = lines.take_while(|line| !line.is_empty());

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 pub(crate) const PREVIOUS_SECRET: &str = "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET";
 
-/// Options that users may try, and that would show a secret to all users of the machine.
+/// Options that users may try. They would reveal a secret to all users of the machine.
 const TRIED: [&str; 6] = [
     "--secret",
     "--previous-secret",
@@ -35,10 +35,10 @@ const TRIED: [&str; 6] = [
 /// The maximum length of a secret file.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Where the endpoint's secret comes from.
+/// The option that selects the source of the endpoint's secret.
 #[derive(Args)]
 pub(crate) struct SecretSource {
-    /// Read the endpoint's secret from FILE, without one line end at its end
+    /// Read the endpoint's secret from FILE, without its trailing newline
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 }
@@ -67,12 +67,12 @@ impl SecretSource {
     }
 }
 
-/// Returns the previous secret of a rotation, if there is one, without checks.
+/// Returns the previous secret of a rotation, if it is set, without checks.
 pub(crate) fn previous_text() -> Result<Option<String>, Error> {
     variable(PREVIOUS_SECRET)
 }
 
-/// Reads a small file, and warns if its secret is not under its owner's control.
+/// Reads a small file, and warns if other users can change it.
 fn read_file(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The user's own commands, which end when this one does.
+//! Runs the user's own commands, and ends them when this command ends.
 
 use std::{
     io::{self, IsTerminal},
@@ -15,7 +15,7 @@ use tokio::{
 /// The time that a command may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Returns the shell with a command line.
+/// Returns a command that runs this line in the shell.
 pub(crate) fn shell(line: &str) -> Command {
     let (shell, option) = if cfg!(windows) {
         ("cmd", "/C")
@@ -27,11 +27,11 @@ pub(crate) fn shell(line: &str) -> Command {
     command
 }
 
-/// Runs a command to its end, with `input` on its standard input. If this future is dropped, the
-/// command and its children are ended.
+/// Runs a command with `input` on its standard input. Dropping the future ends it and its children.
 pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
-    // In a terminal, the command stays in its foreground, so that it can ask for a password, and
-    // Ctrl-C ends its children. Elsewhere, a signal for a group reaches them.
+    // In a terminal, the command stays in the foreground, so that it can ask for a password, and
+    // Ctrl-C also ends its children. Elsewhere, the command gets its own process group, so that a
+    // signal reaches its children.
     let has_group = cfg!(unix) && !io::stdin().is_terminal();
     #[cfg(unix)]
     if has_group {
@@ -64,7 +64,7 @@ pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Outpu
 /// A running command.
 struct Running {
     child: Child,
-    /// Whether it is the first of a process group.
+    /// Whether the command leads a process group.
     has_group: bool,
 }
 

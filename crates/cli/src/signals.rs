@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, counted from the moment a command asks for them.
+//! Counts Ctrl-C and SIGTERM, once a command has called [`listen`].
 
 use std::{future, io, sync::OnceLock, time::Duration};
 
@@ -11,7 +11,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 static RECEIVED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
 
-/// Starts to count signals. From now on, they do not end the process.
+/// Starts to count signals, which then no longer end the process.
 pub(crate) fn listen() -> Result<(), Error> {
     #[cfg(unix)]
     use tokio::signal::unix::{SignalKind, signal};
@@ -48,14 +48,14 @@ pub(crate) fn count() -> u32 {
 /// Resolves when this many signals have been received.
 pub(crate) async fn received(number: u32) {
     match RECEIVED.get().cloned() {
-        // An error means that the runtime ends.
+        // An error means that the runtime is shutting down.
         Some(mut received) => drop(received.wait_for(|count| *count >= number).await),
         None => future::pending().await,
     }
 }
 
-/// Resolves when a command that has ended should no longer wait for its output: at the next
-/// signal, or soon if a signal has ended the command.
+/// Resolves when a command that has ended should stop waiting for its output: at the next signal,
+/// or after a short time if a signal ended the command.
 pub(crate) async fn patience() {
     match count() {
         0 => received(1).await,
@@ -63,7 +63,7 @@ pub(crate) async fn patience() {
             () = received(2) => {}
             () = sleep(GRACE) => {}
         },
-        // This is enough for a reader that does not stall.
+        // This is enough time for a reader that does not stall.
         _ => sleep(GRACE / 10).await,
     }
 }

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 /// The URL that `send` and `listen` use unless another one is given.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:3000/webhooks/soundhash";
 
-/// Characters that a URL must not contain, but that people write.
+/// Characters that people write in URLs although they are not allowed.
 const UNENCODED: &AsciiSet = &CONTROLS.add(b' ');
 
 /// Parses the URL of a server.
@@ -29,7 +29,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
     if authority.contains('@') {
         return Err("has a user name or a password, which are not sent".to_owned());
     }
-    // Otherwise, an invalid port would be ignored.
+    // The parser ignores an invalid port.
     let port = authority.strip_prefix(url.host().unwrap_or_default());
     match port.and_then(|port| port.strip_prefix(':')) {
         Some(port) if !port.parse().is_ok_and(|port: u16| port > 0) => {
@@ -39,7 +39,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// Parses an endpoint's id. It becomes a part of a path.
+/// Parses an endpoint's id, which becomes a part of a path.
 pub(crate) fn parse_id(text: &str) -> Result<String, String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !text.is_empty() && text.bytes().all(is_part) {
@@ -113,7 +113,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "not an age such as 90m or 2d, and not a time such as 2026-11-29T08:00".into())
 }
 
-/// Displays a duration with a unit that fits.
+/// Displays a duration in milliseconds or seconds.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 0.1 {

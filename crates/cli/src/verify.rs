@@ -27,7 +27,7 @@ them. Whitespace in the secret is kept, because it is one of the mistakes that t
 
 Environment:
   SOUNDHASH_WEBHOOK_SECRET           The endpoint's secret
-  SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, checked too
+  SOUNDHASH_WEBHOOK_PREVIOUS_SECRET  The previous secret, which is also checked
 
 Examples:
   $ soundhash-webhook verify --signature 5f0c…e1a9 body.json
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
         return Ok(true);
     }
     output::line(paint(BAD.bold(), "The signature does not match."))?;
-    // A diagnosis shows neither secrets nor bodies today, but its text may change.
+    // A diagnosis contains no untrusted text today, but this may change.
     for line in diagnosis.to_string().lines() {
         output::paragraph(escape(line))?;
     }

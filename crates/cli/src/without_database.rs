@@ -1,4 +1,4 @@
-//! `events` and `--database` of a build without the feature `database`: say how to get them.
+//! Replaces `events` and `--database` if the feature `database` is off, and says how to get them.
 
 use std::ffi::OsString;
 
@@ -22,7 +22,7 @@ pub(crate) struct EventsArgs {
 
 #[derive(Subcommand)]
 enum EventsCommand {
-    /// List recorded events, the latest first
+    /// List recorded events, latest first
     List {
         #[command(flatten)]
         _ignored: Ignored,
@@ -51,7 +51,7 @@ pub(crate) async fn run(_: EventsArgs) -> Result<bool, Error> {
     Err(Error::usage(NEEDED))
 }
 
-/// Replaces the database of the recorded events.
+/// Replaces the options that select the database.
 #[derive(Args)]
 pub(crate) struct DatabaseArgs {
     #[arg(long, hide = true, value_parser = reject)]

@@ -1,4 +1,4 @@
-//! The bodies that may have been signed instead of the received body.
+//! Finds bodies that may have been signed instead of the received body.
 
 use std::{
     io::Read,
@@ -29,7 +29,7 @@ use super::{
 const DEEPEST: usize = 128;
 /// The maximum number of bytes by which a layout or a decompressed body may be longer than the body.
 const GROWTH: usize = 4 * 1024 * 1024;
-/// The length of a body above which not every combination of numbers is tried.
+/// The maximum length of a body for which every combination of numbers is tried.
 const MANY: usize = 16 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -39,10 +39,10 @@ type Try<'a> = dyn FnMut(DiagnosisKind, &'static str, &[u8]) -> ControlFlow<()> 
 /// Tries the bodies that common mistakes turn into `body`, with the more specific mistakes first.
 pub(super) fn visit(body: &[u8], timestamps: &[String], attempt: &mut Try<'_>) -> ControlFlow<()> {
     if body.is_empty() {
-        // An empty body does not show which mistake was made.
+        // An empty body does not tell anything about the signed body.
         return ControlFlow::Continue(());
     }
-    attempt(EmptyBody, "The signature is that of an empty body", b"")?;
+    attempt(EmptyBody, "The signature is for an empty body", b"")?;
     line_ends(body, attempt)?;
     encodings(body, attempt)?;
     text_encodings(body, attempt)?;
@@ -63,7 +63,7 @@ pub(super) fn visit(body: &[u8], timestamps: &[String], attempt: &mut Try<'_>) -
     let Some(data) = json.get("data") else {
         return ControlFlow::Continue(());
     };
-    let what = "The signature is that of `data` alone";
+    let what = "The signature is for `data` alone";
     layouts(data, body.len(), |bytes| {
         attempt(OnlyDataSigned, what, bytes)
     })
@@ -177,8 +177,7 @@ pub(super) fn to_utf16(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Undoes the ways in which a text is wrapped or rewritten: as a string of JSON, as a form, or with
-/// typographic quotes.
+/// Undoes encoding as a JSON string or a form, and replaces typographic quotes.
 fn text_encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     let Ok(text) = str::from_utf8(body) else {
         return ControlFlow::Continue(());
@@ -328,7 +327,7 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     layouts(&sorted, len, |bytes| attempt(SortedKeys, what, bytes))?;
 
     let what = "The keys of the body given here were sorted";
-    // A quota warning has these two in the reverse order.
+    // A quota warning has these keys in reverse order, so each is tried as the last key.
     for last in ["reset_at", "uploaded_at"] {
         sorted.sort_by_key(&|name: &str| {
             let rank = SENDERS_ORDER.iter().position(|it| *it == name);
@@ -341,8 +340,7 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     ControlFlow::Continue(())
 }
 
-/// Every key of SoundHash's events, in an order that is consistent with the key order of each
-/// event.
+/// Every key of SoundHash's events, in an order that fits the key order of each event.
 #[rustfmt::skip]
 const SENDERS_ORDER: [&str; 62] = [
     "id", "match_id", "subscription_id", "event", "query_id", "period", "test", "channel_id",

@@ -1,4 +1,4 @@
-//! The result of a diagnosis, in words.
+//! The result of a diagnosis, and the text that explains it.
 
 use std::{borrow::Cow, fmt};
 
@@ -128,8 +128,8 @@ kinds! {
         such as a middleware, an extractor or a logger, and check for redirects, which drop the \
         body"
     /// None of the common mistakes explains the signature.
-    Unknown "either the secret is another one, or the body was changed in a way that cannot be \
-        undone, so compare the secret with that of the endpoint, and the length of the body with \
+    Unknown "either the secret is wrong, or the body was changed in a way that cannot be undone, so \
+        compare the secret with the endpoint's secret, and the length of the body with \
         the `Content-Length` that SoundHash sent"
 }
 

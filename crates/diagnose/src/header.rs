@@ -15,7 +15,7 @@ const LENGTHS: [usize; 3] = [20, 32, 64];
 
 /// A parsed header value.
 pub(super) struct Header {
-    /// The mistakes with the value as a whole.
+    /// The mistakes in the value as a whole.
     pub(super) mistakes: Vec<Mistake>,
     pub(super) tags: Vec<Tag>,
     /// The values of `t=`, which other senders write next to a signature.

@@ -1,4 +1,5 @@
-//! Changes the whitespace and the escapes of JSON text, and keeps everything else.
+//! Rewrites JSON text in another layout. Only the chosen details change, such as whitespace,
+//! escapes or the order of keys.
 //!
 //! A `serde_json::Value` cannot do this: it may sort the keys, and it rewrites numbers.
 
@@ -36,8 +37,7 @@ pub(crate) enum Numbers<'a> {
     },
 }
 
-/// A parsed text. Numbers, literals and strings are kept as written, including Python's `NaN` and
-/// halves of surrogate pairs.
+/// Parsed JSON. Scalars are kept as written, including Python's `NaN` and unpaired surrogates.
 #[derive(Clone)]
 pub(crate) enum Json<'a> {
     Scalar(&'a [u8]),
@@ -70,7 +70,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Collects the names of the members that are whole numbers, or arrays of them.
+    /// Collects the names of the members whose values are whole numbers or arrays of whole numbers.
     pub(crate) fn whole_numbers(&self, name: &'a [u8], names: &mut Vec<&'a [u8]>) {
         match self {
             Self::Scalar(scalar) => {
@@ -201,8 +201,7 @@ fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(string)
 }
 
-/// Returns a scalar without quotes and escapes, or unchanged if it is not a string that Rust can
-/// represent.
+/// Returns a scalar without quotes and escapes, or unchanged if it is not a valid Rust string.
 fn unescaped(scalar: &[u8]) -> String {
     serde_json::from_slice(scalar).unwrap_or_else(|_| String::from_utf8_lossy(scalar).into_owned())
 }
@@ -289,7 +288,7 @@ impl Writer<'_> {
     fn scalar(&mut self, scalar: &[u8]) {
         let text = match self.escapes {
             Escapes::Kept => None,
-            // Fails for numbers and literals, and for half a surrogate pair.
+            // This fails for numbers, literals and unpaired surrogates.
             _ => serde_json::from_slice::<String>(scalar)
                 .and_then(|text| serde_json::to_string(&text))
                 .ok(),

@@ -95,7 +95,7 @@ fn whitespace(secret: &[u8], add: &mut Add<'_>) {
             }
         }
     }
-    // The last two are a space that does not break and a byte order mark.
+    // The last two are a non-breaking space and a byte order mark.
     for space in [
         "\n", "\r\n", " ", "\t", "\n\n", "\r\n\r\n", "\u{a0}", "\u{feff}",
     ] {
@@ -148,8 +148,7 @@ fn quotes(secret: &[u8], add: &mut Add<'_>) {
     }
 }
 
-/// Removes a prefix from the secret, such as the name in a settings file or the prefix of another
-/// sender's format.
+/// Removes a prefix, such as the name in a settings file or the prefix of another sender's format.
 fn label(secret: &[u8], add: &mut Add<'_>) {
     let line = secret.strip_prefix(b"export ").unwrap_or(secret);
     let line = line.trim_ascii();

@@ -7,7 +7,7 @@
 //! - `methods`: mistakes with the hash.
 //! - `bodies`: mistakes with the body.
 //! - `json`: JSON text in another layout.
-//! - `diagnosis`: the result, in words.
+//! - `diagnosis`: the result, and the text that explains it.
 
 #![forbid(unsafe_code)]
 
@@ -29,7 +29,8 @@ use self::{
 };
 
 /// The maximum length of a body for which every mistake with the secret is combined with every
-/// mistake with the body. Rewritten numbers, of which there are many, are never combined.
+/// mistake with the body. Rewritten numbers are never combined, because there are too many variants
+/// of them.
 const LARGE: usize = 64 * 1024;
 
 /// Finds the mistake that makes a signature wrong.
@@ -38,10 +39,10 @@ const LARGE: usize = 64 * 1024;
 /// the `X-Webhook-Signature` header as it arrived, with several values joined by commas. `body` is
 /// the body as it arrived.
 ///
-/// The function tries the common mistakes one after the other, and returns the first that leads to
-/// this signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during development,
-/// with requests that you recorded. It hashes the body up to a few hundred times, so do not call it
-/// in a service.
+/// This function tries the common mistakes one after the other, and returns the first that leads to
+/// this signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during
+/// development, with requests that you recorded. It hashes the body up to a few hundred times, so
+/// do not call this function in a service.
 ///
 /// Some mistakes are found only if the signed bytes can be restored. Sorted keys are restored for
 /// the events that SoundHash sends, and compressed bodies if the sender used the same compressor.
@@ -109,11 +110,11 @@ pub fn diagnose<K: AsRef<[u8]>>(
     Diagnosis::new(mistakes, None)
 }
 
-/// A way to get the signature.
+/// The mistakes that explain a signature.
 struct Explanation<'a> {
     encoding: Option<Mistake>,
     key: &'a Key,
-    /// The mistake with the method or the body, if there was one.
+    /// The mistake with the method or the body, if there is one.
     other: Option<Mistake>,
 }
 

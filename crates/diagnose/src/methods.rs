@@ -1,4 +1,4 @@
-//! Signatures that are not the HMAC-SHA256 of the body.
+//! Recognizes signatures that were made with a method other than HMAC-SHA256.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;

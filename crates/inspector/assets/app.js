@@ -12,7 +12,7 @@ const detail = $('detail');
 const narrow = matchMedia('(max-width: 860px)');
 
 let capacity = 200;
-// Of all requests since the start, and of those that the inspector holds.
+// The numbers of all requests since the start, and of the requests that the inspector holds.
 let received = 0;
 let kept = 0;
 let connected = 'connecting';
@@ -26,9 +26,9 @@ let search = '';
 let found = new Set();
 let verdict = '';
 let type = '';
-// The deliveries that are sent again, or were.
+// The current or last run that sends all listed deliveries again.
 let run = null;
-// Number to { record, row }, the oldest first.
+// Maps a record's number to { record, row }, oldest first.
 const entries = new Map();
 
 // ---- small helpers
@@ -152,7 +152,7 @@ function add(records) {
   const most = Math.min(capacity, MAX_ROWS);
   const fragment = document.createDocumentFragment();
   const fresh = entries.size > 0 && records.length < 20;
-  // Rows that would be removed at once are not created.
+  // Does not create rows that would be removed immediately.
   const counts = { true: 0, false: 0 };
   const wanted = [];
   for (const record of [...records].reverse()) {
@@ -276,8 +276,8 @@ $('changes-close').addEventListener('click', () => $('changes').close());
 
 // ---- live updates
 
-// A browser opens at most six connections to a host. One tab therefore reads the stream and passes it
-// on to the others. They read it themselves only until they have the first batch.
+// A browser opens at most six connections to a host. One tab therefore reads the stream and passes
+// it on to the other tabs, which read the stream themselves only until they have the first batch.
 const sharing = `inspector of ${document.baseURI}`;
 const channel = new BroadcastChannel(sharing);
 let source = null;
@@ -287,7 +287,7 @@ let lastId = '';
 function connect() {
   channel.addEventListener('message', event => take(event.data));
   stream();
-  // Only pages of localhost and of HTTPS can lock. Other pages do not share.
+  // Only pages from localhost or over HTTPS can use locks. Other pages do not share the stream.
   if (!navigator.locks) isReader = true;
   navigator.locks?.request(sharing, () => new Promise(() => {
     isReader = true;
@@ -311,7 +311,7 @@ function stream() {
   });
   stream.addEventListener('error', () => {
     if (stream.readyState === EventSource.CLOSED) pass({ state: 'gone' });
-    // Streams end after a while, and begin again at once.
+    // Streams end after a while and are restarted immediately, so a short pause is not an error.
     else timer ??= setTimeout(() => source === stream && pass({ state: 'lost' }), 1500);
   });
   stream.addEventListener('records', event => {
@@ -333,7 +333,7 @@ function take({ state, id, batch }) {
   }
   const [instance, number] = id.split('.');
   const [lastInstance, lastNumber] = lastId.split('.');
-  // The stream of another tab can be behind.
+  // The stream of another tab can lag behind.
   if (instance === lastInstance && Number(number) <= Number(lastNumber)) return;
   lastId = id;
   received = batch.received;
@@ -418,7 +418,7 @@ $('type').addEventListener('change', event => {
 
 // ---- all listed deliveries again
 
-// The oldest first, each event once, and without those that the inspector has sent.
+// Returns the listed deliveries, oldest first: each event once, without those that the inspector sent.
 function listed() {
   const ids = new Set();
   return [...entries.values()].filter(record => {
@@ -544,7 +544,7 @@ function close() {
   row?.firstChild.focus();
 }
 
-// An action that is not possible can still be focused and clicked, and then says why.
+// A button that is disabled can still be focused and clicked. It then shows the reason.
 function action(name, label, why, act) {
   return make('button', {
     type: 'button',
@@ -674,7 +674,7 @@ function cut(part) {
   return make('p', { class: 'note', text });
 }
 
-// Collapsed if it is deep, so that the body below it can be found.
+// A deep event is collapsed, so that the user can find the body below it.
 function typed(text) {
   const lines = text.split('\n');
   const deepest = Math.max(...lines.map(line => line.search(/\S|$/)));
@@ -729,7 +729,7 @@ function tokens(text) {
   return all.length > MAX_TOKENS ? null : all;
 }
 
-// Shows escaped letters. Characters that a reader would not see stay escaped.
+// Decodes escaped characters, except those that would be invisible.
 const readable = token => token.replace(/\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|u[\da-fA-F]{4}|[^])/g, escape => {
   if (escape.length < 6) return escape;
   const letter = String.fromCharCode(...escape.match(/[\da-fA-F]{4}/g).map(digits => Number.parseInt(digits, 16)));
@@ -742,7 +742,7 @@ function indented(text) {
   const meaning = all.filter(token => token.trim());
   let depth = 0;
   let result = '';
-  // Deep nesting must not make a text of a gigabyte.
+  // The indentation is limited, because deep nesting could produce gigabytes of text.
   const line = () => `\n${'  '.repeat(Math.min(depth, 24))}`;
   meaning.forEach((token, index) => {
     const next = meaning[index + 1];
@@ -846,7 +846,7 @@ function move(by) {
 }
 
 document.addEventListener('keydown', event => {
-  // The browser closes an open dialog.
+  // Escape closes an open dialog. The browser handles this.
   if (event.ctrlKey || event.metaKey || event.altKey || $('changes').open) return;
   if (event.key === 'Escape') {
     if (document.activeElement === $('search')) {
@@ -859,7 +859,7 @@ document.addEventListener('keydown', event => {
     return;
   }
   if (event.target.closest('input')) return;
-  // Letters choose an option.
+  // In a select element, letters choose an option.
   if (event.target.closest('select') && event.key !== '/') return;
   const keys = {
     j: () => move(1),

@@ -6,8 +6,8 @@
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test` |
-//! | `SOUNDHASH_WEBHOOK_ADDR` | where to listen | `127.0.0.1:3000` |
-//! | `SOUNDHASH_WEBHOOK_INSPECTOR` | where to show the inspector | `127.0.0.1:4040` |
+//! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_INSPECTOR` | the address of the inspector | `127.0.0.1:4040` |
 
 use std::{env, process::ExitCode};
 
@@ -18,7 +18,7 @@ use soundhash_webhook::{
 };
 use soundhash_webhook_inspector::Inspector;
 
-/// Replace this with what your application does.
+/// Replace this with the work of your application.
 async fn receive(event: Event) -> String {
     format!("received {}", event.event_type())
 }
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             .route("/webhooks/soundhash", post(receive))
             .layer(IdempotencyLayer::new(MemoryStore::new(100_000)))
             .layer(SoundHashWebhookLayer::new(Secret::new(secret)))
-            // Outside of the other layers, so that it sees what they reject.
+            // The outermost layer, so that the inspector sees requests that other layers reject.
             .layer(inspector.layer());
         let server = server.serve(app, stop.clone().cancelled_owned());
         tokio::join!(server, page.run_until(stop.cancelled_owned()));

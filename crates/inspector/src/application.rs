@@ -1,4 +1,4 @@
-//! The application that requests are sent to again.
+//! The application, which receives the requests that the inspector sends again.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,8 +11,8 @@ use tower::{Service, ServiceExt, util::BoxCloneService};
 
 type Inner = BoxCloneService<Request<Body>, Response, ()>;
 
-/// A clone of the service inside of the inspector's layer. A mutex makes it `Sync`, which a service
-/// need not be.
+/// A clone of the service inside the inspector's layer. The mutex makes the clone `Sync`, which
+/// services are not always.
 #[derive(Clone)]
 pub(crate) struct Application(Arc<Mutex<Inner>>);
 

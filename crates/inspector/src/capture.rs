@@ -17,7 +17,7 @@ pub(crate) struct Kept {
     pub(crate) bytes: Box<[u8]>,
     /// The number of bytes that were read.
     pub(crate) total: u64,
-    /// Whether the end of the body was seen.
+    /// Whether the end of the body was reached.
     pub(crate) ended: bool,
 }
 
@@ -38,8 +38,9 @@ impl Kept {
 
 /// The copies of requests and responses in progress.
 ///
-/// Any of them can come from an attacker. When the copies reach their memory limit, the oldest copy
-/// is dropped. A sender that stalls therefore loses its own record and does not evict others.
+/// Any copy can belong to an attacker's request. When the copies reach their memory limit, the
+/// oldest copy is dropped. A sender that stalls therefore loses its own record and does not evict
+/// others.
 #[derive(Default)]
 pub(crate) struct InFlight(Mutex<Copies>);
 
@@ -109,7 +110,7 @@ impl Copies {
         Some(copy)
     }
 
-    /// Returns the dropped copies, so that they are freed outside of the lock.
+    /// Removes the oldest copies, and returns them, so that they are freed outside of the lock.
     fn make_room(&mut self, bytes: usize, number: u64) -> Vec<Vec<u8>> {
         let mut evicted = Vec::new();
         while self.used + bytes > InFlight::MAX
@@ -196,7 +197,7 @@ impl Recording {
         }
     }
 
-    /// Reads the body, if all of it was seen and kept.
+    /// Reads the body if it was kept completely.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if !self.ended || self.kept as u64 != self.total {
             return None;
@@ -221,8 +222,7 @@ impl Drop for Recording {
 /// The result of one poll of a body.
 pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// Passes a body through and shows the result of each poll to a function, which also gets whether
-/// the body has ended.
+/// A body with a function that observes the result of each poll, and whether the body has ended.
 pub(crate) struct Observed<F> {
     pub(crate) body: Body,
     pub(crate) observe: F,

@@ -6,8 +6,8 @@ impl Record {
     /// Returns the request as text: its head, an empty line and its body, as in HTTP/1.1.
     ///
     /// [`SignedRequest::from_capture`](soundhash_webhook::testing::SignedRequest::from_capture)
-    /// reads it and signs it again. The file has the request's signature, but not the
-    /// headers that the page hides. Returns `None` if the record is incomplete.
+    /// reads the file and signs the request again. The file has the request's signature, but not
+    /// the headers that the page hides. Returns `None` if the record is incomplete.
     #[must_use]
     pub fn to_capture(&self) -> Option<Vec<u8>> {
         self.capture(false).ok()
@@ -20,7 +20,7 @@ impl Record {
         }
         let mut file = format!("{} {} HTTP/1.1\r\n", self.method(), self.path()).into_bytes();
         for (name, value) in self.request.head.headers() {
-            // The body below is no longer chunked.
+            // The file has the body without its framing.
             let framing = matches!(name, "content-length" | "transfer-encoding" | "expect");
             let shown = sensitive || headers::is_signature(name) || headers::is_harmless(name);
             if shown && !framing {

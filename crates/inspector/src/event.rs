@@ -49,8 +49,8 @@ fn sender(body: &[u8]) -> Option<Sender> {
     })
 }
 
-/// Gives an event a new id and the current time. All other bytes stay unchanged, so that the new
-/// event reproduces what a parser did with the old one.
+/// Gives an event a new id and the current time. All other bytes stay unchanged, so that parsers
+/// treat the new event like the old one.
 pub(crate) fn renewed(body: &[u8]) -> Vec<u8> {
     let Some(sender) = sender(body) else {
         return body.to_vec();
@@ -93,7 +93,7 @@ pub(crate) fn renewed(body: &[u8]) -> Vec<u8> {
 
 /// Returns the positions of the keys (without their quotes) and the values of a JSON object.
 ///
-/// This also parses Python's superset of JSON, and stops at text that it cannot parse.
+/// This also parses Python's superset of JSON. It stops at text that it cannot parse.
 fn fields(json: &[u8]) -> Fields<'_> {
     let mut fields = Fields { json, at: 0 };
     fields.skip_space();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_event_stays_as_it_is() {
+    fn other_bodies_stay_unchanged() {
         let cut = [r#"{"type"#, r#"{"type": "#, r#"{"type": "\"#];
         for body in ["", "{", "[1]", r#"{"a": 1}"#].into_iter().chain(cut) {
             assert_eq!(renewed(body.as_bytes()), body.as_bytes());

@@ -55,7 +55,7 @@ impl Pending {
         (Self(Some(exchange)), request)
     }
 
-    /// Judges a response. The request is recorded once the response's body was read.
+    /// Judges a response. The request is recorded when the body of the response has been read.
     pub(crate) fn respond(&mut self, response: Response) -> Response {
         match self.0.take() {
             Some(exchange) => exchange.respond(response),
@@ -101,10 +101,10 @@ impl Drop for Pending {
     }
 }
 
-/// A request, and what the inspector knows about it before the response.
+/// A request, with everything that the inspector knows about it before the response.
 struct Exchange {
     inspector: Inspector,
-    /// The settings when the request arrived.
+    /// The settings at the time the request arrived.
     settings: Arc<Settings>,
     application: Application,
     time: SystemTime,
@@ -173,7 +173,7 @@ impl Exchange {
         let max = self.settings.max_body_size;
         let long = delivery.filter(|it| it.body().len() > max);
         if let Some(delivery) = delivery {
-            // Notes changes of the schema, even if the handler does not parse the event.
+            // This parses the event to note schema changes, even if the handler does not parse it.
             let _ = delivery.event();
         }
         Ending {
@@ -202,7 +202,7 @@ impl Exchange {
         let verified = self.delivery.get().is_some();
         let judgment = Judgment::of(&response, verified, || self.is_authentic());
         let ending = self.ending(judgment, Some(response.status()));
-        // Later frames are only drained.
+        // Frames that arrive later are not recorded.
         self.recording().stop();
         let in_flight = self.inspector.store.in_flight.clone();
         let (head, head_whole) = Head::of_response(&response);
@@ -255,12 +255,12 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // The copy still exists if nothing was recorded.
+        // If nothing was recorded, the copy still exists.
         self.inspector.store.in_flight.take(self.head);
     }
 }
 
-/// A response whose body is being sent. It is kept when this is dropped.
+/// A response whose body is being sent. The response is kept when this is dropped.
 struct ResponseObserver(Option<Box<Responded>>);
 
 struct Responded {

@@ -12,8 +12,7 @@ use crate::store::{Store, Subscription};
 
 /// Records the requests that an application receives, and shows them in a browser.
 ///
-/// Clones share their settings and their records, so that a setting also applies to the layers and
-/// pages that were made before.
+/// Clones share their settings and records, so a setting also applies to existing layers and pages.
 #[derive(Clone)]
 pub struct Inspector {
     settings: Arc<RwLock<Arc<Settings>>>,
@@ -30,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) show_sensitive_headers: bool,
 }
 
-/// A secret, and its text, which `diagnose` needs.
+/// A secret with its text, which `diagnose` needs.
 #[derive(Clone)]
 pub(crate) struct Keyed {
     pub(crate) text: Zeroizing<Vec<u8>>,

@@ -54,7 +54,7 @@ impl<S> Layer<S> for InspectorLayer {
 pub struct Inspect<S> {
     inner: S,
     inspector: Inspector,
-    /// A clone of `inner`, to which requests are sent again. All clones of this service share it.
+    /// A clone of `inner` for requests that are sent again. All clones of this service share it.
     application: Arc<OnceLock<Application>>,
 }
 

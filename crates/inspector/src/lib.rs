@@ -25,7 +25,7 @@
 //!
 //! The page shows every delivery and can send requests through the application.
 //! [`serve`](Inspector::serve) therefore listens only on loopback addresses, requires a random
-//! token, accepts only requests for names of this machine, and rejects requests of other sites.
+//! token, accepts only requests for names of this machine, and rejects requests from other sites.
 //! Signatures and sensitive headers are hidden, and secrets are never shown.
 //! [`routes`](Inspector::routes) checks neither a token nor the host. Put it behind your own
 //! authentication.
@@ -39,8 +39,7 @@
 //!
 //! # For programs
 //!
-//! A program can get each finished [`Record`] from [`Inspector::subscribe`], for example to print
-//! one line per delivery.
+//! [`Inspector::subscribe`] passes each finished [`Record`] to a program, for example to print it.
 #![forbid(unsafe_code)]
 
 mod application;

@@ -1,7 +1,7 @@
 //! Random tokens and ids.
 
 /// Returns 22 random characters of base64url. They hold 128 bits, which is enough for a token, and
-/// look like the dispatcher's ids.
+/// look like the ids of SoundHash's dispatcher.
 ///
 /// # Panics
 ///

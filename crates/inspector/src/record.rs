@@ -53,7 +53,7 @@ pub(crate) struct Head {
 const MAX_HEAD: usize = 16 * 1024;
 
 impl Head {
-    /// Makes a head from its copy, or an empty head if the copy was dropped.
+    /// Creates a head from its copy, or an empty head if the copy was dropped.
     pub(crate) fn new(copy: Option<Vec<u8>>, whole: bool) -> Self {
         let whole = whole && copy.is_some();
         let text = copy.unwrap_or_default().into_boxed_slice();
@@ -74,7 +74,6 @@ impl Head {
     }
 
     fn copy(line: &[&str], headers: &http::HeaderMap) -> (Vec<u8>, bool) {
-        // This is the real length, which can differ from the declared length.
         let len: usize = line.iter().map(|part| part.len()).sum::<usize>()
             + (headers.iter())
                 .map(|(name, value)| name.as_str().len() + value.len() + 4)
@@ -104,7 +103,7 @@ impl Head {
         self.text.len()
     }
 
-    /// The words of the first line.
+    /// Returns a word of the first line.
     fn word(&self, index: usize) -> &str {
         let line = self.text.split(|byte| *byte == b'\r').next();
         let word = line.and_then(|line| line.split(|byte| *byte == b' ').nth(index));
@@ -112,7 +111,7 @@ impl Head {
             .unwrap_or_default()
     }
 
-    /// The headers, in the order in which they were received.
+    /// Returns the headers, in the order in which they were received.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut rest = &*self.text;
         let lines = std::iter::from_fn(move || {
@@ -196,8 +195,8 @@ impl Record {
         self.endpoint.as_deref()
     }
 
-    /// Returns the index of the secret that matched. The current secret has the index 0, the first
-    /// previous secret 1.
+    /// Returns the index of the secret that matched: 0 for the current secret, 1 for the first
+    /// previous one.
     #[must_use]
     pub fn matched_secret(&self) -> Option<usize> {
         self.matched_secret
@@ -226,7 +225,7 @@ impl Record {
         self.judgment.verified && self.judgment.verdict != Verdict::Rejected
     }
 
-    /// Returns the value of the signature header, several of them joined by commas.
+    /// Returns the value of the signature header, with several values joined by commas.
     pub(crate) fn signature(&self) -> Vec<u8> {
         let headers = self.request.head.headers();
         let signatures = headers.filter(|(name, _)| headers::is_signature(name));
@@ -250,7 +249,7 @@ impl Record {
     /// Returns the memory that the record holds, in bytes.
     pub(crate) fn size(&self) -> usize {
         let message = |it: &Message| it.head.len() + it.body.bytes.len();
-        // The record itself, and labels that are added later.
+        // The labels are added later.
         size_of::<Self>()
             + event::MAX_LABELS
             + message(&self.request)

@@ -26,15 +26,15 @@ use crate::{Inspector, Record, application::Replay, event, store::Entry, verdict
 
 /// The time that SoundHash waits for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The time between a response and its record.
+/// The maximum time between a response and its record.
 const RECORDED: Duration = Duration::from_secs(2);
-/// The longest response that is read to its end.
+/// The maximum length of a response that is read to its end.
 const MAX_RESPONSE: usize = 1024 * 1024;
 
 pub(crate) const NO_SECRET: &str =
     "Give the inspector the endpoint's secret with `Inspector::with_secret`.";
 
-/// The number of the new record, or the reason why there is none.
+/// The number of the new record, or an error message. `None` if the application did not respond.
 pub(crate) type Sent = Result<Option<u64>, String>;
 
 impl Inspector {
@@ -44,7 +44,7 @@ impl Inspector {
         Ok(first.secret.clone())
     }
 
-    /// Sends the same bytes with the same head.
+    /// Sends the same head and body again.
     pub(crate) async fn replay(&self, entry: &Entry) -> Sent {
         let record = &entry.record;
         let head = record.to_request()?;
@@ -67,7 +67,7 @@ impl Inspector {
         self.send_to(entry, request, Some(record.number)).await
     }
 
-    /// Sends a request through the application that a record came through.
+    /// Sends a request through the application that received a record's request.
     async fn send_to(&self, entry: &Entry, mut request: Request<Body>, of: Option<u64>) -> Sent {
         let number = Arc::new(OnceLock::new());
         let extensions = request.extensions_mut();
@@ -84,7 +84,7 @@ impl Inspector {
                 drain(response).await;
             }
         };
-        // A request that takes longer is canceled, as SoundHash does.
+        // Like SoundHash, this cancels a request that takes longer.
         let _ = timeout(PATIENCE, sent).await;
         Ok(number.get().copied())
     }

@@ -17,7 +17,7 @@ const MAX_REJECTIONS: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Store {
     rings: Mutex<Rings>,
-    /// Changes with each record and each `clear`.
+    /// Changes with each record, and when the list is cleared.
     version: watch::Sender<u64>,
     pub(crate) in_flight: Arc<InFlight>,
 }
@@ -29,7 +29,7 @@ struct Rings {
     /// Everything up to this number was cleared.
     cleared: u64,
     deliveries: Ring,
-    /// Separate from the deliveries, so that an attacker cannot evict those.
+    /// Rejected requests are separate, so that an attacker cannot evict deliveries.
     rejections: Ring,
 }
 
@@ -39,7 +39,7 @@ struct Ring {
     bytes: usize,
 }
 
-/// A record, and the application that its request came through.
+/// A record, and the application that received its request.
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) record: Arc<Record>,
@@ -69,14 +69,14 @@ impl Ring {
     }
 }
 
-/// The changes after a number.
+/// The changes after a record's number.
 pub(crate) struct Changes {
-    /// The oldest first.
+    /// The new records, oldest first.
     pub(crate) records: Vec<Arc<Record>>,
     /// The number before the oldest change.
     pub(crate) from: u64,
     pub(crate) newest: u64,
-    /// Whether everything up to the number was cleared.
+    /// Whether all records up to that number were cleared.
     pub(crate) cleared: bool,
     /// The number of records since the start.
     pub(crate) received: u64,
@@ -122,7 +122,7 @@ impl Store {
             let evicted = ring.push(entry, capacity, max_bytes);
             (rings.newest, evicted)
         };
-        // Freed outside of the lock.
+        // This is freed outside of the lock.
         drop(evicted);
         self.version.send_modify(|version| *version += 1);
         number
@@ -141,7 +141,7 @@ impl Store {
     pub(crate) fn clear(&self) {
         let cleared = {
             let mut rings = self.rings();
-            // Clearing takes a number, so that a page that has seen every record notices.
+            // Clearing also takes a number, so that a page that has all records notices it.
             let newest = rings.newest + 1;
             let empty = Rings {
                 newest,
@@ -151,7 +151,7 @@ impl Store {
             };
             mem::replace(&mut *rings, empty)
         };
-        // Freed outside of the lock.
+        // This is freed outside of the lock.
         drop(cleared);
         self.version.send_modify(|version| *version += 1);
     }
@@ -192,7 +192,7 @@ impl Store {
     }
 }
 
-/// A reader of finished records, from [`Inspector::subscribe`](crate::Inspector::subscribe).
+/// Receives finished records. See [`Inspector::subscribe`](crate::Inspector::subscribe).
 ///
 /// The subscription reads from the inspector's memory and does not hold records itself. If a
 /// program reads too slowly, the inspector evicts records before they are read, and
@@ -215,14 +215,14 @@ impl Subscription {
         }
     }
 
-    /// Returns the next record, and waits until there is one.
+    /// Waits for the next record and returns it.
     ///
     /// If this future is dropped, no record is lost.
     ///
     /// # Errors
     ///
     /// Returns [`Lagged`] if records were evicted before they were read. The next call returns the
-    /// oldest record that is left.
+    /// oldest remaining record.
     pub async fn recv(&mut self) -> Result<Arc<Record>, Lagged> {
         loop {
             self.version.mark_unchanged();

@@ -15,14 +15,13 @@ use soundhash_webhook::{
 pub enum Verdict {
     /// The signature was valid and the handler responded with 2xx.
     Accepted,
-    /// The event was completed before, so the idempotency layer responded in place of the handler.
+    /// The event was completed before, so the idempotency layer responded instead of the handler.
     Duplicate,
     /// A layer rejected the request, and the handler was not called.
     Rejected,
     /// The handler responded with a status other than 2xx, or panicked.
     Failed,
-    /// The request was dropped before the response: the sender hung up, or a timeout of the application
-    /// expired.
+    /// The request was dropped before the response: the sender hung up, or a timeout expired.
     Canceled,
 }
 
@@ -74,8 +73,8 @@ impl Judgment {
         }
     }
 
-    /// Judges a response. `verified` says whether the layer passed a delivery on. `is_authentic`
-    /// finds deliveries that the application verified without the layer.
+    /// Judges a response. `verified` is whether the layer passed on a delivery. `is_authentic`
+    /// recognizes deliveries that the application verified without the layer.
     pub(crate) fn of(
         response: &Response,
         verified: bool,

@@ -1,5 +1,5 @@
-//! The memory of the inspector during an attack, measured from outside: the peak of a process with
-//! the inspector, minus the peak of a process without it.
+//! Measures the memory of the inspector during an attack: the peak of a process with the inspector,
+//! minus the peak of a process without it.
 
 use std::{env, fs, process::Command, time::Duration};
 
@@ -39,7 +39,7 @@ fn hostile_senders_cost_no_more_than_the_documented_memory() {
     let cost = with.saturating_sub(without);
     println!("peak without the inspector {without}, with it {with}: {cost} bytes more");
     assert!(cost <= BOUND, "{cost}");
-    // Otherwise, nothing was recorded and nothing tested.
+    // If the cost were lower, nothing would have been recorded.
     assert!(cost >= 12 * 1024 * 1024, "{cost}");
 }
 
@@ -51,7 +51,7 @@ fn peak_of(what: &str) -> usize {
             "--nocapture",
         ])
         .env(VARIABLE, what)
-        // Freed memory is returned at once, so that the peak is the used memory.
+        // With a single arena, freed memory is reused, so that the peak reflects the memory in use.
         .env("MALLOC_ARENA_MAX", "1")
         .output()
         .unwrap();
@@ -66,7 +66,7 @@ fn peak_of(what: &str) -> usize {
 
 async fn attack(with_inspector: bool) {
     let inspector = Inspector::new().capacity(10_000).with_secret("whsec_test");
-    // A handler whose responses are as large as the requests.
+    // The handler's responses are as large as the requests.
     let app = Router::new()
         .route(PATH, post(|body: Bytes| async move { body }))
         .layer(SoundHashWebhookLayer::new(Secret::new("whsec_test")));
@@ -85,7 +85,7 @@ async fn attack(with_inspector: bool) {
         stream.write_all(&request).await.unwrap();
         stream
     };
-    // Many unfinished requests, as from an attacker who wants to fill the memory.
+    // Many unfinished requests, from an attacker who tries to fill the memory.
     let mut open = Vec::new();
     for _ in 0..150 {
         open.push(send(head(&"0".repeat(64), 1_000_000), &vec![b' '; 150_000]).await);
@@ -110,7 +110,7 @@ async fn attack(with_inspector: bool) {
     drop(open);
 }
 
-/// A head of 12 KiB.
+/// Returns a head of 12 KiB.
 fn head(signature: &str, len: usize) -> String {
     let filler = "f".repeat(12_000);
     format!(

@@ -1,4 +1,4 @@
-//! Compares the logs of endpoints with records, in a window of time.
+//! Compares the logs of endpoints with records, in a time window.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -11,11 +11,11 @@ use crate::{
     report::{Failed, Fate, Gap, Report, Unseen},
 };
 
-/// A retry that is this late will not come, because SoundHash was restarted and forgot it.
+/// A retry that is this late will not happen, because SoundHash was restarted and forgot it.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
-/// The time between an attempt and its record, in addition to the difference of the clocks. The
-/// comparison also tries differences of the clocks in steps of this size.
+/// The maximum time between an attempt and its record, in addition to the difference of the clocks.
+/// The comparison also tries differences of the clocks in steps of this size.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
 
 /// A delivery that you recorded.
@@ -23,7 +23,7 @@ const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
 pub struct Record {
     /// The time at which the delivery was received or recorded, before the response.
     pub time: Timestamp,
-    /// Identifies the event, so that its duplicates count once. A record without a key counts as an
+    /// Identifies the event, so that duplicates count once. A record without a key is a separate
     /// event.
     pub key: Option<String>,
 }
@@ -36,7 +36,7 @@ pub struct Window {
     pub since: Timestamp,
     /// The end of the window, exclusive.
     pub until: Timestamp,
-    /// The current time, which decides whether a retry can still come.
+    /// The current time, which decides whether a retry can still happen.
     pub now: Timestamp,
     /// The maximum difference between SoundHash's clock and the clock of the records. The default is
     /// 10 seconds.
@@ -44,7 +44,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The age at which the last retry of an event is over.
+    /// The age at which all retries of an event are over.
     pub const SETTLED: SignedDuration = SignedDuration::from_mins(20);
 
     /// Creates a window.
@@ -61,9 +61,9 @@ impl Window {
 
 /// Finds the events of a window that never arrived.
 ///
-/// `logs` are the logs of all endpoints that lead to the application that recorded `recorded`.
-/// Records from outside of the window do no harm. Without records, the report has only the events that
-/// SoundHash itself failed to deliver.
+/// `logs` are the logs of all endpoints whose events `recorded` can contain. Records from outside
+/// the window may be included. Without records, the report contains only the events that SoundHash
+/// itself failed to deliver.
 ///
 /// The result does not depend on the order of the logs, attempts and records. If every event that
 /// was delivered has a record, no event is reported as missing.
@@ -138,7 +138,7 @@ fn compare(
         let assigned = assign(&spans, records);
         (assigned.iter().flatten().count(), offset, spans, assigned)
     };
-    // The clocks differ by the offset that leaves the fewest events without a record.
+    // The clocks' difference is the offset that leaves the fewest events without a record.
     let mut best = matched(SignedDuration::ZERO);
     for offset in offsets(largest) {
         if best.0 == delivered.len() {
@@ -223,7 +223,7 @@ fn stories<'a>(log: &'a Log, window: &Window) -> Vec<Story<'a>> {
             start: attempts.clone().map(|attempt| attempt.created_at).min()?,
             end: attempts.clone().map(Attempt::end).max()?,
         };
-        // Otherwise, earlier attempts may exist.
+        // If the log begins later, earlier attempts may exist.
         let is_whole = (log.seen_from()).is_none_or(|seen| seen <= span.start && first.number <= 1);
         Some(Story {
             endpoint: log.endpoint(),
@@ -264,7 +264,7 @@ fn unseen(logs: &[Log], window: &Window) -> Vec<Unseen> {
     unseen
 }
 
-/// Returns the times of the records in their order, with the first record of each event.
+/// Returns the sorted times of the records, with only the first record of each event.
 fn distinct(records: &[Record]) -> Vec<Timestamp> {
     let mut records: Vec<_> = records.iter().collect();
     records.sort_by_key(|record| record.time);

@@ -9,11 +9,11 @@ use soundhash_webhook::Id;
 /// The maximum number of attempts in a response of the API.
 const LIMIT: usize = 1000;
 
-/// The queries for one endpoint. The API does not support an offset. Because its limit applies to each
-/// query, a query for each status returns more attempts.
+/// The queries for one endpoint. The API does not support an offset. Because its limit applies to
+/// each query, one query for each status returns more attempts than a single query.
 ///
-/// The statuses are in the order in which an attempt passes through them. An attempt whose status
-/// changes between two queries is in the later one.
+/// The statuses are in the order in which an attempt passes through them, so that an attempt whose
+/// status changes between two queries is in the second response.
 const QUERIES: [&[(&str, &str)]; 5] = [
     &[("limit", "1000")],
     &[("status", "pending"), ("limit", "1000")],
@@ -28,7 +28,7 @@ const QUERIES: [&[(&str, &str)]; 5] = [
 pub struct Attempt {
     /// The id of the attempt.
     pub id: Id,
-    /// The event. Endpoints share it, and no delivery contains it.
+    /// The event's id in SoundHash's log. All endpoints share it. Deliveries do not contain it.
     pub event_id: Id,
     /// The number of the attempt, from 1 to 4.
     #[serde(rename = "attempt_number")]
@@ -37,7 +37,7 @@ pub struct Attempt {
     pub status: String,
     /// The status of the response, if there was a response.
     pub response_status_code: Option<u16>,
-    /// The reason, if there was no response.
+    /// The error, if no response arrived.
     pub error_message: Option<String>,
     /// The duration of the request.
     pub duration_ms: Option<u32>,
@@ -96,8 +96,8 @@ impl Log {
         }
     }
 
-    /// Returns the query for the next page, or `None` if the log is known back to `since`, or as far
-    /// as the API shows it.
+    /// Returns the query for the next page, or `None` if the log is known back to `since`, or as
+    /// far back as the API shows it.
     #[must_use]
     pub fn query(&self, since: Timestamp) -> Option<&'static [(&'static str, &'static str)]> {
         let is_known = self.seen_from.is_none_or(|seen| seen <= since);
@@ -109,19 +109,19 @@ impl Log {
         }
     }
 
-    /// Adds the response to [`query`](Self::query). If it has more attempts than the API's limit, only
-    /// the latest ones are kept, and the others count as not shown.
+    /// Adds the response to a [`query`](Self::query). If the page has more attempts than the API's
+    /// limit, only the latest ones are kept, as if the API had not returned the others.
     pub fn add(&mut self, mut page: Vec<Attempt>) {
         if page.len() > LIMIT {
             page.sort_by_key(|attempt| Reverse(attempt.created_at));
             page.truncate(LIMIT);
         }
         let oldest = page.iter().map(|attempt| attempt.created_at).min();
-        // Further attempts of the oldest instant may be missing from the page.
+        // The page may lack other attempts with the same time as the oldest.
         let seen_from = (oldest.filter(|_| page.len() >= LIMIT))
             .map(|oldest| later(oldest, SignedDuration::from_nanos(1)));
         self.pages += 1;
-        // The pages of the four statuses replace the first one. All of them have to reach back.
+        // The pages for the four statuses replace the first page, so all four have to reach back.
         self.seen_from = if self.pages == 2 {
             seen_from
         } else {
@@ -151,7 +151,7 @@ impl Log {
     }
 }
 
-/// Adds within the range of timestamps.
+/// Adds a duration to a time, within the range of timestamps.
 pub(crate) fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
     time.saturating_add(duration).unwrap_or(time)
 }
@@ -164,7 +164,7 @@ fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Timestamp, D::Error> {
     parse(&String::deserialize(value)?)
 }
 
-/// Parses a time. SoundHash writes most times without an offset, and means UTC.
+/// Parses a time. SoundHash writes most times in UTC without an offset.
 fn parse<E: de::Error>(text: &str) -> Result<Timestamp, E> {
     let time = text.parse().or_else(|_| {
         let time: civil::DateTime = text.parse()?;

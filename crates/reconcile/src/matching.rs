@@ -1,5 +1,4 @@
-//! Assigns as many records to events as possible. An event gets at most one record, which must be
-//! within the event's time.
+//! Assigns as many records to events as possible. An event gets at most one record from its time.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -50,7 +49,7 @@ pub(crate) fn assign(spans: &[Span], records: &[Timestamp]) -> Vec<Option<usize>
     assigned.collect()
 }
 
-/// A time in which fewer events were recorded than were delivered in it.
+/// A time in which fewer events were recorded than delivered.
 #[derive(Debug)]
 pub(crate) struct Shortage {
     pub(crate) span: Span,
@@ -89,11 +88,11 @@ pub(crate) fn shortages(
                 .last()
                 .filter(|record| **record >= span.start);
             let reached = record.unwrap_or(&span.start);
-            // Overlapping times are merged. The events of all of them are missing in the result.
+            // Overlapping shortages are merged, with all of their missing events.
             if let Some(other) = shortages.pop_if(|other| other.span.end >= *reached) {
                 span.start = span.start.min(other.span.start);
                 first = records.partition_point(|record| *record < other.span.start);
-                // The shorter list is moved, so that long times cost no more than their events.
+                // Moving the shorter list keeps repeated merging from taking quadratic time.
                 let (mut more, mut fewer) = (other.events, events);
                 if more.len() < fewer.len() {
                     (more, fewer) = (fewer, more);
@@ -104,7 +103,7 @@ pub(crate) fn shortages(
             } else if record.is_some() {
                 first -= 1;
                 let event =
-                    assigned[first].expect("an event, since one without a record allows it");
+                    assigned[first].expect("every record in an unrecorded span is assigned");
                 span.start = span.start.min(spans[event].start);
                 events.push(event);
             } else {
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_missing_events_of_one_time_take_no_longer_each() {
+    fn many_missing_events_at_the_same_time_take_linear_time() {
         let time = Timestamp::UNIX_EPOCH;
         let spans = vec![
             Span {

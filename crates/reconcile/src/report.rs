@@ -14,7 +14,7 @@ pub struct Report {
     pub until: Timestamp,
     /// The number of events that SoundHash delivered to at least one endpoint.
     pub delivered: usize,
-    /// The number of these events that have a record, or `None` if there were no records to compare.
+    /// The number of delivered events that have a record, or `None` if no records were given.
     pub recorded: Option<usize>,
     /// The number of records that belong to no event in SoundHash's log.
     pub extra: usize,
@@ -22,7 +22,7 @@ pub struct Report {
     pub failed: Vec<Failed>,
     /// Times in which fewer events were recorded than delivered.
     pub gaps: Vec<Gap>,
-    /// Parts of the window that SoundHash's API does not show.
+    /// Parts of the window for which SoundHash's API does not show every attempt.
     pub unseen: Vec<Unseen>,
 }
 
@@ -30,7 +30,7 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Every event that SoundHash sent was delivered and, if there were records, recorded.
+    /// Every event that SoundHash sent was delivered and, if records were given, recorded.
     Complete,
     /// At least one event is missing.
     Missing,
@@ -57,12 +57,13 @@ pub struct Failed {
     pub fate: Fate,
     /// The status of the last response, if there was a response.
     pub response_status_code: Option<u16>,
-    /// The reason, if there was no response.
+    /// The error, if no response arrived.
     pub error_message: Option<String>,
     /// Whether the event was delivered to another endpoint.
     pub is_delivered_elsewhere: bool,
-    /// Whether a record of this time belongs to no other event. The application may have recorded
-    /// the event, although SoundHash received no 2xx. `None` if there were no records.
+    /// Whether there is a record from this time that belongs to no other event. If so, the
+    /// application may have recorded the event, although SoundHash received no 2xx. `None` if no
+    /// records were given.
     pub may_be_recorded: Option<bool>,
 }
 
@@ -90,7 +91,7 @@ pub struct Gap {
     pub delivered: usize,
     /// The number of events that were recorded in this time. If it is 0, every event is missing.
     pub recorded: usize,
-    /// The least number of missing events.
+    /// The minimum number of missing events.
     pub missing: usize,
     /// The events in SoundHash's log that were delivered in this time.
     pub event_ids: Vec<Id>,
@@ -123,14 +124,14 @@ impl Report {
         }
     }
 
-    /// Returns the least number of events that are missing.
+    /// Returns the minimum number of events that are missing.
     #[must_use]
     pub fn missing(&self) -> usize {
         let failed = self.failed.iter().filter(|failed| failed.is_missing());
         failed.count() + self.gaps.iter().map(|gap| gap.missing).sum::<usize>()
     }
 
-    /// Returns the time from the first attempt to the last one of the events that are missing.
+    /// Returns the time from the first to the last attempt of the missing events.
     #[must_use]
     pub fn missing_window(&self) -> Option<(Timestamp, Timestamp)> {
         let failed = self.failed.iter().filter(|failed| failed.is_missing());

@@ -1,4 +1,4 @@
-//! The function, with logs as SoundHash's API returns them.
+//! Tests of `reconcile` with logs in the format of SoundHash's API.
 
 use jiff::{civil::DateTime, tz::TimeZone};
 use proptest::{collection::vec, prelude::*};
@@ -24,7 +24,7 @@ fn record(second: i64) -> Record {
     }
 }
 
-/// An attempt of 2 seconds.
+/// Returns an attempt that took 2 seconds.
 fn attempt(event: u64, number: u64, status: &str, second: i64) -> Value {
     json!({
         "id": event * 100 + number, "webhook_id": 7, "event_id": event, "attempt_number": number,
@@ -47,7 +47,7 @@ fn page<'a>(attempts: impl Iterator<Item = &'a Value>) -> Vec<Attempt> {
         .collect()
 }
 
-/// A window of 1,000 seconds, whose retries are over. The clocks agree.
+/// Returns a window of 1,000 seconds whose retries are over, for clocks that agree.
 fn window() -> Window {
     let mut window = Window::new(record(0).time, record(1000).time);
     window.clock_difference = SignedDuration::ZERO;
@@ -135,7 +135,7 @@ fn records_around_a_busy_window_hide_little_in_it() {
     let mut window = window();
     window.clock_difference = SignedDuration::from_secs(10);
     let report = reconcile(&[log(7, &attempts)], Some(&records), &window);
-    // The event before the window hides one.
+    // The event before the window hides one missing event.
     let counts = (report.delivered, report.missing());
     assert_eq!(counts, (900, 3), "{report:#?}");
 }
@@ -191,7 +191,7 @@ fn the_pages_of_each_status_reach_further_back_than_the_first_one() {
     assert_eq!((log.attempts().count(), queries), (1000, 1));
     let (log, queries) = read(0);
     assert_eq!((log.attempts().count(), queries), (1300, 5));
-    // The oldest of 1,000 successes is event 251.
+    // The oldest of the latest 1,000 successes is event 251.
     let report = reconcile(&[log], None, &window());
     let seen = record(125).time + SignedDuration::from_nanos(1);
     assert_eq!(report.unseen[0].until, seen);
@@ -289,7 +289,7 @@ proptest! {
             let within = kept.iter().filter(|it| (gap.since..=gap.until).contains(&it.time));
             prop_assert!(difference > 0 || within.count() <= gap.recorded);
         }
-        // An event whose time has no record at all is in a gap.
+        // An event without any record in its time must be in a gap.
         for (event, (second, count, succeeds, ..)) in (0_u64..).zip(&sent) {
             let end = second + 60 * (i64::try_from(*count).unwrap() - 1) + 2;
             let time = record(second - difference).time..=record(end + difference).time;

@@ -23,7 +23,7 @@ use tracing::warn;
 // A key's value is the token of its claim, or `completed` and its retention in milliseconds.
 // Redis itself lets the key expire. Each step is one script, which Redis runs atomically.
 //
-// A server whose memory is full rejects `SET`, but not `GET`, `PEXPIRE` and `DEL`.
+// A server whose memory is full rejects `SET`, but not `GET`, `PEXPIRE` or `DEL`.
 
 const CLAIM: &str = r"
 local value = redis.call('GET', KEYS[1])
@@ -36,8 +36,7 @@ if not retention then return 'in progress' end
 redis.call('PEXPIRE', KEYS[1], retention)
 return 'completed'";
 
-// If the memory is full, the event stays in progress for the retention, so that it is not handled
-// again.
+// If the memory is full, the event stays in progress for the retention, and is not handled again.
 const COMPLETE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if redis.pcall('SET', KEYS[1], 'completed ' .. ARGV[2], 'PX', ARGV[2]).err then
@@ -55,14 +54,14 @@ if not value or not string.find(value, '^completed ') then return 0 end
 return redis.call('DEL', KEYS[1])";
 
 /// The timeout of one attempt to connect. The pauses between attempts are short, because each
-/// delivery that arrives in the meantime gets a 503.
+/// delivery that arrives in the meantime is rejected with 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Redis rejects an expiry that does not fit into the 64 bits of its clock. This is 100 years.
+/// The longest expiry. Redis rejects one that does not fit into the 64 bits of its clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// An [`IdempotencyStore`] on Redis (6.2 or newer) or Valkey, for all processes of a fleet.
@@ -79,23 +78,23 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// ```
 ///
 /// Each step is one round trip. If the server does not reply within the
-/// [`deadline`](Self::deadline), the delivery gets a 503. The store reconnects in the background
-/// when the connection is lost. It also reconnects when the server replies with `READONLY`, as a
-/// former master does after a failover. The address of the server can therefore move to another
-/// machine.
+/// [`deadline`](Self::deadline), the response is 503. The store reconnects in the background when
+/// the connection is lost. It also reconnects when the server replies with `READONLY`, as a former
+/// master does after a failover. The address of the server can therefore move to another machine.
 ///
 /// # Server settings
 ///
 /// - Set `maxmemory-policy` to `noeviction`, which is the default of Redis, but not of every hosting
 ///   provider. With any other policy, Redis evicts claims and completed events when its memory is
 ///   full, and these events run again. [`connect`](Self::connect) logs a warning.
-/// - Give Redis enough memory. Each event needs about 200 bytes for the retention. When the memory is
-///   full, new events get a 503, and duplicates of completed events still get a 200.
-/// - The user needs the rights to run scripts and the commands in them, for example
-///   `ACL SETUSER webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del
-///   +pexpire`. To connect, the user also needs `+info`, or the settings are not checked.
+/// - Give Redis enough memory. Each event occupies about 200 bytes until its retention ends. When
+///   the memory is full, the response to new events is 503, while duplicates of completed events
+///   still get a 200.
+/// - The user needs the rights to run scripts and the commands in them, for example `ACL SETUSER
+///   webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire`.
+///   [`connect`](Self::connect) also needs `+info` to check the settings of the server.
 /// - Use `appendonly yes`. Redis then keeps all events when it restarts, and loses at most the last
-///   second if the machine fails. An event that Redis has forgotten runs again if it is sent again.
+///   second if the machine fails. An event that Redis has lost runs again if it is sent again.
 /// - A replica that becomes the master may lack the last writes of the former master, because
 ///   replication is asynchronous.
 /// - Redis Cluster is not supported.
@@ -122,7 +121,7 @@ struct Shared {
     complete: Script,
     release: Script,
     forget: Script,
-    /// The number of times that the store has left a read-only server.
+    /// The number of times that the store has reconnected because a server was read-only.
     failovers: Mutex<u64>,
 }
 
@@ -133,8 +132,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if `url` is not valid, the server cannot be reached now, or the user has no
-    /// right to run scripts, so that a wrong configuration is noticed when the service starts.
+    /// Returns an error if `url` is not valid, the server cannot be reached, or the user has no
+    /// right to run scripts. A wrong configuration is therefore noticed when the service starts.
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());
@@ -155,9 +154,9 @@ impl RedisStore {
 
     /// Uses an existing connection.
     ///
-    /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline).
-    /// Deliveries get a 503 while the connection pauses between its attempts to reconnect, so keep
-    /// these pauses short.
+    /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline). The
+    /// response to deliveries is 503 while the connection pauses between its attempts to reconnect,
+    /// so keep these pauses short.
     #[must_use]
     pub fn from_connection(connection: ConnectionManager) -> Self {
         Self {
@@ -174,7 +173,7 @@ impl RedisStore {
         }
     }
 
-    /// Sets the prefix of the names of all keys in Redis. The default is `soundhash-webhook:`.
+    /// Sets the prefix of all keys in Redis. The default is `soundhash-webhook:`.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
         self.prefix = prefix.into();
@@ -250,7 +249,7 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
         .into());
     }
     let info: RedisResult<String> = cmd("INFO").arg("memory").query_async(&mut connection).await;
-    // Some hosting providers do not allow it.
+    // Some hosting providers do not allow `INFO`.
     let Ok(info) = info else { return Ok(()) };
     let field = |name: &str| {
         let mut fields = info.lines().filter_map(|line| line.split_once(':'));
@@ -275,7 +274,8 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Redis before 7.0 reports the error inside of a script as text.
+/// Returns whether the server is read-only. In scripts, Redis before 7.0 reports this error as
+/// text.
 fn is_read_only(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
         || error
@@ -283,8 +283,7 @@ fn is_read_only(error: &RedisError) -> bool {
             .is_some_and(|text| text.contains("-READONLY "))
 }
 
-/// Returns settings that detect a dead machine within seconds. By default, TCP retransmits for 15
-/// minutes.
+/// Returns settings that detect a dead machine within seconds instead of TCP's usual 15 minutes.
 fn tcp_settings() -> redis::io::tcp::TcpSettings {
     use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 
@@ -298,7 +297,7 @@ fn tcp_settings() -> redis::io::tcp::TcpSettings {
 }
 
 fn millis(time: Duration) -> u64 {
-    // Rounded up, because Redis rejects 0.
+    // The time is rounded up, because Redis rejects 0.
     let millis = time.min(LONGEST).as_nanos().div_ceil(1_000_000).max(1);
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
@@ -375,7 +374,7 @@ impl Drop for UndoClaim<'_> {
     }
 }
 
-/// Shows neither the server's address nor its password.
+/// Omits the server's address and password.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")

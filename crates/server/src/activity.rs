@@ -1,4 +1,4 @@
-//! The state of a connection: waiting for a head, serving requests, or idle.
+//! The state of a connection: waiting for a request's head, serving requests, or idle.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{limits::Limits, places::Requests};
 
-/// The number of bytes of a head that are kept to explain why it is malformed. The signature of
-/// PROXY protocol 2 has 12.
+/// The number of bytes of a head that are kept to explain why the head is malformed. The longest
+/// signature, of PROXY protocol version 2, has 12 bytes.
 const FIRST: usize = 16;
 
 /// Shared by a connection, its stream and its requests.
@@ -19,7 +19,7 @@ pub(crate) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    /// The number of requests that began and did not end.
+    /// The number of requests that have begun and not ended.
     in_progress: usize,
     /// The number of these that wait for the peer, to send the request or to read the response.
     waiting: usize,
@@ -27,9 +27,9 @@ struct State {
     is_http2: bool,
     /// Whether the next HTTP/1 request is the last one.
     is_old: bool,
-    /// The time since which the server waits for the peer only, and could send nothing.
+    /// The time since which the connection has only waited for the peer.
     idle_since: Instant,
-    /// The time of the first byte after that.
+    /// The time at which the first byte of a head has arrived since then.
     head_since: Option<Instant>,
     first_bytes: Vec<u8>,
 }
@@ -69,7 +69,7 @@ impl Activity {
         state.is_http2 |= !state.had_request && state.first_bytes.starts_with(b"PRI * HTTP/2.0");
     }
 
-    /// Notes that the peer can receive. Over HTTP/2, this can be a ping.
+    /// Notes that bytes were sent. Over HTTP/2, they do not count, because they can be a ping.
     pub(crate) fn sent(&self) {
         let mut state = self.lock();
         if !state.is_http2 {
@@ -87,7 +87,7 @@ impl Activity {
         state.first_bytes.clear();
     }
 
-    /// Notes that a request ended, which does not wait for the peer.
+    /// Notes that a request ended. It must not be waiting for the peer.
     pub(crate) fn end(&self) {
         self.lock().in_progress -= 1;
         self.rest();
@@ -105,7 +105,7 @@ impl Activity {
         self.lock().waiting -= 1;
     }
 
-    /// Notes that a request needs the server no longer.
+    /// Notes that a request no longer needs the server.
     fn rest(&self) {
         let mut state = self.lock();
         if state.is_idle() {
@@ -115,7 +115,7 @@ impl Activity {
         self.requests.end();
     }
 
-    /// Makes the next request the last one, over HTTP/1.
+    /// Makes the next request of an HTTP/1 connection its last.
     pub(crate) fn set_old(&self) {
         self.lock().is_old = true;
     }
@@ -150,7 +150,7 @@ impl Activity {
     }
 
     /// Returns the time at which the connection is closed if nothing happens, or `None` while a
-    /// request waits for the server. `ending` is the time at which the connection was asked to
+    /// request is waiting for the server. `ending` is the time at which the connection was asked to
     /// end.
     pub(crate) fn deadline(&self, limits: &Limits, ending: Option<Instant>) -> Option<Instant> {
         let state = self.lock();

@@ -1,4 +1,4 @@
-//! Serves a connection until it ends, times out, or must make room for another.
+//! Serves a connection until it ends, times out, or has to make room for another.
 
 use std::{error::Error, future::poll_fn, io, pin::pin, task::Poll};
 
@@ -42,7 +42,7 @@ pub(crate) async fn drive<C>(
     let mut leave = pin!(place.leave());
     let mut stop = pin!(stop.changed());
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
-    // At first, this is the time until the connection is too old. Later, it is the grace time.
+    // The timer for the maximum age, and for the grace time once the connection is ending.
     let mut age = pin!(sleep_until(Instant::now() + limits.max_age));
     let mut is_leaving = false;
     let mut ending = None;
@@ -66,8 +66,7 @@ pub(crate) async fn drive<C>(
                 if activity.is_http2() || !activity.is_idle() {
                     return Poll::Ready(Next::EndGracefully);
                 }
-                // Closing an idle HTTP/1 connection now could collide with a request that is on its
-                // way.
+                // An idle HTTP/1 connection is not closed now, because a request may be on its way.
                 activity.set_old();
             }
             while let Some(deadline) = activity.deadline(limits, ending) {
@@ -115,7 +114,7 @@ pub(crate) async fn drive<C>(
             }
             Next::Close => {
                 connection.as_mut().graceful_shutdown();
-                // Sends the last frames of an HTTP/2 connection. A request that has just arrived is
+                // This sends the last frames of HTTP/2. A request that has just arrived is still
                 // served.
                 let ended = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
                 if ended.is_ready() || activity.is_idle() {

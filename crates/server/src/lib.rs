@@ -1,4 +1,4 @@
-//! Serves HTTP/1 and HTTP/2 with limits on connections, heads and time.
+//! Serves HTTP/1 and HTTP/2 with limits on connections, request heads and time.
 //!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]

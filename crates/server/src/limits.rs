@@ -1,4 +1,4 @@
-//! The limits of a server, and how many connections the process can have.
+//! The limits of a server, and the number of connections that the process can open.
 
 use std::time::Duration;
 

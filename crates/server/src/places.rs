@@ -1,5 +1,5 @@
-//! The places for connections: which connections have one, and which is closed for a new
-//! connection.
+//! Limits the number of open connections. Each connection holds a place. If all places are taken,
+//! the connection that has been idle longest is closed for a new one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,14 +32,13 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<u64, Connection>,
-    /// The idle connections that were not asked to close. The one that has been idle longest is
-    /// first.
+    /// The idle connections that were not asked to close, longest idle first.
     idle: BTreeMap<u64, u64>,
     /// The number of connections of each peer that were not asked to close.
     peers: HashMap<IpAddr, usize>,
     /// The number of connections that were asked to close.
     leaving: usize,
-    /// Numbers connections, and the times at which they become idle.
+    /// A counter that numbers the connections, and orders the times at which they become idle.
     clock: u64,
 }
 
@@ -126,7 +125,7 @@ impl Places {
         })
     }
 
-    /// Closes the connection that is idle longest, if there is one.
+    /// Closes the connection that has been idle longest, if any is idle.
     pub(crate) fn make_room(&self) {
         if self.lock().evict(None) {
             self.report.note(Trouble::Evicted, None);
@@ -154,8 +153,8 @@ impl State {
         }
     }
 
-    /// Asks the connection that has been idle longest to close, among all connections or a peer's
-    /// connections. Returns `false` if none is idle.
+    /// Asks the connection that has been idle longest to close. With a `peer`, this considers only
+    /// the peer's connections. Returns `false` if none is idle.
     fn evict(&mut self, peer: Option<IpAddr>) -> bool {
         let oldest = self.idle.iter().find(|(_, id)| {
             let connection = self.open.get(id);
@@ -186,7 +185,7 @@ impl State {
     }
 }
 
-/// The place of a connection, which is free once this is dropped.
+/// The place of a connection. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -232,7 +231,7 @@ impl Drop for Place {
     }
 }
 
-/// Marks a connection as busy or idle. It may outlive the connection.
+/// Marks a connection as busy or idle. This handle may outlive the connection.
 #[derive(Debug)]
 pub(crate) struct Requests {
     places: Arc<Places>,
@@ -273,8 +272,7 @@ impl Requests {
     }
 }
 
-/// Returns the network that counts as one peer. A single machine usually has a whole /64 network of
-/// IPv6.
+/// Returns the network that counts as one peer. One machine usually has a whole IPv6 /64 network.
 fn peer(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {

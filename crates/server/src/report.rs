@@ -21,7 +21,7 @@ pub(crate) struct Report {
     summaries: Mutex<HashMap<&'static str, Summary>>,
 }
 
-/// The errors of one kind that were not logged yet.
+/// The errors of one kind that have not been logged yet.
 #[derive(Debug)]
 struct Summary {
     count: u64,
@@ -38,8 +38,7 @@ impl Report {
         }
     }
 
-    /// Logs an error at once if it is the first of its kind in a minute. Otherwise, a later line
-    /// counts it.
+    /// Logs the first error of each kind in a minute immediately. The next summary has the others.
     pub(crate) fn note(&self, trouble: Trouble, peer: Option<IpAddr>) {
         #[cfg(feature = "metrics")]
         metrics::counter!("soundhash_webhook_server_troubles_total", "reason" => trouble.name())
@@ -57,7 +56,7 @@ impl Report {
         summary.log_if_due(&self.limits);
     }
 
-    /// Logs, forever, the errors that were counted since the last lines.
+    /// Logs a summary of new errors every minute, forever.
     pub(crate) async fn log_every_minute(&self) {
         loop {
             sleep(INTERVAL).await;
@@ -67,7 +66,7 @@ impl Report {
         }
     }
 
-    /// Logs everything that was counted since the last lines.
+    /// Logs all errors that have not been logged yet.
     pub(crate) fn finish(&self) {
         for summary in self.lock().values_mut() {
             summary.log(&self.limits);
@@ -81,7 +80,6 @@ impl Report {
     }
 }
 
-/// Counts a connection that was opened.
 pub(crate) fn count_opened() {
     #[cfg(feature = "metrics")]
     {
@@ -90,7 +88,6 @@ pub(crate) fn count_opened() {
     }
 }
 
-/// Counts a connection that was closed.
 pub(crate) fn count_closed() {
     #[cfg(feature = "metrics")]
     metrics::gauge!("soundhash_webhook_server_connections_open").decrement(1.0);

@@ -28,18 +28,17 @@ use crate::{
     trouble::Trouble,
 };
 
-/// HTTP/2: the bytes that a peer may send ahead for a request, and for all requests of its
-/// connection.
+/// HTTP/2: the bytes a peer may send ahead for a request, and for all requests of a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
-/// HTTP/2: the bytes of a response that are buffered for a peer that does not read them.
+/// HTTP/2: the number of response bytes that are buffered for a peer that does not read them.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// HTTP/2: the maximum number of reset streams that still occupy the server (CVE-2023-44487).
 const MAX_RESETS: usize = 64;
 
-/// The pause after the system could not accept a connection.
+/// The pause after the system has failed to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves HTTP/1 and HTTP/2 without TLS on one listener, with limits.
@@ -65,19 +64,19 @@ impl Server {
     /// Sets the maximum number of connections, which is 4096 by default.
     ///
     /// The server never uses more than seven eighths of the files that the process may open
-    /// (`ulimit -n`), so that the application can still open files and connect to its database. If
-    /// all places are taken, the connection that has been idle longest is closed for a new one. If
-    /// none is idle, new connections wait in the system's queue.
+    /// (`ulimit -n`), so that the application can still open files and connect to its database.
+    /// When the maximum is reached, the connection that has been idle longest is closed for a new
+    /// one. If none is idle, new connections wait in the system's queue.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_connections = max;
         self
     }
 
-    /// Sets the maximum number of connections of a single peer, which is three quarters of all
-    /// connections by default.
+    /// Sets the maximum number of connections from one peer, by default three quarters of all
+    /// connections.
     ///
-    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer opens more, its
-    /// connection that has been idle longest is closed. If none of its connections is idle, the new
+    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer opens more
+    /// connections, the one that has been idle longest is closed. If none of them is idle, the new
     /// one is closed. Behind a reverse proxy, all connections come from the same peer.
     pub fn max_connections_per_peer(mut self, max: usize) -> Self {
         self.limits.max_per_peer = Some(max);
@@ -98,39 +97,39 @@ impl Server {
     /// A connection is idle if it has no request in progress, or if all of its requests wait for the
     /// peer to send their bodies or to read the responses.
     ///
-    /// It should be longer than the idle timeout of a reverse proxy in front, which is 60 s in
-    /// nginx. Otherwise, the server sometimes closes a connection just when the proxy uses it.
+    /// The timeout should be longer than the idle timeout of a reverse proxy in front of the
+    /// server, which is 60 s in nginx. Otherwise, the server sometimes closes a connection just as
+    /// the proxy uses it.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout;
         self
     }
 
     /// Sets the age at which a connection accepts no further requests, which is 5 minutes by
-    /// default. Requests in progress then have the [grace time](Self::grace) to end.
+    /// default. Requests in progress must then end within the [grace time](Self::grace).
     pub fn max_age(mut self, age: Duration) -> Self {
         self.limits.max_age = age;
         self
     }
 
-    /// Sets the time that requests in progress have when the server stops, which is 30 s by
-    /// default. An idle connection is closed earlier, after the [`head_timeout`](Self::head_timeout)
-    /// at the latest.
+    /// Sets the time within which requests in progress must end when the server stops, which is 30
+    /// s by default. Idle connections are closed earlier, within the
+    /// [`head_timeout`](Self::head_timeout).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.limits.grace = grace;
         self
     }
 
-    /// Sets the size of the read buffer of an HTTP/1 connection, and thereby of the largest head.
+    /// Sets the size of the read buffer of an HTTP/1 connection, which limits the size of a head.
     /// The default is 16 KiB, and the minimum 8 KiB.
     ///
-    /// hyper's default is 408 KiB. A peer that sends fast can occupy that much on each connection.
+    /// hyper's default is 408 KiB, which a peer that sends fast can occupy on each connection.
     pub fn max_buf_size(mut self, bytes: usize) -> Self {
         self.limits.max_buf_size = bytes;
         self
     }
 
-    /// Sets the maximum number of concurrent requests of an HTTP/2 connection, which is 64 by
-    /// default.
+    /// Sets the maximum number of concurrent requests of an HTTP/2 connection. The default is 64.
     pub fn max_concurrent_streams(mut self, max: u32) -> Self {
         self.limits.max_streams = max;
         self
@@ -156,7 +155,7 @@ impl Server {
         let report = Arc::new(Report::new(limits.clone()));
         let places = Places::new(&limits, report.clone());
         let builder = builder(&limits);
-        // Each connection holds a receiver.
+        // Each connection holds a receiver. The channel is closed when all connections have ended.
         let (running, _) = watch::channel(());
         let serving = async {
             loop {
@@ -175,8 +174,8 @@ impl Server {
                 });
             }
         };
-        // None of these futures is dropped before the end. Otherwise, a connection that waits for
-        // its place would be lost, or a signal would be missed.
+        // None of these futures is dropped before the shutdown. Otherwise, a connection that is
+        // waiting for its place would be lost, or a signal would be missed.
         tokio::select! {
             () = serving => {}
             () = report.log_every_minute() => {}
@@ -218,7 +217,7 @@ async fn accept(
     }
 }
 
-/// Returns whether the peer gave up a connection before it was accepted.
+/// Returns whether the peer closed a connection before it was accepted.
 fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),

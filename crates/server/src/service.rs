@@ -1,4 +1,4 @@
-//! A service that notes which requests are in progress, until their response's body has ended.
+//! A service that keeps track of requests until the body of their response has ended.
 
 use std::{
     net::SocketAddr,
@@ -189,7 +189,7 @@ where
 
 pin_project! {
     /// The body of a response to a request that is in progress. hyper polls it only when the peer
-    /// has received what came before.
+    /// has received the previous frames.
     pub(crate) struct CountedBody<B> {
         #[pin]
         inner: B,
@@ -211,7 +211,7 @@ impl<B: Body> Body for CountedBody<B> {
         }
         let frame = ready!(this.inner.poll_frame(cx));
         if let Some(request) = this.in_progress {
-            // hyper holds the frame, and then this body, until the peer can receive the frame.
+            // hyper polls this body again only after the peer can receive the frame.
             request.set_unread(frame.is_some());
         }
         Poll::Ready(frame)

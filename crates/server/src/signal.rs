@@ -5,8 +5,8 @@ use std::io;
 /// Returns a future that resolves at the first SIGINT or SIGTERM. The second signal ends the process
 /// at once, even if all of its threads are busy or blocked.
 ///
-/// The signals are caught from this call on. Call this function first in `main`, and use the future
-/// to cancel everything that can wait, such as connecting to a database.
+/// The signals are caught as soon as this function is called. Call it first in `main`, and use the
+/// future to cancel everything that can wait, such as connecting to a database.
 ///
 /// # Errors
 ///

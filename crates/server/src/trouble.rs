@@ -5,7 +5,7 @@ use crate::limits::Limits;
 /// The signatures of the PROXY protocol, versions 1 and 2.
 const PROXY: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
-/// A record of TLS: a handshake, of any version.
+/// The start of a TLS handshake, in any version.
 const TLS: &[u8] = &[0x16, 0x03];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Trouble {
         }
     }
 
-    /// Returns what happened, and what to do about it.
+    /// Returns a message that says what happened, and what to do about it.
     pub(crate) fn explain(&self, limits: &Limits) -> String {
         let max = limits.max_connections;
         match self {

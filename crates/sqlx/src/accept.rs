@@ -1,4 +1,4 @@
-//! Group acceptance: concurrent deliveries share one statement and one commit.
+//! Group commit: concurrent deliveries share one statement and one commit.
 //!
 //! Events that arrive while a commit runs form the next batch. A batch does not wait for further
 //! events.
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The number of batches that a writer commits on a connection before it returns the connection to
-/// the pool, where others may wait for one.
+/// the pool, where other tasks may be waiting for one.
 const BATCHES_PER_CONNECTION: usize = 16;
 
 /// The result of [`EventLog::accept`].
@@ -49,9 +49,9 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// When this returns `Ok`, the event is committed. Concurrent calls share one statement and one
     /// commit, which is several times as fast as a transaction for each event. A call waits only
-    /// for the commit that has its event. If a commit fails, its events are tried one by one, so that
-    /// an event that fails does not affect the others, unless it fails only after
-    /// [`lock_timeout`](Self::lock_timeout).
+    /// for the commit that includes its event. If a commit fails before
+    /// [`lock_timeout`](Self::lock_timeout), its events are retried one by one, so that one failing
+    /// event does not affect the others.
     ///
     /// If the caller drops the future, the event may be committed or not. The next delivery of the
     /// event is then a duplicate or new.
@@ -100,10 +100,10 @@ impl<DB: Backend> EventLog<DB> {
     /// [`accept`](Self::accept).
     ///
     /// `sql` reads the new events of a commit from `new_events`, which has the columns `event_key`,
-    /// `event_type` and `endpoint` of the table. It is an `INSERT` that returns a row for each job, or
-    /// a `SELECT` that calls a function of your queue, and does not begin with `WITH`. If it fails, the
-    /// events are tried one by one, and [`accept`](Self::accept) returns an error for each event whose
-    /// jobs cannot be written.
+    /// `event_type` and `endpoint` of the table. It is an `INSERT` that returns a row for each job,
+    /// or a `SELECT` that calls a function of your queue, and it must not begin with `WITH`. If it
+    /// fails, the events are retried one by one, and [`accept`](Self::accept) returns an error for
+    /// each event whose jobs cannot be written.
     ///
     /// The worker of a job reads the event with [`get_by_column`](Self::get_by_column).
     ///
@@ -120,7 +120,7 @@ impl<DB: Backend> EventLog<DB> {
         self
     }
 
-    /// Makes the change in the next commit, and waits for it.
+    /// Adds the change to the next commit, and waits for it.
     pub(crate) async fn commit(&self, change: Change) -> Result<Changed, EventLogError> {
         let (limit, _) = DB::time_limit(self.lock_timeout);
         let (changed, writer) = self.queue.push(change, limit, DB::WRITERS).await?;
@@ -130,12 +130,12 @@ impl<DB: Backend> EventLog<DB> {
         changed.await.unwrap_or_else(|_| {
             Err(EventLogError::new(
                 EventLogErrorKind::Other,
-                "the runtime shuts down",
+                "the runtime is shutting down",
             ))
         })
     }
 
-    /// Accepts an event whose lock another transaction holds, or whose row is not there.
+    /// Accepts an event whose lock another transaction holds, or whose row is missing.
     async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
         let mut tx = self.begin().await?;
         let is_new = self.insert(&mut tx, delivery).await?;
@@ -150,7 +150,7 @@ impl<DB: Backend> EventLog<DB> {
     /// Commits the waiting changes, up to the limits of a batch, and replies to the callers. Returns
     /// the connection for the next batch.
     async fn write_batch(&self, kept: Option<PoolConnection<DB>>) -> Option<PoolConnection<DB>> {
-        // A request that is dropped before this point changes nothing.
+        // A request that is dropped while this waits for a connection is not written.
         let connection = self.connection(kept).await;
         let batch = self.queue.next_batch();
         let changes: Vec<&Change> = batch.iter().map(|it| &it.change).collect();
@@ -197,7 +197,7 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Makes all of the changes and commits, or none.
+    /// Commits either all of the changes or none of them.
     async fn write(
         &self,
         mut connection: PoolConnection<DB>,
@@ -213,7 +213,7 @@ impl<DB: Backend> EventLog<DB> {
                 return Err(error.into());
             }
             connection::throw_away(connection);
-            // A statement that the database rejected has changed nothing.
+            // Only a statement that the database rejected is certain to have changed nothing.
             if repetitions == 0 || error.as_database_error().is_none() {
                 return Err(error.into());
             }
@@ -222,8 +222,8 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// If the result is an error of sqlx, nothing has changed, so that the changes can be made on
-    /// another connection.
+    /// Tries to make and commit the changes. If the outer error was reported by the database,
+    /// nothing has changed, and `write` can try another connection.
     async fn try_write(
         &self,
         connection: &mut DB::Connection,

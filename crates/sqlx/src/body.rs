@@ -1,4 +1,4 @@
-//! Bodies as the database stores them: long ones are LZ4 blocks.
+//! Converts bodies for the database, which stores long bodies as LZ4 blocks.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use lz4_flex::block::{compress, decompress};
 /// Shorter bodies are stored as they are.
 const LONG: usize = 2_048;
 
-/// An LZ4 block is at most 255 times as short as its content.
+/// The highest compression ratio of LZ4.
 const MAX_RATIO: usize = 255;
 
 /// Returns the bytes to store, and the length of the body if they are compressed.
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_body_comes_back() {
+    fn any_body_is_unpacked_unchanged() {
         let noise: Vec<u8> = (0..10_000_u32)
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();

@@ -18,11 +18,11 @@ use crate::{
 /// The number of times that a step is repeated on another connection. All idle connections may have
 /// the same fault. A new one is tried twice, because another task may take the first one.
 pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
-    // The pool counts without a lock, and for a moment, the number can be the largest one.
+    // The pool counts without a lock, so that the number can briefly wrap around and become huge.
     pool.num_idle().min(100) + 2
 }
 
-/// Takes a connection that is in no transaction.
+/// Takes a connection that is not in a transaction.
 pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
     loop {
         let mut connection = pool.acquire().await?;
@@ -33,12 +33,13 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
     }
 }
 
-/// Takes a connection on which each statement commits by itself. [`acquire`] does not notice a
-/// `BEGIN` of the user's own SQL on Postgres. This takes another round trip.
+/// Takes a connection on which each statement commits by itself. On Postgres, [`acquire`] does not
+/// notice a `BEGIN` in the user's own SQL. This function does, at the cost of another round trip.
 pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
     loop {
         let mut connection = acquire(pool).await?;
-        // After this statement, sqlx expects the server to be in a transaction.
+        // sqlx expects this statement to begin a transaction. `BeginFailed` therefore shows that
+        // the server was not in a transaction.
         let probe = Some("SELECT 1".into_sql_str());
         match DB::TransactionManager::begin(&mut connection, probe).await {
             Err(sqlx::Error::BeginFailed) => return Ok(connection),
@@ -62,8 +63,8 @@ pub(crate) async fn begin<DB: Backend>(
         Err(error) if may_be_the_connection(&error) => error,
         done => return done,
     };
-    // A transaction keeps its connection even if it cannot begin. A connection can only be closed
-    // outside of a transaction.
+    // `Transaction::begin` keeps its connection even if it fails, so that the connection cannot be
+    // closed. This loop probes connections without a `Transaction`, and closes those that fail.
     for _ in 0..repetitions(pool) {
         let mut connection = acquire(pool).await?;
         let probe = async {
@@ -84,8 +85,7 @@ type Step<DB, T> = for<'a> fn(
     &'a [Value<'a>],
 ) -> BoxFuture<'a, sqlx::Result<T>>;
 
-/// Runs one statement. If the connection may be the cause of an error, the statement is repeated on
-/// another one.
+/// Runs a statement, and repeats it on another connection if the first may have caused an error.
 pub(crate) async fn run<DB: Backend, T>(
     pool: &Pool<DB>,
     step: Step<DB, T>,
@@ -105,7 +105,7 @@ pub(crate) async fn run_on<DB: Backend, T>(
 ) -> sqlx::Result<T> {
     for _ in 0..repetitions(pool) {
         match step(&mut connection, sql, values).await {
-            // A statement that the database rejected has changed nothing.
+            // Only a statement that the database rejected is certain to have changed nothing.
             Err(error @ sqlx::Error::Database(_)) if may_be_the_connection(&error) => {}
             done => return done,
         }

@@ -34,7 +34,7 @@ enum Reason {
     Name(String),
 }
 
-/// The event that a step was waiting for when it timed out.
+/// The reason for which a step was waiting when it timed out.
 #[derive(Clone, Copy, Debug)]
 pub enum TimedOut {
     /// The end of another transaction.
@@ -69,14 +69,14 @@ pub enum EventLogErrorKind {
     /// the disk was full, or it is nested in another transaction, which
     /// [`record`](crate::EventLog::record) does not support on SQLite.
     NoTransaction,
-    /// The encoding of the Postgres database cannot store every text. It must be `UTF8`.
+    /// The encoding of the Postgres database cannot store all text. It must be `UTF8`.
     Encoding,
     /// A prepared statement is missing or belongs to another connection. A connection pooler in
     /// transaction mode must support prepared statements, as PgBouncer does since version 1.21 with
     /// `max_prepared_statements` greater than 0.
     PreparedStatements,
-    /// The database skipped the row of the event without an error. The cause is a trigger of yours
-    /// on the table.
+    /// One of your triggers on the table made the database skip the row of the event without an
+    /// error.
     Skipped,
     /// Any other error of the database or its driver.
     Other,
@@ -104,7 +104,7 @@ impl EventLogErrorKind {
 }
 
 impl EventLogError {
-    /// Whether a single change may be the reason why a batch of changes failed.
+    /// Returns whether a single change may have made a batch of changes fail.
     pub(crate) fn may_be_one_change(&self) -> bool {
         match &self.reason {
             Reason::TimedOut(_) => false,
@@ -170,15 +170,15 @@ impl EventLogError {
     }
 }
 
-/// Whether the settings or the state of the connection may be the reason, so that another connection
-/// may succeed.
+/// Returns whether the cause may be the settings or the state of the connection, so that another
+/// connection may succeed.
 pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
     const QUERY_CANCELED: &str = "57014";
 
     let database = error.as_database_error();
     let code = database.and_then(DatabaseError::code);
     let kind = EventLogError::kind_of(error);
-    // It may be a `statement_timeout` of the session.
+    // The cause may be a `statement_timeout` of the session.
     code.is_some_and(|code| code == QUERY_CANCELED)
         || database.is_none_or(|error| error.kind() == ErrorKind::Other)
             && !matches!(
@@ -221,7 +221,7 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
         "42P01" | "3F000" => EventLogErrorKind::NotMigrated,
         // invalid_sql_statement_name and duplicate_prepared_statement.
         "26000" | "42P05" => EventLogErrorKind::PreparedStatements,
-        // The server ended a transaction that was idle, or too long.
+        // The server ended a transaction that was idle or open for too long.
         "25P03" | "25P04" => EventLogErrorKind::Unavailable,
         // read_only_sql_transaction: after a failover, a connection can lead to a replica.
         "25006" => EventLogErrorKind::Unavailable,
@@ -240,13 +240,14 @@ fn of_sqlite(code: u32, message: &str) -> EventLogErrorKind {
 
     match code {
         BUSY_SNAPSHOT => EventLogErrorKind::Conflict,
-        // A file system without space: SQLite's shared memory reports it in these words.
+        // SQLite returns these codes if the file system is full when its shared memory is written
+        // or grows.
         IOERR_WRITE | IOERR_SHMSIZE => EventLogErrorKind::StorageFull,
         // The primary code is the low byte.
         _ => match code & 0xFF {
             5 | 6 => EventLogErrorKind::LockTimeout,
             13 => EventLogErrorKind::StorageFull,
-            // Interrupted, I/O error, cannot open, not a database any more.
+            // Interrupted, I/O error, cannot open, or no longer a database.
             9 | 10 | 14 | 26 => EventLogErrorKind::Unavailable,
             1 if message.starts_with("no such table") => EventLogErrorKind::NotMigrated,
             _ => EventLogErrorKind::Other,

@@ -19,9 +19,9 @@ pub struct EventSummary {
     /// The [endpoint](soundhash_webhook::Delivery::endpoint) whose secret signed the event, if the
     /// provider named it.
     pub endpoint: Option<String>,
-    /// The time at which SoundHash wrote the event.
+    /// The time at which SoundHash created the event.
     pub created_at: Option<Timestamp>,
-    /// The time at which the event was recorded first, by the clock of the database.
+    /// The time at which the event was first recorded, by the clock of the database.
     pub received_at: SystemTime,
     /// The length of the body in bytes.
     pub body_len: u64,
@@ -141,8 +141,7 @@ impl EventFilter {
         self
     }
 
-    /// Selects only events that were [forgotten](crate::EventLog::forget) and not recorded again:
-    /// their handler has not run again.
+    /// Selects only events that were [forgotten](crate::EventLog::forget) and have not run again.
     pub fn forgotten(mut self) -> Self {
         self.forgotten = true;
         self
@@ -161,7 +160,7 @@ impl EventFilter {
     }
 }
 
-/// Microseconds since the Unix epoch, within the years that every database can hold.
+/// Returns microseconds since the Unix epoch, within the years that every database can hold.
 pub(crate) fn to_micros(time: SystemTime) -> i64 {
     const FIRST: i64 = -62_135_596_800_000_000;
 
@@ -171,7 +170,7 @@ pub(crate) fn to_micros(time: SystemTime) -> i64 {
     }
 }
 
-/// A span in microseconds, rounded up, and at most 100 years.
+/// Returns a span in microseconds, rounded up, of at most 100 years.
 pub(crate) fn span_micros(span: Duration) -> i64 {
     const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 

@@ -1,4 +1,5 @@
-//! Handles each SoundHash event exactly once, by recording it in the transaction of its effects.
+//! Handles each SoundHash event exactly once, by recording it in the same transaction as its
+//! effects.
 //!
 //! SoundHash delivers an event at least once, and drops it after its last retry. For applications
 //! with a Postgres or SQLite database, this crate adds three things to [`soundhash_webhook`]:
@@ -48,8 +49,8 @@
 //!
 //! # Guarantees
 //!
-//! The table shows what happens if a process dies at different points of a delivery, and in other
-//! cases. Unless SoundHash received a 2xx response, it sends the event again.
+//! The table shows what happens if the process dies during a delivery, if the store fails, and in
+//! other cases. Unless SoundHash received a 2xx response, it sends the event again.
 //!
 //! | | `MemoryStore` | `RedisStore` | [`SqlxStore`] | [`EventLog::record`] |
 //! | --- | --- | --- | --- | --- |
@@ -82,31 +83,32 @@
 //!   that is still in a transaction of sqlx, was left read-only, or cannot reach the table because
 //!   its role or `search_path` was changed. For this check, `begin` takes the table lock
 //!   `ROW EXCLUSIVE` on Postgres, which `record` takes anyway.
-//! - On Postgres, `begin` replaces a `statement_timeout` below one second with 30 s, for its
+//! - On Postgres, `begin` replaces a `statement_timeout` below one second with 30 s for the
 //!   transaction.
 //! - [`record`](EventLog::record) returns [`NoTransaction`](EventLogErrorKind::NoTransaction) if
-//!   SQLite has rolled the transaction back. On SQLite it cannot tell a nested transaction from one
-//!   that follows such a rollback, so it rejects both.
-//! - If `record` fails in a transaction of `pool.begin()` on Postgres because of such a setting, the
-//!   crate closes the connection. The event is recorded on another connection when SoundHash sends
-//!   it again.
-//! - On Postgres, [`accept`](EventLog::accept) also replaces a connection on which your own SQL has left
-//!   a `BEGIN`. This takes a round trip for every 16 batches.
-//! - If a `BEFORE` trigger of yours drops the row of a new event without an error, all three return
-//!   [`Skipped`](EventLogErrorKind::Skipped). An event is a duplicate only if its row is in the table.
+//!   SQLite has rolled the transaction back. On SQLite, it cannot tell a nested transaction from
+//!   one that follows such a rollback, so it rejects both.
+//! - If one of these settings makes `record` fail on Postgres, in a transaction from
+//!   `pool.begin()`, the crate closes the connection. The event is recorded on another connection
+//!   when SoundHash sends it again.
+//! - On Postgres, [`accept`](EventLog::accept) also replaces a connection on which your own SQL has
+//!   left a transaction open. This takes one round trip per 16 batches.
+//! - If one of your `BEFORE` triggers drops the row of a new event without an error, `record`,
+//!   `accept` and `SqlxStore` return [`Skipped`](EventLogErrorKind::Skipped). An event is a
+//!   duplicate only if its row is in the table.
 //!
 //! The crate cannot detect the following:
 //!
 //! - A handler that ignores an error of [`record`](EventLog::record) or of its other statements.
-//! - On Postgres, `BEGIN`, `COMMIT` or `ROLLBACK` as your own SQL, which sqlx does not see. If you
-//!   return a connection to the pool after such a `BEGIN`, a later step of [`SqlxStore`] on this
-//!   connection is not committed. No event is lost by this, but a duplicate of a completed event can
-//!   run your handler again. To notice it, each step would take another round trip.
-//! - On Postgres, another table of the same name in a changed `search_path`, or a temporary one. Set
-//!   [`schema`](EventLog::schema).
-//! - A trigger of yours that deletes or moves a row after it was written, or that changes its
-//!   `event_key`. On SQLite, a trigger that raises `FAIL`, which keeps the other rows of a batch:
-//!   raise `ABORT`.
+//! - On Postgres, a `BEGIN`, `COMMIT` or `ROLLBACK` in your own SQL, which sqlx does not see. If
+//!   you return a connection to the pool after such a `BEGIN`, a later step of [`SqlxStore`] on
+//!   this connection is not committed. No event is lost, but a duplicate of a completed event can
+//!   run your handler again. Detecting this would cost each step another round trip.
+//! - On Postgres, another table of the same name that is temporary or found through a changed
+//!   `search_path`. Set [`schema`](EventLog::schema) to rule this out.
+//! - A trigger that deletes or moves a row after it was written, or that changes its `event_key`.
+//!   On SQLite, a trigger that raises `FAIL`, which keeps the other rows of a batch. Raise `ABORT`
+//!   instead.
 //! - On SQLite, a file that is deleted or moved while it is open.
 //! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
 //!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
@@ -114,8 +116,8 @@
 //!
 //! # What happens to concurrent duplicates
 //!
-//! `record` makes the event's key unique in your transaction. A second transaction with the same
-//! key waits until the first one ends, at most for [`lock_timeout`](EventLog::lock_timeout):
+//! `record` inserts the event's unique key in your transaction. A second transaction with the same
+//! key waits until the first one ends, for at most [`lock_timeout`](EventLog::lock_timeout):
 //!
 //! - If the first one commits, the second is a [`Duplicate`](Recorded::Duplicate).
 //! - If the first one rolls back, or its process dies, the second is [`New`](Recorded::New).
@@ -140,18 +142,19 @@
 //!   [`Duplicate`](Recorded::Duplicate).
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
 //!   machine vanishes does not hold its events forever.
-//! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode, sqlx's
-//!   prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above 0. Older
-//!   versions give one client the statements of another. In a test with PgBouncer 1.18, 21 of 60
-//!   concurrent events failed. Behind such a pooler, [`migrate`](EventLog::migrate) returns
+//! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode,
+//!   sqlx's prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above
+//!   0. Older versions mix up the statements of their clients. In a test with PgBouncer 1.18, 21 of
+//!   60 concurrent events failed. Behind such a pooler, [`migrate`](EventLog::migrate) returns
 //!   [`PreparedStatements`](EventLogErrorKind::PreparedStatements). Session mode works with every
-//!   version. `statement_cache_capacity(0)` does not help, because sqlx names its statements anyway.
+//!   version. `statement_cache_capacity(0)` does not help, because sqlx names its statements
+//!   anyway.
 //! - **Round trips.** sqlx pings each connection that it takes from the pool.
 //!   `test_before_acquire(false)` saves this round trip.
 //!
 //! # SQLite
 //!
-//! Use a file on a local disk, for any number of processes on one machine. Open it in WAL mode:
+//! Use a file on a local disk, which any number of processes can share. Open it in WAL mode:
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -172,8 +175,8 @@
 //! - **One transaction writes at a time**, even if the events are different. Other transactions
 //!   wait up to the lock timeout, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
-//!   `pool.begin()` is deferred. If it reads before it records, and another one writes in between,
-//!   it fails with [`Conflict`](EventLogErrorKind::Conflict) without waiting.
+//!   `pool.begin()` is deferred. If it reads before it records, and another transaction writes in
+//!   between, it fails with [`Conflict`](EventLogErrorKind::Conflict) without waiting.
 //! - **Timeouts.** The wait for the lock ends after the lock timeout, or after the connection's
 //!   `busy_timeout` if that is shorter.
 //! - **A full disk.** The error is [`StorageFull`](EventLogErrorKind::StorageFull), which becomes a

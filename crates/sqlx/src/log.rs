@@ -1,4 +1,4 @@
-//! The event log: one row per event, written in the transaction of the event's effects.
+//! The event log: one row per event, written in the same transaction as the event's effects.
 
 use std::{
     fmt, io,
@@ -27,8 +27,8 @@ use crate::{
 /// wait for this transaction.
 const PURGE_BATCH: i64 = 2_000;
 
-/// Records each event in the transaction of its effects, and keeps its body, which SoundHash drops
-/// after its last retry.
+/// Records each event in the same transaction as its effects, and keeps its body, which SoundHash
+/// drops after its last retry.
 ///
 /// `DB` is `sqlx::Postgres` or `sqlx::Sqlite`. Cloning is cheap.
 ///
@@ -60,7 +60,7 @@ pub struct EventLog<DB: Backend> {
 
 /// The result of [`EventLog::record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "a duplicate must not be acted on again"]
+#[must_use = "a duplicate must not be handled again"]
 pub enum Recorded {
     /// The event is new, and is recorded when the transaction commits.
     New,
@@ -91,14 +91,14 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Sets the schema of the table. Without it, Postgres looks the table up in the `search_path`.
-    /// On SQLite, it is the name of an attached database.
+    /// Sets the schema of the table. By default, Postgres looks the table up in the `search_path`.
+    /// On SQLite, the schema is the name of an attached database.
     ///
     /// # Errors
     ///
     /// Returns [`InvalidName`](crate::EventLogErrorKind::InvalidName) unless `name` consists of up
-    /// to 48 ASCII letters, digits and underscores and does not start with a digit. Upper and
-    /// lower case are different.
+    /// to 48 ASCII letters, digits and underscores and does not start with a digit. Names are
+    /// case-sensitive.
     pub fn schema(mut self, name: &str) -> Result<Self, EventLogError> {
         self.name.set_schema(name)?;
         self.rebuild();
@@ -160,7 +160,7 @@ impl<DB: Backend> EventLog<DB> {
     /// Begins a transaction for [`record`](Self::record).
     ///
     /// A connection of the pool that cannot write to the table is replaced. On Postgres, the
-    /// transaction takes the lock `ROW EXCLUSIVE` of the table.
+    /// transaction takes a `ROW EXCLUSIVE` lock on the table.
     ///
     /// On SQLite this is `BEGIN IMMEDIATE`, which waits for the write lock up to
     /// [`lock_timeout`](Self::lock_timeout). A deferred transaction (`pool.begin()`) that reads
@@ -171,8 +171,8 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the pool times out or the database fails.
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
-        // This runs in a task, so that a client that hangs up does not interrupt it. Otherwise,
-        // sqlx would return the connection to the pool with a transaction that never ends.
+        // The task continues if the client hangs up. Otherwise, sqlx would return the connection to
+        // the pool with a transaction that never ends.
         let (pool, sql) = (self.pool.clone(), Arc::clone(&self.statements.begin));
         let begin = tokio::spawn(async move { connection::begin(&pool, &sql).await });
         self.in_time(async { begin.await.map_err(io::Error::from)? })
@@ -234,7 +234,7 @@ impl<DB: Backend> EventLog<DB> {
         self.in_time(recording).await
     }
 
-    /// Runs a statement that changes rows, and returns their number.
+    /// Runs a statement and returns the number of rows it changed.
     pub(crate) async fn change(
         &self,
         sql: &Arc<str>,
@@ -252,7 +252,7 @@ impl<DB: Backend> EventLog<DB> {
         Ok(connection::run(&self.pool, DB::execute, sql, &values).await?)
     }
 
-    /// Lists recorded events without their bodies, the latest first.
+    /// Lists recorded events without their bodies, latest first.
     ///
     /// # Errors
     ///
@@ -277,8 +277,8 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Returns the event with its body, or `None` if it was not recorded or was purged.
     ///
-    /// The table has bodies of 2,048 bytes or more as LZ4 blocks if that is shorter. The column
-    /// `uncompressed_len` then has the length of the body, and is `NULL` otherwise.
+    /// The table stores bodies of 2,048 bytes or more as LZ4 blocks if the block is shorter. The
+    /// column `uncompressed_len` then contains the length of the body. Otherwise, it is `NULL`.
     ///
     /// # Errors
     ///
@@ -313,11 +313,10 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Forgets the event, so that its next delivery is new. Returns whether the event was known.
     ///
-    /// The body and the time of receipt are kept. To run the event again, sign the body of
-    /// [`get`](Self::get) with your secret, and send it to your own endpoint. If the process stops in
-    /// between, or the handler fails, the event stays forgotten, and
-    /// [`EventFilter::forgotten`] selects it. The command `soundhash-webhook events run-again` does
-    /// all of this.
+    /// The body and the time of receipt are kept. To run the event again, sign the body from
+    /// [`get`](Self::get) with your secret, and send it to your own endpoint. If the process stops
+    /// in between, or the handler fails, the event stays forgotten, and [`EventFilter::forgotten`]
+    /// selects it. The command `soundhash-webhook events run-again` does all of this.
     ///
     /// # Errors
     ///
@@ -330,9 +329,9 @@ impl<DB: Backend> EventLog<DB> {
     /// Deletes the events that were recorded before `time`, and all claims of a
     /// [`SqlxStore`](crate::SqlxStore) that have expired. Returns the number of deleted rows.
     ///
-    /// An event that is delivered again after its row was deleted is new. SoundHash's retry job can
-    /// repeat an event days later, and an attacker who recorded a delivery can repeat it forever.
-    /// Keep rows for longer than your
+    /// An event whose row was deleted counts as new if it is delivered again. SoundHash's retry job
+    /// can repeat an event days later, and an attacker who recorded a delivery can repeat it
+    /// forever. Keep rows for longer than your
     /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age), or for 30 days if
     /// you do not set one.
     ///
@@ -363,7 +362,7 @@ impl<DB: Backend> EventLog<DB> {
     }
 }
 
-/// The columns that every statement returns first.
+/// Reads the first columns of a row, which every query returns in the same order.
 fn summary<DB: Backend>(row: &DB::Row) -> sqlx::Result<EventSummary> {
     let text = |column| DB::text(row, column).map(|text| text.map(unescape));
     let integer = |column| DB::integer(row, column);
@@ -393,7 +392,7 @@ impl<DB: Backend> Clone for EventLog<DB> {
     }
 }
 
-/// Does not show how the pool connects.
+/// Omits the pool and its connection options.
 impl<DB: Backend> fmt::Debug for EventLog<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventLog")

@@ -31,10 +31,10 @@ pub(crate) async fn migrate<DB: Backend>(
         let create = format!("CREATE TABLE {table} (version bigint PRIMARY KEY)");
         DB::execute_raw(&mut tx, create).await?;
     }
-    // Another process may have been first.
+    // Another process may have migrated in the meantime.
     let applied = applied::<DB>(&mut tx, name).await?;
     let insert: Arc<str> = format!("INSERT INTO {} VALUES ($1)", name.migrations()).into();
-    // The statements do nothing if only the table of applied migrations was lost or emptied.
+    // If only the table of applied migrations was lost or emptied, these statements change nothing.
     for (version, sql) in (1..).zip(versions).skip(applied) {
         DB::execute_raw(&mut tx, sql).await?;
         DB::execute(&mut tx, &insert, &[Value::Integer(version)]).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn migrate<DB: Backend>(
     Ok(())
 }
 
-/// The number of versions that were applied.
+/// Returns the number of versions that were applied.
 async fn applied<DB: Backend>(
     connection: &mut DB::Connection,
     name: &TableName,

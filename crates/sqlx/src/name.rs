@@ -38,7 +38,6 @@ impl TableName {
         self.schema.as_deref()
     }
 
-    /// The table itself.
     pub(crate) fn table(&self) -> Quoted<'_> {
         self.quoted("")
     }
@@ -48,7 +47,6 @@ impl TableName {
         self.quoted("_migrations")
     }
 
-    /// An index of the table.
     pub(crate) fn index(&self, suffix: &'static str) -> Quoted<'_> {
         self.quoted(suffix)
     }
@@ -66,7 +64,7 @@ pub(crate) struct Quoted<'a> {
 }
 
 impl Quoted<'_> {
-    /// Without the schema and the quotation marks.
+    /// Returns the identifier without its schema and quotation marks.
     pub(crate) fn bare(&self) -> String {
         format!("{}{}", self.name.table, self.suffix)
     }

@@ -129,7 +129,7 @@ impl Running {
     pub(crate) fn has_next(&mut self) -> bool {
         let Some(queue) = &self.0 else { return false };
         let mut state = queue.state();
-        // Changes of dropped requests are removed.
+        // The channel is closed if the request was dropped.
         state.waiting.retain(|waiting| !waiting.reply.is_closed());
         let has_next = !state.waiting.is_empty();
         if !has_next {
@@ -141,7 +141,7 @@ impl Running {
     }
 }
 
-/// A runtime that ends drops its writers. Another runtime can then use the log.
+/// A runtime drops its writers when it shuts down. Another runtime can then use the log.
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(queue) = &self.0 {
@@ -149,7 +149,7 @@ impl Drop for Running {
             state.writers -= 1;
             let waiting = mem::take(&mut state.waiting);
             drop(state);
-            // The callers that wait for these changes get an error.
+            // The callers that are waiting for these changes get an error.
             drop(waiting);
         }
     }

@@ -41,7 +41,7 @@ use crate::{
 /// `record`.
 ///
 /// Leases and retentions are measured with the clock of the database. Rows of expired keys stay
-/// until [`EventLog::purge`] deletes them. Call it every day.
+/// until [`EventLog::purge`] deletes them. Call `purge` once a day.
 pub struct SqlxStore<DB: Backend> {
     log: EventLog<DB>,
     deadline: Duration,
@@ -68,7 +68,7 @@ impl<DB: Backend> SqlxStore<DB> {
         &self,
         step: impl Future<Output = Result<T, EventLogError>>,
     ) -> Result<T, BoxError> {
-        // The future of a step is larger than 16 KiB, and callers move it.
+        // The future of a step is boxed, because it is larger than 16 KiB and callers move it.
         match timeout(self.deadline, Box::pin(step)).await {
             Ok(done) => Ok(done?),
             Err(_) => Err(EventLogError::timed_out(TimedOut::Reply, self.deadline).into()),
@@ -86,20 +86,20 @@ fn to_value(token: ClaimToken) -> Value<'static> {
     Value::Token(u128::from(token).to_be_bytes())
 }
 
-/// Releases the key if the caller is dropped before it gets the token, because the database may
-/// execute the claim anyway.
+/// Releases the key if the caller is dropped before it receives the token. The database may execute
+/// the claim anyway.
 struct UndoClaim<DB: Backend> {
     log: EventLog<DB>,
     key: Key,
     token: ClaimToken,
     is_armed: bool,
-    /// The claim, unless it is in the queue of the only writer.
+    /// The task that claims the key. `None` if the claim goes through the queue of the only writer.
     claim: Option<JoinHandle<sqlx::Result<u64>>>,
 }
 
 impl<DB: Backend> UndoClaim<DB> {
-    /// Returns whether the key was claimed. This does not wait for other transactions: a key that
-    /// one of them has locked is in progress.
+    /// Returns whether the key was claimed. This does not wait for other transactions. A key that
+    /// another transaction has locked counts as in progress.
     async fn claim(&mut self, lease: Duration) -> Result<bool, EventLogError> {
         let values = vec![
             Value::key(&self.key),
@@ -114,7 +114,7 @@ impl<DB: Backend> UndoClaim<DB> {
             self.is_armed = true;
             return Ok(self.log.change(&sql, values).await? > 0);
         }
-        // A caller that is dropped before it gets a connection has not claimed the key.
+        // If the caller is dropped before it gets a connection, there is no claim to undo.
         let connection = connection::acquire(&pool).await?;
         self.is_armed = true;
         let claim = self.claim.insert(tokio::spawn(async move {
@@ -163,7 +163,7 @@ impl<DB: Backend> SqlxStore<DB> {
 impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         let statements = &self.log.statements;
-        // The second round is for a key that becomes free in the first one.
+        // The second attempt is for a key that becomes free during the first.
         for _ in 0..2 {
             let mut undo = UndoClaim {
                 log: self.log.clone(),

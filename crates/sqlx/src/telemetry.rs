@@ -1,4 +1,4 @@
-//! The log and the metrics: duplicates and failed steps.
+//! Logs and counts duplicates, and logs failed steps.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use crate::error::EventLogError;
 
-/// Records that an event was recorded before, as `IdempotencyLayer` does for completed events.
+/// Logs and counts a duplicate, as `IdempotencyLayer` does for completed events.
 pub(crate) fn duplicate(delivery: &Delivery) {
     info!(
         key = %Key::from(delivery).as_str().escape_debug(),

@@ -1,8 +1,8 @@
-//! Text that any database can hold: Postgres takes every character but U+0000.
+//! Escapes U+0000, the only character that Postgres cannot store.
 
 use std::borrow::Cow;
 
-/// Writes U+0000 as `\0`, and therefore a backslash as two.
+/// Replaces U+0000 with `\0`, and each backslash with two.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if text.contains(['\\', '\0']) {
         Cow::Owned(text.replace('\\', r"\\").replace('\0', r"\0"))

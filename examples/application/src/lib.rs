@@ -17,10 +17,10 @@ use sqlx::{
 };
 use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer, trace::TraceLayer};
 
-/// This is less than the 30 s that SoundHash waits.
+/// The timeout of a request, which is shorter than the 30 s that SoundHash waits.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone, Debug)]
 pub struct AppState {
     pool: SqlitePool,
@@ -50,7 +50,7 @@ impl AppState {
     }
 }
 
-// A handler takes only the part of the state that it needs.
+// With these impls, a handler takes only the part of the state that it needs.
 impl FromRef<AppState> for SqlitePool {
     fn from_ref(state: &AppState) -> Self {
         state.pool.clone()
@@ -74,15 +74,15 @@ pub fn app(secret: Secret, state: AppState) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .route_layer(SoundHashWebhookLayer::new(secret))
-        // The verification does not protect routes that are added after it.
+        // `route_layer` does not protect routes that are added after it.
         .route("/titles", get(list))
         .route("/healthz", get(healthz))
         // In production, serve the metrics on an address that is not public.
         .route("/metrics", get(scrape))
-        // These layers see every request. None of them touches the body of a request.
+        // These layers see every request. None of them reads or changes its body.
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(
-            // SoundHash sends the event again.
+            // With this status, SoundHash sends the event again.
             StatusCode::SERVICE_UNAVAILABLE,
             DEADLINE,
         ))
@@ -95,7 +95,7 @@ async fn receive(
     event: Event,
     delivery: Delivery,
 ) -> Result<StatusCode, EventLogError> {
-    // The record and the effects of the event are committed together, or neither is.
+    // The record and the effects of the event are committed together or not at all.
     let mut tx = log.begin().await?;
     if log.record(&mut tx, &delivery).await?.is_duplicate() {
         return Ok(StatusCode::OK);
@@ -127,7 +127,7 @@ async fn list(State(pool): State<SqlitePool>) -> Result<Json<Vec<String>>, Statu
     })
 }
 
-/// Responds with 503 if the database cannot be used, so that a balancer chooses another instance.
+/// Responds with 503 if the database fails, so that a load balancer chooses another instance.
 async fn healthz(State(pool): State<SqlitePool>) -> StatusCode {
     match sqlx::query("SELECT 1").execute(&pool).await {
         Ok(_) => StatusCode::OK,
@@ -136,7 +136,7 @@ async fn healthz(State(pool): State<SqlitePool>) -> StatusCode {
 }
 
 async fn scrape(State(metrics): State<PrometheusHandle>) -> String {
-    // Keeps the histograms small, as the exporter's own server would.
+    // This keeps the histograms small. The exporter's own server would do it automatically.
     metrics.run_upkeep();
     metrics.render()
 }

@@ -1,4 +1,4 @@
-//! Tests of the application, as you would write them for yours.
+//! Tests of the application, as an example for your own.
 
 use std::{
     io::{self, Write},
@@ -63,7 +63,7 @@ async fn get(app: &Router, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_again_adds_no_title_even_after_a_restart() {
+async fn a_repeated_event_adds_no_title_even_after_a_restart() {
     let file = new_file("comes_again");
     let song = processed("A song");
     for _ in 0..2 {
@@ -123,7 +123,7 @@ async fn deliveries_do_not_wait_for_the_reader_of_the_log() {
     }
 }
 
-/// The command that starts the program with a new database.
+/// Returns the command that starts the program with a new database.
 fn program(name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook-application-example"));
     command

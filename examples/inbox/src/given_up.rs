@@ -1,4 +1,4 @@
-//! Jobs that failed too often, which are kept until you run them again.
+//! Jobs that failed too often. They are kept until you run them again.
 
 use soundhash_webhook::BoxError;
 use sqlx::Row;
@@ -17,7 +17,7 @@ pub struct GivenUp {
 }
 
 impl Inbox {
-    /// Lists the jobs that were given up, the oldest first.
+    /// Lists the jobs that were given up, oldest first.
     ///
     /// # Errors
     ///

@@ -24,7 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
-/// The connections of each process, few enough for several processes on a default Postgres server.
+/// The maximum number of connections of a process, low enough for several processes on a Postgres
+/// server with default settings.
 const MAX_CONNECTIONS: u32 = 20;
 
 /// A job, which refers to its event by the key. The log has the event itself, byte for byte.
@@ -35,11 +36,11 @@ pub struct EventJob {
 }
 
 impl EventJob {
-    /// Do not change this name, so that the workers of the next release find existing jobs.
+    /// The name of the queue's task. If you change it, workers do not find existing jobs.
     pub const NAME: &str = "soundhash_event";
 }
 
-/// The accepted events, and the jobs of events that were not handled yet.
+/// The accepted events, and the jobs of events that have not been handled yet.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pub(crate) pool: PgPool,
@@ -61,7 +62,7 @@ impl Inbox {
         opened.map_err(|error| explain(&database, &error).into())
     }
 
-    /// Waits until the database is available, and then does the same as [`open`](Self::open).
+    /// Like [`open`](Self::open), but waits until the database is available.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// Returns an error if the database fails. SoundHash then has to send the event again.
+    /// Returns an error if the database fails. Pass it on, so that SoundHash sends the event again.
     pub async fn accept(&self, delivery: &Delivery) -> Result<Accepted, EventLogError> {
         let accepted = self.log.accept(delivery).await?;
         if !accepted.is_duplicate() {
@@ -98,14 +99,16 @@ impl Inbox {
 /// 6 h, so the last attempt is after about four days.
 ///
 /// The queue's own function `add_jobs` does the same, but also notifies the workers. Postgres
-/// commits transactions that notify one after the other, and each of them waits for the disk alone.
-/// With `add_jobs`, only a twentieth as many commits are possible. See [`wake_workers`].
+/// commits transactions that send notifications one after the other, and each waits for the disk
+/// separately. With `add_jobs`, only a twentieth as many commits are possible. See
+/// [`wake_workers`].
 const INSERT_JOBS: &str = "
     INSERT INTO graphile_worker._private_jobs (task_id, payload, max_attempts)
     SELECT (SELECT soundhash_event_task()), json_build_object('key', event_key), 25
     FROM new_events RETURNING 1";
 
-/// Returns the id of the jobs' task, which the queue deletes if it cleans up while there is no job.
+/// Returns the id of the jobs' task, which the queue deletes if it cleans up while there are no
+/// jobs.
 const CREATE_TASK_FUNCTION: &str = "
     CREATE OR REPLACE FUNCTION soundhash_event_task() RETURNS integer LANGUAGE plpgsql AS $$
     DECLARE task integer;
@@ -135,7 +138,7 @@ async fn wake_workers(pool: PgPool, new_jobs: Arc<Notify>) {
     }
 }
 
-/// Parses the URL. Its text is not part of the error, because it may contain a password.
+/// Parses the URL. The error does not contain the URL, which may have a password.
 fn parse(url: &str) -> Result<PgConnectOptions, BoxError> {
     let is_postgres = ["postgres://", "postgresql://"]
         .iter()
@@ -151,7 +154,7 @@ fn parse(url: &str) -> Result<PgConnectOptions, BoxError> {
 }
 
 async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
-    // A pool would try again until it times out, and would not say why.
+    // This connects without the pool, which would retry until its timeout and hide the cause.
     let connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(database)).await;
     let silent = |_| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "it does not reply"));
     connection.map_err(silent)??.close().await?;
@@ -171,7 +174,7 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
     })
 }
 
-/// Says which database failed, why, and what to do.
+/// Returns a message that says which database failed, why, and what to do.
 fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
     let place = match database.get_socket() {
         Some(socket) => socket.display().to_string(),
@@ -209,8 +212,7 @@ async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError
     Ok(())
 }
 
-/// Returns whether the database cannot be reached. If it rejected a statement, a retry would not
-/// help.
+/// Returns whether the database cannot be reached. A rejected statement is not retried.
 fn is_away(error: &BoxError) -> bool {
     let first: &(dyn Error + 'static) = &**error;
     let mut causes = iter::successors(Some(first), |error| (*error).source());

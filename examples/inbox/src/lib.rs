@@ -1,4 +1,4 @@
-//! Responds at once and works later: stores an event and its job with one Postgres statement.
+//! Responds immediately and works later: stores an event and its job with one Postgres statement.
 //!
 //! SoundHash waits 30 s for a response and gives up after four attempts. This receiver responds
 //! with 202 as soon as the event is stored. A worker can then take as much time and as many

@@ -38,7 +38,7 @@ Examples:
   soundhash-webhook-inbox-example given-up
 ";
 
-/// The time that deliveries and jobs in progress have after the first signal.
+/// The time within which deliveries and jobs in progress must end after the first signal.
 const GRACE: Duration = Duration::from_secs(10);
 
 fn database() -> Result<String, BoxError> {
@@ -70,7 +70,7 @@ async fn work(inbox: Inbox, stop: CancellationToken) -> Result<(), BoxError> {
 
 /// Receives, works, or both, until a signal arrives.
 async fn serve(receives: bool, works: bool, stop: CancellationToken) -> Result<(), BoxError> {
-    // Read before the database is there, so that a mistake is reported at once.
+    // The secret is read before connecting, so that a mistake is reported immediately.
     let secret = receives
         .then(|| Secret::from_env("SOUNDHASH_WEBHOOK_SECRET"))
         .transpose()?;
@@ -107,7 +107,7 @@ async fn serve(receives: bool, works: bool, stop: CancellationToken) -> Result<(
 async fn list_given_up() -> Result<(), BoxError> {
     let jobs = Inbox::open(&database()?).await?.given_up().await?;
     let lines = jobs.iter().map(|job| {
-        // Quoted, because the sender chose the key.
+        // The key is quoted, because the sender chose it.
         let (key, error) = (&job.key, job.last_error.as_deref().unwrap_or_default());
         format!("{key:?} {} {error:?}\n", job.attempts)
     });
@@ -122,7 +122,7 @@ async fn run_again() -> Result<(), BoxError> {
 async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // The commands that end by themselves have nothing to finish when they are asked to stop.
+    // Commands that end by themselves can simply be canceled.
     let done = match arguments[..] {
         [] => Some(serve(true, true, stop).await),
         ["receive"] => Some(serve(true, false, stop).await),

@@ -1,4 +1,4 @@
-//! The receiver, which verifies a delivery, stores it with a job, and responds with 202.
+//! The receiver, which verifies each delivery, stores it with a job, and responds with 202.
 
 use axum::{
     Router,

@@ -15,17 +15,18 @@ use crate::inbox::{EventJob, Inbox, QUEUE_SCHEMA};
 
 const CONCURRENCY: usize = 8;
 
-/// The time after which a silent worker counts as dead, and others take its jobs.
+/// The time after which a silent worker counts as dead, and other workers take its jobs.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The number of jobs that a worker fetches at once. If it fetched them one by one, it would run
-/// only `CONCURRENCY` waiting jobs at each poll, which is 8 per second.
+/// The number of jobs that a worker fetches at once. If jobs were fetched one by one, a worker
+/// would run only `CONCURRENCY` waiting jobs per poll, which is 8 per second.
 const BATCH: usize = 64;
 
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// The work on an event before its row is written. An error rolls back, and the job is retried.
+/// The work on an event before its row is committed. If the work returns an error, the transaction
+/// is rolled back and the job is retried.
 type Work = dyn Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync;
 
 /// The context of each job.
@@ -52,7 +53,7 @@ impl TaskHandler for EventJob {
         act(tools, &self.key, id).await.map_err(|error| {
             warn!(
                 key = self.key,
-                attempt, error, "not acted on, the job is tried again"
+                attempt, error, "not handled, so the job is retried"
             );
             error.to_string()
         })
@@ -79,24 +80,24 @@ async fn act(tools: &Tools, key: &str, job: i64) -> Result<(), BoxError> {
     .execute(&mut *tx)
     .await?;
     if inserted.rows_affected() == 0 {
-        info!(key, "acted on before");
+        info!(key, "already handled");
         return Ok(());
     }
     // Put your own statements here, in the same transaction.
     (tools.work)(&event)?;
     tx.commit().await?;
-    info!(key, "acted on");
+    info!(key, "handled");
     Ok(())
 }
 
-/// Replaces U+0000, which a text in Postgres cannot hold.
+/// Replaces U+0000, which Postgres cannot store in text.
 fn as_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
 /// Handles events until `stop` is cancelled, and returns when the running jobs have ended.
 ///
-/// A worker that loses its connection to the database ends, and another worker starts in its place.
+/// A worker that loses its connection to the database ends, and another worker replaces it.
 pub async fn run(
     inbox: Inbox,
     work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,

@@ -32,7 +32,7 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
 /// Returns an error if the cluster does not respond. Deliveries that were not moved stay in the
 /// stream.
 pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
-    // Deliveries that the workers give up from now on are not moved.
+    // Deliveries that the workers give up after this point are not moved.
     let last = streams.given_up().get_info().await?.state.last_sequence;
     let mut from = 0;
     while let Some(message) = next(streams, from).await?

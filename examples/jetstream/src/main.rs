@@ -12,7 +12,7 @@
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | required to receive |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_NATS` | comma-separated URLs of the cluster | `nats://127.0.0.1:4222` |
-//! | `RUST_LOG` | what to log | `info` |
+//! | `RUST_LOG` | the filter of the log | `info` |
 //!
 //! The key of a delivery is its `Nats-Msg-Id`, so that the stream drops duplicates for a day. A
 //! duplicate that arrives later is handled again. The worker's action should therefore be
@@ -35,7 +35,7 @@ use tracing::warn;
 
 use crate::stream::Streams;
 
-/// The time that deliveries and events in progress have after the first signal.
+/// The time within which deliveries and events in progress must end after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
 
 async fn run(stop: CancellationToken) -> Result<(), BoxError> {
@@ -50,7 +50,7 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
         )
         .into());
     }
-    // Read before the cluster responds, so that a mistake is reported at once.
+    // The secret is read before connecting, so that a mistake is reported immediately.
     let secret = receives.then(receive::secret).transpose()?;
     let run = async {
         let Some(streams) = stop.run_until_cancelled(Streams::connect()).await else {
@@ -73,7 +73,7 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
         };
         tokio::try_join!(receive, work).map(drop)
     };
-    // These have nothing to finish.
+    // The other commands have nothing to finish.
     let grace = if receives || works {
         GRACE
     } else {

@@ -1,4 +1,4 @@
-//! The receiver, which verifies a delivery, stores its bytes and responds with 202.
+//! The receiver, which verifies each delivery, stores its bytes and responds with 202.
 
 use axum::{
     Router,
@@ -13,7 +13,8 @@ use tracing::{error, info};
 
 use crate::stream::{PUBLISH_DEADLINE, Streams};
 
-/// This is far more than SoundHash sends. A NATS server accepts messages of up to 1 MiB by default.
+/// The maximum size of a body, which is far more than SoundHash sends. By default, a NATS server
+/// accepts messages of up to 1 MiB.
 const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response {

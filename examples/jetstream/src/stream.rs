@@ -1,4 +1,4 @@
-//! The streams of accepted deliveries, and of deliveries that the workers gave up.
+//! The streams for accepted deliveries, and for deliveries that the workers gave up.
 
 use std::{env, io, time::Duration};
 
@@ -52,8 +52,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// It is encoded, because the sender chooses the key.
 const KEY: &str = "Soundhash-Event-Key";
 
-/// The room for the headers of a message, in addition to its body. A key has at most 272 bytes, and
-/// three times as many if every byte is encoded.
+/// The space for the headers of a message, in addition to its body. A key has at most 272 bytes,
+/// and three times as many if every byte is encoded.
 const HEADERS: usize = 8 * 1024;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -160,7 +160,7 @@ impl Streams {
             };
             match published.await {
                 Ok(stored) => return Ok(!stored.duplicate),
-                // A second publication is safe: NATS recognizes the key.
+                // A second publication is safe, because NATS recognizes the key.
                 Err(_) if start.elapsed() < PUBLISH_DEADLINE => sleep(RETRY_PAUSE).await,
                 Err(error) => return Err(error.into()),
             }
@@ -219,7 +219,7 @@ fn servers(urls: &str) -> io::Result<Vec<ServerAddr>> {
     servers.collect()
 }
 
-/// Returns the stream, after creating it with three replicas if it does not exist.
+/// Returns the stream. If it does not exist, it is created with three replicas.
 async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, BoxError> {
     let config = |num_replicas| Config {
         name: name.into(),

@@ -1,4 +1,4 @@
-//! The worker, which pulls deliveries and retries each until it succeeds or is given up.
+//! The worker, which pulls deliveries and retries each of them until it succeeds or is given up.
 
 use std::{pin::pin, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::stream::{Streams, id_and_key};
 /// The number of events that a worker handles at the same time.
 const CONCURRENCY: usize = 8;
 
-/// The number of attempts before an event is given up: at once, then after 1, 2, 4 … 256 s.
+/// The number of attempts before an event is given up: one immediately, then after 1, 2, 4 … 256 s.
 const ATTEMPTS: i64 = 10;
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -33,10 +33,11 @@ async fn act(key: &str, event: &Event) -> Result<(), BoxError> {
 ///
 /// # Errors
 ///
-/// This does not return an error. If the cluster does not respond, the worker waits.
+/// Never returns an error. If the cluster does not respond, the worker waits.
 pub(crate) async fn run(streams: Streams, stop: CancellationToken) -> Result<(), BoxError> {
     while !stop.is_cancelled() {
-        // If the consumer's leader dies, the consumer moves, and its messages end with an error.
+        // If the consumer's leader dies, the messages end with an error, and another server takes
+        // over.
         if let Err(error) = pull(&streams, &stop).await {
             warn!(error, "NATS does not deliver, so the worker tries again");
             sleep(RESTART_PAUSE).await;
@@ -63,7 +64,7 @@ async fn pull(streams: &Streams, stop: &CancellationToken) -> Result<(), BoxErro
         .take_until(stop.cancelled())
         .map(|message| async {
             let message = message?;
-            // NATS delivers the event again.
+            // If this fails, NATS delivers the event again.
             if let Err(error) = handle(streams, message).await {
                 warn!(error, "not acknowledged");
             }
@@ -77,7 +78,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
     let (id, key) = message.headers.as_ref().map(id_and_key).unwrap_or_default();
     let attempt = message.info()?.delivered;
     let event = match Event::from_slice(&message.payload) {
-        // The attempts are counted here and not by the server. If the last attempt killed the
+        // Attempts are limited here instead of by the server. If the last attempt killed the
         // worker, the server would silently stop delivering the event.
         Ok(event) if attempt <= ATTEMPTS => event,
         given_up => {

@@ -96,7 +96,7 @@ const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
 
 #[test]
 fn a_signal_ends_it_while_it_connects() {
-    // It accepts connections, and never replies.
+    // This server accepts connections, but never replies.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("nats://{}", silent.local_addr().unwrap());
     for role in ["receive", "work", "given-up", "rerun"] {
@@ -132,9 +132,9 @@ fn a_url_that_cannot_be_right_is_named() {
     }
 }
 
-/// A single cluster for all parts, because three servers take a while to elect their leaders.
+/// All parts share a cluster, because three servers take a while to elect their leaders.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_is_acted_on_whichever_server_dies() {
+async fn accepted_events_are_handled_when_any_server_dies() {
     let mut cluster = NatsCluster::start();
     let receiver = Receiver::listening(&mut program("receive", &cluster));
     let url = receiver.url();
@@ -159,7 +159,7 @@ async fn a_copy_is_stored_once(url: &str, worker: &mut Worker) {
         assert_eq!(deliver(url, &event("copied")).await, Some(202));
     }
     assert_eq!(deliver(url, &event("after")).await, Some(202));
-    eventually("both are acted on", || {
+    eventually("both are handled", || {
         worker.times("after") == 1 && worker.times("copied") > 0
     })
     .await;
@@ -171,12 +171,12 @@ async fn only_signed_requests_are_stored(url: &str) {
     assert_eq!(forged, Some(401));
 }
 
-/// Sends a body that strict JSON rejects, with `NaN` and half a surrogate pair.
+/// Sends a body that is not strict JSON, with `NaN` and an unpaired surrogate.
 async fn the_bytes_are_kept(cluster: &NatsCluster, url: &str, worker: &mut Worker) {
     let body =
         br#"{"type": "match.found", "id": "odd", "data": {"confidence": NaN, "title": "\ud83c"}}"#;
     assert_eq!(deliver(url, body).await, Some(202));
-    eventually("it is acted on", || worker.times("odd") == 1).await;
+    eventually("it is handled", || worker.times("odd") == 1).await;
     let servers: Vec<_> = cluster.urls.split(',').collect();
     let nats = async_nats::connect(servers).await.unwrap();
     let stream = jetstream::new(nats).get_stream("SOUNDHASH").await.unwrap();
@@ -184,11 +184,11 @@ async fn the_bytes_are_kept(cluster: &NatsCluster, url: &str, worker: &mut Worke
     assert_eq!(last.await.unwrap().payload, body.as_slice());
 }
 
-/// Attack: an id that ends the header, names another header, or is longer than a header can be.
+/// Attack: an id that ends the header, names another header, or is longer than any header.
 async fn an_id_can_contain_any_character(url: &str, worker: &mut Worker) {
     let long = "é".repeat(50_000);
     let mut ids = vec!["\0\u{1f512} \\ %0D ".to_owned(), long];
-    // The server would not recognize a copy if it took these for its own headers.
+    // If the server mistook these for its own headers, it would not recognize a copy.
     for header in [
         "Nats-Rollup: all",
         "Nats-Msg-Id: x",
@@ -206,15 +206,15 @@ async fn an_id_can_contain_any_character(url: &str, worker: &mut Worker) {
         }
     }
     assert_eq!(deliver(url, &event("next")).await, Some(202));
-    eventually("the last one is acted on", || worker.times("next") == 1).await;
+    eventually("the last one is handled", || worker.times("next") == 1).await;
     for id in &ids {
-        eventually("it is acted on", || worker.times(id) > 0).await;
+        eventually("it is handled", || worker.times(id) > 0).await;
         assert_eq!(worker.times(id), 1, "{id}");
     }
 }
 
 async fn a_body_is_stored_or_rejected_at_once(url: &str, worker: &mut Worker) {
-    // NATS takes messages of up to 1 MiB, headers included.
+    // NATS accepts messages of up to 1 MiB, including their headers.
     let mut longest = None;
     for room in [16 * 1024, 0] {
         let id = format!("{room} less");
@@ -230,7 +230,7 @@ async fn a_body_is_stored_or_rejected_at_once(url: &str, worker: &mut Worker) {
         assert!(start.elapsed() < Duration::from_secs(10), "{room}");
     }
     let longest = longest.expect("a long body is stored");
-    eventually("it is acted on", || worker.times(&longest) == 1).await;
+    eventually("it is handled", || worker.times(&longest) == 1).await;
 }
 
 async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
@@ -248,7 +248,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
         .await;
     }
     let mut before = given_up();
-    // Given up each time, under the same key.
+    // The event is given up each time, under the same key.
     for _ in 0..2 {
         run("rerun", cluster);
         eventually("both were tried again", || {
@@ -269,7 +269,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
     }
 }
 
-/// Sends 1,000 events while each server, and a worker, is killed and started again.
+/// Sends 1,000 events while each server and a worker are killed and restarted.
 async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker: Worker) -> Worker {
     const EVENTS: usize = 1000;
     const SENDERS: usize = 8;
@@ -280,7 +280,7 @@ async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker:
         senders.spawn(async move {
             let mut attempts = 0;
             for number in (sender..EVENTS).step_by(SENDERS) {
-                // Retries until there is a 2xx, as SoundHash does, but sooner.
+                // This retries until there is a 2xx, like SoundHash, but with shorter pauses.
                 while deliver(&url, &event(&format!("load {number}"))).await != Some(202) {
                     attempts += 1;
                     sleep(Duration::from_millis(250)).await;
@@ -324,7 +324,7 @@ async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker:
         }
         times
     };
-    eventually("every accepted event is acted on", || {
+    eventually("every accepted event is handled", || {
         acted_on().len() == EVENTS
     })
     .await;
@@ -333,7 +333,7 @@ async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker:
     assert!(times.keys().all(|id| expected.contains(id)));
     // An event is handled twice only if a worker was killed or an acknowledgement was lost.
     let twice = times.values().filter(|&&times| times > 1).count();
-    println!("{EVENTS} events, {retries} retries, {twice} acted on more than once");
-    assert!(twice <= EVENTS / 10, "{twice} were acted on more than once");
+    println!("{EVENTS} events, {retries} retries, {twice} handled more than once");
+    assert!(twice <= EVENTS / 10, "{twice} were handled more than once");
     workers.remove(0)
 }

@@ -8,9 +8,9 @@
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret |
 //! | `SOUNDHASH_WEBHOOK_REDIS` | the URL of the Redis server that all instances share |
 //!
-//! After the response, Lambda freezes the process, so a spawned task may never run: do the work
-//! before the response, or put it into a queue. Each instance has its own memory, so a `MemoryStore`
-//! would not recognize most duplicates.
+//! Lambda freezes the process after the response, so a spawned task may never run. Do the work
+//! before the response, or put it into a queue. A `MemoryStore` would miss most duplicates, because
+//! each instance has its own memory.
 
 use std::env;
 
@@ -19,7 +19,7 @@ use soundhash_webhook::{Event, Secret, SoundHashWebhookLayer, idempotency::Idemp
 use soundhash_webhook_redis::RedisStore;
 
 async fn receive(event: Event) -> StatusCode {
-    // Quoted, because the sender chose them.
+    // These are quoted, because the sender chose them.
     println!("{:?} {:?}", event.event_type(), event.id);
     StatusCode::OK
 }
@@ -32,7 +32,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let store = RedisStore::connect(redis).await?;
     let app = Router::new()
         .route("/webhooks/soundhash", post(receive))
-        // An API Gateway puts the name of its stage in front of the path.
+        // An API Gateway prefixes the path with the name of its stage.
         .route("/{stage}/webhooks/soundhash", post(receive))
         .route_layer(IdempotencyLayer::new(store))
         .route_layer(SoundHashWebhookLayer::new(secret));

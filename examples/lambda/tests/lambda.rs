@@ -1,4 +1,4 @@
-//! The function, called as Lambda calls it: it polls an HTTP server for events, and posts responses.
+//! Calls the function as Lambda does: it polls an HTTP server for events, and posts its responses.
 
 use std::{process::Command, sync::Arc};
 
@@ -26,7 +26,7 @@ use tokio::{
 
 const SECRET: &str = "whsec_test";
 
-/// The interface between Lambda and a function.
+/// Lambda's side of the interface to a function.
 struct Lambda {
     process: Process,
     events: mpsc::Sender<Value>,
@@ -98,8 +98,8 @@ fn signature(body: &[u8]) -> String {
     Secret::new(SECRET).sign(body).to_string()
 }
 
-/// The same delivery in each form that a gateway can give it: from an HTTP API or a function URL, from
-/// a REST API, and from a load balancer, whose target group passes each header once or several times.
+/// Returns the same delivery in each form that a gateway can send: from an HTTP API or a function
+/// URL, from a REST API, and from a load balancer, with single or multiple header values.
 fn forms(body: &[u8], signature: &str) -> Vec<Value> {
     let events = [
         include_str!("events/http_api.json"),

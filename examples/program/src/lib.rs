@@ -1,8 +1,8 @@
-//! The code that the example programs share: their start, their end, output that no delivery waits
-//! for, and the application around a webhook.
+//! The code that the example programs share: startup, shutdown, output that does not delay
+//! deliveries, and the application around a webhook.
 //!
-//! A program that is asked to stop ends even if its output is not read, its disk is full, or the
-//! server that it connects to does not respond.
+//! A program ends after a signal even if its output is not read, its disk is full, or the server
+//! that it connects to does not respond.
 
 mod output;
 mod webhook;
@@ -32,7 +32,7 @@ use tracing_subscriber::{
 use crate::output::{Printer, harmless};
 pub use crate::webhook::{receive, respond_after, run_webhook, secret};
 
-/// The time for the last lines, and for threads that are blocked, before the process ends.
+/// The time that the process waits for its last lines and for blocked threads before it ends.
 const END: Duration = Duration::from_secs(1);
 
 static STDOUT: LazyLock<Printer> = LazyLock::new(|| Printer::new(io::stdout()));
@@ -49,7 +49,7 @@ where
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
-        // The library would print them with `eprintln!`, which panics if stderr is broken.
+        // The library prints internal errors with `eprintln!`, which panics if stderr is closed.
         .log_internal_errors(false)
         .finish()
         .with(filter())
@@ -80,7 +80,7 @@ where
         let _ = timeout(END, log.write(last)).await;
         status
     });
-    // For example, the lookup of a host name can take a minute.
+    // Threads can be blocked, for example by the lookup of a host name, which can take a minute.
     runtime.shutdown_timeout(END);
     status
 }
@@ -93,19 +93,20 @@ fn filter() -> Targets {
         .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
-/// Prints a line to stdout, and returns when it was written. Characters that could control a terminal
-/// or begin another line are escaped, as in JSON.
+/// Prints a line to stdout, and returns when it has been written. Characters that could control a
+/// terminal or begin another line are escaped as in JSON.
 ///
 /// # Errors
 ///
 /// Returns an error if the line was not written within 5 seconds, because stdout is not read or its
-/// disk is full. A line that is being written is still printed if stdout is read again, so the retry
-/// of a delivery can print an event a second time. The lines behind it are not printed later.
+/// disk is full. If stdout is read again later, the line that was being written is still printed,
+/// so the retry of a delivery can print an event a second time. The lines that were queued behind
+/// it are not printed.
 pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(harmless(&line.to_string()) + "\n").await
 }
 
-/// Prints lines to stdout, escaped as by [`print()`], and waits for a reader that is slow or pauses.
+/// Prints lines to stdout, escaped as in [`print()`], and waits for slow readers.
 ///
 /// A reader that has ended, such as `head`, is not an error.
 ///
@@ -114,7 +115,7 @@ pub async fn print(line: impl Display) -> io::Result<()> {
 /// Returns an error if stdout cannot be written, for example because its disk is full.
 pub async fn print_all(text: &str) -> io::Result<()> {
     let text: String = text.lines().map(|line| harmless(line) + "\n").collect();
-    // A separate thread, so that a signal can end the wait.
+    // Another thread writes, so that a signal can end the wait.
     let written = spawn_blocking(move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -133,7 +134,7 @@ pub async fn print_all(text: &str) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Returns an error that says what to do.
+/// Returns an error, which says what to do, if the program cannot listen on the address.
 pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
     let addr = env::var(NAME).unwrap_or_else(|_| "127.0.0.1:3000".into());
@@ -148,7 +149,7 @@ pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     Ok((Server::new(listener), url))
 }
 
-/// Returns the error of a program that cannot connect to the server that a variable names.
+/// Returns the error of a program that cannot connect to the server at the URL in `variable`.
 pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxError {
     let url = without_password(url);
     format!(
@@ -158,7 +159,7 @@ pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxErro
     .into()
 }
 
-/// Returns an error with all of its causes. The first one often says only that there was an error.
+/// Returns an error with all of its causes, because the outermost error often has no details.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let causes = iter::successors(error.source(), |error| (*error).source());
@@ -170,15 +171,15 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Removes the user, the password and the query from a URL, or from several with commas between
-/// them.
+/// Removes the user, the password and the query from a URL, or from several URLs that are separated
+/// by commas.
 fn without_password(urls: &str) -> String {
     let urls = urls.split(',').map(|url| {
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme, rest)) => (format!("{scheme}://"), rest),
             None => (String::new(), url),
         };
-        // A password can contain every character, even if it should not.
+        // People write passwords with any character, even if it should be encoded.
         let (secret, host) = match rest.rsplit_once('@') {
             Some((_, host)) => ("***@", host),
             None => ("", rest),

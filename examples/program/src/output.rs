@@ -1,4 +1,4 @@
-//! Output that a separate thread writes, so that nothing else waits for a slow reader.
+//! Writes output in a separate thread, so that nothing else waits for a slow reader.
 
 use std::{
     fmt::Write as _,
@@ -14,10 +14,10 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// The maximum number of lines that wait to be written. Further lines are dropped and counted.
+/// The maximum number of lines that wait to be written. Others are dropped and counted.
 const QUEUE: usize = 1024;
 
-/// The time that a line may take if its writer waits for it.
+/// The maximum time that [`Printer::write`] waits for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes lines to stdout or stderr. Clones write to the same place.
@@ -30,7 +30,7 @@ pub(crate) struct Printer {
 #[derive(Debug)]
 struct Line {
     text: Vec<u8>,
-    /// Receives the result, if the line's writer waits for it.
+    /// Receives the result, if the caller is waiting for it.
     written: Option<oneshot::Sender<io::Result<()>>>,
 }
 
@@ -43,12 +43,12 @@ impl Printer {
         Self { lines, lost }
     }
 
-    /// Queues a line, and returns at once.
+    /// Queues a line without waiting.
     pub(crate) fn queue(&self, text: impl Into<Vec<u8>>) -> io::Result<()> {
         self.send(text.into(), None)
     }
 
-    /// Returns when the line was written.
+    /// Queues a line, and waits until it has been written.
     pub(crate) async fn write(&self, text: impl Into<Vec<u8>>) -> io::Result<()> {
         let (written, result) = oneshot::channel();
         self.send(text.into(), Some(written))?;
@@ -71,7 +71,7 @@ impl Printer {
     }
 }
 
-/// Escapes, as JSON does, each character that is invisible or controls a terminal.
+/// Escapes characters that are invisible or control a terminal, in the same way as JSON.
 pub(crate) fn harmless(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -91,7 +91,7 @@ fn not_read() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "the output is not read")
 }
 
-/// Writes the lines of the queue, and reports in the output how many were lost before.
+/// Writes the queued lines. The output also says how many lines were lost.
 fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
     for line in queue {
         let Some(written) = line.written else {
@@ -108,14 +108,14 @@ fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
             }
             continue;
         };
-        // Otherwise, its writer has already reported that the line was not written.
+        // If the caller no longer waits, it has already reported that the line was not written.
         if !written.is_closed() {
             let _ = written.send(out.write_all(&line.text).and_then(|()| out.flush()));
         }
     }
 }
 
-/// Queues lines of the log. A line that does not fit into the queue is lost without an error.
+/// Queues lines of the log. Lines that do not fit into the queue are dropped without an error.
 impl Write for Printer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let _ = self.queue(line);
@@ -158,7 +158,7 @@ mod tests {
         });
         let queued = queued.recv_timeout(Duration::from_secs(60));
         let queued = queued.expect("no line waits for the reader");
-        // One more is being written.
+        // One more line is being written.
         assert!((QUEUE..=QUEUE + 1).contains(&queued), "{queued}");
     }
 }

@@ -1,4 +1,4 @@
-//! The application around a webhook, and its events.
+//! The application around a webhook.
 
 use std::{env, fmt::Display, process::ExitCode};
 
@@ -45,7 +45,7 @@ pub async fn receive(event: Event) -> StatusCode {
 pub async fn respond_after(line: impl Display) -> StatusCode {
     match crate::print(line).await {
         Ok(()) => StatusCode::OK,
-        // The status is not 2xx, so SoundHash sends the event again.
+        // With this status, SoundHash sends the event again.
         Err(error) => {
             error!(%error, "event not printed, so SoundHash retries");
             StatusCode::SERVICE_UNAVAILABLE
@@ -56,7 +56,7 @@ pub async fn respond_after(line: impl Display) -> StatusCode {
 fn app(webhook: MethodRouter, secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", webhook)
-        // Protects the routes above it. The routes below it stay open.
+        // This protects only the routes above.
         .route_layer(SoundHashWebhookLayer::new(secret))
         .route("/healthz", get(|| async { "ok" }))
 }
@@ -66,7 +66,7 @@ pub fn run_webhook(webhook: impl Future<Output = Result<MethodRouter, BoxError>>
     crate::run(|stop| async move {
         match stop.run_until_cancelled(webhook).await {
             Some(webhook) => serve(webhook?, stop).await,
-            // Stopped while it was connecting.
+            // The program was stopped while it was connecting.
             None => Ok(()),
         }
     })
@@ -87,7 +87,7 @@ async fn serve(webhook: MethodRouter, stop: CancellationToken) -> Result<(), Box
     Ok(())
 }
 
-/// Returns a delivery as a line for a shell. Its signature does not reveal the secret.
+/// Returns a shell command that sends a delivery. The signature does not reveal the secret.
 fn curl(url: &str, secret: &Secret) -> String {
     let event = testing::sample(EventKind::VideoProcessed, Sender::Dispatcher);
     let body = event.to_string();

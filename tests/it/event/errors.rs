@@ -119,7 +119,7 @@ fn deep_nesting_is_rejected_quickly() {
     let text = "body is not JSON: recursion limit exceeded at line 1 column 150";
     says(&within, EventErrorKind::Syntax, Some((1, 150)), text);
 
-    // Values that are not parsed can have any depth.
+    // Values that are skipped can have any depth.
     let skipped = format!(r#"{{"type": "x", "new": {open}{close}, "data": 1}}"#);
     assert_eq!(read(&skipped), Event::new(Unrecognized::new("x", json!(1))));
     let skipped = format!(
@@ -148,7 +148,7 @@ fn deep_nesting_is_rejected_quickly() {
 
 #[test]
 fn json_within_strings_is_not_read() {
-    // Under `raw_value`, serde_json's `Value` would parse the inner JSON, level by level.
+    // With its feature `raw_value`, serde_json's `Value` would parse the inner JSON.
     let (open, close) = ("[".repeat(120), "]".repeat(120));
     let mut bomb = format!("{open}1{close}");
     for _ in 0..16 {

@@ -51,7 +51,7 @@ fn the_readme_counts_the_kinds() {
     assert!(file("README.md").contains(&count), "no \"{count}\"");
 }
 
-/// The fuzz target takes its types and keys from the dictionary, too.
+/// The fuzz target also takes its types and keys from the dictionary.
 #[test]
 fn the_fuzz_dictionary_has_every_kind_and_every_key() {
     let dictionary = file("fuzz/dictionaries/event.dict");

@@ -12,7 +12,7 @@ use soundhash_webhook::{Event, EventErrorKind, EventKind};
 
 use super::captures;
 
-/// Names of members and fields, so that generated objects have fields that are parsed.
+/// The names of members and fields that the parser knows, for generated objects.
 static KEYS: LazyLock<Vec<String>> =
     LazyLock::new(|| super::kinds::all_keys().into_iter().collect());
 
@@ -66,7 +66,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
     let event = match Event::from_slice(body.as_bytes()) {
         Ok(event) => event,
         Err(error) => {
-            // The only reasons are that the body is not JSON, or that it is not an event.
+            // An error means that the body is not JSON or not an event.
             let plain = serde_json::from_str::<Value>(body);
             let expected = match &plain {
                 Err(_) => EventErrorKind::Syntax,
@@ -88,11 +88,11 @@ fn check(body: &str) -> Result<(), TestCaseError> {
         }
     };
     let line = serde_json::to_string(&event).unwrap();
-    // Nothing that is written here is unknown.
+    // A serialized event has no unknown fields.
     let again = Event::from_slice(line.as_bytes()).unwrap();
     prop_assert_eq!(again.unknown_fields(), [""; 0], "{}", body);
     prop_assert!(event.unknown_fields().len() <= 32);
-    // The same in another layout, and parsed through a `Value`.
+    // The event is the same in another layout, and parsed through a `Value`.
     let value: Value = serde_json::from_str(&line).unwrap();
     let indented = serde_json::to_vec_pretty(&value).unwrap();
     let mut again = vec![

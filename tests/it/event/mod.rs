@@ -1,10 +1,10 @@
-//! Events: what SoundHash's senders write, and how it is parsed.
+//! Events in the formats of SoundHash's senders, and how they are parsed.
 
 use serde_json::{Value, json};
 use soundhash_webhook::{Event, EventData, EventError, Id, Timestamp, Unrecognized};
 use soundhash_webhook_tests::captures::bodies as captures;
 
-/// Creates a value of a `#[non_exhaustive]` struct. The other fields have their defaults.
+/// Creates a value of a `#[non_exhaustive]` struct, with defaults for the other fields.
 macro_rules! made {
     ($Type:ident { $($field:ident: $value:expr),* $(,)? }) => {{
         let mut value = $Type::default();
@@ -44,7 +44,7 @@ fn read(body: &str) -> Event {
     event
 }
 
-/// Returns the data of an event with this type and this payload, in the shortest envelope.
+/// Returns the data of an event with this type and payload, in the shortest envelope.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "payloads are made in place")]
 fn data(event_type: &str, payload: Value) -> EventData {

@@ -1,5 +1,4 @@
-//! `docs/openapi.json`, which describes the webhook and its events to other tools, agrees with the
-//! parser and the layer.
+//! Checks that `docs/openapi.json`, which is for other tools, agrees with the parser and the layer.
 
 use std::fs;
 
@@ -88,7 +87,7 @@ fn parsed(event: &Value) -> Option<Event> {
     (!matches!(event.data, EventData::Unrecognized(_))).then_some(event)
 }
 
-/// Returns the event with another value of a field of the object at `at`, or without the field.
+/// Returns the event with another value for a field of the object at `at`, or without the field.
 fn with(event: &Value, at: &str, key: &str, value: Option<&Value>) -> Value {
     let mut event = event.clone();
     let object = event.pointer_mut(at).unwrap().as_object_mut().unwrap();
@@ -110,8 +109,8 @@ fn has_all_fields(properties: &Map<String, Value>, event: &Value, at: &str) {
     }
 }
 
-/// Changes each field of the object at `at` in each way, and also sets the fields of the other sender.
-/// Returns the number of events on which the schema and the parser agreed.
+/// Changes each field of the object at `at` in every way, including fields of the other sender, and
+/// checks that the schema and the parser agree. Returns the number of checked events.
 fn agree(events: &Validator, schema: &Value, event: &Value, at: &str) -> usize {
     let null = json!(null);
     let others = [
@@ -127,7 +126,7 @@ fn agree(events: &Validator, schema: &Value, event: &Value, at: &str) -> usize {
     has_all_fields(properties, event, at);
     let mut compared = 0;
     for (key, schema) in properties {
-        // The parser ignores a time that it does not understand.
+        // The parser ignores times that it cannot parse.
         let others = others.iter().filter(|_| schema["$ref"] != TIME);
         for value in [None, Some(&null)].into_iter().chain(others.map(Some)) {
             let event = with(event, at, key, value);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Checks that payloads are read as the payload that the dispatcher would write.
+/// Checks that these payloads are parsed like the dispatcher's payload in `expected`.
 #[track_caller]
 fn read_as<const N: usize>(event_type: &str, payloads: [Value; N], expected: Value) {
     let read = payloads.map(|payload| {
@@ -35,7 +35,7 @@ fn every_naming_scheme_of_a_video_is_read() {
         [json!({"id": 1})],
         json!({"video_id": 1}),
     );
-    // If there are both names, the dispatcher's counts.
+    // If both names are present, the dispatcher's wins.
     let both = json!({
         "id": 1, "video_id": 2, "url": "a", "video_url": "b", "fingerprints_count": 3,
         "fingerprint_count": 4, "processing_time": 5, "processing_time_seconds": 6,

@@ -1,4 +1,4 @@
-//! Bodies that Python writes but strict JSON rejects.
+//! Bodies that Python writes but that are not strict JSON.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn repaired(body: &str) -> Event {
     event
 }
 
-/// Returns the payload that is parsed if `value` was sent.
+/// Returns the payload that `value` is parsed into.
 #[track_caller]
 fn value(value: &str) -> Value {
     let event = repaired(&format!(r#"{{"type": "made.up", "data": {value}}}"#));
@@ -27,7 +27,7 @@ fn value(value: &str) -> Value {
 }
 
 #[test]
-fn this_is_repaired() {
+fn values_that_only_python_writes_are_repaired() {
     let digits = "9".repeat(400);
     for (sent, read) in [
         ("NaN", json!(null)),
@@ -42,13 +42,13 @@ fn this_is_repaired() {
             r#"["\" NaN", NaN, "\\", NaN]"#,
             json!(["\" NaN", null, "\\", null]),
         ),
-        // Numbers that an `f64` cannot hold.
+        // Numbers that do not fit into an `f64`.
         ("1e999", json!(null)),
         ("-1E+400", json!(null)),
         ("[1.8e308, 1.7e308]", json!([null, 1.7e308])),
         (&digits, json!(null)),
         (&format!("[-{digits}, 1]"), json!([null, 1])),
-        // Halves of surrogate pairs.
+        // Unpaired surrogates.
         (r#""\ud83c""#, json!("\u{fffd}")),
         (r#""\uDFB5""#, json!("\u{fffd}")),
         (r#""a\ud83cb\udfb5c""#, json!("a\u{fffd}b\u{fffd}c")),
@@ -86,14 +86,14 @@ fn nothing_else_is_repaired() {
         let body = format!(r#"{{"type": "made.up", "data": {value}}}"#);
         assert_eq!(rejected(&body).kind(), EventErrorKind::Syntax, "{value}");
     }
-    // Bytes that are not UTF-8. Python cannot write a lone surrogate in this way.
+    // These bytes are not UTF-8. Python does not write an unpaired surrogate in this way.
     let body = b"{\"type\": \"made.up\", \"data\": [NaN, \"\xed\xa0\xbc\"]}";
     assert_eq!(rejected(body).kind(), EventErrorKind::Syntax);
 }
 
 #[test]
 fn integers_of_any_size_are_read() {
-    // An integer within the range of `f64` is rounded if necessary, and is not repaired.
+    // An integer within the range of `f64` is rounded if necessary, but not repaired.
     for digits in [19, 20, 21, 100, 308] {
         let integer = "1".repeat(digits);
         let event = read(&format!(r#"{{"type": "made.up", "data": [{integer}]}}"#));
@@ -117,7 +117,7 @@ fn a_repaired_payload_is_typed() {
     });
     assert_eq!(event, Event::new(expected));
 
-    // A required number is missing, so the event is kept without a type.
+    // The repair removes a required number, so the event is kept untyped.
     let event = repaired(
         r#"{"type": "match.found", "data": {"query_id": 1, "matches": [{"video_id": 2,
             "confidence": NaN, "start_time": 0, "end_time": 1}]}}"#,
@@ -182,7 +182,7 @@ fn an_error_after_a_repair_has_the_position_in_the_body() {
         let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
         assert_eq!((error.line(), error.column()), (Some(line), Some(column)));
     }
-    // The nesting limit is found in the payload only.
+    // Only the payload can exceed the nesting limit.
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let error = rejected(format!(
         "{{\"type\": \"x\",\n\"data\":\n[NaN, NaN, {deep}]}}"
@@ -191,7 +191,7 @@ fn an_error_after_a_repair_has_the_position_in_the_body() {
     assert!(error.to_string().contains("recursion limit"), "{error}");
 }
 
-/// An attacker cannot send these bodies, but the owner of an endpoint can.
+/// An attacker cannot sign such bodies, but the owner of an endpoint can.
 #[test]
 fn a_repair_takes_time_in_proportion_to_the_body() {
     const LENGTH: usize = 1 << 20;

@@ -16,8 +16,8 @@ pub(super) const FIRST: &str = "0000-01-01T00:00:00Z";
 #[cfg(any(feature = "chrono", feature = "time"))]
 pub(super) const OFFSET: (&str, &str) = ("2024-01-15T10:30:00+05:30", "2024-01-15T05:00:00Z");
 
-/// Converts to an instant of another crate, whose seconds since the Unix epoch and nanoseconds after
-/// that `parts` returns, and back.
+/// Converts timestamps to instants of another crate and back. `parts` returns an instant's seconds
+/// since the Unix epoch and its nanoseconds.
 #[cfg(any(feature = "chrono", feature = "time"))]
 pub(super) fn go_there_and_back<T>(parts: fn(&T) -> (i64, u32))
 where
@@ -40,7 +40,7 @@ where
     }
 }
 
-/// Checks that instants of other years are rejected.
+/// Checks that instants outside of the supported years are rejected.
 #[cfg(any(feature = "chrono", feature = "time"))]
 pub(super) fn are_rejected<T>(instants: impl IntoIterator<Item = T>)
 where
@@ -51,7 +51,7 @@ where
     }
 }
 
-/// The first and the last second of a timestamp since the Unix epoch.
+/// The seconds since the Unix epoch that a timestamp can have.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
 
 fn error(text: &str) -> String {
@@ -189,7 +189,7 @@ proptest! {
         prop_assert_eq!(text.replace('Z', "+00:00Z").parse(), Ok(timestamp));
     }
 
-    // chrono's parser, which does not share code with jiff, decides.
+    // The reference is chrono's parser, which does not share code with jiff.
     #[test]
     fn chrono_reads_the_same_instant(
         text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?(Z|z|[+-][01][0-9]:[0-5][0-9])",

@@ -1,4 +1,4 @@
-//! The fields of a body that the types do not know.
+//! Fields that the types do not know.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn new_fields_are_named_by_their_path() {
             format!(r#"{{"type": "user.created", "new": {{"a": 1}}, "data": {{{USER}, "plan": [{{}}]}}}}"#),
             &["new", "data.plan"][..],
         ),
-        // The payload comes before its type, so it is parsed later.
+        // The payload comes before its type, so it is parsed after the type is known.
         (
             format!(r#"{{"data": {{{USER}, "plan": 1, "plan": 2}}, "type": "user.created", "n\u0065w": 1}}"#),
             &["new", "data.plan"],
@@ -67,7 +67,7 @@ fn new_fields_are_named_by_their_path() {
         // Only a payload that fits its type is searched.
         (r#"{"type": "user.created", "data": {"plan": 1}, "new": 1}"#.to_owned(), &["new"]),
         (r#"{"type": "made.up", "data": {"plan": 1}}"#.to_owned(), &[]),
-        // A value that replaces another one also replaces its fields.
+        // Only the fields of the last duplicate value count.
         (
             format!(r#"{{"type": "user.created", "data": {{{USER}, "a": 1}}, "data": {{{USER}}}}}"#),
             &[],

@@ -25,7 +25,7 @@ async fn the_body_is_read_as_any_type() {
         let error = delivery.json::<Vec<u8>>().unwrap_err();
         assert_eq!(error.kind(), EventErrorKind::Data);
         assert_eq!(delivery.event(), Event::from_slice(BODY).as_ref());
-        // It is parsed once, also for clones.
+        // The body is parsed once, even if the delivery is cloned.
         let again = delivery.clone();
         let events = (delivery.event().unwrap(), again.event().unwrap());
         assert!(std::ptr::eq(events.0, events.1));

@@ -1,4 +1,4 @@
-//! Extractors: what a handler takes from a verified request, and the response if that fails.
+//! Extractors, which take values from a verified request, and their rejections.
 
 use axum::{
     Router,

@@ -1,4 +1,4 @@
-//! A [`Payload`] as an argument, and the responses to events of other types.
+//! [`Payload`] as an argument, and the responses to events of other types.
 
 use axum::{Router, http::StatusCode, routing::post};
 use soundhash_webhook::{Delivery, Event, EventData, Payload, PayloadRejection, VideoProcessed};
@@ -36,7 +36,7 @@ async fn an_event_with_another_payload_is_unprocessable_and_the_rejection_has_it
             rejection.event().is_some(),
             rejection.event_rejection().is_some()
         );
-        // The log does not get any part of the body.
+        // `Debug` must not show any part of the body, because it may be logged.
         let debug = format!("PayloadRejection({rejection})");
         assert_eq!(format!("{rejection:?}"), debug);
         let of = rejection.event().map_or("none", Event::event_type);

@@ -1,4 +1,4 @@
-//! The ways in which a handler can end, and the response to the retry.
+//! The ways in which a handler can end, and the effect on retries.
 
 use std::{
     future::pending, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, time::Duration,
@@ -68,7 +68,7 @@ async fn a_handler_that_panics_is_run_again() {
     }
 }
 
-/// A middleware that catches the panic may retry at once.
+/// A middleware that catches the panic may retry immediately.
 #[tokio::test]
 async fn after_a_panic_the_event_is_free_at_once() {
     let app = app(layer(), Runs::default().first(panics));
@@ -86,7 +86,7 @@ async fn a_handler_that_is_canceled_runs_again() {
     let runs = Runs::default();
     let app = app(layer(), runs.first(half_a_minute));
     assert!(timeout(SECOND, send(&app, event("a"))).await.is_err());
-    // The event is free at once, although the release was not awaited.
+    // The event is free immediately, although the release was not awaited.
     assert_eq!(send(&app, event("a")).await, RUN);
     assert_eq!(send(&app, event("a")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
@@ -94,7 +94,7 @@ async fn a_handler_that_is_canceled_runs_again() {
 
 /// The store takes a second to release the event.
 #[tokio::test(start_paused = true)]
-async fn a_release_goes_on_after_the_cut() {
+async fn a_release_continues_after_the_handler_is_dropped() {
     let mut store = Faulty::new();
     store.delay = SECOND;
     let handler = Runs::default().first(half_a_minute);
@@ -108,7 +108,7 @@ async fn a_release_goes_on_after_the_cut() {
 /// The handler succeeded, so the event is completed even if the sender hangs up while the store
 /// records it.
 #[tokio::test(start_paused = true)]
-async fn a_completion_goes_on_after_the_cut() {
+async fn a_completion_continues_after_the_handler_is_dropped() {
     let runs = Runs::default();
     let mut store = Faulty::new();
     store.delay = 2 * SECOND;
@@ -148,7 +148,7 @@ async fn a_run_that_outlived_its_lease_changes_nothing() {
         let app = app(
             layer().lease(60 * SECOND),
             runs.then(move |run| async move {
-                // The first run ends at 90 s, the second at 120 s.
+                // The first run ends after 90 s, and the second after 120 s.
                 sleep(if run == 1 { 90 * SECOND } else { 55 * SECOND }).await;
                 if run == 1 {
                     first_status
@@ -170,7 +170,7 @@ async fn a_run_that_outlived_its_lease_changes_nothing() {
     }
 }
 
-/// SoundHash's retry job can repeat an event for days.
+/// SoundHash's retry job can repeat an event for days. Each duplicate renews the retention.
 #[tokio::test(start_paused = true)]
 async fn an_event_runs_again_when_it_was_not_repeated_for_the_retention() {
     let hour = 3600 * SECOND;
@@ -203,7 +203,7 @@ async fn a_release_that_failed_is_retried() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// After the lease, SoundHash's retry decides.
+/// After the lease, the event can run again when SoundHash retries.
 #[tokio::test(start_paused = true)]
 async fn after_the_lease_the_layer_stops_retrying() {
     let runs = Runs::default();
@@ -221,7 +221,7 @@ async fn after_the_lease_the_layer_stops_retrying() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// A runtime that shuts down drops running handlers, and also drops the tasks that they then spawn.
+/// A runtime that shuts down drops running handlers, and the tasks that these spawn when dropped.
 #[test]
 fn a_shutdown_with_events_in_progress_ends() {
     for detach in [false, true] {

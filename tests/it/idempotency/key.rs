@@ -1,4 +1,4 @@
-//! The key of an event: the deliveries that share it, and the deliveries that do not.
+//! Deliveries that share an idempotency key, and deliveries that do not.
 
 use axum::{
     BoxError, Router,
@@ -101,7 +101,7 @@ impl SecretProvider for Tenants {
 
 /// Attack: a tenant claims the ids of another tenant's events, so that they do not run.
 #[tokio::test]
-async fn tenants_have_ids_of_their_own() {
+async fn tenants_have_separate_ids() {
     let runs = Runs::default();
     let app: Router = Router::new()
         .route("/webhooks/soundhash", post(runs.handler()))

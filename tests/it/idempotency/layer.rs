@@ -1,4 +1,4 @@
-//! The settings, and how `max_age` affects `retention`.
+//! The settings of the layer, and how `max_age` affects `retention`.
 
 use std::{
     sync::{
@@ -32,7 +32,7 @@ pub(crate) fn at(id: &str, time: &str) -> Request<Body> {
     ))
 }
 
-/// An application whose clock shows the returned number of seconds after nine.
+/// Returns an application, the number of seconds after nine that its clock shows, and its runs.
 pub(crate) fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<AtomicU64>, Runs) {
     let (seconds, runs) = (Arc::new(AtomicU64::new(0)), Runs::default());
     let clock = seconds.clone();
@@ -96,7 +96,7 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
     let recorded = || at("a", "2026-11-23T09:01:00Z");
     assert_eq!(send(&app, recorded()).await, RUN);
     for _ in 0..40 {
-        // At exactly 16 minutes, the event is too old and still remembered.
+        // At exactly 16 minutes, the event is both too old and still remembered.
         let is_old = seconds.load(Ordering::SeqCst) >= 16 * 60;
         let expected = if is_old { rejected(TooOld) } else { DUPLICATE };
         assert_eq!(send(&app, recorded()).await, expected);

@@ -47,7 +47,7 @@ async fn the_event_not_delivered_for_longest_is_evicted() {
     }
 }
 
-/// A bound on claims would reject or forget the newest event when many arrive at once.
+/// If claims were limited, the newest of many events would be rejected or forgotten.
 #[tokio::test]
 async fn claims_are_never_rejected_and_never_evicted() {
     let store = MemoryStore::new(2);
@@ -119,7 +119,7 @@ proptest! {
             .unwrap();
         let name = |key: u8| Key::new(&key.to_string());
         let wait = |hours| advance(HOUR * hours);
-        // The store has room for exactly the three keys.
+        // The store has room for exactly three keys.
         let store = MemoryStore::new(3);
         runtime.block_on(model::compare(&store, async |key: &Key| store.forget(key), name, &steps, wait));
     }

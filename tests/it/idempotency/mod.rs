@@ -1,4 +1,4 @@
-//! The idempotency layer and the store in memory.
+//! The idempotency layer and `MemoryStore`.
 
 mod guard;
 mod key;

@@ -82,7 +82,7 @@ async fn one_of_64_copies_of_each_of_1000_events_runs() {
     assert_eq!(runs.count(), 1000);
 }
 
-/// A store that let everything through while it is down would cause duplicates in an outage.
+/// If deliveries passed while the store is down, events would run twice in an outage.
 #[tokio::test]
 async fn without_its_store_no_handler_runs() {
     let runs = Runs::default();
@@ -144,7 +144,7 @@ async fn methods_other_than_post_get_405_and_claim_nothing() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Dashboards and alerts depend on these.
+/// Dashboards and alerts depend on these names and statuses.
 #[test]
 fn each_kind_has_its_status_and_its_name() {
     for (kind, status, name) in [
@@ -187,7 +187,7 @@ async fn the_layer_works_wherever_the_verification_layer_works() {
     assert_eq!(runs.count(), 4);
 }
 
-/// A clone that was never polled ready panics behind a concurrency limit.
+/// A concurrency limit panics if the called clone was never polled ready.
 #[tokio::test]
 async fn the_service_that_was_ready_is_the_one_that_is_called() {
     let inner = ServiceBuilder::new()
@@ -212,7 +212,7 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
     }
 }
 
-/// The response bodies of these layers cannot be made from bytes.
+/// The layer cannot create the response bodies of these layers from bytes.
 #[tokio::test(start_paused = true)]
 async fn layers_of_tower_http_work_on_either_side() {
     let runs = Runs::default();
@@ -257,7 +257,7 @@ async fn errors_of_the_inner_service_are_passed_on_and_release() {
     let counted = runs.clone();
     let inner = service_fn(move |_: Request<Body>| {
         counted.add();
-        // Any response is allowed that is `IntoResponse`.
+        // The response can be any type that implements `IntoResponse`.
         async { Err::<&str, _>("inner failed") }
     });
     let service = ServiceBuilder::new()

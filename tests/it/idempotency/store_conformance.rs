@@ -1,4 +1,4 @@
-//! The conformance tests: they accept a correct store, and detect each fault.
+//! Tests of the conformance tests, which must accept a correct store and detect each fault.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +16,7 @@ use tokio::{task::yield_now, time::Instant};
 /// A fault of a store.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
-    /// The store is correct. All other faults change only this store.
+    /// The store is correct. Each other variant is a change of this store.
     None,
     /// Checks whether the key is free and claims it in a later step, as most published layers do.
     CheckThenClaim,
@@ -140,7 +140,7 @@ impl IdempotencyStore for Wrong {
     }
 }
 
-/// Returns the message of the panic, if there is one. Time is paused, so that it passes at once.
+/// Returns the panic's message if the conformance tests fail. Time is paused, so they do not wait.
 fn verdict(fault: Fault) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -190,7 +190,7 @@ fn a_token_is_a_number_of_128_bits() {
     assert_eq!(ClaimToken::from(7).to_string(), format!("{:031}7", 0));
 }
 
-/// If the process's state is part of a token, tokens repeat after a fork or a restored snapshot.
+/// If tokens contained state of the process, they would repeat after a fork or a restored snapshot.
 #[test]
 fn tokens_have_no_part_in_common() {
     let tokens: Vec<[u8; 16]> = (0..1000)
@@ -199,7 +199,7 @@ fn tokens_have_no_part_in_common() {
     for quarter in 0..4 {
         let part = |token: &[u8; 16]| -> [u8; 4] { token[quarter * 4..][..4].try_into().unwrap() };
         let distinct: HashSet<[u8; 4]> = tokens.iter().map(part).collect();
-        // Among 1,000 random numbers of 32 bits, ten are practically never equal.
+        // Among 1,000 random numbers of 32 bits, ten duplicates are practically impossible.
         assert!(distinct.len() > 990, "quarter {quarter}");
     }
 }

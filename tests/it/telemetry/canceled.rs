@@ -1,4 +1,4 @@
-//! A handler that is canceled is reported once. No other handler is reported.
+//! Canceled handlers are reported once. Other handlers are not reported.
 
 use std::{future::pending, time::Duration};
 
@@ -30,7 +30,7 @@ fn idempotency() -> IdempotencyLayer<MemoryStore> {
     IdempotencyLayer::new(MemoryStore::new(100))
 }
 
-/// Returns the route with the verification layer, and with both layers.
+/// Returns the route with only the verification layer, and with both layers.
 fn apps(route: &axum::routing::MethodRouter) -> [Router; 2] {
     let verification = SoundHashWebhookLayer::new(KEY);
     let both = ServiceBuilder::new()
@@ -67,7 +67,7 @@ async fn a_handler_that_is_canceled_is_one_warning_with_id_type_and_duration() {
         assert!(canceled.starts_with(&start), "{canceled}");
         let off = number::<f64>(canceled, "elapsed_ms") - 30_000.0;
         assert!(off.abs() < 10.0, "{canceled}");
-        // Lines that the handler logs while it is dropped are in its delivery's span, too.
+        // Lines that are logged while the handler is dropped are also in the delivery's span.
         let start = format!(" INFO {SPAN}it::telemetry::canceled: ");
         assert!(dropped.starts_with(&start), "{dropped}");
     }

@@ -1,4 +1,4 @@
-//! The counters and histograms, and who can make them grow.
+//! The counters and histograms, and the limits of a sender's influence on their labels.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use crate::{
     support::{BODY, head, sign, signed_bytes},
 };
 
-/// Returns everything that was recorded, as `name{label="value"}` and the values. Counters that
-/// start at zero are omitted, because only the first test of the process starts them.
+/// Returns all recorded metrics as `name{label="value"}` with their values. Counters that are zero
+/// are omitted, because only the first test of the process initializes them.
 pub(crate) fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, Vec<f64>)> {
     let snapshot = recorder.snapshotter().snapshot().into_vec();
     let mut all: Vec<_> = snapshot

@@ -1,4 +1,4 @@
-//! The lines about an authentic delivery, and the span that identifies it.
+//! Log lines about authentic deliveries, and the span that identifies a delivery.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -48,7 +48,7 @@ async fn a_verified_delivery_is_one_line_at_debug() {
     }
 }
 
-/// Assigns every request to one endpoint.
+/// A provider that assigns every request to the same endpoint.
 struct Acme;
 
 impl SecretProvider for Acme {
@@ -68,7 +68,7 @@ async fn the_handler_runs_in_a_span_with_id_type_and_endpoint() {
     let app = Router::new()
         .route("/", handler)
         .layer(SoundHashWebhookLayer::with_provider(Acme));
-    // A header is not signed and must not choose the parent span.
+    // Headers are not signed, so they must not choose the parent span.
     let mut request = signed(KEY, &video());
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let parent = HeaderValue::from_static(parent);
@@ -143,7 +143,7 @@ async fn a_test_delivery_that_does_not_fit_is_not_a_warning() {
 
 /// The reason why a payload does not fit quotes the payload, so it is not logged.
 #[tokio::test]
-async fn an_event_that_is_not_understood_is_one_warning_whatever_takes_it() {
+async fn an_event_that_cannot_be_parsed_is_one_warning_with_every_extractor() {
     let processed = || EventRouter::new().on(|_: Payload<VideoProcessed>| async {});
     let with_fallback = processed().fallback(|_: Event| async {});
     let keeping = processed().fallback(|_: Delivery| async {});
@@ -203,7 +203,7 @@ async fn an_event_that_is_not_understood_is_one_warning_whatever_takes_it() {
     }
 }
 
-/// Returns an id or a type that tries to start a line, to color a terminal and to fill the disk.
+/// Returns an id or a type that tries to begin a line, to color a terminal and to fill the disk.
 fn forged() -> String {
     let long = "x".repeat(1000);
     let forged = format!(r"\nERROR \u001b[31m\u202e {long}");

@@ -49,7 +49,7 @@ fn check(recorder: &DebuggingRecorder, expected: &[(&str, f64)]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn responses_in_place_of_the_handler_are_counted_by_reason() {
+async fn responses_without_a_run_of_the_handler_are_counted_by_reason() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (dated, _, _) = at_nine(layer().max_age(15 * MINUTE));
@@ -88,7 +88,7 @@ async fn responses_in_place_of_the_handler_are_counted_by_reason() {
             ("handlers_skipped_total{reason=unverified}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("store_seconds{operation=claim}", 6.0),
-            // One handler was canceled, and its retry has not ended.
+            // One handler was canceled, and its retry has not ended yet.
             ("store_seconds{operation=complete}", 2.0),
         ],
     );
@@ -175,7 +175,7 @@ async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
     );
 }
 
-/// Only this metric shows a store that hangs.
+/// This is the only metric that shows a store that hangs.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_responds_is_measured_when_the_call_is_dropped() {
     let recorder = DebuggingRecorder::new();

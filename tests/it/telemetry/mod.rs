@@ -1,4 +1,4 @@
-//! The log and the metrics: their content, and the limits of a sender's influence on them.
+//! The content of the log and the metrics, and the limits of a sender's influence on them.
 
 #![cfg(any(feature = "metrics", feature = "tracing"))]
 
@@ -72,14 +72,14 @@ fn event(event_type: &str, data: &str) -> String {
     format!(r#"{{"type":"{event_type}","id":"evt_1","data":{data}}}"#)
 }
 
-/// Returns an event as SoundHash's test button sends it.
+/// Returns an event in the format of SoundHash's test button.
 fn test_event(event_type: &str) -> String {
     format!(
         r#"{{"type":"{event_type}","id":"evt_1","data":{{"test":true}},"resource_type":"test"}}"#
     )
 }
 
-/// Returns a request for each reason that a head or a body alone can cause.
+/// Returns a request for each rejection that depends only on the head or the body.
 fn rejected() -> Vec<(Request<Body>, &'static str)> {
     let body = video();
     let large = format!("{body}{}", " ".repeat(5000));

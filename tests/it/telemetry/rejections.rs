@@ -1,4 +1,4 @@
-//! Rejections: a new user sees the reason at once, and an attacker cannot fill the log.
+//! The log of rejections: new users see the reason immediately, and attackers cannot fill the log.
 
 use std::{
     env,
@@ -85,7 +85,7 @@ async fn rejections_after_the_first_are_summarised_once_a_minute() {
          reason=\"wrong_signature\" count=13 window_s=61.0 path=\"/\""
     );
 
-    // The next minute began with the summary.
+    // A new minute began with the summary.
     advance(59 * SECOND).await;
     deliver(&app, WRONG, &video()).await;
     assert_eq!(log.take(), "");
@@ -171,7 +171,7 @@ async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
     assert_eq!(rejections, minutes * each);
 }
 
-/// Knows only `acme`, and fails for `down`.
+/// A provider that knows only `acme`, and fails for `down`.
 struct Tenants;
 
 impl SecretProvider for Tenants {
@@ -228,7 +228,7 @@ async fn a_failing_provider_is_an_error_at_most_once_a_minute() {
     assert!(line.starts_with(summary), "{line}");
 }
 
-/// A clock that is two minutes slow rejects every delivery, and only this warning shows it.
+/// If the clock is two minutes slow, every delivery is rejected. Only this warning shows the cause.
 #[tokio::test(start_paused = true)]
 async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() {
     let nine = UNIX_EPOCH + Duration::from_secs(1_795_424_400);

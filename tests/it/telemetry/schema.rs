@@ -53,7 +53,7 @@ async fn a_new_field_is_one_line_for_all_deliveries() {
         "unknown field data.plan\\u{202e}\\n in user.created"
     );
 
-    // A test delivery, and a payload that fits.
+    // Neither a test delivery nor a payload that fits is logged.
     let test = user(r#""by_the_test_button":1"#).replace("evt_1", r#"x","resource_type":"test"#);
     assert_eq!(deliver(&app, KEY, &test).await, 200);
     assert_eq!(deliver(&app, KEY, &user(r#""reset_at":1"#)).await, 200);

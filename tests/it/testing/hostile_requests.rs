@@ -102,7 +102,7 @@ async fn a_router_that_redirects_is_found() {
     finds(normalizing, &[(SLASH, Redirected)]).await;
     finds(to_login, &[(SLASH, Redirected), (NOWHERE, Redirected)]).await;
 
-    // A login in front of the whole application, or a redirect to HTTPS.
+    // This also covers a login in front of the whole application, and a redirect to HTTPS.
     let login = |_: Request| async { Redirect::to("/login") };
     let found = loses_everything(Router::new().fallback(login), Redirected).await;
     assert!(found[0].to_string().contains("SoundHash follows redirects"));
@@ -121,7 +121,7 @@ fn they_show_no_secret() {
     assert_eq!(each[0], first);
 }
 
-/// Each request is rejected for its own reason, and not for the reason of another request.
+/// Each request is rejected for the reason that it is meant to test.
 #[tokio::test]
 async fn each_has_the_reason_that_it_is_made_for() {
     let app = route().layer(layer());
@@ -146,7 +146,7 @@ async fn each_has_the_reason_that_it_is_made_for() {
 
 // ---- correct applications
 
-/// The layer can be in any of these places, together with anything that does not change the body.
+/// The layer can be in any of these places, together with middleware that does not change the body.
 #[tokio::test]
 async fn applications_that_are_right_pass() {
     async fn look(request: Request, next: Next) -> Response {
@@ -194,7 +194,7 @@ async fn the_limit_of_the_body_can_be_set() {
         let requests = hostile_requests(&secret()).max_body_size(limit);
         assert_eq!(failures_of(requests, app(limit), PATH).await, []);
     }
-    // The requests fail if the limit is not passed.
+    // The requests fail if they do not know the layer's limit.
     finds(app(64 * 1024), &[(LARGEST, MaxBodySize)]).await;
     let expected = [
         (
@@ -206,10 +206,9 @@ async fn the_limit_of_the_body_can_be_set() {
     finds(app(2 << 20), &expected).await;
 }
 
-/// Events are new each time. Otherwise, a layer against replays and duplicates would hide the
-/// handler.
+/// Events are new each time. Otherwise, an idempotency layer would respond instead of the handler.
 #[tokio::test]
-async fn authentic_ones_reach_the_handler_whole_and_each_time() {
+async fn authentic_requests_reach_the_handler_unchanged_each_time() {
     let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
     let receive = async move |event: Event, delivery: Delivery, body: Bytes| {
         assert_eq!(*delivery.body(), body);
@@ -261,7 +260,7 @@ async fn a_layer_that_is_missing_is_found() {
          that takes `Event` or `Delivery` responds with 500, and one that takes `Json` or `Bytes` \
          accepts the forged event."
     );
-    // The text that `unwrap` prints.
+    // `unwrap` prints this text.
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
 }
 
@@ -291,15 +290,15 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
     ] {
         assert!(found.contains(&(name, Unprotected)), "{name}: {found:?}");
     }
-    // If the type does not fit, the handler rejects the event, but it is still not protected.
+    // The handler rejects an event that does not fit its type, but it is still unprotected.
     let theirs = Router::new().route(PATH, post(|_: Json<Theirs>| async {}));
     let found = failures(theirs).await;
     assert_eq!(found[0].status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(found[0].kind(), FailureKind::RejectedElsewhere);
 }
 
-/// Mistakes: a log of bodies outside of the layer, with which an attacker can make it store unverified
-/// bodies of any size, and a middleware that parses JSON and writes it again, or takes the body.
+/// Mistakes: a middleware outside of the layer that logs bodies, so that attackers can fill its
+/// memory, and one that serializes JSON again or consumes the body.
 #[tokio::test]
 async fn a_middleware_outside_that_reads_bodies_is_found() {
     async fn read(request: Request, change: fn(Bytes) -> Bytes) -> Request {
@@ -316,7 +315,7 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         Err(_) => bytes,
     };
     let found = failures(outside(|bytes| bytes)).await;
-    // A body that ends early arrives as an empty one.
+    // The middleware turns a body that breaks off into an empty one.
     assert!(kinds(&found).contains(&(READ, BodyRead)), "{found:?}");
     assert_eq!(of_authentic(&found), []);
     let text = found
@@ -347,7 +346,7 @@ async fn limits_that_are_not_the_layers_are_found() {
     let found = failures(limited(64 * 1024)).await;
     assert_eq!(of_authentic(&found), [BodyLimit]);
 
-    // Inside of the layer, it rejects bodies that the layer has accepted.
+    // Inside of the layer, the limit rejects bodies that the layer has accepted.
     let bytes = Router::new().route(PATH, post(|_: Bytes| async {}));
     let inside = bytes.clone().layer(DefaultBodyLimit::max(64 * 1024));
     finds(inside.layer(layer()), &[(LARGEST, BodyLimit)]).await;
@@ -402,7 +401,7 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
         let path = name.split(' ').next_back().unwrap();
         let found = route().merge(status(path)).layer(layer());
         finds(found, &[(name, OtherRoute)]).await;
-        // The idempotency layer rejects such a replay itself, so that the route is not called.
+        // The idempotency layer rejects such a replay without calling the route.
         let layers = ServiceBuilder::new().layer(layer()).layer(once());
         finds(route().merge(status(path)).layer(layers), &[]).await;
         // Outside of the layers, a route may accept every request.
@@ -415,7 +414,7 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
     let expected = [("replayed as POST /health", OtherRoute)];
     finds(route().merge(health).layer(layers), &expected).await;
 
-    // The webhook's own route must not accept other methods, either.
+    // The webhook's route must not accept other methods either.
     let any = Router::new().route(PATH, any(|_: Event| async {}));
     let found = failures(any.layer(layer())).await;
     assert_eq!(kinds(&found), [("replayed as GET", OtherRoute)]);
@@ -465,7 +464,7 @@ async fn the_report_names_each_cause_once() {
 
 /// Mistakes that lose deliveries: a wrong path, a wrong secret, and a handler that rejects events.
 #[tokio::test]
-async fn what_does_not_receive_everything_authentic_is_found() {
+async fn applications_that_lose_authentic_deliveries_are_found() {
     struct Nobody;
     impl SecretProvider for Nobody {
         async fn secrets(&self, _: &Parts) -> Result<Option<Secrets>, BoxError> {
@@ -507,7 +506,7 @@ async fn what_does_not_receive_everything_authentic_is_found() {
     finds(app, &expected).await;
 }
 
-/// The requests do not contain a delivery, so they prove nothing without the layer.
+/// The requests do not contain a verified delivery, so that they cannot bypass the layer.
 #[tokio::test]
 async fn the_requests_carry_no_delivery() {
     let missing = |delivery: Result<Delivery, MissingLayer>| async move {

@@ -1,4 +1,4 @@
-//! The module `testing`, which the crate offers for the tests of applications.
+//! The module `testing`, with which applications test their webhooks.
 
 mod hostile_requests;
 mod sample;

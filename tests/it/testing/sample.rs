@@ -1,4 +1,4 @@
-//! Samples: events as SoundHash's senders write them.
+//! Samples of events in the formats of SoundHash's senders.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -38,7 +38,7 @@ async fn a_capture_is_built_as_it_was_sent() {
         assert_eq!(request.method(), Method::POST);
         let (first, sent) = head.split_once("\r\n").unwrap();
         assert_eq!(first, format!("POST {} HTTP/1.1", request.uri()));
-        // The secret is the same as in the capture, and so is the signature.
+        // The signature is the same, because the secret is the same.
         assert_eq!(request.headers().len(), sent.lines().count());
         for line in sent.lines() {
             let (name, value) = line.split_once(": ").unwrap();

@@ -1,4 +1,5 @@
-//! Receiving the body: its order, its limits, its timeout, and all ways to cut it into frames.
+//! How the layer receives bodies: the order of its checks, the limits, the timeout, and the
+//! framing.
 
 use std::{
     convert::Infallible,
@@ -50,8 +51,7 @@ async fn a_declared_length_over_the_limit_is_rejected_at_once() {
     }
 }
 
-/// A `Content-Length` that is not a number is ignored. The layer counts the bytes, as the server
-/// does.
+/// A `Content-Length` that is not a number is ignored, and the layer counts the bytes instead.
 #[tokio::test]
 async fn a_declared_length_that_is_not_a_number_is_ignored() {
     for length in ["", "-1", "many"] {
@@ -97,7 +97,7 @@ async fn an_endless_body_is_cut_at_the_limit() {
 
 /// Attack: send frames without data forever. They never reach a limit in bytes.
 #[tokio::test]
-async fn endless_empty_frames_neither_keep_the_thread_nor_outlive_the_deadline() {
+async fn endless_empty_frames_neither_block_the_thread_nor_outlive_the_deadline() {
     let service = echo(layer().body_timeout(Duration::from_millis(50)));
     let frames = Script::new([Step::Endless(Bytes::new())]);
     let rejected = outcome(service, with_signature(sign(b""), frames)).await;
@@ -121,7 +121,7 @@ async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
 /// Attack: slow loris, in the body.
 #[tokio::test(start_paused = true)]
 async fn a_stalled_body_is_rejected_when_its_time_is_over() {
-    // RFC 9110 §15.5.9: the connection is closed. HTTP/2 has no such header.
+    // RFC 9110 §15.5.9 asks for `Connection: close`, a header that HTTP/2 does not have.
     for (version, closes) in [(Version::HTTP_11, true), (Version::HTTP_2, false)] {
         let start = Instant::now();
         let stalled = Script::new([data(b"{"), Step::Stall]);
@@ -147,7 +147,7 @@ async fn a_timeout_of_any_length_is_a_timeout() {
     }
 }
 
-/// The timeout is for the whole body. A byte now and then does not extend it.
+/// The timeout is for the whole body, and an occasional byte does not extend it.
 #[tokio::test(start_paused = true)]
 async fn a_drip_fed_body_is_rejected_when_its_time_is_over() {
     let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(1);
@@ -195,7 +195,7 @@ async fn a_body_that_is_waited_for_keeps_no_buffer_of_the_server() {
     }
 }
 
-/// Attack: send empty frames without end, where Tokio does not interrupt the task.
+/// Attack: send endless empty frames, which never make Tokio interrupt the task.
 #[tokio::test(start_paused = true)]
 async fn a_poll_reads_a_bounded_number_of_frames() {
     let endless = Script::new([Step::Endless(Bytes::new())]);

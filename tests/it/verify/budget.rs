@@ -1,4 +1,4 @@
-//! The memory that all unfinished bodies occupy together.
+//! The limit on the memory of all unfinished bodies together.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -24,14 +24,13 @@ const KIB: usize = 1024;
 
 const HTTP_2: Version = Version::HTTP_2;
 
-/// The memory that a body counts in addition to its bytes.
+/// The memory that counts for a body in addition to its bytes.
 const OVERHEAD: usize = 32 * KIB;
 
 /// The size of a read buffer of hyper's.
 const READ_BUFFER: usize = 408 * KIB;
 
-/// Returns a request over HTTP/2, for which a read buffer does not count. Its body stalls after
-/// 10 KiB.
+/// Returns a request over HTTP/2, for which no read buffer counts. Its body stalls after 10 KiB.
 fn stalled() -> Request<Script> {
     let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
     let mut request = with_signature(sign(BODY), Script::new(steps));
@@ -54,8 +53,8 @@ fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
 
 type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
 
-/// Starts a request whose body is sent piece by piece. Over HTTP/1, a chunked body counts whole read
-/// buffers of the server.
+/// Starts a request whose body is sent piece by piece. Over HTTP/1, whole read buffers of the
+/// server count for a chunked body.
 async fn begin<S>(
     service: &S,
     version: Version,
@@ -127,7 +126,7 @@ async fn the_body_that_has_gone_longest_without_doubling_is_evicted() {
 }
 
 /// Attack: occupy the memory with bodies that send very little. Each of them is polled again and
-/// again, and new ones arrive while a delivery waits for its second flight.
+/// again, and new ones arrive while a delivery waits for its next packets.
 #[tokio::test(start_paused = true)]
 async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     let service = echo(layer().max_buffered(2 * 1024 * KIB));
@@ -138,7 +137,7 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     }
     let body = vec![b'x'; 40 * KIB];
     let (mut honest, honest_outcome) = begin(&service, HTTP_2, &body, 14_600).await;
-    // Its sender is as far away as a satellite.
+    // The honest sender is as far away as a satellite.
     for round in 0..60 {
         for (sender, _) in &mut attackers {
             // The body doubles from a single byte. The sender fails if its body was evicted.
@@ -185,7 +184,7 @@ async fn a_body_that_is_evicted_itself_evicts_no_other() {
     assert_eq!(evicted, [false, true, false]);
 }
 
-/// Attack: send large heads, which the server keeps while the body is waited for.
+/// Attack: send large heads, which the server keeps while it waits for the bodies.
 #[tokio::test(start_paused = true)]
 async fn a_large_head_counts() {
     for (padding, expected) in [(8_000 - 200, 0), (100_000, 1)] {

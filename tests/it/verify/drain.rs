@@ -1,5 +1,5 @@
-//! The body of a rejected request is read and discarded, within limits, so that its sender reads
-//! the response.
+//! Draining: the layer discards a rejected body, within limits, so that its sender reads the
+//! response.
 
 use std::{
     sync::{
@@ -31,7 +31,7 @@ fn frame() -> Bytes {
     Bytes::from_static(&[b'x'; 8 * 1024])
 }
 
-/// A body that declares its length, as the server reports it.
+/// A body whose length was declared, as a server reports it.
 fn declared(len: u64, steps: impl IntoIterator<Item = Step>) -> Script {
     Script::new(steps).declaring(len)
 }
@@ -57,10 +57,10 @@ fn closes(response: &Response<Body>) -> bool {
     value.is_some_and(|value| value == "close")
 }
 
-/// Attack: send a body without a declared length, such as a chunked one, or of a length that no
-/// honest one has. hyper reads the size of a chunk without end, and never yields a frame.
+/// Attack: send a body without a declared length, such as a chunked one, or one that is longer than
+/// any honest body. hyper reads an endless chunk size without ever yielding a frame.
 #[tokio::test]
-async fn a_body_of_no_declared_length_or_of_more_than_eight_mebibytes_is_not_read() {
+async fn a_body_without_a_declared_length_or_over_8_mib_is_not_read() {
     let endless = || Script::new([Step::Endless(frame())]);
     for body in [endless(), endless().declaring(8 * MIB + 1)] {
         let polls = body.polls();
@@ -69,7 +69,7 @@ async fn a_body_of_no_declared_length_or_of_more_than_eight_mebibytes_is_not_rea
     }
 }
 
-/// Attack: send a body that is longer than declared, which no server passes on.
+/// Attack: send a body that is longer than declared. Real servers do not pass on the excess.
 #[tokio::test]
 async fn no_more_than_the_declared_length_is_read() {
     let body = declared(8 * MIB, [Step::Endless(frame())]);
@@ -79,8 +79,8 @@ async fn no_more_than_the_declared_length_is_read() {
     assert_eq!(polled(&polls).await, 1024 + 1);
 }
 
-/// Attack: send most of a body before it is rejected, which grows the read buffer of the server, and
-/// keep the connection. The received part counts, whether or not the rest has arrived.
+/// Attack: send most of a body before it is rejected, which grows the read buffer of the server,
+/// and keep the connection open. The received part counts, even if the rest has not arrived.
 #[tokio::test]
 async fn a_connection_does_not_keep_the_buffer_of_a_large_body() {
     for (len, closed) in [(10 * 1024, false), (70 * 1024, true)] {
@@ -113,7 +113,7 @@ async fn a_rejected_body_that_stalls_is_dropped_after_five_seconds() {
 
 /// Attack: send a byte now and then.
 #[tokio::test(start_paused = true)]
-async fn a_drip_wins_no_time() {
+async fn a_drip_does_not_extend_the_drain() {
     let (mut drip, body) = Channel::<Bytes>::new(1);
     let body = declared(100, [Step::Body(Body::new(body))]);
     let start = Instant::now();
@@ -190,7 +190,7 @@ async fn a_large_rejected_body_costs_its_connection() {
     }
 }
 
-/// Bytes that have already arrived need neither a task nor a timer.
+/// Draining bytes that have already arrived needs neither a task nor a timer.
 #[tokio::test]
 async fn a_whole_body_is_drained_in_place() {
     let runtime = Handle::current().metrics();

@@ -1,4 +1,4 @@
-//! HTTP/1.1, written by hand.
+//! Handwritten HTTP/1.1 requests.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// A request that is served, and after which the connection is closed.
+/// A valid request that closes the connection after its response.
 const LAST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// The number of bytes that the sockets at both ends can hold on a generous machine.
+/// The maximum number of bytes that the sockets at both ends can buffer.
 const SOCKETS: usize = 64 * MIB;
 
 /// Attack: send heads that lie, contradict themselves or are not heads at all, and bodies that are
@@ -33,7 +33,7 @@ async fn each_mistake_has_its_response() {
     let mut not_text = head("FORGED", 4).into_bytes();
     let at = not_text.windows(6).position(|w| w == b"FORGED").unwrap();
     not_text[at] = 0xff;
-    // Nested deeper than any parser's stack.
+    // This is nested deeper than any parser's stack allows.
     let nested = [
         br#"{"event":"x","data":"#.to_vec(),
         b"[".repeat(50_000),
@@ -115,7 +115,7 @@ async fn one_byte_a_second_keeps_no_connection() {
 async fn a_rejected_body_cannot_hide_a_request() {
     let receiver = Receiver::start(&[]);
     let inner = signed_bytes(&event("smuggled"));
-    // The pieces share few chunks, because each chunk is a step of the server's.
+    // There are few large chunks, because the server needs a step for each chunk.
     let several = inner.repeat(16);
     let size = format!("{:x}\r\n", several.len());
     let chunk = [size.as_bytes(), &several, b"\r\n"].concat();
@@ -123,7 +123,7 @@ async fn a_rejected_body_cannot_hide_a_request() {
     let end = b"0\r\n\r\n";
     let chunked = [&chunk[..], end].concat();
     let chunks = [&chunk.repeat(4 * MIB / chunk.len())[..], end].concat();
-    // A sender that waits for a 100 has not sent a body. If it sends one, the connection is closed.
+    // If a sender that waits for a 100 sends its body anyway, the connection is closed.
     let expecting = unsigned(&format!("{}\r\nExpect: 100-continue", length(large.len())));
     for (head, body, expected) in [
         (unsigned(&length(inner.len())), &inner, &["401", "200"][..]),
@@ -144,7 +144,7 @@ async fn a_rejected_body_cannot_hide_a_request() {
     ] {
         let (mut read, mut write) = connect(&receiver).await.into_split();
         let request = [head.as_bytes(), body, LAST].concat();
-        // Writing fails if the rest is not read.
+        // Writing fails if the receiver does not read the rest.
         let (text, _) = tokio::join!(to_the_end(&mut read), write.write_all(&request));
         assert_eq!(statuses(&text), expected, "{head}");
     }

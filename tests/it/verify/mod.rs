@@ -1,7 +1,7 @@
 //! The verification layer: first with scripted bodies, then over real sockets.
 //!
-//! The tests over sockets start a server in a separate process, attack it, and check in the end
-//! that it still serves honest deliveries, printed nothing else and did not panic.
+//! The tests over sockets start a server in a separate process and attack it. In the end, they
+//! check that it still serves honest deliveries, printed nothing else and did not panic.
 
 mod body;
 mod budget;

@@ -36,8 +36,8 @@ fn request(method: &str, uri: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// `layer` protects everything that there is so far, including the 404 and the 405. `route_layer`
-/// leaves these open, so that an attacker learns which routes exist.
+/// `layer` protects everything that was added before it, including the responses with 404 and 405.
+/// `route_layer` leaves these open, which reveals to an attacker which routes exist.
 #[tokio::test]
 async fn layer_protects_the_404_and_the_405_and_route_layer_leaves_them_open() {
     let router = || Router::new().route("/webhooks/soundhash", post(handler));
@@ -62,7 +62,7 @@ async fn layer_protects_the_404_and_the_405_and_route_layer_leaves_them_open() {
     }
 }
 
-/// A concurrency limit in a separate `layer` call is used up by verified requests only.
+/// Only verified requests take permits of a concurrency limit in an earlier `layer` call.
 #[tokio::test(start_paused = true)]
 async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
     let app: Router = Router::new()
@@ -76,7 +76,7 @@ async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
     assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
 }
 
-/// Behind the layer, everything that reads or needs a body finds the verified one.
+/// Behind the layer, extractors and middleware that read the body get the verified one.
 #[tokio::test]
 async fn body_reading_extractors_and_middleware_work_inside() {
     async fn read_all(request: axum::extract::Request, next: Next) -> Response<Body> {

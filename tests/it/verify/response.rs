@@ -101,7 +101,7 @@ async fn a_response_that_cannot_be_decoded_is_logged_once() {
             assert_eq!(log.take(), "", "{number} is logged once");
         }
     }
-    // By default, in debug builds only.
+    // By default, responses are checked only in debug builds.
     let log = Log::up_to(Level::INFO);
     let bad = || Response::new(vec![0xff].into());
     respond(&app(SoundHashWebhookLayer::new(SECRET), bad)).await;

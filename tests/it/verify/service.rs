@@ -54,7 +54,7 @@ fn the_future_can_be_sent_between_threads() {
         format!("{future:?}")
     }
     let future = echo(layer()).call(signed(BODY));
-    // This includes neither the body nor the keys.
+    // The output includes neither the body nor the keys.
     assert_eq!(check(&future), "ResponseFuture { .. }");
 }
 
@@ -90,7 +90,7 @@ async fn a_slot_in_the_request_receives_the_verified_delivery() {
     assert!(response.extensions().get::<Rejection>().is_some());
 }
 
-/// This is for a staging system. By default, all reasons for a 401 have the same response.
+/// Explanations are for staging systems. By default, the response to every 401 is the same.
 #[tokio::test]
 async fn a_rejection_is_explained_on_request() {
     for (explain, expected) in [
@@ -130,7 +130,7 @@ async fn layers_of_tower_http_work_outside_and_inside() {
     let response = outside.clone().oneshot(signed(BODY)).await;
     accepted(response.map(|it| it.map(Body::new))).await;
 
-    // Without a declared length, so that the outer limit ends the body while it is read.
+    // The body has no declared length, so that the outer limit ends it while it is read.
     let long = signed(vec![b'x'; 2048]);
     let long = long.map(|body| Body::from_stream(body.into_data_stream()));
     let response = outside.oneshot(long).await.unwrap();

@@ -119,6 +119,6 @@ async fn every_401_looks_the_same() {
     let (headers, body) = &responses[0];
     assert_eq!(body, "Invalid signature");
     assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
-    // RFC 9110 §15.5.2 requires a 401 to name the scheme.
+    // RFC 9110 §15.5.2 requires a 401 to name the authentication scheme.
     assert!(headers.contains_key(header::WWW_AUTHENTICATE));
 }

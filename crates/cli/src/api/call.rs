@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// The variable with the scheme and the host of the API.
 pub(super) const URL: &str = "SOUNDHASH_API_URL";
 
-/// A request, before it has a token.
+/// A request without its token.
 pub(super) struct Call {
     pub(super) method: Method,
     /// The encoded path and query.
@@ -31,7 +31,7 @@ impl Call {
     }
 }
 
-/// Encodes a part of a path or a query.
+/// Percent-encodes a part of a path or a query.
 fn encoded(text: &str) -> String {
     const OTHERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
     utf8_percent_encode(text, OTHERS).to_string()

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::{http::Response, output::escape::excerpt};
 
-/// The longest error that is parsed. A JSON value takes a hundred times the memory of its text.
+/// The maximum length of a parsed error. A JSON value can take a hundred times the memory of its
+/// text.
 const MAX_ERROR: usize = 64 << 10;
 
 /// Returns the JSON of a short response, or `null`.

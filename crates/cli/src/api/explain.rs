@@ -15,10 +15,10 @@ use crate::{
     output::escape::{escape, excerpt},
 };
 
-/// The texts that SoundHash rejects anywhere in a URL.
+/// Texts that SoundHash does not allow anywhere in a URL.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
 
-/// Explains why there is no JSON. `known` gets the event types that the API knows.
+/// Explains why a request did not return JSON. `known` gets the event types that the API knows.
 pub(super) async fn explain(
     call: &Call,
     failure: &Result<Response, NoResponse>,
@@ -26,7 +26,7 @@ pub(super) async fn explain(
     token: Option<&HeaderValue>,
     known: impl AsyncFnOnce() -> Option<Vec<String>>,
 ) -> String {
-    // A request without a response may have been carried out.
+    // The API may have carried out a request whose response was lost.
     let repeat = match call.method {
         Method::GET => "",
         _ => {
@@ -43,8 +43,8 @@ pub(super) async fn explain(
         ),
         Err(other) => format!("SoundHash's API: {other}.{repeat}"),
         Ok(response) if response.status.is_success() => format!(
-            "the server responded ({}) with {} and not with JSON. Check that {URL} is the \
-             API's host, and not that of a website or a login page.{repeat}",
+            "the server responded ({}) with {} instead of JSON. Check that {URL} is the API's \
+             host, and not the host of a website or a login page.{repeat}",
             response.status,
             content_type(response)
         ),
@@ -159,8 +159,7 @@ fn has_scheme(token: &[u8]) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
 }
 
-/// Returns whether the API says that the endpoint does not exist. Its response to an unknown path
-/// has another text.
+/// Returns whether the response is about the endpoint, and not about an unknown path.
 fn is_about_the_endpoint(response: &Response) -> bool {
     let body = small_json(response);
     body["detail"].is_string() && body["detail"] != "Not Found"

@@ -43,7 +43,7 @@ use crate::{
     url::{host_and_port, parse_url},
 };
 
-/// The shortest pause before a query is repeated, whatever the API asks for.
+/// The shortest pause before a query is repeated, even if the API asks for a shorter one.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Api {
@@ -105,8 +105,8 @@ impl Api {
         self.call(Method::DELETE, &[id], &[], String::new()).await
     }
 
-    /// Returns the JSON of a response, or the explanation of a failure. Sends a request again if the
-    /// token could be renewed.
+    /// Returns the JSON of the response, or an error that explains the failure. If the token has
+    /// expired and can be renewed, the request is repeated.
     async fn call(
         &self,
         method: Method,
@@ -141,7 +141,7 @@ impl Api {
         self.tokens.renew(send).await
     }
 
-    /// Repeats queries while the API is busy or fails, and while there is time.
+    /// Sends a request. While the API is busy or fails, queries are repeated until the time is up.
     async fn patient(&self, call: &Call) -> Result<Response, NoResponse> {
         let start = Instant::now();
         let mut delay = Duration::from_secs(1);
@@ -173,7 +173,7 @@ impl Api {
 
     async fn exchange(&self, call: &Call) -> Result<Response, NoResponse> {
         let url = format!("{}{}", self.base, call.path);
-        // An endpoint's id can have any length, and a URL cannot.
+        // This fails if an endpoint's id is too long for a URL.
         let url = Uri::try_from(url).map_err(|error| NoResponse::InvalidUrl(error.to_string()))?;
         let mut request = Request::new(Full::new(Bytes::from(call.body.clone())));
         *request.method_mut() = call.method.clone();

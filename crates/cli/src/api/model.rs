@@ -8,7 +8,7 @@ use soundhash_webhook::Id;
 
 use crate::error::Error;
 
-/// An endpoint. It is serialized as the request for another one with the same settings.
+/// An endpoint. Its serialization is the request that creates another one with the same settings.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Endpoint {
     #[serde(skip_serializing)]
@@ -30,12 +30,12 @@ pub(crate) struct Endpoint {
     pub(crate) total_deliveries: Option<u64>,
     #[serde(skip_serializing)]
     pub(crate) failed_deliveries: Option<u64>,
-    /// Only in the response to the request that created the endpoint.
+    /// Present only in the response to the request that created the endpoint.
     #[serde(skip_serializing)]
     pub(crate) secret: Option<String>,
 }
 
-/// The counts of deliveries, of an endpoint and of its statistics.
+/// The counts of deliveries, which endpoints and their statistics have.
 #[derive(Deserialize)]
 pub(crate) struct Counts {
     pub(crate) total_deliveries: Option<u64>,
@@ -58,7 +58,7 @@ pub(crate) struct Tested {
     pub(crate) duration_ms: Option<u64>,
 }
 
-/// Reads a response of the API. What it has besides is skipped, so that it takes no memory.
+/// Parses a response of the API. Other members are skipped and do not take memory.
 pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         Error::failed(format!(

@@ -1,4 +1,4 @@
-//! The bearer token: from a variable, a refresh token or a command, and renewed when it expires.
+//! The bearer token, from a variable, a refresh token or a command. It is renewed when it expires.
 
 use std::{cell::RefCell, process::Stdio};
 
@@ -19,7 +19,7 @@ pub(crate) const TOKEN: &str = "SOUNDHASH_API_TOKEN";
 pub(crate) const REFRESH_TOKEN: &str = "SOUNDHASH_API_REFRESH_TOKEN";
 
 pub(super) struct Tokens {
-    /// The header with the token.
+    /// The header with the current token.
     current: RefCell<Option<HeaderValue>>,
     refresh_token: Option<String>,
     command: Option<String>,
@@ -46,7 +46,7 @@ impl Tokens {
         self.current.borrow().clone()
     }
 
-    /// Gets a new token. Returns `false` if there is no way to get one.
+    /// Gets a new token. Returns `false` if neither a command nor a refresh token is set.
     pub(super) async fn renew(
         &self,
         send: impl AsyncFnOnce(Call) -> Result<Response, NoResponse>,

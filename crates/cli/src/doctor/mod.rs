@@ -1,8 +1,8 @@
-//! `doctor`: checks a receiver from outside, before it goes live, or when no events arrive.
+//! `doctor`: checks a receiver from outside, before it goes live or when no events arrive.
 //!
-//! - `network`: the address, the certificate, redirects, HTTP/2
+//! - `network`: checks the address, the certificate, redirects, and HTTP/2
 //! - `probe`: the test events, and the ways to send them
-//! - `response`: what a response means
+//! - `response`: interprets responses
 //! - `report`: the line of each check, and the summary
 
 mod network;
@@ -33,10 +33,10 @@ use crate::{
     url::{parse_seconds, parse_url},
 };
 
-/// Check a receiver from outside, and say how to cure each fault
+/// Check a receiver from outside, and say how to fix each fault
 #[derive(Args)]
 #[command(after_help = "\
-Run it before you go live, and again when no events arrive, best from outside of your network. It \
+Run this command before you go live and when no events arrive, best from outside of your network. It \
 sends about a dozen events of the type `doctor.test`, signed with your secret and marked as tests \
 (`resource_type` is `test`, and `data.test` is true), and a forged one.
 
@@ -61,7 +61,7 @@ pub(crate) struct DoctorArgs {
     /// Wait this long for each response; SoundHash waits 30 seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
-    /// Print an object per check, one on each line
+    /// Print a JSON object for each check, one per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -171,9 +171,9 @@ async fn signed(
     {
         "The receiver has only the previous secret. Give it the new one."
     } else {
-        "The receiver has another secret, for example that of another endpoint, or one with quotes \
-         or a line end around it. If it has this secret, something in front of it changes the body, \
-         or a clock is wrong."
+        "The receiver has another secret, such as the secret of another endpoint, or this one \
+         with quotes or a line end around it. If it has this secret, something in front of it \
+         changes the body, or a clock is wrong."
     };
     Ok(judge(name, result, cure))
 }
@@ -202,7 +202,7 @@ async fn bodies(receiver: &mut Receiver, report: &mut Report) -> Result<(), Erro
     report.add(&judge("late retry", &result, cure))
 }
 
-/// Sends an event again that was accepted.
+/// Sends an accepted event again.
 async fn duplicate(receiver: &mut Receiver, first: &Delivery) -> Check {
     let name = "duplicates";
     let result = receiver.send(first).await;

@@ -1,4 +1,4 @@
-//! The way to the receiver: its address, its certificate, redirects, and HTTP/2.
+//! Checks the connection to the receiver: its address, its certificate, redirects, and HTTP/2.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ use crate::{
     url::host_and_port,
 };
 
-/// Automatic renewal replaces a certificate earlier than this.
+/// Automatic renewal replaces a certificate before it has only this many days left.
 const RENEWAL_DAYS: u64 = 14;
 
 /// Looks up the host.
@@ -133,7 +133,7 @@ fn date(time: UnixTime) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Checks the redirects that were followed, and one that was not.
+/// Checks the redirects, including a last one that was not followed.
 pub(super) fn redirects(delivered: &Delivered) -> Check {
     let name = "redirects";
     let hop = |status: StatusCode, to: &str| format!("{} to {}", status.as_u16(), excerpt(to, 200));
@@ -161,8 +161,8 @@ pub(super) fn redirects(delivered: &Delivered) -> Check {
             name,
             seen("a GET without the event"),
             "SoundHash records this last response, and the event is lost. Register a URL that \
-             responds without a redirect. Usual causes are http in place of https, `www.` or a \
-             slash at the end too much or too little, and a login in front.",
+             responds without a redirect. Usual causes are http instead of https, an extra or \
+             missing `www.` or trailing slash, and a login in front.",
         ),
         false => Check::new(
             Warning,

@@ -26,7 +26,7 @@ use crate::{
 
 /// The time that clients wait for `100 Continue` before they send the body anyway, as curl does.
 const CONTINUE: Duration = Duration::from_secs(1);
-/// The last retry starts this long after the event if each attempt times out.
+/// The time between an event and its last retry if each attempt times out.
 const LAST_RETRY: SignedDuration = SignedDuration::from_mins(9);
 /// The size of the large test event, which is within the default limits of nginx and of the layer.
 const LARGE: usize = 900_000;
@@ -36,7 +36,7 @@ pub(super) type Result = std::result::Result<Response, NoResponse>;
 /// Changes the text of a test event.
 type Change = fn(String) -> String;
 
-/// The names of changes, and the fault of a proxy if only the test event with this change is rejected.
+/// The changes with their names, and the fault of a proxy if only the changed event is rejected.
 pub(super) const CHANGES: [(&str, Change, &str); 4] = [
     ("trailing newline", |text| text + "\n", "removes line ends"),
     (
@@ -56,7 +56,7 @@ pub(super) const CHANGES: [(&str, Change, &str); 4] = [
     ),
 ];
 
-/// A receiver, and what its test events are made of.
+/// A receiver, and the parts of its test events.
 pub(super) struct Receiver {
     pub(super) client: Client,
     pub(super) url: Uri,
@@ -103,7 +103,7 @@ impl Receiver {
         let text = String::from_utf8_lossy(&sender.to_bytes(&event)).into_owned();
         let body = Bytes::from(change(text));
         let mut headers = headers(sender, &event, self.secret.sign(&body).into());
-        // As SoundHash's senders do, so that the response is the one that they get.
+        // SoundHash's senders also send this header, which can change the response.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
         Delivery {
             name: String::new(),
@@ -119,8 +119,8 @@ impl Receiver {
         result
     }
 
-    /// Sends a delivery in chunks. If `expects` is true, it sends the body with its length instead, and
-    /// waits until the receiver asks for it. The response time is not measured, because it can include
+    /// Sends a delivery in chunks. If `expects` is true, the body is sent with its length instead,
+    /// once the receiver asks for it. The response time is not measured, because it can include
     /// this wait.
     pub(super) async fn stream(&self, delivery: &Delivery, expects: bool) -> Result {
         let (mut sender, body) = Channel::<Bytes>::new(1);
@@ -138,7 +138,7 @@ impl Receiver {
         let upload = async move {
             let _ = timeout(CONTINUE, asked.notified()).await;
             for part in delivery.body.chunks(100) {
-                // This fails if the receiver has responded already.
+                // This fails if the receiver has already responded.
                 let _ = sender.send_data(Bytes::copy_from_slice(part)).await;
             }
         };

@@ -1,4 +1,4 @@
-//! The result of a check, and the lines of all checks.
+//! The result of a check, and the report of all checks.
 
 use std::io::{self, IsTerminal};
 
@@ -55,7 +55,7 @@ impl Check {
         Self::new(Verdict::Ok, name, seen, "")
     }
 
-    /// `seen` is what the receiver did, and `cure` is what to do about it.
+    /// Creates a result. `seen` describes what the receiver did, and `cure` how to fix it.
     pub(super) fn new(
         result: Verdict,
         name: &'static str,
@@ -135,7 +135,7 @@ impl Report {
     }
 }
 
-/// Breaks untrusted text into lines that fit a terminal. All but the first are indented.
+/// Breaks untrusted text into lines that fit the terminal, and indents all but the first.
 fn indented(text: &str, indent: usize) -> String {
     let text = escape(text);
     if !io::stdout().is_terminal() {

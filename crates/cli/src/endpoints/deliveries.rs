@@ -1,4 +1,4 @@
-//! `deliveries`: shows the log of attempts, and the lost events.
+//! `deliveries`: shows the log of attempts, or the lost events.
 
 use std::{cmp::Reverse, collections::HashSet};
 
@@ -46,7 +46,7 @@ pub(super) struct DeliveriesArgs {
     /// Only attempts with this status: success, failed, retrying, pending
     #[arg(long)]
     status: Option<String>,
-    /// The most attempts, up to 1000
+    /// The maximum number of attempts, up to 1000
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
 }

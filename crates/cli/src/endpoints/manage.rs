@@ -90,7 +90,7 @@ struct Settings {
     /// What the endpoint is for
     #[arg(long)]
     description: Option<String>,
-    /// The most deliveries per minute, from 1 to 1000
+    /// The maximum number of deliveries per minute, from 1 to 1000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate_limit: Option<u32>,
     /// Let SoundHash add the headers in FILE to each delivery, one `Name: value` per line
@@ -108,7 +108,7 @@ impl Settings {
     }
 }
 
-/// Sets a member of the request, if there is a value.
+/// Sets a member of the request if `value` is given.
 fn set(body: &mut Value, member: &str, value: Option<impl Serialize>) {
     if let Some(value) = value {
         body[member] = json!(value);
@@ -200,7 +200,7 @@ fn print(response: &[u8], json: bool) -> Result<bool, Error> {
         return output::print_json(response);
     }
     let endpoint: Endpoint = read(response)?;
-    // The values can be credentials.
+    // The values are not shown, because they can be credentials.
     let headers = endpoint.custom_headers.unwrap_or_default();
     let headers = headers.keys().map(|name| format!("{name}: (hidden)"));
     let headers: Vec<_> = headers.collect();

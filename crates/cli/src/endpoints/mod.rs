@@ -2,10 +2,10 @@
 //!
 //! - `manage`: list, create, show, update, delete, test and stats
 //! - `deliveries`: shows the log of attempts and the lost events
-//! - `rotate`: replaces a secret with the help of a second endpoint
+//! - `rotate`: replaces a secret by creating a second endpoint
 //! - `secret_file`: stores a new secret
 
-/// The help of a command: remarks, the variables that all commands read, and examples.
+/// Returns a command's help: its remarks, the variables that all commands read, and examples.
 macro_rules! help {
     ($examples:literal) => {
         help!("", $examples)

@@ -1,4 +1,4 @@
-//! `rotate`: replaces a secret with the help of a second endpoint.
+//! `rotate`: replaces a secret by creating a second endpoint.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ use crate::{
 SoundHash cannot change the secret of an endpoint. This command creates a copy of the endpoint \
 with a new secret, waits until you confirm that your server accepts the secret, and deletes the \
 old endpoint. In between, each event arrives twice, with the same body and two signatures. An \
-idempotency layer acts on it once.
+idempotency layer handles it once.
 
 ",
     "  $ soundhash-webhook endpoints rotate 7 --secret-file new.secret"

@@ -1,4 +1,4 @@
-//! A file for a new secret. It is created before the secret exists, and never overwritten.
+//! A file for a new secret, created before the secret exists. Existing files are never overwritten.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{error::Error, output::escape::escape};
 
-/// A new, empty file, which is removed again if no secret is written to it.
+/// A new, empty file, which is removed if no secret is written to it.
 pub(super) struct SecretFile {
     path: PathBuf,
     file: File,
@@ -54,7 +54,7 @@ impl SecretFile {
 impl Drop for SecretFile {
     fn drop(&mut self) {
         if !self.is_written {
-            // Otherwise, an empty file remains.
+            // If this fails, an empty file remains.
             let _ = fs::remove_file(&self.path);
         }
     }

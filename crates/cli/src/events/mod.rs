@@ -1,9 +1,9 @@
 //! `events`: the events that an application recorded with `EventLog`.
 //!
-//! - this file: lists them, and shows one with its body
+//! - this file: lists events, and shows one with its body
 //! - `run_again`: sends stored events to the application again
 
-/// The help of a command: remarks, the variables that all commands read, and examples.
+/// Returns a command's help: its remarks, the variables that all commands read, and examples.
 macro_rules! help {
     ($remarks:literal, $variables:literal, $examples:literal) => {
         concat!(
@@ -66,7 +66,7 @@ pub(crate) struct EventsArgs {
 
 #[derive(Subcommand)]
 enum EventsCommand {
-    /// List recorded events, the latest first
+    /// List recorded events, latest first
     #[command(after_help = help!("", "", "  $ soundhash-webhook events list --database sqlite:events.db
   $ soundhash-webhook events list --since 2026-11-23 --limit 1000
   $ soundhash-webhook events list --forgotten --json"))]
@@ -76,7 +76,7 @@ enum EventsCommand {
         /// Only events that come after this one in the list
         #[arg(long, value_name = "KEY")]
         after: Option<String>,
-        /// The most events
+        /// The maximum number of events
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
     },
@@ -176,7 +176,7 @@ struct Line<'a> {
     event_type: Option<&'a str>,
     endpoint: Option<&'a str>,
     created_at: Option<String>,
-    /// When the event was received, with the name that `listen --json` uses.
+    /// The time of receipt, with the name that `listen --json` uses.
     time: String,
     bytes: u64,
     forgotten: bool,
@@ -204,8 +204,7 @@ fn local(time: SystemTime) -> String {
     model::local(Timestamp::try_from(time).unwrap_or_default())
 }
 
-/// The type of an event, shortened to `length`. A sender can give a type any length, and a table is
-/// as wide as its longest cell.
+/// Returns the type of an event, shortened to `length`, because a sender can choose a long type.
 fn kind(event: &EventSummary, length: usize) -> String {
     let kind = event.event_type.as_deref().unwrap_or("not an event");
     kind.chars().take(length).collect()
@@ -277,7 +276,7 @@ fn show(event: &RecordedEvent, raw: bool, json: bool) -> Result<bool, Error> {
             ("bytes", plain(summary.body_len)),
         ]);
         table::print_fields(&fields)?;
-        // A body that only Python reads is shown as it is.
+        // A body that only Python can parse is shown unchanged.
         let body = match serde_json::from_str::<Value>(&text) {
             Ok(body) => pretty_json(&body),
             Err(_) => text.lines().map(escape).collect::<Vec<_>>().join("\n"),

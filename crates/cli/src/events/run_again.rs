@@ -1,8 +1,8 @@
 //! `run-again`: sends stored events to the application again.
 //!
-//! Each event is forgotten directly before it is sent, which keeps its row and its body. The
-//! application records it again when its handler succeeds. Until then, the event is forgotten: after
-//! a crash of either process, `--forgotten` selects the events that did not run.
+//! Each event is marked as forgotten directly before it is sent. Its row and its body stay. When
+//! the handler succeeds, the application records the event again. If either process crashes before
+//! that, `--forgotten` selects the events that did not run.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ use crate::{
 /// Send recorded events to your application again, so that it handles them again
 #[derive(Args)]
 #[command(after_help = help!("\
-The events are sent one after the other, the oldest first, with the stored body and a new \
+The events are sent one after the other, oldest first, with the stored body and a new \
 signature. Before an event is sent, it is marked as forgotten, so that it is not a duplicate. Its row \
 and its body stay. When the handler succeeds, the application records the event again. An event that \
 failed stays forgotten, and --forgotten selects it.
@@ -48,7 +48,7 @@ responds with 2xx without recording the event, because the other events would en
 Redirects are not followed. Ctrl-C ends the command after the current event.
 
 ", "  SOUNDHASH_WEBHOOK_SECRET    The endpoint's secret
-  HTTP_PROXY, HTTPS_PROXY     Proxies, except of this machine and of NO_PROXY
+  HTTP_PROXY, HTTPS_PROXY     Proxies, except for this machine and NO_PROXY
 ", "  $ soundhash-webhook events run-again tLj5invc61jBhWnpYZ6_Y02
   $ soundhash-webhook events run-again --type match.found --rate 10
   $ soundhash-webhook events run-again --since 2026-11-23 --until 2h
@@ -105,14 +105,14 @@ pub(super) async fn run(
         report: Report::new(events.len() as u64, Expected::Accepted),
         json,
         failed: 0,
-        // `--forgotten` does not select events that have run, so it needs no `--after`.
+        // `--forgotten` does not need `--after`, because it does not select events that have run.
         can_continue: args.keys.is_empty() && !args.filter.forgotten,
     };
     let ended = run.all(&events, args.rate).await;
     let all_ran = run.failed == 0;
     let reported = match json {
         true => Ok(all_ran),
-        // The report does not count events that were not sent.
+        // `all_ran` includes events that could not be sent, which the report does not count.
         false => run.report.finish().map(|is_success| is_success && all_ran),
     };
     if !all_ran {
@@ -170,7 +170,7 @@ impl Run<'_> {
     async fn all(&mut self, events: &[EventSummary], rate: Option<f64>) -> Result<(), Error> {
         let mut ticks = rate.map(|rate| interval(Duration::from_secs_f64(rate.recip())));
         if let Some(ticks) = &mut ticks {
-            // A slow response must not lead to a burst.
+            // Events that a slow response has delayed must not be sent as a burst.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let mut last = None;
@@ -227,7 +227,7 @@ impl Run<'_> {
         ));
     }
 
-    /// Sends one event. Returns the reason if the next events would end in the same way.
+    /// Sends one event. Returns a reason if the next events would fail in the same way.
     async fn one(&mut self, event: &EventSummary) -> Result<Option<&'static str>, Error> {
         let key = &event.key;
         let event_type = event.event_type.as_deref();
@@ -264,7 +264,7 @@ impl Run<'_> {
         };
         let mut delivered = self.target.send(delivery, &[], &|_, _| {}).await;
         if delivered.is_handled() {
-            // Another delivery may have been first. The application has then handled that one.
+            // If another delivery of the event came first, the application has handled that one.
             let now = self.database.get(key).await?;
             if now.is_some_and(|now| now.summary.is_forgotten) {
                 let headers = delivered.result.as_ref().map(|response| &response.headers);
@@ -273,7 +273,7 @@ impl Run<'_> {
                 delivered.not_run = Some(why.to_owned());
             }
         }
-        // A stored body and its signature are for the application alone.
+        // The stored body and its signature must not reach another server.
         if let Ok(response) = &delivered.result
             && let Some(location) = response.location()
         {

@@ -33,8 +33,8 @@ const MOST: usize = 100_000;
 pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);
 
 impl Seen {
-    /// Marks the response to an event that was accepted before, as an idempotency layer does. The
-    /// inspector's verdict is then `duplicate`.
+    /// Marks the response if the event was accepted before, as an idempotency layer does, so that
+    /// the inspector's verdict is `duplicate`.
     pub(super) fn mark<B>(&self, delivery: &Delivery, response: &mut Response<B>) {
         if !response.status().is_success() {
             return;
@@ -59,14 +59,15 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Fails if `url` is the address of this command, where each request would be forwarded again.
+    /// Returns an error if `url` is the address of this command, because requests would be
+    /// forwarded in an endless loop.
     pub(super) async fn new(
         url: Uri,
         timeout: Duration,
         own: SocketAddr,
         seen: Seen,
     ) -> Result<Self, Error> {
-        // An error means that the application does not listen yet.
+        // The host may not be known yet, which is not an error.
         let targets: Vec<_> = match lookup_host(host_and_port(&url)).await {
             Ok(targets) => targets.collect(),
             Err(_) => Vec::new(),
@@ -102,7 +103,7 @@ impl Forwarder {
 
 /// Returns whether a connection to `target` arrives at `own`.
 fn is_same(target: SocketAddr, own: SocketAddr) -> bool {
-    // The program can only bind addresses of this machine.
+    // Only addresses of this machine can be bound.
     let is_local = || UdpSocket::bind((target.ip(), 0)).is_ok();
     target.port() == own.port()
         && (target.ip() == own.ip()
@@ -144,7 +145,7 @@ async fn forward(
             );
             (StatusCode::BAD_GATEWAY, "The application redirects", reason)
         }
-        // The sender would wait for the response that follows a status of 1xx.
+        // After a status of 1xx, the sender would wait for the final response.
         Ok(response) if response.status.is_informational() => {
             let reason = format!(
                 "{url}: the application responds with {} and then with nothing, which does not \
@@ -172,7 +173,7 @@ async fn forward(
             (status, "", reason)
         }
     };
-    // The line of the delivery says that the sender got this status.
+    // The line of the delivery shows the status that the sender got.
     output::warning(&reason);
     (status, text).into_response()
 }

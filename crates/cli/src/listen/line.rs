@@ -22,12 +22,12 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    /// Prints every record, without end.
+    /// Prints every record, forever.
     pub(super) async fn run(&self, records: &mut Subscription) {
         loop {
             match records.recv().await {
                 Ok(record) => {
-                    // A full disk must not stop deliveries. The lost lines are counted.
+                    // A full disk must not stop deliveries. Lost lines are counted.
                     let _ = output::line(match self.json {
                         true => json(&Line::of(&record)),
                         false => text(&record, output::columns()),
@@ -76,7 +76,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Displays a record in 80 columns, or without its duration in a narrower terminal.
+/// Formats a record in 80 columns, or without its duration for a narrower terminal.
 fn text(record: &Record, columns: usize) -> String {
     let is_wide = columns >= 80;
     let room = if is_wide {
@@ -98,7 +98,7 @@ fn text(record: &Record, columns: usize) -> String {
         _ => {
             let width = 20.min(room.saturating_sub(13));
             let id = cell(record.event_id(), room - width - 2);
-            // Types of other senders can be longer, and use the columns that the id leaves free.
+            // Long types may use the columns that the id leaves free.
             let free = room - 2 - measure_text_width(&id);
             let event_type = cell(record.event_type(), free);
             let event_type = pad_str(&event_type, width, Alignment::Left, None);

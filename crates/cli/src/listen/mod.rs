@@ -39,7 +39,7 @@ use crate::{
 };
 
 const PATH: &str = "/webhooks/soundhash";
-/// The first port that is tried for the inspector, and the number of ports that are tried.
+/// The first port to try for the inspector, and the number of ports to try.
 const INSPECTOR_PORT: u16 = 4040;
 const INSPECTOR_PORTS: u16 = 20;
 
@@ -146,7 +146,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     tokio::select! {
         () = printer.run(&mut records) => {}
         () = signals::received(1) => {}
-        // The reader of the pipe ended, as with `| head`.
+        // The reader of the pipe has ended, as with `| head`.
         () = output::closed() => return Ok(true),
     }
     output::note(
@@ -181,7 +181,7 @@ fn verification(source: &SecretSource) -> Result<(SoundHashWebhookLayer, Inspect
     Ok((layer, inspector))
 }
 
-/// Returns the URL by which this machine reaches the address.
+/// Returns the URL of the address for clients on this machine.
 fn local_url(mut addr: SocketAddr) -> String {
     if addr.ip().is_unspecified() {
         addr.set_ip(match addr {
@@ -192,7 +192,8 @@ fn local_url(mut addr: SocketAddr) -> String {
     format!("http://{addr}{PATH}")
 }
 
-/// Opens the inspector's address. Its usual port may be taken by another `listen`, or by ngrok.
+/// Binds the inspector's address, or the next free port if `listen` or ngrok occupies the usual
+/// one.
 async fn bind_inspector(
     inspector: &Inspector,
     inspect: Option<Inspect>,

@@ -27,7 +27,7 @@ pub(crate) fn excerpt(text: &str, length: usize) -> String {
     }
 }
 
-/// Returns `value` as JSON on one line, with the same characters escaped as by [`escape`].
+/// Returns `value` as JSON on one line, with the same characters escaped as in [`escape`].
 pub(crate) fn json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string(value).expect("a value that JSON can express"))
 }
@@ -37,8 +37,8 @@ pub(crate) fn pretty_json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string_pretty(value).expect("a value that JSON can express"))
 }
 
-/// Escapes valid JSON. Outside of strings, it has only ASCII, so escapes fit everywhere. Line ends and
-/// tabs are always outside.
+/// Escapes valid JSON. Characters that need an escape occur only inside strings, because the rest
+/// of JSON is ASCII. Line ends and tabs occur only outside strings.
 pub(crate) fn harmless_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
@@ -57,8 +57,7 @@ pub(crate) fn harmless_json(json: &str) -> String {
 
 /// Returns whether a character is visible, and cannot control a terminal.
 pub(crate) fn is_harmless(character: char) -> bool {
-    // Joiners, marks and overrides of the direction of text, line and paragraph separators,
-    // the byte order mark, and invisible tags.
+    // Joiners, direction marks, line and paragraph separators, the byte order mark, and tags.
     let is_invisible = matches!(
         character,
         '\u{61c}'

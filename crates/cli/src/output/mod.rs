@@ -34,7 +34,7 @@ static STDERR: Writer = Writer::new("standard error", warning);
 
 fn write_result(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    // Flushed, so that the reader of a pipe gets each line at once.
+    // This is flushed, so that the reader of a pipe gets each line immediately.
     writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
     Ok(STDOUT.push(write_result, text.to_string())?)
 }
 
-/// Prints a response of the API as it is.
+/// Prints a response of the API unchanged.
 pub(crate) fn print_json(response: &[u8]) -> Result<bool, Error> {
     line(escape::harmless_json(&String::from_utf8_lossy(response)))?;
     Ok(true)
@@ -107,7 +107,7 @@ pub(crate) fn require_terminal(action: &str) -> Result<(), Error> {
 
 /// Prints a question, and returns whether the reply is yes.
 pub(crate) async fn confirm(question: &str) -> Result<bool, Error> {
-    // The reply depends on what was printed before.
+    // The user must see the earlier output before replying.
     STDOUT.written().await;
     STDERR.written().await;
     let mut stderr = anstream::stderr();
@@ -122,8 +122,8 @@ pub(crate) async fn confirm(question: &str) -> Result<bool, Error> {
     ))
 }
 
-/// Waits until everything is written, but no longer than `signals::patience`, and reports lines
-/// that were lost. Returns the error of a line that could not be written.
+/// Waits until all output is written, but no longer than `signals::patience`, and reports lost
+/// lines. Returns the error of a line that could not be written.
 pub(crate) async fn finish() -> Result<(), Error> {
     let written = async |writer: &'static Writer| {
         tokio::select! {
@@ -150,7 +150,7 @@ pub(crate) fn columns() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }
 
-/// Breaks long lines between words. Commands in backticks stay on one line, to be copied.
+/// Breaks long lines between words, but not commands in backticks, so that they can be copied.
 pub(crate) fn wrapped(text: &str, columns: usize) -> String {
     let options = Options::new(columns)
         .break_words(false)

@@ -12,7 +12,7 @@ use textwrap::core::display_width;
 use super::{BOLD, DIM, columns, escape::escape, line, paint, wrapped};
 use crate::error::Error;
 
-/// The narrowest column that is broken between words.
+/// The minimum width of a column whose text is broken between words.
 const NARROWEST: usize = 16;
 const GAP: usize = 2;
 
@@ -63,7 +63,7 @@ pub(crate) fn number(style: Style, number: impl ToString) -> Cell {
     }
 }
 
-/// Returns a cell with an entry per line.
+/// Returns a cell with one entry per line.
 pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
     let entries: Vec<_> = entries.into_iter().map(|entry| escape(entry)).collect();
     Cell {
@@ -72,8 +72,9 @@ pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
     }
 }
 
-/// Prints rows below a header, whose names are separated by bars. If a row would not fit the terminal
-/// even after its last cell was broken between words, each row is printed as a list of fields instead.
+/// Prints rows below a header, whose names are separated by bars. If a row does not fit the
+/// terminal even with its last cell broken between words, each row is printed as a list of fields
+/// instead.
 pub(crate) fn print<const N: usize>(
     names: &str,
     rows: impl IntoIterator<Item = [Cell; N]>,
@@ -153,7 +154,7 @@ fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Cell)>) -> String {
     printed.join("\n")
 }
 
-/// Returns the width to fit into. Without a terminal, lines can be as long as they need to be.
+/// Returns the width of the terminal. Without a terminal, lines can have any length.
 fn terminal() -> Option<usize> {
     io::stdout().is_terminal().then(columns)
 }

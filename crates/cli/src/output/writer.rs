@@ -1,8 +1,7 @@
-//! A stream with a bounded queue and a thread that writes.
+//! An output stream with a bounded queue and a thread that writes its lines.
 //!
-//! The reader of a pipe can stop reading, and a disk can be full. A delivery must not wait for
-//! either, and neither must the end of the process. Lines that do not fit into the queue are
-//! therefore dropped and counted.
+//! The reader of a pipe can stop reading, and a disk can be full. Neither must delay a delivery or
+//! the end of the process. Lines that do not fit into the queue are therefore dropped and counted.
 
 use std::{
     io::{self, ErrorKind::BrokenPipe},
@@ -152,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// A reader that reads one line per message.
+    /// Lets the test's reader read one line per message.
     static READS: Mutex<Option<Receiver<()>>> = Mutex::new(None);
     static WRITER: Writer = Writer::new("a test", drop);
 
@@ -166,7 +165,7 @@ mod tests {
     async fn lines_that_do_not_fit_are_counted() {
         let (read, reads): (Sender<()>, _) = channel();
         *READS.lock().unwrap() = Some(reads);
-        // The queue is full, and a line may be in the hands of the thread.
+        // The queue is full, and the thread may already have taken a line.
         for _ in 0..MAX_WAITING + 4 {
             WRITER.push(write, "line".to_owned()).unwrap();
         }

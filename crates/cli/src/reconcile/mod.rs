@@ -26,7 +26,7 @@ use crate::{
 The command reads SoundHash's log of deliveries and reports events whose attempts all failed. With \
 --recorded, or with --database of a build with the feature `database`, it also reports times in \
 which SoundHash delivered more events than you recorded, because a redirect, a login page or a proxy \
-responded in place of your application. The log has no id of an event, so the events can only be \
+responded instead of your application. The log does not have the ids of events, so they can only be \
 counted: `at least 1 of 3`.
 
 SoundHash's API shows the last 1000 attempts of each status. The command warns if a part of the \
@@ -55,21 +55,21 @@ Examples:
       --token-command ./log-in --on-missing ./fetch-resources \\
       --prometheus /var/lib/node_exporter/soundhash.prom
 
-Exit status: 0 every event arrived, 1 at least one is missing, 2 this could not be found out, or \
+Exit status: 0 every event arrived, 1 at least one is missing, 2 this is unknown, or \
 wrong usage")]
 pub(crate) struct ReconcileArgs {
-    /// Only these endpoints, which lead to the application whose records are compared [default: all]
+    /// Only these endpoints, whose events the compared records can contain [default: all]
     #[arg(long = "endpoint", value_name = "ID", value_delimiter = ',', value_parser = parse_id)]
     endpoints: Vec<String>,
     /// The beginning of the window: a time, or its age, such as 90m or 2d
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_time)]
     since: Timestamp,
-    /// The end of the window; the retries of younger events are not over
+    /// The end of the window; SoundHash may still retry younger events
     #[arg(long, value_name = "TIME", default_value = "20m", value_parser = parse_time)]
     until: Timestamp,
     #[command(flatten)]
     recorded: RecordedArgs,
-    /// The most that the clocks of SoundHash and of the records differ
+    /// The maximum difference between the clocks of SoundHash and the records
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     clock_difference: Duration,
     /// Print the report as JSON
@@ -81,7 +81,7 @@ pub(crate) struct ReconcileArgs {
     /// Run this command in a shell if events are missing
     #[arg(long, value_name = "COMMAND")]
     on_missing: Option<String>,
-    /// Run this command in a shell for a token, if there is none and when it has expired
+    /// Run this command in a shell to get a token, if none is set or when it has expired
     #[arg(long, value_name = "COMMAND")]
     token_command: Option<String>,
     /// Wait this long for each response of the API
@@ -183,17 +183,17 @@ fn clock_difference(api: &Api, allowed: Duration) -> Result<SignedDuration, Erro
     at_most_an_hour(allowed.max(measured))
 }
 
-/// Refuses a difference that would hide every missing event, and take long to try.
+/// Returns an error for a difference that would hide every missing event and take long to try.
 fn at_most_an_hour(difference: SignedDuration) -> Result<SignedDuration, Error> {
     if difference > SignedDuration::from_hours(1) {
         return Err(Error::failed(
-            "the clocks differ by more than an hour: set the clock of this machine, or that of the records",
+            "the clocks differ by more than an hour: set the clock of this machine, or of the machine that recorded the events",
         ));
     }
     Ok(difference)
 }
 
-/// Runs the user's command, which gets the report on its standard input.
+/// Runs the user's command with the report on its standard input.
 async fn run_hook(
     line: &str,
     missing: (Timestamp, Timestamp),
@@ -205,7 +205,7 @@ async fn run_hook(
         .env("SOUNDHASH_MISSING_SINCE", missing.0.to_string())
         .env("SOUNDHASH_MISSING_UNTIL", missing.1.to_string())
         .env("SOUNDHASH_MISSING_COUNT", report.missing().to_string())
-        // Only the report goes to standard output.
+        // Standard output is only for this command's report.
         .stdout(io::stderr());
     match shell::run(&mut command, print::json(report).as_bytes()).await {
         Ok(ran) if ran.status.success() => Ok(()),

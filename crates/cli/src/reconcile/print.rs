@@ -70,7 +70,7 @@ pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints the limits of the result.
+/// Prints remarks about the limits of the result.
 fn remarks(report: &Report) {
     if report.recorded.is_none() {
         output::note(
@@ -94,7 +94,7 @@ fn remarks(report: &Report) {
 }
 
 fn missing(report: &Report) -> String {
-    // Whether each of these events is missing is certain.
+    // If all events of each gap are missing, their number is exact.
     let is_exact = report.gaps.iter().all(|gap| gap.recorded == 0) && report.unseen.is_empty();
     match report.missing() {
         missing if is_exact => missing.to_string(),
@@ -116,9 +116,9 @@ fn print_gaps(report: &Report) -> Result<(), Error> {
     table::print("FROM|UNTIL|DELIVERED|RECORDED|MISSING", rows)
 }
 
-/// Replaces the file in one step, because the collector may read it at any time.
+/// Replaces the file atomically, because the collector may read it at any time.
 pub(super) fn write_prometheus(report: &Report, path: &Path) -> Result<(), Error> {
-    // The collector only reads files that end with .prom.
+    // The collector ignores this file, because its name does not end with .prom.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     fs::write(&new, prometheus(report))
@@ -166,12 +166,12 @@ fn prometheus(report: &Report) -> String {
     text
 }
 
-/// The names and the help of the metrics.
+/// The names and help texts of the metrics.
 const GAUGES: &str = "\
 status 0 if every event arrived, 1 if one is missing, 2 if this is unknown.
 delivered_events Events that SoundHash delivered.
 recorded_events Delivered events that were recorded.
-missing_events The least number of events that never arrived.
+missing_events The minimum number of events that never arrived.
 waiting_events Events that SoundHash will try to deliver again.
 unseen_seconds The part of the window that SoundHash's API does not show.
 window_start_timestamp_seconds The beginning of the window.

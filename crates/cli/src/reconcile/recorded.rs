@@ -18,8 +18,8 @@ const MAX_LINE: u64 = 1 << 20;
 
 #[derive(Args)]
 pub(super) struct RecordedArgs {
-    /// What was recorded: JSON lines of `listen --json`, or with the members `time` and `id`; `-`
-    /// is standard input
+    /// The records: JSON lines of `listen --json`, or with the members `time` and `id`; `-` is
+    /// standard input
     #[arg(long, value_name = "FILE")]
     #[cfg_attr(feature = "database", arg(conflicts_with = "database"))]
     recorded: Vec<PathBuf>,
@@ -38,7 +38,7 @@ struct Line {
 }
 
 impl RecordedArgs {
-    /// Reads the records of the window, or returns `None` if the user named none.
+    /// Reads the records of the window, or returns `None` if the user has not given any.
     pub(super) async fn read(&self, window: &Window) -> Result<Option<Vec<Record>>, Error> {
         let earliest = window.since.saturating_sub(window.clock_difference);
         let earliest = earliest.unwrap_or(window.since);
@@ -72,7 +72,7 @@ fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Err
             match serde_json::from_slice::<Line>(&line) {
                 Ok(line) if line.time >= earliest => records.extend(line.into_record()),
                 Ok(_) => {}
-                // Another program is still writing it.
+                // Another program is still writing this line.
                 Err(_) if !line.ends_with(b"\n") => {}
                 Err(_) if line.trim_ascii().is_empty() => {}
                 Err(error) => return Err(failed(format!(", line {number}: {error}"))),
@@ -90,8 +90,8 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 }
 
 impl Line {
-    /// Returns `None` for a delivery that SoundHash's log does not have as a success. The log does not
-    /// have the portal's deliveries, and the other verdicts did not lead to a 2xx.
+    /// Returns `None` for a delivery that is not a success in SoundHash's log. The log does not
+    /// contain the portal's deliveries, and the other verdicts did not lead to a 2xx.
     fn into_record(self) -> Option<Record> {
         let is_accepted = matches!(
             self.verdict.as_deref(),

@@ -22,7 +22,7 @@ use crate::{
 /// The maximum number of redirects that SoundHash's senders follow.
 const MAX_REDIRECTS: usize = 10;
 
-/// The options for retries.
+/// Options for retries.
 #[derive(Args)]
 pub(crate) struct RetryArgs {
     /// Retry like SoundHash: up to 3 times, after 60, 120 and 240 seconds
@@ -54,16 +54,16 @@ pub(crate) struct Delivery {
 pub(crate) struct Delivered {
     pub(crate) name: String,
     pub(crate) redirects: Vec<Redirect>,
-    /// Where the last redirect led.
+    /// The URL to which the last redirect led.
     pub(crate) url: Uri,
     /// The last response of the last attempt.
     pub(crate) result: Result<Response, NoResponse>,
-    /// Why the handler did not run, in spite of the status.
+    /// The reason why the handler did not run despite the status, if there is one.
     pub(crate) not_run: Option<String>,
 }
 
 impl Delivered {
-    /// Returns whether SoundHash records a success. It looks at the last status only.
+    /// Returns whether SoundHash records a success, which depends only on the last status.
     pub(crate) fn is_recorded_as_success(&self) -> bool {
         (self.result.as_ref()).is_ok_and(|response| response.status.is_success())
     }
@@ -130,7 +130,7 @@ impl Target {
         }
     }
 
-    /// Follows no redirects, so that no other server receives the event.
+    /// Does not follow redirects, so that no other server receives the event.
     #[cfg(feature = "database")]
     pub(crate) fn without_redirects(mut self) -> Self {
         self.max_redirects = 0;

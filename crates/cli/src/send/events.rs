@@ -23,7 +23,7 @@ impl Plan {
         }
     }
 
-    /// Every type from both senders.
+    /// Returns a plan for every type from both senders.
     pub(super) fn all() -> Vec<Self> {
         let both = |kind: &EventKind| {
             [Sender::Portal, Sender::Dispatcher]
@@ -77,7 +77,7 @@ pub(crate) fn test_event(event_type: &str, sender: Sender) -> Value {
     event
 }
 
-/// Returns the headers that a sender gives an event.
+/// Returns the headers that a sender sets for an event.
 pub(crate) fn headers(sender: Sender, event: &Value, signature: HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let json = HeaderValue::from_static("application/json");
@@ -95,7 +95,7 @@ pub(crate) fn headers(sender: Sender, event: &Value, signature: HeaderValue) -> 
     };
     headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
     for &(name, member) in members {
-        // A type that is not a valid header value is in the body only.
+        // A type that is not a valid header value is only in the body.
         if let Ok(value) = HeaderValue::from_str(event[member].as_str().unwrap_or_default()) {
             headers.insert(HeaderName::from_static(name), value);
         }

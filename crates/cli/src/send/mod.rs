@@ -32,7 +32,7 @@ use crate::{
     url::{DEFAULT_URL, parse_url},
 };
 
-/// The most events in flight at the same time with `--rate`.
+/// The maximum number of events in flight at the same time with `--rate`.
 const MAX_IN_FLIGHT: usize = 100;
 
 /// Send signed events, as SoundHash would

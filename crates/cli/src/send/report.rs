@@ -19,9 +19,9 @@ use crate::{
     url::milliseconds,
 };
 
-/// The maximum number of deliveries that are printed as a line each: all samples of both senders.
+/// The maximum number of deliveries that get a line each. All samples of both senders are 24.
 const MOST_LINES: u64 = 24;
-/// The width of a line with the longest reason of a status.
+/// The width of a line with the longest reason phrase.
 const WIDE: usize = 72;
 
 /// The response that counts as a success.
@@ -33,7 +33,7 @@ pub(crate) enum Expected {
 
 pub(crate) struct Report {
     expected: Expected,
-    /// Hidden if each delivery has a line, and if standard error is not a terminal.
+    /// Hidden if each delivery has a line, or if standard error is not a terminal.
     bar: ProgressBar,
     has_lines: bool,
     start: Instant,
@@ -164,7 +164,7 @@ impl Report {
 fn is_success(delivered: &Delivered, expected: Expected) -> bool {
     match (expected, &delivered.result) {
         (Expected::Accepted, _) => delivered.is_handled(),
-        // The reference receivers respond with 401. Services in other languages choose their own.
+        // Receivers with this crate respond with 401, and others with a status of their choice.
         (Expected::Rejected, Ok(response)) => {
             matches!(response.status.as_u16(), 400 | 401 | 403) && !delivered.is_lost()
         }
@@ -172,7 +172,7 @@ fn is_success(delivered: &Delivered, expected: Expected) -> bool {
     }
 }
 
-/// Displays the status, or that there was no response.
+/// Displays the status, or `no response`.
 fn result(delivered: &Delivered) -> String {
     match &delivered.result {
         Ok(response) if delivered.is_lost() => format!("lost ({})", response.status.as_u16()),
@@ -184,7 +184,7 @@ fn result(delivered: &Delivered) -> String {
     }
 }
 
-/// Displays a delivery on one line.
+/// Formats a delivery as one line.
 fn line(delivered: &Delivered, expected: Expected) -> String {
     let style = if is_success(delivered, expected) {
         GOOD
@@ -198,7 +198,7 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
         return format!("{name}  {}", paint(style, result(delivered)));
     };
     let duration = milliseconds(response.duration);
-    // The color must not count towards the width.
+    // The padding comes before the color, which must not count towards the width.
     let result = result(delivered);
     match output::columns() < WIDE && io::stdout().is_terminal() {
         true => format!("{name}  {}  {duration}", paint(style, result)),

@@ -15,7 +15,7 @@ fn a_secret_in_an_argument_is_rejected_and_not_repeated() {
         format!("send --secret {SECRET}"),
         format!("verify --secret={SECRET} --signature 00"),
         format!("--token {SECRET} endpoints list"),
-        // No other error comes first and repeats the secret.
+        // No earlier error may repeat the secret.
         format!("nonsense --secret {SECRET}"),
     ] {
         bare_command(&line).expect(2, "read the arguments | SOUNDHASH_");

@@ -1,4 +1,4 @@
-//! `doctor` against right receivers, and against one for each fault.
+//! `doctor` with correct receivers, and with a receiver for each fault.
 
 use std::{
     io::Write,
@@ -36,7 +36,7 @@ fn serve(app: Router) -> String {
     format!("http://{}/hooks", support::serve(app))
 }
 
-/// An application as the guides show it. It accepts only events that are marked as tests.
+/// Returns an application as in the guides, which accepts only events that are marked as tests.
 fn right() -> Router {
     let layer = IdempotencyLayer::new(MemoryStore::new(100));
     receiver()
@@ -58,7 +58,7 @@ fn verification() -> SoundHashWebhookLayer {
 
 type Change = fn(Vec<u8>) -> Vec<u8>;
 
-/// Changes requests on their way to the right application, as a proxy could.
+/// Changes requests before the correct application receives them, as a proxy could.
 fn behind(change: Change) -> Router {
     right().layer(middleware::from_fn(
         move |request: Request, next: Next| async move {
@@ -70,7 +70,7 @@ fn behind(change: Change) -> Router {
     ))
 }
 
-/// Responds to every verified delivery in the same way.
+/// Returns an application that responds to every verified delivery in the same way.
 fn responding(response: impl IntoResponse + Clone + Send + Sync + 'static) -> Router {
     let handler = any(async move |_: Bytes| response.clone());
     Router::new()
@@ -123,7 +123,7 @@ fn signatures_that_are_not_verified_or_do_not_match_are_failures() {
 
 #[test]
 fn redirects_are_followed_and_shown_with_what_arrives() {
-    // No sender follows this, and nothing shows all of it.
+    // No sender follows this redirect, and its long target is shortened.
     let to = format!("file:///etc/{}", "x".repeat(9_000));
     let ran = doctor(&App::redirecting(307, &to).to_string());
     let parts = "failed redirects | 307 to file:///etc/xx | which no sender follows";
@@ -175,7 +175,7 @@ fn limits_of_size_time_and_age_are_found() {
     let strict = receiver().layer(strict).layer(verification());
     doctor(&serve(strict)).expect(1, "failed late retry | Raise `max_age`");
 
-    // The first receiver responds slowly to the first event. The second one never responds.
+    // The first receiver responds slowly to the first event, and the second one never responds.
     for (limit, delay, count, status, part) in [
         ("20", 8, 1, 0, "warning time"),
         ("2", 600, usize::MAX, 1, "no response in time"),
@@ -236,7 +236,7 @@ fn a_2xx_that_soundhash_cannot_read_is_a_failure() {
         (packed, 1, "Content-Encoding `gzip`"),
     ] {
         let ran = doctor(&serve(responding((headers, latin.clone()))));
-        // Nothing shows that duplicates are recognized.
+        // The responses do not show whether duplicates are recognized.
         ran.expect(status, format!("{part} | unknown duplicates"));
     }
 }

@@ -1,4 +1,4 @@
-//! `events` on both databases, with an application that records what it handles.
+//! `events` on both databases, with an application that records the events it handles.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use crate::support::{
     App as Server, Process, Ran, Run, SECRET, bare, check, cli, deliver, folder, free_addr, status,
 };
 
-/// A database that exists until the place is dropped.
+/// A database that exists until its `Server` is dropped.
 trait Place: Backend {
     type Server;
     fn start() -> (Self::Server, String);
@@ -85,17 +85,16 @@ on_both!(
     recorded_events_are_compared_with_the_log_of_soundhash,
 );
 
-/// What the handler does instead of handling an event.
+/// An action of the handler instead of handling an event.
 #[derive(Clone, Copy)]
 enum Step {
     Respond(StatusCode),
-    /// Waits until the gate opens.
+    /// Waits until the test opens the gate.
     Wait,
 }
 
 type Steps = Arc<Mutex<BTreeMap<String, Step>>>;
 
-/// An application with a database.
 struct App<DB: Place> {
     runtime: Runtime,
     log: EventLog<DB>,
@@ -164,7 +163,7 @@ impl<DB: Place> App<DB> {
         }
     }
 
-    /// Delivers events `0`, `1`, …, of which every third one has another type.
+    /// Delivers the events `0`, `1`, and so on. Every third one has another type.
     fn seed(&self, count: usize) {
         for id in 0..count {
             assert_eq!(status(&deliver(&self.url, "", &body(id))), "200");
@@ -212,7 +211,7 @@ impl<DB: Place> App<DB> {
         stored.filter(|event| event.is_forgotten).count()
     }
 
-    /// No body was lost or changed.
+    /// Checks that no body was lost or changed.
     fn has_every_body(&self, count: usize) {
         for id in 0..count {
             let key = Key::new(&key(id));
@@ -236,7 +235,7 @@ fn body(id: usize) -> Vec<u8> {
     } else {
         "video.processed"
     };
-    // Python writes numbers that strict JSON does not have, and a space that no parser keeps.
+    // `NaN` is not strict JSON, and serializing the body again would lose the second space.
     format!(r#"{{"id": "{id}",  "type": "{kind}", "data": {{"confidence": NaN}}}}"#).into_bytes()
 }
 
@@ -307,7 +306,7 @@ fn events_run_again_by_key_window_and_type<DB: Place>() {
     app.check("run-again t4 | 0 | t4 | 200 OK");
     assert_eq!(app.handled(), keys([4]));
 
-    // More than one needs a confirmation, for which there is no terminal.
+    // Running several events again needs a confirmation, which is impossible without a terminal.
     app.check("run-again --type match.found | 2 | --yes");
     app.check("run-again --yes | 2 | which events");
     let ran = app.json("run-again --type match.found --yes");
@@ -317,7 +316,7 @@ fn events_run_again_by_key_window_and_type<DB: Place>() {
     assert_eq!((ran.len(), &ran[0]), (3, &line));
 
     let time = |event: &EventSummary| jiff::Timestamp::try_from(event.received_at).unwrap();
-    // The latest is the first.
+    // The list has the latest event first.
     let window = format!("--since {} --until {}", time(&before[4]), time(&before[1]));
     let start = SystemTime::now();
     app.events(&format!("run-again {window} --rate 10 --yes"))
@@ -328,7 +327,7 @@ fn events_run_again_by_key_window_and_type<DB: Place>() {
 
     let after = app.stored();
     assert_eq!(app.forgotten(), 0);
-    // A window selects the same events again.
+    // The window still selects the same events.
     assert!(after.iter().map(time).eq(before.iter().map(time)));
     app.has_every_body(7);
 }
@@ -345,7 +344,7 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
     app.check("list | 0 | STATE | forgotten");
     app.has_every_body(5);
 
-    // Whatever concerns all events stops the run, and the events that were not sent are not touched.
+    // A failure that concerns all events stops the run. Events that were not sent stay unchanged.
     app.steps.lock().unwrap().clear();
     let nobody = format!("run-again --since 1h --yes --url http://{}/", free_addr());
     app.events(&nobody)
@@ -401,7 +400,7 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
     let all = "run-again --since 1h --yes";
     let process = Process::start(&mut app.command(all));
     app.arrived.recv().unwrap();
-    // Between the mark and the application's record.
+    // The event is marked as forgotten, and the application has not recorded it again.
     process.signal("KILL");
     let _ = process.ended();
     assert_eq!(app.handled(), keys([0]));

@@ -58,9 +58,9 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
         ("accept-encoding", &["gzip, deflate"]),
         ("host", &[app.addr.to_string().as_str()]),
         ("content-length", &[BODY.len().to_string().as_str()]),
-        // Nothing is added but `Via`, which recognizes a loop.
+        // Only `Via` is added, to recognize a loop.
         ("accept", &[]),
-        // These headers are about the connection.
+        // These headers concern the connection.
         ("x-hop", &[]),
         ("connection", &[]),
         ("te", &[]),
@@ -107,7 +107,7 @@ fn a_redirect_of_the_application_is_not_passed_on() {
 }
 
 #[test]
-fn its_own_address_is_refused() {
+fn the_address_of_this_command_is_rejected() {
     for (addr, host) in [("127.0.0.1", "localhost"), ("0.0.0.0", "127.0.0.1")] {
         let port = free_addr().port();
         let forward = format!("--forward http://{host}:{port}/hooks");
@@ -120,7 +120,7 @@ fn its_own_address_is_refused() {
 fn a_loop_through_another_server_is_a_508() {
     let url = Arc::new(OnceLock::<String>::new());
     let target = url.clone();
-    // A proxy that passes each request back.
+    // This proxy sends each request back.
     let app = App::start(move |request| {
         let (_, head) = request.head.split_once("\r\n").unwrap();
         let head: String = (head.split_inclusive("\r\n"))
@@ -174,7 +174,7 @@ fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
     assert_eq!(app.requests().len(), 1, "it is not tried twice");
 }
 
-/// Attack: a server that always has more to read delays every timer of tokio.
+/// Attack: a server that never stops sending, which delays all of tokio's timers.
 #[test]
 fn endless_interim_responses_do_not_prevent_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -196,7 +196,7 @@ fn endless_interim_responses_do_not_prevent_the_timeout() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
-/// The application is a process that is killed, and started again.
+/// The application is a process that is killed and started again.
 #[test]
 fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
     let addr = free_addr().to_string();

@@ -27,7 +27,7 @@ fn helps(name: &str) -> Vec<(String, String)> {
 
 #[cfg(feature = "database")]
 #[test]
-fn every_command_has_the_help_that_was_read() {
+fn the_help_of_every_command_was_reviewed() {
     use std::{env, fs, path::Path};
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help");
@@ -39,7 +39,7 @@ fn every_command_has_the_help_that_was_read() {
         assert!(!needs || help.contains("SOUNDHASH_API_TOKEN"), "{name}");
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{name}: {line}");
-            // A shell needs a file name.
+            // A line break after `>` would separate it from its file name.
             assert!(!line.ends_with(" >"), "{name}: {line}");
         }
         let file = format!("soundhash-webhook {name}").trim().replace(' ', "-") + ".txt";
@@ -75,8 +75,7 @@ fn the_examples_in_the_help_are_valid_commands() {
         let lines = help.lines().map(str::trim);
         for line in lines.filter_map(|line| line.strip_prefix("$ soundhash-webhook")) {
             let line = line.split([';', '|', '<', '>', '#']).next().unwrap();
-            // Without a secret and a URL, the command fails, but only after it has parsed its
-            // arguments.
+            // Without a secret and a URL, the command fails after it has parsed its arguments.
             let script = format!("exec \"$0\" {line} </dev/null");
             let mut command = Command::new("sh");
             command.args(["-c", &script, env!("CARGO_BIN_EXE_soundhash-webhook")]);

@@ -54,7 +54,7 @@ fn a_line_fits_a_terminal_whatever_the_event_is_called() {
         let body = format!(r#"{{"id": "{id}", "type": "{event_type}", "data": {{}}}}"#);
         deliver(&listen.url, "", body.as_bytes());
         let line = listen.line();
-        // Only this character is wide.
+        // This is the only wide character.
         let wide = line.matches('曲').count();
         assert!(line.chars().count() + wide <= 80, "{line}");
         assert!(line.contains(shown), "{line}");
@@ -181,7 +181,7 @@ fn a_second_signal_ends_it_at_once() {
     assert!(listen.log().contains(taken));
     assert!(listen.inspector.is_some());
     let (_stream, _) = begin(&listen.url, "", 10);
-    // When this later request has a response, the head has been read.
+    // Once this later request has a response, the head of the first one has been read.
     deliver(&listen.url, "", BODY);
     listen.signal("INT");
     listen.wait_for_log("Stopping");
@@ -209,7 +209,7 @@ fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
     (child, url.unwrap().to_owned())
 }
 
-/// Checks that a command ends in time with status 0, and returns what it logged after its greeting.
+/// Checks that a command ends in time with status 0, and returns its log after the greeting.
 fn ends(child: &mut Child) -> String {
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {

@@ -1,4 +1,4 @@
-//! The command as users run it: a process with arguments, an environment, output and a status.
+//! Tests of the command as a process with arguments, an environment, output and an exit status.
 
 mod arguments;
 mod doctor;

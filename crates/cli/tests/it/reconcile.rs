@@ -1,4 +1,4 @@
-//! The events that never arrived, against a server that behaves as SoundHash's API.
+//! `reconcile` with a server that behaves like SoundHash's API.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     support::{PATIENCE, Process, Ran, Run, check, folder},
 };
 
-/// An API with endpoint 7 and a log of attempts.
+/// Starts an API with endpoint 7 and a log of attempts.
 pub(crate) fn api(attempts: Vec<Value>) -> Api {
     let api = Api::start();
     api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
@@ -24,7 +24,7 @@ pub(crate) fn api(attempts: Vec<Value>) -> Api {
     api
 }
 
-/// The time so many minutes ago.
+/// Returns the time of this many minutes ago.
 pub(crate) fn ago(minutes: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_mins(minutes)
 }
@@ -41,7 +41,7 @@ pub(crate) fn attempt(event: u64, number: u64, status: &str, time: Timestamp) ->
     })
 }
 
-/// A line of `listen --json`.
+/// Returns a line in the format of `listen --json`.
 fn line(id: &str, time: Timestamp) -> String {
     let line = json!({
         "time": time, "id": id, "type": "match.found", "sender": "dispatcher",
@@ -69,7 +69,7 @@ fn every_event_arrived() {
         attempt(2, 2, "success", second + SignedDuration::from_mins(1)),
     ]);
     let mut lines = line("a", first) + &line("b", second) + &line("b", ago(110));
-    // Neither is in SoundHash's log, and the last line is not complete.
+    // SoundHash's log has neither of the next two deliveries, and the last line is incomplete.
     lines += &line("c", first).replace("dispatcher", "portal");
     lines += &line("d", first).replace("accepted", "rejected");
     lines += "{\"time\":";
@@ -88,7 +88,7 @@ fn lost_events_and_events_without_a_record_are_missing() {
         attempt(3, 1, "success", ago(120)),
         attempt(4, 1, "success", ago(180)),
         attempt(5, 1, "success", ago(180)),
-        // After the window.
+        // This attempt is after the window.
         attempt(6, 4, "failed", ago(1)),
     ]);
     let lines = line("a", ago(180)) + &line("test", ago(300));
@@ -140,8 +140,8 @@ fn lost_events_and_events_without_a_record_are_missing() {
 }
 
 #[test]
-fn what_cannot_be_known_is_said() {
-    // The application may be the one that did not log its response.
+fn unknown_results_have_status_2() {
+    // The event may have arrived, because only SoundHash's log lacks the response.
     let unclear = api(vec![attempt(1, 1, "pending", ago(60))]);
     reconcile(&unclear, "").expect(2, "unclear");
     reconcile(&Api::start(), "").expect(2, "no endpoints");
@@ -162,7 +162,7 @@ fn what_cannot_be_known_is_said() {
     ran.expect(2, "--recorded -, line 3: more than 1 MiB");
 }
 
-/// A child that outlives the command would do its work a second time, next to the next one.
+/// A child that outlived the command would work at the same time as the child of the next run.
 #[test]
 fn a_signal_ends_the_users_commands_too() {
     let api = api(vec![attempt(1, 4, "failed", ago(60))]);
@@ -198,7 +198,7 @@ fn a_signal_ends_the_users_commands_too() {
 
 #[test]
 fn a_log_that_is_longer_than_the_limit() {
-    // Every 10 seconds, an event, of which every fifth fails at first: 1,800 attempts.
+    // There is an event every 10 seconds, and every fifth one fails at first: 1,800 attempts.
     let start = ago(60 * 6);
     let mut attempts = Vec::new();
     let mut lines = String::new();
@@ -234,7 +234,7 @@ fn a_log_that_is_longer_than_the_limit() {
 
 #[test]
 fn a_token_that_expires_is_renewed() {
-    // The token, the refresh token, and what the user's command does; `-` is not given.
+    // The line has the token, the refresh token and the user's command. `-` leaves one out.
     let command = |line: &str| {
         let mut command = api(Vec::new()).bare("reconcile");
         let [token, refresh, run] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
@@ -268,7 +268,7 @@ fn a_token_that_expires_is_renewed() {
 }
 
 #[test]
-fn a_busy_or_failing_api_is_asked_again() {
+fn queries_are_repeated_if_the_api_is_busy_or_fails() {
     check(
         |line| {
             let (token, line) = line.split_once(' ').unwrap_or((line, ""));

@@ -1,4 +1,4 @@
-//! `replay` of requests that SoundHash sent.
+//! `replay` with requests that SoundHash sent.
 
 use std::{fs, path::Path};
 
@@ -25,7 +25,7 @@ fn body(file: &str) -> Vec<u8> {
 #[test]
 fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
     let app = App::ok();
-    // The recorded signatures need no secret.
+    // Sending the recorded signatures does not need a secret.
     let mut replay = bare!("replay --url {app}");
     let ran = replay
         .args(captures())
@@ -48,7 +48,7 @@ fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
 }
 
 #[test]
-fn they_are_signed_again_for_a_receiver_with_another_secret() {
+fn deliveries_are_signed_again_for_a_receiver_with_another_secret() {
     let listen = Listen::start(&[]);
     let mut replay = cli!("replay --url {}", listen.url);
     replay.args(captures());

@@ -1,4 +1,4 @@
-//! `send` to a receiver that keeps the requests.
+//! `send` with a receiver that keeps its requests.
 
 use std::{
     collections::HashSet,
@@ -67,7 +67,7 @@ fn an_event_is_signed_and_written_like_its_sender_does() {
 }
 
 #[test]
-fn many_events_have_a_rate_a_summary_and_ids_of_their_own() {
+fn many_events_have_a_rate_a_summary_and_unique_ids() {
     let app = App::ok();
     let start = Instant::now();
     let ran =
@@ -145,7 +145,7 @@ fn redirects_are_followed_as_soundhash_follows_them() {
 
 #[test]
 fn a_receiver_that_closes_its_connections_fails_no_event() {
-    // Nothing in the response says that the connection is closed.
+    // The response does not announce that the connection will be closed.
     let app = App::start(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
     cli!("send --count 200 --url {app}").expect(0, "200 200 OK");
 }
@@ -180,7 +180,7 @@ fn proxies_of_the_environment_are_used() {
     let mut excepted = send("http://app.invalid/", "HTTP_PROXY");
     excepted.env("NO_PROXY", ".invalid");
     excepted.expect(1, "cannot connect to http://app.invalid/:");
-    // This machine is reached directly.
+    // Requests to this machine do not use a proxy.
     send(&App::ok().to_string(), "HTTP_PROXY").expect(0, "200 OK");
     assert_eq!(proxy.requests().len(), 2);
 }
@@ -220,8 +220,7 @@ fn an_interrupted_command_prints_its_summary() {
     assert!(log.contains("were not sent"), "{log}");
 }
 
-/// Attacks: a response that clears the screen of the person who tests a server, and one that never
-/// ends.
+/// Attacks: a response that clears the terminal of the user, and one that never ends.
 #[test]
 fn a_response_cannot_control_the_terminal_or_fill_the_memory() {
     let app = App::start(|_| response("400 Bad Request", "\u{1b}[2J\u{9b}31m\u{202e}evil\r\n"));

@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 pub(crate) const SECRET: &str = "whsec_0nly-f0r-us";
 
-/// Returns the command with a line of arguments, and with the secret in its environment.
+/// Returns the command with these arguments, and with the secret in its environment.
 macro_rules! cli {
     ($($line:tt)*) => { $crate::support::command(&format!($($line)*)) };
 }
@@ -33,7 +33,7 @@ macro_rules! bare {
 
 pub(crate) use {bare, cli};
 
-/// Returns the command with an environment that has none of its variables.
+/// Returns the command without its own environment variables.
 pub(crate) fn bare_command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
     for (name, _) in env::vars_os() {
@@ -99,7 +99,7 @@ pub(crate) trait Run {
     /// Runs the command with `input` on its standard input.
     fn reads(&mut self, input: impl AsRef<[u8]>) -> Ran;
 
-    /// Checks the exit status, and that the output has these parts, which have bars between them.
+    /// Checks the exit status, and that the output contains these parts, separated by bars.
     fn expect(&mut self, status: i32, parts: impl AsRef<str>) -> Ran;
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn check(command: impl Fn(&str) -> Command, rows: &str) {
     }
 }
 
-/// A new folder for a single test.
+/// Creates a folder for a single test.
 pub(crate) fn folder(name: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -161,7 +161,6 @@ pub(crate) fn serve(app: Router) -> SocketAddr {
     addr
 }
 
-/// A running `listen`.
 pub(crate) struct Listen {
     process: Process,
     pub(crate) url: String,
@@ -266,7 +265,7 @@ impl App {
         Self { addr, requests }
     }
 
-    /// Redirects every request.
+    /// Starts a server that redirects every request.
     pub(crate) fn redirecting(status: u16, to: &str) -> Self {
         let response =
             format!("HTTP/1.1 {status} R\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
@@ -278,7 +277,7 @@ impl App {
     }
 }
 
-/// The URL of its webhook.
+/// Displays the URL of the webhook.
 impl fmt::Display for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}/hooks?a=1", self.addr)
@@ -310,7 +309,7 @@ pub(crate) fn response(status: &str, body: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Sends a signed body, with more lines for the head, and returns the whole response.
+/// Sends a signed body with additional lines in its head, and returns the whole response.
 pub(crate) fn deliver(url: &str, head: &str, body: &[u8]) -> String {
     let signature = Secret::new(SECRET).sign(body);
     let head = format!("X-Webhook-Signature: {signature}\r\n{head}");

@@ -1,4 +1,4 @@
-//! The output that only a terminal gets: colors, the progress bar, questions and prompts.
+//! The output for terminals: colors, the progress bar, questions and prompts.
 //!
 //! `script` of util-linux runs the command in a terminal.
 
@@ -21,7 +21,7 @@ fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
     run_in_terminal_of(80, command, question, input)
 }
 
-/// Runs a command in a terminal, and types `input` when it has asked `question`.
+/// Runs a command in a terminal of this width, and types `input` once it has asked `question`.
 fn run_in_terminal_of(columns: usize, command: &Command, question: &str, input: &str) -> Ran {
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
     let mut line = format!(
@@ -58,7 +58,7 @@ fn run_in_terminal_of(columns: usize, command: &Command, question: &str, input: 
         stdout.read_exact(&mut byte).expect("the question");
         asked.push(byte[0]);
     }
-    // A prompt switches the echo off after the question.
+    // A prompt turns off the echo only after it has printed the question.
     thread::sleep(Duration::from_millis(200));
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(input.as_bytes()).expect("typed");
@@ -84,7 +84,7 @@ fn colors_are_shown_unless_they_are_switched_off() {
 fn the_prompt_does_not_show_the_secret() {
     let app = App::ok();
     let send = bare!("send --url {app}");
-    // If the secret were shown, the check of every output would find it.
+    // If the secret were shown, `Ran` would find it in the output.
     let ran = run_in_terminal(&send, "(not shown):", &format!("{SECRET}\n"));
     ran.expect(0, "The endpoint's secret (not shown): | 200 OK");
     let request = app.requests().pop().unwrap();

@@ -1,7 +1,7 @@
 //! HTTPS, and the verification of certificates.
 //!
 //! `tests/tls` has a certificate for localhost, one that has expired, their key, and the authority
-//! that signed them. Nothing else uses them.
+//! that signed them. They are used only in these tests.
 
 use std::{io, net::SocketAddr, sync::Arc, thread};
 
@@ -81,13 +81,13 @@ fn certificates_are_checked() {
         send
     };
     send(&url, "ca.pem").expect(0, "200 OK");
-    // An unknown authority and another name are rejected.
+    // A certificate from an unknown authority or for another name is rejected.
     send(&url, VALID).expect(1, "certificate");
     let other = url.replace("localhost", "127.0.0.2");
     send(&other, "ca.pem").expect(1, "cannot connect");
 }
 
-/// A minimal container that uses only plain HTTP can lack certificates.
+/// A minimal container may lack certificates, which plain HTTP does not need.
 #[test]
 fn plain_http_needs_no_certificates() {
     let listen = Listen::start(&[]);

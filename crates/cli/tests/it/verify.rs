@@ -1,4 +1,4 @@
-//! `verify` with correct and wrong signatures.
+//! `verify` with right and wrong signatures.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn signature(body: &[u8]) -> String {
 }
 
 #[test]
-fn a_right_signature_matches_and_the_rest_is_said() {
+fn a_right_signature_matches_and_the_next_step_is_explained() {
     let file = folder("verify").join("body.json");
     fs::write(&file, BODY).unwrap();
     let verify = || cli!("verify --signature {}", signature(BODY));
@@ -33,7 +33,7 @@ fn a_wrong_signature_is_explained() {
         (&signature(BODY), compact, "as they arrived"),
         (&prefixed, BODY, "no prefix"),
         (&signature(BODY), b"", "empty"),
-        (&signature(b""), BODY, "that of an empty body"),
+        (&signature(b""), BODY, "is for an empty body"),
         (&"-".to_owned(), BODY, "64 hexadecimal digits"),
         (&signature(b"other"), BODY, "Content-Length"),
     ] {

@@ -42,7 +42,7 @@ fn a_body_that_was_rewritten_on_the_way() {
         // The output of `qs.stringify` for a body that was parsed as a form.
         (FormEncoded, text, &name[..]),
         (CurlyQuotes, r#"{"title": "it's"}"#, "{“title”: “it’s”}"),
-        // Half a surrogate pair, which Python writes and Rust cannot represent.
+        // An unpaired surrogate, which Python writes and Rust cannot represent.
         (Reserialized, half, r#"{"t":"\ud83c","a":1}"#),
         (SortedKeys, r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#, keys),
         (NumbersRewritten, node, r#"{"c":1,"n":[1,2]}"#),

@@ -49,13 +49,12 @@ fn all_mistakes_that_occur_together_are_reported() {
 fn an_unexplained_signature_is_unknown() {
     let other = sign("another endpoint's", BODY);
     finds(&[KEY], &other, BODY, &[Unknown], None);
-    // A mistake in the header exists under every secret.
+    // Mistakes in the header are reported even if no secret matches.
     let prefixed = format!("sha256={other}");
     finds(&[KEY], prefixed, BODY, &[SignaturePrefix, Unknown], None);
 }
 
-/// Attack: read the secret, or a signature to forge with, from a diagnosis that was pasted
-/// somewhere.
+/// Attack: read the secret, or a usable signature, from a diagnosis that was pasted somewhere.
 #[test]
 fn the_text_reveals_neither_a_secret_nor_a_signature() {
     let secret = "whsec_0nly-f0r-us";
@@ -88,7 +87,7 @@ fn event() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// A mistake that was not made is not found.
+    /// No mistake is found if none was made.
     #[test]
     fn a_right_signature_is_never_diagnosed(key in "\\PC{1,40}", body in prop_oneof![
         event().prop_map(String::into_bytes),

@@ -10,7 +10,7 @@ use super::{KEY, found, sign};
 
 /// The output of node's `JSON.stringify(JSON.parse(body))` for a delivery of the portal.
 #[test]
-fn numbers_of_a_real_delivery_written_anew() {
+fn numbers_of_a_real_delivery_rewritten_by_node() {
     let capture = include_str!("../../../../tests/captures/portal-quota.warning.http");
     let (_, body) = capture.split_once("\r\n\r\n").unwrap();
     let received = body.replace(['\n', ' '], "").replace("85.0", "85");
@@ -19,7 +19,7 @@ fn numbers_of_a_real_delivery_written_anew() {
 
 #[test]
 fn a_body_serialized_again_by_another_library() {
-    // The order of the keys, the numbers and the escapes are those of Python's `json.dumps`.
+    // The keys, numbers and escapes are in the format of Python's `json.dumps`.
     let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
     let compact = compact.replace("{}, []", "{},[]");
     let spaced = r#"{"z": "M\u00fcller \ud83c\udfb5\u007f", "a": [1.0, -2e5, {}, []], "n": null, "s": "a\\\"b, c: d"}"#;
@@ -38,7 +38,7 @@ fn a_body_serialized_again_by_another_library() {
             }
         }
     }
-    // The output of `serde_json` itself agrees with the layout made from the text.
+    // The layout that is made from text is the same as the output of `serde_json`.
     let ours = serde_json::to_string(&sample(EventKind::MatchFound, Sender::Portal)).unwrap();
     let value: Value = serde_json::from_str(&ours).unwrap();
     let pretty = serde_json::to_string_pretty(&value).unwrap();
@@ -60,7 +60,7 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// `serde_json` sorts the keys of a `Value`, and so does a middleware that serializes JSON again.
+/// A middleware that serializes JSON again may sort the keys, as `serde_json` does.
 #[test]
 fn keys_of_a_real_delivery_sorted_on_the_way() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures");

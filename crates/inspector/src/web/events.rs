@@ -21,18 +21,17 @@ use tokio::{
 
 use super::{Page, view::summary};
 
-/// The time between two batches, so that a thousand records a second do not become a thousand
-/// updates of the page.
+/// The time between two batches, so that the page is not updated a thousand times per second.
 const PACE: Duration = Duration::from_millis(200);
 /// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would
-/// keep a server from stopping gracefully.
+/// prevent a server from stopping gracefully.
 const LIFETIME: Duration = Duration::from_secs(20);
-/// The time after which the page reconnects.
+/// The time that the page waits before it reconnects.
 const RETRY: Duration = Duration::from_millis(500);
 
 #[derive(Deserialize)]
 pub(super) struct Resume {
-    /// The id of the last batch that a page got from the stream of another tab.
+    /// The id of the last batch that the page received through another tab.
     last: Option<String>,
 }
 
@@ -56,7 +55,7 @@ pub(super) async fn events(
         let _ = timeout(LIFETIME, stop.cancelled()).await;
     };
     let stream = stream::unfold(reader, Reader::next).take_until(Box::pin(ended));
-    // Keeps a proxy in front of `routes` from buffering the stream.
+    // Prevents a proxy in front of `routes` from buffering the stream.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
     (unbuffered, Sse::new(stream)).into_response()
 }
@@ -100,7 +99,7 @@ impl Reader {
                     "reset": reset,
                     // The number of records that were evicted before this batch.
                     "skipped": if reset { 0 } else { skipped },
-                    // The number of records since the start, and of those that are kept.
+                    // The numbers of all records since the start, and of the records that are kept.
                     "received": changes.received,
                     "kept": changes.kept,
                     "changes": SchemaChange::seen().len(),

@@ -66,7 +66,7 @@ fn is_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
     authority.is_some_and(is_loopback_authority)
 }
 
-/// Parses the whole text, because parsers of URLs disagree about odd authorities.
+/// Parses the whole text strictly, because URL parsers disagree about odd authorities.
 fn is_loopback_authority(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     if let Some(port) = text.strip_prefix("localhost") {
@@ -87,7 +87,7 @@ fn is_port(text: &str) -> bool {
 
 const COOKIE: &str = "soundhash_inspector";
 
-/// The path and the cookie that give a browser access to the page.
+/// The path and the token that give a browser access to the page.
 ///
 /// Browsers send a cookie to every port of a host, so another server on this machine could receive
 /// it. The cookie is therefore only valid below a random path that other servers do not know.
@@ -95,7 +95,7 @@ const COOKIE: &str = "soundhash_inspector";
 pub(super) struct Access {
     /// The token in the printed URL and in the cookie.
     pub(super) token: Arc<str>,
-    /// The path of the page, with a slash at its start.
+    /// The path of the page, with a leading slash.
     path: Arc<str>,
 }
 
@@ -134,8 +134,7 @@ impl Access {
     }
 }
 
-/// Moves the token from the URL into a cookie, which keeps it out of the address bar and the
-/// history.
+/// Moves the token from the URL into a cookie, which is not in the address bar or the history.
 async fn enter(State(access): State<Access>, uri: Uri) -> Response {
     let mut fields = uri.query().unwrap_or_default().split('&');
     let given = fields.find_map(|field| field.strip_prefix("token="));
@@ -164,7 +163,7 @@ fn unauthorized() -> Response {
 mod tests {
     use super::*;
 
-    /// Attack: DNS rebinding, with names that another parser may understand differently.
+    /// Attack: DNS rebinding with names that another parser may interpret differently.
     #[test]
     fn only_names_of_this_machine_are_loopback() {
         let own = "localhost LOCALHOST:4040 127.0.0.1 127.1.2.3:4040 [::1] [::1]:4040";

@@ -47,8 +47,7 @@ const ICON: &str = include_str!("../../assets/favicon.svg");
 #[derive(Clone)]
 struct Page {
     inspector: Inspector,
-    /// Identifies this process, so that a page that an earlier process served does not mix up
-    /// record numbers.
+    /// Identifies this process, so that pages of earlier processes do not mix up record numbers.
     instance: Arc<str>,
     /// Ends the live updates when the inspector's own server stops.
     stop: CancellationToken,
@@ -59,7 +58,7 @@ impl Inspector {
     /// authentication.
     ///
     /// These routes do not require a token and accept every `Host`. Anyone with access can see
-    /// every delivery and send requests through your application. The routes reject requests of
+    /// every delivery and send requests through your application. The routes reject requests from
     /// other sites, and the page cannot be embedded in a frame.
     ///
     /// The page reconnects its live updates every 20 seconds, so that a graceful shutdown of your
@@ -124,7 +123,7 @@ fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
 }
 
 async fn index(OriginalUri(uri): OriginalUri) -> Response {
-    // The routes may be nested, with or without a slash at the end.
+    // The routes may be nested, with or without a trailing slash.
     let path = uri
         .path()
         .trim_end_matches('/')
@@ -222,7 +221,7 @@ impl Page {
     }
 }
 
-/// Returns `null` for a record that is gone. This is normal at a high rate, and should not appear
+/// Returns `null` for a record that is gone. At a high rate this is normal, so it should not appear
 /// as an error in the browser's console.
 async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Json<Value> {
     let store = &page.inspector.store;

@@ -4,11 +4,11 @@ use memchr::memmem;
 
 use crate::{Inspector, Record};
 
-/// Finds the records whose id or body contains a text. The search ignores case. It also finds
-/// characters that a body escapes, as SoundHash does with everything that is not ASCII.
+/// Finds the records whose id or body contains a text. The search ignores case, and decodes
+/// escapes, because SoundHash escapes all characters that are not ASCII.
 pub(super) fn search(inspector: &Inspector, text: &str) -> Vec<u64> {
     let text = folded(text.as_bytes());
-    // Takes linear time even for hostile bodies.
+    // This search takes linear time even for hostile bodies.
     let text = memmem::Finder::new(text.as_bytes());
     let has = |bytes: &[u8]| text.find(folded(bytes).as_bytes()).is_some();
     let is_found = |record: &Record| {
@@ -19,7 +19,7 @@ pub(super) fn search(inspector: &Inspector, text: &str) -> Vec<u64> {
     found.map(|record| record.number()).collect()
 }
 
-/// Returns a text in lower case and without the escapes of JSON.
+/// Returns the text in lower case, with JSON escapes decoded.
 fn folded(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut folded = String::with_capacity(text.len());
@@ -38,8 +38,8 @@ fn push_lowercase(folded: &mut String, text: &str) {
     folded.extend(text.chars().flat_map(char::to_lowercase));
 }
 
-/// Returns the character of the escape at the start of `text`, and the escape's length. A backslash
-/// that does not begin an escape stays.
+/// Decodes the escape at the start of `text`. Returns its character and its length. A backslash
+/// that does not begin an escape is returned unchanged.
 fn unescaped(text: &str) -> (char, usize) {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;

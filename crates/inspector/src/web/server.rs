@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::guard::Access;
 use crate::Inspector;
 
-/// The maximum number of connections. A browser opens six. The page must not use up the file
-/// descriptors that the application needs.
+/// The maximum number of connections, so that the page does not use up the file descriptors that
+/// the application needs. A browser opens six.
 const MAX_CONNECTIONS: usize = 64;
 /// The longest wait for open connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -22,11 +22,12 @@ const GRACE: Duration = Duration::from_secs(5);
 impl Inspector {
     /// Serves the page at `addr` and prints its URL to stderr.
     ///
-    /// To print it elsewhere, or to stop the server, use [`bind`](Self::bind).
+    /// To print the URL elsewhere, or to stop the server, use [`bind`](Self::bind).
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`bind`](Self::bind). After the bind, this serves the page forever.
+    /// Returns the errors of [`bind`](Self::bind). Once the server is listening, the future never
+    /// ends.
     pub fn serve<A>(&self, addr: A) -> impl Future<Output = io::Result<()>> + Send + use<A>
     where
         A: ToSocketAddrs + Send,
@@ -100,7 +101,7 @@ impl Server {
         self.run_until(future::pending()).await;
     }
 
-    /// Serves the page until `shutdown` resolves. Then the server ends live updates, completes open
+    /// Serves the page until `shutdown` resolves. The server then ends live updates, completes open
     /// requests, and closes connections that are still open after 5 seconds.
     pub async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) {
         let stop = CancellationToken::new();
@@ -118,7 +119,7 @@ impl Server {
     }
 }
 
-/// Does not show the token.
+/// Omits the token.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")

@@ -11,17 +11,16 @@ use soundhash_webhook::{SchemaChange, SchemaChangeKind};
 
 use crate::{Inspector, Record, headers, record::Message, replay::NO_SECRET};
 
-/// The maximum length of a typed event. A hostile payload can have little text and much
-/// indentation.
+/// The maximum length of a typed event. A small hostile payload can need much indentation.
 const MAX_TYPED: usize = 256 * 1024;
 
-/// Returns the time since 1970.
+/// Returns the Unix time in milliseconds.
 fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a difference between what SoundHash sends and the types of the crate.
+/// Returns a difference between SoundHash's events and the types of the crate.
 pub(super) fn change(change: &SchemaChange) -> Value {
     let kind = match change.kind {
         SchemaChangeKind::UnknownField => "new field",
@@ -52,7 +51,7 @@ pub(super) fn summary(record: &Record) -> Value {
         "path": record.path(),
         "verified": record.is_verified(),
         "replay_of": record.replay_of,
-        // Whether it counts against the deliveries or against the rejected requests.
+        // Whether the record is kept among the deliveries or among the rejected requests.
         "delivery": record.is_delivery(),
     })
 }
@@ -102,7 +101,7 @@ fn part(Message { head, body }: &Message, sensitive: bool) -> Value {
     })
 }
 
-/// The event as the handler gets it.
+/// Formats the event as the handler gets it.
 fn typed(event: &impl fmt::Debug) -> String {
     let mut text = Bounded(String::new());
     if write!(text, "{event:#?}").is_err() {

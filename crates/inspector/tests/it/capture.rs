@@ -104,7 +104,7 @@ async fn requests_and_responses_pass_unchanged() {
     }
     assert_eq!(data, ["one", "", "two"]);
     assert_eq!(trailers.unwrap()["x-sum"], "1");
-    // The response was made before the body was read.
+    // The application responded before it read the body.
     assert_eq!(records.recv().await.unwrap().body(), b"");
 
     let request = SignedRequest::new(SECRET).body("known").build();
@@ -113,7 +113,7 @@ async fn requests_and_responses_pass_unchanged() {
 }
 
 #[tokio::test]
-async fn no_more_of_a_body_is_kept_than_was_asked_for() {
+async fn no_more_of_a_body_is_kept_than_max_body_size() {
     let app = App::with(|inspector, _| inspector.with_secret(SECRET).max_body_size(100)).await;
     let mut records = app.inspector.subscribe();
     let body = titled("long", &"x".repeat(1_000));

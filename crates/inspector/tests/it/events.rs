@@ -1,4 +1,4 @@
-//! Live updates.
+//! Live updates of the list.
 
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
@@ -49,7 +49,7 @@ fn numbers(batch: &Value) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_all_records_and_goes_on_with_new_ones() {
+async fn a_stream_begins_with_all_records_and_continues_with_new_ones() {
     let app = App::start().await;
     app.deliver().await;
     app.forge().await;
@@ -64,7 +64,7 @@ async fn a_stream_begins_with_all_records_and_goes_on_with_new_ones() {
     assert_eq!(batch["records"][0]["verdict"], "accepted");
 }
 
-/// The numbers of an earlier process mean other records.
+/// Record numbers from an earlier process refer to other records.
 #[tokio::test]
 async fn a_stream_is_resumed_unless_another_process_sent_it() {
     let app = App::start().await;
@@ -98,7 +98,7 @@ async fn clearing_empties_every_page() {
     assert_eq!((&batch["reset"], numbers(&batch)), (&false.into(), vec![3]));
 }
 
-/// A connection without a request must not delay it forever.
+/// A connection without a request must not delay the end forever.
 #[tokio::test]
 async fn streams_end_when_the_server_stops() {
     let app = App::start().await;

@@ -1,4 +1,4 @@
-//! The access to the page: hosts, tokens and other sites.
+//! Access to the page: hosts, tokens and other sites.
 
 use axum::Router;
 use http::{StatusCode, header};
@@ -41,8 +41,8 @@ async fn the_token_moves_from_the_url_into_a_cookie() {
     let app = App::start().await;
     let response = get(&app.page).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
-    // Browsers send a cookie to all ports of a host, so another server on this machine could receive
-    // a cookie for `/`. It does not know the random path.
+    // Browsers send a cookie to all ports of a host, so another server on this machine could
+    // receive a cookie for `/`. The other server does not know the random path.
     let path = response.headers()["location"].to_str().unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     let expected = format!("{}; HttpOnly; SameSite=Strict; Path={path}", app.cookie);
@@ -61,7 +61,7 @@ async fn the_token_moves_from_the_url_into_a_cookie() {
     }
 }
 
-/// Attack: DNS rebinding. A site's own name points to 127.0.0.1, and the browser sends that name.
+/// Attack: DNS rebinding. The name of an attacker's site points to 127.0.0.1.
 #[tokio::test]
 async fn a_foreign_host_is_rejected() {
     let app = App::start().await;
@@ -81,7 +81,7 @@ async fn a_foreign_host_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_post_of_another_site_is_rejected() {
+async fn a_post_from_another_site_is_rejected() {
     let app = App::start().await;
     let actions = "clear samples records/1/replay records/1/send-as-new records/1/explain";
     for path in actions.split(' ') {
@@ -135,7 +135,7 @@ async fn every_response_has_headers_that_keep_other_sites_out() {
 }
 
 #[tokio::test]
-async fn it_listens_at_loopback_addresses_only() {
+async fn the_inspector_listens_only_on_loopback_addresses() {
     let inspector = Inspector::new();
     for addr in ["0.0.0.0:0", "[::]:0"] {
         let error = inspector.bind(addr).await.unwrap_err();
@@ -194,7 +194,7 @@ async fn debug_shows_no_secret_and_no_token() {
     }
 }
 
-/// Attack: use up the files of the process with connections to the page.
+/// Attack: use up the process's file descriptors with connections to the page.
 #[tokio::test]
 async fn idle_connections_to_the_page_are_few() {
     let app = App::start().await;
@@ -203,7 +203,7 @@ async fn idle_connections_to_the_page_are_few() {
     for _ in 0..300 {
         idle.push(TcpStream::connect(authority).await.unwrap());
     }
-    // The server closes the oldest ones for the new ones.
+    // The server closes the oldest connections to make room for new ones.
     for stream in &mut idle[..300 - 64] {
         let mut byte = [0];
         let closed = timeout(PATIENCE, stream.read(&mut byte)).await;

@@ -124,10 +124,10 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
 }
 
 #[tokio::test]
-async fn each_sample_reaches_the_application_with_a_right_signature() {
+async fn each_sample_reaches_the_application_with_a_valid_signature() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
-    // The handler of these tests waits, panics or fails for the others.
+    // For the other types, the handler of these tests waits, panics or fails.
     let others = ["quota.warning", "user.created", "job.failed"];
     let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
     let kinds = kinds.filter(|it| !others.contains(it));
@@ -186,7 +186,7 @@ async fn without_a_secret_nothing_is_signed_and_nothing_explained() {
     assert!(state.contains("$SOUNDHASH_WEBHOOK_SECRET"), "{state}");
 }
 
-/// The shell parses the command correctly, and the application accepts the request.
+/// The shell parses the command as intended, and the application accepts the request.
 #[tokio::test]
 async fn the_curl_line_of_the_empty_page_works() {
     for with_secret in [true, false] {
@@ -229,20 +229,20 @@ async fn a_saved_request_has_the_form_of_a_capture() {
     assert!(head.contains("\r\nX-Webhook-Event: video.processed\r\n"));
     assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())));
     assert!(!head.contains("t0ps3cret"), "{head}");
-    // A delivery becomes a test in one line.
+    // This line turns the delivery into a test.
     let request = SignedRequest::from_capture(SECRET, file.as_bytes());
     let Ok(response) = router().oneshot(request.unwrap().build()).await;
     assert_eq!(response.status(), 200);
 }
 
-/// A clone must not split the settings: the page and the layer share them with the inspector.
+/// The page and the layer share their settings with all clones of the inspector.
 #[tokio::test]
-async fn a_setting_applies_to_layers_and_pages_that_were_made_before() {
+async fn a_setting_applies_to_existing_layers_and_pages() {
     let inspector = Inspector::new();
     let (layer, before) = (inspector.layer(), inspector.clone());
     let inspector = inspector.with_secret(SECRET).max_body_size(10);
     let app = Router::new()
-        // Without the verifying layer, so that only the inspector's secret makes it authentic.
+        // Without a verifying layer, only the inspector can verify the request.
         .route(PATH, post(|_: String| async {}))
         .layer(layer);
     let mut records = inspector.subscribe();

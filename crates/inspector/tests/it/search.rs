@@ -39,7 +39,7 @@ async fn ids_and_bodies_are_found_as_a_user_reads_them() {
     }
 }
 
-/// Attack: bodies in which a long text almost begins at each byte.
+/// Attack: bodies in which the search text almost matches at every byte.
 #[tokio::test]
 async fn a_hostile_search_takes_linear_time() {
     let app = App::start().await;

@@ -1,4 +1,4 @@
-//! Records for programs.
+//! Subscriptions to records.
 
 use http::StatusCode;
 use soundhash_webhook::Sender;
@@ -51,7 +51,7 @@ async fn a_slow_subscriber_learns_how_much_it_missed() {
 
 /// Records that were cleared do not count as missed.
 #[tokio::test]
-async fn clearing_is_not_lagging() {
+async fn cleared_records_are_not_missed_records() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
     app.deliver().await;

@@ -57,7 +57,7 @@ pub(crate) struct App {
     pub(crate) url: String,
     /// The URL of the page, with its token.
     pub(crate) page: String,
-    /// The URL that the page moves to, without a slash at the end.
+    /// The URL that the page redirects to, without a trailing slash.
     pub(crate) base: String,
     /// The cookie with the token.
     pub(crate) cookie: String,
@@ -127,7 +127,6 @@ impl App {
         assert_eq!(sent.await, StatusCode::OK);
     }
 
-    /// Sends an event with a wrong signature.
     pub(crate) async fn forge(&self) {
         let sent = self.send_signed("whsec_of_nobody", body(EventKind::MatchFound));
         assert_eq!(sent.await, StatusCode::UNAUTHORIZED);
@@ -179,12 +178,12 @@ pub(crate) fn client() -> reqwest::Client {
         .unwrap()
 }
 
-/// An event as the dispatcher sends it.
+/// Returns an event in the format of the dispatcher.
 pub(crate) fn body(kind: EventKind) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&fresh_sample(kind, Sender::Dispatcher))
 }
 
-/// An event with this id and title.
+/// Returns an event with this id and title.
 pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     let event = json!({
         "id": id, "type": "video.processed", "created_at": "2026-11-23T08:56:12.681555+00:00Z",
@@ -193,7 +192,7 @@ pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// Returns a number that no other test of this process has.
+/// Returns a number that is unique in this process.
 pub(crate) fn unique() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -73,7 +73,7 @@ async fn each_verdict_has_its_reason() {
     let typo = SignedRequest::new(SECRET).uri("/webhooks/typo").build();
     let reason = "No route of the application takes this request.";
     expect(Router::new(), typo, Verdict::Rejected, reason).await;
-    // The most dangerous mistake: a route without the layer.
+    // A route without the layer is the most dangerous mistake.
     let open = Router::new().route(PATH, post(|| async {}));
     let reason = "No `SoundHashWebhookLayer` verified this request: it is missing";
     expect(open, found(), Verdict::Failed, reason).await;
@@ -130,7 +130,7 @@ async fn hang_up_in_the_middle(app: &App, sent: usize) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_was_not_verified() {
+async fn a_body_that_breaks_off_is_not_verified() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
     drop(hang_up_in_the_middle(&app, 10).await);
@@ -160,7 +160,7 @@ async fn requests_that_are_not_webhooks_are_not_recorded() {
     assert_eq!((first.number(), first.path()), (1, PATH));
 }
 
-/// A redirect turns SoundHash's POST into a GET without a body that keeps the signature.
+/// A redirect turns SoundHash's POST into a GET, which has the signature but not the body.
 #[tokio::test]
 async fn a_redirected_delivery_is_recorded_with_the_usual_causes() {
     let app = App::start().await;

@@ -44,7 +44,7 @@ async fn claimed(server: &RedisServer) {
     }
 }
 
-/// Returns the status, and whether the response is marked as one to a duplicate.
+/// Sends an event. Returns the status, and whether the response marks the event as a duplicate.
 async fn post(client: &Client, url: &str, id: u64) -> reqwest::Result<(StatusCode, bool)> {
     let body = body(id);
     let request = client
@@ -74,7 +74,7 @@ fn id(line: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_act_on_each_of_1000_events_once() {
+async fn two_processes_handle_each_of_1000_events_once() {
     const EVENTS: u64 = 1000;
     let server = RedisServer::start();
     let processes = [fleet(&server, &[]), fleet(&server, &[])];
@@ -122,7 +122,7 @@ async fn two_processes_act_on_each_of_1000_events_once() {
 
 /// The killed process cannot release its event, so the lease has to end first.
 #[tokio::test]
-async fn when_a_process_is_killed_at_work_the_retry_runs_on_the_other() {
+async fn when_a_process_is_killed_while_it_works_the_retry_runs_on_another() {
     let server = RedisServer::start();
     let lease = ("SOUNDHASH_WEBHOOK_LEASE_SECS", "5");
     let slow = fleet(&server, &[lease, ("SOUNDHASH_WEBHOOK_HANDLER_MS", "60000")]);
@@ -134,7 +134,10 @@ async fn when_a_process_is_killed_at_work_the_retry_runs_on_the_other() {
     let (status, _) = post(&client, &other.url(), 7).await.unwrap();
     assert_eq!(status, 503);
     slow.signal("KILL");
-    assert!(first.await.unwrap().is_err(), "no answer from the dead");
+    assert!(
+        first.await.unwrap().is_err(),
+        "the killed process does not respond"
+    );
     let (status, lines, _) = slow.ended();
     assert!(!status.success());
     assert_eq!(lines, [] as [&str; 0]);
@@ -168,10 +171,10 @@ async fn a_process_that_is_asked_to_stop_finishes_its_work() {
     );
 }
 
-/// A server that refuses connections is named without its password, and one that does not respond
-/// does not keep the process from ending at a signal.
+/// If a server refuses connections, the error names it without its password. If a server does not
+/// respond, a signal still ends the process.
 #[test]
-fn a_server_that_is_not_there_is_named_or_given_up() {
+fn an_unavailable_server_is_named_or_abandoned() {
     let program = |url: &str| {
         let mut program = Command::new(example("fleet"));
         program

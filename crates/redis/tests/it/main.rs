@@ -1,5 +1,4 @@
-//! `RedisStore` and the example `fleet`, on real servers that are paused, killed, restarted and failed
-//! over.
+//! `RedisStore` and the example `fleet` on servers that are paused, killed and failed over.
 
 mod fleet;
 mod settings;

@@ -18,7 +18,7 @@ use tracing::Level;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server and a connection to change its settings.
+/// Starts a server, and connects to it to change its settings.
 async fn server() -> (RedisServer, MultiplexedConnection) {
     let server = RedisServer::start();
     let client = Client::open(server.url()).unwrap();
@@ -75,7 +75,7 @@ async fn a_server_that_may_evict_events_is_logged() {
         ("noeviction", "100mb", false),
         ("allkeys-lru", "100mb", true),
         ("volatile-ttl", "100mb", true),
-        // It never evicts.
+        // Without a limit, Redis never evicts.
         ("allkeys-lru", "0", false),
     ] {
         run(
@@ -95,9 +95,9 @@ async fn a_server_that_may_evict_events_is_logged() {
     }
 }
 
-/// An event whose handler has succeeded does not run again, and other events are not acknowledged.
+/// When the memory is full, completed events do not run again, and new events are not acknowledged.
 #[tokio::test]
-async fn a_server_without_memory_still_knows_the_completed_events() {
+async fn a_server_whose_memory_is_full_remembers_completed_events() {
     let (server, connection) = server().await;
     let fill = connection.clone();
     let handler = || async { StatusCode::OK };
@@ -119,7 +119,7 @@ async fn a_server_without_memory_still_knows_the_completed_events() {
 
     run(&connection, "CONFIG SET maxmemory 0").await;
     assert_eq!(send(&filled, event("b")).await, RUN);
-    // The memory is full when the handler has succeeded.
+    // The memory is full by the time the handler has succeeded.
     let filling = app(IdempotencyLayer::new(store), move || {
         let fill = fill.clone();
         async move {

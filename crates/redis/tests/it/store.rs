@@ -1,4 +1,4 @@
-//! `RedisStore`, on real servers that are paused, killed, restarted and failed over.
+//! Tests of `RedisStore` on real servers, which are paused, killed, restarted and failed over.
 
 use std::{
     collections::HashMap,
@@ -38,7 +38,7 @@ use tokio::{
     time::sleep,
 };
 
-/// A time that is longer than any tested deadline, even on a busy machine.
+/// Within this time, a step is certain to end, even on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,7 +60,7 @@ async fn connection(server: &RedisServer) -> ConnectionManager {
         .unwrap()
 }
 
-/// Loads the scripts, which their first use does. Later uses are a single step.
+/// Loads the scripts by using each of them once. Later uses are a single command.
 async fn load_scripts(store: &RedisStore) {
     let key = Key::new("loaded");
     match store.claim(&key, SOON).await.unwrap() {
@@ -83,7 +83,7 @@ async fn the_redis_store_conforms() {
     store_conformance(Arc::new(RedisStore::from_connection(connection))).await;
 }
 
-/// Shortens the remaining life of the server's keys.
+/// Lets time pass by shortening the remaining life of the server's keys.
 async fn wait(connection: &mut ConnectionManager, prefix: &str, hours: u32) {
     let keys: Vec<String> = cmd("KEYS")
         .arg(format!("{prefix}*"))
@@ -104,7 +104,7 @@ async fn wait(connection: &mut ConnectionManager, prefix: &str, hours: u32) {
 }
 
 #[tokio::test]
-async fn the_redis_store_does_what_the_model_does() {
+async fn the_redis_store_behaves_like_the_model() {
     let server = RedisServer::start();
     let store = store(&server).await;
     let connection = connection(&server).await;
@@ -207,7 +207,7 @@ async fn connecting_to_a_server_that_is_down_is_an_error() {
 
 /// A store that hangs must neither block the handlers nor let a delivery through.
 #[tokio::test]
-async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
+async fn while_the_server_is_paused_the_response_is_503_within_the_deadline() {
     let server = RedisServer::start();
     let runs = Runs::default();
     let store = impatient(&server).await;
@@ -227,7 +227,7 @@ async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     assert_eq!(runs.count(), 1);
     server.signal("CONT");
-    // The abandoned claims reach the server now, followed by their releases.
+    // The server now executes the abandoned claims, and then their releases.
     for id in ["b", "c"] {
         let start = Instant::now();
         while send(&app, event(id)).await != RUN {
@@ -240,7 +240,7 @@ async fn a_paused_server_means_503_within_the_deadline_until_it_goes_on() {
     assert_eq!(runs.count(), 3);
 }
 
-/// The open connections to the server: the fields of `/proc/net/tcp`.
+/// Returns the open connections to the server, as the fields of their lines in `/proc/net/tcp`.
 #[cfg(target_os = "linux")]
 fn connections(server: &RedisServer) -> Vec<Vec<String>> {
     const ESTABLISHED: &str = "01";
@@ -267,8 +267,7 @@ async fn an_idle_connection_is_probed_within_seconds() {
         let [connection] = &connections[..] else {
             panic!("{connections:?}");
         };
-        // The connection's active timer and its remaining time. At first, this can be the timer of
-        // a retransmission.
+        // The active timer and its remaining time. At first, the timer can be for a retransmission.
         let (timer, fires) = connection[5].split_once(':').unwrap();
         if timer == "02" {
             break u32::from_str_radix(fires, 16).unwrap();
@@ -279,7 +278,7 @@ async fn an_idle_connection_is_probed_within_seconds() {
     assert!(hundredths <= 500, "{hundredths}");
 }
 
-/// The server hangs when the handler succeeds. The sender gets its 200, and the completion is
+/// The server hangs when the handler succeeds. The sender still gets its 200, and the completion is
 /// recorded when the server continues.
 #[tokio::test]
 async fn a_completion_waits_for_the_server() {
@@ -309,8 +308,8 @@ async fn a_completion_waits_for_the_server() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Forwards connections to a server that can be replaced, like an address that moves in a failover.
-/// Open connections stay with their server.
+/// Forwards new connections to the current `target`, like an address that moves in a failover. Open
+/// connections stay with their server.
 async fn proxy(target: watch::Receiver<u16>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -390,7 +389,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     assert_eq!(send(&app, event("b")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
 
-    // The same failover with many deliveries at once, which reconnect only once.
+    // Repeats the failover with many deliveries at once, which reconnect only once.
     replicate(&old, None).await;
     replicate(&new, Some(&old)).await;
     target.send(port(&old)).unwrap();
@@ -408,10 +407,10 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     assert_eq!(runs.count(), 66);
 }
 
-/// Senders retry until they get a 200, while the server is repeatedly paused, killed and restarted.
+/// While the server is repeatedly paused, killed and restarted, senders retry until they get a 200.
 /// Each event runs exactly once.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_load_and_outages_each_event_is_acted_on_once() {
+async fn under_load_and_outages_each_event_is_handled_once() {
     let mut server = RedisServer::start();
     let store = store(&server).await.deadline(Duration::from_millis(200));
     let runs: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
@@ -422,7 +421,7 @@ async fn under_load_and_outages_each_event_is_acted_on_once() {
         tokio::task::yield_now().await;
         StatusCode::OK
     };
-    // This lease is long enough that a completion is recorded after each outage.
+    // The lease is longer than an outage, so that each completion is recorded.
     let app = app(
         IdempotencyLayer::new(store).lease(Duration::from_secs(8)),
         handler,

@@ -32,7 +32,7 @@ async fn get(client: &SendRequest<Bytes>, path: &str) -> u16 {
     response.unwrap().status().as_u16()
 }
 
-/// A connection that replies to pings, but never sends a request.
+/// The client replies to pings, but never sends a request.
 #[tokio::test]
 async fn an_http2_connection_without_requests_is_closed() {
     let second = Duration::from_secs(1);
@@ -58,7 +58,7 @@ async fn idle_connections_are_closed() {
         .await
         .expect("an end")
         .unwrap();
-    ended.expect("with a farewell");
+    ended.expect("the server says goodbye");
     let mut stream = server.connect().await;
     assert!(is_served(&mut stream).await);
     assert_eq!(to_the_end(&mut stream).await, "");
@@ -66,8 +66,7 @@ async fn idle_connections_are_closed() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// Attack: keep a connection forever. A request that is in progress when the connection is too old
-/// is still served.
+/// Attack: keep a connection forever. It is closed, but a request in progress is still served.
 #[tokio::test]
 async fn a_connection_that_is_too_old_is_closed_after_its_requests() {
     let age = Duration::from_secs(1);

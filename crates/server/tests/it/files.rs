@@ -18,7 +18,7 @@ const VARIABLE: &str = "SOUNDHASH_WEBHOOK_SERVER_TEST_FILES";
 const FILES: u64 = 1024;
 const IDLE: usize = 1300;
 
-/// The server of the test below, in a separate process.
+/// Runs the server for the test below in a separate process.
 #[tokio::test]
 async fn child() {
     if env::var_os(VARIABLE).is_none() {
@@ -82,7 +82,7 @@ async fn idle_connections_leave_files_to_the_application() {
     let response = exchange(&mut honest, HONEST).await;
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     println!("served after {:?}", start.elapsed());
-    // The delivery is served because the first bodies were evicted, and not because they timed out.
+    // The first idle connections were evicted for the delivery. They did not time out.
     assert_eq!(to_the_end(&mut idle[0]).await, "");
     assert!(start.elapsed() < PATIENCE);
 }

@@ -1,4 +1,5 @@
-//! Heads that are malformed or never end: each kind is one line of the log with the likely cause.
+//! Heads that are malformed or never end. The log has one line for each kind, with its likely
+//! cause.
 
 use std::time::Duration;
 
@@ -81,8 +82,7 @@ async fn a_head_that_never_ends_is_closed_and_logged() {
     assert_eq!(log.matches("WARN").count(), 2, "{log}");
 }
 
-/// A peer that keeps the head of its second request open is closed, too, although it may be idle for
-/// longer.
+/// The timeout also applies to the head of a later request, although idle connections stay longer.
 #[tokio::test]
 async fn a_second_head_that_never_ends_is_closed() {
     let timeout = Duration::from_secs(2);

@@ -19,13 +19,13 @@ async fn served(server: &Running) -> TcpStream {
 }
 
 #[tokio::test]
-async fn the_connection_that_is_idle_longest_gives_way() {
+async fn the_connection_that_has_been_idle_longest_is_closed() {
     let server =
         Running::start(|server| server.max_connections(3).max_connections_per_peer(3)).await;
     let mut first = served(&server).await;
     let mut second = served(&server).await;
     let mut third = served(&server).await;
-    // The second one is idle longest now.
+    // Now the second connection has been idle longest.
     assert!(is_served(&mut first).await);
     let mut fourth = served(&server).await;
     assert_eq!(to_the_end(&mut second).await, "");
@@ -36,7 +36,8 @@ async fn the_connection_that_is_idle_longest_gives_way() {
     assert_eq!(log.matches("reason=\"evicted\"").count(), 1, "{log}");
 }
 
-/// A connection whose request waits for the handler is never closed for a new one. The new one waits.
+/// A connection whose request waits for the handler is never closed for a new one, which waits
+/// instead.
 #[tokio::test]
 async fn a_request_in_progress_keeps_its_place() {
     let server =
@@ -125,7 +126,7 @@ async fn a_peer_has_only_its_share() {
     let mut third = served(&server).await;
     assert_eq!(to_the_end(&mut first).await, "");
     assert!(is_served(&mut other).await);
-    // If none of the peer's connections is idle, its new one is closed.
+    // If none of the peer's connections is idle, the new one is closed.
     for stream in [&mut second, &mut third] {
         stream.write_all(SLOW.as_bytes()).await.unwrap();
     }
@@ -149,7 +150,7 @@ async fn a_peer_has_only_its_share() {
 
 /// Attack: occupy all places with requests whose responses the attacker does not read.
 #[tokio::test]
-async fn a_response_that_is_not_read_keeps_no_place() {
+async fn a_response_that_is_not_read_does_not_keep_its_place() {
     let server =
         Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
     let first = Deaf::connect(server.connect().await).await;
@@ -172,7 +173,7 @@ async fn a_response_that_is_not_read_ends_with_the_idle_timeout() {
     server.ended().await;
 }
 
-/// A response of many pieces and one of a single piece, which take longer than the idle timeout.
+/// Responses of many frames and of a single frame may take longer than the idle timeout.
 #[tokio::test]
 async fn a_response_that_is_read_slowly_arrives() {
     const SIZE: usize = 16 << 20;

@@ -17,7 +17,7 @@ async fn requests_in_progress_are_served_and_idle_connections_closed() {
     assert!(is_served(&mut idle).await);
     let mut silent = server.connect().await;
     let mut slow = server.connect().await;
-    // Two requests at once: the first one is served, so the second one is in progress.
+    // Both requests are sent at once, so the second is in progress when the first has been served.
     let requests = format!("{HONEST}{SLOW}");
     slow.write_all(requests.as_bytes()).await.unwrap();
     assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
@@ -56,15 +56,15 @@ async fn a_request_that_outlasts_the_grace_time_is_aborted() {
     }
 }
 
-/// Attack: send half a head, which never becomes a request, so that the server cannot stop.
+/// Attack: send half of a head, so that the server waits for the rest and cannot stop.
 #[tokio::test]
-async fn half_a_head_delays_the_end_no_longer_than_its_timeout() {
+async fn half_a_head_delays_the_shutdown_no_longer_than_its_timeout() {
     let timeout = Duration::from_secs(2);
     let mut server = Running::start(|server| server.head_timeout(timeout)).await;
     let mut half = server.connect().await;
     assert!(is_served(&mut half).await);
     half.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
-    // Nothing shows when the server has read half a head.
+    // The server shows no sign of having read the half, so this waits.
     sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     server.stop();
@@ -78,7 +78,7 @@ async fn half_a_head_delays_the_end_no_longer_than_its_timeout() {
 
 /// Attack: never respond to the frames with which the server ends an HTTP/2 connection.
 #[tokio::test]
-async fn a_silent_http2_peer_delays_the_end_no_longer_than_a_head() {
+async fn a_silent_http2_peer_delays_the_shutdown_no_longer_than_a_head() {
     let timeout = Duration::from_secs(1);
     let mut server = Running::start(|server| server.head_timeout(timeout)).await;
     let silent = Deaf::connect(server.connect().await).await;

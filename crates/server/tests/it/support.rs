@@ -32,7 +32,7 @@ pub(crate) const HONEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// A request that is in progress until [`Running::release`].
 pub(crate) const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A server that runs until it is stopped, and the log of this thread.
+/// A server that runs until it is stopped, with the log of this thread.
 pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
     release: Arc<Notify>,
@@ -50,7 +50,7 @@ impl Running {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        // Seen by all tasks, because the tests have a single thread.
+        // All tasks use this subscriber, because the test has a single thread.
         let subscriber = tracing::subscriber::set_default(subscriber);
         let release = Arc::new(Notify::new());
         let app = Router::new()
@@ -100,12 +100,11 @@ impl Running {
         socket.connect(self.addr).await.unwrap()
     }
 
-    /// Ends one slow request.
+    /// Lets one slow request end.
     pub(crate) fn release(&self) {
         self.release.notify_one();
     }
 
-    /// Asks the server to stop.
     pub(crate) fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
@@ -160,12 +159,12 @@ pub(crate) async fn response(stream: &mut TcpStream) -> String {
     timeout(PATIENCE, read).await.expect("a response in time")
 }
 
-/// Returns what arrives until the server closes the connection.
+/// Returns everything that arrives until the server closes the connection.
 pub(crate) async fn to_the_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
-    // A reset is an end, too.
-    let _ = read.expect("an end in time");
+    // A reset also counts as the end.
+    let _ = read.expect("should end in time");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -177,8 +176,8 @@ pub(crate) struct Deaf {
 }
 
 impl Deaf {
-    /// Returns when the head of the response has arrived. Then the client sends nothing more, unless
-    /// it [waits](Self::closed) for the end.
+    /// Connects, and returns when the head of the response has arrived. The client then sends
+    /// nothing more, unless it [waits](Self::closed) for the end.
     pub(crate) async fn connect(stream: TcpStream) -> Self {
         let handshake = h2::client::Builder::new()
             .initial_window_size(0)
@@ -209,11 +208,11 @@ impl Deaf {
     pub(crate) async fn closed(self) {
         let ended = timeout(PATIENCE, self.connection).await;
         drop(self.response);
-        let _ = ended.expect("an end in time");
+        let _ = ended.expect("should end in time");
     }
 }
 
-/// Whether the server still serves a connection.
+/// Returns whether the server still serves a connection.
 pub(crate) async fn is_served(stream: &mut TcpStream) -> bool {
     stream.write_all(HONEST.as_bytes()).await.is_ok()
         && response(stream).await.starts_with("HTTP/1.1 200")

@@ -65,13 +65,13 @@ pub enum Changed {
     Undecided,
 }
 
-/// The steps that need the types of one database.
+/// The steps that depend on the types of a database.
 #[doc(hidden)]
 pub trait Sql: sqlx::Database {
     /// Begins a transaction that may write.
     const BEGIN: &'static str;
 
-    /// Begins a transaction that may write, and fails if the connection cannot write to the table.
+    /// Returns SQL that begins a transaction that may write, and fails if the connection cannot write to the table.
     fn begin(name: &TableName) -> String;
 
     /// The SQL expressions from which the statements are assembled.
@@ -80,7 +80,7 @@ pub trait Sql: sqlx::Database {
     /// The statements of each version of the table, oldest first.
     fn migrations(name: &TableName) -> Vec<String>;
 
-    /// Returns whether the table of migrations exists.
+    /// Returns whether the migrations table exists.
     fn is_migrated<'a>(
         connection: &'a mut Self::Connection,
         name: &'a TableName,
@@ -102,7 +102,7 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>>;
 
-    /// The time that a step may wait for a lock, and the meaning of a longer wait.
+    /// Returns how long a step may wait for a lock, and the meaning of a longer wait.
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut);
 
     /// Records an event, and waits at most `lock_timeout` for a lock. Returns whether the event is
@@ -125,8 +125,8 @@ pub trait Sql: sqlx::Database {
     /// Whether [`change`](Self::change) makes these changes with a single statement that writes.
     fn is_one_statement(statements: &Statements, changes: &[&Change]) -> bool;
 
-    /// Makes these changes and writes the jobs of new events, in the transaction of the connection if
-    /// there is one.
+    /// Makes these changes and writes the jobs of new events, within the connection's transaction if
+    /// it has one.
     fn change<'a>(
         connection: &'a mut Self::Connection,
         statements: &'a Statements,
@@ -170,26 +170,26 @@ pub trait Sql: sqlx::Database {
 pub struct Words {
     /// The current time, in the type of the columns.
     pub now: &'static str,
-    /// An instant from a number of microseconds since the Unix epoch, `?`.
+    /// Converts `?`, a number of microseconds since the Unix epoch, into an instant.
     pub instant: &'static str,
-    /// A span from a number of microseconds, `?`.
+    /// Converts `?`, a number of microseconds, into a span.
     pub span: &'static str,
-    /// A number of microseconds since the Unix epoch from an instant, `?`.
+    /// Converts the instant `?` into a number of microseconds since the Unix epoch.
     pub micros: &'static str,
     /// The length of a body, as a 64-bit integer.
     pub body_len: &'static str,
-    /// A condition, `?`, as a 64-bit integer.
+    /// Converts the condition `?` into a 64-bit integer.
     pub integer: &'static str,
     /// Skips rows that another transaction has locked.
     pub skip_locked: &'static str,
-    /// A condition that takes the lock of a number, `?`, if no other transaction has it.
+    /// Takes the lock with the number `?`. False if another transaction holds it.
     pub try_lock: &'static str,
-    /// The number of the connection's process on the server, as a 64-bit integer.
+    /// The ID of the connection's server process, as a 64-bit integer.
     pub backend: &'static str,
-    /// [`Statements::wait_and_record`], if a statement can wait. `$insert` reads from `ready`, which has
-    /// the row `locked` once the statement has waited for the lock of `$number`.
+    /// The template of [`Statements::wait_and_record`], or empty if a statement cannot wait.
+    /// `$insert` reads from `ready`, which has a row once the statement holds the lock `$number`.
     pub wait_and_record: &'static str,
-    /// The number whose lock belongs to a key, `?`, in the table `$table`.
+    /// The number of the lock for the key `?` in the table `$table`.
     pub number: &'static str,
 }
 
@@ -205,8 +205,8 @@ pub(crate) fn depth<DB: sqlx::Database>(connection: &DB::Connection) -> usize {
     DB::TransactionManager::get_transaction_depth(connection)
 }
 
-/// Returns whether the event is a duplicate, and the number of the connection's process on the server.
-/// If no row was inserted, a trigger may have dropped the row.
+/// Returns whether the event is a duplicate, and the ID of the connection's server process. If a
+/// trigger drops its row, an event is neither new nor a duplicate.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 async fn is_duplicate<DB: Sql>(
     connection: &mut DB::Connection,
@@ -219,7 +219,7 @@ async fn is_duplicate<DB: Sql>(
     Ok((integer(0)? == 1, integer(1)?))
 }
 
-/// The steps whose code differs only in its types.
+/// The methods whose code is the same for both databases except for its types.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! common_steps {
     () => {
@@ -293,7 +293,7 @@ macro_rules! common_steps {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! bind {
     ($database:ty, $sql:expr, $values:expr) => {{
-        // The names in it were validated, and everything else is bound.
+        // The names in the SQL were validated, and everything else is bound.
         let mut query = sqlx::query::<$database>(sqlx::AssertSqlSafe(Arc::clone($sql)));
         for value in $values {
             query = match value {

@@ -1,4 +1,4 @@
-//! PostgreSQL.
+//! The backend for PostgreSQL.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -23,15 +23,14 @@ use crate::{
 
 impl Backend for Postgres {}
 
-/// The statement takes one round trip. It sets the timeout, waits for the lock of the key, inserts the
-/// row, and resets the timeout for the caller's own statements. Each part depends on the previous one,
-/// so that they run in this order.
+/// Waits for the lock of the key and records the event, in one round trip. The statement sets the
+/// timeout, waits for the lock, inserts the row, and resets the timeout for the caller's own
+/// statements. Each part depends on the previous one, so they run in this order.
 ///
-/// The unique index alone would also wait. However, whenever an earlier transaction rolls back, that
-/// wait would start again with a new timeout. The wait for the lock has a single timeout.
+/// The unique index would also make the statement wait, but with a new timeout each time an earlier
+/// transaction rolls back. The wait for the lock has a single timeout.
 ///
-/// This takes several times as long as a plain `INSERT`, so it runs only if there may be a reason to
-/// wait.
+/// This takes several times as long as a plain `INSERT`, so it runs only if the lock may be held.
 const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
     SELECT previous, set_config('lock_timeout', $7, TRUE) AS applied \
     FROM (SELECT current_setting('lock_timeout') AS previous OFFSET 0) AS before), \
@@ -43,22 +42,22 @@ const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
 /// The time that the server may take to reply in addition to the lock timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The `statement_timeout` in place of one below a second. SoundHash waits 30 s for a response.
+/// Replaces a `statement_timeout` below one second. SoundHash waits 30 s for a response.
 const EVENT_TIMEOUT: &str = "30s";
 
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Postgres, PgArguments> {
     bind!(Postgres, sql, values)
 }
 
-/// The value of `lock_timeout`. Zero would disable the limit.
+/// Formats a value for `lock_timeout`. The value is at least 1 ms, because zero disables the limit.
 fn millis(timeout: Duration) -> String {
     let most = u128::from(i32::MAX.unsigned_abs());
     format!("{}ms", timeout.as_millis().clamp(1, most))
 }
 
-/// Ends the connection on the server, so that the pool replaces it. Otherwise, a setting of the
-/// session that made a statement fail, such as another role, would make it fail again. A transaction
-/// cannot return its connection, so the client cannot close it.
+/// Ends the connection on the server, so that the pool replaces it. Otherwise, a session setting
+/// that made a statement fail, such as a changed role, would make it fail again. The client cannot
+/// close the connection, because the transaction owns it.
 async fn end(connection: &mut PgConnection) {
     let end = "ROLLBACK; SET statement_timeout = 0; RESET SESSION AUTHORIZATION; \
          SELECT pg_terminate_backend(pg_backend_pid())";
@@ -66,8 +65,8 @@ async fn end(connection: &mut PgConnection) {
     let _ = sqlx::raw_sql(end).execute(connection).await;
 }
 
-/// Cancels the wait for a lock on the server if the caller stops waiting, because the server would
-/// wait on and occupy the connection.
+/// Cancels the wait for a lock on the server when the caller stops waiting. Otherwise, the server
+/// would keep waiting and occupy the connection.
 struct CancelWait {
     backend: i64,
     options: Option<Arc<PgConnectOptions>>,
@@ -103,14 +102,14 @@ impl Drop for CancelWait {
 }
 
 impl Sql for Postgres {
-    // A session can be read-only by default.
+    // Sessions can be read-only by default.
     const BEGIN: &'static str = "BEGIN READ WRITE";
     const ONE_WRITER: bool = false;
     const WRITERS: usize = 2;
 
-    // All statements take one round trip. They come before `BEGIN`, so that an error does not leave a
-    // transaction open. The lock is the one that the `INSERT` takes. A `statement_timeout` of less
-    // than a second is too short for a transaction.
+    // All of this takes one round trip. `BEGIN` comes last, so that an error does not leave a
+    // transaction open. The `INSERT` of the event takes the same lock anyway. A `statement_timeout`
+    // of less than a second is too short for a transaction.
     fn begin(name: &TableName) -> String {
         format!(
             "SET TRANSACTION READ WRITE; LOCK TABLE {} IN ROW EXCLUSIVE MODE; \
@@ -200,7 +199,7 @@ impl Sql for Postgres {
     }
 
     fn clean(_: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
-        // sqlx and the server disagree, and only sqlx's side is known.
+        // sqlx and the server disagree about the transaction, and the server's state is unknown.
         Box::pin(async { Err(sqlx::Error::InvalidSavePointStatement) })
     }
 
@@ -211,7 +210,7 @@ impl Sql for Postgres {
         Box::pin(async move {
             let encoding = sqlx::query_scalar("SELECT getdatabaseencoding()::text");
             let encoding: String = encoding.fetch_one(connection).await?;
-            // `SQL_ASCII` stores the bytes as they are.
+            // `SQL_ASCII` stores all bytes unchanged.
             if encoding != "UTF8" && encoding != "SQL_ASCII" {
                 return Err(EventLogError::new(
                     EventLogErrorKind::Encoding,
@@ -219,8 +218,9 @@ impl Sql for Postgres {
                      `ENCODING 'UTF8'`",
                 ));
             }
-            // The first statement of each connection has the same name. A pooler in transaction mode
-            // that does not know the names gives both connections to one server process.
+            // sqlx gives the first statement of each connection the same name. A pooler in
+            // transaction mode that does not track these names sends both statements to one server
+            // process, where the second fails.
             let options = pool.connect_options();
             let mut first = None;
             for _ in 0..2 {
@@ -239,7 +239,7 @@ impl Sql for Postgres {
         })
     }
 
-    // The server ends the wait for a lock.
+    // The server itself ends the wait for a lock, so only its reply can be late.
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut) {
         (lock_timeout.saturating_add(REPLY_TIMEOUT), TimedOut::Reply)
     }
@@ -272,7 +272,7 @@ impl Sql for Postgres {
                 if recorded?.try_get::<i64, _>(0)? > 0 {
                     return Ok(Some(true));
                 }
-                // The statement that waited does not see a row that was committed meanwhile.
+                // The statement does not see a row that was committed while it waited.
                 let (found, _) = is_duplicate::<Self>(connection, statements, values).await?;
                 Ok(found.then_some(false))
             };

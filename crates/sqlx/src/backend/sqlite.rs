@@ -1,4 +1,4 @@
-//! SQLite.
+//! The backend for SQLite.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ impl Backend for Sqlite {}
 /// The number of values of a row.
 const ROW_VALUES: usize = 6;
 
-/// A statement can take this long without waiting for a lock.
+/// The shortest time limit, because a statement can take this long without waiting for a lock.
 const SHORTEST: Duration = Duration::from_millis(100);
 
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteArguments> {
@@ -36,25 +36,25 @@ async fn run(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Resu
 /// Returns whether SQLite has rolled back the outermost transaction of the connection by itself. If
 /// so, this begins another one, so that sqlx's `ROLLBACK` succeeds.
 async fn was_rolled_back(connection: &mut SqliteConnection) -> bool {
-    // It fails within a transaction.
+    // `BEGIN` fails within a transaction.
     run(connection, "BEGIN").await.is_ok()
 }
 
-/// Returns whether the transaction was begun by another function or has already recorded an event, or
-/// SQLite has rolled it back by itself.
+/// Returns whether the savepoint of [`begin`](Sql::begin) is missing. Either another function began
+/// the transaction, or it has already recorded an event, or SQLite has rolled it back by itself.
 fn has_no_savepoint(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     error.is_some_and(|error| error.message().starts_with("no such savepoint"))
 }
 
-/// Records events with one statement. Each statement goes to another thread and back, which takes
-/// longer than writing a row.
+/// Records events with one statement. Sending a statement to sqlx's thread costs more than a row.
 async fn record_rows(
     connection: &mut SqliteConnection,
     statements: &Statements,
     deliveries: &[&Delivery],
 ) -> sqlx::Result<Vec<Changed>> {
-    // The statement skips rows without a key, so that few statements have to be prepared.
+    // The number of rows is padded to a power of two, so that few statements have to be prepared.
+    // The statement skips rows without a key.
     let rows = deliveries.len().next_power_of_two();
     let [before, after] = &statements.record_rows;
     let sql = format!(
@@ -76,7 +76,7 @@ async fn record_rows(
     }
     let all = values.iter().step_by(ROW_VALUES).take(deliveries.len());
     let changed = all.map(|key| match key {
-        // If the batch has several deliveries of an event, the first is new.
+        // If the batch has several deliveries of an event, only the first is new.
         Value::Text(key) if new.remove(&**key) => Changed::Rows(1),
         Value::Text(key) if duplicates.contains(&**key) => Changed::Rows(0),
         _ => Changed::Undecided,
@@ -108,7 +108,7 @@ impl Sql for Sqlite {
     // write lock before it fails. `BEGIN` fails without the lock.
     const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
-    // While the savepoint exists, the transaction does too.
+    // The savepoint exists only as long as the transaction does.
     fn begin(_: &TableName) -> String {
         format!("{}; SAVEPOINT soundhash_webhook", Self::BEGIN)
     }
@@ -122,17 +122,17 @@ impl Sql for Sqlite {
             body_len: "length(body)",
             integer: "(?)",
             skip_locked: "",
-            // The transaction has the lock of the whole database.
+            // The transaction has locked the whole database.
             try_lock: "TRUE",
             backend: "0",
-            // `BEGIN IMMEDIATE` waits.
+            // `BEGIN IMMEDIATE` has already waited.
             wait_and_record: "",
             number: "?",
         }
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
-        // The name of an index includes the schema. The name of its table must not.
+        // `CREATE INDEX` takes the schema in front of the index's name, not of the table's.
         let table = name.table();
         vec![format!(
             r#"CREATE TABLE IF NOT EXISTS {table} (
@@ -187,7 +187,7 @@ impl Sql for Sqlite {
     fn clean(connection: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(async move {
             let levels = depth::<Self>(connection);
-            // It fails outside of a transaction.
+            // `ROLLBACK` fails outside of a transaction.
             let _ = run(connection, "ROLLBACK").await;
             run(connection, "BEGIN").await?;
             for level in 1..levels {
@@ -223,11 +223,12 @@ impl Sql for Sqlite {
     ) -> BoxFuture<'a, Result<bool, EventLogError>> {
         let connection = &mut **tx;
         Box::pin(async move {
-            // After an automatic rollback, the next transaction on the connection seems to be nested.
-            // Its commit would be a release of a savepoint, which is durable only sometimes.
+            // After an automatic rollback, sqlx treats the next transaction as nested. Its commit
+            // would only release a savepoint, which is not always durable.
             if depth::<Self>(connection) != 1 {
                 Self::clean(connection).await?;
-                // The statements of a caller that ignores the error must not commit alone.
+                // Without a transaction, statements of a caller that ignores the error would
+                // commit.
                 <Self as sqlx::Database>::TransactionManager::begin(connection, None).await?;
                 return Err(no_transaction(
                     "transaction is nested, or SQLite has rolled back an earlier one by itself",

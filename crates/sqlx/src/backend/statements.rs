@@ -1,6 +1,6 @@
 //! The SQL of an event log, with its names filled in.
 //!
-//! A row is in one of these states. The states of a store end at `claimed_until`.
+//! A row is in one of these states. The states that a store sets end at `claimed_until`.
 //!
 //! | state | `recorded` | `claim_token` | `claimed_until` |
 //! | --- | --- | --- | --- |
@@ -18,7 +18,7 @@ use crate::{body::pack, event::to_micros, name::TableName, text::escape};
 
 /// Returns the values of [`Statements::record`].
 pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 6] {
-    // A body that is not an event is authentic, too, and is recorded without a type.
+    // A verified body that is not an event is also recorded, without a type.
     let event = delivery.event().ok();
     let created_at = event.and_then(|event| event.created_at);
     let (body, len) = pack(delivery.body());
@@ -36,23 +36,25 @@ pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 6] {
 pub struct Statements {
     pub(crate) begin: Arc<str>,
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body, `$6` its length if it is
-    /// compressed. Has a row if the event is new, and none if it is a duplicate, if another
+    /// compressed. Returns a row if the event is new, and nothing if it is a duplicate, if another
     /// transaction has its lock, or if a trigger drops its row.
     pub(crate) record: Arc<str>,
-    /// The same as the first event of a transaction of [`begin`](Self::begin).
+    /// Like `record`, for the first event in a transaction of [`begin`](Self::begin).
     #[cfg(feature = "sqlite")]
     pub(crate) record_first: Arc<str>,
-    /// `$1` key. Has 1 if the event is a duplicate and 0 otherwise, and the number of the process.
+    /// `$1` key. Returns whether the event is a duplicate (1 or 0), and the ID of the server
+    /// process.
     pub(crate) duplicate: Arc<str>,
-    /// Like `record`, but waits for the lock, at most for `$7`.
+    /// Like `record`, but waits for the lock, for at most `$7`.
     #[cfg(feature = "postgres")]
     pub(crate) wait_and_record: Arc<str>,
-    /// The parameters of `record` as arrays. Each row has the number of an event and 1 if it is new,
-    /// 0 if it is a duplicate, or 2 if it is undecided. Writes the jobs of the new events, too.
+    /// The parameters of `record` as arrays. Each row has the position of an event and 1 if it is
+    /// new, 0 if it is a duplicate, or 2 if it is undecided. This also writes the jobs of the new
+    /// events.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
-    /// Records several events on SQLite. The parts are the SQL before and after the values. Has a row
-    /// with the key of each new event.
+    /// Records several events on SQLite. The parts are the SQL before and after the values. Returns
+    /// the key of each new event.
     #[cfg(feature = "sqlite")]
     pub(crate) record_rows: [String; 2],
     /// Writes the jobs of new events. The parts are the SQL before and after their keys.
@@ -73,9 +75,9 @@ pub struct Statements {
     pub(crate) purge_claims: Arc<str>,
     /// `$1` key, `$2` token, `$3` lease.
     pub(crate) claim: Arc<str>,
-    /// `$1` key. Has a row if a claim or another transaction holds the key.
+    /// `$1` key. Returns a row if a claim or another transaction holds the key.
     pub(crate) held: Arc<str>,
-    /// `$1` key. Has a row if the key is completed.
+    /// `$1` key. Returns a row if the key is completed.
     pub(crate) renew: Arc<str>,
     /// `$1` key, `$2` token, `$3` retention.
     pub(crate) complete: Arc<str>,
@@ -241,7 +243,7 @@ fn insert(name: &TableName) -> String {
     )
 }
 
-/// The end of an `INSERT` of events.
+/// The clause that ends an `INSERT` of events.
 fn unless_recorded<DB: Backend>() -> String {
     format!(
         "ON CONFLICT (event_key) DO UPDATE SET \
@@ -256,7 +258,7 @@ fn unless_recorded<DB: Backend>() -> String {
     )
 }
 
-/// The statement `record`, on this condition.
+/// Returns the SQL that records an event under this condition.
 fn record<DB: Backend>(name: &TableName, condition: &str) -> String {
     let words = DB::words();
     format!(

@@ -23,17 +23,17 @@ use crate::{
 
 on_both!(
     an_event_is_accepted_once,
-    a_poisoned_event_harms_no_other,
+    a_poisoned_event_does_not_affect_others,
     jobs_are_written_for_new_events_only,
-    a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or_neither,
-    an_event_that_is_being_recorded_waits_for_the_end,
+    a_dropped_request_stores_both_the_event_and_its_job_or_neither,
+    an_event_waits_for_a_transaction_that_records_it,
     a_lock_that_another_transaction_keeps_is_an_error,
     a_runtime_can_end_while_events_wait,
 );
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Writes the job of an event, its row in `acted`.
+/// Writes the job of an event, a row of the table `acted`.
 pub(crate) const JOBS: &str = "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1";
 
 async fn setup<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
@@ -54,7 +54,7 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
     assert_eq!(event.body, delivery.body());
     assert_eq!(event.summary.event_type.as_deref(), Some("video.processed"));
     assert!(event.summary.created_at.is_some());
-    // A text that Postgres cannot hold, which is not an event.
+    // Text that Postgres cannot store, and a body that is not an event.
     for body in [
         r#"{"id": "\u0000\\0", "type": "a\u0000", "data": {}}"#,
         "no event",
@@ -66,8 +66,9 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
     }
 }
 
-/// The job of some events fails, the database rejects others, and the rest is hard to store.
-async fn a_poisoned_event_harms_no_other<DB: Fixture>() {
+/// Some events have a job that fails, and others are rejected by the database. The remaining events
+/// contain characters that are hard to store.
+async fn a_poisoned_event_does_not_affect_others<DB: Fixture>() {
     let (_place, pool, log) = setup::<DB>().await;
     DB::run(&pool, DB::REJECT_POISON).await.expect("a trigger");
     DB::run(&pool, DB::REJECT_JOBS).await.expect("a trigger");
@@ -96,7 +97,7 @@ async fn a_poisoned_event_harms_no_other<DB: Fixture>() {
     }
     timeout(PATIENCE, all.join_all())
         .await
-        .expect("an end in time");
+        .expect("should end in time");
     assert_eq!(DB::acted(&pool).await.len(), 42);
     let error = log.accept(&delivery("poison").await).await.unwrap_err();
     assert_eq!(error.kind(), EventLogErrorKind::Other, "{error:?}");
@@ -104,9 +105,7 @@ async fn a_poisoned_event_harms_no_other<DB: Fixture>() {
     assert!(source.to_string().contains("a poisoned event"), "{source}");
 }
 
-async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or_neither<
-    DB: Fixture,
->() {
+async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixture>() {
     let (place, pool, others) = setup::<DB>().await;
     let one = DB::pool(&DB::url(&place), 1).await;
     let log = EventLog::new(one.clone()).enqueue(JOBS);
@@ -126,7 +125,7 @@ async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or
         delivery("c").await,
     );
 
-    // It waits for a connection.
+    // The dropped request is waiting for a connection.
     let connection = one.acquire().await.unwrap();
     abort_soon(&a).await;
     drop(connection);
@@ -139,7 +138,7 @@ async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or
     abort_soon(&b).await;
     tx.rollback().await.unwrap();
 
-    // It waits for another transaction.
+    // The dropped request is waiting for another transaction.
     let mut tx = others.begin().await.unwrap();
     assert_eq!(others.record(&mut tx, &c).await.unwrap(), Recorded::New);
     abort_soon(&c).await;
@@ -151,7 +150,7 @@ async fn a_request_that_is_dropped_in_any_state_leaves_the_event_with_its_job_or
         (&c, (!DB::IS_SQLITE).then_some(Accepted::New)),
     ] {
         let accepted = timeout(PATIENCE, start(delivery)).await;
-        let accepted = accepted.expect("an end in time").unwrap().unwrap();
+        let accepted = accepted.expect("should end in time").unwrap().unwrap();
         assert_eq!(accepted, expected.unwrap_or(accepted), "{delivery:?}");
     }
     assert_eq!(DB::acted(&pool).await.len(), 3);
@@ -218,15 +217,18 @@ async fn a_lock_that_another_transaction_keeps_is_an_error<DB: Fixture>() {
     assert_eq!(log.record(&mut tx, &a).await.unwrap(), Recorded::New);
     let impatient = log.clone().lock_timeout(Duration::from_millis(200));
     let late = timeout(PATIENCE, impatient.accept(&a)).await;
-    let error = late.expect("an end in time").unwrap_err();
+    let error = late.expect("should end in time").unwrap_err();
     assert_eq!(error.kind(), EventLogErrorKind::LockTimeout, "{error:?}");
     tx.rollback().await.unwrap();
     let accepted = timeout(PATIENCE, log.accept(&a)).await;
-    assert_eq!(accepted.expect("an end in time").unwrap(), Accepted::New);
+    assert_eq!(
+        accepted.expect("should end in time").unwrap(),
+        Accepted::New
+    );
     assert_eq!(DB::acted(&pool).await.len(), 1);
 }
 
-async fn an_event_that_is_being_recorded_waits_for_the_end<DB: Fixture>() {
+async fn an_event_waits_for_a_transaction_that_records_it<DB: Fixture>() {
     for (commit, expected) in [(true, Accepted::Duplicate), (false, Accepted::New)] {
         let (_place, pool, log) = setup::<DB>().await;
         let a = delivery("a").await;
@@ -237,9 +239,12 @@ async fn an_event_that_is_being_recorded_waits_for_the_end<DB: Fixture>() {
             async move { log.accept(&a).await.unwrap() }
         });
         if !DB::IS_SQLITE {
-            // Another event does not wait.
+            // A different event does not wait.
             let other = timeout(PATIENCE, async { log.accept(&delivery("b").await).await });
-            assert_eq!(other.await.expect("an end in time").unwrap(), Accepted::New);
+            assert_eq!(
+                other.await.expect("should end in time").unwrap(),
+                Accepted::New
+            );
         }
         sleep(Duration::from_millis(200)).await;
         assert!(!waiting.is_finished());
@@ -288,7 +293,7 @@ async fn a_runtime_can_end_while_events_wait<DB: Fixture>() {
     ended.expect("the runtime ends").expect("no panic");
 }
 
-/// Test suites and poolers deallocate the prepared statements of a connection.
+/// Test suites and poolers deallocate prepared statements.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_accepted_on_a_connection_without_its_prepared_statements() {
     let (place, _pool, _log) = log::<Postgres>().await;
@@ -316,7 +321,7 @@ async fn only_what_is_committed_is_accepted<DB: Fixture>(
         }
         let mut all = JoinSet::new();
         for number in 0..30 {
-            // Postgres would compress other text.
+            // The text is random, because Postgres would compress other text.
             let noise: String = (0..3_000 * (number % 3))
                 .map(|_| char::from_digit(u32::try_from(rand_below(36)).unwrap(), 36).unwrap())
                 .collect();
@@ -357,7 +362,7 @@ async fn on_a_full_disk_only_what_is_committed_is_accepted_on_sqlite() {
     }
 }
 
-/// The bodies are on the full disk, and the rest of the database is not.
+/// Only the bodies are on the full disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_only_what_is_committed_is_accepted_on_postgres() {
     let Some(disk) = TinyDisk::mount() else {

@@ -1,4 +1,4 @@
-//! A receiver in another process that runs the test program once more, so that it can be killed.
+//! A receiver in another process, which a test can kill. The process runs the test program again.
 
 use std::{env, process::Command, time::Duration};
 
@@ -22,12 +22,12 @@ use crate::{
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_TEST_DATABASE";
 const HANDLER: &str = "SOUNDHASH_WEBHOOK_TEST_HANDLER";
 
-/// The way that the receiver handles an event.
+/// How the receiver handles an event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handler {
-    /// Records it in the transaction of its effects.
+    /// Records the event in the same transaction as its effect.
     Record,
-    /// Accepts it together with a job, which is its effect.
+    /// Accepts the event together with a job, which is its effect.
     Accept,
 }
 
@@ -88,7 +88,7 @@ async fn serve<DB: Fixture>(url: &str) {
     axum::serve(listener, app).await.expect("a server");
 }
 
-/// Does nothing, unless this program was started by [`start`].
+/// Receives events if this program was started by [`start`], and otherwise does nothing.
 #[test]
 fn receives_until_it_is_killed() {
     let Ok(url) = env::var(VARIABLE) else { return };

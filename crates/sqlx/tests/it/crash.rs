@@ -1,7 +1,7 @@
-//! Kills receivers and servers while 64 copies of each event arrive. Each event takes effect once.
+//! Kills receivers and servers while 64 copies of each event arrive. Each must take effect once.
 //!
-//! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds of 500 events for the long run of
-//! `.ci/deep crashes`. The default is one short round.
+//! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds, of 500 events each, for the long run
+//! of `.ci/deep crashes`. The default is one short round.
 
 use std::{
     env,
@@ -31,7 +31,7 @@ use crate::{
 const COPIES: usize = 64;
 /// The number of events whose copies are sent at the same time.
 const AT_ONCE: usize = 6;
-/// The time that an event may take until it is accepted, while processes are killed repeatedly.
+/// The time within which an event must be accepted while processes are killed repeatedly.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The number of rounds, and of events in each.
@@ -50,13 +50,13 @@ fn start_two(url: &str, handler: Handler) -> Receivers {
     Arc::new(Mutex::new([start(), start()]))
 }
 
-/// Kills one of the receivers after a random time, and starts another in its place.
+/// Replaces one of the receivers after a random time.
 async fn kill_at_random(receivers: &Receivers, database: &str, handler: Handler) {
     sleep(Duration::from_millis(100 + rand_below(1500))).await;
     let index = usize::try_from(rand_below(2)).expect("0 or 1");
     let (receivers, database) = (Arc::clone(receivers), database.to_owned());
     let restart = spawn_blocking(move || {
-        // Dropping it kills the old receiver before the next one starts.
+        // The next receiver starts first. The assignment then drops the old one, which kills it.
         let next = child::start(&database, handler);
         receivers.lock().expect("no panic")[index] = next;
     });
@@ -155,7 +155,7 @@ async fn assert_each_once<DB: Fixture>(url: &str, mut expected: Vec<String>) {
     assert_eq!(acted, expected);
 }
 
-/// Both receivers are killed again and again. Returns how many attempts failed.
+/// Kills both receivers again and again. Returns the number of failed attempts.
 async fn kill_receivers<DB: Fixture>(url: &str, handler: Handler) -> usize {
     DB::prepare(&DB::pool(url, 1).await).await;
     let (rounds, count) = size();
@@ -175,9 +175,9 @@ async fn kill_receivers<DB: Fixture>(url: &str, handler: Handler) -> usize {
     all_failed
 }
 
-on_both!(each_event_is_acted_on_once_whichever_receiver_is_killed);
+on_both!(each_event_is_handled_once_when_receivers_are_killed);
 
-async fn each_event_is_acted_on_once_whichever_receiver_is_killed<DB: Fixture>() {
+async fn each_event_is_handled_once_when_receivers_are_killed<DB: Fixture>() {
     for handler in [Handler::Record, Handler::Accept] {
         let place = DB::place().await;
         kill_receivers::<DB>(&DB::url(&place), handler).await;
@@ -186,10 +186,10 @@ async fn each_event_is_acted_on_once_whichever_receiver_is_killed<DB: Fixture>()
 
 /// The receivers pause for up to 7 ms between their statements. `accept` has a single statement.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
+async fn each_event_is_handled_once_when_postgres_ends_idle_transactions() {
     let server = Arc::new(PostgresServer::start());
     let pool = Postgres::pool(&server.url(), 1).await;
-    // Migrations must not be ended.
+    // The timeout that is set below must not end the migration.
     EventLog::new(pool.clone())
         .migrate()
         .await
@@ -200,7 +200,7 @@ async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
         let server = Arc::clone(&server);
         move || server.log().matches("idle-in-transaction timeout").count()
     };
-    // On a busy machine, every transaction is idle for longer, and none would ever commit.
+    // On a busy machine, every transaction would time out, and none would ever commit.
     let lift = tokio::spawn({
         let ended = ended.clone();
         async move {
@@ -218,9 +218,9 @@ async fn each_event_is_acted_on_once_when_postgres_ends_idle_transactions() {
     assert!(ended > 0 && failed > 0, "nothing was disturbed");
 }
 
-/// Kills the server with all of its processes, or stops it at once. It then recovers.
+/// Kills the server with all of its processes, or stops it immediately, and starts it again.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_acted_on_once_when_postgres_restarts_in_the_middle() {
+async fn each_event_is_handled_once_when_postgres_restarts() {
     for handler in [Handler::Record, Handler::Accept] {
         restart_postgres(handler).await;
     }

@@ -1,4 +1,4 @@
-//! Failures of the database, which become errors with a kind, and a 503.
+//! Failures of the database become errors with a kind, and a 503 response.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothin
     succeeds(&log, &pool).await;
 }
 
-/// A connection from before a failover can lead to a server that is a replica now.
+/// After a failover, an open connection can lead to a server that has become a replica.
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_not_available() {
     let (_place, _pool, log) = log::<Postgres>().await;
@@ -107,7 +107,7 @@ async fn a_server_that_became_a_replica_is_not_available() {
 }
 
 #[tokio::test]
-async fn a_deadlock_is_a_conflict_and_one_of_both_succeeds() {
+async fn a_deadlock_is_a_conflict_for_one_of_the_transactions() {
     let (_place, _pool, log) = log::<Postgres>().await;
     let (a, b) = (delivery("a").await, delivery("b").await);
     let (mut first, mut second) = (log.begin().await.unwrap(), log.begin().await.unwrap());
@@ -168,7 +168,7 @@ async fn a_server_that_hangs_is_an_error_in_time() {
     let delivery = delivery("a").await;
     let hung = timeout(Duration::from_secs(20), log.record(&mut tx, &delivery)).await;
     signal(backend, "CONT");
-    let error = hung.expect("an end in time").expect_err("an error");
+    let error = hung.expect("should end in time").expect_err("an error");
     assert_eq!(error.kind(), EventLogErrorKind::Unavailable, "{error:?}");
     drop(tx);
     succeeds(&log, &pool).await;

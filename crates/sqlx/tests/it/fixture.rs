@@ -1,4 +1,4 @@
-//! The two databases, so that each test is written once and runs on both.
+//! A common interface to the two databases, so that each test is written once and runs on both.
 
 use std::{
     env, fs,
@@ -27,7 +27,7 @@ use tower::ServiceExt;
 
 pub(crate) const SECRET: &str = "whsec_test";
 
-/// A database for a single test. It is removed when the last of its places is dropped.
+/// A database for a single test, which is removed when its last `Place` is dropped.
 pub(crate) trait Fixture: Backend {
     const IS_SQLITE: bool;
     /// A statement that makes the table reject events of the type `poison`.
@@ -41,12 +41,12 @@ pub(crate) trait Fixture: Backend {
     fn pool(url: &str, connections: u32) -> impl Future<Output = Pool<Self>> + Send;
     /// Creates the user's own table, `acted`.
     fn prepare(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
-    /// Inserts the effect of an event, a row without any constraint.
+    /// Inserts the effect of an event: a row of `acted`, which has no constraints.
     fn act(
         connection: &mut Self::Connection,
         key: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
-    /// Returns the keys of all rows, in order.
+    /// Returns the keys of all rows of `acted`, sorted.
     fn acted(pool: &Pool<Self>) -> impl Future<Output = Vec<String>> + Send;
     fn run(pool: &Pool<Self>, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
     fn run_on(
@@ -207,7 +207,7 @@ pub(crate) async fn log<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
     (place, pool, log)
 }
 
-/// Records the event in a transaction of its own.
+/// Records the event in a separate transaction.
 pub(crate) async fn record<DB: Fixture>(
     log: &EventLog<DB>,
     delivery: &Delivery,

@@ -16,14 +16,14 @@ use crate::{
 
 on_both!(
     a_recorded_event_is_kept_byte_for_byte,
-    any_character_can_stand_in_an_id_a_type_and_an_endpoint,
+    ids_types_and_endpoints_can_contain_any_character,
     events_are_listed_page_by_page,
     a_forgotten_event_is_new_again_and_its_body_is_kept,
     purge_deletes_old_events_in_batches,
     logs_in_two_tables_are_kept_apart,
 );
 
-/// A body that only Python writes must be neither changed nor lost.
+/// Even bodies that only Python can parse must be kept unchanged.
 async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
     let (_place, pool, log) = log::<DB>().await;
     let letters = serde_json::json!({"id": 1, "type": "a", "data": "x".repeat(100_000)});
@@ -58,7 +58,7 @@ async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
     assert_eq!(DB::acted(&pool).await.len(), 1);
 }
 
-async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() {
+async fn ids_types_and_endpoints_can_contain_any_character<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
     let texts = [
         "\0",
@@ -93,7 +93,7 @@ async fn any_character_can_stand_in_an_id_a_type_and_an_endpoint<DB: Fixture>() 
         assert_eq!(found[0].event_type.as_deref(), Some(text));
         assert_eq!(found[0].endpoint.as_deref(), Some(text));
     }
-    // A type can be as long as a body, which no index could hold.
+    // A type can be as long as a body, and thus too long for an index.
     let body = serde_json::json!({"id": "long", "type": "x".repeat(100_000), "data": {}});
     assert_eq!(
         record(&log, &delivery_of(body.to_string()).await)
@@ -169,13 +169,13 @@ async fn a_forgotten_event_is_new_again_and_its_body_is_kept<DB: Fixture>() {
     assert!(log.list(&forgotten).await.unwrap().is_empty());
     let again = log.get(&key).await.unwrap().expect("the event").summary;
     assert!(!again.is_forgotten);
-    // Windows of time select the same events after they have run again.
+    // A time filter must select the same events after they have run again.
     assert_eq!(again.received_at, kept.summary.received_at);
 }
 
 async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
     let (_place, pool, log) = log::<DB>().await;
-    // More than two batches, older than any event of today.
+    // These rows fill more than two batches, and are older than all other events.
     let fill = "INSERT INTO soundhash_events (event_key, recorded, received_at, body) \
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4500) ";
     let fill = match DB::NAME {

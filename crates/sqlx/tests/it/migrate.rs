@@ -1,4 +1,4 @@
-//! Migrations from many processes at once, with other names, and with few rights.
+//! Migrations by many processes at once, with other names, and with few rights.
 
 use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, Recorded};
 use sqlx::{Pool, Postgres, Sqlite};
@@ -12,7 +12,7 @@ use crate::{
 on_both!(
     many_processes_can_migrate_at_once,
     without_a_migration_the_error_says_so,
-    a_table_of_a_later_version_is_left_as_it_is,
+    a_table_of_a_later_version_stays_unchanged,
     a_table_whose_migrations_are_unknown_is_kept,
 );
 
@@ -46,7 +46,7 @@ async fn without_a_migration_the_error_says_so<DB: Fixture>() {
     assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
 }
 
-async fn a_table_of_a_later_version_is_left_as_it_is<DB: Fixture>() {
+async fn a_table_of_a_later_version_stays_unchanged<DB: Fixture>() {
     let place = DB::place().await;
     let pool: Pool<DB> = DB::pool(&DB::url(&place), 2).await;
     let log = EventLog::new(pool.clone());
@@ -58,7 +58,7 @@ async fn a_table_of_a_later_version_is_left_as_it_is<DB: Fixture>() {
     works(&log).await;
 }
 
-/// Test suites empty all tables, and a dump may have been restored without this one.
+/// Test suites empty all tables, and a restored dump may lack the table of migrations.
 async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
     let place = DB::place().await;
     let pool: Pool<DB> = DB::pool(&DB::url(&place), 2).await;
@@ -79,7 +79,7 @@ async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_store_every_text_is_refused() {
+async fn a_database_that_cannot_store_all_text_is_rejected() {
     let place = Postgres::place().await;
     let pool = Postgres::pool(&Postgres::url(&place), 1).await;
     let name: String = sqlx::query_scalar("SELECT current_database() || '_latin1'")
@@ -108,7 +108,7 @@ async fn a_role_without_the_right_to_create_can_start() {
         .migrate()
         .await
         .unwrap();
-    // Roles belong to the server, which other tests share.
+    // The tests share the server, and roles belong to the server, so the name must be unique.
     let role = format!("app_{}", url.rsplit_once('/').unwrap().1);
     let grant = format!(
         "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA \"Hooks\" TO {role}; \

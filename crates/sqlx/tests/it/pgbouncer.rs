@@ -58,7 +58,7 @@ fn start(url: &str, settings: &str) -> (Proxy, String) {
     (bouncer, url)
 }
 
-/// Handles events in each way, many at the same time. Returns the kinds of errors.
+/// Handles many events at the same time, in every way, and returns the kinds of the errors.
 async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind> {
     let log = EventLog::new(pool.clone());
     let mut events = JoinSet::new();
@@ -97,7 +97,7 @@ async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind>
     kinds
 }
 
-/// A direct connection, and PgBouncer with these settings.
+/// Returns a direct connection, and one through a PgBouncer with these settings.
 async fn setup(settings: &str) -> (<Postgres as Fixture>::Place, PgPool, Proxy, PgPool) {
     let place = Postgres::place().await;
     let url = Postgres::url(&place);
@@ -123,7 +123,7 @@ async fn a_pooler_in_session_mode_is_supported() {
 
 /// PgBouncer supports prepared statements since version 1.21.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pooler_that_mixes_prepared_statements_up_is_refused() {
+async fn a_pooler_that_mixes_up_prepared_statements_is_rejected() {
     let Some(version) = version() else {
         return;
     };
@@ -133,7 +133,7 @@ async fn a_pooler_that_mixes_prepared_statements_up_is_refused() {
         false => "pool_mode = transaction",
     };
     let (_place, direct, _bouncer, pool) = setup(disabled).await;
-    // Without the cache, sqlx names its statements, too.
+    // sqlx names its statements even without the cache.
     for capacity in [100, 0] {
         let options = (*pool.connect_options()).clone();
         let options = options.statement_cache_capacity(capacity);
@@ -146,7 +146,7 @@ async fn a_pooler_that_mixes_prepared_statements_up_is_refused() {
             "{error}"
         );
     }
-    // Another program, without PgBouncer, has migrated the table.
+    // A program that does not use PgBouncer may have migrated the table.
     EventLog::new(direct.clone()).migrate().await.unwrap();
     let kinds = handle_events(&pool, &direct).await;
     assert!(

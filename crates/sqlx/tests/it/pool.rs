@@ -1,4 +1,4 @@
-//! A pooled connection is clean after every failure, or it is thrown away.
+//! After every failure, a pooled connection is clean or is closed.
 
 use std::{
     fs,
@@ -96,7 +96,7 @@ impl Drop for TinyDisk {
     }
 }
 
-/// A delivery that needs new pages.
+/// Returns a delivery that is large enough to need new pages in the file.
 async fn large(id: &str) -> Delivery {
     let body = serde_json::json!({"id": id, "type": "a", "data": "x".repeat(10_000)});
     delivery_of(body.to_string()).await
@@ -120,7 +120,7 @@ async fn begin<DB: Fixture>(
     }
 }
 
-/// A handler that returns the first error. `true` means that it responds with 200.
+/// Handles an event, and returns the first error.
 async fn handle<DB: Fixture>(
     how: Begin,
     pool: &Pool<DB>,
@@ -190,9 +190,9 @@ async fn a_completion_after_a_full_disk_is_committed_or_an_error() {
     }
 }
 
-/// Any sequence of failures leaves the pool usable, and there is one row for each 200.
+/// After any sequence of failures, the pool is usable, and there is a row for each 200.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_are_what_was_accepted_after_any_sequence_of_failures() {
+async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
     for how in [Begin::Log, Begin::Pool] {
         let Some(disk) = TinyDisk::mount() else {
             return;
@@ -237,7 +237,7 @@ async fn rows_are_what_was_accepted_after_any_sequence_of_failures() {
                     }
                 }
                 5 => {
-                    // The sender hangs up, before or after the commit, and sends the event again.
+                    // The sender hangs up before or after the commit, and retries later.
                     let wait = Duration::from_micros(rand_below(3_000));
                     match timeout(wait, handle(how, &pool, &log, &delivery)).await {
                         Ok(Ok(())) => accepted.push(key),
@@ -258,7 +258,7 @@ async fn rows_are_what_was_accepted_after_any_sequence_of_failures() {
         for number in 0..5 {
             hung_up.push(delivery(&format!("end-{number}")).await);
         }
-        // A transaction that the crate did not begin may fail once on each connection.
+        // Transactions that the crate did not begin may fail once on each connection.
         let mut failures = if how == Begin::Log { 0 } else { 5 };
         for delivery in hung_up {
             while let Err(error) = handle(how, &pool, &log, &delivery).await {
@@ -274,7 +274,7 @@ async fn rows_are_what_was_accepted_after_any_sequence_of_failures() {
 
 on_both!(
     events_succeed_after_a_deferred_constraint_failed_at_commit,
-    events_succeed_after_settings_were_left_behind,
+    events_succeed_on_connections_with_changed_settings,
     a_claim_whose_caller_hung_up_is_undone,
 );
 
@@ -318,7 +318,7 @@ async fn events_succeed_after_a_deferred_constraint_failed_at_commit<DB: Fixture
     three_more(&log, &pool).await;
 }
 
-/// Handles an event in one of the ways. Returns whether it is new.
+/// Handles an event in the given way, and returns whether it is new.
 pub(crate) async fn is_new<DB: Fixture>(
     log: &EventLog<DB>,
     way: &str,
@@ -335,7 +335,7 @@ pub(crate) async fn is_new<DB: Fixture>(
     })
 }
 
-async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
+async fn events_succeed_on_connections_with_changed_settings<DB: Fixture>() {
     let (place, pool, log) = few_connections::<DB>().await;
     let others = EventLog::new(DB::pool(&DB::url(&place), 1).await);
     let settings: &[&str] = match DB::IS_SQLITE {
@@ -359,13 +359,13 @@ async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
     }
     for sql in settings {
         for way in ["record", "accept", "claim"] {
-            // On Postgres, the store does not notice a transaction of the user's own SQL.
+            // On Postgres, the store does not notice a `BEGIN` in the user's own SQL.
             if (*sql, way, DB::IS_SQLITE) == ("BEGIN", "claim", false) {
                 break;
             }
             let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
             for connection in &mut both {
-                // The transaction of the last round may still be open.
+                // The transaction of the previous round may still be open.
                 let _ = DB::run_on(&mut *connection, sql).await;
             }
             drop(both);
@@ -385,7 +385,7 @@ async fn events_succeed_after_settings_were_left_behind<DB: Fixture>() {
     three_more(&log, &pool).await;
 }
 
-/// The table of the user rolls the whole transaction back.
+/// A constraint of the user's table rolls back the whole transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_succeed_after_a_constraint_rolled_back() {
     let (_place, pool, log) = few_connections::<Sqlite>().await;
@@ -398,7 +398,7 @@ async fn events_succeed_after_a_constraint_rolled_back() {
         {
             let failed = Sqlite::run_on(&mut tx, "INSERT INTO once VALUES (1)").await;
             assert!(failed.is_err());
-            // The handler ignores the error. None of its statements may be committed alone.
+            // The handler ignores the error. None of its statements may be committed on their own.
             let again = log.record(&mut tx, &delivery("b").await).await;
             assert!(again.is_err(), "recorded outside of a transaction");
         }
@@ -436,7 +436,7 @@ async fn a_claim_whose_caller_hung_up_is_undone<DB: Fixture>() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dropped_waits_give_their_connections_back() {
+async fn dropped_waits_return_their_connections() {
     let (_place, pool, log) = log::<Postgres>().await;
     let log = log.lock_timeout(Duration::from_mins(5));
     let delivery = delivery("a").await;

@@ -1,4 +1,4 @@
-//! Tests of Postgres only.
+//! Behavior that is specific to Postgres.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use crate::fixture::{Fixture, delivery, log, record};
 
 #[tokio::test]
-async fn the_lock_timeout_of_the_caller_is_left_as_it_was() {
+async fn the_lock_timeout_of_the_caller_is_restored() {
     let (_place, _pool, log) = log::<Postgres>().await;
     let a = delivery("a").await;
     for commit in [false, true] {
@@ -26,7 +26,7 @@ async fn the_lock_timeout_of_the_caller_is_left_as_it_was() {
                 false => first.rollback().await,
             }
         };
-        // It waits for longer than the caller's own timeout.
+        // `record` waits for longer than the caller's own timeout.
         let (recorded, ended) = tokio::join!(log.record(&mut tx, &a), end);
         ended.unwrap();
         assert_eq!(recorded.unwrap().is_duplicate(), commit);
@@ -52,7 +52,7 @@ async fn a_record_can_be_made_in_a_nested_transaction() {
 }
 
 #[tokio::test]
-async fn a_time_out_in_a_nested_transaction_leaves_the_outer_one_as_it_was() {
+async fn a_timeout_in_a_nested_transaction_does_not_affect_the_outer_one() {
     let (_place, pool, log) = log::<Postgres>().await;
     let log = log.lock_timeout(Duration::from_millis(100));
     let mut holder = log.begin().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_time_out_in_a_nested_transaction_leaves_the_outer_one_as_it_was() {
     assert_eq!(Postgres::acted(&pool).await, ["b"]);
 }
 
-/// The result of the second of two transactions at a stricter isolation level.
+/// Returns the result of the second of two concurrent transactions at this isolation level.
 async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventLogErrorKind> {
     let (_place, pool, log) = log::<Postgres>().await;
     let delivery = delivery("a").await;
@@ -122,8 +122,9 @@ async fn at_stricter_isolation_levels_a_concurrent_duplicate_is_a_conflict() {
     }
 }
 
-/// A client that hangs up drops the handler at any point. sqlx alone leaves a transaction open if
-/// this is during its `BEGIN`, and later statements on the connection are never committed.
+/// A client can hang up at any point, which drops the handler. If this happens during sqlx's
+/// `BEGIN`, sqlx leaves a transaction open, and later statements on the connection are never
+/// committed.
 #[tokio::test]
 async fn a_handler_that_is_dropped_while_it_begins_leaves_no_transaction_behind() {
     let (_place, pool, log) = log::<Postgres>().await;

@@ -1,4 +1,4 @@
-//! `record`, in a single transaction and in concurrent ones.
+//! `record` in one transaction, and in concurrent transactions.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::{
 
 on_both!(
     an_event_is_recorded_once,
-    a_concurrent_duplicate_waits_for_the_end,
+    a_concurrent_duplicate_waits_for_the_first_transaction,
     waiting_longer_than_the_lock_timeout_is_an_error,
     many_waiting_duplicates_are_bounded_by_one_lock_timeout,
     a_duplicate_is_logged_and_counted,
@@ -36,7 +36,7 @@ async fn an_event_is_recorded_once<DB: Fixture>() {
         if !recorded.is_duplicate() {
             DB::act(&mut tx, "a").await.unwrap();
         }
-        // The same failure within the transaction.
+        // A duplicate within the same transaction.
         let again = log.record(&mut tx, &delivery("a").await).await.unwrap();
         assert_eq!(again, Recorded::Duplicate);
         tx.commit().await.unwrap();
@@ -44,7 +44,7 @@ async fn an_event_is_recorded_once<DB: Fixture>() {
     assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
-async fn a_concurrent_duplicate_waits_for_the_end<DB: Fixture>() {
+async fn a_concurrent_duplicate_waits_for_the_first_transaction<DB: Fixture>() {
     for (commit, expected) in [(true, Recorded::Duplicate), (false, Recorded::New)] {
         let (_place, _pool, log) = log::<DB>().await;
         let delivery = delivery("a").await;
@@ -76,7 +76,7 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
 
     let start = Instant::now();
     let late = timeout(Duration::from_secs(15), record(&log, &delivery)).await;
-    let error = late.expect("an end in time").expect_err("a timeout");
+    let error = late.expect("should end in time").expect_err("a timeout");
     assert!(start.elapsed() >= Duration::from_millis(200));
     assert_eq!(error.kind(), EventLogErrorKind::LockTimeout, "{error:?}");
     let response = error.into_response();
@@ -85,13 +85,14 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     let outcome = response.extensions().get().map(Outcome::kind);
     assert_eq!(outcome, Some(OutcomeKind::StoreUnavailable));
 
-    // The first one is not affected.
+    // The first transaction is not affected.
     DB::act(&mut first, "a").await.unwrap();
     first.commit().await.unwrap();
     assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
-/// Each earlier transaction that rolls back would restart the timeout of the waiting ones.
+/// If events waited for the unique index, each earlier transaction that rolls back would restart
+/// their timeout.
 async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
     let log = log.lock_timeout(Duration::from_millis(1500));
@@ -121,14 +122,14 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
     }
     let all = waiting.join_all().await;
     let timed_out = all.iter().filter(|(is_new, _)| !is_new);
-    // Within the timeout, at most four transactions have held the lock.
+    // At most four transactions can have held the lock within the timeout.
     assert!(timed_out.clone().count() >= 3, "{all:?}");
     for (_, waited) in timed_out {
         assert!(*waited < Duration::from_secs(6), "{all:?}");
     }
 }
 
-/// The log and the metrics are the same as those of `IdempotencyLayer`.
+/// The log line and the metric are the same as with `IdempotencyLayer`.
 async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     let (_place, _pool, event_log) = log::<DB>().await;
     let recorder = DebuggingRecorder::new();
@@ -140,7 +141,7 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     }
     assert!(event_log.accept(&delivery).await.unwrap().is_duplicate());
     let lines = log.take();
-    // sqlx logs statements that take long on a busy machine.
+    // On a busy machine, sqlx also logs slow statements.
     let duplicates = lines
         .lines()
         .filter(|line| line.contains("already recorded"));
@@ -149,7 +150,7 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
         assert!(line.starts_with(" INFO "), "{line}");
         assert!(line.ends_with(r#" key=ta reason="duplicate""#), "{line}");
     }
-    // With another package's feature, the layer that made the delivery counts, too.
+    // If another package turns on the main crate's `metrics`, its layer also counts the delivery.
     let mut counted = recorder.snapshotter().snapshot().into_vec();
     counted.retain(|(key, ..)| key.key().name() == "soundhash_webhook_handlers_skipped_total");
     let [(key, _, _, count)] = &counted[..] else {

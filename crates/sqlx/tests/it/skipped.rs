@@ -1,4 +1,4 @@
-//! A trigger of the user drops the row of an event without an error.
+//! Events whose row a user's trigger drops without an error.
 
 use soundhash_webhook::idempotency::Key;
 use soundhash_webhook_sqlx::{EventLogError, EventLogErrorKind};
@@ -13,7 +13,7 @@ use crate::{
 
 on_both!(an_event_whose_row_a_trigger_drops_is_an_error);
 
-/// A conflict is a duplicate only if the row is there.
+/// An event that was not inserted is a duplicate only if its row exists.
 async fn an_event_whose_row_a_trigger_drops_is_an_error<DB: Fixture>() {
     let (_place, pool, plain) = log::<DB>().await;
     let jobs = plain.clone().enqueue("SELECT 1 FROM new_events");

@@ -23,7 +23,7 @@ on_both!(
     a_completed_event_is_a_duplicate_to_record,
     a_handler_behind_the_layer_can_record,
     a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten,
-    a_database_that_is_gone_is_an_error_in_time,
+    an_unavailable_database_is_an_error_within_the_deadline,
     a_claim_that_fails_is_an_error_without_a_panic,
 );
 
@@ -92,7 +92,7 @@ async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixt
     assert!(!is_forgotten().await);
 }
 
-async fn a_database_that_is_gone_is_an_error_in_time<DB: Fixture>() {
+async fn an_unavailable_database_is_an_error_within_the_deadline<DB: Fixture>() {
     let (_place, pool, log) = log::<DB>().await;
     let store = SqlxStore::new(log).deadline(Duration::from_millis(300));
     // All connections are in use.

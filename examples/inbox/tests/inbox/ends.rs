@@ -27,7 +27,7 @@ fn ended_by(process: Process, signal: &str) -> (ExitStatus, String) {
 
 #[test]
 fn a_signal_ends_it_while_it_connects() {
-    // It accepts connections, and never replies.
+    // This server accepts connections, but never replies.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("postgres://a:b@{}/a", silent.local_addr().unwrap());
     for argument in ["", "receive", "work", "given-up", "run-again"] {
@@ -99,7 +99,7 @@ async fn one_signal_ends_it_although_the_database_hangs() {
     assert!(status.success(), "{log}");
 }
 
-/// Stops the processes of the server, so that they neither reply nor end.
+/// Pauses the processes of the server, so that they neither reply nor end.
 async fn stop_all_backends(postgres: &PostgresServer) {
     let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
     let backends = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()
@@ -171,7 +171,7 @@ async fn a_senders_text_stays_in_its_field() {
     let mut both = start("", &postgres.url());
     let id = "a\n2026-01-01T00:00:00Z ERROR forged: \u{1b}[2J\u{202e}key=\"b\"";
     assert_eq!(deliver(&both, SECRET, &event(id)).await, 202);
-    let line = both.wait_for_log("acted on");
+    let line = both.wait_for_log("handled");
     assert!(line.contains(r"a\n2026-01-01"), "{line}");
     assert_eq!(deliver(&both, SECRET, &event(id)).await, 200);
     both.wait_for_log("duplicate");
@@ -190,7 +190,7 @@ async fn a_senders_text_stays_in_its_field() {
     let fail = "SELECT graphile_worker.add_job('soundhash_event',
                 json_build_object('key', 'a\nb\u{202e}'), max_attempts => 1)";
     sqlx::query(fail).execute(&mut connection).await.unwrap();
-    both.wait_for_log("not acted on");
+    both.wait_for_log("not handled");
     both.wait_for_log("not in the log");
     let listed = loop {
         let listed = output("given-up", &postgres.url());

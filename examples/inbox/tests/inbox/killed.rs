@@ -26,7 +26,7 @@ fn rand_below(limit: u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
+async fn each_accepted_event_is_handled_once_when_processes_are_killed() {
     let count = env::var("SOUNDHASH_WEBHOOK_CRASH_EVENTS");
     let count: usize = count.map_or(150, |count| count.parse().expect("a number"));
     let mut postgres = PostgresServer::start();
@@ -89,7 +89,7 @@ async fn each_accepted_event_is_acted_on_once_whatever_is_killed() {
     println!("killed {killed:?} (receiver, worker, Postgres) for {count} events");
 
     let acted_on = acted_in_time(&url, count).await;
-    // After this time, every dead worker was noticed, so no job runs again.
+    // By then, every dead worker has been noticed, and no job can run again.
     sleep(Duration::from_secs(30)).await;
     assert_eq!(acted(&url).await, acted_on);
     let ids: HashSet<&str> = acted_on

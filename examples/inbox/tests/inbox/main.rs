@@ -1,5 +1,5 @@
-//! Runs the example as processes, on a Postgres server that each test starts. Accepted events are
-//! handled once, even if processes are killed.
+//! Runs the example in separate processes, on a Postgres server that each test starts. Accepted
+//! events are handled once, even if processes are killed.
 
 mod ends;
 mod killed;
@@ -12,7 +12,7 @@ use soundhash_webhook_tests::postgres_server::PostgresServer;
 use self::support::{SECRET, acted, acted_in_time, deliver, event, start, start_worker};
 
 #[tokio::test]
-async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
+async fn a_delivery_is_accepted_immediately_and_handled_once() {
     let postgres = PostgresServer::start();
     let receiver = start("receive", &postgres.url());
     let bodies = EventKind::ALL.iter().map(|&kind| {
@@ -47,9 +47,9 @@ async fn a_delivery_is_accepted_at_once_and_acted_on_once() {
 async fn one_process_can_do_both() {
     let postgres = PostgresServer::start();
     let both = start("", &postgres.url());
-    // A number in a string, as other queues have read it.
+    // Other queues have parsed such an id as a number.
     assert_eq!(deliver(&both, SECRET, &event("007")).await, 202);
-    // U+0000, which a text in Postgres cannot hold, and characters that could replace it.
+    // U+0000, which Postgres cannot store, and characters that could replace it.
     for id in ["a\0b", "a\u{2400}b", r"a\0b"] {
         assert_eq!(deliver(&both, SECRET, &event(id)).await, 202);
     }

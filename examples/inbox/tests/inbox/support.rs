@@ -1,4 +1,4 @@
-//! The example as a process, and the rows that it writes.
+//! Runs the example as a process, and reads the rows that it writes.
 
 use std::{
     process::Command,
@@ -23,7 +23,7 @@ pub(crate) fn event(id: &str) -> Vec<u8> {
     event.to_string().into()
 }
 
-/// Sends the body as SoundHash does, and returns the status.
+/// Sends the body like SoundHash, and returns the status.
 pub(crate) async fn deliver(receiver: &Receiver, secret: &str, body: &[u8]) -> u16 {
     let status = requests::deliver(&receiver.url(), secret, body).await;
     status.expect("a response")
@@ -47,7 +47,7 @@ pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, 
         }
         assert!(
             start.elapsed() < PATIENCE,
-            "{} of {count} were acted on",
+            "{} of {count} were handled",
             acted.len()
         );
         sleep(Duration::from_millis(50)).await;
@@ -74,7 +74,7 @@ pub(crate) fn start_worker(database: &str) -> Process {
     Process::start(&mut command("work", database))
 }
 
-/// Returns what the example prints before it ends by itself.
+/// Returns the example's output until it ends by itself.
 pub(crate) fn output(argument: &str, database: &str) -> String {
     let output = command(argument, database)
         .output()

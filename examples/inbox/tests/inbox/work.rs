@@ -1,4 +1,4 @@
-//! Workers in the process of the test: their input, and their failures.
+//! Workers in the test's process: their input and their failures.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{SECRET, acted, acted_in_time, deliver, event, output, start};
 
-/// A body that only Python writes, with a character that a text in Postgres cannot hold.
+/// The bodies include one that is JSON only to Python, and a character that Postgres cannot store.
 #[tokio::test]
 async fn a_body_arrives_at_the_worker_byte_for_byte() {
     let bodies: [&[u8]; 4] = [
@@ -53,7 +53,7 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
     let postgres = PostgresServer::start();
     let receiver = start("receive", &postgres.url());
     assert_eq!(deliver(&receiver, SECRET, &event("a")).await, 202);
-    // Only the last attempts remain, so that the test does not wait for days.
+    // The number of attempts is reduced, so that the test does not wait for days.
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
     let shorten = "UPDATE graphile_worker._private_jobs SET max_attempts = 2";
     sqlx::query(shorten).execute(&pool).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
 }
 
 #[tokio::test]
-async fn a_forgotten_event_is_acted_on_again() {
+async fn a_forgotten_event_is_handled_again() {
     let postgres = PostgresServer::start();
     let both = start("", &postgres.url());
     for (status, rows) in [(202, 1), (200, 1), (202, 2), (200, 2)] {
@@ -104,7 +104,7 @@ async fn a_forgotten_event_is_acted_on_again() {
     }
 }
 
-/// With one job per poll and place, a backlog of this size takes more than three minutes.
+/// If workers fetched one job at a time, a backlog of this size would take more than three minutes.
 #[tokio::test]
 async fn a_backlog_is_worked_off_faster_than_workers_poll() {
     const JOBS: usize = 1_500;

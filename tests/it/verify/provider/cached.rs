@@ -1,4 +1,4 @@
-//! `CachedSecrets`: which lookups run, and what an attacker who invents names can cost.
+//! `CachedSecrets`: which lookups run, and the limits on the cost of invented names.
 
 use std::{
     borrow::Cow,
@@ -145,8 +145,7 @@ async fn requests_at_the_same_time_share_a_lookup() {
     assert_eq!(database.looked_up("invented"), 1);
 }
 
-/// Attack: start lookups of an honest endpoint, and hang up, so that the lookup starts again and
-/// again.
+/// Attack: start lookups of an honest endpoint and hang up, so that they restart again and again.
 #[tokio::test]
 async fn dropped_requests_do_not_restart_the_lookup_of_another() {
     let database = Database::new(0);
@@ -194,7 +193,7 @@ async fn a_lookup_that_no_request_waits_for_is_cancelled() {
 
 /// A lookup that hangs, for example on a dead connection, does not keep later requests waiting.
 #[tokio::test(start_paused = true)]
-async fn a_lookup_that_hangs_is_not_joined_for_ever() {
+async fn a_lookup_that_hangs_is_not_joined_forever() {
     let database = Database::new(0);
     let cache = Arc::new(CachedSecrets::new(database.clone()));
     let mut requests = JoinSet::new();
@@ -242,7 +241,7 @@ async fn an_entry_is_looked_up_again_after_its_time_to_live() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_remembered_for_the_negative_time_to_live_alone() {
+async fn an_unknown_name_is_remembered_for_the_negative_time_to_live() {
     let database = Database::fast();
     let cache = Arc::new(CachedSecrets::new(database.clone()).time_to_live(Duration::ZERO));
     for looked_up in 1..=3 {
@@ -284,7 +283,7 @@ fn zero_lookups_at_a_time_panics() {
     let _ = CachedSecrets::new(Database::fast()).max_lookups(0);
 }
 
-/// Attack: invent names and repeat them, so that they look more popular than the endpoints.
+/// Attack: invent names and repeat them, so that they seem more popular than the endpoints.
 #[tokio::test]
 async fn invented_names_do_not_evict_endpoints() {
     let database = Database::fast();
@@ -321,7 +320,7 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
         attack.spawn(async move { known(&cache, &format!("invented-{i}")).await });
     }
     until(|| database.running() == 2).await;
-    // The entry has expired, so the endpoint is looked up again, together with many invented names.
+    // The endpoint's entry has expired, so it is looked up among many invented names.
     for looked_up in 2..=20 {
         assert!(known(&cache, "real-1").await);
         assert_eq!(database.looked_up("real-1"), looked_up);

@@ -1,4 +1,4 @@
-//! Secrets that are looked up: tenants, rotation at run time, and lookups that fail or are slow.
+//! Secrets that are looked up: tenants, rotation at runtime, and lookups that fail or are slow.
 
 #[cfg(feature = "cache")]
 mod cached;
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// Secrets by the last segment of the path, and by `X-Webhook-ID`.
+/// A provider that selects secrets by the last segment of the path, or by `X-Webhook-ID`.
 #[derive(Clone, Default)]
 struct Tenants {
     secrets: Arc<Mutex<HashMap<String, Secrets>>>,
@@ -117,7 +117,7 @@ async fn an_unknown_endpoint_is_rejected_like_a_wrong_signature() {
         ("decoy", RejectionKind::UnknownEndpoint),
         ("acme", RejectionKind::WrongSignature),
     ] {
-        // Attack: sign with the secret that replaces a missing one.
+        // Attack: sign with the secret that the layer uses internally for unknown endpoints.
         let request = request(tenant, "decoy");
         let Ok(response) = service.clone().oneshot(request).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -131,7 +131,7 @@ async fn an_unknown_endpoint_is_rejected_like_a_wrong_signature() {
 
 /// Attack: make the receiver query its database for every bad request.
 #[tokio::test]
-async fn the_provider_is_not_lookups_about_a_request_that_is_rejected_anyway() {
+async fn no_lookup_runs_for_a_request_that_is_rejected_anyway() {
     let tenants = Tenants::default();
     let malformed = with_signature("abc", Body::from(BODY));
     let unsigned = Request::new(Body::from(BODY));
@@ -144,7 +144,7 @@ async fn the_provider_is_not_lookups_about_a_request_that_is_rejected_anyway() {
     assert_eq!(tenants.lookups.load(Ordering::Relaxed), 0);
 }
 
-/// Attack: find out which endpoints exist by which rejections wait for the body.
+/// Attack: find out which endpoints exist by comparing whether their rejections wait for the body.
 #[tokio::test(start_paused = true)]
 async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
@@ -160,9 +160,9 @@ async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     assert_eq!(kind, Err(RejectionKind::BodyTooLarge));
 }
 
-/// During a rotation, the new secret may be listed twice. The old one is then not in use.
+/// During a rotation, the new secret may be listed twice, if the old one is no longer in use.
 #[tokio::test]
-async fn each_of_four_secrets_is_told_apart() {
+async fn each_of_four_secrets_is_distinguished() {
     let layer = |[first, previous @ ..]: [&str; 4]| {
         let layer = SoundHashWebhookLayer::new(first);
         let previous = previous.iter();
@@ -272,7 +272,7 @@ async fn slow_lookups_do_not_delay_a_cached_delivery_on_the_same_connection() {
         waiting.push(begin("slow", &"0".repeat(64), vec![b'x'; 1_000_000]).await);
     }
     let (response, _sender) = begin("soundhash", &sign(BODY), BODY.to_vec()).await;
-    // The delivery gets its response although the others wait for ten minutes.
+    // The delivery gets its response, although the others wait for ten minutes.
     let response = timeout(Duration::from_secs(30), response).await;
     let response = response.expect("a response").unwrap();
     assert_eq!(response.status(), StatusCode::OK);

@@ -32,7 +32,7 @@ pub(crate) struct Stored {
     pub(crate) deliveries: Vec<Value>,
     /// The method, path and body of each request.
     pub(crate) log: Vec<(String, Value)>,
-    /// How many seconds the clock is ahead.
+    /// The number of seconds by which the clock is ahead.
     pub(crate) clock_ahead: i64,
 }
 
@@ -71,7 +71,7 @@ impl Api {
         self.command_with(TOKEN, &format!("endpoints {line}"))
     }
 
-    /// Checks rows with the arguments of `endpoints`, a status, and parts of the output.
+    /// Checks rows, each with the arguments of `endpoints`, a status, and parts of the output.
     pub(crate) fn check(&self, rows: &str) {
         check(|line| self.command(line), rows);
     }
@@ -89,7 +89,6 @@ impl Api {
         command
     }
 
-    /// Adds an endpoint.
     pub(crate) fn add(&self, body: &Value) {
         self.stored.lock().unwrap().add(body);
     }
@@ -158,7 +157,7 @@ async fn fault(token: &str, count: usize) -> Option<Response> {
         |status: S, detail: &str| (status, Json(json!({ "detail": detail }))).into_response();
     Some(match token {
         TOKEN => return None,
-        // Expires after the first request.
+        // This token expires after the first request.
         "brief" if count == 1 => return None,
         "busy" if count == 2 => {
             let headers = [(header::RETRY_AFTER, "0")];
@@ -184,7 +183,7 @@ async fn fault(token: &str, count: usize) -> Option<Response> {
             (headers, r#"[{"id": 1, "#).into_response()
         }
         "other-json" => Json(json!({"status": "ok"})).into_response(),
-        // Takes a hundred times the memory if it is not skipped.
+        // These members would take a hundred times their length if they were not skipped.
         "large" => format!("[{}0]", r#"{"a":0},"#.repeat(1_900_000)).into_response(),
         "redirect" => Redirect::temporary("https://login.example.com/").into_response(),
         "slow" => {
@@ -290,7 +289,7 @@ fn validate(body: &Value) -> Result<(), (StatusCode, Value)> {
     Ok(())
 }
 
-/// Returns the latest attempts, as SoundHash does: there is no offset.
+/// Returns the latest attempts. Like SoundHash's API, it does not support an offset.
 fn deliveries(stored: &Stored, id: u64, query: &BTreeMap<String, String>) -> Value {
     let status = query.get("status");
     let limit: usize = query["limit"].parse().unwrap();

@@ -1,4 +1,4 @@
-//! Each error of the API says what went wrong and what to do next.
+//! The messages for errors of the API, which say what went wrong and what to do next.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::api::{Api, TOKEN};
 use crate::support::{App, Run, bare, check, free_addr, response};
 
-/// The rows have a token, the arguments, and parts of the message. `CREATE` is a valid line.
+/// Each row has a token, the arguments, and parts of the message. `CREATE` is a valid command.
 const ROWS: &str = "
     expired-t0ken | list | 401 | SOUNDHASH_API_TOKEN | Could not validate | log in again | REFRESH
     Bearer t0ken-0f-0urs | list | Remove `Bearer `
@@ -39,7 +39,7 @@ const ROWS: &str = "
     slow | CREATE --timeout 0.3 | `endpoints list` before you repeat";
 
 #[test]
-fn the_status_and_the_cure_are_named() {
+fn messages_name_the_status_and_the_fix() {
     let api = Api::start();
     api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
     for row in ROWS.trim_start_matches('\n').lines() {
@@ -63,7 +63,7 @@ fn the_status_and_the_cure_are_named() {
     }
 }
 
-/// Attack: JSON that takes a hundred times its length if it is kept.
+/// Attack: JSON that takes a hundred times the memory of its text if it is kept.
 #[test]
 fn a_large_response_takes_little_memory() {
     let api = Api::start();
@@ -82,7 +82,7 @@ fn a_large_response_takes_little_memory() {
 
 #[test]
 fn variables_and_servers_that_are_missing_or_wrong() {
-    // The URL and the token; `-` is no URL.
+    // The line has the URL and the token. `-` means that the URL is not set.
     let list = |line: &str| {
         let mut command = bare!("endpoints list");
         let (url, token) = line.split_once(' ').unwrap();

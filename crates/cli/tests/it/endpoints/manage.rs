@@ -105,10 +105,10 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     let before = api.log().len();
     api.check(&format!("{line} | 2 | exists and is not overwritten"));
     assert_eq!(fs::read_to_string(&file).unwrap(), "older");
-    // The command has not created an endpoint, so no secret is lost.
+    // The command did not create an endpoint, so no secret was lost.
     assert_eq!(api.log().len(), before);
 
-    // If the endpoint was not created, no empty file is left.
+    // If the endpoint is not created, no empty file is left.
     fs::remove_file(&file).unwrap();
     let wrong = line.replace("match.found", "made.up");
     api.command(&wrong).expect(1, "");
@@ -155,7 +155,7 @@ fn endpoints_are_shown_changed_tested_and_deleted() {
     let line = "test 7 --json --event rejected --data {\"a\":1}";
     assert_eq!(json(line, 1)["status_code"], 401);
     assert_eq!(api.log()[2].1["test_data"], json!({"a": 1}));
-    // A line end cannot make a row that looks like another member.
+    // A line end in a value cannot fake another row.
     let description = json!("old\nactive  yes");
     api.stored.lock().unwrap().endpoints.get_mut(&8).unwrap()["description"] = description;
     api.check(r"show 8 | 0 | old\nactive yes | active no");
@@ -190,7 +190,7 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
         forgotten,
         waiting,
         attempt(12, 2, "success"),
-        // A duplicate that came after the success.
+        // A duplicate after the success.
         attempt(12, 3, "failed"),
         attempt(12, 1, "retrying"),
         broken,

@@ -20,7 +20,7 @@ async fn markup_in_events_is_inert() {
         let images = "return document.images.length";
         let before = browser.script(images).await;
         app.send_signed(SECRET, titled("inert", MARKUP)).await;
-        // In the id, the type, the path, a header, and a body that is not JSON.
+        // The markup is also in the id, the type, the path, a header, and a body that is not JSON.
         let event = json!({"id": MARKUP, "type": MARKUP, "data": {MARKUP: MARKUP}}).to_string();
         app.send_signed(SECRET, event).await;
         let mut headers = HeaderMap::new();
@@ -43,7 +43,7 @@ async fn markup_in_events_is_inert() {
     .await;
 }
 
-/// A body can nest deep, and have more brackets than a page can draw.
+/// A body can be deeply nested, and have more brackets than a page can draw.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_json_does_not_freeze_the_page() {
     on_page(|browser, app| async move {
@@ -108,7 +108,7 @@ async fn other_sites_can_neither_frame_the_page_nor_act() {
         browser.wait_for("window.read === false").await;
         browser.script("document.getElementById('form').submit()").await;
         sleep(Duration::from_millis(300)).await;
-        // Neither cleared nor replayed, and no sample was sent.
+        // The list was not cleared, nothing was replayed, and no sample was sent.
         assert_eq!(call(&app.inspector, "GET", "/api/records/1").await["id"], "kept");
         assert_eq!(call(&app.inspector, "GET", "/api/records/2").await, json!(null));
     })

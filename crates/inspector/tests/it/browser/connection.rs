@@ -1,4 +1,4 @@
-//! The page's connection: shared between tabs, and lost.
+//! The page's connection, which tabs share and which can be lost.
 
 use std::sync::{
     Arc,
@@ -46,7 +46,7 @@ async fn count(State(streams): State<Arc<AtomicUsize>>, request: Request, next: 
     })
 }
 
-/// A browser opens at most six connections to a host, and each stream keeps one of them.
+/// A browser opens at most six connections to a host, and each stream occupies one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn seven_tabs_share_one_stream() {
     in_browser(|browser| async move {

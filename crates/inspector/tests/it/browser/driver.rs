@@ -1,4 +1,4 @@
-//! A Chromium that a test controls.
+//! Controls a Chromium browser.
 
 use std::{
     env, fs,
@@ -38,7 +38,7 @@ where
         eprintln!("skipped: Chromium is missing (apt-get install chromium chromium-driver)");
         return;
     };
-    // In a separate task, so that a failure does not leave the browser behind.
+    // The test runs in a separate task, so that the browser is closed even if the test fails.
     let result = tokio::spawn(test(browser.clone())).await;
     let _ = browser.0.quit().await;
     drop(driver);
@@ -83,10 +83,10 @@ impl Driver {
                 break port.trim_end_matches('.').to_owned();
             }
         };
-        // Otherwise, the process would wait for a reader.
+        // The output is read to its end, because the process would block if the pipe were full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 
-        // No other test of this process uses it.
+        // The profile is unique to this test.
         let profile = format!("chromium-{}-{}", process::id(), unique());
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(profile);
         let mut capabilities = DesiredCapabilities::chrome();
@@ -157,7 +157,6 @@ impl Browser {
         }
     }
 
-    /// Waits for a row of the list.
     pub(crate) async fn row(&self, id: &str, verdict: &str) -> WebElement {
         self.element(By::Css(format!(
             "[data-testid='delivery'][data-id='{id}'][data-verdict='{verdict}']"
@@ -185,7 +184,6 @@ impl Browser {
         self.element(by).await.click().await.unwrap();
     }
 
-    /// Waits until the text of an element is this.
     pub(crate) async fn wait_for_text(&self, selector: &str, text: &str) {
         let text = json!(text);
         self.wait_for(&format!(
@@ -203,7 +201,6 @@ impl Browser {
         result.unwrap().json().clone()
     }
 
-    /// Waits until an expression is true.
     pub(crate) async fn wait_for(&self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
         while self.script(&format!("return Boolean({expression})")).await != json!(true) {
@@ -236,7 +233,7 @@ impl Browser {
     }
 
     pub(crate) async fn set_size(&self, width: u32, height: u32) {
-        // A window cannot be as narrow as a telephone.
+        // The size is emulated, because a window cannot be as narrow as a phone.
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         let set = "Emulation.setDeviceMetricsOverride";
@@ -248,7 +245,7 @@ impl Browser {
         let Some(axe) = axe().await else {
             return Vec::new();
         };
-        // The page's policy does not allow scripts from elsewhere, such as WebDriver's.
+        // WebDriver runs the script, because the page's security policy blocks other scripts.
         self.script(&axe).await;
         let run = "const done = arguments[arguments.length - 1]; axe.run().then(done, error => done(String(error)))";
         let result = self.execute_async(run, Vec::new()).await;

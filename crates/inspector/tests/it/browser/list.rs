@@ -1,4 +1,4 @@
-//! The list: live, filtered, by keyboard.
+//! The list: its live updates, filters and keyboard commands.
 
 use axum::body::to_bytes;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::support::{SECRET, body, router, titled};
 
 const VISIBLE: &str = "[...document.querySelectorAll('[data-testid=delivery]')].filter(it => !it.hidden).map(it => it.dataset.id)";
 
-/// Waits until the list shows these rows, the newest first.
+/// Waits until the list shows these rows, newest first.
 async fn shows(browser: &Browser, ids: &[&str]) {
     let ids = json!(ids);
     let same = format!("JSON.stringify({VISIBLE}) === JSON.stringify({ids})");
@@ -25,7 +25,7 @@ async fn deliveries_appear_at_once_with_their_verdicts() {
         assert!(browser.text("empty").await.contains(&app.url));
         browser.script("window.notReloaded = true").await;
 
-        // A page that did not get live updates would show them up to 20 seconds later.
+        // Without live updates, the page would show deliveries up to 20 seconds late.
         let mut fastest = f64::MAX;
         for number in 0..4 {
             let id = format!("fast-{number}");
@@ -135,7 +135,7 @@ async fn the_keyboard_does_everything() {
         browser.row("three", "duplicate").await;
         browser.wait_for_text(".heading .badge", "duplicate").await;
 
-        // On a narrow window, the list makes room for the delivery.
+        // In a narrow window, the delivery replaces the list.
         browser.press(Key::Escape.value()).await;
         browser.set_size(400, 800).await;
         browser.press("j").await;
@@ -156,11 +156,11 @@ async fn the_keyboard_does_everything() {
     .await;
 }
 
-/// A page that drew every delivery would freeze.
+/// The page would freeze if it drew every delivery.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_thousands_of_deliveries_the_page_shows_those_that_are_kept() {
+async fn the_page_shows_the_kept_ones_of_thousands_of_deliveries() {
     on_page(|browser, app| async move {
-        // Without a socket, so that they arrive faster than the page is updated.
+        // The deliveries do not use a socket, so that they arrive faster than the page is updated.
         let service = router().layer(app.inspector.layer());
         for (sent, says) in [
             (50, "50 received, all kept"),
@@ -191,14 +191,14 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
             .await;
         shows(&browser, &["forged", "two", "two", "one"]).await;
         let says = async |text: &str| browser.wait_for_text("[data-testid=run-text]", text).await;
-        // Each event once, and nothing that was rejected.
+        // Each event is sent once, and rejected requests are left out.
         browser.click("again").await;
         says("Your application handles 2 listed events again, the oldest first.").await;
         browser.click("run-start").await;
         says("2 of 2 sent again: 2 accepted.").await;
         browser.click("run-close").await;
 
-        // The same bytes are duplicates. Deliveries that the inspector has sent are left out.
+        // Replayed bytes are duplicates. Deliveries that the inspector has sent are left out.
         browser.click("again").await;
         browser
             .click_on(By::Css("#run-as option[value='replay']"))
@@ -207,7 +207,7 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
         says("2 of 2 sent again: 2 duplicate.").await;
         browser.click("run-close").await;
 
-        // Only what the list shows, at the rate that was chosen.
+        // Only the listed deliveries are sent, at the chosen rate.
         browser.press("/").await;
         browser.press("one").await;
         browser.wait_for(&format!("{VISIBLE}.length < 8")).await;

@@ -1,4 +1,4 @@
-//! The look of the page: screenshots, accessibility and narrow windows.
+//! The appearance of the page: screenshots, accessibility and narrow windows.
 
 use std::{env, path::Path, time::Duration};
 
@@ -17,7 +17,7 @@ fn event(kind: EventKind, id: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// Sends the deliveries of a usual morning.
+/// Sends a typical mix of deliveries.
 async fn send_some(app: &App) {
     let video = (EventKind::VideoProcessed, "Lj5invc61jBhWnpYZ6_Yxw");
     for (kind, id) in [
@@ -49,13 +49,13 @@ async fn send_some(app: &App) {
     app.send_signed(SECRET, limit).await;
 }
 
-/// An event with a field that no type has.
+/// An event with a field that the crate's types do not have.
 const CHANGED: &str = r#"{"type": "match.found", "data": {"query_id": 1, "matches": [
     {"video_id": 1, "confidence": 1, "start_time": 0, "end_time": 1, "<b>": 1}]}}"#;
 
 const STRIPPED: &str = "zE1oHx7CbWu5Ay3SgV9fMQ";
 
-/// With `INSPECTOR_SCREENSHOTS` set to a folder, the pictures are kept.
+/// Saves a screenshot if `INSPECTOR_SCREENSHOTS` is set to a folder.
 async fn photograph(browser: &Browser, name: &str) {
     if let Ok(folder) = env::var("INSPECTOR_SCREENSHOTS") {
         // Rows that have just arrived are tinted for a moment.
@@ -74,7 +74,7 @@ async fn check(browser: &Browser, state: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
+async fn the_page_is_accessible_in_light_and_dark_and_on_a_phone() {
     in_browser(|browser| async move {
         for (scheme, picture) in [("light", "inspector.png"), ("dark", "inspector-dark.png")] {
             // A new application, so that no event is a duplicate of the previous round.
@@ -83,7 +83,7 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
             browser.set_size(1280, 800).await;
             browser.open(&app).await;
             browser.element(test_id("empty")).await;
-            // It has the lost connections of the previous round, up to the moment when its page closed.
+            // This discards the errors of the previous round, whose page lost its connection.
             browser.console().await;
             check(&browser, &format!("empty, {scheme}")).await;
             photograph(&browser, &format!("empty-{picture}")).await;
@@ -125,7 +125,7 @@ async fn everybody_can_read_it_in_light_and_dark_and_on_a_telephone() {
                 }
                 check(&browser, &format!("schema, {size}, {scheme}")).await;
                 photograph(&browser, &format!("schema-{size}-{picture}")).await;
-                // Closes the dialog, and not the delivery behind it.
+                // Escape closes the dialog, but not the delivery behind it.
                 browser.press(Key::Escape.value()).await;
                 let open = "return document.querySelector('#changes').open";
                 assert_eq!(browser.script(open).await, json!(false));

@@ -34,7 +34,7 @@ async fn a_wrong_signature_is_explained() {
         let text = browser.script("return document.body.textContent").await;
         assert!(!text.to_string().contains(&signature));
 
-        // Without the secret, the page asks for it.
+        // If the inspector has no secret, the page asks for one.
         let app = App::with(|inspector, url| inspector.webhook_url(url)).await;
         browser.open(&app).await;
         app.send_signed("whsec_of_nobody", titled("no-secret", "A song"))
@@ -43,7 +43,7 @@ async fn a_wrong_signature_is_explained() {
         let reason = "Inspector::with_secret";
         let callout = browser.element(By::Css(".callout")).await;
         assert!(callout.text().await.unwrap().contains(reason));
-        // An action that is not possible shows the reason to keyboard and touch users, too.
+        // An action that is not possible also shows the reason to keyboard and touch users.
         for id in ["send-as-new", "send-sample"] {
             let button = browser.element(test_id(id)).await;
             let disabled = button.attr("aria-disabled").await.unwrap();
@@ -126,7 +126,7 @@ async fn a_body_can_be_read_and_a_deep_event_is_collapsed() {
             .script("return document.querySelector('[aria-label=\"Formatted body\"]').textContent")
             .await;
         let formatted = formatted.as_str().unwrap();
-        // A reader would not see the character that turns the direction of the text.
+        // The invisible character, which reverses the direction of the text, stays escaped.
         assert!(
             formatted.contains(r#""title": "Título 🎵 \"\u202e""#),
             "{formatted}"
