@@ -4,6 +4,7 @@ use std::{
     error::Error,
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -124,7 +125,16 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         let verified = match this.state.as_mut().project() {
-            StateProj::Verifying { verifying, .. } => Some(ready!(verifying.poll(cx))),
+            StateProj::Verifying { verifying, .. } => ready!(verifying.poll(cx)),
+            StateProj::Rejected {
+                rejection,
+                remainder,
+            } => {
+                let remainder = mem::replace(remainder, Remainder::Unpolled);
+                let response =
+                    respond(rejection.clone(), remainder, *this.version, this.limits, cx);
+                return Poll::Ready(Ok(response));
+            }
             StateProj::Inner { future, check } => {
                 let mut response = ready!(future.poll(cx))?.into_response();
                 if let Some(check) = check.take() {
@@ -132,39 +142,32 @@ where
                 }
                 return Poll::Ready(Ok(response));
             }
-            StateProj::Rejected { .. } | StateProj::Done => None,
+            StateProj::Done => panic!("polled after completion"),
         };
         let state = this.state.as_mut().project_replace(State::Done);
-        let (rejection, remainder) = match (state, verified) {
-            (
-                StateOwned::Verifying {
-                    verifying,
-                    mut inner,
-                },
-                Some(Ok(delivery)),
-            ) => {
+        let StateOwned::Verifying {
+            verifying,
+            mut inner,
+        } = state
+        else {
+            unreachable!("the request has just been verified");
+        };
+        match verified {
+            Ok(delivery) => {
                 this.limits.shared.rejections.log_summaries();
                 let check = response_check(this.limits, verifying.keys.head());
                 let future = verifying.call(delivery, |request| inner.call(request));
                 this.state.set(State::Inner { future, check });
-                return self.poll(cx);
+                self.poll(cx)
             }
-            (StateOwned::Verifying { verifying, .. }, Some(Err(rejection))) => {
+            Err(rejection) => {
                 let endpoint = verifying.keys.secrets().and_then(Secrets::endpoint_name);
                 record(this.limits, &rejection, verifying.keys.head(), endpoint);
-                (rejection, verifying.remainder())
+                let remainder = verifying.remainder();
+                let response = respond(rejection, remainder, *this.version, this.limits, cx);
+                Poll::Ready(Ok(response))
             }
-            (
-                StateOwned::Rejected {
-                    rejection,
-                    remainder,
-                },
-                _,
-            ) => (rejection, remainder),
-            _ => panic!("polled after completion"),
-        };
-        let response = respond(rejection, remainder, *this.version, this.limits, cx);
-        Poll::Ready(Ok(response))
+        }
     }
 }
 
