@@ -5,14 +5,13 @@ use std::{fmt::Write, fs, path::Path, process::Command, time::Duration};
 use soundhash_webhook_tests::{
     nats_cluster::NatsCluster, postgres_server::PostgresServer, redis_server::RedisServer,
 };
-use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
 use crate::{
     BODY_LEN, CONNECTIONS, TIME,
     sender::{Sent, send, send_at},
     stores,
-    way::{Stored, Way, build},
+    way::{Stored, Way, build, checkpoint, execute},
 };
 
 const ROUNDS: usize = 3;
@@ -29,10 +28,12 @@ struct Figures {
 
 impl Figures {
     async fn measure(&mut self, way: &Way) {
+        way.checkpoint().await;
         let receiver = way.receive();
         let before = way.bytes(&receiver).await;
         let full = send(&receiver.addr, BODY_LEN).await;
         let bytes = way.bytes(&receiver).await.saturating_sub(before) / full.accepted;
+        way.checkpoint().await;
         let half = send_at(&receiver.addr, BODY_LEN, Some(full.per_second / 2.0), TIME).await;
         drop(receiver);
         self.accepted.push(full.per_second);
@@ -65,7 +66,7 @@ struct Pgbench {
 }
 
 impl Pgbench {
-    fn measure(&mut self, url: &str, folder: &Path) {
+    async fn measure(&mut self, url: &str, folder: &Path) {
         let script = folder.join("insert.sql");
         let insert = format!(
             "INSERT INTO pgbench_events (body) VALUES (decode(repeat('78', {BODY_LEN}), 'hex'));"
@@ -84,6 +85,7 @@ impl Pgbench {
                 .expect("pgbench (apt-get install postgresql-contrib)");
             String::from_utf8_lossy(&run.stdout).into_owned()
         };
+        checkpoint(url).await;
         let printed = run(&[]);
         let rate = printed.lines().find_map(|line| {
             let figure = line.strip_prefix("tps = ")?;
@@ -91,6 +93,7 @@ impl Pgbench {
         });
         let rate = rate.unwrap_or_else(|| panic!("{printed}"));
         self.rate.push(rate);
+        checkpoint(url).await;
         // With a rate, a response time is measured from the moment at which the commit was due.
         run(&["-R", &(rate / 2.0).to_string(), "-l", "--log-prefix=times"]);
         let mut times = Vec::new();
@@ -108,12 +111,6 @@ impl Pgbench {
         self.half.push(sent.millis(0.5));
         self.p99.push(sent.millis(0.99));
     }
-}
-
-async fn execute(url: &str, sql: String) {
-    let mut connection = PgConnection::connect(url).await.expect("Postgres");
-    let run = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
-    run.execute(&mut connection).await.expect("it succeeds");
 }
 
 /// Prints the tables, and writes the plot to the target folder.
@@ -181,7 +178,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
     let mut pgbench = Pgbench::default();
     // The ways take turns in each round, so that all have the same conditions.
     for _ in 0..ROUNDS {
-        pgbench.measure(&urls[0], folder);
+        pgbench.measure(&urls[0], folder).await;
         for (way, figures) in ways.iter().zip(&mut figures) {
             figures.measure(way).await;
         }

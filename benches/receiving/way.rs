@@ -103,6 +103,12 @@ impl Way {
         Process::start(&mut self.command("work"))
     }
 
+    pub(crate) async fn checkpoint(&self) {
+        if let Stored::Postgres(url) = &self.stored {
+            checkpoint(url).await;
+        }
+    }
+
     /// Returns the number of bytes that the events occupy.
     pub(crate) async fn bytes(&self, receiver: &Receiver) -> u64 {
         match &self.stored {
@@ -136,6 +142,17 @@ fn bytes_in(folder: &Path) -> u64 {
         Err(_) => 0,
     });
     bytes.sum()
+}
+
+pub(crate) async fn execute(url: &str, sql: String) {
+    let mut connection = PgConnection::connect(url).await.expect("Postgres");
+    let run = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+    run.execute(&mut connection).await.expect("it succeeds");
+}
+
+/// Writes everything to the disk. Otherwise, Postgres would do so during the measurement of some way.
+pub(crate) async fn checkpoint(url: &str) {
+    execute(url, "CHECKPOINT".to_owned()).await;
 }
 
 /// Returns the number that a query selects.

@@ -23,6 +23,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// would run only `CONCURRENCY` waiting jobs per poll, which is 8 per second.
 const BATCH: usize = 64;
 
+/// The time in which finished jobs are collected, so that one statement deletes all of them.
+const COMPLETE_PAUSE: Duration = Duration::from_millis(5);
+
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The work on an event before its row is committed. If the work returns an error, the transaction
@@ -125,6 +128,8 @@ async fn run_worker(tools: &Tools, stop: CancellationToken) -> Result<(), BoxErr
         // Notifications wake the workers. Polling finds jobs whose notification was lost.
         .poll_interval(Duration::from_secs(1))
         .local_queue(LocalQueueConfig::default().with_size(BATCH))
+        // A job that is done and not deleted yet runs again if the worker dies, and finds its row.
+        .complete_job_batch_delay(COMPLETE_PAUSE)
         .heartbeat_interval(HEARTBEAT)
         .sweep_interval(HEARTBEAT)
         .sweep_threshold(DEAD_AFTER)
