@@ -34,6 +34,7 @@ use hyper_util::{
 use rustls::{
     CertificateError, ClientConfig, crypto::ring, pki_types::UnixTime, time_provider::TimeProvider,
 };
+use soundhash_webhook::SIGNATURE_HEADER;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -385,11 +386,18 @@ fn innermost(error: &dyn StdError) -> String {
 }
 
 /// Removes the headers that describe a connection instead of a message.
+///
+/// A `Connection` header names such headers. It must not name headers that are meant for the
+/// application (RFC 9110, section 7.6.1). It is not signed, so it cannot remove the signature, or a
+/// header that describes the body.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|name: &HeaderName| {
+            name != SIGNATURE_HEADER && !name.as_str().starts_with("content-")
+        })
         .collect();
     for name in named {
         headers.remove(name);
