@@ -29,11 +29,12 @@ impl FromStr for Data {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let read = match text.strip_prefix('@') {
-            Some("-") => io::read_to_string(io::stdin().take(MAX_DATA)),
-            Some(path) => fs::File::open(path).and_then(|it| io::read_to_string(it.take(MAX_DATA))),
-            None => Ok(text.to_owned()),
+            Some("-") => read_limited(io::stdin(), MAX_DATA),
+            Some(path) => fs::File::open(path).and_then(|file| read_limited(file, MAX_DATA)),
+            None => Ok(text.to_owned().into()),
         };
         let data = read.map_err(|error| error.to_string())?;
+        let data = String::from_utf8(data).map_err(|error| format!("not UTF-8: {error}"))?;
         if data.starts_with('\u{feff}') {
             return Err(
                 "starts with a byte order mark (U+FEFF), which JSON does not allow: save \

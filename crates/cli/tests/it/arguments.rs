@@ -78,6 +78,7 @@ fn wrong_usage_has_status_2_and_says_what_is_wrong() {
         listen --forward http://exämple.com | 2 | not a URL
         send --data { | 2 | not JSON
         send --data @/missing | 2 | No such file
+        send --data @/dev/zero | 2 | more than 64 MiB
         send --envelope other | 2 | portal
         send --count 0 | 2 | not in 1..
         send --rate 0 | 2 | not a number from
