@@ -234,19 +234,12 @@ impl Run<'_> {
         let stored = match self.database.get(key).await {
             Ok(Some(stored)) => stored,
             Ok(None) => {
-                self.failed += 1;
-                output::warning(format_args!(
-                    "{}: the event was purged",
-                    escape(key.as_str())
-                ));
-                return Ok(None);
+                let why = format!("{}: the event was purged", escape(key.as_str()));
+                return self.not_sent(event, why);
             }
             Err(Error::Damaged(why)) => {
-                self.failed += 1;
-                output::warning(format_args!(
-                    "{why}. The event was not sent and not marked as forgotten."
-                ));
-                return Ok(None);
+                let why = format!("{why}. The event was not sent and not marked as forgotten.");
+                return self.not_sent(event, why);
             }
             Err(error) => return Err(error),
         };
@@ -288,19 +281,41 @@ impl Run<'_> {
         self.failed += u64::from(!ran);
         if self.json {
             let response = delivered.result.as_ref().ok();
-            output::line(harmless_json(
-                &json!({
-                    "key": key.as_str(), "type": event_type, "ran": ran,
-                    "status": response.map(|response| response.status.as_u16()),
-                    "error": details(&delivered).filter(|_| !ran),
-                })
-                .to_string(),
-            ))?;
+            let status = response.map(|response| response.status.as_u16());
+            print_json(event, ran, status, details(&delivered).filter(|_| !ran))?;
         } else {
             self.report.add(&delivered)?;
         }
         Ok(if ran { None } else { cause(&delivered) })
     }
+
+    /// Reports an event that cannot be sent. The next events can.
+    fn not_sent(
+        &mut self,
+        event: &EventSummary,
+        why: String,
+    ) -> Result<Option<&'static str>, Error> {
+        self.failed += 1;
+        output::warning(&why);
+        if self.json {
+            print_json(event, false, None, Some(why))?;
+        }
+        Ok(None)
+    }
+}
+
+fn print_json(
+    event: &EventSummary,
+    ran: bool,
+    status: Option<u16>,
+    error: Option<String>,
+) -> Result<(), Error> {
+    let (key, event_type) = (event.key.as_str(), &event.event_type);
+    let line = json!({
+        "key": key, "type": event_type, "ran": ran, "status": status, "error": error,
+    });
+    output::line(harmless_json(&line.to_string()))?;
+    Ok(())
 }
 
 const REPLAYED: &str = "idempotent-replayed";

@@ -385,12 +385,21 @@ fn a_damaged_event_is_named_and_the_others_run() {
         let pool = Sqlite::connect(&app.database).await;
         sqlx::query(damage).execute(&pool).await.unwrap();
     });
-    app.check(
-        "run-again --since 1h --yes | 1 | t0 | t2 | warning: t1: the stored event is damaged
-        show t1 | 1 | t1: the stored event is damaged",
-    );
+    let damaged = "t1: the stored event is damaged";
+    app.check(&format!(
+        "run-again --since 1h --yes | 1 | t0 | t2 | warning: {damaged}
+        show t1 | 1 | {damaged}"
+    ));
     assert_eq!(app.handled(), keys([0, 2]));
     assert_eq!(app.forgotten(), 0);
+    let ran = app.events("run-again --since 1h --yes --json");
+    let lines = ran.expect(1, damaged).stdout;
+    let line: Value = serde_json::from_str(lines.lines().nth(1).unwrap()).unwrap();
+    assert_eq!((&line["key"], &line["ran"]), (&json!("t1"), &json!(false)));
+    assert!(
+        line["error"].as_str().unwrap().starts_with(damaged),
+        "{line}"
+    );
 }
 
 fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
