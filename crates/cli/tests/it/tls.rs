@@ -20,7 +20,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::support::{Listen, Run, cli};
+use crate::support::{Listen, Run, cli, deliver, status};
 
 pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
 /// A certificate for localhost and 127.0.0.1.
@@ -85,6 +85,20 @@ fn certificates_are_checked() {
     send(&url, VALID).expect(1, "certificate");
     let other = url.replace("localhost", "127.0.0.2");
     send(&other, "ca.pem").expect(1, "cannot connect");
+}
+
+#[test]
+fn events_are_forwarded_to_an_application_whose_certificate_is_valid() {
+    let url = serve(Router::new().fallback(|| async {}), VALID, false);
+    for (trusted, code) in [("ca.pem", "200"), (VALID, "502")] {
+        let mut command = cli!("listen --addr 0 --inspect off --forward {url}");
+        command.env("SSL_CERT_FILE", format!("{FOLDER}/{trusted}"));
+        let mut listen = Listen::spawn(&mut command);
+        assert_eq!(status(&deliver(&listen.url, "", b"{}")), code);
+        if code == "502" {
+            listen.wait_for_log("certificate");
+        }
+    }
 }
 
 /// A minimal container may lack certificates, which plain HTTP does not need.
