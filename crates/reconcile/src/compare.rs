@@ -131,29 +131,37 @@ fn compare(
     window: &Window,
 ) {
     let largest = window.clock_difference.abs();
+    let spans = delivered.iter().map(|(span, _)| span.widened(TOLERANCE));
+    let spans: Vec<_> = spans.collect();
     let matched = |offset: SignedDuration| {
-        let spans = delivered.iter();
-        let spans = spans.map(|(span, _)| span.moved(offset).widened(TOLERANCE));
-        let spans: Vec<_> = spans.collect();
-        let assigned = assign(&spans, records);
-        (assigned.iter().flatten().count(), offset, spans, assigned)
+        let moved: Vec<_> = records.iter().map(|it| later(*it, -offset)).collect();
+        let assigned = assign(&spans, &moved);
+        (assigned.iter().flatten().count(), offset, moved, assigned)
     };
+    let start = spans.first().map_or(window.since, |span| span.start);
+    let end = spans.iter().map(|span| span.end).max().unwrap_or(start);
     // The clocks' difference is the offset that leaves the fewest events without a record.
     let mut best = matched(SignedDuration::ZERO);
     for offset in offsets(largest) {
         if best.0 == delivered.len() {
             break;
         }
+        // Records outside of the time of all events match none of them.
+        let before = records.partition_point(|it| *it < later(start, offset));
+        let until = records.partition_point(|it| *it <= later(end, offset));
+        if until - before <= best.0 {
+            continue;
+        }
         let other = matched(offset);
         if other.0 > best.0 {
             best = other;
         }
     }
-    let (recorded, offset, spans, assigned) = best;
+    let (recorded, offset, moved, assigned) = best;
     // Without deliveries, the difference of the clocks is unknown.
     let tolerance = [TOLERANCE, largest][usize::from(delivered.is_empty())];
     report.recorded = Some(recorded);
-    for shortage in shortages(&spans, records, &assigned) {
+    for shortage in shortages(&spans, &moved, &assigned) {
         let events = shortage.events.iter().map(|index| delivered[*index]);
         let times = events.clone().map(|(span, _)| (span.start, span.end));
         let times = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));

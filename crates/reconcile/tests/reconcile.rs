@@ -1,5 +1,7 @@
 //! Tests of `reconcile` with logs in the format of SoundHash's API.
 
+use std::time::{Duration, Instant};
+
 use jiff::{civil::DateTime, tz::TimeZone};
 use proptest::{collection::vec, prelude::*};
 use serde::Deserialize;
@@ -138,6 +140,27 @@ fn records_around_a_busy_window_hide_little_in_it() {
     // The event before the window hides one missing event.
     let counts = (report.delivered, report.missing());
     assert_eq!(counts, (900, 3), "{report:#?}");
+}
+
+/// The comparison tries 14,400 differences of the clocks.
+#[test]
+fn a_large_clock_difference_takes_little_longer_if_most_events_are_missing() {
+    let logs = (0..20_u64).map(|endpoint| {
+        let attempts = (0..900_i64).map(|second| {
+            let event = endpoint * 1000 + second.unsigned_abs();
+            attempt(event, 1, "success", second)
+        });
+        log(endpoint, &attempts.collect::<Vec<_>>())
+    });
+    let logs: Vec<_> = logs.collect();
+    let records: Vec<_> = (0..500).map(record).collect();
+    let mut window = window();
+    window.clock_difference = SignedDuration::from_hours(1);
+    let start = Instant::now();
+    let report = reconcile(&logs, Some(&records), &window);
+    assert_eq!((report.delivered, report.missing()), (18_000, 17_500));
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 #[test]
