@@ -181,7 +181,7 @@ impl<DB: Backend> EventLog<DB> {
 
     async fn write_alone(&self, change: &Change) -> Result<Changed, EventLogError> {
         let written = self.in_time(async {
-            let connection = self.connection(None).await?;
+            let connection = connection::acquire_idle(&self.pool).await?;
             self.write(connection, &[change]).await
         });
         Ok(written.await?.0[0])

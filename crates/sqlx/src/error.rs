@@ -108,9 +108,14 @@ impl EventLogError {
     pub(crate) fn may_be_one_change(&self) -> bool {
         match &self.reason {
             Reason::TimedOut(_) => false,
-            Reason::Sqlx(error) => error.as_database_error().is_some(),
+            Reason::Sqlx(_) => self.is_of_database(),
             Reason::Text(_) | Reason::Name(_) => true,
         }
+    }
+
+    /// Whether the database has rejected a statement.
+    pub(crate) fn is_of_database(&self) -> bool {
+        matches!(&self.reason, Reason::Sqlx(error) if error.as_database_error().is_some())
     }
 
     pub(crate) fn invalid_name(name: &str) -> Self {

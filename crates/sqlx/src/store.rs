@@ -101,6 +101,13 @@ impl<DB: Backend> UndoClaim<DB> {
     /// Returns whether the key was claimed. This does not wait for other transactions. A key that
     /// another transaction has locked counts as in progress.
     async fn claim(&mut self, lease: Duration) -> Result<bool, EventLogError> {
+        let claimed = self.execute(lease).await;
+        // A statement that the database rejected has changed nothing.
+        self.is_armed = claimed.as_ref().is_err_and(|error| !error.is_of_database());
+        Ok(claimed? > 0)
+    }
+
+    async fn execute(&mut self, lease: Duration) -> Result<u64, EventLogError> {
         let values = vec![
             Value::key(&self.key),
             to_value(self.token),
@@ -112,7 +119,7 @@ impl<DB: Backend> UndoClaim<DB> {
         );
         if DB::ONE_WRITER {
             self.is_armed = true;
-            return Ok(self.log.change(&sql, values).await? > 0);
+            return self.log.change(&sql, values).await;
         }
         // If the caller is dropped before it gets a connection, there is no claim to undo.
         let connection = connection::acquire(&pool).await?;
@@ -123,7 +130,7 @@ impl<DB: Backend> UndoClaim<DB> {
         let claimed = claim.await;
         // A handle that has finished must not be polled again.
         self.claim = None;
-        Ok(claimed.map_err(|error| sqlx::Error::Io(error.into()))?? > 0)
+        Ok(claimed.map_err(|error| sqlx::Error::Io(error.into()))??)
     }
 }
 
@@ -173,7 +180,6 @@ impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
                 claim: None,
             };
             let is_claimed = self.within(undo.claim(lease)).await?;
-            undo.is_armed = false;
             if is_claimed {
                 return Ok(Claim::Acquired(undo.token));
             }
