@@ -8,13 +8,17 @@ use std::{
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use allocation_counter::{AllocationInfo, measure};
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use soundhash_webhook::{Delivery, Rejection, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer};
+use soundhash_webhook::{
+    Delivery, Rejection, SIGNATURE_HEADER, Secret, SoundHashWebhookLayer,
+    idempotency::{Claim, IdempotencyStore, Key, MemoryStore},
+};
 use tower::{Layer, Service, layer::util::Identity, service_fn};
 
 use soundhash_webhook_tests::frames::frames;
@@ -160,6 +164,24 @@ fn each_byte_of_several_frames_is_copied_once() {
         "{allocated:?}"
     );
     assert!(allocated.bytes_max < MIB + 4 * 1024, "{allocated:?}");
+}
+
+/// A table that grows, or has to be rebuilt, moves all of its events while every claim waits.
+#[test]
+fn a_memory_store_never_moves_its_events() {
+    const CAPACITY: usize = 10_000;
+    const HOUR: Duration = Duration::from_secs(3600);
+    let store = MemoryStore::new(CAPACITY);
+    for number in 0..10 * CAPACITY {
+        let key = Key::new(&number.to_string());
+        let allocated = measure(|| {
+            let Ok(Claim::Acquired(token)) = ready(store.claim(&key, HOUR)) else {
+                panic!("claimed before");
+            };
+            assert!(ready(store.complete(&key, token, HOUR)).expect("a result"));
+        });
+        assert!(allocated.bytes_max < 1024, "{number}: {allocated:?}");
+    }
 }
 
 #[test]

@@ -24,6 +24,9 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 /// The initial and smallest value of [`State::sweep_at`].
 const SWEEP_AT: usize = 64;
 
+/// The largest capacity for which the table is allocated at once.
+const MOST_AT_ONCE: usize = 1_000_000;
+
 /// An [`IdempotencyStore`] in the memory of one process.
 ///
 /// Use it if **one process** receives all deliveries of an endpoint. The store forgets everything
@@ -36,7 +39,9 @@ const SWEEP_AT: usize = 64;
 /// # Memory
 ///
 /// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take 17
-/// MB. Memory is allocated as needed. If more than `capacity` events are completed, the store
+/// MB. The table of keys, about 45 bytes for each event of `capacity`, is allocated at once, and the
+/// rest as needed. If `capacity` is more than 1,000,000, the table grows as needed, and all
+/// deliveries wait while it grows. If more than `capacity` events are completed, the store
 /// evicts the one whose last delivery is the oldest. The `capacity` should exceed the number of
 /// events that arrive within the [`retention`](super::IdempotencyLayer::retention), and must at
 /// least exceed the number that arrives within the 9 minutes of SoundHash's retries. Tenants who do
@@ -52,7 +57,10 @@ pub struct MemoryStore {
 struct State {
     // Separate from `completed`, so that no claim can be evicted.
     claimed: HashMap<Key, Lease>,
+    /// Has room for more than `capacity` events. A table that is nearly full has to be rebuilt from
+    /// time to time, and each claim waits meanwhile.
     completed: LruCache<Key, Completion>,
+    capacity: usize,
     /// The last token, which each claim increments. A random one would cost a system call, and is
     /// not needed because a fork or a restored snapshot copies the claims together with this
     /// number.
@@ -80,11 +88,16 @@ impl MemoryStore {
     #[must_use]
     #[track_caller]
     pub fn new(capacity: usize) -> Self {
-        let capacity = NonZeroUsize::new(capacity).expect("capacity must be greater than zero");
+        assert!(capacity > 0, "capacity must be greater than zero");
+        let completed = match NonZeroUsize::new(capacity.saturating_mul(8) / 5) {
+            Some(room) if capacity <= MOST_AT_ONCE => LruCache::new(room),
+            _ => LruCache::unbounded(),
+        };
         Self {
             state: Mutex::new(State {
                 claimed: HashMap::new(),
-                completed: LruCache::sparse(capacity),
+                completed,
+                capacity,
                 last_token: ClaimToken::unique().into(),
                 sweep_at: SWEEP_AT,
             }),
@@ -154,6 +167,9 @@ impl State {
                     _ => break,
                 };
             }
+            if self.completed.len() >= self.capacity {
+                self.completed.pop_lru();
+            }
             let until = end(now, retention);
             self.completed
                 .push(key.clone(), Completion { retention, until });
@@ -191,7 +207,7 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore")
             .field("claimed", &state.claimed.len())
             .field("completed", &state.completed.len())
-            .field("capacity", &state.completed.cap())
+            .field("capacity", &state.capacity)
             .finish()
     }
 }
