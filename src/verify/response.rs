@@ -152,7 +152,7 @@ impl HttpBody for Checked {
         match &polled {
             Some(Ok(frame)) => {
                 let data = frame.data_ref().map(AsRef::as_ref);
-                self.observe(data.unwrap_or_default(), is_end);
+                self.observe(data.unwrap_or_default(), is_end || frame.is_trailers());
             }
             Some(Err(_)) => self.check = None,
             None => self.observe(&[], true),

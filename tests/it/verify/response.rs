@@ -6,13 +6,15 @@ use axum::{
     response::Response,
     routing::post,
 };
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use soundhash_webhook::{SoundHashWebhookLayer, testing::SignedRequest};
 use tower::ServiceExt;
 use tracing::Level;
 
+use super::at_once;
 use crate::{
-    support::{SECRET, Script, data},
+    support::{SECRET, Script, Step, data},
     telemetry::log::Log,
 };
 
@@ -41,6 +43,39 @@ fn with(name: &str, value: &str, body: impl Into<Body>) -> Response {
         .header(name, value)
         .body(body.into())
         .unwrap()
+}
+
+/// A stream, for example, may never end.
+#[tokio::test]
+async fn a_checked_response_is_neither_delayed_nor_changed() {
+    let layer = SoundHashWebhookLayer::new(SECRET).check_responses(true);
+    let respond = async |response| {
+        let request = SignedRequest::new(SECRET).uri("/hook").body("{}").build();
+        let Ok(response) = app(layer.clone(), response).oneshot(request).await;
+        response.into_body()
+    };
+    let log = Log::up_to(Level::INFO);
+    let fixed = respond(|| Response::new("é".into())).await;
+    assert_eq!(fixed.size_hint().exact(), Some(2));
+    let mut stream = respond(|| {
+        let bytes = "aé€😀".as_bytes().chunks(1).map(data);
+        Response::new(Body::new(Script::new(bytes.chain([Step::Stall]))))
+    })
+    .await;
+    for byte in "aé€😀".bytes() {
+        let frame = at_once(stream.frame()).unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), [byte][..]);
+    }
+    assert_eq!(log.take(), "");
+    // A server does not poll a body again after its trailers.
+    let mut cut = respond(|| {
+        let steps = [data(b"a\xc3"), Step::Trailers, Step::Stall];
+        Response::new(Body::new(Script::new(steps)))
+    })
+    .await;
+    cut.frame().await.unwrap().unwrap();
+    assert!(cut.frame().await.unwrap().unwrap().is_trailers());
+    assert!(log.take().contains("its body is not UTF-8"));
 }
 
 /// A response, and the problem with it.
