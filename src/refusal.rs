@@ -45,6 +45,9 @@ macro_rules! kinds {
         )*}
 
         impl $Kinds {
+            /// The names for logs and metrics.
+            pub(crate) const NAMES: &[&str] = &[$($name),*];
+
             /// Returns the status of the response.
             #[must_use]
             pub const fn status(self) -> StatusCode {

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{service::Idempotency, settings::Settings};
+use super::{outcome::OutcomeKind, service::Idempotency, settings::Settings};
+use crate::telemetry;
 
 /// A [`Layer`] that lets a handler complete each event only once.
 ///
@@ -34,6 +35,7 @@ impl<St> IdempotencyLayer<St> {
     /// Clones of the layer share the store, and so do the services that the layer creates.
     #[must_use]
     pub fn new(store: St) -> Self {
+        telemetry::start_idempotency(OutcomeKind::NAMES);
         Self {
             store: Arc::new(store),
             settings: Settings::default(),

@@ -14,6 +14,8 @@ pub(super) const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";
 pub(super) const STORE_ERRORS: &str = "soundhash_webhook_store_errors_total";
 pub(super) const STORE: &str = "soundhash_webhook_store_seconds";
 
+/// The outcome of verified requests.
+pub(super) const ACCEPTED: &str = "accepted";
 /// The label value for rejected requests and for bodies that are not events.
 pub(super) const NO_TYPE: &str = "none";
 /// The label value for all types that this version does not know. Their names are not used, because

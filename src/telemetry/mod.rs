@@ -31,6 +31,7 @@ pub(crate) use self::{
     event::{new_field, of_another_type, undecodable, unknown_fields, unrecognized},
     handler::{DeliveryFields, Handling, detached, undecodable_response},
     log::in_current_span,
+    recorder::{start_idempotency, start_verification},
     rejected::{Rejected, RejectionLog, Severity, duplicate, layer_missing, rejected, skipped},
     store::{StoreStep, lease_lost, not_recorded, store_step},
     text::{escape, escape_up_to},

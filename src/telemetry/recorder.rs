@@ -5,8 +5,9 @@ use std::{borrow::Cow, sync::Once, time::Instant};
 use metrics::{SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
 
 use super::metrics::{
-    BODY_BYTES, BODY_WAIT, CANCELED, DELIVERIES, LEASE_LOST, MATCHED_SECRET, NOT_RECORDED, SKIPPED,
-    STORE, STORE_ERRORS, UNKNOWN_FIELDS, UNRECOGNIZED, VERIFICATION,
+    ACCEPTED, BODY_BYTES, BODY_WAIT, CANCELED, DELIVERIES, LEASE_LOST, MATCHED_SECRET, NO_TYPE,
+    NOT_RECORDED, OTHER_TYPE, SKIPPED, STORE, STORE_ERRORS, UNKNOWN_FIELDS, UNRECOGNIZED,
+    VERIFICATION,
 };
 
 pub(super) fn delivery(name: &'static str, outcome: &'static str, event_type: &'static str) {
@@ -37,7 +38,9 @@ pub(super) struct StoreTimer {
 
 impl StoreTimer {
     pub(super) fn start(name: &'static str, step: &'static str) -> Self {
-        store_counters_at_zero();
+        // The layer may have been built before a recorder was installed.
+        static STARTED: Once = Once::new();
+        STARTED.call_once(start_store);
         Self {
             name,
             step,
@@ -52,23 +55,45 @@ impl Drop for StoreTimer {
     }
 }
 
-/// Creates the counters of a store's failures with the value zero. If a counter first appeared with
-/// the first failure, an alert on its rate would miss that failure.
-fn store_counters_at_zero() {
-    static AT_ZERO: Once = Once::new();
-    AT_ZERO.call_once(|| {
-        counter!(LEASE_LOST).increment(0);
-        for step in ["claim", "complete", "release"] {
-            counter!(STORE_ERRORS, "operation" => step).increment(0);
+/// Starts the counters of the verification layer at zero, and describes all metrics. If a counter
+/// first appeared with an event, an alert on its increase would miss that event.
+pub(crate) fn start_verification(
+    rejections: &[&'static str],
+    types: impl Iterator<Item = &'static str>,
+) {
+    describe();
+    counter!(CANCELED).increment(0);
+    for outcome in rejections.iter().chain(&[ACCEPTED]) {
+        counter!(DELIVERIES, "outcome" => *outcome, "event_type" => NO_TYPE).increment(0);
+    }
+    for event_type in types.chain([OTHER_TYPE]) {
+        counter!(DELIVERIES, "outcome" => ACCEPTED, "event_type" => event_type).increment(0);
+        for name in [UNRECOGNIZED, UNKNOWN_FIELDS] {
+            counter!(name, "event_type" => event_type).increment(0);
         }
-        for step in ["complete", "release"] {
-            counter!(NOT_RECORDED, "operation" => step).increment(0);
-        }
-    });
+    }
 }
 
-/// Describes the metrics on the first request, because the layer may be built before a recorder is
-/// installed.
+/// Starts the counters of the idempotency layer at zero.
+pub(crate) fn start_idempotency(skipped: &[&'static str]) {
+    for reason in skipped {
+        counter!(SKIPPED, "reason" => *reason).increment(0);
+    }
+    start_store();
+}
+
+fn start_store() {
+    counter!(LEASE_LOST).increment(0);
+    for step in ["claim", "complete", "release"] {
+        counter!(STORE_ERRORS, "operation" => step).increment(0);
+    }
+    for step in ["complete", "release"] {
+        counter!(NOT_RECORDED, "operation" => step).increment(0);
+    }
+}
+
+/// Describes the metrics on the first request, because the layer may have been built before a recorder
+/// was installed.
 fn describe_once() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {

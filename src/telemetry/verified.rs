@@ -55,7 +55,7 @@ fn record(delivery: DeliveryFields<'_>, times: Option<Times>) {
         Some(_) => delivery.known_type.unwrap_or(metrics::OTHER_TYPE),
         None => metrics::NO_TYPE,
     };
-    recorder::delivery(metrics::DELIVERIES, "accepted", event_type);
+    recorder::delivery(metrics::DELIVERIES, metrics::ACCEPTED, event_type);
     let index = ["0", "1", "2", "3"].get(delivery.matched_secret);
     let secret = match delivery.secret_label {
         Some(label) => Cow::Owned(label.to_owned()),

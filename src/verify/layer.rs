@@ -9,7 +9,12 @@ use super::{
     provider::SecretProvider,
     service::SoundHashWebhook,
 };
-use crate::secret::{IntoSecret, Secrets};
+use crate::{
+    event::EventKind,
+    rejection::RejectionKind,
+    secret::{IntoSecret, Secrets},
+    telemetry,
+};
 
 /// A [`Layer`] that lets only authentic SoundHash deliveries through.
 ///
@@ -86,6 +91,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// request.
     #[must_use]
     pub fn with_provider(provider: P) -> Self {
+        let types = EventKind::ALL.iter().map(|kind| kind.as_str());
+        telemetry::start_verification(RejectionKind::NAMES, types);
         Self {
             provider: Arc::new(provider),
             limits: Arc::default(),

@@ -1,6 +1,6 @@
 //! The counters and histograms, and the limits of a sender's influence on their labels.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use axum::{Router, routing::post};
 use metrics_util::{
@@ -116,6 +116,42 @@ async fn rejections_are_counted_by_reason_and_nothing_else_is_recorded() {
     }
     expected.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(recorded(&recorder), expected);
+}
+
+/// An alert on the increase of a counter misses the event with which the counter appears.
+#[tokio::test]
+async fn every_counter_starts_at_zero_when_the_layers_are_created() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let counters = || -> HashSet<_> {
+        let snapshot = recorder.snapshotter().snapshot().into_vec();
+        let keys = snapshot.into_iter().map(|(key, ..)| key);
+        // A provider can have secrets with any labels.
+        let keys = keys.filter(|key| key.kind() == MetricKind::Counter);
+        keys.filter(|key| !key.key().name().contains("matched_secret"))
+            .collect()
+    };
+    let layers = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(KEY).max_body_size(4096))
+        .layer(IdempotencyLayer::new(MemoryStore::new(99)));
+    let handler = post(|_: Event| async {});
+    let app = Router::new().route("/", handler).layer(layers);
+    let before = counters();
+    for (request, _) in rejected() {
+        send(&app, request).await;
+    }
+    deliver(&app, KEY, "[]").await;
+    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
+    for kind in kinds.chain(["made.up"]) {
+        for data in ["[]", r#"{"new": 1}"#] {
+            let body = format!(r#"{{"type":"{kind}","data":{data}}}"#);
+            // The second one is a duplicate.
+            deliver(&app, KEY, &body).await;
+            deliver(&app, KEY, &body).await;
+        }
+    }
+    let late: Vec<_> = counters().difference(&before).cloned().collect();
+    assert!(late.is_empty(), "{late:#?}");
 }
 
 #[tokio::test(start_paused = true)]
