@@ -21,7 +21,8 @@ pub(crate) struct Activity {
 struct State {
     /// The number of requests that have begun and not ended.
     in_progress: usize,
-    /// The number of these that wait for the peer, to send the request or to read the response.
+    /// The number of requests in progress that wait for the peer to send the request or read the
+    /// response.
     waiting: usize,
     had_request: bool,
     is_http2: bool,

@@ -287,11 +287,11 @@ impl<DB: Backend> EventLog<DB> {
         self.get_by_column(&escape(key.as_str())).await
     }
 
-    /// Returns the event whose row has this `event_key`, for jobs that
-    /// [`enqueue`](Self::enqueue) wrote.
+    /// Like [`get`](Self::get), but takes the column `event_key`, as a job from
+    /// [`enqueue`](Self::enqueue) stores it.
     ///
-    /// The column has the text of the [`Key`], except that a backslash and U+0000, which Postgres cannot
-    /// store, are escaped.
+    /// The column contains the text of the [`Key`], with backslashes and U+0000 escaped, because
+    /// Postgres cannot store U+0000.
     ///
     /// # Errors
     ///

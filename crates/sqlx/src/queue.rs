@@ -59,8 +59,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a change, and returns the receiver of its result. If a further writer should start, this also
-    /// returns the writer.
+    /// Adds a change, and returns the receiver of its result. Also returns a writer if another one
+    /// should start.
     pub(crate) async fn push(
         self: &Arc<Self>,
         change: Change,

@@ -43,8 +43,8 @@ pub(super) async fn explain(
         ),
         Err(other) => format!("SoundHash's API: {other}.{repeat}"),
         Ok(response) if response.status.is_success() => format!(
-            "the server responded ({}) with {} instead of JSON. Check that {URL} is the API's \
-             host, and not the host of a website or a login page.{repeat}",
+            "the server responded ({}) with {}. Check that {URL} is the API's host, and not the \
+             host of a website or a login page.{repeat}",
             response.status,
             content_type(response)
         ),

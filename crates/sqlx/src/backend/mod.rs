@@ -133,7 +133,7 @@ pub trait Sql: sqlx::Database {
         changes: &'a [&'a Change],
     ) -> BoxFuture<'a, sqlx::Result<Vec<Changed>>>;
 
-    /// Writes the jobs of the events with these keys, in the transaction of the connection.
+    /// Writes the jobs of the events with these keys, within the connection's transaction.
     fn write_jobs<'a>(
         connection: &'a mut Self::Connection,
         statements: &'a Statements,
@@ -232,7 +232,8 @@ macro_rules! common_steps {
                 let Some([before, after]) = &statements.jobs else {
                     return Ok(());
                 };
-                // No key is NULL. With such keys, few statements have to be prepared.
+                // The number of keys is padded to a power of two, so that few statements have to be
+                // prepared. No key is NULL.
                 let mut keys = keys.to_vec();
                 keys.resize(keys.len().next_power_of_two(), Value::OptionalText(None));
                 let places: Vec<_> = (1..=keys.len()).map(|place| format!("${place}")).collect();

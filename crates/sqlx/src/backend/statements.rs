@@ -57,7 +57,7 @@ pub struct Statements {
     /// the key of each new event.
     #[cfg(feature = "sqlite")]
     pub(crate) record_rows: [String; 2],
-    /// Writes the jobs of new events. The parts are the SQL before and after their keys.
+    /// Writes the jobs of new events. The keys are inserted between the two parts.
     pub(crate) jobs: Option<[String; 2]>,
     /// Selects the keys of duplicates. The list of keys is appended.
     #[cfg(feature = "sqlite")]

@@ -156,7 +156,8 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
     assert_eq!(DB::acted(&pool).await.len(), 3);
 }
 
-/// The columns are the ones of the table, and a job may call a function or do nothing.
+/// The statement may use all columns of `new_events`, call a function, or write no job for an
+/// event.
 async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
     let (_place, pool, log) = log::<DB>().await;
     let columns = "INSERT INTO acted

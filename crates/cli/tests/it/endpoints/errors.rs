@@ -31,7 +31,7 @@ const ROWS: &str = "
     broken | list | 500 | try later
     proxy | list | 502 Bad Gateway | web page
     limited | list | 429 | 5 per 1 minute | Wait a minute
-    page | list | a web page (text/html) | not with JSON | SOUNDHASH_API_URL
+    page | list | with a web page (text/html) | SOUNDHASH_API_URL
     truncated | list | not valid JSON
     other-json | show 7 | not understood | missing field
     redirect | list | redirects to https://login.example.com/ | not sent there
