@@ -329,6 +329,6 @@ fn limits_and_redirects_of_nginx_are_found() {
         |path| cli!("doctor {}/{path}", nginx.url),
         "hooks | 1 | 413 | nginx: `client_max_body_size` | 1 failed
         old | 1 | 308 to http | there, the event gets 204 | 413
-        moved | 1 | 301 to http | /moved/; there, a GET | slash at the end",
+        moved | 1 | 301 to http | /moved/; there, a GET | trailing slash",
     );
 }
