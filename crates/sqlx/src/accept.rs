@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::{
     backend::{Backend, Change, Changed, Value},
-    connection,
-    error::{EventLogError, EventLogErrorKind, may_be_the_connection},
+    connection::{self, CONFLICTS},
+    error::{EventLogError, EventLogErrorKind, is_conflict, may_be_the_connection},
     log::EventLog,
     queue::Running,
     telemetry,
@@ -137,6 +137,16 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Accepts an event whose lock another transaction holds, or whose row is missing.
     async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
+        let mut conflicts = CONFLICTS;
+        loop {
+            match self.try_accept_alone(delivery).await {
+                Err(error) if conflicts > 0 && error.is_conflict() => conflicts -= 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
         let mut tx = self.begin().await?;
         let is_new = self.insert(&mut tx, delivery).await?;
         if is_new {
@@ -203,21 +213,25 @@ impl<DB: Backend> EventLog<DB> {
         mut connection: PoolConnection<DB>,
         changes: &[&Change],
     ) -> Result<(Vec<Changed>, PoolConnection<DB>), EventLogError> {
-        let mut repetitions = connection::repetitions(&self.pool);
+        let (mut faults, mut conflicts) = (connection::repetitions(&self.pool), CONFLICTS);
         loop {
             let error = match self.try_write(&mut connection, changes).await {
                 Ok(all) => return Ok((all?, connection)),
                 Err(error) => error,
             };
+            if conflicts > 0 && is_conflict(&error) {
+                conflicts -= 1;
+                continue;
+            }
             if !may_be_the_connection(&error) {
                 return Err(error.into());
             }
             connection::throw_away(connection);
             // Only a statement that the database rejected is certain to have changed nothing.
-            if repetitions == 0 || error.as_database_error().is_none() {
+            if faults == 0 || error.as_database_error().is_none() {
                 return Err(error.into());
             }
-            repetitions -= 1;
+            faults -= 1;
             connection = connection::acquire_idle(&self.pool).await?;
         }
     }

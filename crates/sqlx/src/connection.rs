@@ -12,7 +12,7 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::{
     backend::{Backend, BoxFuture, Value, depth},
-    error::may_be_the_connection,
+    error::{is_conflict, may_be_the_connection},
 };
 
 /// The number of times that a step is repeated on another connection. All idle connections may have
@@ -21,6 +21,10 @@ pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
     // The pool counts without a lock, so that the number can briefly wrap around and become huge.
     pool.num_idle().min(100) + 2
 }
+
+/// The number of times that a step is repeated because of conflicts with other transactions. In tests
+/// at `SERIALIZABLE`, every second attempt succeeded.
+pub(crate) const CONFLICTS: usize = 20;
 
 /// Takes a connection that is not in a transaction.
 pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
@@ -103,14 +107,19 @@ pub(crate) async fn run_on<DB: Backend, T>(
     sql: &Arc<str>,
     values: &[Value<'_>],
 ) -> sqlx::Result<T> {
-    for _ in 0..repetitions(pool) {
+    let (mut faults, mut conflicts) = (repetitions(pool), CONFLICTS);
+    loop {
         match step(&mut connection, sql, values).await {
+            Err(error) if conflicts > 0 && is_conflict(&error) => conflicts -= 1,
             // Only a statement that the database rejected is certain to have changed nothing.
-            Err(error @ sqlx::Error::Database(_)) if may_be_the_connection(&error) => {}
+            Err(error @ sqlx::Error::Database(_))
+                if faults > 0 && may_be_the_connection(&error) =>
+            {
+                faults -= 1;
+                throw_away(connection);
+                connection = acquire(pool).await?;
+            }
             done => return done,
         }
-        throw_away(connection);
-        connection = acquire(pool).await?;
     }
-    step(&mut connection, sql, values).await
 }

@@ -54,7 +54,8 @@ pub enum EventLogErrorKind {
     /// if it cannot connect, because it tries again until its `acquire_timeout`.
     PoolExhausted,
     /// The transaction conflicts with another one that committed first: a serialization failure,
-    /// a deadlock, or on SQLite a write after a read in a deferred transaction.
+    /// a deadlock, or on SQLite a write after a read in a deferred transaction. The crate repeats its
+    /// own transactions, so this is usually a transaction of yours.
     Conflict,
     /// The database does not reply, shuts down, became a read-only replica, or ended the connection.
     Unavailable,
@@ -118,6 +119,11 @@ impl EventLogError {
         matches!(&self.reason, Reason::Sqlx(error) if error.as_database_error().is_some())
     }
 
+    /// Returns whether the transaction can be repeated. See [`is_conflict`].
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(&self.reason, Reason::Sqlx(error) if is_conflict(error))
+    }
+
     pub(crate) fn invalid_name(name: &str) -> Self {
         Self {
             kind: EventLogErrorKind::InvalidName,
@@ -173,6 +179,14 @@ impl EventLogError {
             _ => EventLogErrorKind::Other,
         }
     }
+}
+
+/// Returns whether Postgres has rolled the transaction back because of another one, so that it can be
+/// repeated at once.
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    // serialization_failure and deadlock_detected.
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code == "40001" || code == "40P01")
 }
 
 /// Returns whether the cause may be the settings or the state of the connection, so that another

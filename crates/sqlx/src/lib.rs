@@ -137,9 +137,11 @@
 //! - **Return the first error.** After a statement has failed, Postgres turns the commit of its
 //!   transaction into a rollback, and sqlx reports this commit as a success. A handler that ignores
 //!   the error of a statement and responds with 200 loses the event.
-//! - **Isolation.** At `REPEATABLE READ` or `SERIALIZABLE`, a concurrent duplicate fails with
-//!   [`Conflict`](EventLogErrorKind::Conflict), which becomes a 503. The next delivery is a
-//!   [`Duplicate`](Recorded::Duplicate).
+//! - **Isolation.** At `REPEATABLE READ` or `SERIALIZABLE`, `record` of a concurrent duplicate, and
+//!   any statement or commit of your transaction, can fail with
+//!   [`Conflict`](EventLogErrorKind::Conflict), which becomes a 503. The next delivery is handled or
+//!   is a [`Duplicate`](Recorded::Duplicate). [`accept`](EventLog::accept), [`SqlxStore`] and all
+//!   other functions of this crate repeat a transaction that conflicts.
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
 //!   machine vanishes does not hold its events forever.
 //! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode,

@@ -19,21 +19,21 @@ pub(crate) async fn migrate<DB: Backend>(
     let mut connection = connection::acquire(pool).await?;
     DB::check(&mut connection, pool).await?;
     // This check does not take a lock, because most starts find nothing to do.
-    if applied::<DB>(&mut connection, name).await? >= versions.len() {
+    if DB::is_migrated(&mut connection, name).await?
+        && applied::<DB>(&mut connection, name).await? >= versions.len()
+    {
         return Ok(());
     }
     drop(connection);
 
     let mut tx = connection::begin(pool, &DB::BEGIN.into()).await?;
     DB::prepare_migrations(&mut tx, name).await?;
-    if !DB::is_migrated(&mut tx, name).await? {
-        let table = name.migrations();
-        let create = format!("CREATE TABLE {table} (version bigint PRIMARY KEY)");
-        DB::execute_raw(&mut tx, create).await?;
-    }
     // Another process may have migrated in the meantime.
+    let table = name.migrations();
+    let create = format!("CREATE TABLE IF NOT EXISTS {table} (version bigint PRIMARY KEY)");
+    DB::execute_raw(&mut tx, create).await?;
     let applied = applied::<DB>(&mut tx, name).await?;
-    let insert: Arc<str> = format!("INSERT INTO {} VALUES ($1)", name.migrations()).into();
+    let insert: Arc<str> = format!("INSERT INTO {table} VALUES ($1)").into();
     // If only the table of applied migrations was lost or emptied, these statements change nothing.
     for (version, sql) in (1..).zip(versions).skip(applied) {
         DB::execute_raw(&mut tx, sql).await?;
@@ -48,9 +48,6 @@ async fn applied<DB: Backend>(
     connection: &mut DB::Connection,
     name: &TableName,
 ) -> sqlx::Result<usize> {
-    if !DB::is_migrated(connection, name).await? {
-        return Ok(0);
-    }
     let sql: Arc<str> = format!("SELECT max(version) FROM {}", name.migrations()).into();
     let rows = DB::fetch(connection, &sql, &[]).await?;
     let version = rows.first().map(|row| DB::integer(row, 0)).transpose()?;

@@ -68,7 +68,7 @@ pub enum Changed {
 /// The steps that depend on the types of a database.
 #[doc(hidden)]
 pub trait Sql: sqlx::Database {
-    /// Begins a transaction that may write.
+    /// Begins a transaction that may write, and sees what others commit while it waits for a lock.
     const BEGIN: &'static str;
 
     /// Returns SQL that begins a transaction that may write, and fails if the connection cannot write to the table.

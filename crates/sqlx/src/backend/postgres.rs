@@ -102,8 +102,9 @@ impl Drop for CancelWait {
 }
 
 impl Sql for Postgres {
-    // Sessions can be read-only by default.
-    const BEGIN: &'static str = "BEGIN READ WRITE";
+    // Sessions can be read-only by default, or have an isolation level that does not show what was
+    // committed during the wait for the lock.
+    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
     const ONE_WRITER: bool = false;
     const WRITERS: usize = 2;
 
@@ -187,10 +188,12 @@ impl Sql for Postgres {
                 return Ok(());
             };
             // `IF NOT EXISTS` needs the right to create schemas even if the schema exists.
-            let exists = sqlx::query("SELECT to_regnamespace($1) IS NOT NULL")
-                .bind(format!("\"{schema}\""))
-                .fetch_one(&mut *connection)
-                .await?;
+            // `to_regnamespace` does not notice what was created during the wait for the lock.
+            let exists =
+                sqlx::query("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)")
+                    .bind(schema)
+                    .fetch_one(&mut *connection)
+                    .await?;
             if !exists.try_get::<bool, _>(0)? {
                 Self::execute_raw(connection, format!("CREATE SCHEMA \"{schema}\"")).await?;
             }

@@ -1,12 +1,16 @@
 //! Behavior that is specific to Postgres.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use soundhash_webhook_sqlx::{EventLogErrorKind, Recorded};
-use sqlx::{Connection, Postgres};
-use tokio::time::{sleep, timeout};
+use soundhash_webhook::idempotency::{Claim, IdempotencyStore, Key};
+use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogErrorKind, Recorded, SqlxStore};
+use sqlx::{Connection, PgPool, Postgres};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
-use crate::fixture::{Fixture, delivery, log, record};
+use crate::fixture::{Fixture, PostgresPlace, delivery, log, record};
 
 #[tokio::test]
 async fn the_lock_timeout_of_the_caller_is_restored() {
@@ -119,6 +123,100 @@ async fn at_stricter_isolation_levels_a_concurrent_duplicate_is_a_conflict() {
         let learned = second_at(level, true).await;
         assert_eq!(learned, Err(EventLogErrorKind::Conflict), "{level}");
         assert_eq!(second_at(level, false).await, Ok(Recorded::New), "{level}");
+    }
+}
+
+/// A pool whose transactions are serializable unless they begin otherwise.
+async fn serializable() -> (PostgresPlace, PgPool) {
+    let place = Postgres::place().await;
+    let set = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation
+        = serializable', current_database()); END $$";
+    let url = Postgres::url(&place);
+    let pool = <Postgres as Fixture>::pool(&url, 1).await;
+    Postgres::run(&pool, set).await.unwrap();
+    (place, <Postgres as Fixture>::pool(&url, 13).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serializable_steps_do_not_fail_because_of_other_events() {
+    const LEASE: Duration = Duration::from_mins(1);
+
+    let (_place, pool) = serializable().await;
+    let log = EventLog::new(pool);
+    log.migrate().await.unwrap();
+    let mut tasks = JoinSet::new();
+    for task in 0..12 {
+        let log = log.clone();
+        let store = SqlxStore::new(log.clone()).deadline(LEASE);
+        tasks.spawn(async move {
+            for number in 0..40 {
+                let delivery = delivery(&format!("{task}-{number}")).await;
+                let key = Key::from(&delivery);
+                if task == 0 {
+                    log.purge(SystemTime::UNIX_EPOCH).await.unwrap();
+                } else if task % 3 == 0 {
+                    assert_eq!(log.accept(&delivery).await.unwrap(), Accepted::New);
+                } else {
+                    let claim = store.claim(&key, LEASE).await.unwrap();
+                    let Claim::Acquired(token) = claim else {
+                        panic!("a new key cannot be claimed: {claim:?}");
+                    };
+                    assert!(store.complete(&key, token, LEASE).await.unwrap());
+                }
+                assert_eq!(store.forget(&key).await.unwrap(), task > 0);
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test]
+async fn a_serializable_event_that_another_transaction_records_is_a_duplicate() {
+    let (_place, pool) = serializable().await;
+    let log = EventLog::new(pool);
+    log.migrate().await.unwrap();
+    let delivery = delivery("a").await;
+    let mut first = log.begin().await.unwrap();
+    let _ = log.record(&mut first, &delivery).await.unwrap();
+    let commit = async {
+        sleep(Duration::from_millis(300)).await;
+        first.commit().await
+    };
+    let (accepted, committed) = tokio::join!(log.accept(&delivery), commit);
+    committed.unwrap();
+    assert_eq!(accepted.unwrap(), Accepted::Duplicate);
+}
+
+/// Every process has begun its migration when the first one applies it.
+#[tokio::test]
+async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
+    let (_place, pool) = serializable().await;
+    let log = EventLog::new(pool.clone());
+    let logs = [log.clone(), log.clone().schema("Hooks").unwrap()];
+    let mut lock = pool.begin().await.unwrap();
+    let take = "SELECT pg_advisory_xact_lock(hashtextextended('soundhash_webhook', 0))";
+    Postgres::run_on(&mut lock, take).await.unwrap();
+    let mut processes = JoinSet::new();
+    for log in logs.iter().cycle().take(10) {
+        let log = log.clone();
+        processes.spawn(async move { log.migrate().await });
+    }
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let all_wait = timeout(Duration::from_mins(1), async {
+        while sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+            < 10
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    all_wait.await.expect("every migration waits for the lock");
+    lock.rollback().await.unwrap();
+    for migrated in processes.join_all().await {
+        migrated.unwrap();
     }
 }
 
