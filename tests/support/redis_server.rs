@@ -16,10 +16,16 @@ pub struct RedisServer {
     child: Option<Child>,
     port: u16,
     folder: PathBuf,
+    settings: &'static [&'static str],
 }
 
 impl RedisServer {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with these further arguments.
+    pub fn start_with(settings: &'static [&'static str]) -> Self {
         // Another process may take the port before Redis does.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0")
@@ -34,6 +40,7 @@ impl RedisServer {
                 child: None,
                 port,
                 folder,
+                settings,
             };
             if server.run() {
                 return server;
@@ -50,6 +57,7 @@ impl RedisServer {
             .args(["--appendonly", "yes", "--appendfsync", "no", "--save", ""])
             .arg("--dir")
             .arg(&self.folder)
+            .args(self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -53,6 +53,8 @@ local value = redis.call('GET', KEYS[1])
 if not value or not string.find(value, '^completed ') then return 0 end
 return redis.call('DEL', KEYS[1])";
 
+const PREFIX: &str = "soundhash-webhook:";
+
 /// The timeout of one attempt to connect. The pauses between attempts are short, because each
 /// delivery that arrives in the meantime is rejected with 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,6 +62,10 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The number of keys for which `connect` checks that the server has them. In a cluster, at least one of
+/// them is on another node, unless a single node has almost all keys.
+const CHECKED_KEYS: u64 = 16;
 
 /// The longest expiry. Redis rejects one that does not fit into the 64 bits of its clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -97,7 +103,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///   second if the machine fails. An event that Redis has lost runs again if it is sent again.
 /// - A replica that becomes the master may lack the last writes of the former master, because
 ///   replication is asynchronous.
-/// - Redis Cluster is not supported.
+/// - Redis Cluster is not supported. [`connect`](Self::connect) returns an error if it finds a key that
+///   the server leaves to another node.
 ///
 /// # Major versions
 ///
@@ -132,8 +139,9 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if `url` is not valid, the server cannot be reached, or the user has no
-    /// right to run scripts. A wrong configuration is therefore noticed when the service starts.
+    /// Returns an error if `url` is not valid, the server cannot be reached or is a node of a Redis
+    /// Cluster, or the user has no right to run scripts. A wrong configuration is therefore noticed when
+    /// the service starts.
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());
@@ -168,7 +176,7 @@ impl RedisStore {
                 forget: Script::new(FORGET),
                 failovers: Mutex::new(0),
             }),
-            prefix: "soundhash-webhook:".into(),
+            prefix: PREFIX.into(),
             deadline: Duration::from_millis(500),
         }
     }
@@ -247,6 +255,20 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
              with `ACL SETUSER`: {error}"
         )
         .into());
+    }
+    for number in 0..CHECKED_KEYS {
+        // The script does not use the key, and a user without rights to the key gets another error.
+        let call = script.key(format!("{PREFIX}{number}"));
+        let checked: RedisResult<u64> = call.invoke_async(&mut connection).await;
+        if let Err(error) = checked
+            && error.is_cluster_error()
+        {
+            return Err(format!(
+                "Redis is a node of a cluster, which has only some of the keys: use a server without \
+                 `cluster-enabled yes`: {error}"
+            )
+            .into());
+        }
     }
     let info: RedisResult<String> = cmd("INFO").arg("memory").query_async(&mut connection).await;
     // Some hosting providers do not allow `INFO`.

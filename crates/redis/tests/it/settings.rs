@@ -67,6 +67,21 @@ async fn a_user_without_the_right_to_run_scripts_is_an_error() {
     store_conformance(connect_as(&server, rights).await.unwrap()).await;
 }
 
+/// A node has the slots of only some keys, and this one has none.
+#[tokio::test]
+async fn a_node_of_a_cluster_is_an_error() {
+    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    let error = RedisStore::connect(server.url()).await.unwrap_err();
+    let advice = "use a server without `cluster-enabled yes`";
+    assert!(error.to_string().contains(advice), "{error}");
+    // A user who may not run `INFO`.
+    let client = Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let rights = "~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire";
+    let error = connect_as(&(server, connection), rights).await.unwrap_err();
+    assert!(error.contains(advice), "{error}");
+}
+
 #[tokio::test]
 async fn a_server_that_may_evict_events_is_logged() {
     let (server, connection) = server().await;
