@@ -235,11 +235,11 @@ impl Run<'_> {
             Ok(Some(stored)) => stored,
             Ok(None) => {
                 let why = format!("{}: the event was purged", escape(key.as_str()));
-                return self.not_sent(event, why);
+                return self.not_sent(event, &why);
             }
             Err(Error::Damaged(why)) => {
                 let why = format!("{why}. The event was not sent and not marked as forgotten.");
-                return self.not_sent(event, why);
+                return self.not_sent(event, &why);
             }
             Err(error) => return Err(error),
         };
@@ -282,7 +282,8 @@ impl Run<'_> {
         if self.json {
             let response = delivered.result.as_ref().ok();
             let status = response.map(|response| response.status.as_u16());
-            print_json(event, ran, status, details(&delivered).filter(|_| !ran))?;
+            let error = details(&delivered).filter(|_| !ran);
+            print_json(event, ran, status, error.as_deref())?;
         } else {
             self.report.add(&delivered)?;
         }
@@ -290,13 +291,9 @@ impl Run<'_> {
     }
 
     /// Reports an event that cannot be sent. The next events can.
-    fn not_sent(
-        &mut self,
-        event: &EventSummary,
-        why: String,
-    ) -> Result<Option<&'static str>, Error> {
+    fn not_sent(&mut self, event: &EventSummary, why: &str) -> Result<Option<&'static str>, Error> {
         self.failed += 1;
-        output::warning(&why);
+        output::warning(why);
         if self.json {
             print_json(event, false, None, Some(why))?;
         }
@@ -308,7 +305,7 @@ fn print_json(
     event: &EventSummary,
     ran: bool,
     status: Option<u16>,
-    error: Option<String>,
+    error: Option<&str>,
 ) -> Result<(), Error> {
     let (key, event_type) = (event.key.as_str(), &event.event_type);
     let line = json!({
