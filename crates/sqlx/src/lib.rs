@@ -112,6 +112,9 @@
 //! - On SQLite, a file that is deleted or moved while it is open.
 //! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
 //!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
+//! - On SQLite, a connection on which your own SQL has turned on `PRAGMA count_changes`. sqlx's worker
+//!   panics at the next `complete` of [`SqlxStore`], which is then logged as a lost lease. The event
+//!   is completed, and the pool opens another connection.
 //! - Transactions that never call a function of this crate.
 //!
 //! # What happens to concurrent duplicates
