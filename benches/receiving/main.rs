@@ -8,7 +8,7 @@
 //! `receiving NAME...` measures only the ways whose names contain one of these words. `receiving
 //! soak` runs [a constant load](soak) for a longer time.
 //!
-//! - `table`: measures the ways, and prints and plots the figures.
+//! - `table`: measures the ways to receive events, and prints and plots the figures.
 //! - `way`: the ways to receive events, and the receivers that are not examples.
 //! - `sender`: sends events.
 //! - `stores`: measures the idempotency stores without a receiver.

@@ -150,7 +150,7 @@ pub(crate) async fn execute(url: &str, sql: String) {
     run.execute(&mut connection).await.expect("it succeeds");
 }
 
-/// Writes everything to the disk. Otherwise, Postgres would do so during the measurement of some way.
+/// Writes everything to the disk. Otherwise, Postgres would do so during a measurement.
 pub(crate) async fn checkpoint(url: &str) {
     execute(url, "CHECKPOINT".to_owned()).await;
 }

@@ -290,7 +290,7 @@ impl Run<'_> {
         Ok(if ran { None } else { cause(&delivered) })
     }
 
-    /// Reports an event that cannot be sent. The next events can.
+    /// Reports an event that cannot be sent. The next events are still sent.
     fn not_sent(&mut self, event: &EventSummary, why: &str) -> Result<Option<&'static str>, Error> {
         self.failed += 1;
         output::warning(why);

@@ -99,7 +99,6 @@ fn receives_until_it_is_killed() {
     }
 }
 
-/// Starts a receiver.
 pub(crate) fn start(database: &str, handler: Handler) -> Receiver {
     Receiver::listening(
         Command::new(env::current_exe().expect("this program"))
