@@ -5,9 +5,13 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, futures::Notified};
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
 use crate::{
     limits::Limits,
@@ -17,6 +21,9 @@ use crate::{
 
 /// The number of connections that may be open beyond the limit while they are being closed.
 const LEAVING: usize = 16;
+
+/// The time for which a server has fewer places after the system could not open a file.
+const LOWERED: Duration = Duration::from_secs(60);
 
 /// All places of a server.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ struct State {
     peers: HashMap<IpAddr, usize>,
     /// The number of connections that were asked to close.
     leaving: usize,
+    /// The number of places after the system could not open a file, until this time.
+    lowered: Option<(usize, Instant)>,
     /// A counter that numbers the connections, and orders the times at which they become idle.
     clock: u64,
 }
@@ -87,7 +96,8 @@ impl Places {
     fn try_enter(self: &Arc<Self>, addr: SocketAddr) -> Entry {
         let peer = peer(addr.ip());
         let mut state = self.lock();
-        if state.open.len() >= self.max + LEAVING {
+        let max = self.max(&state);
+        if state.open.len() >= max + LEAVING {
             return Entry::Full;
         }
         let of_peer = state.peers.get(&peer).copied().unwrap_or_default();
@@ -97,7 +107,7 @@ impl Places {
             }
             self.report.note(Trouble::PeerShare, Some(addr.ip()));
         }
-        if state.open.len() - state.leaving >= self.max {
+        if state.open.len() - state.leaving >= max {
             if !state.evict(None) {
                 self.report.note(Trouble::Full, None);
                 return Entry::Full;
@@ -125,10 +135,33 @@ impl Places {
         })
     }
 
-    /// Closes the connection that has been idle longest, if any is idle.
-    pub(crate) fn make_room(&self) {
-        if self.lock().evict(None) {
+    /// Closes connections, and has fewer places for a minute, because the system could not open a file.
+    ///
+    /// Then enough files are free to accept each new connection before an idle one is closed for it.
+    pub(crate) fn free_files(&self) {
+        let mut state = self.lock();
+        // Connections that are being closed free files soon.
+        if state.leaving > 0 {
+            return;
+        }
+        let free = (self.max / 8).max(2 * LEAVING);
+        let max = state.open.len().saturating_sub(free).max(1);
+        state.lowered = Some((max, Instant::now() + LOWERED));
+        while state.open.len() - state.leaving > max && state.evict(None) {}
+        if state.leaving > 0 {
             self.report.note(Trouble::Evicted, None);
+        }
+    }
+
+    /// Waits until a connection ends or becomes idle.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn max(&self, state: &State) -> usize {
+        match state.lowered {
+            Some((max, end)) if Instant::now() < end => max.min(self.max),
+            _ => self.max,
         }
     }
 

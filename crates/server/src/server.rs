@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tower_service::Service;
 use tracing::{info, warn};
@@ -210,8 +210,8 @@ async fn accept(
             Err(error) => {
                 // For example, the application has opened too many files.
                 report.note(Trouble::Accept(error.to_string()), None);
-                places.make_room();
-                sleep(ACCEPT_PAUSE).await;
+                places.free_files();
+                let _ = timeout(ACCEPT_PAUSE, places.changed()).await;
             }
         }
     }
