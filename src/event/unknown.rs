@@ -4,12 +4,12 @@
 //! wraps the parser to intercept these calls. Known fields cost almost nothing, because only a
 //! reference to the key is kept.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess,
+    Visitor, value::StrDeserializer,
 };
-use serde::forward_to_deserialize_any;
 
 /// The maximum number of paths that an event keeps.
 const MAX_FIELDS: usize = 16;
@@ -209,7 +209,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
         self.inner.visit_map(Members {
             map,
             object: self.path,
-            key: Key::default(),
+            key: Cow::default(),
             notes: self.notes,
         })
     }
@@ -257,16 +257,9 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, S> {
 struct Members<'a, 'de, A> {
     map: A,
     object: &'a Path<'a>,
-    key: Key<'de>,
+    /// The key of the value that is parsed next.
+    key: Cow<'de, str>,
     notes: &'a mut Notes,
-}
-
-/// The key of the value that is parsed next.
-#[derive(Default)]
-struct Key<'de> {
-    /// The key as it is in the body, or `None` if it contains escapes.
-    borrowed: Option<&'de str>,
-    unescaped: String,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
@@ -277,75 +270,49 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.map.next_key_seed(Noting {
-            inner: seed,
-            key: &mut self.key,
-        })
+        let Some(Key(key)) = self.map.next_key()? else {
+            return Ok(None);
+        };
+        self.key = key;
+        seed.deserialize(StrDeserializer::new(&self.key)).map(Some)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let key = self.key.borrowed.unwrap_or(&self.key.unescaped);
         self.map.next_value_seed(Watched {
             inner: seed,
-            path: &Path::Field(self.object, key),
+            path: &Path::Field(self.object, &self.key),
             notes: self.notes,
         })
     }
 }
 
-/// The seed, deserializer or visitor of a key, wrapped to remember the key.
-struct Noting<'a, 'de, T> {
-    inner: T,
-    key: &'a mut Key<'de>,
-}
+/// A key, which is borrowed from the body unless it contains escapes.
+struct Key<'de>(Cow<'de, str>);
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Noting<'_, 'de, S> {
-    type Value = S::Value;
-
+impl<'de> Deserialize<'de> for Key<'de> {
     #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let Self { inner: seed, key } = self;
-        seed.deserialize(Noting { inner, key })
-    }
-}
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Noting<'_, 'de, D> {
-    type Error = D::Error;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
 
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let Self { inner, key } = self;
-        inner.deserialize_any(Noting {
-            inner: visitor,
-            key,
-        })
-    }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
 
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
+            #[inline]
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Noting<'_, 'de, V> {
-    type Value = V::Value;
+            #[cold]
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.expecting(f)
-    }
-
-    #[inline]
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<V::Value, E> {
-        self.key.borrowed = Some(text);
-        self.inner.visit_borrowed_str(text)
-    }
-
-    #[cold]
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<V::Value, E> {
-        self.key.borrowed = None;
-        self.key.unescaped.clear();
-        self.key.unescaped.push_str(text);
-        self.inner.visit_str(text)
+        deserializer.deserialize_str(KeyVisitor)
     }
 }
