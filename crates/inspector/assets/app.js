@@ -418,12 +418,13 @@ $('type').addEventListener('change', event => {
 
 // ---- all listed deliveries again
 
-// Returns the listed deliveries, oldest first: each event once, without those that the inspector sent.
+// Returns the listed deliveries, oldest first: each event once per path, without those that the inspector sent.
 function listed() {
-  const ids = new Set();
+  const events = new Set();
   return [...entries.values()].filter(record => {
-    if (record.row.hidden || !record.verified || record.replay_of || ids.has(record.id)) return false;
-    if (record.id) ids.add(record.id);
+    const event = `${record.path} ${record.key}`;
+    if (record.row.hidden || !record.verified || record.replay_of || events.has(event)) return false;
+    if (record.key) events.add(event);
     return true;
   });
 }

@@ -13,7 +13,9 @@ use axum::{
     response::Response,
 };
 use http::{Request, StatusCode};
-use soundhash_webhook::{Delivery, DeliverySlot, Rejection, SIGNATURE_HEADER, Signature};
+use soundhash_webhook::{
+    Delivery, DeliverySlot, Rejection, SIGNATURE_HEADER, Signature, idempotency::Key,
+};
 
 use crate::{
     Inspector,
@@ -127,6 +129,7 @@ struct Ending {
     judgment: Judgment,
     status: Option<StatusCode>,
     endpoint: Option<Box<str>>,
+    key: Option<Key>,
     matched_secret: Option<usize>,
     /// The verified body. It replaces the copy, which may have been dropped.
     body: Option<Kept>,
@@ -180,6 +183,7 @@ impl Exchange {
             judgment,
             status,
             endpoint: delivery.and_then(Delivery::endpoint).map(Into::into),
+            key: delivery.map(Key::from),
             matched_secret: delivery.map(Delivery::matched_secret),
             body: delivery.map(|it| Kept::of(it.body(), max)),
             labels: long.map(|it| Labels::of(it.event().ok())),
@@ -236,6 +240,7 @@ impl Exchange {
             judgment: ending.judgment,
             status: ending.status,
             endpoint: ending.endpoint,
+            key: ending.key,
             matched_secret: ending.matched_secret,
             request: Message {
                 head: Head::new(store.in_flight.take(self.head), self.head_whole),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode, Version};
-use soundhash_webhook::{Event, Sender};
+use soundhash_webhook::{Event, Sender, idempotency::Key};
 
 use crate::{
     capture::Kept,
@@ -27,6 +27,8 @@ pub struct Record {
     pub(crate) judgment: Judgment,
     pub(crate) status: Option<StatusCode>,
     pub(crate) endpoint: Option<Box<str>>,
+    /// Identifies the event, if the layer verified the request.
+    pub(crate) key: Option<Key>,
     pub(crate) matched_secret: Option<usize>,
     pub(crate) request: Message,
     pub(crate) response: Option<Message>,
@@ -220,6 +222,15 @@ impl Record {
         &self.request.body.bytes
     }
 
+    /// Returns whether both requests have the same event. Without a verified event on both sides, their
+    /// bodies must be equal.
+    pub(crate) fn has_event_of(&self, other: &Self) -> bool {
+        match (&self.key, &other.key) {
+            (Some(key), Some(other)) => key == other,
+            _ => self.whole_body().is_ok() && self.whole_body() == other.whole_body(),
+        }
+    }
+
     /// Returns whether the record is kept among the deliveries, where no attacker can evict it.
     pub(crate) fn is_delivery(&self) -> bool {
         self.judgment.verified && self.judgment.verdict != Verdict::Rejected
@@ -252,6 +263,7 @@ impl Record {
         // The labels are added later.
         size_of::<Self>()
             + event::MAX_LABELS
+            + self.key.as_ref().map_or(0, |key| key.as_str().len())
             + message(&self.request)
             + self.response.as_ref().map_or(0, message)
     }

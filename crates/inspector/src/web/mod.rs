@@ -229,9 +229,7 @@ async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Json<Value
         return Json(Value::Null);
     };
     let mut related = store.all();
-    related.retain(|it| {
-        it.number != number && it.event_id().is_some() && it.event_id() == record.event_id()
-    });
+    related.retain(|it| it.number != number && it.has_event_of(&record));
     Json(view::detail(&page.inspector, &record, &related))
 }
 

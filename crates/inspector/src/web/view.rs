@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use soundhash_webhook::{SchemaChange, SchemaChangeKind};
+use soundhash_webhook::{SchemaChange, SchemaChangeKind, idempotency::Key};
 
 use crate::{Inspector, Record, headers, record::Message, replay::NO_SECRET};
 
@@ -42,6 +42,7 @@ pub(super) fn summary(record: &Record) -> Value {
         "number": record.number,
         "time": milliseconds(record.time),
         "id": record.event_id(),
+        "key": record.key.as_ref().map(Key::as_str),
         "type": record.event_type(),
         "sender": record.sender().map(|sender| sender.to_string()),
         "verdict": record.verdict().as_str(),

@@ -5,14 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, extract::ConnectInfo, http::HeaderMap, routing::post};
 use serde_json::{Value, json};
 use soundhash_webhook::{
-    Delivery, Event, EventKind, Secret, SoundHashWebhookLayer,
+    Delivery, Event, EventKind, Secret, Secrets, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
     testing::SignedRequest,
 };
 use soundhash_webhook_inspector::{Inspector, Record, Verdict};
 use tower::ServiceExt;
 
-use crate::support::{App, PATH, SECRET, body, call, router, titled};
+use crate::support::{App, PATH, SECRET, body, call, from_portal, router, titled};
 
 async fn act(app: &App, path: &str, request: Value) -> Value {
     let request = app
@@ -54,6 +54,43 @@ async fn a_replayed_event_is_a_duplicate() {
     assert_eq!(detail["replay_of"], 1);
     // Retries of the same event are linked.
     assert_eq!(detail["related"][0]["number"], 1);
+}
+
+#[tokio::test]
+async fn requests_are_linked_if_they_have_the_same_event() {
+    let inspector = Inspector::new().with_secret(SECRET);
+    let app = |endpoint: &'static str| {
+        let secrets = Secrets::new(Secret::new(SECRET)).endpoint(endpoint);
+        Router::new()
+            .route(PATH, post(|| async {}))
+            .layer(SoundHashWebhookLayer::with_provider(secrets))
+            .layer(inspector.layer())
+    };
+    let song = from_portal("same", "A song");
+    for (endpoint, secret, body) in [
+        ("a", SECRET, &song),
+        // Another attempt of the sender, with the wrong secret.
+        ("a", "whsec_of_nobody", &song),
+        ("a", SECRET, &song),
+        ("a", SECRET, &from_portal("same", "Another song")),
+        ("b", SECRET, &song),
+    ] {
+        let request = SignedRequest::new(secret).body(body.clone()).build();
+        app(endpoint).oneshot(request).await.unwrap();
+    }
+    for (number, expected) in [
+        (1, vec![2, 3]),
+        (2, vec![1, 3, 5]),
+        (3, vec![1, 2]),
+        (4, vec![]),
+        (5, vec![2]),
+    ] {
+        let detail = call(&inspector, "GET", &format!("/api/records/{number}")).await;
+        let related = detail["related"].as_array().unwrap().iter();
+        let mut related: Vec<u64> = related.map(|it| it["number"].as_u64().unwrap()).collect();
+        related.sort_unstable();
+        assert_eq!(related, expected, "{number}");
+    }
 }
 
 #[tokio::test]

@@ -192,6 +192,15 @@ pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
+/// An event of the portal, whose id is a clock reading that another event can share.
+pub(crate) fn from_portal(id: &str, title: &str) -> Vec<u8> {
+    let event = json!({
+        "event": "video.processed", "delivery_id": id, "timestamp": "2026-11-23T08:56:12.681Z",
+        "data": {"video_id": 1, "title": title},
+    });
+    Sender::Portal.to_bytes(&event)
+}
+
 /// Returns a number that is unique in this process.
 pub(crate) fn unique() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::driver::{Browser, on_page, test_id};
-use crate::support::{SECRET, body, router, titled};
+use crate::support::{SECRET, body, from_portal, router, titled};
 
 const VISIBLE: &str = "[...document.querySelectorAll('[data-testid=delivery]')].filter(it => !it.hidden).map(it => it.dataset.id)";
 
@@ -187,15 +187,18 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
         for id in ["one", "two", "two"] {
             app.send_signed(SECRET, titled(id, "A song")).await;
         }
+        for title in ["A song", "Another song"] {
+            app.send_signed(SECRET, from_portal("same", title)).await;
+        }
         app.send_signed("whsec_of_nobody", titled("forged", "A song"))
             .await;
-        shows(&browser, &["forged", "two", "two", "one"]).await;
+        shows(&browser, &["forged", "same", "same", "two", "two", "one"]).await;
         let says = async |text: &str| browser.wait_for_text("[data-testid=run-text]", text).await;
         // Each event is sent once, and rejected requests are left out.
         browser.click("again").await;
-        says("Your application handles 2 listed events again, the oldest first.").await;
+        says("Your application handles 4 listed events again, the oldest first.").await;
         browser.click("run-start").await;
-        says("2 of 2 sent again: 2 accepted.").await;
+        says("4 of 4 sent again: 4 accepted.").await;
         browser.click("run-close").await;
 
         // Replayed bytes are duplicates. Deliveries that the inspector has sent are left out.
@@ -204,13 +207,13 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
             .click_on(By::Css("#run-as option[value='replay']"))
             .await;
         browser.click("run-start").await;
-        says("2 of 2 sent again: 2 duplicate.").await;
+        says("4 of 4 sent again: 4 duplicate.").await;
         browser.click("run-close").await;
 
         // Only the listed deliveries are sent, at the chosen rate.
         browser.press("/").await;
         browser.press("one").await;
-        browser.wait_for(&format!("{VISIBLE}.length < 8")).await;
+        browser.wait_for(&format!("{VISIBLE}.length < 14")).await;
         browser.click("again").await;
         says("Your application handles the listed event again.").await;
         browser.click("run-close").await;
@@ -221,12 +224,12 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
             .script("document.querySelector('#run-rate').value = '0.1'")
             .await;
         browser.click("run-start").await;
-        says("1 of 2 sent again: 1 accepted.").await;
+        says("1 of 4 sent again: 1 accepted.").await;
         browser.click("run-close").await;
         browser
             .wait_for_text("[data-testid=run-close]", "Close")
             .await;
-        says("1 of 2 sent again: 1 accepted.").await;
+        says("1 of 4 sent again: 1 accepted.").await;
     })
     .await;
 }
