@@ -39,7 +39,7 @@ const MOST_AT_ONCE: usize = 1_000_000;
 /// # Memory
 ///
 /// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take 17
-/// MB. The table of keys, about 45 bytes for each event of `capacity`, is allocated at once, and the
+/// MB. The table of keys, 30 to 60 bytes for each event of `capacity`, is allocated at once, and the
 /// rest as needed. If `capacity` is more than 1,000,000, the table grows as needed, and all
 /// deliveries wait while it grows. If more than `capacity` events are completed, the store
 /// evicts the one whose last delivery is the oldest. The `capacity` should exceed the number of
