@@ -1,6 +1,9 @@
 //! Compares the logs of endpoints with records, in a time window.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    iter,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use soundhash_webhook::Id;
@@ -133,31 +136,30 @@ fn compare(
     let largest = window.clock_difference.abs();
     let spans = delivered.iter().map(|(span, _)| span.widened(TOLERANCE));
     let spans: Vec<_> = spans.collect();
-    let matched = |offset: SignedDuration| {
-        let moved: Vec<_> = records.iter().map(|it| later(*it, -offset)).collect();
-        let assigned = assign(&spans, &moved);
-        (assigned.iter().flatten().count(), offset, moved, assigned)
+    let moved = |records: &[Timestamp], offset: SignedDuration| -> Vec<_> {
+        records.iter().map(|it| later(*it, -offset)).collect()
     };
     let start = spans.first().map_or(window.since, |span| span.start);
     let end = spans.iter().map(|span| span.end).max().unwrap_or(start);
     // The clocks' difference is the offset that leaves the fewest events without a record.
-    let mut best = matched(SignedDuration::ZERO);
-    for offset in offsets(largest) {
-        if best.0 == delivered.len() {
+    let (mut recorded, mut offset) = (0, SignedDuration::ZERO);
+    for other in iter::once(offset).chain(offsets(largest)) {
+        if recorded == delivered.len() {
             break;
         }
         // Records outside of the time of all events match none of them.
-        let before = records.partition_point(|it| *it < later(start, offset));
-        let until = records.partition_point(|it| *it <= later(end, offset));
-        if until - before <= best.0 {
-            continue;
-        }
-        let other = matched(offset);
-        if other.0 > best.0 {
-            best = other;
+        let before = records.partition_point(|it| *it < later(start, other));
+        let until = records.partition_point(|it| *it <= later(end, other));
+        let near = &records[before..until];
+        if near.len() > recorded {
+            let found = assign(&spans, &moved(near, other)).iter().flatten().count();
+            if found > recorded {
+                (recorded, offset) = (found, other);
+            }
         }
     }
-    let (recorded, offset, moved, assigned) = best;
+    let moved = moved(records, offset);
+    let assigned = assign(&spans, &moved);
     // Without deliveries, the difference of the clocks is unknown.
     let tolerance = [TOLERANCE, largest][usize::from(delivered.is_empty())];
     report.recorded = Some(recorded);
