@@ -17,7 +17,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use crate::{error::Error, output::escape::escape, secret::variable};
+use crate::{error::Error, output::escape::escape, secret::variable, url::parse_time};
 
 pub(crate) const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
@@ -128,6 +128,49 @@ impl DatabaseArgs {
     }
 }
 
+/// Selects events.
+#[derive(Args)]
+pub(crate) struct Filter {
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// Only events of this endpoint, as your `SecretProvider` names it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) endpoint: Option<String>,
+    /// Only events received at or after this time, or since this age, such as 90m or 2d
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only events received before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) until: Option<Timestamp>,
+    /// Only events that should run again, and whose handler has not succeeded since
+    #[arg(long)]
+    pub(crate) forgotten: bool,
+}
+
+impl Filter {
+    pub(crate) fn to_event_filter(&self) -> EventFilter {
+        let mut filter = EventFilter::new();
+        if let Some(event_type) = &self.event_type {
+            filter = filter.event_type(event_type);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            filter = filter.endpoint(endpoint);
+        }
+        let time = |time: Option<Timestamp>| SystemTime::try_from(time?).ok();
+        if let Some(since) = time(self.since) {
+            filter = filter.since(since);
+        }
+        if let Some(until) = time(self.until) {
+            filter = filter.before(until);
+        }
+        if self.forgotten {
+            filter = filter.forgotten();
+        }
+        filter
+    }
+}
+
 fn has_password(url: &str) -> bool {
     let (_, rest) = url.split_once("://").unwrap_or_default();
     let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -173,6 +216,17 @@ impl Database {
                 escape(key.as_str())
             )),
             None => failed(&error),
+        })
+    }
+
+    /// Returns the event with this key.
+    pub(crate) async fn find(&self, key: &str) -> Result<RecordedEvent, Error> {
+        let event = self.get(&Key::new(key)).await?;
+        event.ok_or_else(|| {
+            let key = escape(key);
+            Error::usage(format!(
+                "there is no event with the key {key}: `events list` shows the keys"
+            ))
         })
     }
 

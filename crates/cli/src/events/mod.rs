@@ -29,19 +29,17 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use soundhash_webhook::idempotency::Key;
-use soundhash_webhook_sqlx::{EventFilter, EventSummary, RecordedEvent};
+use soundhash_webhook_sqlx::{EventSummary, RecordedEvent};
 
 use crate::{
     api::model,
-    database::{Database, DatabaseArgs},
+    database::{DatabaseArgs, Filter},
     error::Error,
     output::{
         self, WARNING,
         escape::{escape, json, pretty_json},
         table::{self, cell, number, plain},
     },
-    url::parse_time,
 };
 
 /// List the events that your application recorded, and run them again
@@ -105,67 +103,13 @@ pub(crate) async fn run(args: EventsArgs) -> Result<bool, Error> {
         } => {
             let mut filter = filter.to_event_filter();
             if let Some(key) = &after {
-                filter = filter.after(&find(&database, key).await?.summary);
+                filter = filter.after(&database.find(key).await?.summary);
             }
             list(&database.list(filter, limit).await?, limit, json)
         }
-        C::Show { key, raw } => show(&find(&database, &key).await?, raw, json),
+        C::Show { key, raw } => show(&database.find(&key).await?, raw, json),
         C::RunAgain(run) => run_again::run(&database, run, json).await,
     }
-}
-
-/// Selects events.
-#[derive(Args)]
-struct Filter {
-    /// Only events of this type
-    #[arg(long = "type", value_name = "TYPE")]
-    event_type: Option<String>,
-    /// Only events of this endpoint, as your `SecretProvider` names it
-    #[arg(long, value_name = "NAME")]
-    endpoint: Option<String>,
-    /// Only events received at or after this time, or since this age, such as 90m or 2d
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<Timestamp>,
-    /// Only events received before this time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    until: Option<Timestamp>,
-    /// Only events that should run again, and whose handler has not succeeded since
-    #[arg(long)]
-    forgotten: bool,
-}
-
-impl Filter {
-    fn to_event_filter(&self) -> EventFilter {
-        let mut filter = EventFilter::new();
-        if let Some(event_type) = &self.event_type {
-            filter = filter.event_type(event_type);
-        }
-        if let Some(endpoint) = &self.endpoint {
-            filter = filter.endpoint(endpoint);
-        }
-        let time = |time: Option<Timestamp>| SystemTime::try_from(time?).ok();
-        if let Some(since) = time(self.since) {
-            filter = filter.since(since);
-        }
-        if let Some(until) = time(self.until) {
-            filter = filter.before(until);
-        }
-        if self.forgotten {
-            filter = filter.forgotten();
-        }
-        filter
-    }
-}
-
-/// Returns the event with this key.
-async fn find(database: &Database, key: &str) -> Result<RecordedEvent, Error> {
-    let event = database.get(&Key::new(key)).await?;
-    event.ok_or_else(|| {
-        let key = escape(key);
-        Error::usage(format!(
-            "there is no event with the key {key}: `events list` shows the keys"
-        ))
-    })
 }
 
 /// An event as `--json` prints it.

@@ -16,9 +16,8 @@ use soundhash_webhook::{SIGNATURE_HEADER, Secret, idempotency::Key};
 use soundhash_webhook_sqlx::EventSummary;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Filter, find};
 use crate::{
-    database::Database,
+    database::{Database, Filter},
     error::Error,
     http::NoResponse,
     output::{
@@ -128,7 +127,7 @@ pub(super) async fn run(
 async fn select(database: &Database, args: &RunAgainArgs) -> Result<Vec<EventSummary>, Error> {
     let mut events = Vec::new();
     for key in &args.keys {
-        events.push(find(database, key).await?.summary);
+        events.push(database.find(key).await?.summary);
     }
     if !args.keys.is_empty() {
         return Ok(events);

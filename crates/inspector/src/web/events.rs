@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Page, view::summary};
+use super::{page::Page, view::summary};
 
 /// The time between two batches, so that the page is not updated a thousand times per second.
 const PACE: Duration = Duration::from_millis(200);

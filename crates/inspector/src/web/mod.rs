@@ -1,5 +1,6 @@
 //! The page and its API.
 //!
+//! - `page`: the state of every handler.
 //! - `server`: the listener.
 //! - `guard`: checks the host and the token, and adds headers.
 //! - `events`: the live updates of the list.
@@ -8,11 +9,10 @@
 
 mod events;
 mod guard;
+mod page;
 mod search;
 mod server;
 mod view;
-
-use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -30,8 +30,8 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 use tower_http::csrf::CsrfLayer;
 
-use self::guard::Access;
 pub use self::server::Server;
+use self::{guard::Access, page::Page};
 use crate::{
     Inspector, random,
     replay::{NO_SECRET, Sample, Sent},
@@ -42,16 +42,6 @@ const HTML: &str = include_str!("../../assets/index.html");
 const STYLE: &str = include_str!("../../assets/style.css");
 const SCRIPT: &str = include_str!("../../assets/app.js");
 const ICON: &str = include_str!("../../assets/favicon.svg");
-
-/// The state of every handler.
-#[derive(Clone)]
-struct Page {
-    inspector: Inspector,
-    /// Identifies this process, so that pages of earlier processes do not mix up record numbers.
-    instance: Arc<str>,
-    /// Ends the live updates when the inspector's own server stops.
-    stop: CancellationToken,
-}
 
 impl Inspector {
     /// Returns the routes of the page. Nest them in your own router, behind your own

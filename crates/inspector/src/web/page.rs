@@ -1,0 +1,16 @@
+//! The state of every handler.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::Inspector;
+
+#[derive(Clone)]
+pub(super) struct Page {
+    pub(super) inspector: Inspector,
+    /// Identifies this process, so that pages of earlier processes do not mix up record numbers.
+    pub(super) instance: Arc<str>,
+    /// Ends the live updates when the inspector's own server stops.
+    pub(super) stop: CancellationToken,
+}
