@@ -410,21 +410,4 @@ mod tests {
             assert_eq!(&body[envelope.payload.clone()], payload);
         }
     }
-
-    #[test]
-    fn only_the_dispatchers_id_is_unique() {
-        for (member, unique) in [
-            (r#""id": "a""#, true),
-            (r#""id": "a", "delivery_id": "b""#, true),
-            (r#""delivery_id": "b""#, false),
-            (r#""id": null, "delivery_id": "b""#, false),
-            // A repair can turn different ids into the same id.
-            (r#""id": "a\ud83c""#, false),
-            (r#""new": 1"#, false),
-        ] {
-            let body = format!(r#"{{{member}, "type": "made.up", "data": 1}}"#);
-            let envelope = Envelope::read(body.as_bytes(), None).unwrap();
-            assert_eq!(envelope.id_is_unique, unique, "{member}");
-        }
-    }
 }

@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(with_id("5"), "n5");
         assert_eq!(with_id(r#""5""#), "t5");
         assert_eq!(with_id("-5"), "n-5");
+        assert_eq!(with_id(r#""5","delivery_id":"6""#), "t5");
         assert_eq!(with_id(r#""evt \u0000:;é""#), "tevt \u{0}:;é");
     }
 
@@ -171,6 +172,10 @@ mod tests {
                 format!("{written}{}", digest(&body))
             );
         }
+        // A repair can turn different ids into the same id.
+        let body = r#"{"type":"a","data":1,"id":"a\ud83c"}"#;
+        let joined = format!("d4:a\u{fffd};b{}", digest(body));
+        assert_eq!(key(body, None, None), joined);
     }
 
     #[test]

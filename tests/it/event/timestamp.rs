@@ -189,27 +189,6 @@ proptest! {
         prop_assert_eq!(text.replace('Z', "+00:00Z").parse(), Ok(timestamp));
     }
 
-    // The reference is chrono's parser, which does not share code with jiff.
-    #[test]
-    fn chrono_reads_the_same_instant(
-        text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?(Z|z|[+-][01][0-9]:[0-5][0-9])",
-    ) {
-        let expected = DateTime::parse_from_rfc3339(&text).ok();
-        let expected = expected.filter(|instant| SECONDS.contains(&instant.timestamp()));
-        // In a leap second, chrono's nanoseconds exceed one second.
-        let expected = expected.map(|instant| {
-            let second = SystemTime::UNIX_EPOCH;
-            let nanosecond = Duration::from_nanos((instant.timestamp_subsec_nanos() % 1_000_000_000).into());
-            let distance = Duration::from_secs(instant.timestamp().unsigned_abs());
-            match instant.timestamp() < 0 {
-                true => second - distance + nanosecond,
-                false => second + distance + nanosecond,
-            }
-        });
-        let read = text.parse::<Timestamp>().ok().map(SystemTime::from);
-        prop_assert_eq!(read, expected);
-    }
-
     #[test]
     fn no_text_panics(text in "[0-9TtZz:+\\-. ,\\[\\]é]{0,40}") {
         if let Ok(timestamp) = text.parse::<Timestamp>() {

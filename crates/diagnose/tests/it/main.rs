@@ -5,7 +5,6 @@ mod diagnosis;
 mod header;
 mod json;
 mod keys;
-mod limits;
 mod methods;
 
 use soundhash_webhook::Secret;
