@@ -17,7 +17,7 @@ use http::request;
 use moka::sync::Cache;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::SecretProvider;
+use super::{SecretProvider, turns::Turns};
 use crate::secret::Secrets;
 
 /// Longer names are not looked up, so that an attacker cannot fill the memory with them.
@@ -94,8 +94,9 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///   secrets of an endpoint.
 /// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most half
 ///   of these are for new names. Invented names can therefore delay only the first lookup of an
-///   endpoint, and not a later one after the entry has expired. If the first lookup times out
-///   during an attack, SoundHash retries.
+///   endpoint, and not a later one after the entry has expired. If names are invented faster than they
+///   can be looked up, the newest name is looked up next, so that each name has the same chance.
+///   SoundHash retries when a first lookup times out.
 ///
 /// The layer starts a lookup only for a well-formed signature and a complete body.
 pub struct CachedSecrets<L> {
@@ -121,7 +122,7 @@ struct State {
     lookups: Semaphore,
     /// Limits the lookups of names that are not in `established`, which also need a permit of
     /// `lookups`.
-    new_lookups: Semaphore,
+    new_lookups: Arc<Turns>,
     running: Mutex<Running>,
 }
 
@@ -154,7 +155,7 @@ impl State {
                 .build(),
             established: Cache::new(limits.capacity),
             lookups: Semaphore::new(limits.max_lookups),
-            new_lookups: Semaphore::new((limits.max_lookups / 2).max(1)),
+            new_lookups: Turns::new((limits.max_lookups / 2).max(1)),
             running: Mutex::default(),
         })
     }
@@ -290,11 +291,11 @@ async fn lookup<L: SecretLookup>(
     entry: Entry,
 ) -> Result<Option<Secrets>, SharedError> {
     let Entry { name, state, .. } = &entry;
-    // The semaphores are never closed, so acquiring a permit cannot fail.
     let _new = match state.established.contains_key(name) {
         true => None,
-        false => Some(state.new_lookups.acquire().await),
+        false => Some(state.new_lookups.next().await?),
     };
+    // The semaphore is never closed, so acquiring a permit cannot fail.
     let _permit = state.lookups.acquire().await;
     let Some(secrets) = lookup.lookup(name).await? else {
         state.established.invalidate(name);

@@ -1,11 +1,14 @@
 //! [`SecretProvider`], which provides the secrets for a request, and its implementations.
 //!
 //! - `cached`: secrets that are looked up by the name of the endpoint and cached.
+//! - `turns`: the order in which new names are looked up.
 //! - `rotating`: secrets that change while the service runs.
 
 #[cfg(feature = "cache")]
 mod cached;
 mod rotating;
+#[cfg(feature = "cache")]
+mod turns;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 

@@ -328,6 +328,42 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
     assert!(known(&cache, "real-2").await);
 }
 
+/// Attack: invent names faster than they can be looked up, so that their queue grows.
+#[tokio::test]
+async fn an_endpoint_that_is_looked_up_for_the_first_time_does_not_wait_for_older_names() {
+    let database = Database::new(0);
+    let cache = Arc::new(CachedSecrets::new(database.clone()).max_lookups(2));
+    let start = |name: String| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.secrets(&head(&name)).await })
+    };
+    let first = start("invented".to_owned());
+    until(|| database.running() == 1).await;
+    let mut attack = Vec::new();
+    for i in 0..1_500 {
+        attack.push(start(format!("invented-{i}")));
+        yield_now().await;
+    }
+    // The queue is bounded, so the oldest names fail.
+    assert!(attack.remove(0).await.unwrap().is_err());
+    let newest = start("invented-newest".to_owned());
+    yield_now().await;
+    newest.abort();
+    assert!(newest.await.unwrap_err().is_cancelled());
+    let honest = start("real-1".to_owned());
+    yield_now().await;
+    database.0.permits.add_permits(1);
+    assert!(first.await.unwrap().unwrap().is_none());
+    assert!(honest.await.unwrap().unwrap().is_some());
+    let looked_up = database.0.looked_up.lock().unwrap().clone();
+    assert_eq!(looked_up[..2], ["invented", "real-1"]);
+    database.0.permits.add_permits(1_500);
+    for request in attack {
+        let _ = request.await.unwrap();
+    }
+    assert!(known(&cache, "real-2").await);
+}
+
 /// Attack: fill the cache with names as long as a head can be.
 #[tokio::test]
 async fn a_name_of_more_than_256_bytes_is_not_looked_up() {

@@ -1,0 +1,79 @@
+//! A limit on concurrent lookups whose newest waiter is next.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum_core::BoxError;
+use tokio::sync::oneshot;
+
+/// The maximum number of lookups that wait. The oldest one fails if there are more.
+const MAX_WAITING: usize = 1_024;
+
+/// Limits how many lookups of new names run at the same time.
+///
+/// If an attacker invents names faster than they can be looked up, the first one to wait would
+/// always be an old invented name, and no name would be looked up before its request times out. The
+/// newest waiter is next, so that each name has the same chance.
+#[derive(Debug)]
+pub(super) struct Turns(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// The newest waiter is last.
+    waiting: VecDeque<oneshot::Sender<Turn>>,
+}
+
+/// The right to look up a name, which the newest waiter gets when this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn(Option<Arc<Turns>>);
+
+impl Turns {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        let waiting = VecDeque::new();
+        Arc::new(Self(Mutex::new(State { free: max, waiting })))
+    }
+
+    /// Waits for a turn. Returns an error if too many newer lookups wait.
+    pub(super) async fn next(self: &Arc<Self>) -> Result<Turn, BoxError> {
+        let (turn, oldest) = {
+            let mut state = self.state();
+            if state.free > 0 {
+                state.free -= 1;
+                return Ok(Turn(Some(self.clone())));
+            }
+            let (sender, turn) = oneshot::channel();
+            state.waiting.push_back(sender);
+            let is_full = state.waiting.len() > MAX_WAITING;
+            (turn, is_full.then(|| state.waiting.pop_front()))
+        };
+        drop(oldest);
+        turn.await
+            .map_err(|_| "too many lookups of new names wait".into())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(turns) = self.0.take() else { return };
+        loop {
+            let mut state = turns.state();
+            let Some(newest) = state.waiting.pop_back() else {
+                state.free += 1;
+                return;
+            };
+            drop(state);
+            match newest.send(Turn(Some(turns.clone()))) {
+                Ok(()) => return,
+                // This waiter has been dropped.
+                Err(mut turn) => turn.0 = None,
+            }
+        }
+    }
+}
