@@ -116,7 +116,6 @@ impl Case<'_> {
             .take(1 + usize::from(self.secrets) % Secrets::MAX)
     }
 
-    
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(if self.body_timeout { 50 } else { 10_000 })
@@ -128,7 +127,6 @@ impl Case<'_> {
         usize::from(self.signer) % KEYS.len()
     }
 
-    
     #[must_use]
     pub fn sign(&self) -> Signature {
         Secret::new(KEYS[self.signer()]).sign(&self.body)

@@ -95,7 +95,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///   full, and these events run again. [`connect`](Self::connect) logs a warning.
 /// - Give Redis enough memory. Each event occupies about 200 bytes until its retention ends. When
 ///   the memory is full, the response to new events is 503, while duplicates of completed events
-///   still get a 200.
+///   still get a 200. An event that completes while the memory is full counts as in progress until
+///   its retention ends, so its duplicates get a 503.
 /// - The user needs the rights to run scripts and the commands in them, for example `ACL SETUSER
 ///   webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire`.
 ///   [`connect`](Self::connect) also needs `+info` to check the settings of the server.

@@ -183,7 +183,7 @@ fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
     let causes = example_program::causes(&**error);
     format!(
         "cannot use the database at {place} ({DATABASE}): {causes}; \
-         start the server, or correct the variable"
+         check that the server runs, and that the variable is right"
     )
 }
 
