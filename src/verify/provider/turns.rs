@@ -8,8 +8,9 @@ use std::{
 use axum_core::BoxError;
 use tokio::sync::oneshot;
 
-/// The maximum number of lookups that wait. The oldest one fails if there are more.
-const MAX_WAITING: usize = 1_024;
+/// The maximum number of waiting lookups, each of which keeps a connection busy. If there are more, the
+/// oldest one, which has the least chance, fails immediately.
+const MAX_WAITING: usize = 64;
 
 /// Limits how many lookups of new names run at the same time.
 ///
