@@ -1,6 +1,6 @@
-//! The smallest possible layer that verifies requests with the types of `axum` and `http`. It has
-//! no limits, timeout, second secret or rejections. The time that it takes in addition to the hash
-//! is the cost of these types.
+//! The smallest possible layer that verifies requests with the `axum` and `http` types. It has no
+//! limits, timeout, second secret or rejections. The time that it takes beyond the hash is the cost
+//! of these types.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ struct Verified {
     _signature: [u8; 32],
 }
 
-/// Returns a service that verifies bodies of one frame.
+/// Returns a service that verifies single-frame bodies.
 pub(crate) fn least<S>(
     secret: &str,
     inner: S,

@@ -1,8 +1,8 @@
 //! `cargo bench -p soundhash-webhook-benches --bench verification`
 //!
-//! Measures the cost of a delivery in the process: verification in addition to the hash, parsing an
-//! event compared to plain JSON, idempotency, and the inspector. Figures are only useful in
-//! relation to other figures of the same run. The tables at the end show these ratios.
+//! Measures the in-process cost of a delivery: verification beyond the hash, parsing an event
+//! compared to plain JSON, idempotency, and the inspector. Figures are only meaningful relative to
+//! others from the same run. The tables at the end show these ratios.
 
 mod least;
 
@@ -69,8 +69,8 @@ fn event() -> Bytes {
     captures::bodies()["dispatcher-match.found"].clone()
 }
 
-/// Deliveries of one length, each with a different signature. The processor would learn to predict
-/// the digits of a repeated signature.
+/// Deliveries of equal length, each with a different signature. The processor would learn to
+/// predict the digits of a repeated signature.
 struct Deliveries {
     signed: Vec<(Bytes, String)>,
     next: usize,
@@ -81,7 +81,7 @@ impl Deliveries {
         let count = (1024 * 1024 / body.len()).clamp(1, 512);
         let sign = |number: usize| {
             let mut body = body.to_vec();
-            // The captured event has its id at this place.
+            // The captured event has its id here.
             body[8..16].copy_from_slice(format!("{number:08}").as_bytes());
             let signature = Secret::new(SECRET).sign(&body).to_string();
             (Bytes::from(body), signature)
@@ -106,7 +106,7 @@ impl Deliveries {
     }
 }
 
-/// Measures only the hash, with a key that has already been prepared.
+/// Measures only the hash, with a key prepared in advance.
 fn floor(criterion: &mut Criterion, body: &Bytes) {
     let keyed = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
     let mut deliveries = Deliveries::like(body);
@@ -120,8 +120,8 @@ fn floor(criterion: &mut Criterion, body: &Bytes) {
     });
 }
 
-/// Measures the layer around a service that reads the body. For comparison, it also measures the
-/// service without a layer, and with the smallest possible layer.
+/// Measures the layer around a service that reads the body and, for comparison, the service without
+/// a layer and with the smallest possible layer.
 fn service(criterion: &mut Criterion, body: &Bytes) {
     let inner = || {
         service_fn(async |request: Request| {
@@ -222,7 +222,7 @@ fn whole_receivers(criterion: &mut Criterion) {
     measure(criterion, "receiver", "idempotent", idempotent, each_once);
 }
 
-/// Returns the recorded bodies, and two of the largest that SoundHash can send.
+/// Returns the recorded bodies, plus two of the largest that SoundHash can send.
 fn event_bodies() -> Vec<(String, Bytes)> {
     let mut bodies: Vec<_> = captures::bodies().into_iter().collect();
     let title = "x".repeat(1_000_000);
@@ -247,7 +247,7 @@ fn event_bodies() -> Vec<(String, Bytes)> {
     bodies
 }
 
-/// Measures parsing, for the library's events and for plain JSON.
+/// Measures parsing into the crate's events and into plain JSON.
 fn events(criterion: &mut Criterion) {
     for (name, body) in event_bodies() {
         let mut group = criterion.benchmark_group("event");
@@ -285,7 +285,7 @@ fn store(criterion: &mut Criterion) {
     });
 }
 
-/// Returns the median time in nanoseconds of a benchmark in this run, or `None` if it was not run.
+/// Returns a benchmark's median time in this run, in nanoseconds, or `None` if it was not run.
 fn nanoseconds(group: &str, name: &str) -> Option<f64> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
@@ -324,7 +324,7 @@ fn request(signature: Option<&str>, body: Body) -> Request {
     request.body(body).expect("a request")
 }
 
-/// Measures a service. Creating requests and dropping responses is not included.
+/// Measures a service, excluding the creation of requests and the dropping of responses.
 fn measure<S>(
     criterion: &mut Criterion,
     group: &str,
@@ -345,7 +345,7 @@ fn measure<S>(
     });
 }
 
-/// Returns the output of a future that does not have to wait, without the cost of a runtime.
+/// Returns the output of a future that never has to wait, without the cost of a runtime.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut context = Context::from_waker(Waker::noop());
     match pin!(future).poll(&mut context) {

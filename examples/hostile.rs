@@ -1,8 +1,8 @@
 //! `cargo run --example hostile`
 //!
-//! Sends requests of an attacker and of SoundHash to two applications, and reports the mistakes of
-//! the applications. The first one is correct. The second one logs bodies outside of the layer, and
-//! has an old route without protection.
+//! Sends an attacker's requests and SoundHash's to two applications, and reports the applications'
+//! mistakes. The first application is correct. The second one logs bodies outside the layer, and
+//! has an old, unprotected route.
 //!
 //! Everything runs in one process. Copy `report` into a test of your own application.
 
@@ -50,7 +50,7 @@ async fn log_body(request: Request, next: Next) -> Response {
     next.run(Request::from_parts(head, Body::from(body))).await
 }
 
-/// Sends all requests to `path`, and returns the mistakes of the application.
+/// Sends all requests to `path`, and returns the application's mistakes.
 async fn report(app: &Router, path: &str, secret: &Secret) -> FailureReport {
     let mut report = FailureReport::default();
     for hostile in hostile_requests(secret) {

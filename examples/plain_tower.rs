@@ -3,9 +3,9 @@
 //! Uses the layer without axum, around a tower service that `soundhash-webhook-server` serves.
 //!
 //! The environment variable `SOUNDHASH_WEBHOOK_SECRET` sets the secret (default `whsec_test`), and
-//! `SOUNDHASH_WEBHOOK_ADDR` the address to listen on (default `127.0.0.1:3000`). The type of each
-//! event is printed to stdout. After SIGINT or SIGTERM, the program completes the requests in
-//! progress and exits.
+//! `SOUNDHASH_WEBHOOK_ADDR` sets the address to listen on (default `127.0.0.1:3000`). Each event's
+//! type is printed to stdout. On SIGINT or SIGTERM, the program finishes the requests in progress
+//! and exits.
 
 use std::{convert::Infallible, process::ExitCode};
 
@@ -17,13 +17,13 @@ use soundhash_webhook::{Delivery, SoundHashWebhookLayer};
 use tower::{ServiceBuilder, service_fn};
 use tracing::warn;
 
-/// The service inside of the layer, which checks the path itself because this example does not have
-/// a router.
+/// The service inside the layer. It checks the path itself, because this example has no router.
 async fn receive<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
     let status = match (request.uri().path(), request.extensions().get::<Delivery>()) {
         ("/webhooks/soundhash", Some(delivery)) => handle(delivery).await,
         ("/webhooks/soundhash", None) => {
-            // Only the layer creates a `Delivery`, so without one, the request was not verified.
+            // Only the layer creates a `Delivery`, so if there is none, the request was not
+            // verified.
             warn!("no SoundHashWebhookLayer around this service");
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -50,7 +50,7 @@ async fn handle(delivery: &Delivery) -> StatusCode {
 
 fn main() -> ExitCode {
     example_program::run(|stop| async move {
-        // The layer accepts any type of body, including hyper's.
+        // The layer accepts any body type, including hyper's.
         let service = ServiceBuilder::new()
             .layer(SoundHashWebhookLayer::new(secret()?))
             .service(service_fn(receive));

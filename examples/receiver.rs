@@ -1,6 +1,6 @@
 //! `cargo run --example receiver`
 //!
-//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, and prints each event once to stdout,
+//! Receives SoundHash webhooks at `POST /webhooks/soundhash`, and prints each event to stdout once,
 //! as one line of JSON. The log goes to stderr.
 //!
 //! | variable | meaning | default |
@@ -10,10 +10,10 @@
 //! | `SOUNDHASH_WEBHOOK_IDEMPOTENCY` | if it is `off`, duplicates are printed, too | on |
 //! | `RUST_LOG` | the filter of the log | `info` |
 //!
-//! The response to `GET /healthz` is `ok`. After SIGINT or SIGTERM, the program completes the
-//! requests in progress and exits.
+//! `GET /healthz` responds with `ok`. On SIGINT or SIGTERM, the program finishes the requests in
+//! progress and exits.
 //!
-//! The example `fleet` of `soundhash-webhook-redis` does the same with several processes.
+//! The `fleet` example in `soundhash-webhook-redis` does the same with several processes.
 
 use std::{env, process::ExitCode};
 

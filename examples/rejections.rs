@@ -1,7 +1,7 @@
 //! `cargo run --example rejections`
 //!
-//! Replaces the response to each rejected request, and writes a line to an audit log. Middleware
-//! outside of the layer does both, because the layer puts the reason into the extensions of the
+//! Replaces the response to each rejected request and writes a line to an audit log. Middleware
+//! outside the layer does both, because the layer puts the reason into the extensions of the
 //! *response*:
 //!
 //! ```console
@@ -20,7 +20,7 @@
 //! ```
 //!
 //! The environment variable `SOUNDHASH_WEBHOOK_SECRET` sets the secret (default `whsec_test`), and
-//! `SOUNDHASH_WEBHOOK_ADDR` the address to listen on (default `127.0.0.1:3000`).
+//! `SOUNDHASH_WEBHOOK_ADDR` sets the address to listen on (default `127.0.0.1:3000`).
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -43,10 +43,10 @@ async fn receive(event: Event) -> StatusCode {
     StatusCode::OK
 }
 
-/// Writes a line to the audit log for each rejected request.
+/// Writes an audit log line for each rejected request.
 ///
-/// An attacker can cause any number of lines, so rotate the log. The line is JSON, so that an
-/// attacker cannot forge another line with a line break in the path.
+/// An attacker can cause any number of lines, so rotate the log. Each line is JSON, so that a line
+/// break in the path cannot forge another line.
 async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;
@@ -57,7 +57,8 @@ async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: N
             "reason": rejection.kind().as_str(),
             "status": rejection.status().as_u16(),
         });
-        // The response must not change if the line cannot be written, for example to a full disk.
+        // The response must not change if the line cannot be written, for example because the disk
+        // is full.
         let _ = print(line).await;
     }
     response
@@ -87,15 +88,15 @@ fn app(secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .layer(SoundHashWebhookLayer::new(secret))
-        // A layer that is added later is further outside, so these two get the response of the
-        // layer above.
+        // Layers that are added later are further out, so these two see the response of the layer
+        // above.
         .layer(middleware::map_response(problem))
         .layer(middleware::from_fn(audit))
 }
 
 fn main() -> ExitCode {
     example_program::run(|stop| async move {
-        // The server puts the address of the peer into the extensions of each request.
+        // The server puts the peer address into the extensions of each request.
         let (server, _) = listen("/webhooks/soundhash").await?;
         server.serve(app(secret()?), stop.cancelled_owned()).await;
         Ok(())

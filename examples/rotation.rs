@@ -1,7 +1,7 @@
 //! `cargo run --example rotation`
 //!
-//! Rotates the secret of a running server without rejecting a delivery. The secrets are the lines
-//! of a file, with the current secret first, which the server reads again on SIGHUP:
+//! Rotates the secret of a running server without rejecting any deliveries. The secrets are the
+//! lines of a file, with the current secret first. The server rereads the file on SIGHUP:
 //!
 //! ```console
 //! $ printf 'whsec_new\nwhsec_old\n' >secrets     # 1. both are valid
@@ -16,8 +16,8 @@
 //! | `SOUNDHASH_WEBHOOK_SECRETS` | the file with the secrets | none: `whsec_test`, with a warning |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //!
-//! For each event, the program prints a line with the type and the index of the secret that signed
-//! it.
+//! For each event, the program prints a line with the event type and the index of the secret that
+//! signed it.
 
 use std::{env, fs, path::PathBuf, process::ExitCode};
 
@@ -33,7 +33,7 @@ use tracing::{error, info, warn};
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
     let secret = delivery.matched_secret();
     if secret > 0 {
-        // Remove the old secret when this line no longer appears.
+        // Once this line no longer appears, remove the old secret.
         warn!("signed with secret {secret}, which is a previous one");
     }
     match print(format!("{} {secret}", event.event_type())).await {
@@ -49,7 +49,7 @@ fn app(secrets: RotatingSecrets) -> Router {
         .layer(SoundHashWebhookLayer::with_provider(secrets))
 }
 
-/// The file with the secrets, one per line, the current one first.
+/// The file with the secrets, one per line, with the current one first.
 struct Source(Option<PathBuf>);
 
 impl Source {
@@ -73,8 +73,7 @@ impl Source {
 async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
     let source = Source(env::var_os("SOUNDHASH_WEBHOOK_SECRETS").map(PathBuf::from));
     let secrets = RotatingSecrets::new(source.read()?);
-    // Registered before the server listens, because a SIGHUP without a handler would end the
-    // process.
+    // Registered before the server listens, because an unhandled SIGHUP would kill the process.
     #[cfg(unix)]
     let mut hangups = signal(SignalKind::hangup())?;
     let current = secrets.clone();
@@ -82,7 +81,7 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
         loop {
             #[cfg(unix)]
             hangups.recv().await;
-            // Other systems do not have SIGHUP, so the file is read once a minute.
+            // Other platforms do not have SIGHUP, so the file is read once a minute.
             #[cfg(not(unix))]
             tokio::time::sleep(std::time::Duration::from_secs(60)).await;
             match source.read() {

@@ -1,8 +1,8 @@
 //! `cargo run --example router`
 //!
-//! Receives SoundHash webhooks like the example `receiver`, but with a handler for each type of
-//! event. The handlers share a catalogue of processed videos, in which they look up the titles of
-//! matches. Events of other types are printed.
+//! Receives SoundHash webhooks like the `receiver` example, but with a separate handler for each
+//! event type. The handlers share a catalogue of processed videos, in which they look up the titles
+//! of matches. All other events are printed.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -22,7 +22,7 @@ use soundhash_webhook::{
     Delivery, Event, EventRejection, EventRouter, Id, MatchFound, Payload, VideoProcessed,
 };
 
-/// The titles of videos. A real application would use a database.
+/// Video titles by id. A real application would use a database.
 #[derive(Clone, Default)]
 struct Catalogue(Arc<Mutex<HashMap<Id, String>>>);
 
@@ -63,8 +63,8 @@ async fn found(
     respond_after(format!("found: {}", matches.join(", "))).await
 }
 
-/// Handles other types, and authentic deliveries that cannot be parsed. It accepts the latter as
-/// well, because after an error, SoundHash would only send the same body again.
+/// Handles other event types, as well as authentic deliveries that cannot be parsed. The latter are
+/// accepted too, because after an error, SoundHash would only send the same body again.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
         Ok(event) => example_program::receive(event).await,

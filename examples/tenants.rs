@@ -1,7 +1,7 @@
 //! `cargo run --example tenants --features cache`
 //!
 //! Receives webhooks for several endpoints with different secrets, which `CachedSecrets` looks up
-//! in a slow database. The path names the endpoint: `POST /webhooks/acme` has the secret
+//! in a slow database. The path identifies the endpoint: `POST /webhooks/acme` has the secret
 //! `whsec_acme`, and `POST /webhooks/globex` has `whsec_globex`. For `initech`, the database fails.
 //!
 //! ```console
@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The environment variable `SOUNDHASH_WEBHOOK_ADDR` sets the address to listen on (default
-//! `127.0.0.1:3000`). For each event, the program prints a line with the endpoint and the type.
+//! `127.0.0.1:3000`). For each event, the program prints a line with the endpoint and the event
+//! type.
 
 use std::{borrow::Cow, process::ExitCode, time::Duration};
 
@@ -26,8 +27,8 @@ use tracing::info;
 struct Database;
 
 impl SecretLookup for Database {
-    // The name is the last segment of the path. Although the path is not signed, an attacker cannot
-    // gain anything from another name, because the layer then verifies with that endpoint's secret.
+    // The name is the last segment of the path. The path is not signed, but an attacker gains
+    // nothing by changing the name, because the layer then verifies with that endpoint's secret.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>> {
         head.uri.path().rsplit('/').next().map(Cow::Borrowed)
     }
@@ -47,7 +48,7 @@ impl SecretLookup for Database {
 }
 
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
-    // Unlike the path, the endpoint of the delivery is proven by the signature.
+    // Unlike the path, the delivery's endpoint is authenticated by the signature.
     let endpoint = delivery.endpoint().unwrap_or_default();
     match print(format!("{endpoint} {}", event.event_type())).await {
         Ok(()) => StatusCode::OK,

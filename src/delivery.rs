@@ -14,15 +14,15 @@ use crate::{
     signature::Signature,
 };
 
-/// A delivery whose signature was verified, with the exact bytes that SoundHash signed.
+/// A delivery with a verified signature, along with the exact bytes that SoundHash signed.
 ///
-/// `Delivery` is an extractor that a handler can take next to an [`Event`] or instead of one. Only
-/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) creates a `Delivery`, so having one
+/// `Delivery` is an extractor that a handler can take alongside an [`Event`] or instead of one.
+/// Only [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) creates a `Delivery`, so having one
 /// proves that the request was verified. If no layer protects the handler, the extractor responds
 /// with 500.
 ///
-/// Extractors and inner layers find the delivery in the extensions of the request, and an outer
-/// layer gets it through a [`DeliverySlot`]. Clones are cheap and share the parsed event.
+/// Extractors and inner layers find the delivery in the request extensions, and an outer layer gets
+/// it through a [`DeliverySlot`]. Clones are cheap and share the parsed event.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -53,11 +53,11 @@ struct Verified {
     event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
-    /// Set once the log says that the body is not the expected event.
+    /// Set once it has been logged that the body is not the expected event.
     logged: OnceLock<()>,
     /// Set if the handler runs in a separate task, which continues if the request is dropped. The
-    /// idempotency layer sets this, and the log of canceled handlers reads it. A request that is
-    /// dropped never has a response, whose extensions could say the same.
+    /// idempotency layer sets this, and the logging of canceled handlers reads it. Response
+    /// extensions could not carry it, because a dropped request never gets a response.
     detached: OnceLock<Arc<AtomicBool>>,
 }
 
@@ -121,16 +121,16 @@ impl Delivery {
         self.0.endpoint.as_deref()
     }
 
-    /// Parses the body as your own type.
+    /// Parses the body as a custom type.
     ///
     /// A body that is not strict JSON is repaired first, as [`Event::is_repaired`] describes.
     ///
     /// # A `Value` can overflow the stack
     ///
-    /// If any crate of your program turns on the feature `raw_value` of `serde_json`, as axum does
-    /// with its default feature `json`, then parsing 200 kB of JSON as a [`serde_json::Value`] can
-    /// overflow the stack of the thread, here and everywhere else in the program, including axum's
-    /// `Json<Value>`. Prefer a struct as `T`. [`event`](Self::event) is not affected.
+    /// If any crate in your program enables `serde_json`'s `raw_value` feature, as axum does with
+    /// its default feature `json`, then parsing 200 kB of JSON as a [`serde_json::Value`] can
+    /// overflow the thread's stack, both here and everywhere else in the program, including in
+    /// axum's `Json<Value>`. Prefer a struct as `T`. [`event`](Self::event) is not affected.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl Delivery {
 
     /// Returns the body as an [`Event`].
     ///
-    /// The body is parsed on the first call. Later calls, also on clones, return the same event.
+    /// The body is parsed on the first call. Later calls return the same event, even on clones.
     ///
     /// # Errors
     ///
@@ -177,21 +177,21 @@ impl Delivery {
     }
 
     /// Calls `log`, which logs that the body is not the expected event, at most once per delivery,
-    /// even if several extractors notice it.
+    /// even if several extractors notice the problem.
     pub(crate) fn log_once(&self, log: impl FnOnce()) {
         if self.0.logged.set(()).is_ok() {
             log();
         }
     }
 
-    /// Returns the flag that is set if the handler continues in a separate task when the request is
-    /// dropped.
+    /// Returns a flag that is set if the handler runs in a separate task, which continues when the
+    /// request is dropped.
     pub(crate) fn detached(&self) -> &Arc<AtomicBool> {
         self.0.detached.get_or_init(Arc::default)
     }
 
-    /// Returns the event's id, its type as the sender wrote it, and the name of its type if the
-    /// type is known. This parses the envelope, which the [`Event`] extractor then reuses.
+    /// Returns the event's id, its type as the sender wrote it, and the type's name if the type is
+    /// known. This parses the envelope, which the [`Event`] extractor then reuses.
     pub(crate) fn id_and_type(&self) -> (Option<&Id>, Option<&str>, Option<&'static str>) {
         let Ok(envelope) = self.envelope() else {
             return (None, None, None);
@@ -208,20 +208,20 @@ impl Delivery {
     }
 }
 
-/// Hands the [`Delivery`] of a verified request to a layer outside of
+/// Hands the [`Delivery`] of a verified request to a layer outside
 /// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), for example for an audit log or
 /// metrics.
 ///
-/// Put a clone of the slot into the extensions of the request. The layer fills the slot before it
-/// calls the handler, so the delivery is available even if the handler fails, panics or is
-/// canceled. If the request is rejected, the slot stays empty.
+/// Put a clone of the slot into the request extensions. The layer fills the slot before it calls
+/// the handler, so the delivery is available even if the handler fails, panics, or is canceled. If
+/// the request is rejected, the slot stays empty.
 ///
 /// # What an outer layer can see
 ///
-/// The extensions of the response show which part of the application responded: the verification
-/// layer adds a [`Rejection`](crate::Rejection), the idempotency layer adds an
+/// The response extensions show which part of the application responded: the verification layer
+/// adds a [`Rejection`](crate::Rejection), the idempotency layer adds an
 /// [`Outcome`](crate::idempotency::Outcome), and a handler adds neither. The delivery itself is in
-/// a slot instead of the response, because a request that is dropped never gets a response.
+/// a slot rather than in the response, because a dropped request never gets a response.
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};

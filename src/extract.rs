@@ -36,7 +36,7 @@ fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
     }
 }
 
-/// Logs an event if this version does not know its type or its payload does not fit.
+/// Logs an event if its type is unknown to this version or its payload does not fit.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(unrecognized) = &event.data {
         let known = event.kind().map(EventKind::as_str);
@@ -65,7 +65,7 @@ impl<S: Sync> FromRequestParts<S> for Event {
     }
 }
 
-/// An extractor for the payload of a single type of event.
+/// An extractor for the payload of a single event type.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -81,11 +81,12 @@ impl<S: Sync> FromRequestParts<S> for Event {
 ///     .layer(SoundHashWebhookLayer::new("whsec_test"));
 /// ```
 ///
-/// The extractor responds with 422 if the event has another type, or if the payload does not fit
-/// the type. Use it only for an endpoint that is registered for a single type. SoundHash's "test
-/// this webhook" button can send any payload, and reports a failure if it does not fit. For several
-/// types, use an `EventRouter` (feature `router`), which calls a handler for each type and accepts
-/// all others. To handle a mismatch yourself, take a `Result<Payload<T>, PayloadRejection>`.
+/// The extractor responds with 422 if the event has a different type, or if the payload does not
+/// fit the type. Use it only for an endpoint that is registered for a single event type.
+/// SoundHash's "test this webhook" button can send any payload, and reports a failure if it does
+/// not fit. For several types, use an `EventRouter` (feature `router`), which calls a handler for
+/// each type and accepts all others. To handle a mismatch yourself, take a `Result<Payload<T>,
+/// PayloadRejection>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<T>(pub T);
 
@@ -115,8 +116,8 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     }
 }
 
-/// The rejection of the extractors if no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)
-/// protects the handler.
+/// The extractors' rejection if no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects
+/// the handler.
 ///
 /// The request was not verified, so the response is a plain "500 Internal server error". Only the
 /// log says that the layer is missing.
@@ -147,8 +148,8 @@ impl IntoResponse for MissingLayer {
 
 /// The rejection of the [`Event`] extractor.
 ///
-/// To handle the rejection yourself, take a `Result<Event, EventRejection>`, and also a
-/// [`Delivery`] if you need the verified bytes.
+/// To handle the rejection yourself, take a `Result<Event, EventRejection>`, plus a [`Delivery`] if
+/// you need the verified bytes.
 ///
 /// `Option<Event>` is deliberately not an extractor. Its `None` could mean that the body is not an
 /// event, or that the layer is missing and nothing was verified. A handler that responds to `None`
@@ -177,7 +178,7 @@ pub enum EventRejectionKind {
 }
 
 impl EventRejection {
-    /// Creates a rejection, and logs the error.
+    /// Creates a rejection and logs the error.
     pub(crate) fn not_an_event(delivery: &Delivery, error: &EventError) -> Self {
         delivery.log_once(|| telemetry::undecodable(error));
         Self(Some(error.clone()))
@@ -239,9 +240,9 @@ impl IntoResponse for EventRejection {
     }
 }
 
-// Defined here, because the module `event` does not depend on HTTP.
+// Defined here because the `event` module does not depend on HTTP.
 impl EventError {
-    /// Returns the status of the extractors' response: 400 if the body is not JSON, and 422
+    /// Returns the status with which the extractors respond: 400 if the body is not JSON, and 422
     /// otherwise.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -276,7 +277,7 @@ impl EventError {
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct PayloadRejection(
-    /// The event, and the type that the handler expects.
+    /// The event and the type that the handler expects.
     Result<(Box<Event>, EventKind), EventRejection>,
 );
 
@@ -288,14 +289,14 @@ pub enum PayloadRejectionKind {
     MissingLayer,
     /// The verified body is not an event.
     NotAnEvent,
-    /// The event has another type.
+    /// The event has a different type.
     OtherType,
     /// The event has the expected type, but its payload does not fit the type.
     PayloadDoesNotFit,
 }
 
 impl PayloadRejection {
-    /// Creates a rejection, and logs the mismatch.
+    /// Creates a rejection and logs the mismatch.
     pub(crate) fn other_payload(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
         match event.data {
             EventData::Unrecognized(_) => log_unrecognized(delivery, event),
@@ -333,13 +334,13 @@ impl PayloadRejection {
     /// Returns the event, or `None` if the body is not an event or the layer is missing.
     ///
     /// If the payload does not fit its type, the event's data is
-    /// [`Unrecognized`](crate::Unrecognized), which has the reason.
+    /// [`Unrecognized`](crate::Unrecognized), which contains the reason.
     #[must_use]
     pub fn event(&self) -> Option<&Event> {
         self.0.as_ref().ok().map(|(event, _)| &**event)
     }
 
-    /// Returns the reason why the body could not be parsed as an event, or `None` if it is an event.
+    /// Returns why the body could not be parsed as an event, or `None` if it is an event.
     #[must_use]
     pub fn event_rejection(&self) -> Option<&EventRejection> {
         self.0.as_ref().err()

@@ -23,26 +23,25 @@
 //!     .layer(SoundHashWebhookLayer::new("whsec_test"));
 //! ```
 //!
-//! The [quick start](guide::quick_start) takes you from an empty folder to your first delivery. The
-//! `examples` directory of the repository contains complete programs:
-//! `cargo run --example receiver` prints every event that it receives.
+//! The [quick start](guide::quick_start) takes you from an empty directory to your first delivery.
+//! The repository's `examples` directory contains complete programs: `cargo run --example receiver`
+//! prints every event that it receives.
 //!
 //! # Overview
 //!
-//! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It limits the size of the
-//!   body and the time it may take, and computes the HMAC-SHA256 while the body arrives. All other
-//!   requests get an error status, and the reason, a [`Rejection`], is in the extensions of the
-//!   response. The handler gets the verified body, so extractors such as `Bytes` and `Json<T>` work
-//!   as usual.
+//! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It limits the body's size
+//!   and how long it may take to arrive, and computes the HMAC-SHA256 meanwhile. All other requests
+//!   get an error status, and the reason, a [`Rejection`], is in the response extensions. The
+//!   handler gets the verified body, so extractors such as `Bytes` and `Json<T>` work as usual.
 //! - [`Secret`] is the secret of an endpoint, and [`Secrets`] holds up to four that are valid at
 //!   the same time during a rotation. [`RotatingSecrets`] can be replaced while the service runs.
 //!   To serve many endpoints or tenants, look up their secrets with a [`SecretProvider`] such as
 //!   [`CachedSecrets`].
 //! - [`Event`] says what happened. SoundHash has two senders, which use different names for the
 //!   same fields, and the crate parses every variant into the same types. An event whose type or
-//!   payload this version does not know is not rejected, but becomes [`EventData::Unrecognized`].
-//! - [`SchemaChange`] lists the fields and payloads that this version does not know.
-//! - [`Payload`] extracts only the payload, for a handler that takes a single type of event.
+//!   payload is unknown to this version is not rejected. It becomes [`EventData::Unrecognized`].
+//! - [`SchemaChange`] lists the fields and payloads that are unknown to this version.
+//! - [`Payload`] extracts only the payload, for a handler that takes a single event type.
 //!   [`EventRouter`] calls a different handler for each type.
 //! - [`Delivery`] is the verified request itself, for handlers that need the exact bytes. A layer
 //!   outside of [`SoundHashWebhookLayer`] gets it through a [`DeliverySlot`].
@@ -52,8 +51,8 @@
 //! - [`Secret::verify`] and [`Event::from_slice`] verify and parse a delivery without axum, for
 //!   example in a queue consumer or in another framework.
 //!
-//! The [guides](guide) describe whole tasks from start to end. Before you go live, read [where to
-//! put the layer](guide::placement), [going live](guide::going_live) and [logs and
+//! The [guides](guide) describe whole tasks from start to finish. Before you go live, read [where
+//! to put the layer](guide::placement), [going live](guide::going_live) and [logs and
 //! metrics](guide::telemetry). If every signature is wrong, see
 //! [troubleshooting](guide::troubleshooting).
 //!
@@ -75,7 +74,8 @@
 //!
 //! - [`soundhash-webhook-cli`] is a command-line tool that sends, receives, verifies and replays
 //!   webhooks, and manages endpoints.
-//! - [`soundhash-webhook-inspector`] shows each delivery in the browser, and why it was rejected.
+//! - [`soundhash-webhook-inspector`] shows each delivery in the browser, and the reason if it was
+//!   rejected.
 //! - [`soundhash-webhook-redis`] is an idempotency store that several processes can share.
 //! - [`soundhash-webhook-diagnose`] explains a signature that should match but does not.
 //! - [`soundhash-webhook-reconcile`] finds the events that never arrived.
@@ -92,8 +92,8 @@
 //! [`soundhash-webhook-redis`]: https://docs.rs/soundhash-webhook-redis
 //! [`soundhash-webhook-sqlx`]: https://docs.rs/soundhash-webhook-sqlx
 
-// The links to items of optional features are relative paths, because rustdoc cannot resolve the
-// items when the features are off.
+// The links to items behind optional features are relative paths, because rustdoc cannot resolve
+// the items when the features are off.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -13,7 +13,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// The authentication scheme, which RFC 9110 §15.5.2 requires every 401 to name.
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"HMAC-SHA256 realm="SoundHash webhook""#);
 
-/// Marks the response to a duplicate of an event that was already completed.
+/// Marks the response to a duplicate of a completed event.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// A kind of refusal. Each layer has its own enum of kinds.
@@ -25,8 +25,8 @@ pub(crate) trait Kind: Copy + fmt::Debug {
     fn message(self) -> &'static str;
 }
 
-/// Defines the kinds of refusal of one layer. Each kind has a status, a severity, a name for logs
-/// and metrics, the reason in words, and advice for the operator, which only the log shows.
+/// Defines one layer's kinds of refusal. Each kind has a status, a severity, a name for logs and
+/// metrics, the reason in words, and advice for the operator, which appears only in the log.
 macro_rules! kinds {
     (
         $(#[doc = $docs:literal])*
@@ -103,7 +103,7 @@ macro_rules! kinds {
 }
 pub(crate) use kinds;
 
-/// The refusal of a request, to which the layer responds without calling the inner service.
+/// The refusal of a request, which gets a response without reaching the inner service.
 /// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome) wrap it.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal<K> {
@@ -125,8 +125,8 @@ impl<K: Kind> Refusal<K> {
         self.source.as_deref().map(|source| source as _)
     }
 
-    /// Returns the response. It depends only on the status, so that the sender does not learn the
-    /// reason, unless `explain` adds the reason to the text.
+    /// Returns the response. Unless `explain` adds the reason to the text, it depends only on the
+    /// status, so that the sender does not learn the reason.
     pub(crate) fn response(&self, version: Version, keep_alive: bool, explain: bool) -> Response {
         let status = self.kind.status();
         let text = self.kind.text();

@@ -12,9 +12,9 @@ use crate::{
 
 /// The reason why [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) rejected a request.
 ///
-/// The layer puts the rejection into the extensions of the *response*, so that an outer layer can
-/// log it or replace the response. The response itself depends only on the status. Every 401 is
-/// therefore the same, and the sender does not learn the reason.
+/// The layer adds the rejection to the *response* extensions, so that an outer layer can log it or
+/// replace the response. The response itself depends only on the status. All 401 responses are
+/// therefore identical, and the sender does not learn the reason.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, middleware, response::Response, routing::post};
@@ -41,7 +41,7 @@ const NOT_SOUNDHASH: &str = "SoundHash does not send this, so check what else se
 kinds! {
     /// The kinds of [`Rejection`].
     RejectionKind {
-        /// The request does not have an `X-Webhook-Signature` header: 401.
+        /// The request has no `X-Webhook-Signature` header: 401.
         MissingSignature: UNAUTHORIZED, Warning, "missing_signature", "no signature header",
             "SoundHash always sends X-Webhook-Signature, so check what else sends requests to \
              this path, and whether a proxy removes the header";
@@ -56,7 +56,7 @@ kinds! {
             "check that the secret is the one of this SoundHash endpoint, and that nothing in \
              front of this server changes the body. To find the cause, record a delivery with \
              `soundhash-webhook listen` or the inspector, and run `soundhash-webhook verify` on it";
-        /// The signature does not match, and the request is not a POST or does not have a body: 401.
+        /// The signature does not match, and the request is not a POST or has no body: 401.
         ///
         /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET that has
         /// the signature but no body. The event is lost unless the redirect is removed.

@@ -1,4 +1,4 @@
-//! The [`EventRouter`], which has a handler for each type of event.
+//! The [`EventRouter`], which has a handler for each event type.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,14 +22,14 @@ use crate::{
     telemetry,
 };
 
-/// Calls a different handler for each type of event, as an alternative to a `match` on
+/// Calls a different handler for each event type, as an alternative to a `match` on
 /// [`Event::data`](crate::Event::data) (feature `router`).
 ///
 /// An `EventRouter` is itself an axum handler, which you pass to [`post`]. The handlers that you
-/// register in it are ordinary axum handlers, with access to the state `S` of the application and
-/// to any extractor, such as the [`Payload`](crate::Payload) of their type, an
+/// register with it are ordinary axum handlers, with access to the application's state `S` and to
+/// any extractor, such as the [`Payload`](crate::Payload) of their type, an
 /// [`Event`](crate::Event), a [`Delivery`], `State` or `Bytes`. If the first argument of a handler
-/// is a `Payload`, the router infers the type of event from it.
+/// is a `Payload`, the router infers the event type from it.
 ///
 /// ```
 /// use axum::{Router, extract::State, http::StatusCode, routing::post};
@@ -66,8 +66,7 @@ use crate::{
 ///
 /// # Which handler is called
 ///
-/// The router chooses by the type in the signed body, which is parsed only once, and ignores
-/// headers.
+/// The router goes by the type in the signed body, which is parsed only once, and ignores headers.
 ///
 /// | delivery | with a fallback | without a fallback |
 /// | --- | --- | --- |
@@ -83,10 +82,10 @@ use crate::{
 ///
 /// If a payload does not fit its type, SoundHash has changed the type, and the handler misses an
 /// event that the application asked for. A 200 would hide the loss from SoundHash's delivery log,
-/// so that only your own log would show it. After a 422, the sender retries, which leaves some
-/// minutes for a fix. To keep such events, set a fallback that takes a [`Delivery`], and a
-/// `Result<Event, EventRejection>` if you need the reason. A test delivery gets a 200 instead,
-/// because its payload rarely fits, nothing is lost, and the user of the button expects a success.
+/// and only your own log would show it. After a 422, the sender retries, which leaves a few minutes
+/// for a fix. To keep such events, set a fallback that takes a [`Delivery`], and a `Result<Event,
+/// EventRejection>` if you need the reason. A test delivery gets a 200 instead, because its payload
+/// rarely fits, nothing is lost, and the user who clicked the button expects success.
 ///
 /// Deliveries that the router cannot parse are counted, and logged at `warn`, or at `info` if they
 /// are tests. [Logs and metrics](crate::guide::telemetry) describes them.
@@ -94,7 +93,7 @@ use crate::{
 /// # Without `post`
 ///
 /// The methods of axum's [`Handler`] also work on an `EventRouter`. `with_state` turns it into a
-/// tower service, for example for `post_service`, and `layer` puts a middleware around all handlers.
+/// tower service, for example for `post_service`, and `layer` wraps all handlers in middleware.
 ///
 /// [`post`]: https://docs.rs/axum/0.8/axum/routing/method_routing/fn.post.html
 #[must_use = "an `EventRouter` does nothing until it is given to a route"]
@@ -120,8 +119,8 @@ impl<S: 'static> EventRouter<S> {
 
     /// Calls `handler` for events of the type that its first argument, a [`Payload`], takes.
     ///
-    /// The type of event is inferred, so a handler cannot be registered for the wrong one. The
-    /// other arguments can be any extractors.
+    /// The event type is inferred, so a handler cannot be registered for the wrong one. The other
+    /// arguments can be any extractors.
     ///
     /// # Panics
     ///
@@ -135,9 +134,9 @@ impl<S: 'static> EventRouter<S> {
         self.on_kind(T::Payload::KIND, handler)
     }
 
-    /// Calls `handler` for events of the type `kind`.
+    /// Calls `handler` for events of type `kind`.
     ///
-    /// Use this for a handler whose first argument is not a [`Payload`], such as a handler of
+    /// Use this for a handler whose first argument is not a [`Payload`], such as a handler for
     /// several types, a service, or another router. Otherwise prefer [`on`](Self::on), because a
     /// handler that takes the `Payload` of a type other than `kind` rejects every event with 422.
     ///
@@ -185,7 +184,7 @@ pub trait PayloadFirst {
     type Payload: EventPayload;
 }
 
-// The first member of the tuple is axum's marker of the last argument.
+// The first element of the tuple is axum's marker for the last argument.
 macro_rules! payload_first {
     ($($T:ident)*) => {
         impl<M, P: EventPayload, $($T),*> PayloadFirst for (M, Payload<P>, $($T,)*) {
@@ -204,11 +203,11 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 }
 
 impl<S> Routes<S> {
-    /// Returns the handler of the event, or logs why the event cannot be parsed.
+    /// Returns the handler for the event, or logs why the event cannot be parsed.
     ///
     /// # Errors
     ///
-    /// Returns the response for the case that the router does not have a fallback.
+    /// Returns the response to send if the router has no fallback.
     fn find(&self, delivery: &Delivery) -> Result<&Route<S>, Box<Response>> {
         let not_an_event = |error: &EventError| {
             Box::new(EventRejection::not_an_event(delivery, error).into_response())
@@ -241,7 +240,7 @@ fn does_not_fit(delivery: &Delivery, event: &Event, kind: EventKind) -> Response
     }
 }
 
-// The marker `()` keeps this apart from axum's implementations for functions, as for axum's own
+// The marker `()` keeps this impl distinct from axum's impls for functions, as in axum's own
 // `MethodRouter`.
 impl<S: 'static> Handler<(), S> for EventRouter<S> {
     type Future = RouteFuture;

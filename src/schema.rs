@@ -1,4 +1,4 @@
-//! A process-wide record of what SoundHash sends and this crate does not know.
+//! A process-wide record of what SoundHash sends but this crate does not know.
 
 use std::{
     fmt,
@@ -11,11 +11,11 @@ use crate::{
     telemetry,
 };
 
-/// The maximum number of differences of one kind that are kept. Without a limit, a sender that
+/// The maximum number of differences of each kind that are kept. Without a limit, a sender that
 /// invents names could fill the memory.
 const MAX_CHANGES: usize = 128;
 
-/// Shared by the whole process, because a difference concerns this version of the crate and not one
+/// Shared by the whole process, because a difference concerns the crate version, not a particular
 /// layer.
 static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 
@@ -37,12 +37,12 @@ static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 pub struct SchemaChange {
     /// The kind of the difference.
     pub kind: SchemaChangeKind,
-    /// The type of the event, escaped and truncated to 64 characters.
+    /// The event type, escaped and truncated to 64 characters.
     pub event_type: String,
     /// The path of an unknown field, or the reason why a payload does not fit its type. It is empty
     /// for an unknown type.
     ///
-    /// The text never quotes values of the payload. Names of fields are escaped and truncated.
+    /// The text never quotes payload values. Field names are escaped and truncated.
     pub detail: String,
     /// The time of the first delivery with this difference.
     pub first_seen: SystemTime,
@@ -110,7 +110,7 @@ pub(crate) fn record_changes(event: &Event) {
     }
 }
 
-/// Counts a difference. Returns whether it is a new one for which there was still room.
+/// Counts a difference. Returns whether it is new and there was still room for it.
 fn count(kind: SchemaChangeKind, event_type: &str, detail: &str) -> bool {
     let event_type = telemetry::escape(event_type);
     let detail = telemetry::escape_up_to(2 * 64, detail);

@@ -14,11 +14,11 @@ type HmacSha256 = Hmac<Sha256>;
 
 /// The secret of a webhook endpoint, used as the key of an HMAC-SHA256 (RFC 2104).
 ///
-/// Every byte of the secret is part of the key, including a `whsec_` prefix. Unlike the libraries
-/// of some other vendors, this crate neither strips the prefix nor decodes base64.
+/// Every byte of the secret is part of the key, including a `whsec_` prefix. Unlike some other
+/// vendors' libraries, this crate neither strips the prefix nor decodes base64.
 ///
 /// A `Secret` holds the keyed state of the HMAC instead of the key. Clones share this state, and
-/// dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows neither of them.
+/// dropping the last clone wipes it from memory. [`Debug`](fmt::Debug) shows neither.
 ///
 /// # Verifying without axum
 ///
@@ -147,7 +147,7 @@ impl Secret {
     }
 
     /// Returns a copy of the keyed state. Keying an HMAC again would hash two blocks, which is a
-    /// third of the work for an event of 256 bytes.
+    /// third of the work for a 256-byte event.
     #[inline]
     fn keyed(&self) -> HmacSha256 {
         HmacSha256::clone(&self.keyed)
@@ -298,7 +298,7 @@ into_secret! {
 /// three previous ones.
 ///
 /// Every request is checked against all of the secrets, even after one has matched, so that the
-/// response time does not reveal which one it was.
+/// response time does not reveal which one matched.
 ///
 /// `Secrets` is itself a [`SecretProvider`](crate::SecretProvider) that returns the same secrets
 /// for every request.
@@ -342,7 +342,7 @@ impl Secrets {
     ///
     /// # Panics
     ///
-    /// Panics if there already are [`Secrets::MAX`] secrets, or if `secret` is an empty string or
+    /// Panics if there are already [`Secrets::MAX`] secrets, or if `secret` is an empty string or
     /// slice. If the number of secrets is known only at run time, use `Secrets::try_from`.
     #[must_use]
     #[track_caller]
@@ -403,7 +403,7 @@ impl Secrets {
             .ok_or(SignatureError(SignatureErrorKind::Mismatch))
     }
 
-    /// Starts to verify a body under all secrets at once.
+    /// Starts verifying a body under all secrets at once.
     #[inline]
     pub(crate) fn verifier(&self) -> Verifier {
         Verifier {
@@ -453,7 +453,7 @@ impl fmt::Debug for Secrets {
 /// Hashes a body under every valid secret while the body arrives.
 pub(crate) struct Verifier {
     current: HmacSha256,
-    /// Empty unless a rotation is in progress, so that a delivery usually costs no allocation.
+    /// Empty unless a rotation is in progress, so that a delivery usually requires no allocation.
     previous: Vec<HmacSha256>,
 }
 
@@ -468,7 +468,7 @@ impl Verifier {
 
     /// Returns the index of the secret that signed the body, or `None` if none of them did.
     ///
-    /// To take constant time, this compares the signatures of all secrets and selects the index
+    /// Runs in constant time by comparing the signatures of all secrets and selecting the index
     /// without a branch.
     #[inline]
     pub(crate) fn verify(&self, signature: &Signature) -> Option<usize> {
@@ -483,7 +483,7 @@ impl Verifier {
     }
 }
 
-/// The error of creating a [`Secret`] or [`Secrets`]. It never shows the value.
+/// The error from creating a [`Secret`] or [`Secrets`]. It never shows the value.
 ///
 /// ```
 /// use soundhash_webhook::Secret;
@@ -502,7 +502,7 @@ pub struct SecretError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecretErrorKind {
-    /// The key or the list is empty, so that anyone could sign.
+    /// The key or the list is empty, so anyone could sign.
     Empty,
     /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
     /// how to read an optional variable, for example one with a previous secret.
@@ -536,8 +536,7 @@ impl SecretError {
         self.kind
     }
 
-    /// Returns the name of the environment variable, if the error comes from
-    /// [`Secret::from_env`].
+    /// Returns the name of the environment variable if the error comes from [`Secret::from_env`].
     #[must_use]
     pub fn variable(&self) -> Option<&str> {
         self.variable.as_deref()

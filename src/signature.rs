@@ -10,14 +10,14 @@ pub const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-webhook-sign
 
 const TAG_LEN: usize = 32;
 
-/// An HMAC-SHA256 signature, as SoundHash writes it into the
-/// [`X-Webhook-Signature`](SIGNATURE_HEADER) header.
+/// An HMAC-SHA256 signature, as SoundHash sends it in the [`X-Webhook-Signature`](SIGNATURE_HEADER)
+/// header.
 ///
 /// A signature is parsed from exactly 64 hexadecimal digits in upper or lower case, and printed in
 /// lower case. A prefix, a second value or whitespace is an error.
 ///
 /// `==` compares two signatures in constant time. `Ord` and `Hash` are not implemented, because
-/// they cannot take constant time. [`Debug`](fmt::Debug) does not show the digits, because anyone
+/// they cannot run in constant time. [`Debug`](fmt::Debug) does not show the digits, because anyone
 /// who reads a body and its signature in a log could replay the request.
 ///
 /// ```
@@ -100,7 +100,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// The error of parsing or verifying a [`Signature`].
+/// The error from parsing or verifying a [`Signature`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureError(pub(crate) SignatureErrorKind);
 

@@ -1,5 +1,5 @@
-//! Counts the layer's allocations and copies. Unlike a time, a count is the same on every machine,
-//! so a test can require it. Allocations by `metrics` are not counted here.
+//! Counts the layer's allocations and copies. Unlike timings, counts are the same on every machine,
+//! so a test can require them. Allocations by `metrics` are not counted here.
 
 #![cfg(not(feature = "metrics"))]
 
@@ -49,8 +49,8 @@ fn inner()
     })
 }
 
-/// Sends a request, and counts the allocations for its response. An earlier request makes the
-/// allocations that happen only once.
+/// Sends a request, and counts the allocations for its response. A warm-up request makes the
+/// one-time allocations first.
 #[track_caller]
 fn count<S>(
     mut service: S,
@@ -87,8 +87,8 @@ fn an_accepted_request_costs_three_allocations_of_the_layer_itself() {
     let event = event();
     let request = || {
         let mut request = signed(&event, Body::from(event.clone()));
-        // A server or a router has usually inserted an extension before. Otherwise, `http` would
-        // allocate the map here, with two allocations.
+        // A server or router has usually inserted an extension already. Otherwise, `http` would
+        // make two allocations for the map here.
         request.extensions_mut().insert(());
         request
     };

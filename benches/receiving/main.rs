@@ -1,12 +1,12 @@
 //! `cargo bench -p soundhash-webhook-benches --bench receiving`
 //!
 //! Compares the ways to receive events over sockets: the events accepted per second, the response
-//! time, the size of a stored event, and the events that are lost in a failure. Compare only
-//! figures of the same run, because the receivers, Redis, Postgres with `fsync`, SQLite with
-//! `synchronous = FULL` and three NATS nodes share the machine with the senders.
+//! time, the stored size of an event, and the events lost in a failure. Compare only figures from
+//! the same run, because the receivers, Redis, Postgres with `fsync`, SQLite with `synchronous =
+//! FULL` and three NATS nodes share the machine with the senders.
 //!
 //! `receiving NAME...` measures only the ways whose names contain one of these words. `receiving
-//! soak` runs [a constant load](soak) for a longer time.
+//! soak` runs [a constant load](soak) for longer.
 //!
 //! - `table`: measures the ways to receive events, and prints and plots the figures.
 //! - `way`: the ways to receive events, and the receivers that are not examples.

@@ -26,7 +26,7 @@ pub(crate) static NUMBER: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Sent {
     pub(crate) accepted: u64,
     pub(crate) per_second: f64,
-    /// The sorted response times. With a limit, they are measured from the time the event was due.
+    /// The sorted response times. With a limit, they are measured from when the event was due.
     times: Vec<Duration>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn send(addr: &str, len: usize) -> Sent {
     send_at(addr, len, None, TIME).await
 }
 
-/// Sends new events for some time, at most `limit` per second over all connections.
+/// Sends new events for some time, at most `limit` per second across all connections.
 pub(crate) async fn send_at(addr: &str, len: usize, limit: Option<f64>, time: Duration) -> Sent {
     let (times, start) = (Arc::new(Mutex::new(Vec::new())), Instant::now());
     let mut senders = JoinSet::new();
@@ -128,7 +128,7 @@ fn body(id: u64, len: usize) -> String {
     );
     let end = "]}}";
     let room = &MATCHES[..len - body.len() - end.len()];
-    // The last match that fits ends with a brace, and the rest is filled with spaces.
+    // The last match that fits ends with a brace, and the rest is padded with spaces.
     let fits = room
         .iter()
         .rposition(|byte| *byte == b'}')

@@ -1,5 +1,5 @@
-//! Receives 1,000 events per second with the example `inbox`, for `SOUNDHASH_WEBHOOK_SOAK_SECONDS`
-//! (600 by default), and fails if the memory of the example or the number of waiting jobs grows.
+//! Receives 1,000 events per second with the `inbox` example, for `SOUNDHASH_WEBHOOK_SOAK_SECONDS`
+//! (600 by default), and fails if the example's memory or the number of waiting jobs grows.
 
 use std::{env, time::Duration};
 

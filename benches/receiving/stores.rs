@@ -21,7 +21,7 @@ use crate::{
 
 const LEASE: Duration = Duration::from_hours(1);
 
-/// Returns the number of events that are claimed and completed per second.
+/// Returns the number of events claimed and completed per second.
 async fn rate(store: Arc<impl IdempotencyStore>, at_once: u32) -> f64 {
     let (start, count) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let mut handlers = JoinSet::new();
@@ -58,7 +58,7 @@ async fn measure_log<DB: Backend>(name: &str, log: EventLog<DB>) {
     measure(name, SqlxStore::new(log)).await;
 }
 
-/// Prints the duration of maintenance steps on a filled log.
+/// Prints how long maintenance steps take on a filled log.
 async fn maintain<DB: Backend>(name: &str, log: EventLog<DB>) {
     let start = Instant::now();
     let listed = log.list(&EventFilter::new()).await.expect("a list");

@@ -16,7 +16,7 @@ use crate::{
 
 const ROUNDS: usize = 3;
 
-/// The figures of a way: one for each round, except for the bytes.
+/// The figures of a way: one per round, except for the bytes.
 #[derive(Default)]
 struct Figures {
     accepted: Vec<f64>,
@@ -57,7 +57,8 @@ fn median(figures: &mut [f64]) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// The figures of Postgres alone: as many clients write the same row, each in its own commit.
+/// The figures for Postgres alone: the same number of clients write the same row, one per
+/// transaction.
 #[derive(Default)]
 struct Pgbench {
     rate: Vec<f64>,
@@ -94,7 +95,7 @@ impl Pgbench {
         let rate = rate.unwrap_or_else(|| panic!("{printed}"));
         self.rate.push(rate);
         checkpoint(url).await;
-        // With a rate, a response time is measured from the moment at which the commit was due.
+        // With a rate, a response time is measured from when the commit was due.
         run(&["-R", &(rate / 2.0).to_string(), "-l", "--log-prefix=times"]);
         let mut times = Vec::new();
         for file in fs::read_dir(folder).expect("a folder").flatten() {
@@ -113,7 +114,7 @@ impl Pgbench {
     }
 }
 
-/// Prints the tables, and writes the plot to the target folder.
+/// Prints the tables, and writes the plot to the target directory.
 pub(crate) async fn run(words: &[String], folder: &Path) {
     let postgres = PostgresServer::start_with("on");
     let (redis, nats) = (RedisServer::start(), NatsCluster::start());
@@ -176,7 +177,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
     }
     let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();
     let mut pgbench = Pgbench::default();
-    // The ways take turns in each round, so that all have the same conditions.
+    // The ways take turns in each round, so that all run under the same conditions.
     for _ in 0..ROUNDS {
         pgbench.measure(&urls[0], folder).await;
         for (way, figures) in ways.iter().zip(&mut figures) {
@@ -231,7 +232,7 @@ fn print(ways: &[Way], figures: &mut [Figures], pgbench: &mut Pgbench) -> Vec<(&
     bars
 }
 
-/// Prints the cost of `record` for a handler, for each size of the body.
+/// Prints what `record` costs a handler, for each body size.
 async fn large_bodies(ways: &[Way]) {
     println!("\n| accepted per second | the handler | with `record` | ratio |");
     println!("| --- | ---: | ---: | ---: |");
@@ -259,7 +260,7 @@ async fn large_bodies(ways: &[Way]) {
     }
 }
 
-/// Draws horizontal bars, in colors that can be read on light and on dark pages.
+/// Draws horizontal bars, in colors that are readable on both light and dark pages.
 fn draw(bars: &[(&str, f64)]) -> String {
     let most = bars.iter().map(|bar| bar.1).fold(1.0, f64::max);
     let mut svg = format!(

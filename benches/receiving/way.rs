@@ -41,7 +41,7 @@ pub(crate) struct Way {
     pub(crate) lost: &'static str,
 }
 
-/// The place where the events are stored, whose size is measured.
+/// Where the events are stored, so that their size can be measured.
 pub(crate) enum Stored {
     Nowhere,
     Memory,
@@ -64,7 +64,7 @@ impl Way {
         }
     }
 
-    /// Returns an example that is a separate package, which [`build`] has to build first.
+    /// Returns an example in a separate package, which [`build`] has to build first.
     pub(crate) fn package(
         name: &'static str,
         (variable, url): (&str, &str),
@@ -150,7 +150,7 @@ pub(crate) async fn execute(url: &str, sql: String) {
     run.execute(&mut connection).await.expect("it succeeds");
 }
 
-/// Writes everything to the disk. Otherwise, Postgres would do so during a measurement.
+/// Writes everything to disk, which Postgres would otherwise do during a measurement.
 pub(crate) async fn checkpoint(url: &str) {
     execute(url, "CHECKPOINT".to_owned()).await;
 }
@@ -166,7 +166,7 @@ fn package_name(name: &str) -> String {
     format!("soundhash-webhook-{name}-example")
 }
 
-/// Returns the folder of the profile's programs. This program is at
+/// Returns the directory with the profile's binaries. This program is at
 /// `target/release/deps/receiving-<hash>`.
 fn profile() -> PathBuf {
     let bench = env::current_exe().expect("this program");

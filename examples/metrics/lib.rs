@@ -1,4 +1,4 @@
-//! Tests the code of the telemetry guide, which needs the dependencies of this package.
+//! Tests the telemetry guide's code, which needs this package's dependencies.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/telemetry.md")]

@@ -1,8 +1,8 @@
 //! `cargo run --example metrics --features metrics`
 //!
-//! Receives SoundHash webhooks like the example `receiver`, and serves the crate's metrics to
-//! Prometheus at `GET /metrics`. The metrics have a separate address, which should not be reachable
-//! from the internet.
+//! Receives SoundHash webhooks like the `receiver` example, and serves the crate's metrics to
+//! Prometheus at `GET /metrics`. The metrics are served on a separate address, which should not be
+//! reachable from the internet.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -27,8 +27,8 @@ use soundhash_webhook_server::Server;
 use tokio::net::TcpListener;
 use tracing::info;
 
-/// The buckets for durations. The first ones are for hashing, the middle ones for a store on the
-/// network, and the last ones for slow senders.
+/// The buckets for durations: the smallest for hashing, the middle ones for a store on the network,
+/// and the largest for slow senders.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
 /// The buckets for sizes, from a minimal event to the largest body that the layer accepts.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];

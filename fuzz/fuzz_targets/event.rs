@@ -1,4 +1,5 @@
-//! Parses envelopes and payloads from any bytes, and from Python's JSON that resembles an event.
+//! Parses envelopes and payloads from arbitrary bytes and from Python-style JSON that resembles an
+//! event.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -17,8 +18,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// `serde_json`'s `Value` treats objects with such a key specially, but an event must not. Bodies
-/// with this key cannot be compared.
+/// `serde_json`'s `Value` gives objects with such a key special treatment, but an event must not.
+/// Bodies with this key cannot be compared.
 const PRIVATE: &str = "$serde_json::private::";
 
 fn plain(body: &[u8]) -> Option<Value> {
@@ -47,7 +48,7 @@ fn check(body: &[u8]) {
     }
 }
 
-/// Returns the reason why plain JSON is not an event, or `None` if it must be accepted.
+/// Returns the reason why plain JSON is not an event, or `None` if it must be accepted as one.
 fn lack(plain: &Value) -> Option<EventErrorKind> {
     let Value::Object(members) = plain else {
         return Some(EventErrorKind::NotAnObject);
@@ -63,7 +64,7 @@ fn event_type(plain: &Value) -> Option<&str> {
     names.find_map(|name| plain[name].as_str())
 }
 
-/// Checks that Python's JSON is parsed like the equivalent strict JSON.
+/// Checks that Python's JSON parses the same as the equivalent strict JSON.
 fn check_repair(python: &[u8], strict: &[u8]) {
     match (Event::from_slice(python), Event::from_slice(strict)) {
         (Ok(read), Ok(expected)) => {
@@ -75,7 +76,7 @@ fn check_repair(python: &[u8], strict: &[u8]) {
     }
 }
 
-/// Checks that the list of unknown fields is short for every body.
+/// Checks that the list of unknown fields is short, whatever the body.
 fn check_unknown(event: &Event) {
     let fields = event.unknown_fields();
     assert!(fields.len() <= 32, "{fields:?}");
@@ -96,13 +97,13 @@ fn check_meaning(event: &Event, plain: &Value) {
     assert_eq!(&by_value, event);
 }
 
-/// Checks that an event is equal to its serialization parsed again, in any layout.
+/// Checks that serializing and reparsing an event yields an equal event, in any layout.
 fn check_round_trip(event: &Event) {
     let line = serde_json::to_vec(event).expect("JSON");
     let again = Event::from_slice(&line).expect("an event");
     assert_eq!(&again, event);
     assert_eq!(again.unknown_fields(), [""; 0]);
-    // An event that is parsed from bytes can be nested deeper than a plain value.
+    // An event that is parsed from bytes can be nested more deeply than a plain value.
     let Some(value) = plain(&line) else { return };
     let indented = serde_json::to_vec_pretty(&value).expect("JSON");
     assert_eq!(Event::from_slice(&indented).as_ref(), Ok(event));
@@ -110,7 +111,7 @@ fn check_round_trip(event: &Event) {
     assert_eq!(&by_serde, event);
 }
 
-/// Checks that an error points into the body.
+/// Checks that an error's position is within the body.
 fn check_position(error: &EventError, body: &[u8]) {
     let (Some(line), Some(column)) = (error.line(), error.column()) else {
         assert_ne!(error.kind(), EventErrorKind::Syntax);

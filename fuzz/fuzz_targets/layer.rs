@@ -1,4 +1,4 @@
-//! Sends the layer requests with any head, signature, secrets, body and framing.
+//! Sends the layer requests with arbitrary heads, signatures, secrets, bodies and framing.
 #![no_main]
 
 use std::{
@@ -43,7 +43,7 @@ async fn check(case: &Case<'_>) {
     let expected = case.expected(&head.headers);
     let unread = case.rejected_unread(&head.headers).is_some();
 
-    // Over HTTP/1, a rejected body is drained, so that the sender reads the response.
+    // Over HTTP/1, a rejected body is drained, so that the sender can read the response.
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let script = Script::new(case.steps(), case.hints);
         let polls = script.polls();

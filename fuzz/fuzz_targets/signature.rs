@@ -1,4 +1,4 @@
-//! Parses values of the signature header: any bytes, and near misses of a valid signature.
+//! Parses signature header values: arbitrary bytes and near misses of a valid signature.
 #![no_main]
 
 use std::fmt::Write;
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Parses a signature independently of the crate: 64 digits, two for each byte.
+/// Parses a signature independently of the crate: 64 hex digits, two per byte.
 fn expected(value: &[u8]) -> Option<[u8; 32]> {
     let digits: &[u8; 64] = value.try_into().ok()?;
     let mut tag = [0; 32];
@@ -72,7 +72,7 @@ impl NearMiss<'_> {
             value.make_ascii_uppercase();
         }
         for (at, byte) in self.changes {
-            // A byte past the end makes the value longer.
+            // An index past the end appends the byte.
             match value.get_mut(usize::from(at) % 65) {
                 Some(digit) => *digit = byte,
                 None => value.push(byte),

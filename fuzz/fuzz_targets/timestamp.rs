@@ -1,4 +1,5 @@
-//! Parses timestamps from any text and from text of the right shape, and compares them with chrono.
+//! Parses timestamps from arbitrary text and from text of the right shape, and compares the results
+//! with chrono's.
 #![no_main]
 
 use std::fmt::Write;
@@ -28,7 +29,7 @@ fn expected(text: &str) -> Option<DateTime<Utc>> {
     Some(instant.to_utc())
 }
 
-/// Removes the `Z` that SoundHash's dispatcher writes after an offset.
+/// Removes the `Z` that SoundHash's dispatcher appends to an offset.
 fn rfc3339(text: &str) -> &str {
     match text.strip_suffix('Z') {
         Some(rest) if has_offset(rest) => rest,
@@ -50,7 +51,7 @@ fn check(text: &str) {
             assert_eq!(Timestamp::try_from(instant), Ok(timestamp), "{text}");
             check_value(timestamp);
         }
-        // jiff's parser accepts more formats than RFC 3339, but fewer digits in a fraction.
+        // jiff's parser accepts more formats than RFC 3339, but fewer fractional digits.
         (Ok(timestamp), None) => check_value(timestamp),
         (Err(_), None) => {}
         (Err(error), Some(instant)) => {
@@ -69,7 +70,7 @@ fn has_long_fraction(text: &str) -> bool {
     runs.any(|digits| digits.len() > 9)
 }
 
-/// Checks that a timestamp prints as RFC 3339, and that every conversion there and back leaves it
+/// Checks that a timestamp is printed as RFC 3339, and that every round-trip conversion leaves it
 /// unchanged.
 fn check_value(timestamp: Timestamp) {
     let text = timestamp.to_string();
@@ -123,7 +124,7 @@ enum Zone {
 }
 
 impl Parts<'_> {
-    /// Formats the text. Each number can be slightly out of range.
+    /// Formats the text. Each number may be slightly out of range.
     fn text(&self) -> String {
         let Parts { junk, .. } = self;
         let separator = match self.separator {

@@ -1,4 +1,4 @@
-//! A request for the layer, and the settings of the layer.
+//! A request to the layer, and the layer's settings.
 
 use std::{ops::Deref, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::Step;
 
 const KEYS: [&str; Secrets::MAX] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
 
-/// If the input before the body is a one and zeros, the request is signed, complete and in one
-/// frame.
+/// If the input before the body is a one followed by zeros, the request is signed, complete and in
+/// one frame.
 #[derive(Arbitrary, Debug)]
 pub struct Case<'a> {
     pub signatures: [Option<Sent>; 2],
@@ -34,7 +34,7 @@ pub struct Case<'a> {
     pub body: Repeated,
 }
 
-/// A few bytes, repeated, so that small inputs make large bodies.
+/// A few bytes, repeated so that small inputs produce large bodies.
 #[derive(Debug)]
 pub struct Repeated(Vec<u8>);
 
@@ -64,12 +64,12 @@ impl Deref for Repeated {
 pub enum Sent {
     Right,
     UpperCase,
-    /// The right signature with one digit changed.
+    /// The correct signature with one digit changed.
     Flipped(u8),
     OfLessOfTheBody(u8),
     Digits([u8; 32]),
     Prefixed,
-    /// Only some digits of the right signature.
+    /// Only the first digits of the correct signature.
     Cut(u8),
     Any([u8; 8]),
 }
@@ -110,7 +110,7 @@ pub enum Then {
 }
 
 impl Case<'_> {
-    /// Returns the valid secrets, from one to four.
+    /// Returns the one to four valid secrets.
     pub fn valid(&self) -> impl Iterator<Item = &'static str> {
         KEYS.into_iter()
             .take(1 + usize::from(self.secrets) % Secrets::MAX)
@@ -121,7 +121,7 @@ impl Case<'_> {
         Duration::from_millis(if self.body_timeout { 50 } else { 10_000 })
     }
 
-    /// Returns the index of the secret that signs the request, which may not be a valid one.
+    /// Returns the index of the secret that signs the request. The secret may not be a valid one.
     #[must_use]
     pub fn signer(&self) -> usize {
         usize::from(self.signer) % KEYS.len()
@@ -193,7 +193,7 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the body, split where the fuzzer chooses. The last frame is the remainder.
+    /// Returns the body, split where the fuzzer chooses. The last frame contains the remainder.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let (mut rest, mut steps) = (Bytes::copy_from_slice(&self.body), Vec::new());
@@ -215,13 +215,13 @@ impl Case<'_> {
         steps
     }
 
-    /// Returns the maximum length of a body.
+    /// Returns the maximum body length.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.max_body_size.map_or(1024 * 1024, usize::from)
     }
 
-    /// Returns the memory that unfinished bodies may occupy.
+    /// Returns the amount of memory that unfinished bodies may occupy.
     #[must_use]
     pub fn room(&self) -> usize {
         self.max_buffered.map_or(64 << 20, usize::from)

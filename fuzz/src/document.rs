@@ -7,13 +7,13 @@ use std::{
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// The words that libFuzzer inserts. New types and fields only have to be added to this file.
+/// The words that libFuzzer inserts. New types and fields only need to be added to the dictionary.
 const DICTIONARY: &str = include_str!("../dictionaries/event.dict");
 
-/// The names of members in the dictionary.
+/// The dictionary's member names.
 static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| words(r#"\": ""#));
 
-/// The types of events in the dictionary, and one that no version of the crate knows.
+/// The dictionary's event types, plus one that is unknown to every version of the crate.
 static TYPES: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let mut types = words(r#"\"""#);
     types.retain(|word| word.contains('.'));
@@ -28,7 +28,7 @@ fn words(end: &str) -> Vec<&'static str> {
     words.filter(|word| !word.contains(['\\', '"'])).collect()
 }
 
-/// Values that parsers often handle wrongly.
+/// Values that parsers often get wrong.
 const ODD: &[&str] = &[
     "-0",
     "-0.0",
@@ -54,7 +54,7 @@ const ODD: &[&str] = &[
     r#""test""#,
 ];
 
-/// The text of an object, which is usually Python's JSON, and often an event.
+/// The text of an object, which is usually Python-style JSON and often an event.
 ///
 /// `{:#}` writes the strict JSON that a repair must produce.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl<'a> Arbitrary<'a> for Key {
 
 impl<'a> Arbitrary<'a> for Json {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
-        // Each level consumes at least one byte of the input, so the recursion ends.
+        // Each level consumes at least one byte of input, so the recursion terminates.
         if input.is_empty() {
             return Ok(Json::Null);
         }
@@ -198,7 +198,7 @@ impl Display for Json {
             Json::Integer(number) => write!(f, "{number}"),
             Json::Natural(number) => write!(f, "{number}"),
             Json::Small(number) => write!(f, "{number}"),
-            // These are Python's floats that are not finite.
+            // Python's non-finite floats.
             Json::Float(number) if f.alternate() && !number.is_finite() => f.write_str("null"),
             Json::Float(number) if number.is_infinite() => f.write_str(if *number < 0.0 {
                 "-Infinity"

@@ -1,4 +1,4 @@
-//! Shared by the fuzz targets: structured input, generated from the fuzzer's bytes.
+//! Structured input that is generated from the fuzzer's bytes, shared by the fuzz targets.
 
 mod case;
 mod document;

@@ -56,7 +56,7 @@ impl Case<'_> {
     }
 
     /// Returns the reason why the body is not received completely, or does not fit into the buffer
-    /// during the lookup of the secrets. Returns `None` if the body is received and fits.
+    /// while the secrets are looked up. Returns `None` if the body is received and fits.
     fn rejected_on_the_way(&self) -> Option<RejectionKind> {
         // The number of bytes that have arrived, and the number at the last wait.
         let (mut held, mut kept) = (0, 0);
@@ -88,7 +88,7 @@ impl Case<'_> {
     }
 }
 
-/// Returns the length that the head declares. Digits beyond the largest integer are ignored.
+/// Returns the length that the head declares. Once it exceeds 64 bits, further digits are ignored.
 fn declared(headers: &HeaderMap) -> Option<u128> {
     let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     let mut digits = text.strip_prefix('+').unwrap_or(text).chars();

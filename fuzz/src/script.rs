@@ -1,4 +1,4 @@
-//! A body that follows the fuzzer's script, and may lie about its length and its end.
+//! A body that follows the fuzzer's script and may lie about its length and its end.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ pub enum Step {
     /// A frame.
     Data(Bytes),
     Trailers,
-    /// Pending once, and wakes the task immediately.
+    /// Pending once, but wakes the task immediately.
     Yield,
     /// The body fails.
     Error,
@@ -38,7 +38,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Creates a body. `hints` are whether it claims to have ended, and the length that it claims.
+    /// Creates a body. `hints` are whether it claims to have ended, and its claimed length.
     #[must_use]
     pub fn new(steps: Vec<Step>, hints: (bool, u64)) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Script {
         }
     }
 
-    /// Returns the number of polls, which can also be read after the body is gone.
+    /// Returns the poll counter, which can still be read after the body is dropped.
     #[must_use]
     pub fn polls(&self) -> Arc<AtomicUsize> {
         self.polls.clone()

@@ -1,4 +1,4 @@
-//! The payload of an event, as a Rust type if the type of the event is known.
+//! The payload of an event, as a Rust type if the event type is known.
 
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, Serializer};
@@ -34,7 +34,7 @@ macro_rules! define_data {
         /// # Ok::<(), soundhash_webhook::EventError>(())
         /// ```
         ///
-        /// `EventData` serializes as the payload without the type.
+        /// `EventData` serializes as just the payload, without the type.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum EventData {
@@ -113,10 +113,10 @@ macro_rules! define_data {
 
 event_types!(define_data);
 
-/// The payload of one type of event, such as [`VideoProcessed`].
+/// The payload of one event type, such as [`VideoProcessed`].
 ///
-/// This trait is implemented by one struct for each [`EventKind`], and cannot be implemented by
-/// other crates. A handler takes one of these structs as a [`Payload`](crate::Payload).
+/// This trait is implemented by one struct per [`EventKind`] and cannot be implemented by other
+/// crates. A handler takes one of these structs as a [`Payload`](crate::Payload).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventKind, EventPayload, UserCreated, VideoProcessed};
@@ -129,8 +129,8 @@ event_types!(define_data);
 ///
 /// # Creating a payload
 ///
-/// SoundHash adds fields from time to time, so the structs are `#[non_exhaustive]`, and you cannot
-/// create them with a struct literal (E0639). Instead, assign the fields of a default value, or
+/// SoundHash adds fields from time to time, so the structs are `#[non_exhaustive]` and cannot be
+/// created with a struct literal (E0639). Instead, assign the fields of a default value, or
 /// deserialize the payload:
 ///
 /// ```
@@ -161,10 +161,10 @@ pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed
 /// Prevents other crates from implementing [`EventPayload`].
 pub trait Sealed {}
 
-/// The payload of an unknown type of event, or a payload that does not fit its type.
+/// The payload of an event whose type is unknown, or a payload that does not fit its type.
 ///
 /// SoundHash can add types at any time, and its "test this webhook" button sends any type with any
-/// payload. Both kinds of event are authentic, so respond with a success.
+/// payload. Such events are authentic too, so respond with a success.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Unrecognized {
@@ -172,10 +172,10 @@ pub struct Unrecognized {
     pub event_type: String,
     /// The payload as it was sent.
     ///
-    /// A number that neither a 64-bit integer nor an `f64` can represent exactly is rounded.
+    /// A number that fits neither a 64-bit integer nor an `f64` exactly is rounded.
     /// [`Delivery::body`](crate::Delivery::body) has the exact bytes.
     pub payload: Value,
-    /// The reason why the payload does not fit its type. It is `None` if the type is unknown.
+    /// The reason why the payload does not fit its type, or `None` if the type is unknown.
     ///
     /// The text names the field that does not fit, such as `data.duration`, and can quote from the
     /// payload.
@@ -208,8 +208,8 @@ impl EventData {
         }
     }
 
-    /// Parses the payload at the start of `text`, and returns it with its length and the paths of
-    /// its unknown fields.
+    /// Parses the payload at the start of `text`, and returns it along with its length and the
+    /// paths of its unknown fields.
     ///
     /// # Errors
     ///
@@ -238,10 +238,9 @@ impl EventData {
         let reason = match error {
             None => "payload is not an object".to_owned(),
             Some(error) if is_at_end(&error, text, length) => notes.locate(message(&error)),
-            // The error may be about a duplicate key, which derived implementations reject. A
-            // `Value` keeps only the last of them, so its text is parsed again. This does not
-            // deserialize from `payload` itself, which would fail for numbers under serde_json's
-            // `arbitrary_precision`.
+            // The error may be caused by a duplicate key, which derived implementations reject. A
+            // `Value` keeps only the last one, so its text is parsed again. Deserializing from
+            // `payload` itself would fail for numbers under serde_json's `arbitrary_precision`.
             Some(_) => {
                 let mut notes = Notes::default();
                 match EventData::typed(kind, &payload.to_string(), &mut notes) {
@@ -259,18 +258,18 @@ impl EventData {
     }
 }
 
-/// Parses the value at the start of `text`, and returns it with its length.
+/// Parses the value at the start of `text`, and returns it along with its length.
 fn first<T: DeserializeOwned>(text: &str) -> serde_json::Result<(T, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     match values.next() {
         Some(value) => Ok((value?, values.byte_offset())),
-        // The text is empty, for which this returns the parser's error.
+        // The text is empty, so this returns the parser's error.
         None => serde_json::from_str(text).map(|value| (value, text.len())),
     }
 }
 
-/// Returns whether the parser had read all of the payload, which has this `length`, before it
-/// failed because a required member is missing. Parsing it again would fail in the same way.
+/// Returns whether the parser failed on a missing required member after reading the whole payload,
+/// which has this `length`. Parsing it again would fail in the same way.
 ///
 /// The parser reports such an error at the end of the object, or without a position.
 fn is_at_end(error: &serde_json::Error, text: &str, length: usize) -> bool {

@@ -26,24 +26,24 @@ pub(crate) struct Envelope {
     pub(crate) created_at: Option<Timestamp>,
     /// Whether `id` is unique to this event.
     ///
-    /// The dispatcher's `id` is unique. The portal's `delivery_id` is a clock reading in
-    /// milliseconds, which two events can share.
+    /// The dispatcher's `id` is unique. The portal's `delivery_id` is a millisecond timestamp,
+    /// which two events can share.
     pub(crate) id_is_unique: bool,
     pub(super) webhook_id: Option<Id>,
     pub(crate) resource: Option<Resource>,
     pub(crate) event_type: EventType,
     pub(super) sender: Sender,
-    /// The range of the payload in the body, which is strict JSON unless the body was repaired.
+    /// The range of the payload within the body, which is strict JSON unless the body was repaired.
     pub(super) payload: Range<usize>,
     pub(super) repaired: bool,
-    /// The paths of the members that this version does not know.
+    /// The paths of the members that are unknown to this version.
     pub(super) unknown: Vec<String>,
 }
 
 impl Envelope {
-    /// Parses the envelope of `body`, and with `parsed` also the payload, in one pass. If the payload
-    /// comes before the type or is not strict JSON, only the envelope is parsed, and `parsed` becomes
-    /// `None`.
+    /// Parses the envelope of `body` and, if `parsed` is given, also the payload in the same pass.
+    /// If the payload comes before the type or is not strict JSON, only the envelope is parsed, and
+    /// `parsed` becomes `None`.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Envelope {
         let original = |offset| offset_in(body, strict.as_bytes(), offset);
         envelope.payload = original(envelope.payload.start)..original(envelope.payload.end);
         envelope.repaired = true;
-        // A repair can turn different ids into the same one.
+        // A repair can make different ids the same.
         let id = envelope.id.as_ref().and_then(Id::as_str);
         envelope.id_is_unique &= !id.is_some_and(|id| id.contains('\u{fffd}'));
         Ok(envelope)
@@ -76,7 +76,7 @@ impl Envelope {
 
     fn scan_strict(text: &str, mut parsed: Option<&mut Parsed>) -> Result<Envelope, EventError> {
         let fields = Fields::scan(text, parsed.as_deref_mut()).ok_or_else(|| {
-            // The scanner does not report the position of an error, so the parser finds it.
+            // The scanner does not report error positions, so the parser finds the position.
             match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => EventError::of(EventErrorKind::NotAnObject),
                 Err(error) => EventError::from_json(&error),
@@ -125,7 +125,7 @@ impl Envelope {
 }
 
 // The next two functions fail only for text that is not strict JSON. A value of the wrong type
-// counts as absent, because every member of an envelope is optional or has another name.
+// counts as absent, because every member of an envelope is optional or has an alternative name.
 
 /// Parses a JSON string, or returns `None` for other JSON.
 fn string(raw: &str) -> serde_json::Result<Option<Cow<'_, str>>> {
@@ -152,9 +152,9 @@ fn timestamp(raw: &str) -> Option<Timestamp> {
     string(raw).ok()??.parse().ok()
 }
 
-/// The start of a payload that was parsed together with its envelope, the payload, and the paths of
-/// its unknown fields. It is passed by reference, because moving it would take a tenth of the time
-/// that parsing an event takes.
+/// A payload that was parsed together with its envelope: its start, its data, and the paths of its
+/// unknown fields. It is passed by reference, because moving it would take a tenth of the time
+/// needed to parse an event.
 pub(crate) type Parsed = Option<(usize, EventData, Vec<String>)>;
 
 /// The known members of an envelope, before they are parsed. If a key occurs twice, the last value
@@ -176,8 +176,8 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Finds the members of the object `text`, or returns `None` if `text` is not an object in
-    /// strict JSON. If the caller wants the payload, and the type comes before it, this also parses
-    /// the payload.
+    /// strict JSON. If the caller wants the payload and the type comes before it, the payload is
+    /// parsed too.
     ///
     /// `serde_json::value::RawValue` could do most of this, but it needs a feature of `serde_json`
     /// that changes how every `Value` in the program is parsed.
@@ -196,7 +196,7 @@ impl<'a> Fields<'a> {
             };
             let raw = text.get(value.clone())?;
             if !fields.set(inner, raw, &value) {
-                // A key with an escape that only Python accepts cannot be a known key.
+                // A key with an escape that only Python accepts is never a known key.
                 let key = string(key).ok().flatten().unwrap_or(Cow::Borrowed(inner));
                 if !fields.set(&key, raw, &value) {
                     note(&mut fields.unknown, &Path::Envelope(&key));
@@ -210,7 +210,8 @@ impl<'a> Fields<'a> {
         scanner.is_at_end().then_some(fields)
     }
 
-    /// Returns the type, if the members found so far contain it, and the sender that uses its key.
+    /// Returns the type and the sender that uses its key, if the type is among the members found so
+    /// far.
     fn event_type(&self) -> serde_json::Result<Option<(EventType, Sender)>> {
         let members = [
             (self.r#type, Sender::Dispatcher),
@@ -287,7 +288,7 @@ impl Scanner<'_> {
     }
 
     /// Skips a value and returns its range. `serde_json` skips values without recursion, so they
-    /// can be nested to any depth.
+    /// can be nested arbitrarily deep.
     fn value(&mut self) -> Option<Range<usize>> {
         self.skip_space();
         let start = self.at;
@@ -308,7 +309,8 @@ impl Scanner<'_> {
     }
 }
 
-/// Returns the length of the string that `rest` starts with, or `None` if the string has escapes.
+/// Returns the length of the string at the start of `rest`, or `None` if the string contains
+/// escapes.
 ///
 /// Most members are strings without escapes, and scanning those is cheaper than creating a parser.
 fn plain_string(rest: &[u8]) -> Option<usize> {
@@ -324,8 +326,8 @@ fn plain_string(rest: &[u8]) -> Option<usize> {
     (inner.get(length) == Some(&b'"')).then_some(length + 2)
 }
 
-/// Returns a word whose lowest set bit is in the first quote, backslash or control character of
-/// `word`, or 0 if `word` has none of these.
+/// Returns a mask whose lowest set bit is in the first quote, backslash or control character of
+/// `word`, or 0 if `word` contains none of these.
 fn special(word: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
@@ -386,7 +388,8 @@ mod tests {
                 format!(r#"{{"type": "user.created", "data": {known}, "d\u0061ta": 1}}"#),
                 false,
             ),
-            // The scanner accepts this payload, and only its parser finds that it needs a repair.
+            // The scanner accepts this payload, and only the payload's parser notices that it needs
+            // a repair.
             (r#"{"type": "made.up", "data": "\ud83c"}"#.to_owned(), false),
         ] {
             let mut parsed = None;

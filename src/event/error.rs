@@ -1,12 +1,12 @@
-//! The error of parsing an event.
+//! The error from parsing an event.
 
 use std::fmt::{self, Write};
 
 use super::python::offset_in;
 
-/// The error of parsing a body as an [`Event`](crate::Event).
+/// An error from parsing a body as an [`Event`](crate::Event).
 ///
-/// Authentic deliveries rarely cause this error, because an event whose payload has an unexpected
+/// This error is rare for authentic deliveries, because an event whose payload has an unexpected
 /// shape becomes [`EventData::Unrecognized`](crate::EventData::Unrecognized), and Python's
 /// extensions of JSON are [repaired](crate::Event::is_repaired).
 ///
@@ -21,7 +21,7 @@ use super::python::offset_in;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError {
     kind: EventErrorKind,
-    /// The message of the JSON parser without the position. It is empty if the kind says enough.
+    /// The JSON parser's message without the position. Empty if the kind says enough.
     message: Box<str>,
     /// The line, starting at 1, or 0 if the position is unknown.
     line: usize,
@@ -40,8 +40,8 @@ pub enum EventErrorKind {
     MissingType,
     /// The payload (`data`) is missing.
     MissingPayload,
-    /// The body is JSON, but does not fit the type into which
-    /// [`Delivery::json`](crate::Delivery::json) parses it.
+    /// The body is JSON, but does not fit the type that [`Delivery::json`](crate::Delivery::json)
+    /// parses it into.
     Data,
 }
 
@@ -98,7 +98,7 @@ impl EventError {
         }
     }
 
-    /// Converts an error from parsing the part of `body` that starts at `start`, which is not JSON.
+    /// Converts an error from parsing the part of `body` that begins at `start` and is not JSON.
     pub(super) fn within(body: &[u8], start: usize, error: &serde_json::Error) -> Self {
         EventError {
             kind: EventErrorKind::Syntax,
@@ -125,7 +125,7 @@ impl EventError {
 
     /// Converts a position in `strict`, the repaired text of `body`, into a position in `body`.
     pub(crate) fn before_repair(self, body: &[u8], strict: &[u8]) -> Self {
-        // A repair does not change line ends.
+        // A repair does not change line breaks.
         let line = |text: &[u8]| -> usize {
             let lines = text.split_inclusive(|&byte| byte == b'\n');
             lines
@@ -145,7 +145,7 @@ impl EventError {
         }
     }
 
-    /// Creates the error for a body that is not UTF-8 at `offset`. RFC 8259 requires UTF-8.
+    /// Creates the error for a body that is not valid UTF-8 at `offset`. RFC 8259 requires UTF-8.
     pub(super) fn not_utf8(body: &[u8], offset: usize) -> Self {
         let (line, column) = position(body, offset);
         EventError {
@@ -158,7 +158,8 @@ impl EventError {
     }
 }
 
-/// Returns the line of `offset`, starting at 1, and the number of bytes before it in that line.
+/// Returns the line of `offset`, starting from 1, and the number of bytes that precede it on that
+/// line.
 pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
     let before = body.get(..offset).unwrap_or(body);
     let lines = before.iter().filter(|&&byte| byte == b'\n').count();
@@ -170,7 +171,7 @@ pub(super) fn position(body: &[u8], offset: usize) -> (usize, usize) {
     (lines + 1, column)
 }
 
-/// Returns the message of the parser without the position that its `Display` appends.
+/// Returns the parser's message without the position that its `Display` appends.
 pub(super) fn message(error: &serde_json::Error) -> String {
     let mut text = String::with_capacity(64);
     // Writing to a `String` cannot fail.

@@ -34,10 +34,10 @@ use super::value::AnyJson;
 /// # Ok::<(), soundhash_webhook::EventError>(())
 /// ```
 ///
-/// An event serializes as one JSON object, in the dispatcher's envelope. Serializing and parsing an
-/// event that was parsed from a body results in an equal event. This also holds for an event that
-/// you create, if its numbers are finite, its required fields are set, and its [`Resource`] is not
-/// empty.
+/// An event serializes as a single JSON object in the dispatcher's envelope. Serializing and
+/// reparsing an event that was parsed from a body yields an equal event. The same holds for an
+/// event that you create if its numbers are finite, its required fields are set, and its
+/// [`Resource`] is not empty.
 ///
 /// Two events are equal if their public fields are equal. `==` ignores [`sender`](Self::sender),
 /// [`is_repaired`](Self::is_repaired) and [`unknown_fields`](Self::unknown_fields).
@@ -46,8 +46,8 @@ use super::value::AnyJson;
 pub struct Event {
     /// The id of the event, which is the same in every retry.
     ///
-    /// The ids of the [dispatcher](Sender::Dispatcher) are unique. The ids of the
-    /// [portal](Sender::Portal) are clock readings in milliseconds, which two events can share.
+    /// The [dispatcher](Sender::Dispatcher)'s ids are unique. The [portal](Sender::Portal)'s ids
+    /// are millisecond timestamps, which two events can share.
     pub id: Option<Id>,
     /// The time at which SoundHash created the event, which is the same in every retry.
     pub created_at: Option<Timestamp>,
@@ -86,7 +86,7 @@ impl Event {
         }
     }
 
-    /// Parses an event from the body of a request, in either of SoundHash's envelopes.
+    /// Parses an event from a request body, in either of SoundHash's envelopes.
     ///
     /// This does not verify the signature. If the bytes come from the network, call
     /// [`Secret::verify`](crate::Secret::verify) first.
@@ -113,7 +113,7 @@ impl Event {
     ///
     /// Returns an error if the payload is nested too deeply.
     pub(crate) fn of(mut envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
-        // A body of another envelope is a bug in the caller, but must not cause a panic.
+        // An envelope of another body is a bug in the caller, but must not cause a panic.
         let start = envelope.payload.start;
         let payload = body.get(envelope.payload.clone()).unwrap_or_default();
         let text = std::str::from_utf8(payload)
@@ -164,8 +164,8 @@ impl Event {
     /// Returns whether the event comes from the "test this webhook" button in SoundHash's
     /// dashboard.
     ///
-    /// The user of the button can enter any type and any payload, so the data of a test event is
-    /// often [`Unrecognized`](EventData::Unrecognized). The sender still expects a success.
+    /// Users of the button can enter any type and any payload, so the data of a test event is often
+    /// [`Unrecognized`](EventData::Unrecognized). The sender still expects a success.
     #[must_use]
     pub fn is_test(&self) -> bool {
         self.resource.as_ref().is_some_and(Resource::is_test)
@@ -174,8 +174,8 @@ impl Event {
     /// Returns the sender that wrote the envelope, or `None` for an event that was not parsed.
     ///
     /// The sender is inferred from the envelope, in which the dispatcher calls the type `type` and
-    /// the portal calls it `event`. Because an event serializes in the dispatcher's envelope, an
-    /// event that was stored with serde and parsed again always has [`Sender::Dispatcher`].
+    /// the portal calls it `event`. Because events serialize in the dispatcher's envelope, an event
+    /// that was stored with serde and parsed again always has [`Sender::Dispatcher`].
     ///
     /// ```
     /// use soundhash_webhook::{Event, Sender};
@@ -223,17 +223,17 @@ impl Event {
         self.repaired
     }
 
-    /// Returns the paths of fields that this version of the crate does not know, such as
+    /// Returns the paths of fields that are unknown to this version of the crate, such as
     /// `data.matches[].label`.
     ///
     /// SoundHash can add fields at any time, so an unknown field is not an error. Its value is
     /// available only in [`Delivery::body`](crate::Delivery::body).
     ///
-    /// - The payload is searched only if its type is known and it fits the type.
+    /// - The payload is searched only if its type is known and the payload fits it.
     /// - `uploaded_at` and `reset_at` are not reported, because SoundHash's portal adds them to the
     ///   payload of every type.
-    /// - At most 32 paths are reported, and names are truncated to 64 characters. The sender chooses
-    ///   the names, so escape them before you log them.
+    /// - At most 32 paths are reported, with names truncated to 64 characters. The sender chooses
+    ///   the names, so escape them before logging them.
     ///
     /// ```
     /// use soundhash_webhook::Event;
@@ -273,8 +273,8 @@ impl PartialEq for Event {
 
 /// Serializes as the dispatcher's envelope, without the members that are `None`.
 ///
-/// To forward an event to another receiver, send [`Delivery::body`](crate::Delivery::body) and not
-/// the serialized event. Serializing turns the portal's `delivery_id` into an `id`, which an
+/// To forward an event to another receiver, send [`Delivery::body`](crate::Delivery::body) rather
+/// than the serialized event. Serializing turns the portal's `delivery_id` into an `id`, which an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) assumes to be unique, although two
 /// events can share a `delivery_id`.
 impl Serialize for Event {
@@ -311,14 +311,14 @@ impl Serialize for Event {
 
 /// Deserializes either envelope from any self-describing format.
 ///
-/// For JSON in memory, prefer [`from_slice`](Event::from_slice), which is faster, reports the
-/// positions of errors, and repairs Python's extensions of JSON.
+/// For JSON in memory, prefer [`from_slice`](Event::from_slice), which is faster, reports error
+/// positions, and repairs Python's extensions of JSON.
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Serializes the value and parses it as text, so that only one parser is needed.
+        // Serializes the value and parses the resulting text, so that only one parser is needed.
         let AnyJson(value) = AnyJson::deserialize(deserializer)?;
         Event::from_slice(value.to_string().as_bytes()).map_err(|error| {
-            // The position refers to a text that the caller does not have.
+            // The position refers to text that the caller does not have.
             de::Error::custom(error.without_position())
         })
     }

@@ -9,8 +9,8 @@ use serde::ser::{Serialize, Serializer};
 /// An id, which SoundHash writes as an integer or as a string.
 ///
 /// SoundHash's senders use both, sometimes for the same kind of id (`"video_id": 123` and
-/// `"query_video_id": "abc123"`). An id is serialized in the form in which it arrived, and the
-/// number `5` and the string `"5"` are different ids.
+/// `"query_video_id": "abc123"`). An id serializes in the form in which it arrived, and the number
+/// `5` and the string `"5"` are different ids.
 ///
 /// ```
 /// use soundhash_webhook::Id;
@@ -53,7 +53,7 @@ impl Id {
         }
     }
 
-    /// Returns the id if it is a number of at most `i64::MAX`.
+    /// Returns the id if it is a number no greater than `i64::MAX`.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self.0 {
@@ -176,8 +176,8 @@ impl<'de> Visitor<'de> for IdVisitor {
         Ok(text.into())
     }
 
-    // Any crate in the build can turn on serde_json's feature `arbitrary_precision`, with which a
-    // number arrives as a map with a private key that only `Number` understands.
+    // Any crate in the build can enable serde_json's `arbitrary_precision` feature. A number then
+    // arrives as a map with a private key that only `Number` understands.
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Id, A::Error> {
         let number = serde_json::Number::deserialize(MapAccessDeserializer::new(map))
             .map_err(|_| de::Error::invalid_type(Unexpected::Map, &self))?;
@@ -197,7 +197,7 @@ mod tests {
         let id: Id = serde_json::from_str(json).unwrap();
         assert_eq!(id, expected);
         assert_eq!(serde_json::to_string(&id).unwrap(), json);
-        // A `Value` and text call different methods of the visitor.
+        // A `Value` and JSON text call different visitor methods.
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(
             serde_json::from_value::<Id>(value.clone()).unwrap(),

@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 /// Calls the macro `$then` with every event type that SoundHash documents.
 ///
-/// Each line has the name of the payload struct, the type as SoundHash writes it, and a sentence
-/// that says what happened. The variants of [`EventKind`] and [`EventData`](crate::EventData) are
-/// named like the struct. `samples/<type>.json` contains a sample of the payload.
+/// Each line contains the name of the payload struct, the type as SoundHash writes it, and a
+/// sentence that says what happened. The variants of [`EventKind`] and
+/// [`EventData`](crate::EventData) are named after the struct. `samples/<type>.json` contains a
+/// sample payload.
 macro_rules! event_types {
     ($then:ident) => {
         $then! {
@@ -51,7 +52,7 @@ macro_rules! define_kinds {
         }
 
         impl EventKind {
-            /// All kinds that this version of the crate knows.
+            /// All kinds known to this version of the crate.
             pub const ALL: &'static [EventKind] = &[$(EventKind::$Kind),*];
 
             /// Returns the type as SoundHash writes it, such as `video.uploaded`.
@@ -70,7 +71,7 @@ macro_rules! define_kinds {
             ///
             /// # Errors
             ///
-            /// Returns an error if this version of the crate does not know the type.
+            /// Returns an error if the type is unknown to this version of the crate.
             fn from_str(s: &str) -> Result<Self, UnknownEventKind> {
                 match s {
                     $($name => Ok(EventKind::$Kind),)*
@@ -123,7 +124,7 @@ impl From<Cow<'_, str>> for EventType {
     }
 }
 
-/// The error of parsing an event type that this version of the crate does not know.
+/// The error for an event type that is unknown to this version of the crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEventKind(());
 

@@ -1,7 +1,7 @@
 //! Events: parses the envelopes and payloads of SoundHash's two senders into one set of types.
 //!
-//! This module turns bytes into an [`Event`], and does not import the rest of the crate. Its files,
-//! in the order in which they process a body:
+//! This module turns bytes into an [`Event`], and imports nothing from the rest of the crate. Its
+//! files, in the order in which they process a body:
 //!
 //! - `envelope`: parses the envelope and, if possible in the same pass, the payload.
 //! - `python`: rewrites Python's extensions of JSON as strict JSON.

@@ -1,9 +1,9 @@
 //! One struct per event type.
 //!
-//! Each field is serialized under its Rust name. If SoundHash's two senders use different names for
-//! a field, this is the dispatcher's name, and the other names are parsed as well. A field that not
-//! every sender guarantees is an `Option`, for which `null` means the same as a missing field.
-//! SoundHash's dispatcher also omits values that are zero or empty.
+//! Each field serializes under its Rust name. If SoundHash's two senders use different names for a
+//! field, this is the dispatcher's name, and the other names are accepted when parsing. A field
+//! that not every sender guarantees is an `Option`, for which `null` means the same as a missing
+//! field. SoundHash's dispatcher also omits values that are zero or empty.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use super::timestamp::{Timestamp, lenient};
 
-/// The error of a payload that lacks a required field, under any of its names.
+/// The error for a payload that lacks a required field under any of its names.
 ///
-/// The message is the same as in serde's derived implementations.
+/// The message is the same as that of serde's derived implementations.
 #[derive(Debug)]
 struct Missing(&'static str);
 
@@ -83,7 +83,7 @@ pub struct VideoFailed {
     pub error_code: String,
 }
 
-/// The payload of `video.processed`: a video was processed and has its fingerprints.
+/// The payload of `video.processed`: a video was processed and now has fingerprints.
 ///
 /// SoundHash has four naming schemes for this payload, and no field is common to all of them.
 /// Either [`video_id`](Self::video_id) or [`title`](Self::title) is always present.
@@ -97,8 +97,8 @@ pub struct VideoProcessed {
     /// The URL of the video's source. Also read from `url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub video_url: Option<String>,
-    /// The number of fingerprints, as the sender wrote it. Also read from `fingerprints_count`, but
-    /// never counted from [`fingerprints`](Self::fingerprints).
+    /// The number of fingerprints, as reported by the sender. Also read from `fingerprints_count`,
+    /// but never computed from [`fingerprints`](Self::fingerprints).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint_count: Option<u64>,
     /// The video's title.
@@ -118,7 +118,7 @@ pub struct VideoProcessed {
     pub fingerprints: Vec<Fingerprint>,
 }
 
-/// A fingerprint in the list of a [`VideoProcessed`].
+/// A fingerprint listed in a [`VideoProcessed`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Fingerprint {
@@ -132,7 +132,7 @@ pub struct Fingerprint {
     pub end_time: f64,
 }
 
-/// Has every field under each of its names. `serde(alias)` would reject a payload that has a field
+/// Contains every field under each of its names. `serde(alias)` would reject a payload with a field
 /// under two names.
 #[derive(Deserialize)]
 struct ProcessedWire {
@@ -175,7 +175,7 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 /// The payload of `match.found`: a query was found in other videos.
 ///
 /// SoundHash's portal sends a list of matches. Its dispatcher sends one event per match, with the
-/// fields of both the query and the match. Both are parsed into a list.
+/// fields of both the query and the match. Both forms are parsed into a list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "FoundWire")]
 #[non_exhaustive]
@@ -210,7 +210,7 @@ pub struct Match {
     pub similarity_score: Option<f64>,
 }
 
-/// Has every field of a match under each of its names.
+/// Contains every field of a match under each of its names.
 #[derive(Deserialize)]
 struct MatchWire {
     match_id: Option<Id>,
@@ -252,7 +252,7 @@ impl TryFrom<MatchWire> for Match {
 
 /// A query with a list of matches, or with the fields of a single match.
 ///
-/// `serde(flatten)` would fail for numbers under `serde_json`'s feature `arbitrary_precision`.
+/// `serde(flatten)` would fail for numbers under `serde_json`'s `arbitrary_precision` feature.
 #[derive(Deserialize)]
 struct FoundWire {
     query_id: Option<Id>,
@@ -305,17 +305,17 @@ pub struct FingerprintCreated {
     pub start_time: f64,
     /// The end of the segment, in seconds from the start of the video.
     pub end_time: f64,
-    /// The hash of the fingerprint, in SoundHash's notation.
+    /// The fingerprint's hash, in SoundHash's notation.
     pub fingerprint_hash: String,
 }
 
-/// The payload of `channel.ingested`: the videos of a channel were ingested.
+/// The payload of `channel.ingested`: a channel's videos were ingested.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChannelIngested {
-    /// The id of the channel at SoundHash.
+    /// SoundHash's id for the channel.
     pub id: Id,
-    /// The id of the channel on its platform.
+    /// The platform's id for the channel.
     pub channel_id: Id,
     /// The channel's title.
     pub title: String,
@@ -329,7 +329,7 @@ pub struct ChannelIngested {
     pub processing_time: f64,
 }
 
-/// The payload of `job.failed`: a background job failed for good.
+/// The payload of `job.failed`: a background job failed permanently.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobFailed {
@@ -346,19 +346,19 @@ pub struct JobFailed {
     pub error_message: Option<String>,
 }
 
-/// The payload of `quota.warning`: a quota is nearly used up.
+/// The payload of `quota.warning`: a quota is almost used up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QuotaWarning {
-    /// The period that the quota is for, such as `daily`.
+    /// The period that the quota applies to, such as `daily`.
     pub period: String,
-    /// The used part of the quota.
+    /// The amount used so far.
     pub used: i64,
     /// The quota.
     pub limit: i64,
-    /// The remaining part of the quota, negative if the quota is exceeded.
+    /// The remaining amount of the quota, which is negative if the quota is exceeded.
     pub remaining: i64,
-    /// The used part in percent of the quota.
+    /// The used amount as a percentage of the quota.
     pub percentage: f64,
     /// The end of the period.
     #[serde(
@@ -381,7 +381,7 @@ pub struct UserCreated {
     pub email: String,
 }
 
-/// The payload of `subscription.updated`: the plan of a subscription changed.
+/// The payload of `subscription.updated`: a subscription's plan changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SubscriptionUpdated {
@@ -398,7 +398,7 @@ pub struct SubscriptionUpdated {
     pub previous_plan: Option<String>,
 }
 
-/// The payload of `api_limit.reached`: a limit of the API was reached.
+/// The payload of `api_limit.reached`: an API limit was reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ApiLimitReached {

@@ -1,16 +1,16 @@
 //! Rewrites the output of Python's `json` module as strict JSON.
 //!
-//! SoundHash's senders call `json.dumps`, which writes `NaN` and `Infinity` for floats that are not
-//! finite, `"\ud83c"` for a string that was cut inside a surrogate pair, and integers of any size.
+//! SoundHash's senders call `json.dumps`, which writes `NaN` and `Infinity` for non-finite floats,
+//! `"\ud83c"` for a string that was cut inside a surrogate pair, and integers of any size.
 //! `serde_json` rejects all of these. [`to_strict`] replaces them and copies everything else
-//! unchanged, whether it is valid or not, so that `serde_json` still decides what is JSON.
+//! unchanged, whether valid or not, so that `serde_json` still decides what is JSON.
 //!
 //! No published parser accepts exactly this superset of JSON. Those that accept `NaN` either reject
-//! lone surrogates, or also accept comments, trailing commas and unquoted keys.
+//! lone surrogates or also accept comments, trailing commas and unquoted keys.
 
 use serde::de::IgnoredAny;
 
-/// Returns `text` as strict JSON, or `None` if nothing has to be rewritten.
+/// Returns `text` as strict JSON, or `None` if nothing needs to be rewritten.
 ///
 /// | in `text` | rewritten |
 /// | --- | --- |
@@ -18,8 +18,8 @@ use serde::de::IgnoredAny;
 /// | a number beyond the range of `f64` | `null` |
 /// | a surrogate escape without its partner | `\ufffd` |
 ///
-/// This takes one pass without recursion and one allocation. The allocation has 4/3 of the length
-/// of `text`, which is always enough, because only `NaN` becomes longer, by one byte.
+/// This takes a single pass without recursion and a single allocation of 4/3 the length of `text`.
+/// That is always enough, because only `NaN` grows, by one byte.
 pub(crate) fn to_strict(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut strict = String::new();
@@ -65,8 +65,8 @@ pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
     from
 }
 
-/// Returns the length of the escape at the start of `rest`, and its replacement if it is a lone
-/// surrogate.
+/// Returns the length of the escape at the start of `rest`, along with its replacement if it is a
+/// lone surrogate.
 fn escape(rest: &[u8]) -> (usize, Option<&'static str>) {
     match unit(rest) {
         // Skips both halves, so that the second half is not mistaken for a lone surrogate.
@@ -99,8 +99,8 @@ fn scalar_length(text: &[u8], offset: usize) -> usize {
     rest.iter().take_while(|&&byte| is_scalar(byte)).count()
 }
 
-/// Returns the length of the number or word at the start of `rest`, and its replacement if it is
-/// not strict JSON.
+/// Returns the length of the number or word at the start of `rest`, along with its replacement if
+/// it is not strict JSON.
 fn scalar(rest: &[u8]) -> (usize, Option<&'static str>) {
     let length = scalar_length(rest, 0);
     let token = rest.get(..length).unwrap_or_default();
@@ -112,7 +112,7 @@ fn scalar(rest: &[u8]) -> (usize, Option<&'static str>) {
     (length, replaced.then_some("null"))
 }
 
-/// Returns whether `token` is a JSON number that an `f64` cannot hold.
+/// Returns whether `token` is a JSON number that does not fit into an `f64`.
 fn is_out_of_range(token: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(token).is_ok()
         && serde_json::from_slice::<f64>(token).is_err()

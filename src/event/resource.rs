@@ -8,7 +8,7 @@ use super::id::Id;
 pub struct Resource {
     /// The id of the resource, always as a string, even if it is a number in the payload.
     pub id: Option<Id>,
-    /// The type of the resource, such as `video` or `user`. It is `test` for a test delivery.
+    /// The resource type, such as `video` or `user`, or `test` for a test delivery.
     pub resource_type: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// One of SoundHash's two senders, which use different envelopes for their events.
+/// One of SoundHash's two senders, each of which uses its own event envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
     /// The developer portal, which writes `event`, `delivery_id` and `timestamp`, with indentation.
@@ -35,7 +35,7 @@ impl FromStr for Sender {
     }
 }
 
-/// The error of parsing a [`Sender`] from a string that is neither `portal` nor `dispatcher`.
+/// An error parsing a [`Sender`] from a string that is neither `portal` nor `dispatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSender(());
 

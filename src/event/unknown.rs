@@ -1,4 +1,4 @@
-//! Finds the fields of a payload that its type does not have, while the payload is parsed.
+//! Finds payload fields that the payload's type does not have, while the payload is being parsed.
 //!
 //! serde's derived implementations call `deserialize_ignored_any` for such a field, and [`Watched`]
 //! wraps the parser to intercept these calls. Known fields cost almost nothing, because only a
@@ -11,12 +11,12 @@ use serde::de::{
     Visitor, value::StrDeserializer,
 };
 
-/// The maximum number of paths that an event keeps.
+/// The maximum number of paths kept per event.
 const MAX_FIELDS: usize = 16;
-/// The maximum length of a field's name in characters.
+/// The maximum length of a field name in characters.
 const MAX_NAME: usize = 64;
 
-/// The fields that the portal adds to the payloads of all types.
+/// The fields that the portal adds to the payload of every event type.
 const ADDED_BY_PORTAL: &[&str] = &["uploaded_at", "reset_at"];
 
 /// Notes about one payload: its unknown fields, and the field that does not fit.
@@ -46,12 +46,12 @@ impl Notes {
 
     #[cold]
     fn misfit(&mut self, path: &Path<'_>) {
-        // The innermost field is reported first, and its path is the most precise.
+        // The innermost field is reported first and has the most precise path.
         self.misfit.get_or_insert_with(|| path.text());
     }
 }
 
-/// Adds a path to the unknown fields of an event, up to [`MAX_FIELDS`].
+/// Adds a path to an event's unknown fields, up to [`MAX_FIELDS`].
 #[cold]
 pub(super) fn note(unknown: &mut Vec<String>, path: &Path<'_>) {
     if unknown.len() < MAX_FIELDS {
@@ -77,7 +77,7 @@ impl Path<'_> {
         text
     }
 
-    /// Appends the path to `text`, which takes a fraction of the time that `format!` would take.
+    /// Appends the path to `text`, in a fraction of the time that `format!` would take.
     fn append_to(&self, text: &mut String) {
         let name = match self {
             Path::Payload => return text.push_str("data"),
@@ -99,7 +99,7 @@ impl Path<'_> {
     }
 }
 
-/// Parses the payload at the start of `text`, and returns it with its length.
+/// Parses the payload at the start of `text`, and returns it along with its length.
 pub(super) fn watched<T: DeserializeOwned>(
     text: &str,
     notes: &mut Notes,
@@ -113,7 +113,7 @@ pub(super) fn watched<T: DeserializeOwned>(
     Ok((payload, json.into_iter::<de::IgnoredAny>().byte_offset()))
 }
 
-/// A deserializer, visitor, sequence or seed that is wrapped to watch a part of the payload.
+/// A deserializer, visitor, sequence or seed, wrapped to watch a part of the payload.
 struct Watched<'a, T> {
     inner: T,
     path: &'a Path<'a>,

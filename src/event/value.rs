@@ -6,13 +6,13 @@ use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A [`Value`] that is parsed in the same way under every feature of `serde_json`.
+/// A [`Value`] that is parsed in the same way regardless of `serde_json`'s features.
 ///
-/// Any crate in the build can turn these features on, as axum's `json` does with `raw_value`. Under
+/// Any crate in the build can enable these features, as axum's `json` does with `raw_value`. Under
 /// `raw_value`, if the first key of an object is a certain private name, `Value` parses the string
-/// after that key as JSON, with a new recursion limit. 200 kB of such objects, each in the string
-/// of the previous one, overflow the stack of a thread, which aborts the process. `AnyJson` treats
-/// such an object like any other.
+/// after that key as JSON, with a fresh recursion limit. 200 kB of such objects, each inside the
+/// previous one's string, overflow a thread's stack, which aborts the process. `AnyJson` treats
+/// such objects like any other.
 pub(super) struct AnyJson(pub(super) Value);
 
 /// The key of the map that represents a number under `arbitrary_precision`.
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
         if next.as_deref() == Some(NUMBER) && numbers_are_maps() {
             let map = MapAccessDeserializer::new(Unread { first: next, map });
             let number = Number::deserialize(map)?;
-            // Rejects the same numbers as the parser does without `arbitrary_precision`.
+            // Rejects the same numbers that the parser rejects without `arbitrary_precision`.
             return match number.as_f64() {
                 Some(_) => Ok(Value::Number(number)),
                 None => Err(de::Error::custom("number out of range")),
@@ -112,13 +112,13 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// Returns whether any crate in the build has turned on `arbitrary_precision`, without which a
-/// number cannot be this large.
+/// Returns whether any crate in the build has enabled `arbitrary_precision`, without which a number
+/// cannot be this large.
 fn numbers_are_maps() -> bool {
     "1e999".parse::<Number>().is_ok()
 }
 
-/// A map whose first key has been put back after reading it.
+/// A map whose first key was read and then put back.
 struct Unread<A> {
     first: Option<String>,
     map: A,
@@ -162,8 +162,8 @@ mod tests {
             let AnyJson(value) = serde_json::from_str(text).unwrap();
             let expected: Value = serde_json::from_str(text).unwrap();
             assert_eq!(value, expected, "{text}");
-            // `again` and not `expected` is compared, because serde_json turns the -0 of a `Value`
-            // into 0 under `arbitrary_precision`.
+            // Compares `again` rather than `expected`, because serde_json turns a `Value`'s -0 into
+            // 0 under `arbitrary_precision`.
             let again = Value::deserialize(&expected).unwrap();
             assert_eq!(AnyJson::deserialize(&expected).unwrap().0, again, "{text}");
             assert_eq!(

@@ -3,8 +3,8 @@
 #![doc = include_str!("links.txt")]
 #![doc = include_str!("../../docs/guide/README.md")]
 
-// The files in `docs/guide` define their links as paths in the repository, which would be broken on
-// docs.rs. Markdown uses the first definition of a link, which is in `links.txt`.
+// The files in `docs/guide` define their links as repository paths, which would be broken on
+// docs.rs. Markdown uses the first definition of a link, so `links.txt` comes first.
 
 macro_rules! guides {
     ($($name:ident)*) => {

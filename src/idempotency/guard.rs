@@ -1,4 +1,4 @@
-//! Holds the claim of an event while its handler runs, and records the result of the handler.
+//! Holds an event's claim while its handler runs, and records the handler's result.
 
 use std::{
     future::Future,
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::telemetry::{self, StoreStep};
 
-/// The pause after the first failure of the store, which doubles with each further failure.
+/// The pause after the store's first failure. It doubles after each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The claim of an event. Dropping it releases the event.
+/// The claim on an event. Dropping it releases the event.
 pub(super) struct ClaimGuard<St: IdempotencyStore>(Option<PendingOutcome<St>>);
 
 /// An outcome that the store has not recorded yet.
@@ -70,7 +70,7 @@ impl<St: IdempotencyStore> ClaimGuard<St> {
     async fn end(&mut self) {
         let Some(pending) = &mut self.0 else { return };
         let result = pending.record().await;
-        // If this future is dropped earlier, `drop` records the outcome.
+        // If this future is dropped first, `drop` records the outcome.
         if let Some(pending) = self.0.take() {
             pending.handle_result(result);
         }
@@ -100,7 +100,7 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             Ok(false) if self.attempts == 1 => {
                 telemetry::lease_lost(self.key.as_str(), self.lease);
             }
-            // An earlier attempt may have succeeded without its reply reaching us.
+            // An earlier attempt may have succeeded even though its reply was lost.
             Ok(false) => {}
             // The retries run in a task, so that the sender does not wait for a store that is down.
             Err(error) => {
@@ -119,8 +119,8 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             if left < SHORTEST_PAUSE {
                 return;
             }
-            // The pauses shrink towards the end, so that a store that recovers late still records
-            // the outcome.
+            // The pauses shrink near the end of the lease, so that a store that recovers late still
+            // records the outcome.
             sleep(pause.min(left / 2)).await;
             if self.record().await.is_ok() {
                 return;
@@ -132,17 +132,16 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
 
 impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
     fn drop(&mut self) {
-        // Without a runtime, no task can wait for the store, and the claim lasts for the whole
-        // lease.
+        // Without a runtime, no task can wait for the store, so the claim lasts until its lease
+        // ends.
         let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
-        // The future owns the pending outcome instead of the guard. Otherwise, a runtime that shuts
-        // down and drops the future would drop a guard, which would spawn another future, and so
-        // on.
+        // The future owns the pending outcome, not the guard. Otherwise, a runtime that drops the
+        // future during shutdown would drop a guard, which would spawn another future, and so on.
         let mut end = Box::pin(pending.end());
         // Polling once lets a store that does not wait record the outcome before this returns, so
-        // that an immediate retry does not find the event in progress. A panic of the store is
+        // that an immediate retry does not find the event in progress. Panics in the store are
         // caught, because a panic in a destructor during another panic would abort the process. The
         // lease then ends the claim.
         let poll = || end.as_mut().poll(&mut Context::from_waker(Waker::noop()));

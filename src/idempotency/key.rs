@@ -10,22 +10,22 @@ use sha2::{Digest, Sha256};
 
 use crate::{delivery::Delivery, event::Id};
 
-/// The maximum length of a part, above which the part is replaced by its SHA-256.
+/// The maximum length of a part. Longer parts are replaced by their SHA-256.
 const MAX_PART: usize = 64;
 
 /// Identifies an event in an [`IdempotencyStore`](super::IdempotencyStore).
 ///
-/// The layer creates the key only from signed data:
+/// The layer derives the key only from signed data:
 ///
 /// - If SoundHash's [dispatcher](crate::Sender::Dispatcher) sent the event, the key is its `id`.
 /// - If the [portal](crate::Sender::Portal) sent the event, the key is the `delivery_id` and the
-///   SHA-256 of the body. The `delivery_id` is not enough, because it is a clock reading in
-///   milliseconds, which two events can share. Retries have the same body, and so the same key.
+///   SHA-256 of the body. The `delivery_id` alone is not enough, because it is a millisecond
+///   timestamp, which two events can share. Retries have the same body, and therefore the same key.
 /// - Otherwise, the key is the SHA-256 of the body.
 ///
-/// If the delivery has an [endpoint](crate::Delivery::endpoint), or the layer has a
-/// [`scope`](super::IdempotencyLayer::scope), the key starts with them. A key can contain any
-/// character. It has at most 272 bytes, because longer ids are replaced by their SHA-256.
+/// The key starts with the delivery's [endpoint](crate::Delivery::endpoint) and the layer's
+/// [`scope`](super::IdempotencyLayer::scope), if they are set. A key can contain any character. It
+/// is at most 272 bytes long, because longer ids are replaced by their SHA-256.
 ///
 /// Keys are cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,13 +69,13 @@ impl Key {
     }
 }
 
-/// Returns whether the id is an empty string or 0, which senders without an id write.
+/// Returns whether the id is an empty string or 0, which senders write if there is no id.
 fn is_empty(id: &Id) -> bool {
     id.as_str().map_or(id.as_u64() == Some(0), str::is_empty)
 }
 
-// Each part begins with a letter for its kind, in upper case if the part is a digest, and either
-// states its length or is the last part, so that the text of one part cannot imitate another part.
+// Each part starts with a letter for its kind, in upper case if the part is a digest. A part either
+// states its length or comes last, so that its text cannot imitate another part.
 
 fn push_named(key: &mut String, tag: char, name: &str) {
     if name.len() > MAX_PART {
@@ -109,7 +109,7 @@ fn push(key: &mut String, part: fmt::Arguments<'_>) {
 
 /// Returns the key that a layer without a scope creates for the delivery.
 ///
-/// All deliveries of an event have the same key, so it is also a good id for a job in a queue.
+/// All deliveries of an event have the same key, so it is also a good id for a queued job.
 ///
 /// ```
 /// use axum::http::StatusCode;
@@ -172,7 +172,7 @@ mod tests {
                 format!("{written}{}", digest(&body))
             );
         }
-        // A repair can turn different ids into the same id.
+        // Repairing surrogates can make different ids equal.
         let body = r#"{"type":"a","data":1,"id":"a\ud83c"}"#;
         let joined = format!("d4:a\u{fffd};b{}", digest(body));
         assert_eq!(key(body, None, None), joined);

@@ -15,7 +15,7 @@ use crate::telemetry;
 ///
 /// # Where to put it
 ///
-/// Put the layer around **only the route of the handler**, and only once.
+/// Put the layer around **only the handler's route**, and only once.
 ///
 /// A signature covers the body, but neither the path nor the method. If the layer also covered a
 /// route such as `/status`, an attacker could send a recorded delivery there. The 200 would
@@ -23,7 +23,8 @@ use crate::telemetry;
 /// ran. For the same reason, the layer responds to every method except POST with 405.
 ///
 /// If a request passes through two of these layers with the same store and the same
-/// [`scope`](Self::scope), the inner layer finds every event already claimed by the outer one.
+/// [`scope`](Self::scope), the inner layer finds that the outer one has already claimed every
+/// event.
 pub struct IdempotencyLayer<St> {
     store: Arc<St>,
     pub(super) settings: Settings,
@@ -44,8 +45,8 @@ impl<St> IdempotencyLayer<St> {
 
     /// Sets how long a claim lasts. The default is 60 s.
     ///
-    /// After the lease, a retry runs the handler again, even if the first run has not ended, so
-    /// choose a lease that is longer than the handler ever takes. Do not choose one that is much
+    /// Once the lease has ended, a retry runs the handler again even if the first run is still in
+    /// progress, so choose a lease that is longer than the handler ever takes. Do not make it much
     /// longer, because if a process dies while its handler runs, retries get a 503 until the lease
     /// ends.
     ///
@@ -62,36 +63,36 @@ impl<St> IdempotencyLayer<St> {
 
     /// Sets how long an event is remembered after its last delivery. The default is 24 h.
     ///
-    /// Each duplicate renews the retention, because SoundHash can repeat an event for days.
+    /// Each duplicate restarts this period, because SoundHash can repeat an event for days.
     ///
-    /// If the retention is shorter than the sum of [`max_age`](Self::max_age) and
-    /// [`clock_skew`](Self::clock_skew), it is raised to that sum. Otherwise, the store could
-    /// forget an event while a recorded delivery of it is not yet too old. With a `max_age`, the
-    /// store remembers events for another `clock_skew`, because clocks differ.
+    /// A retention that is shorter than the sum of [`max_age`](Self::max_age) and
+    /// [`clock_skew`](Self::clock_skew) is raised to that sum. Otherwise, the store could forget an
+    /// event while a recorded delivery of it is still accepted. With a `max_age`, the store
+    /// remembers events for another `clock_skew`, because clocks differ.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
         self
     }
 
-    /// Rejects events that are at least this old with 401. By default, the age is not limited.
+    /// Responds with 401 to events that are at least this old. By default, the age is not limited.
     ///
-    /// The signature of a recorded delivery stays valid for as long as the secret. With an age
+    /// A recorded delivery's signature stays valid for as long as the secret does. With an age
     /// limit, an attacker cannot replay the delivery, because the event is either still remembered
     /// or too old. Retries arrive up to 9 minutes late, so 15 minutes is a good choice. Events
-    /// without a time are rejected, too.
+    /// without a time are also rejected.
     ///
-    /// The age is measured with the clock of this host, which **must be synchronized**. If the
-    /// clock is wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected.
-    /// These rejections are logged at `warn`, at most once a minute for each reason.
+    /// The age is measured with this host's clock, which **must be synchronized**. If the clock is
+    /// wrong by more than [`clock_skew`](Self::clock_skew), authentic events are rejected. These
+    /// rejections are logged at `warn`, at most once a minute per reason.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.settings.max_age = Some(age);
         self
     }
 
-    /// Sets how far the time of an event may be ahead of this host's clock. The default is 60 s.
-    /// Without a [`max_age`](Self::max_age), this has no effect.
+    /// Sets how far an event's time may be ahead of this host's clock. The default is 60 s. Without
+    /// a [`max_age`](Self::max_age), this has no effect.
     #[must_use]
     pub fn clock_skew(mut self, skew: Duration) -> Self {
         self.settings.clock_skew = skew;
@@ -99,11 +100,11 @@ impl<St> IdempotencyLayer<St> {
     }
 
     /// Sets whether the handler runs in a separate task, so that it finishes even if the sender
-    /// hangs up. The default is `false`: the handler is canceled.
+    /// hangs up. With the default, `false`, it is canceled instead.
     ///
     /// Turn this on for a handler that can take longer than the 30 s that SoundHash waits.
-    /// Otherwise, each retry would start the work again and be canceled again. A graceful shutdown
-    /// does not wait for these tasks.
+    /// Otherwise, each retry would start the work over, only to be canceled again. A graceful
+    /// shutdown does not wait for these tasks.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
         self.settings.detach = detach;

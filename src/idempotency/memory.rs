@@ -18,35 +18,35 @@ use super::{
     store::{Claim, ClaimToken, IdempotencyStore},
 };
 
-/// Replaces durations that are too long for an `Instant`. 30 years are long enough.
+/// Replaces durations that are too long for an `Instant`. 30 years is long enough.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The initial and smallest value of [`State::sweep_at`].
+/// The initial and minimum value of [`State::sweep_at`].
 const SWEEP_AT: usize = 64;
 
-/// The largest capacity for which the table is allocated at once.
+/// The largest capacity for which the whole table is allocated up front.
 const MOST_AT_ONCE: usize = 1_000_000;
 
-/// An [`IdempotencyStore`] in the memory of one process.
+/// An [`IdempotencyStore`] in the memory of a single process.
 ///
-/// Use it if **one process** receives all deliveries of an endpoint. The store forgets everything
-/// when the process restarts, so an event that was completed before the restart runs again if it is
-/// sent again. This also means that an attacker can replay a recorded delivery once per restart,
-/// until the delivery is older than [`max_age`](super::IdempotencyLayer::max_age). If that matters,
-/// or if there are several processes, use a store outside of the process, such as `RedisStore`
-/// (crate `soundhash-webhook-redis`).
+/// Use it if **one process** receives all deliveries for an endpoint. The store forgets everything
+/// when the process restarts, so an event that was completed before the restart is handled again if
+/// it is sent again. This also means that an attacker can replay a recorded delivery once per
+/// restart, until the delivery is older than [`max_age`](super::IdempotencyLayer::max_age). If that
+/// matters, or if there are several processes, use a store outside the process, such as
+/// `RedisStore` (crate `soundhash-webhook-redis`).
 ///
 /// # Memory
 ///
 /// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take 17
-/// MB. The table of keys, 30 to 60 bytes for each event of `capacity`, is allocated at once, and the
-/// rest as needed. If `capacity` is more than 1,000,000, the table grows as needed, and all
-/// deliveries wait while it grows. If more than `capacity` events are completed, the store
-/// evicts the one whose last delivery is the oldest. The `capacity` should exceed the number of
-/// events that arrive within the [`retention`](super::IdempotencyLayer::retention), and must at
-/// least exceed the number that arrives within the 9 minutes of SoundHash's retries. Tenants who do
-/// not trust each other should not share a store, because one with many events would evict the
-/// events of the others.
+/// MB. The key table, which takes 30 to 60 bytes per event of `capacity`, is allocated up front,
+/// and the rest as needed. If `capacity` is more than 1,000,000, the table grows as needed, and all
+/// deliveries wait while it grows. If more than `capacity` events are completed, the store evicts
+/// the one whose last delivery is the oldest. The `capacity` should exceed the number of events
+/// that arrive within the [`retention`](super::IdempotencyLayer::retention), and must at least
+/// exceed the number that arrive during the 9 minutes of SoundHash's retries. Tenants who do not
+/// trust each other should not share a store, because one with many events would evict those of the
+/// others.
 ///
 /// Events in progress do not count towards the capacity, because the number of concurrent requests
 /// limits them. Their claims are never evicted, and a new claim never fails for lack of space.
@@ -57,12 +57,12 @@ pub struct MemoryStore {
 struct State {
     // Separate from `completed`, so that no claim can be evicted.
     claimed: HashMap<Key, Lease>,
-    /// Has room for more than `capacity` events. A table that is nearly full has to be rebuilt from
-    /// time to time, and each claim waits meanwhile.
+    /// Has room for more than `capacity` events, because a nearly full table has to be rebuilt from
+    /// time to time, and every claim has to wait meanwhile.
     completed: LruCache<Key, Completion>,
     capacity: usize,
-    /// The last token, which each claim increments. A random one would cost a system call, and is
-    /// not needed because a fork or a restored snapshot copies the claims together with this
+    /// The last token, which each claim increments. A random token would cost a system call, and is
+    /// unnecessary because a fork or a restored snapshot copies the claims together with this
     /// number.
     last_token: u128,
     /// The number of claims at which expired claims are removed.
@@ -145,7 +145,7 @@ impl State {
         Claim::Acquired(token)
     }
 
-    /// Ends the claim and returns `true`, if `token` still holds the key.
+    /// Ends the claim and returns `true` if `token` still holds the key.
     fn end_claim(&mut self, key: &Key, token: ClaimToken, now: Instant) -> bool {
         let held = self.claimed.get(key);
         let is_held = held.is_some_and(|held| held.token == token && now < held.until);
@@ -159,8 +159,8 @@ impl State {
         let now = Instant::now();
         let is_held = self.end_claim(key, token, now);
         if is_held {
-            // Removes up to two expired events for each new one, so that memory is freed over time
-            // if fewer events arrive than before.
+            // Removes up to two expired events for each new one, so that memory is gradually freed
+            // when fewer events arrive.
             for _ in 0..2 {
                 match self.completed.peek_lru() {
                     Some((_, completion)) if completion.until <= now => self.completed.pop_lru(),

@@ -9,7 +9,7 @@
 // - `layer`: the layer, with its settings in `settings` and a clock for tests in `clock`.
 // - `service`: claims the event, calls the handler and records the result.
 // - `key`: identifies the event.
-// - `store`: the trait of a store, which `memory` implements.
+// - `store`: the store trait, which `memory` implements.
 // - `guard`: holds the claim while the handler runs.
 // - `outcome`: the reasons why the layer responds without calling the handler.
 

@@ -16,11 +16,10 @@ use crate::{
 /// The reason why [`IdempotencyLayer`](super::IdempotencyLayer) responded without calling the
 /// handler.
 ///
-/// The layer puts the outcome into the extensions of the *response*, so that an outer layer can
-/// count it or replace the response. A response without an `Outcome` comes from the handler, or
-/// from the verification layer, which adds a [`Rejection`](crate::Rejection) instead. A handler can
-/// also respond with an outcome itself, for example by returning an error of
-/// `soundhash-webhook-sqlx`.
+/// The layer adds the outcome to the *response* extensions, so that an outer layer can count it or
+/// replace the response. A response without an `Outcome` comes from the handler, or from the
+/// verification layer, which adds a [`Rejection`](crate::Rejection) instead. A handler can also
+/// respond with an outcome itself, for example by returning an error from `soundhash-webhook-sqlx`.
 ///
 /// An outcome is not an [`Error`](error::Error), because a duplicate is not a failure.
 ///
@@ -51,7 +50,7 @@ kinds! {
         /// Another delivery of the event is in progress: 503, with `Retry-After`.
         InProgress: SERVICE_UNAVAILABLE, Routine, "in_progress", "event is in progress",
             "nothing needs to be done";
-        /// The store failed, so the state of the event is not known: 503, with `Retry-After`.
+        /// The store failed, so the event's state is unknown: 503, with `Retry-After`.
         StoreUnavailable: SERVICE_UNAVAILABLE, Failure, "store_unavailable", "idempotency store failed",
             "deliveries fail until the store works again, and SoundHash drops an event after 7 \
              minutes of retries";
@@ -59,7 +58,7 @@ kinds! {
         TooOld: UNAUTHORIZED, Warning, "too_old", "event is too old",
             "the delivery is authentic, so check that the clock of this host is synchronized; if \
              it is, a recorded request was sent again, or max_age is too short";
-        /// The event does not have a time, and `max_age` is set: 401.
+        /// The event has no time, and `max_age` is set: 401.
         Undated: UNAUTHORIZED, Warning, "undated", "event has no time",
             "the delivery is authentic, but max_age needs the time in its envelope, so do not \
              set max_age for a sender that omits it";
@@ -81,7 +80,7 @@ impl Outcome {
         Self(Refusal::new(kind))
     }
 
-    /// Creates the outcome for a store that failed.
+    /// Creates the outcome for a store failure.
     ///
     /// A handler that records events in its own store can respond with this outcome. The response
     /// is a 503 with `Retry-After`, and does not reveal `source`.
@@ -103,7 +102,7 @@ impl Outcome {
         self.kind().status()
     }
 
-    /// Returns the error of the store, if the store failed.
+    /// Returns the store's error if the store failed.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.0.source()
@@ -114,7 +113,7 @@ impl Outcome {
 /// delivery does not learn that the signature is valid.
 impl IntoResponse for Outcome {
     fn into_response(self) -> Response {
-        // The version matters only if the connection is closed, which this layer never does.
+        // The version matters only when closing the connection, which this layer never does.
         let mut response = self.0.response(Version::HTTP_11, true, false);
         response.extensions_mut().insert(self);
         response

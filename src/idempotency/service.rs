@@ -31,7 +31,7 @@ use crate::{
 /// event before it calls the inner service `S`.
 ///
 /// The inner service can return anything that implements [`IntoResponse`], and its errors and
-/// panics are passed on. The service itself neither fails nor panics.
+/// panics are passed on. The service itself never fails or panics.
 pub struct Idempotency<S, St> {
     inner: S,
     store: Arc<St>,
@@ -109,7 +109,7 @@ where
                 Ok(result) => result,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
-                    // The runtime is shutting down, and soon drops this future, too.
+                    // The runtime is shutting down and will soon drop this future, too.
                     Err(_) => future::pending().await,
                 },
             }
@@ -117,7 +117,7 @@ where
     }
 }
 
-/// Claims the event, or returns the outcome with which the layer responds instead of the handler.
+/// Claims the event, or returns the outcome to respond with instead of calling the handler.
 async fn claim<St: IdempotencyStore>(
     store: &Arc<St>,
     settings: &Settings,
@@ -184,7 +184,7 @@ where
 /// Catches a panic of the future, which is not polled again.
 ///
 /// `AssertUnwindSafe` is sound here, because the caller resumes the panic as soon as it has
-/// released the event, so no code can observe a broken invariant in between.
+/// released the event, so no code can observe a broken invariant before that.
 async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Output> {
     let mut future = pin!(future);
     future::poll_fn(

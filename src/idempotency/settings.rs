@@ -1,4 +1,4 @@
-//! The settings of a layer, and the check of an event's age.
+//! The settings of a layer, and the age check for events.
 
 use std::{
     fmt,
@@ -41,7 +41,7 @@ impl Default for Settings {
 impl Settings {
     fn retention(&self) -> Duration {
         match self.max_age {
-            // The time of an event may be up to `clock_skew` ahead when the event is completed.
+            // An event's time may be up to `clock_skew` ahead when the event is completed.
             Some(age) => self.retention.max(age.saturating_add(self.clock_skew)),
             None => self.retention,
         }
@@ -49,8 +49,8 @@ impl Settings {
 
     /// Returns how long the store remembers a completed event.
     ///
-    /// With a `max_age`, this is longer than the retention, because the clocks of several machines
-    /// differ, and because some time passes between the check of the age and the claim.
+    /// With a `max_age`, this is longer than the retention, because clocks differ between machines,
+    /// and some time passes between the age check and the claim.
     pub(super) fn stored_retention(&self) -> Duration {
         let slack = match self.max_age {
             Some(_) => self.clock_skew.saturating_add(Duration::from_secs(1)),

@@ -13,8 +13,8 @@ use super::key::Key;
 /// share, and the [module docs](super#a-store-of-your-own) show how to write your own.
 ///
 /// A key is in one of three states: *free*, *claimed* by one token until its lease ends, or
-/// *completed* until its retention ends. When the lease or the retention has ended, by the store's
-/// own clock, the key is free again.
+/// *completed* until its retention ends. Once the lease or retention has ended according to the
+/// store's own clock, the key is free again.
 ///
 /// Each method must be **a single atomic operation** in the storage that all processes share. A
 /// read followed by a separate write would let two deliveries through. `testing::store_conformance`
@@ -28,9 +28,9 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// If several calls run concurrently, exactly one of them returns [`Claim::Acquired`], with a
     /// token that no other call has ever returned.
     ///
-    /// A call that returns [`Claim::Completed`] also renews the retention: the time that was passed
-    /// to [`complete`](Self::complete) starts again. SoundHash can repeat an event for days, and
-    /// each duplicate must still be recognized.
+    /// A call that returns [`Claim::Completed`] also restarts the retention period that was passed
+    /// to [`complete`](Self::complete). SoundHash can repeat an event for days, and every duplicate
+    /// must still be recognized.
     ///
     /// # Errors
     ///
@@ -41,11 +41,11 @@ pub trait IdempotencyStore: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Claim, BoxError>> + Send;
 
-    /// Ends the claim of `token`, and marks the key as completed for `retention`.
+    /// Ends the claim held by `token` and marks the key as completed for `retention`.
     ///
     /// Returns `true` if the key is now completed. If `token` no longer holds the key, because the
-    /// lease has ended or another token has claimed the key since, this returns `false` and does
-    /// not change anything.
+    /// lease has ended or another token has since claimed the key, this returns `false` and changes
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -57,10 +57,10 @@ pub trait IdempotencyStore: Send + Sync + 'static {
         retention: Duration,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send;
 
-    /// Ends the claim of `token`, so that the key is free.
+    /// Ends the claim held by `token`, which frees the key.
     ///
     /// Returns `true` if the claim was ended. If `token` does not hold the key, this returns
-    /// `false` and does not change anything.
+    /// `false` and changes nothing.
     ///
     /// # Errors
     ///
@@ -87,15 +87,15 @@ pub enum Claim {
 /// Proves a claim. Only the token that holds a key can complete or release it.
 ///
 /// A lease can end while the handler is still running. Another delivery can then claim the key with
-/// another token, after which the token of the late handler has no effect.
+/// its own token, after which the late handler's token has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimToken(u128);
 
 impl ClaimToken {
-    /// Creates a token from the randomness of the operating system.
+    /// Creates a token from the operating system's randomness.
     ///
-    /// Because no state of the process is involved, tokens do not repeat after a fork, or in two
-    /// virtual machines that were started from the same snapshot.
+    /// Because no process state is involved, tokens do not repeat after a fork, or in two virtual
+    /// machines started from the same snapshot.
     ///
     /// # Panics
     ///

@@ -8,13 +8,13 @@ use super::{
     text::{escape, escape_error, escape_up_to},
 };
 
-/// The maximum length of a field's path, which consists of several names.
+/// The maximum length of a field path, which can contain several names.
 const MAX_PATH: usize = 128;
 
-/// Records an authentic event whose type or payload this version of the crate does not know. The
-/// payload does not fit if the type is known.
+/// Records an authentic event whose type or payload this version of the crate does not know. If the
+/// type is known, the payload does not fit it.
 ///
-/// `misfit` says why the payload does not fit its type, without quoting values of the payload.
+/// `misfit` says why the payload does not fit its type, without quoting payload values.
 pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Option<&str>, is_test: bool) {
     let mismatch = match known_type {
         None => "its type is unknown",
@@ -41,7 +41,7 @@ pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Option<&str
     );
 }
 
-/// Records an authentic event with fields that this version of the crate does not know.
+/// Records an authentic event with fields that are unknown to this version of the crate.
 pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
     recorder::count(
         metrics::UNKNOWN_FIELDS,
@@ -61,7 +61,7 @@ pub(crate) fn new_field(event_type: &str, path: &str) {
     );
 }
 
-/// Logs an authentic event whose type is not the one that its handler takes.
+/// Logs an authentic event whose type differs from the one that its handler takes.
 pub(crate) fn of_another_type(expected: &'static str) {
     log!(
         warn,

@@ -1,7 +1,6 @@
-//! Runs the handler of a delivery in a span, and reports handlers that are canceled.
+//! Runs a delivery's handler in a span, and reports canceled handlers.
 //!
-//! The span adds the id, the type and the endpoint of the delivery to every line that is logged
-//! while the handler runs.
+//! The span adds the delivery's id, type and endpoint to every line logged while the handler runs.
 
 use std::{
     fmt::Display,
@@ -49,7 +48,7 @@ impl HandlerWatch {
         enabled!(span)
     }
 
-    /// Starts the watch. Without `delivery`, the handler does not get a span.
+    /// Starts the watch. Without `delivery`, the handler has no span.
     pub(super) fn start(delivery: Option<DeliveryFields<'_>>, detached: Arc<AtomicBool>) -> Self {
         Self {
             span: match delivery {
@@ -83,10 +82,10 @@ impl HandlerWatch {
 }
 
 pin_project! {
-    /// The future of a handler, in the span of its delivery.
+    /// A handler's future, in the span of its delivery.
     ///
-    /// If the future is dropped before it has finished, this is logged and counted, unless the
-    /// handler panicked or continues in a separate task.
+    /// A future that is dropped before it has finished is logged and counted, unless the handler
+    /// panicked or continues in a separate task.
     pub(crate) struct Handling<F> {
         // `None` once the future has been dropped, which happens inside the span.
         #[pin]
@@ -138,7 +137,7 @@ pub(crate) fn detached<F: Future>(future: F) -> impl Future<Output = F::Output> 
     })
 }
 
-/// Records a successful response of a handler that SoundHash cannot decode.
+/// Records a handler's successful response that SoundHash cannot decode.
 pub(crate) fn undecodable_response(path: &str, problem: &'static str) {
     log!(
         warn,

@@ -1,6 +1,6 @@
-//! Macros that log through `tracing`, or do nothing without the feature `tracing`.
+//! Macros that log through `tracing`, or do nothing without the `tracing` feature.
 
-/// The target of every line, so that users' filters do not depend on the modules of the crate.
+/// The target of every log line, so that users' filters do not depend on the crate's modules.
 #[cfg(feature = "tracing")]
 pub(super) const TARGET: &str = "soundhash_webhook";
 

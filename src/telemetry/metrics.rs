@@ -18,6 +18,6 @@ pub(super) const STORE: &str = "soundhash_webhook_store_seconds";
 pub(super) const ACCEPTED: &str = "accepted";
 /// The label value for rejected requests and for bodies that are not events.
 pub(super) const NO_TYPE: &str = "none";
-/// The label value for all types that this version does not know. Their names are not used, because
-/// a sender could add a time series with every request.
+/// The label value for all types that are unknown to this version. Their names are not used,
+/// because a sender could then add a time series with every request.
 pub(super) const OTHER_TYPE: &str = "other";

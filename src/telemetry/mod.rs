@@ -1,20 +1,20 @@
 //! The log and the metrics. No other module uses `tracing` or `metrics`.
 //!
 //! Every function takes plain values, so that this module does not import the rest of the crate.
-//! Each file contains the log lines and metrics of one part of the crate, here in the order in
-//! which a request reaches them:
+//! Each file contains the log lines and metrics for one part of the crate, listed here in the order
+//! in which a request reaches them:
 //!
 //! - `rejected`: requests to which `verify` or `idempotency` responds without calling the handler.
-//! - `verified`: deliveries that `verify` accepts, and the time that this takes.
+//! - `verified`: deliveries that `verify` accepts, and how long this takes.
 //! - `handler`: the span around the handler, canceled handlers, and undecodable responses.
-//! - `store`: the calls of an idempotency store.
+//! - `store`: calls to an idempotency store.
 //! - `event`: bodies and events that the extractors do not recognize.
 //!
-//! `log` and `recorder` do the recording, and do nothing if their feature is off. `metrics` has the
-//! names of the metrics, and `text` escapes values for the log.
+//! `log` and `recorder` do the recording, and do nothing if their feature is off. `metrics`
+//! contains the metric names, and `text` escapes values for the log.
 //!
 //! No function takes a body, a secret or a signature. Text from a request is escaped and truncated
-//! before it is logged, and is never a label of a metric, so that requests cannot add time series.
+//! before it is logged, and never becomes a metric label, so that requests cannot add time series.
 
 mod event;
 mod handler;
@@ -38,8 +38,8 @@ pub(crate) use self::{
     verified::{Stopwatch, verified},
 };
 
-/// Returns whether anything is recorded, so that callers can otherwise skip work that only the log
-/// or the metrics need.
+/// Returns whether anything is recorded. If not, callers can skip work that only the log or the
+/// metrics need.
 #[inline]
 pub(crate) fn is_on() -> bool {
     // The `metrics` crate does not reveal whether a recorder is installed, so assume that one is.

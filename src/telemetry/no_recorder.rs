@@ -1,4 +1,4 @@
-//! Replaces `recorder` if the feature `metrics` is off, with functions that do nothing.
+//! Replaces `recorder` with no-op functions if the `metrics` feature is off.
 
 pub(crate) fn start_verification(_: &[&str], _: impl Iterator<Item = &'static str>) {}
 pub(crate) fn start_idempotency(_: &[&str]) {}

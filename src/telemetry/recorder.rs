@@ -1,4 +1,4 @@
-//! Records metrics. If the feature `metrics` is off, `no_recorder` replaces this file.
+//! Records metrics. If the `metrics` feature is off, `no_recorder` replaces this file.
 
 use std::{borrow::Cow, sync::Once, time::Instant};
 
@@ -28,8 +28,8 @@ pub(super) fn record(name: &'static str, value: f64) {
     histogram!(name).record(value);
 }
 
-/// Measures a call of a store. The duration is recorded when the timer is dropped, so that a call
-/// that is canceled because the store does not respond is measured, too.
+/// Measures a call to a store. The duration is recorded when the timer is dropped, so that a call
+/// that is canceled because the store does not respond is also measured.
 pub(super) struct StoreTimer {
     name: &'static str,
     step: &'static str,

@@ -1,5 +1,5 @@
-//! Requests to which a layer responds without calling the handler, logged at most once a minute for
-//! each reason.
+//! Requests to which a layer responds without calling the handler, logged at most once a minute per
+//! reason.
 
 use std::{
     error::Error,
@@ -20,7 +20,7 @@ use super::{
     text::{chain, escape},
 };
 
-/// The shortest time between two lines for the same reason.
+/// The minimum time between two lines for the same reason.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// A request to which a layer responded without calling the handler.
@@ -44,9 +44,9 @@ pub(crate) struct Rejected<'a> {
 pub(crate) enum Severity {
     /// Normal operation. Logged at `debug`.
     Routine,
-    /// A mistake of a sender, or an attack. Logged at `warn`, with a rate limit.
+    /// A sender's mistake or an attack. Logged at `warn`, with a rate limit.
     Warning,
-    /// A failure of this service or of a service that it depends on. Logged at `error`, with a rate
+    /// A failure of this service or of one that it depends on. Logged at `error`, with a rate
     /// limit.
     Failure,
 }
@@ -92,8 +92,8 @@ pub(crate) fn layer_missing(path: &str) {
 ///
 /// The first rejection for a reason is logged immediately. Rejections for the same reason in the
 /// next minute are only counted, and the first request after that minute, whether it is accepted or
-/// rejected, logs their number. After a minute without rejections, the next one is logged
-/// immediately again. At `debug`, every rejection is logged.
+/// rejected, logs the count. After a minute without rejections, the next one is again logged
+/// immediately. At `debug`, every rejection is logged.
 pub(crate) struct RejectionLog {
     windows: Mutex<Vec<Window>>,
     /// Whether any window has a count that has not been logged yet.
@@ -126,7 +126,7 @@ impl RejectionLog {
         self.log_summaries();
     }
 
-    /// Logs the count of each window that is over. If nothing was counted, this costs only one
+    /// Logs the count of each window that has ended. If nothing was counted, this costs only one
     /// atomic load.
     pub(crate) fn log_summaries(&self) {
         if self.pending.load(Ordering::Relaxed) {
@@ -156,7 +156,7 @@ impl RejectionLog {
         false
     }
 
-    /// Returns the windows that are over, with their length, and starts new ones.
+    /// Returns the windows that have ended, with their lengths, and starts new ones.
     fn summaries(&self) -> Vec<(Window, Duration)> {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,7 +208,7 @@ impl Severity {
 }
 
 impl Rejected<'_> {
-    /// Logs the first rejection of a window with advice, and any other at `debug`.
+    /// Logs the first rejection of a window with advice, and all others at `debug`.
     fn log(&self, is_first: bool) {
         if is_first {
             warn_or_error!(

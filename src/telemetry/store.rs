@@ -1,4 +1,4 @@
-//! Calls of an idempotency store.
+//! Calls to an idempotency store.
 
 use std::{error::Error, time::Duration};
 
@@ -27,7 +27,7 @@ impl StoreStep {
     }
 }
 
-/// Measures a call of an idempotency store from its first poll, even if the call is dropped.
+/// Measures a call to an idempotency store from its first poll, even if the call is dropped.
 pub(crate) async fn store_step<T>(
     step: StoreStep,
     call: impl Future<Output = Result<T, BoxError>>,

@@ -1,4 +1,4 @@
-//! Deliveries that the verification layer accepts, and the time that this takes.
+//! Deliveries that the verification layer accepts, and how long this takes.
 
 use std::{
     borrow::Cow,
@@ -70,8 +70,8 @@ fn record(delivery: DeliveryFields<'_>, times: Option<Times>) {
     }
 }
 
-/// Measures how long it takes to receive and to hash a body. It reads the clock only if the result
-/// is recorded.
+/// Measures how long it takes to receive and hash a body. Reads the clock only if the result is
+/// recorded.
 pub(crate) struct Stopwatch(Option<Running>);
 
 struct Running {
@@ -105,7 +105,7 @@ impl Stopwatch {
 
     fn times(&self) -> Option<Times> {
         self.0.as_ref().map(|&Running { start, hashed }| Times {
-            // All time except for hashing counts as waiting, because everything else is negligible.
+            // All time other than hashing counts as waiting, because everything else is negligible.
             waited: start.elapsed().saturating_sub(hashed),
             hashed,
         })

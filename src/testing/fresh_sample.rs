@@ -46,7 +46,7 @@ pub fn fresh_sample(kind: EventKind, sender: Sender) -> Value {
     event
 }
 
-/// Returns an id in the form of the dispatcher's ids: 22 characters of base64url.
+/// Returns an id like the dispatcher's: 22 base64url characters.
 fn unique_id() -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let random = u128::from(ClaimToken::unique());

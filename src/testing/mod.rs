@@ -1,6 +1,6 @@
 //! Signed requests, sample events and attacks for testing your application (feature `testing`).
 //!
-//! Turn the feature on only for your tests:
+//! Enable the feature only for your tests:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -9,13 +9,13 @@
 //!
 //! - [`SignedRequest`] builds a request like SoundHash's, from a [`sample`], a [`fresh_sample`],
 //!   your own JSON or a recorded request.
-//! - [`hostile_requests`] checks that your application rejects the requests of an attacker and
+//! - [`hostile_requests`] checks that your application rejects requests from an attacker and
 //!   accepts those from SoundHash.
 //! - [`store_conformance`] tests your own idempotency store.
 //!
 //! If a signature should match but does not, the crate `soundhash-webhook-diagnose` explains why.
 //!
-//! A test cannot create a [`Delivery`](crate::Delivery) directly, and has to send a signed request
+//! A test cannot create a [`Delivery`](crate::Delivery) directly. It has to send a signed request
 //! through the layer.
 
 mod fresh_sample;

@@ -1,15 +1,15 @@
-//! Sample events in the form in which SoundHash's senders write them.
+//! Sample events as SoundHash's senders write them.
 
 use serde_json::{Value, json};
 
 use crate::event::{EventKind, Sender, kind::event_types};
 
-/// Returns a sample event in the form in which `sender` writes it, including the envelope.
+/// Returns a sample event as `sender` writes it, including the envelope.
 ///
-/// The ids and timestamps are fixed, so the same arguments always result in the same event, and
-/// different arguments in different ids. If `sender` never sends this kind of event, the sample has
-/// the envelope of `sender` and the payload of the other sender. You can change the value to test
-/// your handler with unusual events. If your application rejects old events, use a
+/// The ids and timestamps are fixed, so the same arguments always produce the same event, and
+/// different arguments produce different ids. If `sender` never sends this kind of event, the
+/// sample has the envelope of `sender` and the payload of the other sender. You can change the
+/// value to test your handler with unusual events. If your application rejects old events, use a
 /// [`fresh_sample`](super::fresh_sample).
 ///
 /// ```
@@ -76,8 +76,8 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns the payload as `sender` writes it, or as the other sender does if only that one sends
-/// it.
+/// Returns the payload as `sender` writes it, or as the other sender does if only the other one
+/// sends it.
 fn payload(kind: EventKind, sender: Sender) -> Value {
     match (kind, sender) {
         (EventKind::VideoProcessed, Sender::Portal) => json!({
@@ -106,7 +106,7 @@ fn payload(kind: EventKind, sender: Sender) -> Value {
     }
 }
 
-/// Returns the payload that is also shown in the docs of the kind.
+/// Returns the payload that the kind's docs also show.
 fn documented(kind: EventKind) -> &'static str {
     macro_rules! payloads {
         ($($Kind:ident = $name:literal, $sentence:literal;)*) => {

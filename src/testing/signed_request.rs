@@ -76,11 +76,11 @@ impl SignedRequest {
         .sample(EventKind::VideoProcessed, Sender::Dispatcher)
     }
 
-    /// Creates a request from a recorded one, to be signed again with `secret`.
+    /// Creates a request from a recorded one, to be re-signed with `secret`.
     ///
     /// `capture` is an HTTP/1.1 request as it was sent: the head, whose lines end in CR LF or LF,
-    /// an empty line, and the body. The signature and the `Content-Length` are computed again, so
-    /// you can edit the body of a capture.
+    /// an empty line, and the body. The signature and the `Content-Length` are recomputed, so you
+    /// can edit the body of a capture.
     ///
     /// ```
     /// use soundhash_webhook::testing::SignedRequest;
@@ -147,8 +147,8 @@ impl SignedRequest {
         self
     }
 
-    /// Adds a header, even if the request already has one with this name, so that you can for
-    /// example send two signatures.
+    /// Adds a header, even if the request already has one with this name, so that you can, for
+    /// example, send two signatures.
     ///
     /// # Panics
     ///
@@ -178,12 +178,12 @@ impl SignedRequest {
         self.event(sender, &fresh_sample(kind, sender))
     }
 
-    /// Sets the body to `event`, which includes the envelope, in the layout of `sender`.
+    /// Sets the body to `event`, which includes the envelope, in the layout that `sender` uses.
     pub fn event(self, sender: Sender, event: &Value) -> Self {
         self.body(sender.to_bytes(event))
     }
 
-    /// Sets the body to any bytes, which need not be an event.
+    /// Sets the body to arbitrary bytes, which need not be an event.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
@@ -221,7 +221,7 @@ impl fmt::Debug for SignedRequest {
 /// The lines of a head.
 struct Lines<'a> {
     rest: &'a [u8],
-    /// The number of the last returned line, starting at 1.
+    /// The number of the last line returned, starting at 1.
     number: usize,
 }
 
@@ -259,9 +259,9 @@ fn header_line(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     ))
 }
 
-/// The error of [`SignedRequest::from_capture`].
+/// The error from [`SignedRequest::from_capture`].
 ///
-/// The error has the number of the line, but does not show its content.
+/// The error contains the line number, but not the line's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureError {
     kind: CaptureErrorKind,
@@ -289,7 +289,7 @@ impl CaptureError {
         self.kind
     }
 
-    /// Returns the number of the line, starting at 1.
+    /// Returns the line number, starting at 1.
     #[must_use]
     pub const fn line(&self) -> usize {
         self.line

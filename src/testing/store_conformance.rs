@@ -12,9 +12,9 @@ use crate::idempotency::{
     ClaimToken, IdempotencyStore, Key,
 };
 
-/// A duration that does not end while the tests run.
+/// A duration that outlasts the tests.
 const LONG: Duration = Duration::from_secs(3600);
-/// A duration that ends long before [`PATIENCE`].
+/// A duration that is much shorter than [`PATIENCE`].
 const SHORT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(10);
 

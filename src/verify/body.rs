@@ -104,7 +104,7 @@ impl BodyReader {
         Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
     }
 
-    /// Counts the body against the budget during a wait. If the body is evicted, the task is woken.
+    /// Counts the body against the budget while waiting. If the body is evicted, the task is woken.
     pub(super) fn reserve(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
         let mut stalled = match self.stalled.take() {
             Some(stalled) => stalled,
@@ -169,12 +169,12 @@ fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// The frames of a body that arrived together, without a wait between them.
+/// Frames of a body that arrived together, without a wait between them.
 ///
-/// A single frame is passed on without copying it. Several frames are copied into one buffer.
+/// A single frame is passed on without being copied. Several frames are copied into one buffer.
 #[derive(Debug, Default)]
 struct PartialBody {
-    /// Separate from `rest`, so that a body of a single frame does not allocate a list.
+    /// Separate from `rest`, so that a single-frame body does not allocate a list.
     first: Bytes,
     rest: Vec<Bytes>,
 }
@@ -189,9 +189,9 @@ impl PartialBody {
         }
     }
 
-    /// Copies the frames into `reservation`. Keeping them would not bound the memory, because a
-    /// frame is a slice of the server's read buffer, and even a small slice keeps the whole buffer
-    /// alive.
+    /// Copies the frames into `reservation`. Keeping them would leave the memory unbounded, because
+    /// a frame is a slice of the server's read buffer, and even a small slice keeps the whole
+    /// buffer alive.
     fn move_to(self, reservation: &mut Reservation) -> Result<(), BufferFull> {
         reservation.append(&self.first)?;
         self.rest
@@ -213,7 +213,7 @@ impl PartialBody {
     }
 }
 
-/// The memory and the deadline of a body that did not arrive at once.
+/// The memory and deadline of a body that did not arrive all at once.
 pub(super) struct StalledBody {
     reservation: Reservation,
     end: Instant,
@@ -224,7 +224,7 @@ impl StalledBody {
     /// Resolves when the time is up.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Also reads the clock, because a Tokio timer does not fire once the task has used up its
-        // cooperative budget, which a server can do in every poll.
+        // cooperative budget, which a server can do on every poll.
         if Instant::now() >= self.end {
             return Poll::Ready(());
         }

@@ -1,4 +1,4 @@
-//! Bounds the memory that all unfinished bodies of a layer occupy together.
+//! Bounds the total memory that a layer's unfinished bodies occupy.
 
 use std::{
     cmp::Reverse,
@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use crate::rejection::{Rejection, RejectionKind};
 
-/// The size to which hyper's HTTP/1 read buffer grows while a peer sends fast, which is its default
-/// `max_buf_size`. The test `the_read_buffer_of_hyper_has_the_expected_size` measures it.
+/// The size to which hyper's HTTP/1 read buffer grows when a peer sends quickly, which is its
+/// default `max_buf_size`. The test `the_read_buffer_of_hyper_has_the_expected_size` measures it.
 const READ_BUFFER: usize = 408 * 1024;
 
 /// A connection has two read buffers: one that hyper reads into, and one that holds the last frame.
@@ -41,20 +41,20 @@ const LEAST_PART: usize = 16;
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
 /// If a body does not fit, the body that has gone longest without progress is evicted. A body makes
-/// progress when the number of received bytes has doubled, and is at least a sixteenth of the cost
-/// of the body. An honest delivery doubles within a few round trips, however far away the sender
+/// progress when the number of bytes received has doubled and is at least a sixteenth of the body's
+/// cost. An honest delivery doubles in size within a few round trips, however far away the sender
 /// is, while a body that stalls or trickles does not.
 ///
-/// A body counts while the layer waits for more of it, or for a lookup of its secrets. Its cost is
-/// the buffer for its bytes, plus 32 KiB for the task, the connection and the head. For a head of
-/// more than 8 KiB, twice the excess is added. Over HTTP/1, the cost also includes the read buffers
-/// that hyper keeps for the connection, which are twice the bytes that have arrived, up to 816 KiB.
-/// A chunked body costs these 816 KiB from the start.
+/// A body counts while the layer waits for more of it, or for its secrets to be looked up. Its cost
+/// is the buffer for its bytes, plus 32 KiB for the task, the connection and the head. For a head
+/// of more than 8 KiB, twice the excess is added. Over HTTP/1, the cost also includes the read
+/// buffers that hyper keeps for the connection, which count as twice the bytes received, up to 816
+/// KiB. A chunked body costs the full 816 KiB from the start.
 ///
 /// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
 /// more while it is free. Requests without a body therefore cannot evict deliveries that make
 /// progress, and large bodies cannot keep new deliveries out. To lock out distant senders, an
-/// attacker would have to send a 32nd of the whole memory in every round trip of those senders.
+/// attacker would have to send a 32nd of the total memory in each of those senders' round trips.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: AtomicUsize,
@@ -86,7 +86,7 @@ struct WaitingBody {
     waker: Option<Waker>,
 }
 
-/// The error of a body that does not fit, or that was evicted.
+/// The error for a body that does not fit or was evicted.
 #[derive(Debug)]
 pub(super) struct BufferFull;
 
@@ -105,11 +105,11 @@ pub(super) struct ServerMemory {
 
 #[derive(Clone, Copy, Debug)]
 enum ReadBuffer {
-    /// The connection is HTTP/2, which limits the memory by flow control, or the body is complete.
+    /// The connection is HTTP/2, whose flow control limits the memory, or the body is complete.
     Small,
     /// The read buffer has grown with the bytes that have arrived.
     Received,
-    /// The body is chunked, so that chunk sizes and extensions of any length can also fill the read
+    /// The body is chunked, so chunk sizes and extensions of any length can also fill the read
     /// buffer.
     Full,
 }
@@ -127,7 +127,7 @@ impl ServerMemory {
         }
     }
 
-    /// Takes the framing of the body into account. `body` is `None` if the body is complete.
+    /// Takes the body's framing into account. `body` is `None` if the body is complete.
     pub(super) fn with_body(self, body: Option<&axum_core::body::Body>) -> Self {
         let buffer = match body {
             None => ReadBuffer::Small,
@@ -187,10 +187,10 @@ impl Budget {
 pub(super) struct Reservation {
     budget: Arc<Budget>,
     rank: Rank,
-    /// `None` once the body was evicted.
+    /// `None` once the body has been evicted.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
     len: usize,
-    /// The length when the body last made progress, or 0 if it has not made progress yet.
+    /// The length when the body last made progress, or 0 if it has not yet made any.
     doubled: usize,
     max_len: usize,
     server: ServerMemory,
@@ -251,7 +251,7 @@ impl Reservation {
         if capacity > limit {
             return Err(BufferFull);
         }
-        // Capped, so that the only body fits even if its read buffers exceed the limit.
+        // Capped, so that a lone body fits even if its read buffers exceed the limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
         let mut waiting = self.budget.waiting();
         let (own, _) = waiting.groups(self.has_advanced());
@@ -310,14 +310,14 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut waiting = self.budget.waiting();
         let body = waiting.groups(self.has_advanced()).0.remove(self.rank);
-        // Dropping a waker can run any code, so the lock is released first.
+        // Dropping a waker can run arbitrary code, so the lock is released first.
         drop(waiting);
         drop(body);
     }
 }
 
 impl Waiting {
-    /// Returns the group of a body, and the other group.
+    /// Returns the body's group and the other group.
     fn groups(&mut self, has_advanced: bool) -> (&mut Group, &mut Group) {
         match has_advanced {
             true => (&mut self.advanced, &mut self.started),

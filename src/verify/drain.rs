@@ -21,7 +21,7 @@ const MAX_LEN: u64 = 8 * 1024 * 1024;
 const MAX_TIME: Duration = Duration::from_secs(5);
 
 /// The longest rejected body after which the connection stays open. After a longer one, the
-/// connection would keep its grown read buffer until the next request.
+/// connection would keep its enlarged read buffer until the next request.
 const MAX_KEPT_ALIVE: u64 = 64 * 1024;
 
 /// Returns whether the body may be polled after the request was rejected because of its head.
@@ -33,7 +33,7 @@ pub(super) fn may_poll(head: &request::Parts) -> bool {
     !head.headers.contains_key(header::EXPECT)
 }
 
-/// Reads and discards the remainder of a rejected body, of which `received` bytes were already
+/// Reads and discards the remainder of a rejected body, of which `received` bytes have already been
 /// read, while the response is sent. Returns whether the connection can be used again.
 ///
 /// If the body is not read, the server closes the connection. The sender, or a proxy in front of
@@ -41,8 +41,8 @@ pub(super) fn may_poll(head: &request::Parts) -> bool {
 /// had failed.
 ///
 /// Bytes that have already arrived are read immediately, and a task reads the rest. Chunked bodies
-/// are not drained, because the size line of a chunk can have any length, and hyper reads it
-/// without yielding a frame that this could count. HTTP/2 does not need draining, because it can
+/// are not drained, because a chunk's size line can have any length, and hyper reads it without
+/// yielding a frame that could be counted here. HTTP/2 does not need draining, because it can
 /// reject the body of a single stream.
 pub(super) fn drain(
     body: Body,

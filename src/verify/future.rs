@@ -63,7 +63,7 @@ enum Remainder {
         body: Body,
         received: usize,
     },
-    /// The whole body was received, and had this length.
+    /// The whole body was received, with this length.
     Received(usize),
 }
 
@@ -171,7 +171,7 @@ where
     }
 }
 
-/// Starts to read the remainder of a rejected body, and returns the response.
+/// Starts reading the remainder of a rejected body, and returns the response.
 fn respond(
     rejection: Rejection,
     remainder: Remainder,

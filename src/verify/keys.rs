@@ -1,4 +1,4 @@
-//! The secrets that verify a request, which are known at once or looked up after the body.
+//! The secrets that verify a request, which are known up front or looked up after the body.
 
 use std::{
     future::{Future, poll_fn},
@@ -19,7 +19,7 @@ use crate::{
     signature::Signature,
 };
 
-/// The head of a request, and the secrets that verify it.
+/// The head of a request and the secrets that verify it.
 #[expect(
     clippy::large_enum_variant,
     reason = "a box would cost every delivery an allocation"
@@ -98,7 +98,7 @@ impl Keys {
         }
     }
 
-    /// Hashes a part of the body if the secrets are already known.
+    /// Hashes part of the body if the secrets are already known.
     #[inline]
     pub(super) fn update(&mut self, data: &[u8]) {
         if let Self::Known { verifier, .. } = self {
@@ -119,7 +119,7 @@ impl Keys {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns the index of the secret that signed the body, or `None` if no secret did.
+    /// Returns the index of the secret that signed the body, or `None` if none did.
     pub(super) fn verify(&self, body: &[u8], signature: &Signature) -> Option<usize> {
         match self {
             Self::Known { verifier, .. } => verifier.verify(signature),

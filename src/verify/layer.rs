@@ -44,8 +44,8 @@ use crate::{
 ///
 /// A request that does not have exactly one well-formed signature is rejected before its body is
 /// received. Any other request can occupy up to [`max_body_size`](Self::max_body_size) bytes of
-/// memory for up to [`body_timeout`](Self::body_timeout). All unfinished bodies of a layer and its
-/// clones together occupy at most [`max_buffered`](Self::max_buffered) bytes.
+/// memory for up to [`body_timeout`](Self::body_timeout). The unfinished bodies of a layer and its
+/// clones occupy at most [`max_buffered`](Self::max_buffered) bytes in total.
 ///
 /// Over HTTP/1, the layer reads and discards the remainder of a rejected body while the response is
 /// sent, so that an honest sender gets the response instead of a connection reset. The layer drains
@@ -111,8 +111,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets how long a body may take to arrive. The default is 10 s.
     ///
-    /// The time starts when the layer first has to wait for the body. When the time is up, the
-    /// layer responds with 408.
+    /// The timeout starts when the layer first has to wait for the body. When it expires, the layer
+    /// responds with 408.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().body_timeout = timeout.min(LONGEST_TIMEOUT);
@@ -128,7 +128,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
         self
     }
 
-    /// Sets how many bytes of memory all unfinished bodies may occupy together. The default is 32
+    /// Sets how many bytes of memory all unfinished bodies may occupy in total. The default is 32
     /// MiB.
     ///
     /// A body counts as more than its own bytes, because the server's buffers for its connection
@@ -137,8 +137,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// gets a 503 with `Retry-After`, so that an attacker cannot lock out honest senders with
     /// bodies that stall.
     ///
-    /// Choose several times [`max_body_size`](Self::max_body_size). A single body that is larger
-    /// than this limit and arrives in several pieces gets a 503.
+    /// Set this to several times [`max_body_size`](Self::max_body_size). A single body that is
+    /// larger than this limit and arrives in several pieces gets a 503.
     ///
     /// Clones of a layer share this limit, so setting it on one of them sets it for all.
     #[must_use]
@@ -150,8 +150,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Sets whether the response to a rejected request states the reason. The default is `false`.
     ///
     /// Turn this on only in a staging system, because the reasons tell an attacker which endpoints
-    /// exist and which check a forged request failed. By default, every 401 is the same, and the
-    /// reason is only in the log and in the extensions of the response.
+    /// exist and which check a forged request failed. By default, all 401 responses are the same,
+    /// and the reason is only in the log and in the response's extensions.
     #[must_use]
     pub fn explain_rejections(mut self, explain: bool) -> Self {
         self.limits_mut().explain_rejections = explain;
@@ -161,10 +161,10 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// Sets whether the layer checks that SoundHash can decode the handler's responses. The default
     /// is `true` in debug builds and `false` in release builds.
     ///
-    /// SoundHash decodes the body of every response as text. If it cannot decode a 2xx, because the
-    /// body is not UTF-8 or has a wrong charset or `Content-Encoding`, SoundHash counts a failure
-    /// and sends the event again. The layer logs the first such response at `warn`. The check
-    /// happens while the body is sent, and neither buffers nor changes it.
+    /// SoundHash decodes every response body as text. If it cannot decode the body of a 2xx,
+    /// because it is not UTF-8 or has a wrong charset or `Content-Encoding`, SoundHash counts a
+    /// failure and resends the event. The layer logs the first such response at `warn`. The check
+    /// runs while the body is sent, and neither buffers nor changes it.
     ///
     /// ```
     /// use soundhash_webhook::SoundHashWebhookLayer;
@@ -190,7 +190,7 @@ impl<S, P> Layer<S> for SoundHashWebhookLayer<P> {
     }
 }
 
-// Derives would require that `P` is `Clone` and `Debug`.
+// Derives would require `P` to be `Clone` and `Debug`.
 impl<P> Clone for SoundHashWebhookLayer<P> {
     fn clone(&self) -> Self {
         Self {

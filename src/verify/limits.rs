@@ -1,10 +1,10 @@
-//! The settings of a layer.
+//! A layer's settings.
 
 use std::{sync::Arc, time::Duration};
 
 use super::shared::Shared;
 
-/// The maximum timeout. The end of a longer one might be later than an `Instant` can represent.
+/// The maximum timeout. A longer one might end later than an `Instant` can represent.
 pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Verifies requests, and turns those that are authentic into a [`Delivery`](crate::Delivery).
+//! Verifies requests, and turns authentic ones into a [`Delivery`](crate::Delivery).
 //!
 //! The files, in the order in which a request passes through them:
 //!
@@ -7,9 +7,9 @@
 //! - `provider`: the source of the secrets, and `keys`: the secrets of the request.
 //! - `future`: receives the body, verifies it, and calls the inner service.
 //! - `body`: receives the body within the limits, and passes each frame to the hash.
-//! - `budget`: bounds the memory of all unfinished bodies.
-//! - `drain`: reads the remainder of a rejected body.
-//! - `response`: detects responses of the handler that SoundHash cannot decode.
+//! - `budget`: limits the memory of all unfinished bodies.
+//! - `drain`: reads the rest of a rejected body.
+//! - `response`: detects handler responses that SoundHash cannot decode.
 
 mod body;
 mod budget;

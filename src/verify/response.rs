@@ -1,7 +1,7 @@
-//! Detects responses of a handler that SoundHash cannot decode.
+//! Detects handler responses that SoundHash cannot decode.
 //!
-//! SoundHash strictly decodes the body of every response as text. If it cannot decode the body of a
-//! 2xx, it counts a failure and sends the event again.
+//! SoundHash strictly decodes every response body as text. If it cannot decode the body of a 2xx,
+//! it counts a failure and resends the event.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ const NOT_GZIP: &str = "its Content-Encoding is gzip, but its body is not";
 const BAD_CHARSET: &str = "its charset is not UTF-8";
 const NOT_UTF8: &str = "its body is not UTF-8";
 
-/// Checks one response. Only the first one of a layer that SoundHash cannot decode is logged.
+/// Checks one response. Each layer logs only the first one that SoundHash cannot decode.
 pub(super) struct ResponseCheck {
     /// Whether the layer has already logged such a response.
     logged: Arc<AtomicBool>,
@@ -102,12 +102,12 @@ fn is_gzip(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
     }
 }
 
-/// A body that is checked frame by frame, and keeps at most three bytes of an incomplete character.
+/// A body that is checked frame by frame, buffering at most three bytes of an incomplete character.
 struct Checked {
     body: Body,
     is_gzip: bool,
     rest: Vec<u8>,
-    /// `None` once the check has come to a result.
+    /// `None` once the check has reached a verdict.
     check: Option<Box<ResponseCheck>>,
 }
 
@@ -121,7 +121,8 @@ impl Checked {
             false => Cow::Owned([&mem::take(&mut self.rest), data].concat()),
         };
         let problem = match std::str::from_utf8(&text) {
-            // The first byte of gzip is enough, because no text begins with this control character.
+            // The first byte of gzip is sufficient, because no text starts with this control
+            // character.
             _ if self.is_gzip => (!matches!(*text, [] | [0x1f, ..])).then_some(NOT_GZIP),
             Ok(_) => None,
             Err(error) if is_end || error.error_len().is_some() => Some(NOT_UTF8),

@@ -23,7 +23,7 @@ use crate::{
     signature::{SIGNATURE_HEADER, Signature},
 };
 
-/// The [`Service`] that [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) creates, which
+/// The [`Service`] created by [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer), which
 /// verifies each request before it calls the inner service `S`.
 ///
 /// The service accepts any request body whose data is [`Bytes`]. The inner service takes a
@@ -34,8 +34,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// Panics if the response future has to wait for a body or a lookup outside of a Tokio runtime with
-/// an enabled timer.
+/// Panics if the response future has to wait for a body or a lookup outside a Tokio runtime with
+/// its timer enabled.
 pub struct SoundHashWebhook<S, P = Secrets> {
     inner: S,
     provider: Arc<P>,
@@ -97,7 +97,7 @@ where
                 return ResponseFuture::rejected(Rejection::new(kind), &head, body, limits);
             }
         };
-        // The clone may not be ready, so `inner` handles the request and the clone replaces it.
+        // The clone may not be ready, so `inner` handles the request and the clone takes its place.
         let clone = inner.clone();
         let inner = mem::replace(inner, clone);
         let keys = match provider.cached(&head) {

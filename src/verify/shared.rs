@@ -7,14 +7,14 @@ use tokio::sync::Semaphore;
 use super::budget::Budget;
 use crate::telemetry::RejectionLog;
 
-/// The number of rejected bodies that a layer drains at the same time. It is small because each can
-/// grow the server's read buffer to the size that `budget` names.
+/// The number of rejected bodies that a layer drains at a time. It is small because each body can
+/// grow the server's read buffer to the size given in `budget`.
 const MAX_DRAINS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) budget: Arc<Budget>,
-    /// Has one permit for each body that may be drained at the same time.
+    /// Holds one permit for each body that may be drained at the same time.
     pub(super) drains: Arc<Semaphore>,
     pub(super) rejections: RejectionLog,
     /// Whether the layer has already logged a response that SoundHash cannot decode.

@@ -19,7 +19,7 @@ use crate::{
     support::{BODY, head, sign, signed_bytes},
 };
 
-/// Replaces the path, which is not signed, because the requests were recorded at another path.
+/// Replaces the unsigned path, because the requests were recorded with a different path.
 fn at_our_path(request: &[u8]) -> Vec<u8> {
     let line_end = request.iter().position(|&byte| byte == b'\r').unwrap();
     [b"POST /webhooks/soundhash HTTP/1.1", &request[line_end..]].concat()
@@ -50,7 +50,7 @@ async fn the_receiver_prints_every_event_that_soundhash_really_sent() {
     assert_eq!(stdout, [] as [&str; 0], "stdout is for events only");
 }
 
-/// Attack: read the secret from the log, or from a process list after the line was pasted.
+/// Attack: read the secret from the log, or from the process list after the line is pasted.
 #[tokio::test]
 async fn a_given_secret_is_printed_nowhere() {
     let secret = "whsec_0nly-f0r-us";
@@ -70,7 +70,7 @@ async fn a_given_secret_is_printed_nowhere() {
     }
 }
 
-/// Attack: an event that moves the cursor, reverses the direction of text or begins another line.
+/// Attack: an event that moves the cursor, reverses the text direction or starts a new line.
 #[tokio::test]
 async fn a_senders_text_cannot_control_the_terminal() {
     let text = "a\u{9b}2J\u{202e}b\nforged";
@@ -106,7 +106,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", "whsec_other")]);
     let log = receiver.log();
     let line = log.lines().find(|line| line.starts_with("curl ")).unwrap();
-    // Only a shell is needed to split the line, because curl may not be installed.
+    // The line is split by a shell, because curl may not be installed.
     let script = format!(r#"set -- {line}; for a; do printf '%s\n' "$a"; done"#);
     let arguments = Command::new("sh").args(["-c", &script]).output().unwrap();
     let arguments = String::from_utf8(arguments.stdout).unwrap();
@@ -124,7 +124,7 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     receiver.line();
 }
 
-/// Requests in progress are finished, new connections are rejected, and the exit status is 0.
+/// Requests in progress finish, new connections are refused, and the exit status is 0.
 #[tokio::test]
 async fn sigterm_and_sigint_stop_it_gracefully() {
     for signal in ["TERM", "INT"] {
@@ -148,7 +148,7 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
     }
 }
 
-/// If a handler never ends, the second signal ends the receiver with the usual status.
+/// If a handler never ends, the second signal kills the receiver with the usual status.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
@@ -164,12 +164,12 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(status.signal(), Some(15));
 }
 
-/// The output is not read, its reader has ended, its disk is full, or it is closed from the start.
+/// The output is not read, its reader is gone, its disk is full, or it is closed from the start.
 /// Every delivery gets a response, which is 200 only if the event was printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_receiver_serves_whatever_happens_to_its_output() {
     const DELIVERIES: usize = 200;
-    // Together, the events do not fit into the buffer of a pipe.
+    // Together, the events exceed the buffer of a pipe.
     let title = "x".repeat(1000);
     let body = json!({"type": "video.processed", "id": "a", "data": {"title": title}}).to_string();
     let delivery = signed_bytes(body.as_bytes());
@@ -232,7 +232,7 @@ async fn deliver(url: &str, secret: &str) -> u16 {
 #[cfg(unix)]
 #[tokio::test]
 async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
-    // The statuses of a delivery with the old secret, and with the new one.
+    // The statuses of two deliveries, with the old secret and with the new one.
     const OLD: &[u16] = &[200, 401];
     const BOTH: &[u16] = &[200, 200];
     const NEW: &[u16] = &[401, 200];
@@ -293,13 +293,13 @@ async fn each_tenant_is_looked_up_once() {
     assert_eq!(statuses, (200, 200, 200, 200));
     for _ in 0..3 {
         assert_eq!(deliver("acme", "whsec_acme").await, 200);
-        // Attack: a tenant signs in the name of another tenant.
+        // Attack: a tenant signs on behalf of another tenant.
         assert_eq!(deliver("globex", "whsec_acme").await, 401);
-        // Attack: send unknown names, so that each asks the database.
+        // Attack: send unknown names, each of which queries the database.
         assert_eq!(deliver("nobody", "whsec_acme").await, 401);
         // Attack: fill the memory with names.
         assert_eq!(deliver(&"n".repeat(257), "whsec_acme").await, 401);
-        // The lookup fails. SoundHash sends the delivery again, and the provider looks it up again.
+        // The lookup fails. SoundHash resends the delivery, which starts a new lookup.
         assert_eq!(deliver("initech", "whsec_initech").await, 503);
     }
     receiver.signal("KILL");
@@ -370,7 +370,7 @@ async fn a_delivery_is_verified_without_axum() {
     assert_eq!(deliver(&url, "whsec_wrong").await, 401);
     let elsewhere = format!("http://{}/", receiver.addr);
     assert_eq!(deliver(&elsewhere, "whsec_test").await, 404);
-    // This body is signed, but not an event.
+    // This body is signed but is not an event.
     let status = requests::deliver(&url, "whsec_test", b"hello").await;
     assert_eq!(status, Some(400));
 

@@ -1,4 +1,4 @@
-//! Tests of the crate through its public API, in one binary.
+//! Tests the crate through its public API, in a single binary.
 
 mod event;
 mod examples;

@@ -1,4 +1,4 @@
-//! Compiles and runs the README's code, and checks the links of all Markdown files.
+//! Compiles and runs the README's code, and checks the links in all Markdown files.
 
 use std::{
     fs,
@@ -80,14 +80,14 @@ fn every_block_of_the_readme_is_here() {
     assert_eq!(blocks.len(), 3);
     for block in blocks {
         let (block, _) = block.split_once("```").unwrap();
-        // The paragraphs of a block can be anywhere in this file.
+        // A block's paragraphs can be anywhere in this file.
         for part in block.split("\n\n") {
             assert!(here.contains(&dense(part)), "not in this file:\n{part}");
         }
     }
 }
 
-/// Returns the Markdown files of the repository, and `llms.txt`.
+/// Returns the repository's Markdown files and `llms.txt`.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
@@ -105,7 +105,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Returns the targets of all links in a page, outside of its code blocks.
+/// Returns the targets of all links on a page, outside its code blocks.
 fn targets(page: &str) -> Vec<&str> {
     let prose = page.split("```").step_by(2);
     let links = prose.flat_map(|text| {
@@ -119,7 +119,7 @@ fn targets(page: &str) -> Vec<&str> {
     links.collect()
 }
 
-/// Returns the anchors that GitHub gives the headings of a page.
+/// Returns the anchors that GitHub gives to the headings on a page.
 fn anchors(page: &str) -> Vec<String> {
     let prose: String = page.split("```").step_by(2).collect();
     let headings = prose.lines().filter(|line| line.starts_with('#'));
@@ -131,7 +131,7 @@ fn anchors(page: &str) -> Vec<String> {
     anchors.collect()
 }
 
-/// Returns whether a link of a page leads to an existing file and heading.
+/// Returns whether a link on a page leads to an existing file and heading.
 fn leads(page: &Path, target: &str) -> bool {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let mut page = page.to_owned();

@@ -46,14 +46,14 @@ async fn video(Payload(video): Payload<VideoProcessed>) -> String {
     format!("video {:?}", video.title)
 }
 
-/// The response of [`video`].
+/// The response from [`video`].
 const VIDEO: &str = r#"video Some("Test Video")"#;
 
 async fn never() {
     unreachable!("it is not for this handler");
 }
 
-/// Events of a type without a handler, of an unknown type, and with a payload that does not fit.
+/// Events whose type has no handler, whose type is unknown, and whose payload does not fit.
 const UNROUTED: &str = r#"{"event":"match.found","data":{"query_id":1,"matches":[]}}"#;
 const UNKNOWN: &str = r#"{"event":"video.remixed","data":{}}"#;
 const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true}}"#;
@@ -183,7 +183,7 @@ fn a_second_fallback_panics() {
     let _ = events.fallback(never);
 }
 
-// ---- as a part of an application
+// ---- as part of an application
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -240,7 +240,7 @@ async fn handlers_take_the_state_and_the_body_in_any_router() {
     }
 }
 
-/// Handlers include a handler with a middleware, a service, and another event router.
+/// This includes handlers with middleware, services, and other event routers.
 #[tokio::test]
 async fn any_handler_of_axum_is_a_handler() {
     let teapot = |request, next: Next| async move {

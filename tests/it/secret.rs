@@ -54,14 +54,14 @@ fn an_empty_secret_is_an_error_and_panics_only_where_that_is_documented() {
     }
 }
 
-/// The panic must point to the user's code instead of this crate.
+/// The panic must point to the user's code rather than this crate.
 #[test]
 fn the_panic_about_an_empty_secret_names_the_callers_line() {
     use std::{panic, sync::mpsc};
     let (send, lines) = mpsc::channel();
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // Other tests of this process can panic at the same time.
+        // Other tests in this process can panic at the same time.
         if info.location().is_some_and(|it| it.file() == file!()) {
             let _ = send.send(info.location().map(panic::Location::line));
         }

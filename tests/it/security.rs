@@ -20,7 +20,7 @@ fn tests() -> HashSet<String> {
     names
 }
 
-/// Adds the tests in the files below a folder.
+/// Adds the tests from the files below a directory.
 fn collect(root: &Path, prefix: &str, names: &mut HashSet<String>) {
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -1,4 +1,4 @@
-//! Code that several tests share: scripted bodies, requests, and a service that returns its input.
+//! Code shared by several tests: scripted bodies, requests, and a service that returns its input.
 
 use std::{
     collections::VecDeque,
@@ -28,12 +28,12 @@ use tower_layer::Layer;
 pub(crate) enum Step {
     Data(Bytes),
     Trailers,
-    /// Pending once, and wakes the task immediately.
+    /// Pending once. The task is woken immediately.
     Yield,
     Error,
     /// Pending forever.
     Stall,
-    /// The same frame again and again.
+    /// The same frame over and over.
     Endless(Bytes),
     /// All frames of another body.
     Body(Body),
@@ -61,13 +61,13 @@ impl Script {
         }
     }
 
-    /// Declares this length, like a server does for a body with a `Content-Length`.
+    /// Declares this length, as a server does for a body with a `Content-Length`.
     pub(crate) fn declaring(mut self, len: u64) -> Self {
         self.declared = Some(len);
         self
     }
 
-    /// Returns the number of polls, which can also be read after the body is gone.
+    /// Returns the number of polls, which can be read even after the body is gone.
     pub(crate) fn polls(&self) -> Arc<AtomicUsize> {
         self.polls.clone()
     }
@@ -142,7 +142,7 @@ pub(crate) fn echo<P: SecretProvider>(
     }))
 }
 
-/// Returns the outcome of a request: the verified bytes, or the reason why it was rejected.
+/// Returns the outcome of a request: the verified bytes, or why it was rejected.
 pub(crate) async fn outcome<S, B>(service: S, request: Request<B>) -> Result<Bytes, RejectionKind>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,

@@ -1,4 +1,4 @@
-//! Checks `Secret` and the layer with Project Wycheproof's test vectors for HMAC-SHA256.
+//! Checks `Secret` and the layer against Project Wycheproof's test vectors for HMAC-SHA256.
 
 use axum::body::Body;
 use bytes::Bytes;

@@ -22,7 +22,7 @@ use soundhash_webhook_tests::{
 
 const MIB: usize = 1024 * 1024;
 
-/// Returns a connection, which a task drives until it is closed.
+/// Returns a connection that a task drives until it is closed.
 async fn client(receiver: &Receiver) -> SendRequest<Bytes> {
     let stream: TcpStream = connect(receiver).await;
     let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
@@ -58,7 +58,7 @@ async fn deliver_by(client: &SendRequest<Bytes>, id: &str) -> StatusCode {
     status(response).await
 }
 
-/// Attack: reset a thousand streams in their bodies. The connection and its deliveries still work.
+/// Attack: reset a thousand streams mid-body. The connection and its deliveries still work.
 #[tokio::test]
 async fn streams_reset_in_mid_body_leave_nothing_behind() {
     let receiver = Receiver::start(&[]);
@@ -99,15 +99,15 @@ async fn streams_that_are_reset_at_once_end_their_own_connection_at_most() {
     unharmed(receiver, &["after"]).await;
 }
 
-/// Attack: open a thousand streams at once, all of which stall in their bodies. Each body is
-/// rejected when it times out, and deliveries do not have to wait.
+/// Attack: open a thousand streams at once, all of which stall mid-body. Each body is rejected when
+/// it times out, and deliveries do not have to wait.
 #[tokio::test]
 async fn a_thousand_streams_that_stall_lock_nobody_out() {
     let receiver = Receiver::start(&[]);
     deliver(&receiver, "before").await;
     let before = receiver.resident();
     let mut stalled = Vec::new();
-    // A connection may not have this many streams at a time, so some of them wait.
+    // 200 streams exceed a connection's limit, so some of them wait.
     for _ in 0..5 {
         let client = client(&receiver).await;
         assert_eq!(deliver_by(&client, "first").await, 200);
@@ -130,7 +130,7 @@ async fn a_thousand_streams_that_stall_lock_nobody_out() {
     unharmed(receiver, &printed).await;
 }
 
-/// Returns the response to an unsigned request whose body does not end.
+/// Returns the response to an unsigned request whose body never ends.
 async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
     loop {
         let (response, _sender) = open(client.clone(), None).await.unwrap();
@@ -151,7 +151,7 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
 async fn a_thousand_unsigned_streams_all_get_a_response() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
-    // The first response tells the client the limit on concurrent streams. Streams above it wait.
+    // The first response tells the client the limit on concurrent streams. Excess streams wait.
     assert_eq!(deliver_by(&client, "first").await, 200);
     let mut responses = Vec::new();
     for _ in 0..1_000 {
@@ -166,7 +166,7 @@ async fn a_thousand_unsigned_streams_all_get_a_response() {
     unharmed(receiver, &["first", "behind them"]).await;
 }
 
-/// An honest sender that is still writing reads the response, and the connection stays usable.
+/// An honest sender that is still writing can read the response, and the connection stays usable.
 #[tokio::test]
 async fn a_rejected_sender_reads_the_response() {
     let receiver = Receiver::start(&[]);

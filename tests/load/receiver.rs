@@ -1,4 +1,4 @@
-//! The example `receiver` under all attacks at once.
+//! The `receiver` example under all attacks at once.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use soundhash_webhook_tests::{
 
 const CONNECTIONS: usize = 2_000;
 
-/// The maximum memory of the receiver in KiB, most of which is the server's buffers of 8 KiB each.
-/// The bodies that the connections declare are 20 times as large.
+/// The receiver's maximum memory in KiB, most of which is the server's buffers of 8 KiB each. The
+/// bodies that the connections declare are 20 times as large.
 const MOST: u64 = 100 * 1024;
 
-/// Raises the limit on open files for this process and its children.
+/// Raises the open-file limit for this process and its children.
 fn allow_many_files() {
     let files = rlimit::increase_nofile_limit(8 * CONNECTIONS as u64).expect("a limit of files");
     assert!(files > 2 * CONNECTIONS as u64, "{files} files are too few");
 }
 
 /// Attack: 2,000 connections declare a megabyte each, send one byte and stall, while others write
-/// endless bodies as fast as they can. Memory stays small, each body is rejected when it times out,
-/// and honest senders are served in the meantime.
+/// endless bodies as fast as they can. Memory usage stays low, each body is rejected when it times
+/// out, and honest senders are served in the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     allow_many_files();
     let receiver = Receiver::start(&[]);
-    // A first request makes the allocations that happen only once.
+    // A warm-up request makes the one-time allocations.
     let calm = latency(&receiver, "calm").await;
     let before = receiver.resident();
 
@@ -87,7 +87,7 @@ fn id(name: &str, n: usize) -> String {
     format!("{name} {n}")
 }
 
-/// Returns the median time of honest deliveries, each on a new connection. All must be served.
+/// Returns the median latency of honest deliveries, each on a new connection. All must be served.
 async fn latency(receiver: &Receiver, name: &str) -> Duration {
     let mut times = Vec::new();
     for n in 0..HONEST {
@@ -99,8 +99,8 @@ async fn latency(receiver: &Receiver, name: &str) -> Duration {
     times[HONEST / 2]
 }
 
-/// Checks that the receiver still serves, and has printed exactly the deliveries of these calls of
-/// [`latency`].
+/// Checks that the receiver still serves, and has printed exactly the deliveries from these calls
+/// of [`latency`].
 async fn unharmed_after(receiver: Receiver, names: &[&str]) {
     let ids = names
         .iter()
@@ -127,7 +127,7 @@ async fn flood_forever(addr: String, head: String) {
 }
 
 /// Attack: send rejected requests without their bodies, to keep the connections open. The
-/// connections occupy very little memory, and are closed after a while.
+/// connections use very little memory, and are closed after a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_rejected_bodies_that_never_arrive_are_closed() {
     allow_many_files();
@@ -143,7 +143,7 @@ async fn two_thousand_rejected_bodies_that_never_arrive_are_closed() {
         rejected.push(stream);
     }
     for stream in &mut rejected {
-        // The text of the response, and then the end.
+        // The response text, and then the end.
         assert_eq!(to_the_end(stream).await, "Invalid signature");
     }
     let grown = receiver.peak().saturating_sub(before);

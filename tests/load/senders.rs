@@ -1,5 +1,5 @@
 //! Honest senders that are rejected while they are still writing 4 MiB. They read the response
-//! instead of a reset, which a sender takes for a network failure and retries.
+//! instead of a reset, which a sender would take for a network failure and retry.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use soundhash_webhook_tests::{
 
 const LARGE: usize = 4 * 1024 * 1024;
 
-/// The number of tries of each kind. A single try can succeed even if bodies are not drained.
+/// The number of attempts of each kind. One attempt can succeed even if bodies are not drained.
 const TRIES: usize = 20;
 
 /// Requests that are rejected while they are written, with their signature and the expected status.
@@ -64,8 +64,8 @@ async fn reqwest(url: &str) {
     }
 }
 
-/// With buffering, nginx receives a whole request before it forwards it. Without buffering, nginx
-/// forwards each part immediately, like HAProxy.
+/// With buffering, nginx receives a whole request before forwarding it. Without buffering, nginx
+/// forwards each part immediately, as HAProxy does.
 #[tokio::test]
 async fn proxies_read_the_response_with_and_without_buffering() {
     let receiver = Receiver::start(&[]);
@@ -131,7 +131,7 @@ async fn requests_and_aiohttp_read_the_response() {
 
 async fn python(url: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("load/senders.py");
-    // The system's Python may have packages that the first Python in the path lacks.
+    // The system's Python may have packages that the first Python on `PATH` lacks.
     for python in ["python3", "/usr/bin/python3"] {
         let output = Command::new(python)
             .arg(&script)

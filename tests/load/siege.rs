@@ -1,7 +1,7 @@
-//! Measures the cost of attacks for a server and its honest senders.
+//! Measures what attacks cost a server and its honest senders.
 //!
-//! `cargo test --release --test load siege -- --nocapture --test-threads 1` prints the table
-//! of figures. The server is plain `axum::serve` with the layer's defaults. It runs in a separate
+//! `cargo test --release --test load siege -- --nocapture --test-threads 1` prints a table of the
+//! results. The server is plain `axum::serve` with the layer's defaults. It runs in a separate
 //! process, whose memory is measured. Set `SIEGE_LATENCY=1` on a quiet machine to check the latency
 //! of honest deliveries as well.
 
@@ -36,7 +36,7 @@ const MIB: u64 = 1024 * KIB;
 /// The bytes that attackers send.
 static ZEROS: [u8; 1_000_000] = [b'0'; 1_000_000];
 
-/// The environment variable with the server's `max_buffered`, or an empty value for the default.
+/// The environment variable with the server's `max_buffered`. An empty value means the default.
 const MAX_BUFFERED: &str = "SIEGE_MAX_BUFFERED";
 
 /// Serves until it is killed. The attacks start this test in a separate process.
@@ -70,12 +70,12 @@ impl Server {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--exact", "siege::server", "--ignored", "--nocapture"]);
         let server = Self(Receiver::listening(command.env(MAX_BUFFERED, max_buffered)));
-        // A first request makes the allocations that happen only once.
+        // A warm-up request makes the one-time allocations.
         server.median(20).await;
         server
     }
 
-    /// Returns the median time of honest deliveries, each on its own connection. All must be
+    /// Returns the median latency of honest deliveries, each on its own connection. All must be
     /// served.
     async fn median(&self, deliveries: usize) -> Duration {
         let mut times = Vec::new();
@@ -85,7 +85,7 @@ impl Server {
             let head = exchange(&self.0.addr, &request).await;
             assert_eq!(status(&head), "200");
             times.push(start.elapsed());
-            // The pauses spread the deliveries over the attack.
+            // The pauses spread the deliveries across the attack.
             sleep(Duration::from_millis(10)).await;
         }
         times.sort_unstable();
@@ -163,7 +163,7 @@ impl Attacker {
         true
     }
 
-    /// Opens many connections at once. Each sends `head` and 900 kB of a body, or a body without end,
+    /// Opens many connections at once. Each sends `head` and 900 kB of a body, or an endless body,
     /// and stays open until the server has closed all of them.
     async fn bodies(self, connections: usize, head: String, is_endless: bool) {
         let head: Arc<str> = head.into();
@@ -191,8 +191,8 @@ const CONNECTIONS: usize = 1_500;
 const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 
 /// Attack: send rejected requests with their whole bodies. hyper's read buffer grows to 408 KiB per
-/// connection while a peer sends fast. The bodies of requests with a well-formed signature have to
-/// be received. The last one has a chunk that never ends.
+/// connection while a peer sends quickly. Bodies have to be received if their requests have a
+/// well-formed signature. The last one has a chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejected_bodies_cost_little_memory() {
     for (name, head) in [
@@ -233,7 +233,7 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
             let (it, first, piece) = (it.clone(), first.clone(), piece.clone());
             senders.spawn(async move {
                 let mut stream = TcpStream::connect(&*it.addr).await.expect("a connection");
-                // A first request grows the read buffer, if the connection stays open.
+                // A first request grows the read buffer if the connection stays open.
                 it.send(&mut stream, &first).await;
                 response_head(&mut stream).await;
                 if !it.send(&mut stream, forged_chunks().as_bytes()).await {
@@ -279,7 +279,7 @@ async fn large_heads_cost_what_they_hold() {
 }
 
 /// Attack: fill the buffer, so that a distant sender is evicted. The delivery arrives in several
-/// bursts, as in TCP's slow start with a round trip of 120 ms.
+/// bursts, as in TCP slow start with a round-trip time of 120 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
     let server = Server::start("").await;

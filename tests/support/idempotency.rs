@@ -101,7 +101,7 @@ impl Runs {
     }
 }
 
-/// The status of a response, and the kind of the outcome if the idempotency layer responded.
+/// The response status, and the outcome kind if the idempotency layer responded.
 pub type StatusAndKind = (u16, Option<OutcomeKind>);
 
 pub const RUN: StatusAndKind = (200, None);

@@ -1,6 +1,6 @@
-//! Code that the test and benchmark packages of this repository share: examples as processes,
-//! servers of NATS, Postgres and Redis, proxies, recorded and signed requests, a model of an
-//! idempotency store, and the log of a thread.
+//! Code shared by this repository's test and benchmark packages: examples as processes, NATS,
+//! Postgres and Redis servers, proxies, recorded and signed requests, a model of an idempotency
+//! store, and the log of a thread.
 
 #![allow(
     missing_docs,

@@ -11,7 +11,7 @@ use tracing::{Dispatch, Level, subscriber::DefaultGuard};
 /// The lines up to a level, as `tracing_subscriber::fmt` prints them.
 pub struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
 
-/// A second subscriber. If there were only one, tracing would let the thread that first reaches a
+/// A second subscriber. If there were only one, tracing would let the first thread to reach a
 /// callsite decide whether it is enabled for all threads, even if that thread has no subscriber.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 

@@ -1,5 +1,5 @@
-//! Compares an idempotency store with a model that is too simple to be wrong, in random sequences
-//! of claims, completions, releases, forgotten events and expiries.
+//! Compares an idempotency store with a model that is too simple to be wrong, using random
+//! sequences of claims, completions, releases, forgotten events and expiries.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,7 +14,7 @@ pub enum Step {
         key: u8,
         hours: u32,
     },
-    /// Completes a key with an earlier token, counted backwards from the last one.
+    /// Completes a key with an earlier token, counting back from the last one.
     Complete {
         key: u8,
         token: usize,
@@ -49,11 +49,11 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Claimed(ClaimToken),
-    /// The key is completed, with this retention in hours, which each duplicate renews.
+    /// The key is completed, with this retention in hours, which each duplicate restarts.
     Completed(u32),
 }
 
-/// The state of each key with the hour at which the state ends.
+/// The state of each key, with the hour at which the state ends.
 #[derive(Default)]
 struct Model {
     now: u32,
@@ -71,8 +71,8 @@ impl Model {
     }
 }
 
-/// Runs the steps on the store and the model. `forget` calls the store's method, and `wait` lets
-/// hours pass for it.
+/// Runs the steps on the store and on the model. `forget` calls the store's method, and `wait`
+/// makes hours pass for it.
 pub async fn compare<S: IdempotencyStore>(
     store: &S,
     forget: impl AsyncFn(&Key) -> bool,

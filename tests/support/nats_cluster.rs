@@ -1,4 +1,4 @@
-//! A cluster of three NATS servers for a single test, on free ports and in a temporary folder.
+//! A cluster of three NATS servers for a single test, on free ports and in a temporary directory.
 
 use std::{
     env, fs,
@@ -63,7 +63,7 @@ impl NatsCluster {
         spawned.expect("nats-server (apt-get install nats-server)")
     }
 
-    /// Returns the folder with everything that the servers store.
+    /// Returns the directory with everything that the servers store.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -89,7 +89,7 @@ impl Drop for NatsCluster {
     }
 }
 
-/// Returns a port for clients and a port for the other servers, for each server.
+/// Returns a client port and a cluster port for each server.
 fn free_ports() -> [[u16; 2]; 3] {
     // All ports are bound at the same time, so that they differ.
     let listeners = [(); 3].map(|()| [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));

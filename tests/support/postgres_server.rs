@@ -1,4 +1,4 @@
-//! A Postgres server for a single test, on a free port and in a temporary folder.
+//! A Postgres server for a single test, on a free port and in a temporary directory.
 
 use std::{
     env, fs,
@@ -14,7 +14,7 @@ use std::{
 
 use crate::process::signal;
 
-/// The time that the server may take to start or to recover on a busy machine.
+/// The time that the server may take to start or recover on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct PostgresServer {
@@ -25,7 +25,7 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Starts a server without `fsync`, because data survives a killed process without it.
+    /// Starts a server without `fsync`, which data does not need to survive a killed process.
     pub fn start() -> Self {
         Self::start_with("off")
     }
@@ -71,7 +71,7 @@ impl PostgresServer {
         panic!("postgres does not start: {}", server.log());
     }
 
-    /// Creates a folder that the server can write to.
+    /// Creates a directory that the server can write to.
     pub fn create_folder(folder: &Path) {
         fs::create_dir_all(folder).expect("a folder");
         if is_root() {
@@ -93,7 +93,7 @@ impl PostgresServer {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// Returns the command for a program of Postgres. As root, it runs as another user, because
+    /// Returns the command for a Postgres program. As root, it switches to another user, because
     /// these programs refuse to run as root.
     fn command(&self, program: &str) -> Command {
         let program = find(program);
@@ -142,7 +142,7 @@ impl PostgresServer {
             let child = self.child.insert(command.spawn().expect("postgres starts"));
             loop {
                 if child.try_wait().expect("its status").is_some() {
-                    // Processes of a killed server may not have ended yet.
+                    // Processes of a killed server may not have exited yet.
                     break;
                 }
                 if is_ready(self.port).is_ok_and(|ready| ready) {
@@ -163,12 +163,12 @@ impl PostgresServer {
         format!("postgres://test@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Sends a signal to the first process, like `kill -s`.
+    /// Sends a signal to the main process, like `kill -s`.
     pub fn signal(&self, name: &str) {
         signal(self.child.as_ref().expect("a running server").id(), name);
     }
 
-    /// Ends the server with SIGKILL, which leaves its other processes behind, or with SIGQUIT.
+    /// Stops the server with SIGKILL, which leaves its other processes behind, or with SIGQUIT.
     pub fn stop(&mut self, signal: &str) {
         if self.child.is_some() {
             self.signal(signal);
@@ -190,7 +190,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// Finds a program of the server, which Debian does not install in the path.
+/// Finds a server binary, which Debian does not install on `PATH`.
 fn find(program: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -204,7 +204,7 @@ fn find(program: &str) -> PathBuf {
     programs.pop().unwrap_or_else(|| program.into())
 }
 
-/// Returns whether the server accepts connections, which it does not while it starts or recovers.
+/// Returns whether the server accepts connections. It does not while it is starting or recovering.
 fn is_ready(port: u16) -> io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

@@ -24,8 +24,7 @@ use tokio::{
 /// The time that a step may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Builds an example with the features and the profile of this test, and returns the path of its
-/// program.
+/// Builds an example with this test's features and profile, and returns the path to its binary.
 pub fn example(name: &str) -> PathBuf {
     // The test is at target/<profile>/deps/it-<hash>.
     let test = env::current_exe().expect("the path of the test");
@@ -68,7 +67,7 @@ pub struct Process {
     child: Child,
     stdout: Lines<String>,
     stderr: Lines<String>,
-    /// The lines of the log that were read so far.
+    /// The log lines read so far.
     log: Vec<String>,
 }
 
@@ -142,7 +141,7 @@ impl Process {
         self.memory("VmRSS:")
     }
 
-    /// Returns the largest amount of memory that the process ever occupied, in KiB.
+    /// Returns the peak memory of the process, in KiB.
     pub fn peak(&self) -> u64 {
         self.memory("VmHWM:")
     }
@@ -155,10 +154,10 @@ impl Process {
         signal(self.id(), name);
     }
 
-    /// Waits until the process has ended, and returns its status, the rest of its stdout and its
+    /// Waits until the process has exited, and returns its status, the rest of its stdout and its
     /// whole log.
     pub fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
-        // The process may wait up to half a minute for a connection that does not end.
+        // The process may wait up to half a minute for a connection that does not close.
         let deadline = Instant::now() + 2 * PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the child's status") {
@@ -175,7 +174,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both calls fail if the process has already ended.
+        // Both calls fail if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -342,7 +341,7 @@ pub async fn exchange(addr: &str, bytes: &[u8]) -> String {
     response_head(&mut stream).await
 }
 
-/// Sends a head without a body, and returns when the server asks for the body.
+/// Sends a head without a body, and returns once the server asks for the body.
 pub async fn begin(addr: &str, head: &str) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     let head = head.replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
@@ -363,7 +362,7 @@ pub async fn response_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
         }
         String::from_utf8(head).expect("UTF-8")
     };
-    // An attack with a gigabyte of data can occupy a slow machine for minutes.
+    // An attack with a gigabyte of data can keep a slow machine busy for minutes.
     tokio::time::timeout(8 * PATIENCE, read)
         .await
         .expect("the head of a response in time")

@@ -13,11 +13,11 @@ use std::{
 
 use crate::process::{PATIENCE, signal};
 
-/// A running proxy. Dropping it ends the process.
+/// A running proxy. Dropping it stops the process.
 pub struct Proxy {
     child: Child,
     folder: PathBuf,
-    /// The URL of the proxy, without a path.
+    /// The proxy's URL, without a path.
     pub url: String,
 }
 
@@ -26,7 +26,7 @@ impl Proxy {
     pub fn nginx(server: &str) -> Option<Self> {
         Self::start(|folder, addr| {
             let path = folder.display();
-            // The worker needs the folder, which belongs to this user.
+            // The worker needs the directory, which belongs to this user.
             let is_root = folder.metadata().expect("a folder").uid() == 0;
             let user = if is_root { "user root;" } else { "" };
             let config = format!(
@@ -62,7 +62,7 @@ impl Proxy {
         })
     }
 
-    /// Starts a program whose last argument is the file of its configuration.
+    /// Starts a program whose last argument is its configuration file.
     pub fn start(program: impl FnOnce(&Path, SocketAddr) -> (Command, String)) -> Option<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         // The listener is closed immediately, because the proxy needs its port.
@@ -94,7 +94,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // The workers end only if the proxy is stopped gracefully.
+        // The workers exit only if the proxy is stopped gracefully.
         signal(self.child.id(), "TERM");
         let deadline = Instant::now() + PATIENCE;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {

@@ -1,4 +1,4 @@
-//! A Redis server for a single test, on a free port and in a temporary folder.
+//! A Redis server for a single test, on a free port and in a temporary directory.
 
 use std::{
     env, fs,
@@ -24,7 +24,7 @@ impl RedisServer {
         Self::start_with(&[])
     }
 
-    /// Starts a server with these further arguments.
+    /// Starts a server with these additional arguments.
     pub fn start_with(settings: &'static [&'static str]) -> Self {
         // Another process may take the port before Redis does.
         for _ in 0..5 {
@@ -94,7 +94,7 @@ impl RedisServer {
     /// Kills the server. Everything that it has acknowledged is kept.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both calls fail if the process has already ended.
+            // Both calls fail if the process has already exited.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -14,7 +14,7 @@ use crate::{
     requests::signed_bytes,
 };
 
-/// A well-formed signature that does not belong to any body.
+/// A well-formed signature that does not match any body.
 pub const FORGED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The time that a step may take on a busy machine, including the receiver's own timeouts.

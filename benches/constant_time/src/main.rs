@@ -1,7 +1,7 @@
-//! Measures whether the time of a verification reveals a secret, with the method of "Dude, is my
-//! code constant time?" (Reparaz, Balasch and Verbauwhede, 2017). Two classes of input arrive in
-//! random order, and Welch's t-test compares their times. If |t| is at most 5, the times do not
-//! differ measurably.
+//! Measures whether verification time reveals a secret, using the method of "Dude, is my code
+//! constant time?" (Reparaz, Balasch and Verbauwhede, 2017). Two classes of input arrive in random
+//! order, and Welch's t-test compares their times. If |t| is at most 5, the times do not differ
+//! measurably.
 //!
 //! The benches named `sound` measure the crate. Each has a counterpart that does the same work but
 //! leaks. If the counterpart is not detected, the measurement is worthless.
@@ -40,7 +40,7 @@ const INPUTS: usize = 1_000;
 
 const KEYS: [&str; 4] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
 
-/// An input with the length of a small event.
+/// An input the length of a small event.
 type Sample = [u8; 256];
 
 fn sample(rng: &mut BenchRng) -> Sample {
@@ -60,8 +60,8 @@ fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
 /// Creates a signature that is wrong in either its first or its last digit. An attacker who guesses
 /// byte by byte must distinguish these.
 ///
-/// The wrong digit is random. If it were always zero, parsing would take a different time, although
-/// this difference reveals only what the sender already knows.
+/// The wrong digit is random. If it were always zero, parsing would take a different time, even
+/// though this difference reveals only what the sender already knows.
 fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     let (class, at) = choose(rng, 0, 63);
     let mut digits: Vec<char> = right.to_string().chars().collect();
@@ -76,10 +76,10 @@ fn leaky_equal(a: &[u8], b: &[u8]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b)
 }
 
-/// Measures the time of `work` on the inputs that `input` creates for both classes.
+/// Measures how long `work` takes on the inputs that `input` creates for both classes.
 ///
-/// The result is the worst of a hundred t-tests, most of which exclude the slowest samples. The
-/// report therefore shows a smaller number of samples.
+/// The result is the worst of a hundred t-tests, most of which exclude the slowest samples, so the
+/// report shows fewer samples.
 fn measure<I, T>(
     runner: &mut CtRunner,
     rng: &mut BenchRng,

@@ -1,4 +1,4 @@
-//! The example `receiver` without `SoundHashWebhookLayer`, as a baseline for the benchmark.
+//! The `receiver` example without `SoundHashWebhookLayer`, as the benchmark's baseline.
 
 use std::{
     env,

@@ -1,9 +1,9 @@
 //! `benches/instructions/check`
 //!
-//! Counts the instructions of a request, which do not depend on the load of the machine. Each count
-//! has a limit of 5 % above the last reviewed figure, so that a slowdown is noticed. Valgrind does
-//! not emulate the SHA instructions, so the hash dominates the count of an accepted request. A
-//! rejected request is not hashed, so its count better reveals changes in the rest of the layer.
+//! Counts the instructions per request, which do not depend on the machine's load. Each limit is 5
+//! % above the last reviewed count, so that a slowdown is noticed. Valgrind does not emulate the
+//! SHA instructions, so the hash dominates the count of an accepted request. A rejected request is
+//! not hashed, so its count better reveals changes in the rest of the layer.
 
 #![allow(
     clippy::must_use_candidate,

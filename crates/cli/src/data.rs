@@ -1,4 +1,4 @@
-//! Input of commands: JSON in an argument, and files up to a maximum size.
+//! Command input: JSON in an argument, and files up to a maximum size.
 
 use std::{
     fs,
@@ -11,9 +11,9 @@ use serde::de::IgnoredAny;
 /// The placeholder for the data, which [`Data::fill`] replaces.
 pub(crate) const PLACEHOLDER: &str = "@data of the command line@";
 
-/// The value of `--data`: JSON, `@` and the name of a file, or `@-` for standard input.
+/// The value of `--data`: JSON, `@` and a file name, or `@-` for standard input.
 ///
-/// The JSON stays text, because parsed numbers can lose digits.
+/// The JSON is kept as text, because parsed numbers can lose digits.
 #[derive(Clone, Debug)]
 pub(crate) struct Data(String);
 
@@ -54,7 +54,7 @@ impl FromStr for Data {
 /// The maximum length of the data. No receiver accepts more.
 pub(crate) const MAX_DATA: u64 = 64 << 20;
 
-/// Reads to the end, or returns an error if there are more than `most` bytes, as in `/dev/zero`.
+/// Reads to the end, or returns an error after more than `most` bytes, as from `/dev/zero`.
 pub(crate) fn read_limited(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let length = from.take(most + 1).read_to_end(&mut bytes)?;

@@ -40,7 +40,7 @@ pub(crate) struct DatabaseArgs {
     schema: Option<String>,
 }
 
-/// The event log of an application.
+/// An application's event log.
 pub(crate) enum Database {
     Postgres(EventLog<Postgres>),
     Sqlite(EventLog<Sqlite>),
@@ -52,7 +52,7 @@ impl DatabaseArgs {
         Ok(self.database.is_some() || variable(DATABASE)?.is_some())
     }
 
-    /// Connects to the database. This never creates a file or a table.
+    /// Connects to the database. This never creates files or tables.
     pub(crate) async fn open(&self) -> Result<Database, Error> {
         let variable = variable(DATABASE)?;
         let url = match (&self.database, &variable) {
@@ -69,7 +69,7 @@ impl DatabaseArgs {
                 )));
             }
         };
-        // The errors of the parsers can repeat parts of the URL.
+        // The parsers' errors can repeat parts of the URL.
         let wrong = || {
             Error::usage(
                 "the database is not a URL such as postgres://user@host/name or sqlite:events.db",
@@ -86,12 +86,13 @@ impl DatabaseArgs {
         Ok(Database::Postgres(self.connect(options).await?))
     }
 
-    /// Returns the events that were recorded since a time and that SoundHash's log can contain.
+    /// Returns the events recorded since a given time, except those that SoundHash's log cannot
+    /// contain.
     pub(crate) async fn records(&self, since: Timestamp) -> Result<Vec<Record>, Error> {
         let filter = EventFilter::new();
         let filter = filter.since(since.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
         let events = self.open().await?.list(filter, usize::MAX).await?;
-        // SoundHash's log does not have the events of the portal. Their keys end with a digest.
+        // SoundHash's log does not contain the portal's events. Their keys end with a digest.
         let events = events.iter().filter(|event| {
             let parts = event.key.as_str().rsplit(';');
             parts.take(1).all(|part| !part.starts_with('b'))
@@ -108,7 +109,7 @@ impl DatabaseArgs {
         options: <DB::Connection as Connection>::Options,
     ) -> Result<EventLog<DB>, Error> {
         let cannot = |cause: String| Error::failed(format!("cannot open the database: {cause}"));
-        // This connects without the pool, which would retry until its timeout and hide the cause.
+        // This bypasses the pool, which would retry until its timeout and hide the cause.
         let connection = timeout(CONNECT_TIMEOUT, DB::Connection::connect_with(&options))
             .await
             .map_err(|_| cannot("no response in time".to_owned()))?

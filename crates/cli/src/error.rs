@@ -2,10 +2,10 @@
 
 use std::{fmt, io};
 
-/// The reason why a command failed.
+/// The reason that a command failed.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The command was called with wrong arguments.
+    /// The command was called with invalid arguments.
     Usage(String),
     /// The command failed.
     Failed(String),
@@ -16,7 +16,7 @@ pub(crate) enum Error {
     Undecided(String),
     /// The user ended the command.
     Interrupted,
-    /// Standard output could not be written.
+    /// Writing to standard output failed.
     Output(io::Error),
 }
 
@@ -41,8 +41,8 @@ impl Error {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Returns the exit status: 2 for wrong usage, like clap's own errors, and 130 after Ctrl-C,
-    /// like shells.
+    /// Returns the exit status: 2 for incorrect usage, like clap's own errors, and 130 after
+    /// Ctrl-C, as in shells.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Undecided(_) => 2,

@@ -42,12 +42,12 @@ use crate::{output::escape::escape, url::host_and_port};
 
 /// The time that SoundHash waits for a response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// A time that is longer than the validity of any certificate.
+/// A duration longer than the validity of any certificate.
 const CENTURIES: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
-/// The maximum number of bytes of a response that are read.
+/// The maximum number of response bytes that are read.
 pub(crate) const MAX_RESPONSE: usize = 16 << 20;
-/// The maximum length of the head of a response over HTTP/1. hyper also parses at most 128 times
-/// this length before it yields.
+/// The maximum length of an HTTP/1 response head. hyper also parses at most 128 times this length
+/// before it yields.
 const MAX_HEAD: usize = 16 << 10;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -55,8 +55,8 @@ type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A client that does not follow redirects, so that no other host sees tokens or signatures.
 ///
-/// Each request has its own connection, as with SoundHash's senders. A delivery on a reused
-/// connection would fail if the server closed the connection at that moment.
+/// Each request has its own connection, as with SoundHash's senders. On a reused connection, a
+/// delivery would fail if the server closed it at that moment.
 #[derive(Clone)]
 pub(crate) struct Client {
     timeout: Duration,
@@ -66,7 +66,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Returns a client without proxies. The timeout is for a whole exchange.
+    /// Returns a client without proxies. The timeout covers a whole exchange.
     pub(crate) fn direct(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -76,7 +76,7 @@ impl Client {
         }
     }
 
-    /// Returns a client that uses the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    /// Returns a client that uses the proxies from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     pub(crate) fn from_env(timeout: Duration) -> Self {
         Self {
             proxies: Some(Arc::new(Matcher::from_env())),
@@ -84,13 +84,13 @@ impl Client {
         }
     }
 
-    /// Offers HTTP/2 during the TLS handshake, which SoundHash's senders do not.
+    /// Offers HTTP/2 during the TLS handshake, unlike SoundHash's senders.
     pub(crate) fn offer_http2(&mut self) {
         self.offers_http2 = true;
     }
 
-    /// Connects to a server. Over TLS, returns the end of its certificate's validity, if the
-    /// operating system provides it.
+    /// Connects to a server. Over TLS, returns when its certificate expires, if the operating
+    /// system provides this.
     pub(crate) async fn certificate_end(&self, url: &Uri) -> Result<Option<UnixTime>, NoResponse> {
         let check = async {
             self.connect(url).await?;
@@ -132,7 +132,7 @@ impl Client {
 
     /// Runs a connection in the background until it ends, or until the timeout has passed.
     ///
-    /// If a server never stops sending, its connection is always ready and can delay tokio's timers
+    /// A server that never stops sending keeps its connection ready, which can delay tokio's timers
     /// for a minute. Each poll therefore checks the time.
     fn spawn(&self, start: Instant, connection: impl Future<Output: Send> + Send + 'static) {
         let timeout = self.timeout;
@@ -153,7 +153,7 @@ impl Client {
         let start = Instant::now();
         let url = request.uri().clone();
         let stream = self.connect(&url).await?;
-        // A connection is closed when its response is complete or dropped.
+        // A connection is closed once its response is complete or dropped.
         let response = if stream.connected().is_negotiated_h2() {
             let handshake = http2::handshake(TokioExecutor::new(), stream);
             let (mut sender, connection) = handshake.await?;
@@ -182,7 +182,8 @@ impl Client {
         })
     }
 
-    /// Adds the host that HTTP/1 needs, and sets the target to the path, or to the URL for a proxy.
+    /// Adds the host header that HTTP/1 needs, and sets the target to the path, or to the whole URL
+    /// for a proxy.
     fn prepare<B>(&self, url: &Uri, request: &mut Request<B>) {
         let host = url.authority().map_or("", |it| it.as_str());
         if let Ok(host) = HeaderValue::from_str(host) {
@@ -222,8 +223,8 @@ impl Client {
         self.proxy(url).as_ref().map(proxy_name)
     }
 
-    /// Returns the proxy for a URL. A proxy could not reach this machine, so it is contacted
-    /// directly.
+    /// Returns the proxy for a URL. This machine is contacted directly, because a proxy could not
+    /// reach it.
     fn proxy(&self, url: &Uri) -> Option<Intercept> {
         let (host, _) = host_and_port(url);
         let is_local = host == "localhost"
@@ -299,7 +300,7 @@ fn certificate_error(error: &(dyn StdError + 'static)) -> Option<CertificateErro
     if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
         return Some(error.clone());
     }
-    // `source` of an `io::Error` skips the error inside.
+    // The `source` of an `io::Error` skips the inner error itself.
     let inside = error.downcast_ref().and_then(std::io::Error::get_ref);
     match inside {
         Some(inside) => certificate_error(inside),
@@ -307,7 +308,7 @@ fn certificate_error(error: &(dyn StdError + 'static)) -> Option<CertificateErro
     }
 }
 
-/// Returns the host of a proxy, without its password.
+/// Returns a proxy's host, without its password.
 fn proxy_name(proxy: &Intercept) -> String {
     let (host, port) = host_and_port(proxy.uri());
     format!("{host}:{port}")
@@ -335,7 +336,7 @@ impl Response {
     }
 }
 
-/// The reason why no response was received.
+/// The reason that no response was received.
 #[derive(Debug)]
 pub(crate) enum NoResponse {
     Unreachable {
@@ -346,7 +347,7 @@ pub(crate) enum NoResponse {
     },
     Timeout,
     TooLarge,
-    /// The URL of the request is not valid, so nothing was sent.
+    /// The request's URL is invalid, so nothing was sent.
     InvalidUrl(String),
     Broken(String),
 }
@@ -385,11 +386,11 @@ fn innermost(error: &dyn StdError) -> String {
     escape(cause.split(" (os error").next().unwrap_or(&cause))
 }
 
-/// Removes the headers that describe a connection instead of a message.
+/// Removes the headers that describe a connection rather than a message.
 ///
-/// A `Connection` header names such headers. It must not name headers that are meant for the
-/// application (RFC 9110, section 7.6.1). It is not signed, so it cannot remove the signature, or a
-/// header that describes the body.
+/// A `Connection` header lists such headers. It must not list headers that are meant for the
+/// application (RFC 9110, section 7.6.1). Because it is not signed, it may not remove the
+/// signature, or a header that describes the body.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
         .filter_map(|value| value.to_str().ok())

@@ -49,13 +49,13 @@ fn main() -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            // `output` would need the runtime to wait until the message is written.
+            // `output` needs a runtime to wait until the message is written.
             let _ = writeln!(io::stderr(), "error: cannot start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
     let status = runtime.block_on(run_to_end());
-    // This does not wait for lookups of host names, which can take a long time.
+    // This does not wait for host lookups, which can take a long time.
     runtime.shutdown_background();
     ExitCode::from(status)
 }

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 pub(crate) const PREVIOUS_SECRET: &str = "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET";
 
-/// Options that users may try. They would reveal a secret to all users of the machine.
+/// Options that users may try. They would reveal a secret to every user of the machine.
 const TRIED: [&str; 6] = [
     "--secret",
     "--previous-secret",
@@ -50,7 +50,7 @@ impl SecretSource {
         checked(text, &source)
     }
 
-    /// Reads the secret without checks, and names its source.
+    /// Reads the secret without checking it, and names its source.
     pub(crate) fn read(&self) -> Result<(String, String), Error> {
         if let Some(path) = &self.secret_file {
             let source = path.display().to_string();
@@ -67,7 +67,7 @@ impl SecretSource {
     }
 }
 
-/// Returns the previous secret of a rotation, if it is set, without checks.
+/// Returns the previous secret of a rotation, unchecked, if it is set.
 pub(crate) fn previous_text() -> Result<Option<String>, Error> {
     variable(PREVIOUS_SECRET)
 }
@@ -85,7 +85,7 @@ fn read_file(path: &Path) -> io::Result<String> {
     io::read_to_string(file.take(MAX_FILE))
 }
 
-/// Returns the secret, or an error if it starts or ends with whitespace or has an invisible
+/// Returns the secret, or an error if it starts or ends with whitespace or contains an invisible
 /// character. SoundHash's secrets never do.
 pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
     if text.trim() != text {
@@ -103,7 +103,7 @@ pub(crate) fn checked(text: String, source: &str) -> Result<Secret, Error> {
     Secret::try_from(text).map_err(|error| Error::usage(format!("{source}: {error}")))
 }
 
-/// Reads an environment variable that may be missing.
+/// Reads an optional environment variable.
 pub(crate) fn variable(name: &str) -> Result<Option<String>, Error> {
     match env::var(name) {
         Ok(value) => Ok(Some(value)),

@@ -1,4 +1,4 @@
-//! Runs the user's own commands, and ends them when this command ends.
+//! Runs the user's own commands, and stops them when this command exits.
 
 use std::{
     io::{self, IsTerminal},
@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// The time that a command may take to end after SIGTERM.
+/// How long a command may take to exit after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Returns a command that runs this line in the shell.
@@ -27,10 +27,11 @@ pub(crate) fn shell(line: &str) -> Command {
     command
 }
 
-/// Runs a command with `input` on its standard input. Dropping the future ends it and its children.
+/// Runs a command with `input` on its standard input. Dropping the future stops it and its
+/// children.
 pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
-    // In a terminal, the command stays in the foreground, so that it can ask for a password, and
-    // Ctrl-C also ends its children. Elsewhere, the command gets its own process group, so that a
+    // In a terminal, the command stays in the foreground, so that it can prompt for a password, and
+    // Ctrl-C also stops its children. Elsewhere, the command gets its own process group, so that a
     // signal reaches its children.
     let has_group = cfg!(unix) && !io::stdin().is_terminal();
     #[cfg(unix)]
@@ -93,7 +94,7 @@ impl Running {
             .id()
             .and_then(|id| Pid::from_raw(id.cast_signed()));
         let signal = if at_once { Signal::KILL } else { Signal::TERM };
-        // An error means that the command has ended.
+        // An error means that the command has already exited.
         let _ = match id {
             Some(id) if self.has_group => kill_process_group(id, signal),
             Some(id) => kill_process(id, signal),

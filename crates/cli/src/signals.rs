@@ -11,7 +11,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 static RECEIVED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
 
-/// Starts to count signals, which then no longer end the process.
+/// Starts counting signals, which then no longer terminate the process.
 pub(crate) fn listen() -> Result<(), Error> {
     #[cfg(unix)]
     use tokio::signal::unix::{SignalKind, signal};
@@ -54,8 +54,8 @@ pub(crate) async fn received(number: u32) {
     }
 }
 
-/// Resolves when a command that has ended should stop waiting for its output: at the next signal,
-/// or after a short time if a signal ended the command.
+/// Resolves when a command that has finished should stop waiting for its output: at the next
+/// signal, or after a short time if a signal stopped the command.
 pub(crate) async fn patience() {
     match count() {
         0 => received(1).await,
@@ -63,7 +63,7 @@ pub(crate) async fn patience() {
             () = received(2) => {}
             () = sleep(GRACE) => {}
         },
-        // This is enough time for a reader that does not stall.
+        // This is long enough for a reader that does not stall.
         _ => sleep(GRACE / 10).await,
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// Parses an endpoint's id, which becomes a part of a path.
+/// Parses an endpoint's id, which becomes part of a path.
 pub(crate) fn parse_id(text: &str) -> Result<String, String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !text.is_empty() && text.bytes().all(is_part) {
@@ -70,7 +70,7 @@ pub(crate) fn join(base: &Uri, target: &str) -> Result<Uri, String> {
     parse_url(&url)
 }
 
-/// Returns the host of a URL without the brackets of IPv6, and its port.
+/// Returns the host of a URL, without IPv6 brackets, and its port.
 pub(crate) fn host_and_port(url: &Uri) -> (&str, u16) {
     let is_https = url.scheme_str() == Some("https");
     let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
@@ -78,7 +78,7 @@ pub(crate) fn host_and_port(url: &Uri) -> (&str, u16) {
     (host.trim_matches(['[', ']']), port)
 }
 
-/// Parses an address to listen on. A port alone is a port of this machine.
+/// Parses an address to listen on. A port alone means that port on this machine.
 pub(crate) fn parse_addr(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix("localhost").unwrap_or(text);
     let port = port.strip_prefix(':').unwrap_or(text);
@@ -98,7 +98,7 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "not a number of seconds greater than 0".to_owned())
 }
 
-/// Parses a time, or the time since it.
+/// Parses a time, given directly or as an age.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let now = ZonedDateTime::now();
     let parsed = text.parse::<Timestamp>().or_else(|_| {

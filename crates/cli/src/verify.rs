@@ -1,4 +1,4 @@
-//! `verify`: checks a signature, and finds the mistake that explains a wrong one.
+//! `verify`: checks a signature, and finds the mistake behind a wrong one.
 
 use std::{
     fs::File,
@@ -16,10 +16,10 @@ use crate::{
     secret::{self, SecretSource},
 };
 
-/// The maximum length of a body. SoundHash sends some kilobytes.
+/// The maximum length of a body. SoundHash's bodies are only a few kilobytes.
 const MAX_BODY: u64 = 8 << 20;
 
-/// Check a signature, and find the usual mistake that explains a wrong one
+/// Check a signature, and find the common mistake behind a wrong one
 #[derive(Args)]
 #[command(after_help = "\
 The body must be the exact bytes that arrived. Save them in your server before it parses or prints \
@@ -40,7 +40,7 @@ pub(crate) struct VerifyArgs {
     signature: String,
     #[command(flatten)]
     source: SecretSource,
-    /// The file with the body, byte for byte; without it or for `-`, standard input
+    /// The file with the body, byte for byte; if omitted or `-`, standard input
     #[arg(default_value = "-", hide_default_value = true)]
     file: PathBuf,
 }
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
         return Ok(true);
     }
     output::line(paint(BAD.bold(), "The signature does not match."))?;
-    // A diagnosis contains no untrusted text today, but this may change.
+    // A diagnosis currently contains no untrusted text, but this may change.
     for line in diagnosis.to_string().lines() {
         output::paragraph(escape(line))?;
     }

@@ -25,9 +25,10 @@ use super::{
     json::{Escapes, Json, Numbers, Spacing},
 };
 
-/// The maximum depth of JSON that is written in other layouts.
+/// The maximum nesting depth of JSON that is rewritten in other layouts.
 const DEEPEST: usize = 128;
-/// The maximum number of bytes by which a layout or a decompressed body may be longer than the body.
+/// The maximum number of bytes by which a rewritten or decompressed body may be longer than the
+/// received body.
 const GROWTH: usize = 4 * 1024 * 1024;
 /// The maximum length of a body for which every combination of numbers is tried.
 const MANY: usize = 16 * 1024;
@@ -39,7 +40,7 @@ type Try<'a> = dyn FnMut(DiagnosisKind, &'static str, &[u8]) -> ControlFlow<()> 
 /// Tries the bodies that common mistakes turn into `body`, with the more specific mistakes first.
 pub(super) fn visit(body: &[u8], timestamps: &[String], attempt: &mut Try<'_>) -> ControlFlow<()> {
     if body.is_empty() {
-        // An empty body does not tell anything about the signed body.
+        // An empty body says nothing about the signed body.
         return ControlFlow::Continue(());
     }
     attempt(EmptyBody, "The signature is for an empty body", b"")?;
@@ -148,7 +149,7 @@ fn encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Decodes UTF-16 that has a byte order mark, or whose first character is ASCII.
+/// Decodes UTF-16 that has a byte order mark or starts with an ASCII character.
 pub(super) fn from_utf16(bytes: &[u8]) -> Option<String> {
     let (pairs, []) = bytes.as_chunks::<2>() else {
         return None;
@@ -167,7 +168,7 @@ pub(super) fn from_utf16(bytes: &[u8]) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Encodes text in UTF-16 of both byte orders, without and with a byte order mark.
+/// Encodes text as UTF-16 in both byte orders, with and without a byte order mark.
 pub(super) fn to_utf16(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let text = str::from_utf8(bytes).into_iter();
     let texts = text.flat_map(|text| [text.to_owned(), format!("\u{feff}{text}")]);
@@ -177,7 +178,7 @@ pub(super) fn to_utf16(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Undoes encoding as a JSON string or a form, and replaces typographic quotes.
+/// Undoes JSON string or form encoding, and replaces typographic quotes.
 fn text_encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     let Ok(text) = str::from_utf8(body) else {
         return ControlFlow::Continue(());
@@ -260,7 +261,7 @@ fn timestamp(
     ControlFlow::Continue(())
 }
 
-/// Writes the JSON in the layouts of the usual libraries.
+/// Writes the JSON in the layouts of common libraries.
 fn layouts(
     json: &Json<'_>,
     len: usize,
@@ -284,7 +285,7 @@ fn layouts(
 /// Writes whole numbers with and without `.0`, in the layouts of SoundHash's senders.
 ///
 /// JavaScript and Go write `85` for `85.0`, and some Java libraries write `85.0` for `85`. The text
-/// does not show which numbers had a fraction, so this tries every combination of a few members.
+/// does not show which numbers had a fraction, so every combination of a few members is tried.
 fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()> {
     /// The members that Python holds as floats, with their quotes.
     #[rustfmt::skip]
@@ -340,7 +341,7 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     ControlFlow::Continue(())
 }
 
-/// Every key of SoundHash's events, in an order that fits the key order of each event.
+/// Every key of SoundHash's events, in an order consistent with the key order of each event.
 #[rustfmt::skip]
 const SENDERS_ORDER: [&str; 62] = [
     "id", "match_id", "subscription_id", "event", "query_id", "period", "test", "channel_id",
@@ -355,10 +356,10 @@ const SENDERS_ORDER: [&str; 62] = [
     "attempt_count", "reset_at", "error_message",
 ];
 
-/// Returns how many bytes of the body were signed, or `None` if the signature does not match any
-/// tried length.
+/// Returns how many bytes of the body were signed, or `None` if no length that was tried matches
+/// the signature.
 ///
-/// Tries every length of a short body, and the sizes that buffers usually have.
+/// Tries every length of a short body, and common buffer sizes.
 pub(super) fn signed_length<'a>(
     key: &[u8],
     tags: &'a [Tag],

@@ -52,7 +52,7 @@ kinds! {
     SeveralSignatures "send one header with one value, made with the current secret"
     /// The header has a prefix before the signature, such as `sha256=` or `v1=`.
     SignaturePrefix "send only the 64 digits, because SoundHash's header has no prefix"
-    /// The signature is in base64 instead of hexadecimal digits.
+    /// The signature is base64 instead of hexadecimal digits.
     SignatureBase64 "write the 32 bytes as hexadecimal digits, with `hexdigest` in Python or \
         `digest('hex')` in Node"
     /// The signature's hexadecimal digits were encoded as hexadecimal digits again.
@@ -61,7 +61,8 @@ kinds! {
     /// The signature matches under a secret other than the first, as during a rotation.
     PreviousSecret "accept it with `previous_secret` as well, until SoundHash signs with the \
         first one only"
-    /// The secret has whitespace or a byte order mark at an end, on your side or on the signer's.
+    /// The secret starts or ends with whitespace or a byte order mark, on your side or on the
+    /// signer's.
     SecretWhitespace "remove it on both sides, read the secret with `Secret::from_env`, and write \
         files with `printf %s` instead of `echo`"
     /// The secret has quotes around it, on your side or on the signer's.
@@ -88,13 +89,13 @@ kinds! {
     /// The body is the same JSON in another layout.
     Reserialized "verify the bytes as they arrived, with SoundHashWebhookLayer outside of \
         everything that parses JSON, and without a proxy that rewrites bodies"
-    /// The body is the same JSON with its numbers written in another way, such as `85` for `85.0`.
+    /// The body is the same JSON with its numbers written differently, such as `85` for `85.0`.
     NumbersRewritten "verify the bytes as they arrived, because parsing JSON and writing it again \
         changes numbers, as `JSON.stringify` makes `85` of `85.0`"
-    /// The body is JSON in a string of JSON, on your side or on the signer's.
+    /// The body is JSON inside a JSON string, on your side or on the signer's.
     EncodedTwice "send and verify the JSON itself, and look for a second `JSON.stringify` or \
         `json.dumps`"
-    /// The body is encoded as a form, on your side or on the signer's.
+    /// The body is form-encoded, on your side or on the signer's.
     FormEncoded "send and verify the JSON itself, with the content type `application/json` and \
         outside of what parses forms"
     /// The body has typographic quotes.
@@ -103,10 +104,10 @@ kinds! {
     /// The body is the same JSON with its keys sorted, on your side or on the signer's.
     SortedKeys "sign and verify the bytes as they are sent, because parsing JSON and writing it \
         again can sort its keys"
-    /// The line breaks of the body were removed, on your side or on the signer's.
+    /// The body's line breaks were removed, on your side or on the signer's.
     NewlinesRemoved "send files with `curl --data-binary @file`, because `-d @file` removes line \
         breaks"
-    /// The body has different line ends, usually only at its end.
+    /// The body has different line endings, usually only at its end.
     LineEnd "keep the body byte for byte, save it without an editor, and send it with `curl \
         --data-binary`"
     /// The body starts with a byte order mark, on your side or on the signer's.
@@ -116,7 +117,7 @@ kinds! {
     /// The body is compressed, on your side or on the signer's.
     Compressed "verify the bytes that SoundHash sent, with SoundHashWebhookLayer outside of what \
         decompresses requests, and without a proxy that compresses them"
-    /// The signer put a timestamp before the body.
+    /// The signer prepended a timestamp to the body.
     TimestampSigned "sign only the body, because SoundHash does not sign a timestamp"
     /// The signer signed the event's `data` and not the whole body.
     OnlyDataSigned "sign and verify the whole body, with its envelope"
@@ -191,7 +192,7 @@ impl fmt::Display for Diagnosis {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) kind: DiagnosisKind,
-    /// A sentence that says what is wrong, without its full stop.
+    /// A sentence that says what is wrong, without the final period.
     what: Cow<'static, str>,
 }
 

@@ -10,7 +10,7 @@ use super::diagnosis::{DiagnosisKind, Mistake};
 /// The maximum number of values that are checked.
 const MOST: usize = 8;
 
-/// The lengths of SHA-1, SHA-256 and SHA-512.
+/// The lengths of SHA-1, SHA-256 and SHA-512 hashes.
 const LENGTHS: [usize; 3] = [20, 32, 64];
 
 /// A parsed header value.
@@ -75,7 +75,7 @@ impl Header {
     }
 }
 
-/// Parses a signature with or without `name=` before it.
+/// Parses a signature with or without a leading `name=`.
 fn read_part(part: &str) -> Option<Tag> {
     decode(part).or_else(|| decode(part.split_once('=')?.1))
 }

@@ -1,5 +1,5 @@
 //! Rewrites JSON text in another layout. Only the chosen details change, such as whitespace,
-//! escapes or the order of keys.
+//! escapes or key order.
 //!
 //! A `serde_json::Value` cannot do this: it may sort the keys, and it rewrites numbers.
 
@@ -10,24 +10,24 @@ use std::io::Write;
 pub(crate) enum Spacing {
     /// No whitespace, as written by JavaScript and `serde_json`.
     Compact,
-    /// One space after each comma and colon, as Python writes by default and SoundHash's dispatcher
-    /// sends.
+    /// One space after each comma and colon, as Python writes by default and as SoundHash's
+    /// dispatcher sends.
     Spaced,
     /// One value per line, with this indentation. SoundHash's portal indents by two spaces.
     Indented(&'static str),
 }
 
-/// The way a string is written.
+/// How strings are written.
 #[derive(Clone, Copy)]
 pub(crate) enum Escapes {
     Kept,
     /// Only the necessary escapes, as written by JavaScript and `serde_json`.
     Fewest,
-    /// Everything but printable ASCII is escaped, as Python does by default.
+    /// Everything except printable ASCII is escaped, as Python does by default.
     Ascii,
 }
 
-/// The way whole numbers are written.
+/// How whole numbers are written.
 #[derive(Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     Kept,
@@ -46,7 +46,7 @@ pub(crate) enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// Parses a text, or returns `None` if it is not JSON or is nested deeper than `depth`.
+    /// Parses a text, or returns `None` if it is not JSON or is nested more deeply than `depth`.
     pub(crate) fn parse(text: &'a [u8], depth: usize) -> Option<Self> {
         let mut rest = text;
         let json = parse_value(&mut rest, depth)?;
@@ -62,7 +62,7 @@ impl<'a> Json<'a> {
         named.next().map(|(_, value)| value)
     }
 
-    /// Returns the text of a string, or of a number or literal.
+    /// Returns the text of a string, number or literal.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Scalar(scalar) => Some(unescaped(scalar)),
@@ -163,7 +163,7 @@ fn parse_value<'a>(rest: &mut &'a [u8], depth: usize) -> Option<Json<'a>> {
     }
 }
 
-/// Parses the items between the bracket that `rest` starts with and `end`.
+/// Parses the items between the opening bracket at the start of `rest` and `end`.
 fn parse_items<'a>(
     rest: &mut &'a [u8],
     end: u8,
@@ -201,7 +201,8 @@ fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(string)
 }
 
-/// Returns a scalar without quotes and escapes, or unchanged if it is not a valid Rust string.
+/// Returns a scalar without quotes and escapes, or unchanged if it cannot be represented as a Rust
+/// string.
 fn unescaped(scalar: &[u8]) -> String {
     serde_json::from_slice(scalar).unwrap_or_else(|_| String::from_utf8_lossy(scalar).into_owned())
 }

@@ -1,4 +1,4 @@
-//! The keys that mistakes can turn a secret into.
+//! The keys that common mistakes turn a secret into.
 
 use base64::{
     Engine,
@@ -28,7 +28,7 @@ const PREFIX: &[u8] = b"whsec_";
 pub(super) struct Key {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     keyed: Hmac<Sha256>,
-    /// The index of the given secret that the key comes from.
+    /// The index of the given secret that the key was derived from.
     pub(super) index: usize,
     pub(super) mistakes: Vec<Mistake>,
 }
@@ -45,7 +45,7 @@ impl Key {
     }
 }
 
-/// Returns `secret` unchanged, and as common mistakes change it.
+/// Returns `secret` both unchanged and altered by common mistakes.
 pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut add = |mistake: Option<Mistake>, bytes: &[u8]| {
@@ -104,7 +104,7 @@ fn whitespace(secret: &[u8], add: &mut Add<'_>) {
     }
 }
 
-/// Removes characters that are not shown, wherever they are.
+/// Removes invisible characters, wherever they are.
 fn invisible(secret: &[u8], add: &mut Add<'_>) {
     let is_invisible = |it: char| {
         let format = matches!(
@@ -148,7 +148,8 @@ fn quotes(secret: &[u8], add: &mut Add<'_>) {
     }
 }
 
-/// Removes a prefix, such as the name in a settings file or the prefix of another sender's format.
+/// Removes a prefix, such as the name in a settings file or the prefix that another sender's format
+/// uses.
 fn label(secret: &[u8], add: &mut Add<'_>) {
     let line = secret.strip_prefix(b"export ").unwrap_or(secret);
     let line = line.trim_ascii();

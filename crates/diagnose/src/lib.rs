@@ -1,6 +1,6 @@
 //! Explains why the signature of a SoundHash webhook does not match.
 //!
-//! [`diagnose`] combines the common mistakes with each part of a signature:
+//! [`diagnose`] combines common mistakes in each part of a signature:
 //!
 //! - `header`: mistakes with the signature header.
 //! - `keys`: mistakes with the secret.
@@ -33,19 +33,20 @@ use self::{
 /// of them.
 const LARGE: usize = 64 * 1024;
 
-/// Finds the mistake that makes a signature wrong.
+/// Finds the mistake that explains a wrong signature.
 ///
 /// `secrets` are the secrets that you have, with the current one first. `signature` is the value of
 /// the `X-Webhook-Signature` header as it arrived, with several values joined by commas. `body` is
 /// the body as it arrived.
 ///
-/// This function tries the common mistakes one after the other, and returns the first that leads to
-/// this signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during
-/// development, with requests that you recorded. It hashes the body up to a few hundred times, so
-/// do not call this function in a service.
+/// This function tries common mistakes one at a time, and returns the first that leads to this
+/// signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during development,
+/// with requests that you recorded. It hashes the body up to a few hundred times, so do not call
+/// this function in a service.
 ///
-/// Some mistakes are found only if the signed bytes can be restored. Sorted keys are restored for
-/// the events that SoundHash sends, and compressed bodies if the sender used the same compressor.
+/// Some mistakes can only be found if the signed bytes can be restored. The original key order can
+/// be restored for the events that SoundHash sends, and compressed bodies if the sender used the
+/// same compressor.
 ///
 /// ```
 /// use soundhash_webhook::Secret;
@@ -121,7 +122,7 @@ struct Explanation<'a> {
 /// Tries the body as it is, then other methods, then other bodies.
 ///
 /// The order matters only if two mistakes have the same effect. Otherwise, there is at most one
-/// explanation, because two messages or keys do not have the same signature.
+/// explanation, because no two messages or keys have the same signature.
 fn explain<'a>(
     keys: &'a [Key],
     tags: &[Tag],

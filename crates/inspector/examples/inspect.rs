@@ -1,7 +1,7 @@
 //! `cargo run -p soundhash-webhook-inspector --example inspect`
 //!
 //! Receives SoundHash webhooks at `POST /webhooks/soundhash`, and shows all requests in the
-//! inspector, whose URL is printed to stderr.
+//! inspector, which prints its URL to stderr.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -18,7 +18,7 @@ use soundhash_webhook::{
 };
 use soundhash_webhook_inspector::Inspector;
 
-/// Replace this with the work of your application.
+/// Replace this with your application's logic.
 async fn receive(event: Event) -> String {
     format!("received {}", event.event_type())
 }
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             .route("/webhooks/soundhash", post(receive))
             .layer(IdempotencyLayer::new(MemoryStore::new(100_000)))
             .layer(SoundHashWebhookLayer::new(Secret::new(secret)))
-            // The outermost layer, so that the inspector sees requests that other layers reject.
+            // The outermost layer, so that the inspector sees requests rejected by other layers.
             .layer(inspector.layer());
         let server = server.serve(app, stop.clone().cancelled_owned());
         tokio::join!(server, page.run_until(stop.cancelled_owned()));

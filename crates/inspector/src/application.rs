@@ -11,8 +11,8 @@ use tower::{Service, ServiceExt, util::BoxCloneService};
 
 type Inner = BoxCloneService<Request<Body>, Response, ()>;
 
-/// A clone of the service inside the inspector's layer. The mutex makes the clone `Sync`, which
-/// services are not always.
+/// A clone of the service inside the inspector's layer. The mutex makes it `Sync`, which not every
+/// service is.
 #[derive(Clone)]
 pub(crate) struct Application(Arc<Mutex<Inner>>);
 

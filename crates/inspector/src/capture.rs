@@ -22,7 +22,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Copies the first `max` bytes of a whole body.
+    /// Copies the first `max` bytes of a complete body.
     pub(crate) fn of(body: &[u8], max: usize) -> Self {
         Self {
             bytes: body[..body.len().min(max)].into(),
@@ -38,8 +38,8 @@ impl Kept {
 
 /// The copies of requests and responses in progress.
 ///
-/// Any copy can belong to an attacker's request. When the copies reach their memory limit, the
-/// oldest copy is dropped. A sender that stalls therefore loses its own record and does not evict
+/// Any copy may belong to an attacker's request. When the copies reach their memory limit, the
+/// oldest copy is dropped. A sender that stalls therefore loses its own record instead of evicting
 /// others.
 #[derive(Default)]
 pub(crate) struct InFlight(Mutex<Copies>);
@@ -47,7 +47,7 @@ pub(crate) struct InFlight(Mutex<Copies>);
 #[derive(Default)]
 struct Copies {
     bytes: BTreeMap<u64, Vec<u8>>,
-    /// The sum of the capacities of all copies.
+    /// The total capacity of all copies.
     used: usize,
     next: u64,
 }
@@ -110,7 +110,7 @@ impl Copies {
         Some(copy)
     }
 
-    /// Removes the oldest copies, and returns them, so that they are freed outside of the lock.
+    /// Removes the oldest copies and returns them, so that they are freed outside the lock.
     fn make_room(&mut self, bytes: usize, number: u64) -> Vec<Vec<u8>> {
         let mut evicted = Vec::new();
         while self.used + bytes > InFlight::MAX
@@ -197,7 +197,7 @@ impl Recording {
         }
     }
 
-    /// Reads the body if it was kept completely.
+    /// Reads the body if all of it was kept.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if !self.ended || self.kept as u64 != self.total {
             return None;
@@ -219,7 +219,7 @@ impl Drop for Recording {
     }
 }
 
-/// The result of one poll of a body.
+/// The result of polling a body.
 pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
 /// A body with a function that observes the result of each poll, and whether the body has ended.

@@ -3,7 +3,7 @@
 use crate::{Record, headers};
 
 impl Record {
-    /// Returns the request as text: its head, an empty line and its body, as in HTTP/1.1.
+    /// Returns the request as text, as in HTTP/1.1: its head, an empty line and its body.
     ///
     /// [`SignedRequest::from_capture`](soundhash_webhook::testing::SignedRequest::from_capture)
     /// reads the file and signs the request again. The file has the request's signature, but not

@@ -6,7 +6,7 @@ use soundhash_webhook::{Event, Sender, Timestamp};
 
 use crate::random;
 
-/// Longer ids and types are cut, because attackers choose them.
+/// Longer ids and types are truncated, because attackers can choose them.
 const MAX_LABEL: usize = 200;
 /// The maximum heap size of [`Labels`], in bytes.
 pub(crate) const MAX_LABELS: usize = 2 * (MAX_LABEL + 4);
@@ -40,7 +40,7 @@ fn cut(text: &str) -> Box<str> {
     format!("{}…", &text[..end.unwrap_or(0)]).into()
 }
 
-/// Recognizes the sender by its envelope.
+/// Identifies the sender by its envelope.
 fn sender(body: &[u8]) -> Option<Sender> {
     fields(body).find_map(|(key, _)| match &body[key] {
         b"event" => Some(Sender::Portal),

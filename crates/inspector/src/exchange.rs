@@ -1,4 +1,4 @@
-//! A request and its response, until they become a record.
+//! A request and its response before they become a record.
 
 use std::{
     net::SocketAddr,
@@ -40,7 +40,7 @@ impl Pending {
     ) -> (Self, Request<Body>) {
         let exchange = Arc::new(Exchange::new(inspector, application.clone(), &request));
         request.extensions_mut().insert(exchange.delivery.clone());
-        // Only bodies of requests with a signature are copied. The layer rejects other requests
+        // Bodies are copied only if the request has a signature. The layer rejects other requests
         // before it reads the body, and they may be for any other route of the application.
         if exchange.signed {
             if request.body().is_end_stream() {
@@ -57,7 +57,7 @@ impl Pending {
         (Self(Some(exchange)), request)
     }
 
-    /// Judges a response. The request is recorded when the body of the response has been read.
+    /// Judges a response. The request is recorded once the response body has been read.
     pub(crate) fn respond(&mut self, response: Response) -> Response {
         match self.0.take() {
             Some(exchange) => exchange.respond(response),
@@ -120,7 +120,7 @@ struct Exchange {
     recording: Mutex<Recording>,
     peer: Option<SocketAddr>,
     replay: Option<Replay>,
-    /// Filled by the layer that verifies the request.
+    /// Filled in by the layer that verifies the request.
     delivery: DeliverySlot,
 }
 
@@ -133,7 +133,7 @@ struct Ending {
     matched_secret: Option<usize>,
     /// The verified body. It replaces the copy, which may have been dropped.
     body: Option<Kept>,
-    /// The labels of an event whose body is longer than the part that is kept.
+    /// The labels of an event whose body is too long to be kept in full.
     labels: Option<Labels>,
     duration: Duration,
 }
@@ -176,7 +176,8 @@ impl Exchange {
         let max = self.settings.max_body_size;
         let long = delivery.filter(|it| it.body().len() > max);
         if let Some(delivery) = delivery {
-            // This parses the event to note schema changes, even if the handler does not parse it.
+            // This parses the event to detect schema changes, even if the handler does not parse
+            // it.
             let _ = delivery.event();
         }
         Ending {
@@ -191,7 +192,7 @@ impl Exchange {
         }
     }
 
-    /// Returns whether the recorded body has the signature of a secret that the inspector knows.
+    /// Returns whether the recorded body was signed with a secret that the inspector knows.
     fn is_authentic(&self) -> bool {
         let recording = self.recording();
         let verified = recording.read(|body| self.settings.verify(self.signature, body));
@@ -265,7 +266,7 @@ impl Drop for Exchange {
     }
 }
 
-/// A response whose body is being sent. The response is kept when this is dropped.
+/// A response whose body is being sent. It is recorded when this is dropped.
 struct ResponseObserver(Option<Box<Responded>>);
 
 struct Responded {

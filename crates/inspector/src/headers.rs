@@ -34,7 +34,7 @@ pub(crate) fn shown<'a>(name: &str, value: &'a [u8], sensitive: bool) -> (Cow<'a
         let hidden = format!("hidden, {} bytes", value.len());
         return (hidden.into(), true);
     }
-    // Eight characters are enough to distinguish two signatures, and to see a prefix or whitespace.
+    // Eight characters are enough to tell two signatures apart, and to see a prefix or whitespace.
     let start: String = text.chars().take(8).collect();
     (
         format!("{start}… (masked, {} bytes)", value.len()).into(),

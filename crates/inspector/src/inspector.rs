@@ -43,7 +43,7 @@ impl AsRef<[u8]> for Keyed {
 }
 
 impl Settings {
-    /// Checks a signature with every secret.
+    /// Checks a signature against every secret.
     pub(crate) fn verify(&self, signature: Option<Signature>, body: &[u8]) -> bool {
         let mut secrets = self.secrets.iter();
         secrets.any(|it| Some(it.secret.sign(body)) == signature)
@@ -52,7 +52,7 @@ impl Settings {
 
 impl Inspector {
     /// Creates an inspector that keeps the last 200 deliveries, the last 200 rejected requests and
-    /// 64 KiB of each body.
+    /// the first 64 KiB of each body.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -88,8 +88,7 @@ impl Inspector {
         self.set(|settings| settings.capacity = records)
     }
 
-    /// Sets the number of bytes to keep of each body of a request or a response. The default is
-    /// 64 KiB.
+    /// Sets the number of bytes to keep of each request or response body. The default is 64 KiB.
     #[must_use]
     pub fn max_body_size(self, bytes: usize) -> Self {
         self.set(|settings| settings.max_body_size = bytes)
@@ -131,11 +130,11 @@ impl Inspector {
         self.set(|settings| settings.webhook_url = Some(url))
     }
 
-    /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) can listen on addresses other
-    /// than loopback addresses, and accept requests for any host. The default is `false`.
+    /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) can listen on non-loopback
+    /// addresses and accept requests for any host. The default is `false`.
     ///
-    /// With `true`, only the token in the URL protects the page, and the token is sent without
-    /// encryption.
+    /// If `true`, the page is protected only by the token in the URL, and the token is sent
+    /// unencrypted.
     #[must_use]
     pub fn allow_remote(self, allow: bool) -> Self {
         self.set(|settings| settings.allow_remote = allow)

@@ -2,8 +2,8 @@
 //! a button to replay it.
 //!
 //! An [`Inspector`] records the requests that an application receives. Its
-//! [`layer`](Inspector::layer) goes around the whole application, and a separate listener serves
-//! the page:
+//! [`layer`](Inspector::layer) wraps the whole application, and a separate listener serves the
+//! page:
 //!
 //! ```no_run
 //! use axum::{Router, routing::post};
@@ -32,9 +32,9 @@
 //!
 //! # Memory
 //!
-//! With the default settings, the inspector holds at most 32 MiB: 16 MiB of verified deliveries, 4
-//! MiB of rejected requests, 6 MiB of requests in progress, and the rest for the allocator and the
-//! page. It keeps the first [`max_body_size`](Inspector::max_body_size) bytes of each body. A
+//! With the default settings, the inspector uses at most 32 MiB: 16 MiB for verified deliveries, 4
+//! MiB for rejected requests, 6 MiB for requests in progress, and the rest for the allocator and
+//! the page. It keeps the first [`max_body_size`](Inspector::max_body_size) bytes of each body. A
 //! larger [`capacity`](Inspector::capacity) keeps more deliveries, but not more bytes.
 //!
 //! # For programs

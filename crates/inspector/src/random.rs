@@ -1,7 +1,7 @@
 //! Random tokens and ids.
 
-/// Returns 22 random characters of base64url. They hold 128 bits, which is enough for a token, and
-/// look like the ids of SoundHash's dispatcher.
+/// Returns 22 random base64url characters. They hold 128 bits, which is enough for a token, and
+/// look like the ids that SoundHash's dispatcher generates.
 ///
 /// # Panics
 ///

@@ -19,7 +19,7 @@ use crate::{
 
 /// One request to the webhook and its outcome.
 ///
-/// A record holds copies, so that it never keeps a connection's read buffer alive.
+/// A record contains copies, so that it never keeps a connection's read buffer alive.
 pub struct Record {
     pub(crate) number: u64,
     pub(crate) time: SystemTime,
@@ -44,7 +44,7 @@ pub(crate) struct Message {
     pub(crate) body: Kept,
 }
 
-/// The first line and the headers, each ended by CR LF, as in HTTP/1.1.
+/// The first line and the headers, each terminated by CR LF, as in HTTP/1.1.
 #[derive(Default)]
 pub(crate) struct Head {
     text: Box<[u8]>,
@@ -62,7 +62,7 @@ impl Head {
         Self { text, whole }
     }
 
-    /// Copies a request's head. `false` means that the copy is shorter than the head.
+    /// Copies a request's head. `false` means that the copy is truncated.
     pub(crate) fn of_request<B>(request: &Request<B>) -> (Vec<u8>, bool) {
         let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let line = [request.method().as_str(), " ", path, " HTTP/1.1\r\n"];
@@ -130,7 +130,7 @@ impl Head {
 }
 
 impl Record {
-    /// Returns the record's number: 1 for the first request that the inspector saw.
+    /// Returns the record's number, which is 1 for the first request that the inspector saw.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
@@ -142,7 +142,7 @@ impl Record {
         self.time
     }
 
-    /// Returns the time from the request's head to the head of the response.
+    /// Returns the time between the request's head and the response's head.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.duration
@@ -184,7 +184,7 @@ impl Record {
         self.labels().event_type.as_deref()
     }
 
-    /// Returns the sender that wrote the body, according to its envelope.
+    /// Returns the sender of the body, according to its envelope.
     #[must_use]
     pub fn sender(&self) -> Option<Sender> {
         self.labels().sender
@@ -222,7 +222,7 @@ impl Record {
         &self.request.body.bytes
     }
 
-    /// Returns whether both requests have the same event. Without a verified event on both sides, their
+    /// Returns whether both requests have the same event. Unless both have a verified event, their
     /// bodies must be equal.
     pub(crate) fn has_event_of(&self, other: &Self) -> bool {
         match (&self.key, &other.key) {
@@ -231,7 +231,7 @@ impl Record {
         }
     }
 
-    /// Returns whether the record is kept among the deliveries, where no attacker can evict it.
+    /// Returns whether the record is kept with the deliveries, where an attacker cannot evict it.
     pub(crate) fn is_delivery(&self) -> bool {
         self.judgment.verified && self.judgment.verdict != Verdict::Rejected
     }
@@ -257,7 +257,7 @@ impl Record {
             .get_or_init(|| event::Labels::of(self.event().as_ref()))
     }
 
-    /// Returns the memory that the record holds, in bytes.
+    /// Returns the memory used by the record, in bytes.
     pub(crate) fn size(&self) -> usize {
         let message = |it: &Message| it.head.len() + it.body.bytes.len();
         // The labels are added later.
@@ -303,7 +303,7 @@ impl Record {
     }
 }
 
-/// Shows neither headers nor bodies.
+/// Omits headers and bodies.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")

@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use crate::{Inspector, Record, application::Replay, event, store::Entry, verdict::Verdict};
 
-/// The time that SoundHash waits for a response.
+/// How long SoundHash waits for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The maximum time between a response and its record.
 const RECORDED: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ impl Inspector {
         self.send_to(entry, request, Some(record.number)).await
     }
 
-    /// Sends a request through the application that received a record's request.
+    /// Sends a request through the application that received the request of a record.
     async fn send_to(&self, entry: &Entry, mut request: Request<Body>, of: Option<u64>) -> Sent {
         let number = Arc::new(OnceLock::new());
         let extensions = request.extensions_mut();
@@ -89,7 +89,7 @@ impl Inspector {
         Ok(number.get().copied())
     }
 
-    /// Sends a sample to the webhook's URL or to the route of the last request.
+    /// Sends a sample to the webhook URL or to the route of the last request.
     pub(crate) async fn send_sample(&self, sample: &Sample, sender: Sender) -> Sent {
         let request = SignedRequest::new(self.secret()?)
             .body(sample.body(sender))

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use crate::{application::Application, capture::InFlight, record::Record};
 
-/// The maximum memory of verified deliveries, in bytes.
+/// The maximum memory for verified deliveries, in bytes.
 const MAX_DELIVERIES: usize = 16 * 1024 * 1024;
-/// The maximum memory of requests that were not verified, in bytes.
+/// The maximum memory for requests that were not verified, in bytes.
 const MAX_REJECTIONS: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Store {
@@ -47,7 +47,7 @@ pub(crate) struct Entry {
 }
 
 impl Ring {
-    /// Adds a record, and returns the records that were evicted for it.
+    /// Adds a record, and returns the records that were evicted to make room for it.
     fn push(&mut self, entry: Entry, max_records: usize, max_bytes: usize) -> Vec<Entry> {
         let mut evicted = Vec::new();
         let size = entry.record.size();
@@ -69,18 +69,18 @@ impl Ring {
     }
 }
 
-/// The changes after a record's number.
+/// The changes since a given record number.
 pub(crate) struct Changes {
     /// The new records, oldest first.
     pub(crate) records: Vec<Arc<Record>>,
-    /// The number before the oldest change.
+    /// The number just before the oldest change.
     pub(crate) from: u64,
     pub(crate) newest: u64,
     /// Whether all records up to that number were cleared.
     pub(crate) cleared: bool,
     /// The number of records since the start.
     pub(crate) received: u64,
-    /// The number of records that the store holds.
+    /// The number of records in the store.
     pub(crate) kept: usize,
 }
 
@@ -122,7 +122,7 @@ impl Store {
             let evicted = ring.push(entry, capacity, max_bytes);
             (rings.newest, evicted)
         };
-        // This is freed outside of the lock.
+        // This is freed outside the lock.
         drop(evicted);
         self.version.send_modify(|version| *version += 1);
         number
@@ -141,7 +141,7 @@ impl Store {
     pub(crate) fn clear(&self) {
         let cleared = {
             let mut rings = self.rings();
-            // Clearing also takes a number, so that a page that has all records notices it.
+            // Clearing also uses up a number, so that even a page that is up to date notices it.
             let newest = rings.newest + 1;
             let empty = Rings {
                 newest,
@@ -151,7 +151,7 @@ impl Store {
             };
             mem::replace(&mut *rings, empty)
         };
-        // This is freed outside of the lock.
+        // This is freed outside the lock.
         drop(cleared);
         self.version.send_modify(|version| *version += 1);
     }

@@ -15,18 +15,20 @@ use soundhash_webhook::{
 pub enum Verdict {
     /// The signature was valid and the handler responded with 2xx.
     Accepted,
-    /// The event was completed before, so the idempotency layer responded instead of the handler.
+    /// The event had already been completed, so the idempotency layer responded instead of the
+    /// handler.
     Duplicate,
     /// A layer rejected the request, and the handler was not called.
     Rejected,
     /// The handler responded with a status other than 2xx, or panicked.
     Failed,
-    /// The request was dropped before the response: the sender hung up, or a timeout expired.
+    /// The request was dropped before the response, because the sender hung up or a timeout
+    /// expired.
     Canceled,
 }
 
 impl Verdict {
-    /// Returns the verdict in lower case, such as `canceled`.
+    /// Returns the verdict in lowercase, such as `canceled`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +47,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The explanation of a request that a redirect changed, for the owner of the endpoint.
+/// Explains to the owner of the endpoint that a redirect changed the request.
 const REDIRECTED: &str = " SoundHash followed a redirect, which drops the body, so the event is lost. \
      Register the URL that the redirect leads to. Usual causes are http instead of https, a trailing \
      slash, a missing www, and a login in front of the endpoint.";

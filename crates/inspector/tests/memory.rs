@@ -1,5 +1,5 @@
-//! Measures the memory of the inspector during an attack: the peak of a process with the inspector,
-//! minus the peak of a process without it.
+//! Measures the inspector's memory during an attack: the peak memory of a process with the
+//! inspector minus that of a process without it.
 
 use std::{env, fs, process::Command, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
 
 const PATH: &str = "/webhooks/soundhash";
 const VARIABLE: &str = "INSPECTOR_MEMORY_OF";
-/// The limit that the documentation promises.
+/// The limit promised in the documentation.
 const BOUND: usize = 32 * 1024 * 1024;
 
 #[test]
@@ -66,7 +66,7 @@ fn peak_of(what: &str) -> usize {
 
 async fn attack(with_inspector: bool) {
     let inspector = Inspector::new().capacity(10_000).with_secret("whsec_test");
-    // The handler's responses are as large as the requests.
+    // The handler's responses are as large as its requests.
     let app = Router::new()
         .route(PATH, post(|body: Bytes| async move { body }))
         .layer(SoundHashWebhookLayer::new(Secret::new("whsec_test")));
@@ -85,7 +85,7 @@ async fn attack(with_inspector: bool) {
         stream.write_all(&request).await.unwrap();
         stream
     };
-    // Many unfinished requests, from an attacker who tries to fill the memory.
+    // Many unfinished requests from an attacker trying to fill the memory.
     let mut open = Vec::new();
     for _ in 0..150 {
         open.push(send(head(&"0".repeat(64), 1_000_000), &vec![b' '; 150_000]).await);
@@ -110,7 +110,7 @@ async fn attack(with_inspector: bool) {
     drop(open);
 }
 
-/// Returns a head of 12 KiB.
+/// Returns a 12 KiB head.
 fn head(signature: &str, len: usize) -> String {
     let filler = "f".repeat(12_000);
     format!(

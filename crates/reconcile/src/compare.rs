@@ -1,4 +1,4 @@
-//! Compares the logs of endpoints with records, in a time window.
+//! Compares endpoint logs with records in a time window.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -17,14 +17,14 @@ use crate::{
 /// A retry that is this late will not happen, because SoundHash was restarted and forgot it.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
-/// The maximum time between an attempt and its record, in addition to the difference of the clocks.
-/// The comparison also tries differences of the clocks in steps of this size.
+/// The maximum time between an attempt and its record, in addition to the clock difference. The
+/// comparison also tries clock differences in steps of this size.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
 
 /// A delivery that you recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The time at which the delivery was received or recorded, before the response.
+    /// The time at which the delivery was received or recorded, before the response was sent.
     pub time: Timestamp,
     /// Identifies the event, so that duplicates count once. A record without a key is a separate
     /// event.
@@ -41,13 +41,13 @@ pub struct Window {
     pub until: Timestamp,
     /// The current time, which decides whether a retry can still happen.
     pub now: Timestamp,
-    /// The maximum difference between SoundHash's clock and the clock of the records. The default is
-    /// 10 seconds.
+    /// The maximum difference between SoundHash's clock and the clock used for the records. The
+    /// default is 10 seconds.
     pub clock_difference: SignedDuration,
 }
 
 impl Window {
-    /// The age at which all retries of an event are over.
+    /// The age after which an event has no more retries.
     pub const SETTLED: SignedDuration = SignedDuration::from_mins(20);
 
     /// Creates a window.
@@ -74,7 +74,7 @@ impl Window {
 pub fn reconcile(logs: &[Log], recorded: Option<&[Record]>, window: &Window) -> Report {
     let stories: Vec<_> = logs.iter().flat_map(|log| stories(log, window)).collect();
 
-    // All endpoints share an event, and it is recorded once.
+    // An event is shared by all endpoints, and is recorded only once.
     let mut spans: BTreeMap<&Id, Span> = BTreeMap::new();
     let mut delivered: HashSet<&Id> = HashSet::new();
     for story in &stories {
@@ -141,13 +141,13 @@ fn compare(
     };
     let start = spans.first().map_or(window.since, |span| span.start);
     let end = spans.iter().map(|span| span.end).max().unwrap_or(start);
-    // The clocks' difference is the offset that leaves the fewest events without a record.
+    // The clock difference is the offset that leaves the fewest events without a record.
     let (mut recorded, mut offset) = (0, SignedDuration::ZERO);
     for other in iter::once(offset).chain(offsets(largest)) {
         if recorded == delivered.len() {
             break;
         }
-        // Records outside of the time of all events match none of them.
+        // Records outside the time span of all events cannot match any of them.
         let before = records.partition_point(|it| *it < later(start, other));
         let until = records.partition_point(|it| *it <= later(end, other));
         let near = &records[before..until];
@@ -160,7 +160,7 @@ fn compare(
     }
     let moved = moved(records, offset);
     let assigned = assign(&spans, &moved);
-    // Without deliveries, the difference of the clocks is unknown.
+    // Without deliveries, the clock difference is unknown.
     let tolerance = [TOLERANCE, largest][usize::from(delivered.is_empty())];
     report.recorded = Some(recorded);
     for shortage in shortages(&spans, &moved, &assigned) {
@@ -203,7 +203,7 @@ fn compare(
     report.extra = extra.count();
 }
 
-/// Returns the possible differences between the clocks, the smallest first.
+/// Returns the possible clock differences, smallest first.
 fn offsets(largest: SignedDuration) -> impl Iterator<Item = SignedDuration> {
     let steps = largest.as_millis() / TOLERANCE.as_millis();
     let steps = 1..=i32::try_from(steps).unwrap_or(i32::MAX);
@@ -247,7 +247,7 @@ fn stories<'a>(log: &'a Log, window: &Window) -> Vec<Story<'a>> {
     stories.collect()
 }
 
-/// Returns whether an event that was not delivered can still arrive.
+/// Returns whether an undelivered event can still arrive.
 fn fate(last: &Attempt, now: Timestamp) -> Fate {
     let (due, late) = match last.status.as_str() {
         "retrying" => (last.next_retry_at.unwrap_or(last.created_at), Fate::Lost),

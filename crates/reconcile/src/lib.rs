@@ -1,12 +1,12 @@
-//! Compares SoundHash's log of deliveries with the events that you recorded.
+//! Compares SoundHash's delivery log with the events that you recorded.
 //!
 //! SoundHash drops an event after four failed attempts, and records an event as delivered if a
 //! redirect or a proxy responded with 2xx instead of your application. Neither leaves a trace in
 //! your log. [`reconcile`] finds both in the delivery log of SoundHash's API, for a given time
-//! window. The command `soundhash-webhook reconcile` does the same at the terminal.
+//! window. The `soundhash-webhook reconcile` command does the same on the command line.
 //!
-//! This crate sends no requests. [`Log::query`] says which page of `GET
-//! /api/v1/webhooks/{id}/deliveries` to get next, with any HTTP client:
+//! This crate does not send any requests. [`Log::query`] says which page of `GET
+//! /api/v1/webhooks/{id}/deliveries` to fetch next, with any HTTP client:
 //!
 //! ```
 //! use soundhash_webhook_reconcile::{
@@ -36,20 +36,21 @@
 //!
 //! # How reliable a report is
 //!
-//! SoundHash's log has neither the id nor the type of an event, so the two lists can only be
+//! SoundHash's log contains neither the id nor the type of an event, so the two lists can only be
 //! compared by time and count. Each event that SoundHash delivered needs a record between its first
-//! and its last attempt. A [`Gap`] is a time in which more events were delivered than recorded. The
-//! number of missing events is certain. Which events are missing is certain only if none of the
+//! and its last attempt. A [`Gap`] is a period in which more events were delivered than recorded.
+//! The number of missing events is certain. Which events are missing is certain only if none of the
 //! events in the gap was recorded.
 //!
 //! This holds if the clocks of SoundHash and of the records differ by at most
-//! [`Window::clock_difference`]. [`reconcile`] finds the difference itself, and expects it to be the
-//! same in the whole window. If one of the clocks was set in between, compare shorter windows.
+//! [`Window::clock_difference`]. [`reconcile`] determines the difference itself, and expects it to
+//! be constant throughout the window. If one of the clocks was adjusted during the window, compare
+//! shorter windows.
 //!
-//! A record without a delivery can hide an event that is missing at the same time. Events of the
-//! test button, and of endpoints that were not compared, cause such records. [`Report::extra`]
-//! counts them. An event from the half second before or after the window can also hide a missing
-//! event in the window.
+//! A record without a delivery can hide an event that is missing at the same time. Such records
+//! come from the test button and from endpoints that were not compared. [`Report::extra`] counts
+//! them. An event from the half second before or after the window can also hide a missing event in
+//! the window.
 
 // - `log`: the attempts, and the queries that read them within the API's limit
 // - `compare`: finds the missing events

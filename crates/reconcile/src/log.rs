@@ -1,4 +1,4 @@
-//! SoundHash's log of deliveries, and the queries that read it within the API's limit.
+//! SoundHash's delivery log, and the queries that read it within the API's limit.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de};
 use soundhash_webhook::Id;
 
-/// The maximum number of attempts in a response of the API.
+/// The maximum number of attempts in an API response.
 const LIMIT: usize = 1000;
 
-/// The queries for one endpoint. The API does not support an offset. Because its limit applies to
-/// each query, one query for each status returns more attempts than a single query.
+/// The queries for one endpoint. The API does not support an offset, and its limit applies per
+/// query, so one query for each status returns more attempts than a single query.
 ///
-/// The statuses are in the order in which an attempt passes through them, so that an attempt whose
-/// status changes between two queries is in the second response.
+/// The statuses are in the order in which an attempt goes through them, so that an attempt whose
+/// status changes between two queries still appears in the second response.
 const QUERIES: [&[(&str, &str)]; 5] = [
     &[("limit", "1000")],
     &[("status", "pending"), ("limit", "1000")],
@@ -22,20 +22,21 @@ const QUERIES: [&[(&str, &str)]; 5] = [
     &[("status", "success"), ("limit", "1000")],
 ];
 
-/// An attempt to deliver an event, as SoundHash's API lists it.
+/// A delivery attempt, as listed by SoundHash's API.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Attempt {
     /// The id of the attempt.
     pub id: Id,
-    /// The event's id in SoundHash's log. All endpoints share it. Deliveries do not contain it.
+    /// The event's id in SoundHash's log, which is the same for all endpoints. Deliveries do not
+    /// contain it.
     pub event_id: Id,
-    /// The number of the attempt, from 1 to 4.
+    /// The attempt number, from 1 to 4.
     #[serde(rename = "attempt_number")]
     pub number: u64,
     /// `pending`, `success`, `failed`, or `retrying` if another attempt follows.
     pub status: String,
-    /// The status of the response, if there was a response.
+    /// The response status, if there was a response.
     pub response_status_code: Option<u16>,
     /// The error, if no response arrived.
     pub error_message: Option<String>,
@@ -59,9 +60,9 @@ impl Attempt {
         self.status == "success"
     }
 
-    /// Returns the latest time at which the receiver can have recorded the request.
+    /// Returns the latest time at which the receiver could have recorded the request.
     pub(crate) fn end(&self) -> Timestamp {
-        /// The sender's own timeout, with time to spare.
+        /// The sender's own timeout, plus some margin.
         const TIMEOUT: SignedDuration = SignedDuration::from_secs(40);
 
         let duration = self
@@ -79,14 +80,14 @@ impl Attempt {
 pub struct Log {
     endpoint: Id,
     attempts: BTreeMap<Id, Attempt>,
-    /// The number of pages that were added.
+    /// The number of pages added so far.
     pages: usize,
     /// The time from which every attempt is known, or `None` if no older attempts exist.
     seen_from: Option<Timestamp>,
 }
 
 impl Log {
-    /// Creates the empty log of an endpoint.
+    /// Creates an empty log for an endpoint.
     pub fn new(endpoint: impl Into<Id>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -97,31 +98,31 @@ impl Log {
     }
 
     /// Returns the query for the next page, or `None` if the log is known back to `since`, or as
-    /// far back as the API shows it.
+    /// far back as the API goes.
     #[must_use]
     pub fn query(&self, since: Timestamp) -> Option<&'static [(&'static str, &'static str)]> {
         let is_known = self.seen_from.is_none_or(|seen| seen <= since);
         match self.pages {
             0 => Some(QUERIES[0]),
-            // The first page was cut off, so the attempts of each status are needed.
+            // The first page was truncated, so the attempts have to be queried by status.
             pages if pages > 1 || !is_known => QUERIES.get(pages).copied(),
             _ => None,
         }
     }
 
     /// Adds the response to a [`query`](Self::query). If the page has more attempts than the API's
-    /// limit, only the latest ones are kept, as if the API had not returned the others.
+    /// limit, only the latest are kept, as if the API had not returned the rest.
     pub fn add(&mut self, mut page: Vec<Attempt>) {
         if page.len() > LIMIT {
             page.sort_by_key(|attempt| Reverse(attempt.created_at));
             page.truncate(LIMIT);
         }
         let oldest = page.iter().map(|attempt| attempt.created_at).min();
-        // The page may lack other attempts with the same time as the oldest.
+        // The page may lack other attempts with the same timestamp as the oldest one.
         let seen_from = (oldest.filter(|_| page.len() >= LIMIT))
             .map(|oldest| later(oldest, SignedDuration::from_nanos(1)));
         self.pages += 1;
-        // The pages for the four statuses replace the first page, so all four have to reach back.
+        // The four per-status pages replace the first page, so all four have to reach back.
         self.seen_from = if self.pages == 2 {
             seen_from
         } else {
@@ -151,7 +152,7 @@ impl Log {
     }
 }
 
-/// Adds a duration to a time, within the range of timestamps.
+/// Adds a duration to a time, saturating at the limits of `Timestamp`.
 pub(crate) fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
     time.saturating_add(duration).unwrap_or(time)
 }

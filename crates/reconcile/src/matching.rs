@@ -1,4 +1,5 @@
-//! Assigns as many records to events as possible. An event gets at most one record from its time.
+//! Assigns as many records to events as possible. An event gets at most one record, which must lie
+//! within its span.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -6,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::log::later;
 
-/// The time from `start` to `end`, both included.
+/// The time from `start` to `end`, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
     pub(crate) start: Timestamp,
@@ -29,10 +30,10 @@ impl Span {
     }
 }
 
-/// Returns the index of the event of each record.
+/// Returns the index of each record's event.
 ///
-/// `spans` are sorted by their starts, and `records` by time. Each record is assigned to the event that
-/// ends first. No other assignment has more pairs.
+/// `spans` are sorted by start, and `records` by time. Each record is assigned to the event that
+/// ends first. No other assignment matches more records.
 pub(crate) fn assign(spans: &[Span], records: &[Timestamp]) -> Vec<Option<usize>> {
     let mut begun = 0;
     let mut waiting = BinaryHeap::new();
@@ -49,7 +50,7 @@ pub(crate) fn assign(spans: &[Span], records: &[Timestamp]) -> Vec<Option<usize>
     assigned.collect()
 }
 
-/// A time in which fewer events were recorded than delivered.
+/// A span in which fewer events were recorded than delivered.
 #[derive(Debug)]
 pub(crate) struct Shortage {
     pub(crate) span: Span,
@@ -57,12 +58,12 @@ pub(crate) struct Shortage {
     pub(crate) missing: usize,
 }
 
-/// Returns the shortest times that prove that events are missing.
+/// Returns the shortest spans that prove that events are missing.
 ///
-/// Consider the span of an event without a record. All records in the span belong to other events,
-/// which end no later than this one. If one of them starts earlier, the span is extended to its start,
-/// and the same is true of the records there. In the end, all records in the span belong to events in
-/// the span, and there is one more event than records.
+/// Consider the span of an event without a record. All records in it belong to other events, none
+/// of which ends later than this one. If one of them starts earlier, the span is extended to that
+/// start, and the same applies to the records there. In the end, all records in the span belong to
+/// events in the span, and there is one more event than there are records.
 pub(crate) fn shortages(
     spans: &[Span],
     records: &[Timestamp],

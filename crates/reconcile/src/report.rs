@@ -16,11 +16,11 @@ pub struct Report {
     pub delivered: usize,
     /// The number of delivered events that have a record, or `None` if no records were given.
     pub recorded: Option<usize>,
-    /// The number of records that belong to no event in SoundHash's log.
+    /// The number of records that do not belong to any event in SoundHash's log.
     pub extra: usize,
-    /// Events that no attempt delivered to an endpoint, in the order of their first attempts.
+    /// Events that were never delivered to an endpoint, in the order of their first attempts.
     pub failed: Vec<Failed>,
-    /// Times in which fewer events were recorded than delivered.
+    /// Periods in which fewer events were recorded than delivered.
     pub gaps: Vec<Gap>,
     /// Parts of the window for which SoundHash's API does not show every attempt.
     pub unseen: Vec<Unseen>,
@@ -34,18 +34,18 @@ pub enum Verdict {
     Complete,
     /// At least one event is missing.
     Missing,
-    /// No event is known to be missing, but a part of the log is not shown, or an event can still
+    /// No event is known to be missing, but part of the log is not shown, or an event can still
     /// arrive.
     Unknown,
 }
 
-/// An event that no attempt delivered to an endpoint.
+/// An event that was never delivered to an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Failed {
     /// The endpoint.
     pub endpoint: Id,
-    /// The event in SoundHash's log.
+    /// The event's id in SoundHash's log.
     pub event_id: Id,
     /// The start of the first attempt.
     pub first_attempt_at: Timestamp,
@@ -61,8 +61,8 @@ pub struct Failed {
     pub error_message: Option<String>,
     /// Whether the event was delivered to another endpoint.
     pub is_delivered_elsewhere: bool,
-    /// Whether there is a record from this time that belongs to no other event. If so, the
-    /// application may have recorded the event, although SoundHash received no 2xx. `None` if no
+    /// Whether there is a record from this period that belongs to no other event. If so, the
+    /// application may have recorded the event even though SoundHash received no 2xx. `None` if no
     /// records were given.
     pub may_be_recorded: Option<bool>,
 }
@@ -71,34 +71,34 @@ pub struct Failed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
-    /// The last attempt failed, or SoundHash forgot the next one when it was restarted.
+    /// The last attempt failed, or SoundHash forgot the next one when it restarted.
     Lost,
-    /// An attempt is running, or another one follows.
+    /// An attempt is in progress, or another one will follow.
     Waiting,
-    /// SoundHash was stopped during the last attempt and does not know its result.
+    /// SoundHash was stopped during the last attempt and does not know its outcome.
     Unclear,
 }
 
-/// A time in which fewer events were recorded than SoundHash delivered.
+/// A period in which fewer events were recorded than SoundHash delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Gap {
-    /// The start of the first attempt in this time.
+    /// The start of the first attempt in this period.
     pub since: Timestamp,
-    /// The end of the last attempt in this time.
+    /// The end of the last attempt in this period.
     pub until: Timestamp,
-    /// The number of events that SoundHash delivered in this time.
+    /// The number of events that SoundHash delivered in this period.
     pub delivered: usize,
-    /// The number of events that were recorded in this time. If it is 0, every event is missing.
+    /// The number of events recorded in this period. If it is 0, every event is missing.
     pub recorded: usize,
     /// The minimum number of missing events.
     pub missing: usize,
-    /// The events in SoundHash's log that were delivered in this time.
+    /// The ids in SoundHash's log of the events delivered in this period.
     pub event_ids: Vec<Id>,
 }
 
 /// A part of the window that SoundHash's API does not show, because it returns at most 1,000
-/// attempts of each status.
+/// attempts per status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Unseen {
@@ -131,7 +131,7 @@ impl Report {
         failed.count() + self.gaps.iter().map(|gap| gap.missing).sum::<usize>()
     }
 
-    /// Returns the time from the first to the last attempt of the missing events.
+    /// Returns the period from the first to the last attempt of the missing events.
     #[must_use]
     pub fn missing_window(&self) -> Option<(Timestamp, Timestamp)> {
         let failed = self.failed.iter().filter(|failed| failed.is_missing());
@@ -144,8 +144,8 @@ impl Report {
 }
 
 impl Failed {
-    /// Returns whether the event is missing: it is lost, or its result is unclear and no record can
-    /// belong to it.
+    /// Returns whether the event is missing: it is lost, or its outcome is unclear and no record
+    /// can belong to it.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self.fate {

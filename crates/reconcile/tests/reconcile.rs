@@ -1,4 +1,4 @@
-//! Tests of `reconcile` with logs in the format of SoundHash's API.
+//! Tests `reconcile` with logs in the format of SoundHash's API.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ fn page<'a>(attempts: impl Iterator<Item = &'a Value>) -> Vec<Attempt> {
         .collect()
 }
 
-/// Returns a window of 1,000 seconds whose retries are over, for clocks that agree.
+/// Returns a window of 1,000 seconds in which all retries are over and the clocks agree.
 fn window() -> Window {
     let mut window = Window::new(record(0).time, record(1000).time);
     window.clock_difference = SignedDuration::ZERO;
@@ -65,7 +65,7 @@ fn found(logs: &[Log], records: &[i64]) -> Report {
 #[test]
 fn an_event_is_lost_if_no_attempt_succeeded_and_no_other_follows() {
     let attempts = [
-        // Delivered by its second attempt, and repeated later.
+        // Delivered on the second attempt, and repeated later.
         attempt(1, 1, "retrying", 10),
         attempt(1, 2, "success", 70),
         attempt(1, 3, "failed", 200),
@@ -142,7 +142,7 @@ fn records_around_a_busy_window_hide_little_in_it() {
     assert_eq!(counts, (900, 3), "{report:#?}");
 }
 
-/// The comparison tries 14,400 differences of the clocks.
+/// The comparison tries 14,400 clock differences.
 #[test]
 fn a_large_clock_difference_takes_little_longer_if_most_events_are_missing() {
     let logs = (0..20_u64).map(|endpoint| {
@@ -191,7 +191,7 @@ fn endpoints_share_an_event_and_duplicates_share_a_record() {
 
 #[test]
 fn the_pages_of_each_status_reach_further_back_than_the_first_one() {
-    // 1,500 events within the window, of which every fifth failed.
+    // 1,500 events within the window, every fifth of which failed.
     let all: Vec<_> = (0..1500_u64)
         .map(|event| {
             let status = if event % 5 == 0 { "failed" } else { "success" };
@@ -236,8 +236,8 @@ fn a_page_beyond_the_limit_is_cut_off() {
     assert_eq!(report.delivered, 998);
 }
 
-/// An event: when it was sent, by how many attempts, whether the last one succeeded, when it was
-/// recorded after its start, and to which of two endpoints it was sent.
+/// An event: when it was sent, in how many attempts, whether the last one succeeded, how long after
+/// its start it was recorded, and to which of two endpoints it was sent.
 type Sent = (i64, u64, bool, i64, u8);
 
 fn logs(sent: &[Sent]) -> [Log; 2] {
@@ -260,7 +260,7 @@ fn logs(sent: &[Sent]) -> [Log; 2] {
     })
 }
 
-/// Returns the record of each event, made during one of its attempts.
+/// Returns a record for each event, made during one of its attempts.
 fn records(sent: &[Sent], difference: i64) -> Vec<Record> {
     let records = sent.iter().map(|(second, count, _, delay, _)| {
         let last = second + 60 * (i64::try_from(*count).unwrap() - 1) + 2;
@@ -312,7 +312,7 @@ proptest! {
             let within = kept.iter().filter(|it| (gap.since..=gap.until).contains(&it.time));
             prop_assert!(difference > 0 || within.count() <= gap.recorded);
         }
-        // An event without any record in its time must be in a gap.
+        // An event without any record in its span must be in a gap.
         for (event, (second, count, succeeds, ..)) in (0_u64..).zip(&sent) {
             let end = second + 60 * (i64::try_from(*count).unwrap() - 1) + 2;
             let time = record(second - difference).time..=record(end + difference).time;

@@ -1,4 +1,4 @@
-//! Completes each SoundHash event once in a fleet of processes, on Redis or Valkey.
+//! Completes each SoundHash event once across a fleet of processes, using Redis or Valkey.
 //!
 //! [`RedisStore`] is an idempotency store for the
 //! [`IdempotencyLayer`](soundhash_webhook::idempotency::IdempotencyLayer).
@@ -20,10 +20,11 @@ use soundhash_webhook::{
 use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 use tracing::warn;
 
-// A key's value is the token of its claim, or `completed` and its retention in milliseconds.
-// Redis itself lets the key expire. Each step is one script, which Redis runs atomically.
+// A key's value is the token of its claim, or `completed` followed by its retention in
+// milliseconds. Redis itself expires the key. Each step is a single script, which Redis runs
+// atomically.
 //
-// A server whose memory is full rejects `SET`, but not `GET`, `PEXPIRE` or `DEL`.
+// A server that is out of memory rejects `SET`, but not `GET`, `PEXPIRE` or `DEL`.
 
 const CLAIM: &str = r"
 local value = redis.call('GET', KEYS[1])
@@ -36,7 +37,8 @@ if not retention then return 'in progress' end
 redis.call('PEXPIRE', KEYS[1], retention)
 return 'completed'";
 
-// If the memory is full, the event stays in progress for the retention, and is not handled again.
+// If the memory is full, the event stays in progress for the retention period and is not handled
+// again.
 const COMPLETE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if redis.pcall('SET', KEYS[1], 'completed ' .. ARGV[2], 'PX', ARGV[2]).err then
@@ -55,22 +57,22 @@ return redis.call('DEL', KEYS[1])";
 
 const PREFIX: &str = "soundhash-webhook:";
 
-/// The timeout of one attempt to connect. The pauses between attempts are short, because each
-/// delivery that arrives in the meantime is rejected with 503.
+/// The timeout for a single connection attempt. The pauses between attempts are short, because
+/// every delivery that arrives in the meantime is rejected with a 503.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of keys for which `connect` checks that the server has them. In a cluster, at least one of
-/// them is on another node, unless a single node has almost all keys.
+/// The number of keys that `connect` checks the server for. In a cluster, at least one of them is
+/// on another node, unless a single node has almost all keys.
 const CHECKED_KEYS: u64 = 16;
 
-/// The longest expiry. Redis rejects one that does not fit into the 64 bits of its clock.
+/// The longest expiry. Redis rejects one that overflows its 64-bit clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// An [`IdempotencyStore`] on Redis (6.2 or newer) or Valkey, for all processes of a fleet.
+/// An [`IdempotencyStore`] on Redis (6.2 or newer) or Valkey, shared by all processes of a fleet.
 ///
 /// ```no_run
 /// use soundhash_webhook::{BoxError, idempotency::IdempotencyLayer};
@@ -83,39 +85,40 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// # }
 /// ```
 ///
-/// Each step is one round trip. If the server does not reply within the
+/// Each step takes one round trip. If the server does not reply within the
 /// [`deadline`](Self::deadline), the response is 503. The store reconnects in the background when
-/// the connection is lost. It also reconnects when the server replies with `READONLY`, as a former
-/// master does after a failover. The address of the server can therefore move to another machine.
+/// the connection is lost, and also when the server replies with `READONLY`, as a former master
+/// does after a failover. The server's address can therefore move to another machine.
 ///
 /// # Server settings
 ///
-/// - Set `maxmemory-policy` to `noeviction`, which is the default of Redis, but not of every hosting
-///   provider. With any other policy, Redis evicts claims and completed events when its memory is
-///   full, and these events run again. [`connect`](Self::connect) logs a warning.
-/// - Give Redis enough memory. Each event occupies about 200 bytes until its retention ends. When
-///   the memory is full, the response to new events is 503, while duplicates of completed events
-///   still get a 200. An event that completes while the memory is full counts as in progress until
-///   its retention ends, so its duplicates get a 503.
-/// - The user needs the rights to run scripts and the commands in them, for example `ACL SETUSER
+/// - Set `maxmemory-policy` to `noeviction`, which is the default in Redis, but not at every
+///   hosting provider. With any other policy, Redis evicts claims and completed events when its
+///   memory is full, and those events run again. [`connect`](Self::connect) logs a warning in this
+///   case.
+/// - Give Redis enough memory. Each event takes up about 200 bytes until its retention period ends.
+///   When the memory is full, new events get a 503, while duplicates of completed events still get
+///   a 200. An event that completes while the memory is full counts as in progress until its
+///   retention period ends, so its duplicates get a 503.
+/// - The user needs permission to run scripts and the commands in them, for example `ACL SETUSER
 ///   webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire`.
-///   [`connect`](Self::connect) also needs `+info` to check the settings of the server.
-/// - Use `appendonly yes`. Redis then keeps all events when it restarts, and loses at most the last
-///   second if the machine fails. An event that Redis has lost runs again if it is sent again.
-/// - A replica that becomes the master may lack the last writes of the former master, because
+///   [`connect`](Self::connect) also needs `+info` to check the server's settings.
+/// - Use `appendonly yes`. Redis then keeps all events across restarts, and loses at most the last
+///   second if the machine fails. An event that Redis has lost runs again when it is redelivered.
+/// - A replica that becomes the master may lack the former master's last writes, because
 ///   replication is asynchronous.
-/// - Redis Cluster is not supported. [`connect`](Self::connect) returns an error if it finds a key that
-///   the server leaves to another node.
+/// - Redis Cluster is not supported. [`connect`](Self::connect) returns an error if it finds a key
+///   that belongs to another node.
 ///
 /// # Major versions
 ///
-/// `redis` is part of this crate's API, so a new major version of `redis` is a new major version of
-/// this crate. `soundhash-webhook` itself does not change.
+/// `redis` is part of this crate's public API, so a new major version of `redis` requires a new
+/// major version of this crate. `soundhash-webhook` itself does not change.
 ///
 /// # TLS
 ///
-/// For `rediss://` URLs, depend on the same version of the crate `redis` and turn on its feature
-/// `tokio-rustls-comp` or `tokio-native-tls-comp`.
+/// For `rediss://` URLs, depend on the same version of the `redis` crate and enable its
+/// `tokio-rustls-comp` or `tokio-native-tls-comp` feature.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: ConnectionManager,
@@ -140,9 +143,9 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if `url` is not valid, the server cannot be reached or is a node of a Redis
-    /// Cluster, or the user has no right to run scripts. A wrong configuration is therefore noticed when
-    /// the service starts.
+    /// Returns an error if `url` is invalid, if the server cannot be reached or is a Redis Cluster
+    /// node, or if the user may not run scripts. A misconfiguration is therefore noticed at
+    /// startup.
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());
@@ -163,9 +166,9 @@ impl RedisStore {
 
     /// Uses an existing connection.
     ///
-    /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline). The
-    /// response to deliveries is 503 while the connection pauses between its attempts to reconnect,
-    /// so keep these pauses short.
+    /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline).
+    /// Deliveries get a 503 while the connection pauses between reconnection attempts, so keep
+    /// these pauses short.
     #[must_use]
     pub fn from_connection(connection: ConnectionManager) -> Self {
         Self {
@@ -224,7 +227,7 @@ impl RedisStore {
             result => return result,
         }
         self.leave_replica(failovers).await;
-        // The replica has written nothing, so the call can be repeated.
+        // The replica has not written anything, so the call can be repeated.
         call.invoke_async(&mut connection).await
     }
 
@@ -235,7 +238,7 @@ impl RedisStore {
             return;
         }
         let mut connection = self.connection.clone();
-        // `ConnectionManager` does not have a method to reconnect. QUIT makes the server close the
+        // `ConnectionManager` has no method to reconnect. QUIT makes the server close the
         // connection, PING then fails, and the manager reconnects.
         let _: RedisResult<()> = cmd("QUIT").query_async(&mut connection).await;
         let _: RedisResult<()> = cmd("PING").query_async(&mut connection).await;
@@ -243,11 +246,11 @@ impl RedisStore {
     }
 }
 
-/// Checks the rights of the user and the settings of the server.
+/// Checks the user's permissions and the server's settings.
 async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
     let script = Script::new("return 1");
     let allowed: RedisResult<u64> = script.invoke_async(&mut connection).await;
-    // Other errors can be temporary, for example while the server loads its data.
+    // Other errors can be temporary, for example while the server is loading its data.
     if let Err(error) = allowed
         && error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
     {
@@ -258,7 +261,8 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
         .into());
     }
     for number in 0..CHECKED_KEYS {
-        // The script does not use the key, and a user without rights to the key gets another error.
+        // The script does not use the key, and a user without access to the key gets a different
+        // error.
         let call = script.key(format!("{PREFIX}{number}"));
         let checked: RedisResult<u64> = call.invoke_async(&mut connection).await;
         if let Err(error) = checked
@@ -306,7 +310,7 @@ fn is_read_only(error: &RedisError) -> bool {
             .is_some_and(|text| text.contains("-READONLY "))
 }
 
-/// Returns settings that detect a dead machine within seconds instead of TCP's usual 15 minutes.
+/// Returns TCP settings that detect a dead machine within seconds instead of the usual 15 minutes.
 fn tcp_settings() -> redis::io::tcp::TcpSettings {
     use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 
@@ -326,8 +330,8 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl RedisStore {
-    /// Forgets that the event of `key` was completed, so that its next delivery runs the handler
-    /// again. Returns whether the key was completed.
+    /// Forgets that the event with this `key` was completed, so that its next delivery runs the
+    /// handler again. Returns whether the key was completed.
     ///
     /// A claimed key stays claimed, because its handler may still be running.
     ///
@@ -342,7 +346,7 @@ impl RedisStore {
 impl IdempotencyStore for RedisStore {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         let token = ClaimToken::generate()?;
-        // A server that hangs may still execute the claim after the deadline.
+        // A hanging server may still execute the claim after the deadline.
         let mut undo = UndoClaim {
             store: self,
             key,
@@ -378,8 +382,8 @@ impl IdempotencyStore for RedisStore {
     }
 }
 
-/// Releases the key if the claim got no reply, because the server may have executed the claim. The
-/// release uses the same connection, so that it reaches the server after the claim.
+/// Releases the key if the claim got no reply, because the server may have executed the claim
+/// anyway. The release uses the same connection, so it reaches the server after the claim.
 struct UndoClaim<'a> {
     store: &'a RedisStore,
     key: &'a Key,

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{limits::Limits, places::Requests};
 
-/// The number of bytes of a head that are kept to explain why the head is malformed. The longest
-/// signature, of PROXY protocol version 2, has 12 bytes.
+/// The number of bytes of a head that are kept to explain why it is malformed. The longest
+/// signature, that of PROXY protocol version 2, is 12 bytes long.
 const FIRST: usize = 16;
 
 /// Shared by a connection, its stream and its requests.
@@ -21,16 +21,16 @@ pub(crate) struct Activity {
 struct State {
     /// The number of requests that have begun and not ended.
     in_progress: usize,
-    /// The number of requests in progress that wait for the peer to send the request or read the
-    /// response.
+    /// The number of requests in progress that are waiting for the peer to send the request or read
+    /// the response.
     waiting: usize,
     had_request: bool,
     is_http2: bool,
     /// Whether the next HTTP/1 request is the last one.
     is_old: bool,
-    /// The time since which the connection has only waited for the peer.
+    /// The time since which the connection has only been waiting for the peer.
     idle_since: Instant,
-    /// The time at which the first byte of a head has arrived since then.
+    /// The time at which the first byte of a head arrived after that.
     head_since: Option<Instant>,
     first_bytes: Vec<u8>,
 }
@@ -94,19 +94,19 @@ impl Activity {
         self.rest();
     }
 
-    /// Notes that a request waits for the peer.
+    /// Notes that a request is waiting for the peer.
     pub(crate) fn begin_waiting(&self) {
         self.lock().waiting += 1;
         self.rest();
     }
 
-    /// Notes that a request no longer waits for the peer.
+    /// Notes that a request is no longer waiting for the peer.
     pub(crate) fn end_waiting(&self) {
         self.requests.begin();
         self.lock().waiting -= 1;
     }
 
-    /// Notes that a request no longer needs the server.
+    /// Notes that a request has ended or is waiting for the peer.
     fn rest(&self) {
         let mut state = self.lock();
         if state.is_idle() {
@@ -142,7 +142,7 @@ impl Activity {
         self.lock().first_bytes.clone()
     }
 
-    /// Returns whether a part of a head has arrived.
+    /// Returns whether part of a head has arrived.
     pub(crate) fn is_mid_head(&self) -> bool {
         let state = self.lock();
         state.in_progress == 0

@@ -16,7 +16,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// The reason why a connection is no longer polled, or is asked to end.
 enum Next {
     Ended(Result<(), BoxError>),
-    /// The connection has to make room for a new one, or was idle for too long.
+    /// The connection has to make room for a new one, or has been idle for too long.
     Close,
     /// The head of a request did not arrive in time.
     HeadTimeout,
@@ -42,7 +42,7 @@ pub(crate) async fn drive<C>(
     let mut leave = pin!(place.leave());
     let mut stop = pin!(stop.changed());
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
-    // The timer for the maximum age, and for the grace time once the connection is ending.
+    // The timer for the maximum age and, once the connection is ending, for the grace time.
     let mut age = pin!(sleep_until(Instant::now() + limits.max_age));
     let mut is_leaving = false;
     let mut ending = None;
@@ -66,7 +66,8 @@ pub(crate) async fn drive<C>(
                 if activity.is_http2() || !activity.is_idle() {
                     return Poll::Ready(Next::EndGracefully);
                 }
-                // An idle HTTP/1 connection is not closed now, because a request may be on its way.
+                // An idle HTTP/1 connection is not closed yet, because a request may already be on
+                // its way.
                 activity.set_old();
             }
             while let Some(deadline) = activity.deadline(limits, ending) {
@@ -114,7 +115,7 @@ pub(crate) async fn drive<C>(
             }
             Next::Close => {
                 connection.as_mut().graceful_shutdown();
-                // This sends the last frames of HTTP/2. A request that has just arrived is still
+                // This sends the final HTTP/2 frames. A request that has just arrived is still
                 // served.
                 let ended = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
                 if ended.is_ready() || activity.is_idle() {
@@ -129,7 +130,7 @@ pub(crate) async fn drive<C>(
     }
 }
 
-/// Returns the log entry for the error of a connection.
+/// Returns the log entry for a connection error.
 fn trouble(error: &(dyn Error + 'static), activity: &Activity) -> Option<Trouble> {
     let mut cause = Some(error);
     while let Some(error) = cause {

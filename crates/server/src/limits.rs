@@ -32,7 +32,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Leaves an eighth of the files that the process may open to the application.
+    /// Leaves the application an eighth of the files that the process may open.
     pub(crate) fn within_file_limit(mut self) -> Self {
         if let Some(files) = file_limit() {
             let most = files - files / 8;
@@ -49,7 +49,7 @@ impl Limits {
         self
     }
 
-    /// Returns the maximum number of connections of one peer.
+    /// Returns the maximum number of connections per peer.
     pub(crate) fn share(&self) -> usize {
         let max = self.max_connections;
         self.max_per_peer.unwrap_or(max - max / 4).clamp(1, max)

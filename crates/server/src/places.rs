@@ -1,5 +1,5 @@
-//! Limits the number of open connections. Each connection holds a place. If all places are taken,
-//! the connection that has been idle longest is closed for a new one.
+//! Limits the number of open connections. Each connection holds a place (a connection slot). If all
+//! places are taken, the connection that has been idle longest is closed for a new one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,10 +22,10 @@ use crate::{
 /// The number of connections that may be open beyond the limit while they are being closed.
 const LEAVING: usize = 16;
 
-/// The time for which a server has fewer places after the system could not open a file.
+/// How long a server has fewer places after the system failed to open a file.
 const LOWERED: Duration = Duration::from_secs(60);
 
-/// All places of a server.
+/// A server's connection slots.
 #[derive(Debug)]
 pub(crate) struct Places {
     max: usize,
@@ -39,15 +39,15 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<u64, Connection>,
-    /// The idle connections that were not asked to close, longest idle first.
+    /// The idle connections that have not been asked to close, longest idle first.
     idle: BTreeMap<u64, u64>,
-    /// The number of connections of each peer that were not asked to close.
+    /// The number of connections per peer that have not been asked to close.
     peers: HashMap<IpAddr, usize>,
-    /// The number of connections that were asked to close.
+    /// The number of connections that have been asked to close.
     leaving: usize,
-    /// The number of places after the system could not open a file, until this time.
+    /// The reduced number of places after the system failed to open a file, and its expiry.
     lowered: Option<(usize, Instant)>,
-    /// A counter that numbers the connections, and orders the times at which they become idle.
+    /// A counter that numbers the connections and orders the times at which they become idle.
     clock: u64,
 }
 
@@ -135,12 +135,14 @@ impl Places {
         })
     }
 
-    /// Closes connections, and has fewer places for a minute, because the system could not open a file.
+    /// Closes connections and reduces the number of places for a minute, because the system could
+    /// not open a file.
     ///
-    /// Then enough files are free to accept each new connection before an idle one is closed for it.
+    /// Afterwards, enough files are free to accept each new connection before an idle one is closed
+    /// for it.
     pub(crate) fn free_files(&self) {
         let mut state = self.lock();
-        // Connections that are being closed free files soon.
+        // Closing connections will soon release their file descriptors.
         if state.leaving > 0 {
             return;
         }
@@ -186,8 +188,8 @@ impl State {
         }
     }
 
-    /// Asks the connection that has been idle longest to close. With a `peer`, this considers only
-    /// the peer's connections. Returns `false` if none is idle.
+    /// Asks the connection that has been idle longest to close. With a `peer`, only that peer's
+    /// connections are considered. Returns `false` if none is idle.
     fn evict(&mut self, peer: Option<IpAddr>) -> bool {
         let oldest = self.idle.iter().find(|(_, id)| {
             let connection = self.open.get(id);
@@ -232,7 +234,7 @@ impl Place {
         self.addr
     }
 
-    /// Resolves when the connection must be closed for a new one.
+    /// Resolves when the connection must close to make room for a new one.
     pub(crate) fn leave(&self) -> Notified<'_> {
         self.leave.notified()
     }
@@ -305,7 +307,8 @@ impl Requests {
     }
 }
 
-/// Returns the network that counts as one peer. One machine usually has a whole IPv6 /64 network.
+/// Returns the network that counts as one peer. A single machine usually has an entire IPv6 /64
+/// network.
 fn peer(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {

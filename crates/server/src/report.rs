@@ -1,4 +1,4 @@
-//! Log lines about connections, at most one a minute for each reason, and metrics.
+//! Log lines about connections, at most one a minute per reason, and metrics.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::{limits::Limits, trouble::Trouble};
 
-/// The time between two lines about the same kind of error.
+/// The time between two log lines about the same kind of error.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl Report {
         }
     }
 
-    /// Logs the first error of each kind in a minute immediately. The next summary has the others.
+    /// Immediately logs the first error of each kind in a minute. The next summary covers the
+    /// others.
     pub(crate) fn note(&self, trouble: Trouble, peer: Option<IpAddr>) {
         #[cfg(feature = "metrics")]
         metrics::counter!("soundhash_webhook_server_troubles_total", "reason" => trouble.name())

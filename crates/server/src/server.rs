@@ -1,4 +1,4 @@
-//! The server: its settings, and the loop that accepts connections.
+//! The server: its settings and its accept loop.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
@@ -28,7 +28,8 @@ use crate::{
     trouble::Trouble,
 };
 
-/// HTTP/2: the bytes a peer may send ahead for a request, and for all requests of a connection.
+/// HTTP/2: the number of bytes that a peer may send ahead for a request, and for all requests on a
+/// connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
@@ -43,8 +44,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves HTTP/1 and HTTP/2 without TLS on one listener, with limits.
 ///
-/// The setters can be called in any order. Each setting has a default that suits a server that
-/// faces the internet.
+/// The setters can be called in any order. All settings have defaults that suit an internet-facing
+/// server.
 #[derive(Debug)]
 #[must_use = "a server does nothing until `serve` is called"]
 pub struct Server {
@@ -65,27 +66,27 @@ impl Server {
     ///
     /// The server never uses more than seven eighths of the files that the process may open
     /// (`ulimit -n`), so that the application can still open files and connect to its database.
-    /// When the maximum is reached, the connection that has been idle longest is closed for a new
-    /// one. If none is idle, new connections wait in the system's queue.
+    /// When the maximum is reached, the connection that has been idle longest is closed to make
+    /// room for a new one. If none is idle, new connections wait in the system's queue.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_connections = max;
         self
     }
 
-    /// Sets the maximum number of connections from one peer, by default three quarters of all
-    /// connections.
+    /// Sets the maximum number of connections from one peer, which is three quarters of all
+    /// connections by default.
     ///
-    /// A peer is an IPv4 address, or a /64 network of IPv6 addresses. If a peer opens more
-    /// connections, the one that has been idle longest is closed. If none of them is idle, the new
-    /// one is closed. Behind a reverse proxy, all connections come from the same peer.
+    /// A peer is an IPv4 address or an IPv6 /64 network. If a peer opens more connections, the one
+    /// that has been idle longest is closed. If none of them is idle, the new one is closed. Behind
+    /// a reverse proxy, all connections come from the same peer.
     pub fn max_connections_per_peer(mut self, max: usize) -> Self {
         self.limits.max_per_peer = Some(max);
         self
     }
 
-    /// Sets the timeout for the head of a request, which is 10 s by default.
+    /// Sets the timeout for a request head, which is 10 s by default.
     ///
-    /// The first request has to arrive within this time after the connection was accepted. Each
+    /// The first request has to arrive within this time after the connection is accepted. Each
     /// later head has to be complete within this time after its first byte.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.limits.head_timeout = timeout;
@@ -94,8 +95,8 @@ impl Server {
 
     /// Sets the time after which an idle connection is closed, which is 75 s by default.
     ///
-    /// A connection is idle if it has no request in progress, or if all of its requests wait for the
-    /// peer to send their bodies or to read the responses.
+    /// A connection is idle if it has no request in progress, or if all of its requests are waiting
+    /// for the peer to send their bodies or read the responses.
     ///
     /// The timeout should be longer than the idle timeout of a reverse proxy in front of the
     /// server, which is 60 s in nginx. Otherwise, the server sometimes closes a connection just as
@@ -105,31 +106,31 @@ impl Server {
         self
     }
 
-    /// Sets the age at which a connection accepts no further requests, which is 5 minutes by
+    /// Sets the age after which a connection accepts no further requests, which is 5 minutes by
     /// default. Requests in progress must then end within the [grace time](Self::grace).
     pub fn max_age(mut self, age: Duration) -> Self {
         self.limits.max_age = age;
         self
     }
 
-    /// Sets the time within which requests in progress must end when the server stops, which is 30
-    /// s by default. Idle connections are closed earlier, within the
+    /// Sets how long requests in progress may take to end when the server stops, which is 30 s by
+    /// default. Idle connections are closed sooner, within the
     /// [`head_timeout`](Self::head_timeout).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.limits.grace = grace;
         self
     }
 
-    /// Sets the size of the read buffer of an HTTP/1 connection, which limits the size of a head.
-    /// The default is 16 KiB, and the minimum 8 KiB.
+    /// Sets the read buffer size of an HTTP/1 connection, which limits the size of a head. The
+    /// default is 16 KiB, and the minimum is 8 KiB.
     ///
-    /// hyper's default is 408 KiB, which a peer that sends fast can occupy on each connection.
+    /// hyper's default is 408 KiB, which a fast sender can occupy on every connection.
     pub fn max_buf_size(mut self, bytes: usize) -> Self {
         self.limits.max_buf_size = bytes;
         self
     }
 
-    /// Sets the maximum number of concurrent requests of an HTTP/2 connection. The default is 64.
+    /// Sets the maximum number of concurrent requests on an HTTP/2 connection. The default is 64.
     pub fn max_concurrent_streams(mut self, max: u32) -> Self {
         self.limits.max_streams = max;
         self
@@ -141,8 +142,8 @@ impl Server {
     /// Each request has the peer's [`SocketAddr`](std::net::SocketAddr) in its extensions.
     /// Connections that are still open after the [grace time](Self::grace) are closed.
     ///
-    /// An error of a connection or of the system, such as too many open files, does not end the
-    /// future. These errors are logged at most once a minute.
+    /// Connection and system errors, such as too many open files, do not end the future. These
+    /// errors are logged at most once a minute.
     pub async fn serve<S, B>(self, service: S, shutdown: impl Future<Output = ()>)
     where
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -155,7 +156,7 @@ impl Server {
         let report = Arc::new(Report::new(limits.clone()));
         let places = Places::new(&limits, report.clone());
         let builder = builder(&limits);
-        // Each connection holds a receiver. The channel is closed when all connections have ended.
+        // Each connection holds a receiver. The channel closes once all connections have ended.
         let (running, _) = watch::channel(());
         let serving = async {
             loop {
@@ -174,8 +175,8 @@ impl Server {
                 });
             }
         };
-        // None of these futures is dropped before the shutdown. Otherwise, a connection that is
-        // waiting for its place would be lost, or a signal would be missed.
+        // None of these futures is dropped before shutdown. Otherwise, a connection waiting for its
+        // place would be lost, or a signal would be missed.
         tokio::select! {
             () = serving => {}
             () = report.log_every_minute() => {}
@@ -193,7 +194,7 @@ impl Server {
     }
 }
 
-/// Accepts the next connection that has a place.
+/// Accepts the next connection that gets a place.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Places>,
@@ -208,7 +209,7 @@ async fn accept(
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
-                // For example, the application has opened too many files.
+                // For example, the application may have too many files open.
                 report.note(Trouble::Accept(error.to_string()), None);
                 places.free_files();
                 let _ = timeout(ACCEPT_PAUSE, places.changed()).await;
@@ -232,7 +233,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     server
         .http1()
         .timer(TokioTimer::new())
-        // hyper's timeout would also close connections between two requests.
+        // hyper's timeout would also close connections between requests.
         .header_read_timeout(None)
         .max_buf_size(limits.max_buf_size.max(8 * 1024));
     server

@@ -1,4 +1,4 @@
-//! A service that keeps track of requests until the body of their response has ended.
+//! A service that tracks requests until their response bodies have ended.
 
 use std::{
     net::SocketAddr,
@@ -70,9 +70,9 @@ struct Exchange {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the request's body waits for the peer to send.
+    /// Whether the request body is waiting for the peer to send data.
     is_unsent: bool,
-    /// Whether the response waits for the peer to read.
+    /// Whether the response is waiting for the peer to read it.
     is_unread: bool,
     has_ended: bool,
 }
@@ -86,7 +86,7 @@ impl Exchange {
 
     fn set(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // The service can keep the body of a request after its response.
+        // The service may keep a request's body after responding.
         if state.has_ended {
             return;
         }
@@ -188,8 +188,8 @@ where
 }
 
 pin_project! {
-    /// The body of a response to a request that is in progress. hyper polls it only when the peer
-    /// has received the previous frames.
+    /// The response body of a request in progress. hyper polls it only once the peer has received
+    /// the previous frames.
     pub(crate) struct CountedBody<B> {
         #[pin]
         inner: B,
@@ -211,7 +211,7 @@ impl<B: Body> Body for CountedBody<B> {
         }
         let frame = ready!(this.inner.poll_frame(cx));
         if let Some(request) = this.in_progress {
-            // hyper polls this body again only after the peer can receive the frame.
+            // hyper polls this body again only once the peer can receive the frame.
             request.set_unread(frame.is_some());
         }
         Poll::Ready(frame)

@@ -2,11 +2,11 @@
 
 use std::io;
 
-/// Returns a future that resolves at the first SIGINT or SIGTERM. The second signal ends the process
-/// at once, even if all of its threads are busy or blocked.
+/// Returns a future that resolves on the first SIGINT or SIGTERM. The second signal exits the
+/// process immediately, even if all of its threads are busy or blocked.
 ///
 /// The signals are caught as soon as this function is called. Call it first in `main`, and use the
-/// future to cancel everything that can wait, such as connecting to a database.
+/// future to cancel anything that may block, such as connecting to a database.
 ///
 /// # Errors
 ///
@@ -14,7 +14,7 @@ use std::io;
 ///
 /// # Panics
 ///
-/// Panics outside of a Tokio runtime.
+/// Panics if called outside of a Tokio runtime.
 #[cfg(unix)]
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use std::sync::{Arc, atomic::AtomicBool};
@@ -43,7 +43,7 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static
     })
 }
 
-/// Returns a future that resolves at the first Ctrl-C.
+/// Returns a future that resolves on the first Ctrl-C.
 ///
 /// # Errors
 ///

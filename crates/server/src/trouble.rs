@@ -1,8 +1,8 @@
-//! The errors of connections that a server logs, with their likely causes.
+//! The connection errors that a server logs, with their likely causes.
 
 use crate::limits::Limits;
 
-/// The signatures of the PROXY protocol, versions 1 and 2.
+/// The PROXY protocol signatures, versions 1 and 2.
 const PROXY: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
 /// The start of a TLS handshake, in any version.

@@ -1,7 +1,7 @@
 //! `cargo run -p soundhash-webhook-sqlx --example exactly_once --features sqlite`
 //!
-//! Receives SoundHash webhooks like the example `receiver`, and counts the events of each type in
-//! the SQLite file `events.db`. Each event is counted once, even if you kill the program at any time.
+//! Receives SoundHash webhooks like the `receiver` example, and counts the events of each type in
+//! the SQLite file `events.db`. Each event is counted once, no matter when you kill the program.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |

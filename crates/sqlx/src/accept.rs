@@ -1,7 +1,6 @@
-//! Group commit: concurrent deliveries share one statement and one commit.
+//! Group commit: concurrent deliveries share a single statement and commit.
 //!
-//! Events that arrive while a commit runs form the next batch. A batch does not wait for further
-//! events.
+//! Events that arrive during a commit form the next batch. A batch does not wait for more events.
 
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ const BATCHES_PER_CONNECTION: usize = 16;
 /// The result of [`EventLog::accept`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Accepted {
-    /// The event is new. It is committed, together with its job.
+    /// The event is new, and was committed together with its job.
     New,
     /// The event was committed before.
     Duplicate,
@@ -40,21 +39,21 @@ impl Accepted {
 }
 
 impl<DB: Backend> EventLog<DB> {
-    /// Stores the event of `delivery`, with its job if [`enqueue`](Self::enqueue) was set, and
+    /// Stores the event of `delivery`, plus its job if [`enqueue`](Self::enqueue) was set, and
     /// commits.
     ///
     /// Use this in handlers that respond first and work later: store the event, respond with 202,
-    /// and do the work in a background task or another process. If the work is a few statements in
-    /// the same database, use [`record`](Self::record).
+    /// and do the work in a background task or another process. If the work takes only a few
+    /// statements in the same database, use [`record`](Self::record) instead.
     ///
-    /// When this returns `Ok`, the event is committed. Concurrent calls share one statement and one
-    /// commit, which is several times as fast as a transaction for each event. A call waits only
+    /// When this returns `Ok`, the event is committed. Concurrent calls share a single statement
+    /// and commit, which is several times faster than one transaction per event. A call waits only
     /// for the commit that includes its event. If a commit fails before
     /// [`lock_timeout`](Self::lock_timeout), its events are retried one by one, so that one failing
     /// event does not affect the others.
     ///
-    /// If the caller drops the future, the event may be committed or not. The next delivery of the
-    /// event is then a duplicate or new.
+    /// If the caller drops the future, the event may or may not be committed. Its next delivery is
+    /// then a duplicate or new.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")]
@@ -96,16 +95,16 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Sets the statement that writes the jobs of new events, in the commit of
+    /// Sets the statement that writes the jobs for new events, in the same transaction as
     /// [`accept`](Self::accept).
     ///
-    /// `sql` reads the new events of a commit from `new_events`, which has the columns `event_key`,
-    /// `event_type` and `endpoint` of the table. It is an `INSERT` that returns a row for each job,
+    /// `sql` reads the new events of a commit from `new_events`, which has the table's columns
+    /// `event_key`, `event_type` and `endpoint`. It is an `INSERT` that returns a row for each job,
     /// or a `SELECT` that calls a function of your queue, and it must not begin with `WITH`. If it
     /// fails, the events are retried one by one, and [`accept`](Self::accept) returns an error for
-    /// each event whose jobs cannot be written.
+    /// every event whose jobs cannot be written.
     ///
-    /// The worker of a job reads the event with [`get_by_column`](Self::get_by_column).
+    /// A job's worker reads the event with [`get_by_column`](Self::get_by_column).
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
@@ -157,10 +156,10 @@ impl<DB: Backend> EventLog<DB> {
         Ok(is_new)
     }
 
-    /// Commits the waiting changes, up to the limits of a batch, and replies to the callers. Returns
-    /// the connection for the next batch.
+    /// Commits the waiting changes, up to the batch limits, and replies to the callers. Returns the
+    /// connection for the next batch.
     async fn write_batch(&self, kept: Option<PoolConnection<DB>>) -> Option<PoolConnection<DB>> {
-        // A request that is dropped while this waits for a connection is not written.
+        // Requests that are dropped while this waits for a connection are not written.
         let connection = self.connection(kept).await;
         let batch = self.queue.next_batch();
         let changes: Vec<&Change> = batch.iter().map(|it| &it.change).collect();
@@ -227,7 +226,7 @@ impl<DB: Backend> EventLog<DB> {
                 return Err(error.into());
             }
             connection::throw_away(connection);
-            // Only a statement that the database rejected is certain to have changed nothing.
+            // Only a statement that the database rejected is certain not to have changed anything.
             if faults == 0 || error.as_database_error().is_none() {
                 return Err(error.into());
             }
@@ -236,8 +235,8 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Tries to make and commit the changes. If the outer error was reported by the database,
-    /// nothing has changed, and `write` can try another connection.
+    /// Tries to apply and commit the changes. If the outer error came from the database, nothing
+    /// has changed, and `write` can try another connection.
     async fn try_write(
         &self,
         connection: &mut DB::Connection,
@@ -255,7 +254,7 @@ impl<DB: Backend> EventLog<DB> {
     }
 }
 
-/// Commits batches until nothing waits.
+/// Commits batches until the queue is empty.
 async fn write<DB: Backend>(log: EventLog<DB>, mut running: Running) {
     let (mut kept, mut batches) = (None, 0);
     while running.has_next() {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use lz4_flex::block::{compress, decompress};
 
-/// Shorter bodies are stored as they are.
+/// Shorter bodies are stored as is.
 const LONG: usize = 2_048;
 
 /// The highest compression ratio of LZ4.
 const MAX_RATIO: usize = 255;
 
-/// Returns the bytes to store, and the length of the body if they are compressed.
+/// Returns the bytes to store, plus the length of the body if they are compressed.
 pub(crate) fn pack(body: &[u8]) -> (Cow<'_, [u8]>, Option<i64>) {
     if body.len() >= LONG {
         let block = compress(body);

@@ -1,9 +1,9 @@
-//! Takes clean connections from the pool. Other connections are cleaned or closed.
+//! Takes clean connections from the pool, and cleans or closes the others.
 //!
-//! sqlx counts the transactions that it begins and ends, but a database can also end one by itself,
-//! as SQLite does on a full disk. sqlx's `ROLLBACK` then fails, and the connection that returns to
-//! the pool seems to be in a transaction. The user's statements can also leave a transaction open
-//! or settings changed, such as the role or the `search_path` on Postgres.
+//! sqlx counts the transactions that it begins and ends, but a database can also end one on its
+//! own, as SQLite does on a full disk. sqlx's `ROLLBACK` then fails, and the connection that
+//! returns to the pool appears to be in a transaction. The user's statements can also leave a
+//! transaction open, or leave settings changed, such as the role or the `search_path` on Postgres.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::{
     error::{is_conflict, may_be_the_connection},
 };
 
-/// The number of times that a step is repeated on another connection. All idle connections may have
+/// The number of times that a step is retried on another connection. All idle connections may have
 /// the same fault. A new one is tried twice, because another task may take the first one.
 pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
-    // The pool counts without a lock, so that the number can briefly wrap around and become huge.
+    // The pool counts without a lock, so the number can briefly wrap around and become huge.
     pool.num_idle().min(100) + 2
 }
 
-/// The number of times that a step is repeated because of conflicts with other transactions. In a test
-/// at `SERIALIZABLE`, one of 3,300 events needed 6, and most needed none.
+/// The number of times that a step is retried after conflicts with other transactions. In a test at
+/// `SERIALIZABLE`, one of 3,300 events needed 6 retries, and most needed none.
 pub(crate) const CONFLICTS: usize = 20;
 
 /// Takes a connection that is not in a transaction.
@@ -37,13 +37,13 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
     }
 }
 
-/// Takes a connection on which each statement commits by itself. On Postgres, [`acquire`] does not
-/// notice a `BEGIN` in the user's own SQL. This function does, at the cost of another round trip.
+/// Takes a connection on which each statement commits on its own. On Postgres, [`acquire`] does not
+/// notice a `BEGIN` in the user's own SQL. This function does, at the cost of an extra round trip.
 pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
     loop {
         let mut connection = acquire(pool).await?;
-        // sqlx expects this statement to begin a transaction. `BeginFailed` therefore shows that
-        // the server was not in a transaction.
+        // sqlx expects this statement to begin a transaction, so `BeginFailed` shows that the
+        // server was not in one.
         let probe = Some("SELECT 1".into_sql_str());
         match DB::TransactionManager::begin(&mut connection, probe).await {
             Err(sqlx::Error::BeginFailed) => return Ok(connection),
@@ -67,7 +67,7 @@ pub(crate) async fn begin<DB: Backend>(
         Err(error) if may_be_the_connection(&error) => error,
         done => return done,
     };
-    // `Transaction::begin` keeps its connection even if it fails, so that the connection cannot be
+    // `Transaction::begin` keeps its connection even if it fails, so the connection cannot be
     // closed. This loop probes connections without a `Transaction`, and closes those that fail.
     for _ in 0..repetitions(pool) {
         let mut connection = acquire(pool).await?;
@@ -89,7 +89,8 @@ type Step<DB, T> = for<'a> fn(
     &'a [Value<'a>],
 ) -> BoxFuture<'a, sqlx::Result<T>>;
 
-/// Runs a statement, and repeats it on another connection if the first may have caused an error.
+/// Runs a statement, and retries it on another connection if the first one may have caused the
+/// error.
 pub(crate) async fn run<DB: Backend, T>(
     pool: &Pool<DB>,
     step: Step<DB, T>,
@@ -111,7 +112,7 @@ pub(crate) async fn run_on<DB: Backend, T>(
     loop {
         match step(&mut connection, sql, values).await {
             Err(error) if conflicts > 0 && is_conflict(&error) => conflicts -= 1,
-            // Only a statement that the database rejected is certain to have changed nothing.
+            // Only a statement that the database rejected is certain not to have changed anything.
             Err(error @ sqlx::Error::Database(_))
                 if faults > 0 && may_be_the_connection(&error) =>
             {

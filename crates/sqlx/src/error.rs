@@ -1,4 +1,4 @@
-//! The errors of the event log, and the 503 response to them.
+//! The event log's errors, and the 503 response to them.
 
 use std::{error, fmt, sync::Arc, time::Duration};
 
@@ -9,9 +9,9 @@ use sqlx::error::{DatabaseError, ErrorKind};
 /// The error of an [`EventLog`](crate::EventLog).
 ///
 /// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The
-/// response never contains the reason, but its extensions contain this error. The crate logs its own
-/// failed steps at `error`. Log the errors of your own statements and of `commit` where you log
-/// failed requests, for example with `tower_http::trace::TraceLayer`.
+/// response never contains the reason, but its extensions contain this error. The crate logs its
+/// own failed steps at the `error` level. Log the errors of your own statements and of `commit`
+/// where you log failed requests, for example with `tower_http::trace::TraceLayer`.
 ///
 /// If the connection breaks during `commit`, the transaction may have been committed. The next
 /// delivery is then a duplicate.
@@ -34,12 +34,12 @@ enum Reason {
     Name(String),
 }
 
-/// The reason for which a step was waiting when it timed out.
+/// What a step was waiting for when it timed out.
 #[derive(Clone, Copy, Debug)]
 pub enum TimedOut {
     /// The end of another transaction.
     Lock,
-    /// The reply of the database.
+    /// The database's reply.
     Reply,
 }
 
@@ -51,33 +51,33 @@ pub enum EventLogErrorKind {
     /// [`lock_timeout`](crate::EventLog::lock_timeout).
     LockTimeout,
     /// The pool timed out before a connection became free, or it is closed. The pool also times out
-    /// if it cannot connect, because it tries again until its `acquire_timeout`.
+    /// if it cannot connect, because it keeps trying until its `acquire_timeout`.
     PoolExhausted,
-    /// The transaction conflicts with another one that committed first: a serialization failure,
-    /// a deadlock, or on SQLite a write after a read in a deferred transaction. The crate repeats its
-    /// own transactions, so this is usually a transaction of yours.
+    /// The transaction conflicted with another one that committed first: a serialization failure, a
+    /// deadlock, or, on SQLite, a write after a read in a deferred transaction. The crate retries
+    /// its own transactions, so this is usually one of yours.
     Conflict,
-    /// The database does not reply, shuts down, became a read-only replica, or ended the connection.
+    /// The database does not reply, is shutting down, has become a read-only replica, or has ended
+    /// the connection.
     Unavailable,
-    /// The disk or the file of the database is full.
+    /// The disk or the database file is full.
     StorageFull,
     /// The table is missing: [`migrate`](crate::EventLog::migrate) was not called, or was called
     /// with another name.
     NotMigrated,
-    /// The name of the schema or the table is not valid.
+    /// The schema or table name is invalid.
     InvalidName,
-    /// The transaction is not usable. Either SQLite has already rolled it back, for example because
+    /// The transaction is unusable. Either SQLite has already rolled it back, for example because
     /// the disk was full, or it is nested in another transaction, which
     /// [`record`](crate::EventLog::record) does not support on SQLite.
     NoTransaction,
     /// The encoding of the Postgres database cannot store all text. It must be `UTF8`.
     Encoding,
     /// A prepared statement is missing or belongs to another connection. A connection pooler in
-    /// transaction mode must support prepared statements, as PgBouncer does since version 1.21 with
+    /// transaction mode must support prepared statements, as PgBouncer 1.21 or newer does with
     /// `max_prepared_statements` greater than 0.
     PreparedStatements,
-    /// One of your triggers on the table made the database skip the row of the event without an
-    /// error.
+    /// One of your triggers on the table made the database skip the event's row without an error.
     Skipped,
     /// Any other error of the database or its driver.
     Other,
@@ -181,23 +181,23 @@ impl EventLogError {
     }
 }
 
-/// Returns whether Postgres has rolled the transaction back because of another one, so that it can be
-/// repeated at once.
+/// Returns whether Postgres rolled the transaction back because of another one, so that it can be
+/// retried immediately.
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     // serialization_failure and deadlock_detected.
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code == "40001" || code == "40P01")
 }
 
-/// Returns whether the cause may be the settings or the state of the connection, so that another
-/// connection may succeed.
+/// Returns whether the connection's settings or state may be the cause, so that another connection
+/// may succeed.
 pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
     const QUERY_CANCELED: &str = "57014";
 
     let database = error.as_database_error();
     let code = database.and_then(DatabaseError::code);
     let kind = EventLogError::kind_of(error);
-    // The cause may be a `statement_timeout` of the session.
+    // The cause may be the session's `statement_timeout`.
     code.is_some_and(|code| code == QUERY_CANCELED)
         || database.is_none_or(|error| error.kind() == ErrorKind::Other)
             && !matches!(
@@ -228,7 +228,7 @@ fn of_database(error: &dyn DatabaseError) -> EventLogErrorKind {
     }
 }
 
-/// The codes of Postgres: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Postgres error codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn of_sqlstate(code: &str) -> EventLogErrorKind {
     match code {
         // lock_not_available, and query_canceled by a `statement_timeout`.
@@ -242,7 +242,7 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
         "26000" | "42P05" => EventLogErrorKind::PreparedStatements,
         // The server ended a transaction that was idle or open for too long.
         "25P03" | "25P04" => EventLogErrorKind::Unavailable,
-        // read_only_sql_transaction: after a failover, a connection can lead to a replica.
+        // read_only_sql_transaction: after a failover, a connection may lead to a replica.
         "25006" => EventLogErrorKind::Unavailable,
         // transaction_rollback, connection_exception, operator_intervention (a shutdown).
         _ if code.starts_with("40") => EventLogErrorKind::Conflict,
@@ -251,7 +251,7 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
     }
 }
 
-/// The extended result codes of SQLite: <https://www.sqlite.org/rescode.html>.
+/// SQLite's extended result codes: <https://www.sqlite.org/rescode.html>.
 fn of_sqlite(code: u32, message: &str) -> EventLogErrorKind {
     const BUSY_SNAPSHOT: u32 = 517;
     const IOERR_WRITE: u32 = 778;
@@ -259,8 +259,8 @@ fn of_sqlite(code: u32, message: &str) -> EventLogErrorKind {
 
     match code {
         BUSY_SNAPSHOT => EventLogErrorKind::Conflict,
-        // SQLite returns these codes if the file system is full when its shared memory is written
-        // or grows.
+        // SQLite returns these codes if the file system is full when it writes or grows its shared
+        // memory.
         IOERR_WRITE | IOERR_SHMSIZE => EventLogErrorKind::StorageFull,
         // The primary code is the low byte.
         _ => match code & 0xFF {

@@ -12,7 +12,7 @@ use soundhash_webhook::{Event, EventError, Timestamp, idempotency::Key};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EventSummary {
-    /// The key of the event.
+    /// The event's key.
     pub key: Key,
     /// The type, such as `video.processed`. `None` if the body is not an event.
     pub event_type: Option<String>,
@@ -21,7 +21,7 @@ pub struct EventSummary {
     pub endpoint: Option<String>,
     /// The time at which SoundHash created the event.
     pub created_at: Option<Timestamp>,
-    /// The time at which the event was first recorded, by the clock of the database.
+    /// The time at which the event was first recorded, according to the database's clock.
     pub received_at: SystemTime,
     /// The length of the body in bytes.
     pub body_len: u64,
@@ -95,7 +95,7 @@ pub struct EventFilter {
     pub(crate) forgotten: bool,
 }
 
-/// The last second that every database can hold, at the end of the year 9999.
+/// The last second that every database can represent, at the end of the year 9999.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
 impl Default for EventFilter {
@@ -105,7 +105,7 @@ impl Default for EventFilter {
 }
 
 impl EventFilter {
-    /// Selects the 100 events that were recorded last.
+    /// Selects the 100 most recently recorded events.
     pub fn new() -> Self {
         Self {
             event_type: None,
@@ -123,7 +123,7 @@ impl EventFilter {
         self
     }
 
-    /// Selects only events of this endpoint.
+    /// Selects only events for this endpoint.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
@@ -141,7 +141,8 @@ impl EventFilter {
         self
     }
 
-    /// Selects only events that were [forgotten](crate::EventLog::forget) and have not run again.
+    /// Selects only events that were [forgotten](crate::EventLog::forget) and have not run again
+    /// since.
     pub fn forgotten(mut self) -> Self {
         self.forgotten = true;
         self
@@ -160,7 +161,8 @@ impl EventFilter {
     }
 }
 
-/// Returns microseconds since the Unix epoch, within the years that every database can hold.
+/// Returns microseconds since the Unix epoch, clamped to the years that every database can
+/// represent.
 pub(crate) fn to_micros(time: SystemTime) -> i64 {
     const FIRST: i64 = -62_135_596_800_000_000;
 
@@ -170,7 +172,7 @@ pub(crate) fn to_micros(time: SystemTime) -> i64 {
     }
 }
 
-/// Returns a span in microseconds, rounded up, of at most 100 years.
+/// Returns a span in microseconds, rounded up and capped at 100 years.
 pub(crate) fn span_micros(span: Duration) -> i64 {
     const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 

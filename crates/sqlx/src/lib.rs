@@ -6,7 +6,7 @@
 //!
 //! - [`EventLog::record`] inserts the event's key and its verified body in *your* transaction. Your
 //!   changes and the record are committed together or not at all.
-//! - [`EventLog::accept`] stores the event in a commit that it shares with concurrent deliveries, for
+//! - [`EventLog::accept`] stores the event in a commit shared with concurrent deliveries, for
 //!   handlers that respond first and work later.
 //! - [`SqlxStore`] is an idempotency store in the same table, for handlers whose effects are
 //!   elsewhere.
@@ -45,12 +45,13 @@
 //! # }
 //! ```
 //!
-//! To use several machines, replace `Sqlite` with `Postgres`. The rest of the code stays the same.
+//! To run on several machines, replace `Sqlite` with `Postgres`. The rest of the code stays the
+//! same.
 //!
 //! # Guarantees
 //!
 //! The table shows what happens if the process dies during a delivery, if the store fails, and in
-//! other cases. Unless SoundHash received a 2xx response, it sends the event again.
+//! other cases. Unless SoundHash receives a 2xx response, it sends the event again.
 //!
 //! | | `MemoryStore` | `RedisStore` | [`SqlxStore`] | [`EventLog::record`] |
 //! | --- | --- | --- | --- | --- |
@@ -65,34 +66,34 @@
 //! | suits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
 //!
 //! "Once" depends on the durability of the database. Postgres needs `synchronous_commit = on` (the
-//! default), and must fail over only to a synchronous replica. SQLite needs `synchronous = FULL`,
+//! default), and must only fail over to a synchronous replica. SQLite needs `synchronous = FULL`,
 //! which is sqlx's default.
 //!
-//! A transaction does not cover effects outside of the database, such as a mail or an HTTP request.
+//! A transaction does not cover effects outside the database, such as an email or an HTTP request.
 //! Record the event together with a job, and pass the job's id to the service that you call. The
-//! example `inbox` in the repository stores such a job.
+//! `inbox` example in the repository stores such a job.
 //!
 //! # What the crate detects
 //!
-//! A 2xx response must mean that the event is committed. After some failures, a connection of the
-//! pool is not in the state that sqlx expects. For example, SQLite rolls a transaction back by
-//! itself on a full disk. In the following cases, the crate returns an error, or repairs or
+//! A 2xx response must mean that the event is committed. After some failures, a pooled connection
+//! is not in the state that sqlx expects. For example, SQLite rolls a transaction back on its own
+//! when the disk is full. In the following cases, the crate returns an error, or repairs or
 //! replaces the connection:
 //!
-//! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] replace a connection
-//!   that is still in a transaction of sqlx, was left read-only, or cannot reach the table because
-//!   its role or `search_path` was changed. For this check, `begin` takes the table lock
-//!   `ROW EXCLUSIVE` on Postgres, which `record` takes anyway.
+//! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] replace a
+//!   connection that is still in an sqlx transaction, was left read-only, or cannot reach the table
+//!   because its role or `search_path` was changed. For this check, `begin` takes a `ROW EXCLUSIVE`
+//!   lock on the table on Postgres, which `record` takes anyway.
 //! - On Postgres, `begin` replaces a `statement_timeout` below one second with 30 s for the
 //!   transaction.
 //! - [`record`](EventLog::record) returns [`NoTransaction`](EventLogErrorKind::NoTransaction) if
-//!   SQLite has rolled the transaction back. On SQLite, it cannot tell a nested transaction from
-//!   one that follows such a rollback, so it rejects both.
+//!   SQLite has rolled back the transaction. On SQLite, it cannot distinguish a nested transaction
+//!   from one that follows such a rollback, so it rejects both.
 //! - If one of these settings makes `record` fail on Postgres, in a transaction from
 //!   `pool.begin()`, the crate closes the connection. The event is recorded on another connection
 //!   when SoundHash sends it again.
-//! - On Postgres, [`accept`](EventLog::accept) also replaces a connection on which your own SQL has
-//!   left a transaction open. This takes one round trip per 16 batches.
+//! - On Postgres, [`accept`](EventLog::accept) also replaces a connection on which your own SQL
+//!   left a transaction open. This check takes one round trip per 16 batches.
 //! - If one of your `BEFORE` triggers drops the row of a new event without an error, `record`,
 //!   `accept` and `SqlxStore` return [`Skipped`](EventLogErrorKind::Skipped). An event is a
 //!   duplicate only if its row is in the table.
@@ -101,20 +102,20 @@
 //!
 //! - A handler that ignores an error of [`record`](EventLog::record) or of its other statements.
 //! - On Postgres, a `BEGIN`, `COMMIT` or `ROLLBACK` in your own SQL, which sqlx does not see. If
-//!   you return a connection to the pool after such a `BEGIN`, a later step of [`SqlxStore`] on
-//!   this connection is not committed. No event is lost, but a duplicate of a completed event can
-//!   run your handler again. Detecting this would cost each step another round trip.
-//! - On Postgres, another table of the same name that is temporary or found through a changed
+//!   you return a connection to the pool after such a `BEGIN`, a later [`SqlxStore`] step on this
+//!   connection is not committed. No event is lost, but a duplicate of a completed event can run
+//!   your handler again. Detecting this would cost an extra round trip per step.
+//! - On Postgres, a different table with the same name that is temporary or found through a changed
 //!   `search_path`. Set [`schema`](EventLog::schema) to rule this out.
-//! - A trigger that deletes or moves a row after it was written, or that changes its `event_key`.
-//!   On SQLite, a trigger that raises `FAIL`, which keeps the other rows of a batch. Raise `ABORT`
-//!   instead.
+//! - A trigger that deletes or moves a row after it has been written, or that changes its
+//!   `event_key`. On SQLite, a trigger that raises `FAIL`, which keeps the other rows of a batch.
+//!   Raise `ABORT` instead.
 //! - On SQLite, a file that is deleted or moved while it is open.
-//! - Settings that weaken durability and stay on the connection, such as `synchronous_commit = off`
-//!   or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
-//! - On SQLite, a connection on which your own SQL has turned on `PRAGMA count_changes`. sqlx's worker
-//!   panics at the next `complete` of [`SqlxStore`], which is then logged as a lost lease. The event
-//!   is completed, and the pool opens another connection.
+//! - Settings that weaken durability and persist on the connection, such as `synchronous_commit =
+//!   off` or `PRAGMA synchronous = OFF`. Use `SET LOCAL`, or set them for the whole pool.
+//! - On SQLite, a connection on which your own SQL has turned on `PRAGMA count_changes`. sqlx's
+//!   worker panics on the next `complete` of [`SqlxStore`], which is then logged as a lost lease.
+//!   The event is completed, and the pool opens a new connection.
 //! - Transactions that never call a function of this crate.
 //!
 //! # What happens to concurrent duplicates
@@ -127,29 +128,29 @@
 //! - If the first one takes too long, the second gets an error. Its handler responds with 503, and
 //!   SoundHash sends the event again.
 //!
-//! A waiting transaction occupies a connection of the pool. Keep transactions short, and set sqlx's
+//! A waiting transaction occupies a pooled connection. Keep transactions short, and set sqlx's
 //! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits. If
-//! a sender hangs up while its delivery waits, the wait is canceled on Postgres.
+//! a sender hangs up while its delivery is waiting, the wait is canceled on Postgres.
 //!
 //! # Postgres
 //!
-//! Postgres must be version 12 or newer, and the encoding of the database must be `UTF8`. `record`
-//! takes one round trip for a new event, two for a duplicate, and up to four while another
-//! transaction records the same event.
+//! Postgres must be version 12 or newer, and the database encoding must be `UTF8`. `record` takes
+//! one round trip for a new event, two for a duplicate, and up to four while another transaction
+//! records the same event.
 //!
-//! - **Return the first error.** After a statement has failed, Postgres turns the commit of its
-//!   transaction into a rollback, and sqlx reports this commit as a success. A handler that ignores
-//!   the error of a statement and responds with 200 loses the event.
-//! - **Isolation.** At `REPEATABLE READ` or `SERIALIZABLE`, `record` of a concurrent duplicate, and
-//!   any statement or commit of your transaction, can fail with
-//!   [`Conflict`](EventLogErrorKind::Conflict), which becomes a 503. The next delivery is handled or
-//!   is a [`Duplicate`](Recorded::Duplicate). [`accept`](EventLog::accept), [`SqlxStore`] and all
-//!   other functions of this crate repeat a transaction that conflicts.
+//! - **Return the first error.** After a statement fails, Postgres turns the commit of its
+//!   transaction into a rollback, which sqlx reports as a success. A handler that ignores a
+//!   statement's error and responds with 200 loses the event.
+//! - **Isolation.** At `REPEATABLE READ` or `SERIALIZABLE`, a `record` call for a concurrent
+//!   duplicate can fail with [`Conflict`](EventLogErrorKind::Conflict), as can any statement or
+//!   commit of your transaction. The response is then a 503. The next delivery is handled or is a
+//!   [`Duplicate`](Recorded::Duplicate). [`accept`](EventLog::accept), [`SqlxStore`] and all other
+//!   functions of this crate retry conflicting transactions.
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
 //!   machine vanishes does not hold its events forever.
 //! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode,
 //!   sqlx's prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above
-//!   0. Older versions mix up the statements of their clients. In a test with PgBouncer 1.18, 21 of
+//!   0. Older versions mix up their clients' statements. In a test with PgBouncer 1.18, 21 of
 //!   60 concurrent events failed. Behind such a pooler, [`migrate`](EventLog::migrate) returns
 //!   [`PreparedStatements`](EventLogErrorKind::PreparedStatements). Session mode works with every
 //!   version. `statement_cache_capacity(0)` does not help, because sqlx names its statements
@@ -177,8 +178,8 @@
 //! # }
 //! ```
 //!
-//! - **One transaction writes at a time**, even if the events are different. Other transactions
-//!   wait up to the lock timeout, so a slow transaction delays every delivery.
+//! - **One transaction writes at a time**, even for different events. Other transactions wait up to
+//!   the lock timeout, so a slow transaction delays every delivery.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
 //!   `pool.begin()` is deferred. If it reads before it records, and another transaction writes in
 //!   between, it fails with [`Conflict`](EventLogErrorKind::Conflict) without waiting.
@@ -189,8 +190,8 @@
 //!
 //! # TLS
 //!
-//! To connect to Postgres with TLS, depend on the same version of `sqlx` and turn on its feature
-//! `tls-rustls` or `tls-native-tls`.
+//! To connect to Postgres over TLS, depend on the same version of `sqlx` and enable its
+//! `tls-rustls` or `tls-native-tls` feature.
 //!
 //! # Features
 //!

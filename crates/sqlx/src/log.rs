@@ -23,7 +23,7 @@ use crate::{
     text::{escape, unescape},
 };
 
-/// The number of rows that one transaction of [`EventLog::purge`] deletes. On SQLite, other writers
+/// The number of rows that [`EventLog::purge`] deletes per transaction. On SQLite, other writers
 /// wait for this transaction.
 const PURGE_BATCH: i64 = 2_000;
 
@@ -51,9 +51,9 @@ pub struct EventLog<DB: Backend> {
     pub(crate) pool: Pool<DB>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) lock_timeout: Duration,
-    /// The changes that wait for the next commit. Clones with the same settings share the queue.
+    /// The changes waiting for the next commit. Clones with the same settings share the queue.
     pub(crate) queue: Arc<Queue>,
-    /// The statement that writes the jobs of new events.
+    /// The statement that writes the jobs for new events.
     pub(crate) jobs: Option<Arc<str>>,
     name: TableName,
 }
@@ -91,8 +91,8 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Sets the schema of the table. By default, Postgres looks the table up in the `search_path`.
-    /// On SQLite, the schema is the name of an attached database.
+    /// Sets the table's schema. By default, Postgres looks the table up in the `search_path`. On
+    /// SQLite, the schema is the name of an attached database.
     ///
     /// # Errors
     ///
@@ -105,10 +105,10 @@ impl<DB: Backend> EventLog<DB> {
         Ok(self)
     }
 
-    /// Sets the name of the table. The default is `soundhash_events`.
+    /// Sets the table name. The default is `soundhash_events`.
     ///
-    /// If several handlers each have to handle every event, use a log with a separate table for
-    /// each handler.
+    /// If several handlers each have to handle every event, give each handler a log with its own
+    /// table.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl<DB: Backend> EventLog<DB> {
         Ok(self)
     }
 
-    /// Applies the name of the table and the statement for jobs.
+    /// Rebuilds the statements from the table name and the job statement.
     pub(crate) fn rebuild(&mut self) {
         self.statements = Arc::new(Statements::new::<DB>(&self.name, self.jobs.as_deref()));
         self.queue = Arc::default();
@@ -128,8 +128,8 @@ impl<DB: Backend> EventLog<DB> {
     /// Sets how long [`record`](Self::record) waits for a concurrent transaction. The default is
     /// 5 s.
     ///
-    /// SoundHash waits 30 s for a response. On SQLite, the wait ends earlier if the `busy_timeout` of
-    /// the connection is shorter, and a value below 100 ms means 100 ms.
+    /// SoundHash waits 30 s for a response. On SQLite, the wait ends sooner if the connection's
+    /// `busy_timeout` is shorter, and values below 100 ms count as 100 ms.
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
@@ -139,18 +139,17 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Creates the table, or migrates it to this version of the crate.
     ///
-    /// Any number of processes can call this at the same time, and again at each start. This also
-    /// succeeds if only the table of applied migrations was lost or emptied. A table that a later
-    /// version of this crate created stays unchanged, because later versions only add to it. If the
-    /// table is up to date, the database user does not need the right to create tables.
+    /// Any number of processes can call this at the same time, and again on every start. This also
+    /// succeeds if only the table of applied migrations was lost or emptied. A table created by a
+    /// later version of this crate stays unchanged, because later versions only add to it. If the
+    /// table is up to date, the database user does not need permission to create tables.
     ///
     /// # Errors
     ///
     /// Returns [`Encoding`](crate::EventLogErrorKind::Encoding) if the encoding of a Postgres
-    /// database is not `UTF8`,
-    /// [`PreparedStatements`](crate::EventLogErrorKind::PreparedStatements) if a connection pooler
-    /// in front of Postgres mixes up the statements of its clients, or another error if the database
-    /// fails. The table is then unchanged.
+    /// database is not `UTF8`, [`PreparedStatements`](crate::EventLogErrorKind::PreparedStatements)
+    /// if a connection pooler in front of Postgres mixes up its clients' statements, or another
+    /// error if the database fails. The table is then unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
         migrate(&self.pool, &self.name)
             .await
@@ -159,13 +158,12 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Begins a transaction for [`record`](Self::record).
     ///
-    /// A connection of the pool that cannot write to the table is replaced. On Postgres, the
-    /// transaction takes a `ROW EXCLUSIVE` lock on the table.
+    /// A pooled connection that cannot write to the table is replaced. On Postgres, the transaction
+    /// takes a `ROW EXCLUSIVE` lock on the table.
     ///
-    /// On SQLite this is `BEGIN IMMEDIATE`, which waits for the write lock up to
-    /// [`lock_timeout`](Self::lock_timeout). A deferred transaction (`pool.begin()`) that reads
-    /// before it records can fail with [`Conflict`](crate::EventLogErrorKind::Conflict) without
-    /// waiting.
+    /// On SQLite, this is `BEGIN IMMEDIATE`, which waits up to [`lock_timeout`](Self::lock_timeout)
+    /// for the write lock. A deferred transaction (`pool.begin()`) that reads before it records can
+    /// fail with [`Conflict`](crate::EventLogErrorKind::Conflict) without waiting.
     ///
     /// # Errors
     ///
@@ -180,7 +178,7 @@ impl<DB: Backend> EventLog<DB> {
             .map_err(|error| telemetry::failed("begin", None, error))
     }
 
-    /// Limits the time of a step that waits for other transactions.
+    /// Limits how long a step that waits for other transactions may take.
     pub(crate) async fn in_time<T>(
         &self,
         step: impl Future<Output = Result<T, impl Into<EventLogError>>>,
@@ -194,20 +192,20 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Records the event of `delivery` in the transaction `tx`, unless it was recorded before.
     ///
-    /// When the caller commits, the record becomes visible together with all other changes of the
-    /// transaction. If a concurrent transaction has recorded the same event and has not ended, this
+    /// When the caller commits, the record becomes visible together with the transaction's other
+    /// changes. If a concurrent transaction has recorded the same event and has not ended yet, this
     /// waits for it. The event is a duplicate if that transaction commits, and new if it rolls
     /// back.
     ///
-    /// Call this first in the transaction, so that no work is done for a duplicate. On SQLite, `tx`
+    /// Call this first in the transaction, so that no work is done for duplicates. On SQLite, `tx`
     /// must not be nested in another transaction.
     ///
     /// # Errors
     ///
     /// Returns [`LockTimeout`](crate::EventLogErrorKind::LockTimeout) after
     /// [`lock_timeout`](Self::lock_timeout), or another error if the database fails. The
-    /// transaction cannot be used after an error. Drop the transaction and respond with 503. A
-    /// handler that returns the error does both.
+    /// transaction cannot be used after an error. Drop it and respond with 503. Returning the error
+    /// from the handler does both.
     pub async fn record(
         &self,
         tx: &mut Transaction<'_, DB>,
@@ -277,8 +275,8 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Returns the event with its body, or `None` if it was not recorded or was purged.
     ///
-    /// The table stores bodies of 2,048 bytes or more as LZ4 blocks if the block is shorter. The
-    /// column `uncompressed_len` then contains the length of the body. Otherwise, it is `NULL`.
+    /// The table stores bodies of 2,048 bytes or more as LZ4 blocks if that makes them shorter. The
+    /// `uncompressed_len` column then contains the length of the body. Otherwise, it is `NULL`.
     ///
     /// # Errors
     ///
@@ -287,8 +285,8 @@ impl<DB: Backend> EventLog<DB> {
         self.get_by_column(&escape(key.as_str())).await
     }
 
-    /// Like [`get`](Self::get), but takes the column `event_key`, as a job from
-    /// [`enqueue`](Self::enqueue) stores it.
+    /// Like [`get`](Self::get), but takes the value of the `event_key` column, as stored by a job
+    /// from [`enqueue`](Self::enqueue).
     ///
     /// The column contains the text of the [`Key`], with backslashes and U+0000 escaped, because
     /// Postgres cannot store U+0000.
@@ -326,22 +324,21 @@ impl<DB: Backend> EventLog<DB> {
         Ok(self.change(&self.statements.forget, values).await? > 0)
     }
 
-    /// Deletes the events that were recorded before `time`, and all claims of a
-    /// [`SqlxStore`](crate::SqlxStore) that have expired. Returns the number of deleted rows.
+    /// Deletes the events recorded before `time`, plus all expired claims of a
+    /// [`SqlxStore`](crate::SqlxStore). Returns the number of deleted rows.
     ///
-    /// An event whose row was deleted counts as new if it is delivered again. SoundHash's retry job
-    /// can repeat an event days later, and an attacker who recorded a delivery can repeat it
-    /// forever. Keep rows for longer than your
+    /// An event whose row has been deleted counts as new if it is delivered again. SoundHash's
+    /// retry job can repeat an event days later, and an attacker who has captured a delivery can
+    /// replay it forever. Keep rows for longer than your
     /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age), or for 30 days if
     /// you do not set one.
     ///
-    /// Rows are deleted in batches of 2,000, and each batch is one transaction. Several processes
-    /// can purge at the same time.
+    /// Rows are deleted in batches of 2,000, with one transaction per batch. Several processes can
+    /// purge at the same time.
     ///
     /// # Errors
     ///
-    /// Returns an error if the database fails. The batches that were deleted before the error stay
-    /// deleted.
+    /// Returns an error if the database fails. Batches deleted before the error stay deleted.
     pub async fn purge(&self, time: SystemTime) -> Result<u64, EventLogError> {
         let records = vec![Value::Integer(to_micros(time)), Value::Integer(PURGE_BATCH)];
         let claims = vec![Value::Integer(PURGE_BATCH)];

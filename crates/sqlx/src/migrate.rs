@@ -43,7 +43,7 @@ pub(crate) async fn migrate<DB: Backend>(
     Ok(())
 }
 
-/// Returns the number of versions that were applied.
+/// Returns the number of applied versions.
 async fn applied<DB: Backend>(
     connection: &mut DB::Connection,
     name: &TableName,

@@ -7,7 +7,7 @@ use crate::error::EventLogError;
 /// Postgres truncates identifiers to 63 bytes. This leaves room for the suffixes below.
 const MAX_LEN: usize = 48;
 
-/// The table of an event log, and its schema if one was set.
+/// The name of an event log's table, with its schema if one was set.
 #[derive(Clone, Debug)]
 pub struct TableName {
     schema: Option<String>,
@@ -42,7 +42,7 @@ impl TableName {
         self.quoted("")
     }
 
-    /// The table that records which migrations were applied.
+    /// The table that records the applied migrations.
     pub(crate) fn migrations(&self) -> Quoted<'_> {
         self.quoted("_migrations")
     }
@@ -56,7 +56,7 @@ impl TableName {
     }
 }
 
-/// An identifier as it is written in SQL, with its schema in front.
+/// An identifier as written in SQL, prefixed with its schema.
 #[derive(Clone, Copy)]
 pub(crate) struct Quoted<'a> {
     name: &'a TableName,
@@ -64,7 +64,7 @@ pub(crate) struct Quoted<'a> {
 }
 
 impl Quoted<'_> {
-    /// Returns the identifier without its schema and quotation marks.
+    /// Returns the identifier without its schema and quotes.
     pub(crate) fn bare(&self) -> String {
         format!("{}{}", self.name.table, self.suffix)
     }

@@ -17,11 +17,11 @@ use crate::{
     error::{EventLogError, TimedOut},
 };
 
-/// The maximum number of changes in one commit, and the maximum size of their bodies.
+/// The maximum number of changes in one commit, and the maximum total size of their bodies.
 const BATCH_CHANGES: usize = 512;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The maximum size of all changes that wait for a commit, in units of 1 KiB. Each change is at
+/// The maximum total size of the changes waiting for a commit, in units of 1 KiB. Each counts as at
 /// least one unit.
 const QUEUE_UNITS: u32 = 64 << 10;
 
@@ -149,7 +149,7 @@ impl Drop for Running {
             state.writers -= 1;
             let waiting = mem::take(&mut state.waiting);
             drop(state);
-            // The callers that are waiting for these changes get an error.
+            // The callers waiting for these changes get an error.
             drop(waiting);
         }
     }

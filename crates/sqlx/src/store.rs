@@ -1,4 +1,4 @@
-//! An idempotency store in the table of an event log.
+//! An idempotency store in an event log's table.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     log::EventLog,
 };
 
-/// An [`IdempotencyStore`] in the table of an [`EventLog`], for handlers whose effects are
-/// outside of the database.
+/// An [`IdempotencyStore`] in the table of an [`EventLog`], for handlers whose effects are outside
+/// the database.
 ///
-/// If the effects are rows of the same database, use [`EventLog::record`] instead. It commits the
+/// If the effects are rows in the same database, use [`EventLog::record`] instead. It commits the
 /// effects and the record together, so a process cannot die in between.
 ///
 /// ```no_run
@@ -36,11 +36,11 @@ use crate::{
 /// # }
 /// ```
 ///
-/// You can change from this store to [`EventLog::record`] and back. An event that `record` has
+/// You can switch from this store to [`EventLog::record`] and back. An event that `record` has
 /// recorded counts as completed, and an event that this store has completed is a duplicate for
 /// `record`.
 ///
-/// Leases and retentions are measured with the clock of the database. Rows of expired keys stay
+/// Leases and retention periods are measured by the database's clock. Rows of expired keys remain
 /// until [`EventLog::purge`] deletes them. Call `purge` once a day.
 pub struct SqlxStore<DB: Backend> {
     log: EventLog<DB>,
@@ -57,7 +57,7 @@ impl<DB: Backend> SqlxStore<DB> {
         }
     }
 
-    /// Sets how long each step may take, including the wait for a connection. The default is 5 s.
+    /// Sets how long each step may take, including waiting for a connection. The default is 5 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -86,19 +86,19 @@ fn to_value(token: ClaimToken) -> Value<'static> {
     Value::Token(u128::from(token).to_be_bytes())
 }
 
-/// Releases the key if the caller is dropped before it receives the token. The database may execute
-/// the claim anyway.
+/// Releases the key if the caller is dropped before it receives the token. The database may still
+/// execute the claim.
 struct UndoClaim<DB: Backend> {
     log: EventLog<DB>,
     key: Key,
     token: ClaimToken,
     is_armed: bool,
-    /// The task that claims the key. `None` if the claim goes through the queue of the only writer.
+    /// The task that claims the key. `None` if the claim goes through the single writer's queue.
     claim: Option<JoinHandle<sqlx::Result<u64>>>,
 }
 
 impl<DB: Backend> UndoClaim<DB> {
-    /// Returns whether the key was claimed. This does not wait for other transactions. A key that
+    /// Returns whether the key was claimed. This does not wait for other transactions: a key that
     /// another transaction has locked counts as in progress.
     async fn claim(&mut self, lease: Duration) -> Result<bool, EventLogError> {
         let claimed = self.execute(lease).await;
@@ -142,19 +142,19 @@ impl<DB: Backend> Drop for UndoClaim<DB> {
         let (log, claim) = (self.log.clone(), self.claim.take());
         let values = vec![Value::key(&self.key), to_value(self.token)];
         runtime.spawn(async move {
-            // The release must come after the claim.
+            // The release must follow the claim.
             if let Some(claim) = claim {
                 let _ = claim.await;
             }
-            // If the release fails, the lease ends the claim.
+            // If the release fails, the claim ends with its lease.
             let _ = log.change(&log.statements.release, values).await;
         });
     }
 }
 
 impl<DB: Backend> SqlxStore<DB> {
-    /// Forgets that the event of `key` was completed, so that its next delivery runs the handler
-    /// again. Returns whether the key was completed.
+    /// Forgets that the event of `key` was completed, so that its next delivery reruns the handler.
+    /// Returns whether the key was completed.
     ///
     /// A claimed key stays claimed, because its handler may still be running.
     ///
@@ -170,7 +170,7 @@ impl<DB: Backend> SqlxStore<DB> {
 impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         let statements = &self.log.statements;
-        // The second attempt is for a key that becomes free during the first.
+        // The second attempt covers a key that becomes free during the first.
         for _ in 0..2 {
             let mut undo = UndoClaim {
                 log: self.log.clone(),

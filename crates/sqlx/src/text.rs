@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Replaces U+0000 with `\0`, and each backslash with two.
+/// Replaces U+0000 with `\0`, and doubles each backslash.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if text.contains(['\\', '\0']) {
         Cow::Owned(text.replace('\\', r"\\").replace('\0', r"\0"))

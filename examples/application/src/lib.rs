@@ -17,10 +17,10 @@ use sqlx::{
 };
 use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer, trace::TraceLayer};
 
-/// The timeout of a request, which is shorter than the 30 s that SoundHash waits.
+/// The request timeout, which is shorter than the 30 s that SoundHash waits.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The state that the handlers share.
+/// The state shared by the handlers.
 #[derive(Clone, Debug)]
 pub struct AppState {
     pool: SqlitePool,
@@ -50,7 +50,7 @@ impl AppState {
     }
 }
 
-// With these impls, a handler takes only the part of the state that it needs.
+// These impls let a handler take only the part of the state that it needs.
 impl FromRef<AppState> for SqlitePool {
     fn from_ref(state: &AppState) -> Self {
         state.pool.clone()
@@ -69,17 +69,17 @@ impl FromRef<AppState> for PrometheusHandle {
     }
 }
 
-/// Returns the routes of the application.
+/// Returns the application's routes.
 pub fn app(secret: Secret, state: AppState) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .route_layer(SoundHashWebhookLayer::new(secret))
-        // `route_layer` does not protect routes that are added after it.
+        // `route_layer` does not protect routes added after it.
         .route("/titles", get(list))
         .route("/healthz", get(healthz))
-        // In production, serve the metrics on an address that is not public.
+        // In production, serve the metrics on a private address.
         .route("/metrics", get(scrape))
-        // These layers see every request. None of them reads or changes its body.
+        // These layers see every request. None of them reads or changes the body.
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(
             // With this status, SoundHash sends the event again.

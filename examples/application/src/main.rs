@@ -1,8 +1,8 @@
 //! `cargo run -p soundhash-webhook-application-example`
 //!
-//! A complete application around the webhook: shared state, a database, routes that are not
-//! protected, tower-http's layers, metrics, and a graceful shutdown. `GET /titles` lists the titles
-//! of processed videos. `tests/application.rs` tests the application.
+//! A complete application around the webhook: shared state, a database, unprotected routes,
+//! tower-http's layers, metrics, and a graceful shutdown. `GET /titles` lists the titles of
+//! processed videos. `tests/application.rs` tests the application.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -20,16 +20,15 @@ use soundhash_webhook_server::{Server, shutdown_signal};
 use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
 use tracing_subscriber::EnvFilter;
 
-/// The buckets for durations, from hashing to slow senders.
+/// The duration buckets, from hashing to slow senders.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
-/// The buckets for sizes. Without buckets, the exporter creates summaries, which dashboards cannot
-/// use.
+/// The size buckets. Without buckets, the exporter creates summaries, which dashboards cannot use.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // A separate thread writes the log, so that deliveries do not wait for the log's reader.
+    // A separate thread writes the log, so that deliveries do not wait for whatever reads it.
     let (log, written) = tracing_appender::non_blocking(io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -37,7 +36,7 @@ async fn main() -> Result<(), BoxError> {
         // Printing internal errors panics if stderr is closed.
         .log_internal_errors(false)
         .init();
-    // The handler is installed first, so that a signal during startup also ends the program.
+    // The signal handler is installed first, so that a signal during startup also ends the program.
     let shutdown = shutdown_signal()?;
     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
     let metrics = PrometheusBuilder::new()

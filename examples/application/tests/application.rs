@@ -1,4 +1,4 @@
-//! Tests of the application, as an example for your own.
+//! Tests for the application, as an example for your own.
 
 use std::{
     io::{self, Write},

@@ -12,7 +12,7 @@ pub struct GivenUp {
     pub key: String,
     /// The number of attempts.
     pub attempts: i16,
-    /// The error of the last attempt.
+    /// The error from the last attempt.
     pub last_error: Option<String>,
 }
 
@@ -44,8 +44,8 @@ impl Inbox {
         given_up.collect()
     }
 
-    /// Resets the attempts of all jobs that were given up, so that they run again. Returns their
-    /// number.
+    /// Resets the attempts of all jobs that were given up, so that they run again. Returns how many
+    /// there were.
     ///
     /// # Errors
     ///

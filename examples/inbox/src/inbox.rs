@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-/// The variable with the URL of the database.
+/// The environment variable with the database URL.
 const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,11 +24,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
-/// The maximum number of connections of a process, low enough for several processes on a Postgres
+/// The maximum number of connections per process, low enough for several processes on a Postgres
 /// server with default settings.
 const MAX_CONNECTIONS: u32 = 20;
 
-/// A job, which refers to its event by the key. The log has the event itself, byte for byte.
+/// A job, which refers to its event by key. The log has the event itself, byte for byte.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventJob {
     /// The event's `event_key` in the log.
@@ -36,11 +36,11 @@ pub struct EventJob {
 }
 
 impl EventJob {
-    /// The name of the queue's task. If you change it, workers do not find existing jobs.
+    /// The name of the queue's task. If you change it, workers will not find existing jobs.
     pub const NAME: &str = "soundhash_event";
 }
 
-/// The accepted events, and the jobs of events that have not been handled yet.
+/// The accepted events, and the jobs for events that have not been handled yet.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pub(crate) pool: PgPool,
@@ -54,8 +54,8 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// Returns an error if `url` is not valid, the database is not available, or the tables cannot
-    /// be created. The error names the address of the database without its password.
+    /// Returns an error if `url` is invalid, the database is unavailable, or the tables cannot be
+    /// created. The error includes the database's address, but not its password.
     pub async fn open(url: &str) -> Result<Self, BoxError> {
         let database = parse(url)?;
         let opened = try_open(&database).await;
@@ -66,7 +66,7 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// Returns an error if a retry would not help.
+    /// Returns an error if retrying would not help.
     pub async fn open_when_available(url: &str) -> Result<Self, BoxError> {
         let database = parse(url)?;
         loop {
@@ -81,11 +81,12 @@ impl Inbox {
         }
     }
 
-    /// Stores the event and its job with one statement, which it shares with concurrent events.
+    /// Stores the event and its job in a single statement, which is shared with concurrent events.
     ///
     /// # Errors
     ///
-    /// Returns an error if the database fails. Pass it on, so that SoundHash sends the event again.
+    /// Returns an error if the database fails. Propagate it so that SoundHash sends the event
+    /// again.
     pub async fn accept(&self, delivery: &Delivery) -> Result<Accepted, EventLogError> {
         let accepted = self.log.accept(delivery).await?;
         if !accepted.is_duplicate() {
@@ -95,20 +96,18 @@ impl Inbox {
     }
 }
 
-/// Writes the jobs of new events, with at most 25 attempts. The pauses between them grow from 3 s to
-/// 6 h, so the last attempt is after about four days.
+/// Inserts jobs for new events, with at most 25 attempts each. The delays between attempts grow
+/// from 3 s to 6 h, so the last attempt happens after about four days.
 ///
 /// The queue's own function `add_jobs` does the same, but also notifies the workers. Postgres
-/// commits transactions that send notifications one after the other, and each waits for the disk
-/// separately. With `add_jobs`, only a twentieth as many commits are possible. See
-/// [`wake_workers`].
+/// commits transactions that send notifications one at a time, each with its own disk sync. That
+/// would reduce the commit rate to a twentieth. See [`wake_workers`].
 const INSERT_JOBS: &str = "
     INSERT INTO graphile_worker._private_jobs (task_id, payload, max_attempts)
     SELECT (SELECT soundhash_event_task()), json_build_object('key', event_key), 25
     FROM new_events RETURNING 1";
 
-/// Returns the id of the jobs' task, which the queue deletes if it cleans up while there are no
-/// jobs.
+/// Returns the id of the jobs' task, which the queue's cleanup deletes while there are no jobs.
 const CREATE_TASK_FUNCTION: &str = "
     CREATE OR REPLACE FUNCTION soundhash_event_task() RETURNS integer LANGUAGE plpgsql AS $$
     DECLARE task integer;
@@ -123,12 +122,12 @@ const CREATE_TASK_FUNCTION: &str = "
         RETURN task;
     END $$";
 
-/// Notifies the workers of new jobs, at most every 50 ms. If a notification fails, the workers find
-/// the jobs when they poll.
+/// Notifies the workers of new jobs, at most once every 50 ms. If a notification fails, the workers
+/// find the jobs on their next poll.
 async fn wake_workers(pool: PgPool, new_jobs: Arc<Notify>) {
     loop {
         new_jobs.notified().await;
-        // The channel and the text are the same as in `add_jobs`.
+        // The channel and payload are the same as in `add_jobs`.
         let notify =
             "SELECT pg_notify('jobs:insert', json_build_object('r', random(), 'count', 1)::text)";
         if let Err(error) = sqlx::query(notify).execute(&pool).await {
@@ -138,7 +137,7 @@ async fn wake_workers(pool: PgPool, new_jobs: Arc<Notify>) {
     }
 }
 
-/// Parses the URL. The error does not contain the URL, which may have a password.
+/// Parses the URL. The error does not include the URL, which may contain a password.
 fn parse(url: &str) -> Result<PgConnectOptions, BoxError> {
     let is_postgres = ["postgres://", "postgresql://"]
         .iter()
@@ -154,7 +153,7 @@ fn parse(url: &str) -> Result<PgConnectOptions, BoxError> {
 }
 
 async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
-    // This connects without the pool, which would retry until its timeout and hide the cause.
+    // Bypasses the pool, which would retry until its timeout and hide the cause.
     let connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(database)).await;
     let silent = |_| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "it does not reply"));
     connection.map_err(silent)??.close().await?;
@@ -174,7 +173,7 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
     })
 }
 
-/// Returns a message that says which database failed, why, and what to do.
+/// Returns a message that names the database, the cause, and the fix.
 fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
     let place = match database.get_socket() {
         Some(socket) => socket.display().to_string(),
@@ -189,7 +188,7 @@ fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
 
 async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError> {
     log.migrate().await?;
-    // If processes start at the same time, only one of them creates the other tables.
+    // If several processes start at the same time, only one of them creates the other tables.
     let mut tx = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtext('soundhash inbox'))")
         .execute(&mut *tx)
@@ -212,7 +211,7 @@ async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError
     Ok(())
 }
 
-/// Returns whether the database cannot be reached. A rejected statement is not retried.
+/// Returns whether the database is unreachable. A rejected statement is not retried.
 fn is_away(error: &BoxError) -> bool {
     let first: &(dyn Error + 'static) = &**error;
     let mut causes = iter::successors(Some(first), |error| (*error).source());

@@ -1,9 +1,10 @@
-//! Responds immediately and works later: stores an event and its job with one Postgres statement.
+//! Responds immediately and works later: stores an event and its job in a single Postgres
+//! statement.
 //!
 //! SoundHash waits 30 s for a response and gives up after four attempts. This receiver responds
 //! with 202 as soon as the event is stored. A worker can then take as much time and as many
-//! attempts as the work needs. `main.rs` lists the arguments and variables. These are the files, in
-//! the order in which an event passes through them:
+//! attempts as it needs. `main.rs` lists the arguments and variables. The files, in the order in
+//! which an event passes through them:
 //!
 //! - [`inbox`]: the tables, and the statement that stores an event and its job.
 //! - [`receive`]: the HTTP side.
@@ -22,8 +23,8 @@
 //!
 //! # Which queue
 //!
-//! The queue and its workers come from the crate `graphile_worker`. The README of this example
-//! compares it with `apalis-postgres`.
+//! The queue and its workers come from the `graphile_worker` crate. This example's README compares
+//! it with `apalis-postgres`.
 
 pub mod given_up;
 pub mod inbox;

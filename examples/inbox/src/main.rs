@@ -1,7 +1,7 @@
 //! `cargo run -p soundhash-webhook-inbox-example`
 //!
 //! Receives SoundHash webhooks at `POST /webhooks/soundhash`, stores each event with a job in
-//! Postgres, and responds with 202. Workers handle each event once: they write a row into
+//! Postgres, and responds with 202. Workers handle each event once by writing a row to
 //! `acted_events`. `--help` lists the arguments and variables.
 
 use std::{env, process::ExitCode, time::Duration};
@@ -38,7 +38,7 @@ Examples:
   soundhash-webhook-inbox-example given-up
 ";
 
-/// The time within which deliveries and jobs in progress must end after the first signal.
+/// The time that deliveries and jobs in progress have to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(10);
 
 fn database() -> Result<String, BoxError> {
@@ -68,7 +68,7 @@ async fn work(inbox: Inbox, stop: CancellationToken) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Receives, works, or both, until a signal arrives.
+/// Receives, works, or does both until a signal arrives.
 async fn serve(receives: bool, works: bool, stop: CancellationToken) -> Result<(), BoxError> {
     // The secret is read before connecting, so that a mistake is reported immediately.
     let secret = receives
@@ -103,7 +103,7 @@ async fn serve(receives: bool, works: bool, stop: CancellationToken) -> Result<(
     }
 }
 
-/// Lists the jobs that were given up, one per line.
+/// Lists the jobs that were given up on, one per line.
 async fn list_given_up() -> Result<(), BoxError> {
     let jobs = Inbox::open(&database()?).await?.given_up().await?;
     let lines = jobs.iter().map(|job| {
@@ -122,7 +122,7 @@ async fn run_again() -> Result<(), BoxError> {
 async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // Commands that end by themselves can simply be canceled.
+    // Commands that finish on their own can simply be canceled.
     let done = match arguments[..] {
         [] => Some(serve(true, true, stop).await),
         ["receive"] => Some(serve(true, false, stop).await),

@@ -28,8 +28,7 @@ async fn receive(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Returns the application, which stores each event that is delivered to
-/// `POST /webhooks/soundhash`.
+/// Returns the application, which stores every event delivered to `POST /webhooks/soundhash`.
 pub fn app(secret: Secret, inbox: Inbox) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))

@@ -15,24 +15,24 @@ use crate::inbox::{EventJob, Inbox, QUEUE_SCHEMA};
 
 const CONCURRENCY: usize = 8;
 
-/// The time after which a silent worker counts as dead, and other workers take its jobs.
+/// The time after which a silent worker is considered dead and other workers take over its jobs.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The number of jobs that a worker fetches at once. If jobs were fetched one by one, a worker
+/// The number of jobs that a worker fetches at once. If jobs were fetched one at a time, a worker
 /// would run only `CONCURRENCY` waiting jobs per poll, which is 8 per second.
 const BATCH: usize = 64;
 
-/// The time in which finished jobs are collected, so that one statement deletes all of them.
+/// The time for which finished jobs are collected, so that a single statement deletes all of them.
 const COMPLETE_PAUSE: Duration = Duration::from_millis(5);
 
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// The work on an event before its row is committed. If the work returns an error, the transaction
+/// The work done for an event before its row is committed. If it returns an error, the transaction
 /// is rolled back and the job is retried.
 type Work = dyn Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync;
 
-/// The context of each job.
+/// The context shared by all jobs.
 #[derive(Clone)]
 struct Tools {
     inbox: Inbox,
@@ -64,7 +64,7 @@ impl TaskHandler for EventJob {
 }
 
 /// Handles the event. If a worker dies before it marks its job as done, the job runs again and
-/// finds the row of the event.
+/// finds the event's row.
 async fn act(tools: &Tools, key: &str, job: i64) -> Result<(), BoxError> {
     let inbox = &tools.inbox;
     let event = inbox
@@ -98,9 +98,9 @@ fn as_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
-/// Handles events until `stop` is cancelled, and returns when the running jobs have ended.
+/// Handles events until `stop` is canceled, and returns once the running jobs have finished.
 ///
-/// A worker that loses its connection to the database ends, and another worker replaces it.
+/// A worker that loses its database connection exits, and another worker replaces it.
 pub async fn run(
     inbox: Inbox,
     work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,
@@ -128,7 +128,8 @@ async fn run_worker(tools: &Tools, stop: CancellationToken) -> Result<(), BoxErr
         // Notifications wake the workers. Polling finds jobs whose notification was lost.
         .poll_interval(Duration::from_secs(1))
         .local_queue(LocalQueueConfig::default().with_size(BATCH))
-        // A job that is done and not deleted yet runs again if the worker dies, and finds its row.
+        // If the worker dies before a finished job is deleted, the job runs again and finds its
+        // row.
         .complete_job_batch_delay(COMPLETE_PAUSE)
         .heartbeat_interval(HEARTBEAT)
         .sweep_interval(HEARTBEAT)

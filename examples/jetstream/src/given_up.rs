@@ -1,4 +1,4 @@
-//! Lists the deliveries that the workers gave up, and moves them back once the cause is fixed.
+//! Lists the deliveries that the workers gave up on, and moves them back once the cause is fixed.
 
 use async_nats::jetstream::{message::StreamMessage, stream::RawMessageErrorKind};
 use example_program::print_all;
@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::stream::{GIVEN_UP_SUBJECT, Streams, id_and_key};
 
-/// Prints each delivery that was given up as one line of JSON, with its key and its body.
+/// Prints each delivery that was given up on as one line of JSON with its key and body.
 ///
 /// # Errors
 ///
@@ -25,22 +25,22 @@ pub(crate) async fn list(streams: &Streams) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Moves every delivery that was given up back to the workers.
+/// Moves every delivery that was given up on back to the workers.
 ///
 /// # Errors
 ///
 /// Returns an error if the cluster does not respond. Deliveries that were not moved stay in the
 /// stream.
 pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
-    // Deliveries that the workers give up after this point are not moved.
+    // Deliveries that the workers give up on after this point are not moved.
     let last = streams.given_up().get_info().await?.state.last_sequence;
     let mut from = 0;
     while let Some(message) = next(streams, from).await?
         && message.sequence <= last
     {
         let (_, key) = id_and_key(&message.headers);
-        // The delivery needs another id, because the stream would still recognize the first one as
-        // a duplicate.
+        // The delivery needs a new id, because the stream would still treat the original one as a
+        // duplicate.
         let id = format!("rerun {} {key}", message.sequence);
         streams.accept(&id, &key, message.payload).await?;
         streams.given_up().delete_message(message.sequence).await?;

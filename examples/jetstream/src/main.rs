@@ -4,8 +4,8 @@
 //! three NATS servers have stored the verified bytes, and prints each event as one line of JSON
 //! from a worker.
 //!
-//! With the argument `receive` or `work`, the program does only one of the two. Any number of
-//! processes can run each.
+//! With the argument `receive` or `work`, the program does only one of the two. Each role can run
+//! in any number of processes.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -14,11 +14,10 @@
 //! | `SOUNDHASH_WEBHOOK_NATS` | comma-separated URLs of the cluster | `nats://127.0.0.1:4222` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 //!
-//! The key of a delivery is its `Nats-Msg-Id`, so that the stream drops duplicates for a day. A
-//! duplicate that arrives later is handled again. The worker's action should therefore be
-//! idempotent.
+//! A delivery's key is its `Nats-Msg-Id`, so the stream drops duplicates for a day. A duplicate
+//! that arrives later is handled again. The worker's action should therefore be idempotent.
 //!
-//! Events that failed ten times are moved to the stream `SOUNDHASH_GIVEN_UP`. The argument
+//! Events that failed ten times are moved to the `SOUNDHASH_GIVEN_UP` stream. The argument
 //! `given-up` prints them, and `rerun` moves them back.
 
 mod given_up;
@@ -35,7 +34,7 @@ use tracing::warn;
 
 use crate::stream::Streams;
 
-/// The time within which deliveries and events in progress must end after the first signal.
+/// The time that deliveries and events in progress have to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
 
 async fn run(stop: CancellationToken) -> Result<(), BoxError> {

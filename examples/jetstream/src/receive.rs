@@ -13,8 +13,8 @@ use tracing::{error, info};
 
 use crate::stream::{PUBLISH_DEADLINE, Streams};
 
-/// The maximum size of a body, which is far more than SoundHash sends. By default, a NATS server
-/// accepts messages of up to 1 MiB.
+/// The maximum body size, which is far more than SoundHash sends. By default, a NATS server accepts
+/// messages of up to 1 MiB.
 const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response {
@@ -37,8 +37,7 @@ fn app(secret: Secret, streams: Streams) -> Router {
     let max_body_size = streams.max_body_size().min(MAX_BODY_SIZE);
     Router::new()
         .route("/webhooks/soundhash", post(receive))
-        // An idempotency layer is not needed, because the stream recognizes duplicates by their
-        // key.
+        // No idempotency layer is needed, because the stream recognizes duplicates by their key.
         .route_layer(SoundHashWebhookLayer::new(secret).max_body_size(max_body_size))
         .route("/healthz", get(|| async { "ok" }))
         .with_state(streams)
@@ -57,7 +56,7 @@ pub(crate) fn secret() -> Result<Secret, BoxError> {
 ///
 /// # Errors
 ///
-/// Returns an error if the program cannot listen on the address.
+/// Returns an error if the program cannot listen on its address.
 pub(crate) async fn run(
     secret: Secret,
     streams: Streams,

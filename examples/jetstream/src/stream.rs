@@ -1,4 +1,4 @@
-//! The streams for accepted deliveries, and for deliveries that the workers gave up.
+//! The streams of accepted deliveries and of deliveries that the workers gave up on.
 
 use std::{env, io, time::Duration};
 
@@ -21,11 +21,11 @@ use tracing::{info, warn};
 
 const URLS: &str = "SOUNDHASH_WEBHOOK_NATS";
 
-/// The stream that holds every accepted delivery, and its only subject.
+/// The stream of all accepted deliveries, and its only subject.
 const ACCEPTED: &str = "SOUNDHASH";
 const ACCEPTED_SUBJECT: &str = "soundhash.accepted";
 
-/// The stream of deliveries that the workers gave up, and its only subject.
+/// The stream of deliveries that the workers gave up on, and its only subject.
 const GIVEN_UP: &str = "SOUNDHASH_GIVEN_UP";
 pub(crate) const GIVEN_UP_SUBJECT: &str = "soundhash.given_up";
 
@@ -33,27 +33,27 @@ const CONSUMER: &str = "workers";
 const REPLICAS: usize = 3;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The time for which NATS recognizes a key. SoundHash's retries end after 9 minutes, but an
+/// The time for which NATS remembers a key. SoundHash's retries end after 9 minutes, but an
 /// operator's retry job can repeat a delivery days later. NATS keeps these keys in memory.
 const DUPLICATE_WINDOW: Duration = DAY;
 
-/// The time for which deliveries are kept, whether they were handled or not.
+/// The time for which deliveries are kept, whether or not they were handled.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The time that a worker may take for an event before NATS gives the event to another worker.
+/// The time that a worker may spend on an event before NATS hands the event to another worker.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
-/// The time for which a publication is retried while the cluster elects a new leader. SoundHash
-/// waits 30 s.
+/// The time for which publishing is retried while the cluster elects a new leader. SoundHash waits
+/// 30 s.
 pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// The header of the event's key, which stays the same when a delivery is moved back to the workers.
-/// It is encoded, because the sender chooses the key.
+/// The header with the event's key, which stays the same when a delivery is moved back to the
+/// workers. The key is encoded, because the sender chooses it.
 const KEY: &str = "Soundhash-Event-Key";
 
-/// The space for the headers of a message, in addition to its body. A key has at most 272 bytes,
-/// and three times as many if every byte is encoded.
+/// The space reserved for a message's headers, in addition to its body. A key has at most 272
+/// bytes, or three times as many if every byte is encoded.
 const HEADERS: usize = 8 * 1024;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -66,13 +66,14 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Connects to the cluster, and creates the streams that do not exist yet.
+    /// Connects to the cluster and creates any missing streams.
     ///
-    /// A new cluster needs some seconds to elect its leaders, so failures are retried for a minute.
+    /// A new cluster needs a few seconds to elect its leaders, so failures are retried for a
+    /// minute.
     ///
     /// # Errors
     ///
-    /// Returns an error if a URL is not valid or the cluster does not respond within a minute.
+    /// Returns an error if a URL is invalid or the cluster does not respond within a minute.
     pub(crate) async fn connect() -> Result<Self, BoxError> {
         let urls = env::var(URLS).unwrap_or_else(|_| "nats://127.0.0.1:4222".into());
         let servers = servers(&urls).map_err(|error| cannot_connect(URLS, &urls, error))?;
@@ -112,7 +113,7 @@ impl Streams {
         })
     }
 
-    /// Returns the size of the largest body that fits into a message.
+    /// Returns the maximum size of a body that fits into a message.
     #[must_use]
     pub(crate) fn max_body_size(&self) -> usize {
         let server = self.context.client().server_info();
@@ -121,17 +122,17 @@ impl Streams {
 
     /// Stores a delivery, and returns `false` if the stream already has the id.
     ///
-    /// The id is the event's key, except for a delivery that is moved back to the workers.
+    /// The id is the event's key, unless the delivery is being moved back to the workers.
     ///
     /// # Errors
     ///
-    /// Returns an error if a majority of the replicas did not store the delivery within 20 s. It
-    /// may still be stored later, so a retry has to use the same id.
+    /// Returns an error if a majority of the replicas did not store the delivery within 20 s. The
+    /// delivery may still be stored later, so a retry must use the same id.
     pub(crate) async fn accept(&self, id: &str, key: &str, body: Bytes) -> Result<bool, BoxError> {
         self.publish(ACCEPTED_SUBJECT, id, key, body).await
     }
 
-    /// Stores a delivery in the stream of deliveries that were given up.
+    /// Stores a delivery in the stream of deliveries that were given up on.
     ///
     /// # Errors
     ///
@@ -160,14 +161,14 @@ impl Streams {
             };
             match published.await {
                 Ok(stored) => return Ok(!stored.duplicate),
-                // A second publication is safe, because NATS recognizes the key.
+                // Publishing twice is safe, because NATS recognizes the key.
                 Err(_) if start.elapsed() < PUBLISH_DEADLINE => sleep(RETRY_PAUSE).await,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Returns the consumer that all workers share.
+    /// Returns the consumer shared by all workers.
     ///
     /// # Errors
     ///
@@ -183,14 +184,14 @@ impl Streams {
         Ok(consumer.await?)
     }
 
-    /// Returns the stream of deliveries that the workers gave up.
+    /// Returns the stream of deliveries that the workers gave up on.
     #[must_use]
     pub(crate) const fn given_up(&self) -> &Stream {
         &self.given_up
     }
 }
 
-/// Returns the message's id, by which the stream recognizes copies, and the event's key.
+/// Returns the message's id, by which the stream recognizes copies, along with the event's key.
 pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
     let text = |name: &str| {
         let text = headers.get(name).map_or("", HeaderValue::as_str);
@@ -199,10 +200,10 @@ pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
     (text(NATS_MESSAGE_ID.as_ref()), text(KEY))
 }
 
-/// Returns text from a sender as a header value.
+/// Encodes text from a sender as a header value.
 ///
-/// The server searches all headers for the name of a header that it wants to read. A value that
-/// contains a name, such as `Nats-Msg-Id:`, hides the real header, even without a line break.
+/// To read a header, the server searches the whole header block for its name. A value that contains
+/// a name, such as `Nats-Msg-Id:`, hides the real header, even without a line break.
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
@@ -219,7 +220,7 @@ fn servers(urls: &str) -> io::Result<Vec<ServerAddr>> {
     servers.collect()
 }
 
-/// Returns the stream. If it does not exist, it is created with three replicas.
+/// Returns the stream, which is created with three replicas if it does not exist.
 async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, BoxError> {
     let config = |num_replicas| Config {
         name: name.into(),

@@ -1,4 +1,4 @@
-//! The worker, which pulls deliveries and retries each of them until it succeeds or is given up.
+//! The worker, which pulls deliveries and retries each one until it succeeds or is given up on.
 
 use std::{pin::pin, time::Duration};
 
@@ -11,33 +11,34 @@ use tracing::{error, info, warn};
 
 use crate::stream::{Streams, id_and_key};
 
-/// The number of events that a worker handles at the same time.
+/// The number of events that a worker handles concurrently.
 const CONCURRENCY: usize = 8;
 
-/// The number of attempts before an event is given up: one immediately, then after 1, 2, 4 … 256 s.
+/// The number of attempts before an event is given up on: one immediately, then one each after 1,
+/// 2, 4 … 256 s.
 const ATTEMPTS: i64 = 10;
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
-/// Handles an event by printing it. A real worker would charge an account or call another service.
+/// Handles an event by printing it. A real worker might charge an account or call another service.
 ///
-/// A worker can die between the action and the acknowledgement. The event is then handled again,
-/// with the same key.
+/// If a worker dies between the action and the acknowledgement, the event is handled again with the
+/// same key.
 async fn act(key: &str, event: &Event) -> Result<(), BoxError> {
     print(serde_json::to_string(event)?).await?;
     info!(key, "done");
     Ok(())
 }
 
-/// Works until the process is asked to stop, and finishes the events in progress.
+/// Works until the process is asked to stop, then finishes the events in progress.
 ///
 /// # Errors
 ///
 /// Never returns an error. If the cluster does not respond, the worker waits.
 pub(crate) async fn run(streams: Streams, stop: CancellationToken) -> Result<(), BoxError> {
     while !stop.is_cancelled() {
-        // If the consumer's leader dies, the messages end with an error, and another server takes
-        // over.
+        // If the consumer's leader dies, the message stream ends with an error, and another server
+        // takes over.
         if let Err(error) = pull(&streams, &stop).await {
             warn!(error, "NATS does not deliver, so the worker tries again");
             sleep(RESTART_PAUSE).await;
@@ -78,7 +79,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
     let (id, key) = message.headers.as_ref().map(id_and_key).unwrap_or_default();
     let attempt = message.info()?.delivered;
     let event = match Event::from_slice(&message.payload) {
-        // Attempts are limited here instead of by the server. If the last attempt killed the
+        // Attempts are limited here rather than by the server. If the last attempt killed the
         // worker, the server would silently stop delivering the event.
         Ok(event) if attempt <= ATTEMPTS => event,
         given_up => {
@@ -89,8 +90,8 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         }
     };
     match act(&key, &event).await {
-        // Waits until the server has the acknowledgement. Otherwise, the event could be handled
-        // again.
+        // Waits until the server has received the acknowledgement. Otherwise, the event could be
+        // handled again.
         Ok(()) => message.double_ack().await,
         Err(error) => {
             let pause = Duration::from_secs(1 << (attempt - 1).clamp(0, 8));

@@ -1,4 +1,4 @@
-//! The example in several processes, on a cluster of three NATS servers that the tests start.
+//! Runs the example in several processes, on a cluster of three NATS servers that the tests start.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -52,7 +52,7 @@ impl Worker {
         Self { process, lines }
     }
 
-    /// Returns how often this worker has printed the event.
+    /// Returns how many times this worker has printed the event.
     fn times(&mut self, id: &str) -> usize {
         let id = json!({"id": id}).to_string();
         let id = id.trim_matches(['{', '}']);
@@ -66,14 +66,14 @@ impl Worker {
     }
 }
 
-/// Runs `given-up` or `rerun` to its end.
+/// Runs `given-up` or `rerun` to completion.
 fn run(role: &str, cluster: &NatsCluster) -> std::process::Output {
     let output = program(role, cluster).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     output
 }
 
-/// Sends one delivery, and returns the status if there is a response.
+/// Sends one delivery and returns the status, if there is a response.
 async fn deliver(url: &str, body: &[u8]) -> Option<u16> {
     requests::deliver(url, SECRET, body).await
 }
@@ -91,7 +91,7 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The URL of a port where no server listens. Its password must not be printed.
+/// The URL of a port on which nothing listens. Its password must not be printed.
 const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
 
 #[test]
@@ -132,7 +132,7 @@ fn a_url_that_cannot_be_right_is_named() {
     }
 }
 
-/// All parts share a cluster, because three servers take a while to elect their leaders.
+/// All parts share a cluster, because it takes a while for three servers to elect their leaders.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_events_are_handled_when_any_server_dies() {
     let mut cluster = NatsCluster::start();
@@ -184,17 +184,17 @@ async fn the_bytes_are_kept(cluster: &NatsCluster, url: &str, worker: &mut Worke
     assert_eq!(last.await.unwrap().payload, body.as_slice());
 }
 
-/// Attack: an id that ends the header, names another header, or is longer than any header.
+/// Attack: an id that terminates the header, names another header, or is longer than any header.
 async fn an_id_can_contain_any_character(url: &str, worker: &mut Worker) {
     let long = "é".repeat(50_000);
     let mut ids = vec!["\0\u{1f512} \\ %0D ".to_owned(), long];
-    // If the server mistook these for its own headers, it would not recognize a copy.
+    // If the server took these for its own headers, it would not recognize a copy.
     for header in [
         "Nats-Rollup: all",
         "Nats-Msg-Id: x",
         "Soundhash-Event-Key: x",
     ] {
-        // The headers of a message have a random order.
+        // A message's headers are in random order.
         for number in 0..6 {
             ids.push(format!("{number}\r\n{header}\r\n\r\nb"));
             ids.push(format!("{number} {header}"));
@@ -248,7 +248,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
         .await;
     }
     let mut before = given_up();
-    // The event is given up each time, under the same key.
+    // The event is given up on each time, under the same key.
     for _ in 0..2 {
         run("rerun", cluster);
         eventually("both were tried again", || {
@@ -269,7 +269,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
     }
 }
 
-/// Sends 1,000 events while each server and a worker are killed and restarted.
+/// Sends 1,000 events while every server and a worker are killed and restarted.
 async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker: Worker) -> Worker {
     const EVENTS: usize = 1000;
     const SENDERS: usize = 8;

@@ -1,7 +1,7 @@
 //! `cargo lambda build --release -p soundhash-webhook-lambda-example`
 //!
-//! Receives SoundHash webhooks in AWS Lambda, behind a function URL, an API Gateway (HTTP or REST)
-//! or a load balancer, and prints the type and the id of each event once.
+//! Receives SoundHash webhooks in AWS Lambda, behind a function URL, an API Gateway (HTTP or REST),
+//! or a load balancer, and prints each event's type and id once.
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -9,7 +9,7 @@
 //! | `SOUNDHASH_WEBHOOK_REDIS` | the URL of the Redis server that all instances share |
 //!
 //! Lambda freezes the process after the response, so a spawned task may never run. Do the work
-//! before the response, or put it into a queue. A `MemoryStore` would miss most duplicates, because
+//! before responding, or put it into a queue. A `MemoryStore` would miss most duplicates, because
 //! each instance has its own memory.
 
 use std::env;
@@ -32,7 +32,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let store = RedisStore::connect(redis).await?;
     let app = Router::new()
         .route("/webhooks/soundhash", post(receive))
-        // An API Gateway prefixes the path with the name of its stage.
+        // An API Gateway prefixes the path with its stage name.
         .route("/{stage}/webhooks/soundhash", post(receive))
         .route_layer(IdempotencyLayer::new(store))
         .route_layer(SoundHashWebhookLayer::new(secret));

@@ -1,4 +1,5 @@
-//! Calls the function as Lambda does: it polls an HTTP server for events, and posts its responses.
+//! Calls the function as Lambda does: the function polls an HTTP server for events and posts its
+//! responses.
 
 use std::{process::Command, sync::Arc};
 
@@ -26,7 +27,7 @@ use tokio::{
 
 const SECRET: &str = "whsec_test";
 
-/// Lambda's side of the interface to a function.
+/// Lambda's side of the runtime interface.
 struct Lambda {
     process: Process,
     events: mpsc::Sender<Value>,
@@ -85,7 +86,7 @@ impl Lambda {
         }
     }
 
-    /// Calls the function, and returns the status of its response.
+    /// Invokes the function and returns the status of its response.
     async fn call(&mut self, event: Value) -> u64 {
         self.events.send(event).await.unwrap();
         let response = timeout(PATIENCE, self.responses.recv()).await;
@@ -98,8 +99,8 @@ fn signature(body: &[u8]) -> String {
     Secret::new(SECRET).sign(body).to_string()
 }
 
-/// Returns the same delivery in each form that a gateway can send: from an HTTP API or a function
-/// URL, from a REST API, and from a load balancer, with single or multiple header values.
+/// Returns the same delivery in every form that a gateway can send: from an HTTP API or a function
+/// URL, from a REST API, and from a load balancer with single-value or multi-value headers.
 fn forms(body: &[u8], signature: &str) -> Vec<Value> {
     let events = [
         include_str!("events/http_api.json"),

@@ -1,8 +1,8 @@
-//! The code that the example programs share: startup, shutdown, output that does not delay
-//! deliveries, and the application around a webhook.
+//! Code shared by the example programs: startup, shutdown, output that does not delay deliveries,
+//! and the application around a webhook.
 //!
-//! A program ends after a signal even if its output is not read, its disk is full, or the server
-//! that it connects to does not respond.
+//! The programs exit on a signal even if nothing reads their output, their disk is full, or the
+//! server that they connect to does not respond.
 
 mod output;
 mod webhook;
@@ -32,14 +32,14 @@ use tracing_subscriber::{
 use crate::output::{Printer, harmless};
 pub use crate::webhook::{receive, respond_after, run_webhook, secret};
 
-/// The time that the process waits for its last lines and for blocked threads before it ends.
+/// The time that the process waits for its last lines and for blocked threads before it exits.
 const END: Duration = Duration::from_secs(1);
 
 static STDOUT: LazyLock<Printer> = LazyLock::new(|| Printer::new(io::stdout()));
 
-/// Runs a program until it ends, logs to stderr, and returns the process's status.
+/// Runs a program to completion, logs to stderr, and returns the process's exit code.
 ///
-/// The first SIGINT or SIGTERM cancels the token, and the second one ends the process at once.
+/// The first SIGINT or SIGTERM cancels the token, and the second one kills the process immediately.
 pub fn run<F>(program: impl FnOnce(CancellationToken) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), BoxError>>,
@@ -74,13 +74,13 @@ where
         };
         let (status, last) = match ended.await {
             Ok(()) => (ExitCode::SUCCESS, String::new()),
-            // The log's filter must not hide the error.
+            // The log filter must not hide the error.
             Err(error) => (ExitCode::FAILURE, format!("{error}\n")),
         };
         let _ = timeout(END, log.write(last)).await;
         status
     });
-    // Threads can be blocked, for example by the lookup of a host name, which can take a minute.
+    // Threads can be blocked, for example by a host name lookup, which can take a minute.
     runtime.shutdown_timeout(END);
     status
 }
@@ -93,29 +93,29 @@ fn filter() -> Targets {
         .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
-/// Prints a line to stdout, and returns when it has been written. Characters that could control a
+/// Prints a line to stdout and returns once it has been written. Characters that could control a
 /// terminal or begin another line are escaped as in JSON.
 ///
 /// # Errors
 ///
-/// Returns an error if the line was not written within 5 seconds, because stdout is not read or its
-/// disk is full. If stdout is read again later, the line that was being written is still printed,
-/// so the retry of a delivery can print an event a second time. The lines that were queued behind
-/// it are not printed.
+/// Returns an error if the line was not written within 5 seconds, because nothing reads stdout or
+/// its disk is full. If stdout is read again later, the line that was being written is still
+/// printed, so the retry of a delivery can print an event a second time. Lines that were queued
+/// behind it are not printed.
 pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(harmless(&line.to_string()) + "\n").await
 }
 
 /// Prints lines to stdout, escaped as in [`print()`], and waits for slow readers.
 ///
-/// A reader that has ended, such as `head`, is not an error.
+/// A reader that has exited, such as `head`, is not an error.
 ///
 /// # Errors
 ///
-/// Returns an error if stdout cannot be written, for example because its disk is full.
+/// Returns an error if writing to stdout fails, for example because its disk is full.
 pub async fn print_all(text: &str) -> io::Result<()> {
     let text: String = text.lines().map(|line| harmless(line) + "\n").collect();
-    // Another thread writes, so that a signal can end the wait.
+    // Writes on another thread, so that a signal can end the wait.
     let written = spawn_blocking(move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -130,11 +130,11 @@ pub async fn print_all(text: &str) -> io::Result<()> {
 }
 
 /// Listens on the address in `SOUNDHASH_WEBHOOK_ADDR`, or on `127.0.0.1:3000`. Logs and returns the
-/// URL with this path.
+/// URL with the given path.
 ///
 /// # Errors
 ///
-/// Returns an error, which says what to do, if the program cannot listen on the address.
+/// Returns an error that says what to do if the program cannot listen on the address.
 pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
     let addr = env::var(NAME).unwrap_or_else(|_| "127.0.0.1:3000".into());
@@ -149,7 +149,7 @@ pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     Ok((Server::new(listener), url))
 }
 
-/// Returns the error of a program that cannot connect to the server at the URL in `variable`.
+/// Returns the error for a program that cannot connect to the server at the URL in `variable`.
 pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxError {
     let url = without_password(url);
     format!(
@@ -159,7 +159,7 @@ pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxErro
     .into()
 }
 
-/// Returns an error with all of its causes, because the outermost error often has no details.
+/// Returns an error along with all of its causes, because the outermost error often has no details.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let causes = iter::successors(error.source(), |error| (*error).source());
@@ -171,15 +171,14 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Removes the user, the password and the query from a URL, or from several URLs that are separated
-/// by commas.
+/// Removes the user, password, and query from one or more comma-separated URLs.
 fn without_password(urls: &str) -> String {
     let urls = urls.split(',').map(|url| {
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme, rest)) => (format!("{scheme}://"), rest),
             None => (String::new(), url),
         };
-        // People write passwords with any character, even if it should be encoded.
+        // Real passwords contain arbitrary characters, even ones that should be encoded.
         let (secret, host) = match rest.rsplit_once('@') {
             Some((_, host)) => ("***@", host),
             None => ("", rest),

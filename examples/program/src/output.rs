@@ -1,4 +1,4 @@
-//! Writes output in a separate thread, so that nothing else waits for a slow reader.
+//! Writes output on a separate thread, so that nothing else waits for a slow reader.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// The maximum number of lines that wait to be written. Others are dropped and counted.
+/// The maximum number of lines waiting to be written. Any further lines are dropped and counted.
 const QUEUE: usize = 1024;
 
 /// The maximum time that [`Printer::write`] waits for its line.
@@ -71,7 +71,7 @@ impl Printer {
     }
 }
 
-/// Escapes characters that are invisible or control a terminal, in the same way as JSON.
+/// Escapes invisible and terminal control characters in the same way as JSON.
 pub(crate) fn harmless(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -91,7 +91,7 @@ fn not_read() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "the output is not read")
 }
 
-/// Writes the queued lines. The output also says how many lines were lost.
+/// Writes the queued lines, and reports how many lines were lost.
 fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
     for line in queue {
         let Some(written) = line.written else {
@@ -108,14 +108,15 @@ fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
             }
             continue;
         };
-        // If the caller no longer waits, it has already reported that the line was not written.
+        // If the caller is no longer waiting, it has already reported that the line was not
+        // written.
         if !written.is_closed() {
             let _ = written.send(out.write_all(&line.text).and_then(|()| out.flush()));
         }
     }
 }
 
-/// Queues lines of the log. Lines that do not fit into the queue are dropped without an error.
+/// Queues log lines. Lines that do not fit into the queue are dropped without an error.
 impl Write for Printer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let _ = self.queue(line);

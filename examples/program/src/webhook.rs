@@ -17,7 +17,7 @@ use crate::{CancellationToken, listen};
 const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 const TEST_SECRET: &str = "whsec_test";
 
-/// Returns the secret in `SOUNDHASH_WEBHOOK_SECRET`, or `whsec_test` with a warning.
+/// Returns the secret in `SOUNDHASH_WEBHOOK_SECRET`, or logs a warning and returns `whsec_test`.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub async fn receive(event: Event) -> StatusCode {
     }
 }
 
-/// Prints a line, and returns the status of its delivery.
+/// Prints a line and returns the response status for its delivery.
 pub async fn respond_after(line: impl Display) -> StatusCode {
     match crate::print(line).await {
         Ok(()) => StatusCode::OK,

@@ -7,7 +7,7 @@ use super::{Timestamp, TimestampError};
 impl From<Timestamp> for DateTime<Utc> {
     fn from(timestamp: Timestamp) -> Self {
         let instant = timestamp.get();
-        // The sum is also correct before 1970, where jiff's fraction of a second is negative, and
+        // The sum is also correct before 1970, where jiff's fractional second is negative. It
         // cannot overflow, because chrono's range is far larger than the years 0000 to 9999.
         Self::UNIX_EPOCH
             + TimeDelta::seconds(instant.as_second())
@@ -28,8 +28,7 @@ impl<Tz: TimeZone> TryFrom<DateTime<Tz>> for Timestamp {
         let nanosecond = i128::from(instant.timestamp_subsec_nanos() % 1_000_000_000);
         let nanoseconds = i128::from(instant.timestamp()) * 1_000_000_000 + nanosecond;
         let instant = jiff::Timestamp::from_nanosecond(nanoseconds);
-        // If jiff cannot represent the instant, `Timestamp::new` rejects jiff's first instant
-        // instead.
+        // If jiff cannot represent the instant, `Timestamp::new` rejects jiff's minimum instead.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

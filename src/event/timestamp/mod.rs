@@ -17,15 +17,15 @@ use std::time::SystemTime;
 
 pub(super) use self::serde::lenient;
 
-/// An instant in the years 0000 to 9999 with nanosecond precision.
+/// An instant between the years 0000 and 9999 with nanosecond precision.
 ///
 /// Parsing accepts RFC 3339 and everything else that [`jiff::Timestamp`](::jiff::Timestamp)
-/// accepts. It also accepts the timestamps of SoundHash's dispatcher, which have both an offset and
-/// a `Z`, and ignores the `Z`. A leap second (`:60`) is parsed as `:59`. A timestamp is printed as
-/// RFC 3339 in UTC, without a fraction if the fraction is zero.
+/// accepts. It also accepts timestamps from SoundHash's dispatcher, which have both an offset and a
+/// `Z`, and ignores the `Z`. A leap second (`:60`) is parsed as `:59`. Timestamps are printed as
+/// RFC 3339 in UTC, without a fraction if it is zero.
 ///
-/// The last instant is 9999-12-30T22:00:00.999999999Z, so that every timestamp can be shown at every
-/// offset.
+/// The last instant is 9999-12-30T22:00:00.999999999Z, so that every timestamp can be displayed at
+/// any offset.
 ///
 /// ```
 /// use soundhash_webhook::Timestamp;
@@ -65,12 +65,12 @@ impl Timestamp {
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// Parses the formats that the docs of [`Timestamp`] list.
+    /// Parses the formats listed in the docs of [`Timestamp`].
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is not a timestamp with an offset or a `Z`, or if the timestamp is
-    /// outside of the years 0000 to 9999.
+    /// Returns an error if the text is not a timestamp with an offset or a `Z`, or if the timestamp
+    /// is outside the years 0000 to 9999.
     fn from_str(s: &str) -> Result<Self, TimestampError> {
         let text = match s.as_bytes() {
             // SoundHash's current dispatcher appends a `Z` to the offset.
@@ -100,15 +100,15 @@ impl TryFrom<SystemTime> for Timestamp {
 
     /// # Errors
     ///
-    /// Returns an error if the time is outside of the years 0000 to 9999.
+    /// Returns an error if the time is outside the years 0000 to 9999.
     fn try_from(time: SystemTime) -> Result<Self, TimestampError> {
         let instant = time.try_into().map_err(|_| TimestampError(Fault::Range))?;
         Timestamp::new(instant)
     }
 }
 
-/// Converts the instant. If `SystemTime` cannot represent it, such as a year before 1601 on
-/// Windows, the result is the Unix epoch.
+/// Converts the instant, or returns the Unix epoch if `SystemTime` cannot represent it, such as a
+/// year before 1601 on Windows.
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         let since_epoch = timestamp.get().as_duration();
@@ -122,7 +122,7 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// The error of parsing or converting a [`Timestamp`].
+/// An error from parsing or converting a [`Timestamp`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimestampError(Fault);
 

@@ -20,8 +20,7 @@ impl TryFrom<OffsetDateTime> for Timestamp {
     /// Returns an error if the instant is before the year 0000 or after the last [`Timestamp`].
     fn try_from(instant: OffsetDateTime) -> Result<Self, TimestampError> {
         let instant = jiff::Timestamp::from_nanosecond(instant.unix_timestamp_nanos());
-        // If jiff cannot represent the instant, `Timestamp::new` rejects jiff's first instant
-        // instead.
+        // If jiff cannot represent the instant, `Timestamp::new` rejects jiff's minimum instead.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

@@ -1,4 +1,4 @@
-//! The list of hostile requests, and the response that each must get.
+//! The list of hostile requests and the response that each must get.
 
 use axum_core::body::Body;
 use bytes::Bytes;
@@ -28,8 +28,8 @@ pub(super) struct Case {
 pub(super) enum Expected {
     /// A rejection for this reason.
     Rejected(RejectionKind),
-    /// A rejection for a missing signature, without reading the body. If the body is read
-    /// nevertheless, something outside of the layer has read it.
+    /// A rejection for a missing signature, without reading the body. If the body is read anyway,
+    /// something outside of the layer has read it.
     Unread,
     /// A body that SoundHash could have sent, rejected because it is too long.
     OverLimit,
@@ -63,7 +63,7 @@ impl Expected {
 macro_rules! cases {
     ($($expected:expr, $name:literal => $make:expr;)*) => {
         /// All cases: first the requests that must be rejected, and then authentic ones, so that an
-        /// application that rejects everything fails, too.
+        /// application that rejects everything also fails.
         pub(super) const CASES: &[Case] = &[$(Case {
             name: $name,
             expected: { use Expected::*; $expected },
@@ -111,7 +111,7 @@ cases! {
     Rejected(MalformedSignature), "a signature that is not text" => |it| {
         it.resigned(|_| vec![0xff; 64])
     };
-    // ---- forged, or changed on the way
+    // ---- forged, or changed in transit
     Rejected(WrongSignature), "a guessed signature" => |it| it.guessed();
     Rejected(WrongSignature), "signed with another secret" => |it| {
         it.signed_with(&Secret::new("whsec_unknown"), body())
@@ -177,7 +177,7 @@ cases! {
         streamed(it.signed(body), it.frames(bytes))
     };
     Accepted, "authentic, and as large as allowed" => |it| it.signed(body_of(it.max_body_size));
-    // ---- authentic, and registered with a mistake
+    // ---- authentic, but to a URL registered by mistake
     NotRedirected, "with or without a trailing slash" => |it| {
         let path = it.uri.path();
         let other = path.strip_suffix('/').filter(|it| !it.is_empty());

@@ -42,7 +42,7 @@ impl RequestFactory<'_> {
         request.body(body).build()
     }
 
-    /// Returns a signed request with a new event, after `change` has changed its headers.
+    /// Returns a signed request with a new event, and with its headers modified by `change`.
     pub(super) fn with_headers(&self, change: impl FnOnce(&mut HeaderMap)) -> Request<Body> {
         let mut request = self.signed(body());
         change(request.headers_mut());
@@ -73,12 +73,12 @@ impl RequestFactory<'_> {
         self.with_headers(|headers| drop(headers.remove(SIGNATURE_HEADER)))
     }
 
-    /// Returns a request with an invented but well-formed signature.
+    /// Returns a request with a made-up but well-formed signature.
     pub(super) fn guessed(&self) -> Request<Body> {
         self.resigned(|_| b"0".repeat(64))
     }
 
-    /// Returns a request whose signature `change` has replaced.
+    /// Returns a request whose signature has been replaced by `change`.
     pub(super) fn resigned(&self, change: impl FnOnce(String) -> Vec<u8>) -> Request<Body> {
         let body = body();
         let signature = change(self.secret.sign(&body).to_string());
@@ -89,7 +89,7 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns a request whose body `change` has changed after it was signed.
+    /// Returns a request whose body was modified by `change` after signing.
     pub(super) fn tampered(&self, change: impl FnOnce(&mut Vec<u8>)) -> Request<Body> {
         let mut body = body();
         let request = self.signed(body.clone());
@@ -145,7 +145,7 @@ pub(super) fn streamed(request: Request<Body>, body: Frames) -> Request<Body> {
     request
 }
 
-/// A body of several frames, without a declared length. Reading it sets `asked`.
+/// A multi-frame body without a declared length. Reading it sets `asked`.
 pub(super) struct Frames {
     left: vec::IntoIter<Bytes>,
     breaks: bool,

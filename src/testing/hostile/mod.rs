@@ -2,7 +2,7 @@
 //!
 //! - `case`: the list of requests, with the response that each must get.
 //! - `factory`: creates the requests.
-//! - `request`: the public iterator, and the check of a response.
+//! - `request`: the public iterator and the response check.
 //! - `failure`: explains a wrong response.
 
 mod case;

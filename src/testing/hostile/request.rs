@@ -1,4 +1,4 @@
-//! The public iterator over the hostile requests, and the check of a response.
+//! The public iterator over the hostile requests, and the response check.
 
 use std::{
     fmt,
@@ -46,8 +46,8 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// # }
 /// ```
 ///
-/// The authentic requests are new events, most of them of the type `video.processed`, and your
-/// handler runs for each of them. Slow requests, such as bodies that stall, are not included.
+/// The authentic requests are new events, mostly of type `video.processed`, and your handler runs
+/// for each of them. Slow requests, such as bodies that stall, are not included.
 ///
 /// Your application can change the text of rejections, but must keep the status.
 ///
@@ -66,10 +66,10 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 ///
 /// # Redirects
 ///
-/// SoundHash follows redirects, most of them with a GET without a body, and records the status of
-/// the final page, so the event counts as delivered but is lost. Two authentic requests therefore
-/// go to URLs that could be registered by mistake: the given path with a trailing slash added or
-/// removed, and a path that does not exist. Any response except a redirect passes.
+/// SoundHash follows redirects, usually with a GET that has no body, and records the status of the
+/// final page, so the event counts as delivered but is lost. Two authentic requests therefore go to
+/// URLs that could be registered by mistake: the given path with a trailing slash added or removed,
+/// and a path that does not exist. Any response except a redirect passes.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
@@ -129,7 +129,7 @@ pub struct HostileRequest {
     case: &'static Case,
     secret: Secret,
     max_body_size: usize,
-    /// Whether the body of the last request was read, for bodies that consist of frames.
+    /// Whether the last request's body was read, for bodies that consist of frames.
     asked: Arc<AtomicBool>,
     /// Contains the delivery of the last request if the layer verified it.
     delivery: Mutex<DeliverySlot>,
@@ -142,7 +142,7 @@ impl HostileRequest {
         self.case.name
     }
 
-    /// Returns the expected status, or `None` if any 2xx is right.
+    /// Returns the expected status, or `None` if any 2xx is acceptable.
     ///
     /// For a replay to another route, this returns 405, but [`check`](Self::check) accepts any
     /// response except a 2xx to a verified request. For a path that was registered by mistake, this

@@ -1,4 +1,4 @@
-//! Secrets that are looked up by the name of the endpoint and cached.
+//! Secrets that are looked up by endpoint name and cached.
 
 use std::{
     borrow::Cow,
@@ -20,46 +20,46 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{SecretProvider, turns::Turns};
 use crate::secret::Secrets;
 
-/// Longer names are not looked up, so that an attacker cannot fill the memory with them.
+/// Longer names are not looked up, so that an attacker cannot use them to fill the memory.
 const MAX_NAME: usize = 256;
 
-/// The age up to which requests join a running lookup. An older lookup may hang, so a new one is
-/// started.
+/// The age up to which requests join a running lookup. An older lookup may be stuck, so a new one
+/// is started.
 const JOINABLE: Duration = Duration::from_secs(5);
 
-/// Looks up the secrets of an endpoint by its name, for [`CachedSecrets`].
+/// Looks up an endpoint's secrets by name, for [`CachedSecrets`].
 ///
-/// [`lookup`](Self::lookup) gets the name and not the request, so that the secrets depend on
-/// nothing but the name. A request for one endpoint therefore cannot put its secrets into the cache
-/// under the name of another endpoint.
+/// [`lookup`](Self::lookup) gets the name instead of the request, so that the secrets depend only
+/// on the name. A request for one endpoint therefore cannot put its secrets into the cache under
+/// another endpoint's name.
 pub trait SecretLookup: Send + Sync + 'static {
     /// Returns the name of the endpoint that the request is for, or `None` if the request does not
     /// name one.
     ///
-    /// The head is *not* signed, so an attacker can choose any name, but then has to sign with the
-    /// secret of that endpoint. For `None` or a name of more than 256 bytes, the layer responds as
-    /// if the signature were wrong, without a lookup.
+    /// The head is *not* signed, so an attacker can choose any name, but then has to sign with that
+    /// endpoint's secret. For `None` or a name longer than 256 bytes, the layer responds as if the
+    /// signature were wrong, without a lookup.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
 
     /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
     ///
     /// # Errors
     ///
-    /// Returns an error if the lookup fails. Nothing is cached then, and the layer responds with
+    /// Returns an error if the lookup fails. Nothing is then cached, and the layer responds with
     /// 503, so that SoundHash retries.
     fn lookup(&self, name: &str) -> impl Future<Output = Result<Option<Secrets>, BoxError>> + Send;
 }
 
 /// A [`SecretProvider`] that caches the secrets of many endpoints or tenants (feature `cache`).
 ///
-/// A [`SecretLookup`] finds the secrets by the name of the endpoint, for example in a database.
-/// Concurrent requests for the same name share one lookup, which is canceled if all of these
-/// requests are dropped. Requests whose secrets are cached do not wait.
+/// A [`SecretLookup`] finds the secrets by endpoint name, for example in a database. Concurrent
+/// requests for the same name share one lookup, which is canceled if all of them are dropped.
+/// Requests whose secrets are cached do not wait.
 ///
 /// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the lookup
-/// itself sets one with [`Secrets::endpoint`]. The lookup must do this if several names lead to the
-/// same endpoint, for example because the database ignores case. Otherwise, an attacker can replay
-/// a recorded delivery once under each of these names.
+/// itself sets one with [`Secrets::endpoint`]. The lookup must do this if several names refer to
+/// the same endpoint, for example because the database ignores case. Otherwise, an attacker can
+/// replay a recorded delivery once for each of these names.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -93,9 +93,9 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// - **Memory**: invented names are cached separately, so they evict only each other and never the
 ///   secrets of an endpoint.
 /// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most half
-///   of these are for new names. Invented names can therefore delay only the first lookup of an
-///   endpoint, and not a later one after the entry has expired. If names are invented faster than they
-///   can be looked up, the newest name is looked up next, so that each name has the same chance.
+///   of them are for new names. Invented names can therefore delay only an endpoint's first lookup,
+///   not a later one after its entry has expired. If names are invented faster than they can be
+///   looked up, the newest name is looked up next, so that every name has the same chance.
 ///   SoundHash retries when a first lookup times out.
 ///
 /// The layer starts a lookup only for a well-formed signature and a complete body.
@@ -120,7 +120,7 @@ struct State {
     /// The names whose last lookup found an endpoint, even if their entry in `known` has expired.
     established: Cache<Arc<str>, ()>,
     lookups: Semaphore,
-    /// Limits the lookups of names that are not in `established`, which also need a permit of
+    /// Limits the lookups of names that are not in `established`, which also need a permit from
     /// `lookups`.
     new_lookups: Arc<Turns>,
     running: Mutex<Running>,
@@ -138,7 +138,7 @@ struct RunningLookup {
     found: WeakShared<Found>,
 }
 
-/// The error of a lookup, shared by all requests that wait for it.
+/// The error of a lookup, shared by all requests waiting for it.
 type SharedError = Arc<dyn Error + Send + Sync>;
 type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, SharedError>> + Send>>;
 
@@ -200,10 +200,10 @@ impl<L: SecretLookup> CachedSecrets<L> {
         self.with(|limits| limits.negative_time_to_live = time.min(YEAR))
     }
 
-    /// Sets how many endpoints are cached. The default is 10,000. Choose a number greater than the
-    /// number of your endpoints.
+    /// Sets how many endpoints are cached. The default is 10,000. Choose a value greater than your
+    /// number of endpoints.
     ///
-    /// The cache also remembers up to the same number of names that do not exist.
+    /// The cache also remembers up to the same number of nonexistent names.
     #[must_use]
     pub fn capacity(self, endpoints: u64) -> Self {
         self.with(|limits| limits.capacity = endpoints)
@@ -211,7 +211,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how many lookups run at the same time. The default is 16. Further lookups wait.
     ///
-    /// Choose at least 2, because otherwise an invented name can occupy the only lookup.
+    /// Choose at least 2. Otherwise, an invented name can occupy the only lookup.
     ///
     /// # Panics
     ///
@@ -231,7 +231,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
     }
 }
 
-/// The maximum time to live, because moka panics if entries live for more than a thousand years.
+/// The maximum time to live, because moka panics if entries live longer than a thousand years.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
@@ -254,9 +254,9 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
 }
 
 impl<L: SecretLookup> CachedSecrets<L> {
-    /// Joins the running lookup of this name, or starts one.
+    /// Joins the running lookup for this name, or starts one.
     ///
-    /// Each waiting request polls the shared lookup, so that dropping one of them does not end the
+    /// Each waiting request polls the shared lookup, so dropping one of them does not end the
     /// lookup for the others.
     fn join_lookup(&self, name: &str) -> Shared<Found> {
         let mut running = self.shared.running();
@@ -311,7 +311,7 @@ async fn lookup<L: SecretLookup>(
     Ok(Some(secrets))
 }
 
-/// The entry of a lookup in [`Running`], which is removed when this is dropped.
+/// A lookup's entry in [`Running`], which is removed when this is dropped.
 struct Entry {
     id: u64,
     name: Arc<str>,
@@ -321,7 +321,7 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut running = self.state.running();
-        // The entry may already belong to a newer lookup, if this one took too long.
+        // If this lookup took too long, the entry may already belong to a newer one.
         if running
             .lookups
             .get(&self.name)

@@ -1,6 +1,6 @@
 //! [`SecretProvider`], which provides the secrets for a request, and its implementations.
 //!
-//! - `cached`: secrets that are looked up by the name of the endpoint and cached.
+//! - `cached`: secrets that are looked up by endpoint name and cached.
 //! - `turns`: the order in which new names are looked up.
 //! - `rotating`: secrets that change while the service runs.
 
@@ -26,28 +26,28 @@ use crate::secret::Secrets;
 ///
 /// - [`Secrets`] for fixed secrets,
 /// - [`RotatingSecrets`] for secrets that change while the service runs, and
-/// - `CachedSecrets` (feature `cache`) for secrets of many endpoints that are looked up.
+/// - `CachedSecrets` (feature `cache`) for looking up the secrets of many endpoints.
 ///
 /// Implement the trait if none of these fits. The layer calls the provider for every request, so a
-/// change of the secrets takes effect immediately.
+/// change to the secrets takes effect immediately.
 ///
 /// A provider sees the head of the request, which is *not* signed. It can safely choose the secrets
-/// by the head, for example by a path segment or by `X-Webhook-ID`, because a request that names
-/// the wrong endpoint fails the verification. Do not use the head for anything else.
+/// based on the head, for example on a path segment or `X-Webhook-ID`, because a request that names
+/// the wrong endpoint fails verification. Do not use the head for anything else.
 ///
 /// # What an attacker can cost
 ///
-/// The layer calls [`cached`](Self::cached) for every request with one well-formed signature, and
-/// [`secrets`](Self::secrets) after it has received the body within the limits. An attacker can
+/// The layer calls [`cached`](Self::cached) for every request with a single well-formed signature,
+/// and [`secrets`](Self::secrets) once it has received the body within the limits. An attacker can
 /// easily send such requests, so put a cache in front of an expensive lookup. If a lookup takes
 /// longer than [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout), the layer responds
 /// with 503.
 ///
-/// A request for an unknown endpoint cannot be told apart from one with a wrong signature: the
+/// A request for an unknown endpoint is indistinguishable from one with a wrong signature: the
 /// response is the same, and the body is hashed once, as for an endpoint with one secret. Two
-/// differences in timing remain. The provider itself can take longer for an endpoint that exists
-/// than for one that does not. And during a rotation, the layer hashes the body once for every
-/// valid secret, so an attacker who sends bodies of 1 MiB can measure their number.
+/// timing differences remain. The provider itself can take longer for an endpoint that exists than
+/// for one that does not. Also, during a rotation, the layer hashes the body once per valid secret,
+/// so an attacker who sends bodies of 1 MiB can measure how many there are.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -95,7 +95,7 @@ pub trait SecretProvider: Send + Sync + 'static {
     }
 }
 
-/// A type-erased [`SecretProvider`], for a provider that is chosen at run time.
+/// A type-erased [`SecretProvider`], for a provider that is chosen at runtime.
 ///
 /// ```
 /// use soundhash_webhook::{

@@ -1,4 +1,4 @@
-//! A limit on concurrent lookups whose newest waiter is next.
+//! Limits concurrent lookups, and serves the newest waiter first.
 
 use std::{
     collections::VecDeque,
@@ -14,9 +14,9 @@ const MAX_WAITING: usize = 64;
 
 /// Limits how many lookups of new names run at the same time.
 ///
-/// If an attacker invents names faster than they can be looked up, the first one to wait would
-/// always be an old invented name, and no name would be looked up before its request times out. The
-/// newest waiter is next, so that each name has the same chance.
+/// If an attacker invents names faster than they can be looked up, the longest-waiting name would
+/// always be an old invented one, and no name would be looked up before its request times out. The
+/// newest waiter is next, so that every name has the same chance.
 #[derive(Debug)]
 pub(super) struct Turns(Mutex<State>);
 
@@ -27,7 +27,7 @@ struct State {
     waiting: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// The right to look up a name, which the newest waiter gets when this is dropped.
+/// The right to look up a name, which passes to the newest waiter when this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn(Option<Arc<Turns>>);
 

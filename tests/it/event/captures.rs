@@ -1,11 +1,11 @@
-//! Recorded requests of SoundHash's senders, and the events in them.
+//! Recorded requests from SoundHash's senders, and the events in them.
 
 use std::collections::BTreeMap;
 
 use super::*;
 use soundhash_webhook::EventKind;
 
-/// `captures.json` has each event as the crate serializes it, in the dispatcher's format.
+/// `captures.json` contains each event as the crate serializes it, in the dispatcher's format.
 #[test]
 fn every_capture_is_the_event_in_the_file() {
     let mut expected: BTreeMap<String, Value> =

@@ -49,7 +49,7 @@ fn bytes_that_are_not_utf_8_are_a_syntax_error_anywhere() {
 
 #[test]
 fn json_that_is_not_an_object_is_not_a_syntax_error() {
-    // The last one has the values of an envelope, in order.
+    // The last one lists the values of an envelope in order.
     let array = r#"["id", null, "x", null, null, null, null, null, null, {}]"#;
     for body in ["[]", "null", "true", "-1.5", r#""text""#, " [ ] ", array] {
         says(
@@ -119,7 +119,7 @@ fn deep_nesting_is_rejected_quickly() {
     let text = "body is not JSON: recursion limit exceeded at line 1 column 150";
     says(&within, EventErrorKind::Syntax, Some((1, 150)), text);
 
-    // Values that are skipped can have any depth.
+    // Skipped values can be nested to any depth.
     let skipped = format!(r#"{{"type": "x", "new": {open}{close}, "data": 1}}"#);
     assert_eq!(read(&skipped), Event::new(Unrecognized::new("x", json!(1))));
     let skipped = format!(

@@ -25,7 +25,7 @@ fn keys(value: &Value, all: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns the keys in the samples of all events.
+/// Returns the keys in all event samples.
 pub(super) fn all_keys() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for &kind in EventKind::ALL {

@@ -1,5 +1,5 @@
-//! Properties of all events. Any JSON object with a type and a payload is an event, an event is
-//! equal to its serialization parsed again, and a repair does not change strict JSON.
+//! Properties of all events. Any JSON object with a type and a payload is an event, parsing a
+//! serialized event yields an equal event, and a repair does not change strict JSON.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use soundhash_webhook::{Event, EventErrorKind, EventKind};
 
 use super::captures;
 
-/// The names of members and fields that the parser knows, for generated objects.
+/// The member and field names that the parser knows, for generated objects.
 static KEYS: LazyLock<Vec<String>> =
     LazyLock::new(|| super::kinds::all_keys().into_iter().collect());
 
@@ -46,7 +46,7 @@ pub(super) fn capture() -> impl Strategy<Value = Bytes> {
     select(captures().into_values().collect::<Vec<_>>())
 }
 
-/// Writes an object in which keys can occur twice.
+/// Writes an object that may have duplicate keys.
 fn object(members: &[(String, String)]) -> String {
     let members: Vec<String> = members
         .iter()
@@ -92,7 +92,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
     let again = Event::from_slice(line.as_bytes()).unwrap();
     prop_assert_eq!(again.unknown_fields(), [""; 0], "{}", body);
     prop_assert!(event.unknown_fields().len() <= 32);
-    // The event is the same in another layout, and parsed through a `Value`.
+    // The event is the same in another layout, and when parsed through a `Value`.
     let value: Value = serde_json::from_str(&line).unwrap();
     let indented = serde_json::to_vec_pretty(&value).unwrap();
     let mut again = vec![

@@ -29,7 +29,7 @@ mod timestamp_chrono;
 mod timestamp_time;
 mod unknown;
 
-/// Returns the event in a captured request.
+/// Returns the event from a captured request.
 #[track_caller]
 fn read_capture(name: &str) -> Event {
     Event::from_slice(&captures()[name]).unwrap()

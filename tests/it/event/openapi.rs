@@ -24,7 +24,7 @@ fn document() -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// Returns the validator of any event.
+/// Returns a validator for any event.
 fn events() -> Validator {
     let mut document = document();
     let post = &mut document["webhooks"]["event"]["post"];
@@ -87,7 +87,7 @@ fn parsed(event: &Value) -> Option<Event> {
     (!matches!(event.data, EventData::Unrecognized(_))).then_some(event)
 }
 
-/// Returns the event with another value for a field of the object at `at`, or without the field.
+/// Returns the event with a field of the object at `at` replaced or removed.
 fn with(event: &Value, at: &str, key: &str, value: Option<&Value>) -> Value {
     let mut event = event.clone();
     let object = event.pointer_mut(at).unwrap().as_object_mut().unwrap();
@@ -98,7 +98,7 @@ fn with(event: &Value, at: &str, key: &str, value: Option<&Value>) -> Value {
     event
 }
 
-/// Checks that the schema has all fields of the object at `at` that the parser reads.
+/// Checks that the schema has every field that the parser reads from the object at `at`.
 fn has_all_fields(properties: &Map<String, Value>, event: &Value, at: &str) {
     for key in event.pointer(at).unwrap().as_object().unwrap().keys() {
         if !["type", "event", "data"].contains(&key.as_str())
@@ -109,8 +109,8 @@ fn has_all_fields(properties: &Map<String, Value>, event: &Value, at: &str) {
     }
 }
 
-/// Changes each field of the object at `at` in every way, including fields of the other sender, and
-/// checks that the schema and the parser agree. Returns the number of checked events.
+/// Changes each field of the object at `at` in every way, including the other sender's fields, and
+/// checks that the schema and the parser agree. Returns the number of events checked.
 fn agree(events: &Validator, schema: &Value, event: &Value, at: &str) -> usize {
     let null = json!(null);
     let others = [

@@ -1,8 +1,8 @@
-//! Payloads: every naming scheme of SoundHash's documentation and senders.
+//! Payloads: every naming scheme in SoundHash's documentation and senders.
 
 use super::*;
 
-/// Checks that these payloads are parsed like the dispatcher's payload in `expected`.
+/// Checks that these payloads parse the same as the dispatcher's payload in `expected`.
 #[track_caller]
 fn read_as<const N: usize>(event_type: &str, payloads: [Value; N], expected: Value) {
     let read = payloads.map(|payload| {

@@ -6,7 +6,7 @@ use super::*;
 use proptest::prelude::*;
 use soundhash_webhook::{EventErrorKind, EventKind, VideoProcessed};
 
-/// Parses an event that has to be repaired.
+/// Parses an event that needs a repair.
 #[track_caller]
 fn repaired(body: &str) -> Event {
     let event = read(body);
@@ -16,7 +16,7 @@ fn repaired(body: &str) -> Event {
     event
 }
 
-/// Returns the payload that `value` is parsed into.
+/// Returns the payload parsed from `value`.
 #[track_caller]
 fn value(value: &str) -> Value {
     let event = repaired(&format!(r#"{{"type": "made.up", "data": {value}}}"#));
@@ -42,7 +42,7 @@ fn values_that_only_python_writes_are_repaired() {
             r#"["\" NaN", NaN, "\\", NaN]"#,
             json!(["\" NaN", null, "\\", null]),
         ),
-        // Numbers that do not fit into an `f64`.
+        // Numbers too large for an `f64`.
         ("1e999", json!(null)),
         ("-1E+400", json!(null)),
         ("[1.8e308, 1.7e308]", json!([null, 1.7e308])),
@@ -86,7 +86,7 @@ fn nothing_else_is_repaired() {
         let body = format!(r#"{{"type": "made.up", "data": {value}}}"#);
         assert_eq!(rejected(&body).kind(), EventErrorKind::Syntax, "{value}");
     }
-    // These bytes are not UTF-8. Python does not write an unpaired surrogate in this way.
+    // These bytes are not UTF-8. Python does not write unpaired surrogates this way.
     let body = b"{\"type\": \"made.up\", \"data\": [NaN, \"\xed\xa0\xbc\"]}";
     assert_eq!(rejected(body).kind(), EventErrorKind::Syntax);
 }
@@ -117,7 +117,7 @@ fn a_repaired_payload_is_typed() {
     });
     assert_eq!(event, Event::new(expected));
 
-    // The repair removes a required number, so the event is kept untyped.
+    // The repair removes a required number, so the event stays untyped.
     let event = repaired(
         r#"{"type": "match.found", "data": {"query_id": 1, "matches": [{"video_id": 2,
             "confidence": NaN, "start_time": 0, "end_time": 1}]}}"#,
@@ -182,7 +182,7 @@ fn an_error_after_a_repair_has_the_position_in_the_body() {
         let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
         assert_eq!((error.line(), error.column()), (Some(line), Some(column)));
     }
-    // Only the payload can exceed the nesting limit.
+    // The nesting limit can only be exceeded inside the payload.
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let error = rejected(format!(
         "{{\"type\": \"x\",\n\"data\":\n[NaN, NaN, {deep}]}}"

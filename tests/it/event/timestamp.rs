@@ -16,7 +16,7 @@ pub(super) const FIRST: &str = "0000-01-01T00:00:00Z";
 #[cfg(any(feature = "chrono", feature = "time"))]
 pub(super) const OFFSET: (&str, &str) = ("2024-01-15T10:30:00+05:30", "2024-01-15T05:00:00Z");
 
-/// Converts timestamps to instants of another crate and back. `parts` returns an instant's seconds
+/// Converts timestamps to another crate's instants and back. `parts` returns an instant's seconds
 /// since the Unix epoch and its nanoseconds.
 #[cfg(any(feature = "chrono", feature = "time"))]
 pub(super) fn go_there_and_back<T>(parts: fn(&T) -> (i64, u32))
@@ -40,7 +40,7 @@ where
     }
 }
 
-/// Checks that instants outside of the supported years are rejected.
+/// Checks that instants outside the supported years are rejected.
 #[cfg(any(feature = "chrono", feature = "time"))]
 pub(super) fn are_rejected<T>(instants: impl IntoIterator<Item = T>)
 where
@@ -51,7 +51,7 @@ where
     }
 }
 
-/// The seconds since the Unix epoch that a timestamp can have.
+/// The seconds since the Unix epoch that a timestamp can represent.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
 
 fn error(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! Conversions between [`Timestamp`] and the types of `chrono`.
+//! Conversions between [`Timestamp`] and the `chrono` types.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use soundhash_webhook::Timestamp;

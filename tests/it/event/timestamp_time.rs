@@ -1,4 +1,4 @@
-//! Conversions between [`Timestamp`] and the types of `time`.
+//! Conversions between [`Timestamp`] and the `time` types.
 
 use soundhash_webhook::Timestamp;
 use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};

@@ -1,4 +1,4 @@
-//! Fields that the types do not know.
+//! Fields that are unknown to the types.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn new_fields_are_named_by_their_path() {
             format!(r#"{{"type": "user.created", "new": {{"a": 1}}, "data": {{{USER}, "plan": [{{}}]}}}}"#),
             &["new", "data.plan"][..],
         ),
-        // The payload comes before its type, so it is parsed after the type is known.
+        // The payload comes before its type, so it is parsed once the type is known.
         (
             format!(r#"{{"data": {{{USER}, "plan": 1, "plan": 2}}, "type": "user.created", "n\u0065w": 1}}"#),
             &["new", "data.plan"],
@@ -54,7 +54,7 @@ fn new_fields_are_named_by_their_path() {
                 .to_owned(),
             &["data.fingerprints[].hash"],
         ),
-        // The parser reads a payload with a duplicate field a second time.
+        // The parser reads a payload with a duplicate field twice.
         (
             format!(r#"{{"type": "user.created", "data": {{"a": 1, {USER}, "email": "f"}}}}"#),
             &["data.a"],
@@ -67,7 +67,7 @@ fn new_fields_are_named_by_their_path() {
         // Only a payload that fits its type is searched.
         (r#"{"type": "user.created", "data": {"plan": 1}, "new": 1}"#.to_owned(), &["new"]),
         (r#"{"type": "made.up", "data": {"plan": 1}}"#.to_owned(), &[]),
-        // Only the fields of the last duplicate value count.
+        // Only the fields of the last duplicate count.
         (
             format!(r#"{{"type": "user.created", "data": {{{USER}, "a": 1}}, "data": {{{USER}}}}}"#),
             &[],

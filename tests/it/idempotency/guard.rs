@@ -1,4 +1,4 @@
-//! The ways in which a handler can end, and the effect on retries.
+//! The ways in which a handler can end, and their effect on retries.
 
 use std::{
     future::pending, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, time::Duration,
@@ -105,8 +105,8 @@ async fn a_release_continues_after_the_handler_is_dropped() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// The handler succeeded, so the event is completed even if the sender hangs up while the store
-/// records it.
+/// The handler succeeded, so the event is completed even if the sender hangs up while the store is
+/// recording it.
 #[tokio::test(start_paused = true)]
 async fn a_completion_continues_after_the_handler_is_dropped() {
     let runs = Runs::default();
@@ -170,7 +170,8 @@ async fn a_run_that_outlived_its_lease_changes_nothing() {
     }
 }
 
-/// SoundHash's retry job can repeat an event for days. Each duplicate renews the retention.
+/// SoundHash's retry job can repeat an event for days. Each duplicate restarts the retention
+/// period.
 #[tokio::test(start_paused = true)]
 async fn an_event_runs_again_when_it_was_not_repeated_for_the_retention() {
     let hour = 3600 * SECOND;
@@ -221,7 +222,7 @@ async fn after_the_lease_the_layer_stops_retrying() {
     assert_eq!(send(&app, event("a")).await, RUN);
 }
 
-/// A runtime that shuts down drops running handlers, and the tasks that these spawn when dropped.
+/// A runtime that shuts down drops running handlers, along with any tasks that they spawn on drop.
 #[test]
 fn a_shutdown_with_events_in_progress_ends() {
     for detach in [false, true] {
@@ -242,7 +243,7 @@ fn a_shutdown_with_events_in_progress_ends() {
     }
 }
 
-/// A panic that leaves a destructor during another panic would abort the process.
+/// A panic that escapes a destructor during another panic would abort the process.
 #[tokio::test]
 async fn a_store_that_panics_does_not_panic_in_a_destructor() {
     for is_panic in [false, true] {

@@ -61,7 +61,7 @@ async fn two_portal_events_of_one_millisecond_both_run() {
 }
 
 /// Attack: replay a delivery from before a rotation. A retry is signed with the secret that was
-/// valid for the first attempt, and SoundHash sends the event to both endpoints of a rotation.
+/// valid for the first attempt, and during a rotation, SoundHash sends the event to both endpoints.
 #[tokio::test]
 async fn a_rotation_does_not_make_a_new_event() {
     let store = Arc::new(MemoryStore::new(100));
@@ -99,7 +99,7 @@ impl SecretProvider for Tenants {
     }
 }
 
-/// Attack: a tenant claims the ids of another tenant's events, so that they do not run.
+/// Attack: a tenant claims another tenant's event ids, so that those events do not run.
 #[tokio::test]
 async fn tenants_have_separate_ids() {
     let runs = Runs::default();

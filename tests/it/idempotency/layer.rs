@@ -32,7 +32,7 @@ pub(crate) fn at(id: &str, time: &str) -> Request<Body> {
     ))
 }
 
-/// Returns an application, the number of seconds after nine that its clock shows, and its runs.
+/// Returns an application, its clock as seconds after nine, and its runs.
 pub(crate) fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<AtomicU64>, Runs) {
     let (seconds, runs) = (Arc::new(AtomicU64::new(0)), Runs::default());
     let clock = seconds.clone();
@@ -88,8 +88,8 @@ fn shortest_retention() -> IdempotencyLayer<MemoryStore> {
         .retention(Duration::ZERO)
 }
 
-/// Attack: record a delivery and send it again at any later time. The event is remembered until it
-/// is too old, even if its time was ahead of this host's clock.
+/// Attack: record a delivery and resend it at any later time. The event is remembered until it is
+/// too old, even if its timestamp was ahead of this host's clock.
 #[tokio::test(start_paused = true)]
 async fn a_recorded_delivery_is_remembered_or_too_old() {
     let (app, seconds, runs) = at_nine(shortest_retention());
@@ -107,12 +107,12 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Attack: replay a recorded delivery to a process of the fleet whose clock is slow, where the
+/// Attack: replay a recorded delivery to a process in the fleet whose clock is slow, where the
 /// event is not too old yet.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
     let (app, seconds, runs) = at_nine(shortest_retention());
-    // The sender's clock is a minute ahead, and the first receiver's clock is right.
+    // The sender's clock is a minute ahead, and the first receiver's clock is correct.
     let recorded = || at("a", "2026-11-23T09:01:00Z");
     assert_eq!(send(&app, recorded()).await, RUN);
     // 16 minutes and 59 seconds later, at a receiver whose clock is a minute slow.
@@ -122,8 +122,8 @@ async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Attack: use the layer as an oracle for signatures. The response to a replay must not reveal that
-/// the signature is right.
+/// Attack: use the layer as a signature oracle. The response to a replay must not reveal that the
+/// signature is correct.
 #[tokio::test]
 async fn the_401_is_that_of_a_wrong_signature() {
     let (app, _, _) = at_nine(layer().max_age(15 * MINUTE));

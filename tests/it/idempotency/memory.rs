@@ -1,4 +1,4 @@
-//! `MemoryStore`: its capacity, its memory and its clock.
+//! `MemoryStore`: its capacity, memory and clock.
 
 use std::time::Duration;
 

@@ -82,7 +82,7 @@ async fn one_of_64_copies_of_each_of_1000_events_runs() {
     assert_eq!(runs.count(), 1000);
 }
 
-/// If deliveries passed while the store is down, events would run twice in an outage.
+/// If deliveries passed while the store is down, events would run twice during an outage.
 #[tokio::test]
 async fn without_its_store_no_handler_runs() {
     let runs = Runs::default();
@@ -120,7 +120,7 @@ async fn without_a_verified_delivery_the_response_is_500() {
     assert_eq!(runs.count(), 0);
 }
 
-/// Attack: send a recorded delivery with another method, to another route inside of the layer whose
+/// Attack: send a recorded delivery with another method, to another route inside the layer whose
 /// 200 would complete the event.
 #[tokio::test]
 async fn methods_other_than_post_get_405_and_claim_nothing() {
@@ -198,7 +198,7 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
         .layer(layer())
         .service(inner);
     let forged = || with_signature("0".repeat(64), Body::from("{}"));
-    // A duplicate and a rejected request must release their permits, too.
+    // Duplicates and rejected requests must release their permits, too.
     for (request, status) in [
         (event("a"), 200),
         (event("a"), 200),
@@ -212,7 +212,7 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
     }
 }
 
-/// The layer cannot create the response bodies of these layers from bytes.
+/// The layer cannot build the response bodies of these layers from bytes.
 #[tokio::test(start_paused = true)]
 async fn layers_of_tower_http_work_on_either_side() {
     let runs = Runs::default();
@@ -236,7 +236,7 @@ async fn layers_of_tower_http_work_on_either_side() {
                 .layer(timeout),
         ),
     );
-    // A timeout inside of the layer releases the event.
+    // A timeout inside the layer releases the event.
     assert_eq!(send(&app, event("a")).await, (504, None));
     assert_eq!(send(&app, event("a")).await, RUN);
     assert_eq!(send(&app, event("a")).await, DUPLICATE);

@@ -1,4 +1,4 @@
-//! Tests of the conformance tests, which must accept a correct store and detect each fault.
+//! Tests of the conformance tests, which must accept a correct store and detect every fault.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,10 +13,10 @@ use soundhash_webhook::{
 };
 use tokio::{task::yield_now, time::Instant};
 
-/// A fault of a store.
+/// A fault in a store.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
-    /// The store is correct. Each other variant is a change of this store.
+    /// A correct store. Every other variant is a modification of it.
     None,
     /// Checks whether the key is free and claims it in a later step, as most published layers do.
     CheckThenClaim,
@@ -25,7 +25,7 @@ enum Fault {
     IgnoresTokens,
     LeaseNeverEnds,
     RetentionNeverEnds,
-    /// Keeps the end of the lease when a key is completed.
+    /// Keeps the lease's expiry when a key is completed.
     KeepsTheLeasesEnd,
     /// Completes an expired claim that no other token holds.
     CompletesLate,
@@ -38,8 +38,8 @@ enum Fault {
     NeverRenews,
 }
 
-/// The holder of a key, or `None` if the key is completed. The other fields are the lease or
-/// retention, and its end, or `None` if it never ends.
+/// The holder of a key (`None` if it is completed), its lease or retention, and when that ends
+/// (`None` if never).
 type State = (Option<ClaimToken>, Option<Duration>, Option<Instant>);
 
 struct Wrong(Fault, Mutex<HashMap<String, State>>);
@@ -140,7 +140,7 @@ impl IdempotencyStore for Wrong {
     }
 }
 
-/// Returns the panic's message if the conformance tests fail. Time is paused, so they do not wait.
+/// Returns the panic message if the conformance tests fail. Time is paused, so they do not wait.
 fn verdict(fault: Fault) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -190,7 +190,7 @@ fn a_token_is_a_number_of_128_bits() {
     assert_eq!(ClaimToken::from(7).to_string(), format!("{:031}7", 0));
 }
 
-/// If tokens contained state of the process, they would repeat after a fork or a restored snapshot.
+/// If tokens contained process state, they would repeat after a fork or a snapshot restore.
 #[test]
 fn tokens_have_no_part_in_common() {
     let tokens: Vec<[u8; 16]> = (0..1000)
@@ -199,7 +199,7 @@ fn tokens_have_no_part_in_common() {
     for quarter in 0..4 {
         let part = |token: &[u8; 16]| -> [u8; 4] { token[quarter * 4..][..4].try_into().unwrap() };
         let distinct: HashSet<[u8; 4]> = tokens.iter().map(part).collect();
-        // Among 1,000 random numbers of 32 bits, ten duplicates are practically impossible.
+        // Among 1,000 random 32-bit numbers, ten duplicates are practically impossible.
         assert!(distinct.len() > 990, "quarter {quarter}");
     }
 }

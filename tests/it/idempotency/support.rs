@@ -13,8 +13,8 @@ use soundhash_webhook::idempotency::{Claim, ClaimToken, IdempotencyStore, Key, M
 pub(crate) use soundhash_webhook_tests::idempotency::*;
 use tokio::time::sleep;
 
-/// A store whose next calls fail, for a given number of times. The store waits for `delay` before
-/// it ends a claim, and for `reply_delay` before it replies.
+/// A store that fails a given number of upcoming calls. It waits for `delay` before it ends a
+/// claim, and for `reply_delay` before it replies.
 #[derive(Clone)]
 pub(crate) struct Faulty {
     inner: Arc<MemoryStore>,
@@ -75,7 +75,7 @@ impl IdempotencyStore for Faulty {
     }
 }
 
-/// A store that grants every claim, and ends claims with the result of this function.
+/// A store that grants every claim, and ends claims with this function's result.
 pub(crate) struct Ends<F>(pub(crate) F);
 
 impl<F, Fut> IdempotencyStore for Ends<F>

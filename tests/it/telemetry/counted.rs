@@ -1,4 +1,4 @@
-//! The counters and histograms, and the limits of a sender's influence on their labels.
+//! The counters and histograms, and the limits on a sender's influence over their labels.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -118,7 +118,7 @@ async fn rejections_are_counted_by_reason_and_nothing_else_is_recorded() {
     assert_eq!(recorded(&recorder), expected);
 }
 
-/// An alert on the increase of a counter misses the event with which the counter appears.
+/// An alert on a counter's increase misses the event with which the counter first appears.
 #[tokio::test]
 async fn every_counter_starts_at_zero_when_the_layers_are_created() {
     let recorder = DebuggingRecorder::new();
@@ -126,7 +126,7 @@ async fn every_counter_starts_at_zero_when_the_layers_are_created() {
     let counters = || -> HashSet<_> {
         let snapshot = recorder.snapshotter().snapshot().into_vec();
         let keys = snapshot.into_iter().map(|(key, ..)| key);
-        // A provider can have secrets with any labels.
+        // A provider can have arbitrarily labeled secrets.
         let keys = keys.filter(|key| key.kind() == MetricKind::Counter);
         keys.filter(|key| !key.key().name().contains("matched_secret"))
             .collect()
@@ -172,7 +172,7 @@ async fn handlers_that_are_canceled_are_counted_once() {
     assert!(recorded(&recorder).iter().all(|(it, _)| it != name));
 }
 
-/// The test button sends any type with any payload, and should not raise an alert.
+/// The test button sends arbitrary types and payloads, which should not raise an alert.
 #[tokio::test]
 async fn test_deliveries_are_not_counted_as_unrecognized() {
     let recorder = DebuggingRecorder::new();
@@ -185,8 +185,7 @@ async fn test_deliveries_are_not_counted_as_unrecognized() {
     assert!(names.all(|name| !name.contains("unrecognized")), "{all:#?}");
 }
 
-/// Attack: an authentic sender invents types, to fill the memory of the server that stores the time
-/// series.
+/// Attack: an authentic sender invents types to fill the memory of the time series server.
 #[tokio::test]
 async fn made_up_types_do_not_make_labels() {
     let recorder = DebuggingRecorder::new();
@@ -242,7 +241,7 @@ async fn the_example_serves_them_to_prometheus() {
         "# TYPE soundhash_webhook_store_seconds histogram",
         r#"soundhash_webhook_store_seconds_count{operation="claim"} 27"#,
         r#"soundhash_webhook_store_seconds_count{operation="complete"} 25"#,
-        // Counters of failures exist before the first failure.
+        // Failure counters exist before the first failure.
         "soundhash_webhook_handlers_canceled_total 0",
         "soundhash_webhook_lease_lost_total 0",
         r#"soundhash_webhook_not_recorded_total{operation="complete"} 0"#,

@@ -203,7 +203,7 @@ async fn an_event_that_cannot_be_parsed_is_one_warning_with_every_extractor() {
     }
 }
 
-/// Returns an id or a type that tries to begin a line, to color a terminal and to fill the disk.
+/// Returns an id or type that attempts log forging: a new line, terminal colors and a full disk.
 fn forged() -> String {
     let long = "x".repeat(1000);
     let forged = format!(r"\nERROR \u001b[31m\u202e {long}");
@@ -221,7 +221,7 @@ fn assert_escaped(lines: &str) {
     }
 }
 
-/// Attack: someone who has the secret forges lines of the log with ids and types.
+/// Attack: someone who has the secret forges log lines with ids and types.
 #[tokio::test(start_paused = true)]
 async fn ids_types_and_keys_are_escaped_and_cut() {
     async fn escapes(store: impl IdempotencyStore, message: &str) {

@@ -1,4 +1,4 @@
-//! The counters and histograms of outcomes, leases and the store.
+//! The counters and histograms for outcomes, leases and the store.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::idempotency::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Returns the metrics of this layer. The value of a histogram is the number of its samples.
+/// Returns this layer's metrics. The value of a histogram is its number of samples.
 fn metered(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
     let ours = ["handlers_skipped", "lease_lost", "not_recorded", "store"];
     let metered = recorded(recorder).into_iter().filter_map(|(name, values)| {
@@ -72,7 +72,7 @@ async fn responses_without_a_run_of_the_handler_are_counted_by_reason() {
     store.delay = SECOND;
     let slow = app(IdempotencyLayer::new(store), runs.handler());
     assert_eq!(send(&slow, event("a")).await, STORE_UNAVAILABLE);
-    // The store still records that the event is completed.
+    // The store still records the event as completed.
     assert!(timeout(SECOND / 10, send(&slow, event("a"))).await.is_err());
     assert_eq!(send(&slow, event("a")).await, IN_PROGRESS);
 
@@ -88,7 +88,7 @@ async fn responses_without_a_run_of_the_handler_are_counted_by_reason() {
             ("handlers_skipped_total{reason=unverified}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("store_seconds{operation=claim}", 6.0),
-            // One handler was canceled, and its retry has not ended yet.
+            // One handler was canceled, and its retry has not finished yet.
             ("store_seconds{operation=complete}", 2.0),
         ],
     );
@@ -104,7 +104,7 @@ async fn steps_of_the_store_are_measured_and_their_failures_counted() {
 
     store.ends_fail.store(2, Ordering::SeqCst);
     assert_eq!(send(&app, event("a")).await, (502, None));
-    // The layer retries twice, and the second time succeeds.
+    // The layer retries twice, and the second retry succeeds.
     sleep(5 * SECOND).await;
     check(
         &recorder,
@@ -175,7 +175,7 @@ async fn a_completion_that_was_repeated_does_not_count_as_a_lost_lease() {
     );
 }
 
-/// This is the only metric that shows a store that hangs.
+/// This is the only metric that reveals a hanging store.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_responds_is_measured_when_the_call_is_dropped() {
     let recorder = DebuggingRecorder::new();

@@ -1,4 +1,4 @@
-//! The content of the log and the metrics, and the limits of a sender's influence on them.
+//! What the log and the metrics contain, and the limits on a sender's influence over them.
 
 #![cfg(any(feature = "metrics", feature = "tracing"))]
 

@@ -85,7 +85,7 @@ async fn rejections_after_the_first_are_summarised_once_a_minute() {
          reason=\"wrong_signature\" count=13 window_s=61.0 path=\"/\""
     );
 
-    // A new minute began with the summary.
+    // The summary started a new minute.
     advance(59 * SECOND).await;
     deliver(&app, WRONG, &video()).await;
     assert_eq!(log.take(), "");
@@ -270,7 +270,7 @@ async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() 
     }
 }
 
-/// Runs in a separate process, because all handlers of a process share this count.
+/// Runs in a separate process, because all handlers in a process share this count.
 #[test]
 fn a_handler_without_the_layer_is_an_error_at_most_once_a_minute() {
     let test = "telemetry::rejections::a_handler_without_the_layer_alone_in_a_process";

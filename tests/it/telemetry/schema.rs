@@ -1,4 +1,4 @@
-//! Fields and payloads that this version does not know.
+//! Fields and payloads that are unknown to this version.
 
 use std::time::SystemTime;
 

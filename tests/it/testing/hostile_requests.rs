@@ -1,4 +1,4 @@
-//! `testing::hostile_requests`: a correct application passes, and each mistake is found.
+//! `testing::hostile_requests`: correct applications pass, and every mistake is found.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -64,7 +64,7 @@ fn kinds(failures: &[Failure]) -> Vec<Found> {
     failures.iter().map(|it| (it.name(), it.kind())).collect()
 }
 
-/// Checks that an application has exactly these failures.
+/// Checks that an application produces exactly these failures.
 async fn finds(app: Router, expected: &[Found]) {
     assert_eq!(kinds(&failures(app).await), expected);
 }
@@ -76,7 +76,7 @@ async fn loses_everything(app: Router, kind: FailureKind) -> Vec<Failure> {
     found
 }
 
-/// Returns the kinds of the failures of authentic requests.
+/// Returns the failure kinds of authentic requests.
 fn of_authentic(failures: &[Failure]) -> Vec<FailureKind> {
     let mut kinds = kinds(failures);
     kinds.retain(|(name, _)| name.starts_with("authentic"));
@@ -89,7 +89,7 @@ const LARGEST: &str = "authentic, and as large as allowed";
 
 // ---- redirects
 
-/// SoundHash follows a redirect with a GET without a body, and records the status of that response.
+/// SoundHash follows a redirect with a bodiless GET, and records the status of that response.
 #[tokio::test]
 async fn a_router_that_redirects_is_found() {
     const SLASH: &str = "with or without a trailing slash";
@@ -146,7 +146,8 @@ async fn each_has_the_reason_that_it_is_made_for() {
 
 // ---- correct applications
 
-/// The layer can be in any of these places, together with middleware that does not change the body.
+/// The layer can be in any of these places, together with middleware that leaves the body
+/// unchanged.
 #[tokio::test]
 async fn applications_that_are_right_pass() {
     async fn look(request: Request, next: Next) -> Response {
@@ -180,7 +181,7 @@ async fn applications_that_are_right_pass() {
         route()
             .layer(layer())
             .layer(middleware::map_response(own_words)),
-        // A limit inside of the layer is fine if it is above the length of verified bodies.
+        // A limit inside the layer is fine if it exceeds the length of verified bodies.
         route().layer(DefaultBodyLimit::max(2 << 20)).layer(layer()),
     ] {
         assert_eq!(failures(app).await, []);
@@ -194,7 +195,7 @@ async fn the_limit_of_the_body_can_be_set() {
         let requests = hostile_requests(&secret()).max_body_size(limit);
         assert_eq!(failures_of(requests, app(limit), PATH).await, []);
     }
-    // The requests fail if they do not know the layer's limit.
+    // The requests fail if they are not told the layer's limit.
     finds(app(64 * 1024), &[(LARGEST, MaxBodySize)]).await;
     let expected = [
         (
@@ -264,7 +265,7 @@ async fn a_layer_that_is_missing_is_found() {
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
 }
 
-/// Mistake: a second route, added below the layer, whose handler takes any JSON.
+/// Mistake: a second route, added below the layer, whose handler accepts any JSON.
 #[tokio::test]
 async fn an_unprotected_sibling_that_takes_json_is_found() {
     #[derive(serde::Deserialize)]
@@ -297,8 +298,8 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
     assert_eq!(found[0].kind(), FailureKind::RejectedElsewhere);
 }
 
-/// Mistakes: a middleware outside of the layer that logs bodies, so that attackers can fill its
-/// memory, and one that serializes JSON again or consumes the body.
+/// Mistakes: middleware outside the layer that logs bodies, so that attackers can fill its memory,
+/// and middleware that reserializes JSON or consumes the body.
 #[tokio::test]
 async fn a_middleware_outside_that_reads_bodies_is_found() {
     async fn read(request: Request, change: fn(Bytes) -> Bytes) -> Request {
@@ -315,7 +316,7 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
         Err(_) => bytes,
     };
     let found = failures(outside(|bytes| bytes)).await;
-    // The middleware turns a body that breaks off into an empty one.
+    // The middleware turns a truncated body into an empty one.
     assert!(kinds(&found).contains(&(READ, BodyRead)), "{found:?}");
     assert_eq!(of_authentic(&found), []);
     let text = found
@@ -334,7 +335,7 @@ async fn a_middleware_outside_that_reads_bodies_is_found() {
 /// Mistake: axum's limit rejects a body before the layer's limit does.
 #[tokio::test]
 async fn limits_that_are_not_the_layers_are_found() {
-    // Outside of the layer, the limit rejects requests before the signature is checked.
+    // Outside the layer, the limit rejects requests before the signature is checked.
     let limited = |limit| {
         route()
             .layer(layer())
@@ -346,7 +347,7 @@ async fn limits_that_are_not_the_layers_are_found() {
     let found = failures(limited(64 * 1024)).await;
     assert_eq!(of_authentic(&found), [BodyLimit]);
 
-    // Inside of the layer, the limit rejects bodies that the layer has accepted.
+    // Inside the layer, the limit rejects bodies that the layer has accepted.
     let bytes = Router::new().route(PATH, post(|_: Bytes| async {}));
     let inside = bytes.clone().layer(DefaultBodyLimit::max(64 * 1024));
     finds(inside.layer(layer()), &[(LARGEST, BodyLimit)]).await;
@@ -357,7 +358,7 @@ async fn limits_that_are_not_the_layers_are_found() {
     assert_eq!(kinds(&found), [(LARGEST, BodyLimit)]);
 }
 
-/// Mistake: a proxy or a middleware changes the header.
+/// Mistake: a proxy or middleware changes the header.
 #[tokio::test]
 async fn a_middleware_outside_that_touches_the_header_is_found() {
     async fn lenient(mut request: Request) -> Request {
@@ -388,7 +389,7 @@ async fn a_middleware_outside_that_touches_the_header_is_found() {
     loses_everything(app.layer(middleware::map_request(strip)), HeadChanged).await;
 }
 
-/// Mistake: a layer around the whole router, which includes a route that responds to GET with 200.
+/// Mistake: a layer around the whole router, including a route that responds to GET with 200.
 #[tokio::test]
 async fn a_replay_to_another_route_under_the_same_layer_is_found() {
     let status = |path| Router::new().route(path, get(|| async { "all is well" }));
@@ -404,11 +405,11 @@ async fn a_replay_to_another_route_under_the_same_layer_is_found() {
         // The idempotency layer rejects such a replay without calling the route.
         let layers = ServiceBuilder::new().layer(layer()).layer(once());
         finds(route().merge(status(path)).layer(layers), &[]).await;
-        // Outside of the layers, a route may accept every request.
+        // Outside the layers, a route may accept every request.
         finds(route().layer(layer()).merge(status(path)), &[]).await;
     }
 
-    // The idempotency layer cannot know which of two routes for POST is the right one.
+    // The idempotency layer cannot know which of two POST routes is the right one.
     let health = Router::new().route("/health", any(|| async { "all is well" }));
     let layers = ServiceBuilder::new().layer(layer()).layer(once());
     let expected = [("replayed as POST /health", OtherRoute)];
@@ -432,7 +433,7 @@ async fn the_report_names_each_cause_once() {
     let report: FailureReport = failures(route()).await.into_iter().collect();
     assert_eq!(report.failures().count(), 30);
     let text = report.to_string();
-    // Authentic deliveries are lost because the layer is missing, which is not a second cause.
+    // Authentic deliveries are lost because the layer is missing, which is not a separate cause.
     assert_eq!(text.matches("Nothing verified the request").count(), 1);
     assert_eq!(text.lines().count(), 31);
     assert!(

@@ -1,4 +1,4 @@
-//! The module `testing`, with which applications test their webhooks.
+//! The `testing` module, with which applications test their webhooks.
 
 mod hostile_requests;
 mod sample;

@@ -1,4 +1,4 @@
-//! Samples of events in the formats of SoundHash's senders.
+//! Sample events in the formats of SoundHash's senders.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -83,7 +83,7 @@ async fn the_limit_is_exact_declared_or_not() {
     }
 }
 
-/// Attack: send a chunked body without end.
+/// Attack: send an endless chunked body.
 #[tokio::test]
 async fn an_endless_body_is_cut_at_the_limit() {
     let endless = Script::new([Step::Endless(Bytes::from_static(&[b'x'; 1024]))]);
@@ -95,7 +95,7 @@ async fn an_endless_body_is_cut_at_the_limit() {
     assert_eq!(polls.load(Ordering::Relaxed), 1025);
 }
 
-/// Attack: send frames without data forever. They never reach a limit in bytes.
+/// Attack: send frames without data forever. They never reach a byte limit.
 #[tokio::test]
 async fn endless_empty_frames_neither_block_the_thread_nor_outlive_the_deadline() {
     let service = echo(layer().body_timeout(Duration::from_millis(50)));
@@ -104,7 +104,7 @@ async fn endless_empty_frames_neither_block_the_thread_nor_outlive_the_deadline(
     assert_eq!(rejected, Err(RejectionKind::BodyTimeout));
 }
 
-/// Attack: hang up in the middle of the body. A receiver that unwraps the error panics.
+/// Attack: hang up mid-body. A receiver that unwraps the error panics.
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
     let script = Script::new([data(BODY), Step::Error]);

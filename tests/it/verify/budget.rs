@@ -1,4 +1,4 @@
-//! The limit on the memory of all unfinished bodies together.
+//! The memory limit for all unfinished bodies together.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -24,13 +24,13 @@ const KIB: usize = 1024;
 
 const HTTP_2: Version = Version::HTTP_2;
 
-/// The memory that counts for a body in addition to its bytes.
+/// The memory that is counted for a body in addition to its bytes.
 const OVERHEAD: usize = 32 * KIB;
 
-/// The size of a read buffer of hyper's.
+/// The size of a hyper read buffer.
 const READ_BUFFER: usize = 408 * KIB;
 
-/// Returns a request over HTTP/2, for which no read buffer counts. Its body stalls after 10 KiB.
+/// Returns an HTTP/2 request, for which no read buffer is counted. Its body stalls after 10 KiB.
 fn stalled() -> Request<Script> {
     let steps = [Step::Data(vec![b'x'; 10 * KIB].into()), Step::Stall];
     let mut request = with_signature(sign(BODY), Script::new(steps));
@@ -46,15 +46,15 @@ async fn evicted_of_two(max_buffered: usize, request: impl Fn() -> Request<Scrip
     waiting.iter().filter(|it| it.is_finished()).count()
 }
 
-/// Returns a layer with room for this number of unfinished bodies of this length.
+/// Returns a layer with room for this many unfinished bodies of this length.
 fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
     layer().max_buffered(bodies * (len + OVERHEAD))
 }
 
 type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
 
-/// Starts a request whose body is sent piece by piece. Over HTTP/1, whole read buffers of the
-/// server count for a chunked body.
+/// Starts a request whose body is sent piece by piece. Over HTTP/1, whole server read buffers are
+/// counted for a chunked body.
 async fn begin<S>(
     service: &S,
     version: Version,
@@ -125,8 +125,8 @@ async fn the_body_that_has_gone_longest_without_doubling_is_evicted() {
     assert!(!third_outcome.is_finished());
 }
 
-/// Attack: occupy the memory with bodies that send very little. Each of them is polled again and
-/// again, and new ones arrive while a delivery waits for its next packets.
+/// Attack: occupy the memory with bodies that send very little. Each of them is polled repeatedly,
+/// and new ones arrive while a delivery waits for its next packets.
 #[tokio::test(start_paused = true)]
 async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     let service = echo(layer().max_buffered(2 * 1024 * KIB));
@@ -137,10 +137,10 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     }
     let body = vec![b'x'; 40 * KIB];
     let (mut honest, honest_outcome) = begin(&service, HTTP_2, &body, 14_600).await;
-    // The honest sender is as far away as a satellite.
+    // The honest sender is on a satellite link.
     for round in 0..60 {
         for (sender, _) in &mut attackers {
-            // The body doubles from a single byte. The sender fails if its body was evicted.
+            // The body doubles, starting at one byte. The sender fails if its body was evicted.
             let len = (1 << (round / 5)) / 2;
             let _ = sender.send_data(vec![b'x'; len].into()).await;
         }
@@ -169,7 +169,7 @@ async fn bodies_in_progress_leave_half_of_the_memory_to_new_ones() {
     assert!(evicted[0] && !new_outcome.is_finished());
 }
 
-/// A body that would not fit in the end does not evict other bodies.
+/// A body that would not fit anyway does not evict other bodies.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_evicted_itself_evicts_no_other() {
     let service = echo(layer().max_buffered(328 * KIB));
@@ -202,7 +202,7 @@ async fn a_large_head_counts() {
     }
 }
 
-/// Attack: grow by slightly more than the free memory, again and again.
+/// Attack: repeatedly grow by slightly more than the free memory.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_double_is_evicted_itself() {
     let service = echo(with_room_for(2, 40 * KIB));
@@ -275,8 +275,8 @@ async fn a_single_body_may_fill_the_memory() {
     assert_eq!(rejected, Err(RejectionKind::BufferFull));
 }
 
-/// The buffers that hyper holds for an HTTP/1 connection count: twice the received bytes of a body
-/// with a declared length, and two whole read buffers for other bodies.
+/// The buffers that hyper holds for an HTTP/1 connection count: twice the received bytes for a body
+/// with a declared length, and two whole read buffers for any other body.
 #[tokio::test(start_paused = true)]
 async fn the_read_buffer_of_the_server_counts() {
     let len = 10 * KIB;

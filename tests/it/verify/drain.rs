@@ -1,4 +1,4 @@
-//! Draining: the layer discards a rejected body, within limits, so that its sender reads the
+//! Draining: the layer discards a rejected body, within limits, so that its sender can read the
 //! response.
 
 use std::{
@@ -79,8 +79,8 @@ async fn no_more_than_the_declared_length_is_read() {
     assert_eq!(polled(&polls).await, 1024 + 1);
 }
 
-/// Attack: send most of a body before it is rejected, which grows the read buffer of the server,
-/// and keep the connection open. The received part counts, even if the rest has not arrived.
+/// Attack: send most of a body before it is rejected, which grows the server's read buffer, and
+/// keep the connection open. The received part counts, even if the rest has not arrived.
 #[tokio::test]
 async fn a_connection_does_not_keep_the_buffer_of_a_large_body() {
     for (len, closed) in [(10 * 1024, false), (70 * 1024, true)] {
@@ -111,7 +111,7 @@ async fn a_rejected_body_that_stalls_is_dropped_after_five_seconds() {
     assert_eq!(Arc::strong_count(&polls), 1);
 }
 
-/// Attack: send a byte now and then.
+/// Attack: send an occasional byte.
 #[tokio::test(start_paused = true)]
 async fn a_drip_does_not_extend_the_drain() {
     let (mut drip, body) = Channel::<Bytes>::new(1);
@@ -190,7 +190,7 @@ async fn a_large_rejected_body_costs_its_connection() {
     }
 }
 
-/// Draining bytes that have already arrived needs neither a task nor a timer.
+/// Draining bytes that have already arrived takes neither a task nor a timer.
 #[tokio::test]
 async fn a_whole_body_is_drained_in_place() {
     let runtime = Handle::current().metrics();
@@ -202,7 +202,7 @@ async fn a_whole_body_is_drained_in_place() {
     assert_eq!(runtime.num_alive_tasks(), 1, "so that the check can fail");
 }
 
-/// HTTP/2 can reject a stream and keep its connection.
+/// HTTP/2 can reject a stream but keep its connection.
 #[tokio::test]
 async fn http2_bodies_are_not_drained() {
     let body = declared(100, [data(BODY)]);
@@ -214,7 +214,7 @@ async fn http2_bodies_are_not_drained() {
     assert_eq!(polled(&polls).await, 0);
 }
 
-/// A body that is rejected while it is received is drained, unless it has already ended.
+/// A body that is rejected while being received is drained, unless it has already ended.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_rejected_after_its_head_is_drained_if_more_may_come() {
     let service = echo(

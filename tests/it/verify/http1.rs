@@ -61,7 +61,7 @@ async fn each_mistake_has_its_response() {
     unharmed(receiver, &[]).await;
 }
 
-/// Attack: send a body without end. The sender gets a response, and the connection is closed.
+/// Attack: send an endless body. The sender gets a response, and the connection is closed.
 #[tokio::test]
 async fn chunks_without_end_are_rejected_and_the_connection_is_closed() {
     let receiver = Receiver::start(&[]);
@@ -81,8 +81,8 @@ async fn chunks_without_end_are_rejected_and_the_connection_is_closed() {
     unharmed(receiver, &[]).await;
 }
 
-/// Attack: slow loris. A body that trickles is rejected when it times out, and an unsigned body is
-/// rejected at once. Neither body keeps its connection open for long.
+/// Attack: slow loris. A trickling body is rejected when it times out, and an unsigned body is
+/// rejected immediately. Neither keeps its connection open for long.
 #[tokio::test]
 async fn one_byte_a_second_keeps_no_connection() {
     async fn drip(receiver: &Receiver, head: String) -> (String, Duration) {
@@ -115,7 +115,7 @@ async fn one_byte_a_second_keeps_no_connection() {
 async fn a_rejected_body_cannot_hide_a_request() {
     let receiver = Receiver::start(&[]);
     let inner = signed_bytes(&event("smuggled"));
-    // There are few large chunks, because the server needs a step for each chunk.
+    // The chunks are few and large, because the server takes a step for each one.
     let several = inner.repeat(16);
     let size = format!("{:x}\r\n", several.len());
     let chunk = [size.as_bytes(), &several, b"\r\n"].concat();
@@ -128,14 +128,14 @@ async fn a_rejected_body_cannot_hide_a_request() {
     for (head, body, expected) in [
         (unsigned(&length(inner.len())), &inner, &["401", "200"][..]),
         (head(FORGED, inner.len()), &inner, &["401", "200"]),
-        // A large body is read to its end, and its connection is closed.
+        // A large body is read to the end, and its connection is closed.
         (unsigned(&length(large.len())), &large, &["401"]),
         (head(FORGED, large.len()), &large, &["413"]),
         // A body without a declared length is not read.
         (unsigned("Transfer-Encoding: chunked"), &chunked, &["401"]),
         (forged_chunks(), &chunks, &["413"]),
         (expecting, &large, &["401"]),
-        // The body is too long to be read to its end.
+        // The body is too long to be read to the end.
         (
             unsigned(&length(4 * large.len())),
             &large.repeat(4),
@@ -155,8 +155,8 @@ fn length(bytes: usize) -> String {
     format!("Content-Length: {bytes}")
 }
 
-/// Attack: make the receiver ask for a body that it rejects. It asks only for the bodies of honest
-/// senders.
+/// Attack: make the receiver ask for a body that it rejects. It asks only honest senders for their
+/// bodies.
 #[tokio::test]
 async fn a_100_is_sent_only_to_a_request_with_a_signature() {
     let receiver = Receiver::start(&[]);

@@ -1,7 +1,7 @@
 //! The verification layer: first with scripted bodies, then over real sockets.
 //!
-//! The tests over sockets start a server in a separate process and attack it. In the end, they
-//! check that it still serves honest deliveries, printed nothing else and did not panic.
+//! The socket tests start a server in a separate process and attack it. At the end, they check that
+//! it still serves honest deliveries, has printed nothing else and has not panicked.
 
 mod body;
 mod budget;
@@ -39,7 +39,7 @@ where
     outcome(echo(layer()), request).await
 }
 
-/// Returns a buffer that has a reference to `alive` until it is freed.
+/// Returns a buffer that holds a reference to `alive` until it is freed.
 fn tracked(alive: &Arc<()>, len: usize) -> Bytes {
     struct Buffer(
         #[expect(dead_code, reason = "it is there to be freed")] Arc<()>,

@@ -36,7 +36,7 @@ fn request(method: &str, uri: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// `layer` protects everything that was added before it, including the responses with 404 and 405.
+/// `layer` protects everything that was added before it, including the 404 and 405 responses.
 /// `route_layer` leaves these open, which reveals to an attacker which routes exist.
 #[tokio::test]
 async fn layer_protects_the_404_and_the_405_and_route_layer_leaves_them_open() {
@@ -62,7 +62,7 @@ async fn layer_protects_the_404_and_the_405_and_route_layer_leaves_them_open() {
     }
 }
 
-/// Only verified requests take permits of a concurrency limit in an earlier `layer` call.
+/// Only verified requests take permits from a concurrency limit in an earlier `layer` call.
 #[tokio::test(start_paused = true)]
 async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
     let app: Router = Router::new()

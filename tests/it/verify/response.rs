@@ -1,4 +1,4 @@
-//! Responses of a handler that SoundHash cannot decode.
+//! Handler responses that SoundHash cannot decode.
 
 use axum::{
     Router,

@@ -90,7 +90,7 @@ async fn a_slot_in_the_request_receives_the_verified_delivery() {
     assert!(response.extensions().get::<Rejection>().is_some());
 }
 
-/// Explanations are for staging systems. By default, the response to every 401 is the same.
+/// Explanations are for staging systems. By default, all 401 responses are the same.
 #[tokio::test]
 async fn a_rejection_is_explained_on_request() {
     for (explain, expected) in [
@@ -110,7 +110,7 @@ async fn accepted(response: Result<Response<Body>, impl std::fmt::Debug>) {
     assert_eq!(text(response).await.as_bytes(), BODY);
 }
 
-/// tower-http's layers change the body of the request or of the response.
+/// tower-http's layers change the body of the request or response.
 #[tokio::test]
 async fn layers_of_tower_http_work_outside_and_inside() {
     let echo = || {
@@ -130,7 +130,7 @@ async fn layers_of_tower_http_work_outside_and_inside() {
     let response = outside.clone().oneshot(signed(BODY)).await;
     accepted(response.map(|it| it.map(Body::new))).await;
 
-    // The body has no declared length, so that the outer limit ends it while it is read.
+    // The body has no declared length, so that the outer limit cuts it off while it is read.
     let long = signed(vec![b'x'; 2048]);
     let long = long.map(|body| Body::from_stream(body.into_data_stream()));
     let response = outside.oneshot(long).await.unwrap();

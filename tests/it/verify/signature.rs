@@ -60,7 +60,7 @@ async fn a_body_in_one_frame_is_not_copied() {
     assert_eq!(received.as_ptr(), arrived);
 }
 
-/// Attack: parser confusion, with characters that the parsers of other vendors skip.
+/// Attack: parser confusion, with characters that other vendors' parsers skip.
 #[tokio::test]
 async fn anything_but_64_digits_is_malformed() {
     let right = sign(BODY);
@@ -85,7 +85,7 @@ async fn anything_but_64_digits_is_malformed() {
     }
 }
 
-/// Attack: forgery, and tampering with any part of the body or of the signature.
+/// Attack: forgery, and tampering with any part of the body or signature.
 #[tokio::test]
 async fn a_signature_of_something_else_is_rejected() {
     let mut tampered = BODY.to_vec();
@@ -102,7 +102,7 @@ async fn a_signature_of_something_else_is_rejected() {
     }
 }
 
-/// Attack: an oracle. Different responses would reveal how far a forgery got.
+/// Attack: an oracle. Differences would reveal how far a forgery got.
 #[tokio::test]
 async fn every_401_looks_the_same() {
     let malformed = with_signature("sha256=", Body::from(BODY));

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The variable with the scheme and the host of the API.
+/// The environment variable with the API's scheme and host.
 pub(super) const URL: &str = "SOUNDHASH_API_URL";
 
 /// A request without its token.
@@ -31,7 +31,7 @@ impl Call {
     }
 }
 
-/// Percent-encodes a part of a path or a query.
+/// Percent-encodes part of a path or query.
 fn encoded(text: &str) -> String {
     const OTHERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
     utf8_percent_encode(text, OTHERS).to_string()

@@ -1,4 +1,4 @@
-//! The reason that an error response of the API gives.
+//! The reason given in an API error response.
 
 use axum::http::header;
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub(super) fn detail(response: &Response) -> String {
     format!("{}: {text}", status.as_u16())
 }
 
-/// Displays a validation error: its place and its reason.
+/// Displays a validation error: its location and its reason.
 fn one_error(error: &Value) -> String {
     let message = error["msg"].as_str().or(error["message"].as_str());
     let place: Vec<_> = (error["loc"].as_array().into_iter().flatten())

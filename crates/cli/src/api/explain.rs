@@ -1,4 +1,4 @@
-//! Explains errors of the API: what went wrong, and what to do next.
+//! Explains API errors: what went wrong, and what to do next.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
     output::escape::{escape, excerpt},
 };
 
-/// Texts that SoundHash does not allow anywhere in a URL.
+/// Strings that SoundHash does not allow anywhere in a URL.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
 
-/// Explains why a request did not return JSON. `known` gets the event types that the API knows.
+/// Explains why a request did not return JSON. `known` fetches the event types that the API knows.
 pub(super) async fn explain(
     call: &Call,
     failure: &Result<Response, NoResponse>,
@@ -26,7 +26,7 @@ pub(super) async fn explain(
     token: Option<&HeaderValue>,
     known: impl AsyncFnOnce() -> Option<Vec<String>>,
 ) -> String {
-    // The API may have carried out a request whose response was lost.
+    // The API may have processed the request even though its response was lost.
     let repeat = match call.method {
         Method::GET => "",
         _ => {
@@ -159,7 +159,7 @@ fn has_scheme(token: &[u8]) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
 }
 
-/// Returns whether the response is about the endpoint, and not about an unknown path.
+/// Returns whether the response is about the endpoint rather than an unknown path.
 fn is_about_the_endpoint(response: &Response) -> bool {
     let body = small_json(response);
     body["detail"].is_string() && body["detail"] != "Not Found"

@@ -2,7 +2,7 @@
 //!
 //! - `call`: a request
 //! - `token`: the token, and how it is renewed
-//! - `detail`: the reason in an error response
+//! - `detail`: the reason given in an error response
 //! - `explain`: explains the API's errors, and says what to do next
 //! - `model`: the API's responses
 
@@ -43,7 +43,7 @@ use crate::{
     url::{host_and_port, parse_url},
 };
 
-/// The shortest pause before a query is repeated, even if the API asks for a shorter one.
+/// The minimum pause before a query is repeated, even if the API asks for less.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Api {
@@ -52,9 +52,9 @@ pub(crate) struct Api {
     base: String,
     tokens: Tokens,
     timeout: Duration,
-    /// The time for which a query is repeated while the API is busy or fails.
+    /// How long a query is repeated while the API is busy or failing.
     patience: Duration,
-    /// The time by which the API's clock is ahead of this machine's, accurate to about a second.
+    /// How far the API's clock is ahead of this machine's, accurate to about a second.
     clock_ahead: Cell<SignedDuration>,
 }
 
@@ -141,7 +141,8 @@ impl Api {
         self.tokens.renew(send).await
     }
 
-    /// Sends a request. While the API is busy or fails, queries are repeated until the time is up.
+    /// Sends a request. While the API is busy or failing, queries are repeated until the time is
+    /// up.
     async fn patient(&self, call: &Call) -> Result<Response, NoResponse> {
         let start = Instant::now();
         let mut delay = Duration::from_secs(1);
@@ -206,7 +207,7 @@ fn is_json(body: &[u8]) -> bool {
     body.is_empty() || serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
-/// Returns the time that the API asks callers to wait.
+/// Returns how long the API asks callers to wait.
 fn retry_after(response: &Response) -> Option<Duration> {
     let text = header_text(response, &header::RETRY_AFTER)?;
     if let Ok(seconds) = text.parse() {

@@ -1,4 +1,4 @@
-//! The API's responses, with the members that the tables show.
+//! The API's responses, with the members shown in the tables.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use soundhash_webhook::Id;
 
 use crate::error::Error;
 
-/// An endpoint. Its serialization is the request that creates another one with the same settings.
+/// An endpoint. It serializes to the request that creates another one with the same settings.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Endpoint {
     #[serde(skip_serializing)]
@@ -35,7 +35,7 @@ pub(crate) struct Endpoint {
     pub(crate) secret: Option<String>,
 }
 
-/// The counts of deliveries, which endpoints and their statistics have.
+/// The delivery counts of an endpoint or its statistics.
 #[derive(Deserialize)]
 pub(crate) struct Counts {
     pub(crate) total_deliveries: Option<u64>,
@@ -58,7 +58,7 @@ pub(crate) struct Tested {
     pub(crate) duration_ms: Option<u64>,
 }
 
-/// Parses a response of the API. Other members are skipped and do not take memory.
+/// Parses an API response. Other members are skipped and take no memory.
 pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         Error::failed(format!(
@@ -68,7 +68,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
     })
 }
 
-/// Displays a time in the time zone of this machine. A time without an offset is UTC.
+/// Displays a time in this machine's time zone. A time without an offset is in UTC.
 pub(crate) fn time(text: Option<&str>) -> String {
     let parse = |text: &str| {
         text.parse().ok().or_else(|| {
@@ -80,7 +80,7 @@ pub(crate) fn time(text: Option<&str>) -> String {
     parse(text).map_or_else(|| text.to_owned(), local)
 }
 
-/// Displays a time in the time zone of this machine, to the second.
+/// Displays a time in this machine's time zone, to the second.
 pub(crate) fn local(time: Timestamp) -> String {
     let time = time.to_zoned_datetime(TimeZone::system());
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()

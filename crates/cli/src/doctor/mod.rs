@@ -1,4 +1,4 @@
-//! `doctor`: checks a receiver from outside, before it goes live or when no events arrive.
+//! `doctor`: checks a receiver from the outside, before it goes live or when no events arrive.
 //!
 //! - `network`: checks the address, the certificate, redirects, and HTTP/2
 //! - `probe`: the test events, and the ways to send them
@@ -33,7 +33,7 @@ use crate::{
     url::{parse_seconds, parse_url},
 };
 
-/// Check a receiver from outside, and say how to fix each fault
+/// Check a receiver from the outside, and say how to fix each fault
 #[derive(Args)]
 #[command(after_help = "\
 Run this command before you go live and when no events arrive, best from outside of your network. It \
@@ -52,7 +52,7 @@ Examples:
 
 Exit status: 0 no check failed, 1 at least one failed, 2 the receiver cannot be reached, or wrong usage")]
 pub(crate) struct DoctorArgs {
-    /// The URL that you register at SoundHash
+    /// The URL that you register with SoundHash
     #[arg(value_parser = parse_url)]
     url: Uri,
     /// The type of the test events
@@ -150,7 +150,7 @@ async fn examine(
     Ok(())
 }
 
-/// Judges the response to an authentic event, and finds out why its signature is rejected.
+/// Judges the response to an authentic event, and finds out why its signature was rejected.
 async fn signed(
     name: &'static str,
     receiver: &mut Receiver,
@@ -178,7 +178,7 @@ async fn signed(
     Ok(judge(name, result, cure))
 }
 
-/// Sends bodies that a proxy may change or reject, and an event that is late.
+/// Sends bodies that a proxy may change or reject, plus an event that is late.
 async fn bodies(receiver: &mut Receiver, report: &mut Report) -> Result<(), Error> {
     for (name, change, fault) in CHANGES {
         let result = receiver.send(&receiver.changed(change)).await;

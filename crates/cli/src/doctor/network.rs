@@ -23,7 +23,7 @@ use crate::{
     url::host_and_port,
 };
 
-/// Automatic renewal replaces a certificate before it has only this many days left.
+/// Automatic renewal replaces a certificate while it has more than this many days left.
 const RENEWAL_DAYS: u64 = 14;
 
 /// Looks up the host.
@@ -133,7 +133,7 @@ fn date(time: UnixTime) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Checks the redirects, including a last one that was not followed.
+/// Checks the redirects, including a final one that was not followed.
 pub(super) fn redirects(delivered: &Delivered) -> Check {
     let name = "redirects";
     let hop = |status: StatusCode, to: &str| format!("{} to {}", status.as_u16(), excerpt(to, 200));

@@ -24,9 +24,9 @@ use crate::{
     },
 };
 
-/// The time that clients wait for `100 Continue` before they send the body anyway, as curl does.
+/// How long clients wait for `100 Continue` before they send the body anyway, as curl does.
 const CONTINUE: Duration = Duration::from_secs(1);
-/// The time between an event and its last retry if each attempt times out.
+/// The time between an event and its last retry if every attempt times out.
 const LAST_RETRY: SignedDuration = SignedDuration::from_mins(9);
 /// The size of the large test event, which is within the default limits of nginx and of the layer.
 const LARGE: usize = 900_000;
@@ -36,7 +36,7 @@ pub(super) type Result = std::result::Result<Response, NoResponse>;
 /// Changes the text of a test event.
 type Change = fn(String) -> String;
 
-/// The changes with their names, and the fault of a proxy if only the changed event is rejected.
+/// The changes with their names, and the proxy's fault if only the changed event is rejected.
 pub(super) const CHANGES: [(&str, Change, &str); 4] = [
     ("trailing newline", |text| text + "\n", "removes line ends"),
     (
@@ -62,7 +62,7 @@ pub(super) struct Receiver {
     pub(super) url: Uri,
     pub(super) secret: Secret,
     pub(super) event_type: String,
-    /// The time of the slowest response.
+    /// The slowest response time.
     pub(super) slowest: Duration,
 }
 
@@ -72,7 +72,7 @@ impl Receiver {
         self.made(sender, |_| {}, |text| text)
     }
 
-    /// Returns a new test event that is signed after its bytes were changed.
+    /// Returns a new test event whose bytes were changed before it was signed.
     pub(super) fn changed(&self, change: impl FnOnce(String) -> String) -> Delivery {
         self.made(Sender::Dispatcher, |_| {}, change)
     }
@@ -85,7 +85,7 @@ impl Receiver {
         delivery
     }
 
-    /// Returns a new test event that is as old as the last retry can be.
+    /// Returns a new test event that is as old as a last retry can be.
     pub(super) fn late(&self) -> Delivery {
         let time = (Timestamp::now() - LAST_RETRY).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00Z");
         let set_time = |event: &mut Value| event["created_at"] = time.to_string().into();
@@ -119,7 +119,7 @@ impl Receiver {
         result
     }
 
-    /// Sends a delivery in chunks. If `expects` is true, the body is sent with its length instead,
+    /// Sends a delivery in chunks. If `expects` is true, it sends the body with its length instead,
     /// once the receiver asks for it. The response time is not measured, because it can include
     /// this wait.
     pub(super) async fn stream(&self, delivery: &Delivery, expects: bool) -> Result {

@@ -55,7 +55,7 @@ impl Check {
         Self::new(Verdict::Ok, name, seen, "")
     }
 
-    /// Creates a result. `seen` describes what the receiver did, and `cure` how to fix it.
+    /// Creates a result. `seen` describes what the receiver did, and `cure` says how to fix it.
     pub(super) fn new(
         result: Verdict,
         name: &'static str,
@@ -70,7 +70,7 @@ impl Check {
         }
     }
 
-    /// Turns a failure into a warning, for requests that SoundHash does not send today.
+    /// Downgrades a failure to a warning, for requests that SoundHash does not currently send.
     pub(super) fn at_most_warning(mut self) -> Self {
         if self.result == Verdict::Failed {
             self.result = Verdict::Warning;
@@ -118,7 +118,7 @@ impl Report {
         output::line(format_args!("{:VERDICT$}  {cure}", ""))
     }
 
-    /// Prints the summary, and returns whether no check has failed.
+    /// Prints the summary. Returns `false` if any check failed.
     pub(super) fn finish(&self) -> Result<bool, Error> {
         let count = |verdict| self.results.iter().filter(|it| **it == verdict).count();
         if !self.json {
@@ -135,7 +135,7 @@ impl Report {
     }
 }
 
-/// Breaks untrusted text into lines that fit the terminal, and indents all but the first.
+/// Wraps untrusted text to fit the terminal, and indents all lines but the first.
 fn indented(text: &str, indent: usize) -> String {
     let text = escape(text);
     if !io::stdout().is_terminal() {

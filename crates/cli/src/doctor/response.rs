@@ -31,9 +31,9 @@ use crate::{
 /// The advice for a response that takes too long.
 const LATER: &str = "SoundHash waits 30 s, and then sends the event again. Store the event, \
                      respond, and do the work later.";
-/// The difference of clocks that an `IdempotencyLayer` with `max_age` tolerates by default.
+/// The clock difference that an `IdempotencyLayer` with `max_age` tolerates by default.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
-/// The `Date` header has whole seconds, and some servers update it once a second.
+/// The `Date` header is in whole seconds, and some servers update it only once a second.
 const DATE_STEP: SignedDuration = SignedDuration::from_secs(3);
 
 /// Judges the response to an authentic event. `cure` is the advice if the signature was rejected.
@@ -51,7 +51,7 @@ pub(super) fn judge(name: &'static str, result: &Result, cure: &str) -> Check {
     Check::new(Failed, name, seen, cure)
 }
 
-/// Displays the status, with the response time of a success or the text of a failure.
+/// Displays the status, with the response time on success or the text on failure.
 fn shown(response: &Response) -> String {
     let status = response.status.as_u16();
     let text = excerpt(&response.text(), 120);
@@ -62,7 +62,7 @@ fn shown(response: &Response) -> String {
 }
 
 fn cure_of_status(response: &Response) -> &'static str {
-    // The layer responds with these texts. Another text means that a proxy responded.
+    // The layer responds with these texts. Any other text means that a proxy responded.
     match (response.status.as_u16(), response.text().as_str()) {
         (300..=399, _) => "The receiver redirects. Register a URL that does not redirect.",
         (400 | 415 | 422, _) => {
@@ -91,7 +91,7 @@ fn cure_of_status(response: &Response) -> &'static str {
     }
 }
 
-/// Judges the response to a forged event, which should be exactly the layer's response.
+/// Judges the response to a forged event, which should exactly match the layer's response.
 pub(super) async fn judge_forged(result: &Result) -> Check {
     let name = "forged event";
     let Ok(response) = result else {
@@ -136,7 +136,8 @@ async fn rejection() -> (HeaderMap, String) {
     (head.headers, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// Checks that SoundHash's dispatcher can decode a 2xx response. If not, it records a failure.
+/// Checks that SoundHash's dispatcher can decode a 2xx response. Otherwise, the dispatcher records
+/// a failure.
 pub(super) fn decodable(response: &Response) -> Check {
     let name = "response";
     let cure = "SoundHash records a failure and sends the event again. Respond without a body, or \
@@ -183,7 +184,7 @@ fn decompressed(encoding: &str, body: &[u8]) -> Option<Vec<u8>> {
     Some(read)
 }
 
-/// Compares the clocks with the help of the response's `Date`.
+/// Compares the clocks using the response's `Date`.
 pub(super) fn clock(response: &Response) -> Check {
     let name = "clock";
     let date = response.headers.get(DATE).and_then(|it| it.to_str().ok());

@@ -1,4 +1,4 @@
-//! `deliveries`: shows the log of attempts, or the lost events.
+//! `deliveries`: shows the attempt log, or the lost events.
 
 use std::{cmp::Reverse, collections::HashSet};
 

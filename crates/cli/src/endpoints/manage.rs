@@ -55,7 +55,7 @@ pub(super) async fn list(api: &Api, is_active: Option<bool>, json: bool) -> Resu
     Ok(true)
 }
 
-/// Create an endpoint, and get the secret that SoundHash makes for it
+/// Create an endpoint, and get the secret that SoundHash generates for it
 #[derive(Args)]
 #[command(after_help = help!(
     "\
@@ -69,7 +69,7 @@ pub(super) struct CreateArgs {
     /// The public URL of your server; SoundHash rejects localhost
     #[arg(long)]
     url: String,
-    /// A type of event to receive, such as match.found; commas separate several
+    /// An event type to receive, such as match.found; commas separate several
     #[arg(
         long = "event",
         value_name = "TYPE",
@@ -93,7 +93,7 @@ struct Settings {
     /// The maximum number of deliveries per minute, from 1 to 1000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate_limit: Option<u32>,
-    /// Let SoundHash add the headers in FILE to each delivery, one `Name: value` per line
+    /// Have SoundHash add the headers in FILE to each delivery, one `Name: value` per line
     #[arg(long, value_name = "FILE")]
     headers_file: Option<PathBuf>,
 }
@@ -115,7 +115,7 @@ fn set(body: &mut Value, member: &str, value: Option<impl Serialize>) {
     }
 }
 
-/// Reads custom headers. The error does not show the headers.
+/// Reads custom headers. The error does not reveal them.
 fn headers(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let wrong = |what: String| {
         let path = escape(&path.display().to_string());
@@ -229,7 +229,7 @@ fn print(response: &[u8], json: bool) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Change an endpoint; settings that you do not give stay the same
+/// Change an endpoint; omitted settings stay the same
 #[derive(Args)]
 #[command(after_help = help!(
     "\
@@ -246,7 +246,7 @@ pub(super) struct UpdateArgs {
     /// The new public URL
     #[arg(long)]
     url: Option<String>,
-    /// A type of event to receive, instead of the current types; commas separate several
+    /// An event type to receive, instead of the current types; commas separate several
     #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
     events: Vec<String>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `endpoints`: SoundHash's management API.
 //!
 //! - `manage`: list, create, show, update, delete, test and stats
-//! - `deliveries`: shows the log of attempts and the lost events
+//! - `deliveries`: shows the attempt log and the lost events
 //! - `rotate`: replaces a secret by creating a second endpoint
 //! - `secret_file`: stores a new secret
 
@@ -55,7 +55,7 @@ pub(crate) struct EndpointsArgs {
     /// Print the API's response as JSON instead of a table
     #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
-    /// Wait this long for each response of the API
+    /// Wait this long for each API response
     #[arg(long, global = true, help_heading = COMMON, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
     #[command(subcommand)]
@@ -87,7 +87,7 @@ enum EndpointsCommand {
         id: String,
     },
     Update(manage::UpdateArgs),
-    /// Delete an endpoint and its log of deliveries
+    /// Delete an endpoint and its delivery log
     #[command(after_help = help!("  $ soundhash-webhook endpoints delete 7
   $ soundhash-webhook endpoints delete 7 --yes"))]
     Delete {
@@ -98,7 +98,7 @@ enum EndpointsCommand {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Let SoundHash send a test event to an endpoint
+    /// Have SoundHash send a test event to an endpoint
     #[command(after_help = help!("  $ soundhash-webhook endpoints test 7
   $ soundhash-webhook endpoints test 7 --event job.failed --data '{\"job_id\": 1}'
 
@@ -115,7 +115,7 @@ Exit status: 0 the endpoint accepted the event, 1 it did not, 2 wrong usage"))]
         data: Option<Data>,
     },
     Deliveries(deliveries::DeliveriesArgs),
-    /// Show how many deliveries an endpoint accepted
+    /// Show how many deliveries an endpoint has accepted
     #[command(after_help = help!("  $ soundhash-webhook endpoints stats 7
   $ soundhash-webhook endpoints stats 7 --json"))]
     Stats {

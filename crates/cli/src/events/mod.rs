@@ -120,7 +120,7 @@ struct Line<'a> {
     event_type: Option<&'a str>,
     endpoint: Option<&'a str>,
     created_at: Option<String>,
-    /// The time of receipt, with the name that `listen --json` uses.
+    /// The time of receipt, under the name that `listen --json` uses.
     time: String,
     bytes: u64,
     forgotten: bool,
@@ -148,7 +148,7 @@ fn local(time: SystemTime) -> String {
     model::local(Timestamp::try_from(time).unwrap_or_default())
 }
 
-/// Returns the type of an event, shortened to `length`, because a sender can choose a long type.
+/// Returns an event's type, shortened to `length`, because senders can choose long types.
 fn kind(event: &EventSummary, length: usize) -> String {
     let kind = event.event_type.as_deref().unwrap_or("not an event");
     kind.chars().take(length).collect()

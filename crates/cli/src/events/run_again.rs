@@ -1,7 +1,7 @@
 //! `run-again`: sends stored events to the application again.
 //!
-//! Each event is marked as forgotten directly before it is sent. Its row and its body stay. When
-//! the handler succeeds, the application records the event again. If either process crashes before
+//! Each event is marked as forgotten right before it is sent. Its row and its body stay. When the
+//! handler succeeds, the application records the event again. If either process crashes before
 //! that, `--forgotten` selects the events that did not run.
 
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(super) struct RunAgainArgs {
     keys: Vec<String>,
     #[command(flatten)]
     filter: Filter,
-    /// Only events that come after this one, to continue a run that was stopped
+    /// Only events that come after this one, to resume a run that was stopped
     #[arg(long, value_name = "KEY", conflicts_with = "forgotten")]
     after: Option<String>,
     /// Where the application receives events
@@ -104,7 +104,8 @@ pub(super) async fn run(
         report: Report::new(events.len() as u64, Expected::Accepted),
         json,
         failed: 0,
-        // `--forgotten` does not need `--after`, because it does not select events that have run.
+        // `--forgotten` does not need `--after`, because it does not select events that have
+        // already run.
         can_continue: args.keys.is_empty() && !args.filter.forgotten,
     };
     let ended = run.all(&events, args.rate).await;
@@ -169,7 +170,7 @@ impl Run<'_> {
     async fn all(&mut self, events: &[EventSummary], rate: Option<f64>) -> Result<(), Error> {
         let mut ticks = rate.map(|rate| interval(Duration::from_secs_f64(rate.recip())));
         if let Some(ticks) = &mut ticks {
-            // Events that a slow response has delayed must not be sent as a burst.
+            // Events delayed by a slow response must not be sent in a burst.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let mut last = None;
@@ -226,7 +227,7 @@ impl Run<'_> {
         ));
     }
 
-    /// Sends one event. Returns a reason if the next events would fail in the same way.
+    /// Sends one event. Returns the cause of a failure that would also affect the next events.
     async fn one(&mut self, event: &EventSummary) -> Result<Option<&'static str>, Error> {
         let key = &event.key;
         let event_type = event.event_type.as_deref();
@@ -256,7 +257,8 @@ impl Run<'_> {
         };
         let mut delivered = self.target.send(delivery, &[], &|_, _| {}).await;
         if delivered.is_handled() {
-            // If another delivery of the event came first, the application has handled that one.
+            // If another delivery of the event arrived first, the application has already handled
+            // that one.
             let now = self.database.get(key).await?;
             if now.is_some_and(|now| now.summary.is_forgotten) {
                 let headers = delivered.result.as_ref().map(|response| &response.headers);
@@ -322,7 +324,7 @@ const NOT_RECORDED: &str = "The application responded with 2xx, but did not reco
     this table: check --url, --database and --table. Or another `run-again` marked the event at the \
     same time: let only one run.";
 
-/// Returns why a delivery failed, if the next events would fail for the same reason.
+/// Returns why a delivery failed, if the same cause would also affect the next events.
 fn cause(delivered: &Delivered) -> Option<&'static str> {
     match &delivered.result {
         Err(NoResponse::Unreachable { .. }) => Some("The application cannot be reached."),

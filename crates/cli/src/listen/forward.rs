@@ -33,7 +33,7 @@ const MOST: usize = 100_000;
 pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);
 
 impl Seen {
-    /// Marks the response if the event was accepted before, as an idempotency layer does, so that
+    /// Marks the response if the event was already accepted, as an idempotency layer does, so that
     /// the inspector's verdict is `duplicate`.
     pub(super) fn mark<B>(&self, delivery: &Delivery, response: &mut Response<B>) {
         if !response.status().is_success() {
@@ -59,15 +59,15 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Returns an error if `url` is the address of this command, because requests would be
-    /// forwarded in an endless loop.
+    /// Returns an error if `url` is this command's own address, because requests would be forwarded
+    /// in an endless loop.
     pub(super) async fn new(
         url: Uri,
         timeout: Duration,
         own: SocketAddr,
         seen: Seen,
     ) -> Result<Self, Error> {
-        // The host may not be known yet, which is not an error.
+        // The host may not resolve yet, which is not an error.
         let targets: Vec<_> = match lookup_host(host_and_port(&url)).await {
             Ok(targets) => targets.collect(),
             Err(_) => Vec::new(),
@@ -101,9 +101,9 @@ impl Forwarder {
     }
 }
 
-/// Returns whether a connection to `target` arrives at `own`.
+/// Returns whether a connection to `target` would reach `own`.
 fn is_same(target: SocketAddr, own: SocketAddr) -> bool {
-    // Only addresses of this machine can be bound.
+    // Only this machine's addresses can be bound.
     let is_local = || UdpSocket::bind((target.ip(), 0)).is_ok();
     target.port() == own.port()
         && (target.ip() == own.ip()
@@ -131,8 +131,8 @@ async fn forward(
     *request.method_mut() = method;
     *request.uri_mut() = url.clone();
     *request.headers_mut() = headers;
-    // The response is received completely before its status is passed on, so that an incomplete
-    // response does not acknowledge the delivery.
+    // The whole response is received before its status is passed on, so that an incomplete response
+    // does not acknowledge the delivery.
     let (status, text, reason) = match forwarder.client.send(request).await {
         // SoundHash would follow the redirect and lose the event.
         Ok(response) if response.status.is_redirection() => {
@@ -145,7 +145,7 @@ async fn forward(
             );
             (StatusCode::BAD_GATEWAY, "The application redirects", reason)
         }
-        // After a status of 1xx, the sender would wait for the final response.
+        // After a 1xx status, the sender would wait for the final response.
         Ok(response) if response.status.is_informational() => {
             let reason = format!(
                 "{url}: the application responds with {} and then with nothing, which does not \
@@ -173,7 +173,7 @@ async fn forward(
             (status, "", reason)
         }
     };
-    // The line of the delivery shows the status that the sender got.
+    // The delivery's line shows the status that the sender got.
     output::warning(&reason);
     (status, text).into_response()
 }

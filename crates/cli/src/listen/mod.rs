@@ -68,13 +68,13 @@ Examples:
 
 Exit status: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 wrong usage")]
 pub(crate) struct ListenArgs {
-    /// The address to listen on; a port alone is a port of 127.0.0.1
+    /// The address to listen on; a port alone means that port of 127.0.0.1
     #[arg(long, default_value = "127.0.0.1:3000", value_parser = parse_addr)]
     addr: SocketAddr,
     /// Pass verified requests on to this URL, and return its responses
     #[arg(long, value_name = "URL", value_parser = parse_url)]
     forward: Option<Uri>,
-    /// Wait this long for the application's response; SoundHash waits for 30 seconds
+    /// Wait this long for the application's response; SoundHash waits 30 seconds
     #[arg(long, value_name = "SECONDS", default_value = "29", requires = "forward", value_parser = parse_seconds)]
     forward_timeout: Duration,
     /// Where to serve the inspector, a web page with the deliveries [default: 127.0.0.1:4040, or
@@ -146,7 +146,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     tokio::select! {
         () = printer.run(&mut records) => {}
         () = signals::received(1) => {}
-        // The reader of the pipe has ended, as with `| head`.
+        // The reader of the pipe has exited, as with `| head`.
         () = output::closed() => return Ok(true),
     }
     output::note(
@@ -181,7 +181,7 @@ fn verification(source: &SecretSource) -> Result<(SoundHashWebhookLayer, Inspect
     Ok((layer, inspector))
 }
 
-/// Returns the URL of the address for clients on this machine.
+/// Returns the URL at which clients on this machine reach the address.
 fn local_url(mut addr: SocketAddr) -> String {
     if addr.ip().is_unspecified() {
         addr.set_ip(match addr {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-/// Escapes all characters of `text` that could move the cursor, change colors or reorder the
+/// Escapes all characters in `text` that could move the cursor, change colors or reorder the
 /// displayed text.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -27,7 +27,7 @@ pub(crate) fn excerpt(text: &str, length: usize) -> String {
     }
 }
 
-/// Returns `value` as JSON on one line, with the same characters escaped as in [`escape`].
+/// Returns `value` as JSON on one line, escaping the same characters as [`escape`].
 pub(crate) fn json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string(value).expect("a value that JSON can express"))
 }
@@ -37,8 +37,8 @@ pub(crate) fn pretty_json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string_pretty(value).expect("a value that JSON can express"))
 }
 
-/// Escapes valid JSON. Characters that need an escape occur only inside strings, because the rest
-/// of JSON is ASCII. Line ends and tabs occur only outside strings.
+/// Escapes valid JSON. Characters that need escaping occur only inside strings, because the rest of
+/// JSON is ASCII. Line breaks and tabs occur only outside strings.
 pub(crate) fn harmless_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {

@@ -34,7 +34,7 @@ static STDERR: Writer = Writer::new("standard error", warning);
 
 fn write_result(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    // This is flushed, so that the reader of a pipe gets each line immediately.
+    // Flushing gives the reader of a pipe each line immediately.
     writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
@@ -49,18 +49,18 @@ pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
 
 /// Queues a line of the result for standard output.
 ///
-/// This never waits. If an earlier line could not be written, this returns the error of that line.
+/// This never waits. It returns the error of an earlier line that could not be written.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
     Ok(STDOUT.push(write_result, text.to_string())?)
 }
 
-/// Prints a response of the API unchanged.
+/// Prints an API response unchanged.
 pub(crate) fn print_json(response: &[u8]) -> Result<bool, Error> {
     line(escape::harmless_json(&String::from_utf8_lossy(response)))?;
     Ok(true)
 }
 
-/// Queues sentences for standard output, in lines that fit a terminal.
+/// Queues sentences for standard output, wrapped to fit a terminal.
 pub(crate) fn paragraph(text: impl fmt::Display) -> Result<(), Error> {
     line(match io::stdout().is_terminal() {
         true => wrapped(&text.to_string(), WIDTH.min(columns())),
@@ -68,7 +68,7 @@ pub(crate) fn paragraph(text: impl fmt::Display) -> Result<(), Error> {
     })
 }
 
-/// Queues a message for standard error, in lines that fit a terminal.
+/// Queues a message for standard error, wrapped to fit a terminal.
 pub(crate) fn note(text: impl fmt::Display) {
     note_as_is(match io::stderr().is_terminal() {
         true => wrapped(&text.to_string(), WIDTH.min(columns())),
@@ -76,7 +76,7 @@ pub(crate) fn note(text: impl fmt::Display) {
     });
 }
 
-/// Queues a line for standard error without breaking it, so that it can be copied.
+/// Queues a line for standard error without wrapping it, so that it can be copied.
 pub(crate) fn note_as_is(text: impl fmt::Display) {
     // On a terminal, results and messages keep their order.
     let writer = match io::stdout().is_terminal() && io::stderr().is_terminal() {
@@ -123,7 +123,7 @@ pub(crate) async fn confirm(question: &str) -> Result<bool, Error> {
 }
 
 /// Waits until all output is written, but no longer than `signals::patience`, and reports lost
-/// lines. Returns the error of a line that could not be written.
+/// lines. Returns the error if a line could not be written.
 pub(crate) async fn finish() -> Result<(), Error> {
     let written = async |writer: &'static Writer| {
         tokio::select! {
@@ -150,7 +150,8 @@ pub(crate) fn columns() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }
 
-/// Breaks long lines between words, but not commands in backticks, so that they can be copied.
+/// Wraps long lines between words, but not inside commands in backticks, so that they can be
+/// copied.
 pub(crate) fn wrapped(text: &str, columns: usize) -> String {
     let options = Options::new(columns)
         .break_words(false)

@@ -12,7 +12,7 @@ use textwrap::core::display_width;
 use super::{BOLD, DIM, columns, escape::escape, line, paint, wrapped};
 use crate::error::Error;
 
-/// The minimum width of a column whose text is broken between words.
+/// The minimum width of a column whose text is wrapped.
 const NARROWEST: usize = 16;
 const GAP: usize = 2;
 
@@ -72,9 +72,8 @@ pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
     }
 }
 
-/// Prints rows below a header, whose names are separated by bars. If a row does not fit the
-/// terminal even with its last cell broken between words, each row is printed as a list of fields
-/// instead.
+/// Prints rows below a header. In `names`, bars separate the column names. If a row does not fit
+/// the terminal even with its last cell wrapped, each row is printed as a list of fields instead.
 pub(crate) fn print<const N: usize>(
     names: &str,
     rows: impl IntoIterator<Item = [Cell; N]>,
@@ -154,7 +153,7 @@ fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Cell)>) -> String {
     printed.join("\n")
 }
 
-/// Returns the width of the terminal. Without a terminal, lines can have any length.
+/// Returns the terminal's width. Without a terminal, lines can be of any length.
 fn terminal() -> Option<usize> {
     io::stdout().is_terminal().then(columns)
 }

@@ -1,7 +1,8 @@
 //! An output stream with a bounded queue and a thread that writes its lines.
 //!
 //! The reader of a pipe can stop reading, and a disk can be full. Neither must delay a delivery or
-//! the end of the process. Lines that do not fit into the queue are therefore dropped and counted.
+//! keep the process from exiting. Lines that do not fit in the queue are therefore dropped and
+//! counted.
 
 use std::{
     io::{self, ErrorKind::BrokenPipe},
@@ -101,7 +102,7 @@ impl Writer {
         }
     }
 
-    /// Resolves when every line is written.
+    /// Resolves once every line has been written.
     pub(super) async fn written(&self) {
         self.wait_for(|state| state.waiting == 0).await;
     }
@@ -121,7 +122,7 @@ impl Writer {
         }
     }
 
-    /// Reports the lines that were not written, if there are any.
+    /// Returns a report of the lines that were not written, if there are any.
     pub(super) fn lost(&self) -> Option<String> {
         let mut state = self.state();
         let lost = mem::take(&mut state.lost) + state.waiting;
@@ -165,7 +166,7 @@ mod tests {
     async fn lines_that_do_not_fit_are_counted() {
         let (read, reads): (Sender<()>, _) = channel();
         *READS.lock().unwrap() = Some(reads);
-        // The queue is full, and the thread may already have taken a line.
+        // Fills the queue, even if the thread has already taken a line.
         for _ in 0..MAX_WAITING + 4 {
             WRITER.push(write, "line".to_owned()).unwrap();
         }

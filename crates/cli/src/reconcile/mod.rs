@@ -64,7 +64,7 @@ pub(crate) struct ReconcileArgs {
     /// The beginning of the window: a time, or its age, such as 90m or 2d
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_time)]
     since: Timestamp,
-    /// The end of the window; SoundHash may still retry younger events
+    /// The end of the window; SoundHash may still be retrying newer events
     #[arg(long, value_name = "TIME", default_value = "20m", value_parser = parse_time)]
     until: Timestamp,
     #[command(flatten)]
@@ -81,13 +81,13 @@ pub(crate) struct ReconcileArgs {
     /// Run this command in a shell if events are missing
     #[arg(long, value_name = "COMMAND")]
     on_missing: Option<String>,
-    /// Run this command in a shell to get a token, if none is set or when it has expired
+    /// Run this command in a shell to get a token, if none is set or it has expired
     #[arg(long, value_name = "COMMAND")]
     token_command: Option<String>,
-    /// Wait this long for each response of the API
+    /// Wait this long for each API response
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
-    /// Try again for this long if the API is busy or fails
+    /// Keep trying for this long if the API is busy or fails
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = parse_seconds)]
     patience: Duration,
 }
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: ReconcileArgs) -> Result<bool, Error> {
     }
     signals::listen()?;
     tokio::select! {
-        // If any step fails, the command does not know whether events are missing.
+        // If any step fails, it is unknown whether events are missing.
         ran = run_decided(args) => ran.map_err(Error::undecided),
         () = signals::received(1) => Err(Error::Interrupted),
     }
@@ -165,7 +165,7 @@ async fn log(api: &Api, id: &str, since: Timestamp) -> Result<Log, Error> {
 fn clock_difference(api: &Api, allowed: Duration) -> Result<SignedDuration, Error> {
     let allowed = SignedDuration::try_from(allowed).unwrap_or(SignedDuration::MAX);
     let ahead = api.clock_ahead();
-    // The API returns its time in whole seconds, and its response takes some time.
+    // The API reports its time in whole seconds, and its response takes some time.
     let measured = ahead.abs().saturating_add(SignedDuration::from_secs(2));
     if measured <= allowed.max(SignedDuration::from_secs(5)) {
         return at_most_an_hour(allowed);
@@ -183,7 +183,8 @@ fn clock_difference(api: &Api, allowed: Duration) -> Result<SignedDuration, Erro
     at_most_an_hour(allowed.max(measured))
 }
 
-/// Returns an error for a difference that would hide every missing event and take long to try.
+/// Returns an error for a difference that would hide every missing event and take a long time to
+/// try.
 fn at_most_an_hour(difference: SignedDuration) -> Result<SignedDuration, Error> {
     if difference > SignedDuration::from_hours(1) {
         return Err(Error::failed(
@@ -205,7 +206,7 @@ async fn run_hook(
         .env("SOUNDHASH_MISSING_SINCE", missing.0.to_string())
         .env("SOUNDHASH_MISSING_UNTIL", missing.1.to_string())
         .env("SOUNDHASH_MISSING_COUNT", report.missing().to_string())
-        // Standard output is only for this command's report.
+        // Standard output is reserved for this command's report.
         .stdout(io::stderr());
     match shell::run(&mut command, print::json(report).as_bytes()).await {
         Ok(ran) if ran.status.success() => Ok(()),

@@ -94,7 +94,7 @@ fn remarks(report: &Report) {
 }
 
 fn missing(report: &Report) -> String {
-    // If all events of each gap are missing, their number is exact.
+    // If all events in each gap are missing, their number is exact.
     let is_exact = report.gaps.iter().all(|gap| gap.recorded == 0) && report.unseen.is_empty();
     match report.missing() {
         missing if is_exact => missing.to_string(),
@@ -118,7 +118,7 @@ fn print_gaps(report: &Report) -> Result<(), Error> {
 
 /// Replaces the file atomically, because the collector may read it at any time.
 pub(super) fn write_prometheus(report: &Report, path: &Path) -> Result<(), Error> {
-    // The collector ignores this file, because its name does not end with .prom.
+    // The collector ignores this file, because its name does not end in .prom.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     fs::write(&new, prometheus(report))

@@ -13,13 +13,13 @@ use soundhash_webhook_reconcile::{Record, Timestamp, Window};
 
 use crate::{database::DatabaseArgs, error::Error, output::escape::escape};
 
-/// The maximum length of a line. `listen --json` writes some hundred bytes.
+/// The maximum length of a line. The lines of `listen --json` are only a few hundred bytes.
 const MAX_LINE: u64 = 1 << 20;
 
 #[derive(Args)]
 pub(super) struct RecordedArgs {
-    /// The records: JSON lines of `listen --json`, or with the members `time` and `id`; `-` is
-    /// standard input
+    /// The records: JSON lines from `listen --json`, or any with the members `time` and `id`; `-`
+    /// is standard input
     #[arg(long, value_name = "FILE")]
     #[cfg_attr(feature = "database", arg(conflicts_with = "database"))]
     recorded: Vec<PathBuf>,
@@ -27,7 +27,7 @@ pub(super) struct RecordedArgs {
     database: DatabaseArgs,
 }
 
-/// A line of `listen --json` or `events list --json`, or of another program.
+/// A line from `listen --json`, `events list --json` or another program.
 #[derive(Deserialize)]
 struct Line {
     time: Timestamp,
@@ -38,7 +38,7 @@ struct Line {
 }
 
 impl RecordedArgs {
-    /// Reads the records of the window, or returns `None` if the user has not given any.
+    /// Reads the records in the window, or returns `None` if the user did not give any.
     pub(super) async fn read(&self, window: &Window) -> Result<Option<Vec<Record>>, Error> {
         let earliest = window.since.saturating_sub(window.clock_difference);
         let earliest = earliest.unwrap_or(window.since);
@@ -90,8 +90,8 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 }
 
 impl Line {
-    /// Returns `None` for a delivery that is not a success in SoundHash's log. The log does not
-    /// contain the portal's deliveries, and the other verdicts did not lead to a 2xx.
+    /// Returns `None` for a delivery that does not count as a success in SoundHash's log. The log
+    /// does not contain the portal's deliveries, and the other verdicts did not lead to a 2xx.
     fn into_record(self) -> Option<Record> {
         let is_accepted = matches!(
             self.verdict.as_deref(),

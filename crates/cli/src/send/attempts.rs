@@ -54,11 +54,11 @@ pub(crate) struct Delivery {
 pub(crate) struct Delivered {
     pub(crate) name: String,
     pub(crate) redirects: Vec<Redirect>,
-    /// The URL to which the last redirect led.
+    /// The URL that the last redirect led to.
     pub(crate) url: Uri,
     /// The last response of the last attempt.
     pub(crate) result: Result<Response, NoResponse>,
-    /// The reason why the handler did not run despite the status, if there is one.
+    /// The reason that the handler did not run despite the status, if any.
     pub(crate) not_run: Option<String>,
 }
 
@@ -143,7 +143,7 @@ impl Target {
         self
     }
 
-    /// Sends a delivery until it is accepted or all delays are used up.
+    /// Sends a delivery until it is accepted or no delays are left.
     pub(crate) async fn send(
         &self,
         delivery: Delivery,

@@ -7,7 +7,7 @@ use soundhash_webhook::{EventKind, SIGNATURE_HEADER, Secret, Sender, testing::fr
 use super::attempts::Delivery;
 use crate::data::{self, Data};
 
-/// A type of event, from one of the senders.
+/// An event type, from one of the senders.
 pub(super) struct Plan {
     event_type: String,
     sender: Sender,
@@ -58,7 +58,7 @@ impl Plan {
     }
 }
 
-/// Creates the event of SoundHash's test button, which can have any type.
+/// Creates the event that SoundHash's test button sends, which can have any type.
 pub(crate) fn test_event(event_type: &str, sender: Sender) -> Value {
     let mut event = fresh_sample(EventKind::VideoProcessed, sender);
     let type_member = match sender {
@@ -95,7 +95,7 @@ pub(crate) fn headers(sender: Sender, event: &Value, signature: HeaderValue) -> 
     };
     headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
     for &(name, member) in members {
-        // A type that is not a valid header value is only in the body.
+        // A type that is not a valid header value appears only in the body.
         if let Ok(value) = HeaderValue::from_str(event[member].as_str().unwrap_or_default()) {
             headers.insert(HeaderName::from_static(name), value);
         }

@@ -32,7 +32,7 @@ use crate::{
     url::{DEFAULT_URL, parse_url},
 };
 
-/// The maximum number of events in flight at the same time with `--rate`.
+/// The maximum number of events in flight at a time with `--rate`.
 const MAX_IN_FLIGHT: usize = 100;
 
 /// Send signed events, as SoundHash would
@@ -80,7 +80,7 @@ pub(crate) struct SendArgs {
     /// Send this many of each event
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// Start this many events per second instead of one after the other
+    /// Start this many events per second instead of sending one at a time
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     rate: Option<f64>,
     /// Sign with a wrong secret, and succeed only if the receiver rejects the events

@@ -1,4 +1,5 @@
-//! The output of `send` and `replay`: a line for each delivery, or a bar and a summary for many.
+//! The output of `send` and `replay`: a line for each delivery, or a progress bar and a summary for
+//! many.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use crate::{
     url::milliseconds,
 };
 
-/// The maximum number of deliveries that get a line each. All samples of both senders are 24.
+/// The maximum number of deliveries that get a line each. Both senders together have 24 samples.
 const MOST_LINES: u64 = 24;
 /// The width of a line with the longest reason phrase.
 const WIDE: usize = 72;
@@ -33,7 +34,7 @@ pub(crate) enum Expected {
 
 pub(crate) struct Report {
     expected: Expected,
-    /// Hidden if each delivery has a line, or if standard error is not a terminal.
+    /// Hidden if each delivery has its own line, or if standard error is not a terminal.
     bar: ProgressBar,
     has_lines: bool,
     start: Instant,
@@ -124,7 +125,7 @@ impl Report {
         self.bar.inc(1);
     }
 
-    /// Prints the summary of many deliveries, and returns whether every result is as expected.
+    /// Prints a summary of the deliveries, and returns whether every result is as expected.
     pub(crate) fn finish(mut self) -> Result<bool, Error> {
         self.bar.finish_and_clear();
         if !self.has_lines {
@@ -164,7 +165,7 @@ impl Report {
 fn is_success(delivered: &Delivered, expected: Expected) -> bool {
     match (expected, &delivered.result) {
         (Expected::Accepted, _) => delivered.is_handled(),
-        // Receivers with this crate respond with 401, and others with a status of their choice.
+        // Receivers that use this crate respond with 401, and others with a status of their choice.
         (Expected::Rejected, Ok(response)) => {
             matches!(response.status.as_u16(), 400 | 401 | 403) && !delivered.is_lost()
         }
@@ -198,7 +199,7 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
         return format!("{name}  {}", paint(style, result(delivered)));
     };
     let duration = milliseconds(response.duration);
-    // The padding comes before the color, which must not count towards the width.
+    // The padding precedes the color, which must not count towards the width.
     let result = result(delivered);
     match output::columns() < WIDE && io::stdout().is_terminal() {
         true => format!("{name}  {}  {duration}", paint(style, result)),

@@ -1,4 +1,4 @@
-//! Arguments, which must not contain secrets.
+//! Command-line arguments, which must not contain secrets.
 
 use std::{
     fs::{self, Permissions},

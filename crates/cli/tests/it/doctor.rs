@@ -1,4 +1,4 @@
-//! `doctor` with correct receivers, and with a receiver for each fault.
+//! `doctor` against correct receivers, and against a receiver for each fault.
 
 use std::{
     io::Write,
@@ -31,12 +31,12 @@ use crate::{
     tls,
 };
 
-/// Serves an application, and returns the URL of its webhook.
+/// Serves an application, and returns its webhook URL.
 fn serve(app: Router) -> String {
     format!("http://{}/hooks", support::serve(app))
 }
 
-/// Returns an application as in the guides, which accepts only events that are marked as tests.
+/// Returns an application as in the guides, which accepts only events marked as tests.
 fn right() -> Router {
     let layer = IdempotencyLayer::new(MemoryStore::new(100));
     receiver()

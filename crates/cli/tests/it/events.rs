@@ -85,7 +85,7 @@ on_both!(
     recorded_events_are_compared_with_the_log_of_soundhash,
 );
 
-/// An action of the handler instead of handling an event.
+/// What the handler does instead of handling an event.
 #[derive(Clone, Copy)]
 enum Step {
     Respond(StatusCode),
@@ -163,7 +163,7 @@ impl<DB: Place> App<DB> {
         }
     }
 
-    /// Delivers the events `0`, `1`, and so on. Every third one has another type.
+    /// Delivers events `0`, `1`, and so on. Every third one has a different type.
     fn seed(&self, count: usize) {
         for id in 0..count {
             assert_eq!(status(&deliver(&self.url, "", &body(id))), "200");
@@ -235,7 +235,7 @@ fn body(id: usize) -> Vec<u8> {
     } else {
         "video.processed"
     };
-    // `NaN` is not strict JSON, and serializing the body again would lose the second space.
+    // `NaN` is not strict JSON, and reserializing the body would lose the second space.
     format!(r#"{{"id": "{id}",  "type": "{kind}", "data": {{"confidence": NaN}}}}"#).into_bytes()
 }
 
@@ -306,7 +306,7 @@ fn events_run_again_by_key_window_and_type<DB: Place>() {
     app.check("run-again t4 | 0 | t4 | 200 OK");
     assert_eq!(app.handled(), keys([4]));
 
-    // Running several events again needs a confirmation, which is impossible without a terminal.
+    // Rerunning several events requires confirmation, which is impossible without a terminal.
     app.check("run-again --type match.found | 2 | --yes");
     app.check("run-again --yes | 2 | which events");
     let ran = app.json("run-again --type match.found --yes");
@@ -316,7 +316,7 @@ fn events_run_again_by_key_window_and_type<DB: Place>() {
     assert_eq!((ran.len(), &ran[0]), (3, &line));
 
     let time = |event: &EventSummary| jiff::Timestamp::try_from(event.received_at).unwrap();
-    // The list has the latest event first.
+    // The latest event comes first in the list.
     let window = format!("--since {} --until {}", time(&before[4]), time(&before[1]));
     let start = SystemTime::now();
     app.events(&format!("run-again {window} --rate 10 --yes"))
@@ -344,7 +344,7 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
     app.check("list | 0 | STATE | forgotten");
     app.has_every_body(5);
 
-    // A failure that concerns all events stops the run. Events that were not sent stay unchanged.
+    // A failure that affects every event stops the run. Events that were not sent remain unchanged.
     app.steps.lock().unwrap().clear();
     let nobody = format!("run-again --since 1h --yes --url http://{}/", free_addr());
     app.events(&nobody)

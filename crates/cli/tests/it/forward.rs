@@ -1,4 +1,4 @@
-//! `listen --forward` in front of correct and broken applications.
+//! `listen --forward` in front of working and broken applications.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ fn before(app: &App) -> Listen {
     Listen::start(&["--json", "--forward", &app.to_string()])
 }
 
-/// Delivers an event, and checks its status and its line.
+/// Delivers an event, and checks its status and its output line.
 #[track_caller]
 fn answers(listen: &Listen, code: u16, verdict: &str) -> String {
     let received = deliver(&listen.url, "", BODY);
@@ -59,9 +59,9 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
         ("accept-encoding", &["gzip, deflate"]),
         ("host", &[app.addr.to_string().as_str()]),
         ("content-length", &[BODY.len().to_string().as_str()]),
-        // Only `Via` is added, to recognize a loop.
+        // Only `Via` is added, to detect loops.
         ("accept", &[]),
-        // These headers concern the connection.
+        // These headers apply only to the connection.
         ("x-hop", &[]),
         ("connection", &[]),
         ("te", &[]),
@@ -121,7 +121,7 @@ fn the_address_of_this_command_is_rejected() {
 fn a_loop_through_another_server_is_a_508() {
     let url = Arc::new(OnceLock::<String>::new());
     let target = url.clone();
-    // This proxy sends each request back.
+    // This proxy sends each request back to its sender.
     let app = App::start(move |request| {
         let (_, head) = request.head.split_once("\r\n").unwrap();
         let head: String = (head.split_inclusive("\r\n"))
@@ -175,7 +175,7 @@ fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
     assert_eq!(app.requests().len(), 1, "it is not tried twice");
 }
 
-/// Attack: a server that never stops sending, which delays all of tokio's timers.
+/// Attack: a server that never stops sending, which delays all tokio timers.
 #[test]
 fn endless_interim_responses_do_not_prevent_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -197,7 +197,7 @@ fn endless_interim_responses_do_not_prevent_the_timeout() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
-/// The application is a process that is killed and started again.
+/// The application is a process that is killed and restarted.
 #[test]
 fn an_application_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
     let addr = free_addr().to_string();

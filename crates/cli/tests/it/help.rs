@@ -1,7 +1,7 @@
 //! The help of every command, compared with the files in `tests/help`.
 //!
 //! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli --features database help` writes these files.
-//! Review the difference before you commit it.
+//! Review the diff before you commit it.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! `listen`: the requests that it accepts, its output, and its end.
+//! `listen`: the requests it accepts, its output, and how it exits.
 
 use std::{
     fs,
@@ -54,7 +54,7 @@ fn a_line_fits_a_terminal_whatever_the_event_is_called() {
         let body = format!(r#"{{"id": "{id}", "type": "{event_type}", "data": {{}}}}"#);
         deliver(&listen.url, "", body.as_bytes());
         let line = listen.line();
-        // This is the only wide character.
+        // This is the only double-width character.
         let wide = line.matches('曲').count();
         assert!(line.chars().count() + wide <= 80, "{line}");
         assert!(line.contains(shown), "{line}");
@@ -189,7 +189,7 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(listen.ended().0.code(), Some(0));
 }
 
-/// Starts `listen` with a pipe for each stream, and returns it with its URL.
+/// Starts `listen` with a pipe for each stream, and returns the process with its URL.
 fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
     let mut command = cli!("listen --addr 0 --inspect off");
     command
@@ -209,7 +209,7 @@ fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
     (child, url.unwrap().to_owned())
 }
 
-/// Checks that a command ends in time with status 0, and returns its log after the greeting.
+/// Checks that a command exits in time with status 0, and returns its log after the greeting.
 fn ends(child: &mut Child) -> String {
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {

@@ -1,4 +1,4 @@
-//! `reconcile` with a server that behaves like SoundHash's API.
+//! `reconcile` against a server that behaves like SoundHash's API.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     support::{PATIENCE, Process, Ran, Run, check, folder},
 };
 
-/// Starts an API with endpoint 7 and a log of attempts.
+/// Starts an API with endpoint 7 and the given delivery attempts.
 pub(crate) fn api(attempts: Vec<Value>) -> Api {
     let api = Api::start();
     api.add(&json!({"url": "https://app.example.com/", "events": ["match.found"]}));
@@ -24,7 +24,7 @@ pub(crate) fn api(attempts: Vec<Value>) -> Api {
     api
 }
 
-/// Returns the time of this many minutes ago.
+/// Returns the time this many minutes ago.
 pub(crate) fn ago(minutes: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_mins(minutes)
 }
@@ -69,7 +69,7 @@ fn every_event_arrived() {
         attempt(2, 2, "success", second + SignedDuration::from_mins(1)),
     ]);
     let mut lines = line("a", first) + &line("b", second) + &line("b", ago(110));
-    // SoundHash's log has neither of the next two deliveries, and the last line is incomplete.
+    // The next two deliveries are not in SoundHash's log, and the last line is incomplete.
     lines += &line("c", first).replace("dispatcher", "portal");
     lines += &line("d", first).replace("accepted", "rejected");
     lines += "{\"time\":";
@@ -162,7 +162,7 @@ fn unknown_results_have_status_2() {
     ran.expect(2, "--recorded -, line 3: more than 1 MiB");
 }
 
-/// A child that outlived the command would work at the same time as the child of the next run.
+/// A child that outlived the command would run concurrently with the child of the next run.
 #[test]
 fn a_signal_ends_the_users_commands_too() {
     let api = api(vec![attempt(1, 4, "failed", ago(60))]);
@@ -234,7 +234,7 @@ fn a_log_that_is_longer_than_the_limit() {
 
 #[test]
 fn a_token_that_expires_is_renewed() {
-    // The line has the token, the refresh token and the user's command. `-` leaves one out.
+    // Each line has the token, the refresh token and the user's command. `-` omits a token.
     let command = |line: &str| {
         let mut command = api(Vec::new()).bare("reconcile");
         let [token, refresh, run] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {

@@ -1,4 +1,4 @@
-//! `replay` with requests that SoundHash sent.
+//! `replay` with requests captured from SoundHash.
 
 use std::{fs, path::Path};
 

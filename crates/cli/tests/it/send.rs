@@ -1,4 +1,4 @@
-//! `send` with a receiver that keeps its requests.
+//! `send` with a receiver that records its requests.
 
 use std::{
     collections::HashSet,
@@ -57,7 +57,7 @@ fn an_event_is_signed_and_written_like_its_sender_does() {
         assert!(request.body.starts_with(space.as_bytes()));
         assert!(events(&app).pop().unwrap()[id].is_string());
     }
-    // A type can be anything.
+    // The type can be arbitrary.
     cli!("send --event made.up --url {app}").expect(0, "");
     let event = events(&app).pop().unwrap();
     assert_eq!(event["type"], "made.up");
@@ -101,7 +101,7 @@ fn retries_repeat_the_same_bytes_until_one_is_accepted() {
     });
     let parts = "retry in 50.0 ms | retry in 100 ms | 204 No Content";
     let ran = cli!("send --retry --retry-delay 0.05 --url {app}").expect(0, parts);
-    // Retries are not results.
+    // Retries are not printed as results.
     assert_eq!(ran.stdout.lines().count(), 1, "{ran:#?}");
     let requests = app.requests();
     assert_eq!(requests.len(), 3);
@@ -220,7 +220,7 @@ fn an_interrupted_command_prints_its_summary() {
     assert!(log.contains("were not sent"), "{log}");
 }
 
-/// Attacks: a response that clears the terminal of the user, and one that never ends.
+/// Attacks: a response that clears the user's terminal, and one that never ends.
 #[test]
 fn a_response_cannot_control_the_terminal_or_fill_the_memory() {
     let app = App::start(|_| response("400 Bad Request", "\u{1b}[2J\u{9b}31m\u{202e}evil\r\n"));

@@ -72,7 +72,7 @@ impl Ran {
     #[track_caller]
     pub(crate) fn expect(self, status: i32, parts: impl AsRef<str>) -> Self {
         assert_eq!(self.status, status, "{self:#?}");
-        // Help and errors are wrapped at the width of the terminal.
+        // Help and errors are wrapped to the width of the terminal.
         let all = self.all().split_whitespace().collect::<Vec<_>>().join(" ");
         for part in parts.as_ref().split('|').map(str::trim) {
             assert!(all.contains(part), "no `{part}` in {self:#?}");
@@ -94,12 +94,12 @@ impl From<Output> for Ran {
     }
 }
 
-/// Runs commands to their end. No output may contain the secret.
+/// Runs commands until they exit. No output may contain the secret.
 pub(crate) trait Run {
     /// Runs the command with `input` on its standard input.
     fn reads(&mut self, input: impl AsRef<[u8]>) -> Ran;
 
-    /// Checks the exit status, and that the output contains these parts, separated by bars.
+    /// Checks the exit status, and that the output contains these bar-separated parts.
     fn expect(&mut self, status: i32, parts: impl AsRef<str>) -> Ran;
 }
 
@@ -126,7 +126,8 @@ impl Run for Command {
     }
 }
 
-/// Runs the command of each row, which has its arguments, its exit status, and parts of its output.
+/// Runs a command for each row, which lists its arguments, its exit status, and parts of its
+/// output.
 #[track_caller]
 pub(crate) fn check(command: impl Fn(&str) -> Command, rows: &str) {
     for row in rows.lines().filter(|row| !row.trim().is_empty()) {
@@ -136,7 +137,7 @@ pub(crate) fn check(command: impl Fn(&str) -> Command, rows: &str) {
     }
 }
 
-/// Creates a folder for a single test.
+/// Creates a directory for a single test.
 pub(crate) fn folder(name: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -193,7 +194,7 @@ impl Listen {
         serde_json::from_str(&self.line()).expect("JSON")
     }
 
-    /// Waits until the process ends, and returns the rest of its output and its whole log.
+    /// Waits for the process to exit, and returns the rest of its output and its entire log.
     pub(crate) fn ended(self) -> (ExitStatus, Vec<String>, String) {
         self.process.ended()
     }
@@ -277,7 +278,7 @@ impl App {
     }
 }
 
-/// Displays the URL of the webhook.
+/// Displays the webhook's URL.
 impl fmt::Display for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}/hooks?a=1", self.addr)
@@ -309,7 +310,7 @@ pub(crate) fn response(status: &str, body: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Sends a signed body with additional lines in its head, and returns the whole response.
+/// Sends a signed body with additional header lines, and returns the whole response.
 pub(crate) fn deliver(url: &str, head: &str, body: &[u8]) -> String {
     let signature = Secret::new(SECRET).sign(body);
     let head = format!("X-Webhook-Signature: {signature}\r\n{head}");

@@ -1,6 +1,6 @@
-//! The output for terminals: colors, the progress bar, questions and prompts.
+//! Terminal output: colors, the progress bar, questions and prompts.
 //!
-//! `script` of util-linux runs the command in a terminal.
+//! `script` from util-linux runs the command in a terminal.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,4 @@
-//! HTTPS, and the verification of certificates.
+//! HTTPS and certificate verification.
 //!
 //! `tests/tls` has a certificate for localhost, one that has expired, their key, and the authority
 //! that signed them. They are used only in these tests.
@@ -26,7 +26,7 @@ pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls"
 /// A certificate for localhost and 127.0.0.1.
 pub(crate) const VALID: &str = "server.pem";
 
-/// A listener whose connections are encrypted.
+/// A listener for encrypted connections.
 struct TlsListener {
     listener: TcpListener,
     acceptor: TlsAcceptor,

@@ -1,4 +1,4 @@
-//! `verify` with right and wrong signatures.
+//! `verify` with valid and invalid signatures.
 
 use std::fs;
 

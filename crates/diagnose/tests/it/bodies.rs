@@ -1,4 +1,4 @@
-//! Bodies that changed on the way, or that would take much memory or time.
+//! Bodies that were changed in transit, or that would take a lot of memory or time.
 
 use std::{io::Read, time::Instant};
 
@@ -62,7 +62,7 @@ fn a_line_end_added_or_removed() {
     found_either_way(LineEnd, "{\n  \"a\": 1\n}", "{\r\n  \"a\": 1\r\n}");
 }
 
-/// `curl -d @file` removes the line breaks of a file.
+/// `curl -d @file` removes the line breaks from a file.
 #[test]
 fn line_breaks_removed_at_either_side() {
     let event = sample(EventKind::MatchFound, Sender::Portal);
@@ -146,7 +146,7 @@ fn an_empty_body_at_either_side() {
     assert!(diagnose(&[KEY], sign(KEY, ""), "").is_right());
 }
 
-/// Attack: send a small body that fills the memory when it is decompressed.
+/// Attack: send a small body that fills memory when it is decompressed.
 #[test]
 fn a_decompression_bomb_is_given_up() {
     let zeros = vec![0; 8 << 20];
@@ -156,7 +156,7 @@ fn a_decompression_bomb_is_given_up() {
     finds(&[KEY], sign(KEY, &zeros), &bomb, &[Unknown], None);
 }
 
-/// Attack: fill the memory with indentation.
+/// Attack: fill memory with indentation.
 #[test]
 fn a_deeply_nested_body_is_not_laid_out() {
     let deep = "[".repeat(50_000) + &"]".repeat(50_000);

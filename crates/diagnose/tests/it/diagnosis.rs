@@ -1,4 +1,4 @@
-//! The diagnosis as a whole: several mistakes, no mistake, and its text.
+//! The diagnosis as a whole: several mistakes, none, and the text.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
@@ -74,7 +74,7 @@ fn the_text_reveals_neither_a_secret_nor_a_signature() {
     }
 }
 
-/// Any JSON object, with its keys in any order.
+/// An arbitrary JSON object, with its keys in any order.
 fn event() -> impl Strategy<Value = String> {
     let scalar = prop_oneof![
         Just("null".to_owned()),

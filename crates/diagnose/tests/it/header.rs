@@ -1,4 +1,4 @@
-//! Signatures that are missing, malformed or decorated.
+//! Missing, malformed or decorated signatures.
 
 use base64::{
     Engine,
@@ -57,7 +57,7 @@ fn missing_and_malformed_signatures() {
         ("0123456789abcdef", MalformedSignature),
         (&sign(KEY, BODY)[..63], MalformedSignature),
         ("=,=;= =", MalformedSignature),
-        // The digits have the length of a SHA-1, but do not match it.
+        // There are as many digits as in a SHA-1 hash, but they do not match it.
         (&"ab".repeat(20), MalformedSignature),
     ] {
         finds(&[KEY], value, BODY, &[kind], None);

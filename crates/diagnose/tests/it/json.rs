@@ -1,4 +1,4 @@
-//! JSON that was serialized again.
+//! JSON that was reserialized.
 
 use std::{collections::BTreeMap, fs};
 
@@ -8,7 +8,7 @@ use soundhash_webhook_diagnose::DiagnosisKind::{NumbersRewritten, Reserialized, 
 
 use super::{KEY, found, sign};
 
-/// The output of node's `JSON.stringify(JSON.parse(body))` for a delivery of the portal.
+/// The output of Node's `JSON.stringify(JSON.parse(body))` for a delivery from the portal.
 #[test]
 fn numbers_of_a_real_delivery_rewritten_by_node() {
     let capture = include_str!("../../../../tests/captures/portal-quota.warning.http");
@@ -19,7 +19,7 @@ fn numbers_of_a_real_delivery_rewritten_by_node() {
 
 #[test]
 fn a_body_serialized_again_by_another_library() {
-    // The keys, numbers and escapes are in the format of Python's `json.dumps`.
+    // The keys, numbers and escapes are formatted like Python's `json.dumps`.
     let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
     let compact = compact.replace("{}, []", "{},[]");
     let spaced = r#"{"z": "M\u00fcller \ud83c\udfb5\u007f", "a": [1.0, -2e5, {}, []], "n": null, "s": "a\\\"b, c: d"}"#;
@@ -38,14 +38,14 @@ fn a_body_serialized_again_by_another_library() {
             }
         }
     }
-    // The layout that is made from text is the same as the output of `serde_json`.
+    // The layout generated from text is the same as the output of `serde_json`.
     let ours = serde_json::to_string(&sample(EventKind::MatchFound, Sender::Portal)).unwrap();
     let value: Value = serde_json::from_str(&ours).unwrap();
     let pretty = serde_json::to_string_pretty(&value).unwrap();
     found(KEY, &sign(KEY, &pretty), &ours, Reserialized);
 }
 
-/// Sorts the keys, which `serde_json` does not do if another package turns `preserve_order` on.
+/// Sorts the keys, which `serde_json` does not do if another package enables `preserve_order`.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(sorted).collect(),
@@ -60,7 +60,7 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// A middleware that serializes JSON again may sort the keys, as `serde_json` does.
+/// A middleware that reserializes JSON may sort the keys, as `serde_json` does.
 #[test]
 fn keys_of_a_real_delivery_sorted_on_the_way() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures");

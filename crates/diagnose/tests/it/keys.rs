@@ -32,7 +32,7 @@ fn mistakes_with_the_secret_at_either_side() {
         found(&other, &sign(KEY, BODY), BODY, kind);
         found(KEY, &sign(&other, BODY), BODY, kind);
     }
-    // These cannot be guessed from the right secret.
+    // These secrets cannot be guessed from the right one.
     let (start, end) = KEY.split_at(9);
     for (kind, given) in [
         (SecretWhitespace, format!("  {KEY}\r\n")),

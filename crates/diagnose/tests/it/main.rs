@@ -32,7 +32,7 @@ fn found(secret: impl AsRef<[u8]>, signature: &str, body: impl AsRef<[u8]>, kind
     assert!(!diagnosis.is_right());
 }
 
-/// Expects this mistake for each of the two bodies if the other one was signed.
+/// Expects this mistake for either of the two bodies if the other one was signed.
 #[track_caller]
 fn found_either_way(kind: DiagnosisKind, one: impl AsRef<[u8]>, other: impl AsRef<[u8]>) {
     found(KEY, &sign(KEY, &one), &other, kind);

@@ -1,4 +1,4 @@
-//! Other ways to sign, and other bytes that are signed.
+//! Other signing methods, and other signed bytes.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -35,7 +35,7 @@ fn another_hash_or_no_hmac_or_swapped_arguments() {
         assert!(text.contains("use HMAC with SHA-256"), "{text}");
     }
     found(KEY, &mac::<Hmac<Sha256>>(BODY, KEY), BODY, SwappedArguments);
-    // The signature as GitHub writes it, and in base64.
+    // The signature in GitHub's format, and in base64.
     let github = format!("sha1={sha1}");
     finds(&[KEY], github, BODY, &[SignaturePrefix, WrongHash], Some(0));
     let base64 = STANDARD.encode(hex::decode(&sha512).unwrap());

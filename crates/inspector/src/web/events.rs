@@ -26,7 +26,7 @@ const PACE: Duration = Duration::from_millis(200);
 /// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would
 /// prevent a server from stopping gracefully.
 const LIFETIME: Duration = Duration::from_secs(20);
-/// The time that the page waits before it reconnects.
+/// How long the page waits before it reconnects.
 const RETRY: Duration = Duration::from_millis(500);
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ impl Page {
     }
 }
 
-/// The position of one page in the list.
+/// A page's position in the list.
 struct Reader {
     page: Page,
     version: watch::Receiver<u64>,
@@ -99,7 +99,7 @@ impl Reader {
                     "reset": reset,
                     // The number of records that were evicted before this batch.
                     "skipped": if reset { 0 } else { skipped },
-                    // The numbers of all records since the start, and of the records that are kept.
+                    // The number of records since the start, and of those that are still kept.
                     "received": changes.received,
                     "kept": changes.kept,
                     "changes": SchemaChange::seen().len(),

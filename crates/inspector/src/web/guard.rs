@@ -47,7 +47,7 @@ pub(super) async fn add_headers(mut response: Response) -> Response {
 }
 
 /// Accepts only requests for names of this machine. This prevents DNS rebinding, in which the name
-/// of an attacker's site points to this machine to evade the browser's same-origin policy.
+/// of an attacker's site resolves to this machine to bypass the browser's same-origin policy.
 pub(super) async fn check_host(request: Request, next: Next) -> Response {
     if is_loopback(request.headers(), request.uri()) {
         return next.run(request).await;
@@ -66,7 +66,7 @@ fn is_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
     authority.is_some_and(is_loopback_authority)
 }
 
-/// Parses the whole text strictly, because URL parsers disagree about odd authorities.
+/// Parses the entire text strictly, because URL parsers disagree about unusual authorities.
 fn is_loopback_authority(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     if let Some(port) = text.strip_prefix("localhost") {
@@ -134,7 +134,8 @@ impl Access {
     }
 }
 
-/// Moves the token from the URL into a cookie, which is not in the address bar or the history.
+/// Moves the token from the URL into a cookie, which does not appear in the address bar or the
+/// history.
 async fn enter(State(access): State<Access>, uri: Uri) -> Response {
     let mut fields = uri.query().unwrap_or_default().split('&');
     let given = fields.find_map(|field| field.strip_prefix("token="));

@@ -1,11 +1,11 @@
 //! The page and its API.
 //!
-//! - `page`: the state of every handler.
+//! - `page`: the state shared by the handlers.
 //! - `server`: the listener.
 //! - `guard`: checks the host and the token, and adds headers.
 //! - `events`: the live updates of the list.
-//! - `search`: the search in ids and bodies.
-//! - `view`: the JSON of a record.
+//! - `search`: the search through ids and bodies.
+//! - `view`: a record as JSON.
 
 mod events;
 mod guard;
@@ -51,8 +51,8 @@ impl Inspector {
     /// every delivery and send requests through your application. The routes reject requests from
     /// other sites, and the page cannot be embedded in a frame.
     ///
-    /// The page reconnects its live updates every 20 seconds, so that a graceful shutdown of your
-    /// server takes at most 20 seconds.
+    /// The page reconnects its live updates every 20 seconds, so that they delay a graceful
+    /// shutdown of your server by at most 20 seconds.
     ///
     /// ```
     /// # fn require_login() -> tower::layer::util::Identity { tower::layer::util::Identity::new() }

@@ -1,4 +1,4 @@
-//! The state of every handler.
+//! The state shared by the handlers.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! The search in ids and bodies.
+//! The search through ids and bodies.
 
 use memchr::memmem;
 
 use crate::{Inspector, Record};
 
-/// Finds the records whose id or body contains a text. The search ignores case, and decodes
-/// escapes, because SoundHash escapes all characters that are not ASCII.
+/// Finds the records whose id or body contains a text. The search ignores case and decodes escapes,
+/// because SoundHash escapes all non-ASCII characters.
 pub(super) fn search(inspector: &Inspector, text: &str) -> Vec<u64> {
     let text = folded(text.as_bytes());
     // This search takes linear time even for hostile bodies.
@@ -19,7 +19,7 @@ pub(super) fn search(inspector: &Inspector, text: &str) -> Vec<u64> {
     found.map(|record| record.number()).collect()
 }
 
-/// Returns the text in lower case, with JSON escapes decoded.
+/// Returns the text in lowercase, with JSON escapes decoded.
 fn folded(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut folded = String::with_capacity(text.len());
@@ -38,7 +38,7 @@ fn push_lowercase(folded: &mut String, text: &str) {
     folded.extend(text.chars().flat_map(char::to_lowercase));
 }
 
-/// Decodes the escape at the start of `text`. Returns its character and its length. A backslash
+/// Decodes the escape at the start of `text`, and returns its character and length. A backslash
 /// that does not begin an escape is returned unchanged.
 fn unescaped(text: &str) -> (char, usize) {
     let unit = |at: usize| {
@@ -71,7 +71,7 @@ mod tests {
             (r"T\u00edtulo", "TÍTULO"),
             (r"\ud83c\udfb5 \u00C9", "🎵 é"),
             (r#"say \"hi\" \\ \/"#, r#"SAY "hi" \ /"#),
-            // These are not complete escapes.
+            // These escapes are incomplete.
             (r"\ud83c\n", "\u{fffd}\\n"),
             (r"\u12", r"\u12"),
             (r"\u+123", r"\u+123"),

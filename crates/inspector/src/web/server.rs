@@ -14,9 +14,9 @@ use super::guard::Access;
 use crate::Inspector;
 
 /// The maximum number of connections, so that the page does not use up the file descriptors that
-/// the application needs. A browser opens six.
+/// the application needs. A browser opens up to six.
 const MAX_CONNECTIONS: usize = 64;
-/// The longest wait for open connections when the server stops.
+/// The maximum time to wait for open connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Inspector {
@@ -26,8 +26,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`bind`](Self::bind). Once the server is listening, the future never
-    /// ends.
+    /// Returns the same errors as [`bind`](Self::bind). Once the server is listening, the future
+    /// never completes.
     pub fn serve<A>(&self, addr: A) -> impl Future<Output = io::Result<()>> + Send + use<A>
     where
         A: ToSocketAddrs + Send,
@@ -43,11 +43,11 @@ impl Inspector {
     }
 
     /// Listens on `addr`, which must be a loopback address unless
-    /// [`allow_remote`](Self::allow_remote) is on.
+    /// [`allow_remote`](Self::allow_remote) is enabled.
     ///
     /// # Errors
     ///
-    /// Returns an error if the inspector cannot listen on the address. The error has the kind
+    /// Returns an error if the inspector cannot listen on the address. The error kind is
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the address is not a loopback
     /// address.
     pub async fn bind(&self, addr: impl ToSocketAddrs) -> io::Result<Server> {
@@ -84,7 +84,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns the URL to open in a browser, with the token in it.
+    /// Returns the URL to open in a browser, including the token.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/?token={}", self.addr, self.access.token)

@@ -11,7 +11,7 @@ use soundhash_webhook::{SchemaChange, SchemaChangeKind, idempotency::Key};
 
 use crate::{Inspector, Record, headers, record::Message, replay::NO_SECRET};
 
-/// The maximum length of a typed event. A small hostile payload can need much indentation.
+/// The maximum length of a typed event. A small hostile payload can need a lot of indentation.
 const MAX_TYPED: usize = 256 * 1024;
 
 /// Returns the Unix time in milliseconds.
@@ -20,7 +20,7 @@ fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a difference between SoundHash's events and the types of the crate.
+/// Returns a difference between SoundHash's events and the crate's types.
 pub(super) fn change(change: &SchemaChange) -> Value {
     let kind = match change.kind {
         SchemaChangeKind::UnknownField => "new field",
@@ -52,7 +52,7 @@ pub(super) fn summary(record: &Record) -> Value {
         "path": record.path(),
         "verified": record.is_verified(),
         "replay_of": record.replay_of,
-        // Whether the record is kept among the deliveries or among the rejected requests.
+        // Whether the record is kept with the deliveries rather than with the rejected requests.
         "delivery": record.is_delivery(),
     })
 }

@@ -64,7 +64,7 @@ async fn a_stream_begins_with_all_records_and_continues_with_new_ones() {
     assert_eq!(batch["records"][0]["verdict"], "accepted");
 }
 
-/// Record numbers from an earlier process refer to other records.
+/// Record numbers from an earlier process refer to different records.
 #[tokio::test]
 async fn a_stream_is_resumed_unless_another_process_sent_it() {
     let app = App::start().await;
@@ -98,7 +98,7 @@ async fn clearing_empties_every_page() {
     assert_eq!((&batch["reset"], numbers(&batch)), (&false.into(), vec![3]));
 }
 
-/// A connection without a request must not delay the end forever.
+/// A connection without a request must not delay the shutdown forever.
 #[tokio::test]
 async fn streams_end_when_the_server_stops() {
     let app = App::start().await;

@@ -61,7 +61,7 @@ async fn the_token_moves_from_the_url_into_a_cookie() {
     }
 }
 
-/// Attack: DNS rebinding. The name of an attacker's site points to 127.0.0.1.
+/// Attack: DNS rebinding. The name of an attacker's site resolves to 127.0.0.1.
 #[tokio::test]
 async fn a_foreign_host_is_rejected() {
     let app = App::start().await;
@@ -87,7 +87,7 @@ async fn a_post_from_another_site_is_rejected() {
     for path in actions.split(' ') {
         for (name, value) in [
             ("sec-fetch-site", "cross-site"),
-            // Another port of this machine.
+            // Another port on this machine.
             ("sec-fetch-site", "same-site"),
             ("origin", "http://attacker.example"),
             ("origin", "null"),
@@ -194,7 +194,7 @@ async fn debug_shows_no_secret_and_no_token() {
     }
 }
 
-/// Attack: use up the process's file descriptors with connections to the page.
+/// Attack: exhaust the process's file descriptors with connections to the page.
 #[tokio::test]
 async fn idle_connections_to_the_page_are_few() {
     let app = App::start().await;

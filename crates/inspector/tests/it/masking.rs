@@ -1,4 +1,4 @@
-//! The values that the API hides.
+//! The values hidden by the API.
 
 use reqwest::header::HeaderMap;
 use soundhash_webhook::{EventKind, Secret};
@@ -13,8 +13,8 @@ const SENSITIVE: [(&str, &str); 4] = [
     ("proxy-authorization", "t0ps3cret"),
 ];
 
-/// Sends a delivery with sensitive headers. Returns everything that the API says about it, and the
-/// delivery's signature.
+/// Sends a delivery with sensitive headers. Returns everything that the API reveals about it, along
+/// with the delivery's signature.
 async fn shown(app: &App) -> (String, String) {
     let body = body(EventKind::MatchFound);
     let signature = Secret::new(SECRET).sign(&body).to_string();

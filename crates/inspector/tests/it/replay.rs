@@ -69,7 +69,7 @@ async fn requests_are_linked_if_they_have_the_same_event() {
     let song = from_portal("same", "A song");
     for (endpoint, secret, body) in [
         ("a", SECRET, &song),
-        // Another attempt of the sender, with the wrong secret.
+        // Another attempt by the sender, with the wrong secret.
         ("a", "whsec_of_nobody", &song),
         ("a", SECRET, &song),
         ("a", SECRET, &from_portal("same", "Another song")),
@@ -164,7 +164,7 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
 async fn each_sample_reaches_the_application_with_a_valid_signature() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
-    // For the other types, the handler of these tests waits, panics or fails.
+    // For the other types, the handler in these tests waits, panics or fails.
     let others = ["quota.warning", "user.created", "job.failed"];
     let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
     let kinds = kinds.filter(|it| !others.contains(it));

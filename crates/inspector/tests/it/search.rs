@@ -1,4 +1,4 @@
-//! The search in ids and bodies.
+//! The search through ids and bodies.
 
 use serde_json::json;
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ async fn search(app: &App, text: &str) -> serde_json::Value {
 #[tokio::test]
 async fn ids_and_bodies_are_found_as_a_user_reads_them() {
     let app = App::start().await;
-    // SoundHash escapes all characters that are not ASCII.
+    // SoundHash escapes all non-ASCII characters.
     let body = titled("one", "Título 🎵 \"A\"");
     assert!(String::from_utf8_lossy(&body).contains(r"T\u00edtulo \ud83c\udfb5"));
     app.send_signed(SECRET, body).await;

@@ -29,7 +29,7 @@ use tower::ServiceExt;
 pub(crate) const SECRET: &str = "whsec_test";
 pub(crate) const PATH: &str = "/webhooks/soundhash";
 
-/// The time that a step may take on a busy machine.
+/// How long a step may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fails for `job.failed`, waits for `quota.warning`, and accepts everything else.
@@ -114,7 +114,7 @@ impl App {
         serde_json::from_str(&response.text().await.unwrap()).unwrap()
     }
 
-    /// Stops the page's server, and waits until it has ended.
+    /// Stops the page's server, and waits until it has shut down.
     pub(crate) async fn stop_page(self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.page_server).await;
@@ -138,7 +138,7 @@ impl App {
         (TcpStream::connect(authority).await.unwrap(), authority)
     }
 
-    /// Sends a body with a signature made with `secret`.
+    /// Sends a body signed with `secret`.
     pub(crate) async fn send_signed(&self, secret: &str, body: impl Into<Vec<u8>>) -> StatusCode {
         let body = body.into();
         let signature = Secret::new(secret).sign(&body).to_string();
@@ -156,13 +156,13 @@ impl App {
         let request = client().post(&self.url).headers(headers).body(body.into());
         let response = request.send().await.unwrap();
         let status = response.status();
-        // The record is finished together with the response.
+        // The record is finished at the same time as the response.
         response.bytes().await.unwrap();
         status
     }
 }
 
-/// Sends a request to the routes of a page, and returns its JSON.
+/// Sends a request to a page's routes, and returns the JSON response.
 pub(crate) async fn call(inspector: &Inspector, method: &str, path: &str) -> Value {
     let request = Request::builder().method(method).uri(path);
     let request = request.body(Body::empty()).unwrap();
@@ -178,7 +178,7 @@ pub(crate) fn client() -> reqwest::Client {
         .unwrap()
 }
 
-/// Returns an event in the format of the dispatcher.
+/// Returns an event in the dispatcher's format.
 pub(crate) fn body(kind: EventKind) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&fresh_sample(kind, Sender::Dispatcher))
 }
@@ -192,7 +192,7 @@ pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// An event of the portal, whose id is a clock reading that another event can share.
+/// Returns an event from the portal, whose id is a clock reading that other events can share.
 pub(crate) fn from_portal(id: &str, title: &str) -> Vec<u8> {
     let event = json!({
         "event": "video.processed", "delivery_id": id, "timestamp": "2026-11-23T08:56:12.681Z",

@@ -31,7 +31,7 @@ fn sample(kind: EventKind) -> Request<Body> {
     request.sample(kind, Sender::Portal).build()
 }
 
-/// Expects a verdict and a reason. The body of a request that was not verified is not recorded.
+/// Expects a verdict and a reason. The body of an unverified request is not recorded.
 async fn expect(app: Router, request: Request<Body>, verdict: Verdict, reason: &str) {
     let path = request.uri().path().to_owned();
     let record = judged(&Inspector::new(), app, request).await;
@@ -104,7 +104,7 @@ async fn a_handler_is_canceled_by_a_sender_that_hangs_up() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
     let mut stream = hang_up_in_the_middle(&app, usize::MAX).await;
-    // The handler needs a moment to start, and the sender does not wait.
+    // The handler needs a moment to start before the sender hangs up.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     stream.shutdown().await.unwrap();
     drop(stream);
@@ -115,7 +115,7 @@ async fn a_handler_is_canceled_by_a_sender_that_hangs_up() {
     assert!(record.is_verified());
 }
 
-/// Sends the head and a part of the body.
+/// Sends the head and part of the body.
 async fn hang_up_in_the_middle(app: &App, sent: usize) -> TcpStream {
     let body = body(EventKind::QuotaWarning);
     let (mut stream, authority) = app.connect().await;

@@ -1,4 +1,4 @@
-//! The example `fleet`: several processes share a Redis server, and one of them is killed.
+//! The `fleet` example: several processes share a Redis server, and one of them is killed.
 
 use std::{
     collections::HashSet,
@@ -79,7 +79,7 @@ async fn two_processes_handle_each_of_1000_events_once() {
     let server = RedisServer::start();
     let processes = [fleet(&server, &[]), fleet(&server, &[])];
     // The processes close idle connections after 10 s, which must not happen while a request is
-    // sent.
+    // being sent.
     let idle = Duration::from_secs(5);
     let client = Client::builder().pool_idle_timeout(idle).build().unwrap();
     let mut late = 0;
@@ -172,7 +172,7 @@ async fn a_process_that_is_asked_to_stop_finishes_its_work() {
 }
 
 /// If a server refuses connections, the error names it without its password. If a server does not
-/// respond, a signal still ends the process.
+/// respond, the process still exits on a signal.
 #[test]
 fn an_unavailable_server_is_named_or_abandoned() {
     let program = |url: &str| {

@@ -1,4 +1,4 @@
-//! `RedisStore` and the example `fleet` on servers that are paused, killed and failed over.
+//! Tests `RedisStore` and the `fleet` example on servers that are paused, killed and failed over.
 
 mod fleet;
 mod settings;

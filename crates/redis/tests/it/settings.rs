@@ -1,4 +1,4 @@
-//! The settings of the server and the rights of the user, which `connect` checks.
+//! The server settings and user permissions that `connect` checks.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tracing::Level;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts a server, and connects to it to change its settings.
+/// Starts a server, plus a connection for changing its settings.
 async fn server() -> (RedisServer, MultiplexedConnection) {
     let server = RedisServer::start();
     let client = Client::open(server.url()).unwrap();
@@ -33,7 +33,7 @@ async fn run(connection: &MultiplexedConnection, command: &str) {
     command.exec_async(&mut connection.clone()).await.unwrap();
 }
 
-/// Connects as a user with the given rights.
+/// Connects as a user with the given permissions.
 async fn connect_as(
     (server, connection): &(RedisServer, MultiplexedConnection),
     rights: &str,
@@ -62,19 +62,19 @@ async fn a_user_without_the_right_to_run_scripts_is_an_error() {
         assert!(error.contains("grant `+evalsha +script|load "), "{error}");
         assert!(!error.contains("password"), "{error}");
     }
-    // The rights in the documentation.
+    // The permissions in the documentation.
     let rights = "~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire";
     store_conformance(connect_as(&server, rights).await.unwrap()).await;
 }
 
-/// A node has the slots of only some keys, and this one has none.
+/// A node holds only some of the hash slots, and this one holds none.
 #[tokio::test]
 async fn a_node_of_a_cluster_is_an_error() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let error = RedisStore::connect(server.url()).await.unwrap_err();
     let advice = "use a server without `cluster-enabled yes`";
     assert!(error.to_string().contains(advice), "{error}");
-    // A user who may not run `INFO`.
+    // This user may not run `INFO`.
     let client = Client::open(server.url()).unwrap();
     let connection = client.get_multiplexed_async_connection().await.unwrap();
     let rights = "~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire";

@@ -1,4 +1,4 @@
-//! Tests of `RedisStore` on real servers, which are paused, killed, restarted and failed over.
+//! Tests `RedisStore` on real servers that are paused, killed, restarted and failed over.
 
 use std::{
     collections::HashMap,
@@ -38,7 +38,7 @@ use tokio::{
     time::sleep,
 };
 
-/// Within this time, a step is certain to end, even on a busy machine.
+/// A step is certain to finish within this time, even on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,7 +60,7 @@ async fn connection(server: &RedisServer) -> ConnectionManager {
         .unwrap()
 }
 
-/// Loads the scripts by using each of them once. Later uses are a single command.
+/// Loads the scripts by running each of them once. After that, each run is a single command.
 async fn load_scripts(store: &RedisStore) {
     let key = Key::new("loaded");
     match store.claim(&key, SOON).await.unwrap() {
@@ -83,7 +83,7 @@ async fn the_redis_store_conforms() {
     store_conformance(Arc::new(RedisStore::from_connection(connection))).await;
 }
 
-/// Lets time pass by shortening the remaining life of the server's keys.
+/// Lets time pass by shortening the remaining lifetime of the server's keys.
 async fn wait(connection: &mut ConnectionManager, prefix: &str, hours: u32) {
     let keys: Vec<String> = cmd("KEYS")
         .arg(format!("{prefix}*"))
@@ -185,7 +185,8 @@ async fn an_accepted_delivery_costs_two_round_trips_and_a_duplicate_one() {
     let after = commands(&mut connection).await;
     assert_eq!(between["evalsha"] - before["evalsha"], 20);
     assert_eq!(after["evalsha"] - between["evalsha"], 10);
-    // The commands inside the scripts are counted, too. The layer did not send other commands.
+    // The commands inside the scripts are counted as well. The layer did not send any other
+    // commands.
     for (name, calls) in after {
         if !["evalsha", "info", "set", "get", "del", "pexpire"].contains(&name.as_str()) {
             assert_eq!(before.get(&name), Some(&calls), "{name}");
@@ -205,7 +206,7 @@ async fn connecting_to_a_server_that_is_down_is_an_error() {
     assert!(error.to_string().to_lowercase().contains("url"), "{error}");
 }
 
-/// A store that hangs must neither block the handlers nor let a delivery through.
+/// A hanging store must neither block the handlers nor let a delivery through.
 #[tokio::test]
 async fn while_the_server_is_paused_the_response_is_503_within_the_deadline() {
     let server = RedisServer::start();
@@ -227,7 +228,7 @@ async fn while_the_server_is_paused_the_response_is_503_within_the_deadline() {
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     assert_eq!(runs.count(), 1);
     server.signal("CONT");
-    // The server now executes the abandoned claims, and then their releases.
+    // The server now executes the abandoned claims, followed by their releases.
     for id in ["b", "c"] {
         let start = Instant::now();
         while send(&app, event(id)).await != RUN {
@@ -240,7 +241,7 @@ async fn while_the_server_is_paused_the_response_is_503_within_the_deadline() {
     assert_eq!(runs.count(), 3);
 }
 
-/// Returns the open connections to the server, as the fields of their lines in `/proc/net/tcp`.
+/// Returns the open connections to the server, each as the fields of its line in `/proc/net/tcp`.
 #[cfg(target_os = "linux")]
 fn connections(server: &RedisServer) -> Vec<Vec<String>> {
     const ESTABLISHED: &str = "01";
@@ -267,7 +268,7 @@ async fn an_idle_connection_is_probed_within_seconds() {
         let [connection] = &connections[..] else {
             panic!("{connections:?}");
         };
-        // The active timer and its remaining time. At first, the timer can be for a retransmission.
+        // The active timer and its remaining time. At first, this may be the retransmission timer.
         let (timer, fires) = connection[5].split_once(':').unwrap();
         if timer == "02" {
             break u32::from_str_radix(fires, 16).unwrap();
@@ -278,8 +279,8 @@ async fn an_idle_connection_is_probed_within_seconds() {
     assert!(hundredths <= 500, "{hundredths}");
 }
 
-/// The server hangs when the handler succeeds. The sender still gets its 200, and the completion is
-/// recorded when the server continues.
+/// The server hangs just as the handler succeeds. The sender still gets its 200, and the completion
+/// is recorded once the server resumes.
 #[tokio::test]
 async fn a_completion_waits_for_the_server() {
     let server = Arc::new(RedisServer::start());
@@ -308,8 +309,8 @@ async fn a_completion_waits_for_the_server() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Forwards new connections to the current `target`, like an address that moves in a failover. Open
-/// connections stay with their server.
+/// Forwards new connections to the current `target`, like an address that moves during a failover.
+/// Open connections stay with their server.
 async fn proxy(target: watch::Receiver<u16>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -389,7 +390,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     assert_eq!(send(&app, event("b")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
 
-    // Repeats the failover with many deliveries at once, which reconnect only once.
+    // Repeats the failover with many concurrent deliveries, which reconnect only once.
     replicate(&old, None).await;
     replicate(&new, Some(&old)).await;
     target.send(port(&old)).unwrap();
@@ -421,7 +422,7 @@ async fn under_load_and_outages_each_event_is_handled_once() {
         tokio::task::yield_now().await;
         StatusCode::OK
     };
-    // The lease is longer than an outage, so that each completion is recorded.
+    // The lease is longer than an outage, so that every completion is recorded.
     let app = app(
         IdempotencyLayer::new(store).lease(Duration::from_secs(8)),
         handler,

@@ -66,7 +66,7 @@ async fn idle_connections_are_closed() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// Attack: keep a connection forever. It is closed, but a request in progress is still served.
+/// Attack: keep a connection open forever. It is closed, but a request in progress is still served.
 #[tokio::test]
 async fn a_connection_that_is_too_old_is_closed_after_its_requests() {
     let age = Duration::from_secs(1);
@@ -75,7 +75,7 @@ async fn a_connection_that_is_too_old_is_closed_after_its_requests() {
     let (client, connection) = http2(&server).await;
     let slow = tokio::spawn(async move { get(&client, "/slow").await });
     let mut stream = server.connect().await;
-    // An old connection stays open until its next request, which may be on its way already.
+    // An old connection stays open until its next request, which may already be on its way.
     tokio::time::sleep(2 * age).await;
     let last = exchange(&mut stream, HONEST).await;
     assert!(last.contains("connection: close"), "{last}");

@@ -1,4 +1,4 @@
-//! A server whose process may open few files.
+//! A server whose process may open only a few files.
 
 use std::{
     env,
@@ -68,16 +68,16 @@ impl Drop for Started {
     }
 }
 
-/// Attack: open more connections than the process may open files, and send nothing.
+/// Attack: open more connections than the process may have files open, and send nothing.
 #[tokio::test]
 async fn idle_connections_leave_files_to_the_application() {
-    // An eighth of 1,024 files is less than the 300 that the process has open itself.
+    // An eighth of 1,024 files is less than the 300 that the process itself has open.
     for own in [0, 300] {
         attack(own).await;
     }
 }
 
-/// Connects from one of many addresses, of which each has less than the share of a peer.
+/// Connects from one of many addresses, each of which stays below a peer's share.
 async fn connect_from(peer: usize, addr: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket
@@ -96,7 +96,7 @@ async fn attack(own: usize) {
         if number % 100 == 0 {
             let mut honest = TcpStream::connect(&server.addr).await.unwrap();
             let response = exchange(&mut honest, HONEST).await;
-            // Until the server notices it, the application can have too few files.
+            // Until the server notices, the application may run out of files.
             let is_served = response.starts_with("HTTP/1.1 200") || own > 0 && !response.is_empty();
             assert!(is_served, "{number}: {response}");
         }
@@ -105,7 +105,7 @@ async fn attack(own: usize) {
     let response = exchange(&mut honest, HONEST).await;
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     println!("served after {:?}", start.elapsed());
-    // The first idle connections were evicted for the delivery.
+    // The first idle connections were evicted to make room for the delivery.
     assert_eq!(to_the_end(&mut idle[0]).await, "");
     assert!(start.elapsed() < PATIENCE);
 }

@@ -1,5 +1,4 @@
-//! Heads that are malformed or never end. The log has one line for each kind, with its likely
-//! cause.
+//! Heads that are malformed or never end. The log has one line per kind, with the likely cause.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::{Running, is_served, to_the_end};
 
-/// The first bytes that a client of TLS 1.3 sends.
+/// The first bytes sent by a TLS 1.3 client.
 const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
 #[tokio::test]
@@ -82,7 +81,8 @@ async fn a_head_that_never_ends_is_closed_and_logged() {
     assert_eq!(log.matches("WARN").count(), 2, "{log}");
 }
 
-/// The timeout also applies to the head of a later request, although idle connections stay longer.
+/// The timeout also applies to the head of a later request, although idle connections may stay open
+/// longer.
 #[tokio::test]
 async fn a_second_head_that_never_ends_is_closed() {
     let timeout = Duration::from_secs(2);

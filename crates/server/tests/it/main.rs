@@ -1,4 +1,4 @@
-//! Tests of the server with real bytes.
+//! Tests the server over real connections.
 
 mod age;
 mod files;

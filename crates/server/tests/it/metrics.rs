@@ -1,4 +1,4 @@
-//! The counters of the server.
+//! The server's counters.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 

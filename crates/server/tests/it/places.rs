@@ -1,4 +1,4 @@
-//! The choice of the connection that is closed when all places are taken.
+//! Which connection is closed when all places are taken.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn the_connection_that_has_been_idle_longest_is_closed() {
     let mut first = served(&server).await;
     let mut second = served(&server).await;
     let mut third = served(&server).await;
-    // Now the second connection has been idle longest.
+    // The second connection has now been idle longest.
     assert!(is_served(&mut first).await);
     let mut fourth = served(&server).await;
     assert_eq!(to_the_end(&mut second).await, "");
@@ -36,8 +36,8 @@ async fn the_connection_that_has_been_idle_longest_is_closed() {
     assert_eq!(log.matches("reason=\"evicted\"").count(), 1, "{log}");
 }
 
-/// A connection whose request waits for the handler is never closed for a new one, which waits
-/// instead.
+/// A connection whose request is waiting for the handler is never closed to make room for a new
+/// one, which waits instead.
 #[tokio::test]
 async fn a_request_in_progress_keeps_its_place() {
     let server =
@@ -50,7 +50,7 @@ async fn a_request_in_progress_keeps_its_place() {
     third.write_all(HONEST.as_bytes()).await.unwrap();
     server.logged("reason=\"full\"").await;
     server.release();
-    // The third one is served after one of the others has become idle and was closed.
+    // The third one is served once one of the others has become idle and been closed.
     let got = response(&mut third).await;
     assert!(
         got.starts_with("HTTP/1.1 200"),
@@ -64,7 +64,7 @@ async fn a_request_in_progress_keeps_its_place() {
     server.ended().await;
 }
 
-/// Attack: occupy all places with requests whose bodies do not arrive.
+/// Attack: occupy all places with requests whose bodies never arrive.
 #[tokio::test]
 async fn a_body_that_is_not_sent_keeps_no_place() {
     const HEAD: &str = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
@@ -99,7 +99,8 @@ async fn a_body_that_is_not_sent_keeps_no_place() {
     drop(all);
 }
 
-/// As long as places are free, a body may take its time, on the same connection as others.
+/// As long as places are free, a body may arrive slowly, and its connection still serves further
+/// requests.
 #[tokio::test]
 async fn a_body_that_arrives_slowly_is_served() {
     let server = Running::start(|server| server.idle_timeout(Duration::from_secs(5))).await;
@@ -146,7 +147,7 @@ async fn a_peer_has_only_its_share() {
     assert!(log.contains("peer=127.0.0.1"), "{log}");
 }
 
-/// Attack: occupy all places with requests whose responses the attacker does not read.
+/// Attack: occupy all places with requests whose responses are never read.
 #[tokio::test]
 async fn a_response_that_is_not_read_does_not_keep_its_place() {
     let server =
@@ -171,7 +172,7 @@ async fn a_response_that_is_not_read_ends_with_the_idle_timeout() {
     server.ended().await;
 }
 
-/// Responses of many frames and of a single frame may take longer than the idle timeout.
+/// A response may take longer than the idle timeout, whether it has many frames or a single one.
 #[tokio::test]
 async fn a_response_that_is_read_slowly_arrives() {
     const SIZE: usize = 16 << 20;

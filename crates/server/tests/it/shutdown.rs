@@ -1,4 +1,4 @@
-//! The end of a server.
+//! Server shutdown.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ async fn requests_in_progress_are_served_and_idle_connections_closed() {
     assert!(is_served(&mut idle).await);
     let mut silent = server.connect().await;
     let mut slow = server.connect().await;
-    // Both requests are sent at once, so the second is in progress when the first has been served.
+    // Both requests are sent at once, so the second is already in progress when the first has been
+    // served.
     let requests = format!("{HONEST}{SLOW}");
     slow.write_all(requests.as_bytes()).await.unwrap();
     assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
@@ -64,7 +65,7 @@ async fn half_a_head_delays_the_shutdown_no_longer_than_its_timeout() {
     let mut half = server.connect().await;
     assert!(is_served(&mut half).await);
     half.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
-    // The server shows no sign of having read the half, so this waits.
+    // There is no sign of whether the server has read the half, so this waits.
     sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     server.stop();
@@ -76,7 +77,7 @@ async fn half_a_head_delays_the_shutdown_no_longer_than_its_timeout() {
     );
 }
 
-/// Attack: never respond to the frames with which the server ends an HTTP/2 connection.
+/// Attack: never respond to the frames that the server sends to end an HTTP/2 connection.
 #[tokio::test]
 async fn a_silent_http2_peer_delays_the_shutdown_no_longer_than_a_head() {
     let timeout = Duration::from_secs(1);

@@ -29,7 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// An honest request, which is served at once.
 pub(crate) const HONEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A request that is in progress until [`Running::release`].
+/// A request that stays in progress until [`Running::release`].
 pub(crate) const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A server that runs until it is stopped, with the log of this thread.
@@ -163,7 +163,7 @@ pub(crate) async fn response(stream: &mut TcpStream) -> String {
 pub(crate) async fn to_the_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
-    // A reset also counts as the end.
+    // A connection reset also counts as the end.
     let _ = read.expect("should end in time");
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -176,8 +176,8 @@ pub(crate) struct Deaf {
 }
 
 impl Deaf {
-    /// Connects, and returns when the head of the response has arrived. The client then sends
-    /// nothing more, unless it [waits](Self::closed) for the end.
+    /// Connects, and returns once the response head has arrived. The client then sends nothing
+    /// more, unless it [waits](Self::closed) for the end.
     pub(crate) async fn connect(stream: TcpStream) -> Self {
         let handshake = h2::client::Builder::new()
             .initial_window_size(0)
@@ -204,7 +204,7 @@ impl Deaf {
         }
     }
 
-    /// Waits until the server closes the connection, and responds to its pings until then.
+    /// Waits until the server closes the connection, responding to its pings until then.
     pub(crate) async fn closed(self) {
         let ended = timeout(PATIENCE, self.connection).await;
         drop(self.response);

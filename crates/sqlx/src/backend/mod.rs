@@ -1,7 +1,7 @@
 //! The differences between the databases, behind one sealed trait.
 //!
-//! Each log assembles its SQL once ([`statements`]) in the dialect of its database. The code
-//! outside of this folder is the same for both databases.
+//! Each log assembles its SQL once ([`statements`]) in its database's dialect. The code outside
+//! this module is the same for both databases.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -24,8 +24,8 @@ use crate::{
 
 /// A database that can hold an [`EventLog`](crate::EventLog): `sqlx::Postgres` or `sqlx::Sqlite`.
 ///
-/// This trait is sealed. Bound your own generic code with it, as in
-/// `fn app<DB: Backend>(log: EventLog<DB>)`.
+/// This trait is sealed. Use it as a bound in your own generic code, as in `fn app<DB:
+/// Backend>(log: EventLog<DB>)`.
 pub trait Backend: Sql {}
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -61,14 +61,15 @@ pub enum Change {
 pub enum Changed {
     /// The number of rows.
     Rows(u64),
-    /// Another transaction has the lock of the event, or the event is neither new nor a duplicate.
+    /// Another transaction holds the event's lock, or the event is neither new nor a duplicate.
     Undecided,
 }
 
-/// The steps that depend on the types of a database.
+/// The steps that depend on a database's types.
 #[doc(hidden)]
 pub trait Sql: sqlx::Database {
-    /// Begins a transaction that may write, and sees what others commit while it waits for a lock.
+    /// Begins a transaction that may write, and that sees what others commit while it waits for a
+    /// lock.
     const BEGIN: &'static str;
 
     /// Returns SQL that begins a transaction that may write, and fails if the connection cannot write to the table.
@@ -77,7 +78,7 @@ pub trait Sql: sqlx::Database {
     /// The SQL expressions from which the statements are assembled.
     fn words() -> Words;
 
-    /// The statements of each version of the table, oldest first.
+    /// The migration statements for each version of the table, oldest first.
     fn migrations(name: &TableName) -> Vec<String>;
 
     /// Returns whether the migrations table exists.
@@ -86,7 +87,7 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<bool>>;
 
-    /// Ends every transaction of a connection that came from the pool.
+    /// Ends all transactions on a connection that came from the pool.
     fn clean(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
     /// Returns an error if the database cannot store every event, or if a pooler in front of it mixes
@@ -102,7 +103,7 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>>;
 
-    /// Returns how long a step may wait for a lock, and the meaning of a longer wait.
+    /// Returns how long a step may wait for a lock, and what a longer wait means.
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut);
 
     /// Records an event, and waits at most `lock_timeout` for a lock. Returns whether the event is
@@ -118,22 +119,22 @@ pub trait Sql: sqlx::Database {
     /// Whether only one transaction can write at a time, so that all changes share a writer.
     const ONE_WRITER: bool;
 
-    /// The number of batches that [`EventLog::accept`](crate::EventLog::accept) commits at the same
-    /// time.
+    /// The number of batches that [`EventLog::accept`](crate::EventLog::accept) commits
+    /// concurrently.
     const WRITERS: usize;
 
-    /// Whether [`change`](Self::change) makes these changes with a single statement that writes.
+    /// Whether [`change`](Self::change) makes these changes in a single statement that writes.
     fn is_one_statement(statements: &Statements, changes: &[&Change]) -> bool;
 
-    /// Makes these changes and writes the jobs of new events, within the connection's transaction if
-    /// it has one.
+    /// Makes these changes and writes the jobs for new events, within the connection's transaction
+    /// if it has one.
     fn change<'a>(
         connection: &'a mut Self::Connection,
         statements: &'a Statements,
         changes: &'a [&'a Change],
     ) -> BoxFuture<'a, sqlx::Result<Vec<Changed>>>;
 
-    /// Writes the jobs of the events with these keys, within the connection's transaction.
+    /// Writes the jobs for the events with these keys, within the connection's transaction.
     fn write_jobs<'a>(
         connection: &'a mut Self::Connection,
         statements: &'a Statements,
@@ -165,7 +166,7 @@ pub trait Sql: sqlx::Database {
     fn bytes(row: &Self::Row, column: usize) -> sqlx::Result<Vec<u8>>;
 }
 
-/// The SQL expressions that the databases write differently.
+/// The SQL expressions that differ between the databases.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
     /// The current time, in the type of the columns.
@@ -186,7 +187,7 @@ pub struct Words {
     pub try_lock: &'static str,
     /// The ID of the connection's server process, as a 64-bit integer.
     pub backend: &'static str,
-    /// The template of [`Statements::wait_and_record`], or empty if a statement cannot wait.
+    /// The template for [`Statements::wait_and_record`], or empty if a statement cannot wait.
     /// `$insert` reads from `ready`, which has a row once the statement holds the lock `$number`.
     pub wait_and_record: &'static str,
     /// The number of the lock for the key `?` in the table `$table`.
@@ -194,7 +195,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Inserts `value` into an expression with a `?`.
+    /// Replaces the `?` in an expression with `value`.
     fn fill(word: &str, value: &str) -> String {
         word.replace('?', value)
     }
@@ -205,8 +206,8 @@ pub(crate) fn depth<DB: sqlx::Database>(connection: &DB::Connection) -> usize {
     DB::TransactionManager::get_transaction_depth(connection)
 }
 
-/// Returns whether the event is a duplicate, and the ID of the connection's server process. If a
-/// trigger drops its row, an event is neither new nor a duplicate.
+/// Returns whether the event is a duplicate, and the ID of the connection's server process. An
+/// event whose row is dropped by a trigger is neither new nor a duplicate.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 async fn is_duplicate<DB: Sql>(
     connection: &mut DB::Connection,
@@ -219,7 +220,7 @@ async fn is_duplicate<DB: Sql>(
     Ok((integer(0)? == 1, integer(1)?))
 }
 
-/// The methods whose code is the same for both databases except for its types.
+/// The methods that are the same for both databases except for their types.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! common_steps {
     () => {
@@ -232,8 +233,8 @@ macro_rules! common_steps {
                 let Some([before, after]) = &statements.jobs else {
                     return Ok(());
                 };
-                // The number of keys is padded to a power of two, so that few statements have to be
-                // prepared. No key is NULL.
+                // The number of keys is padded to a power of two, so that only a few statements
+                // have to be prepared. No key is NULL.
                 let mut keys = keys.to_vec();
                 keys.resize(keys.len().next_power_of_two(), Value::OptionalText(None));
                 let places: Vec<_> = (1..=keys.len()).map(|place| format!("${place}")).collect();
@@ -294,7 +295,7 @@ macro_rules! common_steps {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! bind {
     ($database:ty, $sql:expr, $values:expr) => {{
-        // The names in the SQL were validated, and everything else is bound.
+        // The names in the SQL have been validated, and everything else is bound.
         let mut query = sqlx::query::<$database>(sqlx::AssertSqlSafe(Arc::clone($sql)));
         for value in $values {
             query = match value {

@@ -23,12 +23,12 @@ use crate::{
 
 impl Backend for Postgres {}
 
-/// Waits for the lock of the key and records the event, in one round trip. The statement sets the
-/// timeout, waits for the lock, inserts the row, and resets the timeout for the caller's own
+/// Waits for the key's lock and records the event, in a single round trip. The statement sets the
+/// timeout, waits for the lock, inserts the row, and restores the timeout for the caller's own
 /// statements. Each part depends on the previous one, so they run in this order.
 ///
-/// The unique index would also make the statement wait, but with a new timeout each time an earlier
-/// transaction rolls back. The wait for the lock has a single timeout.
+/// The unique index would also make the statement wait, but the timeout would start over each time
+/// an earlier transaction rolls back. The wait for the lock has a single timeout.
 ///
 /// This takes several times as long as a plain `INSERT`, so it runs only if the lock may be held.
 const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
@@ -39,7 +39,7 @@ const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
     SELECT inserted_rows, set_config('lock_timeout', previous, TRUE) \
     FROM (SELECT count(*) AS inserted_rows FROM inserted) AS counted, setting";
 
-/// The time that the server may take to reply in addition to the lock timeout.
+/// How long the server may take to reply, in addition to the lock timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Replaces a `statement_timeout` below one second. SoundHash waits 30 s for a response.
@@ -55,9 +55,9 @@ fn millis(timeout: Duration) -> String {
     format!("{}ms", timeout.as_millis().clamp(1, most))
 }
 
-/// Ends the connection on the server, so that the pool replaces it. Otherwise, a session setting
-/// that made a statement fail, such as a changed role, would make it fail again. The client cannot
-/// close the connection, because the transaction owns it.
+/// Terminates the connection on the server, so that the pool replaces it. Otherwise, a session
+/// setting that made a statement fail, such as a changed role, would make it fail again. The client
+/// cannot close the connection, because the transaction owns it.
 async fn end(connection: &mut PgConnection) {
     let end = "ROLLBACK; SET statement_timeout = 0; RESET SESSION AUTHORIZATION; \
          SELECT pg_terminate_backend(pg_backend_pid())";
@@ -75,7 +75,7 @@ struct CancelWait {
 impl CancelWait {
     async fn cancel(backend: i64, options: &PgConnectOptions) -> sqlx::Result<()> {
         let mut connection = PgConnection::connect_with(options).await?;
-        // The waiting statement may not have arrived yet, and no other statement may be canceled.
+        // The waiting statement may not have arrived yet, and no other statement must be canceled.
         for _ in 0..5 {
             let cancel = "SELECT pg_cancel_backend(pid) FROM pg_locks
                 WHERE pid = $1 AND locktype = 'advisory' AND NOT granted";
@@ -102,15 +102,15 @@ impl Drop for CancelWait {
 }
 
 impl Sql for Postgres {
-    // Sessions can be read-only by default, or have an isolation level that does not show what was
+    // Sessions can be read-only by default, or have an isolation level that hides what was
     // committed during the wait for the lock.
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
     const ONE_WRITER: bool = false;
     const WRITERS: usize = 2;
 
-    // All of this takes one round trip. `BEGIN` comes last, so that an error does not leave a
-    // transaction open. The `INSERT` of the event takes the same lock anyway. A `statement_timeout`
-    // of less than a second is too short for a transaction.
+    // All of this takes a single round trip. `BEGIN` comes last, so that an error does not leave a
+    // transaction open. The event's `INSERT` takes the same lock anyway. A `statement_timeout`
+    // below one second is too short for a transaction.
     fn begin(name: &TableName) -> String {
         format!(
             "SET TRANSACTION READ WRITE; LOCK TABLE {} IN ROW EXCLUSIVE MODE; \
@@ -187,8 +187,8 @@ impl Sql for Postgres {
             let Some(schema) = name.schema() else {
                 return Ok(());
             };
-            // `IF NOT EXISTS` needs the right to create schemas even if the schema exists.
-            // `to_regnamespace` does not notice what was created during the wait for the lock.
+            // `IF NOT EXISTS` requires permission to create schemas even if the schema exists.
+            // `to_regnamespace` does not see what was created during the wait for the lock.
             let exists =
                 sqlx::query("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)")
                     .bind(schema)
@@ -221,9 +221,9 @@ impl Sql for Postgres {
                      `ENCODING 'UTF8'`",
                 ));
             }
-            // sqlx gives the first statement of each connection the same name. A pooler in
-            // transaction mode that does not track these names sends both statements to one server
-            // process, where the second fails.
+            // sqlx gives the first statement on every connection the same name. A pooler in
+            // transaction mode that does not track these names sends both statements to the same
+            // server process, where the second one fails.
             let options = pool.connect_options();
             let mut first = None;
             for _ in 0..2 {
@@ -303,7 +303,7 @@ impl Sql for Postgres {
         Box::pin(async move {
             let mut numbers = HashMap::with_capacity(changes.len());
             let mut rows = Rows::default();
-            // For each change, the number of its row, and whether it is the first with its key.
+            // For each change, its row number and whether it is the first with its key.
             let mut places = Vec::with_capacity(changes.len());
             for change in changes {
                 let Change::Record(delivery) = change else {

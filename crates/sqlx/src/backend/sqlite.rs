@@ -19,10 +19,10 @@ use crate::{
 
 impl Backend for Sqlite {}
 
-/// The number of values of a row.
+/// The number of values in a row.
 const ROW_VALUES: usize = 6;
 
-/// The shortest time limit, because a statement can take this long without waiting for a lock.
+/// The shortest time limit. A statement can take this long even without waiting for a lock.
 const SHORTEST: Duration = Duration::from_millis(100);
 
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteArguments> {
@@ -33,28 +33,30 @@ async fn run(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Resu
     sqlx::raw_sql(sql).execute(connection).await.map(drop)
 }
 
-/// Returns whether SQLite has rolled back the outermost transaction of the connection by itself. If
-/// so, this begins another one, so that sqlx's `ROLLBACK` succeeds.
+/// Returns whether SQLite has rolled back the connection's outermost transaction on its own. If so,
+/// this begins a new one, so that sqlx's `ROLLBACK` succeeds.
 async fn was_rolled_back(connection: &mut SqliteConnection) -> bool {
-    // `BEGIN` fails within a transaction.
+    // `BEGIN` fails inside a transaction.
     run(connection, "BEGIN").await.is_ok()
 }
 
-/// Returns whether the savepoint of [`begin`](Sql::begin) is missing. Either another function began
-/// the transaction, or it has already recorded an event, or SQLite has rolled it back by itself.
+/// Returns whether the savepoint from [`begin`](Sql::begin) is missing. Either another function
+/// began the transaction, or it has already recorded an event, or SQLite has rolled it back on its
+/// own.
 fn has_no_savepoint(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     error.is_some_and(|error| error.message().starts_with("no such savepoint"))
 }
 
-/// Records events with one statement. Sending a statement to sqlx's thread costs more than a row.
+/// Records events in a single statement. Sending a statement to sqlx's thread costs more than a
+/// row.
 async fn record_rows(
     connection: &mut SqliteConnection,
     statements: &Statements,
     deliveries: &[&Delivery],
 ) -> sqlx::Result<Vec<Changed>> {
-    // The number of rows is padded to a power of two, so that few statements have to be prepared.
-    // The statement skips rows without a key.
+    // The number of rows is padded to a power of two, so that only a few statements have to be
+    // prepared. The statement skips rows without a key.
     let rows = deliveries.len().next_power_of_two();
     let [before, after] = &statements.record_rows;
     let sql = format!(
@@ -76,7 +78,7 @@ async fn record_rows(
     }
     let all = values.iter().step_by(ROW_VALUES).take(deliveries.len());
     let changed = all.map(|key| match key {
-        // If the batch has several deliveries of an event, only the first is new.
+        // If a batch has several deliveries of the same event, only the first is new.
         Value::Text(key) if new.remove(&**key) => Changed::Rows(1),
         Value::Text(key) if duplicates.contains(&**key) => Changed::Rows(0),
         _ => Changed::Undecided,
@@ -101,11 +103,11 @@ impl Sql for Sqlite {
     const ONE_WRITER: bool = true;
     const WRITERS: usize = 1;
 
-    // A deferred transaction that reads before it writes fails at once if another transaction has
-    // written in between. A longer timeout would not help.
+    // A deferred transaction that reads before it writes fails immediately if another transaction
+    // has written in between. A longer timeout would not help.
     //
     // If an earlier user of the connection left a transaction open, `BEGIN IMMEDIATE` takes the
-    // write lock before it fails. `BEGIN` fails without the lock.
+    // write lock before it fails. `BEGIN` fails without taking it.
     const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
     // The savepoint exists only as long as the transaction does.
@@ -132,7 +134,7 @@ impl Sql for Sqlite {
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
-        // `CREATE INDEX` takes the schema in front of the index's name, not of the table's.
+        // `CREATE INDEX` takes the schema in front of the index name, not the table name.
         let table = name.table();
         vec![format!(
             r#"CREATE TABLE IF NOT EXISTS {table} (
@@ -178,7 +180,7 @@ impl Sql for Sqlite {
         _: &'a mut Self::Connection,
         _: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>> {
-        // `BEGIN IMMEDIATE` holds the only write lock. A schema is a file that the user has
+        // `BEGIN IMMEDIATE` already holds the only write lock. A schema is a file that the user has
         // attached, so it exists.
         Box::pin(async { Ok(()) })
     }
@@ -187,7 +189,7 @@ impl Sql for Sqlite {
     fn clean(connection: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(async move {
             let levels = depth::<Self>(connection);
-            // `ROLLBACK` fails outside of a transaction.
+            // `ROLLBACK` fails outside a transaction.
             let _ = run(connection, "ROLLBACK").await;
             run(connection, "BEGIN").await?;
             for level in 1..levels {
@@ -223,12 +225,12 @@ impl Sql for Sqlite {
     ) -> BoxFuture<'a, Result<bool, EventLogError>> {
         let connection = &mut **tx;
         Box::pin(async move {
-            // After an automatic rollback, sqlx treats the next transaction as nested. Its commit
-            // would only release a savepoint, which is not always durable.
+            // After an automatic rollback, sqlx treats the next transaction as nested. Committing
+            // it would only release a savepoint, which is not always durable.
             if depth::<Self>(connection) != 1 {
                 Self::clean(connection).await?;
-                // Without a transaction, statements of a caller that ignores the error would
-                // commit.
+                // Without a transaction, the statements of a caller that ignores the error would be
+                // committed.
                 <Self as sqlx::Database>::TransactionManager::begin(connection, None).await?;
                 return Err(no_transaction(
                     "transaction is nested, or SQLite has rolled back an earlier one by itself",

@@ -1,6 +1,6 @@
 //! The SQL of an event log, with its names filled in.
 //!
-//! A row is in one of these states. The states that a store sets end at `claimed_until`.
+//! A row is in one of these states. The states that a store sets expire at `claimed_until`.
 //!
 //! | state | `recorded` | `claim_token` | `claimed_until` |
 //! | --- | --- | --- | --- |
@@ -36,10 +36,10 @@ pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 6] {
 pub struct Statements {
     pub(crate) begin: Arc<str>,
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body, `$6` its length if it is
-    /// compressed. Returns a row if the event is new, and nothing if it is a duplicate, if another
-    /// transaction has its lock, or if a trigger drops its row.
+    /// compressed. Returns a row if the event is new, or nothing if it is a duplicate, if another
+    /// transaction holds its lock, or if a trigger drops its row.
     pub(crate) record: Arc<str>,
-    /// Like `record`, for the first event in a transaction of [`begin`](Self::begin).
+    /// Like `record`, for the first event in a transaction from [`begin`](Self::begin).
     #[cfg(feature = "sqlite")]
     pub(crate) record_first: Arc<str>,
     /// `$1` key. Returns whether the event is a duplicate (1 or 0), and the ID of the server
@@ -48,8 +48,8 @@ pub struct Statements {
     /// Like `record`, but waits for the lock, for at most `$7`.
     #[cfg(feature = "postgres")]
     pub(crate) wait_and_record: Arc<str>,
-    /// The parameters of `record` as arrays. Each row has the position of an event and 1 if it is
-    /// new, 0 if it is a duplicate, or 2 if it is undecided. This also writes the jobs of the new
+    /// The parameters of `record` as arrays. Each row has the position of an event, plus 1 if it is
+    /// new, 0 if it is a duplicate, or 2 if it is undecided. This also writes the jobs for the new
     /// events.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
@@ -57,7 +57,7 @@ pub struct Statements {
     /// the key of each new event.
     #[cfg(feature = "sqlite")]
     pub(crate) record_rows: [String; 2],
-    /// Writes the jobs of new events. The keys are inserted between the two parts.
+    /// Writes the jobs for new events. The keys are inserted between the two parts.
     pub(crate) jobs: Option<[String; 2]>,
     /// Selects the keys of duplicates. The list of keys is appended.
     #[cfg(feature = "sqlite")]
@@ -86,7 +86,7 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// `jobs` is the user's statement for the jobs of new events.
+    /// `jobs` is the user's statement that writes the jobs for new events.
     pub(crate) fn new<DB: Backend>(name: &TableName, jobs: Option<&str>) -> Self {
         let words = DB::words();
         let Words {
@@ -218,7 +218,7 @@ fn list<DB: Backend>(name: &TableName, summary: &str, is_held: &str) -> String {
     )
 }
 
-/// Returns the number of the lock that belongs to the key.
+/// Returns the lock number for the key.
 fn number<DB: Backend>(name: &TableName, key: &str) -> String {
     let number = DB::words().number;
     Words::fill(&number.replace("$table", &name.table().to_string()), key)

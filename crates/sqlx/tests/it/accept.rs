@@ -33,7 +33,7 @@ on_both!(
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Writes the job of an event, a row of the table `acted`.
+/// Writes an event's job, which is a row in the table `acted`.
 pub(crate) const JOBS: &str = "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1";
 
 async fn setup<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
@@ -66,7 +66,7 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
     }
 }
 
-/// Some events have a job that fails, and others are rejected by the database. The remaining events
+/// The jobs of some events fail, and the database rejects other events. The remaining events
 /// contain characters that are hard to store.
 async fn a_poisoned_event_does_not_affect_others<DB: Fixture>() {
     let (_place, pool, log) = setup::<DB>().await;
@@ -192,7 +192,7 @@ async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
     assert_eq!(event.summary.key, Key::from(&odd), "{column}");
 }
 
-/// Postgres does not run a `SELECT` whose rows are not used.
+/// Postgres does not run a `SELECT` whose rows are unused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_of_the_queue_is_called_for_each_new_event() {
     let (_place, pool, log) = log::<Postgres>().await;
@@ -308,7 +308,7 @@ async fn jobs_are_accepted_on_a_connection_without_its_prepared_statements() {
     assert_eq!(Postgres::acted(&pool).await.len(), 3);
 }
 
-/// Accepts events on a disk that is full in every second round. `acted` may be on another disk.
+/// Accepts events on a disk that is full every other round. `acted` may be on another disk.
 async fn only_what_is_committed_is_accepted<DB: Fixture>(
     disk: &TinyDisk,
     pool: &Pool<DB>,
@@ -322,7 +322,7 @@ async fn only_what_is_committed_is_accepted<DB: Fixture>(
         }
         let mut all = JoinSet::new();
         for number in 0..30 {
-            // The text is random, because Postgres would compress other text.
+            // The text is random, because Postgres would compress anything else.
             let noise: String = (0..3_000 * (number % 3))
                 .map(|_| char::from_digit(u32::try_from(rand_below(36)).unwrap(), 36).unwrap())
                 .collect();

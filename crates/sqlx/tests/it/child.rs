@@ -1,4 +1,4 @@
-//! A receiver in another process, which a test can kill. The process runs the test program again.
+//! A receiver in a separate process that a test can kill. The process runs the test binary again.
 
 use std::{env, process::Command, time::Duration};
 
@@ -39,7 +39,7 @@ async fn pause() {
     }
 }
 
-/// Returns a number below `limit`, from the randomness that std seeds its hash maps with.
+/// Returns a number below `limit`, using the randomness that std seeds its hash maps with.
 pub(crate) fn rand_below(limit: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) % limit
@@ -88,7 +88,7 @@ async fn serve<DB: Fixture>(url: &str) {
     axum::serve(listener, app).await.expect("a server");
 }
 
-/// Receives events if this program was started by [`start`], and otherwise does nothing.
+/// Receives events if [`start`] launched this program, and otherwise does nothing.
 #[test]
 fn receives_until_it_is_killed() {
     let Ok(url) = env::var(VARIABLE) else { return };

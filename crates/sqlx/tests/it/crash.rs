@@ -1,7 +1,8 @@
-//! Kills receivers and servers while 64 copies of each event arrive. Each must take effect once.
+//! Kills receivers and servers while 64 copies of each event arrive. Each event must take effect
+//! once.
 //!
-//! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds, of 500 events each, for the long run
-//! of `.ci/deep crashes`. The default is one short round.
+//! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds of 500 events each, for the long run
+//! in `.ci/deep crashes`. The default is one short round.
 
 use std::{
     env,
@@ -34,7 +35,7 @@ const AT_ONCE: usize = 6;
 /// The time within which an event must be accepted while processes are killed repeatedly.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The number of rounds, and of events in each.
+/// The number of rounds, and of events per round.
 fn size() -> (usize, usize) {
     match env::var("SOUNDHASH_WEBHOOK_CRASH_ROUNDS") {
         Ok(rounds) => (rounds.parse().expect("a number of rounds"), 500),
@@ -50,7 +51,7 @@ fn start_two(url: &str, handler: Handler) -> Receivers {
     Arc::new(Mutex::new([start(), start()]))
 }
 
-/// Replaces one of the receivers after a random time.
+/// Replaces one of the receivers after a random delay.
 async fn kill_at_random(receivers: &Receivers, database: &str, handler: Handler) {
     sleep(Duration::from_millis(100 + rand_below(1500))).await;
     let index = usize::try_from(rand_below(2)).expect("0 or 1");
@@ -92,8 +93,8 @@ async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &st
         .sum()
 }
 
-/// Delivers all events while `disturb` runs repeatedly. Returns the number of its runs and of
-/// failed attempts.
+/// Delivers all events while running `disturb` repeatedly. Returns the number of runs and the
+/// number of failed attempts.
 async fn deliver_all<Fut>(
     receivers: &Receivers,
     ids: &[String],
@@ -145,7 +146,7 @@ fn ids(round: usize, count: usize) -> Vec<String> {
 
 async fn assert_each_once<DB: Fixture>(url: &str, mut expected: Vec<String>) {
     let acted = DB::acted(&DB::pool(url, 1).await).await;
-    // The id is the end of the key.
+    // The key ends with the id.
     let mut acted: Vec<String> = acted
         .iter()
         .map(|key| key[key.len() - "000-0000".len()..].to_owned())
@@ -155,7 +156,7 @@ async fn assert_each_once<DB: Fixture>(url: &str, mut expected: Vec<String>) {
     assert_eq!(acted, expected);
 }
 
-/// Kills both receivers again and again. Returns the number of failed attempts.
+/// Kills both receivers repeatedly. Returns the number of failed attempts.
 async fn kill_receivers<DB: Fixture>(url: &str, handler: Handler) -> usize {
     DB::prepare(&DB::pool(url, 1).await).await;
     let (rounds, count) = size();
@@ -218,7 +219,7 @@ async fn each_event_is_handled_once_when_postgres_ends_idle_transactions() {
     assert!(ended > 0 && failed > 0, "nothing was disturbed");
 }
 
-/// Kills the server with all of its processes, or stops it immediately, and starts it again.
+/// Kills the server and all of its processes, or stops it immediately, and restarts it.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_handled_once_when_postgres_restarts() {
     for handler in [Handler::Record, Handler::Accept] {

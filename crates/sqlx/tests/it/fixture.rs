@@ -1,4 +1,4 @@
-//! A common interface to the two databases, so that each test is written once and runs on both.
+//! A common interface to both databases, so that each test is written once and runs on both.
 
 use std::{
     env, fs,
@@ -30,7 +30,7 @@ pub(crate) const SECRET: &str = "whsec_test";
 /// A database for a single test, which is removed when its last `Place` is dropped.
 pub(crate) trait Fixture: Backend {
     const IS_SQLITE: bool;
-    /// A statement that makes the table reject events of the type `poison`.
+    /// A statement that makes the table reject events of type `poison`.
     const REJECT_POISON: &'static str;
     /// A statement that makes `acted` reject keys that contain `poison` or `locked`.
     const REJECT_JOBS: &'static str;
@@ -46,7 +46,7 @@ pub(crate) trait Fixture: Backend {
         connection: &mut Self::Connection,
         key: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
-    /// Returns the keys of all rows of `acted`, sorted.
+    /// Returns the sorted keys of all rows in `acted`.
     fn acted(pool: &Pool<Self>) -> impl Future<Output = Vec<String>> + Send;
     fn run(pool: &Pool<Self>, sql: &'static str) -> impl Future<Output = sqlx::Result<()>> + Send;
     fn run_on(
@@ -57,7 +57,7 @@ pub(crate) trait Fixture: Backend {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A database on the server that all tests of a process share.
+/// A database on the server that all tests in a process share.
 pub(crate) struct PostgresPlace {
     server: Arc<PostgresServer>,
     name: String,
@@ -105,7 +105,7 @@ impl Fixture for Postgres {
     const IS_SQLITE: bool = false;
     const REJECT_POISON: &'static str =
         "ALTER TABLE soundhash_events ADD CHECK (event_type <> 'poison')";
-    // A lock that is not available is an error of another class.
+    // An unavailable lock is a different class of error.
     const REJECT_JOBS: &'static str =
         "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -144,7 +144,7 @@ impl Fixture for Postgres {
     steps!();
 }
 
-/// A folder with an SQLite file.
+/// A directory with an SQLite file.
 pub(crate) struct SqlitePlace {
     pub(crate) folder: PathBuf,
 }
@@ -197,7 +197,7 @@ impl Fixture for Sqlite {
     steps!();
 }
 
-/// Returns a place with a migrated log and the user's table.
+/// Returns a place with a migrated log and the user's own table.
 pub(crate) async fn log<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
     let place = DB::place().await;
     let pool = DB::pool(&DB::url(&place), 10).await;
@@ -235,7 +235,7 @@ pub(crate) async fn delivery(id: &str) -> Delivery {
     deliver(request.build(), None).await
 }
 
-/// Returns the delivery that the layer passes on, with the name of its endpoint.
+/// Returns the delivery that the layer passes on, including the name of its endpoint.
 pub(crate) async fn deliver(request: Request<Body>, endpoint: Option<&str>) -> Delivery {
     let found = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&found);

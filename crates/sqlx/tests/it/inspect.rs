@@ -1,4 +1,4 @@
-//! Listing, reading, forgetting and purging of recorded events.
+//! Listing, reading, forgetting and purging recorded events.
 
 use std::time::{Duration, SystemTime};
 

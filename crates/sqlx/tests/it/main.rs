@@ -1,4 +1,4 @@
-//! The event log and the store, on Postgres servers and SQLite files that the tests create.
+//! The event log and the store, tested on Postgres servers and SQLite files that the tests create.
 
 mod accept;
 mod child;
@@ -15,7 +15,7 @@ mod skipped;
 mod sqlite;
 mod store;
 
-/// Runs tests that are generic over the database on both databases.
+/// Runs tests that are generic over the database on both of them.
 macro_rules! on_both {
     ($($test:ident),+ $(,)?) => {
         mod on_postgres {

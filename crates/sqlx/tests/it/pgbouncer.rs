@@ -29,7 +29,7 @@ fn version() -> Option<Vec<u32>> {
     )
 }
 
-/// Starts PgBouncer in front of the database at `url`, and returns its own URL.
+/// Starts PgBouncer in front of the database at `url`, and returns PgBouncer's own URL.
 fn start(url: &str, settings: &str) -> (Proxy, String) {
     let (server, database) = url.rsplit_once('/').expect("the name of a database");
     let (_, server_port) = server.rsplit_once(':').expect("a port");
@@ -58,7 +58,7 @@ fn start(url: &str, settings: &str) -> (Proxy, String) {
     (bouncer, url)
 }
 
-/// Handles many events at the same time, in every way, and returns the kinds of the errors.
+/// Handles many events concurrently, in every way, and returns the kinds of the errors.
 async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind> {
     let log = EventLog::new(pool.clone());
     let mut events = JoinSet::new();
@@ -97,7 +97,7 @@ async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind>
     kinds
 }
 
-/// Returns a direct connection, and one through a PgBouncer with these settings.
+/// Returns a direct connection, and one through PgBouncer with these settings.
 async fn setup(settings: &str) -> (<Postgres as Fixture>::Place, PgPool, Proxy, PgPool) {
     let place = Postgres::place().await;
     let url = Postgres::url(&place);
@@ -121,7 +121,7 @@ async fn a_pooler_in_session_mode_is_supported() {
     assert!(matches!(claim, Ok(Claim::Acquired(_))), "{claim:?}");
 }
 
-/// PgBouncer supports prepared statements since version 1.21.
+/// PgBouncer has supported prepared statements since version 1.21.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_mixes_up_prepared_statements_is_rejected() {
     let Some(version) = version() else {

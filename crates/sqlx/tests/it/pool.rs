@@ -1,4 +1,4 @@
-//! After every failure, a pooled connection is clean or is closed.
+//! After any failure, a pooled connection is either clean or closed.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use crate::{
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// A file system of 3 MiB, with an event log on it.
+/// A 3 MiB file system with an event log on it.
 pub(crate) struct TinyDisk {
     pub(crate) folder: PathBuf,
 }
@@ -63,7 +63,7 @@ impl TinyDisk {
         (pool, log)
     }
 
-    /// Writes another file until no space is left.
+    /// Fills the remaining space with another file.
     pub(crate) fn fill(&self) {
         let mut len = 1 << 20;
         let mut file = fs::OpenOptions::new()
@@ -102,7 +102,7 @@ async fn large(id: &str) -> Delivery {
     delivery_of(body.to_string()).await
 }
 
-/// The way that a handler begins its transaction.
+/// How a handler begins its transaction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Begin {
     Log,
@@ -136,7 +136,7 @@ async fn handle<DB: Fixture>(
     Ok(())
 }
 
-/// Reads through a connection that does not belong to the pool.
+/// Reads through a connection outside the pool.
 async fn acted(pool: &SqlitePool) -> Vec<String> {
     let fresh = SqlitePool::connect_with((*pool.connect_options()).clone())
         .await
@@ -190,7 +190,7 @@ async fn a_completion_after_a_full_disk_is_committed_or_an_error() {
     }
 }
 
-/// After any sequence of failures, the pool is usable, and there is a row for each 200.
+/// After any sequence of failures, the pool is usable, and each 200 has its row.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
     for how in [Begin::Log, Begin::Pool] {
@@ -385,7 +385,7 @@ async fn events_succeed_on_connections_with_changed_settings<DB: Fixture>() {
     three_more(&log, &pool).await;
 }
 
-/// A constraint of the user's table rolls back the whole transaction.
+/// A constraint on the user's table rolls back the whole transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_succeed_after_a_constraint_rolled_back() {
     let (_place, pool, log) = few_connections::<Sqlite>().await;

@@ -126,7 +126,7 @@ async fn at_stricter_isolation_levels_a_concurrent_duplicate_is_a_conflict() {
     }
 }
 
-/// A pool whose transactions are serializable unless they begin otherwise.
+/// A pool whose transactions are serializable by default.
 async fn serializable() -> (PostgresPlace, PgPool) {
     let place = Postgres::place().await;
     let set = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation
@@ -187,7 +187,7 @@ async fn a_serializable_event_that_another_transaction_records_is_a_duplicate() 
     assert_eq!(accepted.unwrap(), Accepted::Duplicate);
 }
 
-/// Every process has begun its migration when the first one applies it.
+/// Every process has begun its migration by the time the first one applies it.
 #[tokio::test]
 async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
     let (_place, pool) = serializable().await;
@@ -221,7 +221,7 @@ async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
 }
 
 /// A client can hang up at any point, which drops the handler. If this happens during sqlx's
-/// `BEGIN`, sqlx leaves a transaction open, and later statements on the connection are never
+/// `BEGIN`, sqlx leaves a transaction open, and later statements on that connection are never
 /// committed.
 #[tokio::test]
 async fn a_handler_that_is_dropped_while_it_begins_leaves_no_transaction_behind() {

@@ -91,7 +91,7 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
-/// If events waited for the unique index, each earlier transaction that rolls back would restart
+/// If events waited on the unique index, each earlier transaction that rolled back would restart
 /// their timeout.
 async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
@@ -122,7 +122,7 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
     }
     let all = waiting.join_all().await;
     let timed_out = all.iter().filter(|(is_new, _)| !is_new);
-    // At most four transactions can have held the lock within the timeout.
+    // At most four transactions can have held the lock before the timeout.
     assert!(timed_out.clone().count() >= 3, "{all:?}");
     for (_, waited) in timed_out {
         assert!(*waited < Duration::from_secs(6), "{all:?}");
@@ -150,7 +150,7 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
         assert!(line.starts_with(" INFO "), "{line}");
         assert!(line.ends_with(r#" key=ta reason="duplicate""#), "{line}");
     }
-    // If another package turns on the main crate's `metrics`, its layer also counts the delivery.
+    // If another package enables the main crate's `metrics`, its layer also counts the delivery.
     let mut counted = recorder.snapshotter().snapshot().into_vec();
     counted.retain(|(key, ..)| key.key().name() == "soundhash_webhook_handlers_skipped_total");
     let [(key, _, _, count)] = &counted[..] else {

@@ -41,7 +41,7 @@ async fn a_deferred_transaction_that_records_first_waits_for_the_lock_timeout() 
     assert!(start.elapsed() < Duration::from_secs(5));
     drop(deferred);
     other.commit().await.unwrap();
-    // The lock is free again, and the event was not recorded.
+    // The lock has been released, and the event was not recorded.
     let log = log.lock_timeout(Duration::from_secs(20));
     let recorded = record(&log, &delivery("a").await).await;
     assert_eq!(recorded.unwrap(), Recorded::New);

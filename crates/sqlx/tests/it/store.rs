@@ -72,7 +72,7 @@ async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
             .unwrap()
     );
     sleep(Duration::from_millis(20)).await;
-    // The retention has ended, but the record remains.
+    // The retention period has ended, but the record remains.
     assert_eq!(store.claim(&key, LEASE).await.unwrap(), Claim::Completed);
     assert!(log.get(&key).await.unwrap().is_some());
 }
@@ -131,7 +131,7 @@ async fn a_claim_that_fails_is_an_error_without_a_panic<DB: Fixture>() {
         store.claim(&key, LEASE).await.unwrap_err();
     }
     DB::run(&pool, back).await.unwrap();
-    // The releases of the failed claims run in the background.
+    // The failed claims are released in the background.
     sleep(Duration::from_millis(100)).await;
     let claim = store.claim(&key, LEASE).await.unwrap();
     assert!(matches!(claim, Claim::Acquired(_)), "{claim:?}");

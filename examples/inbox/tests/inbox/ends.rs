@@ -1,4 +1,4 @@
-//! How the program ends after signals and mistakes.
+//! How the program exits after signals and mistakes.
 
 use std::{
     net::TcpListener, os::unix::process::ExitStatusExt, process::ExitStatus, thread::sleep,
@@ -16,7 +16,7 @@ use crate::support::{SECRET, command, deliver, event, output, start};
 
 const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
-/// The URL of a port where no server listens. Its password must not be printed.
+/// The URL of a port on which nothing listens. Its password must not be printed.
 const REFUSED: &str = "postgres://soundhash:hunter2@127.0.0.1:1/soundhash";
 
 fn ended_by(process: Process, signal: &str) -> (ExitStatus, String) {
@@ -57,7 +57,8 @@ async fn a_signal_ends_it_while_it_migrates() {
         .unwrap();
     for (waiting, argument) in (1..).zip(["", "receive", "work"]) {
         let migrating = Process::start(&mut command(argument, &postgres.url()));
-        // Postgres does not notice that a process has ended while it waits for a lock.
+        // While a Postgres backend waits for a lock, it does not notice that its client process has
+        // exited.
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
         while sqlx::query_scalar::<_, i64>(waits)
             .fetch_one(&mut *tx)
@@ -99,7 +100,7 @@ async fn one_signal_ends_it_although_the_database_hangs() {
     assert!(status.success(), "{log}");
 }
 
-/// Pauses the processes of the server, so that they neither reply nor end.
+/// Pauses the server's processes, so that they neither reply nor exit.
 async fn stop_all_backends(postgres: &PostgresServer) {
     let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
     let backends = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()
@@ -164,7 +165,7 @@ fn help_names_all_arguments_and_variables() {
     }
 }
 
-/// Attack: an id that looks like a second line, or that controls a terminal.
+/// Attack: an id that looks like a second line or controls the terminal.
 #[tokio::test]
 async fn a_senders_text_stays_in_its_field() {
     let postgres = PostgresServer::start();

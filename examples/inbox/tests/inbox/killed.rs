@@ -89,7 +89,7 @@ async fn each_accepted_event_is_handled_once_when_processes_are_killed() {
     println!("killed {killed:?} (receiver, worker, Postgres) for {count} events");
 
     let acted_on = acted_in_time(&url, count).await;
-    // By then, every dead worker has been noticed, and no job can run again.
+    // By then, all dead workers have been noticed, and no job can run again.
     sleep(Duration::from_secs(30)).await;
     assert_eq!(acted(&url).await, acted_on);
     let ids: HashSet<&str> = acted_on

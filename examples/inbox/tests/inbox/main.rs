@@ -1,4 +1,4 @@
-//! Runs the example in separate processes, on a Postgres server that each test starts. Accepted
+//! Runs the example in separate processes against a Postgres server that each test starts. Accepted
 //! events are handled once, even if processes are killed.
 
 mod ends;
@@ -24,7 +24,7 @@ async fn a_delivery_is_accepted_immediately_and_handled_once() {
     for body in &bodies {
         assert_eq!(deliver(&receiver, SECRET, body).await, 202);
         assert_eq!(deliver(&receiver, SECRET, body).await, 200);
-        // Attack: make the receiver handle a request that SoundHash did not send.
+        // Attack: making the receiver handle a request that SoundHash did not send.
         assert_eq!(deliver(&receiver, "whsec_guessed", body).await, 401);
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);
@@ -47,7 +47,7 @@ async fn a_delivery_is_accepted_immediately_and_handled_once() {
 async fn one_process_can_do_both() {
     let postgres = PostgresServer::start();
     let both = start("", &postgres.url());
-    // Other queues have parsed such an id as a number.
+    // Other queues have parsed ids like this one as numbers.
     assert_eq!(deliver(&both, SECRET, &event("007")).await, 202);
     // U+0000, which Postgres cannot store, and characters that could replace it.
     for id in ["a\0b", "a\u{2400}b", r"a\0b"] {

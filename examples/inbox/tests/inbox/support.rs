@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 pub(crate) const SECRET: &str = "whsec_test";
 
-/// The time that a step may take on a busy machine. A silent worker counts as dead after 20 s.
+/// The time that a step may take on a busy machine. A silent worker is considered dead after 20 s.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) fn event(id: &str) -> Vec<u8> {
@@ -23,13 +23,13 @@ pub(crate) fn event(id: &str) -> Vec<u8> {
     event.to_string().into()
 }
 
-/// Sends the body like SoundHash, and returns the status.
+/// Sends the body as SoundHash would, and returns the status.
 pub(crate) async fn deliver(receiver: &Receiver, secret: &str, body: &[u8]) -> u16 {
     let status = requests::deliver(&receiver.url(), secret, body).await;
     status.expect("a response")
 }
 
-/// Returns the keys and types of all rows of `acted_events`, in order.
+/// Returns the keys and types of all `acted_events` rows, in order.
 pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     let mut connection = PgConnection::connect(database).await.expect("a connection");
     let select = "SELECT event_key, coalesce(event_type, '') FROM acted_events ORDER BY event_key";
@@ -65,7 +65,7 @@ pub(crate) fn command(argument: &str, database: &str) -> Command {
     command
 }
 
-/// Starts the example with `receive`, or with an empty argument to receive and work.
+/// Starts the example with `receive`, or with an empty argument to both receive and work.
 pub(crate) fn start(argument: &str, database: &str) -> Receiver {
     Receiver::listening(&mut command(argument, database))
 }
@@ -74,7 +74,7 @@ pub(crate) fn start_worker(database: &str) -> Process {
     Process::start(&mut command("work", database))
 }
 
-/// Returns the example's output until it ends by itself.
+/// Waits for the example to exit on its own, and returns its output.
 pub(crate) fn output(argument: &str, database: &str) -> String {
     let output = command(argument, database)
         .output()

@@ -1,4 +1,4 @@
-//! Workers in the test's process: their input and their failures.
+//! Runs workers in the test's process to test their input and their failures.
 
 use std::{
     sync::{
@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{SECRET, acted, acted_in_time, deliver, event, output, start};
 
-/// The bodies include one that is JSON only to Python, and a character that Postgres cannot store.
+/// The bodies include one that only Python considers JSON, and a character that Postgres cannot
+/// store.
 #[tokio::test]
 async fn a_body_arrives_at_the_worker_byte_for_byte() {
     let bodies: [&[u8]; 4] = [

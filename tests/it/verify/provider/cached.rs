@@ -1,4 +1,4 @@
-//! `CachedSecrets`: which lookups run, and the limits on the cost of invented names.
+//! `CachedSecrets`: which lookups run, and how the cost of invented names is limited.
 
 use std::{
     borrow::Cow,
@@ -145,7 +145,7 @@ async fn requests_at_the_same_time_share_a_lookup() {
     assert_eq!(database.looked_up("invented"), 1);
 }
 
-/// Attack: start lookups of an honest endpoint and hang up, so that they restart again and again.
+/// Attack: start lookups for an honest endpoint and hang up, so that they keep restarting.
 #[tokio::test]
 async fn dropped_requests_do_not_restart_the_lookup_of_another() {
     let database = Database::new(0);
@@ -364,7 +364,7 @@ async fn an_endpoint_that_is_looked_up_for_the_first_time_does_not_wait_for_olde
     assert!(known(&cache, "real-2").await);
 }
 
-/// Attack: fill the cache with names as long as a head can be.
+/// Attack: fill the cache with names as long as the head allows.
 #[tokio::test]
 async fn a_name_of_more_than_256_bytes_is_not_looked_up() {
     let database = Database::fast();

@@ -1,4 +1,4 @@
-//! Secrets that are looked up: tenants, rotation at runtime, and lookups that fail or are slow.
+//! Looked-up secrets: tenants, rotation at runtime, and lookups that fail or are slow.
 
 #[cfg(feature = "cache")]
 mod cached;
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// A provider that selects secrets by the last segment of the path, or by `X-Webhook-ID`.
+/// A provider that selects secrets by the last path segment or by `X-Webhook-ID`.
 #[derive(Clone, Default)]
 struct Tenants {
     secrets: Arc<Mutex<HashMap<String, Secrets>>>,
@@ -80,7 +80,7 @@ async fn each_tenant_has_its_own_secret() {
     let tenants = Tenants::default();
     tenants.set("acme", Secrets::new("whsec_acme"));
     tenants.set("globex", Secrets::new("whsec_globex"));
-    // Attack: a tenant signs in the name of another tenant.
+    // Attack: a tenant signs on behalf of another tenant.
     let forged = Err(RejectionKind::WrongSignature);
     for (tenant, secret, expected) in [
         ("acme", "whsec_acme", Ok(Bytes::from_static(BODY))),
@@ -144,7 +144,7 @@ async fn no_lookup_runs_for_a_request_that_is_rejected_anyway() {
     assert_eq!(tenants.lookups.load(Ordering::Relaxed), 0);
 }
 
-/// Attack: find out which endpoints exist by comparing whether their rejections wait for the body.
+/// Attack: find out which endpoints exist by observing whether their rejections wait for the body.
 #[tokio::test(start_paused = true)]
 async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     let service = echo(SoundHashWebhookLayer::with_provider(Tenants::default()));
@@ -185,7 +185,7 @@ async fn each_of_four_secrets_is_distinguished() {
     }
 }
 
-/// A provider that counts its lookups, and completes them after a while.
+/// A provider that counts its lookups, and completes them after a delay.
 #[derive(Clone)]
 struct Slow {
     lookups: Arc<AtomicUsize>,
@@ -248,8 +248,8 @@ async fn serve(layer: SoundHashWebhookLayer<Slow>) -> String {
     addr
 }
 
-/// Attack: bodies that wait for a lookup fill the window of an HTTP/2 connection, which all of its
-/// streams share.
+/// Attack: fill an HTTP/2 connection's window, which all of its streams share, with bodies that
+/// wait for a lookup.
 #[tokio::test]
 async fn slow_lookups_do_not_delay_a_cached_delivery_on_the_same_connection() {
     let (layer, lookups) = slow(Duration::from_secs(600));
@@ -272,7 +272,7 @@ async fn slow_lookups_do_not_delay_a_cached_delivery_on_the_same_connection() {
         waiting.push(begin("slow", &"0".repeat(64), vec![b'x'; 1_000_000]).await);
     }
     let (response, _sender) = begin("soundhash", &sign(BODY), BODY.to_vec()).await;
-    // The delivery gets its response, although the others wait for ten minutes.
+    // The delivery gets its response even though the others wait for ten minutes.
     let response = timeout(Duration::from_secs(30), response).await;
     let response = response.expect("a response").unwrap();
     assert_eq!(response.status(), StatusCode::OK);

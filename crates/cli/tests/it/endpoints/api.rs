@@ -32,7 +32,7 @@ pub(crate) struct Stored {
     pub(crate) deliveries: Vec<Value>,
     /// The method, path and body of each request.
     pub(crate) log: Vec<(String, Value)>,
-    /// The number of seconds by which the clock is ahead.
+    /// How many seconds the clock is ahead.
     pub(crate) clock_ahead: i64,
 }
 
@@ -66,7 +66,7 @@ impl Api {
         Self { url, stored }
     }
 
-    /// Returns the command `endpoints` with the given arguments.
+    /// Returns an `endpoints` command with the given arguments.
     pub(crate) fn command(&self, line: &str) -> Command {
         self.command_with(TOKEN, &format!("endpoints {line}"))
     }
@@ -107,7 +107,7 @@ fn merge(endpoint: &mut Value, changes: &Value) {
 /// A status and JSON, or an error with a detail.
 type Answer = Result<(StatusCode, Value), (StatusCode, Value)>;
 
-/// Responds as SoundHash does, or commits the fault that the token selects.
+/// Responds as SoundHash does, or simulates the fault that the token selects.
 async fn respond(State(stored): State<Arc<Mutex<Stored>>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();

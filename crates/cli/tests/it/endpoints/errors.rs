@@ -1,4 +1,4 @@
-//! The messages for errors of the API, which say what went wrong and what to do next.
+//! The messages for API errors, which say what went wrong and what to do next.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The commands for a single endpoint, the list of endpoints, and the log of deliveries.
+//! The commands for a single endpoint, the endpoint list, and the delivery log.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -108,7 +108,7 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     // The command did not create an endpoint, so no secret was lost.
     assert_eq!(api.log().len(), before);
 
-    // If the endpoint is not created, no empty file is left.
+    // If endpoint creation fails, no empty file is left behind.
     fs::remove_file(&file).unwrap();
     let wrong = line.replace("match.found", "made.up");
     api.command(&wrong).expect(1, "");
@@ -155,7 +155,7 @@ fn endpoints_are_shown_changed_tested_and_deleted() {
     let line = "test 7 --json --event rejected --data {\"a\":1}";
     assert_eq!(json(line, 1)["status_code"], 401);
     assert_eq!(api.log()[2].1["test_data"], json!({"a": 1}));
-    // A line end in a value cannot fake another row.
+    // A line break in a value cannot forge another row.
     let description = json!("old\nactive  yes");
     api.stored.lock().unwrap().endpoints.get_mut(&8).unwrap()["description"] = description;
     api.check(r"show 8 | 0 | old\nactive yes | active no");

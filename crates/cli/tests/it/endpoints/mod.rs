@@ -1,4 +1,4 @@
-//! `endpoints` with a server that behaves like SoundHash's API.
+//! `endpoints` against a server that behaves like SoundHash's API.
 
 pub(crate) mod api;
 mod errors;

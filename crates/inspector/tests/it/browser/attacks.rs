@@ -43,7 +43,7 @@ async fn markup_in_events_is_inert() {
     .await;
 }
 
-/// A body can be deeply nested, and have more brackets than a page can draw.
+/// A body can be deeply nested, and can have more brackets than a page can render.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_json_does_not_freeze_the_page() {
     on_page(|browser, app| async move {
@@ -76,7 +76,7 @@ async fn serve(html: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(axum::serve(listener, app).into_future());
-    // A browser treats this as a different site than 127.0.0.1.
+    // A browser treats this as a different site from 127.0.0.1.
     format!("http://localhost:{port}/")
 }
 

@@ -1,4 +1,4 @@
-//! The page's connection, which tabs share and which can be lost.
+//! The page's connection, which is shared by tabs and can be lost.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ use tokio::{
 use super::driver::{in_browser, test_id};
 use crate::support::{App, PATIENCE, SECRET, titled};
 
-/// Counts the streams of live updates that are open.
+/// Counts the open live-update streams.
 struct Streams(Arc<AtomicUsize>);
 
 impl Drop for Streams {
@@ -82,7 +82,7 @@ async fn seven_tabs_share_one_stream() {
             browser.switch_to_window(tab.clone()).await.unwrap();
             browser.row("shared", "accepted").await;
         }
-        // Another tab takes over from the tab that reads the stream.
+        // Another tab takes over when the tab that reads the stream is closed.
         browser.switch_to_window(tabs[0].clone()).await.unwrap();
         browser.close_window().await.unwrap();
         app.send_signed(SECRET, titled("after", "A song")).await;

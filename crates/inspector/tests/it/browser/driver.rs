@@ -20,12 +20,12 @@ use tokio::{
 
 use crate::support::{App, PATIENCE, unique};
 
-/// The version of axe-core that the page is checked with.
+/// The version of axe-core used to check the page.
 const AXE: &str = "axe-core@4.14.1";
 
 /// Runs a test in a new browser, which is closed even if the test fails.
 ///
-/// If Chromium is not installed, the test is skipped. On a build machine, it fails.
+/// If Chromium is not installed, the test is skipped, or fails on a build machine.
 pub(crate) async fn in_browser<F>(test: impl FnOnce(Browser) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -47,7 +47,7 @@ where
     }
 }
 
-/// Runs a test on the page of a new application, and expects that the page logs no error.
+/// Runs a test on the page of a new application, and checks that the page logs no errors.
 pub(crate) async fn on_page<F>(test: impl FnOnce(Browser, App) -> F + Send + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -61,7 +61,7 @@ where
     .await;
 }
 
-/// The process that starts the browser, and its profile.
+/// The process that starts the browser, and the browser's profile.
 struct Driver {
     _process: Child,
     profile: PathBuf,
@@ -220,7 +220,7 @@ impl Browser {
             .unwrap();
     }
 
-    /// Returns the output of the page on its console, including errors.
+    /// Returns the page's console output, including errors.
     pub(crate) async fn console(&self) -> Vec<String> {
         let log = self.browser_log().await.unwrap();
         log.into_iter().map(|entry| entry.message).collect()
@@ -240,7 +240,7 @@ impl Browser {
         self.cdp().send_raw(set, metrics).await.unwrap();
     }
 
-    /// Returns the serious violations that axe-core finds.
+    /// Returns the serious violations found by axe-core.
     pub(crate) async fn violations(&self) -> Vec<String> {
         let Some(axe) = axe().await else {
             return Vec::new();
@@ -263,7 +263,7 @@ impl Browser {
     }
 }
 
-/// Returns the text of axe-core, which is installed once for all tests.
+/// Returns the source of axe-core, which is installed once for all tests.
 async fn axe() -> Option<String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(AXE);
     let script = folder.join("node_modules/axe-core/axe.min.js");

@@ -25,7 +25,7 @@ async fn deliveries_appear_at_once_with_their_verdicts() {
         assert!(browser.text("empty").await.contains(&app.url));
         browser.script("window.notReloaded = true").await;
 
-        // Without live updates, the page would show deliveries up to 20 seconds late.
+        // Without live updates, deliveries would appear up to 20 seconds late.
         let mut fastest = f64::MAX;
         for number in 0..4 {
             let id = format!("fast-{number}");
@@ -124,7 +124,7 @@ async fn the_keyboard_does_everything() {
         browser.wait_for_text(".subtitle", "two").await;
         browser.press("k").await;
         browser.wait_for_text(".subtitle", "three").await;
-        // In the search field, a letter is not a command.
+        // In the search field, letters are not commands.
         browser.press("/").await;
         browser.press("jkr").await;
         browser
@@ -156,11 +156,11 @@ async fn the_keyboard_does_everything() {
     .await;
 }
 
-/// The page would freeze if it drew every delivery.
+/// The page would freeze if it rendered every delivery.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_the_kept_ones_of_thousands_of_deliveries() {
     on_page(|browser, app| async move {
-        // The deliveries do not use a socket, so that they arrive faster than the page is updated.
+        // The deliveries do not use a socket, so they arrive faster than the page is updated.
         let service = router().layer(app.inspector.layer());
         for (sent, says) in [
             (50, "50 received, all kept"),
@@ -194,14 +194,14 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
             .await;
         shows(&browser, &["forged", "same", "same", "two", "two", "one"]).await;
         let says = async |text: &str| browser.wait_for_text("[data-testid=run-text]", text).await;
-        // Each event is sent once, and rejected requests are left out.
+        // Each event is sent once, and rejected requests are skipped.
         browser.click("again").await;
         says("Your application handles 4 listed events again, the oldest first.").await;
         browser.click("run-start").await;
         says("4 of 4 sent again: 4 accepted.").await;
         browser.click("run-close").await;
 
-        // Replayed bytes are duplicates. Deliveries that the inspector has sent are left out.
+        // Replayed bytes are duplicates. Deliveries sent by the inspector are skipped.
         browser.click("again").await;
         browser
             .click_on(By::Css("#run-as option[value='replay']"))

@@ -35,7 +35,7 @@ async fn send_some(app: &App) {
         };
         app.send_signed(secret, event(kind, id)).await;
     }
-    // The sender signed the line break at the end of its file, but did not send it.
+    // The sender signed the trailing line break of its file, but did not send it.
     let mut body = fresh_sample(EventKind::VideoProcessed, Sender::Dispatcher);
     body["id"] = STRIPPED.into();
     body["data"]["title"] = "Night Drive".into();
@@ -49,13 +49,13 @@ async fn send_some(app: &App) {
     app.send_signed(SECRET, limit).await;
 }
 
-/// An event with a field that the crate's types do not have.
+/// An event with a field that is missing from the crate's types.
 const CHANGED: &str = r#"{"type": "match.found", "data": {"query_id": 1, "matches": [
     {"video_id": 1, "confidence": 1, "start_time": 0, "end_time": 1, "<b>": 1}]}}"#;
 
 const STRIPPED: &str = "zE1oHx7CbWu5Ay3SgV9fMQ";
 
-/// Saves a screenshot if `INSPECTOR_SCREENSHOTS` is set to a folder.
+/// Saves a screenshot if `INSPECTOR_SCREENSHOTS` is set to a directory.
 async fn photograph(browser: &Browser, name: &str) {
     if let Ok(folder) = env::var("INSPECTOR_SCREENSHOTS") {
         // Rows that have just arrived are tinted for a moment.
@@ -77,13 +77,13 @@ async fn check(browser: &Browser, state: &str) {
 async fn the_page_is_accessible_in_light_and_dark_and_on_a_phone() {
     in_browser(|browser| async move {
         for (scheme, picture) in [("light", "inspector.png"), ("dark", "inspector-dark.png")] {
-            // A new application, so that no event is a duplicate of the previous round.
+            // A new application, so that no event is a duplicate from the previous round.
             let app = App::start().await;
             browser.set_scheme(scheme).await;
             browser.set_size(1280, 800).await;
             browser.open(&app).await;
             browser.element(test_id("empty")).await;
-            // This discards the errors of the previous round, whose page lost its connection.
+            // This discards the errors from the previous round, whose page lost its connection.
             browser.console().await;
             check(&browser, &format!("empty, {scheme}")).await;
             photograph(&browser, &format!("empty-{picture}")).await;

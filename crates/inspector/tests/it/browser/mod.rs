@@ -1,4 +1,4 @@
-//! The page in Chromium, as a user sees it.
+//! The page in Chromium, as users see it.
 
 mod attacks;
 mod connection;

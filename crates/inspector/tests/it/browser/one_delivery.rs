@@ -1,4 +1,4 @@
-//! The details of a delivery, and its actions.
+//! The details of a delivery, and the actions on it.
 
 use http::HeaderMap;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::support::{App, SECRET, titled};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_is_explained() {
     on_page(|browser, app| async move {
-        // The sender signed the line break at the end of its file, but did not send it.
+        // The sender signed the trailing line break of its file, but did not send it.
         let body = titled("stripped", "A song");
         let signed = [&body[..], b"\n"].concat();
         let signature = Secret::new(SECRET).sign(&signed).to_string();
@@ -43,7 +43,7 @@ async fn a_wrong_signature_is_explained() {
         let reason = "Inspector::with_secret";
         let callout = browser.element(By::Css(".callout")).await;
         assert!(callout.text().await.unwrap().contains(reason));
-        // An action that is not possible also shows the reason to keyboard and touch users.
+        // Keyboard and touch users can also see the reason why an action is not possible.
         for id in ["send-as-new", "send-sample"] {
             let button = browser.element(test_id(id)).await;
             let disabled = button.attr("aria-disabled").await.unwrap();
@@ -115,7 +115,7 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
     .await;
 }
 
-/// SoundHash escapes all characters that are not ASCII.
+/// SoundHash escapes all non-ASCII characters.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_can_be_read_and_a_deep_event_is_collapsed() {
     on_page(|browser, app| async move {
@@ -126,7 +126,7 @@ async fn a_body_can_be_read_and_a_deep_event_is_collapsed() {
             .script("return document.querySelector('[aria-label=\"Formatted body\"]').textContent")
             .await;
         let formatted = formatted.as_str().unwrap();
-        // The invisible character, which reverses the direction of the text, stays escaped.
+        // The invisible character, which reverses the text direction, stays escaped.
         assert!(
             formatted.contains(r#""title": "Título 🎵 \"\u202e""#),
             "{formatted}"
