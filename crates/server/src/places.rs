@@ -23,7 +23,7 @@ use crate::{
 const LEAVING: usize = 16;
 
 /// How long a server has fewer places after the system failed to open a file.
-const LOWERED: Duration = Duration::from_secs(60);
+const LOWERED: Duration = Duration::from_secs(10);
 
 /// A server's connection slots.
 #[derive(Debug)]
@@ -147,7 +147,9 @@ impl Places {
             return;
         }
         let free = (self.max / 8).max(2 * LEAVING);
-        let max = state.open.len().saturating_sub(free).max(1);
+        // Requests in progress keep their places, and new connections do not wait for them.
+        let busy = state.open.len() - state.idle.len();
+        let max = state.open.len().saturating_sub(free).max(busy + LEAVING);
         state.lowered = Some((max, Instant::now() + LOWERED));
         while state.open.len() - state.leaving > max && state.evict(None) {}
         if state.leaving > 0 {

@@ -114,7 +114,7 @@ impl<DB: Backend> EventLog<DB> {
     /// ```
     #[must_use]
     pub fn enqueue(mut self, sql: &str) -> Self {
-        self.jobs = Some(sql.into());
+        self.jobs = Some(sql.trim().trim_end_matches(';').into());
         self.rebuild();
         self
     }

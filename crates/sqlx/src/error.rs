@@ -299,7 +299,7 @@ impl fmt::Display for EventLogError {
                 EventLogErrorKind::Unavailable => "database is not available",
                 EventLogErrorKind::StorageFull => "database has no space left",
                 EventLogErrorKind::NotMigrated => {
-                    "table of the event log does not exist: call `EventLog::migrate` first"
+                    "table does not exist: call `EventLog::migrate` first if it is the table of the event log"
                 }
                 EventLogErrorKind::PreparedStatements => {
                     "prepared statement is missing or belongs to another connection: a pooler in \

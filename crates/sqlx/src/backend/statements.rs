@@ -299,11 +299,14 @@ fn accept<DB: Backend>(name: &TableName, jobs: Option<&str>) -> Arc<str> {
     let with_jobs = jobs.map(|sql| {
         format!(
             ", new_events AS (SELECT event_key, event_type, endpoint FROM soundhash_inserted), \
-             soundhash_jobs AS ({sql})"
+             soundhash_jobs AS ({sql}\n)"
         )
     });
-    // Postgres does not run a `SELECT` whose rows are not used.
-    let job_count = jobs.map(|_| ", (SELECT count(*) FROM soundhash_jobs)");
+    // Postgres runs a `SELECT` only if its rows are used, which must not happen without a new event.
+    let job_count = jobs.map(|_| {
+        ", CASE WHEN EXISTS (SELECT 1 FROM soundhash_inserted) \
+         THEN (SELECT count(*) FROM soundhash_jobs) END"
+    });
     format!(
         "WITH soundhash_new AS MATERIALIZED (\
          SELECT number, key, type, endpoint, created, body, len, {locked} AS locked \

@@ -34,7 +34,8 @@ on_both!(
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Writes an event's job, which is a row in the table `acted`.
-pub(crate) const JOBS: &str = "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1";
+pub(crate) const JOBS: &str =
+    "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1 -- a comment";
 
 async fn setup<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
     let (place, pool, log) = log::<DB>().await;
@@ -196,10 +197,10 @@ async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_of_the_queue_is_called_for_each_new_event() {
     let (_place, pool, log) = log::<Postgres>().await;
-    let function = "CREATE FUNCTION push(text) RETURNS bigint LANGUAGE sql
-        AS 'INSERT INTO acted VALUES ($1) RETURNING 1'";
+    let function = "CREATE FUNCTION push(text[]) RETURNS bigint LANGUAGE sql
+        AS 'INSERT INTO acted SELECT unnest(coalesce($1, ARRAY[NULL])) RETURNING 1'";
     Postgres::run(&pool, function).await.unwrap();
-    let log = log.enqueue("SELECT push(event_key) FROM new_events");
+    let log = log.enqueue("SELECT push(array_agg(event_key)) FROM new_events; ");
     let (a, b) = (delivery("a").await, delivery("b").await);
     for (delivery, expected) in [
         (&a, Accepted::New),
