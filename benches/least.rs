@@ -1,6 +1,6 @@
-//! The smallest possible layer that verifies requests with the `axum` and `http` types. It has no
-//! limits, timeout, second secret or rejections. The time that it takes beyond the hash is the cost
-//! of these types.
+//! The smallest possible layer that verifies requests using the `axum` and `http` types. It has no
+//! limits, no timeout, no second secret and no rejection types. Whatever time it takes on top of
+//! hashing is the cost of those types.
 
 use std::sync::Arc;
 

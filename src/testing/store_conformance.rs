@@ -97,7 +97,7 @@ impl<S: IdempotencyStore> Suite<S> {
         released.unwrap_or_else(|error| panic!("release failed: {error}"))
     }
 
-    /// Completes a key that `token` must hold.
+    /// Completes `key`, which `token` must hold.
     async fn finish(&self, key: &Key, token: ClaimToken, retention: Duration) {
         let completed = self.complete(key, token, retention).await;
         assert!(completed, "the holder cannot complete");

@@ -104,7 +104,8 @@ impl BodyReader {
         Poll::Ready(Err(Rejection::new(RejectionKind::BodyTimeout)))
     }
 
-    /// Counts the body against the budget while waiting. If the body is evicted, the task is woken.
+    /// Counts the body against the budget while it waits, and wakes the task if the body is
+    /// evicted.
     pub(super) fn reserve(&mut self, cx: &mut Context<'_>) -> Result<&mut StalledBody, BufferFull> {
         let mut stalled = match self.stalled.take() {
             Some(stalled) => stalled,

@@ -31,7 +31,8 @@ pub(crate) enum Escapes {
 #[derive(Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     Kept,
-    /// Without a fraction, or with `.0` if they belong to a member with one of these names.
+    /// Numbers are written without a fraction, or with `.0` if they are the value of a member with
+    /// one of these names.
     Whole {
         floats: &'a [&'a [u8]],
     },

@@ -222,8 +222,8 @@ impl Record {
         &self.request.body.bytes
     }
 
-    /// Returns whether both requests have the same event. Unless both have a verified event, their
-    /// bodies must be equal.
+    /// Returns whether both requests are for the same event. If either has no verified event, their
+    /// bodies are compared instead.
     pub(crate) fn has_event_of(&self, other: &Self) -> bool {
         match (&self.key, &other.key) {
             (Some(key), Some(other)) => key == other,

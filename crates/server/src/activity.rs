@@ -165,7 +165,7 @@ impl Activity {
         Some(match state.head_since {
             _ if state.in_progress > 0 => idle,
             _ if !state.had_request => state.idle_since + limits.head_timeout,
-            // Over HTTP/2, these bytes can be the reply to a ping.
+            // Over HTTP/2, the bytes received may only be a reply to a ping.
             Some(since) if !state.is_http2 => since + limits.head_timeout,
             _ => idle,
         })

@@ -142,7 +142,7 @@ impl Places {
     /// for it.
     pub(crate) fn free_files(&self) {
         let mut state = self.lock();
-        // Closing connections will soon release their file descriptors.
+        // Connections that are already closing will soon release their file descriptors.
         if state.leaving > 0 {
             return;
         }

@@ -107,7 +107,8 @@ const INSERT_JOBS: &str = "
     SELECT (SELECT soundhash_event_task()), json_build_object('key', event_key), 25
     FROM new_events RETURNING 1";
 
-/// Returns the id of the jobs' task, which the queue's cleanup deletes while there are no jobs.
+/// Returns the id of the task that the jobs belong to, and creates the task if the queue's cleanup
+/// has deleted it.
 const CREATE_TASK_FUNCTION: &str = "
     CREATE OR REPLACE FUNCTION soundhash_event_task() RETURNS integer LANGUAGE plpgsql AS $$
     DECLARE task integer;

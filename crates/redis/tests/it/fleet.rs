@@ -97,7 +97,7 @@ async fn two_processes_handle_each_of_1000_events_once() {
             assert!([200, 503].contains(&status.as_u16()), "{status}");
             handled += usize::from(status == 200 && !replayed);
         }
-        // SoundHash would also retry if the store took too long.
+        // SoundHash also retries if the store takes too long.
         late += batch.len() - handled;
         for id in batch {
             handled += usize::from(!replayed(&client, &processes[0].url(), *id).await);
