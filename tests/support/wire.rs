@@ -18,7 +18,7 @@ use crate::{
 pub const FORGED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The time that a step may take on a busy machine, including the receiver's own timeouts.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns the head of a request without a signature.
 pub fn unsigned(framing: &str) -> String {
