@@ -95,7 +95,7 @@ impl Deliveries {
         &self.signed[self.next]
     }
 
-    /// Returns a request with the next delivery, whose body `cut` creates.
+    /// Returns a request with the next delivery. `cut` creates its body.
     fn request(&mut self, cut: impl Fn(&Bytes) -> Body) -> Request {
         let (body, signature) = self.next();
         request(Some(signature), cut(body))
@@ -339,7 +339,7 @@ fn measure<S>(
         bencher.iter_batched(
             &mut make,
             |request| ready(service.call(request)),
-            // A batch is small enough for the processor's cache.
+            // Each batch is small enough for the processor's cache.
             BatchSize::NumIterations(64),
         );
     });

@@ -1,8 +1,8 @@
 //! `cargo run --example hostile`
 //!
 //! Sends an attacker's requests and SoundHash's to two applications, and reports the applications'
-//! mistakes. The first application is correct. The second one logs bodies outside the layer, and
-//! has an old, unprotected route.
+//! mistakes. The first application is correct. The second logs bodies outside the layer, and has an
+//! old, unprotected route.
 //!
 //! Everything runs in one process. Copy `report` into a test of your own application.
 

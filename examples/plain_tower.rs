@@ -22,8 +22,7 @@ async fn receive<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infall
     let status = match (request.uri().path(), request.extensions().get::<Delivery>()) {
         ("/webhooks/soundhash", Some(delivery)) => handle(delivery).await,
         ("/webhooks/soundhash", None) => {
-            // Only the layer creates a `Delivery`, so if there is none, the request was not
-            // verified.
+            // Only the layer creates a `Delivery`, so without one, the request was not verified.
             warn!("no SoundHashWebhookLayer around this service");
             StatusCode::INTERNAL_SERVER_ERROR
         }

@@ -1,8 +1,7 @@
 //! `cargo run --example rejections`
 //!
 //! Replaces the response to each rejected request and writes a line to an audit log. Middleware
-//! outside the layer does both, because the layer puts the reason into the extensions of the
-//! *response*:
+//! outside the layer does both, because the layer puts the reason into the *response* extensions:
 //!
 //! ```console
 //! $ curl -i http://127.0.0.1:3000/webhooks/soundhash --data '{}'
@@ -45,8 +44,8 @@ async fn receive(event: Event) -> StatusCode {
 
 /// Writes an audit log line for each rejected request.
 ///
-/// An attacker can cause any number of lines, so rotate the log. Each line is JSON, so that a line
-/// break in the path cannot forge another line.
+/// An attacker can trigger any number of lines, so rotate the log. Each line is JSON, so that a
+/// line break in the path cannot forge another line.
 async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;
@@ -88,7 +87,7 @@ fn app(secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .layer(SoundHashWebhookLayer::new(secret))
-        // Layers that are added later are further out, so these two see the response of the layer
+        // Layers that are added later are further out, so these two see the response from the layer
         // above.
         .layer(middleware::map_response(problem))
         .layer(middleware::from_fn(audit))

@@ -64,7 +64,7 @@ async fn found(
 }
 
 /// Handles other event types, as well as authentic deliveries that cannot be parsed. The latter are
-/// accepted too, because after an error, SoundHash would only send the same body again.
+/// accepted too, because if they were rejected, SoundHash would just send the same body again.
 async fn other(event: Result<Event, EventRejection>, delivery: Delivery) -> StatusCode {
     match event {
         Ok(event) => example_program::receive(event).await,

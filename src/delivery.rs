@@ -53,10 +53,10 @@ struct Verified {
     event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
-    /// Set once it has been logged that the body is not the expected event.
+    /// Set once the log says that the body is not the expected event.
     logged: OnceLock<()>,
     /// Set if the handler runs in a separate task, which continues if the request is dropped. The
-    /// idempotency layer sets this, and the logging of canceled handlers reads it. Response
+    /// idempotency layer sets this, and the code that logs canceled handlers reads it. Response
     /// extensions could not carry it, because a dropped request never gets a response.
     detached: OnceLock<Arc<AtomicBool>>,
 }
@@ -127,10 +127,10 @@ impl Delivery {
     ///
     /// # A `Value` can overflow the stack
     ///
-    /// If any crate in your program enables `serde_json`'s `raw_value` feature, as axum does with
-    /// its default feature `json`, then parsing 200 kB of JSON as a [`serde_json::Value`] can
-    /// overflow the thread's stack, both here and everywhere else in the program, including in
-    /// axum's `Json<Value>`. Prefer a struct as `T`. [`event`](Self::event) is not affected.
+    /// If any crate in your program enables `serde_json`'s `raw_value` feature, as axum's default
+    /// feature `json` does, then parsing 200 kB of JSON as a [`serde_json::Value`] can overflow the
+    /// thread's stack, both here and everywhere else in the program, including in axum's
+    /// `Json<Value>`. Prefer a struct as `T`. [`event`](Self::event) is not affected.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Delivery {
         Ok(event)
     }
 
-    /// Calls `log`, which logs that the body is not the expected event, at most once per delivery,
+    /// Calls `log` to log that the body is not the expected event, but at most once per delivery,
     /// even if several extractors notice the problem.
     pub(crate) fn log_once(&self, log: impl FnOnce()) {
         if self.0.logged.set(()).is_ok() {

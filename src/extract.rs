@@ -36,7 +36,7 @@ fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
     }
 }
 
-/// Logs an event if its type is unknown to this version or its payload does not fit.
+/// Logs an event whose type is unknown to this version or whose payload does not fit.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(unrecognized) = &event.data {
         let known = event.kind().map(EventKind::as_str);
@@ -116,8 +116,8 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     }
 }
 
-/// The extractors' rejection if no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects
-/// the handler.
+/// The extractors' rejection when no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)
+/// protects the handler.
 ///
 /// The request was not verified, so the response is a plain "500 Internal server error". Only the
 /// log says that the layer is missing.
@@ -151,10 +151,10 @@ impl IntoResponse for MissingLayer {
 /// To handle the rejection yourself, take a `Result<Event, EventRejection>`, plus a [`Delivery`] if
 /// you need the verified bytes.
 ///
-/// `Option<Event>` is deliberately not an extractor. Its `None` could mean that the body is not an
+/// `Option<Event>` is deliberately not an extractor. A `None` could mean that the body is not an
 /// event, or that the layer is missing and nothing was verified. A handler that responds to `None`
 /// with 200 would lose the body in the first case and hide the missing layer in the second. A
-/// `Result` has the reason:
+/// `Result` contains the reason:
 ///
 /// ```compile_fail,E0277
 /// # use soundhash_webhook::Event;
@@ -240,9 +240,9 @@ impl IntoResponse for EventRejection {
     }
 }
 
-// Defined here because the `event` module does not depend on HTTP.
+// Defined here to keep the `event` module independent of HTTP.
 impl EventError {
-    /// Returns the status with which the extractors respond: 400 if the body is not JSON, and 422
+    /// Returns the status that the extractors respond with: 400 if the body is not JSON, and 422
     /// otherwise.
     #[must_use]
     pub fn status(&self) -> StatusCode {

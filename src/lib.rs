@@ -38,8 +38,9 @@
 //!   To serve many endpoints or tenants, look up their secrets with a [`SecretProvider`] such as
 //!   [`CachedSecrets`].
 //! - [`Event`] says what happened. SoundHash has two senders, which use different names for the
-//!   same fields, and the crate parses every variant into the same types. An event whose type or
-//!   payload is unknown to this version is not rejected. It becomes [`EventData::Unrecognized`].
+//!   same fields, and the crate parses both variants into the same types. An event whose type or
+//!   payload is unknown to this version is not rejected. Instead, it becomes
+//!   [`EventData::Unrecognized`].
 //! - [`SchemaChange`] lists the fields and payloads that are unknown to this version.
 //! - [`Payload`] extracts only the payload, for a handler that takes a single event type.
 //!   [`EventRouter`] calls a different handler for each type.
@@ -93,7 +94,7 @@
 //! [`soundhash-webhook-sqlx`]: https://docs.rs/soundhash-webhook-sqlx
 
 // The links to items behind optional features are relative paths, because rustdoc cannot resolve
-// the items when the features are off.
+// those items when the features are off.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -5,7 +5,7 @@ use std::{error, fmt, sync::Arc};
 use axum_core::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 
-/// The time in seconds after which a sender may retry. SoundHash ignores it and waits 60 s.
+/// The number of seconds after which a sender may retry. SoundHash ignores it and waits 60 s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -25,7 +25,7 @@ pub(crate) trait Kind: Copy + fmt::Debug {
     fn message(self) -> &'static str;
 }
 
-/// Defines one layer's kinds of refusal. Each kind has a status, a severity, a name for logs and
+/// Defines the refusal kinds of one layer. Each kind has a status, a severity, a name for logs and
 /// metrics, the reason in words, and advice for the operator, which appears only in the log.
 macro_rules! kinds {
     (
@@ -86,7 +86,7 @@ macro_rules! kinds {
             fn text(self) -> &'static str {
                 match self {
                     $(Self::$Kind => {
-                        // A status without a text does not compile.
+                        // Compilation fails if the status has no text.
                         const TEXT: &str = crate::refusal::text(StatusCode::$status);
                         TEXT
                     })*
@@ -103,8 +103,8 @@ macro_rules! kinds {
 }
 pub(crate) use kinds;
 
-/// The refusal of a request, which gets a response without reaching the inner service.
-/// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome) wrap it.
+/// The refusal of a request, which gets a response without reaching the inner service. Wrapped by
+/// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome).
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal<K> {
     pub(crate) kind: K,

@@ -110,7 +110,7 @@ impl Rejection {
         self.kind().status()
     }
 
-    /// Returns the response, whose text contains the reason if `explain` is `true`.
+    /// Returns the response. Its text contains the reason if `explain` is `true`.
     pub(crate) fn into_response(
         self,
         version: Version,

@@ -83,7 +83,7 @@ use crate::{
 /// If a payload does not fit its type, SoundHash has changed the type, and the handler misses an
 /// event that the application asked for. A 200 would hide the loss from SoundHash's delivery log,
 /// and only your own log would show it. After a 422, the sender retries, which leaves a few minutes
-/// for a fix. To keep such events, set a fallback that takes a [`Delivery`], and a `Result<Event,
+/// for a fix. To keep such events, set a fallback that takes a [`Delivery`], plus a `Result<Event,
 /// EventRejection>` if you need the reason. A test delivery gets a 200 instead, because its payload
 /// rarely fits, nothing is lost, and the user who clicked the button expects success.
 ///
@@ -137,7 +137,7 @@ impl<S: 'static> EventRouter<S> {
     /// Calls `handler` for events of type `kind`.
     ///
     /// Use this for a handler whose first argument is not a [`Payload`], such as a handler for
-    /// several types, a service, or another router. Otherwise prefer [`on`](Self::on), because a
+    /// several types, a service, or another router. Otherwise, prefer [`on`](Self::on), because a
     /// handler that takes the `Payload` of a type other than `kind` rejects every event with 422.
     ///
     /// # Panics

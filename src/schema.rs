@@ -11,8 +11,8 @@ use crate::{
     telemetry,
 };
 
-/// The maximum number of differences of each kind that are kept. Without a limit, a sender that
-/// invents names could fill the memory.
+/// The maximum number of differences of each kind to keep. Without a limit, a sender that makes up
+/// names could exhaust the memory.
 const MAX_CHANGES: usize = 128;
 
 /// Shared by the whole process, because a difference concerns the crate version, not a particular
@@ -23,7 +23,7 @@ static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 ///
 /// The crate records a difference when an extractor or [`Delivery::event`](crate::Delivery::event)
 /// first parses a delivery as an [`Event`]. Test deliveries are ignored, because their payload
-/// rarely fits. The guide [Schema changes](crate::guide::schema_changes) says what to do.
+/// rarely fits. The guide [Schema changes](crate::guide::schema_changes) explains what to do.
 ///
 /// ```
 /// use soundhash_webhook::SchemaChange;
@@ -110,7 +110,7 @@ pub(crate) fn record_changes(event: &Event) {
     }
 }
 
-/// Counts a difference. Returns whether it is new and there was still room for it.
+/// Counts a difference. Returns whether it is new and there was still room to record it.
 fn count(kind: SchemaChangeKind, event_type: &str, detail: &str) -> bool {
     let event_type = telemetry::escape(event_type);
     let detail = telemetry::escape_up_to(2 * 64, detail);

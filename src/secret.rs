@@ -68,8 +68,8 @@ impl Secret {
     /// Returns an error if the variable is not set, is empty or is not Unicode. Also returns an
     /// error if the value starts or ends with whitespace, is in quotes, or contains invisible
     /// characters, which are usually copied by accident from a file, a shell or a web page and
-    /// would make every signature wrong. If your secret really contains them, use [`Secret::new`].
-    /// The error names the variable and never shows its value.
+    /// would make every signature wrong. If your secret really does contain them, use
+    /// [`Secret::new`]. The error names the variable but never shows its value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         Self::read_env(name).map_err(|error| error.of_variable(name))
     }
@@ -357,7 +357,7 @@ impl Secrets {
     /// Names the endpoint or tenant that the secrets belong to.
     ///
     /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. You can trust it even
-    /// if the secrets were looked up with the unsigned head of the request, because only someone
+    /// if the secrets were looked up using the unsigned head of the request, because only someone
     /// who knows a secret of this endpoint can have signed the delivery.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
@@ -453,7 +453,7 @@ impl fmt::Debug for Secrets {
 /// Hashes a body under every valid secret while the body arrives.
 pub(crate) struct Verifier {
     current: HmacSha256,
-    /// Empty unless a rotation is in progress, so that a delivery usually requires no allocation.
+    /// Empty unless a rotation is in progress, so a delivery usually requires no allocation.
     previous: Vec<HmacSha256>,
 }
 
@@ -505,7 +505,7 @@ pub enum SecretErrorKind {
     /// The key or the list is empty, so anyone could sign.
     Empty,
     /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
-    /// how to read an optional variable, for example one with a previous secret.
+    /// how to read an optional variable, such as one for a previous secret.
     NotSet,
     /// The environment variable is not Unicode.
     NotUnicode,

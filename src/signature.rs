@@ -14,7 +14,7 @@ const TAG_LEN: usize = 32;
 /// header.
 ///
 /// A signature is parsed from exactly 64 hexadecimal digits in upper or lower case, and printed in
-/// lower case. A prefix, a second value or whitespace is an error.
+/// lower case. Prefixes, second values and whitespace are errors.
 ///
 /// `==` compares two signatures in constant time. `Ord` and `Hash` are not implemented, because
 /// they cannot run in constant time. [`Debug`](fmt::Debug) does not show the digits, because anyone
@@ -110,7 +110,7 @@ pub struct SignatureError(pub(crate) SignatureErrorKind);
 pub enum SignatureErrorKind {
     /// The value is not exactly 64 hexadecimal digits.
     Malformed,
-    /// The value is a well-formed signature, but not of this body under this secret.
+    /// The value is a well-formed signature, but not that of this body under this secret.
     Mismatch,
 }
 

@@ -1,5 +1,5 @@
 //! Counts the layer's allocations and copies. Unlike timings, counts are the same on every machine,
-//! so a test can require them. Allocations by `metrics` are not counted here.
+//! so tests can assert them. Allocations by `metrics` are not counted here.
 
 #![cfg(not(feature = "metrics"))]
 
@@ -25,7 +25,7 @@ use soundhash_webhook_tests::frames::frames;
 
 const SECRET: &str = "whsec_test";
 
-/// The layer as in a release build, which does not check responses.
+/// The layer as it is in a release build, where it does not check responses.
 fn layer() -> SoundHashWebhookLayer {
     SoundHashWebhookLayer::new(SECRET).check_responses(false)
 }
@@ -87,7 +87,7 @@ fn an_accepted_request_costs_three_allocations_of_the_layer_itself() {
     let event = event();
     let request = || {
         let mut request = signed(&event, Body::from(event.clone()));
-        // A server or router has usually inserted an extension already. Otherwise, `http` would
+        // A server or router has usually inserted an extension already. Without one, `http` would
         // make two allocations for the map here.
         request.extensions_mut().insert(());
         request
@@ -158,7 +158,8 @@ fn allocated(length: usize, frame: usize) -> AllocationInfo {
 fn each_byte_of_several_frames_is_copied_once() {
     const MIB: u64 = 1024 * 1024;
     let allocated = allocated(1024 * 1024, 16 * 1024);
-    // The bytes are allocated once for the whole body. The rest is a growing list of 63 frames.
+    // The bytes are allocated once for the whole body. The rest is for the growing list of 63
+    // frames.
     assert!(
         (MIB..MIB + 8 * 1024).contains(&allocated.bytes_total),
         "{allocated:?}"
@@ -166,7 +167,7 @@ fn each_byte_of_several_frames_is_copied_once() {
     assert!(allocated.bytes_max < MIB + 4 * 1024, "{allocated:?}");
 }
 
-/// A table that grows, or has to be rebuilt, moves all of its events while every claim waits.
+/// A table that grows or has to be rebuilt moves all of its events, and every claim has to wait.
 #[test]
 fn a_memory_store_never_moves_its_events() {
     const CAPACITY: usize = 10_000;
@@ -186,7 +187,7 @@ fn a_memory_store_never_moves_its_events() {
 
 #[test]
 fn small_frames_cost_in_proportion_to_what_arrived() {
-    // The allocations are for a list of frames, which doubles as it grows, and for the whole body.
+    // The allocations are for the whole body and for a list of frames, which doubles as it grows.
     let few = allocated(1000, 10);
     assert!(few.bytes_max < 8 * 1024, "{few:?}");
     assert!(few.count_total < 16, "{few:?}");

@@ -1,18 +1,18 @@
 //! `cargo bench -p soundhash-webhook-benches --bench receiving`
 //!
 //! Compares the ways to receive events over sockets: the events accepted per second, the response
-//! time, the stored size of an event, and the events lost in a failure. Compare only figures from
+//! time, the stored size of an event, and the events lost in a failure. Only compare figures from
 //! the same run, because the receivers, Redis, Postgres with `fsync`, SQLite with `synchronous =
 //! FULL` and three NATS nodes share the machine with the senders.
 //!
-//! `receiving NAME...` measures only the ways whose names contain one of these words. `receiving
-//! soak` runs [a constant load](soak) for longer.
+//! `receiving NAME...` measures only the ways whose names contain one of the given words.
+//! `receiving soak` runs [a constant load](soak) for longer.
 //!
 //! - `table`: measures the ways to receive events, and prints and plots the figures.
 //! - `way`: the ways to receive events, and the receivers that are not examples.
 //! - `sender`: sends events.
 //! - `stores`: measures the idempotency stores without a receiver.
-//! - `soak`: memory and tables under a constant load.
+//! - `soak`: memory and table sizes under a constant load.
 
 #![allow(
     clippy::cast_precision_loss,

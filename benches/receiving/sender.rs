@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{CONNECTIONS, SECRET, TIME};
 
-/// Numbers the events, so that no event is a duplicate.
+/// The next event's number, so that no event is a duplicate.
 pub(crate) static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// The result of [`send`].
@@ -51,7 +51,7 @@ pub(crate) async fn send(addr: &str, len: usize) -> Sent {
     send_at(addr, len, None, TIME).await
 }
 
-/// Sends new events for some time, at most `limit` per second across all connections.
+/// Sends new events for the given time, at most `limit` per second across all connections.
 pub(crate) async fn send_at(addr: &str, len: usize, limit: Option<f64>, time: Duration) -> Sent {
     let (times, start) = (Arc::new(Mutex::new(Vec::new())), Instant::now());
     let mut senders = JoinSet::new();

@@ -58,7 +58,7 @@ async fn measure_log<DB: Backend>(name: &str, log: EventLog<DB>) {
     measure(name, SqlxStore::new(log)).await;
 }
 
-/// Prints how long maintenance steps take on a filled log.
+/// Prints how long the maintenance steps take on a filled log.
 async fn maintain<DB: Backend>(name: &str, log: EventLog<DB>) {
     let start = Instant::now();
     let listed = log.list(&EventFilter::new()).await.expect("a list");

@@ -1,4 +1,4 @@
-//! Measures the ways in turn, and prints and plots the figures.
+//! Measures every way in turn, and prints and plots the figures.
 
 use std::{fmt::Write, fs, path::Path, process::Command, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 
 const ROUNDS: usize = 3;
 
-/// The figures of a way: one per round, except for the bytes.
+/// The figures for one way: one per round, except for the bytes.
 #[derive(Default)]
 struct Figures {
     accepted: Vec<f64>,
@@ -57,7 +57,7 @@ fn median(figures: &mut [f64]) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// The figures for Postgres alone: the same number of clients write the same row, one per
+/// The figures for Postgres alone: the same number of clients insert the same row, one per
 /// transaction.
 #[derive(Default)]
 struct Pgbench {
@@ -95,7 +95,7 @@ impl Pgbench {
         let rate = rate.unwrap_or_else(|| panic!("{printed}"));
         self.rate.push(rate);
         checkpoint(url).await;
-        // With a rate, a response time is measured from when the commit was due.
+        // With a rate limit, a response time is measured from when the commit was due.
         run(&["-R", &(rate / 2.0).to_string(), "-l", "--log-prefix=times"]);
         let mut times = Vec::new();
         for file in fs::read_dir(folder).expect("a folder").flatten() {
@@ -177,7 +177,7 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
     }
     let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();
     let mut pgbench = Pgbench::default();
-    // The ways take turns in each round, so that all run under the same conditions.
+    // Each round measures every way, so that all run under the same conditions.
     for _ in 0..ROUNDS {
         pgbench.measure(&urls[0], folder).await;
         for (way, figures) in ways.iter().zip(&mut figures) {
@@ -232,7 +232,7 @@ fn print(ways: &[Way], figures: &mut [Figures], pgbench: &mut Pgbench) -> Vec<(&
     bars
 }
 
-/// Prints what `record` costs a handler, for each body size.
+/// Prints how much `record` costs a handler, for each body size.
 async fn large_bodies(ways: &[Way]) {
     println!("\n| accepted per second | the handler | with `record` | ratio |");
     println!("| --- | ---: | ---: | ---: |");

@@ -227,7 +227,7 @@ async fn insert<DB: Effects>(
     Ok(StatusCode::OK)
 }
 
-/// Like [`insert`], with `record`.
+/// Like [`insert`], but with `record`.
 async fn record<DB: Effects>(
     State(log): State<EventLog<DB>>,
     delivery: Delivery,

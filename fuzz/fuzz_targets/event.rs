@@ -18,8 +18,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// `serde_json`'s `Value` gives objects with such a key special treatment, but an event must not.
-/// Bodies with this key cannot be compared.
+/// `serde_json`'s `Value` treats objects with such a key specially, but an event must not. Bodies
+/// with this key cannot be compared.
 const PRIVATE: &str = "$serde_json::private::";
 
 fn plain(body: &[u8]) -> Option<Value> {
@@ -76,7 +76,7 @@ fn check_repair(python: &[u8], strict: &[u8]) {
     }
 }
 
-/// Checks that the list of unknown fields is short, whatever the body.
+/// Checks that the list of unknown fields is short, regardless of the body.
 fn check_unknown(event: &Event) {
     let fields = event.unknown_fields();
     assert!(fields.len() <= 32, "{fields:?}");

@@ -11,8 +11,8 @@ use crate::Step;
 
 const KEYS: [&str; Secrets::MAX] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
 
-/// If the input before the body is a one followed by zeros, the request is signed, complete and in
-/// one frame.
+/// If the input before the body is a one followed by zeros, the request is signed, complete and
+/// sent in one frame.
 #[derive(Arbitrary, Debug)]
 pub struct Case<'a> {
     pub signatures: [Option<Sent>; 2],
@@ -121,7 +121,7 @@ impl Case<'_> {
         Duration::from_millis(if self.body_timeout { 50 } else { 10_000 })
     }
 
-    /// Returns the index of the secret that signs the request. The secret may not be a valid one.
+    /// Returns the index of the secret that signs the request, possibly one that is not valid.
     #[must_use]
     pub fn signer(&self) -> usize {
         usize::from(self.signer) % KEYS.len()

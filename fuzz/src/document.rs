@@ -7,7 +7,7 @@ use std::{
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// The words that libFuzzer inserts. New types and fields only need to be added to the dictionary.
+/// The words that libFuzzer inserts. New types and fields only have to be added to this dictionary.
 const DICTIONARY: &str = include_str!("../dictionaries/event.dict");
 
 /// The dictionary's member names.

@@ -55,10 +55,10 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the reason why the body is not received completely, or does not fit into the buffer
-    /// while the secrets are looked up. Returns `None` if the body is received and fits.
+    /// Returns the reason why the body is not received completely, or why it does not fit into the
+    /// buffer during the secret lookup. Returns `None` if the body is received and fits.
     fn rejected_on_the_way(&self) -> Option<RejectionKind> {
-        // The number of bytes that have arrived, and the number at the last wait.
+        // The number of bytes that have arrived so far, and the number at the last wait.
         let (mut held, mut kept) = (0, 0);
         let mut frames = 0;
         for step in self.steps() {
@@ -88,7 +88,7 @@ impl Case<'_> {
     }
 }
 
-/// Returns the length that the head declares. Once it exceeds 64 bits, further digits are ignored.
+/// Returns the length declared in the head. Once it exceeds 64 bits, further digits are ignored.
 fn declared(headers: &HeaderMap) -> Option<u128> {
     let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     let mut digits = text.strip_prefix('+').unwrap_or(text).chars();

@@ -38,7 +38,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Creates a body. `hints` are whether it claims to have ended, and its claimed length.
+    /// Creates a body. `hints` holds whether it claims to have ended, and its claimed length.
     #[must_use]
     pub fn new(steps: Vec<Step>, hints: (bool, u64)) -> Self {
         Self {

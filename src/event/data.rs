@@ -17,8 +17,8 @@ macro_rules! define_data {
     ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
         /// The payload of an [`Event`](crate::Event), which says what happened.
         ///
-        /// An event of an unknown type, or with a payload of an unexpected shape, is not an error,
-        /// but becomes [`Unrecognized`](Self::Unrecognized).
+        /// An event with an unknown type or an unexpectedly shaped payload is not an error, but
+        /// becomes [`Unrecognized`](Self::Unrecognized).
         ///
         /// ```
         /// use soundhash_webhook::{Event, EventData};
@@ -54,8 +54,8 @@ macro_rules! define_data {
         impl EventData {
             /// Returns the type if this version of the crate knows it.
             ///
-            /// For an [`Unrecognized`](Self::Unrecognized) event, this returns the type if the type
-            /// is known and only the payload does not fit.
+            /// For an [`Unrecognized`](Self::Unrecognized) event, this returns the type if it is
+            /// known and only the payload does not fit.
             pub fn kind(&self) -> Option<EventKind> {
                 match self {
                     $(EventData::$Kind(_) => Some(EventKind::$Kind),)*
@@ -151,7 +151,7 @@ event_types!(define_data);
     note = "to parse your own type, take a `Delivery` and call `Delivery::json`"
 )]
 pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed {
-    /// The type of the events with this payload.
+    /// The type of the events that have this payload.
     const KIND: EventKind;
 
     /// Returns the payload if `data` has this type.
@@ -177,8 +177,8 @@ pub struct Unrecognized {
     pub payload: Value,
     /// The reason why the payload does not fit its type, or `None` if the type is unknown.
     ///
-    /// The text names the field that does not fit, such as `data.duration`, and can quote from the
-    /// payload.
+    /// The text names the field that does not fit, such as `data.duration`, and can quote parts of
+    /// the payload.
     pub reason: Option<String>,
 }
 
@@ -238,9 +238,10 @@ impl EventData {
         let reason = match error {
             None => "payload is not an object".to_owned(),
             Some(error) if is_at_end(&error, text, length) => notes.locate(message(&error)),
-            // The error may be caused by a duplicate key, which derived implementations reject. A
-            // `Value` keeps only the last one, so its text is parsed again. Deserializing from
-            // `payload` itself would fail for numbers under serde_json's `arbitrary_precision`.
+            // The error may be due to a duplicate key, which derived implementations reject. A
+            // `Value` keeps only the last one, so the value's text is parsed instead. Deserializing
+            // from `payload` itself would fail for numbers under serde_json's
+            // `arbitrary_precision`.
             Some(_) => {
                 let mut notes = Notes::default();
                 match EventData::typed(kind, &payload.to_string(), &mut notes) {

@@ -68,7 +68,7 @@ impl Envelope {
         let original = |offset| offset_in(body, strict.as_bytes(), offset);
         envelope.payload = original(envelope.payload.start)..original(envelope.payload.end);
         envelope.repaired = true;
-        // A repair can make different ids the same.
+        // A repair can make different ids identical.
         let id = envelope.id.as_ref().and_then(Id::as_str);
         envelope.id_is_unique &= !id.is_some_and(|id| id.contains('\u{fffd}'));
         Ok(envelope)
@@ -264,7 +264,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A position in JSON text, which moves past one value at a time.
+/// A position in JSON text that advances one value at a time.
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -332,7 +332,7 @@ fn special(word: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let word = u64::from_le_bytes(word);
-    // Only a special byte borrows from the next one, so the first match is always right.
+    // Only a special byte borrows from the next one, so the first match is always correct.
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     (below(word, b' ') | equal(b'"') | equal(b'\\')) & HIGH

@@ -7,8 +7,8 @@ use super::python::offset_in;
 /// An error from parsing a body as an [`Event`](crate::Event).
 ///
 /// This error is rare for authentic deliveries, because an event whose payload has an unexpected
-/// shape becomes [`EventData::Unrecognized`](crate::EventData::Unrecognized), and Python's
-/// extensions of JSON are [repaired](crate::Event::is_repaired).
+/// shape becomes [`EventData::Unrecognized`](crate::EventData::Unrecognized), and Python's JSON
+/// extensions are [repaired](crate::Event::is_repaired).
 ///
 /// ```
 /// use soundhash_webhook::{Event, EventErrorKind};

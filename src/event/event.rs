@@ -96,8 +96,8 @@ impl Event {
     /// # Errors
     ///
     /// Returns an error if the body is not a JSON object, if its payload is missing, or if its
-    /// event type is missing or is not a string. An unknown type or a payload with an unexpected
-    /// shape is not an error, but results in [`EventData::Unrecognized`].
+    /// event type is missing or not a string. An unknown type or an unexpectedly shaped payload is
+    /// not an error, but results in [`EventData::Unrecognized`].
     pub fn from_slice(body: &[u8]) -> Result<Self, EventError> {
         let mut parsed = None;
         let envelope = Envelope::read(body, Some(&mut parsed))?;
@@ -113,7 +113,7 @@ impl Event {
     ///
     /// Returns an error if the payload is nested too deeply.
     pub(crate) fn of(mut envelope: Envelope, body: &[u8]) -> Result<Self, EventError> {
-        // An envelope of another body is a bug in the caller, but must not cause a panic.
+        // An envelope from another body is a bug in the caller, but must not cause a panic.
         let start = envelope.payload.start;
         let payload = body.get(envelope.payload.clone()).unwrap_or_default();
         let text = std::str::from_utf8(payload)
@@ -164,8 +164,8 @@ impl Event {
     /// Returns whether the event comes from the "test this webhook" button in SoundHash's
     /// dashboard.
     ///
-    /// Users of the button can enter any type and any payload, so the data of a test event is often
-    /// [`Unrecognized`](EventData::Unrecognized). The sender still expects a success.
+    /// Users of the button can enter any type and payload, so the data of a test event is often
+    /// [`Unrecognized`](EventData::Unrecognized). The sender still expects a success response.
     #[must_use]
     pub fn is_test(&self) -> bool {
         self.resource.as_ref().is_some_and(Resource::is_test)

@@ -14,7 +14,7 @@ use super::timestamp::{Timestamp, lenient};
 
 /// The error for a payload that lacks a required field under any of its names.
 ///
-/// The message is the same as that of serde's derived implementations.
+/// The message is the same as in serde's derived implementations.
 #[derive(Debug)]
 struct Missing(&'static str);
 
@@ -47,7 +47,7 @@ pub struct VideoUploaded {
     pub uploaded_at: Option<Timestamp>,
 }
 
-/// The payload of `video.processing`: SoundHash started to process a video.
+/// The payload of `video.processing`: SoundHash started processing a video.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VideoProcessing {
@@ -79,7 +79,7 @@ pub struct VideoFailed {
     pub status: String,
     /// A description of the error.
     pub error: String,
-    /// The code of the error, such as `DOWNLOAD_ERROR`.
+    /// The error code, such as `DOWNLOAD_ERROR`.
     pub error_code: String,
 }
 
@@ -155,7 +155,7 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 
     fn try_from(wire: ProcessedWire) -> Result<Self, Missing> {
         let video_id = wire.video_id.or(wire.id);
-        // Without this check, any object would fit, for example one from the test button.
+        // Without this check, any object would fit, such as one from the test button.
         if video_id.is_none() && wire.title.is_none() {
             return Err(Missing("video_id"));
         }
@@ -205,7 +205,7 @@ pub struct Match {
     pub start_time: f64,
     /// The end of the match in seconds. Also read from `segment_end`.
     pub end_time: f64,
-    /// The similarity of the query and the match, from 0 to 1.
+    /// The similarity between the query and the match, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub similarity_score: Option<f64>,
 }
@@ -387,7 +387,7 @@ pub struct UserCreated {
 pub struct SubscriptionUpdated {
     /// The id of the subscription.
     pub subscription_id: Id,
-    /// The id of the account with the subscription.
+    /// The id of the account that has the subscription.
     pub user_id: Id,
     /// The new plan, such as `pro`.
     pub plan_tier: String,
@@ -410,7 +410,7 @@ pub struct ApiLimitReached {
     pub current_usage: i64,
     /// The limit.
     pub limit_value: i64,
-    /// The time at which the usage is reset, if it ever is.
+    /// The time at which the usage resets, if it ever does.
     #[serde(
         default,
         deserialize_with = "lenient",

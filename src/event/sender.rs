@@ -1,4 +1,4 @@
-//! The two senders of events.
+//! SoundHash's two event senders.
 
 use std::{fmt, str::FromStr};
 

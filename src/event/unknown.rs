@@ -11,7 +11,7 @@ use serde::de::{
     Visitor, value::StrDeserializer,
 };
 
-/// The maximum number of paths kept per event.
+/// The maximum number of paths kept per envelope and per payload.
 const MAX_FIELDS: usize = 16;
 /// The maximum length of a field name in characters.
 const MAX_NAME: usize = 64;
@@ -113,7 +113,7 @@ pub(super) fn watched<T: DeserializeOwned>(
     Ok((payload, json.into_iter::<de::IgnoredAny>().byte_offset()))
 }
 
-/// A deserializer, visitor, sequence or seed, wrapped to watch a part of the payload.
+/// A deserializer, visitor, sequence or seed, wrapped to watch part of the payload.
 struct Watched<'a, T> {
     inner: T,
     path: &'a Path<'a>,

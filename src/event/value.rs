@@ -6,7 +6,7 @@ use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A [`Value`] that is parsed in the same way regardless of `serde_json`'s features.
+/// A [`Value`] that is parsed the same way regardless of `serde_json`'s features.
 ///
 /// Any crate in the build can enable these features, as axum's `json` does with `raw_value`. Under
 /// `raw_value`, if the first key of an object is a certain private name, `Value` parses the string

@@ -4,7 +4,7 @@
 #![doc = include_str!("../../docs/guide/README.md")]
 
 // The files in `docs/guide` define their links as repository paths, which would be broken on
-// docs.rs. Markdown uses the first definition of a link, so `links.txt` comes first.
+// docs.rs. Markdown uses the first definition of a link, so `links.txt` is included first.
 
 macro_rules! guides {
     ($($name:ident)*) => {

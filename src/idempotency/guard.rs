@@ -100,7 +100,7 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             Ok(false) if self.attempts == 1 => {
                 telemetry::lease_lost(self.key.as_str(), self.lease);
             }
-            // An earlier attempt may have succeeded even though its reply was lost.
+            // An earlier attempt may have succeeded even if its reply was lost.
             Ok(false) => {}
             // The retries run in a task, so that the sender does not wait for a store that is down.
             Err(error) => {
@@ -119,8 +119,8 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             if left < SHORTEST_PAUSE {
                 return;
             }
-            // The pauses shrink near the end of the lease, so that a store that recovers late still
-            // records the outcome.
+            // The pauses shrink near the end of the lease, so that the outcome is still recorded if
+            // the store recovers late.
             sleep(pause.min(left / 2)).await;
             if self.record().await.is_ok() {
                 return;
@@ -132,18 +132,19 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
 
 impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
     fn drop(&mut self) {
-        // Without a runtime, no task can wait for the store, so the claim lasts until its lease
+        // Without a runtime, no task can wait for the store, so the claim lasts until the lease
         // ends.
         let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
-        // The future owns the pending outcome, not the guard. Otherwise, a runtime that drops the
-        // future during shutdown would drop a guard, which would spawn another future, and so on.
+        // The future owns the pending outcome rather than the guard. Otherwise, a runtime that
+        // drops the future during shutdown would drop a guard, which would spawn another future,
+        // and so on.
         let mut end = Box::pin(pending.end());
         // Polling once lets a store that does not wait record the outcome before this returns, so
-        // that an immediate retry does not find the event in progress. Panics in the store are
-        // caught, because a panic in a destructor during another panic would abort the process. The
-        // lease then ends the claim.
+        // that an immediate retry does not find the event still in progress. Panics in the store
+        // are caught, because a panic in a destructor during another panic would abort the process.
+        // The claim then ends with the lease.
         let poll = || end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(poll)) {
             runtime.spawn(telemetry::in_current_span(end));

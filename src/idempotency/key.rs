@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{delivery::Delivery, event::Id};
 
-/// The maximum length of a part. Longer parts are replaced by their SHA-256.
+/// The maximum length of a part. Longer parts are replaced by their SHA-256 digest.
 const MAX_PART: usize = 64;
 
 /// Identifies an event in an [`IdempotencyStore`](super::IdempotencyStore).
@@ -18,14 +18,14 @@ const MAX_PART: usize = 64;
 /// The layer derives the key only from signed data:
 ///
 /// - If SoundHash's [dispatcher](crate::Sender::Dispatcher) sent the event, the key is its `id`.
-/// - If the [portal](crate::Sender::Portal) sent the event, the key is the `delivery_id` and the
+/// - If the [portal](crate::Sender::Portal) sent the event, the key is the `delivery_id` plus the
 ///   SHA-256 of the body. The `delivery_id` alone is not enough, because it is a millisecond
 ///   timestamp, which two events can share. Retries have the same body, and therefore the same key.
 /// - Otherwise, the key is the SHA-256 of the body.
 ///
 /// The key starts with the delivery's [endpoint](crate::Delivery::endpoint) and the layer's
-/// [`scope`](super::IdempotencyLayer::scope), if they are set. A key can contain any character. It
-/// is at most 272 bytes long, because longer ids are replaced by their SHA-256.
+/// [`scope`](super::IdempotencyLayer::scope), if they are set. A key can contain arbitrary
+/// characters. It is at most 272 bytes long, because longer ids are replaced by their SHA-256.
 ///
 /// Keys are cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,13 +69,13 @@ impl Key {
     }
 }
 
-/// Returns whether the id is an empty string or 0, which senders write if there is no id.
+/// Returns whether the id is an empty string or 0, which senders write when there is no id.
 fn is_empty(id: &Id) -> bool {
     id.as_str().map_or(id.as_u64() == Some(0), str::is_empty)
 }
 
-// Each part starts with a letter for its kind, in upper case if the part is a digest. A part either
-// states its length or comes last, so that its text cannot imitate another part.
+// Each part starts with a letter for its kind, which is uppercase if the part is a digest. A part
+// either states its length or comes last, so that its text cannot imitate another part.
 
 fn push_named(key: &mut String, tag: char, name: &str) {
     if name.len() > MAX_PART {
@@ -172,7 +172,7 @@ mod tests {
                 format!("{written}{}", digest(&body))
             );
         }
-        // Repairing surrogates can make different ids equal.
+        // Replacing lone surrogates can make different ids equal.
         let body = r#"{"type":"a","data":1,"id":"a\ud83c"}"#;
         let joined = format!("d4:a\u{fffd};b{}", digest(body));
         assert_eq!(key(body, None, None), joined);

@@ -15,12 +15,12 @@ use crate::telemetry;
 ///
 /// # Where to put it
 ///
-/// Put the layer around **only the handler's route**, and only once.
+/// Apply the layer **only to the handler's route**, and only once.
 ///
 /// A signature covers the body, but neither the path nor the method. If the layer also covered a
 /// route such as `/status`, an attacker could send a recorded delivery there. The 200 would
-/// complete the event, and SoundHash's retry would count as a duplicate although the handler never
-/// ran. For the same reason, the layer responds to every method except POST with 405.
+/// complete the event, and SoundHash's retry would count as a duplicate even though the handler
+/// never ran. For the same reason, the layer responds to every method except POST with 405.
 ///
 /// If a request passes through two of these layers with the same store and the same
 /// [`scope`](Self::scope), the inner layer finds that the outer one has already claimed every
@@ -47,8 +47,8 @@ impl<St> IdempotencyLayer<St> {
     ///
     /// Once the lease has ended, a retry runs the handler again even if the first run is still in
     /// progress, so choose a lease that is longer than the handler ever takes. Do not make it much
-    /// longer, because if a process dies while its handler runs, retries get a 503 until the lease
-    /// ends.
+    /// longer, because if the process dies while the handler runs, retries get a 503 until the
+    /// lease ends.
     ///
     /// # Panics
     ///
@@ -68,7 +68,7 @@ impl<St> IdempotencyLayer<St> {
     /// A retention that is shorter than the sum of [`max_age`](Self::max_age) and
     /// [`clock_skew`](Self::clock_skew) is raised to that sum. Otherwise, the store could forget an
     /// event while a recorded delivery of it is still accepted. With a `max_age`, the store
-    /// remembers events for another `clock_skew`, because clocks differ.
+    /// remembers events for an extra `clock_skew`, because clocks differ.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
@@ -132,7 +132,7 @@ impl<S, St> Layer<S> for IdempotencyLayer<St> {
     }
 }
 
-// Derives would require that `St` is `Clone` and `Debug`.
+// Derives would require `St` to be `Clone` and `Debug`.
 impl<St> Clone for IdempotencyLayer<St> {
     fn clone(&self) -> Self {
         Self {

@@ -41,31 +41,32 @@ const MOST_AT_ONCE: usize = 1_000_000;
 /// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take 17
 /// MB. The key table, which takes 30 to 60 bytes per event of `capacity`, is allocated up front,
 /// and the rest as needed. If `capacity` is more than 1,000,000, the table grows as needed, and all
-/// deliveries wait while it grows. If more than `capacity` events are completed, the store evicts
+/// deliveries wait while it grows. Once more than `capacity` events are completed, the store evicts
 /// the one whose last delivery is the oldest. The `capacity` should exceed the number of events
 /// that arrive within the [`retention`](super::IdempotencyLayer::retention), and must at least
 /// exceed the number that arrive during the 9 minutes of SoundHash's retries. Tenants who do not
 /// trust each other should not share a store, because one with many events would evict those of the
 /// others.
 ///
-/// Events in progress do not count towards the capacity, because the number of concurrent requests
-/// limits them. Their claims are never evicted, and a new claim never fails for lack of space.
+/// Events in progress do not count toward the capacity, because they are limited by the number of
+/// concurrent requests. Their claims are never evicted, and a new claim never fails for lack of
+/// space.
 pub struct MemoryStore {
     state: Mutex<State>,
 }
 
 struct State {
-    // Separate from `completed`, so that no claim can be evicted.
+    // Separate from `completed`, so that claims cannot be evicted.
     claimed: HashMap<Key, Lease>,
     /// Has room for more than `capacity` events, because a nearly full table has to be rebuilt from
-    /// time to time, and every claim has to wait meanwhile.
+    /// time to time, and all claims have to wait until it is.
     completed: LruCache<Key, Completion>,
     capacity: usize,
-    /// The last token, which each claim increments. A random token would cost a system call, and is
-    /// unnecessary because a fork or a restored snapshot copies the claims together with this
+    /// The last token issued, which each claim increments. A random token would cost a system call,
+    /// and is unnecessary because a fork or a restored snapshot copies the claims along with this
     /// number.
     last_token: u128,
-    /// The number of claims at which expired claims are removed.
+    /// The number of claims at which expired ones are removed.
     sweep_at: usize,
 }
 
@@ -114,7 +115,7 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics halfway through a change, so a poisoned state is still consistent.
+        // No code panics in the middle of a change, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,7 +161,7 @@ impl State {
         let is_held = self.end_claim(key, token, now);
         if is_held {
             // Removes up to two expired events for each new one, so that memory is gradually freed
-            // when fewer events arrive.
+            // when traffic drops.
             for _ in 0..2 {
                 match self.completed.peek_lru() {
                     Some((_, completion)) if completion.until <= now => self.completed.pop_lru(),

@@ -181,10 +181,10 @@ where
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Catches a panic of the future, which is not polled again.
+/// Catches a panic in the future, which is not polled again.
 ///
 /// `AssertUnwindSafe` is sound here, because the caller resumes the panic as soon as it has
-/// released the event, so no code can observe a broken invariant before that.
+/// released the event, so no code can observe a broken invariant in between.
 async fn catch_panic<F: Future>(future: F) -> thread::Result<F::Output> {
     let mut future = pin!(future);
     future::poll_fn(

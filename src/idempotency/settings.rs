@@ -49,7 +49,7 @@ impl Settings {
 
     /// Returns how long the store remembers a completed event.
     ///
-    /// With a `max_age`, this is longer than the retention, because clocks differ between machines,
+    /// With a `max_age`, this is longer than the retention, because clocks differ between machines
     /// and some time passes between the age check and the claim.
     pub(super) fn stored_retention(&self) -> Duration {
         let slack = match self.max_age {

@@ -13,8 +13,8 @@ use super::key::Key;
 /// share, and the [module docs](super#a-store-of-your-own) show how to write your own.
 ///
 /// A key is in one of three states: *free*, *claimed* by one token until its lease ends, or
-/// *completed* until its retention ends. Once the lease or retention has ended according to the
-/// store's own clock, the key is free again.
+/// *completed* until its retention period ends. Once the lease or retention period has ended
+/// according to the store's own clock, the key is free again.
 ///
 /// Each method must be **a single atomic operation** in the storage that all processes share. A
 /// read followed by a separate write would let two deliveries through. `testing::store_conformance`
@@ -80,14 +80,14 @@ pub enum Claim {
     Acquired(ClaimToken),
     /// Another token holds the key.
     InProgress,
-    /// The key is completed, and its retention was renewed.
+    /// The key is completed, and its retention period was restarted.
     Completed,
 }
 
 /// Proves a claim. Only the token that holds a key can complete or release it.
 ///
 /// A lease can end while the handler is still running. Another delivery can then claim the key with
-/// its own token, after which the late handler's token has no effect.
+/// its own token, after which the first handler's token has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimToken(u128);
 

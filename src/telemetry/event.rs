@@ -11,7 +11,7 @@ use super::{
 /// The maximum length of a field path, which can contain several names.
 const MAX_PATH: usize = 128;
 
-/// Records an authentic event whose type or payload this version of the crate does not know. If the
+/// Records an authentic event whose type or payload is unknown to this version of the crate. If the
 /// type is known, the payload does not fit it.
 ///
 /// `misfit` says why the payload does not fit its type, without quoting payload values.
@@ -50,7 +50,7 @@ pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
     );
 }
 
-/// Logs an unknown field that no earlier event of its type had.
+/// Logs an unknown field not seen before in events of this type.
 pub(crate) fn new_field(event_type: &str, path: &str) {
     log!(
         info,
@@ -61,7 +61,7 @@ pub(crate) fn new_field(event_type: &str, path: &str) {
     );
 }
 
-/// Logs an authentic event whose type differs from the one that its handler takes.
+/// Logs an authentic event whose type differs from the one that the handler takes.
 pub(crate) fn of_another_type(expected: &'static str) {
     log!(
         warn,

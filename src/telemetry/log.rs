@@ -29,7 +29,7 @@ macro_rules! log {
 }
 pub(super) use log;
 
-/// Returns whether lines of this level, or spans, are enabled.
+/// Returns whether lines at this level, or spans, are enabled.
 #[cfg(feature = "tracing")]
 macro_rules! enabled {
     (span) => {

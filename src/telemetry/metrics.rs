@@ -14,7 +14,7 @@ pub(super) const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";
 pub(super) const STORE_ERRORS: &str = "soundhash_webhook_store_errors_total";
 pub(super) const STORE: &str = "soundhash_webhook_store_seconds";
 
-/// The outcome of verified requests.
+/// The outcome label value for verified requests.
 pub(super) const ACCEPTED: &str = "accepted";
 /// The label value for rejected requests and for bodies that are not events.
 pub(super) const NO_TYPE: &str = "none";

@@ -5,13 +5,13 @@
 //! in which a request reaches them:
 //!
 //! - `rejected`: requests to which `verify` or `idempotency` responds without calling the handler.
-//! - `verified`: deliveries that `verify` accepts, and how long this takes.
+//! - `verified`: deliveries that `verify` accepts, and how long verification takes.
 //! - `handler`: the span around the handler, canceled handlers, and undecodable responses.
 //! - `store`: calls to an idempotency store.
 //! - `event`: bodies and events that the extractors do not recognize.
 //!
-//! `log` and `recorder` do the recording, and do nothing if their feature is off. `metrics`
-//! contains the metric names, and `text` escapes values for the log.
+//! `log` and `recorder` do the recording, or nothing if their feature is off. `metrics` contains
+//! the metric names, and `text` escapes values for the log.
 //!
 //! No function takes a body, a secret or a signature. Text from a request is escaped and truncated
 //! before it is logged, and never becomes a metric label, so that requests cannot add time series.

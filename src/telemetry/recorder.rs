@@ -29,7 +29,7 @@ pub(super) fn record(name: &'static str, value: f64) {
 }
 
 /// Measures a call to a store. The duration is recorded when the timer is dropped, so that a call
-/// that is canceled because the store does not respond is also measured.
+/// that is canceled because the store does not respond is measured as well.
 pub(super) struct StoreTimer {
     name: &'static str,
     step: &'static str,

@@ -92,15 +92,15 @@ pub(crate) fn layer_missing(path: &str) {
 ///
 /// The first rejection for a reason is logged immediately. Rejections for the same reason in the
 /// next minute are only counted, and the first request after that minute, whether it is accepted or
-/// rejected, logs the count. After a minute without rejections, the next one is again logged
-/// immediately. At `debug`, every rejection is logged.
+/// rejected, logs the count. After a minute without rejections, the next one is logged immediately
+/// again. At `debug`, every rejection is logged.
 pub(crate) struct RejectionLog {
     windows: Mutex<Vec<Window>>,
     /// Whether any window has a count that has not been logged yet.
     pending: AtomicBool,
 }
 
-/// The time since the last line for a reason.
+/// The period since the last line for a reason.
 struct Window {
     reason: &'static str,
     severity: Severity,
@@ -254,7 +254,7 @@ impl Window {
             0 | 1 => "minute".to_owned(),
             minutes => format!("{minutes} minutes"),
         };
-        // The summary does not belong to the span of the request that happens to end the window.
+        // The summary does not belong to the span of whichever request ends the window.
         warn_or_error!(
             self.severity,
             parent: None,

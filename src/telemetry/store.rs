@@ -40,7 +40,7 @@ pub(crate) async fn store_step<T>(
     result
 }
 
-/// Records that a claim ended before its handler's result was recorded, so that the handler may run
+/// Records that a claim ended before the handler's result was recorded, so the handler may run
 /// twice.
 pub(crate) fn lease_lost(key: &str, lease: Duration) {
     log!(

@@ -2,8 +2,7 @@
 
 use std::{error::Error, fmt::Display, time::Duration};
 
-/// The maximum length of an error. It is higher than for other text, so that the end of an error is
-/// kept.
+/// The maximum length of an error. It is higher than for other text, to keep the end of the error.
 const MAX_ERROR: usize = 256;
 
 /// Escapes text that a sender may have chosen, so that it cannot start a new line or control a
@@ -24,7 +23,7 @@ pub(super) fn escape_error(error: &dyn Display) -> String {
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    // Stops early, because error sources may form a cycle.
+    // Bounded, because error sources may form a cycle.
     while let Some(error) = source.filter(|_| text.len() < MAX_ERROR) {
         text.push_str(": ");
         text.push_str(&error.to_string());

@@ -1,4 +1,4 @@
-//! Deliveries that the verification layer accepts, and how long this takes.
+//! Deliveries that the verification layer accepts, and how long verification takes.
 
 use std::{
     borrow::Cow,
@@ -105,7 +105,7 @@ impl Stopwatch {
 
     fn times(&self) -> Option<Times> {
         self.0.as_ref().map(|&Running { start, hashed }| Times {
-            // All time other than hashing counts as waiting, because everything else is negligible.
+            // All time not spent hashing counts as waiting, because everything else is negligible.
             waited: start.elapsed().saturating_sub(hashed),
             hashed,
         })

@@ -54,7 +54,7 @@ fn unique_id() -> String {
     digits.map(char::from).collect()
 }
 
-/// Returns `now` in milliseconds, or a later time if an earlier sample already has this one.
+/// Returns `now` in milliseconds, or a later time if an earlier sample has already used this one.
 fn unique_millisecond(now: Duration) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = u64::try_from(now.as_millis()).unwrap_or_default();

@@ -14,8 +14,8 @@ impl Sender {
     /// Returns the bytes that this sender writes for `event`.
     ///
     /// Line breaks, whitespace and escapes are identical to the sender's. The keys are in the order
-    /// of the [`Value`], which is alphabetical unless the feature `preserve_order` of `serde_json`
-    /// is on.
+    /// of the [`Value`], which is alphabetical unless `serde_json`'s `preserve_order` feature is
+    /// on.
     ///
     /// ```
     /// use soundhash_webhook::Sender;
@@ -41,7 +41,7 @@ fn write(event: &Value, formatter: impl Formatter) -> Vec<u8> {
         .expect("a value is always JSON, and a `Vec` takes any bytes");
     let mut ascii = Vec::with_capacity(json.len());
     for character in String::from_utf8_lossy(&json).chars() {
-        // A line break comes from `formatter`, because strings contain line breaks only as escapes.
+        // Any line break comes from `formatter`, because line breaks in strings are always escaped.
         if matches!(character, ' '..='~' | '\n') {
             ascii.push(character as u8);
             continue;

@@ -32,7 +32,7 @@ pub fn sample(kind: EventKind, sender: Sender) -> Value {
 
 fn portal(kind: EventKind) -> Value {
     let mut data = payload(kind, Sender::Portal);
-    // The portal adds these to every payload.
+    // The portal adds these fields to every payload.
     data["uploaded_at"] = "2026-11-23T08:55:32.108009+00:00".into();
     data["reset_at"] = "2026-11-24T00:00:00.108009+00:00".into();
     json!({
@@ -106,7 +106,7 @@ fn payload(kind: EventKind, sender: Sender) -> Value {
     }
 }
 
-/// Returns the payload that the kind's docs also show.
+/// Returns the payload that is also shown in the kind's docs.
 fn documented(kind: EventKind) -> &'static str {
     macro_rules! payloads {
         ($($Kind:ident = $name:literal, $sentence:literal;)*) => {

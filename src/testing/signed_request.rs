@@ -57,8 +57,8 @@ pub struct SignedRequest {
 }
 
 impl SignedRequest {
-    /// Creates a `POST /webhooks/soundhash` that is signed with `secret`, and whose body is the
-    /// dispatcher's [`sample`] of a `video.processed` event.
+    /// Creates a `POST /webhooks/soundhash` request that is signed with `secret` and whose body is
+    /// the dispatcher's [`sample`] of a `video.processed` event.
     ///
     /// # Panics
     ///
@@ -147,8 +147,8 @@ impl SignedRequest {
         self
     }
 
-    /// Adds a header, even if the request already has one with this name, so that you can, for
-    /// example, send two signatures.
+    /// Adds a header, even if the request already has one with this name. This lets you send two
+    /// signatures, for example.
     ///
     /// # Panics
     ///

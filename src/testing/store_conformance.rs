@@ -82,7 +82,7 @@ impl<S: IdempotencyStore> Suite<S> {
 
     /// Claims a key that must not be free.
     async fn expect(&self, key: &Key, expected: Claim, what: &str) {
-        // The lease is short, so that a store that wrongly applies it to the key is detected.
+        // The lease is short to detect a store that wrongly applies it to the key.
         let claim = self.claim(key, SHORT).await;
         assert_eq!(claim, expected, "claim of {what}");
     }
@@ -253,7 +253,7 @@ impl<S: IdempotencyStore> Suite<S> {
         self.expect(&key, InProgress, "a key after a retention")
             .await;
 
-        // The key must stay completed after the lease of the claim.
+        // The key must stay completed after the claim's lease has ended.
         let key = self.key("retention longer than lease");
         let token = self.acquire(&key, SHORT * 10, "a new key").await;
         if self.complete(&key, token, LONG).await {

@@ -97,7 +97,7 @@ impl BodyReader {
         self.poll_expired(cx)
     }
 
-    /// Waits for more of the body. Resolves to an error when the time is up or the body has been
+    /// Waits for more of the body. Resolves to an error if the time is up or the body has been
     /// evicted.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
         ready!(self.reserve(cx)?.poll_expired(cx));
@@ -159,7 +159,7 @@ impl BodyReader {
 /// `RequestBodyLimitLayer`.
 fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     let mut source = Some(error);
-    // Bounded, because the sources of an error may form a cycle.
+    // Bounded, because error sources may form a cycle.
     for _ in 0..8 {
         let Some(error) = source else { break };
         if error.is::<LengthLimitError>() {
@@ -190,9 +190,9 @@ impl PartialBody {
         }
     }
 
-    /// Copies the frames into `reservation`. Keeping them would leave the memory unbounded, because
-    /// a frame is a slice of the server's read buffer, and even a small slice keeps the whole
-    /// buffer alive.
+    /// Copies the frames into `reservation`. Keeping them would leave memory usage unbounded,
+    /// because a frame is a slice of the server's read buffer, and even a small slice keeps the
+    /// whole buffer alive.
     fn move_to(self, reservation: &mut Reservation) -> Result<(), BufferFull> {
         reservation.append(&self.first)?;
         self.rest
@@ -225,7 +225,7 @@ impl StalledBody {
     /// Resolves when the time is up.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Also reads the clock, because a Tokio timer does not fire once the task has used up its
-        // cooperative budget, which a server can do on every poll.
+        // cooperative budget, which the server may do on every poll.
         if Instant::now() >= self.end {
             return Poll::Ready(());
         }

@@ -27,15 +27,15 @@ const READ_BUFFER: usize = 408 * 1024;
 /// They do not shrink while the layer waits for more of the body.
 const READ_BUFFERS: usize = 2 * READ_BUFFER;
 
-/// The memory that a body costs in addition to its bytes: the task, the read buffer that contains
-/// the head, and the first read buffer after it.
+/// The memory that a body costs on top of its bytes: the task, the read buffer that contains the
+/// head, and the first read buffer after it.
 const OVERHEAD: usize = 32 * 1024;
 
 /// The length of the head that [`OVERHEAD`] includes.
 const USUAL_HEAD: usize = 8 * 1024;
 
-/// A body makes progress only if the received part is at least a sixteenth of the cost. Otherwise,
-/// a few bytes would be enough to keep a lot of memory occupied.
+/// A body makes progress only if the received part is at least one sixteenth of its cost.
+/// Otherwise, a few bytes would be enough to keep a lot of memory occupied.
 const LEAST_PART: usize = 16;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
@@ -52,9 +52,9 @@ const LEAST_PART: usize = 16;
 /// KiB. A chunked body costs the full 816 KiB from the start.
 ///
 /// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
-/// more while it is free. Requests without a body therefore cannot evict deliveries that make
+/// more if it is free. Requests without a body therefore cannot evict deliveries that make
 /// progress, and large bodies cannot keep new deliveries out. To lock out distant senders, an
-/// attacker would have to send a 32nd of the total memory in each of those senders' round trips.
+/// attacker would have to send 1/32 of the total memory in each of those senders' round trips.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: AtomicUsize,
@@ -68,14 +68,14 @@ struct Waiting {
     advanced: Group,
 }
 
-/// The bodies that have made progress, or those that have not.
+/// Either the bodies that have made progress or those that have not.
 #[derive(Debug, Default)]
 struct Group {
     total: usize,
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// The time at which a body last made progress or was started, and a number that makes the rank
+/// The time at which a body started or last made progress, plus a number that makes the rank
 /// unique. The body with the lowest rank is evicted first.
 type Rank = (Instant, Reverse<u64>);
 
@@ -317,7 +317,7 @@ impl Drop for Reservation {
 }
 
 impl Waiting {
-    /// Returns the body's group and the other group.
+    /// Returns the body's group, followed by the other group.
     fn groups(&mut self, has_advanced: bool) -> (&mut Group, &mut Group) {
         match has_advanced {
             true => (&mut self.advanced, &mut self.started),
@@ -326,7 +326,7 @@ impl Waiting {
     }
 }
 
-/// Bodies that could be evicted, and their total cost.
+/// Bodies that could be evicted, along with their total cost.
 #[derive(Default)]
 struct Lowest {
     ranks: Vec<Rank>,

@@ -15,26 +15,26 @@ use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 use super::body::FRAMES_PER_POLL;
 
-/// The longest body that is drained.
+/// The maximum length of a body that is drained.
 const MAX_LEN: u64 = 8 * 1024 * 1024;
 /// The longest time that a drain may take, which is enough to read 4 MiB at 7 Mbit/s.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// The longest rejected body after which the connection stays open. After a longer one, the
-/// connection would keep its enlarged read buffer until the next request.
+/// The maximum length of a rejected body after which the connection stays open. After a longer one,
+/// the connection would keep its enlarged read buffer until the next request.
 const MAX_KEPT_ALIVE: u64 = 64 * 1024;
 
 /// Returns whether the body may be polled after the request was rejected because of its head.
 ///
 /// A sender with `Expect: 100-continue` does not send the body until the server responds with a
-/// 100, which the server does when the body is first polled. A rejected body should not be
-/// requested.
+/// 100, which the server does when the body is first polled. The server should not ask for a
+/// rejected body.
 pub(super) fn may_poll(head: &request::Parts) -> bool {
     !head.headers.contains_key(header::EXPECT)
 }
 
 /// Reads and discards the remainder of a rejected body, of which `received` bytes have already been
-/// read, while the response is sent. Returns whether the connection can be used again.
+/// read, while the response is sent. Returns whether the connection can be reused.
 ///
 /// If the body is not read, the server closes the connection. The sender, or a proxy in front of
 /// the server, then often gets a broken pipe instead of the response, and retries as if the network
@@ -77,7 +77,7 @@ pub(super) fn drain(
     }
 }
 
-/// Returns whether the connection can be used again after a rejected body of length `len`.
+/// Returns whether the connection can be reused after a rejected body of length `len`.
 pub(super) fn keeps_alive(len: u64) -> bool {
     len <= MAX_KEPT_ALIVE
 }

@@ -63,7 +63,7 @@ enum Remainder {
         body: Body,
         received: usize,
     },
-    /// The whole body was received, with this length.
+    /// The body was received in full and has this length.
     Received(usize),
 }
 

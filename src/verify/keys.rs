@@ -1,4 +1,5 @@
-//! The secrets that verify a request, which are known up front or looked up after the body.
+//! The secrets that verify a request, either known up front or looked up after the body has
+//! arrived.
 
 use std::{
     future::{Future, poll_fn},
@@ -43,7 +44,7 @@ pub(super) enum Keys {
 
 type Found = Result<Option<Secrets>, BoxError>;
 
-/// Replaces the secrets of an unknown endpoint, so that the body is hashed as for any other
+/// Stands in for the secrets of an unknown endpoint, so that the body is hashed as for any other
 /// endpoint and the response time does not reveal which endpoints exist.
 static DECOY: LazyLock<Secrets> = LazyLock::new(|| Secrets::new("decoy"));
 

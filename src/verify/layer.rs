@@ -134,8 +134,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// A body counts as more than its own bytes, because the server's buffers for its connection
     /// are included. A delivery that arrives in one piece does not count at all if its secrets are
     /// known or cached. If a body does not fit, the body that has gone longest without progress
-    /// gets a 503 with `Retry-After`, so that an attacker cannot lock out honest senders with
-    /// bodies that stall.
+    /// gets a 503 with `Retry-After`, so that an attacker cannot lock out honest senders by
+    /// stalling.
     ///
     /// Set this to several times [`max_body_size`](Self::max_body_size). A single body that is
     /// larger than this limit and arrives in several pieces gets a 503.

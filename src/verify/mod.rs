@@ -7,7 +7,7 @@
 //! - `provider`: the source of the secrets, and `keys`: the secrets of the request.
 //! - `future`: receives the body, verifies it, and calls the inner service.
 //! - `body`: receives the body within the limits, and passes each frame to the hash.
-//! - `budget`: limits the memory of all unfinished bodies.
+//! - `budget`: limits the total memory of unfinished bodies.
 //! - `drain`: reads the rest of a rejected body.
 //! - `response`: detects handler responses that SoundHash cannot decode.
 

@@ -121,7 +121,7 @@ impl Checked {
             false => Cow::Owned([&mem::take(&mut self.rest), data].concat()),
         };
         let problem = match std::str::from_utf8(&text) {
-            // The first byte of gzip is sufficient, because no text starts with this control
+            // Checking the first byte is enough for gzip, because no text starts with this control
             // character.
             _ if self.is_gzip => (!matches!(*text, [] | [0x1f, ..])).then_some(NOT_GZIP),
             Ok(_) => None,

@@ -123,7 +123,7 @@ fn check_head(headers: &HeaderMap, max_body_size: usize) -> Result<Signature, Re
     }
 }
 
-/// Returns the declared length of the body, or `u64::MAX` if it is larger than that.
+/// Returns the declared body length, or `u64::MAX` if it is larger than that.
 fn declared_len(headers: &HeaderMap) -> Option<u64> {
     let digits = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     match digits.parse() {

@@ -19,7 +19,7 @@ use crate::{
     support::{BODY, head, sign, signed_bytes},
 };
 
-/// Replaces the unsigned path, because the requests were recorded with a different path.
+/// Replaces the unsigned path, because the requests were recorded with a different one.
 fn at_our_path(request: &[u8]) -> Vec<u8> {
     let line_end = request.iter().position(|&byte| byte == b'\r').unwrap();
     [b"POST /webhooks/soundhash HTTP/1.1", &request[line_end..]].concat()
@@ -164,12 +164,12 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(status.signal(), Some(15));
 }
 
-/// The output is not read, its reader is gone, its disk is full, or it is closed from the start.
-/// Every delivery gets a response, which is 200 only if the event was printed.
+/// Whether the output is unread, has lost its reader, is on a full disk or is closed from the
+/// start, every delivery gets a response, which is 200 only if the event was printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_receiver_serves_whatever_happens_to_its_output() {
     const DELIVERIES: usize = 200;
-    // Together, the events exceed the buffer of a pipe.
+    // Together, the events exceed a pipe's buffer.
     let title = "x".repeat(1000);
     let body = json!({"type": "video.processed", "id": "a", "data": {"title": title}}).to_string();
     let delivery = signed_bytes(body.as_bytes());
@@ -283,7 +283,7 @@ async fn each_tenant_is_looked_up_once() {
         let url = format!("http://{}/webhooks/{endpoint}", receiver.addr);
         deliver(&url, secret).await
     };
-    // All requests are sent at once, so that none of them finds a cached secret.
+    // All requests are sent at once, so that none of them finds cached secrets.
     let statuses = tokio::join!(
         deliver("acme", "whsec_acme"),
         deliver("acme", "whsec_acme"),
@@ -297,7 +297,7 @@ async fn each_tenant_is_looked_up_once() {
         assert_eq!(deliver("globex", "whsec_acme").await, 401);
         // Attack: send unknown names, each of which queries the database.
         assert_eq!(deliver("nobody", "whsec_acme").await, 401);
-        // Attack: fill the memory with names.
+        // Attack: exhaust memory with names.
         assert_eq!(deliver(&"n".repeat(257), "whsec_acme").await, 401);
         // The lookup fails. SoundHash resends the delivery, which starts a new lookup.
         assert_eq!(deliver("initech", "whsec_initech").await, 503);
@@ -406,7 +406,7 @@ fn hostile_finds_exactly_two_mistakes() {
 
 // ---- the guides' shell lines
 
-/// The quick start's delivery is accepted, and is rejected if a single letter is changed.
+/// The quick start's delivery is accepted, but rejected if a single letter is changed.
 #[test]
 fn the_shell_lines_of_the_quick_start_are_a_delivery() {
     let guide = include_str!("../../docs/guide/quick_start.md");

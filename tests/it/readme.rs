@@ -80,7 +80,7 @@ fn every_block_of_the_readme_is_here() {
     assert_eq!(blocks.len(), 3);
     for block in blocks {
         let (block, _) = block.split_once("```").unwrap();
-        // A block's paragraphs can be anywhere in this file.
+        // A block's paragraphs can appear anywhere in this file.
         for part in block.split("\n\n") {
             assert!(here.contains(&dense(part)), "not in this file:\n{part}");
         }

@@ -53,7 +53,7 @@ async fn never() {
     unreachable!("it is not for this handler");
 }
 
-/// Events whose type has no handler, whose type is unknown, and whose payload does not fit.
+/// Events whose type has no handler, whose type is unknown, or whose payload does not fit.
 const UNROUTED: &str = r#"{"event":"match.found","data":{"query_id":1,"matches":[]}}"#;
 const UNKNOWN: &str = r#"{"event":"video.remixed","data":{}}"#;
 const MISFIT: &str = r#"{"type":"video.processed","data":{"test":true}}"#;

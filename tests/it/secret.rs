@@ -28,7 +28,7 @@ fn a_signature_is_read_in_any_case_and_printed_in_lower() {
 
 // ---- errors
 
-/// Attack: an unset variable becomes an empty key, with which anyone can sign.
+/// Attack: an unset variable becomes an empty key, which anyone can sign with.
 #[test]
 fn an_empty_secret_is_an_error_and_panics_only_where_that_is_documented() {
     let errors = [

@@ -28,12 +28,12 @@ use tower_layer::Layer;
 pub(crate) enum Step {
     Data(Bytes),
     Trailers,
-    /// Pending once. The task is woken immediately.
+    /// Pending once, and wakes the task immediately.
     Yield,
     Error,
     /// Pending forever.
     Stall,
-    /// The same frame over and over.
+    /// The same frame, endlessly repeated.
     Endless(Bytes),
     /// All frames of another body.
     Body(Body),
@@ -121,8 +121,8 @@ impl http_body::Body for Script {
     }
 }
 
-/// Returns the layer around a service that echoes the body, with its [`Delivery`] in the response's
-/// extensions.
+/// Returns the layer around a service that echoes the body and puts its [`Delivery`] into the
+/// response's extensions.
 #[expect(clippy::needless_pass_by_value, reason = "layers are made in place")]
 pub(crate) fn echo<P: SecretProvider>(
     layer: SoundHashWebhookLayer<P>,

@@ -31,7 +31,7 @@ async fn client(receiver: &Receiver) -> SendRequest<Bytes> {
     client
 }
 
-/// Opens a stream, whose body is sent later.
+/// Opens a stream whose body is sent later.
 async fn open(
     client: SendRequest<Bytes>,
     signature: Option<&str>,
@@ -58,7 +58,7 @@ async fn deliver_by(client: &SendRequest<Bytes>, id: &str) -> StatusCode {
     status(response).await
 }
 
-/// Attack: reset a thousand streams mid-body. The connection and its deliveries still work.
+/// Attack: reset a thousand streams mid-body. The connection and its deliveries keep working.
 #[tokio::test]
 async fn streams_reset_in_mid_body_leave_nothing_behind() {
     let receiver = Receiver::start(&[]);
@@ -151,7 +151,7 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
 async fn a_thousand_unsigned_streams_all_get_a_response() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
-    // The first response tells the client the limit on concurrent streams. Excess streams wait.
+    // The first response tells the client the concurrent stream limit. Excess streams wait.
     assert_eq!(deliver_by(&client, "first").await, 200);
     let mut responses = Vec::new();
     for _ in 0..1_000 {

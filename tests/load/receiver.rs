@@ -14,7 +14,7 @@ use soundhash_webhook_tests::{
 
 const CONNECTIONS: usize = 2_000;
 
-/// The receiver's maximum memory in KiB, most of which is the server's buffers of 8 KiB each. The
+/// The receiver's maximum memory in KiB, most of which is for the server's 8 KiB buffers. The
 /// bodies that the connections declare are 20 times as large.
 const MOST: u64 = 100 * 1024;
 
@@ -99,8 +99,8 @@ async fn latency(receiver: &Receiver, name: &str) -> Duration {
     times[HONEST / 2]
 }
 
-/// Checks that the receiver still serves, and has printed exactly the deliveries from these calls
-/// of [`latency`].
+/// Checks that the receiver is still serving, and has printed exactly the deliveries from these
+/// calls of [`latency`].
 async fn unharmed_after(receiver: Receiver, names: &[&str]) {
     let ids = names
         .iter()
@@ -143,7 +143,7 @@ async fn two_thousand_rejected_bodies_that_never_arrive_are_closed() {
         rejected.push(stream);
     }
     for stream in &mut rejected {
-        // The response text, and then the end.
+        // The response text, followed by EOF.
         assert_eq!(to_the_end(stream).await, "Invalid signature");
     }
     let grown = receiver.peak().saturating_sub(before);

@@ -1,5 +1,5 @@
 //! Honest senders that are rejected while they are still writing 4 MiB. They read the response
-//! instead of a reset, which a sender would take for a network failure and retry.
+//! instead of getting a reset, which a sender would take for a network failure and retry.
 
 use std::path::Path;
 
@@ -16,11 +16,12 @@ use soundhash_webhook_tests::{
 
 const LARGE: usize = 4 * 1024 * 1024;
 
-/// The number of attempts of each kind. One attempt can succeed even if bodies are not drained.
+/// The number of attempts of each kind. A single attempt can succeed even if bodies are not
+/// drained.
 const TRIES: usize = 20;
 
-/// Requests that are rejected while they are written, with their signature and the expected status.
-/// Only bodies with a declared length are drained.
+/// Requests that are rejected while they are being written, with their signature and the expected
+/// status. Only bodies with a declared length are drained.
 const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
 
 /// A sender that does not read until it has written everything, like Python's `requests` and most

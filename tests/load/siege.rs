@@ -187,11 +187,11 @@ impl Attacker {
 
 const CONNECTIONS: usize = 1_500;
 
-/// The memory that many connections may cost with the default settings.
+/// The maximum memory that many connections may cost with the default settings.
 const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 
-/// Attack: send rejected requests with their whole bodies. hyper's read buffer grows to 408 KiB per
-/// connection while a peer sends quickly. Bodies have to be received if their requests have a
+/// Attack: send rejected requests with their whole bodies. While a peer sends quickly, hyper's read
+/// buffer grows to 408 KiB per connection. Bodies have to be received if their requests have a
 /// well-formed signature. The last one has a chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejected_bodies_cost_little_memory() {
@@ -284,7 +284,7 @@ async fn large_heads_cost_what_they_hold() {
 async fn a_delivery_from_far_away_is_served_while_the_buffer_is_full() {
     let server = Server::start("").await;
     let mut attackers = Vec::new();
-    // The small bodies fill the gap that the large ones leave.
+    // The small bodies fill the gap left by the large ones.
     for (count, len) in [(150, 999_999), (100, 9_000)] {
         for _ in 0..count {
             let mut stream = connect(&server.0).await;

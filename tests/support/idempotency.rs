@@ -90,7 +90,8 @@ impl Runs {
         })
     }
 
-    /// Returns a handler that counts its runs, and responds with the result of `f` for the count.
+    /// Returns a handler that counts its runs, and responds with the result of `f` for the current
+    /// count.
     pub fn then<F, Fut>(&self, f: F) -> impl Handler<((),), ()> + use<F, Fut>
     where
         F: Fn(usize) -> Fut + Clone + Send + Sync + 'static,

@@ -1,6 +1,6 @@
 //! Code shared by this repository's test and benchmark packages: examples as processes, NATS,
 //! Postgres and Redis servers, proxies, recorded and signed requests, a model of an idempotency
-//! store, and the log of a thread.
+//! store, and a per-thread log.
 
 #![allow(
     missing_docs,

@@ -14,7 +14,7 @@ pub enum Step {
         key: u8,
         hours: u32,
     },
-    /// Completes a key with an earlier token, counting back from the last one.
+    /// Completes a key with an earlier token, counting back from the latest one.
     Complete {
         key: u8,
         token: usize,
@@ -53,7 +53,7 @@ enum State {
     Completed(u32),
 }
 
-/// The state of each key, with the hour at which the state ends.
+/// Each key's state, with the hour at which it ends.
 #[derive(Default)]
 struct Model {
     now: u32,

@@ -63,7 +63,7 @@ impl NatsCluster {
         spawned.expect("nats-server (apt-get install nats-server)")
     }
 
-    /// Returns the directory with everything that the servers store.
+    /// Returns the directory where the servers store everything.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

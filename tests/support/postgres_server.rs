@@ -14,7 +14,7 @@ use std::{
 
 use crate::process::signal;
 
-/// The time that the server may take to start or recover on a busy machine.
+/// How long the server may take to start or recover on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct PostgresServer {
@@ -25,7 +25,7 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Starts a server without `fsync`, which data does not need to survive a killed process.
+    /// Starts a server without `fsync`, which is not needed for data to survive a killed process.
     pub fn start() -> Self {
         Self::start_with("off")
     }
@@ -142,7 +142,7 @@ impl PostgresServer {
             let child = self.child.insert(command.spawn().expect("postgres starts"));
             loop {
                 if child.try_wait().expect("its status").is_some() {
-                    // Processes of a killed server may not have exited yet.
+                    // A killed server's processes may not have exited yet.
                     break;
                 }
                 if is_ready(self.port).is_ok_and(|ready| ready) {

@@ -21,7 +21,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The time that a step may take on a busy machine.
+/// How long a step may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Builds an example with this test's features and profile, and returns the path to its binary.
@@ -136,12 +136,12 @@ impl Process {
         self.log.join("\n")
     }
 
-    /// Returns the memory that the process occupies, in KiB.
+    /// Returns the process's resident memory, in KiB.
     pub fn resident(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
-    /// Returns the peak memory of the process, in KiB.
+    /// Returns the process's peak memory, in KiB.
     pub fn peak(&self) -> u64 {
         self.memory("VmHWM:")
     }
@@ -246,7 +246,7 @@ impl Receiver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     Discarded,
-    /// Pipes that nothing reads, so that they fill up.
+    /// Pipes that nothing reads, so they fill up.
     Unread,
     /// Pipes whose reader is closed once the program listens.
     Gone,

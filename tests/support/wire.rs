@@ -17,7 +17,7 @@ use crate::{
 /// A well-formed signature that does not match any body.
 pub const FORGED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The time that a step may take on a busy machine, including the receiver's own timeouts.
+/// How long a step may take on a busy machine, including the receiver's own timeouts.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns the head of a request without a signature.
@@ -56,7 +56,7 @@ pub async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     String::from_utf8(text).expect("UTF-8")
 }
 
-/// Returns the status of every response in a text, including a 100.
+/// Returns the status of every response in the text, including any 100.
 pub fn statuses(text: &str) -> Vec<&str> {
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads.map(|head| &head[..3]).collect()
@@ -77,7 +77,7 @@ pub async fn flood(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> u
     taken
 }
 
-/// Checks that the receiver still serves, and that it has printed exactly these events.
+/// Checks that the receiver is still serving, and has printed exactly these events.
 pub async fn unharmed(receiver: Receiver, ids: &[&str]) {
     deliver(&receiver, "last").await;
     receiver.signal("KILL");

@@ -33,7 +33,7 @@ ctbench_main!(
     one_of_four_leaky
 );
 
-/// The number of rounds, and the number of inputs in each. Nothing is measured while inputs are
+/// The number of rounds, and the number of inputs per round. Nothing is measured while inputs are
 /// created, because a processor treats recently written memory differently.
 const ROUNDS: usize = 2_000;
 const INPUTS: usize = 1_000;
@@ -58,7 +58,7 @@ fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
 }
 
 /// Creates a signature that is wrong in either its first or its last digit. An attacker who guesses
-/// byte by byte must distinguish these.
+/// byte by byte must tell these apart.
 ///
 /// The wrong digit is random. If it were always zero, parsing would take a different time, even
 /// though this difference reveals only what the sender already knows.

@@ -3,7 +3,7 @@
 //! Counts the instructions per request, which do not depend on the machine's load. Each limit is 5
 //! % above the last reviewed count, so that a slowdown is noticed. Valgrind does not emulate the
 //! SHA instructions, so the hash dominates the count of an accepted request. A rejected request is
-//! not hashed, so its count better reveals changes in the rest of the layer.
+//! not hashed, so its count shows changes in the rest of the layer more clearly.
 
 #![allow(
     clippy::must_use_candidate,

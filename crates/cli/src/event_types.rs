@@ -4,7 +4,7 @@ use soundhash_webhook::EventKind;
 
 use crate::{output, output::escape::escape};
 
-/// Warns about types that SoundHash does not currently have, and suggests the closest one.
+/// Warns about types that SoundHash does not currently have, and suggests the closest match.
 pub(crate) fn warn_of_unknown(types: &[String]) {
     for name in types
         .iter()

@@ -1,4 +1,4 @@
-//! The HTTP client: one connection per request, proxies, limits on responses, and readable errors.
+//! The HTTP client: one connection per request, proxies, response limits, and readable errors.
 
 use std::{
     error::Error as StdError,
@@ -89,8 +89,8 @@ impl Client {
         self.offers_http2 = true;
     }
 
-    /// Connects to a server. Over TLS, returns when its certificate expires, if the operating
-    /// system provides this.
+    /// Connects to a server. Over TLS, returns the certificate's expiry time, if the operating
+    /// system provides it.
     pub(crate) async fn certificate_end(&self, url: &Uri) -> Result<Option<UnixTime>, NoResponse> {
         let check = async {
             self.connect(url).await?;
@@ -269,7 +269,7 @@ async fn connect(
     }
 }
 
-/// Returns a configuration that verifies servers as the operating system does.
+/// Returns a TLS configuration that verifies servers as the operating system does.
 fn tls(clock: Clock, offers_http2: bool) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(clock))

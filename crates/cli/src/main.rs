@@ -81,7 +81,7 @@ fn status(ended: Result<bool, Error>) -> u8 {
     match ended {
         Ok(true) => 0,
         Ok(false) => 1,
-        // The reader of a pipe has what it needs, as with `| head`.
+        // The reader of a pipe has read what it needs, as with `| head`.
         Err(error) if error.is_broken_pipe() => 0,
         // The user pressed Ctrl-C and needs no message.
         Err(error @ Error::Interrupted) => error.status(),

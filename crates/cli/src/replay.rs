@@ -123,7 +123,7 @@ async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Del
     })
 }
 
-/// Returns a header's recorded values, which signing the capture replaces.
+/// Returns a header's recorded values, which are replaced when the capture is signed.
 fn recorded<'a>(capture: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = capture.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let head = lines.take_while(|line| !line.is_empty());

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 pub(crate) const PREVIOUS_SECRET: &str = "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET";
 
-/// Options that users may try. They would reveal a secret to every user of the machine.
+/// Options that users may try. They would reveal a secret to every user on the machine.
 const TRIED: [&str; 6] = [
     "--secret",
     "--previous-secret",

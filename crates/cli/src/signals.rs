@@ -40,7 +40,7 @@ pub(crate) fn listen() -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns how many signals were received.
+/// Returns how many signals have been received.
 pub(crate) fn count() -> u32 {
     RECEIVED.get().map_or(0, |received| *received.borrow())
 }
@@ -54,8 +54,8 @@ pub(crate) async fn received(number: u32) {
     }
 }
 
-/// Resolves when a command that has finished should stop waiting for its output: at the next
-/// signal, or after a short time if a signal stopped the command.
+/// Resolves when a finished command should stop waiting for its output: at the next signal, or
+/// after a short time if a signal stopped the command.
 pub(crate) async fn patience() {
     match count() {
         0 => received(1).await,

@@ -78,7 +78,7 @@ pub(crate) fn host_and_port(url: &Uri) -> (&str, u16) {
     (host.trim_matches(['[', ']']), port)
 }
 
-/// Parses an address to listen on. A port alone means that port on this machine.
+/// Parses an address to listen on. A port alone means that port on localhost.
 pub(crate) fn parse_addr(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix("localhost").unwrap_or(text);
     let port = port.strip_prefix(':').unwrap_or(text);

@@ -1,4 +1,4 @@
-//! Replaces `events` and `--database` if the feature `database` is off, and says how to get them.
+//! Replaces `events` and `--database` if the `database` feature is off, and says how to get them.
 
 use std::ffi::OsString;
 

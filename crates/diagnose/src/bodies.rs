@@ -27,14 +27,14 @@ use super::{
 
 /// The maximum nesting depth of JSON that is rewritten in other layouts.
 const DEEPEST: usize = 128;
-/// The maximum number of bytes by which a rewritten or decompressed body may be longer than the
-/// received body.
+/// The maximum number of bytes by which a rewritten or decompressed body may exceed the received
+/// body.
 const GROWTH: usize = 4 * 1024 * 1024;
 /// The maximum length of a body for which every combination of numbers is tried.
 const MANY: usize = 16 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Receives each body with its mistake. `Break` ends the search.
+/// Called with each body and its mistake. `Break` ends the search.
 type Try<'a> = dyn FnMut(DiagnosisKind, &'static str, &[u8]) -> ControlFlow<()> + 'a;
 
 /// Tries the bodies that common mistakes turn into `body`, with the more specific mistakes first.
@@ -287,7 +287,7 @@ fn layouts(
 /// JavaScript and Go write `85` for `85.0`, and some Java libraries write `85.0` for `85`. The text
 /// does not show which numbers had a fraction, so every combination of a few members is tried.
 fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()> {
-    /// The members that Python holds as floats, with their quotes.
+    /// The quoted names of the members that are floats in Python.
     #[rustfmt::skip]
     const FLOATS: [&str; 12] = [
         "\"percentage\"", "\"confidence\"", "\"duration\"", "\"processing_time_seconds\"",
@@ -328,7 +328,7 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     layouts(&sorted, len, |bytes| attempt(SortedKeys, what, bytes))?;
 
     let what = "The keys of the body given here were sorted";
-    // A quota warning has these keys in reverse order, so each is tried as the last key.
+    // Quota warnings have these keys in reverse order, so each is tried as the last key.
     for last in ["reset_at", "uploaded_at"] {
         sorted.sort_by_key(&|name: &str| {
             let rank = SENDERS_ORDER.iter().position(|it| *it == name);
@@ -341,7 +341,7 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     ControlFlow::Continue(())
 }
 
-/// Every key of SoundHash's events, in an order consistent with the key order of each event.
+/// All keys in SoundHash's events, in an order consistent with each event's own key order.
 #[rustfmt::skip]
 const SENDERS_ORDER: [&str; 62] = [
     "id", "match_id", "subscription_id", "event", "query_id", "period", "test", "channel_id",
@@ -356,7 +356,7 @@ const SENDERS_ORDER: [&str; 62] = [
     "attempt_count", "reset_at", "error_message",
 ];
 
-/// Returns how many bytes of the body were signed, or `None` if no length that was tried matches
+/// Returns how many bytes of the body were signed, or `None` if none of the lengths tried matches
 /// the signature.
 ///
 /// Tries every length of a short body, and common buffer sizes.

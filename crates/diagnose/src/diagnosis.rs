@@ -22,7 +22,7 @@ macro_rules! kinds {
         }
 
         impl DiagnosisKind {
-            /// Returns what to do, as the end of a sentence.
+            /// Returns the fix, phrased as the end of a sentence.
             const fn cure(self) -> &'static str {
                 match self {
                     $(Self::$kind => $cure,)*
@@ -75,7 +75,7 @@ kinds! {
     /// The secret has invisible characters, such as a zero-width space.
     SecretInvisible "remove them by typing the secret again, or copy it from SoundHash and not \
         from a document or a chat"
-    /// The secret lacks its `whsec_`, on your side or on the signer's.
+    /// The secret lacks its `whsec_` prefix, on your side or on the signer's.
     SecretPrefix "use the secret as SoundHash showed it, because the prefix is part of the key"
     /// The secret was decoded from base64, on your side or on the signer's.
     SecretBase64 "use the secret's text as SoundHash showed it, without decoding it"
@@ -119,7 +119,7 @@ kinds! {
         decompresses requests, and without a proxy that compresses them"
     /// The signer prepended a timestamp to the body.
     TimestampSigned "sign only the body, because SoundHash does not sign a timestamp"
-    /// The signer signed the event's `data` and not the whole body.
+    /// The signer signed only the event's `data` instead of the whole body.
     OnlyDataSigned "sign and verify the whole body, with its envelope"
     /// The body was truncated, either here or before it was signed.
     Truncated "compare its length with the `Content-Length` that was sent, and look for a buffer \

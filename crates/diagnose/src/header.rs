@@ -18,7 +18,7 @@ pub(super) struct Header {
     /// The mistakes in the value as a whole.
     pub(super) mistakes: Vec<Mistake>,
     pub(super) tags: Vec<Tag>,
-    /// The values of `t=`, which other senders write next to a signature.
+    /// The `t=` values that other senders put next to a signature.
     pub(super) timestamps: Vec<String>,
 }
 

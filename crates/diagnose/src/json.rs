@@ -23,7 +23,7 @@ pub(crate) enum Escapes {
     Kept,
     /// Only the necessary escapes, as written by JavaScript and `serde_json`.
     Fewest,
-    /// Everything except printable ASCII is escaped, as Python does by default.
+    /// Escapes everything except printable ASCII, as Python does by default.
     Ascii,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// Parses a text, or returns `None` if it is not JSON or is nested more deeply than `depth`.
+    /// Parses `text`, or returns `None` if it is not JSON or is nested more deeply than `depth`.
     pub(crate) fn parse(text: &'a [u8], depth: usize) -> Option<Self> {
         let mut rest = text;
         let json = parse_value(&mut rest, depth)?;

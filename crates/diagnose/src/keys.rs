@@ -148,8 +148,7 @@ fn quotes(secret: &[u8], add: &mut Add<'_>) {
     }
 }
 
-/// Removes a prefix, such as the name in a settings file or the prefix that another sender's format
-/// uses.
+/// Removes a prefix, such as the name in a settings file or a prefix from another sender's format.
 fn label(secret: &[u8], add: &mut Add<'_>) {
     let line = secret.strip_prefix(b"export ").unwrap_or(secret);
     let line = line.trim_ascii();

@@ -44,9 +44,9 @@ const LARGE: usize = 64 * 1024;
 /// with requests that you recorded. It hashes the body up to a few hundred times, so do not call
 /// this function in a service.
 ///
-/// Some mistakes can only be found if the signed bytes can be restored. The original key order can
-/// be restored for the events that SoundHash sends, and compressed bodies if the sender used the
-/// same compressor.
+/// Some mistakes can only be found if the signed bytes can be reconstructed. That is possible for
+/// the key order of the events that SoundHash sends, and for compressed bodies if the sender used
+/// the same compressor.
 ///
 /// ```
 /// use soundhash_webhook::Secret;

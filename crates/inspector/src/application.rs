@@ -11,8 +11,8 @@ use tower::{Service, ServiceExt, util::BoxCloneService};
 
 type Inner = BoxCloneService<Request<Body>, Response, ()>;
 
-/// A clone of the service inside the inspector's layer. The mutex makes it `Sync`, which not every
-/// service is.
+/// A clone of the service inside the inspector's layer. The mutex makes it `Sync`, because not
+/// every service is.
 #[derive(Clone)]
 pub(crate) struct Application(Arc<Mutex<Inner>>);
 
@@ -36,7 +36,7 @@ impl Application {
 /// Marks a request that the inspector sends again.
 #[derive(Clone)]
 pub(crate) struct Replay {
-    /// The number of the record that is sent again, or `None` for a sample.
+    /// The number of the record being sent again, or `None` for a sample.
     pub(crate) of: Option<u64>,
     /// Receives the number of the new record.
     pub(crate) number: Arc<OnceLock<u64>>,

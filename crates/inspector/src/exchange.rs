@@ -41,7 +41,8 @@ impl Pending {
         let exchange = Arc::new(Exchange::new(inspector, application.clone(), &request));
         request.extensions_mut().insert(exchange.delivery.clone());
         // Bodies are copied only if the request has a signature. The layer rejects other requests
-        // before it reads the body, and they may be for any other route of the application.
+        // without reading their bodies, and they may be meant for any other route of the
+        // application.
         if exchange.signed {
             if request.body().is_end_stream() {
                 exchange.recording().end();
@@ -65,7 +66,7 @@ impl Pending {
         }
     }
 
-    /// Records a request for which a service returned an error.
+    /// Records a request for which the service returned an error.
     pub(crate) fn fail(&mut self) {
         self.end(
             Verdict::Failed,

@@ -24,7 +24,7 @@ pub(crate) fn is_signature(name: &str) -> bool {
     name == SIGNATURE_HEADER.as_str()
 }
 
-/// Returns a header's value for the page, and whether a part of it is hidden.
+/// Returns a header's value for the page, and whether part of it is hidden.
 pub(crate) fn shown<'a>(name: &str, value: &'a [u8], sensitive: bool) -> (Cow<'a, str>, bool) {
     let text = String::from_utf8_lossy(value);
     if sensitive || is_harmless(name) {

@@ -81,8 +81,8 @@ impl Inspector {
         self
     }
 
-    /// Sets the number of deliveries to keep. The default is 200. The inspector additionally keeps
-    /// the same number of rejected requests.
+    /// Sets the number of deliveries to keep. The default is 200. The inspector also keeps the same
+    /// number of rejected requests.
     #[must_use]
     pub fn capacity(self, records: usize) -> Self {
         self.set(|settings| settings.capacity = records)
@@ -97,8 +97,8 @@ impl Inspector {
     /// Gives the inspector the endpoint's secret, so that it can explain wrong signatures and send
     /// events. Call this again to add previous secrets. The inspector signs with the first secret.
     ///
-    /// This takes the text and not a [`Secret`], because the diagnosis of a wrong signature tries
-    /// variations of the text. The secret is never shown.
+    /// This takes the text rather than a [`Secret`], because the diagnosis of a wrong signature
+    /// tries variations of the text. The secret is never shown.
     ///
     /// # Panics
     ///
@@ -130,7 +130,7 @@ impl Inspector {
         self.set(|settings| settings.webhook_url = Some(url))
     }
 
-    /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) can listen on non-loopback
+    /// Sets whether [`serve`](Self::serve) and [`bind`](Self::bind) may listen on non-loopback
     /// addresses and accept requests for any host. The default is `false`.
     ///
     /// If `true`, the page is protected only by the token in the URL, and the token is sent

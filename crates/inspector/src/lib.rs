@@ -25,8 +25,8 @@
 //!
 //! The page shows every delivery and can send requests through the application.
 //! [`serve`](Inspector::serve) therefore listens only on loopback addresses, requires a random
-//! token, accepts only requests for names of this machine, and rejects requests from other sites.
-//! Signatures and sensitive headers are hidden, and secrets are never shown.
+//! token, accepts only requests for this machine's own names, and rejects requests from other
+//! sites. Signatures and sensitive headers are hidden, and secrets are never shown.
 //! [`routes`](Inspector::routes) checks neither a token nor the host. Put it behind your own
 //! authentication.
 //!

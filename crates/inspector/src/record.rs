@@ -51,7 +51,7 @@ pub(crate) struct Head {
     pub(crate) whole: bool,
 }
 
-/// The longest head that is kept. Real deliveries have less than 1 KiB.
+/// The maximum size of a copied head. Real deliveries have heads of less than 1 KiB.
 const MAX_HEAD: usize = 16 * 1024;
 
 impl Head {
@@ -62,7 +62,7 @@ impl Head {
         Self { text, whole }
     }
 
-    /// Copies a request's head. `false` means that the copy is truncated.
+    /// Copies a request's head. The returned flag is `false` if the copy is truncated.
     pub(crate) fn of_request<B>(request: &Request<B>) -> (Vec<u8>, bool) {
         let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let line = [request.method().as_str(), " ", path, " HTTP/1.1\r\n"];
@@ -130,7 +130,7 @@ impl Head {
 }
 
 impl Record {
-    /// Returns the record's number, which is 1 for the first request that the inspector saw.
+    /// Returns the record's number. The first request that the inspector saw has number 1.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number

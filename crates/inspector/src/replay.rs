@@ -67,7 +67,7 @@ impl Inspector {
         self.send_to(entry, request, Some(record.number)).await
     }
 
-    /// Sends a request through the application that received the request of a record.
+    /// Sends a request through the application that received the recorded request.
     async fn send_to(&self, entry: &Entry, mut request: Request<Body>, of: Option<u64>) -> Sent {
         let number = Arc::new(OnceLock::new());
         let extensions = request.extensions_mut();
@@ -84,7 +84,7 @@ impl Inspector {
                 drain(response).await;
             }
         };
-        // Like SoundHash, this cancels a request that takes longer.
+        // Like SoundHash, this cancels a request that takes too long.
         let _ = timeout(PATIENCE, sent).await;
         Ok(number.get().copied())
     }

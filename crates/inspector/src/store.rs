@@ -78,7 +78,7 @@ pub(crate) struct Changes {
     pub(crate) newest: u64,
     /// Whether all records up to that number were cleared.
     pub(crate) cleared: bool,
-    /// The number of records since the start.
+    /// The total number of records since the start.
     pub(crate) received: u64,
     /// The number of records in the store.
     pub(crate) kept: usize,

@@ -47,7 +47,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Explains to the owner of the endpoint that a redirect changed the request.
+/// Tells the owner of the endpoint that a redirect changed the request.
 const REDIRECTED: &str = " SoundHash followed a redirect, which drops the body, so the event is lost. \
      Register the URL that the redirect leads to. Usual causes are http instead of https, a trailing \
      slash, a missing www, and a login in front of the endpoint.";
@@ -75,7 +75,7 @@ impl Judgment {
         }
     }
 
-    /// Judges a response. `verified` is whether the layer passed on a delivery. `is_authentic`
+    /// Judges a response. `verified` tells whether the layer passed on a delivery. `is_authentic`
     /// recognizes deliveries that the application verified without the layer.
     pub(crate) fn of(
         response: &Response,

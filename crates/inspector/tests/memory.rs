@@ -1,5 +1,5 @@
-//! Measures the inspector's memory during an attack: the peak memory of a process with the
-//! inspector minus that of a process without it.
+//! Measures the inspector's memory usage during an attack, as the difference in peak memory between
+//! a process with the inspector and one without it.
 
 use std::{env, fs, process::Command, time::Duration};
 
@@ -39,7 +39,7 @@ fn hostile_senders_cost_no_more_than_the_documented_memory() {
     let cost = with.saturating_sub(without);
     println!("peak without the inspector {without}, with it {with}: {cost} bytes more");
     assert!(cost <= BOUND, "{cost}");
-    // If the cost were lower, nothing would have been recorded.
+    // A lower cost would mean that nothing was recorded.
     assert!(cost >= 12 * 1024 * 1024, "{cost}");
 }
 
@@ -85,7 +85,7 @@ async fn attack(with_inspector: bool) {
         stream.write_all(&request).await.unwrap();
         stream
     };
-    // Many unfinished requests from an attacker trying to fill the memory.
+    // Many unfinished requests from an attacker trying to exhaust the memory.
     let mut open = Vec::new();
     for _ in 0..150 {
         open.push(send(head(&"0".repeat(64), 1_000_000), &vec![b' '; 150_000]).await);

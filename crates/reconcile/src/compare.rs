@@ -14,7 +14,7 @@ use crate::{
     report::{Failed, Fate, Gap, Report, Unseen},
 };
 
-/// A retry that is this late will not happen, because SoundHash was restarted and forgot it.
+/// A retry that is this late will no longer happen, because SoundHash was restarted and forgot it.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The maximum time between an attempt and its record, in addition to the clock difference. The
@@ -26,8 +26,8 @@ const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
 pub struct Record {
     /// The time at which the delivery was received or recorded, before the response was sent.
     pub time: Timestamp,
-    /// Identifies the event, so that duplicates count once. A record without a key is a separate
-    /// event.
+    /// Identifies the event, so that duplicates count once. A record without a key counts as a
+    /// separate event.
     pub key: Option<String>,
 }
 
@@ -62,9 +62,9 @@ impl Window {
     }
 }
 
-/// Finds the events of a window that never arrived.
+/// Finds the events in a window that never arrived.
 ///
-/// `logs` are the logs of all endpoints whose events `recorded` can contain. Records from outside
+/// `logs` are the logs of all endpoints whose events `recorded` may contain. Records from outside
 /// the window may be included. Without records, the report contains only the events that SoundHash
 /// itself failed to deliver.
 ///
@@ -186,7 +186,7 @@ fn compare(
         .filter(|failed| !failed.is_delivered_elsewhere)
         .collect();
     let span = |failed: &Failed| all[&failed.event_id].moved(offset).widened(tolerance);
-    // Several endpoints can have failed to deliver an event that was recorded once.
+    // An event that was recorded once may have failed at several endpoints.
     let spans = failed.iter().map(|it| (span(it), it.event_id.clone()));
     let spans: BTreeSet<_> = spans.collect();
     let (spans, ids): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
@@ -233,7 +233,7 @@ fn stories<'a>(log: &'a Log, window: &Window) -> Vec<Story<'a>> {
             start: attempts.clone().map(|attempt| attempt.created_at).min()?,
             end: attempts.clone().map(Attempt::end).max()?,
         };
-        // If the log begins later, earlier attempts may exist.
+        // If the log begins later, there may be earlier attempts.
         let is_whole = (log.seen_from()).is_none_or(|seen| seen <= span.start && first.number <= 1);
         Some(Story {
             endpoint: log.endpoint(),

@@ -42,7 +42,7 @@
 //! The number of missing events is certain. Which events are missing is certain only if none of the
 //! events in the gap was recorded.
 //!
-//! This holds if the clocks of SoundHash and of the records differ by at most
+//! This holds if SoundHash's clock and the clock used for the records differ by at most
 //! [`Window::clock_difference`]. [`reconcile`] determines the difference itself, and expects it to
 //! be constant throughout the window. If one of the clocks was adjusted during the window, compare
 //! shorter windows.

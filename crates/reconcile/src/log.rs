@@ -12,8 +12,8 @@ const LIMIT: usize = 1000;
 /// The queries for one endpoint. The API does not support an offset, and its limit applies per
 /// query, so one query for each status returns more attempts than a single query.
 ///
-/// The statuses are in the order in which an attempt goes through them, so that an attempt whose
-/// status changes between two queries still appears in the second response.
+/// The statuses are listed in the order in which an attempt passes through them, so an attempt
+/// whose status changes between two queries still appears in the second response.
 const QUERIES: [&[(&str, &str)]; 5] = [
     &[("limit", "1000")],
     &[("status", "pending"), ("limit", "1000")],
@@ -97,8 +97,8 @@ impl Log {
         }
     }
 
-    /// Returns the query for the next page, or `None` if the log is known back to `since`, or as
-    /// far back as the API goes.
+    /// Returns the query for the next page, or `None` if the log is already known back to `since`,
+    /// or as far back as the API goes.
     #[must_use]
     pub fn query(&self, since: Timestamp) -> Option<&'static [(&'static str, &'static str)]> {
         let is_known = self.seen_from.is_none_or(|seen| seen <= since);
@@ -122,7 +122,8 @@ impl Log {
         let seen_from = (oldest.filter(|_| page.len() >= LIMIT))
             .map(|oldest| later(oldest, SignedDuration::from_nanos(1)));
         self.pages += 1;
-        // The four per-status pages replace the first page, so all four have to reach back.
+        // The four per-status pages replace the first page, so all four have to reach back far
+        // enough.
         self.seen_from = if self.pages == 2 {
             seen_from
         } else {
@@ -139,8 +140,7 @@ impl Log {
         &self.endpoint
     }
 
-    /// Returns the time from which every attempt is known, or `None` if the log is known from its
-    /// beginning.
+    /// Returns the time from which every attempt is known, or `None` if no older attempts exist.
     #[must_use]
     pub fn seen_from(&self) -> Option<Timestamp> {
         self.seen_from

@@ -32,8 +32,8 @@ impl Span {
 
 /// Returns the index of each record's event.
 ///
-/// `spans` are sorted by start, and `records` by time. Each record is assigned to the event that
-/// ends first. No other assignment matches more records.
+/// `spans` must be sorted by start, and `records` by time. Each record is assigned to the candidate
+/// event that ends first. No other assignment matches more records.
 pub(crate) fn assign(spans: &[Span], records: &[Timestamp]) -> Vec<Option<usize>> {
     let mut begun = 0;
     let mut waiting = BinaryHeap::new();
@@ -89,7 +89,7 @@ pub(crate) fn shortages(
                 .last()
                 .filter(|record| **record >= span.start);
             let reached = record.unwrap_or(&span.start);
-            // Overlapping shortages are merged, with all of their missing events.
+            // Overlapping shortages are merged, along with their missing events.
             if let Some(other) = shortages.pop_if(|other| other.span.end >= *reached) {
                 span.start = span.start.min(other.span.start);
                 first = records.partition_point(|record| *record < other.span.start);

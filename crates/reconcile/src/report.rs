@@ -18,7 +18,7 @@ pub struct Report {
     pub recorded: Option<usize>,
     /// The number of records that do not belong to any event in SoundHash's log.
     pub extra: usize,
-    /// Events that were never delivered to an endpoint, in the order of their first attempts.
+    /// Events that were never delivered to an endpoint, ordered by first attempt.
     pub failed: Vec<Failed>,
     /// Periods in which fewer events were recorded than delivered.
     pub gaps: Vec<Gap>,
@@ -34,8 +34,8 @@ pub enum Verdict {
     Complete,
     /// At least one event is missing.
     Missing,
-    /// No event is known to be missing, but part of the log is not shown, or an event can still
-    /// arrive.
+    /// No event is known to be missing, but the API does not show part of the log, or an event can
+    /// still arrive.
     Unknown,
 }
 
@@ -61,7 +61,7 @@ pub struct Failed {
     pub error_message: Option<String>,
     /// Whether the event was delivered to another endpoint.
     pub is_delivered_elsewhere: bool,
-    /// Whether there is a record from this period that belongs to no other event. If so, the
+    /// Whether a record from the period of these attempts belongs to no other event. If so, the
     /// application may have recorded the event even though SoundHash received no 2xx. `None` if no
     /// records were given.
     pub may_be_recorded: Option<bool>,
@@ -93,7 +93,7 @@ pub struct Gap {
     pub recorded: usize,
     /// The minimum number of missing events.
     pub missing: usize,
-    /// The ids in SoundHash's log of the events delivered in this period.
+    /// The SoundHash log ids of the events delivered in this period.
     pub event_ids: Vec<Id>,
 }
 

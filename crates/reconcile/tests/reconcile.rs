@@ -236,8 +236,8 @@ fn a_page_beyond_the_limit_is_cut_off() {
     assert_eq!(report.delivered, 998);
 }
 
-/// An event: when it was sent, in how many attempts, whether the last one succeeded, how long after
-/// its start it was recorded, and to which of two endpoints it was sent.
+/// An event: when it was sent, how many attempts it took, whether the last one succeeded, how long
+/// after its start it was recorded, and which of the two endpoints it was sent to.
 type Sent = (i64, u64, bool, i64, u8);
 
 fn logs(sent: &[Sent]) -> [Log; 2] {

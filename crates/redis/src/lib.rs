@@ -65,11 +65,11 @@ const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of keys that `connect` checks the server for. In a cluster, at least one of them is
-/// on another node, unless a single node has almost all keys.
+/// The number of keys that `connect` probes to detect a cluster. In a cluster, at least one of them
+/// is on another node, unless a single node holds almost all keys.
 const CHECKED_KEYS: u64 = 16;
 
-/// The longest expiry. Redis rejects one that overflows its 64-bit clock.
+/// The longest expiry. Redis rejects expiries that overflow its 64-bit clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// An [`IdempotencyStore`] on Redis (6.2 or newer) or Valkey, shared by all processes of a fleet.
@@ -144,8 +144,7 @@ impl RedisStore {
     /// # Errors
     ///
     /// Returns an error if `url` is invalid, if the server cannot be reached or is a Redis Cluster
-    /// node, or if the user may not run scripts. A misconfiguration is therefore noticed at
-    /// startup.
+    /// node, or if the user may not run scripts. Misconfiguration is therefore caught at startup.
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());
@@ -199,7 +198,7 @@ impl RedisStore {
         self
     }
 
-    /// Prepares a call of the script for a key.
+    /// Prepares a script call for a key.
     fn prepare<'a>(&self, script: &'a Script, key: &Key) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(format!("{}{key}", self.prefix));
@@ -337,7 +336,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if the key may still be completed.
+    /// Returns an error if the key may still be marked as completed.
     pub async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
         self.run(&self.prepare(&self.shared.forget, key)).await
     }
@@ -395,7 +394,7 @@ impl Drop for UndoClaim<'_> {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.armed, Handle::try_current()) {
             let (store, key, token) = (self.store.clone(), self.key.clone(), self.token);
-            // If the release fails, the lease ends the claim.
+            // If the release fails, the claim ends with its lease.
             runtime.spawn(async move { store.release(&key, token).await });
         }
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{limits::Limits, places::Requests};
 
-/// The number of bytes of a head that are kept to explain why it is malformed. The longest
+/// The number of leading bytes of a head that are kept to explain why it is malformed. The longest
 /// signature, that of PROXY protocol version 2, is 12 bytes long.
 const FIRST: usize = 16;
 
@@ -19,7 +19,7 @@ pub(crate) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    /// The number of requests that have begun and not ended.
+    /// The number of requests that have begun but not yet ended.
     in_progress: usize,
     /// The number of requests in progress that are waiting for the peer to send the request or read
     /// the response.
@@ -30,7 +30,7 @@ struct State {
     is_old: bool,
     /// The time since which the connection has only been waiting for the peer.
     idle_since: Instant,
-    /// The time at which the first byte of a head arrived after that.
+    /// The time at which the first byte of the next head arrived.
     head_since: Option<Instant>,
     first_bytes: Vec<u8>,
 }
@@ -70,7 +70,7 @@ impl Activity {
         state.is_http2 |= !state.had_request && state.first_bytes.starts_with(b"PRI * HTTP/2.0");
     }
 
-    /// Notes that bytes were sent. Over HTTP/2, they do not count, because they can be a ping.
+    /// Notes that bytes were sent. Ignored over HTTP/2, where the bytes may only be a ping.
     pub(crate) fn sent(&self) {
         let mut state = self.lock();
         if !state.is_http2 {
@@ -88,7 +88,7 @@ impl Activity {
         state.first_bytes.clear();
     }
 
-    /// Notes that a request ended. It must not be waiting for the peer.
+    /// Notes that a request ended. The request must not be waiting for the peer.
     pub(crate) fn end(&self) {
         self.lock().in_progress -= 1;
         self.rest();
@@ -150,9 +150,9 @@ impl Activity {
             && !(state.is_http2 && state.had_request)
     }
 
-    /// Returns the time at which the connection is closed if nothing happens, or `None` while a
-    /// request is waiting for the server. `ending` is the time at which the connection was asked to
-    /// end.
+    /// Returns the time at which the connection will be closed if nothing happens, or `None` while
+    /// a request is waiting for the server. `ending` is the time at which the connection was asked
+    /// to end.
     pub(crate) fn deadline(&self, limits: &Limits, ending: Option<Instant>) -> Option<Instant> {
         let state = self.lock();
         if !state.is_idle() {

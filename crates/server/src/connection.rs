@@ -13,7 +13,7 @@ use crate::{activity::Activity, limits::Limits, places::Place, report::Report, t
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The reason why a connection is no longer polled, or is asked to end.
+/// The reason for no longer polling a connection, or for asking it to end.
 enum Next {
     Ended(Result<(), BoxError>),
     /// The connection has to make room for a new one, or has been idle for too long.

@@ -1,5 +1,6 @@
 //! Limits the number of open connections. Each connection holds a place (a connection slot). If all
-//! places are taken, the connection that has been idle longest is closed for a new one.
+//! places are taken, the connection that has been idle longest is closed to make room for a new
+//! one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,10 +20,10 @@ use crate::{
     trouble::Trouble,
 };
 
-/// The number of connections that may be open beyond the limit while they are being closed.
+/// How far the number of open connections may exceed the limit while old ones are being closed.
 const LEAVING: usize = 16;
 
-/// How long a server has fewer places after the system failed to open a file.
+/// How long the number of places stays reduced after the system failed to open a file.
 const LOWERED: Duration = Duration::from_secs(10);
 
 /// A server's connection slots.
@@ -135,11 +136,11 @@ impl Places {
         })
     }
 
-    /// Closes connections and reduces the number of places for a minute, because the system could
+    /// Closes connections and temporarily reduces the number of places, because the system could
     /// not open a file.
     ///
     /// Afterwards, enough files are free to accept each new connection before an idle one is closed
-    /// for it.
+    /// to make room for it.
     pub(crate) fn free_files(&self) {
         let mut state = self.lock();
         // Connections that are already closing will soon release their file descriptors.
@@ -222,7 +223,7 @@ impl State {
     }
 }
 
-/// The place of a connection. Dropping it frees the place.
+/// A connection's place. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,

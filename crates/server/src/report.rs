@@ -1,4 +1,4 @@
-//! Log lines about connections, at most one a minute per reason, and metrics.
+//! Connection metrics, and log lines limited to one a minute per reason.
 
 use std::{
     collections::HashMap,

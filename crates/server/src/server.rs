@@ -28,8 +28,7 @@ use crate::{
     trouble::Trouble,
 };
 
-/// HTTP/2: the number of bytes that a peer may send ahead for a request, and for all requests on a
-/// connection.
+/// HTTP/2: the number of bytes that a peer may send ahead, per request and per connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
@@ -100,7 +99,7 @@ impl Server {
     ///
     /// The timeout should be longer than the idle timeout of a reverse proxy in front of the
     /// server, which is 60 s in nginx. Otherwise, the server sometimes closes a connection just as
-    /// the proxy uses it.
+    /// the proxy sends a request on it.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout;
         self
@@ -124,7 +123,7 @@ impl Server {
     /// Sets the read buffer size of an HTTP/1 connection, which limits the size of a head. The
     /// default is 16 KiB, and the minimum is 8 KiB.
     ///
-    /// hyper's default is 408 KiB, which a fast sender can occupy on every connection.
+    /// With hyper's default, a fast sender can make every connection occupy 408 KiB.
     pub fn max_buf_size(mut self, bytes: usize) -> Self {
         self.limits.max_buf_size = bytes;
         self

@@ -100,7 +100,7 @@ impl Exchange {
     }
 }
 
-/// A request in progress, until this is dropped.
+/// Keeps a request in progress until dropped.
 #[derive(Debug)]
 struct InProgress(Arc<Exchange>);
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// Returns a future that resolves on the first SIGINT or SIGTERM. The second signal exits the
-/// process immediately, even if all of its threads are busy or blocked.
+/// Returns a future that resolves on the first SIGINT or SIGTERM. A second signal makes the process
+/// exit immediately, even if all of its threads are busy or blocked.
 ///
 /// The signals are caught as soon as this function is called. Call it first in `main`, and use the
 /// future to cancel anything that may block, such as connecting to a database.

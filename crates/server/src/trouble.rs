@@ -52,7 +52,7 @@ impl Trouble {
         }
     }
 
-    /// Returns a message that says what happened, and what to do about it.
+    /// Returns a message that says what happened and what to do about it.
     pub(crate) fn explain(&self, limits: &Limits) -> String {
         let max = limits.max_connections;
         match self {

@@ -26,12 +26,12 @@ const BATCHES_PER_CONNECTION: usize = 16;
 pub enum Accepted {
     /// The event is new, and was committed together with its job.
     New,
-    /// The event was committed before.
+    /// The event was already committed.
     Duplicate,
 }
 
 impl Accepted {
-    /// Returns whether the event was accepted before.
+    /// Returns whether the event had already been accepted.
     #[must_use]
     pub const fn is_duplicate(self) -> bool {
         matches!(self, Self::Duplicate)
@@ -49,11 +49,11 @@ impl<DB: Backend> EventLog<DB> {
     /// When this returns `Ok`, the event is committed. Concurrent calls share a single statement
     /// and commit, which is several times faster than one transaction per event. A call waits only
     /// for the commit that includes its event. If a commit fails before
-    /// [`lock_timeout`](Self::lock_timeout), its events are retried one by one, so that one failing
-    /// event does not affect the others.
+    /// [`lock_timeout`](Self::lock_timeout) expires, its events are retried one by one, so that one
+    /// failing event does not affect the others.
     ///
     /// If the caller drops the future, the event may or may not be committed. Its next delivery is
-    /// then a duplicate or new.
+    /// then either a duplicate or new.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")]
@@ -99,10 +99,10 @@ impl<DB: Backend> EventLog<DB> {
     /// [`accept`](Self::accept).
     ///
     /// `sql` reads the new events of a commit from `new_events`, which has the table's columns
-    /// `event_key`, `event_type` and `endpoint`. It is an `INSERT` that returns a row for each job,
-    /// or a `SELECT` that calls a function of your queue, and it must not begin with `WITH`. If it
-    /// fails, the events are retried one by one, and [`accept`](Self::accept) returns an error for
-    /// every event whose jobs cannot be written.
+    /// `event_key`, `event_type` and `endpoint`. It must be an `INSERT` that returns a row for each
+    /// job, or a `SELECT` that calls one of your queue's functions, and must not begin with `WITH`.
+    /// If it fails, the events are retried one by one, and [`accept`](Self::accept) returns an
+    /// error for every event whose jobs cannot be written.
     ///
     /// A job's worker reads the event with [`get_by_column`](Self::get_by_column).
     ///
@@ -134,7 +134,7 @@ impl<DB: Backend> EventLog<DB> {
         })
     }
 
-    /// Accepts an event whose lock another transaction holds, or whose row is missing.
+    /// Accepts an event whose lock is held by another transaction, or whose row is missing.
     async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
         let mut conflicts = CONFLICTS;
         loop {
@@ -159,7 +159,8 @@ impl<DB: Backend> EventLog<DB> {
     /// Commits the waiting changes, up to the batch limits, and replies to the callers. Returns the
     /// connection for the next batch.
     async fn write_batch(&self, kept: Option<PoolConnection<DB>>) -> Option<PoolConnection<DB>> {
-        // Requests that are dropped while this waits for a connection are not written.
+        // Changes whose callers have given up by the time a connection is available are not
+        // written.
         let connection = self.connection(kept).await;
         let batch = self.queue.next_batch();
         let changes: Vec<&Change> = batch.iter().map(|it| &it.change).collect();

@@ -114,7 +114,7 @@ impl EventLogError {
         }
     }
 
-    /// Whether the database has rejected a statement.
+    /// Returns whether the database rejected a statement.
     pub(crate) fn is_of_database(&self) -> bool {
         matches!(&self.reason, Reason::Sqlx(error) if error.as_database_error().is_some())
     }
@@ -220,7 +220,7 @@ impl From<sqlx::Error> for EventLogError {
 
 fn of_database(error: &dyn DatabaseError) -> EventLogErrorKind {
     let code = error.code().unwrap_or_default();
-    // Only an SQLSTATE has five characters, because SQLite's codes are shorter.
+    // A five-character code is an SQLSTATE, because SQLite's codes are shorter.
     match (code.len(), code.parse::<u32>()) {
         (5, _) => of_sqlstate(&code),
         (_, Ok(code)) => of_sqlite(code, error.message()),

@@ -25,8 +25,8 @@ pub struct EventSummary {
     pub received_at: SystemTime,
     /// The length of the body in bytes.
     pub body_len: u64,
-    /// Whether the event was [forgotten](crate::EventLog::forget), so that its next delivery is
-    /// new.
+    /// Whether the event was [forgotten](crate::EventLog::forget), so that its next delivery counts
+    /// as new.
     pub is_forgotten: bool,
 }
 

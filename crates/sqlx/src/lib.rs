@@ -82,14 +82,14 @@
 //!
 //! - [`begin`](EventLog::begin), [`accept`](EventLog::accept) and [`SqlxStore`] replace a
 //!   connection that is still in an sqlx transaction, was left read-only, or cannot reach the table
-//!   because its role or `search_path` was changed. For this check, `begin` takes a `ROW EXCLUSIVE`
-//!   lock on the table on Postgres, which `record` takes anyway.
+//!   because its role or `search_path` was changed. For this check on Postgres, `begin` takes a
+//!   `ROW EXCLUSIVE` lock on the table, which `record` takes anyway.
 //! - On Postgres, `begin` replaces a `statement_timeout` below one second with 30 s for the
 //!   transaction.
 //! - [`record`](EventLog::record) returns [`NoTransaction`](EventLogErrorKind::NoTransaction) if
 //!   SQLite has rolled back the transaction. On SQLite, it cannot distinguish a nested transaction
 //!   from one that follows such a rollback, so it rejects both.
-//! - If one of these settings makes `record` fail on Postgres, in a transaction from
+//! - On Postgres, if one of these settings makes `record` fail in a transaction from
 //!   `pool.begin()`, the crate closes the connection. The event is recorded on another connection
 //!   when SoundHash sends it again.
 //! - On Postgres, [`accept`](EventLog::accept) also replaces a connection on which your own SQL

@@ -69,7 +69,7 @@ pub enum Recorded {
 }
 
 impl Recorded {
-    /// Returns whether the event was recorded before.
+    /// Returns whether the event had already been recorded.
     #[must_use]
     pub const fn is_duplicate(self) -> bool {
         matches!(self, Self::Duplicate)
@@ -139,10 +139,10 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Creates the table, or migrates it to this version of the crate.
     ///
-    /// Any number of processes can call this at the same time, and again on every start. This also
-    /// succeeds if only the table of applied migrations was lost or emptied. A table created by a
-    /// later version of this crate stays unchanged, because later versions only add to it. If the
-    /// table is up to date, the database user does not need permission to create tables.
+    /// Any number of processes can call this at the same time, and on every start. This also
+    /// succeeds if only the migrations table was lost or emptied. A table created by a later
+    /// version of this crate stays unchanged, because later versions only add to it. If the table
+    /// is up to date, the database user does not need permission to create tables.
     ///
     /// # Errors
     ///
@@ -190,7 +190,8 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Records the event of `delivery` in the transaction `tx`, unless it was recorded before.
+    /// Records the event of `delivery` in the transaction `tx`, unless it has already been
+    /// recorded.
     ///
     /// When the caller commits, the record becomes visible together with the transaction's other
     /// changes. If a concurrent transaction has recorded the same event and has not ended yet, this
@@ -309,7 +310,8 @@ impl<DB: Backend> EventLog<DB> {
         }))
     }
 
-    /// Forgets the event, so that its next delivery is new. Returns whether the event was known.
+    /// Forgets the event, so that its next delivery counts as new. Returns whether the event was
+    /// known.
     ///
     /// The body and the time of receipt are kept. To run the event again, sign the body from
     /// [`get`](Self::get) with your secret, and send it to your own endpoint. If the process stops
@@ -328,7 +330,7 @@ impl<DB: Backend> EventLog<DB> {
     /// [`SqlxStore`](crate::SqlxStore). Returns the number of deleted rows.
     ///
     /// An event whose row has been deleted counts as new if it is delivered again. SoundHash's
-    /// retry job can repeat an event days later, and an attacker who has captured a delivery can
+    /// retry job can redeliver an event days later, and an attacker who has captured a delivery can
     /// replay it forever. Keep rows for longer than your
     /// [`max_age`](soundhash_webhook::idempotency::IdempotencyLayer::max_age), or for 30 days if
     /// you do not set one.

@@ -18,7 +18,7 @@ pub(crate) async fn migrate<DB: Backend>(
     let versions = DB::migrations(name);
     let mut connection = connection::acquire(pool).await?;
     DB::check(&mut connection, pool).await?;
-    // This check does not take a lock, because most starts find nothing to do.
+    // This check takes no lock, because on most starts there is nothing to do.
     if DB::is_migrated(&mut connection, name).await?
         && applied::<DB>(&mut connection, name).await? >= versions.len()
     {
@@ -34,7 +34,7 @@ pub(crate) async fn migrate<DB: Backend>(
     DB::execute_raw(&mut tx, create).await?;
     let applied = applied::<DB>(&mut tx, name).await?;
     let insert: Arc<str> = format!("INSERT INTO {table} VALUES ($1)").into();
-    // If only the table of applied migrations was lost or emptied, these statements change nothing.
+    // If only the migrations table was lost or emptied, these statements change nothing.
     for (version, sql) in (1..).zip(versions).skip(applied) {
         DB::execute_raw(&mut tx, sql).await?;
         DB::execute(&mut tx, &insert, &[Value::Integer(version)]).await?;

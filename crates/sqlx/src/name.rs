@@ -1,4 +1,4 @@
-//! The validated names of the table, its migrations and its indexes.
+//! The validated names of the table, its migrations table and its indexes.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The changes that wait for the next commit, and the writers that commit them.
+//! The changes waiting for the next commit, and the writers that commit them.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 8 << 20;
 /// least one unit.
 const QUEUE_UNITS: u32 = 64 << 10;
 
-/// The changes that wait for the next commit.
+/// The changes waiting for the next commit.
 pub(crate) struct Queue {
     state: Mutex<State>,
     units: Arc<Semaphore>,
@@ -125,7 +125,7 @@ impl Waiting {
 pub(crate) struct Running(Option<Arc<Queue>>);
 
 impl Running {
-    /// Returns whether a change is waiting. If not, this writer has ended.
+    /// Returns whether a change is waiting. If none is, this writer ends.
     pub(crate) fn has_next(&mut self) -> bool {
         let Some(queue) = &self.0 else { return false };
         let mut state = queue.state();

@@ -36,11 +36,10 @@ use crate::{
 /// # }
 /// ```
 ///
-/// You can switch from this store to [`EventLog::record`] and back. An event that `record` has
-/// recorded counts as completed, and an event that this store has completed is a duplicate for
-/// `record`.
+/// You can switch between this store and [`EventLog::record`]. An event that `record` has recorded
+/// counts as completed, and an event that this store has completed is a duplicate for `record`.
 ///
-/// Leases and retention periods are measured by the database's clock. Rows of expired keys remain
+/// Leases and retention periods are measured by the database's clock. Rows for expired keys remain
 /// until [`EventLog::purge`] deletes them. Call `purge` once a day.
 pub struct SqlxStore<DB: Backend> {
     log: EventLog<DB>,
@@ -68,7 +67,7 @@ impl<DB: Backend> SqlxStore<DB> {
         &self,
         step: impl Future<Output = Result<T, EventLogError>>,
     ) -> Result<T, BoxError> {
-        // The future of a step is boxed, because it is larger than 16 KiB and callers move it.
+        // The step's future is boxed because it is larger than 16 KiB and callers move it.
         match timeout(self.deadline, Box::pin(step)).await {
             Ok(done) => Ok(done?),
             Err(_) => Err(EventLogError::timed_out(TimedOut::Reply, self.deadline).into()),
@@ -98,8 +97,8 @@ struct UndoClaim<DB: Backend> {
 }
 
 impl<DB: Backend> UndoClaim<DB> {
-    /// Returns whether the key was claimed. This does not wait for other transactions: a key that
-    /// another transaction has locked counts as in progress.
+    /// Returns whether the key was claimed. This does not wait for other transactions: a key locked
+    /// by another transaction counts as in progress.
     async fn claim(&mut self, lease: Duration) -> Result<bool, EventLogError> {
         let claimed = self.execute(lease).await;
         // A statement that the database rejected has changed nothing.
@@ -153,8 +152,8 @@ impl<DB: Backend> Drop for UndoClaim<DB> {
 }
 
 impl<DB: Backend> SqlxStore<DB> {
-    /// Forgets that the event of `key` was completed, so that its next delivery reruns the handler.
-    /// Returns whether the key was completed.
+    /// Forgets that the event for `key` was completed, so that its next delivery reruns the
+    /// handler. Returns whether the key was completed.
     ///
     /// A claimed key stays claimed, because its handler may still be running.
     ///

@@ -29,7 +29,7 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Opens the database in a file, and creates its tables.
+    /// Opens the database file, and creates the tables.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ async fn healthz(State(pool): State<SqlitePool>) -> StatusCode {
 }
 
 async fn scrape(State(metrics): State<PrometheusHandle>) -> String {
-    // This keeps the histograms small. The exporter's own server would do it automatically.
+    // This keeps the histograms small. The exporter's own server would do this automatically.
     metrics.run_upkeep();
     metrics.render()
 }

@@ -36,7 +36,8 @@ async fn main() -> Result<(), BoxError> {
         // Printing internal errors panics if stderr is closed.
         .log_internal_errors(false)
         .init();
-    // The signal handler is installed first, so that a signal during startup also ends the program.
+    // The signal handler is installed first, so that a signal during startup also stops the
+    // program.
     let shutdown = shutdown_signal()?;
     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
     let metrics = PrometheusBuilder::new()
@@ -54,7 +55,7 @@ async fn main() -> Result<(), BoxError> {
         .serve(app(secret, state), shutdown)
         .await;
     tracing::info!("stopped");
-    // This waits up to a second for the rest of the log.
+    // This waits up to a second for the rest of the log to be written.
     let _ = timeout(Duration::from_secs(1), spawn_blocking(|| drop(written))).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Jobs that failed too often. They are kept until you run them again.
+//! Jobs that have failed too often. They are kept until you run them again.
 
 use soundhash_webhook::BoxError;
 use sqlx::Row;

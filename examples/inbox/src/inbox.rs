@@ -24,8 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
-/// The maximum number of connections per process, low enough for several processes on a Postgres
-/// server with default settings.
+/// The maximum number of connections per process, low enough for several processes to share a
+/// Postgres server with default settings.
 const MAX_CONNECTIONS: u32 = 20;
 
 /// A job, which refers to its event by key. The log has the event itself, byte for byte.
@@ -99,9 +99,9 @@ impl Inbox {
 /// Inserts jobs for new events, with at most 25 attempts each. The delays between attempts grow
 /// from 3 s to 6 h, so the last attempt happens after about four days.
 ///
-/// The queue's own function `add_jobs` does the same, but also notifies the workers. Postgres
-/// commits transactions that send notifications one at a time, each with its own disk sync. That
-/// would reduce the commit rate to a twentieth. See [`wake_workers`].
+/// The queue's own `add_jobs` function does the same, but also notifies the workers. Postgres
+/// commits transactions that send notifications one at a time, each with its own disk sync, which
+/// would cut the commit rate to a twentieth. See [`wake_workers`].
 const INSERT_JOBS: &str = "
     INSERT INTO graphile_worker._private_jobs (task_id, payload, max_attempts)
     SELECT (SELECT soundhash_event_task()), json_build_object('key', event_key), 25
@@ -154,7 +154,7 @@ fn parse(url: &str) -> Result<PgConnectOptions, BoxError> {
 }
 
 async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
-    // Bypasses the pool, which would retry until its timeout and hide the cause.
+    // Bypasses the pool, which would retry until it times out and hide the cause.
     let connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(database)).await;
     let silent = |_| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "it does not reply"));
     connection.map_err(silent)??.close().await?;
@@ -189,7 +189,7 @@ fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
 
 async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError> {
     log.migrate().await?;
-    // If several processes start at the same time, only one of them creates the other tables.
+    // If several processes start at the same time, only one of them creates the remaining tables.
     let mut tx = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtext('soundhash inbox'))")
         .execute(&mut *tx)

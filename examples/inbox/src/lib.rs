@@ -1,4 +1,4 @@
-//! Responds immediately and works later: stores an event and its job in a single Postgres
+//! Responds immediately and does the work later: stores an event and its job in a single Postgres
 //! statement.
 //!
 //! SoundHash waits 30 s for a response and gives up after four attempts. This receiver responds

@@ -38,7 +38,7 @@ Examples:
   soundhash-webhook-inbox-example given-up
 ";
 
-/// The time that deliveries and jobs in progress have to finish after the first signal.
+/// The grace period for deliveries and jobs in progress after the first signal.
 const GRACE: Duration = Duration::from_secs(10);
 
 fn database() -> Result<String, BoxError> {

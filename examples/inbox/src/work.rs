@@ -19,11 +19,11 @@ const CONCURRENCY: usize = 8;
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The number of jobs that a worker fetches at once. If jobs were fetched one at a time, a worker
-/// would run only `CONCURRENCY` waiting jobs per poll, which is 8 per second.
+/// The number of jobs that a worker fetches at once. Fetching one job at a time would limit a
+/// worker to `CONCURRENCY` waiting jobs per poll, which is 8 per second.
 const BATCH: usize = 64;
 
-/// The time for which finished jobs are collected, so that a single statement deletes all of them.
+/// The time for which finished jobs are collected before a single statement deletes them all.
 const COMPLETE_PAUSE: Duration = Duration::from_millis(5);
 
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -125,11 +125,11 @@ async fn run_worker(tools: &Tools, stop: CancellationToken) -> Result<(), BoxErr
         .pg_pool(tools.inbox.pool.clone())
         .schema(QUEUE_SCHEMA)
         .concurrency(CONCURRENCY)
-        // Notifications wake the workers. Polling finds jobs whose notification was lost.
+        // Notifications wake the workers. Polling finds jobs whose notifications were lost.
         .poll_interval(Duration::from_secs(1))
         .local_queue(LocalQueueConfig::default().with_size(BATCH))
-        // If the worker dies before a finished job is deleted, the job runs again and finds its
-        // row.
+        // If the worker dies before a finished job is deleted, the job runs again and finds the
+        // event's row.
         .complete_job_batch_delay(COMPLETE_PAUSE)
         .heartbeat_interval(HEARTBEAT)
         .sweep_interval(HEARTBEAT)

@@ -4,8 +4,8 @@
 //! three NATS servers have stored the verified bytes, and prints each event as one line of JSON
 //! from a worker.
 //!
-//! With the argument `receive` or `work`, the program does only one of the two. Each role can run
-//! in any number of processes.
+//! With the argument `receive` or `work`, the program performs only that role. Each role can run in
+//! any number of processes.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
@@ -34,7 +34,7 @@ use tracing::warn;
 
 use crate::stream::Streams;
 
-/// The time that deliveries and events in progress have to finish after the first signal.
+/// The grace period for deliveries and events in progress after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
 
 async fn run(stop: CancellationToken) -> Result<(), BoxError> {

@@ -53,7 +53,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 const KEY: &str = "Soundhash-Event-Key";
 
 /// The space reserved for a message's headers, in addition to its body. A key has at most 272
-/// bytes, or three times as many if every byte is encoded.
+/// bytes, or three times that if every byte is encoded.
 const HEADERS: usize = 8 * 1024;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -113,14 +113,14 @@ impl Streams {
         })
     }
 
-    /// Returns the maximum size of a body that fits into a message.
+    /// Returns the size of the largest body that fits into a message.
     #[must_use]
     pub(crate) fn max_body_size(&self) -> usize {
         let server = self.context.client().server_info();
         server.max_payload.saturating_sub(HEADERS)
     }
 
-    /// Stores a delivery, and returns `false` if the stream already has the id.
+    /// Stores a delivery. Returns `false` if the stream already has the id.
     ///
     /// The id is the event's key, unless the delivery is being moved back to the workers.
     ///
@@ -203,7 +203,7 @@ pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
 /// Encodes text from a sender as a header value.
 ///
 /// To read a header, the server searches the whole header block for its name. A value that contains
-/// a name, such as `Nats-Msg-Id:`, hides the real header, even without a line break.
+/// a header name, such as `Nats-Msg-Id:`, hides the real header, even without a line break.
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
@@ -220,7 +220,7 @@ fn servers(urls: &str) -> io::Result<Vec<ServerAddr>> {
     servers.collect()
 }
 
-/// Returns the stream, which is created with three replicas if it does not exist.
+/// Returns the stream, creating it with three replicas if it does not exist.
 async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, BoxError> {
     let config = |num_replicas| Config {
         name: name.into(),

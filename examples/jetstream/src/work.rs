@@ -14,8 +14,8 @@ use crate::stream::{Streams, id_and_key};
 /// The number of events that a worker handles concurrently.
 const CONCURRENCY: usize = 8;
 
-/// The number of attempts before an event is given up on: one immediately, then one each after 1,
-/// 2, 4 … 256 s.
+/// The number of attempts before an event is given up on: one immediately, then one after each
+/// delay of 1, 2, 4 … 256 s.
 const ATTEMPTS: i64 = 10;
 
 const RESTART_PAUSE: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! Runs the example in several processes, on a cluster of three NATS servers that the tests start.
+//! Runs the example in several processes, on a cluster of three NATS servers started by the tests.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -91,7 +91,7 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The URL of a port on which nothing listens. Its password must not be printed.
+/// The URL of a port that nothing listens on. Its password must not be printed.
 const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
 
 #[test]
@@ -132,7 +132,8 @@ fn a_url_that_cannot_be_right_is_named() {
     }
 }
 
-/// All parts share a cluster, because it takes a while for three servers to elect their leaders.
+/// All parts of the test share a cluster, because three servers take a while to elect their
+/// leaders.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_events_are_handled_when_any_server_dies() {
     let mut cluster = NatsCluster::start();
@@ -171,7 +172,7 @@ async fn only_signed_requests_are_stored(url: &str) {
     assert_eq!(forged, Some(401));
 }
 
-/// Sends a body that is not strict JSON, with `NaN` and an unpaired surrogate.
+/// Sends a body that is not strict JSON: it has `NaN` and an unpaired surrogate.
 async fn the_bytes_are_kept(cluster: &NatsCluster, url: &str, worker: &mut Worker) {
     let body =
         br#"{"type": "match.found", "id": "odd", "data": {"confidence": NaN, "title": "\ud83c"}}"#;
@@ -280,7 +281,7 @@ async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker:
         senders.spawn(async move {
             let mut attempts = 0;
             for number in (sender..EVENTS).step_by(SENDERS) {
-                // This retries until there is a 2xx, like SoundHash, but with shorter pauses.
+                // Like SoundHash, this retries until it gets a 2xx, but with shorter pauses.
                 while deliver(&url, &event(&format!("load {number}"))).await != Some(202) {
                     attempts += 1;
                     sleep(Duration::from_millis(250)).await;

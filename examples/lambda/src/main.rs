@@ -10,7 +10,7 @@
 //!
 //! Lambda freezes the process after the response, so a spawned task may never run. Do the work
 //! before responding, or put it into a queue. A `MemoryStore` would miss most duplicates, because
-//! each instance has its own memory.
+//! the instances do not share memory.
 
 use std::env;
 

@@ -1,5 +1,5 @@
 //! Code shared by the example programs: startup, shutdown, output that does not delay deliveries,
-//! and the application around a webhook.
+//! and the application that serves a webhook.
 //!
 //! The programs exit on a signal even if nothing reads their output, their disk is full, or the
 //! server that they connect to does not respond.
@@ -32,7 +32,7 @@ use tracing_subscriber::{
 use crate::output::{Printer, harmless};
 pub use crate::webhook::{receive, respond_after, run_webhook, secret};
 
-/// The time that the process waits for its last lines and for blocked threads before it exits.
+/// The maximum time that an exiting process waits for its last lines and for blocked threads.
 const END: Duration = Duration::from_secs(1);
 
 static STDOUT: LazyLock<Printer> = LazyLock::new(|| Printer::new(io::stdout()));
@@ -80,7 +80,7 @@ where
         let _ = timeout(END, log.write(last)).await;
         status
     });
-    // Threads can be blocked, for example by a host name lookup, which can take a minute.
+    // Threads can be blocked, for example by a hostname lookup, which can take a minute.
     runtime.shutdown_timeout(END);
     status
 }
@@ -99,16 +99,16 @@ fn filter() -> Targets {
 /// # Errors
 ///
 /// Returns an error if the line was not written within 5 seconds, because nothing reads stdout or
-/// its disk is full. If stdout is read again later, the line that was being written is still
-/// printed, so the retry of a delivery can print an event a second time. Lines that were queued
-/// behind it are not printed.
+/// its disk is full. If stdout is read again later, the line being written is still printed, so a
+/// retried delivery can print its event a second time. Lines that were queued behind it are not
+/// printed.
 pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(harmless(&line.to_string()) + "\n").await
 }
 
 /// Prints lines to stdout, escaped as in [`print()`], and waits for slow readers.
 ///
-/// A reader that has exited, such as `head`, is not an error.
+/// It is not an error if the reader has exited, as `head` does.
 ///
 /// # Errors
 ///
@@ -134,7 +134,7 @@ pub async fn print_all(text: &str) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Returns an error that says what to do if the program cannot listen on the address.
+/// Returns an error that explains what to do if the program cannot listen on the address.
 pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
     let addr = env::var(NAME).unwrap_or_else(|_| "127.0.0.1:3000".into());
@@ -159,7 +159,7 @@ pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxErro
     .into()
 }
 
-/// Returns an error along with all of its causes, because the outermost error often has no details.
+/// Returns an error's text with all of its causes, because the outermost error often lacks details.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let causes = iter::successors(error.source(), |error| (*error).source());

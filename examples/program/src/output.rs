@@ -17,7 +17,7 @@ use tokio::{sync::oneshot, time::timeout};
 /// The maximum number of lines waiting to be written. Any further lines are dropped and counted.
 const QUEUE: usize = 1024;
 
-/// The maximum time that [`Printer::write`] waits for its line.
+/// The maximum time that [`Printer::write`] waits for its line to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes lines to stdout or stderr. Clones write to the same place.
@@ -159,7 +159,7 @@ mod tests {
         });
         let queued = queued.recv_timeout(Duration::from_secs(60));
         let queued = queued.expect("no line waits for the reader");
-        // One more line is being written.
+        // The writer may hold one more line.
         assert!((QUEUE..=QUEUE + 1).contains(&queued), "{queued}");
     }
 }

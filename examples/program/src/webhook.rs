@@ -1,4 +1,4 @@
-//! The application around a webhook.
+//! The application that serves a webhook.
 
 use std::{env, fmt::Display, process::ExitCode};
 
@@ -87,7 +87,7 @@ async fn serve(webhook: MethodRouter, stop: CancellationToken) -> Result<(), Box
     Ok(())
 }
 
-/// Returns a shell command that sends a delivery. The signature does not reveal the secret.
+/// Returns a shell command that sends a signed delivery without revealing the secret.
 fn curl(url: &str, secret: &Secret) -> String {
     let event = testing::sample(EventKind::VideoProcessed, Sender::Dispatcher);
     let body = event.to_string();

@@ -1,7 +1,7 @@
 //! The [`Timestamp`], which is parsed from every format that SoundHash uses.
 //!
 //! - `serde`: conversions to and from JSON.
-//! - `chrono`, `jiff`, `time`: conversions to and from the types of these crates.
+//! - `chrono`, `jiff`, `time`: conversions to and from those crates' types.
 
 #[cfg(feature = "chrono")]
 mod chrono;
@@ -24,8 +24,8 @@ pub(super) use self::serde::lenient;
 /// `Z`, and ignores the `Z`. A leap second (`:60`) is parsed as `:59`. Timestamps are printed as
 /// RFC 3339 in UTC, without a fraction if it is zero.
 ///
-/// The last instant is 9999-12-30T22:00:00.999999999Z, so that every timestamp can be displayed at
-/// any offset.
+/// The last instant is 9999-12-30T22:00:00.999999999Z, so every timestamp can be displayed at any
+/// offset.
 ///
 /// ```
 /// use soundhash_webhook::Timestamp;
@@ -107,8 +107,8 @@ impl TryFrom<SystemTime> for Timestamp {
     }
 }
 
-/// Converts the instant, or returns the Unix epoch if `SystemTime` cannot represent it, such as a
-/// year before 1601 on Windows.
+/// Converts the instant, or returns the Unix epoch if `SystemTime` cannot represent it, such as an
+/// instant before 1601 on Windows.
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         let since_epoch = timestamp.get().as_duration();

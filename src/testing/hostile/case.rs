@@ -1,4 +1,4 @@
-//! The list of hostile requests and the response that each must get.
+//! The list of hostile requests and the expected response to each.
 
 use axum_core::body::Body;
 use bytes::Bytes;

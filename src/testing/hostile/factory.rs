@@ -42,7 +42,7 @@ impl RequestFactory<'_> {
         request.body(body).build()
     }
 
-    /// Returns a signed request with a new event, and with its headers modified by `change`.
+    /// Returns a signed request with a new event and with headers modified by `change`.
     pub(super) fn with_headers(&self, change: impl FnOnce(&mut HeaderMap)) -> Request<Body> {
         let mut request = self.signed(body());
         change(request.headers_mut());
@@ -58,7 +58,7 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns a signed request with a new event to another path.
+    /// Returns a signed request to another path, with a new event.
     pub(super) fn signed_for(&self, path: &str) -> Request<Body> {
         let mut parts = self.uri.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(path).ok();

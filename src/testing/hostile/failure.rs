@@ -93,7 +93,7 @@ kinds! {
          receives it. Put the layers only around the route of the webhook.",
 }
 
-/// The response to a request, and how the application processed the request.
+/// The response to a request, and what the application did with the request.
 pub(super) struct Seen {
     pub(super) status: StatusCode,
     pub(super) rejection: Option<RejectionKind>,
@@ -171,8 +171,8 @@ fn rejected(expected: RejectionKind, seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, Redirected, SecretsUnavailable, UnknownEndpoint, WrongSignature,
     };
-    // Only the status counts, because an application may replace the response and thereby lose the
-    // reason.
+    // Only the status counts, because an application may replace the response and lose the reason
+    // in doing so.
     if seen.status == expected.status() {
         return None;
     }

@@ -1,6 +1,6 @@
 //! Requests that an application must reject, and some that it must accept.
 //!
-//! - `case`: the list of requests, with the response that each must get.
+//! - `case`: the list of requests, with the expected response to each.
 //! - `factory`: creates the requests.
 //! - `request`: the public iterator and the response check.
 //! - `failure`: explains a wrong response.

@@ -54,22 +54,21 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// # Replays to other routes
 ///
 /// The signature covers only the body, so an attacker can send a recorded delivery to another
-/// route. If the layers surround that route as well, a 2xx makes an
+/// route. If the layers also wrap that route, a 2xx makes an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
 /// never gets it. This affects only routes that accept POST, because the `IdempotencyLayer`
 /// responds with 405 to every other method.
 ///
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
 /// and `/status`, and a GET also goes to the given path. The check fails if the layer verifies one
-/// of them and the response is a 2xx, because the layer then surrounds more than the webhook's
-/// route.
+/// of them and the response is a 2xx, because the layer then wraps more than the webhook's route.
 ///
 /// # Redirects
 ///
 /// SoundHash follows redirects, usually with a GET that has no body, and records the status of the
 /// final page, so the event counts as delivered but is lost. Two authentic requests therefore go to
-/// URLs that could be registered by mistake: the given path with a trailing slash added or removed,
-/// and a path that does not exist. Any response except a redirect passes.
+/// URLs that could be registered by mistake: the given path with its trailing slash added or
+/// removed, and a path that does not exist. Any response except a redirect passes.
 pub fn hostile_requests(secret: &Secret) -> HostileRequests {
     HostileRequests {
         secret: secret.clone(),
@@ -129,7 +128,7 @@ pub struct HostileRequest {
     case: &'static Case,
     secret: Secret,
     max_body_size: usize,
-    /// Whether the last request's body was read, for bodies that consist of frames.
+    /// Whether the body of the last request was read. Tracked only for multi-frame bodies.
     asked: Arc<AtomicBool>,
     /// Contains the delivery of the last request if the layer verified it.
     delivery: Mutex<DeliverySlot>,
@@ -184,8 +183,8 @@ impl HostileRequest {
     ///
     /// # Errors
     ///
-    /// Returns an error if the response is wrong. The error explains what this means and how to fix
-    /// it.
+    /// Returns an error if the response is wrong. The error explains what that means and how to fix
+    /// the application.
     pub fn check<B>(&self, response: &Response<B>) -> Result<(), Failure> {
         let seen = Seen {
             status: response.status(),

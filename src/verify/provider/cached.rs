@@ -20,11 +20,11 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{SecretProvider, turns::Turns};
 use crate::secret::Secrets;
 
-/// Longer names are not looked up, so that an attacker cannot use them to fill the memory.
+/// Longer names are not looked up, so that an attacker cannot use them to exhaust memory.
 const MAX_NAME: usize = 256;
 
-/// The age up to which requests join a running lookup. An older lookup may be stuck, so a new one
-/// is started.
+/// How long requests may join a running lookup. An older lookup may be stuck, so a new one is
+/// started.
 const JOINABLE: Duration = Duration::from_secs(5);
 
 /// Looks up an endpoint's secrets by name, for [`CachedSecrets`].
@@ -36,7 +36,7 @@ pub trait SecretLookup: Send + Sync + 'static {
     /// Returns the name of the endpoint that the request is for, or `None` if the request does not
     /// name one.
     ///
-    /// The head is *not* signed, so an attacker can choose any name, but then has to sign with that
+    /// The head is *not* signed. An attacker can choose any name, but then has to sign with that
     /// endpoint's secret. For `None` or a name longer than 256 bytes, the layer responds as if the
     /// signature were wrong, without a lookup.
     fn name<'a>(&self, head: &'a request::Parts) -> Option<Cow<'a, str>>;
@@ -56,10 +56,10 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// requests for the same name share one lookup, which is canceled if all of them are dropped.
 /// Requests whose secrets are cached do not wait.
 ///
-/// The name becomes the [`endpoint`](crate::Delivery::endpoint) of each delivery, unless the lookup
+/// The name becomes each delivery's [`endpoint`](crate::Delivery::endpoint), unless the lookup
 /// itself sets one with [`Secrets::endpoint`]. The lookup must do this if several names refer to
 /// the same endpoint, for example because the database ignores case. Otherwise, an attacker can
-/// replay a recorded delivery once for each of these names.
+/// replay a recorded delivery once under each of these names.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -90,10 +90,10 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///
 /// # What an attacker who invents names can cost
 ///
-/// - **Memory**: invented names are cached separately, so they evict only each other and never the
-///   secrets of an endpoint.
-/// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at the same time, and at most half
-///   of them are for new names. Invented names can therefore delay only an endpoint's first lookup,
+/// - **Memory**: invented names are cached separately, so they evict only each other and never an
+///   endpoint's secrets.
+/// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at a time, and at most half of
+///   them are for new names. Invented names can therefore delay only an endpoint's first lookup,
 ///   not a later one after its entry has expired. If names are invented faster than they can be
 ///   looked up, the newest name is looked up next, so that every name has the same chance.
 ///   SoundHash retries when a first lookup times out.
@@ -120,7 +120,7 @@ struct State {
     /// The names whose last lookup found an endpoint, even if their entry in `known` has expired.
     established: Cache<Arc<str>, ()>,
     lookups: Semaphore,
-    /// Limits the lookups of names that are not in `established`, which also need a permit from
+    /// Limits lookups of names that are not in `established`. They also need a permit from
     /// `lookups`.
     new_lookups: Arc<Turns>,
     running: Mutex<Running>,
@@ -138,7 +138,7 @@ struct RunningLookup {
     found: WeakShared<Found>,
 }
 
-/// The error of a lookup, shared by all requests waiting for it.
+/// A lookup error, shared by all requests that wait for the lookup.
 type SharedError = Arc<dyn Error + Send + Sync>;
 type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, SharedError>> + Send>>;
 
@@ -209,7 +209,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
         self.with(|limits| limits.capacity = endpoints)
     }
 
-    /// Sets how many lookups run at the same time. The default is 16. Further lookups wait.
+    /// Sets how many lookups run at a time. The default is 16. Further lookups wait.
     ///
     /// Choose at least 2. Otherwise, an invented name can occupy the only lookup.
     ///
@@ -223,7 +223,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
         self.with(|limits| limits.max_lookups = max.min(Semaphore::MAX_PERMITS))
     }
 
-    /// Changes a limit and empties the caches.
+    /// Changes the limits and empties the caches.
     fn with(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
         self.shared = State::new(&self.limits);
@@ -231,7 +231,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
     }
 }
 
-/// The maximum time to live, because moka panics if entries live longer than a thousand years.
+/// The maximum time to live. moka panics if entries live longer than a thousand years.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
@@ -256,7 +256,7 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
 impl<L: SecretLookup> CachedSecrets<L> {
     /// Joins the running lookup for this name, or starts one.
     ///
-    /// Each waiting request polls the shared lookup, so dropping one of them does not end the
+    /// Every waiting request polls the shared lookup, so dropping one request does not end the
     /// lookup for the others.
     fn join_lookup(&self, name: &str) -> Shared<Found> {
         let mut running = self.shared.running();
@@ -311,7 +311,7 @@ async fn lookup<L: SecretLookup>(
     Ok(Some(secrets))
 }
 
-/// A lookup's entry in [`Running`], which is removed when this is dropped.
+/// A lookup's entry in [`Running`], which is removed on drop.
 struct Entry {
     id: u64,
     name: Arc<str>,

@@ -47,7 +47,7 @@ use crate::secret::Secrets;
 /// response is the same, and the body is hashed once, as for an endpoint with one secret. Two
 /// timing differences remain. The provider itself can take longer for an endpoint that exists than
 /// for one that does not. Also, during a rotation, the layer hashes the body once per valid secret,
-/// so an attacker who sends bodies of 1 MiB can measure how many there are.
+/// so an attacker who sends 1 MiB bodies can measure how many secrets there are.
 ///
 /// ```
 /// use std::collections::HashMap;

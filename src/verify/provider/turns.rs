@@ -8,26 +8,26 @@ use std::{
 use axum_core::BoxError;
 use tokio::sync::oneshot;
 
-/// The maximum number of waiting lookups, each of which keeps a connection busy. If there are more, the
-/// oldest one, which has the least chance, fails immediately.
+/// The maximum number of waiting lookups, each of which keeps a connection busy. If it is exceeded,
+/// the oldest lookup, which has the least chance, fails immediately.
 const MAX_WAITING: usize = 64;
 
-/// Limits how many lookups of new names run at the same time.
+/// Limits how many lookups of new names run at a time.
 ///
 /// If an attacker invents names faster than they can be looked up, the longest-waiting name would
 /// always be an old invented one, and no name would be looked up before its request times out. The
-/// newest waiter is next, so that every name has the same chance.
+/// newest waiter goes next, so that every name has the same chance.
 #[derive(Debug)]
 pub(super) struct Turns(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// The newest waiter is last.
+    /// The newest waiter is at the back.
     waiting: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// The right to look up a name, which passes to the newest waiter when this is dropped.
+/// The right to look up a name. On drop, it passes to the newest waiter.
 #[derive(Debug)]
 pub(super) struct Turn(Option<Arc<Turns>>);
 

@@ -1,4 +1,4 @@
-//! Properties of all events. Any JSON object with a type and a payload is an event, parsing a
+//! Properties of all events: any JSON object with a type and a payload is an event, parsing a
 //! serialized event yields an equal event, and a repair does not change strict JSON.
 
 use std::sync::LazyLock;
@@ -92,7 +92,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
     let again = Event::from_slice(line.as_bytes()).unwrap();
     prop_assert_eq!(again.unknown_fields(), [""; 0], "{}", body);
     prop_assert!(event.unknown_fields().len() <= 32);
-    // The event is the same in another layout, and when parsed through a `Value`.
+    // The event stays the same in another layout, and when parsed through a `Value`.
     let value: Value = serde_json::from_str(&line).unwrap();
     let indented = serde_json::to_vec_pretty(&value).unwrap();
     let mut again = vec![

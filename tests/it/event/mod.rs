@@ -44,7 +44,7 @@ fn read(body: &str) -> Event {
     event
 }
 
-/// Returns the data of an event with this type and payload, in the shortest envelope.
+/// Returns the data of an event with this type and payload, in a minimal envelope.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "payloads are made in place")]
 fn data(event_type: &str, payload: Value) -> EventData {

@@ -109,7 +109,7 @@ fn has_all_fields(properties: &Map<String, Value>, event: &Value, at: &str) {
     }
 }
 
-/// Changes each field of the object at `at` in every way, including the other sender's fields, and
+/// Changes each field of the object at `at`, including the other sender's fields, in every way, and
 /// checks that the schema and the parser agree. Returns the number of events checked.
 fn agree(events: &Validator, schema: &Value, event: &Value, at: &str) -> usize {
     let null = json!(null);

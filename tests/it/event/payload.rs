@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Checks that these payloads parse the same as the dispatcher's payload in `expected`.
+/// Checks that these payloads parse like the dispatcher's payload in `expected`.
 #[track_caller]
 fn read_as<const N: usize>(event_type: &str, payloads: [Value; N], expected: Value) {
     let read = payloads.map(|payload| {
@@ -44,7 +44,7 @@ fn every_naming_scheme_of_a_video_is_read() {
         "video_id": 2, "video_url": "b", "fingerprint_count": 4, "processing_time_seconds": 6.0,
     });
     read_as("video.processed", [both], its_own);
-    // The count is never computed from a list.
+    // The count is never derived from a list.
     let fingerprints = json!([{"id": 2, "segment_index": 0, "start_time": 0.0, "end_time": 1.5}]);
     let listed = json!({"video_id": 1, "fingerprints": fingerprints});
     read_as(

@@ -191,7 +191,7 @@ fn an_error_after_a_repair_has_the_position_in_the_body() {
     assert!(error.to_string().contains("recursion limit"), "{error}");
 }
 
-/// An attacker cannot sign such bodies, but the owner of an endpoint can.
+/// An attacker cannot sign such bodies, but an endpoint's owner can.
 #[test]
 fn a_repair_takes_time_in_proportion_to_the_body() {
     const LENGTH: usize = 1 << 20;

@@ -35,7 +35,7 @@ fn new_fields_are_named_by_their_path() {
             format!(r#"{{"type": "user.created", "new": {{"a": 1}}, "data": {{{USER}, "plan": [{{}}]}}}}"#),
             &["new", "data.plan"][..],
         ),
-        // The payload comes before its type, so it is parsed once the type is known.
+        // The payload comes before the type, so it is parsed once the type is known.
         (
             format!(r#"{{"data": {{{USER}, "plan": 1, "plan": 2}}, "type": "user.created", "n\u0065w": 1}}"#),
             &["new", "data.plan"],

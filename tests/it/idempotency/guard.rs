@@ -1,4 +1,4 @@
-//! The ways in which a handler can end, and their effect on retries.
+//! The ways in which a handler can end, and how they affect retries.
 
 use std::{
     future::pending, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, time::Duration,
@@ -86,7 +86,7 @@ async fn a_handler_that_is_canceled_runs_again() {
     let runs = Runs::default();
     let app = app(layer(), runs.first(half_a_minute));
     assert!(timeout(SECOND, send(&app, event("a"))).await.is_err());
-    // The event is free immediately, although the release was not awaited.
+    // The event is free immediately, although nothing awaited the release.
     assert_eq!(send(&app, event("a")).await, RUN);
     assert_eq!(send(&app, event("a")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
@@ -140,7 +140,7 @@ async fn a_detached_handler_runs_to_its_end() {
 
 // ---- leases
 
-/// A slow first run must not end the claim of the second one.
+/// A slow first run must not end the second run's claim.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_outlived_its_lease_changes_nothing() {
     for first_status in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {

@@ -107,8 +107,8 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Attack: replay a recorded delivery to a process in the fleet whose clock is slow, where the
-/// event is not too old yet.
+/// Attack: replay a recorded delivery to a process in the fleet whose clock is slow, so that the
+/// event is not too old there yet.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
     let (app, seconds, runs) = at_nine(shortest_retention());

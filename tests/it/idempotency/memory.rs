@@ -47,7 +47,7 @@ async fn the_event_not_delivered_for_longest_is_evicted() {
     }
 }
 
-/// If claims were limited, the newest of many events would be rejected or forgotten.
+/// If claims were limited, the newest events in a burst would be rejected or forgotten.
 #[tokio::test]
 async fn claims_are_never_rejected_and_never_evicted() {
     let store = MemoryStore::new(2);

@@ -38,8 +38,8 @@ enum Fault {
     NeverRenews,
 }
 
-/// The holder of a key (`None` if it is completed), its lease or retention, and when that ends
-/// (`None` if never).
+/// A key's holder (`None` if it is completed), its lease or retention, and when that ends (`None`
+/// if never).
 type State = (Option<ClaimToken>, Option<Duration>, Option<Instant>);
 
 struct Wrong(Fault, Mutex<HashMap<String, State>>);

@@ -1,4 +1,4 @@
-//! Stores that fail on purpose.
+//! Stores that deliberately fail.
 
 use std::{
     sync::{
@@ -75,7 +75,7 @@ impl IdempotencyStore for Faulty {
     }
 }
 
-/// A store that grants every claim, and ends claims with this function's result.
+/// A store that grants every claim and ends claims with the result of this function.
 pub(crate) struct Ends<F>(pub(crate) F);
 
 impl<F, Fut> IdempotencyStore for Ends<F>

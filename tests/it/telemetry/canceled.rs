@@ -40,7 +40,7 @@ fn apps(route: &axum::routing::MethodRouter) -> [Router; 2] {
     [router().layer(verification), router().layer(both)]
 }
 
-/// A value that logs when it is dropped.
+/// A value that logs on drop.
 struct OnDrop;
 
 impl Drop for OnDrop {
@@ -67,7 +67,7 @@ async fn a_handler_that_is_canceled_is_one_warning_with_id_type_and_duration() {
         assert!(canceled.starts_with(&start), "{canceled}");
         let off = number::<f64>(canceled, "elapsed_ms") - 30_000.0;
         assert!(off.abs() < 10.0, "{canceled}");
-        // Lines logged while the handler is being dropped are also in the delivery's span.
+        // Lines logged while the handler is dropped are also in the delivery's span.
         let start = format!(" INFO {SPAN}it::telemetry::canceled: ");
         assert!(dropped.starts_with(&start), "{dropped}");
     }

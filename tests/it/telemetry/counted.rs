@@ -118,7 +118,7 @@ async fn rejections_are_counted_by_reason_and_nothing_else_is_recorded() {
     assert_eq!(recorded(&recorder), expected);
 }
 
-/// An alert on a counter's increase misses the event with which the counter first appears.
+/// An alert on a counter's increase misses the event that first creates the counter.
 #[tokio::test]
 async fn every_counter_starts_at_zero_when_the_layers_are_created() {
     let recorder = DebuggingRecorder::new();
@@ -126,7 +126,7 @@ async fn every_counter_starts_at_zero_when_the_layers_are_created() {
     let counters = || -> HashSet<_> {
         let snapshot = recorder.snapshotter().snapshot().into_vec();
         let keys = snapshot.into_iter().map(|(key, ..)| key);
-        // A provider can have arbitrarily labeled secrets.
+        // A provider's secrets can have arbitrary labels.
         let keys = keys.filter(|key| key.kind() == MetricKind::Counter);
         keys.filter(|key| !key.key().name().contains("matched_secret"))
             .collect()
@@ -185,7 +185,7 @@ async fn test_deliveries_are_not_counted_as_unrecognized() {
     assert!(names.all(|name| !name.contains("unrecognized")), "{all:#?}");
 }
 
-/// Attack: an authentic sender invents types to fill the memory of the time series server.
+/// Attack: an authentic sender invents types to exhaust the time series server's memory.
 #[tokio::test]
 async fn made_up_types_do_not_make_labels() {
     let recorder = DebuggingRecorder::new();

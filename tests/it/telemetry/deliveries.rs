@@ -221,7 +221,7 @@ fn assert_escaped(lines: &str) {
     }
 }
 
-/// Attack: someone who has the secret forges log lines with ids and types.
+/// Attack: someone who has the secret forges log lines through ids and types.
 #[tokio::test(start_paused = true)]
 async fn ids_types_and_keys_are_escaped_and_cut() {
     async fn escapes(store: impl IdempotencyStore, message: &str) {

@@ -24,7 +24,7 @@ use crate::idempotency::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Returns this layer's metrics. The value of a histogram is its number of samples.
+/// Returns this layer's metrics. A histogram's value is its number of samples.
 fn metered(recorder: &DebuggingRecorder) -> Vec<(String, f64)> {
     let ours = ["handlers_skipped", "lease_lost", "not_recorded", "store"];
     let metered = recorded(recorder).into_iter().filter_map(|(name, values)| {

@@ -131,7 +131,7 @@ async fn reasons_are_counted_apart() {
     }
 }
 
-/// Attack: fill the disk, forge a line, or get a token printed, with requests that anyone can send.
+/// Attack: fill the disk, forge a line or get a token printed, using requests that anyone can send.
 #[tokio::test(start_paused = true)]
 async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
     let log = Log::up_to(Level::INFO);

@@ -195,7 +195,7 @@ async fn the_limit_of_the_body_can_be_set() {
         let requests = hostile_requests(&secret()).max_body_size(limit);
         assert_eq!(failures_of(requests, app(limit), PATH).await, []);
     }
-    // The requests fail if they are not told the layer's limit.
+    // The requests fail if the layer's limit is not passed to them.
     finds(app(64 * 1024), &[(LARGEST, MaxBodySize)]).await;
     let expected = [
         (
@@ -207,7 +207,8 @@ async fn the_limit_of_the_body_can_be_set() {
     finds(app(2 << 20), &expected).await;
 }
 
-/// Events are new each time. Otherwise, an idempotency layer would respond instead of the handler.
+/// The events are new each time. Otherwise, an idempotency layer would respond instead of the
+/// handler.
 #[tokio::test]
 async fn authentic_requests_reach_the_handler_unchanged_each_time() {
     let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
@@ -298,7 +299,7 @@ async fn an_unprotected_sibling_that_takes_json_is_found() {
     assert_eq!(found[0].kind(), FailureKind::RejectedElsewhere);
 }
 
-/// Mistakes: middleware outside the layer that logs bodies, so that attackers can fill its memory,
+/// Mistakes: middleware outside the layer that logs bodies, which lets attackers exhaust memory,
 /// and middleware that reserializes JSON or consumes the body.
 #[tokio::test]
 async fn a_middleware_outside_that_reads_bodies_is_found() {
@@ -351,7 +352,7 @@ async fn limits_that_are_not_the_layers_are_found() {
     let bytes = Router::new().route(PATH, post(|_: Bytes| async {}));
     let inside = bytes.clone().layer(DefaultBodyLimit::max(64 * 1024));
     finds(inside.layer(layer()), &[(LARGEST, BodyLimit)]).await;
-    // axum's default limit does the same if the layer allows more than 2 MB.
+    // axum's default limit has the same effect if the layer allows more than 2 MB.
     let app = bytes.layer(layer().max_body_size(4 << 20));
     let requests = hostile_requests(&secret()).max_body_size(4 << 20);
     let found = failures_of(requests, app, PATH).await;
@@ -433,7 +434,7 @@ async fn the_report_names_each_cause_once() {
     let report: FailureReport = failures(route()).await.into_iter().collect();
     assert_eq!(report.failures().count(), 30);
     let text = report.to_string();
-    // Authentic deliveries are lost because the layer is missing, which is not a separate cause.
+    // Authentic deliveries are lost because the layer is missing, so this is not a separate cause.
     assert_eq!(text.matches("Nothing verified the request").count(), 1);
     assert_eq!(text.lines().count(), 31);
     assert!(

@@ -1,4 +1,4 @@
-//! The `testing` module, with which applications test their webhooks.
+//! The `testing` module, which applications use to test their webhooks.
 
 mod hostile_requests;
 mod sample;

@@ -118,7 +118,7 @@ async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
     assert_eq!(cause.to_string(), "connection reset");
 }
 
-/// Attack: slow loris, in the body.
+/// Attack: slow loris in the body.
 #[tokio::test(start_paused = true)]
 async fn a_stalled_body_is_rejected_when_its_time_is_over() {
     // RFC 9110 §15.5.9 asks for `Connection: close`, a header that HTTP/2 does not have.
@@ -147,7 +147,7 @@ async fn a_timeout_of_any_length_is_a_timeout() {
     }
 }
 
-/// The timeout is for the whole body, and an occasional byte does not extend it.
+/// The timeout applies to the whole body, and an occasional byte does not extend it.
 #[tokio::test(start_paused = true)]
 async fn a_drip_fed_body_is_rejected_when_its_time_is_over() {
     let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(1);
@@ -163,7 +163,7 @@ async fn a_drip_fed_body_is_rejected_when_its_time_is_over() {
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
-/// A delivery that arrives at once does not need a timer, so it works outside of a runtime.
+/// A delivery that arrives all at once needs no timer, so it works outside a runtime.
 #[test]
 fn a_whole_body_needs_no_runtime() {
     let received = check(with_signature(sign(BODY), Script::new([data(BODY)])));

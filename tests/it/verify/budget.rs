@@ -1,4 +1,4 @@
-//! The memory limit for all unfinished bodies together.
+//! The memory limit that all unfinished bodies share.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -38,7 +38,7 @@ fn stalled() -> Request<Script> {
     request
 }
 
-/// Sends this request twice at the same time, and returns how many of the two were evicted.
+/// Sends two of these requests at the same time, and returns how many were evicted.
 async fn evicted_of_two(max_buffered: usize, request: impl Fn() -> Request<Script>) -> usize {
     let service = echo(layer().max_buffered(max_buffered));
     let waiting = [(); 2].map(|()| tokio::spawn(outcome(service.clone(), request())));
@@ -53,8 +53,8 @@ fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
 
 type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
 
-/// Starts a request whose body is sent piece by piece. Over HTTP/1, whole server read buffers are
-/// counted for a chunked body.
+/// Starts a request whose body is sent piece by piece. For a chunked body over HTTP/1, whole server
+/// read buffers are counted.
 async fn begin<S>(
     service: &S,
     version: Version,
@@ -154,7 +154,8 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     assert_eq!(evicted.count(), attackers.len() - 2);
 }
 
-/// Attack: occupy the memory with bodies that have made progress, so that new deliveries do not fit.
+/// Attack: occupy the memory with bodies that have made progress, leaving no room for new
+/// deliveries.
 #[tokio::test(start_paused = true)]
 async fn bodies_in_progress_leave_half_of_the_memory_to_new_ones() {
     let service = echo(with_room_for(8, 10 * KIB));
@@ -202,7 +203,7 @@ async fn a_large_head_counts() {
     }
 }
 
-/// Attack: repeatedly grow by slightly more than the free memory.
+/// Attack: repeatedly grow a body by slightly more than the free memory.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_double_is_evicted_itself() {
     let service = echo(with_room_for(2, 40 * KIB));
@@ -246,7 +247,7 @@ async fn a_body_that_ends_gives_its_room_back() {
     }
 }
 
-/// A delivery that arrives in one piece does not need any room.
+/// A delivery that arrives in one piece needs no room.
 #[tokio::test(start_paused = true)]
 async fn a_complete_body_is_served_whatever_is_left() {
     let service = echo(layer().max_buffered(0));

@@ -44,7 +44,7 @@ async fn response(body: Script) -> Response<Body> {
     response
 }
 
-/// Waits until a rejected body is dropped, and returns the number of polls until then.
+/// Waits until a rejected body is dropped, and returns how often it was polled.
 async fn polled(polls: &Arc<AtomicUsize>) -> usize {
     while Arc::strong_count(polls) > 1 {
         yield_now().await;
@@ -136,7 +136,7 @@ async fn empty_frames_do_not_keep_the_thread() {
     assert!(read_on > 128 && read_on.is_multiple_of(128), "{read_on}");
 }
 
-/// Attack: fill the memory with bodies that are rejected anyway.
+/// Attack: exhaust memory with bodies that are rejected anyway.
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_rejected_body_is_kept() {
     let alive = Arc::new(());

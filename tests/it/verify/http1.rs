@@ -115,7 +115,7 @@ async fn one_byte_a_second_keeps_no_connection() {
 async fn a_rejected_body_cannot_hide_a_request() {
     let receiver = Receiver::start(&[]);
     let inner = signed_bytes(&event("smuggled"));
-    // The chunks are few and large, because the server takes a step for each one.
+    // The chunks are few and large, because the server processes them one at a time.
     let several = inner.repeat(16);
     let size = format!("{:x}\r\n", several.len());
     let chunk = [size.as_bytes(), &several, b"\r\n"].concat();
@@ -155,8 +155,8 @@ fn length(bytes: usize) -> String {
     format!("Content-Length: {bytes}")
 }
 
-/// Attack: make the receiver ask for a body that it rejects. It asks only honest senders for their
-/// bodies.
+/// Attack: make the receiver request a body that it then rejects. It requests bodies only from
+/// honest senders.
 #[tokio::test]
 async fn a_100_is_sent_only_to_a_request_with_a_signature() {
     let receiver = Receiver::start(&[]);

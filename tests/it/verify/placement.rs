@@ -62,7 +62,7 @@ async fn layer_protects_the_404_and_the_405_and_route_layer_leaves_them_open() {
     }
 }
 
-/// Only verified requests take permits from a concurrency limit in an earlier `layer` call.
+/// Only verified requests take permits from a concurrency limit that an earlier `layer` call added.
 #[tokio::test(start_paused = true)]
 async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
     let app: Router = Router::new()
@@ -76,7 +76,7 @@ async fn a_limit_inside_the_router_is_not_taken_by_unfinished_bodies() {
     assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
 }
 
-/// Behind the layer, extractors and middleware that read the body get the verified one.
+/// Inside the layer, extractors and middleware that read the body get the verified one.
 #[tokio::test]
 async fn body_reading_extractors_and_middleware_work_inside() {
     async fn read_all(request: axum::extract::Request, next: Next) -> Response<Body> {

@@ -18,7 +18,7 @@ use crate::{
 /// Strings that SoundHash does not allow anywhere in a URL.
 const LOCAL: [&str; 4] = ["localhost", "127.0.0.1", "::1", "0.0.0.0"];
 
-/// Explains why a request did not return JSON. `known` fetches the event types that the API knows.
+/// Explains why a request did not return JSON. `known` fetches the event types known to the API.
 pub(super) async fn explain(
     call: &Call,
     failure: &Result<Response, NoResponse>,

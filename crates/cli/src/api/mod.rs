@@ -52,7 +52,7 @@ pub(crate) struct Api {
     base: String,
     tokens: Tokens,
     timeout: Duration,
-    /// How long a query is repeated while the API is busy or failing.
+    /// How long to keep repeating a query while the API is busy or failing.
     patience: Duration,
     /// How far the API's clock is ahead of this machine's, accurate to about a second.
     clock_ahead: Cell<SignedDuration>,

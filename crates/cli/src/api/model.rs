@@ -35,7 +35,7 @@ pub(crate) struct Endpoint {
     pub(crate) secret: Option<String>,
 }
 
-/// The delivery counts of an endpoint or its statistics.
+/// The delivery counts in an endpoint or in its statistics.
 #[derive(Deserialize)]
 pub(crate) struct Counts {
     pub(crate) total_deliveries: Option<u64>,
@@ -58,7 +58,7 @@ pub(crate) struct Tested {
     pub(crate) duration_ms: Option<u64>,
 }
 
-/// Parses an API response. Other members are skipped and take no memory.
+/// Parses an API response. Unknown members are skipped, and take no memory.
 pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         Error::failed(format!(

@@ -150,7 +150,7 @@ async fn examine(
     Ok(())
 }
 
-/// Judges the response to an authentic event, and finds out why its signature was rejected.
+/// Judges the response to an authentic event, and determines why its signature was rejected.
 async fn signed(
     name: &'static str,
     receiver: &mut Receiver,
@@ -178,7 +178,7 @@ async fn signed(
     Ok(judge(name, result, cure))
 }
 
-/// Sends bodies that a proxy may change or reject, plus an event that is late.
+/// Sends bodies that a proxy may change or reject, plus a late event.
 async fn bodies(receiver: &mut Receiver, report: &mut Report) -> Result<(), Error> {
     for (name, change, fault) in CHANGES {
         let result = receiver.send(&receiver.changed(change)).await;

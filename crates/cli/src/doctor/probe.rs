@@ -36,7 +36,7 @@ pub(super) type Result = std::result::Result<Response, NoResponse>;
 /// Changes the text of a test event.
 type Change = fn(String) -> String;
 
-/// The changes with their names, and the proxy's fault if only the changed event is rejected.
+/// The changes with their names, and what a proxy does wrong if only the changed event is rejected.
 pub(super) const CHANGES: [(&str, Change, &str); 4] = [
     ("trailing newline", |text| text + "\n", "removes line ends"),
     (
@@ -67,7 +67,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Returns a new test event from a sender.
+    /// Returns a new test event from the given sender.
     pub(super) fn event(&self, sender: Sender) -> Delivery {
         self.made(sender, |_| {}, |text| text)
     }
@@ -85,7 +85,7 @@ impl Receiver {
         delivery
     }
 
-    /// Returns a new test event that is as old as a last retry can be.
+    /// Returns a new test event as old as one can be at its last retry.
     pub(super) fn late(&self) -> Delivery {
         let time = (Timestamp::now() - LAST_RETRY).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00Z");
         let set_time = |event: &mut Value| event["created_at"] = time.to_string().into();
@@ -119,9 +119,9 @@ impl Receiver {
         result
     }
 
-    /// Sends a delivery in chunks. If `expects` is true, it sends the body with its length instead,
-    /// once the receiver asks for it. The response time is not measured, because it can include
-    /// this wait.
+    /// Sends a delivery in chunks. If `expects` is true, it announces the length instead, and sends
+    /// the body once the receiver asks for it. The response time is not measured, because it can
+    /// include this wait.
     pub(super) async fn stream(&self, delivery: &Delivery, expects: bool) -> Result {
         let (mut sender, body) = Channel::<Bytes>::new(1);
         let mut request = self.request(delivery, body);

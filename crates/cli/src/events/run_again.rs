@@ -1,6 +1,6 @@
 //! `run-again`: sends stored events to the application again.
 //!
-//! Each event is marked as forgotten right before it is sent. Its row and its body stay. When the
+//! Each event is marked as forgotten right before it is sent. Its row and body are kept. When the
 //! handler succeeds, the application records the event again. If either process crashes before
 //! that, `--forgotten` selects the events that did not run.
 
@@ -60,7 +60,7 @@ pub(super) struct RunAgainArgs {
     keys: Vec<String>,
     #[command(flatten)]
     filter: Filter,
-    /// Only events that come after this one, to resume a run that was stopped
+    /// Only events that come after this one, to resume an interrupted run
     #[arg(long, value_name = "KEY", conflicts_with = "forgotten")]
     after: Option<String>,
     /// Where the application receives events
@@ -227,7 +227,7 @@ impl Run<'_> {
         ));
     }
 
-    /// Sends one event. Returns the cause of a failure that would also affect the next events.
+    /// Sends one event. On a failure that would also affect later events, returns its cause.
     async fn one(&mut self, event: &EventSummary) -> Result<Option<&'static str>, Error> {
         let key = &event.key;
         let event_type = event.event_type.as_deref();
@@ -291,7 +291,7 @@ impl Run<'_> {
         Ok(if ran { None } else { cause(&delivered) })
     }
 
-    /// Reports an event that cannot be sent. The next events are still sent.
+    /// Reports an event that cannot be sent. Later events are still sent.
     fn not_sent(&mut self, event: &EventSummary, why: &str) -> Result<Option<&'static str>, Error> {
         self.failed += 1;
         output::warning(why);
@@ -324,7 +324,7 @@ const NOT_RECORDED: &str = "The application responded with 2xx, but did not reco
     this table: check --url, --database and --table. Or another `run-again` marked the event at the \
     same time: let only one run.";
 
-/// Returns why a delivery failed, if the same cause would also affect the next events.
+/// Returns why a delivery failed, if the same cause would also affect later events.
 fn cause(delivered: &Delivered) -> Option<&'static str> {
     match &delivered.result {
         Err(NoResponse::Unreachable { .. }) => Some("The application cannot be reached."),

@@ -27,7 +27,7 @@ impl Printer {
         loop {
             match records.recv().await {
                 Ok(record) => {
-                    // A full disk must not stop deliveries. Lost lines are counted.
+                    // A full disk must not hold up deliveries. Lost lines are counted.
                     let _ = output::line(match self.json {
                         true => json(&Line::of(&record)),
                         false => text(&record, output::columns()),
@@ -47,7 +47,7 @@ impl Printer {
     }
 }
 
-/// A line of `--json`.
+/// A line of `--json` output.
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,

@@ -60,7 +60,7 @@ pub(crate) fn print_json(response: &[u8]) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Queues sentences for standard output, wrapped to fit a terminal.
+/// Queues a paragraph for standard output, wrapped to fit a terminal.
 pub(crate) fn paragraph(text: impl fmt::Display) -> Result<(), Error> {
     line(match io::stdout().is_terminal() {
         true => wrapped(&text.to_string(), WIDTH.min(columns())),
@@ -123,7 +123,7 @@ pub(crate) async fn confirm(question: &str) -> Result<bool, Error> {
 }
 
 /// Waits until all output is written, but no longer than `signals::patience`, and reports lost
-/// lines. Returns the error if a line could not be written.
+/// lines. Returns the error if writing a line failed.
 pub(crate) async fn finish() -> Result<(), Error> {
     let written = async |writer: &'static Writer| {
         tokio::select! {

@@ -12,7 +12,7 @@ use textwrap::core::display_width;
 use super::{BOLD, DIM, columns, escape::escape, line, paint, wrapped};
 use crate::error::Error;
 
-/// The minimum width of a column whose text is wrapped.
+/// The minimum width of a wrapped column.
 const NARROWEST: usize = 16;
 const GAP: usize = 2;
 
@@ -39,7 +39,7 @@ impl Cell {
     }
 }
 
-/// Returns a cell of untrusted text.
+/// Returns a cell with untrusted text.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "numbers and strings are made in place"

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The maximum number of lines in the queue. A table counts as one.
+/// The maximum number of lines in the queue. A table counts as one line.
 const MAX_WAITING: usize = 4096;
 
 /// Writes a line to a stream.
@@ -122,7 +122,7 @@ impl Writer {
         }
     }
 
-    /// Returns a report of the lines that were not written, if there are any.
+    /// Returns a report on the lines that were not written, if any.
     pub(super) fn lost(&self) -> Option<String> {
         let mut state = self.state();
         let lost = mem::take(&mut state.lost) + state.waiting;

@@ -58,7 +58,7 @@ Examples:
 Exit status: 0 every event arrived, 1 at least one is missing, 2 this is unknown, or \
 wrong usage")]
 pub(crate) struct ReconcileArgs {
-    /// Only these endpoints, whose events the compared records can contain [default: all]
+    /// Only these endpoints, namely those that the records cover [default: all]
     #[arg(long = "endpoint", value_name = "ID", value_delimiter = ',', value_parser = parse_id)]
     endpoints: Vec<String>,
     /// The beginning of the window: a time, or its age, such as 90m or 2d
@@ -69,7 +69,7 @@ pub(crate) struct ReconcileArgs {
     until: Timestamp,
     #[command(flatten)]
     recorded: RecordedArgs,
-    /// The maximum difference between the clocks of SoundHash and the records
+    /// The maximum difference between SoundHash's clock and that of the records
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     clock_difference: Duration,
     /// Print the report as JSON
@@ -183,8 +183,8 @@ fn clock_difference(api: &Api, allowed: Duration) -> Result<SignedDuration, Erro
     at_most_an_hour(allowed.max(measured))
 }
 
-/// Returns an error for a difference that would hide every missing event and take a long time to
-/// try.
+/// Returns an error for a difference that would hide every missing event and take too long to
+/// search.
 fn at_most_an_hour(difference: SignedDuration) -> Result<SignedDuration, Error> {
     if difference > SignedDuration::from_hours(1) {
         return Err(Error::failed(

@@ -70,7 +70,7 @@ pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints remarks about the limits of the result.
+/// Prints notes on the limits of the result.
 fn remarks(report: &Report) {
     if report.recorded.is_none() {
         output::note(
@@ -94,7 +94,7 @@ fn remarks(report: &Report) {
 }
 
 fn missing(report: &Report) -> String {
-    // If all events in each gap are missing, their number is exact.
+    // If all events in each gap are missing, their count is exact.
     let is_exact = report.gaps.iter().all(|gap| gap.recorded == 0) && report.unseen.is_empty();
     match report.missing() {
         missing if is_exact => missing.to_string(),

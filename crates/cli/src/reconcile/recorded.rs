@@ -18,8 +18,8 @@ const MAX_LINE: u64 = 1 << 20;
 
 #[derive(Args)]
 pub(super) struct RecordedArgs {
-    /// The records: JSON lines from `listen --json`, or any with the members `time` and `id`; `-`
-    /// is standard input
+    /// The records: JSON lines from `listen --json`, or any others with the members `time` and
+    /// `id`; `-` is standard input
     #[arg(long, value_name = "FILE")]
     #[cfg_attr(feature = "database", arg(conflicts_with = "database"))]
     recorded: Vec<PathBuf>,
@@ -91,7 +91,7 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 
 impl Line {
     /// Returns `None` for a delivery that does not count as a success in SoundHash's log. The log
-    /// does not contain the portal's deliveries, and the other verdicts did not lead to a 2xx.
+    /// does not contain the portal's deliveries, and all other verdicts mean that there was no 2xx.
     fn into_record(self) -> Option<Record> {
         let is_accepted = matches!(
             self.verdict.as_deref(),

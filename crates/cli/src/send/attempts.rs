@@ -54,7 +54,7 @@ pub(crate) struct Delivery {
 pub(crate) struct Delivered {
     pub(crate) name: String,
     pub(crate) redirects: Vec<Redirect>,
-    /// The URL that the last redirect led to.
+    /// The URL that the last redirect pointed to.
     pub(crate) url: Uri,
     /// The last response of the last attempt.
     pub(crate) result: Result<Response, NoResponse>,

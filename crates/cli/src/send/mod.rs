@@ -59,7 +59,7 @@ pub(crate) struct SendArgs {
     /// Where to send the events
     #[arg(long, default_value = DEFAULT_URL, value_parser = parse_url)]
     url: Uri,
-    /// The type of the event; an unknown one has the payload of SoundHash's test button
+    /// The event type; an unknown type gets the payload of SoundHash's test button
     #[arg(
         long,
         value_name = "TYPE",
@@ -70,7 +70,7 @@ pub(crate) struct SendArgs {
     /// Which of SoundHash's senders to imitate: portal or dispatcher
     #[arg(long, default_value = "dispatcher", conflicts_with = "all")]
     envelope: Sender,
-    /// The payload instead of the sample's, byte for byte; @FILE reads a file, and @- standard
+    /// The payload, byte for byte, instead of the sample's; @FILE reads a file, and @- standard
     /// input
     #[arg(long, value_name = "JSON", conflicts_with = "all")]
     data: Option<Data>,

@@ -1,5 +1,5 @@
-//! The output of `send` and `replay`: a line for each delivery, or a progress bar and a summary for
-//! many.
+//! The output of `send` and `replay`: a line for each delivery, or a progress bar and a summary if
+//! there are many.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
     url::milliseconds,
 };
 
-/// The maximum number of deliveries that get a line each. Both senders together have 24 samples.
+/// The maximum number of deliveries that get their own line. Both senders together have 24 samples.
 const MOST_LINES: u64 = 24;
 /// The width of a line with the longest reason phrase.
 const WIDE: usize = 72;
@@ -42,7 +42,7 @@ pub(crate) struct Report {
     results: BTreeMap<String, u64>,
     durations: Vec<Duration>,
     first_failure: Option<String>,
-    /// Warnings that have been printed.
+    /// The warnings printed so far.
     redirects: BTreeSet<String>,
 }
 

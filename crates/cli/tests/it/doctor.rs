@@ -1,4 +1,4 @@
-//! `doctor` against correct receivers, and against a receiver for each fault.
+//! `doctor` against correct receivers, and against a receiver with each fault.
 
 use std::{
     io::Write,

@@ -85,7 +85,7 @@ on_both!(
     recorded_events_are_compared_with_the_log_of_soundhash,
 );
 
-/// What the handler does instead of handling an event.
+/// What the handler does instead of handling the event.
 #[derive(Clone, Copy)]
 enum Step {
     Respond(StatusCode),
@@ -409,7 +409,7 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
     let all = "run-again --since 1h --yes";
     let process = Process::start(&mut app.command(all));
     app.arrived.recv().unwrap();
-    // The event is marked as forgotten, and the application has not recorded it again.
+    // The event is marked as forgotten, but the application has not recorded it again yet.
     process.signal("KILL");
     let _ = process.ended();
     assert_eq!(app.handled(), keys([0]));

@@ -21,7 +21,7 @@ fn before(app: &App) -> Listen {
     Listen::start(&["--json", "--forward", &app.to_string()])
 }
 
-/// Delivers an event, and checks its status and its output line.
+/// Delivers an event, and checks the response status and the output line.
 #[track_caller]
 fn answers(listen: &Listen, code: u16, verdict: &str) -> String {
     let received = deliver(&listen.url, "", BODY);

@@ -1,4 +1,4 @@
-//! The help of every command, compared with the files in `tests/help`.
+//! The help text of every command, compared with the files in `tests/help`.
 //!
 //! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli --features database help` writes these files.
 //! Review the diff before you commit it.
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::support::{Run, bare, bare_command};
 
-/// Returns the help of a command and of its subcommands.
+/// Returns the help text of a command and its subcommands.
 fn helps(name: &str) -> Vec<(String, String)> {
     let mut command = bare!("{name} --help");
     let ran = command.env("COLUMNS", "80").expect(0, "Usage:");
@@ -75,7 +75,7 @@ fn the_examples_in_the_help_are_valid_commands() {
         let lines = help.lines().map(str::trim);
         for line in lines.filter_map(|line| line.strip_prefix("$ soundhash-webhook")) {
             let line = line.split([';', '|', '<', '>', '#']).next().unwrap();
-            // Without a secret and a URL, the command fails after it has parsed its arguments.
+            // Without a secret or a URL, the command fails once it has parsed its arguments.
             let script = format!("exec \"$0\" {line} </dev/null");
             let mut command = Command::new("sh");
             command.args(["-c", &script, env!("CARGO_BIN_EXE_soundhash-webhook")]);

@@ -174,14 +174,14 @@ fn signals_end_it_when_requests_in_flight_are_completed() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    // Another program may already use the inspector's port.
+    // The inspector's port may already be in use by another program.
     let _taken = TcpListener::bind("127.0.0.1:4040");
     let mut listen = Listen::spawn(&mut cli!("listen --addr 0"));
     let taken = "Port 4040 is taken, so the inspector uses port 40";
     assert!(listen.log().contains(taken));
     assert!(listen.inspector.is_some());
     let (_stream, _) = begin(&listen.url, "", 10);
-    // Once this later request has a response, the head of the first one has been read.
+    // By the time this later request gets a response, the head of the first one has been read.
     deliver(&listen.url, "", BODY);
     listen.signal("INT");
     listen.wait_for_log("Stopping");
@@ -189,7 +189,7 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(listen.ended().0.code(), Some(0));
 }
 
-/// Starts `listen` with a pipe for each stream, and returns the process with its URL.
+/// Starts `listen` with this stdout and a pipe for stderr, and returns the process and its URL.
 fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
     let mut command = cli!("listen --addr 0 --inspect off");
     command
@@ -209,7 +209,8 @@ fn start_unread(arguments: &[&str], stdout: Stdio) -> (Child, String) {
     (child, url.unwrap().to_owned())
 }
 
-/// Checks that a command exits in time with status 0, and returns its log after the greeting.
+/// Checks that a command exits in time with status 0, and returns the log that follows the
+/// greeting.
 fn ends(child: &mut Child) -> String {
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {

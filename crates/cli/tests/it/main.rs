@@ -1,4 +1,5 @@
-//! Tests of the command as a process with arguments, an environment, output and an exit status.
+//! Tests that run the command as a process, with arguments, an environment, output and an exit
+//! status.
 
 mod arguments;
 mod doctor;

@@ -88,7 +88,7 @@ fn lost_events_and_events_without_a_record_are_missing() {
         attempt(3, 1, "success", ago(120)),
         attempt(4, 1, "success", ago(180)),
         attempt(5, 1, "success", ago(180)),
-        // This attempt is after the window.
+        // This attempt was made after the window.
         attempt(6, 4, "failed", ago(1)),
     ]);
     let lines = line("a", ago(180)) + &line("test", ago(300));
@@ -141,7 +141,7 @@ fn lost_events_and_events_without_a_record_are_missing() {
 
 #[test]
 fn unknown_results_have_status_2() {
-    // The event may have arrived, because only SoundHash's log lacks the response.
+    // The event may have arrived even though SoundHash's log lacks the response.
     let unclear = api(vec![attempt(1, 1, "pending", ago(60))]);
     reconcile(&unclear, "").expect(2, "unclear");
     reconcile(&Api::start(), "").expect(2, "no endpoints");
@@ -198,7 +198,8 @@ fn a_signal_ends_the_users_commands_too() {
 
 #[test]
 fn a_log_that_is_longer_than_the_limit() {
-    // There is an event every 10 seconds, and every fifth one fails at first: 1,800 attempts.
+    // There is an event every 10 seconds, and every fifth one fails at first, for a total of 1,800
+    // attempts.
     let start = ago(60 * 6);
     let mut attempts = Vec::new();
     let mut lines = String::new();
@@ -234,7 +235,7 @@ fn a_log_that_is_longer_than_the_limit() {
 
 #[test]
 fn a_token_that_expires_is_renewed() {
-    // Each line has the token, the refresh token and the user's command. `-` omits a token.
+    // Each line has the token, the refresh token and the user's command. `-` stands for no token.
     let command = |line: &str| {
         let mut command = api(Vec::new()).bare("reconcile");
         let [token, refresh, run] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {

@@ -57,7 +57,7 @@ fn an_event_is_signed_and_written_like_its_sender_does() {
         assert!(request.body.starts_with(space.as_bytes()));
         assert!(events(&app).pop().unwrap()[id].is_string());
     }
-    // The type can be arbitrary.
+    // Arbitrary types are allowed.
     cli!("send --event made.up --url {app}").expect(0, "");
     let event = events(&app).pop().unwrap();
     assert_eq!(event["type"], "made.up");

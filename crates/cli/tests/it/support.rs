@@ -33,7 +33,7 @@ macro_rules! bare {
 
 pub(crate) use {bare, cli};
 
-/// Returns the command without its own environment variables.
+/// Returns the command with none of its own environment variables set.
 pub(crate) fn bare_command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
     for (name, _) in env::vars_os() {
@@ -99,7 +99,7 @@ pub(crate) trait Run {
     /// Runs the command with `input` on its standard input.
     fn reads(&mut self, input: impl AsRef<[u8]>) -> Ran;
 
-    /// Checks the exit status, and that the output contains these bar-separated parts.
+    /// Checks the exit status, and expects these bar-separated parts in the output.
     fn expect(&mut self, status: i32, parts: impl AsRef<str>) -> Ran;
 }
 
@@ -126,8 +126,7 @@ impl Run for Command {
     }
 }
 
-/// Runs a command for each row, which lists its arguments, its exit status, and parts of its
-/// output.
+/// Runs a command for each row of arguments, expected exit status and expected parts of the output.
 #[track_caller]
 pub(crate) fn check(command: impl Fn(&str) -> Command, rows: &str) {
     for row in rows.lines().filter(|row| !row.trim().is_empty()) {

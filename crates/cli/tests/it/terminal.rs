@@ -21,7 +21,8 @@ fn run_in_terminal(command: &Command, question: &str, input: &str) -> Ran {
     run_in_terminal_of(80, command, question, input)
 }
 
-/// Runs a command in a terminal of this width, and types `input` once it has asked `question`.
+/// Runs a command in a terminal of this width, and types `input` once the command has asked
+/// `question`.
 fn run_in_terminal_of(columns: usize, command: &Command, question: &str, input: &str) -> Ran {
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
     let mut line = format!(
@@ -58,7 +59,7 @@ fn run_in_terminal_of(columns: usize, command: &Command, question: &str, input: 
         stdout.read_exact(&mut byte).expect("the question");
         asked.push(byte[0]);
     }
-    // A prompt turns off the echo only after it has printed the question.
+    // A prompt turns off echo only after printing its question.
     thread::sleep(Duration::from_millis(200));
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(input.as_bytes()).expect("typed");

@@ -1,4 +1,4 @@
-//! Bodies that were changed in transit, or that would take a lot of memory or time.
+//! Bodies that were changed in transit, or whose diagnosis would take a lot of memory or time.
 
 use std::{io::Read, time::Instant};
 

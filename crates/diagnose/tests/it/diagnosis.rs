@@ -1,4 +1,4 @@
-//! The diagnosis as a whole: several mistakes, none, and the text.
+//! The diagnosis as a whole: several mistakes, no mistakes, and the text.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;

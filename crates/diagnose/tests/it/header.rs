@@ -57,7 +57,7 @@ fn missing_and_malformed_signatures() {
         ("0123456789abcdef", MalformedSignature),
         (&sign(KEY, BODY)[..63], MalformedSignature),
         ("=,=;= =", MalformedSignature),
-        // There are as many digits as in a SHA-1 hash, but they do not match it.
+        // It has as many digits as a SHA-1 hash, but does not match the hash.
         (&"ab".repeat(20), MalformedSignature),
     ] {
         finds(&[KEY], value, BODY, &[kind], None);

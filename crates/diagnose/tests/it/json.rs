@@ -38,7 +38,7 @@ fn a_body_serialized_again_by_another_library() {
             }
         }
     }
-    // The layout generated from text is the same as the output of `serde_json`.
+    // The layout generated from text is identical to the output of `serde_json`.
     let ours = serde_json::to_string(&sample(EventKind::MatchFound, Sender::Portal)).unwrap();
     let value: Value = serde_json::from_str(&ours).unwrap();
     let pretty = serde_json::to_string_pretty(&value).unwrap();

@@ -22,7 +22,7 @@ fn kinds(diagnosis: &Diagnosis) -> Vec<DiagnosisKind> {
     diagnosis.kinds().collect()
 }
 
-/// Diagnoses with one secret, and expects a single mistake.
+/// Runs a diagnosis with one secret, and expects a single mistake.
 #[track_caller]
 fn found(secret: impl AsRef<[u8]>, signature: &str, body: impl AsRef<[u8]>, kind: DiagnosisKind) {
     let diagnosis = diagnose(&[secret.as_ref()], signature, body);
@@ -39,7 +39,7 @@ fn found_either_way(kind: DiagnosisKind, one: impl AsRef<[u8]>, other: impl AsRe
     found(KEY, &sign(KEY, &other), &one, kind);
 }
 
-/// Checks all mistakes that are found together, and the secret that explains the signature.
+/// Checks the complete list of mistakes found, and which secret explains the signature.
 #[track_caller]
 fn finds(
     secrets: &[&str],

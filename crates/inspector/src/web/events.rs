@@ -24,7 +24,7 @@ use super::{page::Page, view::summary};
 /// The time between two batches, so that the page is not updated a thousand times per second.
 const PACE: Duration = Duration::from_millis(200);
 /// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would
-/// prevent a server from stopping gracefully.
+/// prevent a server from shutting down gracefully.
 const LIFETIME: Duration = Duration::from_secs(20);
 /// How long the page waits before it reconnects.
 const RETRY: Duration = Duration::from_millis(500);
@@ -71,7 +71,7 @@ impl Page {
 struct Reader {
     page: Page,
     version: watch::Receiver<u64>,
-    /// The newest number that was sent.
+    /// The highest record number sent so far.
     last: u64,
     reset: bool,
     /// The first batch is sent even if it is empty, to show that the connection works.
@@ -99,7 +99,8 @@ impl Reader {
                     "reset": reset,
                     // The number of records that were evicted before this batch.
                     "skipped": if reset { 0 } else { skipped },
-                    // The number of records since the start, and of those that are still kept.
+                    // The total number of records since the start, and the number that are still
+                    // kept.
                     "received": changes.received,
                     "kept": changes.kept,
                     "changes": SchemaChange::seen().len(),

@@ -46,8 +46,8 @@ pub(super) async fn add_headers(mut response: Response) -> Response {
     response
 }
 
-/// Accepts only requests for names of this machine. This prevents DNS rebinding, in which the name
-/// of an attacker's site resolves to this machine to bypass the browser's same-origin policy.
+/// Accepts only requests for this machine's own names. This prevents DNS rebinding, in which an
+/// attacker's domain name resolves to this machine to bypass the browser's same-origin policy.
 pub(super) async fn check_host(request: Request, next: Next) -> Response {
     if is_loopback(request.headers(), request.uri()) {
         return next.run(request).await;
@@ -89,7 +89,7 @@ const COOKIE: &str = "soundhash_inspector";
 
 /// The path and the token that give a browser access to the page.
 ///
-/// Browsers send a cookie to every port of a host, so another server on this machine could receive
+/// Browsers send a cookie to every port on a host, so another server on this machine could receive
 /// it. The cookie is therefore only valid below a random path that other servers do not know.
 #[derive(Clone)]
 pub(super) struct Access {

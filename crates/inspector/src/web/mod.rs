@@ -4,7 +4,7 @@
 //! - `server`: the listener.
 //! - `guard`: checks the host and the token, and adds headers.
 //! - `events`: the live updates of the list.
-//! - `search`: the search through ids and bodies.
+//! - `search`: searches ids and bodies.
 //! - `view`: a record as JSON.
 
 mod events;
@@ -51,8 +51,8 @@ impl Inspector {
     /// every delivery and send requests through your application. The routes reject requests from
     /// other sites, and the page cannot be embedded in a frame.
     ///
-    /// The page reconnects its live updates every 20 seconds, so that they delay a graceful
-    /// shutdown of your server by at most 20 seconds.
+    /// The page reconnects its live updates every 20 seconds, so they delay a graceful shutdown of
+    /// your server by at most 20 seconds.
     ///
     /// ```
     /// # fn require_login() -> tower::layer::util::Identity { tower::layer::util::Identity::new() }
@@ -150,7 +150,7 @@ async fn state(State(page): State<Page>) -> Json<Value> {
     }))
 }
 
-/// Returns a command that sends a first delivery.
+/// Returns a curl command that sends a first delivery.
 fn curl(inspector: &Inspector) -> String {
     let config = inspector.settings();
     let url = config.webhook_url.as_ref().map_or_else(
@@ -211,8 +211,8 @@ impl Page {
     }
 }
 
-/// Returns `null` for a record that is gone. At a high rate this is normal, so it should not appear
-/// as an error in the browser's console.
+/// Returns `null` for a record that is gone. At high request rates, this is normal, so it should
+/// not appear as an error in the browser's console.
 async fn detail(State(page): State<Page>, Path(number): Path<u64>) -> Json<Value> {
     let store = &page.inspector.store;
     let Some(Entry { record, .. }) = store.get(number) else {

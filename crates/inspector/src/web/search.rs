@@ -1,10 +1,10 @@
-//! The search through ids and bodies.
+//! Searches ids and bodies.
 
 use memchr::memmem;
 
 use crate::{Inspector, Record};
 
-/// Finds the records whose id or body contains a text. The search ignores case and decodes escapes,
+/// Finds the records whose id or body contains `text`. The search ignores case and decodes escapes,
 /// because SoundHash escapes all non-ASCII characters.
 pub(super) fn search(inspector: &Inspector, text: &str) -> Vec<u64> {
     let text = folded(text.as_bytes());

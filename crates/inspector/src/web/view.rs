@@ -11,7 +11,8 @@ use soundhash_webhook::{SchemaChange, SchemaChangeKind, idempotency::Key};
 
 use crate::{Inspector, Record, headers, record::Message, replay::NO_SECRET};
 
-/// The maximum length of a typed event. A small hostile payload can need a lot of indentation.
+/// The maximum length of a formatted event. Indentation can make even a small hostile payload very
+/// long.
 const MAX_TYPED: usize = 256 * 1024;
 
 /// Returns the Unix time in milliseconds.
@@ -20,7 +21,7 @@ fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a difference between SoundHash's events and the crate's types.
+/// Describes a difference between SoundHash's events and the crate's types.
 pub(super) fn change(change: &SchemaChange) -> Value {
     let kind = match change.kind {
         SchemaChangeKind::UnknownField => "new field",

@@ -47,7 +47,7 @@ async fn hostile_requests_pass_with_the_inspector_on() {
     }
 }
 
-/// Returns a request with these frames and trailers, and a counter of the frames read.
+/// Returns a request with these frames and trailers, plus a counter of the frames read.
 fn signed(data: &'static [&'static str]) -> (Request<Body>, Arc<AtomicUsize>) {
     let read = Arc::<AtomicUsize>::default();
     let sum = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);

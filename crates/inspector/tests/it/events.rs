@@ -98,7 +98,7 @@ async fn clearing_empties_every_page() {
     assert_eq!((&batch["reset"], numbers(&batch)), (&false.into(), vec![3]));
 }
 
-/// A connection without a request must not delay the shutdown forever.
+/// A connection without a request must not delay the shutdown indefinitely.
 #[tokio::test]
 async fn streams_end_when_the_server_stops() {
     let app = App::start().await;

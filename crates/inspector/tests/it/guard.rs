@@ -41,7 +41,7 @@ async fn the_token_moves_from_the_url_into_a_cookie() {
     let app = App::start().await;
     let response = get(&app.page).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
-    // Browsers send a cookie to all ports of a host, so another server on this machine could
+    // Browsers send a cookie to every port on a host, so another server on this machine could
     // receive a cookie for `/`. The other server does not know the random path.
     let path = response.headers()["location"].to_str().unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap();

@@ -1,4 +1,4 @@
-//! The search through ids and bodies.
+//! Searching ids and bodies.
 
 use serde_json::json;
 use tokio::time::timeout;

@@ -60,7 +60,7 @@ async fn cleared_records_are_not_missed_records() {
     assert_eq!(records.recv().await.unwrap().number(), 3);
 }
 
-/// Attack: send a flood of forged requests, to evict real deliveries.
+/// Attack: evict real deliveries with a flood of forged requests.
 #[tokio::test]
 async fn rejected_requests_do_not_displace_deliveries() {
     let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;

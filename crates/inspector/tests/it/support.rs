@@ -192,7 +192,7 @@ pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// Returns an event from the portal, whose id is a clock reading that other events can share.
+/// Returns a portal event, whose id is a timestamp that other events can share.
 pub(crate) fn from_portal(id: &str, title: &str) -> Vec<u8> {
     let event = json!({
         "event": "video.processed", "delivery_id": id, "timestamp": "2026-11-23T08:56:12.681Z",

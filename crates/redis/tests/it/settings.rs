@@ -18,7 +18,7 @@ use tracing::Level;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts a server, plus a connection for changing its settings.
+/// Starts a server and opens a connection for changing its settings.
 async fn server() -> (RedisServer, MultiplexedConnection) {
     let server = RedisServer::start();
     let client = Client::open(server.url()).unwrap();
@@ -62,7 +62,7 @@ async fn a_user_without_the_right_to_run_scripts_is_an_error() {
         assert!(error.contains("grant `+evalsha +script|load "), "{error}");
         assert!(!error.contains("password"), "{error}");
     }
-    // The permissions in the documentation.
+    // The permissions given in the documentation.
     let rights = "~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire";
     store_conformance(connect_as(&server, rights).await.unwrap()).await;
 }

@@ -83,7 +83,7 @@ async fn the_redis_store_conforms() {
     store_conformance(Arc::new(RedisStore::from_connection(connection))).await;
 }
 
-/// Lets time pass by shortening the remaining lifetime of the server's keys.
+/// Simulates the passage of time by shortening the remaining lifetime of the server's keys.
 async fn wait(connection: &mut ConnectionManager, prefix: &str, hours: u32) {
     let keys: Vec<String> = cmd("KEYS")
         .arg(format!("{prefix}*"))
@@ -390,7 +390,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
     assert_eq!(send(&app, event("b")).await, DUPLICATE);
     assert_eq!(runs.count(), 2);
 
-    // Repeats the failover with many concurrent deliveries, which reconnect only once.
+    // Repeats the failover with many concurrent deliveries, which share a single reconnection.
     replicate(&old, None).await;
     replicate(&new, Some(&old)).await;
     target.send(port(&old)).unwrap();

@@ -68,7 +68,7 @@ impl Drop for Started {
     }
 }
 
-/// Attack: open more connections than the process may have files open, and send nothing.
+/// Attack: open more connections than the process may open files, and send nothing on them.
 #[tokio::test]
 async fn idle_connections_leave_files_to_the_application() {
     // An eighth of 1,024 files is less than the 300 that the process itself has open.

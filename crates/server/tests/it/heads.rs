@@ -55,7 +55,7 @@ async fn a_malformed_head_is_explained_once_a_minute() {
             .logged(&format!("reason=\"{reason}\" count=1 peer=127.0.0.1"))
             .await;
         let log = server.ended().await;
-        // The second warning is the summary that the server logs when it ends.
+        // The second warning is the summary that the server logs when it stops.
         assert_eq!(log.matches("WARN").count(), 2, "{reason}: {log}");
         assert!(
             log.contains(&format!("reason=\"{reason}\" count=2")),

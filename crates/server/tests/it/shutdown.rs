@@ -65,7 +65,7 @@ async fn half_a_head_delays_the_shutdown_no_longer_than_its_timeout() {
     let mut half = server.connect().await;
     assert!(is_served(&mut half).await);
     half.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
-    // There is no sign of whether the server has read the half, so this waits.
+    // Nothing shows whether the server has read the half head, so this waits.
     sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     server.stop();

@@ -32,7 +32,7 @@ pub(crate) const HONEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// A request that stays in progress until [`Running::release`].
 pub(crate) const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A server that runs until it is stopped, with the log of this thread.
+/// A server that runs until it is stopped, plus this thread's log.
 pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
     release: Arc<Notify>,
@@ -100,7 +100,7 @@ impl Running {
         socket.connect(self.addr).await.unwrap()
     }
 
-    /// Lets one slow request end.
+    /// Lets one slow request finish.
     pub(crate) fn release(&self) {
         self.release.notify_one();
     }
@@ -109,7 +109,7 @@ impl Running {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
-    /// Stops the server, and returns its log.
+    /// Stops the server and returns its log.
     pub(crate) async fn ended(mut self) -> String {
         if self.stop.is_some() {
             self.stop();
@@ -119,7 +119,7 @@ impl Running {
         self.log.text()
     }
 
-    /// Waits for a line of the log.
+    /// Waits until the log contains `part`.
     pub(crate) async fn logged(&self, part: &str) {
         let waited = timeout(PATIENCE, async {
             while !self.log.text().contains(part) {
@@ -130,7 +130,7 @@ impl Running {
     }
 }
 
-/// Sends a request, and returns the response's head.
+/// Sends a request and returns the response head.
 pub(crate) async fn exchange(stream: &mut TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let response = response(stream).await;
@@ -168,7 +168,7 @@ pub(crate) async fn to_the_end(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A client that requests `/` over HTTP/2, and does not read the response's body.
+/// A client that requests `/` over HTTP/2 and does not read the response body.
 pub(crate) struct Deaf {
     connection: h2::client::Connection<TcpStream, io::Cursor<Vec<u8>>>,
     _client: h2::client::SendRequest<io::Cursor<Vec<u8>>>,

@@ -68,11 +68,12 @@ pub enum Changed {
 /// The steps that depend on a database's types.
 #[doc(hidden)]
 pub trait Sql: sqlx::Database {
-    /// Begins a transaction that may write, and that sees what others commit while it waits for a
-    /// lock.
+    /// Begins a transaction that may write, and that sees what other transactions commit while it
+    /// waits for a lock.
     const BEGIN: &'static str;
 
-    /// Returns SQL that begins a transaction that may write, and fails if the connection cannot write to the table.
+    /// Returns SQL that begins a transaction that may write, and that fails if the connection
+    /// cannot write to the table.
     fn begin(name: &TableName) -> String;
 
     /// The SQL expressions from which the statements are assembled.
@@ -107,7 +108,7 @@ pub trait Sql: sqlx::Database {
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut);
 
     /// Records an event, and waits at most `lock_timeout` for a lock. Returns whether the event is
-    /// new. If not, it is a duplicate.
+    /// new rather than a duplicate.
     fn record<'a>(
         tx: &'a mut Transaction<'_, Self>,
         pool: &'a Pool<Self>,
@@ -123,11 +124,11 @@ pub trait Sql: sqlx::Database {
     /// concurrently.
     const WRITERS: usize;
 
-    /// Whether [`change`](Self::change) makes these changes in a single statement that writes.
+    /// Returns whether [`change`](Self::change) applies these changes in a single write statement.
     fn is_one_statement(statements: &Statements, changes: &[&Change]) -> bool;
 
-    /// Makes these changes and writes the jobs for new events, within the connection's transaction
-    /// if it has one.
+    /// Applies these changes and writes the jobs for new events, within the connection's
+    /// transaction if it has one.
     fn change<'a>(
         connection: &'a mut Self::Connection,
         statements: &'a Statements,
@@ -291,7 +292,7 @@ macro_rules! common_steps {
     };
 }
 
-/// Binds the values to a statement of one database.
+/// Binds values to a statement for one of the databases.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! bind {
     ($database:ty, $sql:expr, $values:expr) => {{

@@ -28,7 +28,7 @@ impl Backend for Postgres {}
 /// statements. Each part depends on the previous one, so they run in this order.
 ///
 /// The unique index would also make the statement wait, but the timeout would start over each time
-/// an earlier transaction rolls back. The wait for the lock has a single timeout.
+/// an earlier transaction rolls back. Waiting for the lock has a single timeout instead.
 ///
 /// This takes several times as long as a plain `INSERT`, so it runs only if the lock may be held.
 const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
@@ -75,7 +75,8 @@ struct CancelWait {
 impl CancelWait {
     async fn cancel(backend: i64, options: &PgConnectOptions) -> sqlx::Result<()> {
         let mut connection = PgConnection::connect_with(options).await?;
-        // The waiting statement may not have arrived yet, and no other statement must be canceled.
+        // The waiting statement may not have arrived yet, and other statements must not be
+        // canceled.
         for _ in 0..5 {
             let cancel = "SELECT pg_cancel_backend(pid) FROM pg_locks
                 WHERE pid = $1 AND locktype = 'advisory' AND NOT granted";
@@ -222,8 +223,8 @@ impl Sql for Postgres {
                 ));
             }
             // sqlx gives the first statement on every connection the same name. A pooler in
-            // transaction mode that does not track these names sends both statements to the same
-            // server process, where the second one fails.
+            // transaction mode that does not track these names sends the statements of two
+            // connections to the same server process, where the second one fails.
             let options = pool.connect_options();
             let mut first = None;
             for _ in 0..2 {

@@ -48,8 +48,8 @@ fn has_no_savepoint(error: &sqlx::Error) -> bool {
     error.is_some_and(|error| error.message().starts_with("no such savepoint"))
 }
 
-/// Records events in a single statement. Sending a statement to sqlx's thread costs more than a
-/// row.
+/// Records events in a single statement. Sending a statement to sqlx's thread costs more than
+/// inserting a row.
 async fn record_rows(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -134,7 +134,7 @@ impl Sql for Sqlite {
     }
 
     fn migrations(name: &TableName) -> Vec<String> {
-        // `CREATE INDEX` takes the schema in front of the index name, not the table name.
+        // `CREATE INDEX` expects the schema before the index name, not before the table name.
         let table = name.table();
         vec![format!(
             r#"CREATE TABLE IF NOT EXISTS {table} (
@@ -181,7 +181,7 @@ impl Sql for Sqlite {
         _: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>> {
         // `BEGIN IMMEDIATE` already holds the only write lock. A schema is a file that the user has
-        // attached, so it exists.
+        // attached, so it already exists.
         Box::pin(async { Ok(()) })
     }
 
@@ -229,8 +229,8 @@ impl Sql for Sqlite {
             // it would only release a savepoint, which is not always durable.
             if depth::<Self>(connection) != 1 {
                 Self::clean(connection).await?;
-                // Without a transaction, the statements of a caller that ignores the error would be
-                // committed.
+                // Without a new transaction, the later statements of a caller that ignores the
+                // error would be committed.
                 <Self as sqlx::Database>::TransactionManager::begin(connection, None).await?;
                 return Err(no_transaction(
                     "transaction is nested, or SQLite has rolled back an earlier one by itself",

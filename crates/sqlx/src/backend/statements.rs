@@ -16,7 +16,7 @@ use soundhash_webhook::{Delivery, idempotency::Key};
 use super::{Backend, Value, Words};
 use crate::{body::pack, event::to_micros, name::TableName, text::escape};
 
-/// Returns the values of [`Statements::record`].
+/// Returns the values to bind to [`Statements::record`].
 pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 6] {
     // A verified body that is not an event is also recorded, without a type.
     let event = delivery.event().ok();
@@ -48,9 +48,9 @@ pub struct Statements {
     /// Like `record`, but waits for the lock, for at most `$7`.
     #[cfg(feature = "postgres")]
     pub(crate) wait_and_record: Arc<str>,
-    /// The parameters of `record` as arrays. Each row has the position of an event, plus 1 if it is
-    /// new, 0 if it is a duplicate, or 2 if it is undecided. This also writes the jobs for the new
-    /// events.
+    /// The parameters of `record` as arrays. Each row has the position of an event and its outcome:
+    /// 1 if it is new, 0 if it is a duplicate, or 2 if it is undecided. This also writes the jobs
+    /// for the new events.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
     /// Records several events on SQLite. The parts are the SQL before and after the values. Returns
@@ -258,7 +258,7 @@ fn unless_recorded<DB: Backend>() -> String {
     )
 }
 
-/// Returns the SQL that records an event under this condition.
+/// Returns the SQL that records an event if `condition` holds.
 fn record<DB: Backend>(name: &TableName, condition: &str) -> String {
     let words = DB::words();
     format!(
@@ -302,7 +302,8 @@ fn accept<DB: Backend>(name: &TableName, jobs: Option<&str>) -> Arc<str> {
              soundhash_jobs AS ({sql}\n)"
         )
     });
-    // Postgres runs a `SELECT` only if its rows are used, which must not happen without a new event.
+    // Postgres runs a `SELECT` only if its rows are used. The job statement must not run unless
+    // there is a new event.
     let job_count = jobs.map(|_| {
         ", CASE WHEN EXISTS (SELECT 1 FROM soundhash_inserted) \
          THEN (SELECT count(*) FROM soundhash_jobs) END"

@@ -33,7 +33,7 @@ on_both!(
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Writes an event's job, which is a row in the table `acted`.
+/// Writes an event's job, which is a row in the `acted` table.
 pub(crate) const JOBS: &str =
     "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1 -- a comment";
 
@@ -55,7 +55,7 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
     assert_eq!(event.body, delivery.body());
     assert_eq!(event.summary.event_type.as_deref(), Some("video.processed"));
     assert!(event.summary.created_at.is_some());
-    // Text that Postgres cannot store, and a body that is not an event.
+    // Text that Postgres cannot store, plus a body that is not an event.
     for body in [
         r#"{"id": "\u0000\\0", "type": "a\u0000", "data": {}}"#,
         "no event",
@@ -67,7 +67,7 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
     }
 }
 
-/// The jobs of some events fail, and the database rejects other events. The remaining events
+/// The jobs for some events fail, and the database rejects other events. The remaining events
 /// contain characters that are hard to store.
 async fn a_poisoned_event_does_not_affect_others<DB: Fixture>() {
     let (_place, pool, log) = setup::<DB>().await;

@@ -1,5 +1,5 @@
 //! Kills receivers and servers while 64 copies of each event arrive. Each event must take effect
-//! once.
+//! exactly once.
 //!
 //! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds of 500 events each, for the long run
 //! in `.ci/deep crashes`. The default is one short round.
@@ -64,7 +64,7 @@ async fn kill_at_random(receivers: &Receivers, database: &str, handler: Handler)
     restart.await.expect("a restart");
 }
 
-/// Sends copies of the event until each is accepted. Returns the number of failed attempts.
+/// Sends copies of the event until every copy is accepted. Returns the number of failed attempts.
 async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &str) -> usize {
     let body = event(id).to_string();
     let signature = Secret::new(SECRET).sign(body.as_bytes()).to_string();
@@ -190,7 +190,7 @@ async fn each_event_is_handled_once_when_receivers_are_killed<DB: Fixture>() {
 async fn each_event_is_handled_once_when_postgres_ends_idle_transactions() {
     let server = Arc::new(PostgresServer::start());
     let pool = Postgres::pool(&server.url(), 1).await;
-    // The timeout that is set below must not end the migration.
+    // The timeout set below must not interrupt the migration.
     EventLog::new(pool.clone())
         .migrate()
         .await
@@ -201,7 +201,7 @@ async fn each_event_is_handled_once_when_postgres_ends_idle_transactions() {
         let server = Arc::clone(&server);
         move || server.log().matches("idle-in-transaction timeout").count()
     };
-    // On a busy machine, every transaction would time out, and none would ever commit.
+    // Otherwise, on a busy machine, every transaction would time out, and none would ever commit.
     let lift = tokio::spawn({
         let ended = ended.clone();
         async move {
@@ -219,7 +219,7 @@ async fn each_event_is_handled_once_when_postgres_ends_idle_transactions() {
     assert!(ended > 0 && failed > 0, "nothing was disturbed");
 }
 
-/// Kills the server and all of its processes, or stops it immediately, and restarts it.
+/// Kills the server and all of its processes, or shuts it down abruptly, and restarts it.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_handled_once_when_postgres_restarts() {
     for handler in [Handler::Record, Handler::Accept] {

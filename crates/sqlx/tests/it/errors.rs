@@ -46,7 +46,7 @@ async fn a_closed_pool_is_an_error<DB: Fixture>() {
     }
 }
 
-/// Records in a transaction that must fail, and returns the error.
+/// Records an event in a transaction that must fail, and returns the error.
 async fn failed<DB: Fixture>(
     log: &EventLog<DB>,
     meanwhile: impl Future<Output = ()>,

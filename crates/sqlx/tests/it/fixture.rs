@@ -105,7 +105,7 @@ impl Fixture for Postgres {
     const IS_SQLITE: bool = false;
     const REJECT_POISON: &'static str =
         "ALTER TABLE soundhash_events ADD CHECK (event_type <> 'poison')";
-    // An unavailable lock is a different class of error.
+    // A lock error belongs to a different error class.
     const REJECT_JOBS: &'static str =
         "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN

@@ -169,7 +169,7 @@ async fn a_forgotten_event_is_new_again_and_its_body_is_kept<DB: Fixture>() {
     assert!(log.list(&forgotten).await.unwrap().is_empty());
     let again = log.get(&key).await.unwrap().expect("the event").summary;
     assert!(!again.is_forgotten);
-    // A time filter must select the same events after they have run again.
+    // A time filter must still select the same events after they have run again.
     assert_eq!(again.received_at, kept.summary.received_at);
 }
 

@@ -1,4 +1,4 @@
-//! Migrations by many processes at once, under other names, and with few privileges.
+//! Migrations by many processes at once, under other names, and with minimal privileges.
 
 use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, Recorded};
 use sqlx::{Pool, Postgres, Sqlite};
@@ -58,7 +58,7 @@ async fn a_table_of_a_later_version_stays_unchanged<DB: Fixture>() {
     works(&log).await;
 }
 
-/// Test suites empty all tables, and a restored dump may lack the migrations table.
+/// Test suites truncate all tables, and a restored dump may lack the migrations table.
 async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
     let place = DB::place().await;
     let pool: Pool<DB> = DB::pool(&DB::url(&place), 2).await;
@@ -108,7 +108,7 @@ async fn a_role_without_the_right_to_create_can_start() {
         .migrate()
         .await
         .unwrap();
-    // The tests share the server, and roles belong to the server, so the name must be unique.
+    // The tests share the server, and roles are server-wide, so the name must be unique.
     let role = format!("app_{}", url.rsplit_once('/').unwrap().1);
     let grant = format!(
         "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA \"Hooks\" TO {role}; \

@@ -202,7 +202,7 @@ async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
         let mut is_full = false;
         for number in 0..200 {
             let id = format!("{number:04}");
-            // The first steps fill the disk, let many deliveries fail, and free the disk.
+            // The first steps fill the disk, make many deliveries fail, and free the disk.
             let step = match number {
                 0 => 0,
                 1..40 => 7,
@@ -365,7 +365,7 @@ async fn events_succeed_on_connections_with_changed_settings<DB: Fixture>() {
             }
             let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
             for connection in &mut both {
-                // The transaction of the previous round may still be open.
+                // The previous round's transaction may still be open.
                 let _ = DB::run_on(&mut *connection, sql).await;
             }
             drop(both);

@@ -30,7 +30,7 @@ async fn the_lock_timeout_of_the_caller_is_restored() {
                 false => first.rollback().await,
             }
         };
-        // `record` waits for longer than the caller's own timeout.
+        // `record` waits longer than the caller's own timeout.
         let (recorded, ended) = tokio::join!(log.record(&mut tx, &a), end);
         ended.unwrap();
         assert_eq!(recorded.unwrap().is_duplicate(), commit);

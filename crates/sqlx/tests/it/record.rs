@@ -91,8 +91,8 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
     assert_eq!(DB::acted(&pool).await, ["a"]);
 }
 
-/// If events waited on the unique index, each earlier transaction that rolled back would restart
-/// their timeout.
+/// If events waited on the unique index, their timeout would restart each time an earlier
+/// transaction rolled back.
 async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
     let (_place, _pool, log) = log::<DB>().await;
     let log = log.lock_timeout(Duration::from_millis(1500));

@@ -1,4 +1,4 @@
-//! Events whose row is silently dropped by a user's trigger.
+//! Events whose rows are silently dropped by a user's trigger.
 
 use soundhash_webhook::idempotency::Key;
 use soundhash_webhook_sqlx::{EventLogError, EventLogErrorKind};

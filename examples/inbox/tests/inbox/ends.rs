@@ -1,4 +1,4 @@
-//! How the program exits after signals and mistakes.
+//! How the program exits on signals and mistakes.
 
 use std::{
     net::TcpListener, os::unix::process::ExitStatusExt, process::ExitStatus, thread::sleep,
@@ -16,7 +16,7 @@ use crate::support::{SECRET, command, deliver, event, output, start};
 
 const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
-/// The URL of a port on which nothing listens. Its password must not be printed.
+/// The URL of a port that nothing listens on. Its password must not be printed.
 const REFUSED: &str = "postgres://soundhash:hunter2@127.0.0.1:1/soundhash";
 
 fn ended_by(process: Process, signal: &str) -> (ExitStatus, String) {

@@ -1,6 +1,6 @@
 //! Kills receivers, workers and Postgres at random times under load.
 //!
-//! `SOUNDHASH_WEBHOOK_CRASH_EVENTS` sets the number of events: 1,000 in `.ci/deep crashes`.
+//! `SOUNDHASH_WEBHOOK_CRASH_EVENTS` sets the number of events (1,000 in `.ci/deep crashes`).
 
 use std::{
     collections::HashSet,

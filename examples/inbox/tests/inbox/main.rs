@@ -24,7 +24,7 @@ async fn a_delivery_is_accepted_immediately_and_handled_once() {
     for body in &bodies {
         assert_eq!(deliver(&receiver, SECRET, body).await, 202);
         assert_eq!(deliver(&receiver, SECRET, body).await, 200);
-        // Attack: making the receiver handle a request that SoundHash did not send.
+        // Attack: getting the receiver to handle a request that SoundHash did not send.
         assert_eq!(deliver(&receiver, "whsec_guessed", body).await, 401);
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);
@@ -49,7 +49,7 @@ async fn one_process_can_do_both() {
     let both = start("", &postgres.url());
     // Other queues have parsed ids like this one as numbers.
     assert_eq!(deliver(&both, SECRET, &event("007")).await, 202);
-    // U+0000, which Postgres cannot store, and characters that could replace it.
+    // U+0000, which Postgres cannot store, and the characters that might replace it.
     for id in ["a\0b", "a\u{2400}b", r"a\0b"] {
         assert_eq!(deliver(&both, SECRET, &event(id)).await, 202);
     }

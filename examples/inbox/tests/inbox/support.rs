@@ -65,7 +65,7 @@ pub(crate) fn command(argument: &str, database: &str) -> Command {
     command
 }
 
-/// Starts the example with `receive`, or with an empty argument to both receive and work.
+/// Starts the example with `receive`, or with an empty argument to make it both receive and work.
 pub(crate) fn start(argument: &str, database: &str) -> Receiver {
     Receiver::listening(&mut command(argument, database))
 }

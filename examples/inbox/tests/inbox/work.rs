@@ -1,4 +1,4 @@
-//! Runs workers in the test's process to test their input and their failures.
+//! Runs workers in the test process to test their input and their failures.
 
 use std::{
     sync::{
@@ -54,7 +54,7 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
     let postgres = PostgresServer::start();
     let receiver = start("receive", &postgres.url());
     assert_eq!(deliver(&receiver, SECRET, &event("a")).await, 202);
-    // The number of attempts is reduced, so that the test does not wait for days.
+    // The number of attempts is reduced, so that the test does not take days.
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
     let shorten = "UPDATE graphile_worker._private_jobs SET max_attempts = 2";
     sqlx::query(shorten).execute(&pool).await.unwrap();

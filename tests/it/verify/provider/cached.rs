@@ -25,7 +25,7 @@ use tower::ServiceExt;
 use super::request;
 use crate::support::{BODY, echo, outcome};
 
-/// A database with an endpoint for each name that starts with `real`, whose secret is the name.
+/// A database with an endpoint for every name that starts with `real`, whose secret is the name.
 #[derive(Clone)]
 struct Database(Arc<Inner>);
 
@@ -277,7 +277,7 @@ fn zero_lookups_at_a_time_panics() {
     let _ = CachedSecrets::new(Database::fast()).max_lookups(0);
 }
 
-/// Attack: invent names and repeat them, so that they seem more popular than the endpoints.
+/// Attack: invent names and repeat them, so that they seem more popular than the endpoints' names.
 #[tokio::test]
 async fn invented_names_do_not_evict_endpoints() {
     let database = Database::fast();

@@ -160,7 +160,7 @@ async fn the_body_of_an_unknown_endpoint_is_received_like_any_other() {
     assert_eq!(kind, Err(RejectionKind::BodyTooLarge));
 }
 
-/// During a rotation, the new secret may be listed twice, if the old one is no longer in use.
+/// During a rotation, the new secret may be listed twice if the old one is no longer in use.
 #[tokio::test]
 async fn each_of_four_secrets_is_distinguished() {
     let layer = |[first, previous @ ..]: [&str; 4]| {
@@ -298,7 +298,7 @@ async fn a_lookup_that_takes_too_long_is_our_failure() {
     }
 }
 
-/// Attack: fill the memory with complete bodies that wait for slow lookups.
+/// Attack: exhaust memory with complete bodies that wait for slow lookups.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_waits_for_a_lookup_counts() {
     let (layer, _) = slow(Duration::from_secs(1));

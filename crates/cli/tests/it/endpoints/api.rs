@@ -183,7 +183,7 @@ async fn fault(token: &str, count: usize) -> Option<Response> {
             (headers, r#"[{"id": 1, "#).into_response()
         }
         "other-json" => Json(json!({"status": "ok"})).into_response(),
-        // These members would take a hundred times their length if they were not skipped.
+        // These members would take a hundred times their length in memory if they were not skipped.
         "large" => format!("[{}0]", r#"{"a":0},"#.repeat(1_900_000)).into_response(),
         "redirect" => Redirect::temporary("https://login.example.com/").into_response(),
         "slow" => {

@@ -63,7 +63,7 @@ fn messages_name_the_status_and_the_fix() {
     }
 }
 
-/// Attack: JSON that takes a hundred times the memory of its text if it is kept.
+/// Attack: JSON that would take a hundred times the memory of its text if it were kept.
 #[test]
 fn a_large_response_takes_little_memory() {
     let api = Api::start();

@@ -25,7 +25,7 @@ const AXE: &str = "axe-core@4.14.1";
 
 /// Runs a test in a new browser, which is closed even if the test fails.
 ///
-/// If Chromium is not installed, the test is skipped, or fails on a build machine.
+/// If Chromium is not installed, the test is skipped, or fails on CI.
 pub(crate) async fn in_browser<F>(test: impl FnOnce(Browser) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -83,7 +83,7 @@ impl Driver {
                 break port.trim_end_matches('.').to_owned();
             }
         };
-        // The output is read to its end, because the process would block if the pipe were full.
+        // The output is read to the end, because the process would block on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 
         // The profile is unique to this test.

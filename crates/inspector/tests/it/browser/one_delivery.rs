@@ -90,7 +90,7 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
         browser.click("replay").await;
         browser.wait_for_text(".heading .badge", "duplicate").await;
         browser.row("shown", "duplicate").await;
-        // The page replaces this part while more requests arrive.
+        // The page replaces this part as more requests arrive.
         browser
             .wait_for("document.querySelector('#related')?.textContent.includes('#1')")
             .await;
