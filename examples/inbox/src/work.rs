@@ -74,7 +74,10 @@ async fn act(tools: &Tools, key: &str, job: i64) -> Result<(), BoxError> {
         .ok_or("the event is not in the log")?;
     let mut tx = inbox.pool.begin().await?;
     let inserted = sqlx::query(
-        "INSERT INTO acted_events (event_key, job_id, event_type) VALUES ($1, $2, $3)
+        // An older job of an event that was run again has nothing to do after the newer one.
+        "INSERT INTO acted_events (event_key, job_id, event_type)
+         SELECT $1, $2, $3 WHERE NOT EXISTS (
+             SELECT 1 FROM acted_events WHERE event_key = $1 AND job_id > $2)
          ON CONFLICT DO NOTHING",
     )
     .bind(key)

@@ -103,6 +103,23 @@ async fn a_forgotten_event_is_handled_again() {
         assert_eq!(deliver(&both, SECRET, &event("a")).await, status);
         assert_eq!(acted_in_time(&postgres.url(), rows).await.len(), rows);
     }
+    // A job that is left from before does nothing.
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let old = "INSERT INTO graphile_worker._private_jobs (id, task_id, payload)
+         OVERRIDING SYSTEM VALUE
+         SELECT 0, soundhash_event_task(), json_build_object('key', event_key)
+         FROM acted_events LIMIT 1";
+    sqlx::query(old).execute(&pool).await.unwrap();
+    let left = "SELECT count(*) FROM graphile_worker._private_jobs";
+    while sqlx::query_scalar::<_, i64>(left)
+        .fetch_one(&pool)
+        .await
+        .unwrap()
+        > 0
+    {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(acted(&postgres.url()).await.len(), 2);
 }
 
 /// If workers fetched one job at a time, a backlog of this size would take more than three minutes.
