@@ -31,7 +31,7 @@ const READ_BUFFERS: usize = 2 * READ_BUFFER;
 /// head, and the first read buffer after it.
 const OVERHEAD: usize = 32 * 1024;
 
-/// The length of the head that [`OVERHEAD`] includes.
+/// The head length that [`OVERHEAD`] already accounts for.
 const USUAL_HEAD: usize = 8 * 1024;
 
 /// A body makes progress only if the received part is at least one sixteenth of its cost.

@@ -28,7 +28,7 @@ use tower_layer::Layer;
 pub(crate) enum Step {
     Data(Bytes),
     Trailers,
-    /// Pending once, and wakes the task immediately.
+    /// Returns `Pending` once, after waking the task.
     Yield,
     Error,
     /// Pending forever.

@@ -111,7 +111,7 @@ pub fn diagnose<K: AsRef<[u8]>>(
     Diagnosis::new(mistakes, None)
 }
 
-/// The mistakes that explain a signature.
+/// The sender's mistakes that would account for a mismatched signature.
 struct Explanation<'a> {
     encoding: Option<Mistake>,
     key: &'a Key,

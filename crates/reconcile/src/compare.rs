@@ -186,7 +186,7 @@ fn compare(
         .filter(|failed| !failed.is_delivered_elsewhere)
         .collect();
     let span = |failed: &Failed| all[&failed.event_id].moved(offset).widened(tolerance);
-    // An event that was recorded once may have failed at several endpoints.
+    // A single recorded event may have failed deliveries to several endpoints.
     let spans = failed.iter().map(|it| (span(it), it.event_id.clone()));
     let spans: BTreeSet<_> = spans.collect();
     let (spans, ids): (Vec<_>, Vec<_>) = spans.into_iter().unzip();

@@ -5,7 +5,7 @@
 //! your log. [`reconcile`] finds both in the delivery log of SoundHash's API, for a given time
 //! window. The `soundhash-webhook reconcile` command does the same on the command line.
 //!
-//! This crate does not send any requests. [`Log::query`] says which page of `GET
+//! This crate does not send any requests. [`Log::query`] tells you which page of `GET
 //! /api/v1/webhooks/{id}/deliveries` to fetch next, with any HTTP client:
 //!
 //! ```

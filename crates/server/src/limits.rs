@@ -32,7 +32,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Leaves the application an eighth of the files that the process may open.
+    /// Lowers the limits so that an eighth of the process's file descriptors is left for the
+    /// application.
     pub(crate) fn within_file_limit(mut self) -> Self {
         if let Some(files) = file_limit() {
             let most = files - files / 8;

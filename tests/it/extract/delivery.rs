@@ -7,7 +7,7 @@ use soundhash_webhook::{Delivery, Event, EventErrorKind, Id, idempotency::Key};
 use super::{protected, respond};
 use crate::support::{BODY, signed};
 
-/// Calls `check` with the delivery of a body.
+/// Delivers `body` to a handler, and passes the resulting delivery to `check`.
 async fn with_delivery(body: &str, check: fn(Delivery)) {
     let handler = async move |delivery: Delivery| check(delivery);
     let (status, _) = respond(protected(handler), signed(body.to_owned())).await;

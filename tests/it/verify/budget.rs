@@ -276,8 +276,8 @@ async fn a_single_body_may_fill_the_memory() {
     assert_eq!(rejected, Err(RejectionKind::BufferFull));
 }
 
-/// The buffers that hyper holds for an HTTP/1 connection count: twice the received bytes for a body
-/// with a declared length, and two whole read buffers for any other body.
+/// The buffers that hyper holds for an HTTP/1 connection are counted: twice the received bytes for
+/// a body with a declared length, and two full read buffers for any other body.
 #[tokio::test(start_paused = true)]
 async fn the_read_buffer_of_the_server_counts() {
     let len = 10 * KIB;

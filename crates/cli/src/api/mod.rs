@@ -141,8 +141,7 @@ impl Api {
         self.tokens.renew(send).await
     }
 
-    /// Sends a request. While the API is busy or failing, queries are repeated until the time is
-    /// up.
+    /// Sends a request. A query is retried while the API is busy or failing, until the time is up.
     async fn patient(&self, call: &Call) -> Result<Response, NoResponse> {
         let start = Instant::now();
         let mut delay = Duration::from_secs(1);

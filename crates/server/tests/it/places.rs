@@ -99,7 +99,7 @@ async fn a_body_that_is_not_sent_keeps_no_place() {
     drop(all);
 }
 
-/// As long as places are free, a body may arrive slowly, and its connection still serves further
+/// While there are free slots, a body may arrive slowly, and its connection can still serve further
 /// requests.
 #[tokio::test]
 async fn a_body_that_arrives_slowly_is_served() {
@@ -147,7 +147,7 @@ async fn a_peer_has_only_its_share() {
     assert!(log.contains("peer=127.0.0.1"), "{log}");
 }
 
-/// Attack: occupy all places with requests whose responses are never read.
+/// Attack: occupy every connection slot with requests whose responses are never read.
 #[tokio::test]
 async fn a_response_that_is_not_read_does_not_keep_its_place() {
     let server =

@@ -314,7 +314,8 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
         attack.spawn(async move { known(&cache, &format!("invented-{i}")).await });
     }
     until(|| database.running() == 2).await;
-    // The endpoint's entry has expired, so it is looked up among many invented names.
+    // The entry for `real-1` has expired, so it has to be looked up again, in competition with many
+    // invented names.
     for looked_up in 2..=20 {
         assert!(known(&cache, "real-1").await);
         assert_eq!(database.looked_up("real-1"), looked_up);
