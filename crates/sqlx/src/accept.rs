@@ -104,6 +104,9 @@ impl<DB: Backend> EventLog<DB> {
     /// If it fails, the events are retried one by one, and [`accept`](Self::accept) returns an
     /// error for every event whose jobs cannot be written.
     ///
+    /// If it locks rows of your own tables, it should lock them in a fixed order, as concurrent
+    /// commits could otherwise deadlock.
+    ///
     /// A job's worker reads the event with [`get_by_column`](Self::get_by_column).
     ///
     /// ```
@@ -213,7 +216,9 @@ impl<DB: Backend> EventLog<DB> {
         mut connection: PoolConnection<DB>,
         changes: &[&Change],
     ) -> Result<(Vec<Changed>, PoolConnection<DB>), EventLogError> {
-        let (mut faults, mut conflicts) = (connection::repetitions(&self.pool), CONFLICTS);
+        let mut faults = connection::repetitions(&self.pool);
+        // A batch can meet the same conflict again and again, and its events alone do not.
+        let mut conflicts = if changes.len() == 1 { CONFLICTS } else { 1 };
         loop {
             let error = match self.try_write(&mut connection, changes).await {
                 Ok(all) => return Ok((all?, connection)),
