@@ -183,7 +183,7 @@ fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
     let causes = example_program::causes(&**error);
     format!(
         "cannot use the database at {place} ({DATABASE}): {causes}; \
-         check that the server runs, and that the variable is right"
+         start the server if it does not run, or correct the variable"
     )
 }
 
