@@ -9,7 +9,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
-    event::{Envelope, Event, EventError, EventErrorKind, EventKind, Id, to_strict},
+    event::{
+        Event, EventError, EventErrorKind, EventKind, Id, envelope::Envelope, python::to_strict,
+    },
     schema,
     signature::Signature,
 };

@@ -218,12 +218,10 @@ impl EventData {
         event_type: &EventType,
         text: &str,
     ) -> serde_json::Result<(Self, usize, Vec<String>)> {
-        let kind = match event_type {
-            EventType::Known(kind) => *kind,
-            EventType::Unknown(name) => {
-                let (AnyJson(payload), length) = first(text)?;
-                return Ok((Unrecognized::new(name, payload).into(), length, Vec::new()));
-            }
+        let Some(kind) = event_type.known() else {
+            let (AnyJson(payload), length) = first(text)?;
+            let unrecognized = Unrecognized::new(event_type.as_str(), payload);
+            return Ok((unrecognized.into(), length, Vec::new()));
         };
         let mut notes = Notes::default();
         // Only an object can fit, but serde's derived implementations would also accept an array.

@@ -99,7 +99,6 @@ pub(crate) enum EventType {
 
 impl EventType {
     /// Returns the type if this version of the crate knows it.
-    #[cfg(feature = "layer")]
     pub(crate) fn known(&self) -> Option<EventKind> {
         match self {
             EventType::Known(kind) => Some(*kind),

@@ -14,7 +14,7 @@
 //! - `value`: parses any JSON into a `serde_json::Value`.
 
 mod data;
-mod envelope;
+pub(crate) mod envelope;
 mod error;
 #[expect(
     clippy::module_inception,
@@ -24,7 +24,7 @@ mod event;
 mod id;
 pub(crate) mod kind;
 mod payload;
-mod python;
+pub(crate) mod python;
 mod resource;
 mod sender;
 mod timestamp;
@@ -32,8 +32,6 @@ mod unknown;
 mod value;
 
 pub use data::{EventData, EventPayload, Unrecognized};
-#[cfg(feature = "layer")]
-pub(crate) use envelope::Envelope;
 pub use error::{EventError, EventErrorKind};
 pub use event::Event;
 pub use id::Id;
@@ -43,8 +41,6 @@ pub use payload::{
     MatchFound, QuotaWarning, SubscriptionUpdated, UserCreated, VideoFailed, VideoProcessed,
     VideoProcessing, VideoUploaded,
 };
-#[cfg(feature = "layer")]
-pub(crate) use python::to_strict;
 pub use resource::Resource;
 pub use sender::{Sender, UnknownSender};
 pub use timestamp::{Timestamp, TimestampError};

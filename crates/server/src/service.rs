@@ -115,8 +115,8 @@ impl Drop for InProgress {
         self.0.set(|state| {
             state.is_unsent = false;
             state.is_unread = false;
+            state.has_ended = true;
         });
-        self.0.set(|state| state.has_ended = true);
         self.0.activity.end();
     }
 }
