@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::{limits::Limits, places::Requests};
+use crate::{limits::Limits, slots::Requests};
 
 /// The number of leading bytes of a head that are kept to explain why it is malformed. The longest
 /// signature, that of PROXY protocol version 2, is 12 bytes long.

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::{activity::Activity, limits::Limits, places::Place, report::Report, trouble::Trouble};
+use crate::{activity::Activity, limits::Limits, report::Report, slots::Slot, trouble::Trouble};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -30,16 +30,16 @@ enum Next {
 pub(crate) async fn drive<C>(
     connection: C,
     activity: &Activity,
-    place: &Place,
+    slot: &Slot,
     limits: &Limits,
     report: &Report,
     mut stop: watch::Receiver<()>,
 ) where
     C: GracefulConnection<Error = BoxError>,
 {
-    let peer = Some(place.addr().ip());
+    let peer = Some(slot.addr().ip());
     let mut connection = pin!(connection);
-    let mut leave = pin!(place.leave());
+    let mut leave = pin!(slot.leave());
     let mut stop = pin!(stop.changed());
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
     // The timer for the maximum age and, once the connection is ending, for the grace time.

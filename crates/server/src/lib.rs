@@ -7,11 +7,11 @@
 mod activity;
 mod connection;
 mod limits;
-mod places;
 mod report;
 mod server;
 mod service;
 mod signal;
+mod slots;
 mod stream;
 mod trouble;
 

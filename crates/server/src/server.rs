@@ -21,9 +21,9 @@ use crate::{
     activity::Activity,
     connection,
     limits::Limits,
-    places::{Place, Places},
     report::Report,
     service::{Counted, RequestBody},
+    slots::{Slot, Slots},
     stream::Watched,
     trouble::Trouble,
 };
@@ -153,29 +153,29 @@ impl Server {
         let Self { listener, limits } = self;
         let limits = Arc::new(limits.within_file_limit());
         let report = Arc::new(Report::new(limits.clone()));
-        let places = Places::new(&limits, report.clone());
+        let slots = Slots::new(&limits, report.clone());
         let builder = builder(&limits);
         // Each connection holds a receiver. The channel closes once all connections have ended.
         let (running, _) = watch::channel(());
         let serving = async {
             loop {
-                let (stream, place) = accept(&listener, &places, &report).await;
+                let (stream, slot) = accept(&listener, &slots, &report).await;
                 // Fails only if the peer has already closed the connection.
                 let _ = stream.set_nodelay(true);
-                let activity = Arc::new(Activity::new(place.requests()));
-                let service = Counted::new(service.clone(), place.addr(), activity.clone());
+                let activity = Arc::new(Activity::new(slot.requests()));
+                let service = Counted::new(service.clone(), slot.addr(), activity.clone());
                 let stream = TokioIo::new(Watched::new(stream, activity.clone()));
                 let connection = builder
                     .serve_connection(stream, TowerToHyperService::new(service))
                     .into_owned();
                 let (limits, report, stop) = (limits.clone(), report.clone(), running.subscribe());
                 tokio::spawn(async move {
-                    connection::drive(connection, &activity, &place, &limits, &report, stop).await;
+                    connection::drive(connection, &activity, &slot, &limits, &report, stop).await;
                 });
             }
         };
         // None of these futures is dropped before shutdown. Otherwise, a connection waiting for its
-        // place would be lost, or a signal would be missed.
+        // slot would be lost, or a signal would be missed.
         tokio::select! {
             () = serving => {}
             () = report.log_every_minute() => {}
@@ -193,25 +193,21 @@ impl Server {
     }
 }
 
-/// Accepts the next connection that gets a place.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Places>,
-    report: &Report,
-) -> (TcpStream, Place) {
+/// Accepts the next connection that gets a slot.
+async fn accept(listener: &TcpListener, slots: &Arc<Slots>, report: &Report) -> (TcpStream, Slot) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if let Some(place) = places.enter(peer).await {
-                    return (stream, place);
+                if let Some(slot) = slots.enter(peer).await {
+                    return (stream, slot);
                 }
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 // For example, the application may have too many files open.
                 report.note(Trouble::Accept(error.to_string()), None);
-                places.free_files();
-                let _ = timeout(ACCEPT_PAUSE, places.changed()).await;
+                slots.free_files();
+                let _ = timeout(ACCEPT_PAUSE, slots.changed()).await;
             }
         }
     }

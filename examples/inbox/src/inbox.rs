@@ -176,13 +176,13 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
 
 /// Returns a message that names the database, the cause, and the fix.
 fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
-    let place = match database.get_socket() {
+    let address = match database.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", database.get_host(), database.get_port()),
     };
     let causes = example_program::causes(&**error);
     format!(
-        "cannot use the database at {place} ({DATABASE}): {causes}; \
+        "cannot use the database at {address} ({DATABASE}): {causes}; \
          start the server if it does not run, or correct the variable"
     )
 }

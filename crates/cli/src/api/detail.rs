@@ -36,15 +36,15 @@ pub(super) fn detail(response: &Response) -> String {
 /// Displays a validation error: its location and its reason.
 fn one_error(error: &Value) -> String {
     let message = error["msg"].as_str().or(error["message"].as_str());
-    let place: Vec<_> = (error["loc"].as_array().into_iter().flatten())
+    let location: Vec<_> = (error["loc"].as_array().into_iter().flatten())
         .filter(|part| *part != "body")
         .map(|part| {
             part.as_str()
                 .map_or_else(|| part.to_string(), str::to_owned)
         })
         .collect();
-    match (place.join("."), message) {
-        (place, Some(message)) if !place.is_empty() => format!("{place}: {message}"),
+    match (location.join("."), message) {
+        (location, Some(message)) if !location.is_empty() => format!("{location}: {message}"),
         (_, Some(message)) => message.to_owned(),
         _ => error.to_string(),
     }

@@ -167,14 +167,14 @@ fn print_created(
     json: bool,
 ) -> Result<(), Error> {
     let secret = endpoint.secret.clone();
-    let mut place = secret.ok_or_else(|| Error::failed("the API did not send it"))?;
+    let mut shown = secret.ok_or_else(|| Error::failed("the API did not send it"))?;
     let mut members: BTreeMap<&str, &RawValue> = read(response)?;
     if let Some(mut file) = file {
         let path = file.path();
-        (file.write(&place))
+        (file.write(&shown))
             .map_err(|error| Error::failed(format!("cannot write to {path}: {error}")))?;
         members.remove("secret");
-        place = format!("written to {path}");
+        shown = format!("written to {path}");
     }
     if json {
         output::line(escape::json(&members))?;
@@ -183,7 +183,7 @@ fn print_created(
             ("id", plain(&endpoint.id)),
             ("url", plain(&endpoint.url)),
             ("events", lines(&endpoint.events)),
-            ("secret", plain(place)),
+            ("secret", plain(shown)),
         ])?;
     }
     output::note("Keep the secret: SoundHash does not show it again.");

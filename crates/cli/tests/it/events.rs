@@ -28,13 +28,13 @@ use crate::support::{
 };
 
 /// A database that exists until its `Server` is dropped.
-trait Place: Backend {
+trait Fixture: Backend {
     type Server;
     fn start() -> (Self::Server, String);
     fn connect(url: &str) -> impl Future<Output = Pool<Self>> + Send;
 }
 
-impl Place for Postgres {
+impl Fixture for Postgres {
     type Server = PostgresServer;
 
     fn start() -> (PostgresServer, String) {
@@ -48,7 +48,7 @@ impl Place for Postgres {
     }
 }
 
-impl Place for Sqlite {
+impl Fixture for Sqlite {
     type Server = ();
 
     fn start() -> ((), String) {
@@ -95,7 +95,7 @@ enum Step {
 
 type Steps = Arc<Mutex<BTreeMap<String, Step>>>;
 
-struct App<DB: Place> {
+struct App<DB: Fixture> {
     runtime: Runtime,
     log: EventLog<DB>,
     database: String,
@@ -108,7 +108,7 @@ struct App<DB: Place> {
     _server: DB::Server,
 }
 
-impl<DB: Place> App<DB> {
+impl<DB: Fixture> App<DB> {
     fn start() -> Self {
         Self::with(|app| app)
     }
@@ -239,7 +239,7 @@ fn body(id: usize) -> Vec<u8> {
     format!(r#"{{"id": "{id}",  "type": "{kind}", "data": {{"confidence": NaN}}}}"#).into_bytes()
 }
 
-fn events_are_listed_page_by_page_and_shown<DB: Place>() {
+fn events_are_listed_page_by_page_and_shown<DB: Fixture>() {
     let app = App::<DB>::start();
     app.check("list | 0 | There are no such events.");
     app.seed(7);
@@ -280,7 +280,7 @@ fn events_are_listed_page_by_page_and_shown<DB: Place>() {
     app.check("list --table Other | 1 | no such table | --table");
 }
 
-fn recorded_events_are_compared_with_the_log_of_soundhash<DB: Place>() {
+fn recorded_events_are_compared_with_the_log_of_soundhash<DB: Fixture>() {
     let app = App::<DB>::start();
     let now = jiff::Timestamp::now();
     app.seed(2);
@@ -299,7 +299,7 @@ fn recorded_events_are_compared_with_the_log_of_soundhash<DB: Place>() {
     reconcile(&api, "--database sqlite:missing.db").expect(2, "cannot open the database");
 }
 
-fn events_run_again_by_key_window_and_type<DB: Place>() {
+fn events_run_again_by_key_window_and_type<DB: Fixture>() {
     let app = App::<DB>::start();
     app.seed(7);
     let before = app.stored();
@@ -332,7 +332,7 @@ fn events_run_again_by_key_window_and_type<DB: Place>() {
     app.has_every_body(7);
 }
 
-fn an_event_that_fails_stays_stored_and_runs_later<DB: Place>() {
+fn an_event_that_fails_stays_stored_and_runs_later<DB: Fixture>() {
     let app = App::<DB>::start();
     app.seed(5);
     let failing = Step::Respond(StatusCode::INTERNAL_SERVER_ERROR);
@@ -402,7 +402,7 @@ fn a_damaged_event_is_named_and_the_others_run() {
     );
 }
 
-fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
+fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Fixture>() {
     let app = App::<DB>::start();
     app.seed(4);
     app.steps.lock().unwrap().insert(key(1), Step::Wait);
@@ -438,7 +438,7 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Place>() {
     app.has_every_body(4);
 }
 
-fn deliveries_of_the_same_events_do_not_disturb_a_run<DB: Place>() {
+fn deliveries_of_the_same_events_do_not_disturb_a_run<DB: Fixture>() {
     let app = App::<DB>::start();
     app.seed(30);
     let stop = AtomicBool::new(false);

@@ -5,6 +5,6 @@ mod files;
 mod heads;
 #[cfg(feature = "metrics")]
 mod metrics;
-mod places;
 mod shutdown;
+mod slots;
 mod support;

@@ -238,8 +238,10 @@ macro_rules! common_steps {
                 // have to be prepared. No key is NULL.
                 let mut keys = keys.to_vec();
                 keys.resize(keys.len().next_power_of_two(), Value::OptionalText(None));
-                let places: Vec<_> = (1..=keys.len()).map(|place| format!("${place}")).collect();
-                let sql = format!("{before}{}{after}", places.join(","));
+                let placeholders: Vec<_> = (1..=keys.len())
+                    .map(|number| format!("${number}"))
+                    .collect();
+                let sql = format!("{before}{}{after}", placeholders.join(","));
                 query(&sql.into(), &keys)
                     .fetch_all(connection)
                     .await

@@ -305,7 +305,7 @@ impl Sql for Postgres {
             let mut numbers = HashMap::with_capacity(changes.len());
             let mut rows = Rows::default();
             // For each change, its row number and whether it is the first with its key.
-            let mut places = Vec::with_capacity(changes.len());
+            let mut positions = Vec::with_capacity(changes.len());
             for change in changes {
                 let Change::Record(delivery) = change else {
                     continue;
@@ -323,7 +323,7 @@ impl Sql for Postgres {
                 };
                 let next = numbers.len();
                 let number = *numbers.entry(key.to_string()).or_insert(next);
-                places.push((number, number == next));
+                positions.push((number, number == next));
                 if number < next {
                     continue;
                 }
@@ -348,12 +348,12 @@ impl Sql for Postgres {
             for row in accepted {
                 let number: i64 = row.try_get(0)?;
                 let state: i64 = row.try_get(1)?;
-                let place = usize::try_from(number - 1).ok();
-                if let (Some(place), 0 | 1) = (place.and_then(|at| states.get_mut(at)), state) {
-                    *place = Changed::Rows(u64::from(state == 1));
+                let position = usize::try_from(number - 1).ok();
+                if let (Some(state), 0 | 1) = (position.and_then(|at| states.get_mut(at)), state) {
+                    *state = Changed::Rows(u64::from(state == 1));
                 }
             }
-            let result = places.into_iter().map(|(number, is_first)| {
+            let result = positions.into_iter().map(|(number, is_first)| {
                 match states.get(number).copied().unwrap_or(Changed::Undecided) {
                     Changed::Rows(1) if !is_first => Changed::Rows(0),
                     state => state,

@@ -37,9 +37,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const JOBS: &str =
     "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1 -- a comment";
 
-async fn setup<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
-    let (place, pool, log) = log::<DB>().await;
-    (place, pool, log.enqueue(JOBS))
+async fn setup<DB: Fixture>() -> (DB::Database, Pool<DB>, EventLog<DB>) {
+    let (database, pool, log) = log::<DB>().await;
+    (database, pool, log.enqueue(JOBS))
 }
 
 async fn an_event_is_accepted_once<DB: Fixture>() {
@@ -107,8 +107,8 @@ async fn a_poisoned_event_does_not_affect_others<DB: Fixture>() {
 }
 
 async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixture>() {
-    let (place, pool, others) = setup::<DB>().await;
-    let one = DB::pool(&DB::url(&place), 1).await;
+    let (database, pool, others) = setup::<DB>().await;
+    let one = DB::pool(&DB::url(&database), 1).await;
     let log = EventLog::new(one.clone()).enqueue(JOBS);
     let start = |delivery: &Delivery| {
         let (log, delivery) = (log.clone(), delivery.clone());
@@ -268,8 +268,8 @@ async fn an_event_waits_for_a_transaction_that_records_it<DB: Fixture>() {
 }
 
 async fn a_runtime_can_end_while_events_wait<DB: Fixture>() {
-    let (place, _pool, log) = setup::<DB>().await;
-    let (url, mut deliveries) = (DB::url(&place), Vec::new());
+    let (database, _pool, log) = setup::<DB>().await;
+    let (url, mut deliveries) = (DB::url(&database), Vec::new());
     for id in ["a", "b", "c", "d", "e"] {
         deliveries.push(delivery(id).await);
     }
@@ -298,8 +298,8 @@ async fn a_runtime_can_end_while_events_wait<DB: Fixture>() {
 /// Test suites and poolers deallocate prepared statements.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_accepted_on_a_connection_without_its_prepared_statements() {
-    let (place, _pool, _log) = log::<Postgres>().await;
-    let pool = <Postgres as Fixture>::pool(&Postgres::url(&place), 1).await;
+    let (database, _pool, _log) = log::<Postgres>().await;
+    let pool = <Postgres as Fixture>::pool(&Postgres::url(&database), 1).await;
     let log = EventLog::new(pool.clone()).enqueue(JOBS);
     for id in ["a", "b", "c"] {
         let accepted = log.accept(&delivery(id).await).await;

@@ -111,13 +111,13 @@ where
         Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicBool::new(false)),
     );
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut deliveries = JoinSet::new();
     for id in ids {
         let (client, receivers, id) = (client.clone(), Arc::clone(receivers), id.clone());
-        let (places, failed) = (Arc::clone(&places), Arc::clone(&failed));
+        let (permits, failed) = (Arc::clone(&permits), Arc::clone(&failed));
         deliveries.spawn(async move {
-            let _place = places.acquire().await.expect("an open semaphore");
+            let _permit = permits.acquire().await.expect("an open semaphore");
             let attempts = deliver_copies(&client, &receivers, &id).await;
             failed.fetch_add(attempts, Ordering::Relaxed);
         });
@@ -180,8 +180,8 @@ on_both!(each_event_is_handled_once_when_receivers_are_killed);
 
 async fn each_event_is_handled_once_when_receivers_are_killed<DB: Fixture>() {
     for handler in [Handler::Record, Handler::Accept] {
-        let place = DB::place().await;
-        kill_receivers::<DB>(&DB::url(&place), handler).await;
+        let database = DB::create().await;
+        kill_receivers::<DB>(&DB::url(&database), handler).await;
     }
 }
 

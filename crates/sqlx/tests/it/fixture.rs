@@ -27,17 +27,17 @@ use tower::ServiceExt;
 
 pub(crate) const SECRET: &str = "whsec_test";
 
-/// A database for a single test, which is removed when its last `Place` is dropped.
+/// A database for a single test, which is removed when its last `Database` is dropped.
 pub(crate) trait Fixture: Backend {
     const IS_SQLITE: bool;
     /// A statement that makes the table reject events of type `poison`.
     const REJECT_POISON: &'static str;
     /// A statement that makes `acted` reject keys that contain `poison` or `locked`.
     const REJECT_JOBS: &'static str;
-    type Place: Send + Sync;
+    type Database: Send + Sync;
 
-    fn place() -> impl Future<Output = Self::Place> + Send;
-    fn url(place: &Self::Place) -> String;
+    fn create() -> impl Future<Output = Self::Database> + Send;
+    fn url(database: &Self::Database) -> String;
     fn pool(url: &str, connections: u32) -> impl Future<Output = Pool<Self>> + Send;
     /// Creates the user's own table, `acted`.
     fn prepare(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
@@ -58,7 +58,7 @@ pub(crate) trait Fixture: Backend {
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A database on the server that all tests in a process share.
-pub(crate) struct PostgresPlace {
+pub(crate) struct PostgresDatabase {
     server: Arc<PostgresServer>,
     name: String,
 }
@@ -114,9 +114,9 @@ impl Fixture for Postgres {
             RETURN new;
         END $$;
         CREATE TRIGGER reject BEFORE INSERT ON acted FOR EACH ROW EXECUTE FUNCTION reject()";
-    type Place = PostgresPlace;
+    type Database = PostgresDatabase;
 
-    async fn place() -> PostgresPlace {
+    async fn create() -> PostgresDatabase {
         let server = shared_server();
         let name = format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let pool = Self::pool(&server.url(), 1).await;
@@ -125,13 +125,13 @@ impl Fixture for Postgres {
             .execute(&pool)
             .await
             .expect("a database");
-        PostgresPlace { server, name }
+        PostgresDatabase { server, name }
     }
 
-    fn url(place: &PostgresPlace) -> String {
-        let url = place.server.url();
+    fn url(database: &PostgresDatabase) -> String {
+        let url = database.server.url();
         let (server, _) = url.rsplit_once('/').expect("the name of a database");
-        format!("{server}/{}", place.name)
+        format!("{server}/{}", database.name)
     }
 
     async fn pool(url: &str, connections: u32) -> Pool<Self> {
@@ -145,11 +145,11 @@ impl Fixture for Postgres {
 }
 
 /// A directory with an SQLite file.
-pub(crate) struct SqlitePlace {
+pub(crate) struct SqliteDatabase {
     pub(crate) folder: PathBuf,
 }
 
-impl Drop for SqlitePlace {
+impl Drop for SqliteDatabase {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -171,17 +171,17 @@ impl Fixture for Sqlite {
     const REJECT_JOBS: &'static str = "CREATE TRIGGER reject_jobs BEFORE INSERT ON acted
         WHEN new.event_key LIKE '%poison%' OR new.event_key LIKE '%locked%'
         BEGIN SELECT RAISE(ABORT, 'a poisoned event'); END";
-    type Place = SqlitePlace;
+    type Database = SqliteDatabase;
 
-    async fn place() -> SqlitePlace {
+    async fn create() -> SqliteDatabase {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("soundhash-webhook-sqlite-{}-{count}", id()));
         fs::create_dir_all(&folder).expect("a folder");
-        SqlitePlace { folder }
+        SqliteDatabase { folder }
     }
 
-    fn url(place: &SqlitePlace) -> String {
-        format!("sqlite://{}/events.db", place.folder.display())
+    fn url(database: &SqliteDatabase) -> String {
+        format!("sqlite://{}/events.db", database.folder.display())
     }
 
     async fn pool(url: &str, connections: u32) -> Pool<Self> {
@@ -197,14 +197,14 @@ impl Fixture for Sqlite {
     steps!();
 }
 
-/// Returns a place with a migrated log and the user's own table.
-pub(crate) async fn log<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
-    let place = DB::place().await;
-    let pool = DB::pool(&DB::url(&place), 10).await;
+/// Returns a database with a migrated log and the user's own table.
+pub(crate) async fn log<DB: Fixture>() -> (DB::Database, Pool<DB>, EventLog<DB>) {
+    let database = DB::create().await;
+    let pool = DB::pool(&DB::url(&database), 10).await;
     DB::prepare(&pool).await;
     let log = EventLog::new(pool.clone());
     log.migrate().await.expect("a table");
-    (place, pool, log)
+    (database, pool, log)
 }
 
 /// Records the event in a separate transaction.

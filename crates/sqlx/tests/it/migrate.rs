@@ -22,10 +22,10 @@ async fn works<DB: Fixture>(log: &EventLog<DB>) {
 }
 
 async fn many_processes_can_migrate_at_once<DB: Fixture>() {
-    let place = DB::place().await;
+    let database = DB::create().await;
     let mut processes = JoinSet::new();
     for _ in 0..16 {
-        let url = DB::url(&place);
+        let url = DB::url(&database);
         processes.spawn(async move {
             let log = EventLog::new(DB::pool(&url, 2).await);
             log.migrate().await.expect("a migration");
@@ -33,12 +33,12 @@ async fn many_processes_can_migrate_at_once<DB: Fixture>() {
         });
     }
     processes.join_all().await;
-    works(&EventLog::new(DB::pool(&DB::url(&place), 2).await)).await;
+    works(&EventLog::new(DB::pool(&DB::url(&database), 2).await)).await;
 }
 
 async fn without_a_migration_the_error_says_so<DB: Fixture>() {
-    let place = DB::place().await;
-    let log = EventLog::new(DB::pool(&DB::url(&place), 2).await);
+    let database = DB::create().await;
+    let log = EventLog::new(DB::pool(&DB::url(&database), 2).await);
     let delivery = delivery("a").await;
     let error = record(&log, &delivery).await.expect_err("no table");
     assert_eq!(error.kind(), EventLogErrorKind::NotMigrated, "{error:?}");
@@ -47,8 +47,8 @@ async fn without_a_migration_the_error_says_so<DB: Fixture>() {
 }
 
 async fn a_table_of_a_later_version_stays_unchanged<DB: Fixture>() {
-    let place = DB::place().await;
-    let pool: Pool<DB> = DB::pool(&DB::url(&place), 2).await;
+    let database = DB::create().await;
+    let pool: Pool<DB> = DB::pool(&DB::url(&database), 2).await;
     let log = EventLog::new(pool.clone());
     log.migrate().await.unwrap();
     DB::run(&pool, "INSERT INTO soundhash_events_migrations VALUES (99)")
@@ -60,8 +60,8 @@ async fn a_table_of_a_later_version_stays_unchanged<DB: Fixture>() {
 
 /// Test suites truncate all tables, and a restored dump may lack the migrations table.
 async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
-    let place = DB::place().await;
-    let pool: Pool<DB> = DB::pool(&DB::url(&place), 2).await;
+    let database = DB::create().await;
+    let pool: Pool<DB> = DB::pool(&DB::url(&database), 2).await;
     let log = EventLog::new(pool.clone());
     log.migrate().await.unwrap();
     works(&log).await;
@@ -80,8 +80,8 @@ async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
 
 #[tokio::test]
 async fn a_database_that_cannot_store_all_text_is_rejected() {
-    let place = Postgres::place().await;
-    let pool = Postgres::pool(&Postgres::url(&place), 1).await;
+    let database = Postgres::create().await;
+    let pool = Postgres::pool(&Postgres::url(&database), 1).await;
     let name: String = sqlx::query_scalar("SELECT current_database() || '_latin1'")
         .fetch_one(&pool)
         .await
@@ -99,8 +99,8 @@ async fn a_database_that_cannot_store_all_text_is_rejected() {
 
 #[tokio::test]
 async fn a_role_without_the_right_to_create_can_start() {
-    let place = Postgres::place().await;
-    let url = Postgres::url(&place);
+    let database = Postgres::create().await;
+    let url = Postgres::url(&database);
     let pool = Postgres::pool(&url, 2).await;
     EventLog::new(pool.clone())
         .schema("Hooks")
@@ -125,11 +125,11 @@ async fn a_role_without_the_right_to_create_can_start() {
 
 #[tokio::test]
 async fn a_schema_on_sqlite_is_an_attached_file() {
-    let place = Sqlite::place().await;
-    let attach = format!("ATTACH '{}/more.db' AS more", place.folder.display());
+    let database = Sqlite::create().await;
+    let attach = format!("ATTACH '{}/more.db' AS more", database.folder.display());
     let pool = sqlx::sqlite::SqlitePoolOptions::new()
         .max_connections(1)
-        .connect_with(sqlite_options(&Sqlite::url(&place)))
+        .connect_with(sqlite_options(&Sqlite::url(&database)))
         .await
         .unwrap();
     Sqlite::run(&pool, attach.leak()).await.unwrap();
@@ -141,8 +141,8 @@ async fn a_schema_on_sqlite_is_an_attached_file() {
 
 #[tokio::test]
 async fn a_name_that_would_need_quoting_is_an_error() {
-    let place = Sqlite::place().await;
-    let log = EventLog::new(Sqlite::pool(&Sqlite::url(&place), 1).await);
+    let database = Sqlite::create().await;
+    let log = EventLog::new(Sqlite::pool(&Sqlite::url(&database), 1).await);
     let [longest, too_long] = [48, 49].map(|len| "x".repeat(len));
     for name in ["_e", "Events2", &longest] {
         assert!(log.clone().table(name).is_ok(), "{name}");

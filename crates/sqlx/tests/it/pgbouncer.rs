@@ -98,14 +98,14 @@ async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind>
 }
 
 /// Returns a direct connection, and one through PgBouncer with these settings.
-async fn setup(settings: &str) -> (<Postgres as Fixture>::Place, PgPool, Proxy, PgPool) {
-    let place = Postgres::place().await;
-    let url = Postgres::url(&place);
+async fn setup(settings: &str) -> (<Postgres as Fixture>::Database, PgPool, Proxy, PgPool) {
+    let database = Postgres::create().await;
+    let url = Postgres::url(&database);
     let direct = Postgres::pool(&url, 2).await;
     Postgres::prepare(&direct).await;
     let (bouncer, url) = start(&url, settings);
     let pool = Postgres::pool(&url, 5).await;
-    (place, direct, bouncer, pool)
+    (database, direct, bouncer, pool)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -294,10 +294,10 @@ async fn three_more<DB: Fixture>(log: &EventLog<DB>, pool: &Pool<DB>) {
     );
 }
 
-async fn few_connections<DB: Fixture>() -> (DB::Place, Pool<DB>, EventLog<DB>) {
-    let (place, _pool, _log) = log::<DB>().await;
-    let pool = DB::pool(&DB::url(&place), 2).await;
-    (place, pool.clone(), EventLog::new(pool))
+async fn few_connections<DB: Fixture>() -> (DB::Database, Pool<DB>, EventLog<DB>) {
+    let (database, _pool, _log) = log::<DB>().await;
+    let pool = DB::pool(&DB::url(&database), 2).await;
+    (database, pool.clone(), EventLog::new(pool))
 }
 
 async fn events_succeed_after_a_deferred_constraint_failed_at_commit<DB: Fixture>() {
@@ -336,8 +336,8 @@ pub(crate) async fn is_new<DB: Fixture>(
 }
 
 async fn events_succeed_on_connections_with_changed_settings<DB: Fixture>() {
-    let (place, pool, log) = few_connections::<DB>().await;
-    let others = EventLog::new(DB::pool(&DB::url(&place), 1).await);
+    let (database, pool, log) = few_connections::<DB>().await;
+    let others = EventLog::new(DB::pool(&DB::url(&database), 1).await);
     let settings: &[&str] = match DB::IS_SQLITE {
         true => &["PRAGMA query_only = TRUE", "BEGIN"],
         false => &[

@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::fixture::{Fixture, PostgresPlace, delivery, log, record};
+use crate::fixture::{Fixture, PostgresDatabase, delivery, log, record};
 
 #[tokio::test]
 async fn the_lock_timeout_of_the_caller_is_restored() {
@@ -127,14 +127,14 @@ async fn at_stricter_isolation_levels_a_concurrent_duplicate_is_a_conflict() {
 }
 
 /// A pool whose transactions are serializable by default.
-async fn serializable() -> (PostgresPlace, PgPool) {
-    let place = Postgres::place().await;
+async fn serializable() -> (PostgresDatabase, PgPool) {
+    let database = Postgres::create().await;
     let set = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation
         = serializable', current_database()); END $$";
-    let url = Postgres::url(&place);
+    let url = Postgres::url(&database);
     let pool = <Postgres as Fixture>::pool(&url, 1).await;
     Postgres::run(&pool, set).await.unwrap();
-    (place, <Postgres as Fixture>::pool(&url, 13).await)
+    (database, <Postgres as Fixture>::pool(&url, 13).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,201 @@
+//! Which connection is closed when all slots are taken.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::support::{
+    Deaf, HONEST, PATIENCE, Running, SLOW, exchange, is_served, response, to_the_end,
+};
+
+async fn served(server: &Running) -> TcpStream {
+    let mut stream = server.connect().await;
+    assert!(is_served(&mut stream).await);
+    stream
+}
+
+#[tokio::test]
+async fn the_connection_that_has_been_idle_longest_is_closed() {
+    let server =
+        Running::start(|server| server.max_connections(3).max_connections_per_peer(3)).await;
+    let mut first = served(&server).await;
+    let mut second = served(&server).await;
+    let mut third = served(&server).await;
+    // The second connection has now been idle longest.
+    assert!(is_served(&mut first).await);
+    let mut fourth = served(&server).await;
+    assert_eq!(to_the_end(&mut second).await, "");
+    for stream in [&mut third, &mut fourth, &mut first] {
+        assert!(is_served(stream).await);
+    }
+    let log = server.ended().await;
+    assert_eq!(log.matches("reason=\"evicted\"").count(), 1, "{log}");
+}
+
+/// A connection whose request is waiting for the handler is never closed to make room for a new
+/// one, which waits instead.
+#[tokio::test]
+async fn a_request_in_progress_keeps_its_place() {
+    let server =
+        Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
+    let mut first = server.connect().await;
+    first.write_all(SLOW.as_bytes()).await.unwrap();
+    let mut slow = server.connect_from("127.0.0.2").await;
+    slow.write_all(SLOW.as_bytes()).await.unwrap();
+    let mut third = server.connect_from("127.0.0.3").await;
+    third.write_all(HONEST.as_bytes()).await.unwrap();
+    server.logged("reason=\"full\"").await;
+    server.release();
+    // The third one is served once one of the others has become idle and been closed.
+    let got = response(&mut third).await;
+    assert!(
+        got.starts_with("HTTP/1.1 200"),
+        "{got} {}",
+        server.ended().await
+    );
+    server.release();
+    for stream in [&mut first, &mut slow] {
+        assert!(response(stream).await.starts_with("HTTP/1.1 200"));
+    }
+    server.ended().await;
+}
+
+/// Attack: occupy all slots with requests whose bodies never arrive.
+#[tokio::test]
+async fn a_body_that_is_not_sent_keeps_no_slot() {
+    const HEAD: &str = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
+
+    let server =
+        Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
+    let mut first = server.connect().await;
+    first.write_all(HEAD.as_bytes()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(server.connect_from("127.0.0.2").await)
+        .await
+        .unwrap();
+    let second = tokio::spawn(connection);
+    let request = http::Request::post("http://localhost/echo")
+        .body(())
+        .unwrap();
+    let (waiting, mut body) = client.send_request(request, false).unwrap();
+    let mut all = Vec::new();
+    for peer in ["127.0.0.3", "127.0.0.4"] {
+        let mut honest = server.connect_from(peer).await;
+        let got = timeout(PATIENCE, exchange(&mut honest, &format!("{HEAD}ok"))).await;
+        let got = got.expect("a slot in time");
+        assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+        all.push(honest);
+    }
+    assert_eq!(to_the_end(&mut first).await, "");
+    let ended = timeout(PATIENCE, second).await;
+    let _ = ended.expect("the connection ends in time");
+    assert!(waiting.await.is_err());
+    let _ = body.send_data("ok".into(), true);
+    let log = server.ended().await;
+    assert!(log.contains("reason=\"evicted\""), "{log}");
+    drop(all);
+}
+
+/// While there are free slots, a body may arrive slowly, and its connection can still serve further
+/// requests.
+#[tokio::test]
+async fn a_body_that_arrives_slowly_is_served() {
+    let server = Running::start(|server| server.idle_timeout(Duration::from_secs(5))).await;
+    let mut slow = server.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..20 {
+        sleep(Duration::from_millis(300)).await;
+        slow.write_all(b"x").await.unwrap();
+    }
+    assert!(response(&mut slow).await.starts_with("HTTP/1.1 200"));
+    assert!(is_served(&mut slow).await);
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_peer_has_only_its_share() {
+    let server =
+        Running::start(|server| server.max_connections(8).max_connections_per_peer(2)).await;
+    let mut first = served(&server).await;
+    let mut second = served(&server).await;
+    let mut other = server.connect_from("127.0.0.2").await;
+    assert!(is_served(&mut other).await);
+    let mut third = served(&server).await;
+    assert_eq!(to_the_end(&mut first).await, "");
+    assert!(is_served(&mut other).await);
+    // If none of the peer's connections is idle, the new one is closed.
+    for stream in [&mut second, &mut third] {
+        stream.write_all(SLOW.as_bytes()).await.unwrap();
+    }
+    server.release();
+    assert!(response(&mut second).await.starts_with("HTTP/1.1 200"));
+    second.write_all(SLOW.as_bytes()).await.unwrap();
+    server.logged("reason=\"peer_share\"").await;
+    let mut fourth = server.connect().await;
+    let _ = fourth.write_all(HONEST.as_bytes()).await;
+    assert_eq!(to_the_end(&mut fourth).await, "");
+    assert!(is_served(&mut other).await);
+    server.release();
+    server.release();
+    assert!(response(&mut second).await.starts_with("HTTP/1.1 200"));
+    assert!(response(&mut third).await.starts_with("HTTP/1.1 200"));
+    let log = server.ended().await;
+    assert!(log.contains("peer=127.0.0.1"), "{log}");
+}
+
+/// Attack: occupy every connection slot with requests whose responses are never read.
+#[tokio::test]
+async fn a_response_that_is_not_read_does_not_keep_its_slot() {
+    let server =
+        Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
+    let first = Deaf::connect(server.connect().await).await;
+    let second = Deaf::connect(server.connect_from("127.0.0.2").await).await;
+    let mut honest = server.connect_from("127.0.0.3").await;
+    let is_served = timeout(PATIENCE, is_served(&mut honest)).await;
+    assert!(is_served.expect("a slot in time"));
+    first.closed().await;
+    drop(second);
+    let log = server.ended().await;
+    assert!(log.contains("reason=\"evicted\""), "{log}");
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_read_ends_with_the_idle_timeout() {
+    let second = Duration::from_secs(1);
+    let server = Running::start(|server| server.idle_timeout(second)).await;
+    let client = Deaf::connect(server.connect().await).await;
+    client.closed().await;
+    server.ended().await;
+}
+
+/// A response may take longer than the idle timeout, whether it has many frames or a single one.
+#[tokio::test]
+async fn a_response_that_is_read_slowly_arrives() {
+    const SIZE: usize = 16 << 20;
+    let server = Running::start(|server| server.idle_timeout(Duration::from_secs(2))).await;
+    for path in ["/pieces", "/piece"] {
+        let mut slow = server.connect().await;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        slow.write_all(request.as_bytes()).await.unwrap();
+        let mut received = 0;
+        while received < SIZE {
+            sleep(Duration::from_millis(150)).await;
+            let mut bytes = vec![0; 512 * 1024];
+            let mut read = 0;
+            while read < bytes.len() {
+                match slow.read(&mut bytes[read..]).await.unwrap() {
+                    0 => break,
+                    more => read += more,
+                }
+            }
+            assert!(read > 0, "{path} was cut after {received} bytes");
+            received += read;
+        }
+    }
+    server.ended().await;
+}
