@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -38,12 +39,19 @@ const USUAL_HEAD: usize = 8 * 1024;
 /// Otherwise, a few bytes would be enough to keep a lot of memory occupied.
 const LEAST_PART: usize = 16;
 
+/// How much newer a body of the lowest cost counts until it first makes progress.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
 /// If a body does not fit, the body that has gone longest without progress is evicted. A body makes
 /// progress when the number of bytes received has doubled and is at least a sixteenth of the body's
 /// cost. An honest delivery doubles in size within a few round trips, however far away the sender
 /// is, while a body that stalls or trickles does not.
+///
+/// Until a body first makes progress, a cheap one counts as newer than it is: by one second at 32
+/// KiB, and by less the more it costs. Otherwise, a few chunked bodies of one byte each would evict
+/// all bodies whose first bytes arrive after the head.
 ///
 /// A body counts while the layer waits for more of it, or for its secrets to be looked up. Its cost
 /// is the buffer for its bytes, plus 32 KiB for the task, the connection and the head. For a head
@@ -75,8 +83,8 @@ struct Group {
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// The time at which a body started or last made progress, plus a number that makes the rank
-/// unique. The body with the lowest rank is evicted first.
+/// The time at which a body started plus its grace, or last made progress, and a number that makes
+/// the rank unique. The body with the lowest rank is evicted first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -186,6 +194,7 @@ impl Budget {
 #[derive(Debug)]
 pub(super) struct Reservation {
     budget: Arc<Budget>,
+    start: Instant,
     rank: Rank,
     /// `None` once the body has been evicted.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
@@ -201,7 +210,8 @@ impl Reservation {
         let bytes = Arc::new(Mutex::new(Some(Vec::new())));
         let mut waiting = budget.waiting();
         waiting.next_id += 1;
-        let rank = (Instant::now(), Reverse(waiting.next_id));
+        let start = Instant::now();
+        let rank = (start + GRACE, Reverse(waiting.next_id));
         let body = WaitingBody {
             cost: 0,
             bytes: bytes.clone(),
@@ -211,6 +221,7 @@ impl Reservation {
         drop(waiting);
         Self {
             budget: budget.clone(),
+            start,
             rank,
             bytes,
             len: 0,
@@ -259,6 +270,8 @@ impl Reservation {
         if len >= 2 * self.doubled && LEAST_PART * len >= cost {
             self.doubled = len;
             self.rank.0 = Instant::now();
+        } else if !self.has_advanced() {
+            self.rank.0 = self.start + grace(cost);
         }
         let (own, other) = waiting.groups(self.has_advanced());
         let excess = (own.total + other.total + cost).saturating_sub(limit);
@@ -324,6 +337,12 @@ impl Waiting {
             false => (&mut self.started, &mut self.advanced),
         }
     }
+}
+
+/// Returns how much newer than it is a body that has not made progress counts.
+fn grace(cost: usize) -> Duration {
+    let times_lowest = u32::try_from(cost / OVERHEAD).unwrap_or(u32::MAX);
+    GRACE / times_lowest.max(1)
 }
 
 /// Bodies that could be evicted, along with their total cost.

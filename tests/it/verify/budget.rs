@@ -154,6 +154,44 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     assert_eq!(evicted.count(), attackers.len() - 2);
 }
 
+/// Attack: send chunked bodies of one byte each, for which whole read buffers are counted, while a
+/// delivery waits for its first packet.
+#[tokio::test(start_paused = true)]
+async fn chunked_bodies_do_not_evict_a_delivery_that_has_not_begun() {
+    let service = echo(layer().max_buffered(4 * 1024 * KIB));
+    let (mut honest, honest_outcome) = begin(&service, HTTP_2, BODY, 0).await;
+    let mut attackers = Vec::new();
+    for _ in 0..90 {
+        attackers.push(begin(&service, Version::HTTP_11, BODY, 1).await);
+        sleep(Duration::from_millis(10)).await;
+    }
+    send(&mut honest, BODY).await;
+    drop(honest);
+    let outcome = honest_outcome.await.unwrap();
+    assert_eq!(outcome, Ok(Bytes::from_static(BODY)));
+    let open = attackers.iter().filter(|(_, it)| !it.is_finished());
+    assert_eq!(open.count(), 4);
+}
+
+/// Attack: fill the memory with stalled bodies, leaving no room for a chunked delivery.
+#[tokio::test(start_paused = true)]
+async fn a_chunked_body_evicts_bodies_that_have_stalled_for_a_second() {
+    let service = echo(with_room_for(30, 0));
+    let mut attackers = Vec::new();
+    for _ in 0..30 {
+        attackers.push(begin(&service, HTTP_2, BODY, 0).await);
+    }
+    let (_early, early) = begin(&service, Version::HTTP_11, BODY, 1).await;
+    assert_eq!(early.await.unwrap(), Err(RejectionKind::BufferFull));
+    sleep(Duration::from_secs(1)).await;
+    let (mut later, later_outcome) = begin(&service, Version::HTTP_11, BODY, 1).await;
+    assert!(!later_outcome.is_finished());
+    send(&mut later, &BODY[1..]).await;
+    drop(later);
+    assert!(later_outcome.await.unwrap().is_ok());
+    assert!(attackers.iter().any(|(_, it)| it.is_finished()));
+}
+
 /// Attack: occupy the memory with bodies that have made progress, leaving no room for new
 /// deliveries.
 #[tokio::test(start_paused = true)]
