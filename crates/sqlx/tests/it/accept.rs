@@ -43,7 +43,7 @@ async fn setup<DB: Fixture>() -> (DB::Database, Pool<DB>, EventLog<DB>) {
 }
 
 async fn an_event_is_accepted_once<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let delivery = delivery("a").await;
     assert_eq!(log.accept(&delivery).await.unwrap(), Accepted::New);
     assert!(log.accept(&delivery).await.unwrap().is_duplicate());
@@ -70,7 +70,7 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
 /// The jobs for some events fail, and the database rejects other events. The remaining events
 /// contain characters that are hard to store.
 async fn a_poisoned_event_does_not_affect_others<DB: Fixture>() {
-    let (_place, pool, log) = setup::<DB>().await;
+    let (_database, pool, log) = setup::<DB>().await;
     DB::run(&pool, DB::REJECT_POISON).await.expect("a trigger");
     DB::run(&pool, DB::REJECT_JOBS).await.expect("a trigger");
     let padding = "x".repeat(100_000);
@@ -160,7 +160,7 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
 /// The statement may use all columns of `new_events`, call a function, or write no job for an
 /// event.
 async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     let columns = "INSERT INTO acted
         SELECT event_key || ' ' || event_type || ' ' || coalesce(endpoint, '-') FROM new_events
         WHERE event_key NOT LIKE '%c' RETURNING 1";
@@ -196,7 +196,7 @@ async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
 /// Postgres does not run a `SELECT` whose rows are unused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_of_the_queue_is_called_for_each_new_event() {
-    let (_place, pool, log) = log::<Postgres>().await;
+    let (_database, pool, log) = log::<Postgres>().await;
     let function = "CREATE FUNCTION push(text[]) RETURNS bigint LANGUAGE sql
         AS 'INSERT INTO acted SELECT unnest(coalesce($1, ARRAY[NULL])) RETURNING 1'";
     Postgres::run(&pool, function).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_function_of_the_queue_is_called_for_each_new_event() {
 }
 
 async fn a_lock_that_another_transaction_keeps_is_an_error<DB: Fixture>() {
-    let (_place, pool, log) = setup::<DB>().await;
+    let (_database, pool, log) = setup::<DB>().await;
     let a = delivery("a").await;
     let mut tx = log.begin().await.unwrap();
     assert_eq!(log.record(&mut tx, &a).await.unwrap(), Recorded::New);
@@ -232,7 +232,7 @@ async fn a_lock_that_another_transaction_keeps_is_an_error<DB: Fixture>() {
 
 async fn an_event_waits_for_a_transaction_that_records_it<DB: Fixture>() {
     for (commit, expected) in [(true, Accepted::Duplicate), (false, Accepted::New)] {
-        let (_place, pool, log) = setup::<DB>().await;
+        let (_database, pool, log) = setup::<DB>().await;
         let a = delivery("a").await;
         let mut tx = log.begin().await.unwrap();
         assert_eq!(log.record(&mut tx, &a).await.unwrap(), Recorded::New);
@@ -293,6 +293,40 @@ async fn a_runtime_can_end_while_events_wait<DB: Fixture>() {
     });
     let ended = timeout(PATIENCE, ended).await;
     ended.expect("the runtime ends").expect("no panic");
+}
+
+/// The jobs of two events conflict, each time after a second, as with `deadlock_timeout`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_keeps_conflicting_is_accepted_one_by_one() {
+    let (_database, pool, log) = log::<Postgres>().await;
+    Postgres::run(&pool, "CREATE SEQUENCE conflicts")
+        .await
+        .unwrap();
+    let function = "CREATE FUNCTION push(text, bigint) RETURNS text LANGUAGE plpgsql AS $$
+        BEGIN
+            IF $2 > 1 THEN
+                PERFORM nextval('conflicts'), pg_sleep(1);
+                RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01';
+            END IF;
+            RETURN $1;
+        END $$";
+    Postgres::run(&pool, function).await.unwrap();
+    let log = log.enqueue(
+        "INSERT INTO acted SELECT push(event_key, (SELECT count(*) FROM new_events))
+         FROM new_events RETURNING 1",
+    );
+    let mut all = JoinSet::new();
+    for number in 0..10 {
+        let (log, delivery) = (log.clone(), delivery(&number.to_string()).await);
+        all.spawn(async move { log.accept(&delivery).await });
+    }
+    for accepted in all.join_all().await {
+        assert_eq!(accepted.unwrap(), Accepted::New);
+    }
+    assert_eq!(Postgres::acted(&pool).await.len(), 10);
+    let conflicts = sqlx::query_scalar("SELECT last_value FROM conflicts");
+    let conflicts: i64 = conflicts.fetch_one(&pool).await.unwrap();
+    assert!(conflicts > 0, "no two events were in one batch");
 }
 
 /// Test suites and poolers deallocate prepared statements.

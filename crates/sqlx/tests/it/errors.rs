@@ -16,7 +16,7 @@ use crate::{
 on_both!(an_exhausted_pool_is_an_error, a_closed_pool_is_an_error,);
 
 async fn an_exhausted_pool_is_an_error<DB: Fixture>() {
-    let (_place, pool, _log) = log::<DB>().await;
+    let (_database, pool, _log) = log::<DB>().await;
     let options = (*pool.connect_options()).clone();
     let small: Pool<DB> = PoolOptions::new()
         .max_connections(1)
@@ -34,7 +34,7 @@ async fn an_exhausted_pool_is_an_error<DB: Fixture>() {
 }
 
 async fn a_closed_pool_is_an_error<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     pool.close().await;
     let begin = log.begin().await.expect_err("no connection");
     let accept = log
@@ -73,7 +73,7 @@ async fn succeeds<DB: Fixture>(log: &EventLog<DB>, pool: &Pool<DB>) {
 
 #[tokio::test]
 async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothing() {
-    let (_place, pool, log) = log::<Postgres>().await;
+    let (_database, pool, log) = log::<Postgres>().await;
     let set = "ALTER ROLE test IN DATABASE x SET idle_in_transaction_session_timeout = 100";
     let name: String = sqlx::query_scalar("SELECT current_database()")
         .fetch_one(&pool)
@@ -93,7 +93,7 @@ async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothin
 /// After a failover, an open connection may lead to a server that has become a replica.
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_not_available() {
-    let (_place, _pool, log) = log::<Postgres>().await;
+    let (_database, _pool, log) = log::<Postgres>().await;
     let mut tx = log.begin().await.unwrap();
     sqlx::query("SET TRANSACTION READ ONLY")
         .execute(&mut *tx)
@@ -108,7 +108,7 @@ async fn a_server_that_became_a_replica_is_not_available() {
 
 #[tokio::test]
 async fn a_deadlock_is_a_conflict_for_one_of_the_transactions() {
-    let (_place, _pool, log) = log::<Postgres>().await;
+    let (_database, _pool, log) = log::<Postgres>().await;
     let (a, b) = (delivery("a").await, delivery("b").await);
     let (mut first, mut second) = (log.begin().await.unwrap(), log.begin().await.unwrap());
     assert_eq!(log.record(&mut first, &a).await.unwrap(), Recorded::New);

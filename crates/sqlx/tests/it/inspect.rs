@@ -25,7 +25,7 @@ on_both!(
 
 /// Even bodies that only Python can parse must be kept unchanged.
 async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     let letters = serde_json::json!({"id": 1, "type": "a", "data": "x".repeat(100_000)});
     let bodies: [&[u8]; 5] = [
         br#"{"id":"nan","type":"match.found","data":{"confidence":NaN,"segment_end":-Infinity}}"#,
@@ -59,7 +59,7 @@ async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
 }
 
 async fn ids_types_and_endpoints_can_contain_any_character<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let texts = [
         "\0",
         "\\",
@@ -104,7 +104,7 @@ async fn ids_types_and_endpoints_can_contain_any_character<DB: Fixture>() {
 }
 
 async fn events_are_listed_page_by_page<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let start = SystemTime::now() - Duration::from_mins(1);
     for id in 0..25 {
         let mut event = event(&format!("{id:02}"));
@@ -145,7 +145,7 @@ async fn events_are_listed_page_by_page<DB: Fixture>() {
 }
 
 async fn a_forgotten_event_is_new_again_and_its_body_is_kept<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let delivery = delivery("a").await;
     let key = Key::from(&delivery);
     assert!(!log.forget(&key).await.unwrap());
@@ -174,7 +174,7 @@ async fn a_forgotten_event_is_new_again_and_its_body_is_kept<DB: Fixture>() {
 }
 
 async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     // These rows fill more than two batches, and are older than all other events.
     let fill = "INSERT INTO soundhash_events (event_key, recorded, received_at, body) \
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4500) ";
@@ -213,7 +213,7 @@ async fn purge_deletes_old_events_in_batches<DB: Fixture>() {
 }
 
 async fn logs_in_two_tables_are_kept_apart<DB: Fixture>() {
-    let (_place, pool, first) = log::<DB>().await;
+    let (_database, pool, first) = log::<DB>().await;
     let second = EventLog::new(pool).table("Second_log").unwrap();
     second.migrate().await.unwrap();
     let delivery = delivery("a").await;

@@ -113,7 +113,7 @@ async fn a_pooler_in_session_mode_is_supported() {
     if version().is_none() {
         return;
     }
-    let (_place, direct, _bouncer, pool) = setup("pool_mode = session").await;
+    let (_database, direct, _bouncer, pool) = setup("pool_mode = session").await;
     let log = EventLog::new(pool.clone());
     log.migrate().await.unwrap();
     assert_eq!(handle_events(&pool, &direct).await, []);
@@ -132,7 +132,7 @@ async fn a_pooler_that_mixes_up_prepared_statements_is_rejected() {
         true => "pool_mode = transaction\nmax_prepared_statements = 0",
         false => "pool_mode = transaction",
     };
-    let (_place, direct, _bouncer, pool) = setup(disabled).await;
+    let (_database, direct, _bouncer, pool) = setup(disabled).await;
     // sqlx names its statements even without the cache.
     for capacity in [100, 0] {
         let options = (*pool.connect_options()).clone();
@@ -156,7 +156,7 @@ async fn a_pooler_that_mixes_up_prepared_statements_is_rejected() {
 
     if knows_statements {
         let enabled = "pool_mode = transaction\nmax_prepared_statements = 100";
-        let (_place, direct, _bouncer, pool) = setup(enabled).await;
+        let (_database, direct, _bouncer, pool) = setup(enabled).await;
         EventLog::new(pool.clone()).migrate().await.unwrap();
         assert_eq!(handle_events(&pool, &direct).await, []);
     }

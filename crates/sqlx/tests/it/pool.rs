@@ -301,7 +301,7 @@ async fn few_connections<DB: Fixture>() -> (DB::Database, Pool<DB>, EventLog<DB>
 }
 
 async fn events_succeed_after_a_deferred_constraint_failed_at_commit<DB: Fixture>() {
-    let (_place, pool, log) = few_connections::<DB>().await;
+    let (_database, pool, log) = few_connections::<DB>().await;
     let tables = "CREATE TABLE a (id integer PRIMARY KEY);
         CREATE TABLE b (id integer REFERENCES a DEFERRABLE INITIALLY DEFERRED)";
     DB::run(&pool, tables).await.unwrap();
@@ -388,7 +388,7 @@ async fn events_succeed_on_connections_with_changed_settings<DB: Fixture>() {
 /// A constraint on the user's table rolls back the whole transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_succeed_after_a_constraint_rolled_back() {
-    let (_place, pool, log) = few_connections::<Sqlite>().await;
+    let (_database, pool, log) = few_connections::<Sqlite>().await;
     let table = "CREATE TABLE once (id integer UNIQUE ON CONFLICT ROLLBACK);
         INSERT INTO once VALUES (1)";
     Sqlite::run(&pool, table).await.unwrap();
@@ -413,7 +413,7 @@ async fn events_succeed_after_a_constraint_rolled_back() {
 }
 
 async fn a_claim_whose_caller_hung_up_is_undone<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let store = SqlxStore::new(log.clone());
     for micros in (0..3_000).step_by(60) {
         let key = Key::new(&format!("dropped-{micros}"));
@@ -437,7 +437,7 @@ async fn a_claim_whose_caller_hung_up_is_undone<DB: Fixture>() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_waits_return_their_connections() {
-    let (_place, pool, log) = log::<Postgres>().await;
+    let (_database, pool, log) = log::<Postgres>().await;
     let log = log.lock_timeout(Duration::from_mins(5));
     let delivery = delivery("a").await;
     let mut first = log.begin().await.unwrap();

@@ -14,7 +14,7 @@ use crate::fixture::{Fixture, PostgresDatabase, delivery, log, record};
 
 #[tokio::test]
 async fn the_lock_timeout_of_the_caller_is_restored() {
-    let (_place, _pool, log) = log::<Postgres>().await;
+    let (_database, _pool, log) = log::<Postgres>().await;
     let a = delivery("a").await;
     for commit in [false, true] {
         let mut first = log.begin().await.unwrap();
@@ -43,7 +43,7 @@ async fn the_lock_timeout_of_the_caller_is_restored() {
 
 #[tokio::test]
 async fn a_record_can_be_made_in_a_nested_transaction() {
-    let (_place, pool, log) = log::<Postgres>().await;
+    let (_database, pool, log) = log::<Postgres>().await;
     let mut tx = log.begin().await.unwrap();
     let mut nested = tx.begin().await.unwrap();
     let _ = log.record(&mut nested, &delivery("a").await).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_record_can_be_made_in_a_nested_transaction() {
 
 #[tokio::test]
 async fn a_timeout_in_a_nested_transaction_does_not_affect_the_outer_one() {
-    let (_place, pool, log) = log::<Postgres>().await;
+    let (_database, pool, log) = log::<Postgres>().await;
     let log = log.lock_timeout(Duration::from_millis(100));
     let mut holder = log.begin().await.unwrap();
     let _ = log.record(&mut holder, &delivery("a").await).await.unwrap();
@@ -84,7 +84,7 @@ async fn a_timeout_in_a_nested_transaction_does_not_affect_the_outer_one() {
 
 /// Returns the result of the second of two concurrent transactions at this isolation level.
 async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventLogErrorKind> {
-    let (_place, pool, log) = log::<Postgres>().await;
+    let (_database, pool, log) = log::<Postgres>().await;
     let delivery = delivery("a").await;
     let begin = format!("BEGIN ISOLATION LEVEL {level}");
     let mut first = pool
@@ -141,7 +141,7 @@ async fn serializable() -> (PostgresDatabase, PgPool) {
 async fn serializable_steps_do_not_fail_because_of_other_events() {
     const LEASE: Duration = Duration::from_mins(1);
 
-    let (_place, pool) = serializable().await;
+    let (_database, pool) = serializable().await;
     let log = EventLog::new(pool);
     log.migrate().await.unwrap();
     let mut tasks = JoinSet::new();
@@ -172,7 +172,7 @@ async fn serializable_steps_do_not_fail_because_of_other_events() {
 
 #[tokio::test]
 async fn a_serializable_event_that_another_transaction_records_is_a_duplicate() {
-    let (_place, pool) = serializable().await;
+    let (_database, pool) = serializable().await;
     let log = EventLog::new(pool);
     log.migrate().await.unwrap();
     let delivery = delivery("a").await;
@@ -190,7 +190,7 @@ async fn a_serializable_event_that_another_transaction_records_is_a_duplicate() 
 /// Every process has begun its migration by the time the first one applies it.
 #[tokio::test]
 async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
-    let (_place, pool) = serializable().await;
+    let (_database, pool) = serializable().await;
     let log = EventLog::new(pool.clone());
     let logs = [log.clone(), log.clone().schema("Hooks").unwrap()];
     let mut lock = pool.begin().await.unwrap();
@@ -225,7 +225,7 @@ async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
 /// committed.
 #[tokio::test]
 async fn a_handler_that_is_dropped_while_it_begins_leaves_no_transaction_behind() {
-    let (_place, pool, log) = log::<Postgres>().await;
+    let (_database, pool, log) = log::<Postgres>().await;
     for micros in 0..2_000 {
         let _ = timeout(Duration::from_micros(micros), log.begin()).await;
     }

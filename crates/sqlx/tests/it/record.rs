@@ -28,7 +28,7 @@ on_both!(
 );
 
 async fn an_event_is_recorded_once<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     for expected in [Recorded::New, Recorded::Duplicate, Recorded::Duplicate] {
         let mut tx = log.begin().await.unwrap();
         let recorded = log.record(&mut tx, &delivery("a").await).await.unwrap();
@@ -46,7 +46,7 @@ async fn an_event_is_recorded_once<DB: Fixture>() {
 
 async fn a_concurrent_duplicate_waits_for_the_first_transaction<DB: Fixture>() {
     for (commit, expected) in [(true, Recorded::Duplicate), (false, Recorded::New)] {
-        let (_place, _pool, log) = log::<DB>().await;
+        let (_database, _pool, log) = log::<DB>().await;
         let delivery = delivery("a").await;
         let mut first = log.begin().await.unwrap();
         let _ = log.record(&mut first, &delivery).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_concurrent_duplicate_waits_for_the_first_transaction<DB: Fixture>() {
 }
 
 async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     let log = log.lock_timeout(Duration::from_millis(200));
     let delivery = delivery("a").await;
     let mut first = log.begin().await.unwrap();
@@ -94,7 +94,7 @@ async fn waiting_longer_than_the_lock_timeout_is_an_error<DB: Fixture>() {
 /// If events waited on the unique index, their timeout would restart each time an earlier
 /// transaction rolled back.
 async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let log = log.lock_timeout(Duration::from_millis(1500));
     let delivery = delivery("a").await;
     let mut waiting = JoinSet::new();
@@ -131,7 +131,7 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
 
 /// The log line and the metric are the same as with `IdempotencyLayer`.
 async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
-    let (_place, _pool, event_log) = log::<DB>().await;
+    let (_database, _pool, event_log) = log::<DB>().await;
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let log = Log::up_to(Level::INFO);

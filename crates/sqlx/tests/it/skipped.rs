@@ -15,7 +15,7 @@ on_both!(an_event_whose_row_a_trigger_drops_is_an_error);
 
 /// An event that was not inserted is a duplicate only if its row exists.
 async fn an_event_whose_row_a_trigger_drops_is_an_error<DB: Fixture>() {
-    let (_place, pool, plain) = log::<DB>().await;
+    let (_database, pool, plain) = log::<DB>().await;
     let jobs = plain.clone().enqueue("SELECT 1 FROM new_events");
     let ways = [
         (&plain, "record"),

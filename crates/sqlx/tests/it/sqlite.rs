@@ -10,7 +10,7 @@ use crate::fixture::{Fixture, delivery, log, record};
 /// Reads, lets another transaction write, and then records.
 #[tokio::test]
 async fn a_deferred_transaction_that_has_read_conflicts_at_once() {
-    let (_place, pool, log) = log::<Sqlite>().await;
+    let (_database, pool, log) = log::<Sqlite>().await;
     let mut deferred = pool.begin().await.unwrap();
     sqlx::query("SELECT count(*) FROM acted")
         .fetch_one(&mut *deferred)
@@ -29,7 +29,7 @@ async fn a_deferred_transaction_that_has_read_conflicts_at_once() {
 
 #[tokio::test]
 async fn a_deferred_transaction_that_records_first_waits_for_the_lock_timeout() {
-    let (_place, pool, log) = log::<Sqlite>().await;
+    let (_database, pool, log) = log::<Sqlite>().await;
     let log = log.lock_timeout(Duration::from_millis(200));
     let mut other = log.begin().await.unwrap();
     Sqlite::act(&mut other, "other").await.unwrap();

@@ -34,12 +34,12 @@ async fn key(id: &str) -> Key {
 }
 
 async fn the_store_conforms<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     store_conformance(SqlxStore::new(log).deadline(LEASE)).await;
 }
 
 async fn a_completed_event_is_a_duplicate_to_record<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let (store, key) = (SqlxStore::new(log.clone()), key("a").await);
     let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
         panic!("a new key cannot be claimed");
@@ -52,7 +52,7 @@ async fn a_completed_event_is_a_duplicate_to_record<DB: Fixture>() {
 }
 
 async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let (store, key) = (SqlxStore::new(log.clone()), key("a").await);
     let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
         panic!("a new key cannot be claimed");
@@ -78,7 +78,7 @@ async fn a_handler_behind_the_layer_can_record<DB: Fixture>() {
 }
 
 async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixture>() {
-    let (_place, _pool, log) = log::<DB>().await;
+    let (_database, _pool, log) = log::<DB>().await;
     let _ = record(&log, &delivery("a").await).await.unwrap();
     let (store, key) = (SqlxStore::new(log.clone()), key("a").await);
     assert!(store.forget(&key).await.unwrap());
@@ -93,7 +93,7 @@ async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixt
 }
 
 async fn an_unavailable_database_is_an_error_within_the_deadline<DB: Fixture>() {
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     let store = SqlxStore::new(log).deadline(Duration::from_millis(300));
     // All connections are in use.
     let mut taken = Vec::new();
@@ -122,7 +122,7 @@ async fn a_claim_that_fails_is_an_error_without_a_panic<DB: Fixture>() {
         }
         hook(info);
     }));
-    let (_place, pool, log) = log::<DB>().await;
+    let (_database, pool, log) = log::<DB>().await;
     let (store, key) = (SqlxStore::new(log), key("a").await);
     let [away, back] = [("soundhash_events", "away"), ("away", "soundhash_events")]
         .map(|(from, to)| &*format!("ALTER TABLE {from} RENAME TO {to}").leak());
