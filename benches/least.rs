@@ -1,6 +1,6 @@
 //! The smallest possible layer that verifies requests using the `axum` and `http` types. It has no
-//! limits, no timeout, no second secret and no rejection types. Whatever time it takes on top of
-//! hashing is the cost of those types.
+//! limits, no timeout, no second secret and no rejection types. Any time that it takes in addition
+//! to the hashing is the cost of those types.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use soundhash_webhook::SIGNATURE_HEADER;
 use subtle::ConstantTimeEq;
 use tower::{Service, service_fn};
 
-/// The value that a handler would get.
+/// The value that a handler would receive.
 #[derive(Clone)]
 struct Verified {
     _body: Bytes,
     _signature: [u8; 32],
 }
 
-/// Returns a service that verifies single-frame bodies.
+/// Returns a service that verifies requests whose body is a single frame.
 pub(crate) fn least<S>(
     secret: &str,
     inner: S,

@@ -69,8 +69,8 @@ fn event() -> Bytes {
     captures::bodies()["dispatcher-match.found"].clone()
 }
 
-/// Deliveries of equal length, each with a different signature. The processor would learn to
-/// predict the digits of a repeated signature.
+/// Deliveries of equal length, each with a different signature. If a signature were repeated, the
+/// processor would learn to predict its digits.
 struct Deliveries {
     signed: Vec<(Bytes, String)>,
     next: usize,
@@ -81,7 +81,7 @@ impl Deliveries {
         let count = (1024 * 1024 / body.len()).clamp(1, 512);
         let sign = |number: usize| {
             let mut body = body.to_vec();
-            // The captured event has its id here.
+            // These bytes of the captured event are its id.
             body[8..16].copy_from_slice(format!("{number:08}").as_bytes());
             let signature = Secret::new(SECRET).sign(&body).to_string();
             (Bytes::from(body), signature)
@@ -95,7 +95,8 @@ impl Deliveries {
         &self.signed[self.next]
     }
 
-    /// Returns a request with the next delivery. `cut` creates its body.
+    /// Returns a request with the next delivery. `cut` turns the delivery's bytes into the request
+    /// body.
     fn request(&mut self, cut: impl Fn(&Bytes) -> Body) -> Request {
         let (body, signature) = self.next();
         request(Some(signature), cut(body))
@@ -120,8 +121,8 @@ fn floor(criterion: &mut Criterion, body: &Bytes) {
     });
 }
 
-/// Measures the layer around a service that reads the body and, for comparison, the service without
-/// a layer and with the smallest possible layer.
+/// Measures the layer around a service that reads the body. For comparison, also measures the
+/// service without a layer, and with the smallest possible layer.
 fn service(criterion: &mut Criterion, body: &Bytes) {
     let inner = || {
         service_fn(async |request: Request| {
@@ -155,7 +156,7 @@ fn service(criterion: &mut Criterion, body: &Bytes) {
     }
 }
 
-/// Measures the same layers in a router, around a handler that takes the body.
+/// Measures a router with and without the layer, around a handler that takes the body.
 fn router(criterion: &mut Criterion, body: &Bytes) {
     let handler = async |body: Bytes| {
         black_box(body);
@@ -234,7 +235,7 @@ fn event_bodies() -> Vec<(String, Bytes)> {
         5000
     ];
     let mut push = |name: &str, event_type: &str, data: Value| {
-        // The senders write the type before the payload.
+        // SoundHash's senders write the event type before the payload.
         let body = format!(r#"{{"event": "{event_type}", "data": {data}}}"#);
         bodies.push((name.to_owned(), body.into()));
     };
@@ -262,7 +263,7 @@ fn events(criterion: &mut Criterion) {
     }
 }
 
-/// Measures a claim and its completion in memory.
+/// Measures claiming and completing an event in the memory store.
 fn store(criterion: &mut Criterion) {
     let (store, mut number) = (MemoryStore::new(100_000), 0_u64);
     let mut key = || {
@@ -339,13 +340,13 @@ fn measure<S>(
         bencher.iter_batched(
             &mut make,
             |request| ready(service.call(request)),
-            // Each batch is small enough for the processor's cache.
+            // A batch of this size fits in the processor's cache.
             BatchSize::NumIterations(64),
         );
     });
 }
 
-/// Returns the output of a future that never has to wait, without the cost of a runtime.
+/// Returns the output of a future that never has to wait, without the overhead of a runtime.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut context = Context::from_waker(Waker::noop());
     match pin!(future).poll(&mut context) {

@@ -1,8 +1,8 @@
 //! `cargo run --example hostile`
 //!
-//! Sends an attacker's requests and SoundHash's to two applications, and reports the applications'
-//! mistakes. The first application is correct. The second logs bodies outside the layer, and has an
-//! old, unprotected route.
+//! Sends requests from an attacker and from SoundHash to two applications, and reports the mistakes
+//! that the applications make. The first application is correct. The second logs bodies outside the
+//! layer, and has an old, unprotected route.
 //!
 //! Everything runs in one process. Copy `report` into a test of your own application.
 
@@ -46,7 +46,7 @@ async fn log_body(request: Request, next: Next) -> Response {
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    // A real application would write the log line here.
+    // A real application would log the body here.
     next.run(Request::from_parts(head, Body::from(body))).await
 }
 

@@ -37,7 +37,7 @@ async fn handle(delivery: &Delivery) -> StatusCode {
     match delivery.event() {
         Ok(event) => match print(event.event_type()).await {
             Ok(()) => StatusCode::OK,
-            // SoundHash sends the event again.
+            // With this status, SoundHash sends the event again.
             Err(_) => StatusCode::SERVICE_UNAVAILABLE,
         },
         Err(error) => {

@@ -1,7 +1,7 @@
 //! `cargo run --example rejections`
 //!
-//! Replaces the response to each rejected request and writes a line to an audit log. Middleware
-//! outside the layer does both, because the layer puts the reason into the *response* extensions:
+//! Replaces the response to each rejected request and writes a line to an audit log. Both are done
+//! by middleware outside the layer, which finds the reason in the *response* extensions:
 //!
 //! ```console
 //! $ curl -i http://127.0.0.1:3000/webhooks/soundhash --data '{}'
@@ -44,8 +44,8 @@ async fn receive(event: Event) -> StatusCode {
 
 /// Writes an audit log line for each rejected request.
 ///
-/// An attacker can trigger any number of lines, so rotate the log. Each line is JSON, so that a
-/// line break in the path cannot forge another line.
+/// An attacker can trigger any number of lines, so rotate the log. Each line is a JSON object, so
+/// that a line break in the path cannot forge a log line.
 async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;
@@ -56,8 +56,8 @@ async fn audit(Extension(peer): Extension<SocketAddr>, request: Request, next: N
             "reason": rejection.kind().as_str(),
             "status": rejection.status().as_u16(),
         });
-        // The response must not change if the line cannot be written, for example because the disk
-        // is full.
+        // A failure to write the line, for example because the disk is full, must not change the
+        // response.
         let _ = print(line).await;
     }
     response
@@ -87,8 +87,8 @@ fn app(secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .layer(SoundHashWebhookLayer::new(secret))
-        // Layers that are added later are further out, so these two see the response from the layer
-        // above.
+        // A layer that is added later is further out, so these two see the responses of the
+        // `SoundHashWebhookLayer` above.
         .layer(middleware::map_response(problem))
         .layer(middleware::from_fn(audit))
 }

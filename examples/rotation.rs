@@ -33,12 +33,12 @@ use tracing::{error, info, warn};
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
     let secret = delivery.matched_secret();
     if secret > 0 {
-        // Once this line no longer appears, remove the old secret.
+        // Once this warning no longer appears, remove the old secret.
         warn!("signed with secret {secret}, which is a previous one");
     }
     match print(format!("{} {secret}", event.event_type())).await {
         Ok(()) => StatusCode::OK,
-        // SoundHash sends the event again.
+        // With this status, SoundHash sends the event again.
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -63,7 +63,7 @@ impl Source {
             format!("SOUNDHASH_WEBHOOK_SECRETS: cannot read {path}: {error}: set it to a file")
         })?;
         let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        // An empty file, or more than four lines, is an error.
+        // Returns an error if the file is empty or has more than four lines.
         Ok(Secrets::try_from(
             secrets.map(Secret::new).collect::<Vec<_>>(),
         )?)
@@ -73,7 +73,8 @@ impl Source {
 async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
     let source = Source(env::var_os("SOUNDHASH_WEBHOOK_SECRETS").map(PathBuf::from));
     let secrets = RotatingSecrets::new(source.read()?);
-    // Registered before the server listens, because an unhandled SIGHUP would kill the process.
+    // The signal handler is registered before the server starts to listen, because an unhandled
+    // SIGHUP would kill the process.
     #[cfg(unix)]
     let mut hangups = signal(SignalKind::hangup())?;
     let current = secrets.clone();
@@ -81,7 +82,7 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
         loop {
             #[cfg(unix)]
             hangups.recv().await;
-            // Other platforms do not have SIGHUP, so the file is read once a minute.
+            // Other platforms do not have SIGHUP, so the file is reread once a minute.
             #[cfg(not(unix))]
             tokio::time::sleep(std::time::Duration::from_secs(60)).await;
             match source.read() {
@@ -89,7 +90,7 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
                     info!("secrets read again: {} valid from now on", secrets.len());
                     current.set(secrets);
                 }
-                // A broken file must not lock out SoundHash.
+                // An invalid file must not cause deliveries to be rejected.
                 Err(error) => error!("the old secrets stay valid: {error}"),
             }
         }

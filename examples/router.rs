@@ -54,7 +54,7 @@ async fn found(
     State(catalogue): State<Catalogue>,
 ) -> StatusCode {
     let matches = found.matches.into_iter().map(|it| {
-        // The dispatcher does not send the title.
+        // SoundHash's dispatcher does not send the title, so it may have to be looked up.
         let title = it.title.or_else(|| catalogue.title(&it.video_id));
         let title = title.as_deref().unwrap_or("?");
         format!("{title:?} at {} s", it.start_time)

@@ -52,7 +52,7 @@ async fn receive(event: Event, delivery: Delivery) -> StatusCode {
     let endpoint = delivery.endpoint().unwrap_or_default();
     match print(format!("{endpoint} {}", event.event_type())).await {
         Ok(()) => StatusCode::OK,
-        // SoundHash sends the event again.
+        // With this status, SoundHash sends the event again.
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -50,16 +50,17 @@ struct Verified {
     matched_secret: usize,
     secret_label: Option<Arc<str>>,
     endpoint: Option<Arc<str>>,
-    /// Parsed on first use, and boxed to keep a delivery small until then.
+    /// Parsed on first use. The box keeps a `Delivery` small until then.
     envelope: OnceLock<Box<Result<Envelope, EventError>>>,
     event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
-    /// Set once the log says that the body is not the expected event.
+    /// Set once it has been logged that the body is not the expected event.
     logged: OnceLock<()>,
-    /// Set if the handler runs in a separate task, which continues if the request is dropped. The
-    /// idempotency layer sets this, and the code that logs canceled handlers reads it. Response
-    /// extensions could not carry it, because a dropped request never gets a response.
+    /// `true` if the handler runs in a separate task, which keeps running if the request is
+    /// dropped. The idempotency layer sets the flag, and the code that logs canceled handlers reads
+    /// it. The flag cannot be a response extension, because a dropped request never gets a
+    /// response.
     detached: OnceLock<Arc<AtomicBool>>,
 }
 
@@ -92,7 +93,7 @@ impl Delivery {
         &self.0.body
     }
 
-    /// Returns the signature that was verified. Retries have the same signature.
+    /// Returns the verified signature, which is the same in every retry.
     #[must_use]
     pub fn signature(&self) -> Signature {
         self.0.signature
@@ -101,8 +102,8 @@ impl Delivery {
     /// Returns the index of the secret that signed the delivery: 0 for the current secret, 1 for
     /// the first previous secret, and so on.
     ///
-    /// During a rotation, the index shows when SoundHash no longer uses the previous secret. A
-    /// rotation changes the index of a secret, but not its [`secret_label`](Self::secret_label).
+    /// During a rotation, the index tells you when SoundHash has stopped using the previous secret.
+    /// A rotation changes the index of a secret, but not its [`secret_label`](Self::secret_label).
     #[must_use]
     pub fn matched_secret(&self) -> usize {
         self.0.matched_secret
@@ -129,10 +130,11 @@ impl Delivery {
     ///
     /// # A `Value` can overflow the stack
     ///
-    /// If any crate in your program enables `serde_json`'s `raw_value` feature, as axum's default
-    /// feature `json` does, then parsing 200 kB of JSON as a [`serde_json::Value`] can overflow the
-    /// thread's stack, both here and everywhere else in the program, including in axum's
-    /// `Json<Value>`. Prefer a struct as `T`. [`event`](Self::event) is not affected.
+    /// If any crate in your program enables `serde_json`'s `raw_value` feature, as axum does with
+    /// its default `json` feature, then parsing 200 kB of JSON as a [`serde_json::Value`] can
+    /// overflow the thread's stack. This affects not only this method but the whole program,
+    /// including axum's `Json<Value>`. Prefer a struct for `T`. [`event`](Self::event) is not
+    /// affected.
     ///
     /// # Errors
     ///
@@ -178,16 +180,16 @@ impl Delivery {
         Ok(event)
     }
 
-    /// Calls `log` to log that the body is not the expected event, but at most once per delivery,
-    /// even if several extractors notice the problem.
+    /// Calls `log`, which logs that the body is not the expected event. This happens at most once
+    /// per delivery, even if several extractors notice the problem.
     pub(crate) fn log_once(&self, log: impl FnOnce()) {
         if self.0.logged.set(()).is_ok() {
             log();
         }
     }
 
-    /// Returns a flag that is set if the handler runs in a separate task, which continues when the
-    /// request is dropped.
+    /// Returns the flag that is set if the handler runs in a separate task, which keeps running if
+    /// the request is dropped.
     pub(crate) fn detached(&self) -> &Arc<AtomicBool> {
         self.0.detached.get_or_init(Arc::default)
     }

@@ -36,7 +36,8 @@ fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
     }
 }
 
-/// Logs an event whose type is unknown to this version or whose payload does not fit.
+/// Logs the event if its type is unknown to this version of the crate or its payload does not fit
+/// its type.
 fn log_unrecognized(delivery: &Delivery, event: &Event) {
     if let EventData::Unrecognized(unrecognized) = &event.data {
         let known = event.kind().map(EventKind::as_str);
@@ -116,8 +117,8 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     }
 }
 
-/// The extractors' rejection when no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer)
-/// protects the handler.
+/// The rejection with which the extractors respond if no
+/// [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) protects the handler.
 ///
 /// The request was not verified, so the response is a plain "500 Internal server error". Only the
 /// log says that the layer is missing.
@@ -277,7 +278,8 @@ impl EventError {
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct PayloadRejection(
-    /// The event and the type that the handler expects.
+    /// The event along with the type that the handler expects, or the reason why the body is not an
+    /// event.
     Result<(Box<Event>, EventKind), EventRejection>,
 );
 
@@ -322,7 +324,7 @@ impl PayloadRejection {
 
     /// Returns the status of the response.
     ///
-    /// It is 422 if the body is an event, and [`EventRejection::status`] otherwise.
+    /// It is 422 if the body is an event, and the same as [`EventRejection::status`] otherwise.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match &self.0 {

@@ -30,9 +30,10 @@
 //! # Overview
 //!
 //! - [`SoundHashWebhookLayer`] lets only authentic deliveries through. It limits the body's size
-//!   and how long it may take to arrive, and computes the HMAC-SHA256 meanwhile. All other requests
-//!   get an error status, and the reason, a [`Rejection`], is in the response extensions. The
-//!   handler gets the verified body, so extractors such as `Bytes` and `Json<T>` work as usual.
+//!   and the time that the body may take to arrive, and computes the HMAC-SHA256 while the body
+//!   arrives. All other requests get an error status, and the response extensions contain the
+//!   reason, a [`Rejection`]. The handler gets the verified body, so extractors such as `Bytes` and
+//!   `Json<T>` work as usual.
 //! - [`Secret`] is the secret of an endpoint, and [`Secrets`] holds up to four that are valid at
 //!   the same time during a rotation. [`RotatingSecrets`] can be replaced while the service runs.
 //!   To serve many endpoints or tenants, look up their secrets with a [`SecretProvider`] such as
@@ -75,8 +76,8 @@
 //!
 //! - [`soundhash-webhook-cli`] is a command-line tool that sends, receives, verifies and replays
 //!   webhooks, and manages endpoints.
-//! - [`soundhash-webhook-inspector`] shows each delivery in the browser, and the reason if it was
-//!   rejected.
+//! - [`soundhash-webhook-inspector`] shows each delivery in the browser, along with the reason if
+//!   it was rejected.
 //! - [`soundhash-webhook-redis`] is an idempotency store that several processes can share.
 //! - [`soundhash-webhook-diagnose`] explains a signature that should match but does not.
 //! - [`soundhash-webhook-reconcile`] finds the events that never arrived.
@@ -131,8 +132,8 @@ pub mod future {
     pub use crate::verify::ResponseFuture;
 }
 
-/// The error type of [`SecretProvider`] and [`IdempotencyStore`](idempotency::IdempotencyStore),
-/// which can hold any error.
+/// The error type of [`SecretProvider`] and [`IdempotencyStore`](idempotency::IdempotencyStore), to
+/// which any error can be converted.
 #[cfg(feature = "layer")]
 pub use axum_core::BoxError;
 

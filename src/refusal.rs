@@ -5,7 +5,8 @@ use std::{error, fmt, sync::Arc};
 use axum_core::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 
-/// The number of seconds after which a sender may retry. SoundHash ignores it and waits 60 s.
+/// The number of seconds after which a sender may retry. SoundHash ignores this header and waits 60
+/// s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -103,8 +104,8 @@ macro_rules! kinds {
 }
 pub(crate) use kinds;
 
-/// The refusal of a request, which gets a response without reaching the inner service. Wrapped by
-/// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome).
+/// The refusal of a request, which gets a response without reaching the inner service.
+/// [`Rejection`](crate::Rejection) and [`Outcome`](crate::idempotency::Outcome) wrap this type.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal<K> {
     pub(crate) kind: K,
@@ -125,8 +126,8 @@ impl<K: Kind> Refusal<K> {
         self.source.as_deref().map(|source| source as _)
     }
 
-    /// Returns the response. Unless `explain` adds the reason to the text, it depends only on the
-    /// status, so that the sender does not learn the reason.
+    /// Returns the response. It depends only on the status, so that the sender does not learn the
+    /// reason, unless `explain` adds the reason to the text.
     pub(crate) fn response(&self, version: Version, keep_alive: bool, explain: bool) -> Response {
         let status = self.kind.status();
         let text = self.kind.text();
@@ -152,8 +153,8 @@ impl<K: Kind> Refusal<K> {
             StatusCode::SERVICE_UNAVAILABLE => headers.insert(header::RETRY_AFTER, RETRY_AFTER),
             _ => None,
         };
-        // RFC 9110 §15.5.9 recommends closing the connection after a 408. HTTP/2 forbids this
-        // header.
+        // RFC 9110 §15.5.9 recommends closing the connection after a 408. HTTP/2 forbids the
+        // `Connection` header.
         let close = !keep_alive || status == StatusCode::REQUEST_TIMEOUT;
         if close && version < Version::HTTP_2 {
             headers.insert(header::CONNECTION, CLOSE);

@@ -66,7 +66,8 @@ use crate::{
 ///
 /// # Which handler is called
 ///
-/// The router goes by the type in the signed body, which is parsed only once, and ignores headers.
+/// The router chooses a handler by the event type in the signed body, which is parsed only once. It
+/// ignores headers.
 ///
 /// | delivery | with a fallback | without a fallback |
 /// | --- | --- | --- |
@@ -81,14 +82,16 @@ use crate::{
 /// [`Payload`](crate::Payload) always succeeds.
 ///
 /// If a payload does not fit its type, SoundHash has changed the type, and the handler misses an
-/// event that the application asked for. A 200 would hide the loss from SoundHash's delivery log,
-/// and only your own log would show it. After a 422, the sender retries, which leaves a few minutes
-/// for a fix. To keep such events, set a fallback that takes a [`Delivery`], plus a `Result<Event,
-/// EventRejection>` if you need the reason. A test delivery gets a 200 instead, because its payload
-/// rarely fits, nothing is lost, and the user who clicked the button expects success.
+/// event that the application asked for. After a 200, SoundHash's delivery log would show a
+/// success, and only your own log would show the loss. After a 422, the sender retries, which
+/// leaves a few minutes for a fix. To keep such events, set a fallback that takes a [`Delivery`],
+/// plus a `Result<Event, EventRejection>` if you need the reason. A test delivery gets a 200
+/// instead, because its payload rarely fits, nothing is lost, and the user who clicked the button
+/// expects success.
 ///
-/// Deliveries that the router cannot parse are counted, and logged at `warn`, or at `info` if they
-/// are tests. [Logs and metrics](crate::guide::telemetry) describes them.
+/// Deliveries that the router cannot parse are counted and logged. They are logged at `warn`, or at
+/// `info` if they are tests. [Logs and metrics](crate::guide::telemetry) describes the counters and
+/// log messages.
 ///
 /// # Without `post`
 ///
@@ -117,10 +120,11 @@ impl<S: 'static> EventRouter<S> {
         }))
     }
 
-    /// Calls `handler` for events of the type that its first argument, a [`Payload`], takes.
+    /// Calls `handler` for events of one type, which is inferred from its first argument, a
+    /// [`Payload`].
     ///
-    /// The event type is inferred, so a handler cannot be registered for the wrong one. The other
-    /// arguments can be any extractors.
+    /// A handler therefore cannot be registered for the wrong type. Its other arguments can be any
+    /// extractors.
     ///
     /// # Panics
     ///
@@ -184,7 +188,7 @@ pub trait PayloadFirst {
     type Payload: EventPayload;
 }
 
-// The first element of the tuple is axum's marker for the last argument.
+// The first element of the tuple is a marker by which axum knows how to extract the last argument.
 macro_rules! payload_first {
     ($($T:ident)*) => {
         impl<M, P: EventPayload, $($T),*> PayloadFirst for (M, Payload<P>, $($T,)*) {
@@ -203,11 +207,12 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 }
 
 impl<S> Routes<S> {
-    /// Returns the handler for the event, or logs why the event cannot be parsed.
+    /// Returns the handler for the event. If the event cannot be parsed, logs the reason.
     ///
     /// # Errors
     ///
-    /// Returns the response to send if the router has no fallback.
+    /// If the event has no handler or cannot be parsed, returns the response for a router without a
+    /// fallback.
     fn find(&self, delivery: &Delivery) -> Result<&Route<S>, Box<Response>> {
         let not_an_event = |error: &EventError| {
             Box::new(EventRejection::not_an_event(delivery, error).into_response())
@@ -263,7 +268,7 @@ impl<S: 'static> Default for EventRouter<S> {
     }
 }
 
-// A derive would require `S: Clone`.
+// Deriving `Clone` would require `S: Clone`.
 impl<S> Clone for EventRouter<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())

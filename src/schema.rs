@@ -1,4 +1,5 @@
-//! A process-wide record of what SoundHash sends but this crate does not know.
+//! A process-wide record of the event types, fields and payloads that SoundHash sends but this
+//! crate does not recognize.
 
 use std::{
     fmt,
@@ -11,8 +12,8 @@ use crate::{
     telemetry,
 };
 
-/// The maximum number of differences of each kind to keep. Without a limit, a sender that makes up
-/// names could exhaust the memory.
+/// The maximum number of differences of each kind that are recorded. Without a limit, a sender that
+/// makes up names could exhaust the memory.
 const MAX_CHANGES: usize = 128;
 
 /// Shared by the whole process, because a difference concerns the crate version, not a particular
@@ -22,8 +23,9 @@ static CHANGES: Mutex<Vec<SchemaChange>> = Mutex::new(Vec::new());
 /// A difference between what SoundHash sends and the types of this version of the crate.
 ///
 /// The crate records a difference when an extractor or [`Delivery::event`](crate::Delivery::event)
-/// first parses a delivery as an [`Event`]. Test deliveries are ignored, because their payload
-/// rarely fits. The guide [Schema changes](crate::guide::schema_changes) explains what to do.
+/// first parses a delivery as an [`Event`]. Test deliveries are ignored, because their payloads
+/// rarely fit. The guide [Schema changes](crate::guide::schema_changes) explains what to do about a
+/// difference.
 ///
 /// ```
 /// use soundhash_webhook::SchemaChange;
@@ -87,7 +89,8 @@ impl fmt::Display for SchemaChange {
     }
 }
 
-/// Records the differences of an event for [`SchemaChange::seen`], unless it is a test.
+/// Records where the event differs from the types of this crate, for [`SchemaChange::seen`]. Test
+/// events are ignored.
 pub(crate) fn record_changes(event: &Event) {
     let is_recognized = !matches!(event.data, EventData::Unrecognized(_));
     if (is_recognized && event.unknown_fields().is_empty()) || event.is_test() {

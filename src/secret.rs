@@ -1,4 +1,4 @@
-//! The secrets of an endpoint, which key the HMAC and are never printed.
+//! The secrets of an endpoint, which are used as HMAC keys and are never printed.
 
 use std::{env, error, fmt, sync::Arc};
 
@@ -67,8 +67,8 @@ impl Secret {
     ///
     /// Returns an error if the variable is not set, is empty or is not Unicode. Also returns an
     /// error if the value starts or ends with whitespace, is in quotes, or contains invisible
-    /// characters, which are usually copied by accident from a file, a shell or a web page and
-    /// would make every signature wrong. If your secret really does contain them, use
+    /// characters. Such characters are usually copied by accident from a file, a shell or a web
+    /// page, and would make every signature wrong. If your secret really does contain them, use
     /// [`Secret::new`]. The error names the variable but never shows its value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         Self::read_env(name).map_err(|error| error.of_variable(name))
@@ -108,7 +108,8 @@ impl Secret {
     ///
     /// Unlike the index of a secret, its label does not change during a rotation. It appears in the
     /// log, in the metrics, in [`Debug`](fmt::Debug) and in
-    /// [`Delivery::secret_label`](crate::Delivery::secret_label), so it must not be confidential.
+    /// [`Delivery::secret_label`](crate::Delivery::secret_label), so do not put anything
+    /// confidential into it.
     ///
     /// ```
     /// use soundhash_webhook::{Secret, Secrets};
@@ -357,8 +358,8 @@ impl Secrets {
     /// Names the endpoint or tenant that the secrets belong to.
     ///
     /// [`Delivery::endpoint`](crate::Delivery::endpoint) returns this name. You can trust it even
-    /// if the secrets were looked up using the unsigned head of the request, because only someone
-    /// who knows a secret of this endpoint can have signed the delivery.
+    /// if the secrets were looked up based on the unsigned head of the request, because only
+    /// someone who knows a secret of this endpoint can have signed the delivery.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).endpoint = Some(name.into());
@@ -453,7 +454,8 @@ impl fmt::Debug for Secrets {
 /// Hashes a body under every valid secret while the body arrives.
 pub(crate) struct Verifier {
     current: HmacSha256,
-    /// Empty unless a rotation is in progress, so a delivery usually requires no allocation.
+    /// Empty unless a rotation is in progress, so verifying a delivery usually requires no
+    /// allocation.
     previous: Vec<HmacSha256>,
 }
 
@@ -483,7 +485,7 @@ impl Verifier {
     }
 }
 
-/// The error from creating a [`Secret`] or [`Secrets`]. It never shows the value.
+/// The error from creating a [`Secret`] or [`Secrets`]. It never shows the secret itself.
 ///
 /// ```
 /// use soundhash_webhook::Secret;
@@ -502,7 +504,7 @@ pub struct SecretError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecretErrorKind {
-    /// The key or the list is empty, so anyone could sign.
+    /// The key is empty, so that anyone could sign, or the list of secrets is empty.
     Empty,
     /// The environment variable is not set. [Going live](crate::guide::going_live#secrets) shows
     /// how to read an optional variable, such as one for a previous secret.

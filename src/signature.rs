@@ -110,7 +110,8 @@ pub struct SignatureError(pub(crate) SignatureErrorKind);
 pub enum SignatureErrorKind {
     /// The value is not exactly 64 hexadecimal digits.
     Malformed,
-    /// The value is a well-formed signature, but not that of this body under this secret.
+    /// The value is a well-formed signature, but it is not the signature of the body under the
+    /// secret.
     Mismatch,
 }
 

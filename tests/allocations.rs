@@ -1,5 +1,6 @@
-//! Counts the layer's allocations and copies. Unlike timings, counts are the same on every machine,
-//! so tests can assert them. Allocations by `metrics` are not counted here.
+//! Counts the layer's allocations and copies. Unlike timings, these counts are the same on every
+//! machine, so tests can assert them. The feature `metrics` has to be off, because its allocations
+//! are not part of the expected counts.
 
 #![cfg(not(feature = "metrics"))]
 
@@ -25,7 +26,7 @@ use soundhash_webhook_tests::frames::frames;
 
 const SECRET: &str = "whsec_test";
 
-/// The layer as it is in a release build, where it does not check responses.
+/// Returns the layer as it is in a release build, where it does not check responses.
 fn layer() -> SoundHashWebhookLayer {
     SoundHashWebhookLayer::new(SECRET).check_responses(false)
 }
@@ -37,7 +38,7 @@ fn signed(bytes: &Bytes, body: Body) -> Request<Body> {
         .expect("a request")
 }
 
-/// A service whose response holds the [`Delivery`], as a body would.
+/// Returns a service whose response holds the [`Delivery`], as a response body would.
 fn inner()
 -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
@@ -49,8 +50,8 @@ fn inner()
     })
 }
 
-/// Sends a request, and counts the allocations for its response. A warm-up request makes the
-/// one-time allocations first.
+/// Sends a request, and counts the allocations made to respond to it. A warm-up request triggers
+/// the one-time allocations first.
 #[track_caller]
 fn count<S>(
     mut service: S,
@@ -77,7 +78,7 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// An event of 303 bytes, a typical length.
+/// Returns an event of 303 bytes, a typical length.
 fn event() -> Bytes {
     Bytes::from(vec![b'x'; 303])
 }
@@ -95,7 +96,7 @@ fn an_accepted_request_costs_three_allocations_of_the_layer_itself() {
     let (bare, _) = count(inner(), request);
     let (layered, response) = count(layer().layer(inner()), request);
     assert!(response.extensions().get::<Delivery>().is_some());
-    // The three allocations are the new body, the delivery, and its handle in the extensions.
+    // The three allocations are for the new body, the delivery, and its handle in the extensions.
     assert_eq!(layered.count_total - bare.count_total, 3);
 }
 
@@ -107,7 +108,7 @@ fn an_accepted_request_in_a_router_costs_four_allocations() {
     let (bare, _) = count(router.clone().layer(Identity::new()), request);
     let (layered, response) = count(router.layer(layer()), request);
     assert_eq!(response.status(), StatusCode::OK);
-    // The fourth allocation is a clone of the route.
+    // The fourth allocation is for a clone of the route.
     assert_eq!(layered.count_total - bare.count_total, 4);
 }
 
@@ -143,7 +144,7 @@ fn a_body_of_one_frame_is_not_copied() {
     }
 }
 
-/// Returns the allocations for a body of `length` bytes in frames of `frame` bytes.
+/// Returns the allocations made to receive a body of `length` bytes in frames of `frame` bytes.
 #[track_caller]
 fn allocated(length: usize, frame: usize) -> AllocationInfo {
     let bytes = Bytes::from(vec![b'x'; length]);
@@ -158,8 +159,8 @@ fn allocated(length: usize, frame: usize) -> AllocationInfo {
 fn each_byte_of_several_frames_is_copied_once() {
     const MIB: u64 = 1024 * 1024;
     let allocated = allocated(1024 * 1024, 16 * 1024);
-    // The bytes are allocated once for the whole body. The rest is for the growing list of 63
-    // frames.
+    // The bytes are allocated once for the whole body. The rest is for the list of 63 frames, which
+    // is reallocated as it grows.
     assert!(
         (MIB..MIB + 8 * 1024).contains(&allocated.bytes_total),
         "{allocated:?}"
@@ -167,7 +168,8 @@ fn each_byte_of_several_frames_is_copied_once() {
     assert!(allocated.bytes_max < MIB + 4 * 1024, "{allocated:?}");
 }
 
-/// A table that grows or has to be rebuilt moves all of its events, and every claim has to wait.
+/// Growing or rebuilding a table moves all of its events, and every claim has to wait in the
+/// meantime.
 #[test]
 fn a_memory_store_never_moves_its_events() {
     const CAPACITY: usize = 10_000;

@@ -1,15 +1,15 @@
 //! `cargo bench -p soundhash-webhook-benches --bench receiving`
 //!
-//! Compares the ways to receive events over sockets: the events accepted per second, the response
-//! time, the stored size of an event, and the events lost in a failure. Only compare figures from
-//! the same run, because the receivers, Redis, Postgres with `fsync`, SQLite with `synchronous =
-//! FULL` and three NATS nodes share the machine with the senders.
+//! Compares ways of receiving events over sockets: the number of events accepted per second, the
+//! response time, the stored size of an event, and the events lost in a failure. Only compare
+//! figures from the same run, because the receivers, Redis, Postgres with `fsync`, SQLite with
+//! `synchronous = FULL` and three NATS nodes share the machine with the senders.
 //!
-//! `receiving NAME...` measures only the ways whose names contain one of the given words.
-//! `receiving soak` runs [a constant load](soak) for longer.
+//! `receiving NAME...` measures only those ways of receiving events whose names contain one of the
+//! given words. `receiving soak` runs [a constant load](soak) for longer.
 //!
-//! - `table`: measures the ways to receive events, and prints and plots the figures.
-//! - `way`: the ways to receive events, and the receivers that are not examples.
+//! - `table`: measures the ways of receiving events, and prints and plots the figures.
+//! - `way`: the ways of receiving events, and the receivers that are not examples.
 //! - `sender`: sends events.
 //! - `stores`: measures the idempotency stores without a receiver.
 //! - `soak`: memory and table sizes under a constant load.
@@ -42,7 +42,7 @@ async fn main() {
     {
         return way::serve(way, url).await;
     }
-    // `cargo test --benches` also runs benchmarks, but does not need figures.
+    // `cargo test --benches` also runs this program, but does not need any measurements.
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }

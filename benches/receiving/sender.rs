@@ -26,7 +26,8 @@ pub(crate) static NUMBER: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Sent {
     pub(crate) accepted: u64,
     pub(crate) per_second: f64,
-    /// The sorted response times. With a limit, they are measured from when the event was due.
+    /// The sorted response times. If the rate is limited, each time is measured from the moment at
+    /// which the event was due.
     times: Vec<Duration>,
 }
 
@@ -128,7 +129,8 @@ fn body(id: u64, len: usize) -> String {
     );
     let end = "]}}";
     let room = &MATCHES[..len - body.len() - end.len()];
-    // The last match that fits ends with a brace, and the rest is padded with spaces.
+    // The last match that fits is the last one whose closing brace fits. The rest is padded with
+    // spaces.
     let fits = room
         .iter()
         .rposition(|byte| *byte == b'}')

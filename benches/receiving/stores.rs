@@ -58,7 +58,7 @@ async fn measure_log<DB: Backend>(name: &str, log: EventLog<DB>) {
     measure(name, SqlxStore::new(log)).await;
 }
 
-/// Prints how long the maintenance steps take on a filled log.
+/// Prints how fast the events of a filled log are listed and purged.
 async fn maintain<DB: Backend>(name: &str, log: EventLog<DB>) {
     let start = Instant::now();
     let listed = log.list(&EventFilter::new()).await.expect("a list");
@@ -73,7 +73,7 @@ async fn maintain<DB: Backend>(name: &str, log: EventLog<DB>) {
     );
 }
 
-/// Prints the figures of the stores, and of logs that `accept` has filled.
+/// Prints the figures for the stores, and for the logs that the `accept` measurements have filled.
 pub(crate) async fn run(redis: &str, postgres_url: &str, sqlite_file: &str) {
     println!("\n| claim and complete per second | 1 at a time | {CONNECTIONS} at a time | ratio |");
     println!("| --- | ---: | ---: | ---: |");

@@ -1,4 +1,4 @@
-//! Measures every way in turn, and prints and plots the figures.
+//! Measures each way of receiving events in turn, and prints and plots the figures.
 
 use std::{fmt::Write, fs, path::Path, process::Command, time::Duration};
 
@@ -16,7 +16,8 @@ use crate::{
 
 const ROUNDS: usize = 3;
 
-/// The figures for one way: one per round, except for the bytes.
+/// The figures for one way of receiving events: one per round, except for the bytes, which are
+/// measured only once.
 #[derive(Default)]
 struct Figures {
     accepted: Vec<f64>,
@@ -57,8 +58,8 @@ fn median(figures: &mut [f64]) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// The figures for Postgres alone: the same number of clients insert the same row, one per
-/// transaction.
+/// The figures for Postgres alone: as many clients as there are senders insert the same row, one
+/// row per transaction.
 #[derive(Default)]
 struct Pgbench {
     rate: Vec<f64>,
@@ -177,7 +178,8 @@ pub(crate) async fn run(words: &[String], folder: &Path) {
     }
     let mut figures: Vec<Figures> = ways.iter().map(|_| Figures::default()).collect();
     let mut pgbench = Pgbench::default();
-    // Each round measures every way, so that all run under the same conditions.
+    // Each round measures every way of receiving events, so that all of them run under the same
+    // conditions.
     for _ in 0..ROUNDS {
         pgbench.measure(&urls[0], folder).await;
         for (way, figures) in ways.iter().zip(&mut figures) {

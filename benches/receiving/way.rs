@@ -1,4 +1,4 @@
-//! The ways to receive events, and the receivers that are not examples.
+//! The ways of receiving events, and the receivers that are not examples.
 
 use std::{
     env, fs,
@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 
 use crate::{CONNECTIONS, SECRET};
 
-/// A way to receive events.
+/// A way of receiving events.
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     program: Command,
@@ -64,7 +64,8 @@ impl Way {
         }
     }
 
-    /// Returns an example in a separate package, which [`build`] has to build first.
+    /// Returns a receiver that is an example in a separate package, which [`build`] has to build
+    /// first.
     pub(crate) fn package(
         name: &'static str,
         (variable, url): (&str, &str),
@@ -150,7 +151,7 @@ pub(crate) async fn execute(url: &str, sql: String) {
     run.execute(&mut connection).await.expect("it succeeds");
 }
 
-/// Writes everything to disk, which Postgres would otherwise do during a measurement.
+/// Makes Postgres write everything to disk, so that it does not do so during a measurement.
 pub(crate) async fn checkpoint(url: &str) {
     execute(url, "CHECKPOINT".to_owned()).await;
 }
@@ -188,7 +189,7 @@ pub(crate) fn build(name: &str) {
     assert!(status.expect("cargo").success(), "{name} does not build");
 }
 
-/// A database in which a handler can insert its effects.
+/// A database to which a handler can write its effects.
 trait Effects: Backend {
     fn act(tx: &mut Self::Connection, key: String)
     -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -216,7 +217,7 @@ macro_rules! effects {
 effects!(Postgres);
 effects!(Sqlite);
 
-/// A handler whose effect is one row.
+/// A handler whose only effect is to insert one row.
 async fn insert<DB: Effects>(
     State(log): State<EventLog<DB>>,
     delivery: Delivery,

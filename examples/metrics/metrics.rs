@@ -27,15 +27,16 @@ use soundhash_webhook_server::Server;
 use tokio::net::TcpListener;
 use tracing::info;
 
-/// The buckets for durations: the smallest for hashing, the middle ones for a networked store, and
-/// the largest for slow senders.
+/// The histogram buckets for durations: the smallest are for hashing, the middle ones for a
+/// networked store, and the largest for slow senders.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
-/// The buckets for sizes, from a minimal event to the largest body that the layer accepts.
+/// The histogram buckets for body sizes, from a minimal event to the largest body that the layer
+/// accepts.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
 
 fn app(metrics: PrometheusHandle) -> Router {
     let scrape = || async move {
-        // This keeps the histograms small. The exporter's own server would do it automatically.
+        // Keeps the histograms small. The exporter's own HTTP server would do this automatically.
         metrics.run_upkeep();
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         ([(header::CONTENT_TYPE, content_type)], metrics.render())

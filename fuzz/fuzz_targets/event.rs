@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// `serde_json`'s `Value` treats objects with such a key specially, but an event must not. Bodies
-/// with this key cannot be compared.
+/// that contain this key are therefore not compared.
 const PRIVATE: &str = "$serde_json::private::";
 
 fn plain(body: &[u8]) -> Option<Value> {
@@ -48,7 +48,8 @@ fn check(body: &[u8]) {
     }
 }
 
-/// Returns the reason why plain JSON is not an event, or `None` if it must be accepted as one.
+/// Returns the reason why a plain JSON value is not an event, or `None` if it must be accepted as
+/// one.
 fn lack(plain: &Value) -> Option<EventErrorKind> {
     let Value::Object(members) = plain else {
         return Some(EventErrorKind::NotAnObject);
@@ -64,7 +65,7 @@ fn event_type(plain: &Value) -> Option<&str> {
     names.find_map(|name| plain[name].as_str())
 }
 
-/// Checks that Python's JSON parses the same as the equivalent strict JSON.
+/// Checks that Python-style JSON parses to the same event as the equivalent strict JSON.
 fn check_repair(python: &[u8], strict: &[u8]) {
     match (Event::from_slice(python), Event::from_slice(strict)) {
         (Ok(read), Ok(expected)) => {
@@ -76,7 +77,7 @@ fn check_repair(python: &[u8], strict: &[u8]) {
     }
 }
 
-/// Checks that the list of unknown fields is short, regardless of the body.
+/// Checks that the list of unknown fields stays short, whatever the body contains.
 fn check_unknown(event: &Event) {
     let fields = event.unknown_fields();
     assert!(fields.len() <= 32, "{fields:?}");
@@ -97,13 +98,14 @@ fn check_meaning(event: &Event, plain: &Value) {
     assert_eq!(&by_value, event);
 }
 
-/// Checks that serializing and reparsing an event yields an equal event, in any layout.
+/// Checks that serializing an event, as compact or indented JSON, and parsing it again yields an
+/// equal event.
 fn check_round_trip(event: &Event) {
     let line = serde_json::to_vec(event).expect("JSON");
     let again = Event::from_slice(&line).expect("an event");
     assert_eq!(&again, event);
     assert_eq!(again.unknown_fields(), [""; 0]);
-    // An event that is parsed from bytes can be nested more deeply than a plain value.
+    // An event that was parsed from bytes can be nested too deeply for a plain value.
     let Some(value) = plain(&line) else { return };
     let indented = serde_json::to_vec_pretty(&value).expect("JSON");
     assert_eq!(Event::from_slice(&indented).as_ref(), Ok(event));

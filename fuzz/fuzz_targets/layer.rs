@@ -43,7 +43,8 @@ async fn check(case: &Case<'_>) {
     let expected = case.expected(&head.headers);
     let unread = case.rejected_unread(&head.headers).is_some();
 
-    // Over HTTP/1, a rejected body is drained, so that the sender can read the response.
+    // Over HTTP/1, the layer reads a rejected body to the end, so that the sender can read the
+    // response.
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let script = Script::new(case.steps(), case.hints);
         let polls = script.polls();
@@ -55,7 +56,8 @@ async fn check(case: &Case<'_>) {
         }
     }
 
-    // A body in one frame needs buffer space only if its secrets are looked up.
+    // A body that arrives in a single frame needs buffer space only if the secrets have to be
+    // looked up.
     if case.end == End::Complete && expected != Err(RejectionKind::BufferFull) {
         let whole = Body::from(case.body.to_vec());
         assert_eq!(run(case, Request::from_parts(head, whole)).await, expected);
@@ -118,7 +120,7 @@ struct Provider {
 impl SecretProvider for Provider {
     async fn secrets(&self, _: &request::Parts) -> Result<Option<Secrets>, BoxError> {
         if self.look_up {
-            // The layer polls a lookup twice before other tasks run.
+            // While a lookup is pending, the layer polls it twice before other tasks run.
             let mut polls = 0;
             poll_fn(|cx| {
                 polls += 1;

@@ -1,4 +1,5 @@
-//! Parses signature header values: arbitrary bytes and near misses of a valid signature.
+//! Parses signature header values, which are arbitrary bytes or differ only slightly from a valid
+//! signature.
 #![no_main]
 
 use std::fmt::Write;
@@ -35,7 +36,8 @@ fn hex(tag: &[u8]) -> String {
     })
 }
 
-/// Checks that the value is parsed as expected, and that a parsed signature prints its digits.
+/// Checks that the value is parsed as expected, and that a parsed signature is printed with the
+/// same digits.
 fn check(value: &[u8]) {
     let text = str::from_utf8(value).ok();
     let from_text = text.map(str::parse::<Signature>);
@@ -55,7 +57,7 @@ fn check(value: &[u8]) {
     }
 }
 
-/// The valid signature of a body, with some bytes changed.
+/// A body's valid signature with some bytes changed.
 #[derive(Arbitrary, Debug)]
 struct NearMiss<'a> {
     upper_case: bool,
@@ -72,7 +74,7 @@ impl NearMiss<'_> {
             value.make_ascii_uppercase();
         }
         for (at, byte) in self.changes {
-            // An index past the end appends the byte.
+            // If the index is past the end, the byte is appended.
             match value.get_mut(usize::from(at) % 65) {
                 Some(digit) => *digit = byte,
                 None => value.push(byte),

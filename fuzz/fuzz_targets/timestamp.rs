@@ -47,11 +47,11 @@ fn check(text: &str) {
     let last: Timestamp = "9999-12-30T22:00:00.999999999Z".parse().expect("the last");
     match (text.parse::<Timestamp>(), expected(text)) {
         (Ok(timestamp), Some(instant)) => {
-            // In a leap second, chrono's nanoseconds exceed one second.
+            // During a leap second, chrono's nanoseconds exceed one second.
             assert_eq!(Timestamp::try_from(instant), Ok(timestamp), "{text}");
             check_value(timestamp);
         }
-        // jiff's parser accepts more formats than RFC 3339, but fewer fractional digits.
+        // jiff accepts more formats than just RFC 3339, but fewer fractional digits.
         (Ok(timestamp), None) => check_value(timestamp),
         (Err(_), None) => {}
         (Err(error), Some(instant)) => {

@@ -11,14 +11,14 @@ use crate::Step;
 
 const KEYS: [&str; Secrets::MAX] = ["whsec_test", "whsec_old", "whsec_older", "whsec_oldest"];
 
-/// If the input before the body is a one followed by zeros, the request is signed, complete and
-/// sent in one frame.
+/// If the input before the body is a one followed by zeros, the request is correctly signed, and
+/// its complete body is sent in one frame.
 #[derive(Arbitrary, Debug)]
 pub struct Case<'a> {
     pub signatures: [Option<Sent>; 2],
     pub signer: u8,
     pub reply: Reply,
-    /// The number of secrets in addition to the first.
+    /// The number of valid secrets in addition to the first one.
     pub secrets: u8,
     pub look_up: bool,
     pub body_timeout: bool,
@@ -34,7 +34,7 @@ pub struct Case<'a> {
     pub body: Repeated,
 }
 
-/// A few bytes, repeated so that small inputs produce large bodies.
+/// A few bytes that are repeated, so that a small input can produce a large body.
 #[derive(Debug)]
 pub struct Repeated(Vec<u8>);
 
@@ -95,7 +95,7 @@ pub enum End {
     Stalled,
 }
 
-/// A frame, and the step after it.
+/// The length of a frame, and the step that follows the frame.
 #[derive(Arbitrary, Debug)]
 pub struct Cut {
     len: u16,
@@ -110,7 +110,7 @@ pub enum Then {
 }
 
 impl Case<'_> {
-    /// Returns the one to four valid secrets.
+    /// Returns the valid secrets, of which there are one to four.
     pub fn valid(&self) -> impl Iterator<Item = &'static str> {
         KEYS.into_iter()
             .take(1 + usize::from(self.secrets) % Secrets::MAX)
@@ -193,7 +193,8 @@ impl Case<'_> {
         }
     }
 
-    /// Returns the body, split where the fuzzer chooses. The last frame contains the remainder.
+    /// Returns the steps of the body, which is split where the fuzzer chooses. The last frame
+    /// contains the remainder.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let (mut rest, mut steps) = (Bytes::copy_from_slice(&self.body), Vec::new());
@@ -221,7 +222,7 @@ impl Case<'_> {
         self.max_body_size.map_or(1024 * 1024, usize::from)
     }
 
-    /// Returns the amount of memory that unfinished bodies may occupy.
+    /// Returns the amount of memory that unfinished bodies may occupy together.
     #[must_use]
     pub fn room(&self) -> usize {
         self.max_buffered.map_or(64 << 20, usize::from)

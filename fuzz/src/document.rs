@@ -7,7 +7,7 @@ use std::{
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// The words that libFuzzer inserts. New types and fields only have to be added to this dictionary.
+/// The words that libFuzzer inserts. To fuzz a new type or field, add it only to this dictionary.
 const DICTIONARY: &str = include_str!("../dictionaries/event.dict");
 
 /// The dictionary's member names.
@@ -21,7 +21,7 @@ static TYPES: LazyLock<Vec<&str>> = LazyLock::new(|| {
     types
 });
 
-/// Returns the dictionary's JSON strings that are followed by `end`.
+/// Returns the strings in the dictionary that are followed by `end`.
 fn words(end: &str) -> Vec<&'static str> {
     let lines = DICTIONARY.lines();
     let words = lines.filter_map(|line| line.strip_prefix(r#""\""#)?.strip_suffix(end));
@@ -56,7 +56,7 @@ const ODD: &[&str] = &[
 
 /// The text of an object, which is usually Python-style JSON and often an event.
 ///
-/// `{:#}` writes the strict JSON that a repair must produce.
+/// `{:#}` writes the equivalent strict JSON instead.
 #[derive(Debug)]
 pub struct Document(Vec<Member>);
 
@@ -198,7 +198,7 @@ impl Display for Json {
             Json::Integer(number) => write!(f, "{number}"),
             Json::Natural(number) => write!(f, "{number}"),
             Json::Small(number) => write!(f, "{number}"),
-            // Python's non-finite floats.
+            // Python writes non-finite floats by name. Strict JSON has `null` instead.
             Json::Float(number) if f.alternate() && !number.is_finite() => f.write_str("null"),
             Json::Float(number) if number.is_infinite() => f.write_str(if *number < 0.0 {
                 "-Infinity"

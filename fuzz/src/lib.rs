@@ -1,4 +1,4 @@
-//! Structured input that is generated from the fuzzer's bytes, shared by the fuzz targets.
+//! Structured inputs that are generated from the fuzzer's bytes and shared by the fuzz targets.
 
 mod case;
 mod document;

@@ -1,4 +1,4 @@
-//! Computes the layer's expected response independently of the layer.
+//! A model that computes the layer's expected response without using the layer.
 
 use http::{HeaderMap, header};
 use soundhash_webhook::{RejectionKind, SIGNATURE_HEADER};
@@ -29,7 +29,7 @@ impl Case<'_> {
         is_long.then_some(RejectionKind::BodyTooLarge)
     }
 
-    /// Returns the expected result.
+    /// Returns the result that the layer must produce for the request.
     ///
     /// # Errors
     ///
@@ -58,7 +58,8 @@ impl Case<'_> {
     /// Returns the reason why the body is not received completely, or why it does not fit into the
     /// buffer during the secret lookup. Returns `None` if the body is received and fits.
     fn rejected_on_the_way(&self) -> Option<RejectionKind> {
-        // The number of bytes that have arrived so far, and the number at the last wait.
+        // The number of bytes that have arrived so far, and how many had arrived when the layer
+        // last yielded or waited.
         let (mut held, mut kept) = (0, 0);
         let mut frames = 0;
         for step in self.steps() {

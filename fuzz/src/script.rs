@@ -1,4 +1,5 @@
-//! A body that follows the fuzzer's script and may lie about its length and its end.
+//! A body that follows a script from the fuzzer, and may misreport its length or whether it has
+//! ended.
 
 use std::{
     pin::Pin,
@@ -20,7 +21,7 @@ pub enum Step {
     /// A frame.
     Data(Bytes),
     Trailers,
-    /// Pending once, but wakes the task immediately.
+    /// Returns `Pending` once, after waking the task.
     Yield,
     /// The body fails.
     Error,
@@ -28,7 +29,7 @@ pub enum Step {
     Stall,
 }
 
-/// A body that follows its steps, and ends after the last step.
+/// A body that performs the given steps in order, and ends after the last one.
 #[derive(Debug)]
 pub struct Script {
     steps: vec::IntoIter<Step>,
@@ -38,7 +39,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// Creates a body. `hints` holds whether it claims to have ended, and its claimed length.
+    /// Creates a body. `hints` says whether the body claims to have ended, and what length it
+    /// claims to have.
     #[must_use]
     pub fn new(steps: Vec<Step>, hints: (bool, u64)) -> Self {
         Self {
@@ -49,7 +51,7 @@ impl Script {
         }
     }
 
-    /// Returns the poll counter, which can still be read after the body is dropped.
+    /// Returns the counter of polls, which can still be read after the body has been dropped.
     #[must_use]
     pub fn polls(&self) -> Arc<AtomicUsize> {
         self.polls.clone()

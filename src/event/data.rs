@@ -17,8 +17,8 @@ macro_rules! define_data {
     ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
         /// The payload of an [`Event`](crate::Event), which says what happened.
         ///
-        /// An event with an unknown type or an unexpectedly shaped payload is not an error, but
-        /// becomes [`Unrecognized`](Self::Unrecognized).
+        /// An unknown event type or an unexpectedly shaped payload is not an error. The payload is
+        /// then [`Unrecognized`](Self::Unrecognized).
         ///
         /// ```
         /// use soundhash_webhook::{Event, EventData};
@@ -154,17 +154,17 @@ pub trait EventPayload: Clone + Into<EventData> + Send + Sync + 'static + Sealed
     /// The type of the events that have this payload.
     const KIND: EventKind;
 
-    /// Returns the payload if `data` has this type.
+    /// Returns the payload in `data` if it is of this type.
     fn of(data: &EventData) -> Option<&Self>;
 }
 
 /// Prevents other crates from implementing [`EventPayload`].
 pub trait Sealed {}
 
-/// The payload of an event whose type is unknown, or a payload that does not fit its type.
+/// A payload whose event type is unknown, or that does not fit its event type.
 ///
 /// SoundHash can add types at any time, and its "test this webhook" button sends any type with any
-/// payload. Such events are authentic too, so respond with a success.
+/// payload. Such events are authentic too, so respond with a success status.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Unrecognized {
@@ -172,8 +172,8 @@ pub struct Unrecognized {
     pub event_type: String,
     /// The payload as it was sent.
     ///
-    /// A number that fits neither a 64-bit integer nor an `f64` exactly is rounded.
-    /// [`Delivery::body`](crate::Delivery::body) has the exact bytes.
+    /// A number that neither a 64-bit integer nor an `f64` can represent exactly is rounded.
+    /// [`Delivery::body`](crate::Delivery::body) returns the exact bytes.
     pub payload: Value,
     /// The reason why the payload does not fit its type, or `None` if the type is unknown.
     ///
@@ -224,7 +224,8 @@ impl EventData {
             return Ok((unrecognized.into(), length, Vec::new()));
         };
         let mut notes = Notes::default();
-        // Only an object can fit, but serde's derived implementations would also accept an array.
+        // A payload must be an object, but serde's derived implementations would also accept an
+        // array.
         let error = match text.starts_with('{') {
             true => match EventData::typed(kind, text, &mut notes) {
                 Err(error) => Some(error),
@@ -236,10 +237,10 @@ impl EventData {
         let reason = match error {
             None => "payload is not an object".to_owned(),
             Some(error) if is_at_end(&error, text, length) => notes.locate(message(&error)),
-            // The error may be due to a duplicate key, which derived implementations reject. A
-            // `Value` keeps only the last one, so the value's text is parsed instead. Deserializing
-            // from `payload` itself would fail for numbers under serde_json's
-            // `arbitrary_precision`.
+            // The error may be due to a duplicate key, which serde's derived implementations
+            // reject. A `Value` keeps only the last value of such a key, so `payload` is converted
+            // back to text and parsed again. Deserializing from `payload` itself would fail for
+            // numbers under serde_json's `arbitrary_precision`.
             Some(_) => {
                 let mut notes = Notes::default();
                 match EventData::typed(kind, &payload.to_string(), &mut notes) {
@@ -262,15 +263,15 @@ fn first<T: DeserializeOwned>(text: &str) -> serde_json::Result<(T, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     match values.next() {
         Some(value) => Ok((value?, values.byte_offset())),
-        // The text is empty, so this returns the parser's error.
+        // The text contains no value, so parsing it returns the parser's error.
         None => serde_json::from_str(text).map(|value| (value, text.len())),
     }
 }
 
-/// Returns whether the parser failed on a missing required member after reading the whole payload,
-/// which has this `length`. Parsing it again would fail in the same way.
+/// Returns whether the parser read the whole payload, which is `length` bytes long, and then failed
+/// because a required member was missing. Parsing the payload again would fail in the same way.
 ///
-/// The parser reports such an error at the end of the object, or without a position.
+/// The parser reports a missing member at the end of the object, or without a position.
 fn is_at_end(error: &serde_json::Error, text: &str, length: usize) -> bool {
     let is_end = || (error.line(), error.column()) == position(text.as_bytes(), length);
     error.is_data() && (error.line() == 0 || is_end())

@@ -1,8 +1,8 @@
 //! Parses the envelope of an event and, if possible in the same pass, the payload.
 //!
 //! SoundHash's two senders write different envelopes: the portal writes `event`, `delivery_id` and
-//! `timestamp` where the dispatcher writes `type`, `id` and `created_at`. Only this file knows the
-//! difference.
+//! `timestamp` where the dispatcher writes `type`, `id` and `created_at`. This file is the only one
+//! that deals with the difference.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -33,17 +33,18 @@ pub(crate) struct Envelope {
     pub(crate) resource: Option<Resource>,
     pub(crate) event_type: EventType,
     pub(super) sender: Sender,
-    /// The range of the payload within the body, which is strict JSON unless the body was repaired.
+    /// The range of the payload within the original body. If the body had to be repaired, the
+    /// payload may not be strict JSON.
     pub(super) payload: Range<usize>,
     pub(super) repaired: bool,
-    /// The paths of the members that are unknown to this version.
+    /// The paths of the members that are unknown to this version of the crate.
     pub(super) unknown: Vec<String>,
 }
 
 impl Envelope {
-    /// Parses the envelope of `body` and, if `parsed` is given, also the payload in the same pass.
-    /// If the payload comes before the type or is not strict JSON, only the envelope is parsed, and
-    /// `parsed` becomes `None`.
+    /// Parses the envelope of `body` and, if `parsed` is given, the payload in the same pass. If
+    /// the payload comes before the type or is not strict JSON, only the envelope is parsed, and
+    /// `parsed` is set to `None`.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Envelope {
         let original = |offset| offset_in(body, strict.as_bytes(), offset);
         envelope.payload = original(envelope.payload.start)..original(envelope.payload.end);
         envelope.repaired = true;
-        // A repair can make different ids identical.
+        // A repair replaces lone surrogates, which can make different ids identical.
         let id = envelope.id.as_ref().and_then(Id::as_str);
         envelope.id_is_unique &= !id.is_some_and(|id| id.contains('\u{fffd}'));
         Ok(envelope)
@@ -76,7 +77,8 @@ impl Envelope {
 
     fn scan_strict(text: &str, mut parsed: Option<&mut Parsed>) -> Result<Envelope, EventError> {
         let fields = Fields::scan(text, parsed.as_deref_mut()).ok_or_else(|| {
-            // The scanner does not report error positions, so the parser finds the position.
+            // The scanner does not report where an error is, so the parser has to find the
+            // position.
             match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => EventError::of(EventErrorKind::NotAnObject),
                 Err(error) => EventError::from_json(&error),
@@ -90,7 +92,7 @@ impl Envelope {
         let Some(payload) = fields.data else {
             return Err(EventError::of(EventErrorKind::MissingPayload));
         };
-        // A later member may have replaced the payload or its type.
+        // A later member of the envelope may have replaced the payload or changed its type.
         if let Some(parsed) = parsed
             && let Some((start, data, _)) = parsed
             && (*start != payload.start || data.event_type() != event_type.as_str())
@@ -124,10 +126,10 @@ impl Envelope {
     }
 }
 
-// The next two functions fail only for text that is not strict JSON. A value of the wrong type
-// counts as absent, because every member of an envelope is optional or has an alternative name.
+// The next two functions fail only if the text is not strict JSON. A value of the wrong type is
+// treated as absent, because every member of an envelope is optional or has an alternative name.
 
-/// Parses a JSON string, or returns `None` for other JSON.
+/// Parses a JSON string, or returns `None` for any other JSON value.
 fn string(raw: &str) -> serde_json::Result<Option<Cow<'_, str>>> {
     let Some(inner) = raw.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
         return Ok(None);
@@ -152,9 +154,9 @@ fn timestamp(raw: &str) -> Option<Timestamp> {
     string(raw).ok()??.parse().ok()
 }
 
-/// A payload that was parsed together with its envelope: its start, its data, and the paths of its
-/// unknown fields. It is passed by reference, because moving it would take a tenth of the time
-/// needed to parse an event.
+/// A payload that was parsed together with its envelope: its offset, its data, and the paths of its
+/// unknown fields. It is passed by reference, because moving it would cost a tenth of the time that
+/// it takes to parse an event.
 pub(crate) type Parsed = Option<(usize, EventData, Vec<String>)>;
 
 /// The known members of an envelope, before they are parsed. If a key occurs twice, the last value
@@ -196,7 +198,7 @@ impl<'a> Fields<'a> {
             };
             let raw = text.get(value.clone())?;
             if !fields.set(inner, raw, &value) {
-                // A key with an escape that only Python accepts is never a known key.
+                // If the key contains an escape that only Python accepts, it cannot be a known key.
                 let key = string(key).ok().flatten().unwrap_or(Cow::Borrowed(inner));
                 if !fields.set(&key, raw, &value) {
                     note(&mut fields.unknown, &Path::Envelope(&key));
@@ -210,8 +212,8 @@ impl<'a> Fields<'a> {
         scanner.is_at_end().then_some(fields)
     }
 
-    /// Returns the type and the sender that uses its key, if the type is among the members found so
-    /// far.
+    /// Returns the event type and the sender that writes it under this key, if the type is among
+    /// the members found so far.
     fn event_type(&self) -> serde_json::Result<Option<(EventType, Sender)>> {
         let members = [
             (self.r#type, Sender::Dispatcher),
@@ -326,13 +328,14 @@ fn plain_string(rest: &[u8]) -> Option<usize> {
     (inner.get(length) == Some(&b'"')).then_some(length + 2)
 }
 
-/// Returns a mask whose lowest set bit is in the first quote, backslash or control character of
-/// `word`, or 0 if `word` contains none of these.
+/// Returns a mask whose lowest set bit is in the byte of the first quote, backslash or control
+/// character in `word`, or 0 if `word` contains none of these.
 fn special(word: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let word = u64::from_le_bytes(word);
-    // Only a special byte borrows from the next one, so the first match is always correct.
+    // Only a matching byte can cause a borrow from the byte after it. A borrow can cause a false
+    // match later in the word, but the first match is always correct.
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     (below(word, b' ') | equal(b'"') | equal(b'\\')) & HIGH
@@ -379,7 +382,7 @@ mod tests {
                 format!(r#"{{"data": {known}, "type": "user.created"}}"#),
                 false,
             ),
-            // A later member replaces the payload or its type.
+            // A later member of the envelope replaces the payload or changes its type.
             (
                 format!(r#"{{"event": "user.created", "data": {known}, "type": "x"}}"#),
                 false,
@@ -388,8 +391,8 @@ mod tests {
                 format!(r#"{{"type": "user.created", "data": {known}, "d\u0061ta": 1}}"#),
                 false,
             ),
-            // The scanner accepts this payload, and only the payload's parser notices that it needs
-            // a repair.
+            // The scanner accepts this payload. Only the payload's parser notices that it has to be
+            // repaired.
             (r#"{"type": "made.up", "data": "\ud83c"}"#.to_owned(), false),
         ] {
             let mut parsed = None;

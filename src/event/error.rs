@@ -21,7 +21,8 @@ use super::python::offset_in;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError {
     kind: EventErrorKind,
-    /// The JSON parser's message without the position. Empty if the kind says enough.
+    /// The JSON parser's message without the position, or an empty string if the kind is
+    /// explanation enough.
     message: Box<str>,
     /// The line, starting at 1, or 0 if the position is unknown.
     line: usize,
@@ -98,7 +99,8 @@ impl EventError {
         }
     }
 
-    /// Converts an error from parsing the part of `body` that begins at `start` and is not JSON.
+    /// Converts a syntax error that the parser reported for the part of `body` that starts at
+    /// `start`.
     pub(super) fn within(body: &[u8], start: usize, error: &serde_json::Error) -> Self {
         EventError {
             kind: EventErrorKind::Syntax,
@@ -150,7 +152,7 @@ impl EventError {
         let (line, column) = position(body, offset);
         EventError {
             kind: EventErrorKind::Syntax,
-            // The JSON parser uses the same message.
+            // The JSON parser reports invalid UTF-8 with the same message.
             message: "invalid unicode code point".into(),
             line,
             column: column + 1,

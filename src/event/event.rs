@@ -36,8 +36,8 @@ use super::value::AnyJson;
 ///
 /// An event serializes as a single JSON object in the dispatcher's envelope. Serializing and
 /// reparsing an event that was parsed from a body yields an equal event. The same holds for an
-/// event that you create if its numbers are finite, its required fields are set, and its
-/// [`Resource`] is not empty.
+/// event that your code creates, provided that its numbers are finite, its required fields are set,
+/// and its [`Resource`] is not empty.
 ///
 /// Two events are equal if their public fields are equal. `==` ignores [`sender`](Self::sender),
 /// [`is_repaired`](Self::is_repaired) and [`unknown_fields`](Self::unknown_fields).
@@ -173,7 +173,7 @@ impl Event {
 
     /// Returns the sender that wrote the envelope, or `None` for an event that was not parsed.
     ///
-    /// The sender is inferred from the envelope, in which the dispatcher calls the type `type` and
+    /// The sender is inferred from the envelope: the dispatcher calls the event type `type`, and
     /// the portal calls it `event`. Because events serialize in the dispatcher's envelope, an event
     /// that was stored with serde and parsed again always has [`Sender::Dispatcher`].
     ///
@@ -203,7 +203,7 @@ impl Event {
     ///
     /// Anything else that is not JSON, such as a comment or a trailing comma, is still an error.
     /// Values that this crate does not parse, such as unknown fields, are not repaired.
-    /// [`Delivery::body`](crate::Delivery::body) has the bytes as they were signed.
+    /// [`Delivery::body`](crate::Delivery::body) returns the bytes exactly as they were signed.
     ///
     /// ```
     /// use soundhash_webhook::{Event, EventData};
@@ -229,7 +229,8 @@ impl Event {
     /// SoundHash can add fields at any time, so an unknown field is not an error. Its value is
     /// available only in [`Delivery::body`](crate::Delivery::body).
     ///
-    /// - The payload is searched only if its type is known and the payload fits it.
+    /// - The payload is searched for unknown fields only if its type is known and it fits that
+    ///   type.
     /// - `uploaded_at` and `reset_at` are not reported, because SoundHash's portal adds them to the
     ///   payload of every type.
     /// - At most 32 paths are reported, with names truncated to 64 characters. The sender chooses
@@ -250,7 +251,7 @@ impl Event {
     }
 }
 
-/// Compares the public fields.
+/// Compares only the public fields.
 impl PartialEq for Event {
     fn eq(&self, other: &Self) -> bool {
         let Event {

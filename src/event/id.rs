@@ -8,9 +8,9 @@ use serde::ser::{Serialize, Serializer};
 
 /// An id, which SoundHash writes as an integer or as a string.
 ///
-/// SoundHash's senders use both, sometimes for the same kind of id (`"video_id": 123` and
-/// `"query_video_id": "abc123"`). An id serializes in the form in which it arrived, and the number
-/// `5` and the string `"5"` are different ids.
+/// SoundHash's senders use both forms, sometimes for the same kind of id (`"video_id": 123` and
+/// `"query_video_id": "abc123"`). An id serializes in the form in which it arrived. The number `5`
+/// and the string `"5"` are different ids.
 ///
 /// ```
 /// use soundhash_webhook::Id;
@@ -197,7 +197,8 @@ mod tests {
         let id: Id = serde_json::from_str(json).unwrap();
         assert_eq!(id, expected);
         assert_eq!(serde_json::to_string(&id).unwrap(), json);
-        // A `Value` and JSON text call different visitor methods.
+        // Deserializing from a `Value` calls different visitor methods than deserializing from JSON
+        // text.
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(
             serde_json::from_value::<Id>(value.clone()).unwrap(),

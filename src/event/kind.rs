@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-/// Calls the macro `$then` with every event type that SoundHash documents.
+/// Passes every event type that SoundHash documents to the macro `$then`.
 ///
 /// Each line contains the name of the payload struct, the type as SoundHash writes it, and a
 /// sentence that says what happened. The variants of [`EventKind`] and
@@ -32,7 +32,7 @@ pub(crate) use event_types;
 
 macro_rules! define_kinds {
     ($($Kind:ident = $name:literal, $sentence:literal;)*) => {
-        /// The type of an event that SoundHash documents.
+        /// An event type that SoundHash documents.
         ///
         /// ```
         /// use soundhash_webhook::EventKind;

@@ -1,4 +1,5 @@
-//! Events: parses the envelopes and payloads of SoundHash's two senders into one set of types.
+//! Event parsing: turns the envelopes and payloads of SoundHash's two senders into one set of
+//! types.
 //!
 //! This module turns bytes into an [`Event`], and imports nothing from the rest of the crate. Its
 //! files, in the order in which they process a body:
@@ -8,7 +9,7 @@
 //! - `data`: parses the payload into the type that the envelope names, or keeps it as
 //!   [`Unrecognized`].
 //! - `unknown`: finds fields that the payload's type does not have.
-//! - `kind`: the list of event types, to which new types are added.
+//! - `kind`: the list of event types, which is where new types are added.
 //! - `payload`: one struct per event type.
 //! - `event`, `resource`, `sender`, `id`, `timestamp`, `error`: the other public types.
 //! - `value`: parses any JSON into a `serde_json::Value`.

@@ -2,7 +2,7 @@
 //!
 //! Each field serializes under its Rust name. If SoundHash's two senders use different names for a
 //! field, this is the dispatcher's name, and the other names are accepted when parsing. A field
-//! that not every sender guarantees is an `Option`, for which `null` means the same as a missing
+//! that is not guaranteed by every sender is an `Option`, and `null` means the same as a missing
 //! field. SoundHash's dispatcher also omits values that are zero or empty.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use super::timestamp::{Timestamp, lenient};
 
 /// The error for a payload that lacks a required field under any of its names.
 ///
-/// The message is the same as in serde's derived implementations.
+/// Its message is the same as that of serde's derived implementations.
 #[derive(Debug)]
 struct Missing(&'static str);
 
@@ -85,8 +85,8 @@ pub struct VideoFailed {
 
 /// The payload of `video.processed`: a video was processed and now has fingerprints.
 ///
-/// SoundHash has four naming schemes for this payload, and no field is common to all of them.
-/// Either [`video_id`](Self::video_id) or [`title`](Self::title) is always present.
+/// SoundHash has four naming schemes for this payload, and no field is common to all of them. At
+/// least one of [`video_id`](Self::video_id) and [`title`](Self::title) is always present.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ProcessedWire")]
 #[non_exhaustive]
@@ -132,8 +132,8 @@ pub struct Fingerprint {
     pub end_time: f64,
 }
 
-/// Contains every field under each of its names. `serde(alias)` would reject a payload with a field
-/// under two names.
+/// Contains each field once for each of its names. `serde(alias)` would reject a payload that has a
+/// field under two names.
 #[derive(Deserialize)]
 struct ProcessedWire {
     video_id: Option<Id>,
@@ -155,7 +155,8 @@ impl TryFrom<ProcessedWire> for VideoProcessed {
 
     fn try_from(wire: ProcessedWire) -> Result<Self, Missing> {
         let video_id = wire.video_id.or(wire.id);
-        // Without this check, any object would fit, such as one from the test button.
+        // Without this check, any object would be accepted, even an arbitrary one from the test
+        // button.
         if video_id.is_none() && wire.title.is_none() {
             return Err(Missing("video_id"));
         }
@@ -196,7 +197,7 @@ pub struct Match {
     pub match_id: Option<Id>,
     /// The id of the video in which the query was found. Also read from `matched_video_id`.
     pub video_id: Id,
-    /// The title of that video.
+    /// The title of the video in which the query was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The confidence of the match, from 0 to 1.
@@ -210,7 +211,7 @@ pub struct Match {
     pub similarity_score: Option<f64>,
 }
 
-/// Contains every field of a match under each of its names.
+/// Contains each field of a match once for each of its names.
 #[derive(Deserialize)]
 struct MatchWire {
     match_id: Option<Id>,
@@ -252,7 +253,8 @@ impl TryFrom<MatchWire> for Match {
 
 /// A query with a list of matches, or with the fields of a single match.
 ///
-/// `serde(flatten)` would fail for numbers under `serde_json`'s `arbitrary_precision` feature.
+/// `serde(flatten)` cannot be used here, because it fails for numbers if `serde_json`'s
+/// `arbitrary_precision` feature is enabled.
 #[derive(Deserialize)]
 struct FoundWire {
     query_id: Option<Id>,

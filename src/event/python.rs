@@ -18,8 +18,9 @@ use serde::de::IgnoredAny;
 /// | a number beyond the range of `f64` | `null` |
 /// | a surrogate escape without its partner | `\ufffd` |
 ///
-/// This takes a single pass without recursion and a single allocation of 4/3 the length of `text`.
-/// That is always enough, because only `NaN` grows, by one byte.
+/// This function makes a single pass over `text`, without recursion, and a single allocation of 4/3
+/// the length of `text`. That is always enough, because `NaN` is the only token that becomes
+/// longer, by one byte.
 pub(crate) fn to_strict(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut strict = String::new();
@@ -69,7 +70,8 @@ pub(super) fn offset_in(text: &[u8], strict: &[u8], offset: usize) -> usize {
 /// lone surrogate.
 fn escape(rest: &[u8]) -> (usize, Option<&'static str>) {
     match unit(rest) {
-        // Skips both halves, so that the second half is not mistaken for a lone surrogate.
+        // Skips both halves of the pair, so that the second half is not mistaken for a lone
+        // surrogate.
         Some(0xd800..=0xdbff) if matches!(rest.get(6..).and_then(unit), Some(0xdc00..=0xdfff)) => {
             (12, None)
         }

@@ -2,7 +2,7 @@
 
 use super::id::Id;
 
-/// The resource that an event is about, as SoundHash's dispatcher names it.
+/// The resource that an event is about, as identified by SoundHash's dispatcher.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Resource {

@@ -5,9 +5,11 @@ use std::{fmt, str::FromStr};
 /// One of SoundHash's two senders, each of which uses its own event envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// The developer portal, which writes `event`, `delivery_id` and `timestamp`, with indentation.
+    /// The developer portal, whose envelope has the members `event`, `delivery_id` and `timestamp`,
+    /// and whose JSON is indented.
     Portal,
-    /// The dispatcher, which writes `type`, `id` and `created_at`, on one line.
+    /// The dispatcher, whose envelope has the members `type`, `id` and `created_at`, and whose JSON
+    /// is on one line.
     Dispatcher,
 }
 
@@ -35,7 +37,7 @@ impl FromStr for Sender {
     }
 }
 
-/// An error parsing a [`Sender`] from a string that is neither `portal` nor `dispatcher`.
+/// The error from parsing a [`Sender`] from a string that is neither `portal` nor `dispatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSender(());
 

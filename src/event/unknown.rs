@@ -1,8 +1,8 @@
 //! Finds payload fields that the payload's type does not have, while the payload is being parsed.
 //!
-//! serde's derived implementations call `deserialize_ignored_any` for such a field, and [`Watched`]
-//! wraps the parser to intercept these calls. Known fields cost almost nothing, because only a
-//! reference to the key is kept.
+//! serde's derived implementations call `deserialize_ignored_any` for an unknown field, and
+//! [`Watched`] wraps the parser to intercept that call. Known fields cost almost nothing, because
+//! only a reference to the key is kept.
 
 use std::{borrow::Cow, fmt};
 
@@ -19,7 +19,8 @@ const MAX_NAME: usize = 64;
 /// The fields that the portal adds to the payload of every event type.
 const ADDED_BY_PORTAL: &[&str] = &["uploaded_at", "reset_at"];
 
-/// Notes about one payload: its unknown fields, and the field that does not fit.
+/// Notes about one payload: its unknown fields and, if it does not fit its type, the field at
+/// fault.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) unknown: Vec<String>,

@@ -8,11 +8,11 @@ use serde_json::{Map, Number, Value};
 
 /// A [`Value`] that is parsed the same way regardless of `serde_json`'s features.
 ///
-/// Any crate in the build can enable these features, as axum's `json` does with `raw_value`. Under
-/// `raw_value`, if the first key of an object is a certain private name, `Value` parses the string
-/// after that key as JSON, with a fresh recursion limit. 200 kB of such objects, each inside the
-/// previous one's string, overflow a thread's stack, which aborts the process. `AnyJson` treats
-/// such objects like any other.
+/// Any crate in the build can enable these features. For example, axum's `json` feature enables
+/// `raw_value`. Under `raw_value`, if the first key of an object is a certain private name, `Value`
+/// parses the string after that key as JSON, with a fresh recursion limit. 200 kB of such objects,
+/// each nested inside the previous one's string, overflow a thread's stack, which aborts the
+/// process. `AnyJson` treats such objects like any other.
 pub(super) struct AnyJson(pub(super) Value);
 
 /// The key of the map that represents a number under `arbitrary_precision`.
@@ -112,8 +112,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// Returns whether any crate in the build has enabled `arbitrary_precision`, without which a number
-/// cannot be this large.
+/// Returns whether any crate in the build has enabled `arbitrary_precision`. Without it, a number
+/// this large cannot be parsed.
 fn numbers_are_maps() -> bool {
     "1e999".parse::<Number>().is_ok()
 }
@@ -162,8 +162,8 @@ mod tests {
             let AnyJson(value) = serde_json::from_str(text).unwrap();
             let expected: Value = serde_json::from_str(text).unwrap();
             assert_eq!(value, expected, "{text}");
-            // Compares `again` rather than `expected`, because serde_json turns a `Value`'s -0 into
-            // 0 under `arbitrary_precision`.
+            // Compares with `again` rather than `expected`, because serde_json turns a `Value`'s -0
+            // into 0 under `arbitrary_precision`.
             let again = Value::deserialize(&expected).unwrap();
             assert_eq!(AnyJson::deserialize(&expected).unwrap().0, again, "{text}");
             assert_eq!(

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::telemetry::{self, StoreStep};
 
-/// The pause after the store's first failure. It doubles after each further failure.
+/// The pause before the first retry after a store failure. The pause doubles after each further
+/// failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -55,7 +56,8 @@ impl<St: IdempotencyStore> ClaimGuard<St> {
         }))
     }
 
-    /// Completes the event, even if this future is dropped.
+    /// Marks the event as completed, even if this future is dropped before the store has recorded
+    /// it.
     pub(super) async fn complete(mut self) {
         if let Some(pending) = &mut self.0 {
             pending.completed = true;
@@ -100,7 +102,7 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
             Ok(false) if self.attempts == 1 => {
                 telemetry::lease_lost(self.key.as_str(), self.lease);
             }
-            // An earlier attempt may have succeeded even if its reply was lost.
+            // An earlier attempt may have succeeded even though the store's reply was lost.
             Ok(false) => {}
             // The retries run in a task, so that the sender does not wait for a store that is down.
             Err(error) => {
@@ -120,7 +122,7 @@ impl<St: IdempotencyStore> PendingOutcome<St> {
                 return;
             }
             // The pauses shrink near the end of the lease, so that the outcome is still recorded if
-            // the store recovers late.
+            // the store recovers shortly before the lease ends.
             sleep(pause.min(left / 2)).await;
             if self.record().await.is_ok() {
                 return;
@@ -137,14 +139,14 @@ impl<St: IdempotencyStore> Drop for ClaimGuard<St> {
         let (Some(pending), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
-        // The future owns the pending outcome rather than the guard. Otherwise, a runtime that
+        // The future owns the pending outcome, not the guard itself. Otherwise, a runtime that
         // drops the future during shutdown would drop a guard, which would spawn another future,
         // and so on.
         let mut end = Box::pin(pending.end());
-        // Polling once lets a store that does not wait record the outcome before this returns, so
-        // that an immediate retry does not find the event still in progress. Panics in the store
-        // are caught, because a panic in a destructor during another panic would abort the process.
-        // The claim then ends with the lease.
+        // Polling the future once lets a store that never has to wait record the outcome before
+        // `drop` returns, so that an immediate retry does not find the event still in progress.
+        // Panics in the store are caught, because a panic in a destructor during another panic
+        // would abort the process. After a panic, the claim lasts until the lease ends.
         let poll = || end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if let Ok(Poll::Pending) = catch_unwind(AssertUnwindSafe(poll)) {
             runtime.spawn(telemetry::in_current_span(end));

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{delivery::Delivery, event::Id};
 
-/// The maximum length of a part. Longer parts are replaced by their SHA-256 digest.
+/// The maximum length in bytes of one part of a key. Longer parts are replaced by their SHA-256
+/// digest.
 const MAX_PART: usize = 64;
 
 /// Identifies an event in an [`IdempotencyStore`](super::IdempotencyStore).
@@ -69,13 +70,14 @@ impl Key {
     }
 }
 
-/// Returns whether the id is an empty string or 0, which senders write when there is no id.
+/// Returns whether the id is an empty string or 0, which is what senders write if there is no id.
 fn is_empty(id: &Id) -> bool {
     id.as_str().map_or(id.as_u64() == Some(0), str::is_empty)
 }
 
-// Each part starts with a letter for its kind, which is uppercase if the part is a digest. A part
-// either states its length or comes last, so that its text cannot imitate another part.
+// Each part of a key starts with a letter that stands for its kind. The letter is uppercase if the
+// part is a digest. A part either states its length or comes last, so that its text cannot be
+// mistaken for another part.
 
 fn push_named(key: &mut String, tag: char, name: &str) {
     if name.len() > MAX_PART {
@@ -86,7 +88,7 @@ fn push_named(key: &mut String, tag: char, name: &str) {
     }
 }
 
-/// Pushes an id with its type, because 5 and "5" are different ids.
+/// Appends an id along with its type, because the number 5 and the string "5" are different ids.
 fn push_id(key: &mut String, id: &Id) {
     match id.as_str() {
         Some(text) if text.len() > MAX_PART => push_digest(key, 'T', text.as_bytes()),
@@ -172,7 +174,8 @@ mod tests {
                 format!("{written}{}", digest(&body))
             );
         }
-        // Replacing lone surrogates can make different ids equal.
+        // A repair replaces lone surrogates, which can make different ids equal. The key therefore
+        // also contains a digest of the body.
         let body = r#"{"type":"a","data":1,"id":"a\ud83c"}"#;
         let joined = format!("d4:a\u{fffd};b{}", digest(body));
         assert_eq!(key(body, None, None), joined);

@@ -68,7 +68,8 @@ impl<St> IdempotencyLayer<St> {
     /// A retention that is shorter than the sum of [`max_age`](Self::max_age) and
     /// [`clock_skew`](Self::clock_skew) is raised to that sum. Otherwise, the store could forget an
     /// event while a recorded delivery of it is still accepted. With a `max_age`, the store
-    /// remembers events for an extra `clock_skew`, because clocks differ.
+    /// remembers events for an extra `clock_skew`, because the clocks of different machines can
+    /// disagree.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
@@ -132,7 +133,7 @@ impl<S, St> Layer<S> for IdempotencyLayer<St> {
     }
 }
 
-// Derives would require `St` to be `Clone` and `Debug`.
+// Deriving these traits would require `St` to be `Clone` and `Debug`.
 impl<St> Clone for IdempotencyLayer<St> {
     fn clone(&self) -> Self {
         Self {

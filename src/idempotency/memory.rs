@@ -18,7 +18,8 @@ use super::{
     store::{Claim, ClaimToken, IdempotencyStore},
 };
 
-/// Replaces durations that are too long for an `Instant`. 30 years is long enough.
+/// Used instead of a duration that is too long for an `Instant`. 30 years is long enough in
+/// practice.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The initial and minimum value of [`State::sweep_at`].
@@ -39,14 +40,14 @@ const MOST_AT_ONCE: usize = 1_000_000;
 /// # Memory
 ///
 /// A completed event with an id of 22 characters takes about 170 bytes, so 100,000 of them take 17
-/// MB. The key table, which takes 30 to 60 bytes per event of `capacity`, is allocated up front,
-/// and the rest as needed. If `capacity` is more than 1,000,000, the table grows as needed, and all
-/// deliveries wait while it grows. Once more than `capacity` events are completed, the store evicts
-/// the one whose last delivery is the oldest. The `capacity` should exceed the number of events
-/// that arrive within the [`retention`](super::IdempotencyLayer::retention), and must at least
-/// exceed the number that arrive during the 9 minutes of SoundHash's retries. Tenants who do not
-/// trust each other should not share a store, because one with many events would evict those of the
-/// others.
+/// MB. The key table, which takes 30 to 60 bytes for each of the `capacity` events, is allocated up
+/// front, and the rest is allocated as needed. If `capacity` is more than 1,000,000, the key table
+/// also grows as needed, and all deliveries wait while it grows. Once more than `capacity` events
+/// have been completed, the store evicts the one whose last delivery is the oldest. The `capacity`
+/// should exceed the number of events that arrive within the
+/// [`retention`](super::IdempotencyLayer::retention), and must at least exceed the number that
+/// arrive during the 9 minutes of SoundHash's retries. Tenants who do not trust each other should
+/// not share a store, because a tenant with many events would evict the events of the others.
 ///
 /// Events in progress do not count toward the capacity, because they are limited by the number of
 /// concurrent requests. Their claims are never evicted, and a new claim never fails for lack of
@@ -58,15 +59,15 @@ pub struct MemoryStore {
 struct State {
     // Separate from `completed`, so that claims cannot be evicted.
     claimed: HashMap<Key, Lease>,
-    /// Has room for more than `capacity` events, because a nearly full table has to be rebuilt from
-    /// time to time, and all claims have to wait until it is.
+    /// Has room for more than `capacity` events, because a table that is nearly full has to be
+    /// rebuilt from time to time, and all claims would have to wait for that.
     completed: LruCache<Key, Completion>,
     capacity: usize,
-    /// The last token issued, which each claim increments. A random token would cost a system call,
-    /// and is unnecessary because a fork or a restored snapshot copies the claims along with this
-    /// number.
+    /// The last token issued. Each claim increments it. Random tokens would cost a system call per
+    /// claim. They are also unnecessary, because a fork or a restored snapshot copies the claims
+    /// along with this number.
     last_token: u128,
-    /// The number of claims at which expired ones are removed.
+    /// The number of claims at which the next claim first removes the expired ones.
     sweep_at: usize,
 }
 
@@ -146,7 +147,7 @@ impl State {
         Claim::Acquired(token)
     }
 
-    /// Ends the claim and returns `true` if `token` still holds the key.
+    /// Ends the claim if `token` still holds the key, and returns whether it did.
     fn end_claim(&mut self, key: &Key, token: ClaimToken, now: Instant) -> bool {
         let held = self.claimed.get(key);
         let is_held = held.is_some_and(|held| held.token == token && now < held.until);

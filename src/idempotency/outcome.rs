@@ -113,7 +113,8 @@ impl Outcome {
 /// delivery does not learn that the signature is valid.
 impl IntoResponse for Outcome {
     fn into_response(self) -> Response {
-        // The version matters only for closing the connection, which this layer never does.
+        // The HTTP version matters only for a response that closes the connection, which this
+        // layer's responses never do.
         let mut response = self.0.response(Version::HTTP_11, true, false);
         response.extensions_mut().insert(self);
         response

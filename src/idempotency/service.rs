@@ -181,7 +181,7 @@ where
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Catches a panic in the future, which is not polled again.
+/// Catches a panic in the future. The future is not polled again after a panic.
 ///
 /// `AssertUnwindSafe` is sound here, because the caller resumes the panic as soon as it has
 /// released the event, so no code can observe a broken invariant in between.

@@ -41,7 +41,8 @@ impl Default for Settings {
 impl Settings {
     fn retention(&self) -> Duration {
         match self.max_age {
-            // An event's time may be up to `clock_skew` ahead when the event is completed.
+            // When an event is completed, its time may be up to `clock_skew` ahead of this host's
+            // clock, so the event is accepted for that much longer.
             Some(age) => self.retention.max(age.saturating_add(self.clock_skew)),
             None => self.retention,
         }
@@ -49,8 +50,8 @@ impl Settings {
 
     /// Returns how long the store remembers a completed event.
     ///
-    /// With a `max_age`, this is longer than the retention, because clocks differ between machines
-    /// and some time passes between the age check and the claim.
+    /// With a `max_age`, this is longer than the retention, because the clocks of different
+    /// machines can disagree, and because some time passes between the age check and the claim.
     pub(super) fn stored_retention(&self) -> Duration {
         let slack = match self.max_age {
             Some(_) => self.clock_skew.saturating_add(Duration::from_secs(1)),

@@ -84,7 +84,8 @@ pub enum Claim {
     Completed,
 }
 
-/// Proves a claim. Only the token that holds a key can complete or release it.
+/// Proves that an event has been claimed. Only the token that holds a key can complete or release
+/// it.
 ///
 /// A lease can end while the handler is still running. Another delivery can then claim the key with
 /// its own token, after which the first handler's token has no effect.
@@ -129,7 +130,7 @@ impl From<ClaimToken> for u128 {
     }
 }
 
-/// Writes 32 hexadecimal digits.
+/// Writes the token as 32 hexadecimal digits.
 impl fmt::Display for ClaimToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

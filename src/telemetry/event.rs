@@ -11,8 +11,8 @@ use super::{
 /// The maximum length of a field path, which can contain several names.
 const MAX_PATH: usize = 128;
 
-/// Records an authentic event whose type or payload is unknown to this version of the crate. If the
-/// type is known, the payload does not fit it.
+/// Records an authentic event whose type is unknown to this version of the crate or, if there is a
+/// `known_type`, whose payload does not fit that type.
 ///
 /// `misfit` says why the payload does not fit its type, without quoting payload values.
 pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Option<&str>, is_test: bool) {
@@ -20,7 +20,7 @@ pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Option<&str
         None => "its type is unknown",
         Some(_) => "its payload does not fit its type",
     };
-    // SoundHash's test button can send anything, so a mismatch should not raise an alert.
+    // SoundHash's test button can send anything, so a mismatch in a test should not raise an alert.
     if is_test {
         log!(
             info,
@@ -50,7 +50,7 @@ pub(crate) fn unknown_fields(known_type: Option<&'static str>) {
     );
 }
 
-/// Logs an unknown field not seen before in events of this type.
+/// Logs an unknown field when it is first seen in events of this type.
 pub(crate) fn new_field(event_type: &str, path: &str) {
     log!(
         info,

@@ -26,9 +26,9 @@ use super::{
 #[derive(Clone, Copy)]
 pub(crate) struct DeliveryFields<'a> {
     pub(crate) id: Option<&'a dyn Display>,
-    /// The type as the sender wrote it, or `None` if the body is not an event.
+    /// The event type as the sender wrote it, or `None` if the body is not an event.
     pub(crate) event_type: Option<&'a str>,
-    /// The name of the type, if this version of the crate knows it.
+    /// The name of the event type, if this version of the crate knows the type.
     pub(crate) known_type: Option<&'static str>,
     pub(crate) endpoint: Option<&'a str>,
     pub(crate) bytes: usize,
@@ -39,7 +39,8 @@ pub(crate) struct DeliveryFields<'a> {
 pub(crate) struct HandlerWatch {
     span: Span,
     since: Instant,
-    /// Set if the handler runs in a separate task, which continues if the request is dropped.
+    /// Set if the handler runs in a separate task, which keeps running even if the request is
+    /// dropped.
     detached: Arc<AtomicBool>,
 }
 
@@ -48,7 +49,7 @@ impl HandlerWatch {
         enabled!(span)
     }
 
-    /// Starts the watch. Without `delivery`, the handler has no span.
+    /// Starts watching a handler. If `delivery` is `None`, the handler gets no span.
     pub(super) fn start(delivery: Option<DeliveryFields<'_>>, detached: Arc<AtomicBool>) -> Self {
         Self {
             span: match delivery {
@@ -82,10 +83,10 @@ impl HandlerWatch {
 }
 
 pin_project! {
-    /// A handler's future, in the span of its delivery.
+    /// A handler's future, which runs inside the delivery's span.
     ///
-    /// A future that is dropped before it has finished is logged and counted, unless the handler
-    /// panicked or continues in a separate task.
+    /// If the future is dropped before it has finished, this is logged and counted as a canceled
+    /// handler, unless the handler panicked or continues in a separate task.
     pub(crate) struct Handling<F> {
         // `None` once the future has been dropped, which happens inside the span.
         #[pin]
@@ -111,7 +112,7 @@ pin_project! {
 }
 
 impl<F> Handling<F> {
-    /// Calls the inner service, inside the span.
+    /// Calls the inner service inside the span.
     #[inline]
     pub(crate) fn call(watch: Option<HandlerWatch>, call: impl FnOnce() -> F) -> Self {
         let future = match &watch {
@@ -126,8 +127,8 @@ impl<F> Handling<F> {
     }
 }
 
-/// Wraps the future of a handler that runs in a separate task, in the caller's span. If the runtime
-/// drops the task, the handler counts as canceled.
+/// Wraps the future of a handler that is about to run in a separate task, and attaches the caller's
+/// span to it. If the runtime drops the task, the handler counts as canceled.
 pub(crate) fn detached<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let watch = super::is_on().then(|| HandlerWatch::start(None, Arc::default()));
     in_current_span(Handling {

@@ -29,7 +29,7 @@ macro_rules! log {
 }
 pub(super) use log;
 
-/// Returns whether lines at this level, or spans, are enabled.
+/// Returns whether log lines at the given level are enabled, or whether spans are.
 #[cfg(feature = "tracing")]
 macro_rules! enabled {
     (span) => {
@@ -48,7 +48,7 @@ macro_rules! enabled {
 }
 pub(super) use enabled;
 
-/// Creates the span of a delivery. Its level is `error`, so that a filter that lets any line
+/// Creates the span for a delivery. Its level is `error`, so that a filter that lets any log line
 /// through also lets the span through.
 #[cfg(feature = "tracing")]
 macro_rules! delivery_span {

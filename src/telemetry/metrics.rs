@@ -1,4 +1,5 @@
-//! The names of the metrics, and the label values for events without a known type.
+//! The metric names, and the label values for accepted requests and for events without a known
+//! type.
 
 pub(super) const DELIVERIES: &str = "soundhash_webhook_deliveries_total";
 pub(super) const UNRECOGNIZED: &str = "soundhash_webhook_unrecognized_total";
@@ -14,10 +15,10 @@ pub(super) const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";
 pub(super) const STORE_ERRORS: &str = "soundhash_webhook_store_errors_total";
 pub(super) const STORE: &str = "soundhash_webhook_store_seconds";
 
-/// The outcome label value for verified requests.
+/// The value of the outcome label for verified requests.
 pub(super) const ACCEPTED: &str = "accepted";
-/// The label value for rejected requests and for bodies that are not events.
+/// The value of the event type label for rejected requests and for bodies that are not events.
 pub(super) const NO_TYPE: &str = "none";
-/// The label value for all types that are unknown to this version. Their names are not used,
-/// because a sender could then add a time series with every request.
+/// The value of the event type label for every type that this version does not know. The names of
+/// such types are not used, because a sender could then add a time series with every request.
 pub(super) const OTHER_TYPE: &str = "other";

@@ -1,4 +1,4 @@
-//! The log and the metrics. No other module uses `tracing` or `metrics`.
+//! Logging and metrics. No other module uses `tracing` or `metrics`.
 //!
 //! Every function takes plain values, so that this module does not import the rest of the crate.
 //! Each file contains the log lines and metrics for one part of the crate, listed here in the order
@@ -10,8 +10,8 @@
 //! - `store`: calls to an idempotency store.
 //! - `event`: bodies and events that the extractors do not recognize.
 //!
-//! `log` and `recorder` do the recording, or nothing if their feature is off. `metrics` contains
-//! the metric names, and `text` escapes values for the log.
+//! `log` and `recorder` write the log lines and the metrics, or do nothing if their feature is off.
+//! `metrics` contains the metric names, and `text` escapes values for the log.
 //!
 //! No function takes a body, a secret or a signature. Text from a request is escaped and truncated
 //! before it is logged, and never becomes a metric label, so that requests cannot add time series.

@@ -38,7 +38,7 @@ pub(super) struct StoreTimer {
 
 impl StoreTimer {
     pub(super) fn start(name: &'static str, step: &'static str) -> Self {
-        // The layer may have been built before a recorder was installed.
+        // This is not done when the layer is built, because the recorder may be installed later.
         static STARTED: Once = Once::new();
         STARTED.call_once(start_store);
         Self {
@@ -55,8 +55,8 @@ impl Drop for StoreTimer {
     }
 }
 
-/// Starts the counters of the verification layer at zero, and describes all metrics. If a counter
-/// first appeared with an event, an alert on its increase would miss that event.
+/// Initializes the verification layer's counters to zero, and describes all metrics. If a counter
+/// did not exist before its first event, an alert on its increase would miss that event.
 pub(crate) fn start_verification(
     rejections: &[&'static str],
     types: impl Iterator<Item = &'static str>,
@@ -74,7 +74,7 @@ pub(crate) fn start_verification(
     }
 }
 
-/// Starts the counters of the idempotency layer at zero.
+/// Initializes the idempotency layer's counters to zero.
 pub(crate) fn start_idempotency(skipped: &[&'static str]) {
     for reason in skipped {
         counter!(SKIPPED, "reason" => *reason).increment(0);

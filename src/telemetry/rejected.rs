@@ -20,7 +20,7 @@ use super::{
     text::{chain, escape},
 };
 
-/// The minimum time between two lines for the same reason.
+/// The minimum time between two log lines for the same reason.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// A request to which a layer responded without calling the handler.
@@ -30,11 +30,11 @@ pub(crate) struct Rejected<'a> {
     pub(crate) reason: &'static str,
     /// The reason in words.
     pub(crate) message: &'a dyn Display,
-    /// The next step for the operator.
+    /// What the operator should do next.
     pub(crate) advice: &'static str,
     pub(crate) severity: Severity,
     pub(crate) source: Option<&'a (dyn Error + 'static)>,
-    /// The path of the request, without its query.
+    /// The request's path, without the query.
     pub(crate) path: &'a str,
     pub(crate) endpoint: Option<&'a str>,
 }
@@ -63,7 +63,7 @@ pub(crate) fn skipped(log: &RejectionLog, rejected: &Rejected<'_>) {
     recorder::count(metrics::SKIPPED, "reason", rejected.reason);
 }
 
-/// Records a delivery whose event was already completed.
+/// Records a delivery of an event that was already completed.
 pub(crate) fn duplicate(reason: &'static str) {
     log!(
         info,
@@ -100,12 +100,12 @@ pub(crate) struct RejectionLog {
     pending: AtomicBool,
 }
 
-/// The period since the last line for a reason.
+/// The period since the last log line for a reason.
 struct Window {
     reason: &'static str,
     severity: Severity,
     since: Instant,
-    /// The number of rejections since `since`.
+    /// The number of rejections counted after `since`, the time of the last log line.
     count: u64,
     /// The path of the last rejection.
     path: String,
@@ -156,7 +156,8 @@ impl RejectionLog {
         false
     }
 
-    /// Returns the windows that have ended, with their lengths, and starts new ones.
+    /// Returns each window that has ended, along with its length, and starts a new one in its
+    /// place.
     fn summaries(&self) -> Vec<(Window, Duration)> {
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,7 +209,7 @@ impl Severity {
 }
 
 impl Rejected<'_> {
-    /// Logs the first rejection of a window with advice, and all others at `debug`.
+    /// Logs the first rejection in a window along with advice, and all others at `debug`.
     fn log(&self, is_first: bool) {
         if is_first {
             warn_or_error!(
@@ -254,7 +255,8 @@ impl Window {
             0 | 1 => "minute".to_owned(),
             minutes => format!("{minutes} minutes"),
         };
-        // The summary does not belong to the span of whichever request ends the window.
+        // Logged outside of any span, because the request that happens to end the window is
+        // unrelated to the summary.
         warn_or_error!(
             self.severity,
             parent: None,

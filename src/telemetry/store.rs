@@ -27,7 +27,8 @@ impl StoreStep {
     }
 }
 
-/// Measures a call to an idempotency store from its first poll, even if the call is dropped.
+/// Measures how long a call to an idempotency store takes from its first poll, even if the call is
+/// dropped before it finishes.
 pub(crate) async fn store_step<T>(
     step: StoreStep,
     call: impl Future<Output = Result<T, BoxError>>,

@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt::Display, time::Duration};
 
-/// The maximum length of an error. It is higher than for other text, to keep the end of the error.
+/// The maximum length of a logged error. It is greater than for other text, so that the end of the
+/// error is less likely to be cut off.
 const MAX_ERROR: usize = 256;
 
 /// Escapes text that a sender may have chosen, so that it cannot start a new line or control a
@@ -19,11 +20,11 @@ pub(super) fn escape_error(error: &dyn Display) -> String {
     escape_up_to(MAX_ERROR, &error.to_string())
 }
 
-/// Returns an error with its sources, escaped because they may quote a request.
+/// Formats an error and its sources. The text is escaped, because it may quote a request.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    // Bounded, because error sources may form a cycle.
+    // The loop is bounded, because error sources may form a cycle.
     while let Some(error) = source.filter(|_| text.len() < MAX_ERROR) {
         text.push_str(": ");
         text.push_str(&error.to_string());

@@ -33,7 +33,7 @@ pub(crate) fn verified<'a>(
     Some(HandlerWatch::start(fields, detached()))
 }
 
-/// Returns whether [`verified`] records fields of the delivery.
+/// Returns whether [`verified`] records any of the delivery's fields.
 fn records_verified() -> bool {
     cfg!(feature = "metrics") || enabled!(DEBUG)
 }

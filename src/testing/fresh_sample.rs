@@ -1,4 +1,4 @@
-//! Sample events with a current time and a new id.
+//! Sample events with the current time and a new id.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -54,7 +54,8 @@ fn unique_id() -> String {
     digits.map(char::from).collect()
 }
 
-/// Returns `now` in milliseconds, or a later time if an earlier sample has already used this one.
+/// Returns `now` in milliseconds, or a later millisecond if an earlier sample has already used this
+/// one.
 fn unique_millisecond(now: Duration) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = u64::try_from(now.as_millis()).unwrap_or_default();
@@ -63,7 +64,7 @@ fn unique_millisecond(now: Duration) -> u64 {
         .map_or(now, next)
 }
 
-/// Formats a time like Python's `isoformat`, without the offset.
+/// Formats a time as Python's `isoformat` does, but without the UTC offset.
 fn python_time(since_epoch: Duration) -> String {
     let seconds = UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
     let text = Timestamp::try_from(seconds).map_or_else(|_| String::new(), |it| it.to_string());

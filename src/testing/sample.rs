@@ -76,8 +76,8 @@ fn resource(kind: EventKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns the payload as `sender` writes it, or as the other sender does if only the other one
-/// sends it.
+/// Returns the payload as `sender` writes it, or as the other sender writes it if `sender` never
+/// sends this kind of event.
 fn payload(kind: EventKind, sender: Sender) -> Value {
     match (kind, sender) {
         (EventKind::VideoProcessed, Sender::Portal) => json!({

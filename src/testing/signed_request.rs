@@ -137,7 +137,7 @@ impl SignedRequest {
     ///
     /// # Panics
     ///
-    /// Panics if `uri` is not a URI.
+    /// Panics if `uri` is not a valid URI.
     #[track_caller]
     pub fn uri<U>(mut self, uri: U) -> Self
     where
@@ -178,7 +178,8 @@ impl SignedRequest {
         self.event(sender, &fresh_sample(kind, sender))
     }
 
-    /// Sets the body to `event`, which includes the envelope, in the layout that `sender` uses.
+    /// Sets the body to `event`, laid out as `sender` would write it. `event` includes the
+    /// envelope.
     pub fn event(self, sender: Sender, event: &Value) -> Self {
         self.body(sender.to_bytes(event))
     }
@@ -218,7 +219,7 @@ impl fmt::Debug for SignedRequest {
     }
 }
 
-/// The lines of a head.
+/// The lines of a request's head.
 struct Lines<'a> {
     rest: &'a [u8],
     /// The number of the last line returned, starting at 1.
@@ -276,7 +277,7 @@ pub enum CaptureErrorKind {
     NoEnd,
     /// The first line is not an HTTP/1.1 request line such as `POST /hooks HTTP/1.1`.
     RequestLine,
-    /// A line of the head is not a header, or there are more than 1,000.
+    /// A line in the head is not a header, or there are more than 1,000 headers.
     Header,
     /// The request has a `Transfer-Encoding`, so its body is divided into chunks.
     Chunked,

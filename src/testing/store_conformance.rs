@@ -109,7 +109,7 @@ impl<S: IdempotencyStore> Suite<S> {
         assert!(!self.release(key, token).await, "{whose} released");
     }
 
-    /// Claims the key repeatedly until the lease of another claim has ended.
+    /// Tries to claim the key, again and again, until the lease of an earlier claim has ended.
     async fn acquire_after_lease(&self, key: &Key, lease: Duration) -> ClaimToken {
         let start = Instant::now();
         loop {
@@ -240,7 +240,7 @@ impl<S: IdempotencyStore> Suite<S> {
         let key = self.key("retention");
         let token = self.acquire(&key, LONG, "a new key").await;
         self.finish(&key, token, SHORT).await;
-        // The pauses must grow, because each claim renews the retention.
+        // The pauses between claims must grow, because each claim renews the key's retention.
         let mut pause = SHORT;
         loop {
             sleep(pause).await;
@@ -273,7 +273,7 @@ impl<S: IdempotencyStore> Suite<S> {
             let renewing = Instant::now();
             let first = self.claim(&key, LONG).await;
             let first_in_time = completing.elapsed() < retention;
-            // After this, the first retention is over, but the renewed one is not.
+            // After this pause, the original retention is over, but the renewed one is not.
             sleep(retention * 3 / 5).await;
             let second = self.claim(&key, LONG).await;
             if first_in_time && renewing.elapsed() < retention {

@@ -22,7 +22,8 @@ use super::{
 };
 use crate::rejection::{Rejection, RejectionKind};
 
-/// The number of frames to read before the task yields. A body can have any number of empty frames.
+/// The number of frames to read before the task yields. This limit is needed because a body can
+/// have any number of empty frames.
 pub(super) const FRAMES_PER_POLL: usize = 128;
 
 /// Receives a body and passes each frame to the hash as it arrives.
@@ -34,7 +35,8 @@ pub(super) struct BodyReader {
     len: usize,
     /// The frames that have arrived since the last wait.
     partial: PartialBody,
-    /// Boxed to keep the future small, because most bodies arrive without a wait.
+    /// Boxed to keep the future small, because most bodies arrive without a wait and do not need
+    /// this.
     stalled: Option<Box<StalledBody>>,
 }
 
@@ -137,7 +139,7 @@ impl BodyReader {
         self.len
     }
 
-    /// Returns the whole body after [`poll`](Self::poll) has resolved.
+    /// Returns the whole body. This must be called after [`poll`](Self::poll) has resolved.
     pub(super) fn take(&mut self) -> Result<Bytes, BufferFull> {
         let partial = mem::take(&mut self.partial);
         match &mut self.stalled {
@@ -159,7 +161,7 @@ impl BodyReader {
 /// `RequestBodyLimitLayer`.
 fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     let mut source = Some(error);
-    // Bounded, because error sources may form a cycle.
+    // The loop is bounded, because error sources may form a cycle.
     for _ in 0..8 {
         let Some(error) = source else { break };
         if error.is::<LengthLimitError>() {
@@ -224,8 +226,8 @@ pub(super) struct StalledBody {
 impl StalledBody {
     /// Resolves when the time is up.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Also reads the clock, because a Tokio timer does not fire once the task has used up its
-        // cooperative budget, which the server may do on every poll.
+        // The clock is read as well, because a Tokio timer does not fire once the task has used up
+        // its cooperative budget, and the server may use it up on every poll.
         if Instant::now() >= self.end {
             return Poll::Ready(());
         }

@@ -35,34 +35,36 @@ const OVERHEAD: usize = 32 * 1024;
 /// The head length that [`OVERHEAD`] already accounts for.
 const USUAL_HEAD: usize = 8 * 1024;
 
-/// A body makes progress only if the received part is at least one sixteenth of its cost.
-/// Otherwise, a few bytes would be enough to keep a lot of memory occupied.
+/// A body counts as making progress only if the received part is at least one sixteenth of its
+/// cost. Otherwise, a sender could keep a lot of memory occupied with only a few bytes.
 const LEAST_PART: usize = 16;
 
-/// How much newer a body of the lowest cost counts until it first makes progress.
+/// The head start of a body with the lowest cost. The body is treated as this much newer until it
+/// first makes progress.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
-/// If a body does not fit, the body that has gone longest without progress is evicted. A body makes
-/// progress when the number of bytes received has doubled and is at least a sixteenth of the body's
-/// cost. An honest delivery doubles in size within a few round trips, however far away the sender
-/// is, while a body that stalls or trickles does not.
+/// If a body does not fit, the body that has gone longest without progress is evicted. A body
+/// counts as making progress when the number of received bytes has doubled and is at least a
+/// sixteenth of the body's cost. An honest delivery doubles in size within a few round trips,
+/// however far away the sender is, but a body that stalls or trickles in does not.
 ///
-/// Until a body first makes progress, a cheap one counts as newer than it is: by one second at 32
-/// KiB, and by less the more it costs. Otherwise, a few chunked bodies of one byte each would evict
-/// all bodies whose first bytes arrive after the head.
+/// Until it first makes progress, a body is treated as newer than it is: by one second if it costs
+/// 32 KiB, and by less the more it costs. Otherwise, a few chunked bodies of one byte each would
+/// evict all bodies whose first bytes arrive later than the head.
 ///
-/// A body counts while the layer waits for more of it, or for its secrets to be looked up. Its cost
-/// is the buffer for its bytes, plus 32 KiB for the task, the connection and the head. For a head
-/// of more than 8 KiB, twice the excess is added. Over HTTP/1, the cost also includes the read
-/// buffers that hyper keeps for the connection, which count as twice the bytes received, up to 816
-/// KiB. A chunked body costs the full 816 KiB from the start.
+/// A body counts against the budget while the layer waits for more of it, or for its secrets to be
+/// looked up. Its cost is the buffer for its bytes, plus 32 KiB for the task, the connection and
+/// the head. For a head of more than 8 KiB, twice the excess is added. Over HTTP/1, the cost also
+/// includes the read buffers that hyper keeps for the connection, which count as twice the bytes
+/// received, up to 816 KiB. A chunked body costs the full 816 KiB from the start.
 ///
 /// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
-/// more if it is free. Requests without a body therefore cannot evict deliveries that make
-/// progress, and large bodies cannot keep new deliveries out. To lock out distant senders, an
-/// attacker would have to send 1/32 of the total memory in each of those senders' round trips.
+/// more if the other half is not fully used. Requests without a body therefore cannot evict
+/// deliveries that make progress, and large bodies cannot keep new deliveries out. To lock out
+/// distant senders, an attacker would have to send as much as 1/32 of the total memory during each
+/// of those senders' round trips.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: AtomicUsize,
@@ -83,8 +85,9 @@ struct Group {
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// The time at which a body started plus its grace, or last made progress, and a number that makes
-/// the rank unique. The body with the lowest rank is evicted first.
+/// The time at which a body last made progress, or its start time plus its grace if it has not made
+/// any yet, and a number that makes the rank unique. The body with the lowest rank is evicted
+/// first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -190,7 +193,7 @@ impl Budget {
     }
 }
 
-/// The memory of one unfinished body. Dropping it frees the memory.
+/// The memory that one unfinished body occupies. Dropping the reservation frees the memory.
 #[derive(Debug)]
 pub(super) struct Reservation {
     budget: Arc<Budget>,
@@ -255,8 +258,8 @@ impl Reservation {
         }
     }
 
-    /// Counts `capacity` bytes for this body, of which `len` are in use, and evicts other bodies if
-    /// necessary.
+    /// Counts `capacity` bytes against the budget for this body, of which `len` are in use, and
+    /// evicts other bodies if necessary.
     fn make_room(&mut self, capacity: usize, len: usize) -> Result<(), BufferFull> {
         let limit = self.budget.limit();
         if capacity > limit {
@@ -339,7 +342,7 @@ impl Waiting {
     }
 }
 
-/// Returns how much newer than it is a body that has not made progress counts.
+/// Returns how much newer than it is a body of this cost is treated until it first makes progress.
 fn grace(cost: usize) -> Duration {
     let times_lowest = u32::try_from(cost / OVERHEAD).unwrap_or(u32::MAX);
     GRACE / times_lowest.max(1)

@@ -20,8 +20,8 @@ const MAX_LEN: u64 = 8 * 1024 * 1024;
 /// The longest time that a drain may take, which is enough to read 4 MiB at 7 Mbit/s.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// The maximum length of a rejected body after which the connection stays open. After a longer one,
-/// the connection would keep its enlarged read buffer until the next request.
+/// The length of the longest rejected body after which the connection stays open. After a longer
+/// one, the connection would keep its enlarged read buffer until the next request.
 const MAX_KEPT_ALIVE: u64 = 64 * 1024;
 
 /// Returns whether the body may be polled after the request was rejected because of its head.
@@ -69,7 +69,7 @@ pub(super) fn drain(
             };
             runtime.spawn(async move {
                 let _slot = slot;
-                // Whether the drain ends or times out, the body is dropped.
+                // The body is dropped whether the drain finishes or times out.
                 let _ = timeout(MAX_TIME, poll_fn(|cx| drain.poll(cx))).await;
             });
             keep_alive

@@ -120,7 +120,8 @@ impl Keys {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns the index of the secret that signed the body, or `None` if none did.
+    /// Returns the index of the secret that the body was signed with, or `None` if none of the
+    /// secrets matches.
     pub(super) fn verify(&self, body: &[u8], signature: &Signature) -> Option<usize> {
         match self {
             Self::Known { verifier, .. } => verifier.verify(signature),
@@ -139,7 +140,7 @@ async fn lookup<P: SecretProvider>(
     limit: Duration,
 ) -> Found {
     let mut found = pin!(provider.secrets(&head));
-    // Polls once without a timer, so that only a lookup that waits needs a Tokio runtime.
+    // Polls once without a timer, so that a Tokio runtime is needed only if the lookup has to wait.
     let first = poll_fn(|cx| Poll::Ready(found.as_mut().poll(cx))).await;
     if let Poll::Ready(found) = first {
         return found;

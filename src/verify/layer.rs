@@ -87,8 +87,8 @@ impl SoundHashWebhookLayer {
 }
 
 impl<P: SecretProvider> SoundHashWebhookLayer<P> {
-    /// Creates a layer that accepts deliveries signed with a secret that `provider` returns for the
-    /// request.
+    /// Creates a layer that accepts deliveries signed with any of the secrets that `provider`
+    /// returns for the request.
     #[must_use]
     pub fn with_provider(provider: P) -> Self {
         let types = EventKind::ALL.iter().map(|kind| kind.as_str());
@@ -101,8 +101,8 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets the maximum length of a body in bytes. The default is 1 MiB.
     ///
-    /// The response to a longer body is a 413, which the layer sends without reading the body if
-    /// the `Content-Length` is over the limit.
+    /// The layer responds to a longer body with 413. If the `Content-Length` is over the limit, it
+    /// does so without reading the body.
     #[must_use]
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limits_mut().max_body_size = bytes;
@@ -133,9 +133,9 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     ///
     /// A body counts as more than its own bytes, because the server's buffers for its connection
     /// are included. A delivery that arrives in one piece does not count at all if its secrets are
-    /// known or cached. If a body does not fit, the body that has gone longest without progress
-    /// gets a 503 with `Retry-After`, so that an attacker cannot lock out honest senders by
-    /// stalling.
+    /// known or cached. If a body does not fit, the request whose body has gone longest without
+    /// progress gets a 503 with `Retry-After`, so that an attacker cannot lock out honest senders
+    /// by stalling.
     ///
     /// Set this to several times [`max_body_size`](Self::max_body_size). A single body that is
     /// larger than this limit and arrives in several pieces gets a 503.
@@ -162,7 +162,7 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
     /// is `true` in debug builds and `false` in release builds.
     ///
     /// SoundHash decodes every response body as text. If it cannot decode the body of a 2xx,
-    /// because it is not UTF-8 or has a wrong charset or `Content-Encoding`, SoundHash counts a
+    /// because it is not UTF-8 or has a wrong charset or `Content-Encoding`, SoundHash records a
     /// failure and resends the event. The layer logs the first such response at `warn`. The check
     /// runs while the body is sent, and neither buffers nor changes it.
     ///

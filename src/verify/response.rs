@@ -1,7 +1,7 @@
 //! Detects handler responses that SoundHash cannot decode.
 //!
 //! SoundHash strictly decodes every response body as text. If it cannot decode the body of a 2xx,
-//! it counts a failure and resends the event.
+//! it records a failure and resends the event.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ const NOT_GZIP: &str = "its Content-Encoding is gzip, but its body is not";
 const BAD_CHARSET: &str = "its charset is not UTF-8";
 const NOT_UTF8: &str = "its body is not UTF-8";
 
-/// Checks one response. Each layer logs only the first one that SoundHash cannot decode.
+/// Checks one response. Each layer logs only the first response that SoundHash cannot decode.
 pub(super) struct ResponseCheck {
     /// Whether the layer has already logged such a response.
     logged: Arc<AtomicBool>,
@@ -77,7 +77,7 @@ impl ResponseCheck {
 ///
 /// # Errors
 ///
-/// Returns the reason why SoundHash cannot decode any body with these headers.
+/// Returns the reason if SoundHash cannot decode any body with these headers.
 fn is_gzip(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
     let value = |name| {
         let value = headers.get(name).map(|it| it.to_str().unwrap_or("?"));
@@ -102,7 +102,8 @@ fn is_gzip(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
     }
 }
 
-/// A body that is checked frame by frame, buffering at most three bytes of an incomplete character.
+/// A body that is checked frame by frame. At most three bytes of an incomplete character are
+/// buffered.
 struct Checked {
     body: Body,
     is_gzip: bool,

@@ -34,8 +34,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// Panics if the response future has to wait for a body or a lookup outside a Tokio runtime with
-/// its timer enabled.
+/// Panics if the response future has to wait for a body or a lookup and is not running in a Tokio
+/// runtime with an enabled timer.
 pub struct SoundHashWebhook<S, P = Secrets> {
     inner: S,
     provider: Arc<P>,
@@ -84,7 +84,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        // Does not box a body that is already an `axum::body::Body`.
+        // This does not box a body that is already an `axum::body::Body`.
         let body = Body::new(body);
         let Self {
             inner,

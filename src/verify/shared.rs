@@ -14,7 +14,7 @@ const MAX_DRAINS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) budget: Arc<Budget>,
-    /// Holds one permit for each body that may be drained at a time.
+    /// Holds one permit for each body that may be drained at the same time.
     pub(super) drains: Arc<Semaphore>,
     pub(super) rejections: RejectionLog,
     /// Whether the layer has already logged a response that SoundHash cannot decode.

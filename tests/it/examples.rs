@@ -19,7 +19,8 @@ use crate::{
     support::{BODY, head, sign, signed_bytes},
 };
 
-/// Replaces the unsigned path, because the requests were recorded with a different one.
+/// Replaces the request's path, which is not signed, because the requests were recorded with a
+/// different one.
 fn at_our_path(request: &[u8]) -> Vec<u8> {
     let line_end = request.iter().position(|&byte| byte == b'\r').unwrap();
     [b"POST /webhooks/soundhash HTTP/1.1", &request[line_end..]].concat()
@@ -50,7 +51,8 @@ async fn the_receiver_prints_every_event_that_soundhash_really_sent() {
     assert_eq!(stdout, [] as [&str; 0], "stdout is for events only");
 }
 
-/// Attack: read the secret from the log, or from the process list after the line is pasted.
+/// Attack: read the secret from the log, or from the process list after a user has pasted the
+/// printed command into a shell.
 #[tokio::test]
 async fn a_given_secret_is_printed_nowhere() {
     let secret = "whsec_0nly-f0r-us";
@@ -106,7 +108,8 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     let mut receiver = Receiver::start(&[("SOUNDHASH_WEBHOOK_SECRET", "whsec_other")]);
     let log = receiver.log();
     let line = log.lines().find(|line| line.starts_with("curl ")).unwrap();
-    // The line is split by a shell, because curl may not be installed.
+    // A shell splits the command line into arguments but does not run it, because curl may not be
+    // installed.
     let script = format!(r#"set -- {line}; for a; do printf '%s\n' "$a"; done"#);
     let arguments = Command::new("sh").args(["-c", &script]).output().unwrap();
     let arguments = String::from_utf8(arguments.stdout).unwrap();
@@ -124,7 +127,8 @@ async fn the_printed_curl_line_is_a_valid_delivery() {
     receiver.line();
 }
 
-/// Requests in progress finish, new connections are refused, and the exit status is 0.
+/// After either signal, requests in progress finish, new connections are refused, and the exit
+/// status is 0.
 #[tokio::test]
 async fn sigterm_and_sigint_stop_it_gracefully() {
     for signal in ["TERM", "INT"] {
@@ -135,7 +139,7 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
         receiver.wait_for_log("stopping");
         in_flight.write_all(BODY).await.unwrap();
         assert_eq!(status(&response_head(&mut in_flight).await), "200");
-        // The line is logged just before the socket is closed.
+        // The receiver logs `stopping` just before it closes the listening socket.
         let closed = async {
             while TcpStream::connect(&receiver.addr).await.is_ok() {
                 sleep(Duration::from_millis(10)).await;
@@ -148,7 +152,8 @@ async fn sigterm_and_sigint_stop_it_gracefully() {
     }
 }
 
-/// If a handler never ends, the second signal kills the receiver with the usual status.
+/// If a handler never ends, a second signal kills the receiver, with the usual exit status for that
+/// signal.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
@@ -164,8 +169,8 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(status.signal(), Some(15));
 }
 
-/// Whether the output is unread, has lost its reader, is on a full disk or is closed from the
-/// start, every delivery gets a response, which is 200 only if the event was printed.
+/// Even if the output is not read, has lost its reader, is on a full disk or is closed from the
+/// start, every delivery gets a response. It is 200 only if the event was printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_receiver_serves_whatever_happens_to_its_output() {
     const DELIVERIES: usize = 200;
@@ -191,7 +196,7 @@ async fn the_receiver_serves_whatever_happens_to_its_output() {
             }
             let printed = statuses.remove("200").unwrap_or(0);
             let expected = match output {
-                // In this case, Rust opens `/dev/null`, so printing succeeds.
+                // If a stream is closed, Rust opens `/dev/null` in its place, so printing succeeds.
                 Output::Closed => printed == DELIVERIES,
                 Output::Unread => (1..DELIVERIES).contains(&printed),
                 _ => printed == 0,
@@ -232,7 +237,7 @@ async fn deliver(url: &str, secret: &str) -> u16 {
 #[cfg(unix)]
 #[tokio::test]
 async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
-    // The statuses of two deliveries, with the old secret and with the new one.
+    // The statuses of two deliveries, one signed with the old secret and one with the new secret.
     const OLD: &[u16] = &[200, 401];
     const BOTH: &[u16] = &[200, 200];
     const NEW: &[u16] = &[401, 200];
@@ -283,7 +288,7 @@ async fn each_tenant_is_looked_up_once() {
         let url = format!("http://{}/webhooks/{endpoint}", receiver.addr);
         deliver(&url, secret).await
     };
-    // All requests are sent at once, so that none of them finds cached secrets.
+    // All of these requests are sent at once, so that none of them finds its secrets in the cache.
     let statuses = tokio::join!(
         deliver("acme", "whsec_acme"),
         deliver("acme", "whsec_acme"),
@@ -295,9 +300,9 @@ async fn each_tenant_is_looked_up_once() {
         assert_eq!(deliver("acme", "whsec_acme").await, 200);
         // Attack: a tenant signs on behalf of another tenant.
         assert_eq!(deliver("globex", "whsec_acme").await, 401);
-        // Attack: send unknown names, each of which queries the database.
+        // Attack: send unknown names, each of which causes a database query.
         assert_eq!(deliver("nobody", "whsec_acme").await, 401);
-        // Attack: exhaust memory with names.
+        // Attack: exhaust memory with long names.
         assert_eq!(deliver(&"n".repeat(257), "whsec_acme").await, 401);
         // The lookup fails. SoundHash resends the delivery, which starts a new lookup.
         assert_eq!(deliver("initech", "whsec_initech").await, 503);
@@ -370,7 +375,7 @@ async fn a_delivery_is_verified_without_axum() {
     assert_eq!(deliver(&url, "whsec_wrong").await, 401);
     let elsewhere = format!("http://{}/", receiver.addr);
     assert_eq!(deliver(&elsewhere, "whsec_test").await, 404);
-    // This body is signed but is not an event.
+    // This body is signed, but it is not an event.
     let status = requests::deliver(&url, "whsec_test", b"hello").await;
     assert_eq!(status, Some(400));
 

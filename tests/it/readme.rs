@@ -164,7 +164,8 @@ fn every_link_leads_to_a_file_and_a_heading() {
     }
 }
 
-/// Without a definition in `src/guide/links.txt`, the documentation would link to a file.
+/// Without a definition in `src/guide/links.txt`, the link in the rendered documentation would lead
+/// to a Markdown file.
 #[test]
 fn every_link_of_the_guides_is_defined_for_the_documentation() {
     let defined = concat!("\n", include_str!("../../src/guide/links.txt"));

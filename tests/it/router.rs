@@ -240,7 +240,7 @@ async fn handlers_take_the_state_and_the_body_in_any_router() {
     }
 }
 
-/// This includes handlers with middleware, services, and other event routers.
+/// Handlers with middleware, services, and other event routers can be handlers, too.
 #[tokio::test]
 async fn any_handler_of_axum_is_a_handler() {
     let teapot = |request, next: Next| async move {

@@ -61,7 +61,8 @@ fn the_panic_about_an_empty_secret_names_the_callers_line() {
     let (send, lines) = mpsc::channel();
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // Other tests in this process can panic at the same time.
+        // Other tests in this process can panic at the same time, so panics in other files are
+        // ignored.
         if info.location().is_some_and(|it| it.file() == file!()) {
             let _ = send.send(info.location().map(panic::Location::line));
         }

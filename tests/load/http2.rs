@@ -72,7 +72,7 @@ async fn streams_reset_in_mid_body_leave_nothing_behind() {
             sender.send_data(vec![b'x'; 1_000].into(), false).unwrap();
             streams.push((response, sender));
         }
-        // A response on the same connection shows that the streams have arrived.
+        // A response on the same connection shows that the server has seen the streams.
         assert_eq!(deliver_by(&client, "meanwhile").await, 200);
         for (_, sender) in &mut streams {
             sender.send_reset(Reason::CANCEL);
@@ -107,7 +107,7 @@ async fn a_thousand_streams_that_stall_lock_nobody_out() {
     deliver(&receiver, "before").await;
     let before = receiver.resident();
     let mut stalled = Vec::new();
-    // 200 streams exceed a connection's limit, so some of them wait.
+    // A connection allows fewer than 200 concurrent streams, so some of them have to wait.
     for _ in 0..5 {
         let client = client(&receiver).await;
         assert_eq!(deliver_by(&client, "first").await, 200);
@@ -136,7 +136,7 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
         let (response, _sender) = open(client.clone(), None).await.unwrap();
         match response.await {
             // The server refused the stream without processing it, because it had not yet released
-            // an earlier one. The request can be sent again (RFC 9113, 8.7).
+            // an earlier one. The request can be sent again (RFC 9113 §8.7).
             Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -151,7 +151,8 @@ async fn unsigned_by(client: SendRequest<Bytes>) -> StatusCode {
 async fn a_thousand_unsigned_streams_all_get_a_response() {
     let receiver = Receiver::start(&[]);
     let client = client(&receiver).await;
-    // The first response tells the client the concurrent stream limit. Excess streams wait.
+    // The first response ensures that the client knows the limit on concurrent streams. Streams
+    // beyond the limit wait.
     assert_eq!(deliver_by(&client, "first").await, 200);
     let mut responses = Vec::new();
     for _ in 0..1_000 {

@@ -14,8 +14,8 @@ use soundhash_webhook_tests::{
 
 const CONNECTIONS: usize = 2_000;
 
-/// The receiver's maximum memory in KiB, most of which is for the server's 8 KiB buffers. The
-/// bodies that the connections declare are 20 times as large.
+/// The receiver's maximum memory in KiB, most of which is for the server's 8 KiB buffers. In total,
+/// the bodies that the connections declare are 20 times as large.
 const MOST: u64 = 100 * 1024;
 
 /// Raises the open-file limit for this process and its children.
@@ -31,7 +31,7 @@ fn allow_many_files() {
 async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     allow_many_files();
     let receiver = Receiver::start(&[]);
-    // A warm-up request makes the one-time allocations.
+    // A warm-up request triggers the one-time allocations.
     let calm = latency(&receiver, "calm").await;
     let before = receiver.resident();
 
@@ -55,7 +55,7 @@ async fn two_thousand_stalled_bodies_and_endless_others_lock_nobody_out() {
     let hostile = latency(&receiver, "hostile").await;
     floods.abort_all();
     while let Some(ended) = floods.join_next().await {
-        // The task did not fail. It was aborted.
+        // The task was aborted. It did not fail on its own.
         assert!(ended.unwrap_err().is_cancelled());
     }
 
@@ -115,10 +115,10 @@ async fn flood_forever(addr: String, head: String) {
     loop {
         let stream = TcpStream::connect(&addr).await.unwrap();
         let (mut read, mut write) = stream.into_split();
-        // This fails if the connection is closed in the meantime.
+        // Writing fails if the connection is closed in the meantime.
         let _ = write.write_all(head.as_bytes()).await;
         let (text, _) = tokio::join!(to_the_end(&mut read), flood(&mut write, &chunk));
-        // The status is 408 if even a megabyte took too long.
+        // The status is 408 if receiving even a megabyte took too long.
         assert!(
             matches!(statuses(&text)[..], ["401" | "408" | "413"]),
             "{text}"

@@ -1,5 +1,5 @@
-//! Honest senders that are rejected while they are still writing 4 MiB. They read the response
-//! instead of getting a reset, which a sender would take for a network failure and retry.
+//! Honest senders that are rejected while they are still writing 4 MiB. They can read the response.
+//! If they got a reset instead, they would take it for a network failure and retry.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ const LARGE: usize = 4 * 1024 * 1024;
 /// drained.
 const TRIES: usize = 20;
 
-/// Requests that are rejected while they are being written, with their signature and the expected
-/// status. Only bodies with a declared length are drained.
+/// The signatures of requests that are rejected while they are being written, and the expected
+/// statuses. Only bodies with a declared length are drained.
 const REJECTED: [(Option<&str>, u16); 2] = [(None, 401), (Some(FORGED), 413)];
 
 /// A sender that does not read until it has written everything, like Python's `requests` and most

@@ -33,10 +33,11 @@ use soundhash_webhook_tests::{
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The bytes that attackers send.
+/// Filler bytes that attackers send.
 static ZEROS: [u8; 1_000_000] = [b'0'; 1_000_000];
 
-/// The environment variable with the server's `max_buffered`. An empty value means the default.
+/// The environment variable that sets the server's `max_buffered`. An empty value means the
+/// default.
 const MAX_BUFFERED: &str = "SIEGE_MAX_BUFFERED";
 
 /// Serves until it is killed. The attacks start this test in a separate process.
@@ -70,7 +71,7 @@ impl Server {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--exact", "siege::server", "--ignored", "--nocapture"]);
         let server = Self(Receiver::listening(command.env(MAX_BUFFERED, max_buffered)));
-        // A warm-up request makes the one-time allocations.
+        // A warm-up request triggers the one-time allocations.
         server.median(20).await;
         server
     }
@@ -102,7 +103,7 @@ impl Server {
         };
         let sent = attacker.sent.clone();
         let honest = async {
-            // The attack should be in progress before honest deliveries are measured.
+            // The attack should already be in progress when honest deliveries are measured.
             sleep(Duration::from_millis(100)).await;
             self.median(100).await
         };
@@ -149,7 +150,8 @@ struct Attacker {
 }
 
 impl Attacker {
-    /// Sends until all bytes are sent or the server closes the connection.
+    /// Sends until all bytes are sent or the server closes the connection. Returns whether all were
+    /// sent.
     async fn send(&self, stream: &mut TcpStream, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match stream.write(bytes).await {
@@ -164,7 +166,7 @@ impl Attacker {
     }
 
     /// Opens many connections at once. Each sends `head` and 900 kB of a body, or an endless body,
-    /// and stays open until the server has closed all of them.
+    /// and stays open until the server closes it. Returns once all connections are closed.
     async fn bodies(self, connections: usize, head: String, is_endless: bool) {
         let head: Arc<str> = head.into();
         let mut senders = JoinSet::new();
@@ -191,8 +193,8 @@ const CONNECTIONS: usize = 1_500;
 const MANY: u64 = 64 * MIB + CONNECTIONS as u64 * 40 * KIB;
 
 /// Attack: send rejected requests with their whole bodies. While a peer sends quickly, hyper's read
-/// buffer grows to 408 KiB per connection. Bodies have to be received if their requests have a
-/// well-formed signature. The last one has a chunk that never ends.
+/// buffer grows to 408 KiB per connection. The layer has to receive the bodies of requests with a
+/// well-formed signature. The last kind of request has a chunk that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejected_bodies_cost_little_memory() {
     for (name, head) in [
@@ -233,7 +235,8 @@ async fn small_frames_in_large_buffers_cost_what_they_hold() {
             let (it, first, piece) = (it.clone(), first.clone(), piece.clone());
             senders.spawn(async move {
                 let mut stream = TcpStream::connect(&*it.addr).await.expect("a connection");
-                // A first request grows the read buffer if the connection stays open.
+                // The first request makes the read buffer grow, which matters if the server keeps
+                // the connection open.
                 it.send(&mut stream, &first).await;
                 response_head(&mut stream).await;
                 if !it.send(&mut stream, forged_chunks().as_bytes()).await {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use bytes::Bytes;
 
-/// Returns every recorded request, byte for byte, by name.
+/// Returns every recorded request, byte for byte, keyed by its name.
 pub fn requests() -> BTreeMap<String, Bytes> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     let files = fs::read_dir(folder).expect("the folder of captures");
@@ -18,7 +18,7 @@ pub fn requests() -> BTreeMap<String, Bytes> {
         .collect()
 }
 
-/// Returns the body of every recorded request, by name.
+/// Returns the body of every recorded request, keyed by its name.
 pub fn bodies() -> BTreeMap<String, Bytes> {
     let mut requests = requests();
     for request in requests.values_mut() {

@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
 
-/// Returns a body in frames of this length, all of which have arrived.
+/// Returns a body in frames of this length, all of which have already arrived.
 pub fn frames(bytes: &Bytes, length: usize) -> Body {
     let starts = (0..bytes.len()).step_by(length);
     let frames = starts.map(|start| bytes.slice(start..bytes.len().min(start + length)));

@@ -51,7 +51,7 @@ where
         )
 }
 
-/// Counts the runs of a handler.
+/// Counts how often a handler runs.
 #[derive(Clone, Default)]
 pub struct Runs(Arc<AtomicUsize>);
 
@@ -73,7 +73,7 @@ impl Runs {
         }
     }
 
-    /// Returns a handler whose first run is `first`. Later runs succeed.
+    /// Returns a handler whose first run is `first`. Later runs simply succeed.
     pub fn first<F, Fut>(&self, first: F) -> impl Handler<((),), ()> + use<F, Fut>
     where
         F: Fn() -> Fut + Clone + Send + Sync + 'static,
@@ -131,7 +131,8 @@ pub async fn outcome(response: Response<Body>) -> StatusAndKind {
     (status.as_u16(), kind)
 }
 
-/// Sends 64 copies of each event at once, in small batches, and checks that each event ran once.
+/// Sends 64 copies of each event at once, in small batches of events, and checks that each event
+/// ran only once.
 pub async fn flood(apps: &[Router], events: usize, runs: &Runs) {
     for batch in (0..events).collect::<Vec<_>>().chunks(50) {
         let mut copies = tokio::task::JoinSet::new();

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::{Dispatch, Level, subscriber::DefaultGuard};
 
-/// The lines up to a given level, as `tracing_subscriber::fmt` prints them.
+/// The log lines up to a given level, as `tracing_subscriber::fmt` prints them.
 pub struct Log(Arc<Mutex<Vec<u8>>>, #[expect(dead_code)] DefaultGuard);
 
 /// A second subscriber. If there were only one, tracing would let the first thread to reach a

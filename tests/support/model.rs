@@ -49,7 +49,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Claimed(ClaimToken),
-    /// The key is completed, with this retention in hours, which each duplicate restarts.
+    /// The key is completed. This is its retention in hours, which each duplicate restarts.
     Completed(u32),
 }
 
@@ -71,8 +71,8 @@ impl Model {
     }
 }
 
-/// Runs the steps on the store and on the model. `forget` calls the store's method, and `wait`
-/// makes hours pass for it.
+/// Runs the steps on both the store and the model. `forget` calls the store's method, and `wait`
+/// lets hours pass for the store.
 pub async fn compare<S: IdempotencyStore>(
     store: &S,
     forget: impl AsyncFn(&Key) -> bool,

@@ -63,7 +63,7 @@ impl NatsCluster {
         spawned.expect("nats-server (apt-get install nats-server)")
     }
 
-    /// Returns the directory where the servers store everything.
+    /// Returns the directory that holds all of the servers' data.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

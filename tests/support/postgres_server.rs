@@ -59,7 +59,7 @@ impl PostgresServer {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
-        // Another process may take the port first.
+        // Another process may take the port before the server does.
         for _ in 0..5 {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             server.port = listener.local_addr().expect("an address").port();
@@ -142,7 +142,8 @@ impl PostgresServer {
             let child = self.child.insert(command.spawn().expect("postgres starts"));
             loop {
                 if child.try_wait().expect("its status").is_some() {
-                    // A killed server's processes may not have exited yet.
+                    // The server may have exited because processes of a killed server are still
+                    // running, so it is started again.
                     break;
                 }
                 if is_ready(self.port).is_ok_and(|ready| ready) {

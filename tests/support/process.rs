@@ -214,7 +214,7 @@ impl Receiver {
         Self { process, addr }
     }
 
-    /// Starts a program whose output is not read, and waits until it listens.
+    /// Starts a program whose output nothing reads, and waits until the program is listening.
     pub fn with_output(command: &Command, output: Output) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("an address").to_string();
@@ -248,7 +248,7 @@ pub enum Output {
     Discarded,
     /// Pipes that nothing reads, so they fill up.
     Unread,
-    /// Pipes whose reader is closed once the program listens.
+    /// Pipes whose reading end is closed once the program is listening.
     Gone,
     /// Files on a full disk.
     Full,
@@ -257,7 +257,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// All outputs that fail.
+    /// All outputs that simulate a fault.
     pub const FAULTS: [Self; 4] = [Self::Unread, Self::Gone, Self::Full, Self::Closed];
 
     /// Starts a program that listens on `addr`.
@@ -323,7 +323,7 @@ pub fn signal(process: u32, name: &str) {
     kill(process, signal).expect("the signal is sent");
 }
 
-/// Returns a line of a process's `/proc/<id>/status`, in KiB.
+/// Returns the value of a line in a process's `/proc/<id>/status`, in KiB.
 pub fn memory(process: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status"));
     let status = status.expect("a running process");

@@ -22,11 +22,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts nginx with these lines in its `server` block. Returns `None` if it is not installed.
+    /// Starts nginx with these lines in its `server` block. Returns `None` if nginx is not
+    /// installed.
     pub fn nginx(server: &str) -> Option<Self> {
         Self::start(|folder, addr| {
             let path = folder.display();
-            // The worker needs the directory, which belongs to this user.
+            // The worker process needs access to the directory, which belongs to this user.
             let is_root = folder.metadata().expect("a folder").uid() == 0;
             let user = if is_root { "user root;" } else { "" };
             let config = format!(
@@ -47,7 +48,7 @@ impl Proxy {
     }
 
     /// Starts HAProxy with the guide's configuration in front of the server at `backend`. Returns
-    /// `None` if it is not installed.
+    /// `None` if HAProxy is not installed.
     pub fn haproxy(backend: &str) -> Option<Self> {
         Self::start(|_, addr| {
             let config = format!(

@@ -91,7 +91,7 @@ impl RedisServer {
         signal(self.child.as_ref().expect("a running server").id(), name);
     }
 
-    /// Kills the server. Everything that it has acknowledged is kept.
+    /// Kills the server. All data that it has acknowledged is kept.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Both calls fail if the process has already exited.

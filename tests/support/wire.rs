@@ -47,7 +47,7 @@ pub async fn connect(receiver: &Receiver) -> TcpStream {
     stream.expect("a connection")
 }
 
-/// Reads until the connection is closed or reset.
+/// Reads until the connection is closed or reset, and returns the text that arrived.
 pub async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut text = Vec::new();
     // After an error, `text` contains the bytes that arrived before it.
@@ -56,7 +56,7 @@ pub async fn to_the_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     String::from_utf8(text).expect("UTF-8")
 }
 
-/// Returns the status of every response in the text, including any 100.
+/// Returns the status of every response in the text, including any `100 Continue`.
 pub fn statuses(text: &str) -> Vec<&str> {
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads.map(|head| &head[..3]).collect()

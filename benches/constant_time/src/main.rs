@@ -4,7 +4,7 @@
 //! measurably.
 //!
 //! The benches named `sound` measure the crate. Each has a counterpart that does the same work but
-//! leaks. If the counterpart is not detected, the measurement is worthless.
+//! leaks. If the leak is not detected, the measurement is worthless.
 
 use std::{
     cell::{Cell, RefCell},
@@ -33,8 +33,8 @@ ctbench_main!(
     one_of_four_leaky
 );
 
-/// The number of rounds, and the number of inputs per round. Nothing is measured while inputs are
-/// created, because a processor treats recently written memory differently.
+/// The number of rounds, and the number of inputs per round. All inputs of a round are created
+/// before any of them is measured, because a processor treats recently written memory differently.
 const ROUNDS: usize = 2_000;
 const INPUTS: usize = 1_000;
 
@@ -49,7 +49,7 @@ fn sample(rng: &mut BenchRng) -> Sample {
     body
 }
 
-/// Chooses one of two values, both of which are always created.
+/// Chooses one of two values at random. The caller always creates both of them.
 fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
     match rng.random() {
         true => (Class::Left, left),
@@ -58,7 +58,7 @@ fn choose<T>(rng: &mut BenchRng, left: T, right: T) -> (Class, T) {
 }
 
 /// Creates a signature that is wrong in either its first or its last digit. An attacker who guesses
-/// byte by byte must tell these apart.
+/// byte by byte would have to tell these apart.
 ///
 /// The wrong digit is random. If it were always zero, parsing would take a different time, even
 /// though this difference reveals only what the sender already knows.
@@ -71,15 +71,15 @@ fn wrong(rng: &mut BenchRng, right: Signature) -> (Class, HeaderValue) {
     (class, HeaderValue::try_from(value).expect("digits"))
 }
 
-/// Compares only up to the first difference.
+/// Stops comparing at the first difference.
 fn leaky_equal(a: &[u8], b: &[u8]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b)
 }
 
 /// Measures how long `work` takes on the inputs that `input` creates for both classes.
 ///
-/// The result is the worst of a hundred t-tests, most of which exclude the slowest samples, so the
-/// report shows fewer samples.
+/// The report shows the worst of a hundred t-tests. Most of these tests exclude the slowest
+/// samples, so the reported number of samples is lower than the number measured.
 fn measure<I, T>(
     runner: &mut CtRunner,
     rng: &mut BenchRng,
@@ -140,7 +140,7 @@ fn verify_leaky(runner: &mut CtRunner, rng: &mut BenchRng) {
     });
 }
 
-/// Creates a body that is signed with the first or with the last of four valid secrets.
+/// Creates a body that is signed with either the first or the last of four valid secrets.
 fn signed(rng: &mut BenchRng, secrets: &[Secret; 4]) -> (Class, (Sample, HeaderValue)) {
     let body = sample(rng);
     let (current, last) = (secrets[0].sign(&body), secrets[3].sign(&body));

@@ -1,9 +1,9 @@
 //! `benches/instructions/check`
 //!
-//! Counts the instructions per request, which do not depend on the machine's load. Each limit is 5
-//! % above the last reviewed count, so that a slowdown is noticed. Valgrind does not emulate the
-//! SHA instructions, so the hash dominates the count of an accepted request. A rejected request is
-//! not hashed, so its count shows changes in the rest of the layer more clearly.
+//! Counts the instructions per request, which do not depend on the machine's load. Each limit is 5%
+//! above the last reviewed count, so that a slowdown is noticed. Valgrind does not emulate the SHA
+//! instructions, so hashing dominates the count for an accepted request. A rejected request is not
+//! hashed, so its count shows changes in the rest of the layer more clearly.
 
 #![allow(
     clippy::must_use_candidate,
@@ -57,7 +57,7 @@ fn service() -> SoundHashWebhook<
     SoundHashWebhookLayer::new(SECRET).layer(inner)
 }
 
-/// Returns a service that has already handled a request, and a new request.
+/// Returns a service that has already handled one request, along with a new request.
 fn with<S>(mut service: S, signature: bool) -> (S, Request)
 where
     S: Service<Request, Response = Response, Error = Infallible>,

@@ -54,7 +54,8 @@ impl FromStr for Data {
 /// The maximum length of the data. No receiver accepts more.
 pub(crate) const MAX_DATA: u64 = 64 << 20;
 
-/// Reads to the end, or returns an error if there are more than `most` bytes, as in `/dev/zero`.
+/// Reads to the end of the input, or returns an error if it is longer than `most` bytes, as
+/// `/dev/zero` is.
 pub(crate) fn read_limited(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let length = from.take(most + 1).read_to_end(&mut bytes)?;

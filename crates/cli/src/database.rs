@@ -69,7 +69,7 @@ impl DatabaseArgs {
                 )));
             }
         };
-        // The parsers' errors can repeat parts of the URL.
+        // The parsers' errors are not shown, because they can repeat parts of the URL.
         let wrong = || {
             Error::usage(
                 "the database is not a URL such as postgres://user@host/name or sqlite:events.db",
@@ -92,7 +92,7 @@ impl DatabaseArgs {
         let filter = EventFilter::new();
         let filter = filter.since(since.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
         let events = self.open().await?.list(filter, usize::MAX).await?;
-        // SoundHash's log does not contain the portal's events. Their keys end with a digest.
+        // SoundHash's log does not contain the portal's events, whose keys end with a digest.
         let events = events.iter().filter(|event| {
             let parts = event.key.as_str().rsplit(';');
             parts.take(1).all(|part| !part.starts_with('b'))
@@ -109,7 +109,7 @@ impl DatabaseArgs {
         options: <DB::Connection as Connection>::Options,
     ) -> Result<EventLog<DB>, Error> {
         let cannot = |cause: String| Error::failed(format!("cannot open the database: {cause}"));
-        // This bypasses the pool, which would retry until its timeout and hide the cause.
+        // This connects without the pool, which would retry until its timeout and hide the cause.
         let connection = timeout(CONNECT_TIMEOUT, DB::Connection::connect_with(&options))
             .await
             .map_err(|_| cannot("no response in time".to_owned()))?

@@ -42,12 +42,12 @@ use crate::{output::escape::escape, url::host_and_port};
 
 /// The time that SoundHash waits for a response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// A duration longer than the validity of any certificate.
+/// A duration longer than the validity period of any certificate.
 const CENTURIES: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
-/// The maximum number of response bytes that are read.
+/// The maximum number of bytes to read from a response body.
 pub(crate) const MAX_RESPONSE: usize = 16 << 20;
-/// The maximum length of an HTTP/1 response head. hyper also parses at most 128 times this length
-/// before it yields.
+/// The maximum length of an HTTP/1 response head. It also limits the work that hyper does before it
+/// yields, because hyper parses at most 128 times this length at a time.
 const MAX_HEAD: usize = 16 << 10;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -55,8 +55,8 @@ type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A client that does not follow redirects, so that no other host sees tokens or signatures.
 ///
-/// Each request has its own connection, as with SoundHash's senders. On a reused connection, a
-/// delivery would fail if the server closed it at that moment.
+/// Opens a new connection for each request, as SoundHash's senders do. A delivery over a reused
+/// connection would fail if the server closed that connection at the same moment.
 #[derive(Clone)]
 pub(crate) struct Client {
     timeout: Duration,
@@ -66,7 +66,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Returns a client without proxies. The timeout covers a whole exchange.
+    /// Returns a client that uses no proxies. The timeout covers a whole exchange, from connecting
+    /// to reading the response.
     pub(crate) fn direct(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -76,7 +77,8 @@ impl Client {
         }
     }
 
-    /// Returns a client that uses the proxies from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    /// Returns a client that uses the proxies in `HTTP_PROXY` and `HTTPS_PROXY`, except for the
+    /// hosts in `NO_PROXY`.
     pub(crate) fn from_env(timeout: Duration) -> Self {
         Self {
             proxies: Some(Arc::new(Matcher::from_env())),
@@ -89,8 +91,8 @@ impl Client {
         self.offers_http2 = true;
     }
 
-    /// Connects to a server. Over TLS, returns the certificate's expiry time, if the operating
-    /// system provides it.
+    /// Connects to a server. If the connection uses TLS, returns the time at which the certificate
+    /// expires, provided that the operating system reports it.
     pub(crate) async fn certificate_end(&self, url: &Uri) -> Result<Option<UnixTime>, NoResponse> {
         let check = async {
             self.connect(url).await?;
@@ -130,10 +132,10 @@ impl Client {
         }
     }
 
-    /// Runs a connection in the background until it ends, or until the timeout has passed.
+    /// Drives a connection in the background until it ends or the timeout expires.
     ///
-    /// A server that never stops sending keeps its connection ready, which can delay tokio's timers
-    /// for a minute. Each poll therefore checks the time.
+    /// If a server never stops sending, its connection is always ready, which can delay tokio's
+    /// timers by a minute. Each poll therefore checks the elapsed time itself.
     fn spawn(&self, start: Instant, connection: impl Future<Output: Send> + Send + 'static) {
         let timeout = self.timeout;
         tokio::spawn(async move {
@@ -153,7 +155,7 @@ impl Client {
         let start = Instant::now();
         let url = request.uri().clone();
         let stream = self.connect(&url).await?;
-        // A connection is closed once its response is complete or dropped.
+        // The connection closes once the response has been read completely or dropped.
         let response = if stream.connected().is_negotiated_h2() {
             let handshake = http2::handshake(TokioExecutor::new(), stream);
             let (mut sender, connection) = handshake.await?;
@@ -182,8 +184,8 @@ impl Client {
         })
     }
 
-    /// Adds the host header that HTTP/1 needs, and sets the target to the path, or to the whole URL
-    /// for a proxy.
+    /// Adds the `Host` header that HTTP/1 requires. Sets the request target to the path, or to the
+    /// whole URL for plain HTTP through a proxy.
     fn prepare<B>(&self, url: &Uri, request: &mut Request<B>) {
         let host = url.authority().map_or("", |it| it.as_str());
         if let Ok(host) = HeaderValue::from_str(host) {
@@ -218,13 +220,13 @@ impl Client {
         })
     }
 
-    /// Returns the host and the port of the proxy for a URL.
+    /// Returns the host and port of the proxy for requests to `url`, if there is one.
     pub(crate) fn proxy_name(&self, url: &Uri) -> Option<String> {
         self.proxy(url).as_ref().map(proxy_name)
     }
 
-    /// Returns the proxy for a URL. This machine is contacted directly, because a proxy could not
-    /// reach it.
+    /// Returns the proxy for requests to `url`, if there is one. Requests to this machine bypass
+    /// the proxy, because it could not reach this machine.
     fn proxy(&self, url: &Uri) -> Option<Intercept> {
         let (host, _) = host_and_port(url);
         let is_local = host == "localhost"
@@ -259,7 +261,8 @@ async fn connect(
         }
         _ => {
             let server = proxy.map_or(url, Intercept::uri).clone();
-            // A container without certificates can still send plain HTTP.
+            // Sets up TLS only for HTTPS, so that plain HTTP works even in a container without
+            // certificates.
             if is_https(&server) {
                 HttpsConnector::from((http, tls()?)).call(server).await
             } else {
@@ -269,7 +272,7 @@ async fn connect(
     }
 }
 
-/// Returns a TLS configuration that verifies servers as the operating system does.
+/// Returns a TLS configuration that verifies server certificates as the operating system does.
 fn tls(clock: Clock, offers_http2: bool) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(clock))
@@ -282,7 +285,7 @@ fn tls(clock: Clock, offers_http2: bool) -> Result<ClientConfig, rustls::Error> 
     Ok(config)
 }
 
-/// The time at which certificates have to be valid.
+/// The clock that certificates are checked against. It can be set ahead of the current time.
 #[derive(Clone, Debug, Default)]
 struct Clock {
     ahead: Duration,
@@ -295,12 +298,12 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Returns what is wrong with the certificate, if this caused the error.
+/// Returns the certificate error that caused `error`, if there is one.
 fn certificate_error(error: &(dyn StdError + 'static)) -> Option<CertificateError> {
     if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
         return Some(error.clone());
     }
-    // The `source` of an `io::Error` skips the inner error itself.
+    // `io::Error::source` skips the inner error and returns that error's `source`.
     let inside = error.downcast_ref().and_then(std::io::Error::get_ref);
     match inside {
         Some(inside) => certificate_error(inside),
@@ -308,7 +311,7 @@ fn certificate_error(error: &(dyn StdError + 'static)) -> Option<CertificateErro
     }
 }
 
-/// Returns a proxy's host, without its password.
+/// Returns a proxy's host and port, without the password in its URL.
 fn proxy_name(proxy: &Intercept) -> String {
     let (host, port) = host_and_port(proxy.uri());
     format!("{host}:{port}")
@@ -328,7 +331,7 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Returns the target of a redirect.
+    /// Returns the `Location` header if this response is a redirect.
     pub(crate) fn location(&self) -> Option<String> {
         let location = self.headers.get(header::LOCATION);
         let location = location.filter(|_| self.status.is_redirection())?;
@@ -336,7 +339,7 @@ impl Response {
     }
 }
 
-/// The reason that no response was received.
+/// The reason why no response was received.
 #[derive(Debug)]
 pub(crate) enum NoResponse {
     Unreachable {
@@ -376,7 +379,8 @@ impl fmt::Display for NoResponse {
     }
 }
 
-/// Returns the innermost cause. The outer errors describe the request instead of the fault.
+/// Returns the message of the innermost error. The outer errors describe the request rather than
+/// what went wrong.
 fn innermost(error: &dyn StdError) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -388,9 +392,9 @@ fn innermost(error: &dyn StdError) -> String {
 
 /// Removes the headers that describe a connection rather than a message.
 ///
-/// A `Connection` header lists such headers. It must not list headers that are meant for the
-/// application (RFC 9110, section 7.6.1). Because it is not signed, it may not remove the
-/// signature, or a header that describes the body.
+/// The `Connection` header names such headers. It must not name headers that are meant for the
+/// application (RFC 9110, section 7.6.1). Because it is not signed, it cannot be used to remove the
+/// signature or a header that describes the body.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
         .filter_map(|value| value.to_str().ok())

@@ -49,7 +49,8 @@ fn main() -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            // `output` needs a runtime to wait until the message is written.
+            // `output` cannot be used here, because it needs a runtime to wait until the message is
+            // written.
             let _ = writeln!(io::stderr(), "error: cannot start the runtime: {error}");
             return ExitCode::FAILURE;
         }
@@ -68,7 +69,7 @@ async fn run_to_end() -> u8 {
     };
     let mut status = status(ended);
     let written = output::finish().await;
-    // After Ctrl-C, the command does not wait for its output.
+    // After Ctrl-C, missing output is not an error, because the command does not wait for it.
     if written.is_err() && signals::count() == 0 {
         status = self::status(written.map(|()| true)).max(status);
         let _ = output::finish().await;
@@ -76,12 +77,12 @@ async fn run_to_end() -> u8 {
     status
 }
 
-/// Returns the exit status, and reports an error.
+/// Returns the exit status for a command's result, and prints the error, if there is one.
 fn status(ended: Result<bool, Error>) -> u8 {
     match ended {
         Ok(true) => 0,
         Ok(false) => 1,
-        // The reader of a pipe has read what it needs, as with `| head`.
+        // The process that reads the output has everything it needs, as with `| head`.
         Err(error) if error.is_broken_pipe() => 0,
         // The user pressed Ctrl-C and needs no message.
         Err(error @ Error::Interrupted) => error.status(),
@@ -92,7 +93,7 @@ fn status(ended: Result<bool, Error>) -> u8 {
     }
 }
 
-/// Runs a command. Returns `false` if the command ran, but its result is a failure.
+/// Runs a command. Returns `false` if the command ran but its result counts as a failure.
 async fn run(cli: Cli) -> Result<bool, Error> {
     match cli.command {
         Command::Listen(args) => listen::run(args).await,

@@ -87,7 +87,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<bool, Error> {
 
 /// Reads a capture. Without a secret, the delivery keeps its recorded signature.
 async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Delivery, String> {
-    // The recorded signature replaces this secret's signature below.
+    // The signature made with this secret is replaced below by the recorded one.
     let placeholder = Secret::new("placeholder");
     let request = SignedRequest::from_capture(secret.unwrap_or(&placeholder), capture)
         .map_err(|error| error.to_string())?
@@ -123,7 +123,7 @@ async fn read(name: &str, capture: &[u8], secret: Option<&Secret>) -> Result<Del
     })
 }
 
-/// Returns a header's recorded values, which are replaced when the capture is signed.
+/// Returns a header's values as recorded in the capture, before signing replaces them.
 fn recorded<'a>(capture: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = capture.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let head = lines.take_while(|line| !line.is_empty());

@@ -1,4 +1,4 @@
-//! Secrets: from the environment, a file or a prompt, and never from an argument.
+//! Reads secrets from the environment, a file or a prompt, but never from an argument.
 
 use std::{
     env,
@@ -22,7 +22,8 @@ use crate::{
 pub(crate) const SECRET: &str = "SOUNDHASH_WEBHOOK_SECRET";
 pub(crate) const PREVIOUS_SECRET: &str = "SOUNDHASH_WEBHOOK_PREVIOUS_SECRET";
 
-/// Options that users may try. They would reveal a secret to every user on the machine.
+/// Options that users may try although they do not exist. Arguments would reveal a secret to every
+/// user on the machine.
 const TRIED: [&str; 6] = [
     "--secret",
     "--previous-secret",
@@ -50,7 +51,7 @@ impl SecretSource {
         checked(text, &source)
     }
 
-    /// Reads the secret without checking it, and names its source.
+    /// Returns the secret without checking it, and the name of its source.
     pub(crate) fn read(&self) -> Result<(String, String), Error> {
         if let Some(path) = &self.secret_file {
             let source = path.display().to_string();
@@ -67,7 +68,7 @@ impl SecretSource {
     }
 }
 
-/// Returns the previous secret of a rotation, unchecked, if it is set.
+/// Returns the unchecked previous secret, if one is set for a rotation.
 pub(crate) fn previous_text() -> Result<Option<String>, Error> {
     variable(PREVIOUS_SECRET)
 }
@@ -124,7 +125,7 @@ fn prompt() -> Result<String, Error> {
 
 /// Returns an error if an argument looks like a secret.
 ///
-/// The arguments are searched before they are parsed, so that no other error repeats the secret.
+/// This must run before the arguments are parsed, because a parse error could repeat the secret.
 pub(crate) fn reject_in_arguments(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(), Error> {

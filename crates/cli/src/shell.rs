@@ -1,4 +1,4 @@
-//! Runs the user's own commands, and stops them when this command exits.
+//! Runs shell commands that the user supplied, and stops them when this command exits.
 
 use std::{
     io::{self, IsTerminal},
@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// How long a command may take to exit after SIGTERM.
+/// How long a command may take to exit after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Returns a command that runs this line in the shell.
@@ -27,12 +27,12 @@ pub(crate) fn shell(line: &str) -> Command {
     command
 }
 
-/// Runs a command with `input` on its standard input. Dropping the future stops it and its
+/// Runs a command with `input` on its standard input. Dropping the future stops the command and its
 /// children.
 pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
-    // In a terminal, the command stays in the foreground, so that it can prompt for a password, and
-    // Ctrl-C also stops its children. Elsewhere, the command gets its own process group, so that a
-    // signal reaches its children.
+    // In a terminal, the command stays in the foreground, so that it can prompt for a password and
+    // Ctrl-C also stops its children. Otherwise, it gets its own process group, so that its
+    // children also receive signals.
     let has_group = cfg!(unix) && !io::stdin().is_terminal();
     #[cfg(unix)]
     if has_group {
@@ -43,7 +43,7 @@ pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Outpu
     let (stdin, stdout) = (running.child.stdin.take(), running.child.stdout.take());
     let write = async {
         if let Some(mut stdin) = stdin {
-            // This fails if the command does not read its input.
+            // The write fails if the command does not read its input, which is not an error.
             let _ = stdin.write_all(input).await;
         }
     };
@@ -62,7 +62,7 @@ pub(crate) async fn run(command: &mut Command, input: &[u8]) -> io::Result<Outpu
     })
 }
 
-/// A running command.
+/// A running command, which is stopped when this is dropped.
 struct Running {
     child: Child,
     /// Whether the command leads a process group.

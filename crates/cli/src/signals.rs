@@ -1,4 +1,4 @@
-//! Counts Ctrl-C and SIGTERM, once a command has called [`listen`].
+//! Counts how often Ctrl-C and SIGTERM are received, once a command has called [`listen`].
 
 use std::{future, io, sync::OnceLock, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::error::Error;
 
-/// The time that output may take after the first signal.
+/// How long to wait for output to be written after the first signal.
 const GRACE: Duration = Duration::from_secs(1);
 
 static RECEIVED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
@@ -54,8 +54,8 @@ pub(crate) async fn received(number: u32) {
     }
 }
 
-/// Resolves when a finished command should stop waiting for its output: at the next signal, or
-/// after a short time if a signal stopped the command.
+/// Resolves when a finished command should stop waiting for its output to be written: at the next
+/// signal, or after a short time if a signal stopped the command.
 pub(crate) async fn patience() {
     match count() {
         0 => received(1).await,
@@ -63,7 +63,7 @@ pub(crate) async fn patience() {
             () = received(2) => {}
             () = sleep(GRACE) => {}
         },
-        // This is long enough for a reader that does not stall.
+        // This is long enough for a reader that has not stalled.
         _ => sleep(GRACE / 10).await,
     }
 }

@@ -1,4 +1,4 @@
-//! URLs, addresses, times and durations in arguments.
+//! Parses URLs, addresses, times and durations in arguments.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 /// The URL that `send` and `listen` use unless another one is given.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:3000/webhooks/soundhash";
 
-/// Characters that people write in URLs although they are not allowed.
+/// Characters that people type in URLs although they must be percent-encoded.
 const UNENCODED: &AsciiSet = &CONTROLS.add(b' ');
 
 /// Parses the URL of a server.
@@ -29,7 +29,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
     if authority.contains('@') {
         return Err("has a user name or a password, which are not sent".to_owned());
     }
-    // The parser ignores an invalid port.
+    // The URL parser accepts an invalid port, so the port is checked separately.
     let port = authority.strip_prefix(url.host().unwrap_or_default());
     match port.and_then(|port| port.strip_prefix(':')) {
         Some(port) if !port.parse().is_ok_and(|port: u16| port > 0) => {
@@ -39,7 +39,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// Parses an endpoint's id, which becomes part of a path.
+/// Parses an endpoint id, which must be safe to use in a URL path.
 pub(crate) fn parse_id(text: &str) -> Result<String, String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !text.is_empty() && text.bytes().all(is_part) {
@@ -49,7 +49,7 @@ pub(crate) fn parse_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// Resolves the target of a redirect.
+/// Resolves the target of a redirect against the URL that returned it.
 pub(crate) fn join(base: &Uri, target: &str) -> Result<Uri, String> {
     let scheme = base.scheme_str().unwrap_or("http");
     let authority = base.authority().map_or("", |it| it.as_str());
@@ -89,7 +89,7 @@ pub(crate) fn parse_addr(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "not an address such as 127.0.0.1:3000, and not a port".to_owned())
 }
 
-/// Parses a number of seconds, which can have a fraction.
+/// Parses a positive number of seconds, which may have a fractional part.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
@@ -98,7 +98,7 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "not a number of seconds greater than 0".to_owned())
 }
 
-/// Parses a time, given directly or as an age.
+/// Parses a time, given either as a date and time or as an age such as `2d`.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let now = ZonedDateTime::now();
     let parsed = text.parse::<Timestamp>().or_else(|_| {
@@ -113,7 +113,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "not an age such as 90m or 2d, and not a time such as 2026-11-29T08:00".into())
 }
 
-/// Displays a duration in milliseconds or seconds.
+/// Formats a duration in milliseconds, or in seconds if it is long.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 0.1 {

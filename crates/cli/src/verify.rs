@@ -62,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<bool, Error> {
         return Ok(true);
     }
     output::line(paint(BAD.bold(), "The signature does not match."))?;
-    // A diagnosis currently contains no untrusted text, but this may change.
+    // Escapes the diagnosis in case it ever contains untrusted text, which it currently does not.
     for line in diagnosis.to_string().lines() {
         output::paragraph(escape(line))?;
     }

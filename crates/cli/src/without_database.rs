@@ -1,4 +1,5 @@
-//! Replaces `events` and `--database` if the `database` feature is off, and says how to get them.
+//! Stands in for `events` and `--database` if the `database` feature is off, and tells the user how
+//! to get them.
 
 use std::ffi::OsString;
 

@@ -34,7 +34,7 @@ const GROWTH: usize = 4 * 1024 * 1024;
 const MANY: usize = 16 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Called with each body and its mistake. `Break` ends the search.
+/// Called with each candidate body and the mistake that would explain it. `Break` ends the search.
 type Try<'a> = dyn FnMut(DiagnosisKind, &'static str, &[u8]) -> ControlFlow<()> + 'a;
 
 /// Tries the bodies that common mistakes turn into `body`, with the more specific mistakes first.
@@ -178,7 +178,7 @@ pub(super) fn to_utf16(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Undoes JSON string or form encoding, and replaces typographic quotes.
+/// Adds or removes encoding as a JSON string or a form, and replaces typographic quotes.
 fn text_encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     let Ok(text) = str::from_utf8(body) else {
         return ControlFlow::Continue(());
@@ -208,7 +208,7 @@ fn text_encodings(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     attempt(CurlyQuotes, what, straight.as_bytes())
 }
 
-/// Decodes the object that is the only value, or the only name, of a form.
+/// Decodes a form that contains only a JSON object, as either a value or a name.
 fn form_decoded(body: &[u8]) -> Option<String> {
     let (name, value) = form_urlencoded::parse(body).next()?;
     let decoded = if value.is_empty() { name } else { value };
@@ -238,7 +238,8 @@ fn compression(body: &[u8], attempt: &mut Try<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Puts a timestamp and a dot before the body, as other senders do.
+/// Puts a timestamp and a dot before the body, as some other webhook senders do before they sign
+/// it.
 fn timestamp(
     body: &[u8],
     timestamps: &[String],
@@ -261,7 +262,7 @@ fn timestamp(
     ControlFlow::Continue(())
 }
 
-/// Writes the JSON in the layouts of common libraries.
+/// Writes the JSON in the layouts that common libraries use.
 fn layouts(
     json: &Json<'_>,
     len: usize,
@@ -284,8 +285,9 @@ fn layouts(
 
 /// Writes whole numbers with and without `.0`, in the layouts of SoundHash's senders.
 ///
-/// JavaScript and Go write `85` for `85.0`, and some Java libraries write `85.0` for `85`. The text
-/// does not show which numbers had a fraction, so every combination of a few members is tried.
+/// JavaScript and Go write `85` for `85.0`, and some Java libraries write `85.0` for `85`. The
+/// received text does not show which numbers had a fraction, so every combination is tried for a
+/// few of the members.
 fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()> {
     /// The quoted names of the members that are floats in Python.
     #[rustfmt::skip]
@@ -328,14 +330,15 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
     layouts(&sorted, len, |bytes| attempt(SortedKeys, what, bytes))?;
 
     let what = "The keys of the body given here were sorted";
-    // Quota warnings have these keys in reverse order, so each is tried as the last key.
+    // Quota warnings have these two keys in the opposite order, so each of them is tried as the
+    // last key.
     for last in ["reset_at", "uploaded_at"] {
         sorted.sort_by_key(&|name: &str| {
             let rank = SENDERS_ORDER.iter().position(|it| *it == name);
             (name == last, rank.unwrap_or(SENDERS_ORDER.len()))
         });
         layouts(&sorted, len, |bytes| attempt(SortedKeys, what, bytes))?;
-        // Go sorts keys and rewrites numbers when it writes a map.
+        // When Go writes a map as JSON, it both sorts the keys and rewrites numbers.
         numbers(&sorted, len, attempt)?;
     }
     ControlFlow::Continue(())
@@ -359,7 +362,7 @@ const SENDERS_ORDER: [&str; 62] = [
 /// Returns how many bytes of the body were signed, or `None` if none of the lengths tried matches
 /// the signature.
 ///
-/// Tries every length of a short body, and common buffer sizes.
+/// Tries every length up to 16 KiB, and beyond that only common buffer sizes.
 pub(super) fn signed_length<'a>(
     key: &[u8],
     tags: &'a [Tag],

@@ -32,7 +32,7 @@ macro_rules! kinds {
     };
 }
 
-// Each kind, and what to do about it.
+// The kinds of diagnosis, each with advice on how to fix the mistake.
 kinds! {
     /// The signature matches this body under the first secret.
     Right ""
@@ -55,10 +55,10 @@ kinds! {
     /// The signature is base64 instead of hexadecimal digits.
     SignatureBase64 "write the 32 bytes as hexadecimal digits, with `hexdigest` in Python or \
         `digest('hex')` in Node"
-    /// The signature's hexadecimal digits were encoded as hexadecimal digits again.
+    /// The signature was encoded as hexadecimal digits twice.
     SignatureHexTwice "encode the 32 bytes only once: `hexdigest` and `digest('hex')` already \
         return digits"
-    /// The signature matches under a secret other than the first, as during a rotation.
+    /// The signature matches under a secret other than the first, as happens during a rotation.
     PreviousSecret "accept it with `previous_secret` as well, until SoundHash signs with the \
         first one only"
     /// The secret starts or ends with whitespace or a byte order mark, on your side or on the
@@ -107,7 +107,7 @@ kinds! {
     /// The body's line breaks were removed, on your side or on the signer's.
     NewlinesRemoved "send files with `curl --data-binary @file`, because `-d @file` removes line \
         breaks"
-    /// The body has different line endings, usually only at its end.
+    /// The body has different line endings, or a different number of line breaks at its end.
     LineEnd "keep the body byte for byte, save it without an editor, and send it with `curl \
         --data-binary`"
     /// The body starts with a byte order mark, on your side or on the signer's.
@@ -121,7 +121,7 @@ kinds! {
     TimestampSigned "sign only the body, because SoundHash does not sign a timestamp"
     /// The signer signed only the event's `data` instead of the whole body.
     OnlyDataSigned "sign and verify the whole body, with its envelope"
-    /// The body was truncated, either here or before it was signed.
+    /// The body was truncated, either on its way to you or before it was signed.
     Truncated "compare its length with the `Content-Length` that was sent, and look for a buffer \
         or a size limit that cuts the body off"
     /// The body is empty, on your side or on the signer's.
@@ -157,7 +157,8 @@ impl Diagnosis {
         self.mistakes.is_empty()
     }
 
-    /// Returns the index of the given secret that explains the signature, or `None`.
+    /// Returns the index of the secret that explains the signature, among the secrets given, or
+    /// `None`.
     #[must_use]
     pub fn secret(&self) -> Option<usize> {
         self.secret

@@ -1,4 +1,4 @@
-//! The signature header, and mistakes in it.
+//! Parses the signature header, and finds mistakes in it.
 
 use base64::{
     Engine,
@@ -7,7 +7,7 @@ use base64::{
 
 use super::diagnosis::{DiagnosisKind, Mistake};
 
-/// The maximum number of values that are checked.
+/// The maximum number of signatures, and of timestamps, that are read from a header.
 const MOST: usize = 8;
 
 /// The lengths of SHA-1, SHA-256 and SHA-512 hashes.
@@ -18,14 +18,14 @@ pub(super) struct Header {
     /// The mistakes in the value as a whole.
     pub(super) mistakes: Vec<Mistake>,
     pub(super) tags: Vec<Tag>,
-    /// The `t=` values that other senders put next to a signature.
+    /// The `t=` values that other senders put into the header next to a signature.
     pub(super) timestamps: Vec<String>,
 }
 
 /// The bytes of a signature.
 pub(super) struct Tag {
     pub(super) bytes: Vec<u8>,
-    /// The mistake in the encoding, if there is one.
+    /// The mistake in the signature's encoding, if there is one.
     pub(super) encoding: Option<Mistake>,
 }
 
@@ -75,7 +75,7 @@ impl Header {
     }
 }
 
-/// Parses a signature with or without a leading `name=`.
+/// Parses a signature, which may have a leading `name=`.
 fn read_part(part: &str) -> Option<Tag> {
     decode(part).or_else(|| decode(part.split_once('=')?.1))
 }

@@ -31,14 +31,15 @@ pub(crate) enum Escapes {
 #[derive(Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     Kept,
-    /// Numbers are written without a fraction, or with `.0` if they are the value of a member with
-    /// one of these names.
+    /// Whole numbers are written without a fraction, or with `.0` if they are the value of a member
+    /// with one of these names.
     Whole {
         floats: &'a [&'a [u8]],
     },
 }
 
-/// Parsed JSON. Scalars are kept as written, including Python's `NaN` and unpaired surrogates.
+/// Parsed JSON. Scalars are kept exactly as they were written, including Python's `NaN` and
+/// unpaired surrogates.
 #[derive(Clone)]
 pub(crate) enum Json<'a> {
     Scalar(&'a [u8]),
@@ -71,7 +72,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Collects the names of the members whose values are whole numbers or arrays of whole numbers.
+    /// Collects the names of all members whose values are whole numbers or arrays of whole numbers.
     pub(crate) fn whole_numbers(&self, name: &'a [u8], names: &mut Vec<&'a [u8]>) {
         match self {
             Self::Scalar(scalar) => {
@@ -188,7 +189,7 @@ fn parse_items<'a>(
     }
 }
 
-/// Takes a string with both of its quotes.
+/// Takes a string from the start of `rest`, including both of its quotes.
 fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let tail = rest.strip_prefix(b"\"")?;
     let mut escaped = false;
@@ -202,8 +203,8 @@ fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(string)
 }
 
-/// Returns a scalar without quotes and escapes, or unchanged if it cannot be represented as a Rust
-/// string.
+/// Returns a scalar without its quotes and escapes, or unchanged if it cannot be represented as a
+/// Rust string.
 fn unescaped(scalar: &[u8]) -> String {
     serde_json::from_slice(scalar).unwrap_or_else(|_| String::from_utf8_lossy(scalar).into_owned())
 }
@@ -290,7 +291,8 @@ impl Writer<'_> {
     fn scalar(&mut self, scalar: &[u8]) {
         let text = match self.escapes {
             Escapes::Kept => None,
-            // This fails for numbers, literals and unpaired surrogates.
+            // Numbers, literals and unpaired surrogates cannot be parsed as a Rust string, so they
+            // are kept as written.
             _ => serde_json::from_slice::<String>(scalar)
                 .and_then(|text| serde_json::to_string(&text))
                 .ok(),

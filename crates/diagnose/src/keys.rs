@@ -1,4 +1,4 @@
-//! The keys that common mistakes turn a secret into.
+//! Derives the keys that common mistakes turn a secret into.
 
 use base64::{
     Engine,
@@ -49,7 +49,7 @@ impl Key {
 pub(super) fn keys(index: usize, secret: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut add = |mistake: Option<Mistake>, bytes: &[u8]| {
-        // HMAC accepts any key, but an empty key is not a secret.
+        // HMAC accepts any key, but an empty key is never a real secret.
         if let (false, Ok(keyed)) = (bytes.is_empty(), Hmac::new_from_slice(bytes)) {
             let previous = (index > 0).then(|| {
                 let what = "The signature was made with another secret than the first one";
@@ -148,7 +148,8 @@ fn quotes(secret: &[u8], add: &mut Add<'_>) {
     }
 }
 
-/// Removes a prefix, such as the name in a settings file or a prefix from another sender's format.
+/// Removes a prefix, such as the variable's name in a settings file or a prefix that another
+/// sender's format requires.
 fn label(secret: &[u8], add: &mut Add<'_>) {
     let line = secret.strip_prefix(b"export ").unwrap_or(secret);
     let line = line.trim_ascii();

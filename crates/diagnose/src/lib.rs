@@ -1,6 +1,6 @@
 //! Explains why the signature of a SoundHash webhook does not match.
 //!
-//! [`diagnose`] combines common mistakes in each part of a signature:
+//! [`diagnose`] tries combinations of common mistakes in each part of a signature:
 //!
 //! - `header`: mistakes with the signature header.
 //! - `keys`: mistakes with the secret.
@@ -28,25 +28,25 @@ use self::{
     keys::{Key, keys},
 };
 
-/// The maximum length of a body for which every mistake with the secret is combined with every
-/// mistake with the body. Rewritten numbers are never combined, because there are too many variants
-/// of them.
+/// The maximum length of a body for which every mistake with the body is combined with every
+/// mistake with the secret. Rewritten numbers are never combined with mistakes with the secret,
+/// because there are too many variants of them.
 const LARGE: usize = 64 * 1024;
 
-/// Finds the mistake that explains a wrong signature.
+/// Finds the mistakes that explain a wrong signature.
 ///
 /// `secrets` are the secrets that you have, with the current one first. `signature` is the value of
 /// the `X-Webhook-Signature` header as it arrived, with several values joined by commas. `body` is
 /// the body as it arrived.
 ///
-/// This function tries common mistakes one at a time, and returns the first that leads to this
-/// signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during development,
-/// with requests that you recorded. It hashes the body up to a few hundred times, so do not call
-/// this function in a service.
+/// This function tries common mistakes one after another, and returns the first that would produce
+/// this signature. If none does, the result is [`DiagnosisKind::Unknown`]. Use it during
+/// development, with requests that you recorded. It hashes the body up to a few hundred times, so
+/// do not call this function in a running service.
 ///
-/// Some mistakes can only be found if the signed bytes can be reconstructed. That is possible for
-/// the key order of the events that SoundHash sends, and for compressed bodies if the sender used
-/// the same compressor.
+/// Some mistakes can only be found if the signed bytes can be reconstructed. The original key order
+/// can be restored for the events that SoundHash sends. A compressed body can be reproduced if the
+/// sender used the same compressor.
 ///
 /// ```
 /// use soundhash_webhook::Secret;
@@ -90,7 +90,7 @@ pub fn diagnose<K: AsRef<[u8]>>(
     mistakes.extend(if keys.is_empty() {
         Some(DiagnosisKind::NoSecret.mistake("There is no secret to check with"))
     } else if tags.is_empty() {
-        // Without a signature, nothing else can be checked.
+        // Without a signature, there is nothing else to check.
         None
     } else if tags.iter().all(|tag| tag.bytes.len() != 32) {
         let what = "The signature does not have 32 bytes, and is not made with another hash";
@@ -119,10 +119,10 @@ struct Explanation<'a> {
     other: Option<Mistake>,
 }
 
-/// Tries the body as it is, then other methods, then other bodies.
+/// Tries the received body first, then other signing methods, and then other bodies.
 ///
 /// The order matters only if two mistakes have the same effect. Otherwise, there is at most one
-/// explanation, because no two messages or keys have the same signature.
+/// explanation, because different messages or keys do not produce the same signature.
 fn explain<'a>(
     keys: &'a [Key],
     tags: &[Tag],

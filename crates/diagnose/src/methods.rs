@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::diagnosis::{DiagnosisKind, Mistake};
 
-/// Finds the method that produced `tag` from `key` and `body`.
+/// Finds the signing method that produced `tag` from `key` and `body`.
 pub(super) fn find(key: &[u8], body: &[u8], tag: &[u8]) -> Option<Mistake> {
     let hash = |what| DiagnosisKind::WrongHash.mistake(what);
     let concatenated = |parts: [&[u8]; 2]| {

@@ -33,7 +33,7 @@ impl Application {
     }
 }
 
-/// Marks a request that the inspector sends again.
+/// Marks a request that the inspector sends through the application.
 #[derive(Clone)]
 pub(crate) struct Replay {
     /// The number of the record being sent again, or `None` for a sample.

@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) bytes: Box<[u8]>,
-    /// The number of bytes that were read.
+    /// The number of bytes that were read, including those that were not kept.
     pub(crate) total: u64,
     /// Whether the end of the body was reached.
     pub(crate) ended: bool,
@@ -39,8 +39,8 @@ impl Kept {
 /// The copies of requests and responses in progress.
 ///
 /// Any copy may belong to an attacker's request. When the copies reach their memory limit, the
-/// oldest copy is dropped. A sender that stalls therefore loses its own record instead of evicting
-/// others.
+/// oldest copy is dropped. A sender that stalls therefore loses its own copy instead of evicting
+/// those of others.
 #[derive(Default)]
 pub(crate) struct InFlight(Mutex<Copies>);
 
@@ -56,7 +56,8 @@ impl InFlight {
     const MAX: usize = 6 * 1024 * 1024;
 
     fn copies(&self) -> MutexGuard<'_, Copies> {
-        // Nothing panics while the lock is held.
+        // The lock can only be poisoned by a panic while it is held, and no code that holds it
+        // panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,7 +111,8 @@ impl Copies {
         Some(copy)
     }
 
-    /// Removes the oldest copies and returns them, so that they are freed outside the lock.
+    /// Removes the oldest copies until `bytes` more bytes fit. Returns the removed copies, so that
+    /// they are freed outside the lock.
     fn make_room(&mut self, bytes: usize, number: u64) -> Vec<Vec<u8>> {
         let mut evicted = Vec::new();
         while self.used + bytes > InFlight::MAX
@@ -222,7 +224,8 @@ impl Drop for Recording {
 /// The result of polling a body.
 pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// A body with a function that observes the result of each poll, and whether the body has ended.
+/// A body with a function that observes each poll. The function receives the result, and whether
+/// the body has ended.
 pub(crate) struct Observed<F> {
     pub(crate) body: Body,
     pub(crate) observe: F,

@@ -20,7 +20,8 @@ impl Record {
         }
         let mut file = format!("{} {} HTTP/1.1\r\n", self.method(), self.path()).into_bytes();
         for (name, value) in self.request.head.headers() {
-            // The file has the body without its framing.
+            // The file contains the body without its transfer framing, so these headers would be
+            // wrong.
             let framing = matches!(name, "content-length" | "transfer-encoding" | "expect");
             let shown = sensitive || headers::is_signature(name) || headers::is_harmless(name);
             if shown && !framing {

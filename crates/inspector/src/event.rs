@@ -6,7 +6,8 @@ use soundhash_webhook::{Event, Sender, Timestamp};
 
 use crate::random;
 
-/// Longer ids and types are truncated, because attackers can choose them.
+/// The maximum length of an id or a type. Longer ones are truncated, because attackers can choose
+/// them.
 const MAX_LABEL: usize = 200;
 /// The maximum heap size of [`Labels`], in bytes.
 pub(crate) const MAX_LABELS: usize = 2 * (MAX_LABEL + 4);
@@ -40,7 +41,7 @@ fn cut(text: &str) -> Box<str> {
     format!("{}…", &text[..end.unwrap_or(0)]).into()
 }
 
-/// Identifies the sender by its envelope.
+/// Identifies the sender of a body by the body's envelope.
 fn sender(body: &[u8]) -> Option<Sender> {
     fields(body).find_map(|(key, _)| match &body[key] {
         b"event" => Some(Sender::Portal),
@@ -93,7 +94,7 @@ pub(crate) fn renewed(body: &[u8]) -> Vec<u8> {
 
 /// Returns the positions of the keys (without their quotes) and the values of a JSON object.
 ///
-/// This also parses Python's superset of JSON. It stops at text that it cannot parse.
+/// Also accepts Python's superset of JSON. Stops at text that it cannot parse.
 fn fields(json: &[u8]) -> Fields<'_> {
     let mut fields = Fields { json, at: 0 };
     fields.skip_space();

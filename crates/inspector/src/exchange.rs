@@ -40,8 +40,8 @@ impl Pending {
     ) -> (Self, Request<Body>) {
         let exchange = Arc::new(Exchange::new(inspector, application.clone(), &request));
         request.extensions_mut().insert(exchange.delivery.clone());
-        // Bodies are copied only if the request has a signature. The layer rejects other requests
-        // without reading their bodies, and they may be meant for any other route of the
+        // Copies the body only if the request has a signature. The layer rejects unsigned requests
+        // without reading their bodies, and such requests may be meant for any other route of the
         // application.
         if exchange.signed {
             if request.body().is_end_stream() {
@@ -58,7 +58,8 @@ impl Pending {
         (Self(Some(exchange)), request)
     }
 
-    /// Judges a response. The request is recorded once the response body has been read.
+    /// Determines the verdict from a response. The request is recorded once the response body has
+    /// been read.
     pub(crate) fn respond(&mut self, response: Response) -> Response {
         match self.0.take() {
             Some(exchange) => exchange.respond(response),
@@ -112,7 +113,7 @@ struct Exchange {
     application: Application,
     time: SystemTime,
     started: Instant,
-    /// The number of the head's copy.
+    /// Identifies the copy of the request's head in `InFlight`.
     head: u64,
     head_whole: bool,
     /// Whether the request has a signature header, valid or not.
@@ -132,7 +133,7 @@ struct Ending {
     endpoint: Option<Box<str>>,
     key: Option<Key>,
     matched_secret: Option<usize>,
-    /// The verified body. It replaces the copy, which may have been dropped.
+    /// The verified body. It is recorded instead of the copy, which may have been dropped.
     body: Option<Kept>,
     /// The labels of an event whose body is too long to be kept in full.
     labels: Option<Labels>,
@@ -200,7 +201,7 @@ impl Exchange {
         verified == Some(true)
     }
 
-    /// Judges a response, unless it has nothing to do with webhooks.
+    /// Determines the verdict from a response, unless the request has nothing to do with webhooks.
     fn respond(self: Arc<Self>, response: Response) -> Response {
         if !self.signed && response.extensions().get::<Rejection>().is_none() {
             return response;
@@ -208,7 +209,8 @@ impl Exchange {
         let verified = self.delivery.get().is_some();
         let judgment = Judgment::of(&response, verified, || self.is_authentic());
         let ending = self.ending(judgment, Some(response.status()));
-        // Frames that arrive later are not recorded.
+        // Frames of the request's body that the application reads after it has responded are not
+        // recorded.
         self.recording().stop();
         let in_flight = self.inspector.store.in_flight.clone();
         let (head, head_whole) = Head::of_response(&response);
@@ -262,18 +264,19 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // If nothing was recorded, the copy still exists.
+        // If the request was not recorded, the copy of its head still has to be removed.
         self.inspector.store.in_flight.take(self.head);
     }
 }
 
-/// A response whose body is being sent. It is recorded when this is dropped.
+/// Observes the body of a response while it is being sent. The request is recorded at the end of
+/// the body, or when this is dropped.
 struct ResponseObserver(Option<Box<Responded>>);
 
 struct Responded {
     exchange: Arc<Exchange>,
     ending: Ending,
-    /// The number of the head's copy.
+    /// Identifies the copy of the response's head in `InFlight`.
     head: u64,
     head_whole: bool,
     recording: Recording,

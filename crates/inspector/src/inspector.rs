@@ -12,7 +12,8 @@ use crate::store::{Store, Subscription};
 
 /// Records the requests that an application receives, and shows them in a browser.
 ///
-/// Clones share their settings and records, so a setting also applies to existing layers and pages.
+/// Clones share their settings and records, so changing a setting also affects existing layers and
+/// pages.
 #[derive(Clone)]
 pub struct Inspector {
     settings: Arc<RwLock<Arc<Settings>>>,
@@ -43,7 +44,7 @@ impl AsRef<[u8]> for Keyed {
 }
 
 impl Settings {
-    /// Checks a signature against every secret.
+    /// Returns whether a signature matches the body with any of the secrets.
     pub(crate) fn verify(&self, signature: Option<Signature>, body: &[u8]) -> bool {
         let mut secrets = self.secrets.iter();
         secrets.any(|it| Some(it.secret.sign(body)) == signature)
@@ -74,7 +75,8 @@ impl Inspector {
     }
 
     fn set(self, set: impl FnOnce(&mut Settings)) -> Self {
-        // Nothing panics while the lock is held.
+        // The lock can only be poisoned by a panic while it is held, and no code that holds it
+        // panics.
         let mut settings = (self.settings.write()).unwrap_or_else(PoisonError::into_inner);
         set(Arc::make_mut(&mut settings));
         drop(settings);
@@ -114,7 +116,7 @@ impl Inspector {
     /// Sets the URL at which the application receives webhooks, such as
     /// `http://127.0.0.1:3000/webhooks/soundhash`. The inspector sends samples to this URL.
     ///
-    /// Without a URL, it sends samples to the route of the last request.
+    /// If no URL is set, the inspector sends samples to the route of the last request.
     ///
     /// # Panics
     ///

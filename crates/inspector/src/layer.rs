@@ -21,7 +21,7 @@ use crate::{Inspector, application::Application, exchange::Pending};
 
 /// The [`Layer`] of an [`Inspector`], which records requests and their responses.
 ///
-/// Put it outside of all other layers. It changes neither requests nor responses. It does not read
+/// Add it as the outermost layer. It changes neither requests nor responses. It does not read
 /// bodies itself, but copies the frames that the application reads.
 #[derive(Clone, Debug)]
 pub struct InspectorLayer {
@@ -29,7 +29,7 @@ pub struct InspectorLayer {
 }
 
 impl Inspector {
-    /// Returns the layer that records requests. Put it outside of all other layers.
+    /// Returns the layer that records requests. Add it as the outermost layer.
     #[must_use]
     pub fn layer(&self) -> InspectorLayer {
         let inspector = self.clone();

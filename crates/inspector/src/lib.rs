@@ -35,7 +35,8 @@
 //! With the default settings, the inspector uses at most 32 MiB: 16 MiB for verified deliveries, 4
 //! MiB for rejected requests, 6 MiB for requests in progress, and the rest for the allocator and
 //! the page. It keeps the first [`max_body_size`](Inspector::max_body_size) bytes of each body. A
-//! larger [`capacity`](Inspector::capacity) keeps more deliveries, but not more bytes.
+//! larger [`capacity`](Inspector::capacity) keeps more deliveries, but does not raise these memory
+//! limits.
 //!
 //! # For programs
 //!

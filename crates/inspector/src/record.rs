@@ -19,7 +19,7 @@ use crate::{
 
 /// One request to the webhook and its outcome.
 ///
-/// A record contains copies, so that it never keeps a connection's read buffer alive.
+/// A record contains copies of the data, so that it never keeps a connection's read buffer alive.
 pub struct Record {
     pub(crate) number: u64,
     pub(crate) time: SystemTime,
@@ -37,7 +37,7 @@ pub struct Record {
     pub(crate) labels: OnceLock<event::Labels>,
 }
 
-/// A head and a body, or the parts of them that were kept.
+/// The head and the body of a request or response, or the parts of them that were kept.
 #[derive(Default)]
 pub(crate) struct Message {
     pub(crate) head: Head,
@@ -105,7 +105,7 @@ impl Head {
         self.text.len()
     }
 
-    /// Returns a word of the first line.
+    /// Returns the word at `index` in the first line.
     fn word(&self, index: usize) -> &str {
         let line = self.text.split(|byte| *byte == b'\r').next();
         let word = line.and_then(|line| line.split(|byte| *byte == b' ').nth(index));
@@ -260,7 +260,7 @@ impl Record {
     /// Returns the memory used by the record, in bytes.
     pub(crate) fn size(&self) -> usize {
         let message = |it: &Message| it.head.len() + it.body.bytes.len();
-        // The labels are added later.
+        // The size includes room for the labels, which are added later.
         size_of::<Self>()
             + event::MAX_LABELS
             + self.key.as_ref().map_or(0, |key| key.as_str().len())

@@ -26,7 +26,7 @@ use crate::{Inspector, Record, application::Replay, event, store::Entry, verdict
 
 /// How long SoundHash waits for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The maximum time between a response and its record.
+/// How long to wait for the record of a request after the response has arrived.
 const RECORDED: Duration = Duration::from_secs(2);
 /// The maximum length of a response that is read to its end.
 const MAX_RESPONSE: usize = 1024 * 1024;
@@ -34,7 +34,8 @@ const MAX_RESPONSE: usize = 1024 * 1024;
 pub(crate) const NO_SECRET: &str =
     "Give the inspector the endpoint's secret with `Inspector::with_secret`.";
 
-/// The number of the new record, or an error message. `None` if the application did not respond.
+/// The new record's number, or `None` if the application did not respond. If nothing could be sent,
+/// an error message.
 pub(crate) type Sent = Result<Option<u64>, String>;
 
 impl Inspector {
@@ -44,7 +45,7 @@ impl Inspector {
         Ok(first.secret.clone())
     }
 
-    /// Sends the same head and body again.
+    /// Sends a recorded request again, with the same head and body.
     pub(crate) async fn replay(&self, entry: &Entry) -> Sent {
         let record = &entry.record;
         let head = record.to_request()?;

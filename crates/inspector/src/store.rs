@@ -17,7 +17,7 @@ const MAX_REJECTIONS: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Store {
     rings: Mutex<Rings>,
-    /// Changes with each record, and when the list is cleared.
+    /// Changes whenever a record is added or the list is cleared.
     version: watch::Sender<u64>,
     pub(crate) in_flight: Arc<InFlight>,
 }
@@ -26,10 +26,10 @@ pub(crate) struct Store {
 struct Rings {
     newest: u64,
     received: u64,
-    /// Everything up to this number was cleared.
+    /// All records up to this number have been cleared.
     cleared: u64,
     deliveries: Ring,
-    /// Rejected requests are separate, so that an attacker cannot evict deliveries.
+    /// Rejected requests are kept separately, so that an attacker cannot evict deliveries.
     rejections: Ring,
 }
 
@@ -73,12 +73,12 @@ impl Ring {
 pub(crate) struct Changes {
     /// The new records, oldest first.
     pub(crate) records: Vec<Arc<Record>>,
-    /// The number just before the oldest change.
+    /// The record number after which these changes begin.
     pub(crate) from: u64,
     pub(crate) newest: u64,
-    /// Whether all records up to that number were cleared.
+    /// Whether all records up to the given number were cleared.
     pub(crate) cleared: bool,
-    /// The total number of records since the start.
+    /// The total number of records since the inspector was created.
     pub(crate) received: u64,
     /// The number of records in the store.
     pub(crate) kept: usize,
@@ -94,7 +94,8 @@ impl Store {
     }
 
     fn rings(&self) -> MutexGuard<'_, Rings> {
-        // Nothing panics while the lock is held.
+        // The lock can only be poisoned by a panic while it is held, and no code that holds it
+        // panics.
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,7 +123,7 @@ impl Store {
             let evicted = ring.push(entry, capacity, max_bytes);
             (rings.newest, evicted)
         };
-        // This is freed outside the lock.
+        // The evicted records are freed after the lock has been released.
         drop(evicted);
         self.version.send_modify(|version| *version += 1);
         number
@@ -151,7 +152,7 @@ impl Store {
             };
             mem::replace(&mut *rings, empty)
         };
-        // This is freed outside the lock.
+        // The cleared records are freed after the lock has been released.
         drop(cleared);
         self.version.send_modify(|version| *version += 1);
     }
@@ -217,7 +218,7 @@ impl Subscription {
 
     /// Waits for the next record and returns it.
     ///
-    /// If this future is dropped, no record is lost.
+    /// This method is cancel safe. If the future is dropped before it completes, no record is lost.
     ///
     /// # Errors
     ///
@@ -251,7 +252,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// The error of a [`Subscription`] whose records were evicted before it read them.
+/// The error that a [`Subscription`] returns if records were evicted before it read them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lagged {

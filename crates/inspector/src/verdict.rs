@@ -22,8 +22,8 @@ pub enum Verdict {
     Rejected,
     /// The handler responded with a status other than 2xx, or panicked.
     Failed,
-    /// The request was dropped before the response, because the sender hung up or a timeout
-    /// expired.
+    /// The request was dropped before the handler responded, because the sender hung up or a
+    /// timeout expired.
     Canceled,
 }
 
@@ -75,8 +75,9 @@ impl Judgment {
         }
     }
 
-    /// Judges a response. `verified` tells whether the layer passed on a delivery. `is_authentic`
-    /// recognizes deliveries that the application verified without the layer.
+    /// Determines the verdict from a response. `verified` tells whether the layer verified the
+    /// request. `is_authentic` recognizes deliveries that the application verified without the
+    /// layer.
     pub(crate) fn of(
         response: &Response,
         verified: bool,

@@ -110,7 +110,7 @@ async fn attack(with_inspector: bool) {
     drop(open);
 }
 
-/// Returns a 12 KiB head.
+/// Returns a request head of about 12 KiB.
 fn head(signature: &str, len: usize) -> String {
     let filler = "f".repeat(12_000);
     format!(

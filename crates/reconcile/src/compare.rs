@@ -21,7 +21,7 @@ const GRACE: SignedDuration = SignedDuration::from_mins(10);
 /// comparison also tries clock differences in steps of this size.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(500);
 
-/// A delivery that you recorded.
+/// A delivery that your application recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The time at which the delivery was received or recorded, before the response was sent.
@@ -74,7 +74,7 @@ impl Window {
 pub fn reconcile(logs: &[Log], recorded: Option<&[Record]>, window: &Window) -> Report {
     let stories: Vec<_> = logs.iter().flat_map(|log| stories(log, window)).collect();
 
-    // An event is shared by all endpoints, and is recorded only once.
+    // An event may be sent to several endpoints, but is recorded only once.
     let mut spans: BTreeMap<&Id, Span> = BTreeMap::new();
     let mut delivered: HashSet<&Id> = HashSet::new();
     for story in &stories {
@@ -160,7 +160,8 @@ fn compare(
     }
     let moved = moved(records, offset);
     let assigned = assign(&spans, &moved);
-    // Without deliveries, the clock difference is unknown.
+    // Without delivered events, the clock difference cannot be determined, so the spans are widened
+    // by the maximum difference.
     let tolerance = [TOLERANCE, largest][usize::from(delivered.is_empty())];
     report.recorded = Some(recorded);
     for shortage in shortages(&spans, &moved, &assigned) {
@@ -186,7 +187,7 @@ fn compare(
         .filter(|failed| !failed.is_delivered_elsewhere)
         .collect();
     let span = |failed: &Failed| all[&failed.event_id].moved(offset).widened(tolerance);
-    // A single recorded event may have failed deliveries to several endpoints.
+    // An event that failed at several endpoints can still have only one record.
     let spans = failed.iter().map(|it| (span(it), it.event_id.clone()));
     let spans: BTreeSet<_> = spans.collect();
     let (spans, ids): (Vec<_>, Vec<_>) = spans.into_iter().unzip();
@@ -203,7 +204,7 @@ fn compare(
     report.extra = extra.count();
 }
 
-/// Returns the possible clock differences, smallest first.
+/// Returns the possible clock differences other than zero, smallest first.
 fn offsets(largest: SignedDuration) -> impl Iterator<Item = SignedDuration> {
     let steps = largest.as_millis() / TOLERANCE.as_millis();
     let steps = 1..=i32::try_from(steps).unwrap_or(i32::MAX);
@@ -233,13 +234,14 @@ fn stories<'a>(log: &'a Log, window: &Window) -> Vec<Story<'a>> {
             start: attempts.clone().map(|attempt| attempt.created_at).min()?,
             end: attempts.clone().map(Attempt::end).max()?,
         };
-        // If the log begins later, there may be earlier attempts.
+        // If the log does not reach back to the first attempt, the event may have started before
+        // the window.
         let is_whole = (log.seen_from()).is_none_or(|seen| seen <= span.start && first.number <= 1);
         Some(Story {
             endpoint: log.endpoint(),
             span,
             last,
-            // An event that was delivered once is not lost, even if a later copy failed.
+            // An event that was delivered is not lost, even if a later attempt failed.
             is_delivered: attempts.clone().any(Attempt::is_success),
             is_in_window: is_whole && (window.since..window.until).contains(&span.start),
         })
@@ -274,7 +276,7 @@ fn unseen(logs: &[Log], window: &Window) -> Vec<Unseen> {
     unseen
 }
 
-/// Returns the sorted times of the records, with only the first record of each event.
+/// Returns the sorted times of the records, keeping only the first record of each event.
 fn distinct(records: &[Record]) -> Vec<Timestamp> {
     let mut records: Vec<_> = records.iter().collect();
     records.sort_by_key(|record| record.time);

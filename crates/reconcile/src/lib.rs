@@ -6,7 +6,7 @@
 //! window. The `soundhash-webhook reconcile` command does the same on the command line.
 //!
 //! This crate does not send any requests. [`Log::query`] tells you which page of `GET
-//! /api/v1/webhooks/{id}/deliveries` to fetch next, with any HTTP client:
+//! /api/v1/webhooks/{id}/deliveries` to fetch next. Use any HTTP client to fetch it:
 //!
 //! ```
 //! use soundhash_webhook_reconcile::{
@@ -42,15 +42,15 @@
 //! The number of missing events is certain. Which events are missing is certain only if none of the
 //! events in the gap was recorded.
 //!
-//! This holds if SoundHash's clock and the clock used for the records differ by at most
+//! These guarantees hold if SoundHash's clock and the clock used for the records differ by at most
 //! [`Window::clock_difference`]. [`reconcile`] determines the difference itself, and expects it to
 //! be constant throughout the window. If one of the clocks was adjusted during the window, compare
 //! shorter windows.
 //!
-//! A record without a delivery can hide an event that is missing at the same time. Such records
-//! come from the test button and from endpoints that were not compared. [`Report::extra`] counts
-//! them. An event from the half second before or after the window can also hide a missing event in
-//! the window.
+//! A record without a matching delivery can hide an event that is missing at the same time. Such
+//! records come from the test button and from endpoints that were not compared. [`Report::extra`]
+//! counts them. An event from the half second before or after the window can also hide a missing
+//! event in the window.
 
 // - `log`: the attempts, and the queries that read them within the API's limit
 // - `compare`: finds the missing events

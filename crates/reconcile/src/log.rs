@@ -12,8 +12,8 @@ const LIMIT: usize = 1000;
 /// The queries for one endpoint. The API does not support an offset, and its limit applies per
 /// query, so one query for each status returns more attempts than a single query.
 ///
-/// The statuses are listed in the order in which an attempt passes through them, so an attempt
-/// whose status changes between two queries still appears in the second response.
+/// The statuses are listed in the order in which an attempt passes through them. An attempt whose
+/// status changes between two queries therefore still appears in the second response.
 const QUERIES: [&[(&str, &str)]; 5] = [
     &[("limit", "1000")],
     &[("status", "pending"), ("limit", "1000")],
@@ -60,7 +60,7 @@ impl Attempt {
         self.status == "success"
     }
 
-    /// Returns the latest time at which the receiver could have recorded the request.
+    /// Returns the latest time at which the receiver could have recorded this attempt's request.
     pub(crate) fn end(&self) -> Timestamp {
         /// The sender's own timeout, plus some margin.
         const TIMEOUT: SignedDuration = SignedDuration::from_secs(40);
@@ -82,7 +82,7 @@ pub struct Log {
     attempts: BTreeMap<Id, Attempt>,
     /// The number of pages added so far.
     pages: usize,
-    /// The time from which every attempt is known, or `None` if no older attempts exist.
+    /// The time from which every attempt is known, or `None` if the API did not truncate the log.
     seen_from: Option<Timestamp>,
 }
 
@@ -118,7 +118,7 @@ impl Log {
             page.truncate(LIMIT);
         }
         let oldest = page.iter().map(|attempt| attempt.created_at).min();
-        // The page may lack other attempts with the same timestamp as the oldest one.
+        // The page may lack further attempts that have the same timestamp as its oldest one.
         let seen_from = (oldest.filter(|_| page.len() >= LIMIT))
             .map(|oldest| later(oldest, SignedDuration::from_nanos(1)));
         self.pages += 1;
@@ -140,7 +140,8 @@ impl Log {
         &self.endpoint
     }
 
-    /// Returns the time from which every attempt is known, or `None` if no older attempts exist.
+    /// Returns the time from which every attempt is known, or `None` if the API did not truncate
+    /// the log.
     #[must_use]
     pub fn seen_from(&self) -> Option<Timestamp> {
         self.seen_from

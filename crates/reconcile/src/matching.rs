@@ -1,5 +1,5 @@
-//! Assigns as many records to events as possible. An event gets at most one record, which must lie
-//! within its span.
+//! Matches as many records with events as possible. Each event gets at most one record, whose time
+//! must lie within the event's span.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -30,7 +30,7 @@ impl Span {
     }
 }
 
-/// Returns the index of each record's event.
+/// Returns the index of the event to which each record belongs.
 ///
 /// `spans` must be sorted by start, and `records` by time. Each record is assigned to the candidate
 /// event that ends first. No other assignment matches more records.
@@ -61,9 +61,9 @@ pub(crate) struct Shortage {
 /// Returns the shortest spans that prove that events are missing.
 ///
 /// Consider the span of an event without a record. All records in it belong to other events, none
-/// of which ends later than this one. If one of them starts earlier, the span is extended to that
-/// start, and the same applies to the records there. In the end, all records in the span belong to
-/// events in the span, and there is one more event than there are records.
+/// of which ends later than this one. If one of those events starts earlier, the span is extended
+/// to its start, and the same applies to the records in the extended span. In the end, all records
+/// in the span belong to events in the span, and there is one more event than there are records.
 pub(crate) fn shortages(
     spans: &[Span],
     records: &[Timestamp],

@@ -61,9 +61,9 @@ pub struct Failed {
     pub error_message: Option<String>,
     /// Whether the event was delivered to another endpoint.
     pub is_delivered_elsewhere: bool,
-    /// Whether a record from the period of these attempts belongs to no other event. If so, the
-    /// application may have recorded the event even though SoundHash received no 2xx. `None` if no
-    /// records were given.
+    /// Whether there is a record from the time of these attempts that belongs to no other event. If
+    /// so, the application may have recorded the event even though SoundHash received no 2xx.
+    /// `None` if no records were given.
     pub may_be_recorded: Option<bool>,
 }
 
@@ -93,7 +93,7 @@ pub struct Gap {
     pub recorded: usize,
     /// The minimum number of missing events.
     pub missing: usize,
-    /// The SoundHash log ids of the events delivered in this period.
+    /// The ids of the events delivered in this period, as they appear in SoundHash's log.
     pub event_ids: Vec<Id>,
 }
 

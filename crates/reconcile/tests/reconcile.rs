@@ -65,7 +65,7 @@ fn found(logs: &[Log], records: &[i64]) -> Report {
 #[test]
 fn an_event_is_lost_if_no_attempt_succeeded_and_no_other_follows() {
     let attempts = [
-        // Delivered on the second attempt, and repeated later.
+        // Event 1 was delivered on the second attempt, and sent again later.
         attempt(1, 1, "retrying", 10),
         attempt(1, 2, "success", 70),
         attempt(1, 3, "failed", 200),
@@ -137,12 +137,12 @@ fn records_around_a_busy_window_hide_little_in_it() {
     let mut window = window();
     window.clock_difference = SignedDuration::from_secs(10);
     let report = reconcile(&[log(7, &attempts)], Some(&records), &window);
-    // The event before the window hides one missing event.
+    // A record from before the window hides one of the four missing events.
     let counts = (report.delivered, report.missing());
     assert_eq!(counts, (900, 3), "{report:#?}");
 }
 
-/// The comparison tries 14,400 clock differences.
+/// With a maximum clock difference of one hour, the comparison tries 14,400 values.
 #[test]
 fn a_large_clock_difference_takes_little_longer_if_most_events_are_missing() {
     let logs = (0..20_u64).map(|endpoint| {

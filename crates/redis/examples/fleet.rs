@@ -1,7 +1,7 @@
 //! `cargo run -p soundhash-webhook-redis --example fleet`
 //!
 //! Receives SoundHash webhooks like the `receiver` example, but in any number of processes that
-//! share a Redis server. Each event is printed once, by one of the processes.
+//! share a Redis server. Each event is printed exactly once, by one of the processes.
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |

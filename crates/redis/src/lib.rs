@@ -37,8 +37,8 @@ if not retention then return 'in progress' end
 redis.call('PEXPIRE', KEYS[1], retention)
 return 'completed'";
 
-// If the memory is full, the event stays in progress for the retention period and is not handled
-// again.
+// If the memory is full, the completion cannot be stored. The event then stays in progress for the
+// retention period, so that it is not handled again.
 const COMPLETE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if redis.pcall('SET', KEYS[1], 'completed ' .. ARGV[2], 'PX', ARGV[2]).err then
@@ -132,7 +132,7 @@ struct Shared {
     complete: Script,
     release: Script,
     forget: Script,
-    /// The number of times that the store has reconnected because a server was read-only.
+    /// The number of times that the store has reconnected because the server had become read-only.
     failovers: Mutex<u64>,
 }
 
@@ -150,7 +150,7 @@ impl RedisStore {
         info = info.set_tcp_settings(tcp_settings());
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            // `RedisStore::deadline` limits the response time.
+            // The response time is already limited by `RedisStore::deadline`.
             .set_response_timeout(None)
             .set_min_delay(CONNECT_PAUSE)
             .set_max_delay(LONGEST_CONNECT_PAUSE)
@@ -226,7 +226,7 @@ impl RedisStore {
             result => return result,
         }
         self.leave_replica(failovers).await;
-        // The replica has not written anything, so the call can be repeated.
+        // The read-only server did not write anything, so the call can safely be repeated.
         call.invoke_async(&mut connection).await
     }
 
@@ -249,7 +249,7 @@ impl RedisStore {
 async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
     let script = Script::new("return 1");
     let allowed: RedisResult<u64> = script.invoke_async(&mut connection).await;
-    // Other errors can be temporary, for example while the server is loading its data.
+    // Other errors may be temporary, for example while the server is still loading its data.
     if let Err(error) = allowed
         && error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
     {
@@ -260,8 +260,8 @@ async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
         .into());
     }
     for number in 0..CHECKED_KEYS {
-        // The script does not use the key, and a user without access to the key gets a different
-        // error.
+        // The script does not use the key, which only determines the cluster node. If the user may
+        // not access the key, the error is a different one.
         let call = script.key(format!("{PREFIX}{number}"));
         let checked: RedisResult<u64> = call.invoke_async(&mut connection).await;
         if let Err(error) = checked
@@ -394,7 +394,7 @@ impl Drop for UndoClaim<'_> {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.armed, Handle::try_current()) {
             let (store, key, token) = (self.store.clone(), self.key.clone(), self.token);
-            // If the release fails, the claim ends with its lease.
+            // If the release fails, the claim still ends when its lease expires.
             runtime.spawn(async move { store.release(&key, token).await });
         }
     }

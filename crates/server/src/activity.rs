@@ -1,4 +1,4 @@
-//! The state of a connection: waiting for a request's head, serving requests, or idle.
+//! The state of a connection: waiting for a request head, serving requests, or idle.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +26,7 @@ struct State {
     waiting: usize,
     had_request: bool,
     is_http2: bool,
-    /// Whether the next HTTP/1 request is the last one.
+    /// Whether the connection's next HTTP/1 request will be its last.
     is_old: bool,
     /// The time since which the connection has only been waiting for the peer.
     idle_since: Instant,
@@ -56,7 +56,7 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes bytes that were read from the stream.
+    /// Records that bytes were read from the stream.
     pub(crate) fn received(&self, bytes: &[u8]) {
         let mut state = self.lock();
         if state.in_progress > 0 || bytes.is_empty() {
@@ -70,7 +70,7 @@ impl Activity {
         state.is_http2 |= !state.had_request && state.first_bytes.starts_with(b"PRI * HTTP/2.0");
     }
 
-    /// Notes that bytes were sent. Ignored over HTTP/2, where the bytes may only be a ping.
+    /// Records that bytes were sent. Ignored for HTTP/2, where they may only be part of a ping.
     pub(crate) fn sent(&self) {
         let mut state = self.lock();
         if !state.is_http2 {
@@ -78,7 +78,7 @@ impl Activity {
         }
     }
 
-    /// Notes that a request began.
+    /// Records that a request has begun.
     pub(crate) fn begin(&self) {
         self.requests.begin();
         let mut state = self.lock();
@@ -88,25 +88,25 @@ impl Activity {
         state.first_bytes.clear();
     }
 
-    /// Notes that a request ended. The request must not be waiting for the peer.
+    /// Records that a request has ended. The request must not be waiting for the peer.
     pub(crate) fn end(&self) {
         self.lock().in_progress -= 1;
         self.rest();
     }
 
-    /// Notes that a request is waiting for the peer.
+    /// Records that a request is now waiting for the peer.
     pub(crate) fn begin_waiting(&self) {
         self.lock().waiting += 1;
         self.rest();
     }
 
-    /// Notes that a request is no longer waiting for the peer.
+    /// Records that a request is no longer waiting for the peer.
     pub(crate) fn end_waiting(&self) {
         self.requests.begin();
         self.lock().waiting -= 1;
     }
 
-    /// Notes that a request has ended or is waiting for the peer.
+    /// Records that a request has ended or is now waiting for the peer.
     fn rest(&self) {
         let mut state = self.lock();
         if state.is_idle() {

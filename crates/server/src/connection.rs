@@ -20,7 +20,7 @@ enum Next {
     Close,
     /// The head of a request did not arrive in time.
     HeadTimeout,
-    /// The connection does not accept further requests.
+    /// The connection has to finish its current requests and accept no further ones.
     EndGracefully,
     /// The grace time is over.
     GraceOver,
@@ -42,13 +42,15 @@ pub(crate) async fn drive<C>(
     let mut leave = pin!(slot.leave());
     let mut stop = pin!(stop.changed());
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
-    // The timer for the maximum age and, once the connection is ending, for the grace time.
+    // The timer for the connection's maximum age and, once the connection is ending, for the grace
+    // time.
     let mut age = pin!(sleep_until(Instant::now() + limits.max_age));
     let mut is_leaving = false;
     let mut ending = None;
     loop {
         let next = poll_fn(|cx| {
-            // This is polled first, because it changes the state of the connection.
+            // The connection is polled first, because polling it changes the state that is checked
+            // below.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Next::Ended(ended));
             }
@@ -134,7 +136,7 @@ pub(crate) async fn drive<C>(
 fn trouble(error: &(dyn Error + 'static), activity: &Activity) -> Option<Trouble> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        // The peer closed the connection.
+        // An I/O error means that the peer closed the connection, which is not logged.
         if error.is::<io::Error>() {
             return None;
         }

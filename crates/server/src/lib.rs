@@ -3,7 +3,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The files, in the order in which a connection passes through them:
+// The modules, in the order in which a connection passes through them:
 mod activity;
 mod connection;
 mod limits;

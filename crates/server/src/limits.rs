@@ -1,4 +1,4 @@
-//! The limits of a server, and the number of connections that the process can open.
+//! A server's limits, which are lowered if the process may not open enough files.
 
 use std::time::Duration;
 

@@ -41,7 +41,7 @@ const MAX_RESETS: usize = 64;
 /// The pause after the system has failed to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves HTTP/1 and HTTP/2 without TLS on one listener, with limits.
+/// Serves HTTP/1 and HTTP/2 without TLS on a single listener, with limits.
 ///
 /// The setters can be called in any order. All settings have defaults that suit an internet-facing
 /// server.
@@ -123,7 +123,7 @@ impl Server {
     /// Sets the read buffer size of an HTTP/1 connection, which limits the size of a head. The
     /// default is 16 KiB, and the minimum is 8 KiB.
     ///
-    /// With hyper's default, a fast sender can make every connection occupy 408 KiB.
+    /// With hyper's default, a fast sender can make each connection use 408 KiB.
     pub fn max_buf_size(mut self, bytes: usize) -> Self {
         self.limits.max_buf_size = bytes;
         self
@@ -155,7 +155,7 @@ impl Server {
         let report = Arc::new(Report::new(limits.clone()));
         let slots = Slots::new(&limits, report.clone());
         let builder = builder(&limits);
-        // Each connection holds a receiver. The channel closes once all connections have ended.
+        // Each connection holds a receiver, so the channel closes once all connections have ended.
         let (running, _) = watch::channel(());
         let serving = async {
             loop {
@@ -204,7 +204,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Slots>, report: &Report) -> 
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
-                // For example, the application may have too many files open.
+                // The application may have too many files open, for example.
                 report.note(Trouble::Accept(error.to_string()), None);
                 slots.free_files();
                 let _ = timeout(ACCEPT_PAUSE, slots.changed()).await;
@@ -228,7 +228,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     server
         .http1()
         .timer(TokioTimer::new())
-        // hyper's timeout would also close connections between requests.
+        // hyper's timeout would also close connections that are idle between requests.
         .header_read_timeout(None)
         .max_buf_size(limits.max_buf_size.max(8 * 1024));
     server

@@ -26,7 +26,8 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static
     use tokio::signal::unix::{SignalKind, signal};
 
     let had_signal = Arc::new(AtomicBool::new(false));
-    // The order matters: the first signal finds the flag unset, and sets it.
+    // The order of the two loops matters: the first signal must find the flag unset before it sets
+    // the flag.
     for number in [SIGINT, SIGTERM] {
         flag::register_conditional_default(number, had_signal.clone())?;
     }

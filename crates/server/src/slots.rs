@@ -45,7 +45,8 @@ struct State {
     peers: HashMap<IpAddr, usize>,
     /// The number of connections that have been asked to close.
     leaving: usize,
-    /// The reduced number of slots after the system failed to open a file, and its expiry.
+    /// A counter that provides the connection ids and orders the times at which connections become
+    /// idle.
     lowered: Option<(usize, Instant)>,
     /// A counter that numbers the connections and orders the times at which they become idle.
     clock: u64,
@@ -138,8 +139,8 @@ impl Slots {
     /// Closes connections and temporarily reduces the number of slots, because the system could
     /// not open a file.
     ///
-    /// Afterwards, enough files are free to accept each new connection before an idle one is closed
-    /// to make room for it.
+    /// Afterwards, enough files are free for each new connection to be accepted before an idle one
+    /// has been closed to make room for it.
     pub(crate) fn free_files(&self) {
         let mut state = self.lock();
         // Connections that are already closing will soon release their file descriptors.
@@ -147,7 +148,8 @@ impl Slots {
             return;
         }
         let free = (self.max / 8).max(2 * LEAVING);
-        // Requests in progress keep their slots, and new connections do not wait for them.
+        // Connections with requests in progress keep their slots, and new connections do not have
+        // to wait for them to end.
         let busy = state.open.len() - state.idle.len();
         let max = state.open.len().saturating_sub(free).max(busy + LEAVING);
         state.lowered = Some((max, Instant::now() + LOWERED));
@@ -276,7 +278,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Notes that a request began. The connection stays open even if it was asked to close.
+    /// Records that a request has begun. The connection stays open even if it was asked to close.
     pub(crate) fn begin(&self) {
         let mut state = self.slots.lock();
         let state = &mut *state;
@@ -294,7 +296,7 @@ impl Requests {
         }
     }
 
-    /// Notes that a request ended.
+    /// Records that a request has ended.
     pub(crate) fn end(&self) {
         let mut state = self.slots.lock();
         let Some(connection) = state.open.get_mut(&self.id) else {

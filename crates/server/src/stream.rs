@@ -1,4 +1,4 @@
-//! A stream that reports which bytes it reads, and when it writes.
+//! A stream that reports the bytes it reads, and when it writes.
 
 use std::{
     io::{self, IoSlice},

@@ -5,7 +5,7 @@ use crate::limits::Limits;
 /// The PROXY protocol signatures, versions 1 and 2.
 const PROXY: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
-/// The start of a TLS handshake, in any version.
+/// The first bytes of a TLS handshake, in any TLS version.
 const TLS: &[u8] = &[0x16, 0x03];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Trouble {
         }
     }
 
-    /// Returns a name for log lines and metrics.
+    /// Returns the name used in log lines and metrics.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Accept(_) => "accept_failed",

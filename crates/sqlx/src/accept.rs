@@ -26,7 +26,7 @@ const BATCHES_PER_CONNECTION: usize = 16;
 pub enum Accepted {
     /// The event is new, and was committed together with its job.
     New,
-    /// The event was already committed.
+    /// An earlier delivery of the event was already committed.
     Duplicate,
 }
 
@@ -39,8 +39,8 @@ impl Accepted {
 }
 
 impl<DB: Backend> EventLog<DB> {
-    /// Stores the event of `delivery`, plus its job if [`enqueue`](Self::enqueue) was set, and
-    /// commits.
+    /// Stores and commits the event of `delivery`, together with its job if
+    /// [`enqueue`](Self::enqueue) was called.
     ///
     /// Use this in handlers that respond first and work later: store the event, respond with 202,
     /// and do the work in a background task or another process. If the work takes only a few
@@ -95,8 +95,8 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Sets the statement that writes the jobs for new events, in the same transaction as
-    /// [`accept`](Self::accept).
+    /// Sets the statement that writes the jobs for new events, in the same transaction in which
+    /// [`accept`](Self::accept) stores the events.
     ///
     /// `sql` reads the new events of a commit from `new_events`, which has the table's columns
     /// `event_key`, `event_type` and `endpoint`. It must be an `INSERT` that returns a row for each
@@ -104,10 +104,10 @@ impl<DB: Backend> EventLog<DB> {
     /// If it fails, the events are retried one by one, and [`accept`](Self::accept) returns an
     /// error for every event whose jobs cannot be written.
     ///
-    /// If it locks rows of your own tables, it should lock them in a fixed order, as concurrent
-    /// commits could otherwise deadlock.
+    /// If `sql` locks rows in your own tables, it should lock them in a fixed order. Otherwise,
+    /// concurrent commits could deadlock.
     ///
-    /// A job's worker reads the event with [`get_by_column`](Self::get_by_column).
+    /// The worker that runs a job reads the event with [`get_by_column`](Self::get_by_column).
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
@@ -122,7 +122,7 @@ impl<DB: Backend> EventLog<DB> {
         self
     }
 
-    /// Adds the change to the next commit, and waits for it.
+    /// Adds the change to the next batch, and waits until the batch is committed.
     pub(crate) async fn commit(&self, change: Change) -> Result<Changed, EventLogError> {
         let (limit, _) = DB::time_limit(self.lock_timeout);
         let (changed, writer) = self.queue.push(change, limit, DB::WRITERS).await?;
@@ -137,7 +137,8 @@ impl<DB: Backend> EventLog<DB> {
         })
     }
 
-    /// Accepts an event whose lock is held by another transaction, or whose row is missing.
+    /// Accepts an event in a separate transaction, because another transaction holds the event's
+    /// lock or the event's row is missing.
     async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
         let mut conflicts = CONFLICTS;
         loop {
@@ -217,7 +218,8 @@ impl<DB: Backend> EventLog<DB> {
         changes: &[&Change],
     ) -> Result<(Vec<Changed>, PoolConnection<DB>), EventLogError> {
         let mut faults = connection::repetitions(&self.pool);
-        // A batch can meet the same conflict again and again, and its events alone do not.
+        // A batch can run into the same conflict again and again, while its events would not if
+        // they were written one by one.
         let mut conflicts = if changes.len() == 1 { CONFLICTS } else { 1 };
         loop {
             let error = match self.try_write(&mut connection, changes).await {
@@ -232,7 +234,7 @@ impl<DB: Backend> EventLog<DB> {
                 return Err(error.into());
             }
             connection::throw_away(connection);
-            // Only a statement that the database rejected is certain not to have changed anything.
+            // Only if the database rejected the statement is it certain that nothing has changed.
             if faults == 0 || error.as_database_error().is_none() {
                 return Err(error.into());
             }
@@ -249,7 +251,7 @@ impl<DB: Backend> EventLog<DB> {
         changes: &[&Change],
     ) -> sqlx::Result<Result<Vec<Changed>, EventLogError>> {
         if DB::is_one_statement(&self.statements, changes) {
-            // The statement commits by itself.
+            // A single statement commits on its own.
             let all = DB::change(connection, &self.statements, changes).await?;
             return Ok(Ok(all));
         }

@@ -1,13 +1,13 @@
-//! Converts bodies for the database, which stores long bodies as LZ4 blocks.
+//! Converts bodies to and from their stored form. The database stores long bodies as LZ4 blocks.
 
 use std::borrow::Cow;
 
 use lz4_flex::block::{compress, decompress};
 
-/// Shorter bodies are stored as is.
+/// The length from which bodies are compressed. Shorter bodies are stored as is.
 const LONG: usize = 2_048;
 
-/// The highest compression ratio of LZ4.
+/// The highest compression ratio that LZ4 can reach.
 const MAX_RATIO: usize = 255;
 
 /// Returns the bytes to store, plus the length of the body if they are compressed.

@@ -1,8 +1,8 @@
 //! Takes clean connections from the pool, and cleans or closes the others.
 //!
 //! sqlx counts the transactions that it begins and ends, but a database can also end one on its
-//! own, as SQLite does on a full disk. sqlx's `ROLLBACK` then fails, and the connection that
-//! returns to the pool appears to be in a transaction. The user's statements can also leave a
+//! own, as SQLite does when the disk is full. sqlx's `ROLLBACK` then fails, and the connection that
+//! returns to the pool still appears to be in a transaction. The user's statements can also leave a
 //! transaction open, or leave settings changed, such as the role or the `search_path` on Postgres.
 
 use std::sync::Arc;
@@ -15,15 +15,17 @@ use crate::{
     error::{is_conflict, may_be_the_connection},
 };
 
-/// The number of times that a step is retried on another connection. All idle connections may have
-/// the same fault. A new one is tried twice, because another task may take the first one.
+/// The maximum number of times that a step is retried on another connection. All idle connections
+/// may have the same fault. Two more attempts are left for new connections, because another task
+/// may take the first one.
 pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
-    // The pool counts without a lock, so the number can briefly wrap around and become huge.
+    // The pool counts its idle connections without a lock, so the count can briefly wrap around and
+    // become huge.
     pool.num_idle().min(100) + 2
 }
 
-/// The number of times that a step is retried after conflicts with other transactions. In a test at
-/// `SERIALIZABLE`, one of 3,300 events needed 6 retries, and most needed none.
+/// The maximum number of times that a step is retried after conflicts with other transactions. In a
+/// test at `SERIALIZABLE`, one of 3,300 events needed 6 retries, and most needed none.
 pub(crate) const CONFLICTS: usize = 20;
 
 /// Takes a connection that is not in a transaction.
@@ -52,7 +54,7 @@ pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<P
     }
 }
 
-/// Closes this connection in the background. The pool opens another one.
+/// Closes this connection in the background. The pool opens a new one in its place.
 pub(crate) fn throw_away<DB: Backend>(mut connection: PoolConnection<DB>) {
     connection.close_on_drop();
 }
@@ -112,7 +114,7 @@ pub(crate) async fn run_on<DB: Backend, T>(
     loop {
         match step(&mut connection, sql, values).await {
             Err(error) if conflicts > 0 && is_conflict(&error) => conflicts -= 1,
-            // Only a statement that the database rejected is certain not to have changed anything.
+            // Only if the database rejected the statement is it certain that nothing has changed.
             Err(error @ sqlx::Error::Database(_))
                 if faults > 0 && may_be_the_connection(&error) =>
             {

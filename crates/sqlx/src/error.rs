@@ -1,4 +1,4 @@
-//! The event log's errors, and the 503 response to them.
+//! The errors of the event log, which become 503 responses.
 
 use std::{error, fmt, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use axum_core::response::{IntoResponse, Response};
 use soundhash_webhook::idempotency::Outcome;
 use sqlx::error::{DatabaseError, ErrorKind};
 
-/// The error of an [`EventLog`](crate::EventLog).
+/// An error from an [`EventLog`](crate::EventLog).
 ///
 /// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The
 /// response never contains the reason, but its extensions contain this error. The crate logs its
@@ -27,9 +27,9 @@ pub struct EventLogError {
 #[derive(Clone, Debug)]
 enum Reason {
     Sqlx(Arc<sqlx::Error>),
-    /// Our own timeout expired.
+    /// This crate's own timeout expired.
     TimedOut(Duration),
-    /// A reason that the database does not report as an error.
+    /// A failure that the database did not report as an error.
     Text(&'static str),
     Name(String),
 }
@@ -47,11 +47,11 @@ pub enum TimedOut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventLogErrorKind {
-    /// Another transaction held the event, or SQLite's only write lock, for longer than
+    /// Another transaction held the event's lock, or SQLite's only write lock, for longer than
     /// [`lock_timeout`](crate::EventLog::lock_timeout).
     LockTimeout,
     /// The pool timed out before a connection became free, or it is closed. The pool also times out
-    /// if it cannot connect, because it keeps trying until its `acquire_timeout`.
+    /// if it cannot connect, because it keeps trying until its `acquire_timeout` expires.
     PoolExhausted,
     /// The transaction conflicted with another one that committed first: a serialization failure, a
     /// deadlock, or, on SQLite, a write after a read in a deferred transaction. The crate retries
@@ -79,12 +79,12 @@ pub enum EventLogErrorKind {
     PreparedStatements,
     /// One of your triggers on the table made the database skip the event's row without an error.
     Skipped,
-    /// Any other error of the database or its driver.
+    /// Any other error from the database or its driver.
     Other,
 }
 
 impl EventLogErrorKind {
-    /// Returns the name for logs and metrics, in snake case.
+    /// Returns the name of the kind, in snake case, for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ impl EventLogErrorKind {
 }
 
 impl EventLogError {
-    /// Returns whether a single change may have made a batch of changes fail.
+    /// Returns whether a single change may have caused its whole batch to fail.
     pub(crate) fn may_be_one_change(&self) -> bool {
         match &self.reason {
             Reason::TimedOut(_) => false,
@@ -142,7 +142,7 @@ impl EventLogError {
         }
     }
 
-    /// The event is not a duplicate, but its row was not written.
+    /// Returns the error for an event that is not a duplicate, but whose row was not written.
     pub(crate) const fn skipped() -> Self {
         Self::new(
             EventLogErrorKind::Skipped,
@@ -197,7 +197,7 @@ pub(crate) fn may_be_the_connection(error: &sqlx::Error) -> bool {
     let database = error.as_database_error();
     let code = database.and_then(DatabaseError::code);
     let kind = EventLogError::kind_of(error);
-    // The cause may be the session's `statement_timeout`.
+    // A canceled query may be due to the session's `statement_timeout`.
     code.is_some_and(|code| code == QUERY_CANCELED)
         || database.is_none_or(|error| error.kind() == ErrorKind::Other)
             && !matches!(
@@ -242,7 +242,8 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
         "26000" | "42P05" => EventLogErrorKind::PreparedStatements,
         // The server ended a transaction that was idle or open for too long.
         "25P03" | "25P04" => EventLogErrorKind::Unavailable,
-        // read_only_sql_transaction: after a failover, a connection may lead to a replica.
+        // read_only_sql_transaction: after a failover, the server behind an open connection may be
+        // a replica.
         "25006" => EventLogErrorKind::Unavailable,
         // transaction_rollback, connection_exception, operator_intervention (a shutdown).
         _ if code.starts_with("40") => EventLogErrorKind::Conflict,
@@ -262,7 +263,7 @@ fn of_sqlite(code: u32, message: &str) -> EventLogErrorKind {
         // SQLite returns these codes if the file system is full when it writes or grows its shared
         // memory.
         IOERR_WRITE | IOERR_SHMSIZE => EventLogErrorKind::StorageFull,
-        // The primary code is the low byte.
+        // The low byte of an extended code is the primary code.
         _ => match code & 0xFF {
             5 | 6 => EventLogErrorKind::LockTimeout,
             13 => EventLogErrorKind::StorageFull,

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use soundhash_webhook::{Event, EventError, Timestamp, idempotency::Key};
 
-/// A recorded event without its body, as [`EventLog::list`](crate::EventLog::list) returns it.
+/// A recorded event without its body, as returned by [`EventLog::list`](crate::EventLog::list).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EventSummary {
@@ -17,7 +17,7 @@ pub struct EventSummary {
     /// The type, such as `video.processed`. `None` if the body is not an event.
     pub event_type: Option<String>,
     /// The [endpoint](soundhash_webhook::Delivery::endpoint) whose secret signed the event, if the
-    /// provider named it.
+    /// secret provider named it.
     pub endpoint: Option<String>,
     /// The time at which SoundHash created the event.
     pub created_at: Option<Timestamp>,
@@ -30,7 +30,7 @@ pub struct EventSummary {
     pub is_forgotten: bool,
 }
 
-/// A recorded event with its body, as [`EventLog::get`](crate::EventLog::get) returns it.
+/// A recorded event with its body, as returned by [`EventLog::get`](crate::EventLog::get).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordedEvent {
@@ -51,7 +51,7 @@ impl RecordedEvent {
     }
 }
 
-/// Shows the length of the body instead of the body.
+/// Shows the length of the body instead of its bytes.
 impl fmt::Debug for RecordedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecordedEvent")
@@ -89,7 +89,7 @@ pub struct EventFilter {
     pub(crate) event_type: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) since: SystemTime,
-    /// Selects the events that are listed after this time and key.
+    /// Selects only events that come after this time and key in the list.
     pub(crate) before: (SystemTime, String),
     pub(crate) limit: u32,
     pub(crate) forgotten: bool,
@@ -161,8 +161,8 @@ impl EventFilter {
     }
 }
 
-/// Returns microseconds since the Unix epoch, clamped to the years that every database can
-/// represent.
+/// Converts a time to microseconds since the Unix epoch, clamped to the years that every database
+/// can represent.
 pub(crate) fn to_micros(time: SystemTime) -> i64 {
     const FIRST: i64 = -62_135_596_800_000_000;
 
@@ -172,7 +172,7 @@ pub(crate) fn to_micros(time: SystemTime) -> i64 {
     }
 }
 
-/// Returns a span in microseconds, rounded up and capped at 100 years.
+/// Converts a span to microseconds, rounded up and capped at 100 years.
 pub(crate) fn span_micros(span: Duration) -> i64 {
     const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 

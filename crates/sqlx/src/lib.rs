@@ -9,7 +9,7 @@
 //! - [`EventLog::accept`] stores the event in a commit shared with concurrent deliveries, for
 //!   handlers that respond first and work later.
 //! - [`SqlxStore`] is an idempotency store in the same table, for handlers whose effects are
-//!   elsewhere.
+//!   outside the database.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -50,8 +50,8 @@
 //!
 //! # Guarantees
 //!
-//! The table shows what happens if the process dies during a delivery, if the store fails, and in
-//! other cases. Unless SoundHash receives a 2xx response, it sends the event again.
+//! The following table shows what happens if the process dies during a delivery, if the store
+//! fails, and in other cases. Unless SoundHash receives a 2xx response, it sends the event again.
 //!
 //! | | `MemoryStore` | `RedisStore` | [`SqlxStore`] | [`EventLog::record`] |
 //! | --- | --- | --- | --- | --- |
@@ -66,7 +66,7 @@
 //! | suits | one process, effects that may happen twice after a crash | a fleet, effects elsewhere | a fleet with a database, effects elsewhere | effects in the same database |
 //!
 //! "Once" depends on the durability of the database. Postgres needs `synchronous_commit = on` (the
-//! default), and must only fail over to a synchronous replica. SQLite needs `synchronous = FULL`,
+//! default), and must fail over only to a synchronous replica. SQLite needs `synchronous = FULL`,
 //! which is sqlx's default.
 //!
 //! A transaction does not cover effects outside the database, such as an email or an HTTP request.
@@ -89,9 +89,9 @@
 //! - [`record`](EventLog::record) returns [`NoTransaction`](EventLogErrorKind::NoTransaction) if
 //!   SQLite has rolled back the transaction. On SQLite, it cannot distinguish a nested transaction
 //!   from one that follows such a rollback, so it rejects both.
-//! - On Postgres, if one of these settings makes `record` fail in a transaction from
-//!   `pool.begin()`, the crate closes the connection. The event is recorded on another connection
-//!   when SoundHash sends it again.
+//! - On Postgres, if one of the settings above makes `record` fail in a transaction from
+//!   `pool.begin()`, the crate closes the connection. When SoundHash sends the event again, it is
+//!   recorded on another connection.
 //! - On Postgres, [`accept`](EventLog::accept) also replaces a connection on which your own SQL
 //!   left a transaction open. This check takes one round trip per 16 batches.
 //! - If one of your `BEFORE` triggers drops the row of a new event without an error, `record`,
@@ -100,13 +100,14 @@
 //!
 //! The crate cannot detect the following:
 //!
-//! - A handler that ignores an error of [`record`](EventLog::record) or of its other statements.
+//! - A handler that ignores an error from [`record`](EventLog::record) or from one of its own
+//!   statements.
 //! - On Postgres, a `BEGIN`, `COMMIT` or `ROLLBACK` in your own SQL, which sqlx does not see. If
 //!   you return a connection to the pool after such a `BEGIN`, a later [`SqlxStore`] step on this
 //!   connection is not committed. No event is lost, but a duplicate of a completed event can run
 //!   your handler again. Detecting this would cost an extra round trip per step.
-//! - On Postgres, a different table with the same name that is temporary or found through a changed
-//!   `search_path`. Set [`schema`](EventLog::schema) to rule this out.
+//! - On Postgres, a different table with the same name, which is either temporary or found through
+//!   a changed `search_path`. Set [`schema`](EventLog::schema) to rule this out.
 //! - A trigger that deletes or moves a row after it has been written, or that changes its
 //!   `event_key`. On SQLite, a trigger that raises `FAIL`, which keeps the other rows of a batch.
 //!   Raise `ABORT` instead.
@@ -129,8 +130,8 @@
 //!   SoundHash sends the event again.
 //!
 //! A waiting transaction occupies a pooled connection. Keep transactions short, and set sqlx's
-//! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits. If
-//! a sender hangs up while its delivery is waiting, the wait is canceled on Postgres.
+//! `acquire_timeout` to a few seconds. Its default is 30 s, which is as long as SoundHash waits. On
+//! Postgres, the wait is canceled if the sender hangs up.
 //!
 //! # Postgres
 //!
@@ -147,7 +148,7 @@
 //!   [`Duplicate`](Recorded::Duplicate). [`accept`](EventLog::accept), [`SqlxStore`] and all other
 //!   functions of this crate retry conflicting transactions.
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
-//!   machine vanishes does not hold its events forever.
+//!   machine vanishes does not keep its events locked forever.
 //! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode,
 //!   sqlx's prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above
 //!   0. Older versions mix up their clients' statements. In a test with PgBouncer 1.18, 21 of

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The number of rows that [`EventLog::purge`] deletes per transaction. On SQLite, other writers
-/// wait for this transaction.
+/// wait while such a transaction runs.
 const PURGE_BATCH: i64 = 2_000;
 
 /// Records each event in the same transaction as its effects, and keeps its body, which SoundHash
@@ -77,7 +77,7 @@ impl Recorded {
 }
 
 impl<DB: Backend> EventLog<DB> {
-    /// Creates a log in the table `soundhash_events` of this database.
+    /// Creates a log that uses the table `soundhash_events` of this database.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
         let name = TableName::default();
@@ -149,7 +149,7 @@ impl<DB: Backend> EventLog<DB> {
     /// Returns [`Encoding`](crate::EventLogErrorKind::Encoding) if the encoding of a Postgres
     /// database is not `UTF8`, [`PreparedStatements`](crate::EventLogErrorKind::PreparedStatements)
     /// if a connection pooler in front of Postgres mixes up its clients' statements, or another
-    /// error if the database fails. The table is then unchanged.
+    /// error if the database fails. In all of these cases, the table is unchanged.
     pub async fn migrate(&self) -> Result<(), EventLogError> {
         migrate(&self.pool, &self.name)
             .await
@@ -169,8 +169,8 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the pool times out or the database fails.
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
-        // The task continues if the client hangs up. Otherwise, sqlx would return the connection to
-        // the pool with a transaction that never ends.
+        // This runs in its own task, which continues if the client hangs up. Otherwise, sqlx would
+        // return the connection to the pool with a transaction that never ends.
         let (pool, sql) = (self.pool.clone(), Arc::clone(&self.statements.begin));
         let begin = tokio::spawn(async move { connection::begin(&pool, &sql).await });
         self.in_time(async { begin.await.map_err(io::Error::from)? })
@@ -222,7 +222,7 @@ impl<DB: Backend> EventLog<DB> {
         }
     }
 
-    /// Returns whether the event is new.
+    /// Records the event of `delivery`, and returns whether it is new.
     pub(crate) async fn insert(
         &self,
         tx: &mut Transaction<'_, DB>,
@@ -310,8 +310,8 @@ impl<DB: Backend> EventLog<DB> {
         }))
     }
 
-    /// Forgets the event, so that its next delivery counts as new. Returns whether the event was
-    /// known.
+    /// Forgets the event, so that its next delivery counts as new. Returns whether the event had
+    /// been recorded or completed.
     ///
     /// The body and the time of receipt are kept. To run the event again, sign the body from
     /// [`get`](Self::get) with your secret, and send it to your own endpoint. If the process stops
@@ -361,7 +361,8 @@ impl<DB: Backend> EventLog<DB> {
     }
 }
 
-/// Reads the first columns of a row, which every query returns in the same order.
+/// Reads an event's summary from the first columns of a row. Every query returns these columns in
+/// the same order.
 fn summary<DB: Backend>(row: &DB::Row) -> sqlx::Result<EventSummary> {
     let text = |column| DB::text(row, column).map(|text| text.map(unescape));
     let integer = |column| DB::integer(row, column);

@@ -1,4 +1,4 @@
-//! Brings the table up to date, from any number of processes at the same time.
+//! Brings the table up to date. Any number of processes can do this at the same time.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) async fn migrate<DB: Backend>(
 
     let mut tx = connection::begin(pool, &DB::BEGIN.into()).await?;
     DB::prepare_migrations(&mut tx, name).await?;
-    // Another process may have migrated in the meantime.
+    // Another process may have migrated the table in the meantime.
     let table = name.migrations();
     let create = format!("CREATE TABLE IF NOT EXISTS {table} (version bigint PRIMARY KEY)");
     DB::execute_raw(&mut tx, create).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn migrate<DB: Backend>(
     Ok(())
 }
 
-/// Returns the number of applied versions.
+/// Returns the number of migrations that have been applied.
 async fn applied<DB: Backend>(
     connection: &mut DB::Connection,
     name: &TableName,

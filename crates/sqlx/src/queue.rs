@@ -21,8 +21,8 @@ use crate::{
 const BATCH_CHANGES: usize = 512;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The maximum total size of the changes waiting for a commit, in units of 1 KiB. Each counts as at
-/// least one unit.
+/// The maximum total size of the changes waiting for a commit, in units of 1 KiB. Each change
+/// counts as at least one unit.
 const QUEUE_UNITS: u32 = 64 << 10;
 
 /// The changes waiting for the next commit.
@@ -59,7 +59,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a change, and returns the receiver of its result. Also returns a writer if another one
+    /// Adds a change, and returns the receiver for its result. Also returns a writer if another one
     /// should start.
     pub(crate) async fn push(
         self: &Arc<Self>,
@@ -115,7 +115,7 @@ impl Change {
 
 impl Waiting {
     pub(crate) fn reply(self, changed: Reply) {
-        // The caller may have been dropped.
+        // Sending fails if the caller has been dropped.
         let _ = self.reply.send(changed);
         drop(self.units);
     }
@@ -149,7 +149,7 @@ impl Drop for Running {
             state.writers -= 1;
             let waiting = mem::take(&mut state.waiting);
             drop(state);
-            // The callers waiting for these changes get an error.
+            // Dropping these changes returns an error to the callers that wait for them.
             drop(waiting);
         }
     }

@@ -85,8 +85,8 @@ fn to_value(token: ClaimToken) -> Value<'static> {
     Value::Token(u128::from(token).to_be_bytes())
 }
 
-/// Releases the key if the caller is dropped before it receives the token. The database may still
-/// execute the claim.
+/// Releases the key if the caller is dropped before it receives the token, because the database may
+/// still execute the claim.
 struct UndoClaim<DB: Backend> {
     log: EventLog<DB>,
     key: Key,
@@ -127,7 +127,7 @@ impl<DB: Backend> UndoClaim<DB> {
             connection::run_on(connection, &pool, DB::execute, &sql, &values).await
         }));
         let claimed = claim.await;
-        // A handle that has finished must not be polled again.
+        // The handle of a finished task must not be polled again.
         self.claim = None;
         Ok(claimed.map_err(|error| sqlx::Error::Io(error.into()))??)
     }
@@ -141,11 +141,11 @@ impl<DB: Backend> Drop for UndoClaim<DB> {
         let (log, claim) = (self.log.clone(), self.claim.take());
         let values = vec![Value::key(&self.key), to_value(self.token)];
         runtime.spawn(async move {
-            // The release must follow the claim.
+            // The release must come after the claim, so this waits for the claim to finish.
             if let Some(claim) = claim {
                 let _ = claim.await;
             }
-            // If the release fails, the claim ends with its lease.
+            // If the release fails, the claim expires with its lease.
             let _ = log.change(&log.statements.release, values).await;
         });
     }
@@ -159,7 +159,7 @@ impl<DB: Backend> SqlxStore<DB> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the key may still be completed.
+    /// Returns an error if the key may still be marked as completed.
     pub async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
         let forget = &self.log.statements.forget;
         self.change(forget, vec![Value::key(key)]).await

@@ -79,7 +79,7 @@ pub fn app(secret: Secret, state: AppState) -> Router {
         .route("/healthz", get(healthz))
         // In production, serve the metrics on a private address.
         .route("/metrics", get(scrape))
-        // These layers see every request. None of them reads or changes the body.
+        // These layers see every request. None of them reads or changes the request body.
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(
             // With this status, SoundHash sends the event again.

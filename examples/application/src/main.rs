@@ -20,9 +20,10 @@ use soundhash_webhook_server::{Server, shutdown_signal};
 use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
 use tracing_subscriber::EnvFilter;
 
-/// The duration buckets, from hashing to slow senders.
+/// The buckets for durations, which range from hashing a body to waiting for a slow sender.
 const SECONDS: [f64; 8] = [5e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
-/// The size buckets. Without buckets, the exporter creates summaries, which dashboards cannot use.
+/// The buckets for sizes. Without buckets, the exporter creates summaries, which dashboards cannot
+/// use.
 const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0];
 
 #[tokio::main]
@@ -33,7 +34,7 @@ async fn main() -> Result<(), BoxError> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(log)
-        // Printing internal errors panics if stderr is closed.
+        // If stderr is closed, printing an internal error would panic.
         .log_internal_errors(false)
         .init();
     // The signal handler is installed first, so that a signal during startup also stops the

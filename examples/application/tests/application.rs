@@ -1,4 +1,4 @@
-//! Tests for the application, as an example for your own.
+//! Tests of the application, which can serve as an example for your own.
 
 use std::{
     io::{self, Write},

@@ -17,7 +17,7 @@ pub struct GivenUp {
 }
 
 impl Inbox {
-    /// Lists the jobs that were given up, oldest first.
+    /// Lists the jobs that were given up on, oldest first.
     ///
     /// # Errors
     ///
@@ -44,8 +44,8 @@ impl Inbox {
         given_up.collect()
     }
 
-    /// Resets the attempts of all jobs that were given up, so that they run again. Returns how many
-    /// there were.
+    /// Resets the attempts of all jobs that were given up on, so that they run again. Returns the
+    /// number of these jobs.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 /// Postgres server with default settings.
 const MAX_CONNECTIONS: u32 = 20;
 
-/// A job, which refers to its event by key. The log has the event itself, byte for byte.
+/// A job, which refers to its event by key. The event itself is in the log, byte for byte.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventJob {
     /// The event's `event_key` in the log.
@@ -160,7 +160,7 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
     connection.map_err(silent)??.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
-        // SoundHash waits 30 s for a response.
+        // This is well below the 30 s that SoundHash waits for a response.
         .acquire_timeout(CONNECT_TIMEOUT)
         .connect_lazy_with(database.clone());
     let log = EventLog::new(pool.clone()).enqueue(INSERT_JOBS);

@@ -7,7 +7,7 @@
 //! which an event passes through them:
 //!
 //! - [`inbox`]: the tables, and the statement that stores an event and its job.
-//! - [`receive`]: the HTTP side.
+//! - [`receive`]: the HTTP endpoint.
 //! - [`work`]: the workers, which handle each event in one transaction.
 //! - [`given_up`]: lists jobs that failed too often, and runs them again.
 //!

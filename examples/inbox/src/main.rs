@@ -107,7 +107,7 @@ async fn serve(receives: bool, works: bool, stop: CancellationToken) -> Result<(
 async fn list_given_up() -> Result<(), BoxError> {
     let jobs = Inbox::open(&database()?).await?.given_up().await?;
     let lines = jobs.iter().map(|job| {
-        // The key is quoted, because the sender chose it.
+        // The sender chooses the key, so it is quoted.
         let (key, error) = (&job.key, job.last_error.as_deref().unwrap_or_default());
         format!("{key:?} {} {error:?}\n", job.attempts)
     });

@@ -74,7 +74,8 @@ async fn act(tools: &Tools, key: &str, job: i64) -> Result<(), BoxError> {
         .ok_or("the event is not in the log")?;
     let mut tx = inbox.pool.begin().await?;
     let inserted = sqlx::query(
-        // An older job of an event that was run again has nothing to do after the newer one.
+        // If an event was run again, its older job has nothing left to do once the newer one has
+        // finished.
         "INSERT INTO acted_events (event_key, job_id, event_type)
          SELECT $1, $2, $3 WHERE NOT EXISTS (
              SELECT 1 FROM acted_events WHERE event_key = $1 AND job_id > $2)

@@ -50,7 +50,7 @@ pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Returns the first delivery at or after a sequence number.
+/// Returns the first delivery at or after a sequence number, among those that were given up on.
 async fn next(streams: &Streams, from: u64) -> Result<Option<StreamMessage>, BoxError> {
     let stream = streams.given_up();
     let message = stream.get_first_raw_message_by_subject(GIVEN_UP_SUBJECT, from.max(1));

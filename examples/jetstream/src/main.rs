@@ -34,7 +34,7 @@ use tracing::warn;
 
 use crate::stream::Streams;
 
-/// The grace period for deliveries and events in progress after the first signal.
+/// The time that deliveries and events in progress get to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
 
 async fn run(stop: CancellationToken) -> Result<(), BoxError> {
@@ -49,7 +49,7 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
         )
         .into());
     }
-    // The secret is read before connecting, so that a mistake is reported immediately.
+    // The secret is read before connecting, so that an invalid one is reported immediately.
     let secret = receives.then(receive::secret).transpose()?;
     let run = async {
         let Some(streams) = stop.run_until_cancelled(Streams::connect()).await else {
@@ -72,7 +72,7 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
         };
         tokio::try_join!(receive, work).map(drop)
     };
-    // The other commands have nothing to finish.
+    // The other commands have no deliveries or events in progress that could finish.
     let grace = if receives || works {
         GRACE
     } else {

@@ -13,8 +13,8 @@ use tracing::{error, info};
 
 use crate::stream::{PUBLISH_DEADLINE, Streams};
 
-/// The maximum body size, which is far more than SoundHash sends. By default, a NATS server accepts
-/// messages of up to 1 MiB.
+/// The maximum body size, which is far larger than any event that SoundHash sends. By default, a
+/// NATS server accepts messages of up to 1 MiB.
 const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response {
@@ -31,9 +31,9 @@ async fn receive(State(streams): State<Streams>, delivery: Delivery) -> Response
     StatusCode::ACCEPTED.into_response()
 }
 
-/// Returns the application, which stores the deliveries to `POST /webhooks/soundhash`.
+/// Returns the application, which stores every delivery to `POST /webhooks/soundhash`.
 fn app(secret: Secret, streams: Streams) -> Router {
-    // A longer body could be verified, but not stored.
+    // A longer body would pass verification, but could not be stored in a NATS message.
     let max_body_size = streams.max_body_size().min(MAX_BODY_SIZE);
     Router::new()
         .route("/webhooks/soundhash", post(receive))
@@ -52,7 +52,7 @@ pub(crate) fn secret() -> Result<Secret, BoxError> {
     Ok(Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?)
 }
 
-/// Serves until the process is asked to stop.
+/// Serves requests until the process is asked to stop.
 ///
 /// # Errors
 ///

@@ -34,26 +34,27 @@ const REPLICAS: usize = 3;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The time for which NATS remembers a key. SoundHash's retries end after 9 minutes, but an
-/// operator's retry job can repeat a delivery days later. NATS keeps these keys in memory.
+/// operator's retry job can repeat a delivery days later. The window does not cover these repeats,
+/// because NATS keeps all keys in memory.
 const DUPLICATE_WINDOW: Duration = DAY;
 
-/// The time for which deliveries are kept, whether or not they were handled.
+/// The time for which deliveries are kept, whether or not they have been handled.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The time that a worker may spend on an event before NATS hands the event to another worker.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// The time for which publishing is retried while the cluster elects a new leader. SoundHash waits
-/// 30 s.
+/// 30 s for a response.
 pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The header with the event's key, which stays the same when a delivery is moved back to the
-/// workers. The key is encoded, because the sender chooses it.
+/// workers. The key is percent-encoded, because the sender chooses it.
 const KEY: &str = "Soundhash-Event-Key";
 
-/// The space reserved for a message's headers, in addition to its body. A key has at most 272
-/// bytes, or three times that if every byte is encoded.
+/// The space reserved for a message's headers, in addition to its body. A key is at most 272 bytes
+/// long, or three times as long if every byte is percent-encoded.
 const HEADERS: usize = 8 * 1024;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -120,7 +121,7 @@ impl Streams {
         server.max_payload.saturating_sub(HEADERS)
     }
 
-    /// Stores a delivery. Returns `false` if the stream already has the id.
+    /// Stores a delivery. Returns `false` if the stream already contains a message with this id.
     ///
     /// The id is the event's key, unless the delivery is being moved back to the workers.
     ///
@@ -132,7 +133,7 @@ impl Streams {
         self.publish(ACCEPTED_SUBJECT, id, key, body).await
     }
 
-    /// Stores a delivery in the stream of deliveries that were given up on.
+    /// Stores a delivery that the workers gave up on in the separate stream for such deliveries.
     ///
     /// # Errors
     ///
@@ -161,7 +162,8 @@ impl Streams {
             };
             match published.await {
                 Ok(stored) => return Ok(!stored.duplicate),
-                // Publishing twice is safe, because NATS recognizes the key.
+                // Publishing again is safe, because NATS recognizes the id of a message that it has
+                // already stored.
                 Err(_) if start.elapsed() < PUBLISH_DEADLINE => sleep(RETRY_PAUSE).await,
                 Err(error) => return Err(error.into()),
             }
@@ -191,7 +193,7 @@ impl Streams {
     }
 }
 
-/// Returns the message's id, by which the stream recognizes copies, along with the event's key.
+/// Returns the message's id, by which the stream recognizes duplicates, along with the event's key.
 pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
     let text = |name: &str| {
         let text = headers.get(name).map_or("", HeaderValue::as_str);
@@ -200,10 +202,11 @@ pub(crate) fn id_and_key(headers: &HeaderMap) -> (String, String) {
     (text(NATS_MESSAGE_ID.as_ref()), text(KEY))
 }
 
-/// Encodes text from a sender as a header value.
+/// Percent-encodes text from a sender, so that it can be used as a header value.
 ///
-/// To read a header, the server searches the whole header block for its name. A value that contains
-/// a header name, such as `Nats-Msg-Id:`, hides the real header, even without a line break.
+/// The server finds a header by searching the whole header block for its name. A value that
+/// contains a header name, such as `Nats-Msg-Id:`, would therefore hide the real header, even
+/// without a line break.
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
@@ -228,8 +231,8 @@ async fn create(context: &Context, name: &str, subject: &str) -> Result<Stream, 
         num_replicas,
         duplicate_window: DUPLICATE_WINDOW,
         max_age: MAX_AGE,
-        // A full stream rejects new deliveries, which SoundHash retries. By default, NATS would
-        // delete accepted deliveries instead.
+        // A full stream rejects new deliveries, which SoundHash then retries. By default, NATS
+        // would delete the oldest deliveries instead, although they have already been accepted.
         discard: DiscardPolicy::New,
         ..Config::default()
     };

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::stream::{Streams, id_and_key};
 
-/// The number of events that a worker handles concurrently.
+/// The number of events that a worker handles at a time.
 const CONCURRENCY: usize = 8;
 
 /// The number of attempts before an event is given up on: one immediately, then one after each
@@ -30,11 +30,11 @@ async fn act(key: &str, event: &Event) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Works until the process is asked to stop, then finishes the events in progress.
+/// Handles events until the process is asked to stop, then finishes those in progress.
 ///
 /// # Errors
 ///
-/// Never returns an error. If the cluster does not respond, the worker waits.
+/// Never returns an error. If the cluster does not respond, the worker keeps trying.
 pub(crate) async fn run(streams: Streams, stop: CancellationToken) -> Result<(), BoxError> {
     while !stop.is_cancelled() {
         // If the consumer's leader dies, the message stream ends with an error, and another server
@@ -65,7 +65,7 @@ async fn pull(streams: &Streams, stop: &CancellationToken) -> Result<(), BoxErro
         .take_until(stop.cancelled())
         .map(|message| async {
             let message = message?;
-            // If this fails, NATS delivers the event again.
+            // If the event cannot be acknowledged, NATS delivers it again.
             if let Err(error) = handle(streams, message).await {
                 warn!(error, "not acknowledged");
             }
@@ -79,8 +79,8 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
     let (id, key) = message.headers.as_ref().map(id_and_key).unwrap_or_default();
     let attempt = message.info()?.delivered;
     let event = match Event::from_slice(&message.payload) {
-        // Attempts are limited here rather than by the server. If the last attempt killed the
-        // worker, the server would silently stop delivering the event.
+        // The worker limits the attempts itself. If the server limited them and the last attempt
+        // killed the worker, the server would silently stop delivering the event.
         Ok(event) if attempt <= ATTEMPTS => event,
         given_up => {
             let error = given_up.err().map(|error| error.to_string());
@@ -90,8 +90,8 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         }
     };
     match act(&key, &event).await {
-        // Waits until the server has received the acknowledgement. Otherwise, the event could be
-        // handled again.
+        // Waits until the server confirms the acknowledgement. If the acknowledgement were lost,
+        // the event would be handled again.
         Ok(()) => message.double_ack().await,
         Err(error) => {
             let pause = Duration::from_secs(1 << (attempt - 1).clamp(0, 8));

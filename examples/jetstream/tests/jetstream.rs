@@ -21,7 +21,7 @@ use soundhash_webhook_tests::{
 use tokio::{task::JoinSet, time::sleep};
 
 const SECRET: &str = "whsec_test";
-/// The time that a step may take on a busy machine.
+/// The maximum time that a step may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn program(role: &str, cluster: &NatsCluster) -> Command {
@@ -91,12 +91,12 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The URL of a port that nothing listens on. Its password must not be printed.
+/// A URL with a port that nothing listens on. The password in the URL must not be printed.
 const REFUSED: &str = "nats://soundhash:hunter2@127.0.0.1:1";
 
 #[test]
 fn a_signal_ends_it_while_it_connects() {
-    // This server accepts connections, but never replies.
+    // This server accepts connections, but never responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("nats://{}", silent.local_addr().unwrap());
     for role in ["receive", "work", "given-up", "rerun"] {
@@ -189,13 +189,13 @@ async fn the_bytes_are_kept(cluster: &NatsCluster, url: &str, worker: &mut Worke
 async fn an_id_can_contain_any_character(url: &str, worker: &mut Worker) {
     let long = "é".repeat(50_000);
     let mut ids = vec!["\0\u{1f512} \\ %0D ".to_owned(), long];
-    // If the server took these for its own headers, it would not recognize a copy.
+    // If the server mistook these for its own headers, it would not recognize a duplicate.
     for header in [
         "Nats-Rollup: all",
         "Nats-Msg-Id: x",
         "Soundhash-Event-Key: x",
     ] {
-        // A message's headers are in random order.
+        // Several ids are tried with each header, because a message's headers are in random order.
         for number in 0..6 {
             ids.push(format!("{number}\r\n{header}\r\n\r\nb"));
             ids.push(format!("{number} {header}"));
@@ -249,7 +249,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
         .await;
     }
     let mut before = given_up();
-    // The event is given up on each time, under the same key.
+    // Each time, the rerun events fail again and are given up on under the same keys.
     for _ in 0..2 {
         run("rerun", cluster);
         eventually("both were tried again", || {
@@ -287,7 +287,8 @@ async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker:
                     sleep(Duration::from_millis(250)).await;
                 }
                 sent.fetch_add(1, Ordering::Relaxed);
-                // The pauses make the load last until every server has died.
+                // The pauses spread the load out, so that it lasts until every server has been
+                // killed.
                 sleep(Duration::from_millis(200)).await;
             }
             attempts
@@ -302,14 +303,14 @@ async fn every_server_dies_in_turn(cluster: &mut NatsCluster, url: &str, worker:
             workers[1].process.signal("KILL");
             workers.push(Worker::start(cluster));
         }
-        // The two remaining servers accept some of the events.
+        // Checks that the two remaining servers still accept events.
         let goal = sent.load(Ordering::Relaxed) + 20;
         eventually("two of three suffice", || {
             sent.load(Ordering::Relaxed) >= goal
         })
         .await;
         cluster.restart(node);
-        // A majority has to be up to date before the next server dies.
+        // Before the next server is killed, a majority of the servers has to be up to date.
         sleep(Duration::from_secs(5)).await;
     }
     let retries: usize = senders.join_all().await.into_iter().sum();

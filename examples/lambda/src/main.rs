@@ -19,7 +19,7 @@ use soundhash_webhook::{Event, Secret, SoundHashWebhookLayer, idempotency::Idemp
 use soundhash_webhook_redis::RedisStore;
 
 async fn receive(event: Event) -> StatusCode {
-    // These are quoted, because the sender chose them.
+    // These strings are printed with `Debug`, which escapes them, because the sender chooses them.
     println!("{:?} {:?}", event.event_type(), event.id);
     StatusCode::OK
 }
@@ -32,7 +32,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let store = RedisStore::connect(redis).await?;
     let app = Router::new()
         .route("/webhooks/soundhash", post(receive))
-        // An API Gateway prefixes the path with its stage name.
+        // API Gateway can prefix the path with the name of the stage.
         .route("/{stage}/webhooks/soundhash", post(receive))
         .route_layer(IdempotencyLayer::new(store))
         .route_layer(SoundHashWebhookLayer::new(secret));

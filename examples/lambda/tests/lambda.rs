@@ -27,7 +27,7 @@ use tokio::{
 
 const SECRET: &str = "whsec_test";
 
-/// Lambda's side of the runtime interface.
+/// A stand-in for Lambda's side of the runtime interface.
 struct Lambda {
     process: Process,
     events: mpsc::Sender<Value>,

@@ -32,7 +32,8 @@ use tracing_subscriber::{
 use crate::output::{Printer, harmless};
 pub use crate::webhook::{receive, respond_after, run_webhook, secret};
 
-/// The maximum time that an exiting process waits for its last lines and for blocked threads.
+/// The maximum time that an exiting process waits for its last lines to be written and for blocked
+/// threads.
 const END: Duration = Duration::from_secs(1);
 
 static STDOUT: LazyLock<Printer> = LazyLock::new(|| Printer::new(io::stdout()));
@@ -49,7 +50,8 @@ where
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
-        // The library prints internal errors with `eprintln!`, which panics if stderr is closed.
+        // `tracing_subscriber` prints its internal errors with `eprintln!`, which panics if stderr
+        // is closed.
         .log_internal_errors(false)
         .finish()
         .with(filter())
@@ -74,13 +76,14 @@ where
         };
         let (status, last) = match ended.await {
             Ok(()) => (ExitCode::SUCCESS, String::new()),
-            // The log filter must not hide the error.
+            // The error is not logged but written directly, so that the log filter cannot hide it.
             Err(error) => (ExitCode::FAILURE, format!("{error}\n")),
         };
         let _ = timeout(END, log.write(last)).await;
         status
     });
-    // Threads can be blocked, for example by a hostname lookup, which can take a minute.
+    // The process does not wait long for blocked threads. A hostname lookup, for example, can block
+    // one for a minute.
     runtime.shutdown_timeout(END);
     status
 }
@@ -99,23 +102,23 @@ fn filter() -> Targets {
 /// # Errors
 ///
 /// Returns an error if the line was not written within 5 seconds, because nothing reads stdout or
-/// its disk is full. If stdout is read again later, the line being written is still printed, so a
-/// retried delivery can print its event a second time. Lines that were queued behind it are not
-/// printed.
+/// its disk is full. If something reads stdout again later, the line that was being written is
+/// still printed, so a retried delivery can print its event a second time. Lines that were queued
+/// behind it are not printed.
 pub async fn print(line: impl Display) -> io::Result<()> {
     STDOUT.write(harmless(&line.to_string()) + "\n").await
 }
 
-/// Prints lines to stdout, escaped as in [`print()`], and waits for slow readers.
+/// Prints lines to stdout, escaped as in [`print()`], however slowly they are read.
 ///
 /// It is not an error if the reader has exited, as `head` does.
 ///
 /// # Errors
 ///
-/// Returns an error if writing to stdout fails, for example because its disk is full.
+/// Returns an error if writing to stdout fails, for example because the disk is full.
 pub async fn print_all(text: &str) -> io::Result<()> {
     let text: String = text.lines().map(|line| harmless(line) + "\n").collect();
-    // Writes on another thread, so that a signal can end the wait.
+    // Writes on another thread, so that a signal can interrupt the wait for a slow reader.
     let written = spawn_blocking(move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -134,7 +137,7 @@ pub async fn print_all(text: &str) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Returns an error that explains what to do if the program cannot listen on the address.
+/// Returns an error that tells the user what to do if the program cannot listen on the address.
 pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
     let addr = env::var(NAME).unwrap_or_else(|_| "127.0.0.1:3000".into());
@@ -149,7 +152,8 @@ pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     Ok((Server::new(listener), url))
 }
 
-/// Returns the error for a program that cannot connect to the server at the URL in `variable`.
+/// Returns the error to report when the program cannot connect to the server at the URL in
+/// `variable`.
 pub fn cannot_connect(variable: &str, url: &str, error: impl Display) -> BoxError {
     let url = without_password(url);
     format!(
@@ -178,7 +182,8 @@ fn without_password(urls: &str) -> String {
             Some((scheme, rest)) => (format!("{scheme}://"), rest),
             None => (String::new(), url),
         };
-        // Real passwords contain arbitrary characters, even ones that should be encoded.
+        // In practice, passwords contain arbitrary characters, even ones that should have been
+        // percent-encoded.
         let (secret, host) = match rest.rsplit_once('@') {
             Some((_, host)) => ("***@", host),
             None => ("", rest),

@@ -1,4 +1,4 @@
-//! Writes output on a separate thread, so that nothing else waits for a slow reader.
+//! Writes output on a separate thread, so that only this thread waits for a slow reader.
 
 use std::{
     fmt::Write as _,
@@ -30,7 +30,7 @@ pub(crate) struct Printer {
 #[derive(Debug)]
 struct Line {
     text: Vec<u8>,
-    /// Receives the result, if the caller is waiting for it.
+    /// Passes the result of writing the line to the caller, if the caller is waiting for it.
     written: Option<oneshot::Sender<io::Result<()>>>,
 }
 
@@ -43,7 +43,7 @@ impl Printer {
         Self { lines, lost }
     }
 
-    /// Queues a line without waiting.
+    /// Queues a line without waiting for it to be written.
     pub(crate) fn queue(&self, text: impl Into<Vec<u8>>) -> io::Result<()> {
         self.send(text.into(), None)
     }
@@ -71,7 +71,7 @@ impl Printer {
     }
 }
 
-/// Escapes invisible and terminal control characters in the same way as JSON.
+/// Escapes invisible characters and terminal control characters as JSON does.
 pub(crate) fn harmless(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -159,7 +159,7 @@ mod tests {
         });
         let queued = queued.recv_timeout(Duration::from_secs(60));
         let queued = queued.expect("no line waits for the reader");
-        // The writer may hold one more line.
+        // In addition to the full queue, the writer thread may hold one line.
         assert!((QUEUE..=QUEUE + 1).contains(&queued), "{queued}");
     }
 }

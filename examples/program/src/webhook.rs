@@ -56,7 +56,7 @@ pub async fn respond_after(line: impl Display) -> StatusCode {
 fn app(webhook: MethodRouter, secret: Secret) -> Router {
     Router::new()
         .route("/webhooks/soundhash", webhook)
-        // This protects only the routes above.
+        // The layer protects only the routes added so far.
         .route_layer(SoundHashWebhookLayer::new(secret))
         .route("/healthz", get(|| async { "ok" }))
 }
@@ -66,7 +66,7 @@ pub fn run_webhook(webhook: impl Future<Output = Result<MethodRouter, BoxError>>
     crate::run(|stop| async move {
         match stop.run_until_cancelled(webhook).await {
             Some(webhook) => serve(webhook?, stop).await,
-            // The program was stopped while it was connecting.
+            // The program was asked to stop while it was still connecting.
             None => Ok(()),
         }
     })

@@ -28,7 +28,8 @@ impl<Tz: TimeZone> TryFrom<DateTime<Tz>> for Timestamp {
         let nanosecond = i128::from(instant.timestamp_subsec_nanos() % 1_000_000_000);
         let nanoseconds = i128::from(instant.timestamp()) * 1_000_000_000 + nanosecond;
         let instant = jiff::Timestamp::from_nanosecond(nanoseconds);
-        // If jiff cannot represent the instant, `Timestamp::new` rejects jiff's minimum instead.
+        // If jiff cannot represent the instant, jiff's minimum is passed instead, which
+        // `Timestamp::new` rejects.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

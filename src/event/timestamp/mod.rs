@@ -22,7 +22,7 @@ pub(super) use self::serde::lenient;
 /// Parsing accepts RFC 3339 and everything else that [`jiff::Timestamp`](::jiff::Timestamp)
 /// accepts. It also accepts timestamps from SoundHash's dispatcher, which have both an offset and a
 /// `Z`, and ignores the `Z`. A leap second (`:60`) is parsed as `:59`. Timestamps are printed as
-/// RFC 3339 in UTC, without a fraction if it is zero.
+/// RFC 3339 in UTC, with fractional seconds only if they are not zero.
 ///
 /// The last instant is 9999-12-30T22:00:00.999999999Z, so every timestamp can be displayed at any
 /// offset.
@@ -107,8 +107,8 @@ impl TryFrom<SystemTime> for Timestamp {
     }
 }
 
-/// Converts the instant, or returns the Unix epoch if `SystemTime` cannot represent it, such as an
-/// instant before 1601 on Windows.
+/// Converts the instant, or returns the Unix epoch if `SystemTime` cannot represent the instant,
+/// for example one before 1601 on Windows.
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         let since_epoch = timestamp.get().as_duration();

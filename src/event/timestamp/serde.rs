@@ -42,8 +42,8 @@ macro_rules! absent {
     )*};
 }
 
-/// Deserializes an optional payload field. A value that is not a timestamp becomes `None` instead
-/// of an error, which would make the whole event unrecognized.
+/// Deserializes an optional payload field. A value that is not a timestamp becomes `None`, because
+/// an error would make the whole event unrecognized.
 pub(in crate::event) fn lenient<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
 where
     D: Deserializer<'de>,

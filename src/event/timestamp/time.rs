@@ -20,7 +20,8 @@ impl TryFrom<OffsetDateTime> for Timestamp {
     /// Returns an error if the instant is before the year 0000 or after the last [`Timestamp`].
     fn try_from(instant: OffsetDateTime) -> Result<Self, TimestampError> {
         let instant = jiff::Timestamp::from_nanosecond(instant.unix_timestamp_nanos());
-        // If jiff cannot represent the instant, `Timestamp::new` rejects jiff's minimum instead.
+        // If jiff cannot represent the instant, jiff's minimum is passed instead, which
+        // `Timestamp::new` rejects.
         Timestamp::new(instant.unwrap_or(jiff::Timestamp::MIN))
     }
 }

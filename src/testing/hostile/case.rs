@@ -31,7 +31,7 @@ pub(super) enum Expected {
     /// A rejection for a missing signature, without reading the body. If the body is read anyway,
     /// something outside of the layer has read it.
     Unread,
-    /// A body that SoundHash could have sent, rejected because it is too long.
+    /// A rejection of a body that SoundHash could have sent, because the body is too long.
     OverLimit,
     /// Any 2xx.
     Accepted,
@@ -80,7 +80,7 @@ cases! {
             headers.insert("x-hub-signature-256", signature);
         }
     });
-    // A body limit outside of the layer would respond with 413.
+    // A body limit outside of the layer would reject this request with a 413 instead.
     Rejected(MissingSignature), "no signature, and a terabyte declared" => |it| {
         declare(it.unsigned(), 1_000_000_000_000)
     };
@@ -198,7 +198,7 @@ cases! {
     Unhandled, "replayed as POST /status" => |it| it.replayed(Method::POST, "/status");
 }
 
-/// Writes the bytes of a signature in base64, as other services do.
+/// Encodes a signature in base64 instead of hex, as other services do.
 fn base64(signature: &str) -> Vec<u8> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = [0; 33];
@@ -207,6 +207,6 @@ fn base64(signature: &str) -> Vec<u8> {
         let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
         [18, 12, 6, 0].map(|shift| DIGITS[(bits >> shift) as usize % DIGITS.len()])
     });
-    // The 33rd byte is padding for the last group.
+    // The signature has 32 bytes, and the 33rd byte is padding for the last group.
     groups.take(43).chain([b'=']).collect()
 }

@@ -49,8 +49,8 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns a request that an attacker replays to another route. If `path` is the path of the
-    /// webhook itself, the method is GET, because a POST would be an ordinary delivery.
+    /// Returns a signed request, addressed to `path`, as an attacker would replay it. If `path` is
+    /// the webhook's own path, the method is GET, because a POST would be an ordinary delivery.
     pub(super) fn replayed(&self, method: Method, path: &str) -> Request<Body> {
         let is_webhook = self.uri.path() == path;
         let mut request = self.signed_for(path);
@@ -58,7 +58,7 @@ impl RequestFactory<'_> {
         request
     }
 
-    /// Returns a signed request to another path, with a new event.
+    /// Returns a signed request with a new event, addressed to another path.
     pub(super) fn signed_for(&self, path: &str) -> Request<Body> {
         let mut parts = self.uri.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(path).ok();
@@ -78,7 +78,7 @@ impl RequestFactory<'_> {
         self.resigned(|_| b"0".repeat(64))
     }
 
-    /// Returns a request whose signature has been replaced by `change`.
+    /// Returns a request in which `change` has replaced the correct signature.
     pub(super) fn resigned(&self, change: impl FnOnce(String) -> Vec<u8>) -> Request<Body> {
         let body = body();
         let signature = change(self.secret.sign(&body).to_string());
@@ -131,7 +131,7 @@ pub(super) fn body_of(len: usize) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// Declares a length, which may differ from the length of the body.
+/// Declares a body length, which may differ from the actual length.
 pub(super) fn declare(mut request: Request<Body>, len: u64) -> Request<Body> {
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_LENGTH, len.into());
@@ -153,7 +153,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Ends the body with an error, as if the sender had hung up.
+    /// Makes the body end with an error, as if the sender had hung up.
     pub(super) fn breaks(mut self) -> Self {
         self.breaks = true;
         self

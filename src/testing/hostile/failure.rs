@@ -1,4 +1,4 @@
-//! Explains a wrong response and how to fix the application.
+//! Explains what a wrong response means and how to fix the application.
 
 use std::{error, fmt};
 
@@ -109,7 +109,8 @@ impl Failure {
         let kind = match case.expected {
             _ if redirected && !unhandled => Some(FailureKind::Redirected),
             Expected::Rejected(expected) => rejected(expected, seen),
-            // A body over the limit is authentic, so a layer that accepts it has a different limit.
+            // The oversized body is authentic, so a layer that accepts it must have a different
+            // limit.
             Expected::OverLimit => rejected(RejectionKind::BodyTooLarge, seen).map(|it| {
                 if seen.status.is_success() {
                     FailureKind::MaxBodySize
@@ -171,8 +172,8 @@ fn rejected(expected: RejectionKind, seen: &Seen) -> Option<FailureKind> {
     use RejectionKind::{
         BodyBroken, BodyTooLarge, Redirected, SecretsUnavailable, UnknownEndpoint, WrongSignature,
     };
-    // Only the status counts, because an application may replace the response and lose the reason
-    // in doing so.
+    // Only the status is checked, because an application may replace the response and thereby lose
+    // the reason.
     if seen.status == expected.status() {
         return None;
     }
@@ -269,7 +270,7 @@ impl FailureReport {
         self.0.iter()
     }
 
-    /// Returns the kind that best explains a failure, given all the others.
+    /// Returns the kind that best explains a failure, given all the other failures.
     fn cause(&self, failure: &Failure) -> FailureKind {
         let is_unprotected = || self.0.iter().any(|it| it.kind == FailureKind::Unprotected);
         match failure.kind {

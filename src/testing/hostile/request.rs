@@ -54,9 +54,9 @@ use crate::{delivery::DeliverySlot, rejection::Rejection, secret::Secret};
 /// # Replays to other routes
 ///
 /// The signature covers only the body, so an attacker can send a recorded delivery to another
-/// route. If the layers also wrap that route, a 2xx makes an
-/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) complete the event, and the handler
-/// never gets it. This affects only routes that accept POST, because the `IdempotencyLayer`
+/// route. If the layers also wrap that route, a 2xx from it makes an
+/// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) mark the event as completed, and your
+/// handler never gets it. This affects only routes that accept POST, because the `IdempotencyLayer`
 /// responds with 405 to every other method.
 ///
 /// The requests named `replayed as GET …` and `replayed as POST …` go to `/`, `/health`, `/healthz`
@@ -143,9 +143,9 @@ impl HostileRequest {
 
     /// Returns the expected status, or `None` if any 2xx is acceptable.
     ///
-    /// For a replay to another route, this returns 405, but [`check`](Self::check) accepts any
-    /// response except a 2xx to a verified request. For a path that was registered by mistake, this
-    /// returns 404, but `check` accepts any response except a redirect.
+    /// For a replay to another route, this returns 405, but [`check`](Self::check) accepts
+    /// everything except a 2xx response to a request that the layer verified. For a path that was
+    /// registered by mistake, this returns 404, but `check` accepts any response except a redirect.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.case.expected.status()
@@ -155,7 +155,7 @@ impl HostileRequest {
     ///
     /// # Panics
     ///
-    /// Panics if `uri` is not a URI.
+    /// Panics if `uri` is not a valid URI.
     #[must_use]
     #[track_caller]
     pub fn request<U>(&self, uri: U) -> Request<Body>

@@ -20,11 +20,12 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{SecretProvider, turns::Turns};
 use crate::secret::Secrets;
 
-/// Longer names are not looked up, so that an attacker cannot use them to exhaust memory.
+/// The maximum length of a name. Longer names are not looked up, so that an attacker cannot use
+/// them to exhaust memory.
 const MAX_NAME: usize = 256;
 
-/// How long requests may join a running lookup. An older lookup may be stuck, so a new one is
-/// started.
+/// How long after its start other requests may join a lookup. An older lookup may be stuck, so a
+/// new one is started instead.
 const JOINABLE: Duration = Duration::from_secs(5);
 
 /// Looks up an endpoint's secrets by name, for [`CachedSecrets`].
@@ -90,15 +91,16 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///
 /// # What an attacker who invents names can cost
 ///
-/// - **Memory**: invented names are cached separately, so they evict only each other and never an
+/// - **Memory**: made-up names are cached separately, so they evict only each other and never an
 ///   endpoint's secrets.
 /// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at a time, and at most half of
-///   them are for new names. Invented names can therefore delay only an endpoint's first lookup,
-///   not a later one after its entry has expired. If names are invented faster than they can be
-///   looked up, the newest name is looked up next, so that every name has the same chance.
-///   SoundHash retries when a first lookup times out.
+///   them are for new names. Made-up names can therefore delay only an endpoint's first lookup, not
+///   a later one after its entry has expired. If made-up names arrive faster than they can be
+///   looked up, the newest name is looked up next, so that every name has the same chance of being
+///   looked up in time. SoundHash retries when a first lookup times out.
 ///
-/// The layer starts a lookup only for a well-formed signature and a complete body.
+/// The layer starts a lookup only for a request with a well-formed signature, and only after the
+/// whole body has arrived.
 pub struct CachedSecrets<L> {
     lookup: Arc<L>,
     limits: Limits,
@@ -185,7 +187,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how long secrets are cached. The default is 60 s.
     ///
-    /// A secret that is replaced or revoked in the database can stay valid for this long.
+    /// A secret that is replaced or revoked in the database can remain valid for up to this long.
     #[must_use]
     pub fn time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.time_to_live = time.min(YEAR))
@@ -193,8 +195,8 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how long the cache remembers that a name does not exist. The default is 10 s.
     ///
-    /// If a request for an endpoint arrives before the endpoint is created, later deliveries can be
-    /// rejected for this long.
+    /// If a request for an endpoint arrives before the endpoint has been created, later deliveries
+    /// to it can still be rejected for this long.
     #[must_use]
     pub fn negative_time_to_live(self, time: Duration) -> Self {
         self.with(|limits| limits.negative_time_to_live = time.min(YEAR))
@@ -211,7 +213,7 @@ impl<L: SecretLookup> CachedSecrets<L> {
 
     /// Sets how many lookups run at a time. The default is 16. Further lookups wait.
     ///
-    /// Choose at least 2. Otherwise, an invented name can occupy the only lookup.
+    /// Choose at least 2. Otherwise, the lookup of a made-up name can block all others.
     ///
     /// # Panics
     ///
@@ -311,7 +313,7 @@ async fn lookup<L: SecretLookup>(
     Ok(Some(secrets))
 }
 
-/// A lookup's entry in [`Running`], which is removed on drop.
+/// A guard for a lookup's entry in [`Running`]. Dropping it removes the entry.
 struct Entry {
     id: u64,
     name: Arc<str>,
@@ -321,7 +323,8 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut running = self.state.running();
-        // If this lookup took too long, the entry may already belong to a newer one.
+        // If this lookup took too long, the entry may already belong to a newer lookup of the same
+        // name.
         if running
             .lookups
             .get(&self.name)

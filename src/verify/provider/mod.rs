@@ -28,8 +28,8 @@ use crate::secret::Secrets;
 /// - [`RotatingSecrets`] for secrets that change while the service runs, and
 /// - `CachedSecrets` (feature `cache`) for looking up the secrets of many endpoints.
 ///
-/// Implement the trait if none of these fits. The layer calls the provider for every request, so a
-/// change to the secrets takes effect immediately.
+/// Implement this trait yourself if none of these fits. The layer calls the provider for every
+/// request, so a change to the secrets takes effect immediately.
 ///
 /// A provider sees the head of the request, which is *not* signed. It can safely choose the secrets
 /// based on the head, for example on a path segment or `X-Webhook-ID`, because a request that names
@@ -73,7 +73,7 @@ pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secrets that are currently valid for this request, or `None` if the endpoint
     /// does not exist.
     ///
-    /// For `None`, the layer responds as if the signature were wrong.
+    /// If this returns `None`, the layer responds as if the signature were wrong.
     ///
     /// # Errors
     ///

@@ -8,15 +8,16 @@ use std::{
 use axum_core::BoxError;
 use tokio::sync::oneshot;
 
-/// The maximum number of waiting lookups, each of which keeps a connection busy. If it is exceeded,
-/// the oldest lookup, which has the least chance, fails immediately.
+/// The maximum number of waiting lookups, each of which keeps a connection busy. If there are more,
+/// the oldest one, which is the least likely to get a turn in time, fails immediately.
 const MAX_WAITING: usize = 64;
 
 /// Limits how many lookups of new names run at a time.
 ///
-/// If an attacker invents names faster than they can be looked up, the longest-waiting name would
-/// always be an old invented one, and no name would be looked up before its request times out. The
-/// newest waiter goes next, so that every name has the same chance.
+/// If the oldest waiter went first, an attacker who makes up names faster than they can be looked
+/// up could fill the queue, and every request would time out before its name's turn came. The
+/// newest waiter goes first instead, so that every name has the same chance of being looked up in
+/// time.
 #[derive(Debug)]
 pub(super) struct Turns(Mutex<State>);
 
@@ -37,7 +38,7 @@ impl Turns {
         Arc::new(Self(Mutex::new(State { free: max, waiting })))
     }
 
-    /// Waits for a turn. Returns an error if too many newer lookups wait.
+    /// Waits for a turn. Returns an error if too many newer lookups are waiting.
     pub(super) async fn next(self: &Arc<Self>) -> Result<Turn, BoxError> {
         let (turn, oldest) = {
             let mut state = self.state();
@@ -72,7 +73,7 @@ impl Drop for Turn {
             drop(state);
             match newest.send(Turn(Some(turns.clone()))) {
                 Ok(()) => return,
-                // This waiter has been dropped.
+                // This waiter has been dropped, so the turn goes to the next one.
                 Err(mut turn) => turn.0 = None,
             }
         }

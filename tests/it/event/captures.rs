@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 use soundhash_webhook::EventKind;
 
-/// `captures.json` contains each event as the crate serializes it, in the dispatcher's format.
+/// `captures.json` contains each captured event as the crate serializes it, which is in the
+/// dispatcher's format.
 #[test]
 fn every_capture_is_the_event_in_the_file() {
     let mut expected: BTreeMap<String, Value> =

@@ -1,4 +1,4 @@
-//! Both envelopes, and members that are missing, duplicated or of the wrong type.
+//! Both envelope formats, and members that are missing, duplicated or of the wrong type.
 
 use super::*;
 use soundhash_webhook::{Resource, Sender, UserCreated};
@@ -120,7 +120,7 @@ fn the_last_value_of_a_duplicate_key_counts() {
     assert_eq!(event.data, user.into());
     assert_eq!(event.id, Some(2_u64.into()));
 
-    // This holds even if the last value is unusable.
+    // The last duplicate counts even if its value is unusable.
     let event = read(r#"{"type": "x", "id": 1, "id": null, "data": 1}"#);
     assert_eq!(event.id, None);
     let twice = r#"{"event": "user.created", "data": {"user_id": 1, "username": "n", "email": "e", "email": 5}}"#;

@@ -49,7 +49,7 @@ fn bytes_that_are_not_utf_8_are_a_syntax_error_anywhere() {
 
 #[test]
 fn json_that_is_not_an_object_is_not_a_syntax_error() {
-    // The last body lists an envelope's values in order.
+    // The last of these bodies is an array with an envelope's values in order.
     let array = r#"["id", null, "x", null, null, null, null, null, null, {}]"#;
     for body in ["[]", "null", "true", "-1.5", r#""text""#, " [ ] ", array] {
         says(

@@ -12,7 +12,7 @@ use soundhash_webhook::{Event, EventErrorKind, EventKind};
 
 use super::captures;
 
-/// The member and field names that the parser knows, for generated objects.
+/// The member and field names that the parser knows, from which objects are generated.
 static KEYS: LazyLock<Vec<String>> =
     LazyLock::new(|| super::kinds::all_keys().into_iter().collect());
 
@@ -92,7 +92,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
     let again = Event::from_slice(line.as_bytes()).unwrap();
     prop_assert_eq!(again.unknown_fields(), [""; 0], "{}", body);
     prop_assert!(event.unknown_fields().len() <= 32);
-    // The event stays the same in another layout, and when parsed through a `Value`.
+    // The event stays the same when its JSON is indented, and when it is parsed through a `Value`.
     let value: Value = serde_json::from_str(&line).unwrap();
     let indented = serde_json::to_vec_pretty(&value).unwrap();
     let mut again = vec![

@@ -1,4 +1,4 @@
-//! Checks that `docs/openapi.json`, which is for other tools, agrees with the parser and the layer.
+//! Checks that `docs/openapi.json`, which other tools use, agrees with the parser and the layer.
 
 use std::fs;
 
@@ -87,7 +87,7 @@ fn parsed(event: &Value) -> Option<Event> {
     (!matches!(event.data, EventData::Unrecognized(_))).then_some(event)
 }
 
-/// Returns the event with a field of the object at `at` replaced or removed.
+/// Returns a copy of the event in which a field of the object at `at` is replaced or removed.
 fn with(event: &Value, at: &str, key: &str, value: Option<&Value>) -> Value {
     let mut event = event.clone();
     let object = event.pointer_mut(at).unwrap().as_object_mut().unwrap();
@@ -109,8 +109,9 @@ fn has_all_fields(properties: &Map<String, Value>, event: &Value, at: &str) {
     }
 }
 
-/// Changes each field of the object at `at`, including the other sender's fields, in every way, and
-/// checks that the schema and the parser agree. Returns the number of events checked.
+/// Removes each field of the object at `at`, including the other sender's fields, or replaces it
+/// with values of every JSON type, and checks that the schema and the parser still agree. Returns
+/// the number of events checked.
 fn agree(events: &Validator, schema: &Value, event: &Value, at: &str) -> usize {
     let null = json!(null);
     let others = [
@@ -126,7 +127,7 @@ fn agree(events: &Validator, schema: &Value, event: &Value, at: &str) -> usize {
     has_all_fields(properties, event, at);
     let mut compared = 0;
     for (key, schema) in properties {
-        // The parser ignores times that it cannot parse.
+        // The parser ignores times that it cannot parse, so such values are not tried here.
         let others = others.iter().filter(|_| schema["$ref"] != TIME);
         for value in [None, Some(&null)].into_iter().chain(others.map(Some)) {
             let event = with(event, at, key, value);

@@ -1,8 +1,9 @@
-//! Payloads: every naming scheme in SoundHash's documentation and senders.
+//! Payloads, with every naming scheme that SoundHash's documentation and senders use.
 
 use super::*;
 
-/// Checks that these payloads parse like the dispatcher's payload in `expected`.
+/// Checks that all of these payloads parse to the same result as `expected`, which is in the
+/// dispatcher's format.
 #[track_caller]
 fn read_as<const N: usize>(event_type: &str, payloads: [Value; N], expected: Value) {
     let read = payloads.map(|payload| {
@@ -44,7 +45,7 @@ fn every_naming_scheme_of_a_video_is_read() {
         "video_id": 2, "video_url": "b", "fingerprint_count": 4, "processing_time_seconds": 6.0,
     });
     read_as("video.processed", [both], its_own);
-    // The count is never derived from a list.
+    // The fingerprint count is never derived from a list of fingerprints.
     let fingerprints = json!([{"id": 2, "segment_index": 0, "start_time": 0.0, "end_time": 1.5}]);
     let listed = json!({"video_id": 1, "fingerprints": fingerprints});
     read_as(
@@ -75,7 +76,8 @@ fn every_naming_scheme_of_a_match_is_read() {
         }],
     });
     read_as("match.found", [other], listed(2, 4.0, 6.0));
-    // A list wins over a flat match, unless it is empty.
+    // A list of matches takes precedence over a single match's fields in the payload itself, unless
+    // the list is empty.
     let flat = |matches: Value| {
         json!({
             "query_id": "a", "match_id": 9, "matched_video_id": 2, "confidence": 0.5,

@@ -216,7 +216,8 @@ fn a_repair_takes_time_in_proportion_to_the_body() {
     );
     let error = rejected(format!(r#"{{"type": "x", "more": NaN, "data": {deep}}}"#));
     assert_eq!(error.kind(), EventErrorKind::Syntax);
-    // This takes a second or two without optimization. Quadratic time would take hours.
+    // Without optimization, this takes a second or two. If the time were quadratic, it would take
+    // hours.
     assert!(
         start.elapsed() < Duration::from_secs(120),
         "{:?}",

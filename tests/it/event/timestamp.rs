@@ -51,7 +51,7 @@ where
     }
 }
 
-/// The seconds since the Unix epoch that a timestamp can represent.
+/// The range of seconds since the Unix epoch that a timestamp can represent.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
 
 fn error(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! Fields that are unknown to the types.
+//! Fields that this crate's types do not have.
 
 use super::*;
 
@@ -59,12 +59,12 @@ fn new_fields_are_named_by_their_path() {
             format!(r#"{{"type": "user.created", "data": {{"a": 1, {USER}, "email": "f"}}}}"#),
             &["data.a"],
         ),
-        // The portal adds these to every payload.
+        // The portal adds these fields to every payload.
         (
             format!(r#"{{"type": "user.created", "data": {{{USER}, "uploaded_at": 1, "reset_at": null}}}}"#),
             &[],
         ),
-        // Only a payload that fits its type is searched.
+        // A payload is searched for unknown fields only if it fits its type.
         (r#"{"type": "user.created", "data": {"plan": 1}, "new": 1}"#.to_owned(), &["new"]),
         (r#"{"type": "made.up", "data": {"plan": 1}}"#.to_owned(), &[]),
         // Only the fields of the last duplicate count.

@@ -69,7 +69,7 @@ async fn json_that_is_not_an_event_is_unprocessable() {
     }
 }
 
-/// No authentic delivery is lost, because a handler can extract the rejection and the bytes.
+/// No authentic delivery is lost, because a handler can extract the bytes along with the rejection.
 #[tokio::test]
 async fn a_handler_can_store_a_body_that_is_not_an_event() {
     async fn keep(event: Result<Event, EventRejection>, delivery: Delivery) -> Vec<u8> {

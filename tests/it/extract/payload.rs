@@ -27,7 +27,7 @@ async fn the_payload_is_taken_from_an_event_of_its_type() {
     );
 }
 
-/// No authentic delivery is lost, because a handler can extract the rejection and the event.
+/// No authentic delivery is lost, because a handler can extract the event along with the rejection.
 #[tokio::test]
 async fn an_event_with_another_payload_is_unprocessable_and_the_rejection_has_it() {
     async fn show(video: Result<Payload<VideoProcessed>, PayloadRejection>) -> String {

@@ -68,7 +68,7 @@ async fn a_handler_that_panics_is_run_again() {
     }
 }
 
-/// A middleware that catches the panic may retry immediately.
+/// Middleware that catches the panic may retry immediately.
 #[tokio::test]
 async fn after_a_panic_the_event_is_free_at_once() {
     let app = app(layer(), Runs::default().first(panics));
@@ -140,7 +140,7 @@ async fn a_detached_handler_runs_to_its_end() {
 
 // ---- leases
 
-/// A slow first run must not end the second run's claim.
+/// When a slow first run finally ends, it must not end the second run's claim.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_outlived_its_lease_changes_nothing() {
     for first_status in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {

@@ -1,4 +1,4 @@
-//! The settings of the layer, and how `max_age` affects `retention`.
+//! The layer's settings, and how `max_age` affects `retention`.
 
 use std::{
     sync::{
@@ -32,7 +32,8 @@ pub(crate) fn at(id: &str, time: &str) -> Request<Body> {
     ))
 }
 
-/// Returns an application, its clock as seconds after nine, and its runs.
+/// Returns an application, the number of seconds past nine that its clock shows, and its run
+/// counter.
 pub(crate) fn at_nine(layer: IdempotencyLayer<MemoryStore>) -> (Router, Arc<AtomicU64>, Runs) {
     let (seconds, runs) = (Arc::new(AtomicU64::new(0)), Runs::default());
     let clock = seconds.clone();
@@ -80,7 +81,7 @@ async fn without_max_age_any_time_is_accepted() {
     assert_eq!(send(&app, event("x")).await, RUN);
 }
 
-/// The shortest retention that the age limit allows.
+/// Returns a layer with the shortest retention that its age limit allows.
 fn shortest_retention() -> IdempotencyLayer<MemoryStore> {
     layer()
         .max_age(15 * MINUTE)
@@ -107,15 +108,16 @@ async fn a_recorded_delivery_is_remembered_or_too_old() {
     assert_eq!(runs.count(), 1);
 }
 
-/// Attack: replay a recorded delivery to a process in the fleet whose clock is slow, so that the
-/// event is not too old there yet.
+/// Attack: replay a recorded delivery to another receiver in the fleet whose clock is behind, so
+/// that the event is not too old there yet.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_slow_by_the_skew_opens_no_gap() {
     let (app, seconds, runs) = at_nine(shortest_retention());
     // The sender's clock is a minute ahead, and the first receiver's clock is correct.
     let recorded = || at("a", "2026-11-23T09:01:00Z");
     assert_eq!(send(&app, recorded()).await, RUN);
-    // 16 minutes and 59 seconds later, at a receiver whose clock is a minute slow.
+    // The replay arrives 16 minutes and 59 seconds later, at a receiver whose clock is a minute
+    // behind.
     tokio::time::advance(16 * MINUTE + Duration::from_secs(59)).await;
     seconds.fetch_add(16 * 60 - 1, Ordering::SeqCst);
     assert_eq!(send(&app, recorded()).await, DUPLICATE);

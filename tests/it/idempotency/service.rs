@@ -82,7 +82,8 @@ async fn one_of_64_copies_of_each_of_1000_events_runs() {
     assert_eq!(runs.count(), 1000);
 }
 
-/// If deliveries passed while the store is down, events would run twice during an outage.
+/// If deliveries reached the handler while the store is down, events would run twice during an
+/// outage.
 #[tokio::test]
 async fn without_its_store_no_handler_runs() {
     let runs = Runs::default();
@@ -120,7 +121,7 @@ async fn without_a_verified_delivery_the_response_is_500() {
     assert_eq!(runs.count(), 0);
 }
 
-/// Attack: send a recorded delivery with another method, to another route inside the layer whose
+/// Attack: replay a delivery with another method, to another route inside the layer. That route's
 /// 200 would complete the event.
 #[tokio::test]
 async fn methods_other_than_post_get_405_and_claim_nothing() {
@@ -187,7 +188,7 @@ async fn the_layer_works_wherever_the_verification_layer_works() {
     assert_eq!(runs.count(), 4);
 }
 
-/// A concurrency limit panics if the called clone was never polled ready.
+/// A concurrency limit panics if the layer calls a clone that was never polled ready.
 #[tokio::test]
 async fn the_service_that_was_ready_is_the_one_that_is_called() {
     let inner = ServiceBuilder::new()
@@ -212,7 +213,8 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
     }
 }
 
-/// The layer cannot build the response bodies of these layers from bytes.
+/// These layers change the response body's type to one that the idempotency layer cannot create
+/// from bytes.
 #[tokio::test(start_paused = true)]
 async fn layers_of_tower_http_work_on_either_side() {
     let runs = Runs::default();

@@ -1,4 +1,5 @@
-//! Tests of the conformance tests, which must accept a correct store and detect every fault.
+//! Tests the conformance tests themselves, which must accept a correct store and detect every
+//! fault.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,21 +26,21 @@ enum Fault {
     IgnoresTokens,
     LeaseNeverEnds,
     RetentionNeverEnds,
-    /// Keeps the lease's expiry when a key is completed.
+    /// Keeps the lease's expiry instead of setting a new one when a key is completed.
     KeepsTheLeasesEnd,
     /// Completes an expired claim that no other token holds.
     CompletesLate,
-    /// Keys that differ only in case are the same key.
+    /// Treats keys that differ only in case as the same key.
     IgnoresCase,
     FixedToken,
     ForgetsCompleted,
     AlwaysTrue,
-    /// A duplicate does not renew the retention.
+    /// Does not renew the retention when a duplicate arrives.
     NeverRenews,
 }
 
-/// A key's holder (`None` if it is completed), its lease or retention, and when that ends (`None`
-/// if never).
+/// A key's holder (`None` if the key is completed), its lease or retention, and when that ends
+/// (`None` if never).
 type State = (Option<ClaimToken>, Option<Duration>, Option<Instant>);
 
 struct Wrong(Fault, Mutex<HashMap<String, State>>);

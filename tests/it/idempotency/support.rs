@@ -75,7 +75,8 @@ impl IdempotencyStore for Faulty {
     }
 }
 
-/// A store that grants every claim and ends claims with the result of this function.
+/// A store that grants every claim. Completing or releasing a claim returns the result of this
+/// function.
 pub(crate) struct Ends<F>(pub(crate) F);
 
 impl<F, Fut> IdempotencyStore for Ends<F>

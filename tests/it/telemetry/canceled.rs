@@ -30,7 +30,8 @@ fn idempotency() -> IdempotencyLayer<MemoryStore> {
     IdempotencyLayer::new(MemoryStore::new(100))
 }
 
-/// Returns the route with only the verification layer, and with both layers.
+/// Returns two applications with this route: one with only the verification layer, and one with
+/// both layers.
 fn apps(route: &axum::routing::MethodRouter) -> [Router; 2] {
     let verification = SoundHashWebhookLayer::new(KEY);
     let both = ServiceBuilder::new()

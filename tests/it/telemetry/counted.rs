@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Returns all recorded metrics as `name{label="value"}` with their values. Counters that are zero
-/// are omitted, because only the first test of the process initializes them.
+/// are omitted, because they are initialized only by the first test in the process.
 pub(crate) fn recorded(recorder: &DebuggingRecorder) -> Vec<(String, Vec<f64>)> {
     let snapshot = recorder.snapshotter().snapshot().into_vec();
     let mut all: Vec<_> = snapshot
@@ -126,7 +126,8 @@ async fn every_counter_starts_at_zero_when_the_layers_are_created() {
     let counters = || -> HashSet<_> {
         let snapshot = recorder.snapshotter().snapshot().into_vec();
         let keys = snapshot.into_iter().map(|(key, ..)| key);
-        // A provider's secrets can have arbitrary labels.
+        // A provider's secrets can have arbitrary labels, so the counter for matched secrets is
+        // left out.
         let keys = keys.filter(|key| key.kind() == MetricKind::Counter);
         keys.filter(|key| !key.key().name().contains("matched_secret"))
             .collect()
@@ -145,7 +146,7 @@ async fn every_counter_starts_at_zero_when_the_layers_are_created() {
     for kind in kinds.chain(["made.up"]) {
         for data in ["[]", r#"{"new": 1}"#] {
             let body = format!(r#"{{"type":"{kind}","data":{data}}}"#);
-            // The second one is a duplicate.
+            // The second delivery is a duplicate.
             deliver(&app, KEY, &body).await;
             deliver(&app, KEY, &body).await;
         }
@@ -185,7 +186,7 @@ async fn test_deliveries_are_not_counted_as_unrecognized() {
     assert!(names.all(|name| !name.contains("unrecognized")), "{all:#?}");
 }
 
-/// Attack: an authentic sender invents types to exhaust the time series server's memory.
+/// Attack: an authentic sender makes up types to exhaust the time series database's memory.
 #[tokio::test]
 async fn made_up_types_do_not_make_labels() {
     let recorder = DebuggingRecorder::new();

@@ -172,7 +172,7 @@ async fn an_event_that_cannot_be_parsed_is_one_warning_with_every_extractor() {
         (post(with_fallback.clone()), &misfit, 200, does_not_fit),
         (post(with_fallback.clone()), &unknown, 200, is_unknown),
         (post(with_fallback), &no_event, 422, is_none),
-        // The router logs it even if the fallback does not use an extractor.
+        // The router logs the problem even if the fallback does not use an extractor.
         (post(keeping.clone()), &misfit, 200, does_not_fit),
         (post(keeping.clone()), &unknown, 200, is_unknown),
         (post(keeping), &no_event, 200, is_none),
@@ -203,7 +203,8 @@ async fn an_event_that_cannot_be_parsed_is_one_warning_with_every_extractor() {
     }
 }
 
-/// Returns an id or type that attempts log forging: a new line, terminal colors and a full disk.
+/// Returns an id or type that attacks the log with a line break, terminal colors and enough text to
+/// fill a disk.
 fn forged() -> String {
     let long = "x".repeat(1000);
     let forged = format!(r"\nERROR \u001b[31m\u202e {long}");

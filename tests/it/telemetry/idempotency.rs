@@ -72,7 +72,7 @@ async fn responses_without_a_run_of_the_handler_are_counted_by_reason() {
     store.delay = SECOND;
     let slow = app(IdempotencyLayer::new(store), runs.handler());
     assert_eq!(send(&slow, event("a")).await, STORE_UNAVAILABLE);
-    // The store still records the event as completed.
+    // The request is dropped while the store is still recording that the event was completed.
     assert!(timeout(SECOND / 10, send(&slow, event("a"))).await.is_err());
     assert_eq!(send(&slow, event("a")).await, IN_PROGRESS);
 
@@ -88,7 +88,8 @@ async fn responses_without_a_run_of_the_handler_are_counted_by_reason() {
             ("handlers_skipped_total{reason=unverified}", 1.0),
             ("store_errors_total{operation=claim}", 1.0),
             ("store_seconds{operation=claim}", 6.0),
-            // One handler was canceled, and its retry has not finished yet.
+            // One of the two calls was dropped along with its request. The layer's retry has not
+            // finished yet.
             ("store_seconds{operation=complete}", 2.0),
         ],
     );
@@ -104,7 +105,7 @@ async fn steps_of_the_store_are_measured_and_their_failures_counted() {
 
     store.ends_fail.store(2, Ordering::SeqCst);
     assert_eq!(send(&app, event("a")).await, (502, None));
-    // The layer retries twice, and the second retry succeeds.
+    // The layer retries twice, and only the second retry succeeds.
     sleep(5 * SECOND).await;
     check(
         &recorder,

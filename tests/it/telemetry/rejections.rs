@@ -85,7 +85,7 @@ async fn rejections_after_the_first_are_summarised_once_a_minute() {
          reason=\"wrong_signature\" count=13 window_s=61.0 path=\"/\""
     );
 
-    // The summary started a new minute.
+    // The summary also marks the start of the next minute.
     advance(59 * SECOND).await;
     deliver(&app, WRONG, &video()).await;
     assert_eq!(log.take(), "");
@@ -167,11 +167,11 @@ async fn an_attacker_controls_neither_the_number_nor_the_length_of_lines() {
             false => 1,
         };
     }
-    // All of them were counted.
+    // Together, the lines account for every rejection.
     assert_eq!(rejections, minutes * each);
 }
 
-/// A provider that knows only `acme`, and fails for `down`.
+/// A provider that knows only the endpoint `acme`, and returns an error for `down`.
 struct Tenants;
 
 impl SecretProvider for Tenants {
@@ -270,7 +270,7 @@ async fn an_authentic_delivery_that_max_age_rejects_is_a_warning_about_clocks() 
     }
 }
 
-/// Runs in a separate process, because all handlers in a process share this count.
+/// Runs in a separate process, because all handlers in a process share the count of these errors.
 #[test]
 fn a_handler_without_the_layer_is_an_error_at_most_once_a_minute() {
     let test = "telemetry::rejections::a_handler_without_the_layer_alone_in_a_process";

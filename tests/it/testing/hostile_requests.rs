@@ -102,7 +102,7 @@ async fn a_router_that_redirects_is_found() {
     finds(normalizing, &[(SLASH, Redirected)]).await;
     finds(to_login, &[(SLASH, Redirected), (NOWHERE, Redirected)]).await;
 
-    // This also covers a login in front of the whole application, and a redirect to HTTPS.
+    // This also covers a login page in front of the whole application, and a redirect to HTTPS.
     let login = |_: Request| async { Redirect::to("/login") };
     let found = loses_everything(Router::new().fallback(login), Redirected).await;
     assert!(found[0].to_string().contains("SoundHash follows redirects"));
@@ -181,7 +181,7 @@ async fn applications_that_are_right_pass() {
         route()
             .layer(layer())
             .layer(middleware::map_response(own_words)),
-        // A limit inside the layer is fine if it exceeds the length of verified bodies.
+        // A limit inside the layer is fine if it is larger than any verified body.
         route().layer(DefaultBodyLimit::max(2 << 20)).layer(layer()),
     ] {
         assert_eq!(failures(app).await, []);
@@ -195,7 +195,7 @@ async fn the_limit_of_the_body_can_be_set() {
         let requests = hostile_requests(&secret()).max_body_size(limit);
         assert_eq!(failures_of(requests, app(limit), PATH).await, []);
     }
-    // The requests fail if the layer's limit is not passed to them.
+    // If `hostile_requests` is not told the layer's limit, its requests for that limit fail.
     finds(app(64 * 1024), &[(LARGEST, MaxBodySize)]).await;
     let expected = [
         (
@@ -207,8 +207,7 @@ async fn the_limit_of_the_body_can_be_set() {
     finds(app(2 << 20), &expected).await;
 }
 
-/// The events are new each time. Otherwise, an idempotency layer would respond instead of the
-/// handler.
+/// Each run sends new events. Otherwise, an idempotency layer would respond instead of the handler.
 #[tokio::test]
 async fn authentic_requests_reach_the_handler_unchanged_each_time() {
     let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
@@ -262,7 +261,7 @@ async fn a_layer_that_is_missing_is_found() {
          that takes `Event` or `Delivery` responds with 500, and one that takes `Json` or `Bytes` \
          accepts the forged event."
     );
-    // `unwrap` prints this text.
+    // `unwrap` prints the `Debug` output, which is therefore the same text.
     assert_eq!(format!("{unsigned:?}"), unsigned.to_string());
 }
 
@@ -434,7 +433,8 @@ async fn the_report_names_each_cause_once() {
     let report: FailureReport = failures(route()).await.into_iter().collect();
     assert_eq!(report.failures().count(), 30);
     let text = report.to_string();
-    // Authentic deliveries are lost because the layer is missing, so this is not a separate cause.
+    // Authentic deliveries are lost only because the layer is missing, so the report does not list
+    // this as a separate cause.
     assert_eq!(text.matches("Nothing verified the request").count(), 1);
     assert_eq!(text.lines().count(), 31);
     assert!(

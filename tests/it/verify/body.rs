@@ -38,10 +38,10 @@ async fn a_bad_header_is_rejected_without_waiting_for_the_body() {
     }
 }
 
-/// Attack: declare a terabyte. Reserving it would abort the process.
+/// Attack: declare a terabyte. Reserving that much memory would abort the process.
 #[tokio::test]
 async fn a_declared_length_over_the_limit_is_rejected_at_once() {
-    // The second length exceeds 64 bits.
+    // The second length does not fit into 64 bits.
     for length in ["1000000000000", "18446744073709551616"] {
         let mut request = with_signature(sign(BODY), Script::new([Step::Stall]));
         let length = HeaderValue::from_static(length);
@@ -104,7 +104,7 @@ async fn endless_empty_frames_neither_block_the_thread_nor_outlive_the_deadline(
     assert_eq!(rejected, Err(RejectionKind::BodyTimeout));
 }
 
-/// Attack: hang up mid-body. A receiver that unwraps the error panics.
+/// Attack: hang up mid-body. A receiver that unwraps the error would panic.
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
     let script = Script::new([data(BODY), Step::Error]);
@@ -118,7 +118,7 @@ async fn a_body_that_breaks_off_is_a_bad_request_with_its_cause() {
     assert_eq!(cause.to_string(), "connection reset");
 }
 
-/// Attack: slow loris in the body.
+/// Attack: start a body and then stall, as in a Slowloris attack.
 #[tokio::test(start_paused = true)]
 async fn a_stalled_body_is_rejected_when_its_time_is_over() {
     // RFC 9110 §15.5.9 asks for `Connection: close`, a header that HTTP/2 does not have.
@@ -170,8 +170,8 @@ fn a_whole_body_needs_no_runtime() {
     assert_eq!(at_once(received), Ok(Bytes::from_static(BODY)));
 }
 
-/// Attack: send frames that are small slices of large read buffers. Each keeps its whole buffer
-/// alive.
+/// Attack: send frames that are small slices of large read buffers. Each frame keeps its whole
+/// buffer alive.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_waited_for_keeps_no_buffer_of_the_server() {
     for (frames, len) in [
@@ -226,7 +226,7 @@ fn cuts() -> impl Strategy<Value = (Vec<u8>, Vec<Step>, bool)> {
     (body, cuts, any::<bool>()).prop_map(|(body, cuts, broken)| {
         let (mut rest, mut steps) = (body.as_slice(), Vec::new());
         for (len, extra) in cuts {
-            // Small frames are as likely as large ones.
+            // Makes small frames as likely as large ones.
             let len = if extra % 2 == 0 { len % 50 } else { len };
             let (frame, tail) = rest.split_at(len.min(rest.len()));
             steps.push(Step::Data(frame.to_vec().into()));

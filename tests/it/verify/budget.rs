@@ -24,7 +24,7 @@ const KIB: usize = 1024;
 
 const HTTP_2: Version = Version::HTTP_2;
 
-/// The memory that is counted for a body in addition to its bytes.
+/// The memory that is counted for each body in addition to its bytes.
 const OVERHEAD: usize = 32 * KIB;
 
 /// The size of a hyper read buffer.
@@ -53,8 +53,8 @@ fn with_room_for(bodies: usize, len: usize) -> SoundHashWebhookLayer {
 
 type Outcome = JoinHandle<Result<Bytes, RejectionKind>>;
 
-/// Starts a request whose body is sent piece by piece. For a chunked body over HTTP/1, whole server
-/// read buffers are counted.
+/// Starts a request whose body is sent piece by piece. For a chunked body over HTTP/1, the server's
+/// whole read buffers are counted.
 async fn begin<S>(
     service: &S,
     version: Version,
@@ -109,7 +109,7 @@ async fn the_body_that_has_gone_longest_without_doubling_is_evicted() {
     let body = vec![b'x'; 64 * KIB];
     let (mut first, first_outcome) = begin(&service, HTTP_2, &body, 16 * KIB).await;
     sleep(Duration::from_millis(100)).await;
-    // The second body started later, but only trickles.
+    // The second body starts later and with more data, but then only trickles.
     let (mut second, second_outcome) = begin(&service, HTTP_2, &body, 32 * KIB).await;
     sleep(Duration::from_millis(100)).await;
     send(&mut second, b"x").await;
@@ -140,7 +140,7 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     // The honest sender is on a satellite link.
     for round in 0..60 {
         for (sender, _) in &mut attackers {
-            // The body doubles, starting at one byte. The sender fails if its body was evicted.
+            // The body keeps doubling, starting at one byte. Sending fails if the body was evicted.
             let len = (1 << (round / 5)) / 2;
             let _ = sender.send_data(vec![b'x'; len].into()).await;
         }
@@ -154,8 +154,8 @@ async fn a_few_bytes_do_not_evict_a_delivery_in_progress() {
     assert_eq!(evicted.count(), attackers.len() - 2);
 }
 
-/// Attack: send chunked bodies of one byte each, for which whole read buffers are counted, while a
-/// delivery waits for its first packet.
+/// Attack: while a delivery waits for its first packet, send chunked bodies of one byte each, for
+/// which whole read buffers are counted.
 #[tokio::test(start_paused = true)]
 async fn chunked_bodies_do_not_evict_a_delivery_that_has_not_begun() {
     let service = echo(layer().max_buffered(4 * 1024 * KIB));
@@ -208,7 +208,7 @@ async fn bodies_in_progress_leave_half_of_the_memory_to_new_ones() {
     assert!(evicted[0] && !new_outcome.is_finished());
 }
 
-/// A body that would not fit anyway does not evict other bodies.
+/// A body that would not fit even if others were evicted does not evict any.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_evicted_itself_evicts_no_other() {
     let service = echo(layer().max_buffered(328 * KIB));
@@ -285,7 +285,7 @@ async fn a_body_that_ends_gives_its_room_back() {
     }
 }
 
-/// A delivery that arrives in one piece needs no room.
+/// A delivery that arrives in one piece needs no room in the buffer.
 #[tokio::test(start_paused = true)]
 async fn a_complete_body_is_served_whatever_is_left() {
     let service = echo(layer().max_buffered(0));
@@ -299,7 +299,8 @@ async fn a_complete_body_is_served_whatever_is_left() {
     assert_eq!(rejected, Err(RejectionKind::BufferFull));
 }
 
-/// The server's read buffer counts, but a single body fits even if the limit is lower.
+/// The server's read buffer counts toward the limit, but a single body fits even if its read buffer
+/// exceeds the limit.
 #[tokio::test(start_paused = true)]
 async fn a_single_body_may_fill_the_memory() {
     let pieces = |len: usize| {

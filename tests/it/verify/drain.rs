@@ -26,17 +26,17 @@ use crate::support::{BODY, Script, Step, data, echo, outcome, sign, with_signatu
 
 const MIB: u64 = 1024 * 1024;
 
-/// A frame of an endless body.
+/// Returns a frame of an endless body.
 fn frame() -> Bytes {
     Bytes::from_static(&[b'x'; 8 * 1024])
 }
 
-/// A body whose length was declared, as a server reports it.
+/// Returns a body that declares this length, as a server reports it.
 fn declared(len: u64, steps: impl IntoIterator<Item = Step>) -> Script {
     Script::new(steps).declaring(len)
 }
 
-/// The response to a request without a signature.
+/// Returns the response to a request without a signature that has this body.
 async fn response(body: Script) -> Response<Body> {
     let Ok(response) = echo(layer()).oneshot(Request::new(body)).await;
     let rejection = response.extensions().get::<Rejection>().unwrap();
@@ -75,12 +75,13 @@ async fn no_more_than_the_declared_length_is_read() {
     let body = declared(8 * MIB, [Step::Endless(frame())]);
     let polls = body.polls();
     response(body).await;
-    // The last frame exceeds the limit.
+    // The last frame that is read exceeds the limit.
     assert_eq!(polled(&polls).await, 1024 + 1);
 }
 
 /// Attack: send most of a body before it is rejected, which grows the server's read buffer, and
-/// keep the connection open. The received part counts, even if the rest has not arrived.
+/// then keep the connection open. The part that was received counts, even if the rest has not
+/// arrived.
 #[tokio::test]
 async fn a_connection_does_not_keep_the_buffer_of_a_large_body() {
     for (len, closed) in [(10 * 1024, false), (70 * 1024, true)] {
@@ -111,7 +112,7 @@ async fn a_rejected_body_that_stalls_is_dropped_after_five_seconds() {
     assert_eq!(Arc::strong_count(&polls), 1);
 }
 
-/// Attack: send an occasional byte.
+/// Attack: send an occasional byte to keep the drain going.
 #[tokio::test(start_paused = true)]
 async fn a_drip_does_not_extend_the_drain() {
     let (mut drip, body) = Channel::<Bytes>::new(1);
@@ -177,7 +178,8 @@ async fn sixteen_bodies_are_drained_at_a_time() {
     assert_eq!(Arc::strong_count(&polls), 2, "there are free slots again");
 }
 
-/// Attack: grow the read buffers of many connections with large bodies, one after the other.
+/// Attack: grow the read buffers of many connections, by sending a large body on one after the
+/// other.
 #[tokio::test(start_paused = true)]
 async fn a_large_rejected_body_costs_its_connection() {
     for (len, expected) in [(64 * 1024, false), (64 * 1024 + 1, true)] {
@@ -202,7 +204,7 @@ async fn a_whole_body_is_drained_in_place() {
     assert_eq!(runtime.num_alive_tasks(), 1, "so that the check can fail");
 }
 
-/// HTTP/2 can reject a stream but keep its connection.
+/// An HTTP/2 server can reject a stream and still keep the connection.
 #[tokio::test]
 async fn http2_bodies_are_not_drained() {
     let body = declared(100, [data(BODY)]);

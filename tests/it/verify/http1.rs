@@ -17,7 +17,7 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// A valid request that closes the connection after its response.
+/// A valid request that asks for the connection to be closed after its response.
 const LAST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// The maximum number of bytes that the sockets at both ends can buffer.
@@ -123,7 +123,8 @@ async fn a_rejected_body_cannot_hide_a_request() {
     let end = b"0\r\n\r\n";
     let chunked = [&chunk[..], end].concat();
     let chunks = [&chunk.repeat(4 * MIB / chunk.len())[..], end].concat();
-    // If a sender that waits for a 100 sends its body anyway, the connection is closed.
+    // If a sender asks for a 100 but sends its body without waiting for it, the connection is
+    // closed.
     let expecting = unsigned(&format!("{}\r\nExpect: 100-continue", length(large.len())));
     for (head, body, expected) in [
         (unsigned(&length(inner.len())), &inner, &["401", "200"][..]),
@@ -135,7 +136,7 @@ async fn a_rejected_body_cannot_hide_a_request() {
         (unsigned("Transfer-Encoding: chunked"), &chunked, &["401"]),
         (forged_chunks(), &chunks, &["413"]),
         (expecting, &large, &["401"]),
-        // The body is too long to be read to the end.
+        // This body is too long to be read to the end.
         (
             unsigned(&length(4 * large.len())),
             &large.repeat(4),
@@ -182,7 +183,7 @@ async fn a_100_is_sent_only_to_a_request_with_a_signature() {
     unharmed(receiver, &["asked for"]).await;
 }
 
-/// Attack: hang up at every byte of a request, in every way.
+/// Attack: hang up after any number of a request's bytes, by closing or resetting the connection.
 #[tokio::test]
 async fn hanging_up_at_any_byte_is_no_delivery() {
     let receiver = Receiver::start(&[]);

@@ -53,7 +53,7 @@ fn tracked(alive: &Arc<()>, len: usize) -> Bytes {
     Bytes::from_owner(Buffer(alive.clone(), vec![b'x'; len]))
 }
 
-/// Returns the output of a future that does not have to wait.
+/// Returns the output of a future that is ready when it is first polled.
 #[track_caller]
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -39,7 +39,7 @@ async fn an_authentic_request_is_accepted_whatever_its_method_and_length() {
     }
 }
 
-/// Rejections for other reasons do not hide the line, although the log is rate-limited.
+/// The log is rate-limited, but rejections for other reasons do not suppress this line.
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
 async fn the_log_says_that_a_redirect_lost_the_event() {

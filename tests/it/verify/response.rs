@@ -45,7 +45,7 @@ fn with(name: &str, value: &str, body: impl Into<Body>) -> Response {
         .unwrap()
 }
 
-/// A stream, for example, may never end.
+/// The response may be a stream that never ends.
 #[tokio::test]
 async fn a_checked_response_is_neither_delayed_nor_changed() {
     let layer = SoundHashWebhookLayer::new(SECRET).check_responses(true);
@@ -67,7 +67,8 @@ async fn a_checked_response_is_neither_delayed_nor_changed() {
         assert_eq!(frame.into_data().unwrap(), [byte][..]);
     }
     assert_eq!(log.take(), "");
-    // A server does not poll a body again after its trailers.
+    // A server does not poll a body again after its trailers, so the problem must be logged by
+    // then.
     let mut cut = respond(|| {
         let steps = [data(b"a\xc3"), Step::Trailers, Step::Stall];
         Response::new(Body::new(Script::new(steps)))

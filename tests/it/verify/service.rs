@@ -54,7 +54,7 @@ fn the_future_can_be_sent_between_threads() {
         format!("{future:?}")
     }
     let future = echo(layer()).call(signed(BODY));
-    // The output includes neither the body nor the keys.
+    // The `Debug` output includes neither the body nor the keys.
     assert_eq!(check(&future), "ResponseFuture { .. }");
 }
 

@@ -102,7 +102,8 @@ async fn a_signature_of_something_else_is_rejected() {
     }
 }
 
-/// Attack: an oracle. Differences would reveal how far a forgery got.
+/// Attack: use the responses as an oracle. Differences between them would reveal how far a forgery
+/// got.
 #[tokio::test]
 async fn every_401_looks_the_same() {
     let malformed = with_signature("sha256=", Body::from(BODY));

@@ -3,10 +3,10 @@
 use axum::http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The environment variable with the API's scheme and host.
+/// The environment variable that contains the API's scheme and host.
 pub(super) const URL: &str = "SOUNDHASH_API_URL";
 
-/// A request without its token.
+/// An API request, without the token.
 pub(super) struct Call {
     pub(super) method: Method,
     /// The encoded path and query.

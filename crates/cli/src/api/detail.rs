@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use crate::{http::Response, output::escape::excerpt};
 
-/// The maximum length of a parsed error. A JSON value can take a hundred times the memory of its
-/// text.
+/// The maximum length of an error response that is parsed. A parsed JSON value can take a hundred
+/// times as much memory as its text.
 const MAX_ERROR: usize = 64 << 10;
 
-/// Returns the JSON of a short response, or `null`.
+/// Returns the body of a response as JSON, or `null` if it is too long or not JSON.
 pub(super) fn small_json(response: &Response) -> Value {
     let body = (response.body.len() <= MAX_ERROR).then_some(&response.body);
     body.and_then(|body| serde_json::from_slice(body).ok())

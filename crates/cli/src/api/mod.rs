@@ -1,4 +1,4 @@
-//! Requests to SoundHash's management API, with the token.
+//! Requests to SoundHash's management API, authenticated with the token.
 //!
 //! - `call`: a request
 //! - `token`: the token, and how it is renewed
@@ -43,7 +43,7 @@ use crate::{
     url::{host_and_port, parse_url},
 };
 
-/// The minimum pause before a query is repeated, even if the API asks for less.
+/// The minimum pause before a query is repeated, even if the API asks for a shorter one.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Api {
@@ -105,8 +105,8 @@ impl Api {
         self.call(Method::DELETE, &[id], &[], String::new()).await
     }
 
-    /// Returns the JSON of the response, or an error that explains the failure. If the token has
-    /// expired and can be renewed, the request is repeated.
+    /// Returns the response's JSON, or an error that explains the failure. If the token has expired
+    /// and can be renewed, the request is repeated with the new token.
     async fn call(
         &self,
         method: Method,
@@ -141,7 +141,8 @@ impl Api {
         self.tokens.renew(send).await
     }
 
-    /// Sends a request. A query is retried while the API is busy or failing, until the time is up.
+    /// Sends a request. If it is a query, retries it while the API is busy or failing, until the
+    /// time is up.
     async fn patient(&self, call: &Call) -> Result<Response, NoResponse> {
         let start = Instant::now();
         let mut delay = Duration::from_secs(1);

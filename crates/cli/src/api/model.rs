@@ -1,4 +1,4 @@
-//! The API's responses, with the members shown in the tables.
+//! The API's responses, reduced to the members that the tables show.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use soundhash_webhook::Id;
 
 use crate::error::Error;
 
-/// An endpoint. It serializes to the request that creates another one with the same settings.
+/// An endpoint. It serializes to the request that creates another endpoint with the same settings.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Endpoint {
     #[serde(skip_serializing)]
@@ -68,7 +68,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
     })
 }
 
-/// Displays a time in this machine's time zone. A time without an offset is in UTC.
+/// Displays a time in this machine's time zone. A time without an offset is taken to be UTC.
 pub(crate) fn time(text: Option<&str>) -> String {
     let parse = |text: &str| {
         text.parse().ok().or_else(|| {

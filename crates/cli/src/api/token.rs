@@ -1,5 +1,5 @@
-//! The bearer token, from the environment, a refresh token or a command. It is renewed when it
-//! expires.
+//! The bearer token, which comes from the environment, a refresh token or a command. It is renewed
+//! when it expires.
 
 use std::{cell::RefCell, process::Stdio};
 

@@ -150,7 +150,7 @@ async fn examine(
     Ok(())
 }
 
-/// Judges the response to an authentic event, and determines why its signature was rejected.
+/// Judges the response to an authentic event. If the signature was rejected, determines why.
 async fn signed(
     name: &'static str,
     receiver: &mut Receiver,
@@ -202,7 +202,7 @@ async fn bodies(receiver: &mut Receiver, report: &mut Report) -> Result<(), Erro
     report.add(&judge("late retry", &result, cure))
 }
 
-/// Sends an accepted event again.
+/// Sends an event again that the receiver has already accepted.
 async fn duplicate(receiver: &mut Receiver, first: &Delivery) -> Check {
     let name = "duplicates";
     let result = receiver.send(first).await;

@@ -23,10 +23,10 @@ use crate::{
     url::host_and_port,
 };
 
-/// Automatic renewal replaces a certificate while it has more than this many days left.
+/// Automatic renewal replaces a certificate while it still has more than this many days left.
 const RENEWAL_DAYS: u64 = 14;
 
-/// Looks up the host.
+/// Looks up the host's address.
 pub(super) async fn address(client: &Client, url: &Uri) -> Check {
     let name = "address";
     if let Some(proxy) = client.proxy_name(url) {

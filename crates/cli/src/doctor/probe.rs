@@ -36,7 +36,8 @@ pub(super) type Result = std::result::Result<Response, NoResponse>;
 /// Changes the text of a test event.
 type Change = fn(String) -> String;
 
-/// The changes with their names, and what a proxy does wrong if only the changed event is rejected.
+/// The changes, each with its name and with what a proxy does wrong if only the changed event is
+/// rejected.
 pub(super) const CHANGES: [(&str, Change, &str); 4] = [
     ("trailing newline", |text| text + "\n", "removes line ends"),
     (
@@ -56,13 +57,13 @@ pub(super) const CHANGES: [(&str, Change, &str); 4] = [
     ),
 ];
 
-/// A receiver, and the parts of its test events.
+/// A receiver, and the values from which its test events are built.
 pub(super) struct Receiver {
     pub(super) client: Client,
     pub(super) url: Uri,
     pub(super) secret: Secret,
     pub(super) event_type: String,
-    /// The slowest response time.
+    /// The longest response time so far.
     pub(super) slowest: Duration,
 }
 
@@ -85,7 +86,7 @@ impl Receiver {
         delivery
     }
 
-    /// Returns a new test event as old as one can be at its last retry.
+    /// Returns a new test event that is as old as an event can be at its last retry.
     pub(super) fn late(&self) -> Delivery {
         let time = (Timestamp::now() - LAST_RETRY).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00Z");
         let set_time = |event: &mut Value| event["created_at"] = time.to_string().into();
@@ -119,8 +120,8 @@ impl Receiver {
         result
     }
 
-    /// Sends a delivery in chunks. If `expects` is true, it announces the length instead, and sends
-    /// the body once the receiver asks for it. The response time is not measured, because it can
+    /// Sends a delivery in chunks. If `expects` is true, declares the length instead, and sends the
+    /// body once the receiver asks for it. The response time is not measured, because it can
     /// include this wait.
     pub(super) async fn stream(&self, delivery: &Delivery, expects: bool) -> Result {
         let (mut sender, body) = Channel::<Bytes>::new(1);

@@ -115,7 +115,7 @@ fn set(body: &mut Value, member: &str, value: Option<impl Serialize>) {
     }
 }
 
-/// Reads custom headers. The error does not reveal them.
+/// Reads custom headers from a file. An error does not reveal their content.
 fn headers(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let wrong = |what: String| {
         let path = escape(&path.display().to_string());

@@ -5,7 +5,8 @@
 //! - `rotate`: replaces a secret by creating a second endpoint
 //! - `secret_file`: stores a new secret
 
-/// Returns a command's help: its remarks, the variables that all commands read, and examples.
+/// Returns a command's help: its remarks, the environment variables that all commands read, and
+/// examples.
 macro_rules! help {
     ($examples:literal) => {
         help!("", $examples)
@@ -62,7 +63,7 @@ pub(crate) struct EndpointsArgs {
     command: EndpointsCommand,
 }
 
-/// The heading of options that all commands have.
+/// The help heading for options that all commands have.
 const COMMON: &str = "Options of every command";
 
 #[derive(Subcommand)]

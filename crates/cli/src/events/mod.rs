@@ -3,7 +3,8 @@
 //! - this file: lists events, and shows one with its body
 //! - `run_again`: sends stored events to the application again
 
-/// Returns a command's help: its remarks, the variables that all commands read, and examples.
+/// Returns a command's help: its remarks, the environment variables that all commands read, and
+/// examples.
 macro_rules! help {
     ($remarks:literal, $variables:literal, $examples:literal) => {
         concat!(
@@ -220,7 +221,7 @@ fn show(event: &RecordedEvent, raw: bool, json: bool) -> Result<bool, Error> {
             ("bytes", plain(summary.body_len)),
         ]);
         table::print_fields(&fields)?;
-        // A body that only Python can parse is shown unchanged.
+        // A body that only Python's JSON parser accepts is shown unchanged.
         let body = match serde_json::from_str::<Value>(&text) {
             Ok(body) => pretty_json(&body),
             Err(_) => text.lines().map(escape).collect::<Vec<_>>().join("\n"),

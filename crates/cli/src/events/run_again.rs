@@ -2,7 +2,7 @@
 //!
 //! Each event is marked as forgotten right before it is sent. Its row and body are kept. When the
 //! handler succeeds, the application records the event again. If either process crashes before
-//! that, `--forgotten` selects the events that did not run.
+//! then, `--forgotten` selects the events whose handlers did not run.
 
 use std::time::Duration;
 
@@ -112,7 +112,8 @@ pub(super) async fn run(
     let all_ran = run.failed == 0;
     let reported = match json {
         true => Ok(all_ran),
-        // `all_ran` includes events that could not be sent, which the report does not count.
+        // `all_ran` also takes into account events that could not be sent, which the report does
+        // not count.
         false => run.report.finish().map(|is_success| is_success && all_ran),
     };
     if !all_ran {
@@ -258,7 +259,7 @@ impl Run<'_> {
         let mut delivered = self.target.send(delivery, &[], &|_, _| {}).await;
         if delivered.is_handled() {
             // If another delivery of the event arrived first, the application has already handled
-            // that one.
+            // that delivery.
             let now = self.database.get(key).await?;
             if now.is_some_and(|now| now.summary.is_forgotten) {
                 let headers = delivered.result.as_ref().map(|response| &response.headers);
@@ -267,7 +268,8 @@ impl Run<'_> {
                 delivered.not_run = Some(why.to_owned());
             }
         }
-        // The stored body and its signature must not reach another server.
+        // Redirects are not followed, because the stored body and its signature must not reach
+        // another server.
         if let Ok(response) = &delivered.result
             && let Some(location) = response.location()
         {

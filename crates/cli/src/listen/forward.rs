@@ -26,15 +26,15 @@ use crate::{
     url::host_and_port,
 };
 
-/// The maximum number of events to remember.
+/// The maximum number of accepted events to remember for recognizing duplicates.
 const MOST: usize = 100_000;
 
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);
 
 impl Seen {
-    /// Marks the response if the event was already accepted, as an idempotency layer does, so that
-    /// the inspector's verdict is `duplicate`.
+    /// Marks the response as a duplicate if the event has already been accepted, as an idempotency
+    /// layer does. The inspector's verdict is then `duplicate`.
     pub(super) fn mark<B>(&self, delivery: &Delivery, response: &mut Response<B>) {
         if !response.status().is_success() {
             return;
@@ -53,7 +53,7 @@ impl Seen {
 pub(super) struct Forwarder {
     client: Client,
     url: Uri,
-    /// Identifies this process in the `Via` header.
+    /// The `Via` header value that identifies this process.
     via: HeaderValue,
     seen: Seen,
 }
@@ -67,7 +67,7 @@ impl Forwarder {
         own: SocketAddr,
         seen: Seen,
     ) -> Result<Self, Error> {
-        // The host may not resolve yet, which is not an error.
+        // It is not an error if the host does not resolve yet.
         let targets: Vec<_> = match lookup_host(host_and_port(&url)).await {
             Ok(targets) => targets.collect(),
             Err(_) => Vec::new(),
@@ -103,7 +103,7 @@ impl Forwarder {
 
 /// Returns whether a connection to `target` would reach `own`.
 fn is_same(target: SocketAddr, own: SocketAddr) -> bool {
-    // Only this machine's addresses can be bound.
+    // An address can only be bound if it belongs to this machine.
     let is_local = || UdpSocket::bind((target.ip(), 0)).is_ok();
     target.port() == own.port()
         && (target.ip() == own.ip()
@@ -145,7 +145,7 @@ async fn forward(
             );
             (StatusCode::BAD_GATEWAY, "The application redirects", reason)
         }
-        // After a 1xx status, the sender would wait for the final response.
+        // If a 1xx status were passed on, the sender would keep waiting for the final response.
         Ok(response) if response.status.is_informational() => {
             let reason = format!(
                 "{url}: the application responds with {} and then with nothing, which does not \
@@ -173,7 +173,8 @@ async fn forward(
             (status, "", reason)
         }
     };
-    // The delivery's line shows the status that the sender got.
+    // The line printed for the delivery shows only the status that the sender got, so the reason is
+    // printed as a warning.
     output::warning(&reason);
     (status, text).into_response()
 }

@@ -22,12 +22,13 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    /// Prints every record, forever.
+    /// Prints each record as it arrives, forever.
     pub(super) async fn run(&self, records: &mut Subscription) {
         loop {
             match records.recv().await {
                 Ok(record) => {
-                    // A full disk must not hold up deliveries. Lost lines are counted.
+                    // A write error, such as a full disk, must not hold up deliveries. Lost lines
+                    // are counted.
                     let _ = output::line(match self.json {
                         true => json(&Line::of(&record)),
                         false => text(&record, output::columns()),
@@ -41,7 +42,7 @@ impl Printer {
         }
     }
 
-    /// Prints the records that have already arrived.
+    /// Prints the records that have already arrived but have not been printed yet.
     pub(super) async fn rest(&self, records: &mut Subscription) {
         let _ = timeout(Duration::ZERO, self.run(records)).await;
     }
@@ -76,7 +77,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Formats a record in 80 columns, or without its duration for a narrower terminal.
+/// Formats a record to fit 80 columns. Leaves out the duration if the terminal is narrower.
 fn text(record: &Record, columns: usize) -> String {
     let is_wide = columns >= 80;
     let room = if is_wide {
@@ -86,7 +87,8 @@ fn text(record: &Record, columns: usize) -> String {
     };
     let time = time(record).to_zoned_datetime(TimeZone::system());
     let time = paint(DIM, time.strftime("%H:%M:%S"));
-    // Nothing in a rejected request is verified, so only the reason is shown.
+    // Nothing in a rejected request has been verified, so the line shows the reason instead of the
+    // type and the id.
     let what = match record.reason() {
         Some(reason) if record.verdict() == Verdict::Rejected => {
             let reason = excerpt(reason.trim_end_matches('.'), 80);
@@ -98,7 +100,7 @@ fn text(record: &Record, columns: usize) -> String {
         _ => {
             let width = 20.min(room.saturating_sub(13));
             let id = cell(record.event_id(), room - width - 2);
-            // Long types may use the columns that the id leaves free.
+            // A long type may take up the columns that the id does not need.
             let free = room - 2 - measure_text_width(&id);
             let event_type = cell(record.event_type(), free);
             let event_type = pad_str(&event_type, width, Alignment::Left, None);
@@ -123,7 +125,7 @@ fn text(record: &Record, columns: usize) -> String {
     format!("{time}  {what}  {verdict} {status:>4}{duration}")
 }
 
-/// Shortens text to a number of columns.
+/// Truncates text to the given number of columns.
 fn cell(text: Option<&str>, columns: usize) -> String {
     let text = excerpt(text.unwrap_or("–"), 200);
     truncate_str(&text, columns, "…").into_owned()

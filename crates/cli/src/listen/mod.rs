@@ -146,7 +146,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     tokio::select! {
         () = printer.run(&mut records) => {}
         () = signals::received(1) => {}
-        // The reader of the pipe has exited, as with `| head`.
+        // The process that reads this command's output has exited, as with `| head`.
         () = output::closed() => return Ok(true),
     }
     output::note(
@@ -162,14 +162,14 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Acknowledges a verified delivery.
+/// Responds to a verified delivery with 200.
 async fn accept(State(seen): State<Seen>, delivery: Delivery) -> Response {
     let mut response = ().into_response();
     seen.mark(&delivery, &mut response);
     response
 }
 
-/// Returns the layer, and an inspector with the same secrets.
+/// Returns the layer that verifies requests, and an inspector with the same secrets.
 fn verification(source: &SecretSource) -> Result<(SoundHashWebhookLayer, Inspector), Error> {
     let (text, name) = source.read()?;
     let mut layer = SoundHashWebhookLayer::new(secret::checked(text.clone(), &name)?);
@@ -181,7 +181,7 @@ fn verification(source: &SecretSource) -> Result<(SoundHashWebhookLayer, Inspect
     Ok((layer, inspector))
 }
 
-/// Returns the URL at which clients on this machine reach the address.
+/// Returns the URL at which clients on this machine can reach a server that listens on `addr`.
 fn local_url(mut addr: SocketAddr) -> String {
     if addr.ip().is_unspecified() {
         addr.set_ip(match addr {
@@ -192,8 +192,8 @@ fn local_url(mut addr: SocketAddr) -> String {
     format!("http://{addr}{PATH}")
 }
 
-/// Binds the inspector's address, or the next free port if `listen` or ngrok occupies the usual
-/// one.
+/// Binds the inspector's address. By default, uses the next free port if another `listen` or ngrok
+/// already occupies the usual one.
 async fn bind_inspector(
     inspector: &Inspector,
     inspect: Option<Inspect>,

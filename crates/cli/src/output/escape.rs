@@ -37,8 +37,9 @@ pub(crate) fn pretty_json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string_pretty(value).expect("a value that JSON can express"))
 }
 
-/// Escapes valid JSON. Characters that need escaping occur only inside strings, because the rest of
-/// JSON is ASCII. Line breaks and tabs occur only outside strings.
+/// Escapes the characters in valid JSON that could control a terminal. Such characters occur only
+/// inside strings, because the rest of JSON is ASCII. Line breaks and tabs occur only outside
+/// strings, so they are kept.
 pub(crate) fn harmless_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
@@ -55,7 +56,7 @@ pub(crate) fn harmless_json(json: &str) -> String {
     escaped
 }
 
-/// Returns whether a character is visible, and cannot control a terminal.
+/// Returns whether a character is visible and unable to control a terminal.
 pub(crate) fn is_harmless(character: char) -> bool {
     // Joiners, direction marks, line and paragraph separators, the byte order mark, and tags.
     let is_invisible = matches!(

@@ -26,7 +26,7 @@ pub(crate) const INFO: Style = AnsiColor::Cyan.on_default();
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// The maximum width of prose, and of all output without a terminal.
+/// The maximum width of prose on a terminal, and the assumed width if there is no terminal.
 const WIDTH: usize = 80;
 
 static STDOUT: Writer = Writer::new("standard output", warning);
@@ -34,7 +34,7 @@ static STDERR: Writer = Writer::new("standard error", warning);
 
 fn write_result(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    // Flushing gives the reader of a pipe each line immediately.
+    // Flushes each line, so that the process that reads a pipe gets it immediately.
     writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
@@ -47,14 +47,14 @@ pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Queues a line of the result for standard output.
+/// Queues one line of the command's result for standard output.
 ///
-/// This never waits. It returns the error of an earlier line that could not be written.
+/// Never waits. Returns an error if an earlier line could not be written.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
     Ok(STDOUT.push(write_result, text.to_string())?)
 }
 
-/// Prints an API response unchanged.
+/// Prints an API response without reformatting it.
 pub(crate) fn print_json(response: &[u8]) -> Result<bool, Error> {
     line(escape::harmless_json(&String::from_utf8_lossy(response)))?;
     Ok(true)
@@ -78,7 +78,7 @@ pub(crate) fn note(text: impl fmt::Display) {
 
 /// Queues a line for standard error without wrapping it, so that it can be copied.
 pub(crate) fn note_as_is(text: impl fmt::Display) {
-    // On a terminal, results and messages keep their order.
+    // If both streams go to a terminal, a single queue keeps results and messages in order.
     let writer = match io::stdout().is_terminal() && io::stderr().is_terminal() {
         true => &STDOUT,
         false => &STDERR,
@@ -95,7 +95,8 @@ pub(crate) fn error(error: &Error) {
     note(format_args!("{} {error}", paint(BAD.bold(), "error:")));
 }
 
-/// Returns an error if there is no terminal for [`confirm`]. `action` completes "give --yes to …".
+/// Returns an error if there is no terminal on which [`confirm`] could ask its question. `action`
+/// completes the phrase "give --yes to …".
 pub(crate) fn require_terminal(action: &str) -> Result<(), Error> {
     match io::stdin().is_terminal() {
         true => Ok(()),
@@ -105,7 +106,7 @@ pub(crate) fn require_terminal(action: &str) -> Result<(), Error> {
     }
 }
 
-/// Prints a question, and returns whether the reply is yes.
+/// Prints a question, and returns whether the user replied with yes.
 pub(crate) async fn confirm(question: &str) -> Result<bool, Error> {
     // The user must see the earlier output before replying.
     STDOUT.written().await;
@@ -122,8 +123,8 @@ pub(crate) async fn confirm(question: &str) -> Result<bool, Error> {
     ))
 }
 
-/// Waits until all output is written, but no longer than `signals::patience`, and reports lost
-/// lines. Returns the error if writing a line failed.
+/// Waits until all output is written, but no longer than `signals::patience` allows, and reports
+/// lost lines. Returns an error if a line could not be written.
 pub(crate) async fn finish() -> Result<(), Error> {
     let written = async |writer: &'static Writer| {
         tokio::select! {
@@ -140,17 +141,17 @@ pub(crate) async fn finish() -> Result<(), Error> {
     Ok(STDOUT.error()?)
 }
 
-/// Resolves when the reader of standard output is gone.
+/// Resolves once the process that reads standard output is gone.
 pub(crate) async fn closed() {
     STDOUT.closed().await;
 }
 
-/// Returns the width of the terminal.
+/// Returns the terminal's width in columns, or a default if there is no terminal.
 pub(crate) fn columns() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }
 
-/// Wraps long lines between words, but not inside commands in backticks, so that they can be
+/// Wraps long lines between words. Commands in backticks are never broken, so that they can be
 /// copied.
 pub(crate) fn wrapped(text: &str, columns: usize) -> String {
     let options = Options::new(columns)

@@ -39,7 +39,7 @@ impl Cell {
     }
 }
 
-/// Returns a cell with untrusted text.
+/// Returns a cell with the given text, which is escaped because it may be untrusted.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "numbers and strings are made in place"
@@ -72,8 +72,8 @@ pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
     }
 }
 
-/// Prints rows below a header. In `names`, bars separate the column names. If a row does not fit
-/// the terminal even with its last cell wrapped, each row is printed as a list of fields instead.
+/// Prints rows below a header with the bar-separated column names in `names`. If a row does not fit
+/// the terminal even with its last cell wrapped, prints every row as a list of fields instead.
 pub(crate) fn print<const N: usize>(
     names: &str,
     rows: impl IntoIterator<Item = [Cell; N]>,
@@ -129,7 +129,7 @@ fn print_row<const N: usize>(row: &[Cell; N], widths: &[usize; N]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Prints names and values.
+/// Prints a list of names and values, with the values aligned.
 pub(crate) fn print_fields(rows: &[(&str, Cell)]) -> Result<(), Error> {
     line(fields(rows.iter().map(|(name, cell)| (*name, cell))))
 }
@@ -153,7 +153,7 @@ fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Cell)>) -> String {
     printed.join("\n")
 }
 
-/// Returns the terminal's width. Without a terminal, lines can be of any length.
+/// Returns the terminal's width, or `None` if there is no terminal that limits the length of lines.
 fn terminal() -> Option<usize> {
     io::stdout().is_terminal().then(columns)
 }

@@ -1,8 +1,8 @@
 //! An output stream with a bounded queue and a thread that writes its lines.
 //!
-//! The reader of a pipe can stop reading, and a disk can be full. Neither must delay a delivery or
-//! keep the process from exiting. Lines that do not fit in the queue are therefore dropped and
-//! counted.
+//! The process that reads a pipe can stop reading, and a disk can be full. Neither may delay a
+//! delivery or keep this process from exiting. Lines that do not fit in the queue are therefore
+//! dropped and counted.
 
 use std::{
     io::{self, ErrorKind::BrokenPipe},
@@ -19,16 +19,16 @@ use tokio::sync::Notify;
 /// The maximum number of lines in the queue. A table counts as one line.
 const MAX_WAITING: usize = 4096;
 
-/// Writes a line to a stream.
+/// A function that writes a line to a stream.
 pub(super) type Write = fn(&str) -> io::Result<()>;
 
 pub(super) struct Writer {
     name: &'static str,
-    /// Reports lines that were lost.
+    /// The function that reports lost lines.
     warn: fn(String),
     queue: OnceLock<SyncSender<(Write, String)>>,
     state: Mutex<State>,
-    /// Wakes `written` and `closed`.
+    /// Notifies `written` and `closed` that `state` has changed.
     changed: Notify,
 }
 
@@ -37,7 +37,7 @@ struct State {
     waiting: u64,
     lost: u64,
     error: Option<io::Error>,
-    /// Whether the reader of the pipe is gone, so that lost lines do not matter.
+    /// Whether the process that reads the pipe is gone. Lost lines then no longer matter.
     is_closed: bool,
 }
 
@@ -57,7 +57,8 @@ impl Writer {
         }
     }
 
-    /// Queues a line, or drops it if the queue is full. Returns the error of an earlier line.
+    /// Queues a line, or drops it if the queue is full. Returns an error if an earlier line could
+    /// not be written.
     pub(super) fn push(&'static self, write: Write, line: String) -> io::Result<()> {
         let queue = self.queue.get_or_init(|| {
             let (queue, lines) = sync_channel::<(Write, String)>(MAX_WAITING);
@@ -131,7 +132,7 @@ impl Writer {
         (lost > 0).then(|| self.report(lost, &cause))
     }
 
-    /// Returns the error of the last line that could not be written.
+    /// Returns the most recent write error that has not been returned yet.
     pub(super) fn error(&self) -> io::Result<()> {
         self.state().error.take().map_or(Ok(()), Err)
     }
@@ -152,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Lets the test's reader read one line per message.
+    /// Makes each `write` wait for a message, to simulate a slow reader.
     static READS: Mutex<Option<Receiver<()>>> = Mutex::new(None);
     static WRITER: Writer = Writer::new("a test", drop);
 
@@ -166,7 +167,7 @@ mod tests {
     async fn lines_that_do_not_fit_are_counted() {
         let (read, reads): (Sender<()>, _) = channel();
         *READS.lock().unwrap() = Some(reads);
-        // Fills the queue, even if the thread has already taken a line.
+        // Pushes more lines than fit in the queue, even if the thread has already taken one.
         for _ in 0..MAX_WAITING + 4 {
             WRITER.push(write, "line".to_owned()).unwrap();
         }

@@ -58,7 +58,7 @@ Examples:
 Exit status: 0 every event arrived, 1 at least one is missing, 2 this is unknown, or \
 wrong usage")]
 pub(crate) struct ReconcileArgs {
-    /// Only these endpoints, namely those that the records cover [default: all]
+    /// Check only these endpoints, which should be the ones that the records cover [default: all]
     #[arg(long = "endpoint", value_name = "ID", value_delimiter = ',', value_parser = parse_id)]
     endpoints: Vec<String>,
     /// The beginning of the window: a time, or its age, such as 90m or 2d
@@ -161,11 +161,12 @@ async fn log(api: &Api, id: &str, since: Timestamp) -> Result<Log, Error> {
     Ok(log)
 }
 
-/// Returns the difference that the user allows, or the measured difference if that is larger.
+/// Returns the clock difference that the user allows, or the measured one if it is larger.
 fn clock_difference(api: &Api, allowed: Duration) -> Result<SignedDuration, Error> {
     let allowed = SignedDuration::try_from(allowed).unwrap_or(SignedDuration::MAX);
     let ahead = api.clock_ahead();
-    // The API reports its time in whole seconds, and its response takes some time.
+    // Allows for 2 more seconds, because the API reports its time in whole seconds and its response
+    // takes time to arrive.
     let measured = ahead.abs().saturating_add(SignedDuration::from_secs(2));
     if measured <= allowed.max(SignedDuration::from_secs(5)) {
         return at_most_an_hour(allowed);
@@ -183,8 +184,8 @@ fn clock_difference(api: &Api, allowed: Duration) -> Result<SignedDuration, Erro
     at_most_an_hour(allowed.max(measured))
 }
 
-/// Returns an error for a difference that would hide every missing event and take too long to
-/// search.
+/// Returns an error if the difference is more than an hour. Such a difference would hide every
+/// missing event, and searching within it would take too long.
 fn at_most_an_hour(difference: SignedDuration) -> Result<SignedDuration, Error> {
     if difference > SignedDuration::from_hours(1) {
         return Err(Error::failed(
@@ -194,7 +195,7 @@ fn at_most_an_hour(difference: SignedDuration) -> Result<SignedDuration, Error> 
     Ok(difference)
 }
 
-/// Runs the user's command with the report on its standard input.
+/// Runs the user's `--on-missing` command with the report on its standard input.
 async fn run_hook(
     line: &str,
     missing: (Timestamp, Timestamp),

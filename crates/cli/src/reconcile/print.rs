@@ -1,4 +1,4 @@
-//! Prints a report: tables for people, JSON, and a file for Prometheus.
+//! Prints a report as tables or as JSON, and writes its counts to a file for Prometheus.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -94,7 +94,7 @@ fn remarks(report: &Report) {
 }
 
 fn missing(report: &Report) -> String {
-    // If all events in each gap are missing, their count is exact.
+    // The number of missing events is exact if every event in each gap is missing.
     let is_exact = report.gaps.iter().all(|gap| gap.recorded == 0) && report.unseen.is_empty();
     match report.missing() {
         missing if is_exact => missing.to_string(),

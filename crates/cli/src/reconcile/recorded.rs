@@ -38,7 +38,8 @@ struct Line {
 }
 
 impl RecordedArgs {
-    /// Reads the records in the window, or returns `None` if the user did not give any.
+    /// Reads the records since the beginning of the window. Returns `None` if the user gave neither
+    /// a file nor a database.
     pub(super) async fn read(&self, window: &Window) -> Result<Option<Vec<Record>>, Error> {
         let earliest = window.since.saturating_sub(window.clock_difference);
         let earliest = earliest.unwrap_or(window.since);
@@ -72,7 +73,7 @@ fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Err
             match serde_json::from_slice::<Line>(&line) {
                 Ok(line) if line.time >= earliest => records.extend(line.into_record()),
                 Ok(_) => {}
-                // Another program is still writing this line.
+                // Skips the last line if another program is still writing it.
                 Err(_) if !line.ends_with(b"\n") => {}
                 Err(_) if line.trim_ascii().is_empty() => {}
                 Err(error) => return Err(failed(format!(", line {number}: {error}"))),
@@ -90,8 +91,9 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 }
 
 impl Line {
-    /// Returns `None` for a delivery that does not count as a success in SoundHash's log. The log
-    /// does not contain the portal's deliveries, and all other verdicts mean that there was no 2xx.
+    /// Returns `None` if SoundHash's log does not show this delivery as a success. The log leaves
+    /// out the portal's deliveries, and any verdict other than these two means that the response
+    /// was not a 2xx.
     fn into_record(self) -> Option<Record> {
         let is_accepted = matches!(
             self.verdict.as_deref(),

@@ -54,16 +54,17 @@ pub(crate) struct Delivery {
 pub(crate) struct Delivered {
     pub(crate) name: String,
     pub(crate) redirects: Vec<Redirect>,
-    /// The URL that the last redirect pointed to.
+    /// The URL of the last request, after all redirects.
     pub(crate) url: Uri,
-    /// The last response of the last attempt.
+    /// The response to the last attempt, after all redirects, or the reason why there was none.
     pub(crate) result: Result<Response, NoResponse>,
-    /// The reason that the handler did not run despite the status, if any.
+    /// The reason why the handler did not run, if the status alone does not show it.
     pub(crate) not_run: Option<String>,
 }
 
 impl Delivered {
-    /// Returns whether SoundHash records a success, which depends only on the last status.
+    /// Returns whether SoundHash would record a success, which depends only on the status of the
+    /// last response.
     pub(crate) fn is_recorded_as_success(&self) -> bool {
         (self.result.as_ref()).is_ok_and(|response| response.status.is_success())
     }
@@ -130,20 +131,20 @@ impl Target {
         }
     }
 
-    /// Does not follow redirects, so that no other server receives the event.
+    /// Disables redirects, so that no other server receives the event.
     #[cfg(feature = "database")]
     pub(crate) fn without_redirects(mut self) -> Self {
         self.max_redirects = 0;
         self
     }
 
-    /// Waits this long for each response.
+    /// Sets how long to wait for each response.
     pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
         self.client = Client::from_env(timeout);
         self
     }
 
-    /// Sends a delivery until it is accepted or no delays are left.
+    /// Sends a delivery, and retries it after each of the `delays` until it is accepted.
     pub(crate) async fn send(
         &self,
         delivery: Delivery,
@@ -186,7 +187,7 @@ impl Target {
                 };
                 if redirect.drops_body() {
                     (method, body) = (Method::GET, Bytes::new());
-                    // The redirected request keeps the signature.
+                    // Only the headers that describe the body are removed. The signature is kept.
                     headers.remove(CONTENT_LENGTH);
                     headers.remove(CONTENT_TYPE);
                 }

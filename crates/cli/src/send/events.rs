@@ -1,4 +1,4 @@
-//! The events that `send` sends.
+//! Creates the events that `send` sends.
 
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use soundhash_webhook::{EventKind, SIGNATURE_HEADER, Secret, Sender, testing::fr
 use super::attempts::Delivery;
 use crate::data::{self, Data};
 
-/// An event type, from one of the senders.
+/// The type, the sender and an optional payload for the events to create.
 pub(super) struct Plan {
     event_type: String,
     sender: Sender,
@@ -23,7 +23,7 @@ impl Plan {
         }
     }
 
-    /// Returns a plan for every type from both senders.
+    /// Returns a plan for each combination of event type and sender.
     pub(super) fn all() -> Vec<Self> {
         let both = |kind: &EventKind| {
             [Sender::Portal, Sender::Dispatcher]
@@ -58,7 +58,7 @@ impl Plan {
     }
 }
 
-/// Creates the event that SoundHash's test button sends, which can have any type.
+/// Creates an event like the one that SoundHash's test button sends, which can have any type.
 pub(crate) fn test_event(event_type: &str, sender: Sender) -> Value {
     let mut event = fresh_sample(EventKind::VideoProcessed, sender);
     let type_member = match sender {

@@ -100,7 +100,7 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
 
 pub(crate) async fn run(args: SendArgs) -> Result<bool, Error> {
     let (secret, expected) = if args.forge {
-        // No endpoint has this secret, so no receiver accepts its signatures.
+        // No endpoint has this secret, so no receiver should accept signatures made with it.
         let secret = Secret::new("forged by soundhash-webhook send --forge");
         (secret, Expected::Rejected)
     } else {

@@ -20,12 +20,12 @@ use crate::{
     url::milliseconds,
 };
 
-/// The maximum number of deliveries that get their own line. Both senders together have 24 samples.
+/// The maximum number of deliveries that each get their own line. `send --all` sends 24 events.
 const MOST_LINES: u64 = 24;
 /// The width of a line with the longest reason phrase.
 const WIDE: usize = 72;
 
-/// The response that counts as a success.
+/// The kind of response that counts as a success.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Expected {
     Accepted,
@@ -42,7 +42,7 @@ pub(crate) struct Report {
     results: BTreeMap<String, u64>,
     durations: Vec<Duration>,
     first_failure: Option<String>,
-    /// The warnings printed so far.
+    /// The redirect warnings printed so far. Each is printed only once.
     redirects: BTreeSet<String>,
 }
 
@@ -70,7 +70,7 @@ impl Report {
         }
     }
 
-    /// Returns a function that reports a retry.
+    /// Returns a function that prints a line for each attempt that will be retried.
     pub(crate) fn retries(&self) -> impl Fn(&Delivered, Duration) + use<> {
         let bar = self.bar.clone();
         move |delivered, delay| {
@@ -165,7 +165,8 @@ impl Report {
 fn is_success(delivered: &Delivered, expected: Expected) -> bool {
     match (expected, &delivered.result) {
         (Expected::Accepted, _) => delivered.is_handled(),
-        // Receivers that use this crate respond with 401, and others with a status of their choice.
+        // Receivers that use this crate reject forged events with 401. Other receivers may choose
+        // another status.
         (Expected::Rejected, Ok(response)) => {
             matches!(response.status.as_u16(), 400 | 401 | 403) && !delivered.is_lost()
         }
@@ -173,7 +174,7 @@ fn is_success(delivered: &Delivered, expected: Expected) -> bool {
     }
 }
 
-/// Displays the status, or `no response`.
+/// Formats the outcome of a delivery in a few words, such as its status or `no response`.
 fn result(delivered: &Delivered) -> String {
     match &delivered.result {
         Ok(response) if delivered.is_lost() => format!("lost ({})", response.status.as_u16()),
@@ -199,7 +200,7 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
         return format!("{name}  {}", paint(style, result(delivered)));
     };
     let duration = milliseconds(response.duration);
-    // The padding precedes the color, which must not count towards the width.
+    // The text is padded before it is colored, so that color codes do not count towards the width.
     let result = result(delivered);
     match output::columns() < WIDE && io::stdout().is_terminal() {
         true => format!("{name}  {}  {duration}", paint(style, result)),
@@ -210,7 +211,8 @@ fn line(delivered: &Delivered, expected: Expected) -> String {
     }
 }
 
-/// Returns the reason for a missing response, or the beginning of the response's body.
+/// Returns the reason why the handler did not run or why there is no response, or else the
+/// beginning of the response's body.
 pub(crate) fn details(delivered: &Delivered) -> Option<String> {
     if let Some(cause) = &delivered.not_run {
         return Some(cause.clone());

@@ -15,7 +15,7 @@ fn a_secret_in_an_argument_is_rejected_and_not_repeated() {
         format!("send --secret {SECRET}"),
         format!("verify --secret={SECRET} --signature 00"),
         format!("--token {SECRET} endpoints list"),
-        // No earlier error may repeat the secret.
+        // The wrong command must not cause an earlier error that repeats the secret.
         format!("nonsense --secret {SECRET}"),
     ] {
         bare_command(&line).expect(2, "read the arguments | SOUNDHASH_");

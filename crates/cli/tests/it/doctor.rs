@@ -1,4 +1,4 @@
-//! `doctor` against correct receivers, and against a receiver with each fault.
+//! Runs `doctor` against correct receivers, and against receivers with various faults.
 
 use std::{
     io::Write,
@@ -36,7 +36,7 @@ fn serve(app: Router) -> String {
     format!("http://{}/hooks", support::serve(app))
 }
 
-/// Returns an application as in the guides, which accepts only events marked as tests.
+/// Returns an application that is set up as in the guides and accepts only events marked as tests.
 fn right() -> Router {
     let layer = IdempotencyLayer::new(MemoryStore::new(100));
     receiver()
@@ -58,7 +58,7 @@ fn verification() -> SoundHashWebhookLayer {
 
 type Change = fn(Vec<u8>) -> Vec<u8>;
 
-/// Changes requests before the correct application receives them, as a proxy could.
+/// Returns the correct application behind a layer that changes request bodies, as a proxy could.
 fn behind(change: Change) -> Router {
     right().layer(middleware::from_fn(
         move |request: Request, next: Next| async move {
@@ -123,7 +123,7 @@ fn signatures_that_are_not_verified_or_do_not_match_are_failures() {
 
 #[test]
 fn redirects_are_followed_and_shown_with_what_arrives() {
-    // No sender follows this redirect, and its long target is shortened.
+    // No sender follows a redirect to a `file` URL, and the output shortens its long target.
     let to = format!("file:///etc/{}", "x".repeat(9_000));
     let ran = doctor(&App::redirecting(307, &to).to_string());
     let parts = "failed redirects | 307 to file:///etc/xx | which no sender follows";

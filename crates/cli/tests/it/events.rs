@@ -85,7 +85,7 @@ on_both!(
     recorded_events_are_compared_with_the_log_of_soundhash,
 );
 
-/// What the handler does instead of handling the event.
+/// What the handler does before or instead of handling the event.
 #[derive(Clone, Copy)]
 enum Step {
     Respond(StatusCode),
@@ -327,7 +327,8 @@ fn events_run_again_by_key_window_and_type<DB: Fixture>() {
 
     let after = app.stored();
     assert_eq!(app.forgotten(), 0);
-    // The window still selects the same events.
+    // Running the events again has not changed their times, so the window still selects the same
+    // events.
     assert!(after.iter().map(time).eq(before.iter().map(time)));
     app.has_every_body(7);
 }
@@ -363,7 +364,7 @@ fn an_event_that_fails_stays_stored_and_runs_later<DB: Fixture>() {
     assert_eq!(app.handled(), keys([0, 2]));
     assert_eq!(app.forgotten(), 0);
 
-    // No other server receives the stored body.
+    // No other server receives the stored body, even if the application redirects to it.
     let other = Server::ok();
     for status in [302, 308] {
         let url = Server::redirecting(status, &other.to_string());

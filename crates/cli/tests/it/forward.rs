@@ -59,7 +59,7 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
         ("accept-encoding", &["gzip, deflate"]),
         ("host", &[app.addr.to_string().as_str()]),
         ("content-length", &[BODY.len().to_string().as_str()]),
-        // Only `Via` is added, to detect loops.
+        // No header is added except `Via`, which is needed to detect loops.
         ("accept", &[]),
         // These headers apply only to the connection.
         ("x-hop", &[]),
@@ -121,7 +121,7 @@ fn the_address_of_this_command_is_rejected() {
 fn a_loop_through_another_server_is_a_508() {
     let url = Arc::new(OnceLock::<String>::new());
     let target = url.clone();
-    // This proxy sends each request back to its sender.
+    // This proxy sends each request back to the `listen` command that forwarded it.
     let app = App::start(move |request| {
         let (_, head) = request.head.split_once("\r\n").unwrap();
         let head: String = (head.split_inclusive("\r\n"))
@@ -154,7 +154,7 @@ fn nothing_is_acknowledged_that_the_application_did_not_acknowledge() {
         &b""[..],
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Le",
-        // The final response is missing.
+        // No final response follows this interim one.
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",

@@ -1,13 +1,13 @@
-//! The help text of every command, compared with the files in `tests/help`.
+//! Compares the help text of every command with the files in `tests/help`.
 //!
-//! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli --features database help` writes these files.
-//! Review the diff before you commit it.
+//! `UPDATE_HELP=1 cargo test -p soundhash-webhook-cli --features database help` updates these
+//! files. Review the diff before you commit it.
 
 use std::process::Command;
 
 use crate::support::{Run, bare, bare_command};
 
-/// Returns the help text of a command and its subcommands.
+/// Returns the names and help texts of a command and its subcommands.
 fn helps(name: &str) -> Vec<(String, String)> {
     let mut command = bare!("{name} --help");
     let ran = command.env("COLUMNS", "80").expect(0, "Usage:");
@@ -39,7 +39,7 @@ fn the_help_of_every_command_was_reviewed() {
         assert!(!needs || help.contains("SOUNDHASH_API_TOKEN"), "{name}");
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{name}: {line}");
-            // A line break after `>` would separate it from its file name.
+            // A line break after a `>` redirection would separate it from its file name.
             assert!(!line.ends_with(" >"), "{name}: {line}");
         }
         let file = format!("soundhash-webhook {name}").trim().replace(' ', "-") + ".txt";
@@ -75,7 +75,8 @@ fn the_examples_in_the_help_are_valid_commands() {
         let lines = help.lines().map(str::trim);
         for line in lines.filter_map(|line| line.strip_prefix("$ soundhash-webhook")) {
             let line = line.split([';', '|', '<', '>', '#']).next().unwrap();
-            // Without a secret or a URL, the command fails once it has parsed its arguments.
+            // The secret and the API's URL are not set, so the command parses its arguments and
+            // then fails.
             let script = format!("exec \"$0\" {line} </dev/null");
             let mut command = Command::new("sh");
             command.args(["-c", &script, env!("CARGO_BIN_EXE_soundhash-webhook")]);

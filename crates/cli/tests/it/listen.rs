@@ -54,7 +54,7 @@ fn a_line_fits_a_terminal_whatever_the_event_is_called() {
         let body = format!(r#"{{"id": "{id}", "type": "{event_type}", "data": {{}}}}"#);
         deliver(&listen.url, "", body.as_bytes());
         let line = listen.line();
-        // This is the only double-width character.
+        // `曲` is the only double-width character in the line.
         let wide = line.matches('曲').count();
         assert!(line.chars().count() + wide <= 80, "{line}");
         assert!(line.contains(shown), "{line}");
@@ -104,7 +104,7 @@ fn every_path_receives_with_the_secret_before_a_rotation_too() {
     assert_eq!(status(&exchange(&listen.url, &head, BODY)), "200");
 }
 
-/// Attack: an event whose type and id clear the screen.
+/// Attack: an event whose type and id contain terminal control sequences.
 #[test]
 fn an_event_cannot_control_the_terminal() {
     let body = r#"{"id": "\u001b[2J\r\n\u009b\u202e", "type": "a\u001b]0;b\u0007", "data": {}}"#;
@@ -158,7 +158,7 @@ fn signals_end_it_when_requests_in_flight_are_completed() {
         assert!(asked.starts_with(b"HTTP/1.1 100"));
         listen.signal(signal);
         listen.wait_for_log("Stopping");
-        // New connections are no longer accepted.
+        // Waits until new connections are no longer accepted.
         while std::net::TcpStream::connect(&addr).is_ok() {
             thread::sleep(Duration::from_millis(10));
         }

@@ -1,5 +1,4 @@
-//! Tests that run the command as a process, with arguments, an environment, output and an exit
-//! status.
+//! Tests that run the command as a separate process, and check its output and exit status.
 
 mod arguments;
 mod doctor;

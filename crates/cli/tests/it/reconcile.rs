@@ -88,7 +88,7 @@ fn lost_events_and_events_without_a_record_are_missing() {
         attempt(3, 1, "success", ago(120)),
         attempt(4, 1, "success", ago(180)),
         attempt(5, 1, "success", ago(180)),
-        // This attempt was made after the window.
+        // This attempt was made after the end of the window.
         attempt(6, 4, "failed", ago(1)),
     ]);
     let lines = line("a", ago(180)) + &line("test", ago(300));
@@ -235,7 +235,8 @@ fn a_log_that_is_longer_than_the_limit() {
 
 #[test]
 fn a_token_that_expires_is_renewed() {
-    // Each line has the token, the refresh token and the user's command. `-` stands for no token.
+    // Each line has a token, a refresh token and a command that the user runs to get a token. `-`
+    // stands for none.
     let command = |line: &str| {
         let mut command = api(Vec::new()).bare("reconcile");
         let [token, refresh, run] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {

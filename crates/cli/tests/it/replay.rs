@@ -25,7 +25,7 @@ fn body(file: &str) -> Vec<u8> {
 #[test]
 fn recorded_deliveries_arrive_with_their_bytes_and_signatures() {
     let app = App::ok();
-    // Sending the recorded signatures does not need a secret.
+    // No secret is needed to send the recorded signatures.
     let mut replay = bare!("replay --url {app}");
     let ran = replay
         .args(captures())
@@ -54,7 +54,7 @@ fn deliveries_are_signed_again_for_a_receiver_with_another_secret() {
     replay.args(captures());
     replay.expect(1, "401 Unauthorized | Invalid signature");
     replay.arg("--resign").expect(0, "200 OK");
-    // An editor has changed the file.
+    // The file has an additional line break at its end, as if an editor had changed it.
     let file = folder("replay").join("changed.http");
     fs::write(
         &file,

@@ -57,7 +57,7 @@ fn an_event_is_signed_and_written_like_its_sender_does() {
         assert!(request.body.starts_with(space.as_bytes()));
         assert!(events(&app).pop().unwrap()[id].is_string());
     }
-    // Arbitrary types are allowed.
+    // The event type can be arbitrary, even one that SoundHash does not have.
     cli!("send --event made.up --url {app}").expect(0, "");
     let event = events(&app).pop().unwrap();
     assert_eq!(event["type"], "made.up");
@@ -95,13 +95,13 @@ fn retries_repeat_the_same_bytes_until_one_is_accepted() {
     let attempts = AtomicUsize::new(0);
     let app = App::start(move |_| match attempts.fetch_add(1, Ordering::Relaxed) {
         0 => response("500 Internal Server Error", "try again"),
-        // The server hangs up.
+        // The server hangs up without a response.
         1 => Vec::new(),
         _ => response("204 No Content", ""),
     });
     let parts = "retry in 50.0 ms | retry in 100 ms | 204 No Content";
     let ran = cli!("send --retry --retry-delay 0.05 --url {app}").expect(0, parts);
-    // Retries are not printed as results.
+    // Only the last attempt is printed as a result.
     assert_eq!(ran.stdout.lines().count(), 1, "{ran:#?}");
     let requests = app.requests();
     assert_eq!(requests.len(), 3);
@@ -145,7 +145,7 @@ fn redirects_are_followed_as_soundhash_follows_them() {
 
 #[test]
 fn a_receiver_that_closes_its_connections_fails_no_event() {
-    // The response does not announce that the connection will be closed.
+    // The server closes the connection after each response without announcing it.
     let app = App::start(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
     cli!("send --count 200 --url {app}").expect(0, "200 200 OK");
 }

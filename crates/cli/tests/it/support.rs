@@ -33,7 +33,7 @@ macro_rules! bare {
 
 pub(crate) use {bare, cli};
 
-/// Returns the command with none of its own environment variables set.
+/// Returns the command without any of its own environment variables or proxy settings.
 pub(crate) fn bare_command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundhash-webhook"));
     for (name, _) in env::vars_os() {
@@ -72,7 +72,7 @@ impl Ran {
     #[track_caller]
     pub(crate) fn expect(self, status: i32, parts: impl AsRef<str>) -> Self {
         assert_eq!(self.status, status, "{self:#?}");
-        // Help and errors are wrapped to the width of the terminal.
+        // Joins all lines, because help and errors are wrapped to the width of the terminal.
         let all = self.all().split_whitespace().collect::<Vec<_>>().join(" ");
         for part in parts.as_ref().split('|').map(str::trim) {
             assert!(all.contains(part), "no `{part}` in {self:#?}");
@@ -99,7 +99,8 @@ pub(crate) trait Run {
     /// Runs the command with `input` on its standard input.
     fn reads(&mut self, input: impl AsRef<[u8]>) -> Ran;
 
-    /// Checks the exit status, and expects these bar-separated parts in the output.
+    /// Runs the command without input. Checks its exit status, and that its output contains all of
+    /// the bar-separated `parts`.
     fn expect(&mut self, status: i32, parts: impl AsRef<str>) -> Ran;
 }
 
@@ -112,7 +113,7 @@ impl Run for Command {
             .spawn()
             .expect("the command starts");
         let mut stdin = child.stdin.take().expect("a pipe");
-        // A command that fails early does not read its input.
+        // The write fails if the command exits before it has read its input.
         let _ = stdin.write_all(input.as_ref());
         drop(stdin);
         let ran: Ran = child.wait_with_output().expect("an output").into();
@@ -126,7 +127,8 @@ impl Run for Command {
     }
 }
 
-/// Runs a command for each row of arguments, expected exit status and expected parts of the output.
+/// Runs a command for each row, which has the arguments, the expected exit status, and expected
+/// parts of the output.
 #[track_caller]
 pub(crate) fn check(command: impl Fn(&str) -> Command, rows: &str) {
     for row in rows.lines().filter(|row| !row.trim().is_empty()) {
@@ -302,7 +304,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// Returns a complete response.
+/// Returns the bytes of a complete HTTP response.
 pub(crate) fn response(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
@@ -325,7 +327,8 @@ pub(crate) fn exchange(url: &str, head: &str, body: &[u8]) -> String {
     response
 }
 
-/// Sends the head of a request.
+/// Connects to the server in `url` and sends the head of a request. Returns the connection and the
+/// server's address.
 pub(crate) fn begin(url: &str, head: &str, length: usize) -> (TcpStream, String) {
     let url = url.strip_prefix("http://").unwrap();
     let (addr, path) = url.split_once('/').unwrap();

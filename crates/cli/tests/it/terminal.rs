@@ -1,6 +1,6 @@
 //! Terminal output: colors, the progress bar, questions and prompts.
 //!
-//! `script` from util-linux runs the command in a terminal.
+//! The tests use `script` from util-linux to run the command in a terminal.
 
 use std::{
     io::{Read, Write},

@@ -1,7 +1,7 @@
 //! HTTPS and certificate verification.
 //!
-//! `tests/tls` has a certificate for localhost, one that has expired, their key, and the authority
-//! that signed them. They are used only in these tests.
+//! `tests/tls` contains a valid certificate for localhost, an expired one, the key for both, and
+//! the authority that signed them. They are used only in these tests.
 
 use std::{io, net::SocketAddr, sync::Arc, thread};
 
@@ -26,7 +26,7 @@ pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls"
 /// A certificate for localhost and 127.0.0.1.
 pub(crate) const VALID: &str = "server.pem";
 
-/// A listener for encrypted connections.
+/// A listener that accepts TLS connections.
 struct TlsListener {
     listener: TcpListener,
     acceptor: TlsAcceptor,

@@ -1,4 +1,5 @@
-//! Bodies that were changed in transit, or whose diagnosis would take a lot of memory or time.
+//! Tests bodies that were changed in transit, or whose diagnosis would take a lot of memory or
+//! time.
 
 use std::{io::Read, time::Instant};
 
@@ -42,12 +43,12 @@ fn a_body_that_was_rewritten_on_the_way() {
         // The output of `qs.stringify` for a body that was parsed as a form.
         (FormEncoded, text, &name[..]),
         (CurlyQuotes, r#"{"title": "it's"}"#, "{“title”: “it’s”}"),
-        // An unpaired surrogate, which Python writes and Rust cannot represent.
+        // An unpaired surrogate, which Python can write but a Rust string cannot represent.
         (Reserialized, half, r#"{"t":"\ud83c","a":1}"#),
         (SortedKeys, r#"{"a": [{"b": 1.0, "c": 2}], "z": "x"}"#, keys),
         (NumbersRewritten, node, r#"{"c":1,"n":[1,2]}"#),
         (NumbersRewritten, gson, r#"{"x":7.0,"n":-2.0}"#),
-        // Go sorts the keys, too.
+        // Go rewrites the numbers and also sorts the keys.
         (NumbersRewritten, before_go, after_go),
     ] {
         found(KEY, &sign(KEY, signed), received, kind);
@@ -105,7 +106,7 @@ fn a_compressed_body_at_either_side() {
     ] {
         found_either_way(Compressed, BODY, compressed);
     }
-    // From Python: `gzip.compress(b"{}", mtime=0)`.
+    // The output of Python's `gzip.compress(b"{}", mtime=0)`.
     let python = hex::decode("1f8b08000000000002ffabae050043bfa6a302000000").unwrap();
     found(KEY, &sign(KEY, "{}"), &python, Compressed);
 }
@@ -146,7 +147,7 @@ fn an_empty_body_at_either_side() {
     assert!(diagnose(&[KEY], sign(KEY, ""), "").is_right());
 }
 
-/// Attack: send a small body that fills memory when it is decompressed.
+/// Attack: send a small body that would fill the memory when decompressed.
 #[test]
 fn a_decompression_bomb_is_given_up() {
     let zeros = vec![0; 8 << 20];
@@ -156,7 +157,7 @@ fn a_decompression_bomb_is_given_up() {
     finds(&[KEY], sign(KEY, &zeros), &bomb, &[Unknown], None);
 }
 
-/// Attack: fill memory with indentation.
+/// Attack: send a nested body that would fill the memory with indentation.
 #[test]
 fn a_deeply_nested_body_is_not_laid_out() {
     let deep = "[".repeat(50_000) + &"]".repeat(50_000);

@@ -1,4 +1,4 @@
-//! The diagnosis as a whole: several mistakes, no mistakes, and the text.
+//! Tests the diagnosis as a whole: several mistakes, no mistakes, and the text.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case tries every mistake.
+    // The number of cases is low, because each case tries every mistake.
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]

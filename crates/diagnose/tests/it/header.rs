@@ -1,4 +1,4 @@
-//! Missing, malformed or decorated signatures.
+//! Tests missing, malformed and decorated signatures.
 
 use base64::{
     Engine,
@@ -57,7 +57,7 @@ fn missing_and_malformed_signatures() {
         ("0123456789abcdef", MalformedSignature),
         (&sign(KEY, BODY)[..63], MalformedSignature),
         ("=,=;= =", MalformedSignature),
-        // It has as many digits as a SHA-1 hash, but does not match the hash.
+        // This value has as many digits as a SHA-1 hash, but does not match the body's hash.
         (&"ab".repeat(20), MalformedSignature),
     ] {
         finds(&[KEY], value, BODY, &[kind], None);

@@ -1,4 +1,4 @@
-//! JSON that was reserialized.
+//! Tests JSON that was reserialized.
 
 use std::{collections::BTreeMap, fs};
 
@@ -19,7 +19,7 @@ fn numbers_of_a_real_delivery_rewritten_by_node() {
 
 #[test]
 fn a_body_serialized_again_by_another_library() {
-    // The keys, numbers and escapes are formatted like Python's `json.dumps`.
+    // The keys, numbers and escapes are written as Python's `json.dumps` writes them.
     let compact = r#"{"z":"M\u00fcller \ud83c\udfb5\u007f","a":[1.0,-2e5,{}, []],"n":null,"s":"a\\\"b, c: d"}"#;
     let compact = compact.replace("{}, []", "{},[]");
     let spaced = r#"{"z": "M\u00fcller \ud83c\udfb5\u007f", "a": [1.0, -2e5, {}, []], "n": null, "s": "a\\\"b, c: d"}"#;

@@ -1,4 +1,4 @@
-//! Mistakes with the secret.
+//! Tests mistakes with the secret.
 
 use base64::{
     Engine,
@@ -32,7 +32,8 @@ fn mistakes_with_the_secret_at_either_side() {
         found(&other, &sign(KEY, BODY), BODY, kind);
         found(KEY, &sign(&other, BODY), BODY, kind);
     }
-    // These secrets cannot be guessed from the right one.
+    // These secrets cannot be derived from the right one, so the mistake is found only if the given
+    // secret has it.
     let (start, end) = KEY.split_at(9);
     for (kind, given) in [
         (SecretWhitespace, format!("  {KEY}\r\n")),
@@ -64,7 +65,7 @@ fn the_secret_in_utf_16_at_either_side() {
 
 #[test]
 fn the_secret_decoded_from_base64_at_either_side() {
-    // These bytes differ between the two alphabets of base64, and need padding.
+    // These bytes need padding, and the two base64 alphabets encode them differently.
     let bytes = b"\xfb\xff\xfe soundhash\xff\xfe";
     for alphabet in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
         let text = alphabet.encode(bytes);

@@ -1,4 +1,4 @@
-//! `diagnose` finds each common mistake, and its text never reveals a secret.
+//! Tests that `diagnose` finds each common mistake, and that its text never reveals a secret.
 
 mod bodies;
 mod diagnosis;

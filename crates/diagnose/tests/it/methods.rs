@@ -1,4 +1,4 @@
-//! Other signing methods, and other signed bytes.
+//! Tests other signing methods, and other signed bytes.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -35,7 +35,7 @@ fn another_hash_or_no_hmac_or_swapped_arguments() {
         assert!(text.contains("use HMAC with SHA-256"), "{text}");
     }
     found(KEY, &mac::<Hmac<Sha256>>(BODY, KEY), BODY, SwappedArguments);
-    // The signature in GitHub's format, and in base64.
+    // A signature in GitHub's format, and one in base64.
     let github = format!("sha1={sha1}");
     finds(&[KEY], github, BODY, &[SignaturePrefix, WrongHash], Some(0));
     let base64 = STANDARD.encode(hex::decode(&sha512).unwrap());
@@ -50,7 +50,7 @@ fn a_timestamp_before_the_body() {
     let expected = [SignaturePrefix, TimestampSigned];
     finds(&[KEY], stripe, BODY, &expected, Some(0));
 
-    // The time of the event, as text and in seconds.
+    // The event's timestamp, as text and as Unix time in seconds.
     for (sender, timestamp) in [
         (Sender::Portal, "2026-11-23T08:55:32.108009+00:00"),
         (Sender::Portal, "1795424132"),

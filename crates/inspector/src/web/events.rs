@@ -21,7 +21,8 @@ use tokio::{
 
 use super::{page::Page, view::summary};
 
-/// The time between two batches, so that the page is not updated a thousand times per second.
+/// The minimum time between two batches, which keeps the page from being updated a thousand times
+/// per second.
 const PACE: Duration = Duration::from_millis(200);
 /// The lifetime of a stream, after which the page reconnects and resumes. An endless stream would
 /// prevent a server from shutting down gracefully.
@@ -95,12 +96,13 @@ impl Reader {
                 let skipped = sent.saturating_sub(changes.records.len() as u64);
                 let records: Value = changes.records.iter().map(|it| summary(it)).collect();
                 let batch = json!({
-                    // The page must drop all of its records.
+                    // Whether the page must drop all of its records.
                     "reset": reset,
-                    // The number of records that were evicted before this batch.
+                    // The number of records that were evicted before they could be sent in this
+                    // batch.
                     "skipped": if reset { 0 } else { skipped },
-                    // The total number of records since the start, and the number that are still
-                    // kept.
+                    // The total number of records since the inspector was created, and the number
+                    // that are still kept.
                     "received": changes.received,
                     "kept": changes.kept,
                     "changes": SchemaChange::seen().len(),

@@ -1,4 +1,4 @@
-//! Access to the page: host, token and headers.
+//! Protects the page: checks the host and the token, and adds security headers.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -122,7 +122,7 @@ impl Access {
         cookies.any(|(name, value)| name == COOKIE && self.is_token(value))
     }
 
-    /// Puts a page behind the token.
+    /// Makes a page accessible only with the token.
     pub(super) fn guard(self, page: Router) -> Router {
         let page = page.layer(from_fn_with_state(self.clone(), check_cookie));
         let path = self.path.clone();

@@ -113,7 +113,7 @@ fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Page> {
 }
 
 async fn index(OriginalUri(uri): OriginalUri) -> Response {
-    // The routes may be nested, with or without a trailing slash.
+    // The routes may be nested under a path, with or without a trailing slash.
     let path = uri
         .path()
         .trim_end_matches('/')
@@ -150,7 +150,7 @@ async fn state(State(page): State<Page>) -> Json<Value> {
     }))
 }
 
-/// Returns a curl command that sends a first delivery.
+/// Returns a curl command with which the user can send a first delivery.
 fn curl(inspector: &Inspector) -> String {
     let config = inspector.settings();
     let url = config.webhook_url.as_ref().map_or_else(
@@ -249,7 +249,8 @@ async fn explain(
         return Err(NO_SECRET.into());
     }
     record.whole_body()?;
-    // A diagnosis hashes the body hundreds of times.
+    // A diagnosis hashes the body hundreds of times, so it must not run on a thread that other
+    // tasks need.
     let diagnosis = task::spawn_blocking(move || {
         diagnose(&settings.secrets, record.signature(), record.body()).to_string()
     });

@@ -9,7 +9,8 @@ use crate::Inspector;
 #[derive(Clone)]
 pub(super) struct Page {
     pub(super) inspector: Inspector,
-    /// Identifies this process, so that pages from earlier processes do not mix up record numbers.
+    /// Identifies this process, so that pages loaded from an earlier process do not mix up record
+    /// numbers.
     pub(super) instance: Arc<str>,
     /// Ends the live updates when the inspector's own server stops.
     pub(super) stop: CancellationToken,

@@ -71,7 +71,7 @@ mod tests {
             (r"T\u00edtulo", "TÍTULO"),
             (r"\ud83c\udfb5 \u00C9", "🎵 é"),
             (r#"say \"hi\" \\ \/"#, r#"SAY "hi" \ /"#),
-            // These escapes are incomplete.
+            // These escapes are incomplete or invalid.
             (r"\ud83c\n", "\u{fffd}\\n"),
             (r"\u12", r"\u12"),
             (r"\u+123", r"\u+123"),

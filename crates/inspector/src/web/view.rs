@@ -1,4 +1,4 @@
-//! Records as JSON for the page.
+//! Converts records to JSON for the page.
 
 use std::{
     fmt::{self, Write},
@@ -37,7 +37,7 @@ pub(super) fn change(change: &SchemaChange) -> Value {
     })
 }
 
-/// Returns one row of the list.
+/// Returns the JSON for one row of the list.
 pub(super) fn summary(record: &Record) -> Value {
     json!({
         "number": record.number,
@@ -58,7 +58,8 @@ pub(super) fn summary(record: &Record) -> Value {
     })
 }
 
-/// Returns one record with all of its details. `related` are the other requests with the same event.
+/// Returns one record with all of its details. `related` contains the other requests with the same
+/// event.
 pub(super) fn detail(inspector: &Inspector, record: &Record, related: &[Arc<Record>]) -> Value {
     let config = inspector.settings();
     let no_secret = config.secrets.is_empty().then_some(NO_SECRET);
@@ -77,7 +78,7 @@ pub(super) fn detail(inspector: &Inspector, record: &Record, related: &[Arc<Reco
         ("related", related.iter().map(|it| summary(it)).collect()),
         // Whether the record was rejected because of its signature.
         ("explainable", json!(record.judgment.explainable)),
-        // The reasons why actions are not possible.
+        // For each action, the reason why it is not possible, or `null` if it is possible.
         ("no_explain", json!(no_secret.or(no_body))),
         ("no_replay", json!(no_head.or(no_body))),
         ("no_send_as_new", json!(no_secret.or(no_head).or(no_body))),

@@ -47,7 +47,8 @@ async fn hostile_requests_pass_with_the_inspector_on() {
     }
 }
 
-/// Returns a request with these frames and trailers, plus a counter of the frames read.
+/// Returns a signed request whose body consists of these frames and a trailer, along with a counter
+/// of the frames that have been read.
 fn signed(data: &'static [&'static str]) -> (Request<Body>, Arc<AtomicUsize>) {
     let read = Arc::<AtomicUsize>::default();
     let sum = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
@@ -103,7 +104,7 @@ async fn requests_and_responses_pass_unchanged() {
     }
     assert_eq!(data, ["one", "", "two"]);
     assert_eq!(trailers.unwrap()["x-sum"], "1");
-    // The application responded before it read the body.
+    // The application responded before reading the body, so none of it was recorded.
     assert_eq!(records.recv().await.unwrap().body(), b"");
 
     let request = SignedRequest::new(SECRET).body("known").build();
@@ -120,7 +121,7 @@ async fn no_more_of_a_body_is_kept_than_max_body_size() {
     let record = records.recv().await.unwrap();
     assert_eq!(record.body(), &body[..100]);
     assert_eq!(record.verdict(), Verdict::Accepted);
-    // The layer parsed the whole body, so the list can show the event.
+    // The layer parsed the whole body, so the list can still show the event.
     assert_eq!(record.event_id(), Some("long"));
     let detail = app.ask_json("GET", "/api/records/1").await;
     assert_eq!(detail["request"]["body_bytes"], body.len());

@@ -1,11 +1,11 @@
-//! Live updates of the list.
+//! Tests the list's live updates.
 
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::support::{App, PATIENCE};
 
-/// A stream of batches.
+/// The stream of batches that the page receives as live updates.
 struct Events {
     response: reqwest::Response,
     text: String,
@@ -64,7 +64,7 @@ async fn a_stream_begins_with_all_records_and_continues_with_new_ones() {
     assert_eq!(batch["records"][0]["verdict"], "accepted");
 }
 
-/// Record numbers from an earlier process refer to different records.
+/// If another process sent the stream, its record numbers refer to different records.
 #[tokio::test]
 async fn a_stream_is_resumed_unless_another_process_sent_it() {
     let app = App::start().await;

@@ -1,4 +1,4 @@
-//! Access to the page: hosts, tokens and other sites.
+//! Tests who can access the page: host names, tokens and other sites.
 
 use axum::Router;
 use http::{StatusCode, header};
@@ -41,8 +41,9 @@ async fn the_token_moves_from_the_url_into_a_cookie() {
     let app = App::start().await;
     let response = get(&app.page).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
-    // Browsers send a cookie to every port on a host, so another server on this machine could
-    // receive a cookie for `/`. The other server does not know the random path.
+    // Browsers send a host's cookies to all of its ports, so another server on this machine could
+    // receive a cookie for `/`. A cookie for a random path is safe, because the other server does
+    // not know the path.
     let path = response.headers()["location"].to_str().unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     let expected = format!("{}; HttpOnly; SameSite=Strict; Path={path}", app.cookie);
@@ -87,7 +88,7 @@ async fn a_post_from_another_site_is_rejected() {
     for path in actions.split(' ') {
         for (name, value) in [
             ("sec-fetch-site", "cross-site"),
-            // Another port on this machine.
+            // A page on another port of this machine.
             ("sec-fetch-site", "same-site"),
             ("origin", "http://attacker.example"),
             ("origin", "null"),

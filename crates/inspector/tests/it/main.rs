@@ -1,4 +1,4 @@
-//! Tests of the inspector: over sockets, and in a real browser.
+//! Tests the inspector over sockets and in a real browser.
 
 mod browser;
 mod capture;

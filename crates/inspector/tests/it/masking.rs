@@ -1,4 +1,4 @@
-//! The values hidden by the API.
+//! Tests which values the API hides.
 
 use reqwest::header::HeaderMap;
 use soundhash_webhook::{EventKind, Secret};

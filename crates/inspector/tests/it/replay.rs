@@ -1,4 +1,4 @@
-//! The requests that the inspector sends, and their outcomes.
+//! Tests the requests that the inspector sends, and their outcomes.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,13 +26,13 @@ fn sample() -> Value {
     json!({"sample": "match.found", "sender": "portal"})
 }
 
-/// Returns the reason why an action is not possible.
+/// Requests an action that is not possible, and returns the reason given.
 async fn cannot_send(app: &App, path: &str) -> String {
     let result = act(app, path, sample()).await;
     result["error"].as_str().unwrap().to_owned()
 }
 
-/// Runs an action on a record, and returns the new record.
+/// Runs an action, and returns the record of the request that it sent.
 async fn sent(app: &App, path: &str) -> Arc<Record> {
     let mut records = app.inspector.subscribe();
     let result = act(app, path, sample()).await;
@@ -125,7 +125,7 @@ async fn an_event_that_is_sent_as_new_is_accepted_with_the_same_payload() {
     assert_ne!(again.event_id(), new.event_id());
 }
 
-/// A forged event becomes authentic, because the owner of the secret signs it.
+/// A forged event that is sent as new becomes authentic, because it is signed with the real secret.
 #[tokio::test]
 async fn a_forgery_is_rejected_again_unless_it_is_sent_as_new() {
     let app = App::start().await;
@@ -164,7 +164,7 @@ async fn a_replay_keeps_the_senders_address_and_headers() {
 async fn each_sample_reaches_the_application_with_a_valid_signature() {
     let app = App::start().await;
     let mut records = app.inspector.subscribe();
-    // For the other types, the handler in these tests waits, panics or fails.
+    // The handler in these tests waits, panics or fails for these types, so they are left out.
     let others = ["quota.warning", "user.created", "job.failed"];
     let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
     let kinds = kinds.filter(|it| !others.contains(it));
@@ -266,7 +266,7 @@ async fn a_saved_request_has_the_form_of_a_capture() {
     assert!(head.contains("\r\nX-Webhook-Event: video.processed\r\n"));
     assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())));
     assert!(!head.contains("t0ps3cret"), "{head}");
-    // This line turns the delivery into a test.
+    // A saved request becomes a test with this single line.
     let request = SignedRequest::from_capture(SECRET, file.as_bytes());
     let Ok(response) = router().oneshot(request.unwrap().build()).await;
     assert_eq!(response.status(), 200);

@@ -1,4 +1,4 @@
-//! Searching ids and bodies.
+//! Tests searching ids and bodies.
 
 use serde_json::json;
 use tokio::time::timeout;

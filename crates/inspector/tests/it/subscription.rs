@@ -1,4 +1,4 @@
-//! Subscriptions to records.
+//! Tests subscriptions to records.
 
 use http::StatusCode;
 use soundhash_webhook::Sender;

@@ -156,7 +156,7 @@ impl App {
         let request = client().post(&self.url).headers(headers).body(body.into());
         let response = request.send().await.unwrap();
         let status = response.status();
-        // The record is finished at the same time as the response.
+        // The record is complete once the whole response has been read.
         response.bytes().await.unwrap();
         status
     }
@@ -192,7 +192,7 @@ pub(crate) fn titled(id: &str, title: &str) -> Vec<u8> {
     Sender::Dispatcher.to_bytes(&event)
 }
 
-/// Returns a portal event, whose id is a timestamp that other events can share.
+/// Returns an event in the portal's format, whose id is a timestamp that other events can share.
 pub(crate) fn from_portal(id: &str, title: &str) -> Vec<u8> {
     let event = json!({
         "event": "video.processed", "delivery_id": id, "timestamp": "2026-11-23T08:56:12.681Z",

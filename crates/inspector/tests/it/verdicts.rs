@@ -1,4 +1,4 @@
-//! Requests and their verdicts.
+//! Tests the verdict on each kind of request.
 
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ fn sample(kind: EventKind) -> Request<Body> {
     request.sample(kind, Sender::Portal).build()
 }
 
-/// Expects a verdict and a reason. The body of an unverified request is not recorded.
+/// Expects a verdict and a reason. Also checks that the body is recorded only if the request was
+/// verified.
 async fn expect(app: Router, request: Request<Body>, verdict: Verdict, reason: &str) {
     let path = request.uri().path().to_owned();
     let record = judged(&Inspector::new(), app, request).await;
@@ -73,12 +74,12 @@ async fn each_verdict_has_its_reason() {
     let typo = SignedRequest::new(SECRET).uri("/webhooks/typo").build();
     let reason = "No route of the application takes this request.";
     expect(Router::new(), typo, Verdict::Rejected, reason).await;
-    // A route without the layer is the most dangerous mistake.
+    // Forgetting the layer on a route is the most dangerous mistake.
     let open = Router::new().route(PATH, post(|| async {}));
     let reason = "No `SoundHashWebhookLayer` verified this request: it is missing";
     expect(open, found(), Verdict::Failed, reason).await;
 
-    // An inspector without a secret trusts the layer.
+    // An inspector that has no secret relies on the layer's verification.
     let rotated = SoundHashWebhookLayer::new(Secret::new("whsec_new")).previous_secret("whsec_old");
     let rotated = Router::new()
         .route(PATH, post(|_: Event| async {}))
@@ -115,7 +116,7 @@ async fn a_handler_is_canceled_by_a_sender_that_hangs_up() {
     assert!(record.is_verified());
 }
 
-/// Sends the head and part of the body.
+/// Sends a request's head and at most `sent` bytes of its body.
 async fn hang_up_in_the_middle(app: &App, sent: usize) -> TcpStream {
     let body = body(EventKind::QuotaWarning);
     let (mut stream, authority) = app.connect().await;

@@ -1,4 +1,4 @@
-//! The `fleet` example: several processes share a Redis server, and one of them is killed.
+//! Tests the `fleet` example: several processes share a Redis server, and one of them is killed.
 
 use std::{
     collections::HashSet,
@@ -78,8 +78,8 @@ async fn two_processes_handle_each_of_1000_events_once() {
     const EVENTS: u64 = 1000;
     let server = RedisServer::start();
     let processes = [fleet(&server, &[]), fleet(&server, &[])];
-    // The processes close idle connections after 10 s, which must not happen while a request is
-    // being sent.
+    // The processes close a connection after it has been idle for 10 s. The client gives up idle
+    // connections sooner, so that none is closed while a request is being sent on it.
     let idle = Duration::from_secs(5);
     let client = Client::builder().pool_idle_timeout(idle).build().unwrap();
     let mut late = 0;
@@ -97,7 +97,8 @@ async fn two_processes_handle_each_of_1000_events_once() {
             assert!([200, 503].contains(&status.as_u16()), "{status}");
             handled += usize::from(status == 200 && !replayed);
         }
-        // SoundHash also retries if the store takes too long.
+        // If the store was too slow for every copy of an event, the event is sent again, as
+        // SoundHash would do.
         late += batch.len() - handled;
         for id in batch {
             handled += usize::from(!replayed(&client, &processes[0].url(), *id).await);
@@ -120,7 +121,8 @@ async fn two_processes_handle_each_of_1000_events_once() {
     );
 }
 
-/// The killed process cannot release its event, so the lease has to end first.
+/// The killed process cannot release its event, so its lease has to expire before the retry can
+/// run.
 #[tokio::test]
 async fn when_a_process_is_killed_while_it_works_the_retry_runs_on_another() {
     let server = RedisServer::start();

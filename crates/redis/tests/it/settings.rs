@@ -1,4 +1,4 @@
-//! The server settings and user permissions that `connect` checks.
+//! Tests the server settings and user permissions that `connect` checks.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn a_user_without_the_right_to_run_scripts_is_an_error() {
     store_conformance(connect_as(&server, rights).await.unwrap()).await;
 }
 
-/// A node holds only some of the hash slots, and this one holds none.
+/// Each cluster node holds only some of the hash slots. This one holds none.
 #[tokio::test]
 async fn a_node_of_a_cluster_is_an_error() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
@@ -90,7 +90,7 @@ async fn a_server_that_may_evict_events_is_logged() {
         ("noeviction", "100mb", false),
         ("allkeys-lru", "100mb", true),
         ("volatile-ttl", "100mb", true),
-        // Without a limit, Redis never evicts.
+        // Without a memory limit, Redis never evicts keys.
         ("allkeys-lru", "0", false),
     ] {
         run(
@@ -134,7 +134,7 @@ async fn a_server_whose_memory_is_full_remembers_completed_events() {
 
     run(&connection, "CONFIG SET maxmemory 0").await;
     assert_eq!(send(&filled, event("b")).await, RUN);
-    // The memory is full by the time the handler has succeeded.
+    // The memory fills up while the handler is running.
     let filling = app(IdempotencyLayer::new(store), move || {
         let fill = fill.clone();
         async move {

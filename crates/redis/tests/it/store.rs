@@ -73,7 +73,7 @@ async fn load_scripts(store: &RedisStore) {
 async fn the_redis_store_conforms() {
     let server = RedisServer::start();
     store_conformance(store(&server).await).await;
-    // This store uses an existing connection, and the server has forgotten the scripts.
+    // This store uses an existing connection, and the server no longer has the scripts.
     let mut connection = connection(&server).await;
     cmd("SCRIPT")
         .arg("FLUSH")
@@ -357,7 +357,7 @@ async fn after_a_failover_the_first_claim_succeeds_within_2_seconds() {
         runs.handler(),
     );
     assert_eq!(send(&app, event("a")).await, RUN);
-    // The replica has everything that its master acknowledged.
+    // Waits until the replica has every write that its master acknowledged.
     let replicas: u64 = cmd("WAIT")
         .arg(1)
         .arg(30_000)

@@ -1,4 +1,4 @@
-//! Connections that are idle, silent, or too old, over HTTP/1 and HTTP/2.
+//! HTTP/1 and HTTP/2 connections that are idle, silent, or too old.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{HONEST, PATIENCE, Running, SLOW, exchange, is_served, respo
 
 type Bytes = std::io::Cursor<Vec<u8>>;
 
-/// Connects over HTTP/2. The task ends when the server closes the connection.
+/// Connects over HTTP/2. The returned task ends when the server closes the connection.
 async fn http2(server: &Running) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
     let stream = server.connect().await;
     let (client, connection) = h2::client::Builder::new().handshake(stream).await.unwrap();
@@ -66,7 +66,8 @@ async fn idle_connections_are_closed() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// Attack: keep a connection open forever. It is closed, but a request in progress is still served.
+/// Attack: keep a connection open forever. The server closes it at its maximum age, but still
+/// serves a request in progress.
 #[tokio::test]
 async fn a_connection_that_is_too_old_is_closed_after_its_requests() {
     let age = Duration::from_secs(1);
@@ -75,7 +76,8 @@ async fn a_connection_that_is_too_old_is_closed_after_its_requests() {
     let (client, connection) = http2(&server).await;
     let slow = tokio::spawn(async move { get(&client, "/slow").await });
     let mut stream = server.connect().await;
-    // An old connection stays open until its next request, which may already be on its way.
+    // A connection past its maximum age stays open until its next request, which may already be on
+    // its way.
     tokio::time::sleep(2 * age).await;
     let last = exchange(&mut stream, HONEST).await;
     assert!(last.contains("connection: close"), "{last}");

@@ -1,4 +1,4 @@
-//! A server whose process may open only a few files.
+//! A server whose process has a low limit on open files.
 
 use std::{
     env,
@@ -30,13 +30,13 @@ async fn child() {
     let shutdown = shutdown_signal().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap());
-    // The application also opens files and connections.
+    // Like a real application, this handler opens files, too.
     let open = || async {
         let files: Result<Vec<_>, _> = (0..50).map(|_| File::open("/dev/null")).collect();
         files.map_or(StatusCode::INTERNAL_SERVER_ERROR, |_| StatusCode::OK)
     };
     let app = Router::new().route("/", get(open));
-    // Idle connections do not time out during the attack.
+    // The head timeout is long, so that idle connections do not time out during the attack.
     let server = Server::new(listener).head_timeout(10 * PATIENCE);
     server.serve(app, shutdown).await;
 }
@@ -68,16 +68,17 @@ impl Drop for Started {
     }
 }
 
-/// Attack: open more connections than the process may open files, and send nothing on them.
+/// Attack: open more connections than the process has file descriptors, and send nothing on them.
 #[tokio::test]
 async fn idle_connections_leave_files_to_the_application() {
-    // An eighth of 1,024 files is less than the 300 that the process itself has open.
+    // The server leaves an eighth of the 1,024 files to the application, which is less than the 300
+    // that the process itself has open.
     for own in [0, 300] {
         attack(own).await;
     }
 }
 
-/// Connects from one of many addresses, each of which stays below a peer's share.
+/// Connects from one of many addresses, so that no address exceeds its share of the connections.
 async fn connect_from(peer: usize, addr: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket
@@ -96,7 +97,7 @@ async fn attack(own: usize) {
         if number % 100 == 0 {
             let mut honest = TcpStream::connect(&server.addr).await.unwrap();
             let response = exchange(&mut honest, HONEST).await;
-            // Until the server notices, the application may run out of files.
+            // Until the server notices the shortage, the application may run out of files.
             let is_served = response.starts_with("HTTP/1.1 200") || own > 0 && !response.is_empty();
             assert!(is_served, "{number}: {response}");
         }

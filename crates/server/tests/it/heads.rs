@@ -1,4 +1,5 @@
-//! Heads that are malformed or never end. The log has one line per kind, with the likely cause.
+//! Request heads that are malformed or never end. The log has one line per kind of error, with the
+//! likely cause.
 
 use std::time::Duration;
 
@@ -81,8 +82,8 @@ async fn a_head_that_never_ends_is_closed_and_logged() {
     assert_eq!(log.matches("WARN").count(), 2, "{log}");
 }
 
-/// The timeout also applies to the head of a later request, although idle connections may stay open
-/// longer.
+/// The head timeout also applies to later requests on a connection, even though the connection may
+/// stay idle for longer between requests.
 #[tokio::test]
 async fn a_second_head_that_never_ends_is_closed() {
     let timeout = Duration::from_secs(2);

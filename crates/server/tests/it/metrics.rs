@@ -1,4 +1,4 @@
-//! The server's counters.
+//! The server's metrics.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -8,7 +8,7 @@ use crate::support::{Running, is_served, to_the_end};
 async fn connections_and_troubles_are_counted() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    // All tasks use this recorder, because the test has a single thread.
+    // All tasks use this recorder, because the test runs on a single thread.
     let _recorder = metrics::set_default_local_recorder(&recorder);
     let server = Running::start(|server| server).await;
     let mut open = server.connect().await;

@@ -57,7 +57,7 @@ async fn a_request_that_outlasts_the_grace_time_is_aborted() {
     }
 }
 
-/// Attack: send half of a head, so that the server waits for the rest and cannot stop.
+/// Attack: send half of a request head, so that the server waits for the rest and cannot stop.
 #[tokio::test]
 async fn half_a_head_delays_the_shutdown_no_longer_than_its_timeout() {
     let timeout = Duration::from_secs(2);
@@ -65,7 +65,7 @@ async fn half_a_head_delays_the_shutdown_no_longer_than_its_timeout() {
     let mut half = server.connect().await;
     assert!(is_served(&mut half).await);
     half.write_all(b"POST / HTTP/1.1\r\nHo").await.unwrap();
-    // Nothing shows whether the server has read the half head, so this waits.
+    // The test cannot observe when the server has read the half head, so it waits.
     sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     server.stop();
@@ -77,7 +77,7 @@ async fn half_a_head_delays_the_shutdown_no_longer_than_its_timeout() {
     );
 }
 
-/// Attack: never respond to the frames that the server sends to end an HTTP/2 connection.
+/// Attack: ignore the frames that the server sends to shut down an HTTP/2 connection.
 #[tokio::test]
 async fn a_silent_http2_peer_delays_the_shutdown_no_longer_than_a_head() {
     let timeout = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Which connection is closed when all slots are taken.
+//! Tests which connection the server closes when all connection slots are taken.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn the_connection_that_has_been_idle_longest_is_closed() {
     let mut first = served(&server).await;
     let mut second = served(&server).await;
     let mut third = served(&server).await;
-    // The second connection has now been idle longest.
+    // The second connection has now been idle the longest.
     assert!(is_served(&mut first).await);
     let mut fourth = served(&server).await;
     assert_eq!(to_the_end(&mut second).await, "");
@@ -36,8 +36,8 @@ async fn the_connection_that_has_been_idle_longest_is_closed() {
     assert_eq!(log.matches("reason=\"evicted\"").count(), 1, "{log}");
 }
 
-/// A connection whose request is waiting for the handler is never closed to make room for a new
-/// one, which waits instead.
+/// A connection with a request in progress is never closed to make room for a new connection. The
+/// new one waits instead.
 #[tokio::test]
 async fn a_request_in_progress_keeps_its_place() {
     let server =
@@ -50,7 +50,7 @@ async fn a_request_in_progress_keeps_its_place() {
     third.write_all(HONEST.as_bytes()).await.unwrap();
     server.logged("reason=\"full\"").await;
     server.release();
-    // The third one is served once one of the others has become idle and been closed.
+    // The third connection is served once one of the other two has become idle and been closed.
     let got = response(&mut third).await;
     assert!(
         got.starts_with("HTTP/1.1 200"),
@@ -99,8 +99,8 @@ async fn a_body_that_is_not_sent_keeps_no_slot() {
     drop(all);
 }
 
-/// While there are free slots, a body may arrive slowly, and its connection can still serve further
-/// requests.
+/// While slots are free, a request body may arrive slowly, and its connection can be used for
+/// further requests afterward.
 #[tokio::test]
 async fn a_body_that_arrives_slowly_is_served() {
     let server = Running::start(|server| server.idle_timeout(Duration::from_secs(5))).await;
@@ -127,7 +127,8 @@ async fn a_peer_has_only_its_share() {
     let mut third = served(&server).await;
     assert_eq!(to_the_end(&mut first).await, "");
     assert!(is_served(&mut other).await);
-    // If none of the peer's connections is idle, the new one is closed.
+    // If a peer has used up its share and none of its connections is idle, its new connection is
+    // closed.
     for stream in [&mut second, &mut third] {
         stream.write_all(SLOW.as_bytes()).await.unwrap();
     }
@@ -172,7 +173,8 @@ async fn a_response_that_is_not_read_ends_with_the_idle_timeout() {
     server.ended().await;
 }
 
-/// A response may take longer than the idle timeout, whether it has many frames or a single one.
+/// Reading a response may take longer than the idle timeout, whether its body has many frames or a
+/// single one.
 #[tokio::test]
 async fn a_response_that_is_read_slowly_arrives() {
     const SIZE: usize = 16 << 20;

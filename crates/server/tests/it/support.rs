@@ -1,4 +1,4 @@
-//! A server in this process, its clients, and its log.
+//! A server that runs in the test process, together with its clients and its log.
 
 use std::{
     io::{self, Write},
@@ -26,10 +26,10 @@ use tracing::subscriber::DefaultGuard;
 /// The time that a step may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An honest request, which is served at once.
+/// An ordinary request, which is served immediately.
 pub(crate) const HONEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A request that stays in progress until [`Running::release`].
+/// A request that stays in progress until [`Running::release`] is called.
 pub(crate) const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A server that runs until it is stopped, plus this thread's log.
@@ -50,7 +50,7 @@ impl Running {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        // All tasks use this subscriber, because the test has a single thread.
+        // All tasks use this subscriber, because the test runs on a single thread.
         let subscriber = tracing::subscriber::set_default(subscriber);
         let release = Arc::new(Notify::new());
         let app = Router::new()
@@ -93,7 +93,7 @@ impl Running {
         TcpStream::connect(self.addr).await.unwrap()
     }
 
-    /// Connects from another address of this machine.
+    /// Connects from the local address `ip`.
     pub(crate) async fn connect_from(&self, ip: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(format!("{ip}:0").parse().unwrap()).unwrap();
@@ -159,7 +159,7 @@ pub(crate) async fn response(stream: &mut TcpStream) -> String {
     timeout(PATIENCE, read).await.expect("a response in time")
 }
 
-/// Returns everything that arrives until the server closes the connection.
+/// Returns everything received until the server closes the connection.
 pub(crate) async fn to_the_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
@@ -176,8 +176,8 @@ pub(crate) struct Deaf {
 }
 
 impl Deaf {
-    /// Connects, and returns once the response head has arrived. The client then sends nothing
-    /// more, unless it [waits](Self::closed) for the end.
+    /// Connects, and returns once the response head has arrived. After that, the client sends
+    /// nothing unless it [waits](Self::closed) for the connection to close.
     pub(crate) async fn connect(stream: TcpStream) -> Self {
         let handshake = h2::client::Builder::new()
             .initial_window_size(0)
@@ -204,7 +204,7 @@ impl Deaf {
         }
     }
 
-    /// Waits until the server closes the connection, responding to its pings until then.
+    /// Responds to the server's pings until the server closes the connection.
     pub(crate) async fn closed(self) {
         let ended = timeout(PATIENCE, self.connection).await;
         drop(self.response);
@@ -212,7 +212,7 @@ impl Deaf {
     }
 }
 
-/// Returns whether the server still serves a connection.
+/// Returns whether the server still responds to requests on this connection.
 pub(crate) async fn is_served(stream: &mut TcpStream) -> bool {
     stream.write_all(HONEST.as_bytes()).await.is_ok()
         && response(stream).await.starts_with("HTTP/1.1 200")

@@ -30,7 +30,7 @@ pub trait Backend: Sql {}
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A value to bind.
+/// A value to bind to a statement's parameter.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
     Text(Cow<'a, str>),
@@ -47,7 +47,7 @@ impl Value<'static> {
     }
 }
 
-/// A change that is written together with others.
+/// A change that can be committed together with others.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Records an event.
@@ -59,13 +59,13 @@ pub enum Change {
 /// The result of a [`Change`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// The number of rows.
+    /// The number of rows that the change affected.
     Rows(u64),
     /// Another transaction holds the event's lock, or the event is neither new nor a duplicate.
     Undecided,
 }
 
-/// The steps that depend on a database's types.
+/// The operations that depend on the types of a database.
 #[doc(hidden)]
 pub trait Sql: sqlx::Database {
     /// Begins a transaction that may write, and that sees what other transactions commit while it
@@ -88,7 +88,7 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<bool>>;
 
-    /// Ends all transactions on a connection that came from the pool.
+    /// Ends all transactions that are still open on a pooled connection.
     fn clean(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
     /// Returns an error if the database cannot store every event, or if a pooler in front of it mixes
@@ -104,11 +104,12 @@ pub trait Sql: sqlx::Database {
         name: &'a TableName,
     ) -> BoxFuture<'a, sqlx::Result<()>>;
 
-    /// Returns how long a step may wait for a lock, and what a longer wait means.
+    /// Returns how long a step that waits for a lock may take, and what it was waiting for if it
+    /// takes longer.
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut);
 
-    /// Records an event, and waits at most `lock_timeout` for a lock. Returns whether the event is
-    /// new rather than a duplicate.
+    /// Records an event, waiting for a lock for at most `lock_timeout`. Returns whether the event
+    /// is new rather than a duplicate.
     fn record<'a>(
         tx: &'a mut Transaction<'_, Self>,
         pool: &'a Pool<Self>,
@@ -117,7 +118,8 @@ pub trait Sql: sqlx::Database {
         lock_timeout: Duration,
     ) -> BoxFuture<'a, Result<bool, EventLogError>>;
 
-    /// Whether only one transaction can write at a time, so that all changes share a writer.
+    /// Whether the database allows only one write transaction at a time, so that all changes go
+    /// through a single writer.
     const ONE_WRITER: bool;
 
     /// The number of batches that [`EventLog::accept`](crate::EventLog::accept) commits
@@ -170,7 +172,7 @@ pub trait Sql: sqlx::Database {
 /// The SQL expressions that differ between the databases.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
-    /// The current time, in the type of the columns.
+    /// The current time, in the type of the time columns.
     pub now: &'static str,
     /// Converts `?`, a number of microseconds since the Unix epoch, into an instant.
     pub instant: &'static str,
@@ -182,14 +184,16 @@ pub struct Words {
     pub body_len: &'static str,
     /// Converts the condition `?` into a 64-bit integer.
     pub integer: &'static str,
-    /// Skips rows that another transaction has locked.
+    /// The clause that skips rows locked by other transactions.
     pub skip_locked: &'static str,
-    /// Takes the lock with the number `?`. False if another transaction holds it.
+    /// Tries to take the lock with the number `?`. Evaluates to false if another transaction holds
+    /// it.
     pub try_lock: &'static str,
     /// The ID of the connection's server process, as a 64-bit integer.
     pub backend: &'static str,
-    /// The template for [`Statements::wait_and_record`], or empty if a statement cannot wait.
-    /// `$insert` reads from `ready`, which has a row once the statement holds the lock `$number`.
+    /// The template for [`Statements::wait_and_record`], or empty if a statement cannot wait for a
+    /// lock. `$insert` reads from `ready`, which contains a row once the statement holds the lock
+    /// `$number`.
     pub wait_and_record: &'static str,
     /// The number of the lock for the key `?` in the table `$table`.
     pub number: &'static str,
@@ -202,7 +206,7 @@ impl Words {
     }
 }
 
-/// The number of nested transactions that sqlx has begun.
+/// Returns the number of nested transactions that sqlx has begun on this connection.
 pub(crate) fn depth<DB: sqlx::Database>(connection: &DB::Connection) -> usize {
     DB::TransactionManager::get_transaction_depth(connection)
 }
@@ -234,8 +238,8 @@ macro_rules! common_steps {
                 let Some([before, after]) = &statements.jobs else {
                     return Ok(());
                 };
-                // The number of keys is padded to a power of two, so that only a few statements
-                // have to be prepared. No key is NULL.
+                // The list of keys is padded with NULLs to a power of two, so that only a few
+                // statements have to be prepared. No event has the key NULL.
                 let mut keys = keys.to_vec();
                 keys.resize(keys.len().next_power_of_two(), Value::OptionalText(None));
                 let placeholders: Vec<_> = (1..=keys.len())
@@ -298,7 +302,7 @@ macro_rules! common_steps {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! bind {
     ($database:ty, $sql:expr, $values:expr) => {{
-        // The names in the SQL have been validated, and everything else is bound.
+        // The names in the SQL have been validated, and everything else is bound as a parameter.
         let mut query = sqlx::query::<$database>(sqlx::AssertSqlSafe(Arc::clone($sql)));
         for value in $values {
             query = match value {

@@ -27,10 +27,11 @@ impl Backend for Postgres {}
 /// timeout, waits for the lock, inserts the row, and restores the timeout for the caller's own
 /// statements. Each part depends on the previous one, so they run in this order.
 ///
-/// The unique index would also make the statement wait, but the timeout would start over each time
-/// an earlier transaction rolls back. Waiting for the lock has a single timeout instead.
+/// The unique index would also make the statement wait, but its timeout would start over each time
+/// an earlier transaction rolled back. The wait for the lock has a single timeout.
 ///
-/// This takes several times as long as a plain `INSERT`, so it runs only if the lock may be held.
+/// This statement takes several times as long as a plain `INSERT`, so it is used only if another
+/// transaction may hold the lock.
 const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
     SELECT previous, set_config('lock_timeout', $7, TRUE) AS applied \
     FROM (SELECT current_setting('lock_timeout') AS previous OFFSET 0) AS before), \
@@ -42,7 +43,8 @@ const WAIT_AND_RECORD: &str = "WITH setting AS MATERIALIZED (\
 /// How long the server may take to reply, in addition to the lock timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Replaces a `statement_timeout` below one second. SoundHash waits 30 s for a response.
+/// The timeout that replaces a `statement_timeout` below one second. SoundHash waits 30 s for a
+/// response.
 const EVENT_TIMEOUT: &str = "30s";
 
 fn query<'q>(sql: &Arc<str>, values: &[Value<'_>]) -> Query<'q, Postgres, PgArguments> {
@@ -61,7 +63,7 @@ fn millis(timeout: Duration) -> String {
 async fn end(connection: &mut PgConnection) {
     let end = "ROLLBACK; SET statement_timeout = 0; RESET SESSION AUTHORIZATION; \
          SELECT pg_terminate_backend(pg_backend_pid())";
-    // This is always an error, because the server closes the connection.
+    // This always returns an error, because the server closes the connection.
     let _ = sqlx::raw_sql(end).execute(connection).await;
 }
 
@@ -75,8 +77,8 @@ struct CancelWait {
 impl CancelWait {
     async fn cancel(backend: i64, options: &PgConnectOptions) -> sqlx::Result<()> {
         let mut connection = PgConnection::connect_with(options).await?;
-        // The waiting statement may not have arrived yet, and other statements must not be
-        // canceled.
+        // The waiting statement may not have reached the server yet, so this tries several times.
+        // Other statements must not be canceled.
         for _ in 0..5 {
             let cancel = "SELECT pg_cancel_backend(pid) FROM pg_locks
                 WHERE pid = $1 AND locktype = 'advisory' AND NOT granted";
@@ -94,7 +96,7 @@ impl Drop for CancelWait {
     fn drop(&mut self) {
         if let (Some(options), Ok(runtime)) = (self.options.take(), Handle::try_current()) {
             let backend = self.backend;
-            // If this fails, the wait ends after the lock timeout.
+            // If the cancellation fails, the wait ends at the lock timeout.
             runtime.spawn(
                 async move { timeout(REPLY_TIMEOUT, Self::cancel(backend, &options)).await },
             );
@@ -103,15 +105,15 @@ impl Drop for CancelWait {
 }
 
 impl Sql for Postgres {
-    // Sessions can be read-only by default, or have an isolation level that hides what was
-    // committed during the wait for the lock.
+    // By default, a session may be read-only, or use an isolation level that hides what other
+    // transactions commit during the wait for the lock.
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
     const ONE_WRITER: bool = false;
     const WRITERS: usize = 2;
 
-    // All of this takes a single round trip. `BEGIN` comes last, so that an error does not leave a
-    // transaction open. The event's `INSERT` takes the same lock anyway. A `statement_timeout`
-    // below one second is too short for a transaction.
+    // All of these statements take a single round trip. `BEGIN` comes last, so that an error does
+    // not leave a transaction open. The `INSERT` of the event takes the same table lock anyway. A
+    // `statement_timeout` below one second is too short for a transaction.
     fn begin(name: &TableName) -> String {
         format!(
             "SET TRANSACTION READ WRITE; LOCK TABLE {} IN ROW EXCLUSIVE MODE; \
@@ -123,7 +125,7 @@ impl Sql for Postgres {
 
     fn words() -> Words {
         Words {
-            // `now()` would be the start of the transaction.
+            // `now()` would return the start time of the transaction.
             now: "clock_timestamp()",
             instant: "(timestamptz 'epoch' + ? * interval '1 microsecond')",
             span: "? * interval '1 microsecond'",
@@ -189,7 +191,8 @@ impl Sql for Postgres {
                 return Ok(());
             };
             // `IF NOT EXISTS` requires permission to create schemas even if the schema exists.
-            // `to_regnamespace` does not see what was created during the wait for the lock.
+            // `to_regnamespace` does not see a schema that was created during the wait for the
+            // lock.
             let exists =
                 sqlx::query("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)")
                     .bind(schema)
@@ -203,7 +206,8 @@ impl Sql for Postgres {
     }
 
     fn clean(_: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
-        // sqlx and the server disagree about the transaction, and the server's state is unknown.
+        // sqlx and the server disagree about the transaction. The server's state is unknown, so the
+        // connection is replaced.
         Box::pin(async { Err(sqlx::Error::InvalidSavePointStatement) })
     }
 
@@ -276,7 +280,8 @@ impl Sql for Postgres {
                 if recorded?.try_get::<i64, _>(0)? > 0 {
                     return Ok(Some(true));
                 }
-                // The statement does not see a row that was committed while it waited.
+                // The statement does not see a row that was committed while it waited, so this
+                // checks again.
                 let (found, _) = is_duplicate::<Self>(connection, statements, values).await?;
                 Ok(found.then_some(false))
             };
@@ -304,7 +309,7 @@ impl Sql for Postgres {
         Box::pin(async move {
             let mut numbers = HashMap::with_capacity(changes.len());
             let mut rows = Rows::default();
-            // For each change, its row number and whether it is the first with its key.
+            // The row number of each change, and whether it is the first change with its key.
             let mut positions = Vec::with_capacity(changes.len());
             for change in changes {
                 let Change::Record(delivery) = change else {

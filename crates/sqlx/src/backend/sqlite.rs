@@ -19,7 +19,7 @@ use crate::{
 
 impl Backend for Sqlite {}
 
-/// The number of values in a row.
+/// The number of values that are bound per row.
 const ROW_VALUES: usize = 6;
 
 /// The shortest time limit. A statement can take this long even without waiting for a lock.
@@ -40,16 +40,16 @@ async fn was_rolled_back(connection: &mut SqliteConnection) -> bool {
     run(connection, "BEGIN").await.is_ok()
 }
 
-/// Returns whether the savepoint from [`begin`](Sql::begin) is missing. Either another function
-/// began the transaction, or it has already recorded an event, or SQLite has rolled it back on its
+/// Returns whether the savepoint from [`begin`](Sql::begin) is missing. Either the transaction was
+/// begun by another function, it has already recorded an event, or SQLite has rolled it back on its
 /// own.
 fn has_no_savepoint(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     error.is_some_and(|error| error.message().starts_with("no such savepoint"))
 }
 
-/// Records events in a single statement. Sending a statement to sqlx's thread costs more than
-/// inserting a row.
+/// Records events in a single statement, because sending a statement to sqlx's thread costs more
+/// than inserting a row.
 async fn record_rows(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -106,11 +106,12 @@ impl Sql for Sqlite {
     // A deferred transaction that reads before it writes fails immediately if another transaction
     // has written in between. A longer timeout would not help.
     //
-    // If an earlier user of the connection left a transaction open, `BEGIN IMMEDIATE` takes the
-    // write lock before it fails. `BEGIN` fails without taking it.
+    // If an earlier user of the connection left a transaction open, `BEGIN IMMEDIATE` would take
+    // the write lock before failing. A plain `BEGIN` fails without taking it, so it comes first.
     const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
-    // The savepoint exists only as long as the transaction does.
+    // The savepoint exists only as long as the transaction does, so `record` notices if SQLite has
+    // rolled it back.
     fn begin(_: &TableName) -> String {
         format!("{}; SAVEPOINT soundhash_webhook", Self::BEGIN)
     }
@@ -124,10 +125,10 @@ impl Sql for Sqlite {
             body_len: "length(body)",
             integer: "(?)",
             skip_locked: "",
-            // The transaction has locked the whole database.
+            // The transaction already holds a lock on the whole database.
             try_lock: "TRUE",
             backend: "0",
-            // `BEGIN IMMEDIATE` has already waited.
+            // `BEGIN IMMEDIATE` has already waited for the lock.
             wait_and_record: "",
             number: "?",
         }
@@ -211,7 +212,7 @@ impl Sql for Sqlite {
     }
 
     // A statement that waits for SQLite's lock cannot be interrupted, and the connection's
-    // `busy_timeout` belongs to the caller.
+    // `busy_timeout` is up to the caller. Each step therefore has its own time limit.
     fn time_limit(lock_timeout: Duration) -> (Duration, TimedOut) {
         (lock_timeout.max(SHORTEST), TimedOut::Lock)
     }
@@ -229,8 +230,8 @@ impl Sql for Sqlite {
             // it would only release a savepoint, which is not always durable.
             if depth::<Self>(connection) != 1 {
                 Self::clean(connection).await?;
-                // Without a new transaction, the later statements of a caller that ignores the
-                // error would be committed.
+                // This begins a new transaction. Otherwise, if the caller ignored the error, its
+                // later statements would be committed on their own.
                 <Self as sqlx::Database>::TransactionManager::begin(connection, None).await?;
                 return Err(no_transaction(
                     "transaction is nested, or SQLite has rolled back an earlier one by itself",

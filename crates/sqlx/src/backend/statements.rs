@@ -1,4 +1,4 @@
-//! The SQL of an event log, with its names filled in.
+//! The SQL statements of an event log, with the table's names filled in.
 //!
 //! A row is in one of these states. The states that a store sets expire at `claimed_until`.
 //!
@@ -45,12 +45,12 @@ pub struct Statements {
     /// `$1` key. Returns whether the event is a duplicate (1 or 0), and the ID of the server
     /// process.
     pub(crate) duplicate: Arc<str>,
-    /// Like `record`, but waits for the lock, for at most `$7`.
+    /// Like `record`, but waits up to `$7` for the lock.
     #[cfg(feature = "postgres")]
     pub(crate) wait_and_record: Arc<str>,
-    /// The parameters of `record` as arrays. Each row has the position of an event and its outcome:
-    /// 1 if it is new, 0 if it is a duplicate, or 2 if it is undecided. This also writes the jobs
-    /// for the new events.
+    /// Takes the parameters of `record` as arrays. Each row of the result has the position of an
+    /// event and its outcome: 1 if it is new, 0 if it is a duplicate, or 2 if it is undecided. This
+    /// also writes the jobs for the new events.
     #[cfg(feature = "postgres")]
     pub(crate) accept: Arc<str>,
     /// Records several events on SQLite. The parts are the SQL before and after the values. Returns
@@ -77,7 +77,7 @@ pub struct Statements {
     pub(crate) claim: Arc<str>,
     /// `$1` key. Returns a row if a claim or another transaction holds the key.
     pub(crate) held: Arc<str>,
-    /// `$1` key. Returns a row if the key is completed.
+    /// `$1` key. If the key is completed, renews its retention period and returns a row.
     pub(crate) renew: Arc<str>,
     /// `$1` key, `$2` token, `$3` retention.
     pub(crate) complete: Arc<str>,
@@ -166,7 +166,7 @@ impl Statements {
                 exists(&is_held)
             )
             .into(),
-            // The retention does not matter for a recorded event.
+            // A recorded event never expires, so its retention does not matter.
             renew: format!(
                 "UPDATE {table} SET claimed_until = {until} \
                  WHERE event_key = $1 AND {is_completed} RETURNING 1",
@@ -218,7 +218,7 @@ fn list<DB: Backend>(name: &TableName, summary: &str, is_held: &str) -> String {
     )
 }
 
-/// Returns the lock number for the key.
+/// Returns the SQL expression for the key's lock number.
 fn number<DB: Backend>(name: &TableName, key: &str) -> String {
     let number = DB::words().number;
     Words::fill(&number.replace("$table", &name.table().to_string()), key)
@@ -228,7 +228,8 @@ fn try_lock<DB: Backend>(name: &TableName, key: &str) -> String {
     Words::fill(DB::words().try_lock, &number::<DB>(name, key))
 }
 
-/// Events that a transaction has recorded or a store has completed are duplicates.
+/// Returns the condition for a duplicate: an event that a transaction has recorded or a store has
+/// completed.
 fn is_completed<DB: Backend>() -> String {
     let now = DB::words().now;
     format!("(recorded OR claim_token IS NULL AND claimed_until > {now})")
@@ -243,7 +244,7 @@ fn insert(name: &TableName) -> String {
     )
 }
 
-/// The clause that ends an `INSERT` of events.
+/// Returns the final clause of an `INSERT` of events, which skips events that are already recorded.
 fn unless_recorded<DB: Backend>() -> String {
     format!(
         "ON CONFLICT (event_key) DO UPDATE SET \
@@ -302,8 +303,8 @@ fn accept<DB: Backend>(name: &TableName, jobs: Option<&str>) -> Arc<str> {
              soundhash_jobs AS ({sql}\n)"
         )
     });
-    // Postgres runs a `SELECT` only if its rows are used. The job statement must not run unless
-    // there is a new event.
+    // Postgres runs a `SELECT` in a `WITH` clause only if its rows are used, so this counts them.
+    // Without a new event, the job statement must not run.
     let job_count = jobs.map(|_| {
         ", CASE WHEN EXISTS (SELECT 1 FROM soundhash_inserted) \
          THEN (SELECT count(*) FROM soundhash_jobs) END"

@@ -33,7 +33,7 @@ on_both!(
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Writes an event's job, which is a row in the `acted` table.
+/// Writes a job for each new event, which is a row in the `acted` table.
 pub(crate) const JOBS: &str =
     "INSERT INTO acted SELECT event_key FROM new_events RETURNING 1 -- a comment";
 
@@ -126,12 +126,12 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
         delivery("c").await,
     );
 
-    // The dropped request is waiting for a connection.
+    // This request is dropped while it waits for a connection.
     let connection = one.acquire().await.unwrap();
     abort_soon(&a).await;
     drop(connection);
 
-    // Its job waits for a lock. On SQLite, the batch waits.
+    // This request is dropped while its job waits for a lock. On SQLite, its whole batch waits.
     let mut tx = others.begin().await.unwrap();
     if !DB::IS_SQLITE {
         DB::run_on(&mut tx, "LOCK TABLE acted").await.unwrap();
@@ -139,7 +139,7 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
     abort_soon(&b).await;
     tx.rollback().await.unwrap();
 
-    // The dropped request is waiting for another transaction.
+    // This request is dropped while it waits for another transaction.
     let mut tx = others.begin().await.unwrap();
     assert_eq!(others.record(&mut tx, &c).await.unwrap(), Recorded::New);
     abort_soon(&c).await;
@@ -157,14 +157,14 @@ async fn a_dropped_request_stores_both_the_event_and_its_job_or_neither<DB: Fixt
     assert_eq!(DB::acted(&pool).await.len(), 3);
 }
 
-/// The statement may use all columns of `new_events`, call a function, or write no job for an
+/// The job statement may use all columns of `new_events`, call a function, or write no job for an
 /// event.
 async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
     let (_database, pool, log) = log::<DB>().await;
     let columns = "INSERT INTO acted
         SELECT event_key || ' ' || event_type || ' ' || coalesce(endpoint, '-') FROM new_events
         WHERE event_key NOT LIKE '%c' RETURNING 1";
-    // The order of the settings does not matter.
+    // `enqueue` and `table` can be called in either order.
     let log = log.enqueue(columns).table("others").unwrap();
     log.migrate().await.unwrap();
     for (id, expected) in [
@@ -193,7 +193,7 @@ async fn jobs_are_written_for_new_events_only<DB: Fixture>() {
     assert_eq!(event.summary.key, Key::from(&odd), "{column}");
 }
 
-/// Postgres does not run a `SELECT` whose rows are unused.
+/// Postgres does not run a `SELECT` in a `WITH` clause if its rows are unused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_of_the_queue_is_called_for_each_new_event() {
     let (_database, pool, log) = log::<Postgres>().await;
@@ -241,7 +241,7 @@ async fn an_event_waits_for_a_transaction_that_records_it<DB: Fixture>() {
             async move { log.accept(&a).await.unwrap() }
         });
         if !DB::IS_SQLITE {
-            // A different event does not wait.
+            // An unrelated event does not wait.
             let other = timeout(PATIENCE, async { log.accept(&delivery("b").await).await });
             assert_eq!(
                 other.await.expect("should end in time").unwrap(),

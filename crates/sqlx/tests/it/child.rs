@@ -1,4 +1,4 @@
-//! A receiver in a separate process that a test can kill. The process runs the test binary again.
+//! A receiver in a separate process that a test can kill. The process runs the same test binary.
 
 use std::{env, process::Command, time::Duration};
 
@@ -31,7 +31,7 @@ pub(crate) enum Handler {
     Accept,
 }
 
-/// Sometimes pauses at a critical point, so that a signal at a random time often hits it.
+/// Sometimes pauses at a critical point, so that a kill at a random time is likely to hit it.
 async fn pause() {
     let random = rand_below(8);
     if random > 4 {
@@ -39,7 +39,7 @@ async fn pause() {
     }
 }
 
-/// Returns a number below `limit`, using the randomness that std seeds its hash maps with.
+/// Returns a random number below `limit`. The randomness comes from the seeds of std's hash maps.
 pub(crate) fn rand_below(limit: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) % limit

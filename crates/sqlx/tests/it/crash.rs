@@ -1,5 +1,5 @@
-//! Kills receivers and servers while 64 copies of each event arrive. Each event must take effect
-//! exactly once.
+//! Kills receivers and database servers while 64 copies of each event are being delivered. Each
+//! event must take effect exactly once.
 //!
 //! `SOUNDHASH_WEBHOOK_CRASH_ROUNDS` sets the number of rounds of 500 events each, for the long run
 //! in `.ci/deep crashes`. The default is one short round.
@@ -35,7 +35,7 @@ const AT_ONCE: usize = 6;
 /// The time within which an event must be accepted while processes are killed repeatedly.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The number of rounds, and of events per round.
+/// Returns the number of rounds and the number of events per round.
 fn size() -> (usize, usize) {
     match env::var("SOUNDHASH_WEBHOOK_CRASH_ROUNDS") {
         Ok(rounds) => (rounds.parse().expect("a number of rounds"), 500),
@@ -43,7 +43,7 @@ fn size() -> (usize, usize) {
     }
 }
 
-/// The current addresses of the two receivers.
+/// The two receivers that are currently running.
 type Receivers = Arc<Mutex<[Receiver; 2]>>;
 
 fn start_two(url: &str, handler: Handler) -> Receivers {
@@ -64,7 +64,8 @@ async fn kill_at_random(receivers: &Receivers, database: &str, handler: Handler)
     restart.await.expect("a restart");
 }
 
-/// Sends copies of the event until every copy is accepted. Returns the number of failed attempts.
+/// Sends all copies of the event, and retries each of them until it is accepted. Returns the number
+/// of failed attempts.
 async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &str) -> usize {
     let body = event(id).to_string();
     let signature = Secret::new(SECRET).sign(body.as_bytes()).to_string();
@@ -93,7 +94,7 @@ async fn deliver_copies(client: &reqwest::Client, receivers: &Receivers, id: &st
         .sum()
 }
 
-/// Delivers all events while running `disturb` repeatedly. Returns the number of runs and the
+/// Delivers all events while running `disturb` repeatedly. Returns how often `disturb` ran, and the
 /// number of failed attempts.
 async fn deliver_all<Fut>(
     receivers: &Receivers,
@@ -185,7 +186,8 @@ async fn each_event_is_handled_once_when_receivers_are_killed<DB: Fixture>() {
     }
 }
 
-/// The receivers pause for up to 7 ms between their statements. `accept` has a single statement.
+/// The receivers pause for up to 7 ms between their statements, so Postgres ends some of their
+/// transactions. `accept` is not tested here, because it has a single statement.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_handled_once_when_postgres_ends_idle_transactions() {
     let server = Arc::new(PostgresServer::start());
@@ -201,7 +203,8 @@ async fn each_event_is_handled_once_when_postgres_ends_idle_transactions() {
         let server = Arc::clone(&server);
         move || server.log().matches("idle-in-transaction timeout").count()
     };
-    // Otherwise, on a busy machine, every transaction would time out, and none would ever commit.
+    // The timeout is removed after 50 ended transactions. Otherwise, on a busy machine, every
+    // transaction would time out, and none would ever commit.
     let lift = tokio::spawn({
         let ended = ended.clone();
         async move {

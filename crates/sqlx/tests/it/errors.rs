@@ -1,4 +1,4 @@
-//! Database failures become errors with a kind, and a 503 response.
+//! A database failure becomes an error with a kind, and then a 503 response.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothin
     succeeds(&log, &pool).await;
 }
 
-/// After a failover, an open connection may lead to a server that has become a replica.
+/// After a failover, the server behind an open connection may have become a replica.
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_not_available() {
     let (_database, _pool, log) = log::<Postgres>().await;

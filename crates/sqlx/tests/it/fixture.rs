@@ -27,10 +27,10 @@ use tower::ServiceExt;
 
 pub(crate) const SECRET: &str = "whsec_test";
 
-/// A database for a single test, which is removed when its last `Database` is dropped.
+/// A database for a single test. It is removed when the last `Database` value for it is dropped.
 pub(crate) trait Fixture: Backend {
     const IS_SQLITE: bool;
-    /// A statement that makes the table reject events of type `poison`.
+    /// A statement that makes the event log's table reject events of type `poison`.
     const REJECT_POISON: &'static str;
     /// A statement that makes `acted` reject keys that contain `poison` or `locked`.
     const REJECT_JOBS: &'static str;
@@ -41,7 +41,7 @@ pub(crate) trait Fixture: Backend {
     fn pool(url: &str, connections: u32) -> impl Future<Output = Pool<Self>> + Send;
     /// Creates the user's own table, `acted`.
     fn prepare(pool: &Pool<Self>) -> impl Future<Output = ()> + Send;
-    /// Inserts the effect of an event: a row of `acted`, which has no constraints.
+    /// Inserts the effect of an event: a row in `acted`, which has no constraints.
     fn act(
         connection: &mut Self::Connection,
         key: &str,
@@ -105,7 +105,8 @@ impl Fixture for Postgres {
     const IS_SQLITE: bool = false;
     const REJECT_POISON: &'static str =
         "ALTER TABLE soundhash_events ADD CHECK (event_type <> 'poison')";
-    // A lock error belongs to a different error class.
+    // A lock error belongs to a different error class than a raised exception, so the trigger
+    // raises both.
     const REJECT_JOBS: &'static str =
         "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -235,7 +236,7 @@ pub(crate) async fn delivery(id: &str) -> Delivery {
     deliver(request.build(), None).await
 }
 
-/// Returns the delivery that the layer passes on, including the name of its endpoint.
+/// Returns the delivery that the layer passes to the handler, including the name of its endpoint.
 pub(crate) async fn deliver(request: Request<Body>, endpoint: Option<&str>) -> Delivery {
     let found = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&found);

@@ -1,4 +1,4 @@
-//! Migrations by many processes at once, under other names, and with minimal privileges.
+//! Migrations that many processes run at once, with other table names, and with minimal privileges.
 
 use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, Recorded};
 use sqlx::{Pool, Postgres, Sqlite};
@@ -58,7 +58,7 @@ async fn a_table_of_a_later_version_stays_unchanged<DB: Fixture>() {
     works(&log).await;
 }
 
-/// Test suites truncate all tables, and a restored dump may lack the migrations table.
+/// Some test suites truncate all tables, and a restored dump may lack the migrations table.
 async fn a_table_whose_migrations_are_unknown_is_kept<DB: Fixture>() {
     let database = DB::create().await;
     let pool: Pool<DB> = DB::pool(&DB::url(&database), 2).await;

@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, delivery};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Returns the version, such as `[1, 18]`, or `None` if PgBouncer is not installed.
+/// Returns PgBouncer's version, such as `[1, 18]`, or `None` if it is not installed.
 fn version() -> Option<Vec<u32>> {
     let Ok(output) = Command::new("pgbouncer").arg("--version").output() else {
         assert!(env::var_os("CI").is_none(), "pgbouncer is not installed");
@@ -58,7 +58,8 @@ fn start(url: &str, settings: &str) -> (Proxy, String) {
     (bouncer, url)
 }
 
-/// Handles many events concurrently, in every way, and returns the kinds of the errors.
+/// Handles many events concurrently, using both `record` and `accept`, and returns the kinds of the
+/// errors.
 async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind> {
     let log = EventLog::new(pool.clone());
     let mut events = JoinSet::new();
@@ -97,7 +98,8 @@ async fn handle_events(pool: &PgPool, direct: &PgPool) -> Vec<EventLogErrorKind>
     kinds
 }
 
-/// Returns a direct connection, and one through PgBouncer with these settings.
+/// Returns a pool that connects directly, and one that connects through PgBouncer with these
+/// settings.
 async fn setup(settings: &str) -> (<Postgres as Fixture>::Database, PgPool, Proxy, PgPool) {
     let database = Postgres::create().await;
     let url = Postgres::url(&database);
@@ -146,7 +148,7 @@ async fn a_pooler_that_mixes_up_prepared_statements_is_rejected() {
             "{error}"
         );
     }
-    // A program that does not use PgBouncer may have migrated the table.
+    // Another program may have migrated the table through a direct connection.
     EventLog::new(direct.clone()).migrate().await.unwrap();
     let kinds = handle_events(&pool, &direct).await;
     assert!(

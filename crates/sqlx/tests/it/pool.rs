@@ -96,7 +96,7 @@ impl Drop for TinyDisk {
     }
 }
 
-/// Returns a delivery that is large enough to need new pages in the file.
+/// Returns a delivery that is large enough to need new pages in the database file.
 async fn large(id: &str) -> Delivery {
     let body = serde_json::json!({"id": id, "type": "a", "data": "x".repeat(10_000)});
     delivery_of(body.to_string()).await
@@ -190,7 +190,8 @@ async fn a_completion_after_a_full_disk_is_committed_or_an_error() {
     }
 }
 
-/// After any sequence of failures, the pool is usable, and each 200 has its row.
+/// After any sequence of failures, the pool is still usable, and there is a row for each 200
+/// response.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
     for how in [Begin::Log, Begin::Pool] {
@@ -202,7 +203,7 @@ async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
         let mut is_full = false;
         for number in 0..200 {
             let id = format!("{number:04}");
-            // The first steps fill the disk, make many deliveries fail, and free the disk.
+            // The first steps fill the disk, make many deliveries fail, and free the disk again.
             let step = match number {
                 0 => 0,
                 1..40 => 7,
@@ -210,7 +211,7 @@ async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
                 _ => rand_below(8),
             };
             steps.push(step);
-            // Every third event needs new pages.
+            // Every third event is large enough to need new pages in the database file.
             let delivery = match number % 3 {
                 0 => large(&id).await,
                 _ => delivery(&id).await,
@@ -258,7 +259,7 @@ async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
         for number in 0..5 {
             hung_up.push(delivery(&format!("end-{number}")).await);
         }
-        // Transactions that the crate did not begin may fail once on each connection.
+        // Transactions that the crate did not begin may fail once per connection.
         let mut failures = if how == Begin::Log { 0 } else { 5 };
         for delivery in hung_up {
             while let Err(error) = handle(how, &pool, &log, &delivery).await {

@@ -30,7 +30,7 @@ async fn the_lock_timeout_of_the_caller_is_restored() {
                 false => first.rollback().await,
             }
         };
-        // `record` waits longer than the caller's own timeout.
+        // `record` waits for longer than the caller's own `lock_timeout`.
         let (recorded, ended) = tokio::join!(log.record(&mut tx, &a), end);
         ended.unwrap();
         assert_eq!(recorded.unwrap().is_duplicate(), commit);
@@ -82,7 +82,7 @@ async fn a_timeout_in_a_nested_transaction_does_not_affect_the_outer_one() {
     assert_eq!(Postgres::acted(&pool).await, ["b"]);
 }
 
-/// Returns the result of the second of two concurrent transactions at this isolation level.
+/// Runs two concurrent transactions at this isolation level, and returns the result of the second.
 async fn second_at(level: &'static str, commit: bool) -> Result<Recorded, EventLogErrorKind> {
     let (_database, pool, log) = log::<Postgres>().await;
     let delivery = delivery("a").await;
@@ -126,7 +126,7 @@ async fn at_stricter_isolation_levels_a_concurrent_duplicate_is_a_conflict() {
     }
 }
 
-/// A pool whose transactions are serializable by default.
+/// Creates a pool whose transactions are serializable by default.
 async fn serializable() -> (PostgresDatabase, PgPool) {
     let database = Postgres::create().await;
     let set = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation

@@ -36,7 +36,7 @@ async fn an_event_is_recorded_once<DB: Fixture>() {
         if !recorded.is_duplicate() {
             DB::act(&mut tx, "a").await.unwrap();
         }
-        // A duplicate within the same transaction.
+        // The same event is also a duplicate within the same transaction.
         let again = log.record(&mut tx, &delivery("a").await).await.unwrap();
         assert_eq!(again, Recorded::Duplicate);
         tx.commit().await.unwrap();

@@ -7,7 +7,7 @@ use sqlx::Sqlite;
 
 use crate::fixture::{Fixture, delivery, log, record};
 
-/// Reads, lets another transaction write, and then records.
+/// The deferred transaction reads before another one writes, and records an event afterward.
 #[tokio::test]
 async fn a_deferred_transaction_that_has_read_conflicts_at_once() {
     let (_database, pool, log) = log::<Sqlite>().await;

@@ -95,7 +95,7 @@ async fn a_forgotten_event_that_a_store_holds_is_not_shown_as_forgotten<DB: Fixt
 async fn an_unavailable_database_is_an_error_within_the_deadline<DB: Fixture>() {
     let (_database, pool, log) = log::<DB>().await;
     let store = SqlxStore::new(log).deadline(Duration::from_millis(300));
-    // All connections are in use.
+    // Occupies every connection in the pool.
     let mut taken = Vec::new();
     for _ in 0..10 {
         taken.push(pool.acquire().await.unwrap());
@@ -116,7 +116,7 @@ async fn a_claim_that_fails_is_an_error_without_a_panic<DB: Fixture>() {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // Other tests panic on purpose.
+        // Other tests panic on purpose, so only panics about a `JoinHandle` are counted.
         if info.to_string().contains("JoinHandle") {
             PANICS.fetch_add(1, Ordering::SeqCst);
         }

@@ -1,4 +1,4 @@
-//! How the program exits on signals and mistakes.
+//! How the program exits when it receives a signal or is misconfigured.
 
 use std::{
     net::TcpListener, os::unix::process::ExitStatusExt, process::ExitStatus, thread::sleep,
@@ -165,7 +165,7 @@ fn help_names_all_arguments_and_variables() {
     }
 }
 
-/// Attack: an id that looks like a second line or controls the terminal.
+/// Attack: send an id that looks like a second log line or controls the terminal.
 #[tokio::test]
 async fn a_senders_text_stays_in_its_field() {
     let postgres = PostgresServer::start();
@@ -186,7 +186,7 @@ async fn a_senders_text_stays_in_its_field() {
         "{log}"
     );
 
-    // Failed jobs are listed one per line.
+    // Failed jobs are listed one per line, even if a key contains a line break.
     let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
     let fail = "SELECT graphile_worker.add_job('soundhash_event',
                 json_build_object('key', 'a\nb\u{202e}'), max_attempts => 1)";

@@ -50,7 +50,7 @@ async fn each_accepted_event_is_handled_once_when_processes_are_killed() {
                     }
                 }
                 accepted.fetch_add(1, Ordering::Relaxed);
-                // The load continues while processes are killed.
+                // Pauses, so that the load continues while processes are killed.
                 sleep(Duration::from_millis(rand_below(100))).await;
             }
         });
@@ -89,7 +89,7 @@ async fn each_accepted_event_is_handled_once_when_processes_are_killed() {
     println!("killed {killed:?} (receiver, worker, Postgres) for {count} events");
 
     let acted_on = acted_in_time(&url, count).await;
-    // By then, all dead workers have been noticed, and no job can run again.
+    // After this time, all dead workers have been detected, and no job can run again.
     sleep(Duration::from_secs(30)).await;
     assert_eq!(acted(&url).await, acted_on);
     let ids: HashSet<&str> = acted_on

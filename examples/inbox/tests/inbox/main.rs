@@ -1,5 +1,5 @@
-//! Runs the example in separate processes against a Postgres server that each test starts. Accepted
-//! events are handled once, even if processes are killed.
+//! Runs the example in separate processes. Each test starts its own Postgres server. Accepted
+//! events must be handled once, even if processes are killed.
 
 mod ends;
 mod killed;
@@ -24,7 +24,7 @@ async fn a_delivery_is_accepted_immediately_and_handled_once() {
     for body in &bodies {
         assert_eq!(deliver(&receiver, SECRET, body).await, 202);
         assert_eq!(deliver(&receiver, SECRET, body).await, 200);
-        // Attack: getting the receiver to handle a request that SoundHash did not send.
+        // Attack: get the receiver to handle a request that SoundHash did not send.
         assert_eq!(deliver(&receiver, "whsec_guessed", body).await, 401);
     }
     assert_eq!(acted(&postgres.url()).await.len(), 0);

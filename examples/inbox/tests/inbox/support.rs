@@ -29,7 +29,7 @@ pub(crate) async fn deliver(receiver: &Receiver, secret: &str, body: &[u8]) -> u
     status.expect("a response")
 }
 
-/// Returns the keys and types of all `acted_events` rows, in order.
+/// Returns the keys and types of all `acted_events` rows, ordered by key.
 pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     let mut connection = PgConnection::connect(database).await.expect("a connection");
     let select = "SELECT event_key, coalesce(event_type, '') FROM acted_events ORDER BY event_key";
@@ -37,7 +37,7 @@ pub(crate) async fn acted(database: &str) -> Vec<(String, String)> {
     rows.expect("the rows")
 }
 
-/// Waits until there are this many rows, and returns them.
+/// Waits until there are at least `count` rows, and returns them.
 pub(crate) async fn acted_in_time(database: &str, count: usize) -> Vec<(String, String)> {
     let start = Instant::now();
     loop {

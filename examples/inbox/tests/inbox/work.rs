@@ -1,4 +1,4 @@
-//! Runs workers in the test process to test their input and their failures.
+//! Runs workers in the test process, to test what they receive and how they handle failures.
 
 use std::{
     sync::{
@@ -103,7 +103,7 @@ async fn a_forgotten_event_is_handled_again() {
         assert_eq!(deliver(&both, SECRET, &event("a")).await, status);
         assert_eq!(acted_in_time(&postgres.url(), rows).await.len(), rows);
     }
-    // A job that is left from before does nothing.
+    // A job left over from before the event was run again does nothing.
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
     let old = "INSERT INTO graphile_worker._private_jobs (id, task_id, payload)
          OVERRIDING SYSTEM VALUE

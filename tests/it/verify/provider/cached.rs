@@ -47,7 +47,7 @@ impl Database {
         }))
     }
 
-    /// Returns a database that responds at once.
+    /// Returns a database that responds immediately.
     fn fast() -> Self {
         Self::new(Semaphore::MAX_PERMITS)
     }
@@ -62,7 +62,7 @@ impl Database {
     }
 }
 
-/// Counts a lookup until it ends or is dropped.
+/// Counts a lookup as running until it ends or is dropped.
 struct Running<'a>(&'a Inner);
 
 impl<'a> Running<'a> {
@@ -145,7 +145,8 @@ async fn requests_at_the_same_time_share_a_lookup() {
     assert_eq!(database.looked_up("invented"), 1);
 }
 
-/// Attack: start lookups for an honest endpoint and hang up, so that they keep restarting.
+/// Attack: start lookups for an honest endpoint and hang up, so that its lookup keeps starting
+/// over.
 #[tokio::test]
 async fn dropped_requests_do_not_restart_the_lookup_of_another() {
     let database = Database::new(0);
@@ -187,7 +188,7 @@ async fn a_lookup_that_no_request_waits_for_is_cancelled() {
         assert_eq!(database.looked_up("real-slow"), looked_up);
         assert_eq!(database.running(), 0);
     }
-    // The permit is returned.
+    // The permit has been returned, so another lookup can run.
     assert!(known(&cache, "real-1").await);
 }
 
@@ -325,7 +326,7 @@ async fn invented_names_neither_flood_the_database_nor_keep_endpoints_from_it() 
     database.0.permits.add_permits(50);
     assert_eq!(attack.join_all().await, [false; 50]);
     assert!(database.0.most_running.load(Ordering::SeqCst) <= 4);
-    // The permits are returned.
+    // The permits have been returned, so another lookup can run.
     assert!(known(&cache, "real-2").await);
 }
 
@@ -376,7 +377,7 @@ async fn a_name_of_more_than_256_bytes_is_not_looked_up() {
     assert!(!known(&cache, &longer).await);
     assert!(cache.cached(&head(&longer)).is_none());
     assert_eq!(database.looked_up(&longer), 0);
-    // The request does not name an endpoint.
+    // This request does not name an endpoint.
     let (elsewhere, ()) = http::Request::get("/").body(()).unwrap().into_parts();
     assert!(cache.secrets(&elsewhere).await.unwrap().is_none());
     assert_eq!(database.0.looked_up.lock().unwrap().len(), 1);
@@ -394,7 +395,7 @@ async fn a_verified_delivery_names_its_endpoint() {
     };
     for _ in 0..2 {
         assert_eq!(endpoint("real-1").await.as_deref(), Some("real-1"));
-        // The cache does not replace an endpoint that the lookup has named.
+        // If the lookup itself names the endpoint, the cache keeps that name.
         assert_eq!(endpoint("real-named").await.as_deref(), Some("customer 7"));
     }
     // Attack: sign for one endpoint with the secret of another.

@@ -1,4 +1,5 @@
-//! A server that behaves like SoundHash's API. The token selects a fault.
+//! A server that behaves like SoundHash's API. The token in a request selects the fault to
+//! simulate.
 
 use std::{
     cmp::Reverse,
@@ -32,7 +33,7 @@ pub(crate) struct Stored {
     pub(crate) deliveries: Vec<Value>,
     /// The method, path and body of each request.
     pub(crate) log: Vec<(String, Value)>,
-    /// How many seconds the clock is ahead.
+    /// How many seconds the server's clock is ahead.
     pub(crate) clock_ahead: i64,
 }
 
@@ -71,7 +72,8 @@ impl Api {
         self.command_with(TOKEN, &format!("endpoints {line}"))
     }
 
-    /// Checks rows, each with the arguments of `endpoints`, a status, and parts of the output.
+    /// Runs `endpoints` for each row, which has the arguments, the expected exit status, and
+    /// expected parts of the output.
     pub(crate) fn check(&self, rows: &str) {
         check(|line| self.command(line), rows);
     }
@@ -82,7 +84,7 @@ impl Api {
         command
     }
 
-    /// Returns a command without a token.
+    /// Returns a command with the API's URL but no token in its environment.
     pub(crate) fn bare(&self, line: &str) -> Command {
         let mut command = bare!("{line}");
         command.env("SOUNDHASH_API_URL", &self.url);
@@ -104,7 +106,7 @@ fn merge(endpoint: &mut Value, changes: &Value) {
     }
 }
 
-/// A status and JSON, or an error with a detail.
+/// A status and a JSON body, or an error status and its detail.
 type Answer = Result<(StatusCode, Value), (StatusCode, Value)>;
 
 /// Responds as SoundHash does, or simulates the fault that the token selects.
@@ -183,7 +185,8 @@ async fn fault(token: &str, count: usize) -> Option<Response> {
             (headers, r#"[{"id": 1, "#).into_response()
         }
         "other-json" => Json(json!({"status": "ok"})).into_response(),
-        // These members would take a hundred times their length in memory if they were not skipped.
+        // If these members were kept, they would take up a hundred times as much memory as their
+        // text.
         "large" => format!("[{}0]", r#"{"a":0},"#.repeat(1_900_000)).into_response(),
         "redirect" => Redirect::temporary("https://login.example.com/").into_response(),
         "slow" => {

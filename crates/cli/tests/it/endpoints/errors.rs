@@ -7,7 +7,8 @@ use serde_json::json;
 use super::api::{Api, TOKEN};
 use crate::support::{App, Run, bare, check, free_addr, response};
 
-/// Each row has a token, the arguments, and parts of the message. `CREATE` is a valid command.
+/// Each row has a token, the arguments, and expected parts of the message. `CREATE` stands for a
+/// valid `create` command.
 const ROWS: &str = "
     expired-t0ken | list | 401 | SOUNDHASH_API_TOKEN | Could not validate | log in again | REFRESH
     Bearer t0ken-0f-0urs | list | Remove `Bearer `
@@ -63,7 +64,8 @@ fn messages_name_the_status_and_the_fix() {
     }
 }
 
-/// Attack: JSON that would take a hundred times the memory of its text if it were kept.
+/// Attack: a JSON response that would take up a hundred times as much memory as its text if it were
+/// kept.
 #[test]
 fn a_large_response_takes_little_memory() {
     let api = Api::start();
@@ -82,7 +84,7 @@ fn a_large_response_takes_little_memory() {
 
 #[test]
 fn variables_and_servers_that_are_missing_or_wrong() {
-    // The line has the URL and the token. `-` means that the URL is not set.
+    // Each line has a URL and a token. `-` means that the URL is not set.
     let list = |line: &str| {
         let mut command = bare!("endpoints list");
         let (url, token) = line.split_once(' ').unwrap();

@@ -105,7 +105,7 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     let before = api.log().len();
     api.check(&format!("{line} | 2 | exists and is not overwritten"));
     assert_eq!(fs::read_to_string(&file).unwrap(), "older");
-    // The command did not create an endpoint, so no secret was lost.
+    // The command failed before it created an endpoint, so no secret was lost.
     assert_eq!(api.log().len(), before);
 
     // If endpoint creation fails, no empty file is left behind.
@@ -190,7 +190,7 @@ fn deliveries_are_attempts_and_failed_ones_are_lost_events() {
         forgotten,
         waiting,
         attempt(12, 2, "success"),
-        // A duplicate after the success.
+        // A duplicate attempt after the successful one.
         attempt(12, 3, "failed"),
         attempt(12, 1, "retrying"),
         broken,

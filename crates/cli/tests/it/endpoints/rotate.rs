@@ -56,7 +56,7 @@ fn both_endpoints_remain_when_it_is_not() {
         assert!(ran.stdout.contains("made-by-soundhash-8"), "{ran:#?}");
         assert_eq!(api.stored.lock().unwrap().endpoints.len(), 2);
     }
-    // An endpoint that is switched off stays off.
+    // If the old endpoint is switched off, the new one stays off as well.
     let api = api(false);
     let ran = api.command("rotate 7").reads("y\n");
     let ran = ran.expect(0, "Both endpoints are switched off");

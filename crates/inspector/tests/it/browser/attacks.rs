@@ -1,4 +1,4 @@
-//! Attacks through events, and from other sites.
+//! Attacks on the page, through events and from other sites.
 
 use axum::{Router, response::Html, routing::get};
 use http::{HeaderMap, HeaderValue};

@@ -22,7 +22,7 @@ use tokio::{
 use super::driver::{in_browser, test_id};
 use crate::support::{App, PATIENCE, SECRET, titled};
 
-/// Counts the open live-update streams.
+/// Counts a live-update stream as open until this is dropped.
 struct Streams(Arc<AtomicUsize>);
 
 impl Drop for Streams {

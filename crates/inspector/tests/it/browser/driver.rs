@@ -61,7 +61,7 @@ where
     .await;
 }
 
-/// The process that starts the browser, and the browser's profile.
+/// The process that starts the browser, and the path of the browser's profile.
 struct Driver {
     _process: Child,
     profile: PathBuf,
@@ -83,10 +83,11 @@ impl Driver {
                 break port.trim_end_matches('.').to_owned();
             }
         };
-        // The output is read to the end, because the process would block on a full pipe.
+        // The rest of the output is read and discarded, because the process would block once the
+        // pipe is full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 
-        // The profile is unique to this test.
+        // Each test has its own profile, because browsers cannot share one.
         let profile = format!("chromium-{}-{}", process::id(), unique());
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(profile);
         let mut capabilities = DesiredCapabilities::chrome();
@@ -134,13 +135,13 @@ pub(crate) fn test_id(id: &str) -> By {
 }
 
 impl Browser {
-    /// Opens the page with its token and waits until it is live.
+    /// Opens the page with its token and waits until it is connected to the live updates.
     pub(crate) async fn open(&self, app: &App) {
         self.goto(&app.page).await.unwrap();
         self.element(By::Css("[data-state='live']")).await;
     }
 
-    /// Waits for an element that is displayed.
+    /// Waits until the element is displayed, and returns it.
     pub(crate) async fn element(&self, by: By) -> WebElement {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -164,7 +165,7 @@ impl Browser {
         .await
     }
 
-    /// Opens a row and waits for its details.
+    /// Opens a row of the list and waits until its details are shown.
     pub(crate) async fn open_row(&self, id: &str, verdict: &str) {
         let row = self.row(id, verdict).await;
         let link = row.find(By::Css("a")).await.unwrap();
@@ -233,7 +234,7 @@ impl Browser {
     }
 
     pub(crate) async fn set_size(&self, width: u32, height: u32) {
-        // The size is emulated, because a window cannot be as narrow as a phone.
+        // The size is emulated, because a real window cannot be made as narrow as a phone.
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         let set = "Emulation.setDeviceMetricsOverride";

@@ -1,4 +1,4 @@
-//! The list: its live updates, filters and keyboard commands.
+//! Tests the list: its live updates, filters and keyboard commands.
 
 use axum::body::to_bytes;
 use serde_json::json;
@@ -82,7 +82,8 @@ async fn the_list_is_filtered_searched_paused_and_cleared() {
         browser.click_on(By::Css("#type option[value='']")).await;
         shows(&browser, &["three", "two", "one"]).await;
 
-        // The search ignores case and includes bodies that arrive later.
+        // The search ignores case, and also finds deliveries that arrive after the text was
+        // entered.
         browser.press("/").await;
         browser.press("nIGHT dRIVE").await;
         shows(&browser, &["one"]).await;
@@ -124,7 +125,7 @@ async fn the_keyboard_does_everything() {
         browser.wait_for_text(".subtitle", "two").await;
         browser.press("k").await;
         browser.wait_for_text(".subtitle", "three").await;
-        // In the search field, letters are not commands.
+        // While the search field has the focus, letters do not act as commands.
         browser.press("/").await;
         browser.press("jkr").await;
         browser
@@ -135,7 +136,7 @@ async fn the_keyboard_does_everything() {
         browser.row("three", "duplicate").await;
         browser.wait_for_text(".heading .badge", "duplicate").await;
 
-        // In a narrow window, the delivery replaces the list.
+        // In a narrow window, an open delivery takes the place of the list.
         browser.press(Key::Escape.value()).await;
         browser.set_size(400, 800).await;
         browser.press("j").await;
@@ -160,7 +161,8 @@ async fn the_keyboard_does_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_the_kept_ones_of_thousands_of_deliveries() {
     on_page(|browser, app| async move {
-        // The deliveries do not use a socket, so they arrive faster than the page is updated.
+        // These deliveries do not go through a socket, so they arrive faster than the page can be
+        // updated.
         let service = router().layer(app.inspector.layer());
         for (sent, says) in [
             (50, "50 received, all kept"),
@@ -201,7 +203,8 @@ async fn all_listed_deliveries_are_sent_again_after_a_confirmation() {
         says("4 of 4 sent again: 4 accepted.").await;
         browser.click("run-close").await;
 
-        // Replayed bytes are duplicates. Deliveries sent by the inspector are skipped.
+        // Replayed deliveries have the same bytes, so they are duplicates. Deliveries that the
+        // inspector itself sent are skipped.
         browser.click("again").await;
         browser
             .click_on(By::Css("#run-as option[value='replay']"))

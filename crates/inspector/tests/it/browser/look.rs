@@ -1,4 +1,4 @@
-//! The appearance of the page: screenshots, accessibility and narrow windows.
+//! Tests the appearance of the page: screenshots, accessibility and narrow windows.
 
 use std::{env, path::Path, time::Duration};
 
@@ -58,7 +58,7 @@ const STRIPPED: &str = "zE1oHx7CbWu5Ay3SgV9fMQ";
 /// Saves a screenshot if `INSPECTOR_SCREENSHOTS` is set to a directory.
 async fn photograph(browser: &Browser, name: &str) {
     if let Ok(folder) = env::var("INSPECTOR_SCREENSHOTS") {
-        // Rows that have just arrived are tinted for a moment.
+        // New rows are tinted for a moment, so this waits until the tint is gone.
         sleep(Duration::from_millis(1_500)).await;
         let path = Path::new(&folder).join(name);
         browser.screenshot(&path).await.unwrap();
@@ -77,13 +77,15 @@ async fn check(browser: &Browser, state: &str) {
 async fn the_page_is_accessible_in_light_and_dark_and_on_a_phone() {
     in_browser(|browser| async move {
         for (scheme, picture) in [("light", "inspector.png"), ("dark", "inspector-dark.png")] {
-            // A new application, so that no event is a duplicate from the previous round.
+            // Each round uses a new application, so that its events are not duplicates of the
+            // previous round's events.
             let app = App::start().await;
             browser.set_scheme(scheme).await;
             browser.set_size(1280, 800).await;
             browser.open(&app).await;
             browser.element(test_id("empty")).await;
-            // This discards the errors from the previous round, whose page lost its connection.
+            // Discards the errors that the previous round's page logged when it lost its
+            // connection.
             browser.console().await;
             check(&browser, &format!("empty, {scheme}")).await;
             photograph(&browser, &format!("empty-{picture}")).await;

@@ -1,4 +1,4 @@
-//! The page in Chromium, as users see it.
+//! Tests the page in Chromium, as users see it.
 
 mod attacks;
 mod connection;

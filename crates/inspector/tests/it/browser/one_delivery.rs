@@ -1,4 +1,4 @@
-//! The details of a delivery, and the actions on it.
+//! Tests a delivery's details, and the actions on a delivery.
 
 use http::HeaderMap;
 use serde_json::json;
@@ -90,7 +90,8 @@ async fn a_delivery_is_shown_replayed_sent_as_new_and_saved() {
         browser.click("replay").await;
         browser.wait_for_text(".heading .badge", "duplicate").await;
         browser.row("shown", "duplicate").await;
-        // The page replaces this part as more requests arrive.
+        // The page renders this section again as more requests arrive, so the test waits for the
+        // final text.
         browser
             .wait_for("document.querySelector('#related')?.textContent.includes('#1')")
             .await;
