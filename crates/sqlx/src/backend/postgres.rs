@@ -354,8 +354,8 @@ impl Sql for Postgres {
                 let number: i64 = row.try_get(0)?;
                 let state: i64 = row.try_get(1)?;
                 let position = usize::try_from(number - 1).ok();
-                if let (Some(state), 0 | 1) = (position.and_then(|at| states.get_mut(at)), state) {
-                    *state = Changed::Rows(u64::from(state == 1));
+                if let (Some(slot), 0 | 1) = (position.and_then(|at| states.get_mut(at)), state) {
+                    *slot = Changed::Rows(u64::from(state == 1));
                 }
             }
             let result = positions.into_iter().map(|(number, is_first)| {
