@@ -14,7 +14,7 @@ pub(crate) enum Error {
     Damaged(String),
     /// The command could not determine its result.
     Undecided(String),
-    /// The user ended the command.
+    /// The user interrupted the command.
     Interrupted,
     /// Writing to standard output failed.
     Output(io::Error),

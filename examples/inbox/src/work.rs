@@ -23,6 +23,11 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// worker to `CONCURRENCY` waiting jobs per poll, which is 8 per second.
 const BATCH: usize = 64;
 
+/// The time after which a worker returns the fetched jobs that it has not started. If the jobs of a
+/// batch finish faster than `graphile_worker` takes to note that they have arrived, it fetches no
+/// others until this time has passed. Its default is 5 minutes.
+const RETURN_AFTER: Duration = Duration::from_secs(2);
+
 /// The time for which finished jobs are collected before a single statement deletes them all.
 const COMPLETE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -131,7 +136,11 @@ async fn run_worker(tools: &Tools, stop: CancellationToken) -> Result<(), BoxErr
         .concurrency(CONCURRENCY)
         // Notifications wake the workers. Polling finds jobs whose notifications were lost.
         .poll_interval(Duration::from_secs(1))
-        .local_queue(LocalQueueConfig::default().with_size(BATCH))
+        .local_queue(
+            LocalQueueConfig::default()
+                .with_size(BATCH)
+                .with_ttl(RETURN_AFTER),
+        )
         // If the worker dies before a finished job is deleted, the job runs again and finds the
         // event's row.
         .complete_job_batch_delay(COMPLETE_PAUSE)

@@ -249,7 +249,7 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
         .await;
     }
     let mut before = given_up();
-    // Each time, the rerun events fail again and are given up on under the same keys.
+    // Each time, the rerun events fail again, and the workers give up on them under the same keys.
     for _ in 0..2 {
         run("rerun", cluster);
         eventually("both were tried again", || {

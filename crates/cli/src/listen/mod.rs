@@ -68,7 +68,7 @@ Examples:
 
 Exit status: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 wrong usage")]
 pub(crate) struct ListenArgs {
-    /// The address to listen on; a port alone means that port of 127.0.0.1
+    /// The address to listen on; a port alone means that port on 127.0.0.1
     #[arg(long, default_value = "127.0.0.1:3000", value_parser = parse_addr)]
     addr: SocketAddr,
     /// Pass verified requests on to this URL, and return its responses
