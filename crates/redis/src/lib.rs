@@ -5,7 +5,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use redis::{
     Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ScriptInvocation,
@@ -17,7 +21,7 @@ use soundhash_webhook::{
     BoxError,
     idempotency::{Claim, ClaimToken, IdempotencyStore, Key},
 };
-use tokio::{runtime::Handle, sync::Mutex, time::timeout};
+use tokio::{runtime::Handle, sync, time::timeout};
 use tracing::warn;
 
 // A key's value is the token of its claim, or `completed` followed by its retention in
@@ -65,6 +69,10 @@ const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The time without a reply after which a connection is replaced. A proxy or a load balancer may
+/// keep a connection open, and acknowledge what is sent, although Redis no longer receives it.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The number of keys that `connect` probes to detect a cluster. In a cluster, at least one of them
 /// is on another node, unless a single node holds almost all keys.
 const CHECKED_KEYS: u64 = 16;
@@ -87,8 +95,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///
 /// Each step takes one round trip. If the server does not reply within the
 /// [`deadline`](Self::deadline), the response is 503. The store reconnects in the background when
-/// the connection is lost, and also when the server replies with `READONLY`, as a former master
-/// does after a failover. The server's address can therefore move to another machine.
+/// the connection is lost, when it has brought no reply for 5 seconds, and when the server replies
+/// with `READONLY`, as a former master does after a failover. The server's address can therefore
+/// move to another machine.
 ///
 /// # Server settings
 ///
@@ -121,19 +130,57 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// `tokio-rustls-comp` or `tokio-native-tls-comp` feature.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
     shared: Arc<Shared>,
     prefix: Arc<str>,
     deadline: Duration,
 }
 
 struct Shared {
+    current: Mutex<Current>,
+    /// Opens a connection that replaces a silent one. `None` if the user opened the connection.
+    reconnect: Option<(Client, ConnectionManagerConfig)>,
     claim: Script,
     complete: Script,
     release: Script,
     forget: Script,
     /// The number of times that the store has reconnected because the server had become read-only.
-    failovers: Mutex<u64>,
+    failovers: sync::Mutex<u64>,
+}
+
+struct Current {
+    connection: ConnectionManager,
+    /// The start of the first call since the last reply.
+    silent_since: Option<Instant>,
+}
+
+impl Shared {
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        self.current().connection.clone()
+    }
+
+    /// Replaces the connection if it has been silent for too long.
+    fn leave_silent_connection(&self) {
+        let mut current = self.current();
+        let silence = current.silent_since.map(|since| since.elapsed());
+        if silence.is_none_or(|silence| silence < SILENCE_TIMEOUT) {
+            return;
+        }
+        let Some((client, config)) = self.reconnect.clone() else {
+            return;
+        };
+        // This does not connect yet.
+        if let Ok(connection) = ConnectionManager::new_lazy_with_config(client, config) {
+            warn!("no reply from Redis for {SILENCE_TIMEOUT:?}, so a new connection is opened");
+            *current = Current {
+                connection,
+                silent_since: None,
+            };
+        }
+    }
 }
 
 impl RedisStore {
@@ -155,29 +202,43 @@ impl RedisStore {
             .set_min_delay(CONNECT_PAUSE)
             .set_max_delay(LONGEST_CONNECT_PAUSE)
             .set_number_of_retries(CONNECT_RETRIES);
-        let connection = ConnectionManager::new_with_config(Client::open(info)?, config).await?;
+        let client = Client::open(info)?;
+        let connection = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
         match timeout(CHECK_TIMEOUT, check(connection.clone())).await {
             Ok(checked) => checked?,
             Err(_) => return Err(format!("no reply from Redis within {CHECK_TIMEOUT:?}").into()),
         }
-        Ok(Self::from_connection(connection))
+        Ok(Self::new(connection, Some((client, config))))
     }
 
     /// Uses an existing connection.
     ///
     /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline).
     /// Deliveries get a 503 while the connection pauses between reconnection attempts, so keep
-    /// these pauses short.
+    /// these pauses short. The store cannot replace a connection that no longer brings replies, as
+    /// it does after [`connect`](Self::connect).
     #[must_use]
     pub fn from_connection(connection: ConnectionManager) -> Self {
-        Self {
+        Self::new(connection, None)
+    }
+
+    fn new(
+        connection: ConnectionManager,
+        reconnect: Option<(Client, ConnectionManagerConfig)>,
+    ) -> Self {
+        let current = Mutex::new(Current {
             connection,
+            silent_since: None,
+        });
+        Self {
             shared: Arc::new(Shared {
+                current,
+                reconnect,
                 claim: Script::new(CLAIM),
                 complete: Script::new(COMPLETE),
                 release: Script::new(RELEASE),
                 forget: Script::new(FORGET),
-                failovers: Mutex::new(0),
+                failovers: sync::Mutex::new(0),
             }),
             prefix: PREFIX.into(),
             deadline: Duration::from_millis(500),
@@ -207,41 +268,57 @@ impl RedisStore {
 
     async fn run<T: redis::FromRedisValue>(
         &self,
+        mut connection: ConnectionManager,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, BoxError> {
-        match timeout(self.deadline, self.invoke(call)).await {
-            Ok(result) => result.map_err(RedisError::into),
-            Err(_) => Err(format!("no reply from Redis within {:?}", self.deadline).into()),
+        let start = Instant::now();
+        self.shared.current().silent_since.get_or_insert(start);
+        let result = timeout(self.deadline, self.invoke(&mut connection, call)).await;
+        if let Ok(result) = result {
+            self.shared.current().silent_since = None;
+            return result.map_err(RedisError::into);
         }
+        self.shared.leave_silent_connection();
+        Err(format!("no reply from Redis within {:?}", self.deadline).into())
     }
 
     async fn invoke<T: redis::FromRedisValue>(
         &self,
+        connection: &mut ConnectionManager,
         call: &ScriptInvocation<'_>,
     ) -> RedisResult<T> {
         let failovers = *self.shared.failovers.lock().await;
-        let mut connection = self.connection.clone();
-        match call.invoke_async(&mut connection).await {
+        match call.invoke_async(connection).await {
             Err(error) if is_read_only(&error) => {}
             result => return result,
         }
-        self.leave_replica(failovers).await;
-        // The read-only server did not write anything, so the call can safely be repeated.
-        call.invoke_async(&mut connection).await
+        self.leave_replica(connection, failovers).await;
+        // The replica has not written anything, so the call can be repeated.
+        call.invoke_async(connection).await
     }
 
     /// Reconnects, unless another call has reconnected since `failovers` was read.
-    async fn leave_replica(&self, failovers: u64) {
+    async fn leave_replica(&self, connection: &mut ConnectionManager, failovers: u64) {
         let mut current = self.shared.failovers.lock().await;
         if *current != failovers {
             return;
         }
-        let mut connection = self.connection.clone();
         // `ConnectionManager` has no method to reconnect. QUIT makes the server close the
         // connection, PING then fails, and the manager reconnects.
-        let _: RedisResult<()> = cmd("QUIT").query_async(&mut connection).await;
-        let _: RedisResult<()> = cmd("PING").query_async(&mut connection).await;
+        let _: RedisResult<()> = cmd("QUIT").query_async(connection).await;
+        let _: RedisResult<()> = cmd("PING").query_async(connection).await;
         *current += 1;
+    }
+
+    async fn release_on(
+        &self,
+        connection: ConnectionManager,
+        key: &Key,
+        token: ClaimToken,
+    ) -> Result<bool, BoxError> {
+        let mut call = self.prepare(&self.shared.release, key);
+        call.arg(token.to_string());
+        self.run(connection, &call).await
     }
 }
 
@@ -338,23 +415,26 @@ impl RedisStore {
     ///
     /// Returns an error if the key may still be marked as completed.
     pub async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
-        self.run(&self.prepare(&self.shared.forget, key)).await
+        let call = self.prepare(&self.shared.forget, key);
+        self.run(self.shared.connection(), &call).await
     }
 }
 
 impl IdempotencyStore for RedisStore {
     async fn claim(&self, key: &Key, lease: Duration) -> Result<Claim, BoxError> {
         let token = ClaimToken::generate()?;
+        let connection = self.shared.connection();
         // A hanging server may still execute the claim after the deadline.
         let mut undo = UndoClaim {
             store: self,
+            connection: connection.clone(),
             key,
             token,
             armed: true,
         };
         let mut call = self.prepare(&self.shared.claim, key);
         call.arg(token.to_string()).arg(millis(lease));
-        let answer: String = self.run(&call).await?;
+        let answer: String = self.run(connection, &call).await?;
         undo.armed = false;
         Ok(match answer.as_str() {
             "acquired" => Claim::Acquired(token),
@@ -371,13 +451,11 @@ impl IdempotencyStore for RedisStore {
     ) -> Result<bool, BoxError> {
         let mut call = self.prepare(&self.shared.complete, key);
         call.arg(token.to_string()).arg(millis(retention));
-        self.run(&call).await
+        self.run(self.shared.connection(), &call).await
     }
 
     async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {
-        let mut call = self.prepare(&self.shared.release, key);
-        call.arg(token.to_string());
-        self.run(&call).await
+        self.release_on(self.shared.connection(), key, token).await
     }
 }
 
@@ -385,6 +463,7 @@ impl IdempotencyStore for RedisStore {
 /// anyway. The release uses the same connection, so it reaches the server after the claim.
 struct UndoClaim<'a> {
     store: &'a RedisStore,
+    connection: ConnectionManager,
     key: &'a Key,
     token: ClaimToken,
     armed: bool,
@@ -393,9 +472,10 @@ struct UndoClaim<'a> {
 impl Drop for UndoClaim<'_> {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.armed, Handle::try_current()) {
-            let (store, key, token) = (self.store.clone(), self.key.clone(), self.token);
+            let (store, connection) = (self.store.clone(), self.connection.clone());
+            let (key, token) = (self.key.clone(), self.token);
             // If the release fails, the claim still ends when its lease expires.
-            runtime.spawn(async move { store.release(&key, token).await });
+            runtime.spawn(async move { store.release_on(connection, &key, token).await });
         }
     }
 }
