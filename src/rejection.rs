@@ -59,11 +59,13 @@ kinds! {
         /// The signature does not match, and the request is not a POST or has no body: 401.
         ///
         /// SoundHash follows redirects, and a 301, 302 or 303 turns its POST into a GET that has
-        /// the signature but no body. The event is lost unless the redirect is removed.
-        Redirected: UNAUTHORIZED, Warning, "redirected", "signed request without a body, or not a POST",
-            "a redirect made SoundHash drop the body, and the event is lost: register the exact \
-             URL of this endpoint. Usual causes are http instead of https, a trailing slash, a \
-             missing www, and a login in front of the endpoint";
+        /// the signature but no body. The event is lost unless the redirect is removed. A forged
+        /// request can look the same.
+        Redirected: UNAUTHORIZED, Warning, "redirected",
+            "signature does not match, and the request has no body or is not a POST",
+            "if SoundHash sent it, a redirect dropped the body and lost the event, so register the \
+             exact URL of this endpoint. Usual causes are http instead of https, a trailing slash, \
+             a missing www, and a login in front of the endpoint";
         /// The [`SecretProvider`](crate::SecretProvider) does not know the endpoint: 401.
         UnknownEndpoint: UNAUTHORIZED, Warning, "unknown_endpoint", "no secret for this endpoint",
             "check that the SecretProvider knows the endpoint that SoundHash sends to";

@@ -47,8 +47,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Tells the owner of the endpoint that a redirect changed the request.
-const REDIRECTED: &str = " SoundHash followed a redirect, which drops the body, so the event is lost. \
+/// Tells the owner of the endpoint that a redirect may have changed the request.
+const REDIRECTED: &str = " If SoundHash sent it, a redirect dropped the body and lost the event. \
      Register the URL that the redirect leads to. Usual causes are http instead of https, a trailing \
      slash, a missing www, and a login in front of the endpoint.";
 

@@ -173,7 +173,13 @@ async fn a_redirected_delivery_is_recorded_with_the_usual_causes() {
     let record = records.recv().await.unwrap();
     assert_eq!(record.verdict(), Verdict::Rejected, "{record:?}");
     let reason = record.reason().unwrap();
-    for part in ["without a body", "redirect", "https", "trailing slash"] {
+    for part in [
+        "no body",
+        "If SoundHash sent it",
+        "redirect",
+        "https",
+        "trailing slash",
+    ] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
     let why = app.ask_json("POST", "/api/records/1/explain").await;
