@@ -69,9 +69,10 @@ const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time without a reply after which a connection is replaced. A proxy or a load balancer may
-/// keep a connection open, and acknowledge what is sent, although Redis no longer receives it.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time for which calls may fail before the connection is replaced. `ConnectionManager` only
+/// reconnects after I/O errors. It does not when a proxy keeps a connection open whose server is
+/// gone, or after the server has rejected the password of a new connection.
+const FAILURE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The number of keys that `connect` probes to detect a cluster. In a cluster, at least one of them
 /// is on another node, unless a single node holds almost all keys.
@@ -95,7 +96,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///
 /// Each step takes one round trip. If the server does not reply within the
 /// [`deadline`](Self::deadline), the response is 503. The store reconnects in the background when
-/// the connection is lost, when it has brought no reply for 5 seconds, and when the server replies
+/// the connection is lost, when all calls have failed for 5 seconds, and when the server replies
 /// with `READONLY`, as a former master does after a failover. The server's address can therefore
 /// move to another machine.
 ///
@@ -112,6 +113,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// - The user needs permission to run scripts and the commands in them, for example `ACL SETUSER
 ///   webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire`.
 ///   [`connect`](Self::connect) also needs `+info` to check the server's settings.
+///   Save the user with `ACL SAVE` or `CONFIG REWRITE`, because a restart forgets it otherwise.
 /// - Use `appendonly yes`. Redis then keeps all events across restarts, and loses at most the last
 ///   second if the machine fails. An event that Redis has lost runs again when it is redelivered.
 /// - A replica that becomes the master may lack the former master's last writes, because
@@ -137,7 +139,7 @@ pub struct RedisStore {
 
 struct Shared {
     current: Mutex<Current>,
-    /// Opens a connection that replaces a silent one. `None` if the user opened the connection.
+    /// Opens a connection that replaces a failing one. `None` if the user opened the connection.
     reconnect: Option<(Client, ConnectionManagerConfig)>,
     claim: Script,
     complete: Script,
@@ -149,8 +151,8 @@ struct Shared {
 
 struct Current {
     connection: ConnectionManager,
-    /// The start of the first call since the last reply.
-    silent_since: Option<Instant>,
+    /// The start of the first call since the last one that succeeded.
+    failing_since: Option<Instant>,
 }
 
 impl Shared {
@@ -162,11 +164,11 @@ impl Shared {
         self.current().connection.clone()
     }
 
-    /// Replaces the connection if it has been silent for too long.
-    fn leave_silent_connection(&self) {
+    /// Replaces the connection if calls have been failing for too long.
+    fn leave_failing_connection(&self) {
         let mut current = self.current();
-        let silence = current.silent_since.map(|since| since.elapsed());
-        if silence.is_none_or(|silence| silence < SILENCE_TIMEOUT) {
+        let failing = current.failing_since.map(|since| since.elapsed());
+        if failing.is_none_or(|time| time < FAILURE_LIMIT) {
             return;
         }
         let Some((client, config)) = self.reconnect.clone() else {
@@ -174,10 +176,12 @@ impl Shared {
         };
         // This does not connect yet.
         if let Ok(connection) = ConnectionManager::new_lazy_with_config(client, config) {
-            warn!("no reply from Redis for {SILENCE_TIMEOUT:?}, so a new connection is opened");
+            warn!(
+                "calls to Redis have failed for {FAILURE_LIMIT:?}, so a new connection is opened"
+            );
             *current = Current {
                 connection,
-                silent_since: None,
+                failing_since: None,
             };
         }
     }
@@ -215,8 +219,8 @@ impl RedisStore {
     ///
     /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline).
     /// Deliveries get a 503 while the connection pauses between reconnection attempts, so keep
-    /// these pauses short. The store cannot replace a connection that no longer brings replies, as
-    /// it does after [`connect`](Self::connect).
+    /// these pauses short. The store cannot replace a connection on which all calls fail, as it
+    /// does after [`connect`](Self::connect).
     #[must_use]
     pub fn from_connection(connection: ConnectionManager) -> Self {
         Self::new(connection, None)
@@ -228,7 +232,7 @@ impl RedisStore {
     ) -> Self {
         let current = Mutex::new(Current {
             connection,
-            silent_since: None,
+            failing_since: None,
         });
         Self {
             shared: Arc::new(Shared {
@@ -272,14 +276,17 @@ impl RedisStore {
         call: &ScriptInvocation<'_>,
     ) -> Result<T, BoxError> {
         let start = Instant::now();
-        self.shared.current().silent_since.get_or_insert(start);
-        let result = timeout(self.deadline, self.invoke(&mut connection, call)).await;
-        if let Ok(result) = result {
-            self.shared.current().silent_since = None;
-            return result.map_err(RedisError::into);
-        }
-        self.shared.leave_silent_connection();
-        Err(format!("no reply from Redis within {:?}", self.deadline).into())
+        self.shared.current().failing_since.get_or_insert(start);
+        let error = match timeout(self.deadline, self.invoke(&mut connection, call)).await {
+            Ok(Ok(reply)) => {
+                self.shared.current().failing_since = None;
+                return Ok(reply);
+            }
+            Ok(Err(error)) => error.into(),
+            Err(_) => format!("no reply from Redis within {:?}", self.deadline).into(),
+        };
+        self.shared.leave_failing_connection();
+        Err(error)
     }
 
     async fn invoke<T: redis::FromRedisValue>(

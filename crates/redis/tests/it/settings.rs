@@ -1,6 +1,6 @@
 //! Tests the server settings and user permissions that `connect` checks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use redis::{Client, aio::MultiplexedConnection, cmd};
@@ -14,6 +14,7 @@ use soundhash_webhook_tests::{
     log::Log,
     redis_server::RedisServer,
 };
+use tokio::time::sleep;
 use tracing::Level;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,6 +66,32 @@ async fn a_user_without_the_right_to_run_scripts_is_an_error() {
     // The permissions given in the documentation.
     let rights = "~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire";
     store_conformance(connect_as(&server, rights).await.unwrap()).await;
+}
+
+/// A password can be rejected for a moment, for example while it is being rotated, or after a
+/// restart that has lost the user.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_password_was_rejected_recovers() {
+    let server = server().await;
+    let store = connect_as(&server, "~* +@all").await.unwrap();
+    let app = app(
+        IdempotencyLayer::new(store.deadline(Duration::from_secs(1))),
+        || async { StatusCode::OK },
+    );
+    assert_eq!(send(&app, event("a")).await, RUN);
+    run(&server.1, "ACL SETUSER webhooks resetpass >other").await;
+    run(&server.1, "CLIENT KILL USER webhooks").await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        assert_eq!(send(&app, event("b")).await, STORE_UNAVAILABLE);
+        sleep(Duration::from_millis(50)).await;
+    }
+    run(&server.1, "ACL SETUSER webhooks resetpass >password").await;
+    while send(&app, event("b")).await != RUN {
+        assert!(start.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(send(&app, event("a")).await, DUPLICATE);
 }
 
 /// Each cluster node holds only some of the hash slots. This one holds none.

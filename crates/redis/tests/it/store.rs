@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -28,10 +28,11 @@ use soundhash_webhook_redis::RedisStore;
 use soundhash_webhook_tests::{
     idempotency::{self, DUPLICATE, RUN, Runs, STORE_UNAVAILABLE, app, event, send},
     model,
+    proxy::HangingProxy,
     redis_server::RedisServer,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -327,43 +328,15 @@ async fn proxy(target: watch::Receiver<u16>) -> u16 {
     port
 }
 
-/// Forwards connections. Once `hangs` is set, it still reads from the first connection, but no
-/// longer forwards what it reads, like a proxy that has lost its server.
-async fn hanging_proxy(server: u16, hangs: Arc<AtomicBool>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        let mut hangs = Some(hangs);
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-            let hangs = hangs.take();
-            tokio::spawn(async move {
-                let (mut from_client, mut to_client) = client.into_split();
-                let (mut from_server, mut to_server) = server.into_split();
-                tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
-                let mut bytes = [0; 1024];
-                while let Ok(len @ 1..) = from_client.read(&mut bytes).await {
-                    let is_hanging = hangs.as_ref().is_some_and(|it| it.load(Ordering::SeqCst));
-                    if !is_hanging {
-                        to_server.write_all(&bytes[..len]).await.unwrap();
-                    }
-                }
-            });
-        }
-    });
-    port
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_replies_is_replaced() {
     let server = RedisServer::start();
-    let hangs = Arc::new(AtomicBool::new(false));
-    let proxy = hanging_proxy(port(&server), hangs.clone()).await;
-    let store = RedisStore::connect(format!("redis://127.0.0.1:{proxy}")).await;
+    let proxy = HangingProxy::start(port(&server)).await;
+    let store = RedisStore::connect(format!("redis://127.0.0.1:{}", proxy.port)).await;
     let runs = Runs::default();
     let app = app(IdempotencyLayer::new(store.unwrap()), runs.handler());
     assert_eq!(send(&app, event("a")).await, RUN);
-    hangs.store(true, Ordering::SeqCst);
+    proxy.hang();
     assert_eq!(send(&app, event("b")).await, STORE_UNAVAILABLE);
     let start = Instant::now();
     while send(&app, event("b")).await != RUN {
