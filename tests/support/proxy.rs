@@ -1,4 +1,4 @@
-//! Starts proxies, such as nginx and HAProxy.
+//! Starts proxies, such as nginx, HAProxy, and one whose connections hang.
 
 use std::{
     fs,
@@ -6,10 +6,15 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 
 use crate::process::{PATIENCE, signal};
 
@@ -104,5 +109,47 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A TCP proxy whose open connections can hang: the proxy still reads from them, but forwards
+/// nothing, like a proxy that has lost its server.
+pub struct HangingProxy {
+    pub port: u16,
+    hangs: Arc<AtomicU64>,
+}
+
+impl HangingProxy {
+    /// Starts a proxy in front of the server at this port.
+    pub async fn start(server: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let hangs = Arc::new(AtomicU64::new(0));
+        let all = Arc::clone(&hangs);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (hangs, opened) = (Arc::clone(&all), all.load(Ordering::SeqCst));
+                tokio::spawn(async move {
+                    let server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await?;
+                    let (mut from_client, mut to_client) = client.into_split();
+                    let (mut from_server, mut to_server) = server.into_split();
+                    tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+                    let mut bytes = [0; 1024];
+                    while let len @ 1.. = from_client.read(&mut bytes).await? {
+                        if hangs.load(Ordering::SeqCst) == opened {
+                            to_server.write_all(&bytes[..len]).await?;
+                        }
+                    }
+                    Ok::<(), std::io::Error>(())
+                });
+            }
+        });
+        Self { port, hangs }
+    }
+
+    /// Makes all open connections hang, but not those that are opened from now on.
+    pub fn hang(&self) {
+        self.hangs.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use soundhash_webhook::{Delivery, idempotency::Key};
-use sqlx::{AssertSqlSafe, Connection, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, Connection};
 use tokio::time::Instant;
 
 use crate::{
     backend::{Backend, Change, Changed, Value},
-    connection::{self, CONFLICTS},
+    connection::{self, CONFLICTS, Closing},
     error::{EventLogError, EventLogErrorKind, is_conflict, may_be_the_connection},
     log::EventLog,
     queue::Running,
@@ -162,7 +162,7 @@ impl<DB: Backend> EventLog<DB> {
 
     /// Commits the waiting changes, up to the batch limits, and replies to the callers. Returns the
     /// connection for the next batch.
-    async fn write_batch(&self, kept: Option<PoolConnection<DB>>) -> Option<PoolConnection<DB>> {
+    async fn write_batch(&self, kept: Option<Closing<DB>>) -> Option<Closing<DB>> {
         // Changes whose callers have given up by the time a connection is available are not
         // written.
         let connection = self.connection(kept).await;
@@ -201,10 +201,7 @@ impl<DB: Backend> EventLog<DB> {
         Ok(written.await?.0[0])
     }
 
-    async fn connection(
-        &self,
-        kept: Option<PoolConnection<DB>>,
-    ) -> Result<PoolConnection<DB>, EventLogError> {
+    async fn connection(&self, kept: Option<Closing<DB>>) -> Result<Closing<DB>, EventLogError> {
         match kept {
             Some(connection) => Ok(connection),
             None => self.in_time(connection::acquire_idle(&self.pool)).await,
@@ -214,15 +211,17 @@ impl<DB: Backend> EventLog<DB> {
     /// Commits either all of the changes or none of them.
     async fn write(
         &self,
-        mut connection: PoolConnection<DB>,
+        mut connection: Closing<DB>,
         changes: &[&Change],
-    ) -> Result<(Vec<Changed>, PoolConnection<DB>), EventLogError> {
+    ) -> Result<(Vec<Changed>, Closing<DB>), EventLogError> {
         let mut faults = connection::repetitions(&self.pool);
         // A batch can run into the same conflict again and again, while its events would not if
         // they were written one by one.
         let mut conflicts = if changes.len() == 1 { CONFLICTS } else { 1 };
         loop {
-            let error = match self.try_write(&mut connection, changes).await {
+            let written = self.try_write(connection.begin(), changes).await;
+            connection.end();
+            let error = match written {
                 Ok(all) => return Ok((all?, connection)),
                 Err(error) => error,
             };
@@ -233,7 +232,7 @@ impl<DB: Backend> EventLog<DB> {
             if !may_be_the_connection(&error) {
                 return Err(error.into());
             }
-            connection::throw_away(connection);
+            connection.close();
             // Only if the database rejected the statement is it certain that nothing has changed.
             if faults == 0 || error.as_database_error().is_none() {
                 return Err(error.into());

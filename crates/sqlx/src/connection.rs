@@ -5,10 +5,11 @@
 //! returns to the pool still appears to be in a transaction. The user's statements can also leave a
 //! transaction open, or leave settings changed, such as the role or the `search_path` on Postgres.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     backend::{Backend, BoxFuture, Value, depth},
@@ -28,10 +29,78 @@ pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
 /// test at `SERIALIZABLE`, one of 3,300 events needed 6 retries, and most needed none.
 pub(crate) const CONFLICTS: usize = 20;
 
+/// The time that the pool gets to ping an idle connection. A proxy may keep a connection open
+/// although its server is gone, and sqlx would wait for the reply until its `acquire_timeout`.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Takes a connection from the pool. If that takes long, this tries all idle connections at the
+/// same time. The pool closes those that do not reply, and then opens a new one.
+async fn take<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
+    let mut first = Box::pin(pool.acquire());
+    if let Ok(taken) = timeout(PING_TIMEOUT, &mut first).await {
+        return taken;
+    }
+    let mut attempts = JoinSet::new();
+    attempts.spawn(async { Some(first.await) });
+    loop {
+        for _ in 0..pool.num_idle().clamp(1, 100) {
+            let other = timeout(PING_TIMEOUT, pool.acquire());
+            attempts.spawn(async { other.await.ok()?.ok().map(Ok) });
+        }
+        while attempts.len() > 1
+            && let Some(attempt) = attempts.join_next().await
+        {
+            if let Ok(Some(taken)) = attempt {
+                return taken;
+            }
+        }
+    }
+}
+
+/// A connection that is closed if it is dropped in the middle of a statement. Otherwise, sqlx would
+/// first wait for the statement's reply, which may never come, and the pool would not open another
+/// connection meanwhile.
+pub(crate) struct Closing<DB: Backend> {
+    connection: PoolConnection<DB>,
+    is_in_statement: bool,
+}
+
+impl<DB: Backend> Closing<DB> {
+    pub(crate) fn new(connection: PoolConnection<DB>) -> Self {
+        Self {
+            connection,
+            is_in_statement: false,
+        }
+    }
+
+    /// Returns the connection for a statement. Call [`end`](Self::end) afterwards.
+    pub(crate) fn begin(&mut self) -> &mut DB::Connection {
+        self.is_in_statement = true;
+        &mut self.connection
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.is_in_statement = false;
+    }
+
+    pub(crate) fn close(mut self) {
+        self.connection.close_on_drop();
+    }
+}
+
+impl<DB: Backend> Drop for Closing<DB> {
+    fn drop(&mut self) {
+        // SQLite always replies.
+        if self.is_in_statement && !DB::ONE_WRITER {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
 /// Takes a connection that is not in a transaction.
 pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
     loop {
-        let mut connection = pool.acquire().await?;
+        let mut connection = take(pool).await?;
         if depth::<DB>(&connection) == 0 || DB::clean(&mut connection).await.is_ok() {
             return Ok(connection);
         }
@@ -41,15 +110,17 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
 
 /// Takes a connection on which each statement commits on its own. On Postgres, [`acquire`] does not
 /// notice a `BEGIN` in the user's own SQL. This function does, at the cost of an extra round trip.
-pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
+pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<Closing<DB>> {
     loop {
-        let mut connection = acquire(pool).await?;
+        let mut connection = Closing::new(acquire(pool).await?);
         // sqlx expects this statement to begin a transaction, so `BeginFailed` shows that the
         // server was not in one.
         let probe = Some("SELECT 1".into_sql_str());
-        match DB::TransactionManager::begin(&mut connection, probe).await {
+        let begun = DB::TransactionManager::begin(connection.begin(), probe).await;
+        connection.end();
+        match begun {
             Err(sqlx::Error::BeginFailed) => return Ok(connection),
-            _ => throw_away(connection),
+            _ => connection.close(),
         }
     }
 }
@@ -104,23 +175,26 @@ pub(crate) async fn run<DB: Backend, T>(
 
 /// Like [`run`], but tries this connection first.
 pub(crate) async fn run_on<DB: Backend, T>(
-    mut connection: PoolConnection<DB>,
+    connection: PoolConnection<DB>,
     pool: &Pool<DB>,
     step: Step<DB, T>,
     sql: &Arc<str>,
     values: &[Value<'_>],
 ) -> sqlx::Result<T> {
+    let mut connection = Closing::new(connection);
     let (mut faults, mut conflicts) = (repetitions(pool), CONFLICTS);
     loop {
-        match step(&mut connection, sql, values).await {
+        let done = step(connection.begin(), sql, values).await;
+        connection.end();
+        match done {
             Err(error) if conflicts > 0 && is_conflict(&error) => conflicts -= 1,
             // Only if the database rejected the statement is it certain that nothing has changed.
             Err(error @ sqlx::Error::Database(_))
                 if faults > 0 && may_be_the_connection(&error) =>
             {
                 faults -= 1;
-                throw_away(connection);
-                connection = acquire(pool).await?;
+                connection.close();
+                connection = Closing::new(acquire(pool).await?);
             }
             done => return done,
         }

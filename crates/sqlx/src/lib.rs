@@ -149,6 +149,26 @@
 //!   functions of this crate retry conflicting transactions.
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
 //!   machine vanishes does not keep its events locked forever.
+//! - **Connections that hang.** A proxy may keep a connection open although its server is gone, and
+//!   sqlx waits for a reply without a time limit. This crate closes connections that hang in its
+//!   own statements. Before a connection returns to the pool, sqlx pings it, so limit that ping,
+//!   too:
+//!
+//!   ```
+//!   # #[cfg(feature = "postgres")]
+//!   # fn pool() -> sqlx::postgres::PgPoolOptions {
+//!   use std::time::Duration;
+//!   use sqlx::{Connection, postgres::PgPoolOptions};
+//!   use tokio::time::timeout;
+//!
+//!   PgPoolOptions::new().after_release(|connection, _| {
+//!       Box::pin(async move {
+//!           let ping = timeout(Duration::from_secs(5), connection.ping()).await;
+//!           Ok(ping.is_ok_and(|ping| ping.is_ok()))
+//!       })
+//!   })
+//!   # }
+//!   ```
 //! - **PgBouncer.** Set `ignore_startup_parameters = extra_float_digits`. In transaction mode,
 //!   sqlx's prepared statements need PgBouncer 1.21 or newer with `max_prepared_statements` above
 //!   0. Older versions mix up their clients' statements. In a test with PgBouncer 1.18, 21 of
@@ -157,7 +177,8 @@
 //!   version. `statement_cache_capacity(0)` does not help, because sqlx names its statements
 //!   anyway.
 //! - **Round trips.** sqlx pings each connection that it takes from the pool.
-//!   `test_before_acquire(false)` saves this round trip.
+//!   `test_before_acquire(false)` saves this round trip, but your own transactions may then begin
+//!   on a connection that is already lost.
 //!
 //! # SQLite
 //!

@@ -93,7 +93,7 @@ struct UndoClaim<DB: Backend> {
     token: ClaimToken,
     is_armed: bool,
     /// The task that claims the key. `None` if the claim goes through the single writer's queue.
-    claim: Option<JoinHandle<sqlx::Result<u64>>>,
+    claim: Option<JoinHandle<Result<u64, EventLogError>>>,
 }
 
 impl<DB: Backend> UndoClaim<DB> {
@@ -123,13 +123,15 @@ impl<DB: Backend> UndoClaim<DB> {
         // If the caller is dropped before it gets a connection, there is no claim to undo.
         let connection = connection::acquire(&pool).await?;
         self.is_armed = true;
+        let log = self.log.clone();
         let claim = self.claim.insert(tokio::spawn(async move {
-            connection::run_on(connection, &pool, DB::execute, &sql, &values).await
+            let claim = connection::run_on(connection, &pool, DB::execute, &sql, &values);
+            log.in_time(claim).await
         }));
         let claimed = claim.await;
         // The handle of a finished task must not be polled again.
         self.claim = None;
-        Ok(claimed.map_err(|error| sqlx::Error::Io(error.into()))??)
+        claimed.map_err(|error| sqlx::Error::Io(error.into()))?
     }
 }
 

@@ -101,6 +101,8 @@ impl Statements {
             let rows = format!("SELECT event_key FROM {table} WHERE {rows}{skip_locked}");
             format!("DELETE FROM {table} WHERE event_key IN ({rows})").into()
         };
+        // If this were the current time, a clock that is set back would put it into the future.
+        let past = Words::fill(words.instant, "0");
         let from_now = |value: &str| format!("{now} + {}", Words::fill(words.span, value));
         let micros = |value: &str| Words::fill(words.micros, value);
         let integer = |value: &str| Words::fill(words.integer, value);
@@ -148,7 +150,7 @@ impl Statements {
             )
             .into(),
             forget: format!(
-                "UPDATE {table} SET recorded = FALSE, claim_token = NULL, claimed_until = {now} \
+                "UPDATE {table} SET recorded = FALSE, claim_token = NULL, claimed_until = {past} \
                  WHERE event_key = $1 AND {is_completed}"
             )
             .into(),
@@ -180,7 +182,7 @@ impl Statements {
             )
             .into(),
             release: format!(
-                "UPDATE {table} SET claim_token = NULL, claimed_until = {now} \
+                "UPDATE {table} SET claim_token = NULL, claimed_until = {past} \
                  WHERE {by_token}"
             )
             .into(),

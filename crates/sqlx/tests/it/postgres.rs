@@ -4,13 +4,19 @@ use std::time::{Duration, SystemTime};
 
 use soundhash_webhook::idempotency::{Claim, IdempotencyStore, Key};
 use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogErrorKind, Recorded, SqlxStore};
-use sqlx::{Connection, PgPool, Postgres};
+use soundhash_webhook_tests::proxy::HangingProxy;
+use sqlx::{
+    Connection, PgPool, Postgres,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::fixture::{Fixture, PostgresDatabase, delivery, log, record};
+
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn the_lock_timeout_of_the_caller_is_restored() {
@@ -218,6 +224,63 @@ async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
     for migrated in processes.join_all().await {
         migrated.unwrap();
     }
+}
+
+/// A proxy loses its server, but keeps the connections open.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_hang_are_replaced() {
+    const CONNECTIONS: u32 = 5;
+    let (database, direct, _log) = log::<Postgres>().await;
+    let options: PgConnectOptions = Postgres::url(&database).parse().unwrap();
+    let proxy = HangingProxy::start(options.get_port()).await;
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .min_connections(CONNECTIONS)
+        .connect_with(options.port(proxy.port))
+        .await
+        .unwrap();
+    let log = EventLog::new(pool.clone()).lock_timeout(Duration::from_secs(1));
+    let store = SqlxStore::new(log.clone()).deadline(Duration::from_secs(20));
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTIONS {
+        idle.push(pool.acquire().await.unwrap());
+    }
+    drop(idle);
+    while pool.num_idle() < CONNECTIONS as usize {
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    // All pooled connections are idle.
+    proxy.hang();
+    let accepted = log
+        .clone()
+        .lock_timeout(PATIENCE)
+        .accept(&delivery("a").await)
+        .await;
+    assert_eq!(accepted.unwrap(), Accepted::New);
+
+    // They are in the middle of a statement.
+    let mut tx = direct.begin().await.unwrap();
+    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
+        .await
+        .unwrap();
+    let mut claims = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let (store, delivery) = (store.clone(), delivery(&number.to_string()).await);
+        claims.spawn(async move { store.claim(&Key::from(&delivery), PATIENCE).await });
+    }
+    while pool.num_idle() > 0 || pool.size() < CONNECTIONS {
+        sleep(Duration::from_millis(10)).await;
+    }
+    proxy.hang();
+    tx.rollback().await.unwrap();
+    for claim in claims.join_all().await {
+        claim.unwrap_err();
+    }
+    let mut tx = log.begin().await.unwrap();
+    let recorded = log.record(&mut tx, &delivery("b").await).await;
+    assert_eq!(recorded.unwrap(), Recorded::New);
+    tx.commit().await.unwrap();
 }
 
 /// A client can hang up at any point, which drops the handler. If this happens during sqlx's
