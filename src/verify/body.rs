@@ -113,6 +113,9 @@ impl BodyReader {
             Some(stalled) => stalled,
             None => Box::new(self.stall()),
         };
+        if self.body.is_none() {
+            stalled.reservation.set_complete();
+        }
         mem::take(&mut self.partial).move_to(&mut stalled.reservation)?;
         stalled.reservation.wait(cx.waker())?;
         Ok(self.stalled.insert(stalled))
@@ -124,12 +127,11 @@ impl BodyReader {
             Some(body) => body.size_hint().exact(),
             None => Some(0),
         };
-        let server = self.server.with_body(self.body.as_ref());
         let left = left.and_then(|left| usize::try_from(left).ok());
         let max_len = left.map_or(limit, |left| self.len.saturating_add(left).min(limit));
         let end = Instant::now() + self.limits.body_timeout;
         StalledBody {
-            reservation: Reservation::new(&self.limits.shared.budget, server, max_len),
+            reservation: Reservation::new(&self.limits.shared.budget, self.server, max_len),
             end,
             timer: Box::pin(sleep_until(end)),
         }

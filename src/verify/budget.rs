@@ -4,18 +4,15 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     mem,
-    ops::RangeBounds,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
-    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Version, request};
-use http_body::Body;
+use http::{Version, header::TRANSFER_ENCODING, request};
 use tokio::time::Instant;
 
 use crate::rejection::{Rejection, RejectionKind};
@@ -39,9 +36,8 @@ const USUAL_HEAD: usize = 8 * 1024;
 /// cost. Otherwise, a sender could keep a lot of memory occupied with only a few bytes.
 const LEAST_PART: usize = 16;
 
-/// The head start of a body with the lowest cost. The body is treated as this much newer until it
-/// first makes progress.
-const GRACE: Duration = Duration::from_secs(1);
+/// The least cost of a body that counts as costly until it makes progress.
+const COSTLY: usize = 2 * OVERHEAD;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
 ///
@@ -50,21 +46,18 @@ const GRACE: Duration = Duration::from_secs(1);
 /// sixteenth of the body's cost. An honest delivery doubles in size within a few round trips,
 /// however far away the sender is, but a body that stalls or trickles in does not.
 ///
-/// Until it first makes progress, a body is treated as newer than it is: by one second if it costs
-/// 32 KiB, and by less the more it costs. Otherwise, a few chunked bodies of one byte each would
-/// evict all bodies whose first bytes arrive later than the head.
-///
 /// A body counts against the budget while the layer waits for more of it, or for its secrets to be
 /// looked up. Its cost is the buffer for its bytes, plus 32 KiB for the task, the connection and
 /// the head. For a head of more than 8 KiB, twice the excess is added. Over HTTP/1, the cost also
 /// includes the read buffers that hyper keeps for the connection, which count as twice the bytes
 /// received, up to 816 KiB. A chunked body costs the full 816 KiB from the start.
 ///
-/// Bodies that have made progress and bodies that have not can each occupy half of the memory, and
-/// more if the other half is not fully used. Requests without a body therefore cannot evict
-/// deliveries that make progress, and large bodies cannot keep new deliveries out. To lock out
-/// distant senders, an attacker would have to send as much as 1/32 of the total memory during each
-/// of those senders' round trips.
+/// Bodies that have made progress can always use half of the memory. The others are divided into
+/// cheap and costly ones, which can always use a quarter each. All of them can use more while it is
+/// free. Requests without a body therefore cannot evict deliveries that make progress, large bodies
+/// cannot keep new deliveries out, and a few chunked bodies of one byte each cannot evict all
+/// bodies that have not begun to arrive. To lock out distant senders, an attacker would have to
+/// send as much as 1/32 of the total memory during each of those senders' round trips.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: AtomicUsize,
@@ -74,20 +67,28 @@ pub(super) struct Budget {
 #[derive(Debug, Default)]
 struct Waiting {
     next_id: u64,
-    started: Group,
-    advanced: Group,
+    /// One group for each [`Kind`].
+    groups: [Group; 3],
 }
 
-/// Either the bodies that have made progress or those that have not.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// The body has not made progress, and its cost is the usual one.
+    Cheap,
+    /// The body has not made progress, but costs more, such as a chunked body over HTTP/1.
+    Costly,
+    /// The body has made progress.
+    Advanced,
+}
+
 #[derive(Debug, Default)]
 struct Group {
     total: usize,
     bodies: BTreeMap<Rank, WaitingBody>,
 }
 
-/// The time at which a body last made progress, or its start time plus its grace if it has not made
-/// any yet, and a number that makes the rank unique. The body with the lowest rank is evicted
-/// first.
+/// The time at which a body started or last made progress, and a number that makes the rank unique.
+/// The body with the lowest rank is evicted first.
 type Rank = (Instant, Reverse<u64>);
 
 #[derive(Debug)]
@@ -132,21 +133,16 @@ impl ServerMemory {
             // The server's buffer for the head grows in powers of two.
             head: (2 * head_len(head)).saturating_sub(2 * USUAL_HEAD),
             buffer: match head.version < Version::HTTP_2 {
+                true if head.headers.contains_key(TRANSFER_ENCODING) => ReadBuffer::Full,
                 true => ReadBuffer::Received,
                 false => ReadBuffer::Small,
             },
         }
     }
 
-    /// Takes the body's framing into account. `body` is `None` if the body is complete.
-    pub(super) fn with_body(self, body: Option<&axum_core::body::Body>) -> Self {
-        let buffer = match body {
-            None => ReadBuffer::Small,
-            Some(body) => match (self.buffer, body.size_hint().exact()) {
-                (ReadBuffer::Received, None) => ReadBuffer::Full,
-                (buffer, _) => buffer,
-            },
-        };
+    /// The body is complete, so the server no longer needs a read buffer for it.
+    pub(super) fn of_complete_body(self) -> Self {
+        let buffer = ReadBuffer::Small;
         Self { buffer, ..self }
     }
 
@@ -197,7 +193,7 @@ impl Budget {
 #[derive(Debug)]
 pub(super) struct Reservation {
     budget: Arc<Budget>,
-    start: Instant,
+    kind: Kind,
     rank: Rank,
     /// `None` once the body has been evicted.
     bytes: Arc<Mutex<Option<Vec<u8>>>>,
@@ -213,18 +209,18 @@ impl Reservation {
         let bytes = Arc::new(Mutex::new(Some(Vec::new())));
         let mut waiting = budget.waiting();
         waiting.next_id += 1;
-        let start = Instant::now();
-        let rank = (start + GRACE, Reverse(waiting.next_id));
+        let rank = (Instant::now(), Reverse(waiting.next_id));
         let body = WaitingBody {
             cost: 0,
             bytes: bytes.clone(),
             waker: None,
         };
-        waiting.started.bodies.insert(rank, body);
+        let kind = Kind::Cheap;
+        waiting.group(kind).bodies.insert(rank, body);
         drop(waiting);
         Self {
             budget: budget.clone(),
-            start,
+            kind,
             rank,
             bytes,
             len: 0,
@@ -236,6 +232,12 @@ impl Reservation {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Takes into account that the body is complete. The next [`append`](Self::append) frees the
+    /// memory.
+    pub(super) fn set_complete(&mut self) {
+        self.server = self.server.of_complete_body();
     }
 
     pub(super) fn append(&mut self, frame: &[u8]) -> Result<(), BufferFull> {
@@ -268,29 +270,23 @@ impl Reservation {
         // Capped, so that a lone body fits even if its read buffers exceed the limit.
         let cost = (capacity + self.server.bytes(len) + OVERHEAD).min(limit);
         let mut waiting = self.budget.waiting();
-        let (own, _) = waiting.groups(self.has_advanced());
-        let mut body = own.remove(self.rank).ok_or(BufferFull)?;
+        let mut body = waiting.remove(self.kind, self.rank).ok_or(BufferFull)?;
         if len >= 2 * self.doubled && LEAST_PART * len >= cost {
             self.doubled = len;
             self.rank.0 = Instant::now();
-        } else if !self.has_advanced() {
-            self.rank.0 = self.start + grace(cost);
         }
-        let (own, other) = waiting.groups(self.has_advanced());
-        let excess = (own.total + other.total + cost).saturating_sub(limit);
-        let beyond_share = other.total.saturating_sub(limit / 2);
-        let from_other = other.lowest(.., excess.min(beyond_share));
-        let from_own = own.lowest(..self.rank, excess.saturating_sub(from_other.cost));
-        let fits = from_other.cost + from_own.cost >= excess;
-        let evicted = if fits {
+        self.kind = match () {
+            () if self.doubled > 0 => Kind::Advanced,
+            () if cost < COSTLY => Kind::Cheap,
+            () => Kind::Costly,
+        };
+        let evicted = waiting.evict(self.kind, self.rank, cost, limit);
+        let fits = evicted.is_some();
+        let evicted = if let Some(evicted) = evicted {
             body.cost = cost;
-            let evicted = other
-                .evict(from_other)
-                .into_iter()
-                .chain(own.evict(from_own))
-                .collect();
-            own.total += cost;
-            own.bodies.insert(self.rank, body);
+            let group = waiting.group(self.kind);
+            group.total += cost;
+            group.bodies.insert(self.rank, body);
             evicted
         } else {
             vec![body]
@@ -300,15 +296,11 @@ impl Reservation {
         fits.then_some(()).ok_or(BufferFull)
     }
 
-    fn has_advanced(&self) -> bool {
-        self.doubled > 0
-    }
-
     /// Registers `waker`, which is woken if this body is evicted.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), BufferFull> {
         let mut waiting = self.budget.waiting();
-        let (own, _) = waiting.groups(self.has_advanced());
-        let body = own.bodies.get_mut(&self.rank).ok_or(BufferFull)?;
+        let bodies = &mut waiting.group(self.kind).bodies;
+        let body = bodies.get_mut(&self.rank).ok_or(BufferFull)?;
         match &mut body.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
@@ -325,60 +317,75 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut waiting = self.budget.waiting();
-        let body = waiting.groups(self.has_advanced()).0.remove(self.rank);
+        let body = waiting.remove(self.kind, self.rank);
         // Dropping a waker can run arbitrary code, so the lock is released first.
         drop(waiting);
         drop(body);
     }
 }
 
+impl Kind {
+    const ALL: [Self; 3] = [Self::Cheap, Self::Costly, Self::Advanced];
+
+    /// Returns the memory that the bodies of this kind can always use.
+    fn share(self, limit: usize) -> usize {
+        match self {
+            Self::Cheap | Self::Costly => limit / 4,
+            Self::Advanced => limit / 2,
+        }
+    }
+}
+
 impl Waiting {
-    /// Returns the body's group, followed by the other group.
-    fn groups(&mut self, has_advanced: bool) -> (&mut Group, &mut Group) {
-        match has_advanced {
-            true => (&mut self.advanced, &mut self.started),
-            false => (&mut self.started, &mut self.advanced),
-        }
-    }
-}
-
-/// Returns how much newer than it is a body of this cost is treated until it first makes progress.
-fn grace(cost: usize) -> Duration {
-    let times_lowest = u32::try_from(cost / OVERHEAD).unwrap_or(u32::MAX);
-    GRACE / times_lowest.max(1)
-}
-
-/// Bodies that could be evicted, along with their total cost.
-#[derive(Default)]
-struct Lowest {
-    ranks: Vec<Rank>,
-    cost: usize,
-}
-
-impl Group {
-    /// Returns as many of the lowest ranks in `range` as are needed to free `excess` bytes, or all
-    /// of them if that is not enough.
-    fn lowest(&self, range: impl RangeBounds<Rank>, excess: usize) -> Lowest {
-        let mut lowest = Lowest::default();
-        for (&rank, body) in self.bodies.range(range) {
-            if lowest.cost >= excess {
-                break;
-            }
-            lowest.ranks.push(rank);
-            lowest.cost += body.cost;
-        }
-        lowest
+    fn group(&mut self, kind: Kind) -> &mut Group {
+        &mut self.groups[kind as usize]
     }
 
-    fn evict(&mut self, lowest: Lowest) -> Vec<WaitingBody> {
-        let ranks = lowest.ranks.into_iter();
-        ranks.filter_map(|rank| self.remove(rank)).collect()
-    }
-
-    fn remove(&mut self, rank: Rank) -> Option<WaitingBody> {
-        let body = self.bodies.remove(&rank)?;
-        self.total -= body.cost;
+    fn remove(&mut self, kind: Kind, rank: Rank) -> Option<WaitingBody> {
+        let group = self.group(kind);
+        let body = group.bodies.remove(&rank)?;
+        group.total -= body.cost;
         Some(body)
+    }
+
+    /// Evicts bodies to make room for one with this kind, rank and cost: first those of other kinds
+    /// that use more than their share, then those of the same kind with a lower rank. If that is
+    /// not enough, evicts none and returns `None`.
+    fn evict(
+        &mut self,
+        kind: Kind,
+        rank: Rank,
+        cost: usize,
+        limit: usize,
+    ) -> Option<Vec<WaitingBody>> {
+        let total: usize = self.groups.iter().map(|group| group.total).sum();
+        let mut excess = (total + cost).saturating_sub(limit);
+        let mut lowest = Vec::new();
+        let others = Kind::ALL
+            .into_iter()
+            .filter(|other| *other as usize != kind as usize);
+        for other in others.chain([kind]) {
+            let group = &self.groups[other as usize];
+            let is_own = other as usize == kind as usize;
+            let mut available = match is_own {
+                true => usize::MAX,
+                false => group.total.saturating_sub(other.share(limit)),
+            };
+            for (&candidate, body) in &group.bodies {
+                if excess == 0 || available == 0 || is_own && candidate > rank {
+                    break;
+                }
+                lowest.push((other, candidate));
+                excess = excess.saturating_sub(body.cost);
+                available = available.saturating_sub(body.cost);
+            }
+        }
+        let bodies = lowest.into_iter();
+        (excess == 0).then(|| {
+            bodies
+                .filter_map(|(kind, rank)| self.remove(kind, rank))
+                .collect()
+        })
     }
 }
 
