@@ -6,6 +6,7 @@ use std::{
     error::Error,
     fmt,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -299,7 +300,15 @@ async fn lookup<L: SecretLookup>(
     };
     // The semaphore is never closed, so acquiring a permit cannot fail.
     let _permit = state.lookups.acquire().await;
-    let Some(secrets) = lookup.lookup(name).await? else {
+    // If the lookup panicked in a shared future, it would panic in all requests that share it.
+    let found = AssertUnwindSafe(async { lookup.lookup(name).await });
+    let found = found.catch_unwind().await;
+    let found = found.map_err(|_| BoxError::from("the lookup panicked"))??;
+    if !entry.is_current() {
+        // A newer lookup may have found newer secrets.
+        return Ok(found);
+    }
+    let Some(secrets) = found else {
         state.established.invalidate(name);
         state.unknown.insert(name.clone(), ());
         return Ok(None);
@@ -320,16 +329,22 @@ struct Entry {
     state: Arc<State>,
 }
 
+impl Entry {
+    /// Returns `false` if this lookup took so long that a newer one of the same name has started.
+    fn is_current(&self) -> bool {
+        self.is_in(&self.state.running())
+    }
+
+    fn is_in(&self, running: &Running) -> bool {
+        let lookup = running.lookups.get(&self.name);
+        lookup.is_some_and(|it| it.id == self.id)
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut running = self.state.running();
-        // If this lookup took too long, the entry may already belong to a newer lookup of the same
-        // name.
-        if running
-            .lookups
-            .get(&self.name)
-            .is_some_and(|it| it.id == self.id)
-        {
+        if self.is_in(&running) {
             running.lookups.remove(&self.name);
         }
     }

@@ -47,6 +47,8 @@ impl Turns {
                 return Ok(Turn(Some(self.clone())));
             }
             let (sender, turn) = oneshot::channel();
+            // Requests that were dropped do not count.
+            state.waiting.retain(|waiter| !waiter.is_closed());
             state.waiting.push_back(sender);
             let is_full = state.waiting.len() > MAX_WAITING;
             (turn, is_full.then(|| state.waiting.pop_front()))

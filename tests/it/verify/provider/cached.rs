@@ -93,6 +93,15 @@ impl SecretLookup for Database {
         }
         match name {
             "real-broken" => Err("the database is away".into()),
+            "real-panic" => panic!("a bug in the lookup"),
+            "real-rotated" => {
+                // The first lookup reads the old secret, and takes long.
+                let is_first = self.looked_up(name) == 1;
+                if is_first {
+                    sleep(Duration::from_secs(9)).await;
+                }
+                Ok(Some(Secrets::new(if is_first { "old" } else { "new" })))
+            }
             "real-named" => Ok(Some(Secrets::new(name).endpoint("customer 7"))),
             _ if name.starts_with("real") => Ok(Some(Secrets::new(name))),
             _ => Ok(None),
@@ -206,6 +215,39 @@ async fn a_lookup_that_hangs_is_not_joined_forever() {
     }
     database.0.permits.add_permits(2);
     assert_eq!(requests.join_all().await, [true; 3]);
+}
+
+/// A lookup that is overtaken by a newer one does not replace the secrets of the newer one.
+#[tokio::test(start_paused = true)]
+async fn an_overtaken_lookup_is_not_cached() {
+    let database = Database::fast();
+    let cache = Arc::new(CachedSecrets::new(database.clone()));
+    let lookup = || {
+        let cache = cache.clone();
+        tokio::spawn(async move { known(&cache, "real-rotated").await })
+    };
+    let old = lookup();
+    sleep(Duration::from_secs(6)).await;
+    assert!(lookup().await.unwrap());
+    assert!(old.await.unwrap());
+    assert_eq!(database.looked_up("real-rotated"), 2);
+    let layer = SoundHashWebhookLayer::with_provider(cache);
+    let request = request("real-rotated", "new");
+    assert!(outcome(echo(layer), request).await.is_ok());
+    assert_eq!(database.looked_up("real-rotated"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_panics_is_an_error_for_all_requests_that_share_it() {
+    let cache = Arc::new(CachedSecrets::new(Database::fast()));
+    let mut requests = JoinSet::new();
+    for _ in 0..3 {
+        let cache = cache.clone();
+        requests.spawn(async move { cache.secrets(&head("real-panic")).await.map(drop) });
+    }
+    for found in requests.join_all().await {
+        assert_eq!(found.unwrap_err().to_string(), "the lookup panicked");
+    }
 }
 
 #[tokio::test]
