@@ -3,22 +3,32 @@
 use std::{
     env,
     fs::File,
+    future::pending,
     io::{BufRead, BufReader},
+    iter,
     process::{Child, Command, Stdio},
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, http::StatusCode, routing::get};
 use soundhash_webhook_server::{Server, shutdown_signal};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Barrier,
+    time::sleep,
+};
 
-use crate::support::{HONEST, PATIENCE, exchange, to_the_end};
+use crate::support::{HONEST, PATIENCE, SLOW, exchange, to_the_end};
 
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_SERVER_TEST_FILES";
 const FILES: u64 = 1024;
 const IDLE: usize = 1300;
+/// The number of slow requests that stay in progress.
+const BUSY: usize = 60;
 
-/// Runs the server for the test below in a separate process.
+/// Runs the server for the tests below in a separate process.
 #[tokio::test]
 async fn child() {
     if env::var_os(VARIABLE).is_none() {
@@ -35,7 +45,26 @@ async fn child() {
         let files: Result<Vec<_>, _> = (0..50).map(|_| File::open("/dev/null")).collect();
         files.map_or(StatusCode::INTERNAL_SERVER_ERROR, |_| StatusCode::OK)
     };
-    let app = Router::new().route("/", get(open));
+    let busy = Arc::new(Barrier::new(BUSY + 1));
+    let all_busy = busy.clone();
+    let slow = async move || {
+        busy.wait().await;
+        pending::<()>().await;
+    };
+    // Takes all files once the slow requests are in progress, and soon gives them back.
+    let take = async move || {
+        all_busy.wait().await;
+        let files = iter::from_fn(|| File::open("/dev/null").ok());
+        let files: Vec<_> = files.collect();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(2)).await;
+            drop(files);
+        });
+    };
+    let app = Router::new()
+        .route("/", get(open))
+        .route("/slow", get(slow))
+        .route("/take", get(take));
     // The head timeout is long, so that idle connections do not time out during the attack.
     let server = Server::new(listener).head_timeout(10 * PATIENCE);
     server.serve(app, shutdown).await;
@@ -109,4 +138,25 @@ async fn attack(own: usize) {
     // The first idle connections were evicted to make room for the delivery.
     assert_eq!(to_the_end(&mut idle[0]).await, "");
     assert!(start.elapsed() < PATIENCE);
+}
+
+/// After a shortage of files, new requests do not have to wait for those in progress.
+#[tokio::test]
+async fn requests_in_progress_do_not_delay_others_after_a_shortage() {
+    let server = start(0);
+    let connect = async || TcpStream::connect(&server.addr).await.unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..BUSY {
+        let mut stream = connect().await;
+        stream.write_all(SLOW.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let take = HONEST.replace(" / ", " /take ");
+    let mut application = connect().await;
+    exchange(&mut application, &take).await;
+    // The server cannot accept the first of these connections until the files are back.
+    for _ in 0..10 {
+        let response = exchange(&mut connect().await, HONEST).await;
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
 }
