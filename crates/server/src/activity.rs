@@ -1,6 +1,9 @@
 //! The state of a connection: waiting for a request head, serving requests, or idle.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::time::Instant;
 
@@ -9,6 +12,10 @@ use crate::{limits::Limits, slots::Requests};
 /// The number of leading bytes of a head that are kept to explain why it is malformed. The longest
 /// signature, that of PROXY protocol version 2, is 12 bytes long.
 const FIRST: usize = 16;
+
+/// Over HTTP/2, a write of up to this many bytes may consist of pings, acknowledgements and window
+/// updates only.
+const CONTROL_FRAMES: usize = 1024;
 
 /// Shared by a connection, its stream and its requests.
 #[derive(Debug)]
@@ -24,6 +31,10 @@ struct State {
     /// The number of requests in progress that are waiting for the peer to send the request or read
     /// the response.
     waiting: usize,
+    /// The number of request bodies that the service still has, even if it has already responded.
+    bodies: usize,
+    /// Whether the next bytes may belong to a request body that the service has dropped.
+    has_dropped_body: bool,
     had_request: bool,
     is_http2: bool,
     /// Whether the connection's next HTTP/1 request will be its last.
@@ -42,6 +53,8 @@ impl Activity {
             state: Mutex::new(State {
                 in_progress: 0,
                 waiting: 0,
+                bodies: 0,
+                has_dropped_body: false,
                 had_request: false,
                 is_http2: false,
                 is_old: false,
@@ -59,7 +72,8 @@ impl Activity {
     /// Records that bytes were read from the stream.
     pub(crate) fn received(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        if state.in_progress > 0 || bytes.is_empty() {
+        let is_body = mem::take(&mut state.has_dropped_body) || state.bodies > 0;
+        if state.in_progress > 0 || is_body || bytes.is_empty() {
             return;
         }
         state.head_since.get_or_insert_with(Instant::now);
@@ -70,10 +84,11 @@ impl Activity {
         state.is_http2 |= !state.had_request && state.first_bytes.starts_with(b"PRI * HTTP/2.0");
     }
 
-    /// Records that bytes were sent. Ignored for HTTP/2, where they may only be part of a ping.
-    pub(crate) fn sent(&self) {
+    /// Records that bytes were sent. Over HTTP/2, this includes the part of a response body that
+    /// hyper has already taken from the service.
+    pub(crate) fn sent(&self, written: usize) {
         let mut state = self.lock();
-        if !state.is_http2 {
+        if !state.is_http2 || state.had_request && written > CONTROL_FRAMES {
             state.idle_since = Instant::now();
         }
     }
@@ -83,6 +98,8 @@ impl Activity {
         self.requests.begin();
         let mut state = self.lock();
         state.in_progress += 1;
+        state.bodies += 1;
+        state.has_dropped_body = false;
         state.had_request = true;
         state.head_since = None;
         state.first_bytes.clear();
@@ -92,6 +109,14 @@ impl Activity {
     pub(crate) fn end(&self) {
         self.lock().in_progress -= 1;
         self.rest();
+    }
+
+    /// Records that the service has dropped a request body. If the body has not ended, hyper reads
+    /// once more, in case the rest of the body has arrived.
+    pub(crate) fn end_body(&self, has_ended: bool) {
+        let mut state = self.lock();
+        state.bodies -= 1;
+        state.has_dropped_body = !has_ended;
     }
 
     /// Records that a request is now waiting for the peer.
@@ -127,6 +152,10 @@ impl Activity {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.lock().is_idle()
+    }
+
+    pub(crate) fn has_requests(&self) -> bool {
+        self.lock().in_progress > 0
     }
 
     pub(crate) fn is_http2(&self) -> bool {

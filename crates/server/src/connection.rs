@@ -45,7 +45,6 @@ pub(crate) async fn drive<C>(
     // The timer for the connection's maximum age and, once the connection is ending, for the grace
     // time.
     let mut age = pin!(sleep_until(Instant::now() + limits.max_age));
-    let mut is_leaving = false;
     let mut ending = None;
     loop {
         let next = poll_fn(|cx| {
@@ -54,8 +53,9 @@ pub(crate) async fn drive<C>(
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Next::Ended(ended));
             }
-            if !is_leaving && leave.as_mut().poll(cx).is_ready() {
-                is_leaving = true;
+            if leave.as_mut().poll(cx).is_ready() {
+                // The connection can be asked again if it becomes busy before it closes.
+                leave.set(slot.leave());
                 return Poll::Ready(Next::Close);
             }
             if ending.is_some() {
@@ -65,11 +65,11 @@ pub(crate) async fn drive<C>(
             } else if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::EndGracefully);
             } else if age.as_mut().poll(cx).is_ready() {
-                if activity.is_http2() || !activity.is_idle() {
+                if activity.is_http2() || activity.has_requests() {
                     return Poll::Ready(Next::EndGracefully);
                 }
-                // An idle HTTP/1 connection is not closed yet, because a request may already be on
-                // its way.
+                // An HTTP/1 connection without requests is not closed yet, because a request may
+                // already be on its way.
                 activity.set_old();
             }
             while let Some(deadline) = activity.deadline(limits, ending) {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tracing::info;
 
+/// Longer times are shortened to this one, because a later point in time may not be representable.
+pub(crate) const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_connections: usize,

@@ -7,7 +7,6 @@ use http_body::Body;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
-    service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 use crate::{
     activity::Activity,
     connection,
-    limits::Limits,
+    limits::{LONGEST_TIME, Limits},
     report::Report,
     service::{Counted, RequestBody},
     slots::{Slot, Slots},
@@ -63,8 +62,10 @@ impl Server {
 
     /// Sets the maximum number of connections, which is 4096 by default.
     ///
-    /// The server never uses more than seven eighths of the files that the process may open
+    /// The server lowers the maximum to seven eighths of the files that the process may open
     /// (`ulimit -n`), so that the application can still open files and connect to its database.
+    /// While the server closes connections, up to 16 more can be open.
+    ///
     /// When the maximum is reached, the connection that has been idle longest is closed to make
     /// room for a new one. If none is idle, new connections wait in the system's queue.
     pub fn max_connections(mut self, max: usize) -> Self {
@@ -88,7 +89,7 @@ impl Server {
     /// The first request has to arrive within this time after the connection is accepted. Each
     /// later head has to be complete within this time after its first byte.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.head_timeout = timeout;
+        self.limits.head_timeout = timeout.min(LONGEST_TIME);
         self
     }
 
@@ -101,14 +102,14 @@ impl Server {
     /// server, which is 60 s in nginx. Otherwise, the server sometimes closes a connection just as
     /// the proxy sends a request on it.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.idle_timeout = timeout;
+        self.limits.idle_timeout = timeout.min(LONGEST_TIME);
         self
     }
 
     /// Sets the age after which a connection accepts no further requests, which is 5 minutes by
     /// default. Requests in progress must then end within the [grace time](Self::grace).
     pub fn max_age(mut self, age: Duration) -> Self {
-        self.limits.max_age = age;
+        self.limits.max_age = age.min(LONGEST_TIME);
         self
     }
 
@@ -116,7 +117,7 @@ impl Server {
     /// default. Idle connections are closed sooner, within the
     /// [`head_timeout`](Self::head_timeout).
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.limits.grace = grace;
+        self.limits.grace = grace.min(LONGEST_TIME);
         self
     }
 
@@ -165,9 +166,7 @@ impl Server {
                 let activity = Arc::new(Activity::new(slot.requests()));
                 let service = Counted::new(service.clone(), slot.addr(), activity.clone());
                 let stream = TokioIo::new(Watched::new(stream, activity.clone()));
-                let connection = builder
-                    .serve_connection(stream, TowerToHyperService::new(service))
-                    .into_owned();
+                let connection = builder.serve_connection(stream, service).into_owned();
                 let (limits, report, stop) = (limits.clone(), report.clone(), running.subscribe());
                 tokio::spawn(async move {
                     connection::drive(connection, &activity, &slot, &limits, &report, stop).await;

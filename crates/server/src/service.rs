@@ -9,15 +9,15 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, service::Service};
+use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use pin_project_lite::pin_project;
-use tower_service::Service;
 
 use crate::activity::Activity;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Counted<S> {
-    inner: S,
+    inner: TowerToHyperService<S>,
     peer: SocketAddr,
     activity: Arc<Activity>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Counted<S> {
 impl<S> Counted<S> {
     pub(crate) fn new(inner: S, peer: SocketAddr, activity: Arc<Activity>) -> Self {
         Self {
-            inner,
+            inner: TowerToHyperService::new(inner),
             peer,
             activity,
         }
@@ -34,29 +34,29 @@ impl<S> Counted<S> {
 
 impl<S, B> Service<Request<Incoming>> for Counted<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<B>>,
+    S: tower_service::Service<Request<RequestBody>, Response = Response<B>> + Clone,
     B: Body,
 {
     type Response = Response<CountedBody<B>>;
     type Error = S::Error;
-    type Future = CountedFuture<S::Future>;
+    type Future = CountedFuture<TowerToHyperServiceFuture<S, Request<RequestBody>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    /// Begins a request. hyper calls this as soon as the head has arrived, while it polls the
+    /// connection.
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let is_last = self.activity.is_old() && request.version() < Version::HTTP_2;
         let exchange = Exchange::begin(self.activity.clone());
+        let in_progress = Some(InProgress(exchange.clone()));
         request.extensions_mut().insert(self.peer);
         let request = request.map(|inner| RequestBody {
             inner,
-            exchange: exchange.clone(),
+            exchange,
+            has_ended: false,
         });
         CountedFuture {
             inner: self.inner.call(request),
             is_last,
-            in_progress: Some(InProgress(exchange)),
+            in_progress,
         }
     }
 }
@@ -126,6 +126,7 @@ impl Drop for InProgress {
 pub struct RequestBody {
     inner: Incoming,
     exchange: Arc<Exchange>,
+    has_ended: bool,
 }
 
 impl Body for RequestBody {
@@ -137,6 +138,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        self.has_ended = matches!(frame, Poll::Ready(None));
         let is_unsent = frame.is_pending();
         self.exchange.set(|state| state.is_unsent = is_unsent);
         frame
@@ -154,6 +156,8 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         self.exchange.set(|state| state.is_unsent = false);
+        let has_ended = self.has_ended || self.inner.is_end_stream();
+        self.exchange.activity.end_body(has_ended);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, futures::Notified},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -45,8 +45,7 @@ struct State {
     peers: HashMap<IpAddr, usize>,
     /// The number of connections that have been asked to close.
     leaving: usize,
-    /// A counter that provides the connection ids and orders the times at which connections become
-    /// idle.
+    /// A lower maximum number of connections, and the time at which it ends.
     lowered: Option<(usize, Instant)>,
     /// A counter that numbers the connections and orders the times at which they become idle.
     clock: u64,
@@ -83,37 +82,43 @@ impl Slots {
     /// Waits for a slot, and returns `None` if the peer has too many connections.
     pub(crate) async fn enter(self: &Arc<Self>, addr: SocketAddr) -> Option<Slot> {
         loop {
-            match self.try_enter(addr) {
-                Entry::Slot(slot) => return Some(slot),
-                Entry::Refused => {
-                    self.report.note(Trouble::PeerShare, Some(addr.ip()));
-                    return None;
+            let (entry, trouble) = self.try_enter(addr);
+            // The state is no longer locked, because a subscriber may block.
+            if let Some(trouble) = trouble {
+                let ip = (trouble == Trouble::PeerShare).then_some(addr.ip());
+                self.report.note(trouble, ip);
+            }
+            match entry {
+                Entry::Slot(slot) => {
+                    count_opened();
+                    return Some(slot);
                 }
-                Entry::Full => self.changed.notified().await,
+                Entry::Refused => return None,
+                // The maximum may rise without a notification.
+                Entry::Full => drop(timeout(LOWERED, self.changed.notified()).await),
             }
         }
     }
 
-    fn try_enter(self: &Arc<Self>, addr: SocketAddr) -> Entry {
+    fn try_enter(self: &Arc<Self>, addr: SocketAddr) -> (Entry, Option<Trouble>) {
         let peer = peer(addr.ip());
         let mut state = self.lock();
         let max = self.max(&state);
-        if state.open.len() >= max + LEAVING {
-            return Entry::Full;
+        if state.open.len() >= max.saturating_add(LEAVING) {
+            return (Entry::Full, None);
         }
+        let mut trouble = None;
         let of_peer = state.peers.get(&peer).copied().unwrap_or_default();
         if of_peer >= self.share && self.share < self.max {
             if !state.evict(Some(peer)) {
-                return Entry::Refused;
+                return (Entry::Refused, Some(Trouble::PeerShare));
             }
-            self.report.note(Trouble::PeerShare, Some(addr.ip()));
-        }
-        if state.open.len() - state.leaving >= max {
+            trouble = Some(Trouble::PeerShare);
+        } else if state.open.len() - state.leaving >= max {
             if !state.evict(None) {
-                self.report.note(Trouble::Full, None);
-                return Entry::Full;
+                return (Entry::Full, Some(Trouble::Full));
             }
-            self.report.note(Trouble::Evicted, None);
+            trouble = Some(Trouble::Evicted);
         }
         let id = state.tick();
         let leave = Arc::new(Notify::new());
@@ -127,13 +132,13 @@ impl Slots {
         state.open.insert(id, connection);
         *state.peers.entry(peer).or_default() += 1;
         state.set_idle(id);
-        count_opened();
-        Entry::Slot(Slot {
+        let slot = Slot {
             slots: self.clone(),
             id,
             addr,
             leave,
-        })
+        };
+        (Entry::Slot(slot), trouble)
     }
 
     /// Closes connections and temporarily reduces the number of slots, because the system could
@@ -154,7 +159,9 @@ impl Slots {
         let max = state.open.len().saturating_sub(free).max(busy + LEAVING);
         state.lowered = Some((max, Instant::now() + LOWERED));
         while state.open.len() - state.leaving > max && state.evict(None) {}
-        if state.leaving > 0 {
+        let has_evicted = state.leaving > 0;
+        drop(state);
+        if has_evicted {
             self.report.note(Trouble::Evicted, None);
         }
     }

@@ -1,4 +1,4 @@
-//! A stream that reports the bytes it reads, and when it writes.
+//! A stream that reports the bytes that it reads and writes.
 
 use std::{
     io::{self, IoSlice},
@@ -46,7 +46,7 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.activity.sent();
+        self.activity.sent(written);
         Poll::Ready(Ok(written))
     }
 
@@ -64,7 +64,7 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
-        self.activity.sent();
+        self.activity.sent(written);
         Poll::Ready(Ok(written))
     }
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, sync::oneshot, time::sleep};
 
-use crate::support::{Running, is_served, to_the_end};
+use crate::support::{HONEST, Running, http2, http2_get, is_served, response, to_the_end};
 
 /// The first bytes sent by a TLS 1.3 client.
 const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
@@ -91,11 +91,61 @@ async fn a_second_head_that_never_ends_is_closed() {
     let mut stream = server.connect().await;
     assert!(is_served(&mut stream).await);
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
     }
     assert!(is_served(&mut stream).await, "idle for longer than a head");
     stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     assert_eq!(to_the_end(&mut stream).await, "");
     server.logged("reason=\"head_timeout\"").await;
+    server.ended().await;
+}
+
+/// The service may have a concurrency limit, for example.
+#[tokio::test]
+async fn a_request_that_waits_for_the_service_has_arrived() {
+    let timeout = Duration::from_secs(3);
+    let (open, opened) = oneshot::channel();
+    let gate = async { opened.await.unwrap() };
+    let server = Running::start_gated(gate, |server| server.head_timeout(timeout)).await;
+    let mut first = server.connect().await;
+    first.write_all(HONEST.as_bytes()).await.unwrap();
+    let (client, _connection) = http2(&server).await;
+    let second = tokio::spawn(async move { http2_get(&client, "/").await });
+    sleep(2 * timeout).await;
+    open.send(()).unwrap();
+    assert!(response(&mut first).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(second.await.unwrap().unwrap().status(), 200);
+    drop(first);
+    let log = server.ended().await;
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+/// The service may respond before it has read the whole body of a request.
+#[tokio::test]
+async fn the_rest_of_a_body_is_not_taken_for_a_head() {
+    let timeout = Duration::from_secs(2);
+    let server = Running::start(|server| server.head_timeout(timeout)).await;
+    for path in ["/slow", "/drain"] {
+        let mut stream = server.connect().await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server reads the head before the body.
+        sleep(timeout / 4).await;
+        if path == "/slow" {
+            stream.write_all(b"ok").await.unwrap();
+            // hyper only reads a body that has arrived before the handler drops it.
+            sleep(timeout / 4).await;
+            server.release();
+        }
+        assert!(response(&mut stream).await.starts_with("HTTP/1.1 200"));
+        if path == "/drain" {
+            stream.write_all(b"ok").await.unwrap();
+        }
+        sleep(2 * timeout).await;
+        assert!(is_served(&mut stream).await, "{path}");
+        stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        assert_eq!(to_the_end(&mut stream).await, "");
+        server.logged("reason=\"head_timeout\"").await;
+    }
     server.ended().await;
 }

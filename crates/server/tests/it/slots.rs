@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Deaf, HONEST, PATIENCE, Running, SLOW, exchange, is_served, response, to_the_end,
+    Deaf, HONEST, PATIENCE, Running, SLOW, exchange, http2, http2_get, is_served, response,
+    to_the_end,
 };
 
 async fn served(server: &Running) -> TcpStream {
@@ -199,5 +200,75 @@ async fn a_response_that_is_read_slowly_arrives() {
             received += read;
         }
     }
+    let (client, _connection) = http2(&server).await;
+    let mut body = http2_get(&client, "/piece").await.unwrap().into_body();
+    let mut received = 0;
+    while let Some(bytes) = body.data().await {
+        let more = bytes.unwrap().len();
+        body.flow_control().release_capacity(more).unwrap();
+        if received / (512 * 1024) < (received + more) / (512 * 1024) {
+            sleep(Duration::from_millis(150)).await;
+        }
+        received += more;
+    }
+    assert_eq!(received, SIZE);
+    server.ended().await;
+}
+
+/// Opens a connection without a pause in which the server could read a request that has just been
+/// sent. The server therefore evicts the connection of that request first.
+fn connect_at_once(server: &Running) -> TcpStream {
+    let stream = std::net::TcpStream::connect(server.addr).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_at_its_eviction_is_served() {
+    let server = Running::start(|server| server.max_connections(1)).await;
+    let stream = server.connect().await;
+    stream.set_nodelay(true).unwrap();
+    let (mut client, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let get = || http::Request::get("http://localhost/").body(()).unwrap();
+    let (response, _) = client.send_request(get(), true).unwrap();
+    let served = async {
+        tokio::select! {
+            response = response => response.unwrap().into_body().data().await,
+            _ = &mut connection => panic!("the connection ended"),
+        }
+    };
+    timeout(PATIENCE, served).await.expect("a response in time");
+    let mut other = connect_at_once(&server);
+    let (response, _) = client.send_request(get(), true).unwrap();
+    tokio::spawn(connection);
+    let response = timeout(PATIENCE, response).await;
+    let response = response.expect("a response in time");
+    assert_eq!(response.expect("the request is served").status(), 200);
+    assert!(is_served(&mut other).await);
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_connection_can_be_evicted_twice() {
+    let server = Running::start(|server| {
+        let server = server.max_connections(1).head_timeout(10 * PATIENCE);
+        server.grace(10 * PATIENCE)
+    })
+    .await;
+    let mut twice = served(&server).await;
+    let mut second = connect_at_once(&server);
+    let head = "POST /slow/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
+    twice.try_write(head.as_bytes()).unwrap();
+    second.write_all(SLOW.as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(500)).await;
+    // The first connection now waits for its peer.
+    server.release();
+    let mut third = server.connect().await;
+    third.write_all(HONEST.as_bytes()).await.unwrap();
+    to_the_end(&mut twice).await;
+    server.release();
+    assert!(response(&mut second).await.starts_with("HTTP/1.1 200"));
+    assert!(response(&mut third).await.starts_with("HTTP/1.1 200"));
+    drop((second, third));
     server.ended().await;
 }

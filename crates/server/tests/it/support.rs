@@ -1,9 +1,12 @@
 //! A server that runs in the test process, together with its clients and its log.
 
 use std::{
+    convert::Infallible,
+    future::ready,
     io::{self, Write},
     net::SocketAddr,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -11,9 +14,15 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::State,
-    routing::{get, post},
+    routing::{any, get, post},
 };
-use soundhash_webhook_server::Server;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared},
+};
+use h2::client::SendRequest;
+use http::Request;
+use soundhash_webhook_server::{RequestBody, Server};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -21,6 +30,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+use tower_service::Service;
 use tracing::subscriber::DefaultGuard;
 
 /// The time that a step may take on a busy machine.
@@ -44,6 +54,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(configure: impl FnOnce(Server) -> Server) -> Self {
+        Self::start_gated(ready(()), configure).await
+    }
+
+    /// Starts a server whose service is not ready before `gate` resolves.
+    pub(crate) async fn start_gated(
+        gate: impl Future<Output = ()> + Send + 'static,
+        configure: impl FnOnce(Server) -> Server,
+    ) -> Self {
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -60,7 +78,27 @@ impl Running {
             )
             .route(
                 "/slow",
-                get(|State(release): State<Arc<Notify>>| async move { release.notified().await }),
+                any(
+                    |State(release): State<Arc<Notify>>, body: Body| async move {
+                        release.notified().await;
+                        drop(body);
+                    },
+                ),
+            )
+            .route(
+                "/slow/echo",
+                post(
+                    |State(release): State<Arc<Notify>>, body: Body| async move {
+                        release.notified().await;
+                        body
+                    },
+                ),
+            )
+            .route(
+                "/drain",
+                post(|body: Body| async {
+                    tokio::spawn(body.into_data_stream().for_each(|_| ready(())));
+                }),
             )
             .route("/piece", get(|| async { vec![b'x'; 16 << 20] }))
             .route(
@@ -76,7 +114,8 @@ impl Running {
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = configure(Server::new(listener));
-        let task = tokio::spawn(server.serve(app, async {
+        let gate = gate.boxed().shared();
+        let task = tokio::spawn(server.serve(Gated { app, gate }, async {
             let _ = stopped.await;
         }));
         Self {
@@ -130,6 +169,53 @@ impl Running {
     }
 }
 
+/// A router behind a gate. It panics if it is called with the path `/panic`.
+#[derive(Clone)]
+struct Gated {
+    app: Router,
+    gate: Shared<BoxFuture<'static, ()>>,
+}
+
+impl Service<Request<RequestBody>> for Gated {
+    type Response = <Router as Service<Request<RequestBody>>>::Response;
+    type Error = Infallible;
+    type Future = <Router as Service<Request<RequestBody>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.gate.poll_unpin(cx).map(Ok)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        assert_ne!(request.uri().path(), "/panic");
+        self.app.call(request)
+    }
+}
+
+type Bytes = io::Cursor<Vec<u8>>;
+
+/// Connects over HTTP/2. The returned task ends when the server closes the connection.
+pub(crate) async fn http2(
+    server: &Running,
+) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+    let stream = server.connect().await;
+    let (client, connection) = h2::client::Builder::new().handshake(stream).await.unwrap();
+    (client, tokio::spawn(connection))
+}
+
+/// Sends a request over HTTP/2 and returns the response without its body.
+pub(crate) async fn http2_get(
+    client: &SendRequest<Bytes>,
+    path: &str,
+) -> Result<http::Response<h2::RecvStream>, h2::Error> {
+    let request = Request::get(format!("http://localhost{path}"))
+        .body(())
+        .unwrap();
+    let mut client = client.clone().ready().await?;
+    let (response, _) = client.send_request(request, true)?;
+    let response = timeout(PATIENCE, response).await;
+    response.expect("a response in time")
+}
+
 /// Sends a request and returns the response head.
 pub(crate) async fn exchange(stream: &mut TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -171,7 +257,7 @@ pub(crate) async fn to_the_end(stream: &mut TcpStream) -> String {
 /// A client that requests `/` over HTTP/2 and does not read the response body.
 pub(crate) struct Deaf {
     connection: h2::client::Connection<TcpStream, io::Cursor<Vec<u8>>>,
-    _client: h2::client::SendRequest<io::Cursor<Vec<u8>>>,
+    _client: SendRequest<io::Cursor<Vec<u8>>>,
     response: h2::client::ResponseFuture,
 }
 
@@ -183,7 +269,7 @@ impl Deaf {
             .initial_window_size(0)
             .handshake(stream);
         let (client, mut connection) = handshake.await.unwrap();
-        let request = http::Request::get("http://localhost/").body(()).unwrap();
+        let request = Request::get("http://localhost/").body(()).unwrap();
         let mut client = tokio::select! {
             client = client.ready() => client.unwrap(),
             _ = &mut connection => panic!("the connection ended"),
