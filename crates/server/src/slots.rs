@@ -95,7 +95,9 @@ impl Slots {
                 }
                 Entry::Refused => return None,
                 // The maximum may rise without a notification.
-                Entry::Full => drop(timeout(LOWERED, self.changed.notified()).await),
+                Entry::Full => {
+                    let _ = timeout(LOWERED, self.changed.notified()).await;
+                }
             }
         }
     }
