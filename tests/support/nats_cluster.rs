@@ -7,6 +7,8 @@ use std::{
     process::{Child, Command, Stdio, id},
 };
 
+use crate::process::signal;
+
 /// Three servers that form a cluster. Dropping it kills them.
 pub struct NatsCluster {
     folder: PathBuf,
@@ -66,6 +68,11 @@ impl NatsCluster {
     /// Returns the directory that holds all of the servers' data.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub fn signal(&self, node: usize, name: &str) {
+        let child = self.nodes[node].as_ref().expect("the server runs");
+        signal(child.id(), name);
     }
 
     pub fn kill(&mut self, node: usize) {

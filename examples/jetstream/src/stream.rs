@@ -41,12 +41,17 @@ const DUPLICATE_WINDOW: Duration = DAY;
 /// The time for which deliveries are kept, whether or not they have been handled.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The time that a worker may spend on an event before NATS hands the event to another worker.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+/// The time after which NATS delivers an event to another worker, unless the first one has
+/// acknowledged the event or reported progress. It starts when NATS sends the event.
+pub(crate) const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// The time for which publishing is retried while the cluster elects a new leader. SoundHash waits
 /// 30 s for a response.
 pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The time between two pings. If a server hangs or its machine vanishes, the client connects to
+/// another server after three unanswered pings. By default, this takes up to three minutes.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The header with the event's key, which stays the same when a delivery is moved back to the
@@ -102,7 +107,9 @@ impl Streams {
     }
 
     async fn try_connect(servers: &[ServerAddr]) -> Result<Self, BoxError> {
-        let options = ConnectOptions::new().name("soundhash-webhook");
+        let options = ConnectOptions::new()
+            .name("soundhash-webhook")
+            .ping_interval(PING_INTERVAL);
         let mut context = jetstream::new(options.connect(servers).await?);
         context.set_timeout(Duration::from_secs(5));
         let accepted = create(&context, ACCEPTED, ACCEPTED_SUBJECT).await?;
@@ -170,7 +177,7 @@ impl Streams {
         }
     }
 
-    /// Returns the consumer shared by all workers.
+    /// Returns the consumer shared by all workers, creating or updating it if necessary.
     ///
     /// # Errors
     ///
@@ -180,10 +187,12 @@ impl Streams {
             durable_name: Some(CONSUMER.into()),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
+            // Failed events stay pending until their next attempt. By default, NATS delivers
+            // nothing else once 1,000 events are pending.
+            max_ack_pending: -1,
             ..pull::Config::default()
         };
-        let consumer = self.accepted.get_or_create_consumer(CONSUMER, config);
-        Ok(consumer.await?)
+        Ok(self.accepted.create_consumer(config).await?)
     }
 
     /// Returns the stream of deliveries that the workers gave up on.

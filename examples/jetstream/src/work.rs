@@ -4,12 +4,12 @@ use std::{pin::pin, time::Duration};
 
 use async_nats::jetstream::{AckKind, Message};
 use example_program::{CancellationToken, print};
-use futures_util::{StreamExt, TryStreamExt, future};
+use futures_util::{StreamExt, future};
 use soundhash_webhook::{BoxError, Event};
-use tokio::time::sleep;
+use tokio::time::{Instant, interval_at, sleep};
 use tracing::{error, info, warn};
 
-use crate::stream::{Streams, id_and_key};
+use crate::stream::{ACK_WAIT, Streams, id_and_key};
 
 /// The number of events that a worker handles at a time.
 const CONCURRENCY: usize = 8;
@@ -52,7 +52,8 @@ async fn pull(streams: &Streams, stop: &CancellationToken) -> Result<(), BoxErro
         let consumer = streams.consumer().await?;
         let messages = consumer
             .stream()
-            .max_messages_per_batch(4 * CONCURRENCY)
+            // At most six fetched events wait here, so each one waits for a single action at most.
+            .max_messages_per_batch(CONCURRENCY / 2)
             .heartbeat(Duration::from_secs(2))
             .expires(Duration::from_secs(5))
             .messages();
@@ -61,18 +62,21 @@ async fn pull(streams: &Streams, stop: &CancellationToken) -> Result<(), BoxErro
     let Some(messages) = stop.run_until_cancelled(consume).await else {
         return Ok(());
     };
-    let messages = messages?
+    // After an error, events in progress still finish.
+    let mut ended = Ok(());
+    messages?
         .take_until(stop.cancelled())
-        .map(|message| async {
-            let message = message?;
+        .scan(&mut ended, |ended, message| {
+            future::ready(message.map_err(|error| **ended = Err(error)).ok())
+        })
+        .for_each_concurrent(CONCURRENCY, |message| async {
             // If the event cannot be acknowledged, NATS delivers it again.
             if let Err(error) = handle(streams, message).await {
                 warn!(error, "not acknowledged");
             }
-            Ok(())
         })
-        .buffer_unordered(CONCURRENCY);
-    pin!(messages).try_for_each(future::ok).await
+        .await;
+    Ok(ended?)
 }
 
 async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
@@ -89,9 +93,22 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
             return message.double_ack_with(AckKind::Term).await;
         }
     };
-    match act(&key, &event).await {
-        // Waits until the server confirms the acknowledgement. If the acknowledgement were lost,
-        // the event would be handled again.
+    let mut acting = pin!(act(&key, &event));
+    // Fast actions send no progress report.
+    let mut progress = interval_at(Instant::now() + Duration::from_secs(1), ACK_WAIT / 3);
+    let acted = loop {
+        tokio::select! {
+            acted = &mut acting => break acted,
+            _ = progress.tick() => {
+                if let Err(error) = message.ack_with(AckKind::Progress).await {
+                    warn!(key, error, "NATS may deliver the event to another worker");
+                }
+            }
+        }
+    };
+    match acted {
+        // Waits for a reply to the acknowledgement. If the acknowledgement is lost, or the consumer
+        // has no leader at the time, the event is handled again.
         Ok(()) => message.double_ack().await,
         Err(error) => {
             let pause = Duration::from_secs(1 << (attempt - 1).clamp(0, 8));

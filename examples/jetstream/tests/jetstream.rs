@@ -11,7 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream;
+use async_nats::jetstream::{
+    self,
+    consumer::{AckPolicy, pull},
+    stream::Stream,
+};
 use serde_json::{Value, json};
 use soundhash_webhook_tests::{
     nats_cluster::NatsCluster,
@@ -139,20 +143,47 @@ async fn accepted_events_are_handled_when_any_server_dies() {
     let mut cluster = NatsCluster::start();
     let receiver = Receiver::listening(&mut program("receive", &cluster));
     let url = receiver.url();
+    let stream = stream(&cluster).await;
+    create_a_limited_consumer(&stream).await;
     let mut worker = Worker::start(&cluster);
 
     a_copy_is_stored_once(&url, &mut worker).await;
     only_signed_requests_are_stored(&url).await;
-    the_bytes_are_kept(&cluster, &url, &mut worker).await;
+    events_that_fail_do_not_hold_back_others(&stream).await;
+    the_bytes_are_kept(&stream, &url, &mut worker).await;
     an_id_can_contain_any_character(&url, &mut worker).await;
     a_body_is_stored_or_rejected_at_once(&url, &mut worker).await;
     what_is_not_an_event_is_given_up(&cluster, &url).await;
+    every_server_hangs_in_turn(&cluster, &url, &mut worker).await;
     let worker = every_server_dies_in_turn(&mut cluster, &url, worker).await;
 
     for program in [receiver.process, worker.process] {
         program.signal("TERM");
         assert!(program.ended().0.success());
     }
+}
+
+async fn stream(cluster: &NatsCluster) -> Stream {
+    let servers: Vec<_> = cluster.urls.split(',').collect();
+    let nats = async_nats::connect(servers).await.unwrap();
+    jetstream::new(nats).get_stream("SOUNDHASH").await.unwrap()
+}
+
+/// Creates the workers' consumer with the default limit of 1,000 pending events.
+async fn create_a_limited_consumer(stream: &Stream) {
+    let config = pull::Config {
+        durable_name: Some("workers".into()),
+        ack_policy: AckPolicy::Explicit,
+        ..pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await.unwrap();
+    assert_eq!(consumer.cached_info().config.max_ack_pending, 1000);
+}
+
+/// Checks the limit. A worker removes it also from a consumer that exists.
+async fn events_that_fail_do_not_hold_back_others(stream: &Stream) {
+    let consumer = stream.consumer_info("workers").await.unwrap();
+    assert_eq!(consumer.config.max_ack_pending, -1);
 }
 
 async fn a_copy_is_stored_once(url: &str, worker: &mut Worker) {
@@ -173,14 +204,11 @@ async fn only_signed_requests_are_stored(url: &str) {
 }
 
 /// Sends a body that is not strict JSON: it has `NaN` and an unpaired surrogate.
-async fn the_bytes_are_kept(cluster: &NatsCluster, url: &str, worker: &mut Worker) {
+async fn the_bytes_are_kept(stream: &Stream, url: &str, worker: &mut Worker) {
     let body =
         br#"{"type": "match.found", "id": "odd", "data": {"confidence": NaN, "title": "\ud83c"}}"#;
     assert_eq!(deliver(url, body).await, Some(202));
     eventually("it is handled", || worker.times("odd") == 1).await;
-    let servers: Vec<_> = cluster.urls.split(',').collect();
-    let nats = async_nats::connect(servers).await.unwrap();
-    let stream = jetstream::new(nats).get_stream("SOUNDHASH").await.unwrap();
     let last = stream.get_last_raw_message_by_subject("soundhash.accepted");
     assert_eq!(last.await.unwrap().payload, body.as_slice());
 }
@@ -267,6 +295,29 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
             assert_eq!(before["body"], after["body"]);
         }
         before = given_up();
+    }
+}
+
+/// Stops the servers without closing their connections, as if their machines had vanished. The
+/// receiver and the worker are each connected to one of them.
+async fn every_server_hangs_in_turn(cluster: &NatsCluster, url: &str, worker: &mut Worker) {
+    for node in 0..3 {
+        cluster.signal(node, "STOP");
+        let (id, start) = (format!("hangs {node}"), Instant::now());
+        while deliver(url, &event(&id)).await != Some(202) {
+            // By default, the client takes two to three minutes to notice.
+            assert!(start.elapsed() < Duration::from_secs(90), "{id}");
+            sleep(Duration::from_millis(250)).await;
+        }
+        let accepted = start.elapsed();
+        eventually("it is handled", || worker.times(&id) > 0).await;
+        println!(
+            "{id}: accepted after {accepted:?}, handled after {:?}",
+            start.elapsed()
+        );
+        cluster.signal(node, "CONT");
+        // Before the next server stops, a majority of the servers has to be up to date.
+        sleep(Duration::from_secs(5)).await;
     }
 }
 
