@@ -21,6 +21,16 @@ const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The settings of each session. If a worker's machine vanishes, Postgres ends its sessions after
+/// 25 s. Until then, the other workers' jobs fail instead of waiting for the locks of the lost one.
+const SESSION: [(&str, &str); 5] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "25s"),
+    ("lock_timeout", "20s"),
+];
+
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
 
@@ -131,8 +141,12 @@ async fn wake_workers(pool: PgPool, new_jobs: Arc<Notify>) {
         // The channel and payload are the same as in `add_jobs`.
         let notify =
             "SELECT pg_notify('jobs:insert', json_build_object('r', random(), 'count', 1)::text)";
-        if let Err(error) = sqlx::query(notify).execute(&pool).await {
-            debug!(%error, "workers were not notified, and find the new jobs later");
+        match timeout(CONNECT_TIMEOUT, sqlx::query(notify).execute(&pool)).await {
+            Ok(Ok(_)) => {}
+            failed => debug!(
+                ?failed,
+                "workers were not notified, and find the new jobs later"
+            ),
         }
         sleep(Duration::from_millis(50)).await;
     }
@@ -158,13 +172,23 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
     let connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(database)).await;
     let silent = |_| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "it does not reply"));
     connection.map_err(silent)??.close().await?;
-    let pool = PgPoolOptions::new()
+    let options = PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         // This is well below the 30 s that SoundHash waits for a response.
         .acquire_timeout(CONNECT_TIMEOUT)
-        .connect_lazy_with(database.clone());
+        // By default, a connection that hangs keeps its place in the pool forever.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let ping = timeout(CONNECT_TIMEOUT, connection.ping()).await;
+                Ok(matches!(ping, Ok(Ok(()))))
+            })
+        });
+    // Migrations may wait longer for a lock, because another process may be running them.
+    let migrations = options.clone().connect_lazy_with(database.clone());
+    migrate(&migrations).await?;
+    migrations.close().await;
+    let pool = options.connect_lazy_with(database.clone().options(SESSION));
     let log = EventLog::new(pool.clone()).enqueue(INSERT_JOBS);
-    migrate(&pool, &log).await?;
     let new_jobs = Arc::new(Notify::new());
     tokio::spawn(wake_workers(pool.clone(), Arc::clone(&new_jobs)));
     Ok(Inbox {
@@ -187,8 +211,8 @@ fn explain(database: &PgConnectOptions, error: &BoxError) -> String {
     )
 }
 
-async fn migrate(pool: &PgPool, log: &EventLog<Postgres>) -> Result<(), BoxError> {
-    log.migrate().await?;
+async fn migrate(pool: &PgPool) -> Result<(), BoxError> {
+    EventLog::new(pool.clone()).migrate().await?;
     // If several processes start at the same time, only one of them creates the remaining tables.
     let mut tx = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtext('soundhash inbox'))")

@@ -1,19 +1,22 @@
 //! The worker, which handles each event in one transaction.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use graphile_worker::{
-    IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions,
+    IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions, WorkerStart,
 };
 use soundhash_webhook::BoxError;
 use soundhash_webhook_sqlx::RecordedEvent;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::inbox::{EventJob, Inbox, QUEUE_SCHEMA};
+use crate::{
+    inbox::{EventJob, Inbox, QUEUE_SCHEMA},
+    watch::Watch,
+};
 
-const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY: usize = 8;
 
 /// The time after which a silent worker is considered dead and other workers take over its jobs.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
@@ -25,12 +28,22 @@ const BATCH: usize = 64;
 
 /// The time after which a worker returns the fetched jobs that it has not started. If the jobs of a
 /// batch finish faster than `graphile_worker` takes to note that they have arrived, it fetches no
-/// others until this time has passed. Its default is 5 minutes.
+/// others until this time has passed. Its default is 5 minutes. A worker that stops fetching for
+/// another reason is replaced: see [`Watch`].
 const RETURN_AFTER: Duration = Duration::from_secs(2);
 
 /// The time for which finished jobs are collected before a single statement deletes them all.
 const COMPLETE_PAUSE: Duration = Duration::from_millis(5);
 
+/// The time that a job may take, which includes your own work. If the database's machine vanishes, a
+/// job's query never ends.
+const JOB_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// The time that running jobs get to finish when the worker stops. The program exits after 10 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// The time that a worker may take to start.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The work done for an event before its row is committed. If it returns an error, the transaction
@@ -42,6 +55,7 @@ type Work = dyn Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync;
 struct Tools {
     inbox: Inbox,
     work: Arc<Work>,
+    watch: Watch,
 }
 
 impl fmt::Debug for Tools {
@@ -58,7 +72,10 @@ impl TaskHandler for EventJob {
             .get_ext::<Tools>()
             .ok_or("the worker has no tools")?;
         let (id, attempt) = (*context.job().id(), *context.job().attempts());
-        act(tools, &self.key, id).await.map_err(|error| {
+        let _running = tools.watch.start(id);
+        let acted = timeout(JOB_TIMEOUT, act(tools, &self.key, id)).await;
+        let acted = acted.unwrap_or_else(|_| Err("the job took too long".into()));
+        acted.map_err(|error| {
             warn!(
                 key = self.key,
                 attempt, error, "not handled, so the job is retried"
@@ -109,29 +126,35 @@ fn as_text(text: &str) -> String {
 
 /// Handles events until `stop` is canceled, and returns once the running jobs have finished.
 ///
-/// A worker that loses its database connection exits, and another worker replaces it.
+/// A worker that loses its database connection exits, and another worker replaces it. So does a
+/// worker that no longer handles jobs.
 pub async fn run(
     inbox: Inbox,
     work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,
     stop: CancellationToken,
 ) {
-    let tools = Tools {
-        inbox,
-        work: Arc::new(work),
-    };
-    while let Err(error) = run_worker(&tools, stop.clone()).await {
-        error!(error, "the worker ended, so another one starts");
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = sleep(RESTART_PAUSE) => {}
+    let work: Arc<Work> = Arc::new(work);
+    loop {
+        let tools = Tools {
+            inbox: inbox.clone(),
+            work: Arc::clone(&work),
+            watch: Watch::default(),
+        };
+        if let Err(error) = run_worker(tools, stop.clone()).await {
+            error!(error, "the worker ended, so another one starts");
+        }
+        let pause = stop.run_until_cancelled(sleep(RESTART_PAUSE));
+        if pause.await.is_none() {
+            return;
         }
     }
 }
 
-async fn run_worker(tools: &Tools, stop: CancellationToken) -> Result<(), BoxError> {
+async fn run_worker(tools: Tools, stop: CancellationToken) -> Result<(), BoxError> {
+    let (pool, watch) = (tools.inbox.pool.clone(), tools.watch.clone());
+    let id = Arc::clone(&watch.worker);
     let worker = WorkerOptions::default()
-        .pg_pool(tools.inbox.pool.clone())
+        .pg_pool(pool.clone())
         .schema(QUEUE_SCHEMA)
         .concurrency(CONCURRENCY)
         // Notifications wake the workers. Polling finds jobs whose notifications were lost.
@@ -150,9 +173,19 @@ async fn run_worker(tools: &Tools, stop: CancellationToken) -> Result<(), BoxErr
         .recovery_delay(Duration::ZERO)
         .listen_os_shutdown_signals(false)
         .shutdown_signal(stop.cancelled_owned())
-        .add_extension(tools.clone())
+        .shutdown_grace_period(STOP_TIMEOUT)
+        .shutdown_interrupted_job_retry_delay(Duration::ZERO)
+        .on(WorkerStart, move |start| {
+            id.get_or_init(|| start.worker_id);
+            ready(())
+        })
+        .add_extension(tools)
         .define_job::<EventJob>()
-        .init()
-        .await?;
-    Ok(worker.run().await?)
+        .init();
+    let worker = timeout(START_TIMEOUT, worker).await??;
+    // The end of a stalled worker is not awaited, because it might never come.
+    tokio::select! {
+        ended = worker.run() => Ok(ended?),
+        () = watch.stalled(&pool) => Err("jobs wait, but the worker does not run them".into()),
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use soundhash_webhook::idempotency::Key;
 use soundhash_webhook_inbox_example::{inbox::Inbox, work};
 use soundhash_webhook_sqlx::EventLog;
-use soundhash_webhook_tests::postgres_server::PostgresServer;
+use soundhash_webhook_tests::{postgres_server::PostgresServer, process::signal};
 use sqlx::PgPool;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -130,16 +130,86 @@ async fn a_backlog_is_worked_off_faster_than_workers_poll() {
     let postgres = PostgresServer::start();
     let inbox = Inbox::open(&postgres.url()).await.unwrap();
     let pool = PgPool::connect(&postgres.url()).await.unwrap();
-    let fill = format!(
-        "INSERT INTO soundhash_events (event_key, recorded, received_at, body)
-         SELECT 't' || i, TRUE, now(), '' FROM generate_series(1, {JOBS}) AS i;
-         SELECT graphile_worker.add_job('soundhash_event', json_build_object('key', 't' || i))
-         FROM generate_series(1, {JOBS}) AS i"
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(fill))
-        .execute(&pool)
-        .await
-        .unwrap();
+    insert_jobs(&pool, "t", JOBS, "now()").await;
     tokio::spawn(work::run(inbox, |_| Ok(()), CancellationToken::new()));
     acted_in_time(&postgres.url(), JOBS).await;
+}
+
+/// The queue stalls in the ways that `docs/upstream.md` describes. `graphile_worker` reports none of
+/// them, and a worker's heartbeat continues.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_worker_is_replaced() {
+    let postgres = PostgresServer::start();
+    let inbox = Inbox::open(&postgres.url()).await.unwrap();
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let work = tokio::spawn(work::run(inbox, |_| Ok(()), CancellationToken::new()));
+    insert_jobs(&pool, "t", 1, "now()").await;
+    acted_in_time(&postgres.url(), 1).await;
+
+    // The reply to a fetch is lost, so the worker has locked jobs that it does not know.
+    let lock = "INSERT INTO graphile_worker._private_jobs (task_id, payload, locked_by, locked_at)
+        SELECT soundhash_event_task(), '{\"key\": \"t1\"}', id, now() - interval '1 min'
+        FROM graphile_worker._private_workers";
+    let locked = sqlx::query(lock).execute(&pool).await.unwrap();
+    assert_eq!(locked.rows_affected(), 1);
+    acted_in_time(&postgres.url(), 2).await;
+
+    // The task gets another id, which the worker does not look for.
+    let delete = "DELETE FROM graphile_worker._private_tasks";
+    sqlx::query(delete).execute(&pool).await.unwrap();
+    insert_jobs(&pool, "u", 10, "now() - interval '1 min'").await;
+    acted_in_time(&postgres.url(), 12).await;
+
+    // A fetch never ends.
+    let mut tx = pool.begin().await.unwrap();
+    let lock = "LOCK TABLE graphile_worker._private_jobs";
+    sqlx::query(lock).execute(&mut *tx).await.unwrap();
+    let fetch = "SELECT pid FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND query ILIKE '%skip locked%'";
+    let fetch: i32 = loop {
+        let found = sqlx::query_scalar(fetch).fetch_optional(&pool).await;
+        if let Some(fetch) = found.unwrap() {
+            break fetch;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    signal(fetch.try_into().unwrap(), "STOP");
+    tx.commit().await.unwrap();
+    insert_jobs(&pool, "v", 10, "now() - interval '1 min'").await;
+    acted_in_time(&postgres.url(), 22).await;
+    assert!(!work.is_finished());
+}
+
+/// If a worker's machine vanishes, its transactions hold their locks until Postgres notices.
+#[tokio::test]
+async fn a_lost_workers_locks_do_not_stop_the_others() {
+    let postgres = PostgresServer::start();
+    let inbox = Inbox::open(&postgres.url()).await.unwrap();
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    insert_jobs(&pool, "lost", 8, "now()").await;
+    let mut lost = pool.begin().await.unwrap();
+    let act = "INSERT INTO acted_events (event_key, job_id)
+         SELECT payload->>'key', id FROM graphile_worker._private_jobs";
+    let locked = sqlx::query(act).execute(&mut *lost).await.unwrap();
+    assert_eq!(locked.rows_affected(), 8);
+    tokio::spawn(work::run(inbox, |_| Ok(()), CancellationToken::new()));
+    insert_jobs(&pool, "other", 1, "now()").await;
+    acted_in_time(&postgres.url(), 1).await;
+    lost.rollback().await.unwrap();
+    acted_in_time(&postgres.url(), 9).await;
+}
+
+/// Stores `count` events with their jobs.
+async fn insert_jobs(pool: &PgPool, name: &str, count: usize, run_at: &str) {
+    let insert = format!(
+        "WITH new_events AS (
+             INSERT INTO soundhash_events (event_key, recorded, received_at, body)
+             SELECT '{name}' || i, TRUE, now(), '' FROM generate_series(1, {count}) AS i
+             RETURNING event_key)
+         INSERT INTO graphile_worker._private_jobs (task_id, payload, run_at)
+         SELECT soundhash_event_task(), json_build_object('key', event_key), {run_at}
+         FROM new_events"
+    );
+    let insert = sqlx::query(sqlx::AssertSqlSafe(insert));
+    insert.execute(pool).await.unwrap();
 }

@@ -1,0 +1,96 @@
+//! Detects a worker that no longer handles jobs, although `graphile_worker` reports no error.
+//!
+//! The reasons are in `docs/upstream.md`. For example, a query in progress never ends if the
+//! database's machine vanishes.
+
+use std::{
+    collections::HashSet,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use sqlx::PgPool;
+use tokio::time::{sleep, timeout};
+
+use crate::{inbox::EventJob, work::CONCURRENCY};
+
+const PAUSE: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Returns whether a job waits although the worker ($1) could run it. The worker has either locked
+/// the job without running it ($2 are the ids of its running jobs), or has a free slot and has not
+/// started a job since the last check ($3).
+///
+/// A healthy worker starts or returns a job within seconds after it has locked it.
+const JOB_WAITS: &str = "
+    SELECT EXISTS (
+        SELECT 1 FROM graphile_worker._private_jobs
+        WHERE locked_by = $1 AND locked_at < now() - interval '30 s' AND id <> ALL ($2)
+    ) OR $3 AND EXISTS (
+        SELECT 1 FROM graphile_worker._private_jobs
+        WHERE is_available AND run_at < now() - interval '30 s' AND task_id = (
+            SELECT id FROM graphile_worker._private_tasks WHERE identifier = $4)
+    )";
+
+/// The jobs that a worker runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    /// The worker's id, once the worker has started.
+    pub(crate) worker: Arc<OnceLock<String>>,
+    jobs: Arc<Mutex<Jobs>>,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    running: HashSet<i64>,
+    /// The number of jobs started since the last check.
+    started: usize,
+}
+
+/// A running job. Dropping it ends the job.
+pub(crate) struct Running<'a>(&'a Watch, i64);
+
+impl Watch {
+    pub(crate) fn start(&self, job: i64) -> Running<'_> {
+        let mut jobs = self.jobs();
+        jobs.running.insert(job);
+        jobs.started += 1;
+        Running(self, job)
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns once a job has waited in two checks in a row.
+    pub(crate) async fn stalled(&self, pool: &PgPool) {
+        let mut failed = 0;
+        while failed < 2 {
+            sleep(PAUSE).await;
+            let (running, is_idle) = {
+                let mut jobs = self.jobs();
+                let running: Vec<i64> = jobs.running.iter().copied().collect();
+                let is_idle = mem::take(&mut jobs.started) == 0 && running.len() < CONCURRENCY;
+                (running, is_idle)
+            };
+            let waits = sqlx::query_scalar(JOB_WAITS)
+                .bind(self.worker.get())
+                .bind(running)
+                .bind(is_idle)
+                .bind(EventJob::NAME)
+                .fetch_one(pool);
+            // While the database does not reply, the worker is not to blame.
+            failed = match timeout(QUERY_TIMEOUT, waits).await {
+                Ok(Ok(true)) => failed + 1,
+                _ => 0,
+            };
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.jobs().running.remove(&self.1);
+    }
+}
