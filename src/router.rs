@@ -27,9 +27,9 @@ use crate::{
 ///
 /// An `EventRouter` is itself an axum handler, which you pass to [`post`]. The handlers that you
 /// register with it are ordinary axum handlers, with access to the application's state `S` and to
-/// any extractor, such as the [`Payload`](crate::Payload) of their type, an
-/// [`Event`](crate::Event), a [`Delivery`], `State` or `Bytes`. If the first argument of a handler
-/// is a `Payload`, the router infers the event type from it.
+/// any extractor, such as the [`Payload`] of their type, an [`Event`], a [`Delivery`], `State` or
+/// `Bytes`. If the first argument of a handler is a `Payload`, the router infers the event type
+/// from it.
 ///
 /// ```
 /// use axum::{Router, extract::State, http::StatusCode, routing::post};
@@ -79,7 +79,7 @@ use crate::{
 /// | a request that no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified | 500 | 500 |
 ///
 /// A handler is therefore called only with events of its type, and extracting its
-/// [`Payload`](crate::Payload) always succeeds.
+/// [`Payload`] always succeeds.
 ///
 /// If a payload does not fit its type, SoundHash has changed the type, and the handler misses an
 /// event that the application asked for. After a 200, SoundHash's delivery log would show a

@@ -7,11 +7,11 @@
 //! soundhash-webhook = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! - [`SignedRequest`] builds a request like SoundHash's, from a [`sample`], a [`fresh_sample`],
-//!   your own JSON or a recorded request.
+//! - [`SignedRequest`] builds a request like SoundHash's, from a [`sample()`], a
+//!   [`fresh_sample()`], your own JSON or a recorded request.
 //! - [`hostile_requests`] checks that your application rejects requests from an attacker and
 //!   accepts those from SoundHash.
-//! - [`store_conformance`] tests your own idempotency store.
+//! - [`store_conformance()`] tests your own idempotency store.
 //!
 //! If a signature should match but does not, the crate `soundhash-webhook-diagnose` explains why.
 //!

@@ -10,7 +10,7 @@ use crate::event::{EventKind, Sender, kind::event_types};
 /// different arguments produce different ids. If `sender` never sends this kind of event, the
 /// sample has the envelope of `sender` and the payload of the other sender. You can change the
 /// value to test your handler with unusual events. If your application rejects old events, use a
-/// [`fresh_sample`](super::fresh_sample).
+/// [`fresh_sample`](super::fresh_sample()).
 ///
 /// ```
 /// use soundhash_webhook::{Sender, testing::sample};

@@ -58,7 +58,7 @@ pub struct SignedRequest {
 
 impl SignedRequest {
     /// Creates a `POST /webhooks/soundhash` request that is signed with `secret` and whose body is
-    /// the dispatcher's [`sample`] of a `video.processed` event.
+    /// the dispatcher's [`sample()`] of a `video.processed` event.
     ///
     /// # Panics
     ///
@@ -165,12 +165,12 @@ impl SignedRequest {
         self
     }
 
-    /// Sets the body to the [`sample`] for `kind` and `sender`, which is always the same event.
+    /// Sets the body to the [`sample()`] for `kind` and `sender`, which is always the same event.
     pub fn sample(self, kind: EventKind, sender: Sender) -> Self {
         self.event(sender, &sample(kind, sender))
     }
 
-    /// Sets the body to a [`fresh_sample`] for `kind` and `sender`, which is a new event that
+    /// Sets the body to a [`fresh_sample()`] for `kind` and `sender`, which is a new event that
     /// passes any [`max_age`](crate::idempotency::IdempotencyLayer::max_age).
     ///
     /// To send the same event twice, clone the `SignedRequest` before you build it.

@@ -22,7 +22,7 @@ use crate::{
 /// signature matches, the inner service gets the request with an unchanged head, the verified bytes
 /// as its body, and a [`Delivery`](crate::Delivery) in its extensions, from which handlers extract
 /// an [`Event`](crate::Event). Otherwise, the layer responds with an error status and does not call
-/// the inner service. [`RejectionKind`](crate::RejectionKind) lists the reasons.
+/// the inner service. [`RejectionKind`] lists the reasons.
 ///
 /// ```
 /// use std::time::Duration;
