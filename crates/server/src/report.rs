@@ -31,7 +31,15 @@ struct Summary {
 }
 
 impl Report {
+    /// Starts the counters at zero. Otherwise, an alert on an increase would miss the first event.
     pub(crate) fn new(limits: Arc<Limits>) -> Self {
+        #[cfg(feature = "metrics")]
+        {
+            metrics::counter!("soundhash_webhook_server_connections_total").increment(0);
+            for trouble in Trouble::ALL {
+                count(&trouble, 0);
+            }
+        }
         Self {
             limits,
             summaries: Mutex::default(),
@@ -42,8 +50,7 @@ impl Report {
     /// others.
     pub(crate) fn note(&self, trouble: Trouble, peer: Option<IpAddr>) {
         #[cfg(feature = "metrics")]
-        metrics::counter!("soundhash_webhook_server_troubles_total", "reason" => trouble.name())
-            .increment(1);
+        count(&trouble, 1);
         let mut summaries = self.lock();
         let summary = summaries.entry(trouble.name()).or_insert_with(|| Summary {
             count: 0,
@@ -79,6 +86,12 @@ impl Report {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+#[cfg(feature = "metrics")]
+fn count(trouble: &Trouble, by: u64) {
+    metrics::counter!("soundhash_webhook_server_troubles_total", "reason" => trouble.name())
+        .increment(by);
 }
 
 pub(crate) fn count_opened() {

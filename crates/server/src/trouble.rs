@@ -25,6 +25,21 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Accept(String::new()),
+        Self::Full,
+        Self::Evicted,
+        Self::PeerShare,
+        Self::HeadTimeout,
+        Self::HeadTooLarge,
+        Self::Tls,
+        Self::ProxyProtocol,
+        Self::NotHttp,
+        Self::Http2,
+        Self::Grace,
+    ];
+
     pub(crate) fn of_malformed_head(first_bytes: &[u8]) -> Self {
         if first_bytes.starts_with(TLS) {
             Self::Tls

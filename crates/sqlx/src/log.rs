@@ -80,6 +80,7 @@ impl<DB: Backend> EventLog<DB> {
     /// Creates a log that uses the table `soundhash_events` of this database.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
+        telemetry::count(0);
         let name = TableName::default();
         Self {
             pool,

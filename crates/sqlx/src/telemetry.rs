@@ -7,6 +7,16 @@ use tracing::{error, info};
 
 use crate::error::EventLogError;
 
+/// Counts `duplicates`. Zero starts the counter, so that an alert on its increase does not miss the
+/// first duplicate.
+pub(crate) fn count(duplicates: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("soundhash_webhook_handlers_skipped_total", "reason" => "duplicate")
+        .increment(duplicates);
+    #[cfg(not(feature = "metrics"))]
+    let _ = duplicates;
+}
+
 /// Logs and counts a duplicate, as `IdempotencyLayer` does for completed events.
 pub(crate) fn duplicate(delivery: &Delivery) {
     info!(
@@ -14,9 +24,7 @@ pub(crate) fn duplicate(delivery: &Delivery) {
         reason = "duplicate",
         "webhook already recorded: the delivery repeats an event of the log",
     );
-    #[cfg(feature = "metrics")]
-    metrics::counter!("soundhash_webhook_handlers_skipped_total", "reason" => "duplicate")
-        .increment(1);
+    count(1);
 }
 
 /// Logs a step that failed, and returns its error.

@@ -131,9 +131,11 @@ async fn many_waiting_duplicates_are_bounded_by_one_lock_timeout<DB: Fixture>() 
 
 /// The log line and the metric are the same as with `IdempotencyLayer`.
 async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
-    let (_database, _pool, event_log) = log::<DB>().await;
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
+    let (_database, _pool, event_log) = log::<DB>().await;
+    // An alert on a counter's increase misses the event that first creates the counter.
+    assert_eq!(recorder.snapshotter().snapshot().into_vec().len(), 1);
     let log = Log::up_to(Level::INFO);
     let delivery = delivery("a").await;
     for _ in 0..2 {
