@@ -2,7 +2,10 @@
 
 use std::{
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::time::Instant;
@@ -21,6 +24,8 @@ const CONTROL_FRAMES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Activity {
     requests: Requests,
+    /// Whether the connection's next HTTP/1 request will be its last.
+    is_old: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -37,8 +42,6 @@ struct State {
     has_dropped_body: bool,
     had_request: bool,
     is_http2: bool,
-    /// Whether the connection's next HTTP/1 request will be its last.
-    is_old: bool,
     /// The time since which the connection has only been waiting for the peer.
     idle_since: Instant,
     /// The time at which the first byte of the next head arrived.
@@ -50,6 +53,7 @@ impl Activity {
     pub(crate) fn new(requests: Requests) -> Self {
         Self {
             requests,
+            is_old: AtomicBool::new(false),
             state: Mutex::new(State {
                 in_progress: 0,
                 waiting: 0,
@@ -57,7 +61,6 @@ impl Activity {
                 has_dropped_body: false,
                 had_request: false,
                 is_http2: false,
-                is_old: false,
                 idle_since: Instant::now(),
                 head_since: None,
                 first_bytes: Vec::new(),
@@ -143,11 +146,11 @@ impl Activity {
 
     /// Makes the next request of an HTTP/1 connection its last.
     pub(crate) fn set_old(&self) {
-        self.lock().is_old = true;
+        self.is_old.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_old(&self) -> bool {
-        self.lock().is_old
+        self.is_old.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -231,13 +231,15 @@ async fn a_request_that_arrives_at_its_eviction_is_served() {
     let (mut client, mut connection) = h2::client::handshake(stream).await.unwrap();
     let get = || http::Request::get("http://localhost/").body(()).unwrap();
     let (response, _) = client.send_request(get(), true).unwrap();
-    let served = async {
+    let exchanged = async {
         tokio::select! {
             response = response => response.unwrap().into_body().data().await,
             _ = &mut connection => panic!("the connection ended"),
         }
     };
-    timeout(PATIENCE, served).await.expect("a response in time");
+    timeout(PATIENCE, exchanged)
+        .await
+        .expect("a response in time");
     let mut other = connect_at_once(&server);
     let (response, _) = client.send_request(get(), true).unwrap();
     tokio::spawn(connection);
