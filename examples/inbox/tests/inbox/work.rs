@@ -135,32 +135,33 @@ async fn a_backlog_is_worked_off_faster_than_workers_poll() {
     acted_in_time(&postgres.url(), JOBS).await;
 }
 
-/// The queue stalls in the ways that `docs/upstream.md` describes. `graphile_worker` reports none of
-/// them, and a worker's heartbeat continues.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_worker_is_replaced() {
-    let postgres = PostgresServer::start();
-    let inbox = Inbox::open(&postgres.url()).await.unwrap();
-    let pool = PgPool::connect(&postgres.url()).await.unwrap();
-    let work = tokio::spawn(work::run(inbox, |_| Ok(()), CancellationToken::new()));
-    insert_jobs(&pool, "t", 1, "now()").await;
-    acted_in_time(&postgres.url(), 1).await;
-
-    // The reply to a fetch is lost, so the worker has locked jobs that it does not know.
-    let lock = "INSERT INTO graphile_worker._private_jobs (task_id, payload, locked_by, locked_at)
-        SELECT soundhash_event_task(), '{\"key\": \"t1\"}', id, now() - interval '1 min'
+/// The reply to a fetch can be lost. The queue then never runs the fetched jobs, because their
+/// worker is alive.
+#[tokio::test]
+async fn a_worker_that_has_locked_jobs_without_knowing_them_is_replaced() {
+    let (postgres, pool) = start_working().await;
+    let insert =
+        "INSERT INTO graphile_worker._private_jobs (task_id, payload, locked_by, locked_at)
+        SELECT soundhash_event_task(), '{\"key\": \"first1\"}', id, now() - interval '1 min'
         FROM graphile_worker._private_workers";
-    let locked = sqlx::query(lock).execute(&pool).await.unwrap();
+    let locked = sqlx::query(insert).execute(&pool).await.unwrap();
     assert_eq!(locked.rows_affected(), 1);
     acted_in_time(&postgres.url(), 2).await;
+}
 
-    // The task gets another id, which the worker does not look for.
+#[tokio::test]
+async fn a_worker_that_does_not_know_its_tasks_new_id_is_replaced() {
+    let (postgres, pool) = start_working().await;
     let delete = "DELETE FROM graphile_worker._private_tasks";
     sqlx::query(delete).execute(&pool).await.unwrap();
-    insert_jobs(&pool, "u", 10, "now() - interval '1 min'").await;
-    acted_in_time(&postgres.url(), 12).await;
+    insert_jobs(&pool, "t", 10, "now() - interval '1 min'").await;
+    acted_in_time(&postgres.url(), 11).await;
+}
 
-    // A fetch never ends.
+/// A query never ends if the database's machine vanishes while it runs.
+#[tokio::test]
+async fn a_worker_whose_fetch_never_ends_is_replaced() {
+    let (postgres, pool) = start_working().await;
     let mut tx = pool.begin().await.unwrap();
     let lock = "LOCK TABLE graphile_worker._private_jobs";
     sqlx::query(lock).execute(&mut *tx).await.unwrap();
@@ -175,9 +176,19 @@ async fn a_stalled_worker_is_replaced() {
     };
     signal(fetch.try_into().unwrap(), "STOP");
     tx.commit().await.unwrap();
-    insert_jobs(&pool, "v", 10, "now() - interval '1 min'").await;
-    acted_in_time(&postgres.url(), 22).await;
-    assert!(!work.is_finished());
+    insert_jobs(&pool, "t", 10, "now() - interval '1 min'").await;
+    acted_in_time(&postgres.url(), 11).await;
+}
+
+/// Starts a worker, and waits until it has handled its first event.
+async fn start_working() -> (PostgresServer, PgPool) {
+    let postgres = PostgresServer::start();
+    let inbox = Inbox::open(&postgres.url()).await.unwrap();
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    tokio::spawn(work::run(inbox, |_| Ok(()), CancellationToken::new()));
+    insert_jobs(&pool, "first", 1, "now()").await;
+    acted_in_time(&postgres.url(), 1).await;
+    (postgres, pool)
 }
 
 /// If a worker's machine vanishes, its transactions hold their locks until Postgres notices.
