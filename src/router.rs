@@ -26,10 +26,10 @@ use crate::{
 /// [`Event::data`](crate::Event::data) (feature `router`).
 ///
 /// An `EventRouter` is itself an axum handler, which you pass to [`post`]. The handlers that you
-/// register with it are ordinary axum handlers, with access to the application's state `S` and to
-/// any extractor, such as the [`Payload`] of their type, an [`Event`], a [`Delivery`], `State` or
-/// `Bytes`. If the first argument of a handler is a `Payload`, the router infers the event type
-/// from it.
+/// register with it are ordinary axum handlers. They have access to the application's state `S` and
+/// can use any extractor, such as the [`Payload`] of their type, an [`Event`], a [`Delivery`],
+/// `State` or `Bytes`. If a handler's first argument is a `Payload`, the router infers the event
+/// type from it.
 ///
 /// ```
 /// use axum::{Router, extract::State, http::StatusCode, routing::post};
@@ -78,8 +78,8 @@ use crate::{
 /// | a body that is not an event | the fallback | 400 or 422, see [`EventRejection::status`] |
 /// | a request that no [`SoundHashWebhookLayer`](crate::SoundHashWebhookLayer) verified | 500 | 500 |
 ///
-/// A handler is therefore called only with events of its type, and extracting its
-/// [`Payload`] always succeeds.
+/// A handler is therefore called only for events of its type, so extracting its [`Payload`] always
+/// succeeds.
 ///
 /// If a payload does not fit its type, SoundHash has changed the type, and the handler misses an
 /// event that the application asked for. After a 200, SoundHash's delivery log would show a

@@ -13,7 +13,7 @@ use crate::{
     idempotency::ClaimToken,
 };
 
-/// Returns a [`sample()`] with the current time and a new id.
+/// Returns a [`sample()`] event with the current time and a new id.
 ///
 /// Unlike a `sample`, the event passes an
 /// [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) with a

@@ -7,7 +7,7 @@
 //! soundhash-webhook = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! - [`SignedRequest`] builds a request like SoundHash's, from a [`sample()`], a
+//! - [`SignedRequest`] builds a request like those that SoundHash sends, from a [`sample()`], a
 //!   [`fresh_sample()`], your own JSON or a recorded request.
 //! - [`hostile_requests`] checks that your application rejects requests from an attacker and
 //!   accepts those from SoundHash.

@@ -6,11 +6,11 @@ use crate::event::{EventKind, Sender, kind::event_types};
 
 /// Returns a sample event as `sender` writes it, including the envelope.
 ///
-/// The ids and timestamps are fixed, so the same arguments always produce the same event, and
-/// different arguments produce different ids. If `sender` never sends this kind of event, the
-/// sample has the envelope of `sender` and the payload of the other sender. You can change the
-/// value to test your handler with unusual events. If your application rejects old events, use a
-/// [`fresh_sample`](super::fresh_sample()).
+/// The ids and timestamps are fixed, so the same arguments always produce the same event. Different
+/// arguments produce different ids. If `sender` never sends this kind of event, the sample combines
+/// the envelope of `sender` with the other sender's payload. You can change the value to test your
+/// handler with unusual events. If your application rejects old events, use a
+/// [`fresh_sample`](super::fresh_sample()) instead.
 ///
 /// ```
 /// use soundhash_webhook::{Sender, testing::sample};

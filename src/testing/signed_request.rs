@@ -57,8 +57,8 @@ pub struct SignedRequest {
 }
 
 impl SignedRequest {
-    /// Creates a `POST /webhooks/soundhash` request that is signed with `secret` and whose body is
-    /// the dispatcher's [`sample()`] of a `video.processed` event.
+    /// Creates a `POST /webhooks/soundhash` request that is signed with `secret`. Its body is the
+    /// dispatcher's [`sample()`] of a `video.processed` event.
     ///
     /// # Panics
     ///
@@ -165,13 +165,14 @@ impl SignedRequest {
         self
     }
 
-    /// Sets the body to the [`sample()`] for `kind` and `sender`, which is always the same event.
+    /// Sets the body to the [`sample()`] for `kind` and `sender`, which is the same event every
+    /// time.
     pub fn sample(self, kind: EventKind, sender: Sender) -> Self {
         self.event(sender, &sample(kind, sender))
     }
 
-    /// Sets the body to a [`fresh_sample()`] for `kind` and `sender`, which is a new event that
-    /// passes any [`max_age`](crate::idempotency::IdempotencyLayer::max_age).
+    /// Sets the body to a [`fresh_sample()`] for `kind` and `sender`. This is a new event each
+    /// time, and passes any [`max_age`](crate::idempotency::IdempotencyLayer::max_age).
     ///
     /// To send the same event twice, clone the `SignedRequest` before you build it.
     pub fn fresh_sample(self, kind: EventKind, sender: Sender) -> Self {

@@ -36,7 +36,7 @@ const USUAL_HEAD: usize = 8 * 1024;
 /// cost. Otherwise, a sender could keep a lot of memory occupied with only a few bytes.
 const LEAST_PART: usize = 16;
 
-/// The least cost of a body that counts as costly until it makes progress.
+/// The minimum cost at which a body that has not made progress counts as costly.
 const COSTLY: usize = 2 * OVERHEAD;
 
 /// The memory that unfinished bodies may occupy, and the bodies that occupy it.
@@ -53,11 +53,12 @@ const COSTLY: usize = 2 * OVERHEAD;
 /// received, up to 816 KiB. A chunked body costs the full 816 KiB from the start.
 ///
 /// Bodies that have made progress can always use half of the memory. The others are divided into
-/// cheap and costly ones, which can always use a quarter each. All of them can use more while it is
-/// free. Requests without a body therefore cannot evict deliveries that make progress, large bodies
-/// cannot keep new deliveries out, and a few chunked bodies of one byte each cannot evict all
-/// bodies that have not begun to arrive. To lock out distant senders, an attacker would have to
-/// send as much as 1/32 of the total memory during each of those senders' round trips.
+/// cheap and costly ones, and each of these two groups can always use a quarter. Any group can use
+/// more while memory is free. Requests without a body therefore cannot evict deliveries that make
+/// progress, large bodies cannot keep new deliveries out, and a few chunked bodies of one byte each
+/// cannot evict all bodies that have not begun to arrive. To lock out distant senders, an attacker
+/// would have to send as much as 1/32 of the total memory during each of those senders' round
+/// trips.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: AtomicUsize,
@@ -73,9 +74,10 @@ struct Waiting {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// The body has not made progress, and its cost is the usual one.
+    /// The body has not made progress, and costs less than `COSTLY`.
     Cheap,
-    /// The body has not made progress, but costs more, such as a chunked body over HTTP/1.
+    /// The body has not made progress, and costs `COSTLY` or more, as a chunked body over HTTP/1
+    /// does.
     Costly,
     /// The body has made progress.
     Advanced,
@@ -140,7 +142,8 @@ impl ServerMemory {
         }
     }
 
-    /// The body is complete, so the server no longer needs a read buffer for it.
+    /// Returns the memory that remains in use once the body is complete, when the server no longer
+    /// needs a read buffer for it.
     pub(super) fn of_complete_body(self) -> Self {
         let buffer = ReadBuffer::Small;
         Self { buffer, ..self }
@@ -234,8 +237,8 @@ impl Reservation {
         self.len == 0
     }
 
-    /// Takes into account that the body is complete. The next [`append`](Self::append) frees the
-    /// memory.
+    /// Records that the body is complete, so that the next [`append`](Self::append) no longer
+    /// counts the server's read buffer.
     pub(super) fn set_complete(&mut self) {
         self.server = self.server.of_complete_body();
     }
@@ -327,7 +330,7 @@ impl Drop for Reservation {
 impl Kind {
     const ALL: [Self; 3] = [Self::Cheap, Self::Costly, Self::Advanced];
 
-    /// Returns the memory that the bodies of this kind can always use.
+    /// Returns how much memory the bodies of this kind can always use.
     fn share(self, limit: usize) -> usize {
         match self {
             Self::Cheap | Self::Costly => limit / 4,
@@ -348,9 +351,9 @@ impl Waiting {
         Some(body)
     }
 
-    /// Evicts bodies to make room for one with this kind, rank and cost: first those of other kinds
-    /// that use more than their share, then those of the same kind with a lower rank. If that is
-    /// not enough, evicts none and returns `None`.
+    /// Evicts bodies to make room for a body of this kind, rank and cost. Bodies of other kinds
+    /// that use more than their share are evicted first, then those of the same kind with a lower
+    /// rank. If that would not be enough, evicts none and returns `None`.
     fn evict(
         &mut self,
         kind: Kind,

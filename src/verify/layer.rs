@@ -20,8 +20,8 @@ use crate::{
 ///
 /// The layer receives the body and checks the `X-Webhook-Signature` header against it. If the
 /// signature matches, the inner service gets the request with an unchanged head, the verified bytes
-/// as its body, and a [`Delivery`](crate::Delivery) in its extensions, from which handlers extract
-/// an [`Event`](crate::Event). Otherwise, the layer responds with an error status and does not call
+/// as its body, and a [`Delivery`](crate::Delivery) in its extensions. Handlers can then extract an
+/// [`Event`](crate::Event). Otherwise, the layer responds with an error status and does not call
 /// the inner service. [`RejectionKind`] lists the reasons.
 ///
 /// ```

@@ -190,12 +190,12 @@ fn every_link_of_the_guides_is_defined_for_the_documentation() {
     }
 }
 
-/// Attack: page the operator with a forged request.
+/// Attack: page the operator by sending a forged request.
 #[test]
 fn a_forged_request_raises_no_critical_alert() {
     let alerts = include_str!("../../docs/alerts.yml").split("- alert: ");
     for alert in alerts.filter(|alert| alert.contains("severity: critical")) {
-        // A sender can cause every rejection except for a failed lookup.
+        // A sender can cause every kind of rejection except one for a failed lookup.
         let mut outcomes = alert.split("outcome=\"").skip(1);
         let is_ours = outcomes.all(|outcome| outcome.starts_with("secrets_unavailable\""));
         assert!(is_ours, "{alert}");

@@ -1,4 +1,4 @@
-//! Starts proxies, such as nginx, HAProxy, and one whose connections hang.
+//! Starts proxies, such as nginx and HAProxy, and a proxy whose connections can be made to hang.
 
 use std::{
     fs,
@@ -112,15 +112,15 @@ impl Drop for Proxy {
     }
 }
 
-/// A TCP proxy whose open connections can hang: the proxy still reads from them, but forwards
-/// nothing, like a proxy that has lost its server.
+/// A TCP proxy whose open connections can be made to hang. It then still reads from them, but
+/// forwards nothing, like a proxy that has lost its server.
 pub struct HangingProxy {
     pub port: u16,
     hangs: Arc<AtomicU64>,
 }
 
 impl HangingProxy {
-    /// Starts a proxy in front of the server at this port.
+    /// Starts a proxy in front of the local server on port `server`.
     pub async fn start(server: u16) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a free port");
@@ -148,7 +148,7 @@ impl HangingProxy {
         Self { port, hangs }
     }
 
-    /// Makes all open connections hang, but not those that are opened from now on.
+    /// Makes all open connections hang, but not those that are opened later.
     pub fn hang(&self) {
         self.hangs.fetch_add(1, Ordering::SeqCst);
     }

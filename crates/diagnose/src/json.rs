@@ -31,8 +31,8 @@ pub(crate) enum Escapes {
 #[derive(Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     Kept,
-    /// Whole numbers are written without a fraction, except as the value of a member with one of
-    /// these names, where they get a `.0`.
+    /// Whole numbers are written without a fraction. The exception is the value of a member with
+    /// one of these names, which is written with a trailing `.0`.
     Whole {
         floats: &'a [&'a [u8]],
     },

@@ -47,7 +47,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Tells the owner of the endpoint that a redirect may have changed the request.
+/// Tells the endpoint's owner that a redirect may have changed the request.
 const REDIRECTED: &str = " If SoundHash sent it, a redirect dropped the body and lost the event. \
      Register the URL that the redirect leads to. Usual causes are http instead of https, a trailing \
      slash, a missing www, and a login in front of the endpoint.";

@@ -69,9 +69,9 @@ const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_RETRIES: usize = 3;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time for which calls may fail before the connection is replaced. `ConnectionManager` only
-/// reconnects after I/O errors. It does not when a proxy keeps a connection open whose server is
-/// gone, or after the server has rejected the password of a new connection.
+/// How long calls may fail before the connection is replaced. `ConnectionManager` itself reconnects
+/// only after I/O errors. It does not reconnect if a proxy keeps the connection open after its
+/// server has gone, or if the server has rejected the password of a new connection.
 const FAILURE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The number of keys that `connect` probes to detect a cluster. In a cluster, at least one of them
@@ -95,10 +95,10 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// ```
 ///
 /// Each step takes one round trip. If the server does not reply within the
-/// [`deadline`](Self::deadline), the response is 503. The store reconnects in the background when
-/// the connection is lost, when all calls have failed for 5 seconds, and when the server replies
-/// with `READONLY`, as a former master does after a failover. The server's address can therefore
-/// move to another machine.
+/// [`deadline`](Self::deadline), the response is a 503. The store reconnects in the background if
+/// the connection is lost, if all calls have failed for 5 seconds, or if the server replies with
+/// `READONLY`, as a former master does after a failover. The server's address can therefore move to
+/// another machine.
 ///
 /// # Server settings
 ///
@@ -110,10 +110,10 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///   When the memory is full, new events get a 503, while duplicates of completed events still get
 ///   a 200. An event that completes while the memory is full counts as in progress until its
 ///   retention period ends, so its duplicates get a 503.
-/// - The user needs permission to run scripts and the commands in them, for example `ACL SETUSER
-///   webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire`.
-///   [`connect`](Self::connect) also needs `+info` to check the server's settings.
-///   Save the user with `ACL SAVE` or `CONFIG REWRITE`, because a restart forgets it otherwise.
+/// - The user needs permission to run scripts and the commands they contain, for example `ACL
+///   SETUSER webhooks on >password ~soundhash-webhook:* +evalsha +script|load +get +set +del
+///   +pexpire`. [`connect`](Self::connect) also needs `+info` to check the server's settings. Save
+///   the user with `ACL SAVE` or `CONFIG REWRITE`. Otherwise, the user is gone after a restart.
 /// - Use `appendonly yes`. Redis then keeps all events across restarts, and loses at most the last
 ///   second if the machine fails. An event that Redis has lost runs again when it is redelivered.
 /// - A replica that becomes the master may lack the former master's last writes, because
@@ -139,7 +139,8 @@ pub struct RedisStore {
 
 struct Shared {
     current: Mutex<Current>,
-    /// Opens a connection that replaces a failing one. `None` if the user opened the connection.
+    /// The client and settings for opening a new connection in place of a failing one. `None` if
+    /// the user opened the connection.
     reconnect: Option<(Client, ConnectionManagerConfig)>,
     claim: Script,
     complete: Script,
@@ -151,7 +152,7 @@ struct Shared {
 
 struct Current {
     connection: ConnectionManager,
-    /// The start of the first call since the last one that succeeded.
+    /// When the first call since the last successful one started.
     failing_since: Option<Instant>,
 }
 
@@ -174,7 +175,7 @@ impl Shared {
         let Some((client, config)) = self.reconnect.clone() else {
             return;
         };
-        // This does not connect yet.
+        // The new connection is not established until its first use.
         if let Ok(connection) = ConnectionManager::new_lazy_with_config(client, config) {
             warn!(
                 "calls to Redis have failed for {FAILURE_LIMIT:?}, so a new connection is opened"
@@ -219,8 +220,8 @@ impl RedisStore {
     ///
     /// The connection's own timeouts apply in addition to the [`deadline`](Self::deadline).
     /// Deliveries get a 503 while the connection pauses between reconnection attempts, so keep
-    /// these pauses short. The store cannot replace a connection on which all calls fail, as it
-    /// does after [`connect`](Self::connect).
+    /// these pauses short. If all calls fail, the store cannot replace this connection, as it would
+    /// replace one opened by [`connect`](Self::connect).
     #[must_use]
     pub fn from_connection(connection: ConnectionManager) -> Self {
         Self::new(connection, None)
@@ -300,7 +301,7 @@ impl RedisStore {
             result => return result,
         }
         self.leave_replica(connection, failovers).await;
-        // The replica has not written anything, so the call can be repeated.
+        // The replica rejected the call without writing anything, so the call can be repeated.
         call.invoke_async(connection).await
     }
 

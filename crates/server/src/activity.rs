@@ -16,8 +16,8 @@ use crate::{limits::Limits, slots::Requests};
 /// signature, that of PROXY protocol version 2, is 12 bytes long.
 const FIRST: usize = 16;
 
-/// Over HTTP/2, a write of up to this many bytes may consist of pings, acknowledgements and window
-/// updates only.
+/// Over HTTP/2, a write of up to this many bytes may consist solely of pings, acknowledgements and
+/// window updates.
 const CONTROL_FRAMES: usize = 1024;
 
 /// Shared by a connection, its stream and its requests.
@@ -36,9 +36,10 @@ struct State {
     /// The number of requests in progress that are waiting for the peer to send the request or read
     /// the response.
     waiting: usize,
-    /// The number of request bodies that the service still has, even if it has already responded.
+    /// The number of request bodies that the service has not dropped yet, even if it has already
+    /// responded.
     bodies: usize,
-    /// Whether the next bytes may belong to a request body that the service has dropped.
+    /// Whether the next bytes may be the rest of a request body that the service has dropped.
     has_dropped_body: bool,
     had_request: bool,
     is_http2: bool,
@@ -87,8 +88,8 @@ impl Activity {
         state.is_http2 |= !state.had_request && state.first_bytes.starts_with(b"PRI * HTTP/2.0");
     }
 
-    /// Records that bytes were sent. Over HTTP/2, this includes the part of a response body that
-    /// hyper has already taken from the service.
+    /// Records that bytes were sent. Over HTTP/2, they may belong to a part of a response body that
+    /// hyper took from the service earlier.
     pub(crate) fn sent(&self, written: usize) {
         let mut state = self.lock();
         if !state.is_http2 || state.had_request && written > CONTROL_FRAMES {
@@ -115,7 +116,7 @@ impl Activity {
     }
 
     /// Records that the service has dropped a request body. If the body has not ended, hyper reads
-    /// once more, in case the rest of the body has arrived.
+    /// from the connection once more, in case the rest of the body has arrived.
     pub(crate) fn end_body(&self, has_ended: bool) {
         let mut state = self.lock();
         state.bodies -= 1;

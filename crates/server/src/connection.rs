@@ -54,7 +54,8 @@ pub(crate) async fn drive<C>(
                 return Poll::Ready(Next::Ended(ended));
             }
             if leave.as_mut().poll(cx).is_ready() {
-                // The connection can be asked again if it becomes busy before it closes.
+                // If the connection becomes busy before it closes, it can be asked to close again
+                // later.
                 leave.set(slot.leave());
                 return Poll::Ready(Next::Close);
             }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tracing::info;
 
-/// Longer times are shortened to this one, because a later point in time may not be representable.
+/// Longer durations are shortened to this one, because a deadline that is too far in the future may
+/// not be representable.
 pub(crate) const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Clone, Debug)]

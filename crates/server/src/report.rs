@@ -31,7 +31,8 @@ struct Summary {
 }
 
 impl Report {
-    /// Starts the counters at zero. Otherwise, an alert on an increase would miss the first event.
+    /// Creates the counters with a value of zero. Otherwise, an alert on a counter's increase would
+    /// miss its first event.
     pub(crate) fn new(limits: Arc<Limits>) -> Self {
         #[cfg(feature = "metrics")]
         {

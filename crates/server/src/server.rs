@@ -62,9 +62,9 @@ impl Server {
 
     /// Sets the maximum number of connections, which is 4096 by default.
     ///
-    /// The server lowers the maximum to seven eighths of the files that the process may open
+    /// The server lowers the maximum to seven eighths of the process's file descriptor limit
     /// (`ulimit -n`), so that the application can still open files and connect to its database.
-    /// While the server closes connections, up to 16 more can be open.
+    /// While the server is closing old connections, up to 16 more can be open.
     ///
     /// When the maximum is reached, the connection that has been idle longest is closed to make
     /// room for a new one. If none is idle, new connections wait in the system's queue.

@@ -45,7 +45,7 @@ struct State {
     peers: HashMap<IpAddr, usize>,
     /// The number of connections that have been asked to close.
     leaving: usize,
-    /// A lower maximum number of connections, and the time at which it ends.
+    /// A temporarily lowered maximum number of connections, and the time until which it applies.
     lowered: Option<(usize, Instant)>,
     /// A counter that numbers the connections and orders the times at which they become idle.
     clock: u64,
@@ -83,7 +83,8 @@ impl Slots {
     pub(crate) async fn enter(self: &Arc<Self>, addr: SocketAddr) -> Option<Slot> {
         loop {
             let (entry, trouble) = self.try_enter(addr);
-            // The state is no longer locked, because a subscriber may block.
+            // This happens after the state has been unlocked, because a `tracing` subscriber may
+            // block.
             if let Some(trouble) = trouble {
                 let ip = (trouble == Trouble::PeerShare).then_some(addr.ip());
                 self.report.note(trouble, ip);
@@ -94,7 +95,8 @@ impl Slots {
                     return Some(slot);
                 }
                 Entry::Refused => return None,
-                // The maximum may rise without a notification.
+                // No notification is sent when a lowered maximum rises again, so the wait has a
+                // timeout.
                 Entry::Full => {
                     let _ = timeout(LOWERED, self.changed.notified()).await;
                 }

@@ -1,4 +1,4 @@
-//! A stream that reports the bytes that it reads and writes.
+//! A TCP stream that records its reads and writes in the connection's activity.
 
 use std::{
     io::{self, IoSlice},

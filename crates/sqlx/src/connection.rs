@@ -29,12 +29,12 @@ pub(crate) fn repetitions<DB: Backend>(pool: &Pool<DB>) -> usize {
 /// test at `SERIALIZABLE`, one of 3,300 events needed 6 retries, and most needed none.
 pub(crate) const CONFLICTS: usize = 20;
 
-/// The time that the pool gets to ping an idle connection. A proxy may keep a connection open
-/// although its server is gone, and sqlx would wait for the reply until its `acquire_timeout`.
+/// How long the pool may take to ping an idle connection. A proxy may keep a connection open after
+/// its server has gone, and sqlx would then wait for a reply until its `acquire_timeout`.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Takes a connection from the pool. If that takes long, this tries all idle connections at the
-/// same time. The pool closes those that do not reply, and then opens a new one.
+/// Takes a connection from the pool. If this takes too long, tries all idle connections at the same
+/// time. The pool closes those that do not reply, and then opens a new one.
 async fn take<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> {
     let mut first = Box::pin(pool.acquire());
     if let Ok(taken) = timeout(PING_TIMEOUT, &mut first).await {
@@ -58,8 +58,8 @@ async fn take<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> 
 }
 
 /// A connection that is closed if it is dropped in the middle of a statement. Otherwise, sqlx would
-/// first wait for the statement's reply, which may never come, and the pool would not open another
-/// connection meanwhile.
+/// first wait for the reply to the statement, which may never come, and the pool would not open
+/// another connection in the meantime.
 pub(crate) struct Closing<DB: Backend> {
     connection: PoolConnection<DB>,
     is_in_statement: bool,
@@ -73,7 +73,8 @@ impl<DB: Backend> Closing<DB> {
         }
     }
 
-    /// Returns the connection for a statement. Call [`end`](Self::end) afterwards.
+    /// Marks the start of a statement and returns the connection to run it on. Call
+    /// [`end`](Self::end) when the statement has finished.
     pub(crate) fn begin(&mut self) -> &mut DB::Connection {
         self.is_in_statement = true;
         &mut self.connection
@@ -90,7 +91,7 @@ impl<DB: Backend> Closing<DB> {
 
 impl<DB: Backend> Drop for Closing<DB> {
     fn drop(&mut self) {
-        // SQLite always replies.
+        // SQLite always replies, so its connections do not have to be closed.
         if self.is_in_statement && !DB::ONE_WRITER {
             self.connection.close_on_drop();
         }

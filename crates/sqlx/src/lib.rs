@@ -149,10 +149,10 @@
 //!   functions of this crate retry conflicting transactions.
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
 //!   machine vanishes does not keep its events locked forever.
-//! - **Connections that hang.** A proxy may keep a connection open although its server is gone, and
-//!   sqlx waits for a reply without a time limit. This crate closes connections that hang in its
-//!   own statements. Before a connection returns to the pool, sqlx pings it, so limit that ping,
-//!   too:
+//! - **Connections that hang.** A proxy may keep a connection open after its server has gone, and
+//!   sqlx waits for a reply without a time limit. This crate closes a connection if it hangs during
+//!   one of the crate's own statements. sqlx also pings each connection before returning it to the
+//!   pool, so limit that ping, too:
 //!
 //!   ```
 //!   # #[cfg(feature = "postgres")]

@@ -7,8 +7,8 @@ use tracing::{error, info};
 
 use crate::error::EventLogError;
 
-/// Counts `duplicates`. Zero starts the counter, so that an alert on its increase does not miss the
-/// first duplicate.
+/// Adds `duplicates` to the counter. A zero creates the counter, so that an alert on its increase
+/// does not miss the first duplicate.
 pub(crate) fn count(duplicates: u64) {
     #[cfg(feature = "metrics")]
     metrics::counter!("soundhash_webhook_handlers_skipped_total", "reason" => "duplicate")

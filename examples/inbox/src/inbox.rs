@@ -21,8 +21,9 @@ const DATABASE: &str = "SOUNDHASH_WEBHOOK_DATABASE";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The settings of each session. If a worker's machine vanishes, Postgres ends its sessions after
-/// 25 s. Until then, the other workers' jobs fail instead of waiting for the locks of the lost one.
+/// The settings of each session. If a worker's machine vanishes, Postgres ends that worker's
+/// sessions after 25 s. Until then, other workers' jobs that need its locks fail instead of
+/// waiting.
 const SESSION: [(&str, &str); 5] = [
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
@@ -176,14 +177,16 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
         .max_connections(MAX_CONNECTIONS)
         // This is well below the 30 s that SoundHash waits for a response.
         .acquire_timeout(CONNECT_TIMEOUT)
-        // By default, a connection that hangs keeps its place in the pool forever.
+        // Without this time limit, a connection that hangs would keep its place in the pool
+        // forever.
         .after_release(|connection, _| {
             Box::pin(async move {
                 let ping = timeout(CONNECT_TIMEOUT, connection.ping()).await;
                 Ok(matches!(ping, Ok(Ok(()))))
             })
         });
-    // Migrations may wait longer for a lock, because another process may be running them.
+    // Migrations may wait longer for a lock, because another process may be running them at the
+    // same time.
     let migrations = options.clone().connect_lazy_with(database.clone());
     migrate(&migrations).await?;
     migrations.close().await;

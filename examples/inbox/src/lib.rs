@@ -2,14 +2,14 @@
 //! statement.
 //!
 //! SoundHash waits 30 s for a response and gives up after four attempts. This receiver responds
-//! with 202 as soon as the event is stored. A worker can then take minutes, and try again for days.
-//! `main.rs` lists the arguments and variables. The files, in the order in
+//! with 202 as soon as the event is stored, so a worker can take minutes, and retry for days.
+//! `main.rs` lists the arguments and environment variables. These are the files, in the order in
 //! which an event passes through them:
 //!
 //! - [`inbox`]: the tables, and the statement that stores an event and its job.
 //! - [`receive`]: the HTTP endpoint.
 //! - [`work`]: the workers, which handle each event in one transaction.
-//! - `watch`: detects workers that no longer handle events, so that they are replaced.
+//! - `watch`: detects workers that have stopped handling events, so that they are replaced.
 //! - [`given_up`]: lists jobs that failed too often, and runs them again.
 //!
 //! # What happens when something dies

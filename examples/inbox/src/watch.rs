@@ -1,7 +1,7 @@
-//! Detects a worker that no longer handles jobs, although `graphile_worker` reports no error.
+//! Detects a worker that has stopped handling jobs, even though `graphile_worker` reports no error.
 //!
-//! The reasons are in `docs/upstream.md`. For example, a query in progress never ends if the
-//! database's machine vanishes.
+//! `docs/upstream.md` explains how this can happen. For example, a query in progress never ends if
+//! the database's machine vanishes.
 
 use std::{
     collections::HashSet,
@@ -18,11 +18,11 @@ use crate::{inbox::EventJob, work::CONCURRENCY};
 const PAUSE: Duration = Duration::from_secs(10);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns whether a job waits although the worker ($1) could run it. The worker has either locked
-/// the job without running it ($2 are the ids of its running jobs), or has a free slot and has not
-/// started a job since the last check ($3).
+/// Selects whether a job is waiting although the worker ($1) could run it. Either the worker has
+/// locked the job without running it ($2 contains the ids of its running jobs), or it has a free
+/// slot and has not started a job since the last check ($3).
 ///
-/// A healthy worker starts or returns a job within seconds after it has locked it.
+/// A healthy worker starts or returns a job within seconds of locking it.
 const JOB_WAITS: &str = "
     SELECT EXISTS (
         SELECT 1 FROM graphile_worker._private_jobs
@@ -33,10 +33,10 @@ const JOB_WAITS: &str = "
             SELECT id FROM graphile_worker._private_tasks WHERE identifier = $4)
     )";
 
-/// The jobs that a worker runs.
+/// Keeps track of the jobs that a worker is running.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
-    /// The worker's id, once the worker has started.
+    /// The worker's id, which is set once the worker has started.
     pub(crate) worker: Arc<OnceLock<String>>,
     jobs: Arc<Mutex<Jobs>>,
 }
@@ -48,7 +48,7 @@ struct Jobs {
     started: usize,
 }
 
-/// A running job. Dropping it ends the job.
+/// A guard for a running job. Dropping it records that the job has ended.
 pub(crate) struct Running<'a>(&'a Watch, i64);
 
 impl Watch {
@@ -63,7 +63,7 @@ impl Watch {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns once a job has waited in two checks in a row.
+    /// Returns once two checks in a row have found a waiting job that the worker could run.
     pub(crate) async fn stalled(&self, pool: &PgPool) {
         let mut failed = 0;
         while failed < 2 {
@@ -80,7 +80,7 @@ impl Watch {
                 .bind(is_idle)
                 .bind(EventJob::NAME)
                 .fetch_one(pool);
-            // While the database does not reply, the worker is not to blame.
+            // If the database does not reply, the worker is not to blame.
             failed = match timeout(QUERY_TIMEOUT, waits).await {
                 Ok(Ok(true)) => failed + 1,
                 _ => 0,

@@ -26,23 +26,24 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// worker to `CONCURRENCY` waiting jobs per poll, which is 8 per second.
 const BATCH: usize = 64;
 
-/// The time after which a worker returns the fetched jobs that it has not started. If the jobs of a
-/// batch finish faster than `graphile_worker` takes to note that they have arrived, it fetches no
-/// others until this time has passed. Its default is 5 minutes. A worker that stops fetching for
-/// another reason is replaced: see [`Watch`].
+/// The time after which a worker returns fetched jobs that it has not started. If a batch's jobs
+/// all finish before `graphile_worker` has noted their arrival, the worker fetches no more jobs
+/// until this time has passed. The default of `graphile_worker` is 5 minutes. A worker that stops
+/// fetching for any other reason is replaced: see [`Watch`].
 const RETURN_AFTER: Duration = Duration::from_secs(2);
 
 /// The time for which finished jobs are collected before a single statement deletes them all.
 const COMPLETE_PAUSE: Duration = Duration::from_millis(5);
 
-/// The time that a job may take, which includes your own work. If the database's machine vanishes, a
-/// job's query never ends.
+/// The maximum time for a job, including your own work. If the database's machine vanishes, a job's
+/// query would otherwise never end.
 const JOB_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// The time that running jobs get to finish when the worker stops. The program exits after 10 s.
+/// The time that running jobs get to finish when the worker stops. It is shorter than the 10 s
+/// after which the program exits.
 const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The time that a worker may take to start.
+/// The maximum time that a worker may take to start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -126,8 +127,8 @@ fn as_text(text: &str) -> String {
 
 /// Handles events until `stop` is canceled, and returns once the running jobs have finished.
 ///
-/// A worker that loses its database connection exits, and another worker replaces it. So does a
-/// worker that no longer handles jobs.
+/// A worker that loses its database connection exits and is replaced. A worker that no longer
+/// handles jobs is replaced, too.
 pub async fn run(
     inbox: Inbox,
     work: impl Fn(&RecordedEvent) -> Result<(), BoxError> + Send + Sync + 'static,
@@ -183,7 +184,7 @@ async fn run_worker(tools: Tools, stop: CancellationToken) -> Result<(), BoxErro
         .define_job::<EventJob>()
         .init();
     let worker = timeout(START_TIMEOUT, worker).await??;
-    // The end of a stalled worker is not awaited, because it might never come.
+    // A stalled worker is dropped without waiting for it to end, because it might never end.
     tokio::select! {
         ended = worker.run() => Ok(ended?),
         () = watch.stalled(&pool) => Err("jobs wait, but the worker does not run them".into()),

@@ -40,7 +40,8 @@ pub(crate) async fn rerun(streams: &Streams) -> Result<(), BoxError> {
     {
         let (_, key) = id_and_key(&message.headers);
         // The delivery needs a new id, because the stream would still treat the original one as a
-        // duplicate. Sequence numbers repeat if the stream is deleted and created again.
+        // duplicate. The id includes the time, because sequence numbers repeat if the stream is
+        // deleted and created again.
         let id = format!("rerun {} {} {key}", message.sequence, message.time);
         streams.accept(&id, &key, message.payload).await?;
         streams.given_up().delete_message(message.sequence).await?;

@@ -41,8 +41,8 @@ const DUPLICATE_WINDOW: Duration = DAY;
 /// The time for which deliveries are kept, whether or not they have been handled.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The time after which NATS delivers an event to another worker, unless the first one has
-/// acknowledged the event or reported progress. It starts when NATS sends the event.
+/// How long NATS waits for a worker to acknowledge an event or report progress before it delivers
+/// the event to another worker. This time starts when NATS sends the event.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// The time for which publishing is retried while the cluster elects a new leader. SoundHash waits
@@ -50,7 +50,8 @@ pub(crate) const ACK_WAIT: Duration = Duration::from_secs(30);
 pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The time between two pings. If a server hangs or its machine vanishes, the client connects to
-/// another server after three unanswered pings. By default, this takes up to three minutes.
+/// another one after three pings without a reply. With the default interval, this takes up to three
+/// minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -187,8 +188,8 @@ impl Streams {
             durable_name: Some(CONSUMER.into()),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
-            // Failed events stay pending until their next attempt. By default, NATS delivers
-            // nothing else once 1,000 events are pending.
+            // Failed events stay pending until their next attempt. By default, NATS delivers no
+            // more events once 1,000 are pending.
             max_ack_pending: -1,
             ..pull::Config::default()
         };

@@ -52,7 +52,8 @@ async fn pull(streams: &Streams, stop: &CancellationToken) -> Result<(), BoxErro
         let consumer = streams.consumer().await?;
         let messages = consumer
             .stream()
-            // At most six fetched events wait here, so each one waits for a single action at most.
+            // At most six fetched events wait here at a time, so each of them waits for at most one
+            // running action to finish.
             .max_messages_per_batch(CONCURRENCY / 2)
             .heartbeat(Duration::from_secs(2))
             .expires(Duration::from_secs(5))
@@ -62,7 +63,7 @@ async fn pull(streams: &Streams, stop: &CancellationToken) -> Result<(), BoxErro
     let Some(messages) = stop.run_until_cancelled(consume).await else {
         return Ok(());
     };
-    // After an error, events in progress still finish.
+    // If the message stream fails, the events that are already in progress still finish.
     let mut ended = Ok(());
     messages?
         .take_until(stop.cancelled())
@@ -94,7 +95,7 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         }
     };
     let mut acting = pin!(act(&key, &event));
-    // Fast actions send no progress report.
+    // The first progress report is sent after a second, so fast actions send none.
     let mut progress = interval_at(Instant::now() + Duration::from_secs(1), ACK_WAIT / 3);
     let acted = loop {
         tokio::select! {
@@ -107,8 +108,8 @@ async fn handle(streams: &Streams, message: Message) -> Result<(), BoxError> {
         }
     };
     match acted {
-        // Waits for a reply to the acknowledgement. If the acknowledgement is lost, or the consumer
-        // has no leader at the time, the event is handled again.
+        // Waits for NATS to confirm the acknowledgement. If the acknowledgement is lost, or the
+        // consumer has no leader at that moment, the event is handled again.
         Ok(()) => message.double_ack().await,
         Err(error) => {
             let pause = Duration::from_secs(1 << (attempt - 1).clamp(0, 8));

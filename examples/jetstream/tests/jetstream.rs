@@ -169,7 +169,7 @@ async fn stream(cluster: &NatsCluster) -> Stream {
     jetstream::new(nats).get_stream("SOUNDHASH").await.unwrap()
 }
 
-/// Creates the workers' consumer with the default limit of 1,000 pending events.
+/// Creates the workers' consumer in advance, with the default limit of 1,000 pending events.
 async fn create_a_limited_consumer(stream: &Stream) {
     let config = pull::Config {
         durable_name: Some("workers".into()),
@@ -180,7 +180,8 @@ async fn create_a_limited_consumer(stream: &Stream) {
     assert_eq!(consumer.cached_info().config.max_ack_pending, 1000);
 }
 
-/// Checks the limit. A worker removes it also from a consumer that exists.
+/// Checks that the worker has removed the limit on pending events, although the consumer already
+/// existed.
 async fn events_that_fail_do_not_hold_back_others(stream: &Stream) {
     let consumer = stream.consumer_info("workers").await.unwrap();
     assert_eq!(consumer.config.max_ack_pending, -1);
@@ -277,7 +278,8 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
         .await;
     }
     let mut before = given_up();
-    // Each time, the rerun events fail again, and the workers give up on them under the same keys.
+    // In each round, the rerun events fail again, and the workers give up on them again, under the
+    // same keys.
     for _ in 0..2 {
         run("rerun", cluster);
         eventually("both were tried again", || {
@@ -298,14 +300,15 @@ async fn what_is_not_an_event_is_given_up(cluster: &NatsCluster, url: &str) {
     }
 }
 
-/// Stops the servers without closing their connections, as if their machines had vanished. The
-/// receiver and the worker are each connected to one of them.
+/// Stops the servers one at a time without closing their connections, as if their machines had
+/// vanished. The receiver and the worker are each connected to one of the servers.
 async fn every_server_hangs_in_turn(cluster: &NatsCluster, url: &str, worker: &mut Worker) {
     for node in 0..3 {
         cluster.signal(node, "STOP");
         let (id, start) = (format!("hangs {node}"), Instant::now());
         while deliver(url, &event(&id)).await != Some(202) {
-            // By default, the client takes two to three minutes to notice.
+            // With its default settings, the client would take two to three minutes to notice the
+            // stopped server.
             assert!(start.elapsed() < Duration::from_secs(90), "{id}");
             sleep(Duration::from_millis(250)).await;
         }
@@ -316,7 +319,7 @@ async fn every_server_hangs_in_turn(cluster: &NatsCluster, url: &str, worker: &m
             start.elapsed()
         );
         cluster.signal(node, "CONT");
-        // Before the next server stops, a majority of the servers has to be up to date.
+        // A majority of the servers has to be up to date before the next one is stopped.
         sleep(Duration::from_secs(5)).await;
     }
 }

@@ -300,12 +300,13 @@ async fn lookup<L: SecretLookup>(
     };
     // The semaphore is never closed, so acquiring a permit cannot fail.
     let _permit = state.lookups.acquire().await;
-    // If the lookup panicked in a shared future, it would panic in all requests that share it.
+    // A panic in the shared future would spread to every request that shares it, so it is turned
+    // into an error.
     let found = AssertUnwindSafe(async { lookup.lookup(name).await });
     let found = found.catch_unwind().await;
     let found = found.map_err(|_| BoxError::from("the lookup panicked"))??;
     if !entry.is_current() {
-        // A newer lookup may have found newer secrets.
+        // This result is not cached, because a newer lookup may have found newer secrets.
         return Ok(found);
     }
     let Some(secrets) = found else {
@@ -330,7 +331,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// Returns `false` if this lookup took so long that a newer one of the same name has started.
+    /// Returns `false` if this lookup has taken so long that a newer one for the same name has
+    /// started.
     fn is_current(&self) -> bool {
         self.is_in(&self.state.running())
     }

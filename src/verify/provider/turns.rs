@@ -47,7 +47,7 @@ impl Turns {
                 return Ok(Turn(Some(self.clone())));
             }
             let (sender, turn) = oneshot::channel();
-            // Requests that were dropped do not count.
+            // Waiters whose requests have been dropped do not count towards the maximum.
             state.waiting.retain(|waiter| !waiter.is_closed());
             state.waiting.push_back(sender);
             let is_full = state.waiting.len() > MAX_WAITING;

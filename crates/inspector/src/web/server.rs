@@ -113,7 +113,7 @@ impl Server {
         soundhash_webhook_server::Server::new(self.listener)
             .max_connections(MAX_CONNECTIONS)
             .max_connections_per_peer(MAX_CONNECTIONS)
-            // Live updates last as long as the page is open.
+            // A connection with live updates stays open for as long as the page does.
             .max_age(Duration::MAX)
             .grace(GRACE)
             .serve(app, shutdown)

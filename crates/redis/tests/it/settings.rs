@@ -68,8 +68,8 @@ async fn a_user_without_the_right_to_run_scripts_is_an_error() {
     store_conformance(connect_as(&server, rights).await.unwrap()).await;
 }
 
-/// A password can be rejected for a moment, for example while it is being rotated, or after a
-/// restart that has lost the user.
+/// A server can temporarily reject the password, for example while it is being rotated, or after a
+/// restart in which the server has lost the user.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_password_was_rejected_recovers() {
     let server = server().await;

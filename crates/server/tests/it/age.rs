@@ -88,7 +88,7 @@ async fn a_request_that_outlasts_the_age_and_the_grace_time_is_aborted() {
     server.ended().await;
 }
 
-/// Attack: keep a connection open forever by sending a request body byte by byte.
+/// Attack: keep a connection open forever by sending a request body one byte at a time.
 #[tokio::test]
 async fn a_body_that_arrives_forever_does_not_outlast_the_age_and_the_grace_time() {
     let second = Duration::from_secs(1);

@@ -25,10 +25,10 @@ use crate::support::{HONEST, PATIENCE, SLOW, exchange, to_the_end};
 const VARIABLE: &str = "SOUNDHASH_WEBHOOK_SERVER_TEST_FILES";
 const FILES: u64 = 1024;
 const IDLE: usize = 1300;
-/// The number of slow requests that stay in progress.
+/// The number of slow requests that are kept in progress.
 const BUSY: usize = 60;
 
-/// Runs the server for the tests below in a separate process.
+/// The server for the tests below, which run this function in a separate process.
 #[tokio::test]
 async fn child() {
     if env::var_os(VARIABLE).is_none() {
@@ -51,7 +51,8 @@ async fn child() {
         busy.wait().await;
         pending::<()>().await;
     };
-    // Takes all files once the slow requests are in progress, and soon gives them back.
+    // Opens as many files as possible once all slow requests are in progress, and closes them two
+    // seconds later.
     let take = async move || {
         all_busy.wait().await;
         let files = iter::from_fn(|| File::open("/dev/null").ok());
@@ -140,7 +141,8 @@ async fn attack(own: usize) {
     assert!(start.elapsed() < PATIENCE);
 }
 
-/// After a shortage of files, new requests do not have to wait for those in progress.
+/// After the process has run out of file descriptors, new requests do not have to wait for those in
+/// progress.
 #[tokio::test]
 async fn requests_in_progress_do_not_delay_others_after_a_shortage() {
     let server = start(0);
@@ -154,7 +156,8 @@ async fn requests_in_progress_do_not_delay_others_after_a_shortage() {
     let take = HONEST.replace(" / ", " /take ");
     let mut application = connect().await;
     exchange(&mut application, &take).await;
-    // The server cannot accept the first of these connections until the files are back.
+    // The server cannot accept the first of these connections until the handler has closed its
+    // files.
     for _ in 0..10 {
         let response = exchange(&mut connect().await, HONEST).await;
         assert!(response.starts_with("HTTP/1.1 200"), "{response}");

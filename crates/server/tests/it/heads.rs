@@ -100,7 +100,7 @@ async fn a_second_head_that_never_ends_is_closed() {
     server.ended().await;
 }
 
-/// The service may have a concurrency limit, for example.
+/// The service may not be ready yet, for example because of a concurrency limit.
 #[tokio::test]
 async fn a_request_that_waits_for_the_service_has_arrived() {
     let timeout = Duration::from_secs(3);
@@ -120,7 +120,7 @@ async fn a_request_that_waits_for_the_service_has_arrived() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// The service may respond before it has read the whole body of a request.
+/// The service may respond before it has read the entire request body.
 #[tokio::test]
 async fn the_rest_of_a_body_is_not_taken_for_a_head() {
     let timeout = Duration::from_secs(2);
@@ -129,7 +129,7 @@ async fn the_rest_of_a_body_is_not_taken_for_a_head() {
         let mut stream = server.connect().await;
         let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        // The server reads the head before the body.
+        // Gives the server time to read the head before the body arrives.
         sleep(timeout / 4).await;
         if path == "/slow" {
             // hyper reads the second piece when the handler drops the body.

@@ -11,9 +11,10 @@ async fn connections_and_troubles_are_counted() {
     // All tasks use this recorder, because the test runs on a single thread.
     let _recorder = metrics::set_default_local_recorder(&recorder);
     let server = Running::start(|server| server).await;
-    // Lets the server start.
+    // Gives the server's task a chance to start.
     tokio::task::yield_now().await;
-    // An alert on a counter's increase misses the event that first creates the counter.
+    // All counters must exist from the start, because an alert on a counter's increase misses the
+    // event that creates the counter.
     let start = snapshotter.snapshot().into_vec();
     assert_eq!(start.len(), 12, "{start:?}");
     let mut open = server.connect().await;

@@ -215,8 +215,9 @@ async fn a_response_that_is_read_slowly_arrives() {
     server.ended().await;
 }
 
-/// Opens a connection without a pause in which the server could read a request that has just been
-/// sent. The server therefore evicts the connection of that request first.
+/// Opens a connection without yielding to the server. If a request is sent on an existing
+/// connection right afterwards, the server therefore evicts that connection before it reads the
+/// request.
 fn connect_at_once(server: &Running) -> TcpStream {
     let stream = std::net::TcpStream::connect(server.addr).unwrap();
     stream.set_nonblocking(true).unwrap();
@@ -263,7 +264,7 @@ async fn a_connection_can_be_evicted_twice() {
     twice.try_write(head.as_bytes()).unwrap();
     second.write_all(SLOW.as_bytes()).await.unwrap();
     sleep(Duration::from_millis(500)).await;
-    // The first connection now waits for its peer.
+    // Once released, the handler of the first connection waits for its peer to send the body.
     server.release();
     let mut third = server.connect().await;
     third.write_all(HONEST.as_bytes()).await.unwrap();

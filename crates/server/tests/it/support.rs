@@ -57,7 +57,7 @@ impl Running {
         Self::start_gated(ready(()), configure).await
     }
 
-    /// Starts a server whose service is not ready before `gate` resolves.
+    /// Starts a server whose service is not ready until `gate` resolves.
     pub(crate) async fn start_gated(
         gate: impl Future<Output = ()> + Send + 'static,
         configure: impl FnOnce(Server) -> Server,
@@ -169,7 +169,8 @@ impl Running {
     }
 }
 
-/// A router behind a gate. It panics if it is called with the path `/panic`.
+/// A router that is not ready until its gate opens. It panics if it is called with the path
+/// `/panic`.
 #[derive(Clone)]
 struct Gated {
     app: Router,
@@ -202,7 +203,7 @@ pub(crate) async fn http2(
     (client, tokio::spawn(connection))
 }
 
-/// Sends a request over HTTP/2 and returns the response without its body.
+/// Sends a GET request over HTTP/2 and returns the response without waiting for its body.
 pub(crate) async fn http2_get(
     client: &SendRequest<Bytes>,
     path: &str,

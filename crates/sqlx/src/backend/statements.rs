@@ -101,7 +101,8 @@ impl Statements {
             let rows = format!("SELECT event_key FROM {table} WHERE {rows}{skip_locked}");
             format!("DELETE FROM {table} WHERE event_key IN ({rows})").into()
         };
-        // If this were the current time, a clock that is set back would put it into the future.
+        // The Unix epoch, which is always in the past. The current time would be in the future if
+        // the clock were then set back.
         let past = Words::fill(words.instant, "0");
         let from_now = |value: &str| format!("{now} + {}", Words::fill(words.span, value));
         let micros = |value: &str| Words::fill(words.micros, value);

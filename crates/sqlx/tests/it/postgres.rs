@@ -226,7 +226,7 @@ async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
     }
 }
 
-/// A proxy loses its server, but keeps the connections open.
+/// A proxy loses its server, but keeps its clients' connections open.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_hang_are_replaced() {
     const CONNECTIONS: u32 = 5;
@@ -250,7 +250,7 @@ async fn connections_that_hang_are_replaced() {
         sleep(Duration::from_millis(10)).await;
     }
 
-    // All pooled connections are idle.
+    // First, the connections hang while all of them are idle in the pool.
     proxy.hang();
     let accepted = log
         .clone()
@@ -259,7 +259,7 @@ async fn connections_that_hang_are_replaced() {
         .await;
     assert_eq!(accepted.unwrap(), Accepted::New);
 
-    // They are in the middle of a statement.
+    // Then, they hang in the middle of a statement, which waits for this lock.
     let mut tx = direct.begin().await.unwrap();
     Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
         .await

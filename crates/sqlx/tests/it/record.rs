@@ -134,7 +134,8 @@ async fn a_duplicate_is_logged_and_counted<DB: Fixture>() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (_database, _pool, event_log) = log::<DB>().await;
-    // An alert on a counter's increase misses the event that first creates the counter.
+    // The counter must exist from the start, because an alert on its increase misses the event that
+    // creates it.
     assert_eq!(recorder.snapshotter().snapshot().into_vec().len(), 1);
     let log = Log::up_to(Level::INFO);
     let delivery = delivery("a").await;

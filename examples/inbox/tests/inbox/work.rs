@@ -135,8 +135,8 @@ async fn a_backlog_is_worked_off_faster_than_workers_poll() {
     acted_in_time(&postgres.url(), JOBS).await;
 }
 
-/// The reply to a fetch can be lost. The queue then never runs the fetched jobs, because their
-/// worker is alive.
+/// If the reply to a fetch is lost, the fetched jobs stay locked by a worker that does not know
+/// about them. The queue never runs them, because that worker is alive.
 #[tokio::test]
 async fn a_worker_that_has_locked_jobs_without_knowing_them_is_replaced() {
     let (postgres, pool) = start_working().await;
@@ -158,7 +158,7 @@ async fn a_worker_that_does_not_know_its_tasks_new_id_is_replaced() {
     acted_in_time(&postgres.url(), 11).await;
 }
 
-/// A query never ends if the database's machine vanishes while it runs.
+/// If the database's machine vanishes while a query is running, the query never ends.
 #[tokio::test]
 async fn a_worker_whose_fetch_never_ends_is_replaced() {
     let (postgres, pool) = start_working().await;
@@ -191,7 +191,7 @@ async fn start_working() -> (PostgresServer, PgPool) {
     (postgres, pool)
 }
 
-/// If a worker's machine vanishes, its transactions hold their locks until Postgres notices.
+/// If a worker's machine vanishes, its transactions keep their locks until Postgres notices.
 #[tokio::test]
 async fn a_lost_workers_locks_do_not_stop_the_others() {
     let postgres = PostgresServer::start();
@@ -210,7 +210,7 @@ async fn a_lost_workers_locks_do_not_stop_the_others() {
     acted_in_time(&postgres.url(), 9).await;
 }
 
-/// Stores `count` events with their jobs.
+/// Inserts `count` events, along with their jobs.
 async fn insert_jobs(pool: &PgPool, name: &str, count: usize, run_at: &str) {
     let insert = format!(
         "WITH new_events AS (

@@ -95,7 +95,7 @@ impl SecretLookup for Database {
             "real-broken" => Err("the database is away".into()),
             "real-panic" => panic!("a bug in the lookup"),
             "real-rotated" => {
-                // The first lookup reads the old secret, and takes long.
+                // The first lookup reads the old secret, and takes a long time.
                 let is_first = self.looked_up(name) == 1;
                 if is_first {
                     sleep(Duration::from_secs(9)).await;
@@ -217,7 +217,7 @@ async fn a_lookup_that_hangs_is_not_joined_forever() {
     assert_eq!(requests.join_all().await, [true; 3]);
 }
 
-/// A lookup that is overtaken by a newer one does not replace the secrets of the newer one.
+/// A lookup that is overtaken by a newer one does not replace the newer one's secrets in the cache.
 #[tokio::test(start_paused = true)]
 async fn an_overtaken_lookup_is_not_cached() {
     let database = Database::fast();
