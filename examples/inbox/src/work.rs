@@ -32,6 +32,9 @@ const BATCH: usize = 64;
 /// fetching for any other reason is replaced: see [`Watch`].
 const RETURN_AFTER: Duration = Duration::from_secs(2);
 
+/// The error that `graphile_worker` stores for a job whose worker died.
+const RECOVERED: &str = "Job recovered after worker interruption";
+
 /// The time for which finished jobs are collected before a single statement deletes them all.
 const COMPLETE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -74,7 +77,14 @@ impl TaskHandler for EventJob {
             .ok_or("the worker has no tools")?;
         let (id, attempt) = (*context.job().id(), *context.job().attempts());
         let _running = tools.watch.start(id);
-        let acted = timeout(JOB_TIMEOUT, act(tools, &self.key, id)).await;
+        let is_recovered = context.job().last_error().as_deref() == Some(RECOVERED);
+        let acted = timeout(JOB_TIMEOUT, async {
+            if is_recovered {
+                put_off(tools, id).await?;
+            }
+            act(tools, &self.key, id).await
+        });
+        let acted = acted.await;
         let acted = acted.unwrap_or_else(|_| Err("the job took too long".into()));
         acted.map_err(|error| {
             warn!(
@@ -84,6 +94,16 @@ impl TaskHandler for EventJob {
             error.to_string()
         })
     }
+}
+
+/// Lets the other jobs go first if this job is recovered once more, because it may be the one that
+/// ends its worker.
+async fn put_off(tools: &Tools, job: i64) -> Result<(), BoxError> {
+    let put_off = "UPDATE graphile_worker._private_jobs SET run_at = now() + interval '1 min'
+        WHERE id = $1";
+    let put_off = sqlx::query(put_off).bind(job);
+    put_off.execute(&tools.inbox.pool).await?;
+    Ok(())
 }
 
 /// Handles the event. If a worker dies before it marks its job as done, the job runs again and

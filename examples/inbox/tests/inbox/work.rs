@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use soundhash_webhook::idempotency::Key;
@@ -208,6 +208,35 @@ async fn a_lost_workers_locks_do_not_stop_the_others() {
     acted_in_time(&postgres.url(), 1).await;
     lost.rollback().await.unwrap();
     acted_in_time(&postgres.url(), 9).await;
+}
+
+/// A job that kills its worker is recovered together with all the jobs that the worker had fetched,
+/// and must not be the first one to run again.
+#[tokio::test]
+async fn a_recovered_job_is_put_off_while_it_runs() {
+    let postgres = PostgresServer::start();
+    let inbox = Inbox::open(&postgres.url()).await.unwrap();
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    insert_jobs(&pool, "recovered", 1, "now()").await;
+    // What the library does when it finds the jobs of a dead worker.
+    let locked = "UPDATE graphile_worker._private_jobs SET locked_by = 'dead', locked_at = now()";
+    sqlx::query(locked).execute(&pool).await.unwrap();
+    let recover = "SELECT graphile_worker.recover_dead_worker_jobs(ARRAY['dead'])";
+    let recovered: i32 = sqlx::query_scalar(recover).fetch_one(&pool).await.unwrap();
+    assert_eq!(recovered, 1);
+    let mut tx = pool.begin().await.unwrap();
+    let block = "LOCK TABLE acted_events";
+    sqlx::query(block).execute(&mut *tx).await.unwrap();
+    tokio::spawn(work::run(inbox, |_| Ok(()), CancellationToken::new()));
+    let put_off = "SELECT count(*) FROM graphile_worker._private_jobs
+        WHERE locked_by IS NOT NULL AND run_at > now() + interval '20 s'";
+    let start = Instant::now();
+    while 1_i64 != sqlx::query_scalar(put_off).fetch_one(&pool).await.unwrap() {
+        assert!(start.elapsed() < Duration::from_mins(2), "not put off");
+        sleep(Duration::from_millis(50)).await;
+    }
+    tx.rollback().await.unwrap();
+    acted_in_time(&postgres.url(), 1).await;
 }
 
 /// Inserts `count` events, along with their jobs.
