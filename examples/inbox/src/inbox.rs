@@ -24,13 +24,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The settings of each session. If a worker's machine vanishes, Postgres ends that worker's
 /// sessions after 25 s. Until then, other workers' jobs that need its locks fail instead of
 /// waiting.
-const SESSION: [(&str, &str); 5] = [
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-    ("tcp_user_timeout", "25s"),
-    ("lock_timeout", "20s"),
-];
+const SESSION: &str = "
+    SET tcp_keepalives_idle = 10;
+    SET tcp_keepalives_interval = 5;
+    SET tcp_keepalives_count = 3;
+    SET tcp_user_timeout = '25s';
+    SET lock_timeout = '20s'";
 
 /// The schema of the queue's own tables.
 pub(crate) const QUEUE_SCHEMA: &str = "graphile_worker";
@@ -190,7 +189,12 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
     let migrations = options.clone().connect_lazy_with(database.clone());
     migrate(&migrations).await?;
     migrations.close().await;
-    let pool = options.connect_lazy_with(database.clone().options(SESSION));
+    // PgBouncer rejects settings in the startup packet.
+    let pool = options
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+        })
+        .connect_lazy_with(database.clone());
     let log = EventLog::new(pool.clone()).enqueue(INSERT_JOBS);
     let new_jobs = Arc::new(Notify::new());
     tokio::spawn(wake_workers(pool.clone(), Arc::clone(&new_jobs)));

@@ -269,7 +269,16 @@ async fn connections_that_hang_are_replaced() {
         let (store, delivery) = (store.clone(), delivery(&number.to_string()).await);
         claims.spawn(async move { store.claim(&Key::from(&delivery), PATIENCE).await });
     }
-    while pool.num_idle() > 0 || pool.size() < CONNECTIONS {
+    let waiting = "SELECT count(*) FROM pg_locks
+        WHERE NOT granted AND relation = 'soundhash_events'::regclass";
+    loop {
+        let waiting: i64 = sqlx::query_scalar(waiting)
+            .fetch_one(&direct)
+            .await
+            .unwrap();
+        if waiting == i64::from(CONNECTIONS) {
+            break;
+        }
         sleep(Duration::from_millis(10)).await;
     }
     proxy.hang();

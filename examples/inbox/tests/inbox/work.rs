@@ -231,7 +231,11 @@ async fn a_recovered_job_is_put_off_while_it_runs() {
     let put_off = "SELECT count(*) FROM graphile_worker._private_jobs
         WHERE locked_by IS NOT NULL AND run_at > now() + interval '20 s'";
     let start = Instant::now();
-    while 1_i64 != sqlx::query_scalar(put_off).fetch_one(&pool).await.unwrap() {
+    loop {
+        let put_off: i64 = sqlx::query_scalar(put_off).fetch_one(&pool).await.unwrap();
+        if put_off == 1 {
+            break;
+        }
         assert!(start.elapsed() < Duration::from_mins(2), "not put off");
         sleep(Duration::from_millis(50)).await;
     }
