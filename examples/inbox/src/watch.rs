@@ -13,7 +13,7 @@ use std::{
 use sqlx::PgPool;
 use tokio::time::{sleep, timeout};
 
-use crate::{inbox::EventJob, work::CONCURRENCY};
+use crate::inbox::EventJob;
 
 const PAUSE: Duration = Duration::from_secs(10);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,15 +63,16 @@ impl Watch {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns once two checks in a row have found a waiting job that the worker could run.
-    pub(crate) async fn stalled(&self, pool: &PgPool) {
+    /// Returns once two checks in a row have found a waiting job that the worker, which can run
+    /// `slots` jobs at a time, could run.
+    pub(crate) async fn stalled(&self, pool: &PgPool, slots: usize) {
         let mut failed = 0;
         while failed < 2 {
             sleep(PAUSE).await;
             let (running, is_idle) = {
                 let mut jobs = self.jobs();
                 let running: Vec<i64> = jobs.running.iter().copied().collect();
-                let is_idle = mem::take(&mut jobs.started) == 0 && running.len() < CONCURRENCY;
+                let is_idle = mem::take(&mut jobs.started) == 0 && running.len() < slots;
                 (running, is_idle)
             };
             let waits = sqlx::query_scalar(JOB_WAITS)

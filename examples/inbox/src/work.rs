@@ -16,7 +16,7 @@ use crate::{
     watch::Watch,
 };
 
-pub(crate) const CONCURRENCY: usize = 8;
+const CONCURRENCY: usize = 8;
 
 /// The time after which a silent worker is considered dead and other workers take over its jobs.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
@@ -207,6 +207,8 @@ async fn run_worker(tools: Tools, stop: CancellationToken) -> Result<(), BoxErro
     // A stalled worker is dropped without waiting for it to end, because it might never end.
     tokio::select! {
         ended = worker.run() => Ok(ended?),
-        () = watch.stalled(&pool) => Err("jobs wait, but the worker does not run them".into()),
+        () = watch.stalled(&pool, CONCURRENCY) => {
+            Err("jobs wait, but the worker does not run them".into())
+        }
     }
 }
