@@ -72,7 +72,7 @@ struct Waiting {
     groups: [Group; 3],
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The body has not made progress, and costs less than `COSTLY`.
     Cheap,
@@ -278,10 +278,12 @@ impl Reservation {
             self.doubled = len;
             self.rank.0 = Instant::now();
         }
-        self.kind = match () {
-            () if self.doubled > 0 => Kind::Advanced,
-            () if cost < COSTLY => Kind::Cheap,
-            () => Kind::Costly,
+        self.kind = if self.doubled > 0 {
+            Kind::Advanced
+        } else if cost < COSTLY {
+            Kind::Cheap
+        } else {
+            Kind::Costly
         };
         let evicted = waiting.evict(self.kind, self.rank, cost, limit);
         let fits = evicted.is_some();
@@ -364,21 +366,19 @@ impl Waiting {
         let total: usize = self.groups.iter().map(|group| group.total).sum();
         let mut excess = (total + cost).saturating_sub(limit);
         let mut lowest = Vec::new();
-        let others = Kind::ALL
-            .into_iter()
-            .filter(|other| *other as usize != kind as usize);
-        for other in others.chain([kind]) {
-            let group = &self.groups[other as usize];
-            let is_own = other as usize == kind as usize;
+        let others = Kind::ALL.into_iter().filter(|other| *other != kind);
+        for group_kind in others.chain([kind]) {
+            let group = &self.groups[group_kind as usize];
+            let is_own = group_kind == kind;
             let mut available = match is_own {
                 true => usize::MAX,
-                false => group.total.saturating_sub(other.share(limit)),
+                false => group.total.saturating_sub(group_kind.share(limit)),
             };
             for (&candidate, body) in &group.bodies {
                 if excess == 0 || available == 0 || is_own && candidate > rank {
                     break;
                 }
-                lowest.push((other, candidate));
+                lowest.push((group_kind, candidate));
                 excess = excess.saturating_sub(body.cost);
                 available = available.saturating_sub(body.cost);
             }
