@@ -305,21 +305,23 @@ async fn lookup<L: SecretLookup>(
     let found = AssertUnwindSafe(async { lookup.lookup(name).await });
     let found = found.catch_unwind().await;
     let found = found.map_err(|_| BoxError::from("the lookup panicked"))??;
-    if !entry.is_current() {
-        // This result is not cached, because a newer lookup may have found newer secrets.
-        return Ok(found);
-    }
+    // If this lookup has been overtaken, the newer one may have found newer secrets.
+    let is_current = entry.is_current();
     let Some(secrets) = found else {
-        state.established.invalidate(name);
-        state.unknown.insert(name.clone(), ());
+        if is_current {
+            state.established.invalidate(name);
+            state.unknown.insert(name.clone(), ());
+        }
         return Ok(None);
     };
     let secrets = match secrets.endpoint_name() {
         Some(_) => secrets,
         None => secrets.endpoint(name.clone()),
     };
-    state.established.insert(name.clone(), ());
-    state.known.insert(name.clone(), secrets.clone());
+    if is_current {
+        state.established.insert(name.clone(), ());
+        state.known.insert(name.clone(), secrets.clone());
+    }
     Ok(Some(secrets))
 }
 

@@ -222,18 +222,16 @@ async fn a_lookup_that_hangs_is_not_joined_forever() {
 async fn an_overtaken_lookup_is_not_cached() {
     let database = Database::fast();
     let cache = Arc::new(CachedSecrets::new(database.clone()));
-    let lookup = || {
-        let cache = cache.clone();
-        tokio::spawn(async move { known(&cache, "real-rotated").await })
-    };
-    let old = lookup();
+    let layer = SoundHashWebhookLayer::with_provider(cache.clone());
+    let service = echo(layer.lookup_timeout(Duration::from_secs(20)));
+    let old = tokio::spawn(service.clone().oneshot(request("real-rotated", "old")));
     sleep(Duration::from_secs(6)).await;
-    assert!(lookup().await.unwrap());
-    assert!(old.await.unwrap());
-    assert_eq!(database.looked_up("real-rotated"), 2);
-    let layer = SoundHashWebhookLayer::with_provider(cache);
-    let request = request("real-rotated", "new");
-    assert!(outcome(echo(layer), request).await.is_ok());
+    assert!(known(&cache, "real-rotated").await);
+    let Ok(response) = old.await.unwrap();
+    let delivery = response.extensions().get::<Delivery>().unwrap();
+    assert_eq!(delivery.endpoint(), Some("real-rotated"));
+    let new = outcome(service, request("real-rotated", "new")).await;
+    assert!(new.is_ok());
     assert_eq!(database.looked_up("real-rotated"), 2);
 }
 
