@@ -77,7 +77,7 @@ fn check_repair(python: &[u8], strict: &[u8]) {
     }
 }
 
-/// Checks that the list of unknown fields stays short, whatever the body contains.
+/// Checks that the list of unknown fields stays short for every body.
 fn check_unknown(event: &Event) {
     let fields = event.unknown_fields();
     assert!(fields.len() <= 32, "{fields:?}");

@@ -84,7 +84,7 @@ fn status(ended: Result<bool, Error>) -> u8 {
         Ok(false) => 1,
         // The process that reads the output has everything it needs, as with `| head`.
         Err(error) if error.is_broken_pipe() => 0,
-        // The user pressed Ctrl-C and needs no message.
+        // The user pressed Ctrl-C, so a message is not necessary.
         Err(error @ Error::Interrupted) => error.status(),
         Err(error) => {
             output::error(&error);

@@ -160,7 +160,7 @@ impl Record {
         self.judgment.reason.as_deref()
     }
 
-    /// Returns the status of the response, or `None` if there was no response.
+    /// Returns the status of the response, or `None` if the request got none.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.status

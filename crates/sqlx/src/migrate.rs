@@ -18,7 +18,7 @@ pub(crate) async fn migrate<DB: Backend>(
     let versions = DB::migrations(name);
     let mut connection = connection::acquire(pool).await?;
     DB::check(&mut connection, pool).await?;
-    // This check takes no lock, because on most starts there is nothing to do.
+    // This check does not lock anything, because most starts have nothing to do.
     if DB::is_migrated(&mut connection, name).await?
         && applied::<DB>(&mut connection, name).await? >= versions.len()
     {

@@ -88,7 +88,7 @@ fn check(body: &str) -> Result<(), TestCaseError> {
         }
     };
     let line = serde_json::to_string(&event).unwrap();
-    // A serialized event has no unknown fields.
+    // A serialized event never has unknown fields.
     let again = Event::from_slice(line.as_bytes()).unwrap();
     prop_assert_eq!(again.unknown_fields(), [""; 0], "{}", body);
     prop_assert!(event.unknown_fields().len() <= 32);

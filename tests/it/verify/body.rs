@@ -163,7 +163,7 @@ async fn a_drip_fed_body_is_rejected_when_its_time_is_over() {
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
-/// A delivery that arrives all at once needs no timer, so it works outside a runtime.
+/// A delivery that arrives all at once does not need a timer, so it works outside a runtime.
 #[test]
 fn a_whole_body_needs_no_runtime() {
     let received = check(with_signature(sign(BODY), Script::new([data(BODY)])));

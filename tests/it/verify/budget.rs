@@ -294,7 +294,7 @@ async fn a_body_that_ends_gives_its_room_back() {
     }
 }
 
-/// A delivery that arrives in one piece needs no room in the buffer.
+/// A delivery that arrives in one piece does not need room in the buffer.
 #[tokio::test(start_paused = true)]
 async fn a_complete_body_is_served_whatever_is_left() {
     let service = echo(layer().max_buffered(0));

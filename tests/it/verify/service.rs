@@ -130,7 +130,7 @@ async fn layers_of_tower_http_work_outside_and_inside() {
     let response = outside.clone().oneshot(signed(BODY)).await;
     accepted(response.map(|it| it.map(Body::new))).await;
 
-    // The body has no declared length, so the outer limit cuts it off while it is being read.
+    // The length of the body is not declared, so the outer limit cuts it off while it is being read.
     let long = signed(vec![b'x'; 2048]);
     let long = long.map(|body| Body::from_stream(body.into_data_stream()));
     let response = outside.oneshot(long).await.unwrap();

@@ -26,7 +26,7 @@ pub(crate) const INFO: Style = AnsiColor::Cyan.on_default();
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// The maximum width of prose on a terminal, and the assumed width if there is no terminal.
+/// The maximum width of prose on a terminal, and the assumed width outside a terminal.
 const WIDTH: usize = 80;
 
 static STDOUT: Writer = Writer::new("standard output", warning);
@@ -146,7 +146,7 @@ pub(crate) async fn closed() {
     STDOUT.closed().await;
 }
 
-/// Returns the terminal's width in columns, or a default if there is no terminal.
+/// Returns the terminal's width in columns, or a default outside a terminal.
 pub(crate) fn columns() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }

@@ -153,7 +153,7 @@ fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Cell)>) -> String {
     printed.join("\n")
 }
 
-/// Returns the terminal's width, or `None` if there is no terminal that limits the length of lines.
+/// Returns the terminal's width, or `None` if lines can be of any length.
 fn terminal() -> Option<usize> {
     io::stdout().is_terminal().then(columns)
 }
