@@ -52,7 +52,8 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     // The secret is read before connecting, so that an invalid one is reported immediately.
     let secret = receives.then(receive::secret).transpose()?;
     let run = async {
-        let Some(streams) = stop.run_until_cancelled(Streams::connect()).await else {
+        let connect = Box::pin(Streams::connect());
+        let Some(streams) = stop.run_until_cancelled(connect).await else {
             return Ok(());
         };
         let streams = streams?;

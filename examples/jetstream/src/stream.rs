@@ -1,22 +1,25 @@
 //! The streams of accepted deliveries and of deliveries that the workers gave up on.
 
-use std::{env, io, time::Duration};
+use std::{env, io, sync::Arc, time::Duration};
 
 use async_nats::{
     ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, HeaderValue, ServerAddr,
     header::NATS_MESSAGE_ID,
     jetstream::{
-        self, Context,
+        self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
-        context::CreateStreamErrorKind,
-        stream::{Config, DiscardPolicy, Stream},
+        context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind},
+        stream::{Config, ConsumerErrorKind, DiscardPolicy, Stream},
     },
 };
 use axum::body::Bytes;
 use example_program::{cannot_connect, causes};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use soundhash_webhook::BoxError;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 use tracing::{info, warn};
 
 const URLS: &str = "SOUNDHASH_WEBHOOK_NATS";
@@ -70,6 +73,8 @@ pub(crate) struct Streams {
     context: Context,
     accepted: Stream,
     given_up: Stream,
+    /// Locked while a task creates vanished streams again.
+    restoring: Arc<Mutex<()>>,
 }
 
 impl Streams {
@@ -83,11 +88,12 @@ impl Streams {
     /// Returns an error if a URL is invalid or the cluster does not respond within a minute.
     pub(crate) async fn connect() -> Result<Self, BoxError> {
         let urls = env::var(URLS).unwrap_or_else(|_| "nats://127.0.0.1:4222".into());
-        let servers = servers(&urls).map_err(|error| cannot_connect(URLS, &urls, error))?;
+        let (servers, options) =
+            parse(&urls).map_err(|error| cannot_connect(URLS, &urls, error))?;
         let start = Instant::now();
         let mut last = String::new();
         loop {
-            let error = match Self::try_connect(&servers).await {
+            let error = match Self::try_connect(&servers, options.clone()).await {
                 Ok(streams) => return Ok(streams),
                 Err(error) => error,
             };
@@ -107,10 +113,10 @@ impl Streams {
         }
     }
 
-    async fn try_connect(servers: &[ServerAddr]) -> Result<Self, BoxError> {
-        let options = ConnectOptions::new()
-            .name("soundhash-webhook")
-            .ping_interval(PING_INTERVAL);
+    async fn try_connect(
+        servers: &[ServerAddr],
+        options: ConnectOptions,
+    ) -> Result<Self, BoxError> {
         let mut context = jetstream::new(options.connect(servers).await?);
         context.set_timeout(Duration::from_secs(5));
         let accepted = create(&context, ACCEPTED, ACCEPTED_SUBJECT).await?;
@@ -119,6 +125,7 @@ impl Streams {
             context,
             accepted,
             given_up,
+            restoring: Arc::default(),
         })
     }
 
@@ -168,13 +175,19 @@ impl Streams {
                     .publish_with_headers(subject, headers, body.clone());
                 publication.await?.await
             };
-            match published.await {
+            let error = match published.await {
                 Ok(stored) => return Ok(!stored.duplicate),
-                // Publishing again is safe, because NATS recognizes the id of a message that it has
-                // already stored.
-                Err(_) if start.elapsed() < PUBLISH_DEADLINE => sleep(RETRY_PAUSE).await,
-                Err(error) => return Err(error.into()),
+                Err(error) => error,
+            };
+            if error.kind() == PublishErrorKind::StreamNotFound {
+                self.restore();
             }
+            // Publishing again is safe, because NATS recognizes the id of a message that it has
+            // already stored.
+            if start.elapsed() >= PUBLISH_DEADLINE {
+                return Err(error.into());
+            }
+            sleep(RETRY_PAUSE).await;
         }
     }
 
@@ -193,7 +206,34 @@ impl Streams {
             max_ack_pending: -1,
             ..pull::Config::default()
         };
-        Ok(self.accepted.create_consumer(config).await?)
+        let consumer = self.accepted.create_consumer(config).await;
+        if let Err(error) = &consumer
+            && let ConsumerErrorKind::JetStream(error) = error.kind()
+            && error.error_code() == ErrorCode::STREAM_NOT_FOUND
+        {
+            self.restore();
+        }
+        Ok(consumer?)
+    }
+
+    /// Creates streams that have vanished again, in the background and at most once a second.
+    ///
+    /// A publication also finds no stream while the cluster elects a leader, so this function first
+    /// asks the cluster which streams exist.
+    fn restore(&self) {
+        let Ok(guard) = self.restoring.clone().try_lock_owned() else {
+            return;
+        };
+        let context = self.context.clone();
+        tokio::spawn(async move {
+            for (name, subject) in [(ACCEPTED, ACCEPTED_SUBJECT), (GIVEN_UP, GIVEN_UP_SUBJECT)] {
+                if let Err(error) = create_if_vanished(&context, name, subject).await {
+                    warn!(error, "cannot create {name} again");
+                }
+            }
+            sleep(4 * RETRY_PAUSE).await;
+            drop(guard);
+        });
     }
 
     /// Returns the stream of deliveries that the workers gave up on.
@@ -222,15 +262,52 @@ fn encode(text: &str) -> String {
 }
 
 /// Parses comma-separated URLs.
-fn servers(urls: &str) -> io::Result<Vec<ServerAddr>> {
-    let servers = urls.split(',').map(|url| {
+///
+/// `async_nats` ignores the user and password in a URL, and logs them. They are therefore moved
+/// from the URLs to the options. All servers of a cluster have the same users, so the first URL
+/// with a user decides.
+fn parse(urls: &str) -> io::Result<(Vec<ServerAddr>, ConnectOptions)> {
+    let mut options = ConnectOptions::new()
+        .name("soundhash-webhook")
+        .ping_interval(PING_INTERVAL);
+    let mut servers = Vec::new();
+    let mut has_login = false;
+    for url in urls.split(',') {
         let server: ServerAddr = url.trim().parse()?;
-        match server.host() {
-            "" => Err(io::Error::other("the URL has no host")),
-            _ => Ok(server),
+        if server.host().is_empty() {
+            return Err(io::Error::other("the URL has no host"));
         }
-    });
-    servers.collect()
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = (server.username().map(decode), server.password().map(decode));
+        if let Some(user) = user.filter(|_| !has_login) {
+            has_login = true;
+            options = match password {
+                Some(password) => options.user_and_password(user, password),
+                None => options.token(user),
+            };
+        }
+        let mut url = server.into_inner();
+        // Both calls fail only if the URL has no host.
+        let _ = (url.set_username(""), url.set_password(None));
+        servers.push(ServerAddr::from_url(url)?);
+    }
+    Ok((servers, options))
+}
+
+async fn create_if_vanished(context: &Context, name: &str, subject: &str) -> Result<(), BoxError> {
+    let Err(error) = context.get_stream(name).await else {
+        return Ok(());
+    };
+    match error.kind() {
+        GetStreamErrorKind::JetStream(error)
+            if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+        {
+            create(context, name, subject).await?;
+            warn!("{name} had vanished along with its events, so it was created again");
+            Ok(())
+        }
+        _ => Err(error.into()),
+    }
 }
 
 /// Returns the stream, creating it with three replicas if it does not exist.

@@ -2,8 +2,9 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    env, fs,
     net::TcpListener,
-    process::Command,
+    process::{self, Command},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -71,7 +72,7 @@ impl Worker {
 }
 
 /// Runs `given-up` or `rerun` to completion.
-fn run(role: &str, cluster: &NatsCluster) -> std::process::Output {
+fn run(role: &str, cluster: &NatsCluster) -> process::Output {
     let output = program(role, cluster).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     output
@@ -136,6 +137,50 @@ fn a_url_that_cannot_be_right_is_named() {
     }
 }
 
+/// The user, password and token of a URL must not be printed, even though the log has all lines.
+#[tokio::test]
+async fn it_logs_in_as_the_url_says() {
+    for (options, login, wrong) in [
+        (
+            "--user=soundhash --pass=hunter2/@",
+            "soundhash:hunter2%2F%40",
+            "soundhash:guessed",
+        ),
+        ("--auth=hunter2", "hunter2", "guessed"),
+    ] {
+        let folder = format!("soundhash-webhook-nats-{}{options}", process::id());
+        let folder = env::temp_dir().join(folder.replace('/', ""));
+        let mut server = Command::new("nats-server");
+        server
+            .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
+            .arg(&folder);
+        let mut server = Process::start(server.args(options.split(' ')));
+        let line = server.wait_for_log("Listening for client connections");
+        let addr = line.rsplit(' ').next().unwrap();
+        server.wait_for_log("Server is ready");
+        let program = |login: &str| {
+            // The second server does not exist, and its URL has no user.
+            let urls = format!("nats://{login}@{addr},nats://127.0.0.1:1");
+            let mut program = program_at("receive", &urls);
+            program.env("RUST_LOG", "trace");
+            program
+        };
+        let refused = program(wrong).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        let log = String::from_utf8_lossy(&refused.stderr);
+        assert!(log.contains("authorization violation"), "{log}");
+        assert!(!log.contains("guessed"), "{log}");
+
+        let receiver = Receiver::listening(&mut program(login));
+        assert_eq!(deliver(&receiver.url(), &event("a")).await, Some(202));
+        receiver.process.signal("TERM");
+        let (status, _, log) = receiver.ended();
+        assert!(status.success() && !log.contains("hunter2"), "{log}");
+        drop(server);
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
 /// All parts of the test share a cluster, because three servers take a while to elect their
 /// leaders.
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +200,8 @@ async fn accepted_events_are_handled_when_any_server_dies() {
     a_body_is_stored_or_rejected_at_once(&url, &mut worker).await;
     what_is_not_an_event_is_given_up(&cluster, &url).await;
     every_server_hangs_in_turn(&cluster, &url, &mut worker).await;
-    let worker = every_server_dies_in_turn(&mut cluster, &url, worker).await;
+    let mut worker = every_server_dies_in_turn(&mut cluster, &url, worker).await;
+    streams_that_vanish_are_created_again(&mut cluster, &url, &mut worker).await;
 
     for program in [receiver.process, worker.process] {
         program.signal("TERM");
@@ -321,6 +367,49 @@ async fn every_server_hangs_in_turn(cluster: &NatsCluster, url: &str, worker: &m
         cluster.signal(node, "CONT");
         // A majority of the servers has to be up to date before the next one is stopped.
         sleep(Duration::from_secs(5)).await;
+    }
+}
+
+/// Deletes the streams, and then starts all servers with empty disks.
+async fn streams_that_vanish_are_created_again(
+    cluster: &mut NatsCluster,
+    url: &str,
+    worker: &mut Worker,
+) {
+    let servers: Vec<_> = cluster.urls.split(',').collect();
+    let nats = jetstream::new(async_nats::connect(servers).await.unwrap());
+    for way in ["deleted", "lost"] {
+        if way == "deleted" {
+            for name in ["SOUNDHASH", "SOUNDHASH_GIVEN_UP"] {
+                nats.delete_stream(name).await.unwrap();
+            }
+        } else {
+            for node in 0..3 {
+                cluster.kill(node);
+            }
+            for node in 0..3 {
+                let disk = cluster.folder().join(node.to_string());
+                fs::remove_dir_all(disk.join("jetstream")).unwrap();
+                cluster.restart(node);
+            }
+        }
+        let start = Instant::now();
+        while deliver(url, &event(way)).await != Some(202) {
+            assert!(start.elapsed() < PATIENCE, "{way} streams are missing");
+            sleep(Duration::from_millis(250)).await;
+        }
+        let accepted = start.elapsed();
+        eventually("it is handled", || worker.times(way) > 0).await;
+        println!(
+            "{way}: accepted after {accepted:?}, handled after {:?}",
+            start.elapsed()
+        );
+        let body = b"[\"no event\"]";
+        assert_eq!(deliver(url, body).await, Some(202));
+        eventually("it is given up", || {
+            !run("given-up", cluster).stdout.is_empty()
+        })
+        .await;
     }
 }
 
