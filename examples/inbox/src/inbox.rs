@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, iter, sync::Arc, time::Duration};
 
-use graphile_worker::WorkerUtils;
+use graphile_worker::{DbError, WorkerUtils};
 use serde::{Deserialize, Serialize};
 use soundhash_webhook::{BoxError, Delivery};
 use soundhash_webhook_sqlx::{Accepted, EventLog, EventLogError};
@@ -247,12 +247,14 @@ async fn migrate(pool: &PgPool) -> Result<(), BoxError> {
 fn is_away(error: &BoxError) -> bool {
     let first: &(dyn Error + 'static) = &**error;
     let mut causes = iter::successors(Some(first), |error| (*error).source());
+    // `57P03`: the server is starting or recovering.
+    let is_stopped = |code: &str| code.starts_with("57P");
     causes.any(|cause| match cause.downcast_ref() {
         Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,
-        // `57P03`: the server is starting or recovering.
-        Some(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| code.starts_with("57P"))
-        }
-        _ => false,
+        Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| is_stopped(&code)),
+        // The queue's errors have a code only if the server rejected a statement.
+        _ => cause
+            .downcast_ref::<DbError>()
+            .is_some_and(|error| error.code().is_none_or(is_stopped)),
     })
 }

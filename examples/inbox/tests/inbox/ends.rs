@@ -1,8 +1,11 @@
 //! How the program exits when it receives a signal or is misconfigured.
 
 use std::{
-    net::TcpListener, os::unix::process::ExitStatusExt, process::ExitStatus, thread::sleep,
-    time::Duration,
+    net::TcpListener,
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use soundhash_webhook_tests::{
@@ -59,17 +62,41 @@ async fn a_signal_ends_it_while_it_migrates() {
         let migrating = Process::start(&mut command(argument, &postgres.url()));
         // While a Postgres backend waits for a lock, it does not notice that its client process has
         // exited.
-        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-        while sqlx::query_scalar::<_, i64>(waits)
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap()
-            < waiting
-        {
-            sleep(Duration::from_millis(20));
-        }
+        wait_for_locks(&mut tx, waiting).await;
         let (status, log) = ended_by(migrating, "TERM");
         assert!(status.success(), "{argument}: {log}");
+    }
+}
+
+/// Waits until this many sessions wait for a lock.
+async fn wait_for_locks(connection: &mut PgConnection, count: i64) {
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let start = Instant::now();
+    while sqlx::query_scalar::<_, i64>(waits)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap()
+        < count
+    {
+        assert!(start.elapsed() < Duration::from_mins(2), "nothing waits");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test]
+async fn an_outage_while_the_queue_migrates_is_waited_out() {
+    let mut postgres = PostgresServer::start();
+    drop(start("receive", &postgres.url()));
+    for signal in ["INT", "QUIT"] {
+        let mut other = PgConnection::connect(&postgres.url()).await.unwrap();
+        let mut tx = other.begin().await.unwrap();
+        let lock = "LOCK TABLE graphile_worker.migrations";
+        sqlx::query(lock).execute(&mut *tx).await.unwrap();
+        let mut migrating = Process::start(&mut command("receive", &postgres.url()));
+        wait_for_locks(&mut tx, 1).await;
+        postgres.restart(signal);
+        migrating.wait_for_log("trying again");
+        migrating.wait_for_log("listening");
     }
 }
 
