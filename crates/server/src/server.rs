@@ -87,7 +87,9 @@ impl Server {
     /// Sets the timeout for a request head, which is 10 s by default.
     ///
     /// The first request has to arrive within this time after the connection is accepted. Each
-    /// later head has to be complete within this time after its first byte.
+    /// later head has to be complete within this time after its first byte. hyper does not show how
+    /// much it has read beyond a request, so a head that begins in the same read as the end of the
+    /// previous request has the [`idle_timeout`](Self::idle_timeout) instead.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.limits.head_timeout = timeout.min(LONGEST_TIME);
         self

@@ -148,7 +148,8 @@
 //!   [`Duplicate`](Recorded::Duplicate). [`accept`](EventLog::accept), [`SqlxStore`] and all other
 //!   functions of this crate retry conflicting transactions.
 //! - **Machines that vanish.** Set `idle_in_transaction_session_timeout`, so that a receiver whose
-//!   machine vanishes does not keep its events locked forever.
+//!   machine vanishes does not keep its events locked forever. Its idle connections stay open
+//!   for two hours by default. To close them sooner, set `tcp_keepalives_idle` to a minute or less.
 //! - **Connections that hang.** A proxy may keep a connection open after its server has gone, and
 //!   sqlx waits for a reply without a time limit. This crate closes a connection if it hangs during
 //!   one of the crate's own statements. sqlx also pings each connection before returning it to the
