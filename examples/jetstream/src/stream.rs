@@ -228,7 +228,7 @@ impl Streams {
         tokio::spawn(async move {
             for (name, subject) in [(ACCEPTED, ACCEPTED_SUBJECT), (GIVEN_UP, GIVEN_UP_SUBJECT)] {
                 if let Err(error) = create_if_vanished(&context, name, subject).await {
-                    warn!(error, "cannot create {name} again");
+                    warn!(error, "cannot look up {name}, or create it again");
                 }
             }
             sleep(4 * RETRY_PAUSE).await;
