@@ -181,6 +181,17 @@ impl PostgresServer {
         }
     }
 
+    /// Restarts the server as a replica whose primary has gone, or as a primary.
+    pub fn restart_as(&mut self, is_replica: bool) {
+        let signal = self.data().join("standby.signal");
+        let changed = match is_replica {
+            true => fs::write(signal, ""),
+            false => fs::remove_file(signal),
+        };
+        changed.expect("a folder that can be changed");
+        self.restart("INT");
+    }
+
     pub fn restart(&mut self, signal: &str) {
         self.stop(signal);
         assert!(self.run(), "postgres does not start again: {}", self.log());

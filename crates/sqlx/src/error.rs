@@ -222,14 +222,14 @@ fn of_database(error: &dyn DatabaseError) -> EventLogErrorKind {
     let code = error.code().unwrap_or_default();
     // A five-character code is an SQLSTATE, because SQLite's codes are shorter.
     match (code.len(), code.parse::<u32>()) {
-        (5, _) => of_sqlstate(&code),
+        (5, _) => of_sqlstate(&code, error.message()),
         (_, Ok(code)) => of_sqlite(code, error.message()),
         _ => EventLogErrorKind::Other,
     }
 }
 
 /// Postgres error codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn of_sqlstate(code: &str) -> EventLogErrorKind {
+fn of_sqlstate(code: &str, message: &str) -> EventLogErrorKind {
     match code {
         // lock_not_available, and query_canceled by a `statement_timeout`.
         "55P03" | "57014" => EventLogErrorKind::LockTimeout,
@@ -245,6 +245,8 @@ fn of_sqlstate(code: &str) -> EventLogErrorKind {
         // read_only_sql_transaction: after a failover, the server behind an open connection may be
         // a replica.
         "25006" => EventLogErrorKind::Unavailable,
+        // feature_not_supported: a replica cannot begin a transaction that writes.
+        "0A000" if message.ends_with("during recovery") => EventLogErrorKind::Unavailable,
         // transaction_rollback, connection_exception, operator_intervention (a shutdown).
         _ if code.starts_with("40") => EventLogErrorKind::Conflict,
         _ if code.starts_with("08") || code.starts_with("57P") => EventLogErrorKind::Unavailable,

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     fixture::{Fixture, delivery, log, record},
     on_both,
+    pool::is_new,
 };
 
 on_both!(an_exhausted_pool_is_an_error, a_closed_pool_is_an_error,);
@@ -90,20 +91,25 @@ async fn a_transaction_that_was_idle_for_too_long_is_an_error_and_records_nothin
     succeeds(&log, &pool).await;
 }
 
-/// After a failover, the server behind an open connection may have become a replica.
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_not_available() {
-    let (_database, _pool, log) = log::<Postgres>().await;
-    let mut tx = log.begin().await.unwrap();
-    sqlx::query("SET TRANSACTION READ ONLY")
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-    let error = log
-        .record(&mut tx, &delivery("a").await)
-        .await
-        .expect_err("no right to write");
-    assert_eq!(error.kind(), EventLogErrorKind::Unavailable, "{error:?}");
+    let mut server = PostgresServer::start();
+    let pool = Postgres::pool(&server.url(), 5).await;
+    Postgres::prepare(&pool).await;
+    let log = EventLog::new(pool);
+    log.migrate().await.unwrap();
+    for is_replica in [true, false] {
+        server.restart_as(is_replica);
+        for way in ["record", "accept", "claim"] {
+            let handled = is_new(&log, way, &delivery(way).await).await;
+            let kind = handled.map_err(|error| error.downcast::<EventLogError>().unwrap().kind());
+            let expected = match is_replica {
+                true => Err(EventLogErrorKind::Unavailable),
+                false => Ok(true),
+            };
+            assert_eq!(kind, expected, "{way}");
+        }
+    }
 }
 
 #[tokio::test]
