@@ -73,7 +73,7 @@ pub(crate) struct Streams {
     context: Context,
     accepted: Stream,
     given_up: Stream,
-    /// Locked while a task creates vanished streams again.
+    /// Locked while a task recreates streams that have vanished.
     restoring: Arc<Mutex<()>>,
 }
 
@@ -216,7 +216,7 @@ impl Streams {
         Ok(consumer?)
     }
 
-    /// Creates streams that have vanished again, in the background and at most once a second.
+    /// Recreates streams that have vanished, in the background and at most once a second.
     ///
     /// A publication also finds no stream while the cluster elects a leader, so this function first
     /// asks the cluster which streams exist.
@@ -228,7 +228,7 @@ impl Streams {
         tokio::spawn(async move {
             for (name, subject) in [(ACCEPTED, ACCEPTED_SUBJECT), (GIVEN_UP, GIVEN_UP_SUBJECT)] {
                 if let Err(error) = create_if_vanished(&context, name, subject).await {
-                    warn!(error, "cannot look up {name}, or create it again");
+                    warn!(error, "cannot look up or recreate {name}");
                 }
             }
             sleep(4 * RETRY_PAUSE).await;
@@ -303,7 +303,7 @@ async fn create_if_vanished(context: &Context, name: &str, subject: &str) -> Res
             if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
         {
             create(context, name, subject).await?;
-            warn!("{name} had vanished along with its events, so it was created again");
+            warn!("{name} had vanished along with its events, so it was recreated");
             Ok(())
         }
         _ => Err(error.into()),

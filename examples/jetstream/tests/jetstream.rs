@@ -201,7 +201,7 @@ async fn accepted_events_are_handled_when_any_server_dies() {
     what_is_not_an_event_is_given_up(&cluster, &url).await;
     every_server_hangs_in_turn(&cluster, &url, &mut worker).await;
     let mut worker = every_server_dies_in_turn(&mut cluster, &url, worker).await;
-    streams_that_vanish_are_created_again(&mut cluster, &url, &mut worker).await;
+    streams_that_vanish_are_recreated(&mut cluster, &url, &mut worker).await;
 
     for program in [receiver.process, worker.process] {
         program.signal("TERM");
@@ -371,7 +371,7 @@ async fn every_server_hangs_in_turn(cluster: &NatsCluster, url: &str, worker: &m
 }
 
 /// Deletes the streams, and then starts all servers with empty disks.
-async fn streams_that_vanish_are_created_again(
+async fn streams_that_vanish_are_recreated(
     cluster: &mut NatsCluster,
     url: &str,
     worker: &mut Worker,
