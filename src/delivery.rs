@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use crate::{
     event::{
-        Event, EventError, EventErrorKind, EventKind, Id, envelope::Envelope, python::to_strict,
+        Event, EventError, EventErrorKind, EventKind, Id, Timestamp, envelope::Envelope,
+        python::to_strict,
     },
     schema,
     signature::Signature,
@@ -168,6 +169,24 @@ impl Delivery {
     /// Returns an error if the body is not a JSON object with an event type and a payload.
     pub fn event(&self) -> Result<&Event, &EventError> {
         Result::as_ref(self.0.event.get_or_init(|| Box::new(self.parse())))
+    }
+
+    /// Returns the event's type as the sender wrote it, or `None` if the body is not an event.
+    ///
+    /// This does not parse the payload, so it is cheaper than [`event`](Self::event).
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        let envelope = self.envelope().as_ref().ok()?;
+        Some(envelope.event_type.as_str())
+    }
+
+    /// Returns the time at which SoundHash created the event, or `None` if the body does not state
+    /// it.
+    ///
+    /// This does not parse the payload, so it is cheaper than [`event`](Self::event).
+    #[must_use]
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.envelope().as_ref().ok()?.created_at
     }
 
     fn parse(&self) -> Result<Event, EventError> {

@@ -78,6 +78,10 @@ impl<DB: Backend> EventLog<DB> {
     /// Returns an error if the event may not have been committed. Return the error from the handler,
     /// so that SoundHash sends the event again.
     pub async fn accept(&self, delivery: &Delivery) -> Result<Accepted, EventLogError> {
+        // One writer works for all callers, so each caller parses its own event. The writer needs
+        // only the envelope. The payload is parsed to notice schema changes, which a handler that
+        // works later would not notice.
+        let _ = (delivery.event_type(), delivery.event());
         let change = Change::Record(delivery.clone());
         let accepted = async {
             Ok(match self.commit(change).await? {

@@ -29,6 +29,9 @@ async fn the_body_is_read_as_any_type() {
         let again = delivery.clone();
         let events = (delivery.event().unwrap(), again.event().unwrap());
         assert!(std::ptr::eq(events.0, events.1));
+        assert_eq!(delivery.event_type(), Some(events.0.event_type()));
+        assert!(delivery.created_at().is_some());
+        assert_eq!(delivery.created_at(), events.0.created_at);
         assert!(!format!("{delivery:?}").contains("Test Video"));
     })
     .await;
@@ -84,6 +87,7 @@ async fn a_body_that_cannot_be_repaired_is_an_error_with_its_position() {
         let error = delivery.json::<Value>().unwrap_err();
         assert_eq!(error.kind(), EventErrorKind::Syntax);
         assert_eq!((error.line(), error.column()), (Some(1), Some(31)));
+        assert_eq!((delivery.event_type(), delivery.created_at()), (None, None));
         let event = delivery.event().unwrap_err();
         assert_eq!((event.line(), event.column()), (Some(1), Some(31)));
     })

@@ -306,11 +306,11 @@ macro_rules! bind {
         let mut query = sqlx::query::<$database>(sqlx::AssertSqlSafe(Arc::clone($sql)));
         for value in $values {
             query = match value {
-                Value::Text(text) => query.bind(text.to_string()),
-                Value::OptionalText(text) => query.bind(text.as_deref().map(str::to_owned)),
+                Value::Text(text) => query.bind(&**text),
+                Value::OptionalText(text) => query.bind(text.as_deref()),
                 Value::Integer(number) => query.bind(*number),
                 Value::OptionalInteger(number) => query.bind(*number),
-                Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+                Value::Bytes(bytes) => query.bind(&**bytes),
                 Value::Token(token) => query.bind(&token[..]),
             };
         }

@@ -18,13 +18,13 @@ use crate::{body::pack, event::to_micros, name::TableName, text::escape};
 
 /// Returns the values to bind to [`Statements::record`].
 pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 6] {
-    // A verified body that is not an event is also recorded, without a type.
-    let event = delivery.event().ok();
-    let created_at = event.and_then(|event| event.created_at);
+    // Parsing the payload would take longer than compressing it.
+    let created_at = delivery.created_at();
     let (body, len) = pack(delivery.body());
     [
         Value::key(&Key::from(delivery)),
-        Value::OptionalText(event.map(|event| escape(event.event_type()))),
+        // A verified body that is not an event is also recorded, without a type.
+        Value::OptionalText(delivery.event_type().map(escape)),
         Value::OptionalText(delivery.endpoint().map(escape)),
         Value::OptionalInteger(created_at.map(|time| to_micros(time.into()))),
         Value::Bytes(body),

@@ -16,6 +16,7 @@ use crate::{
 
 on_both!(
     a_recorded_event_is_kept_byte_for_byte,
+    an_event_has_a_type_even_if_its_payload_cannot_be_parsed,
     ids_types_and_endpoints_can_contain_any_character,
     events_are_listed_page_by_page,
     a_forgotten_event_is_new_again_and_its_body_is_kept,
@@ -56,6 +57,17 @@ async fn a_recorded_event_is_kept_byte_for_byte<DB: Fixture>() {
         WHERE length(body) < 1000 AND uncompressed_len > 100000";
     DB::run(&pool, count).await.unwrap();
     assert_eq!(DB::acted(&pool).await.len(), 1);
+}
+
+async fn an_event_has_a_type_even_if_its_payload_cannot_be_parsed<DB: Fixture>() {
+    let (_database, _pool, log) = log::<DB>().await;
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let body = format!(r#"{{"id": "deep", "type": "match.found", "data": {deep}}}"#);
+    let delivery = delivery_of(body).await;
+    assert!(delivery.event().is_err());
+    assert_eq!(record(&log, &delivery).await.unwrap(), Recorded::New);
+    let filter = EventFilter::new().event_type("match.found");
+    assert_eq!(log.list(&filter).await.unwrap().len(), 1);
 }
 
 async fn ids_types_and_endpoints_can_contain_any_character<DB: Fixture>() {
