@@ -15,6 +15,7 @@ async fn with_delivery(body: &str, check: fn(Delivery)) {
 }
 
 const PYTHON: &str = r#"{"id": "a", "type": "video.processed", "new": NaN,
+    "created_at": "2026-11-23T08:56:12Z",
     "data": {"video_id": 7, "title": "Cut \ud83c", "duration": 1e999}}"#;
 
 #[tokio::test]
@@ -29,9 +30,6 @@ async fn the_body_is_read_as_any_type() {
         let again = delivery.clone();
         let events = (delivery.event().unwrap(), again.event().unwrap());
         assert!(std::ptr::eq(events.0, events.1));
-        assert_eq!(delivery.event_type(), Some(events.0.event_type()));
-        assert!(delivery.created_at().is_some());
-        assert_eq!(delivery.created_at(), events.0.created_at);
         assert!(!format!("{delivery:?}").contains("Test Video"));
     })
     .await;
@@ -44,6 +42,9 @@ async fn event_and_json_agree_on_a_repaired_body() {
         let event = delivery.event().unwrap();
         assert!(event.is_repaired());
         assert_eq!(event.id, Some(Id::from("a")));
+        assert_eq!(delivery.event_type(), Some("video.processed"));
+        assert!(event.created_at.is_some());
+        assert_eq!(delivery.created_at(), event.created_at);
         let kept = serde_json::to_value(event).unwrap();
 
         let value: Value = delivery.json().unwrap();
