@@ -19,15 +19,20 @@
 //! For each event, the program prints a line with the event type and the index of the secret that
 //! signed it.
 
-use std::{env, fs, path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::post};
 use example_program::{CancellationToken, listen, print};
 use soundhash_webhook::{
-    BoxError, Delivery, Event, RotatingSecrets, Secret, Secrets, SoundHashWebhookLayer,
+    BoxError, Delivery, Event, RotatingSecrets, Secrets, SoundHashWebhookLayer,
 };
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    fs::File,
+    io::{self, AsyncReadExt},
+    time::timeout,
+};
 use tracing::{error, info, warn};
 
 async fn receive(event: Event, delivery: Delivery) -> StatusCode {
@@ -53,26 +58,38 @@ fn app(secrets: RotatingSecrets) -> Router {
 struct Source(Option<PathBuf>);
 
 impl Source {
-    fn read(&self) -> Result<Secrets, BoxError> {
+    async fn read(&self) -> Result<Secrets, BoxError> {
+        // Four secrets are much shorter.
+        const MAX_BYTES: usize = 64 * 1024;
+
         let Some(path) = &self.0 else {
             warn!("SOUNDHASH_WEBHOOK_SECRETS is not set: anyone can sign with `whsec_test`");
             return Ok(Secrets::new("whsec_test"));
         };
-        let text = fs::read_to_string(path).map_err(|error| {
-            let path = path.display();
-            format!("SOUNDHASH_WEBHOOK_SECRETS: cannot read {path}: {error}: set it to a file")
-        })?;
-        let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        // Returns an error if the file is empty or has more than four lines.
-        Ok(Secrets::try_from(
-            secrets.map(Secret::new).collect::<Vec<_>>(),
-        )?)
+        let read = async {
+            let mut text = String::new();
+            let mut file = File::open(path).await?.take(MAX_BYTES as u64);
+            file.read_to_string(&mut text).await?;
+            if text.len() == MAX_BYTES {
+                return Err(io::Error::other("too long"));
+            }
+            Ok(text)
+        };
+        // A network file system or a named pipe can block for ever.
+        let read = timeout(Duration::from_secs(5), read).await;
+        let text = read
+            .unwrap_or_else(|late| Err(late.into()))
+            .map_err(|error| {
+                let path = path.display();
+                format!("SOUNDHASH_WEBHOOK_SECRETS: cannot read {path}: {error}: set it to a file")
+            })?;
+        Ok(text.parse()?)
     }
 }
 
 async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
     let source = Source(env::var_os("SOUNDHASH_WEBHOOK_SECRETS").map(PathBuf::from));
-    let secrets = RotatingSecrets::new(source.read()?);
+    let secrets = RotatingSecrets::new(source.read().await?);
     // The signal handler is registered before the server starts to listen, because an unhandled
     // SIGHUP would kill the process.
     #[cfg(unix)]
@@ -84,8 +101,8 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
             hangups.recv().await;
             // Other platforms do not have SIGHUP, so the file is reread once a minute.
             #[cfg(not(unix))]
-            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
-            match source.read() {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            match source.read().await {
                 Ok(secrets) => {
                     info!("secrets read again: {} valid from now on", secrets.len());
                     current.set(secrets);

@@ -1,6 +1,6 @@
 //! The secrets of an endpoint, which are used as HMAC keys and are never printed.
 
-use std::{env, error, fmt, sync::Arc};
+use std::{env, error, fmt, str::FromStr, sync::Arc};
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderValue;
@@ -65,11 +65,9 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Returns an error if the variable is not set, is empty or is not Unicode. Also returns an
-    /// error if the value starts or ends with whitespace, is in quotes, or contains invisible
-    /// characters. Such characters are usually copied by accident from a file, a shell or a web
-    /// page, and would make every signature wrong. If your secret really does contain them, use
-    /// [`Secret::new`]. The error names the variable but never shows its value.
+    /// Returns an error if the variable is not set or is not Unicode, or if its value is not valid,
+    /// as described for [`Secret::from_str`]. The error names the variable but never shows its
+    /// value.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         Self::read_env(name).map_err(|error| error.of_variable(name))
     }
@@ -84,10 +82,7 @@ impl Secret {
                 return Err(SecretError::new(SecretErrorKind::NotUnicode));
             }
         };
-        match mistake(&value) {
-            Some(mistake) => Err(SecretError::new(mistake)),
-            None => Self::from_key(value.as_bytes()),
-        }
+        value.parse()
     }
 
     fn from_key(key: &[u8]) -> Result<Self, SecretError> {
@@ -203,6 +198,24 @@ impl fmt::Debug for Secret {
         match &self.label {
             Some(label) => write!(f, "Secret({label:?})"),
             None => f.write_str("Secret(..)"),
+        }
+    }
+}
+
+/// Parses a secret that was copied, for example to a file.
+impl FromStr for Secret {
+    type Err = SecretError;
+
+    /// # Errors
+    ///
+    /// Returns an error if the text is empty, starts or ends with whitespace, is in quotes, or
+    /// contains invisible characters. Such characters are usually copied by accident from a file, a
+    /// shell or a web page, and would make every signature wrong. If your secret really does
+    /// contain them, use [`Secret::new`] or `Secret::try_from`.
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        match mistake(text) {
+            Some(mistake) => Err(SecretError::new(mistake)),
+            None => Self::from_key(text.as_bytes()),
         }
     }
 }
@@ -438,6 +451,30 @@ impl TryFrom<Vec<Secret>> for Secrets {
             previous: secrets.collect(),
             endpoint: None,
         })))
+    }
+}
+
+/// Parses the contents of a file with one secret per line, of which the first is the current one.
+/// Empty lines are ignored.
+///
+/// ```
+/// use soundhash_webhook::Secrets;
+///
+/// let secrets: Secrets = "whsec_new\nwhsec_old\n".parse()?;
+/// assert_eq!(secrets.len(), 2);
+/// # Ok::<(), soundhash_webhook::SecretError>(())
+/// ```
+impl FromStr for Secrets {
+    type Err = SecretError;
+
+    /// # Errors
+    ///
+    /// Returns an error if there is no secret, if there are more than [`Secrets::MAX`], or if a
+    /// line is not valid, as described for [`Secret::from_str`].
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let secrets: Result<Vec<_>, _> = lines.take(Self::MAX + 1).map(str::parse).collect();
+        secrets?.try_into()
     }
 }
 

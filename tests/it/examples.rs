@@ -242,6 +242,8 @@ async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
     const BOTH: &[u16] = &[200, 200];
     const NEW: &[u16] = &[401, 200];
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotation-secrets");
+    // An earlier run that failed may have left a named pipe.
+    let _ = fs::remove_file(&file);
     fs::write(&file, "whsec_old\n").unwrap();
     let mut receiver = Receiver::of(
         "rotation",
@@ -260,6 +262,12 @@ async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
             "the old secrets stay valid: more than four",
             BOTH,
         ),
+        (
+            "\u{feff}whsec_other\n",
+            "the old secrets stay valid: secret contains an invisible character",
+            BOTH,
+        ),
+        (&"\n".repeat(100_000), "too long: set it to a file", BOTH),
         ("whsec_new\n", "1 valid", NEW),
     ] {
         fs::write(&file, lines).unwrap();
@@ -269,6 +277,27 @@ async fn secrets_are_rotated_by_a_signal_and_a_broken_file_changes_nothing() {
             assert_eq!(deliver(&url, secret).await, *status, "{lines:?}");
         }
     }
+
+    // Nobody writes to the pipe, so it blocks. Deliveries go on, and so does the next signal.
+    fs::remove_file(&file).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(&file)
+            .status()
+            .unwrap()
+            .success()
+    );
+    receiver.signal("HUP");
+    for _ in 0..4 {
+        assert_eq!(deliver(&url, "whsec_new").await, 200);
+    }
+    receiver.wait_for_log("timed out: set it to a file");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "whsec_old\n").unwrap();
+    receiver.signal("HUP");
+    receiver.wait_for_log("1 valid");
+    assert_eq!(deliver(&url, "whsec_old").await, 200);
+
     receiver.signal("KILL");
     let (_, lines, log) = receiver.ended();
     for index in [0, 1] {

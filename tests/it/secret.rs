@@ -172,6 +172,35 @@ fn child_reads_the_environment() {
 }
 
 #[test]
+fn secrets_are_parsed_from_the_lines_of_a_file() {
+    let signature = HeaderValue::try_from(Secret::new(SECRET).sign(BODY).to_string()).unwrap();
+    for (text, index) in [
+        ("whsec_test", 0),
+        ("whsec_test\r\nwhsec_old\r\n", 0),
+        ("\nwhsec_new\n\nwhsec_test\n\n", 1),
+    ] {
+        let secrets: Secrets = text.parse().unwrap();
+        assert_eq!(secrets.verify(&signature, BODY), Ok(index), "{text:?}");
+    }
+    for (text, kind) in [
+        ("", SecretErrorKind::Empty),
+        ("\n\r\n", SecretErrorKind::Empty),
+        ("a\nb\nc\nd\ne", SecretErrorKind::TooMany),
+        ("a\n b", SecretErrorKind::SurroundingWhitespace),
+        ("a\n\t\n", SecretErrorKind::SurroundingWhitespace),
+        ("'a'", SecretErrorKind::Quoted),
+        ("\u{feff}a", SecretErrorKind::InvisibleCharacter),
+        ("a\0", SecretErrorKind::InvisibleCharacter),
+    ] {
+        assert_eq!(
+            text.parse::<Secrets>().unwrap_err().kind(),
+            kind,
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
 fn at_most_four_secrets_are_valid_at_once() {
     let four = Secrets::new("a").previous("b").previous("c").previous("d");
     assert_eq!(four.len(), Secrets::MAX);
