@@ -91,8 +91,8 @@ pub trait Sql: sqlx::Database {
     /// Ends all transactions that are still open on a pooled connection.
     fn clean(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
-    /// Returns an error if the database cannot store every event, or if a pooler in front of it mixes
-    /// up prepared statements.
+    /// Returns an error if the database cannot store every event, if the connections of the pool do
+    /// not share it, or if a pooler in front of it mixes up prepared statements.
     fn check<'a>(
         connection: &'a mut Self::Connection,
         pool: &'a Pool<Self>,

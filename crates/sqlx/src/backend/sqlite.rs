@@ -205,10 +205,21 @@ impl Sql for Sqlite {
     }
 
     fn check<'a>(
-        _: &'a mut SqliteConnection,
-        _: &'a SqlitePool,
+        connection: &'a mut SqliteConnection,
+        pool: &'a SqlitePool,
     ) -> BoxFuture<'a, Result<(), EventLogError>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            let file = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+            let file: Option<String> = sqlx::query_scalar(file).fetch_one(connection).await?;
+            if file.is_none_or(|file| file.is_empty()) && pool.options().get_max_connections() > 1 {
+                return Err(EventLogError::new(
+                    EventLogErrorKind::InMemory,
+                    "database is not in a file, so the connections of the pool do not share it: \
+                     use a file, or a pool with `max_connections(1)`",
+                ));
+            }
+            Ok(())
+        })
     }
 
     // A statement that waits for SQLite's lock cannot be interrupted, and the connection's

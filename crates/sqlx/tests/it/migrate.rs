@@ -97,6 +97,20 @@ async fn a_database_that_cannot_store_all_text_is_rejected() {
     assert!(error.to_string().contains("ENCODING 'UTF8'"), "{error}");
 }
 
+/// Without this check, an event could be recorded in the private database of one connection, which
+/// is lost with the connection.
+#[tokio::test]
+async fn an_in_memory_database_is_only_for_one_connection() {
+    for url in ["sqlite:", "sqlite::memory:", "sqlite://?mode=memory"] {
+        for (connections, kind) in [(2, Some(EventLogErrorKind::InMemory)), (1, None)] {
+            let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(connections);
+            let pool = options.connect(url).await.unwrap();
+            let migrated = EventLog::new(pool).migrate().await;
+            assert_eq!(migrated.err().map(|error| error.kind()), kind, "{url}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_role_without_the_right_to_create_can_start() {
     let database = Postgres::create().await;
