@@ -15,7 +15,12 @@ use sqlx::{
     Sqlite, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
-use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer, trace::TraceLayer};
+use tower_http::{
+    compression::CompressionLayer,
+    timeout::TimeoutLayer,
+    trace::{DefaultOnFailure, TraceLayer},
+};
+use tracing::Level;
 
 /// The request timeout, which is shorter than the 30 s that SoundHash waits.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -86,7 +91,9 @@ pub fn app(secret: Secret, state: AppState) -> Router {
             StatusCode::SERVICE_UNAVAILABLE,
             DEADLINE,
         ))
-        .layer(TraceLayer::new_for_http())
+        // An attacker can cause many responses with 503. The webhook's layer logs them, but at most
+        // one per minute.
+        .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
         .with_state(state)
 }
 
@@ -117,8 +124,10 @@ async fn add_title(tx: &mut SqliteConnection, event: Event) -> sqlx::Result<()> 
     Ok(())
 }
 
+/// Lists the latest titles. Anyone can send this request, and it uses the same connections as the
+/// deliveries, so its cost must not grow with the table.
 async fn list(State(pool): State<SqlitePool>) -> Result<Json<Vec<String>>, StatusCode> {
-    let titles = sqlx::query_scalar("SELECT title FROM titles ORDER BY rowid")
+    let titles = sqlx::query_scalar("SELECT title FROM titles ORDER BY rowid DESC LIMIT 100")
         .fetch_all(&pool)
         .await;
     titles.map(Json).map_err(|error| {

@@ -61,6 +61,9 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Returns the value of a variable, or `default` if it is not set or empty. A compose file passes an
+/// unset variable as an empty one.
 fn variable(name: &str, default: &str) -> String {
-    env::var(name).unwrap_or_else(|_| default.into())
+    let value = env::var(name).ok().filter(|value| !value.is_empty());
+    value.unwrap_or_else(|| default.into())
 }

@@ -1,8 +1,10 @@
 //! Tests of the application, which can serve as an example for your own.
 
 use std::{
+    fs,
     io::{self, Write},
     net::TcpStream,
+    path::Path,
     process::Command,
 };
 
@@ -30,7 +32,7 @@ const SECRET: &str = "whsec_test";
 fn new_file(name: &str) -> String {
     let file = format!("{}/{name}.db", env!("CARGO_TARGET_TMPDIR"));
     for end in ["", "-shm", "-wal"] {
-        let _ = std::fs::remove_file(format!("{file}{end}"));
+        let _ = fs::remove_file(format!("{file}{end}"));
     }
     file
 }
@@ -99,6 +101,21 @@ async fn hostile_requests_are_rejected() {
     }
 }
 
+/// Attack: list the titles again and again, with the connections that deliveries need.
+#[tokio::test]
+async fn only_the_latest_titles_are_listed() {
+    let app = application(&new_file("many")).await;
+    for number in 0..=100 {
+        assert_eq!(
+            deliver(&app, &processed(&format!("Song {number}"))).await,
+            StatusCode::OK
+        );
+    }
+    let titles = get(&app, "/titles").await;
+    assert_eq!(titles.matches("Song").count(), 100);
+    assert!(titles.starts_with(r#"["Song 100","#) && titles.ends_with(r#","Song 1"]"#));
+}
+
 #[tokio::test]
 async fn open_routes_need_no_signature() {
     let app = application(&new_file("open")).await;
@@ -151,7 +168,42 @@ async fn the_program_counts_deliveries_and_stops_at_a_signal() {
     ] {
         assert!(metrics.contains(part), "{part}: {metrics}");
     }
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/program.db");
+    let database = sqlx::SqlitePool::connect(file).await.unwrap();
+    let rename = sqlx::query("ALTER TABLE titles RENAME TO away");
+    rename.execute(&database).await.unwrap();
+    for _ in 0..5 {
+        let status = requests::deliver(&program.url(), SECRET, processed("B").as_bytes()).await;
+        assert_eq!(status, Some(503));
+    }
     program.process.signal("TERM");
     let (status, _, log) = program.ended();
     assert!(status.success(), "{log}");
+    // Attack: fill the log.
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// A compose file passes an unset variable as an empty one. SQLite would open a private temporary
+/// database for each connection.
+#[tokio::test]
+async fn events_are_stored_in_the_default_file_if_the_variable_is_empty() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("empty-variable");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let mut command = program("unused");
+    command.env("SOUNDHASH_WEBHOOK_DATABASE", "");
+    let program = Receiver::listening(command.current_dir(&folder));
+    let status = requests::deliver(&program.url(), SECRET, processed("A song").as_bytes()).await;
+    assert_eq!(status, Some(200));
+    assert!(folder.join("application.db").exists());
+
+    let output = command
+        .env("SOUNDHASH_WEBHOOK_DATABASE", ":memory:")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && error.contains("not in a file"),
+        "{error}"
+    );
 }
