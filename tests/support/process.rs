@@ -25,33 +25,30 @@ use tokio::{
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Builds an example with this test's features and profile, and returns the path to its binary.
+///
+/// The packages that cargo builds together determine the features of their dependencies. If they
+/// are the same as those of the test, nothing is compiled again.
 pub fn example(name: &str) -> PathBuf {
     // The test is at target/<profile>/deps/it-<hash>.
     let test = env::current_exe().expect("the path of the test");
     let profile = test.ancestors().nth(2).expect("the profile's folder");
     let mut build = Command::new(env!("CARGO"));
-    let package = match name {
-        "fleet" => "soundhash-webhook-redis",
-        "metrics" => "soundhash-webhook-metrics-example",
-        _ => "soundhash-webhook",
-    };
-    build.args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--example",
-        name,
-        "--target-dir",
-    ]);
+    build.args(["build", "--quiet", "--example", name, "--target-dir"]);
     build.arg(profile.parent().expect("the target folder"));
     if profile.ends_with("release") {
         build.arg("--release");
     }
-    if cfg!(feature = "jiff") || name == "metrics" {
-        build.arg("--all-features");
-    } else if package == "soundhash-webhook" && cfg!(feature = "cache") {
-        build.args(["--features", "cache"]);
+    if cfg!(feature = "jiff") {
+        build.args(["--workspace", "--all-features"]);
+    } else if name == "fleet" {
+        build.args(["--package", "soundhash-webhook-redis"]);
+    } else {
+        if cfg!(feature = "cache") {
+            build.args(["--features", "cache"]);
+        }
+        if cfg!(feature = "metrics") {
+            build.args(["--features", "metrics"]);
+        }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let status = build.current_dir(root).status();
