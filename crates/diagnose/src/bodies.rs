@@ -1,6 +1,7 @@
 //! Finds bodies that may have been signed instead of the received body.
 
 use std::{
+    collections::HashSet,
     io::Read,
     ops::ControlFlow,
     time::{SystemTime, UNIX_EPOCH},
@@ -27,12 +28,17 @@ use super::{
 
 /// The maximum nesting depth of JSON that is rewritten in other layouts.
 const DEEPEST: usize = 128;
-/// The maximum number of bytes by which a rewritten or decompressed body may exceed the received
-/// body.
+/// The maximum number of bytes by which a decompressed body may exceed the received body.
 const GROWTH: usize = 4 * 1024 * 1024;
 /// The maximum length of a body for which every combination of numbers is tried.
-const MANY: usize = 16 * 1024;
+const MANY: usize = 8 * 1024;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Returns the maximum length of a body of `len` bytes in another layout. Indentation can make a
+/// nested body a hundred times as long.
+fn longest(len: usize) -> usize {
+    8 * len + 64 * 1024
+}
 
 /// Called with each candidate body and the mistake that would explain it. `Break` ends the search.
 type Try<'a> = dyn FnMut(DiagnosisKind, &'static str, &[u8]) -> ControlFlow<()> + 'a;
@@ -110,8 +116,8 @@ fn newlines(body: &[u8], json: Option<&Json<'_>>, attempt: &mut Try<'_>) -> Cont
         return ControlFlow::Continue(());
     };
     for indent in ["  ", "    ", "\t", " "] {
-        let limit = body.len() + GROWTH;
         let spacing = Spacing::Indented(indent);
+        let limit = longest(body.len());
         let pretty = json.write(spacing, Escapes::Kept, Numbers::Kept, limit);
         if let Some(pretty) = pretty.filter(|it| without(it, b"\r\n") == body) {
             for end in [&b""[..], b"\n"] {
@@ -275,7 +281,7 @@ fn layouts(
         Spacing::Indented("    "),
     ] {
         for escapes in [Escapes::Kept, Escapes::Fewest, Escapes::Ascii] {
-            if let Some(bytes) = json.write(spacing, escapes, Numbers::Kept, len + GROWTH) {
+            if let Some(bytes) = json.write(spacing, escapes, Numbers::Kept, longest(len)) {
                 attempt(&bytes)?;
             }
         }
@@ -298,7 +304,11 @@ fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()
     ];
     const MAX_NAMES: usize = 6;
     let mut names = Vec::new();
-    json.whole_numbers(b"", &mut names);
+    if json.whole_numbers(&mut names) {
+        names.push(b"");
+    }
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(*name));
     if names.is_empty() {
         return ControlFlow::Continue(());
     }
@@ -313,7 +323,7 @@ fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()
         let numbers = Numbers::Whole { floats: &floats };
         for spacing in [Spacing::Indented("  "), Spacing::Spaced, Spacing::Compact] {
             for escapes in [Escapes::Kept, Escapes::Ascii] {
-                if let Some(bytes) = json.write(spacing, escapes, numbers, len + GROWTH) {
+                if let Some(bytes) = json.write(spacing, escapes, numbers, longest(len)) {
                     attempt(NumbersRewritten, what, &bytes)?;
                 }
             }
@@ -380,4 +390,36 @@ pub(super) fn signed_length<'a>(
             let tag = tags.iter().find(|tag| tag.bytes == made[..])?;
             Some((tag, len))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Attack: send a body whose numbers have many names, or whose many numbers share a long name.
+    #[test]
+    fn many_numbers_take_linear_time() {
+        let many = |len: usize| {
+            let members: Vec<_> = (0..len / 12).map(|i| format!("\"k{i}\":{i}")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let long = |len: usize| {
+            let name = "k".repeat(len / 2);
+            format!("{{\"{name}\":[0{}]}}", ",0".repeat(len / 4))
+        };
+        for body in [&many as &dyn Fn(usize) -> String, &long] {
+            let [short, long] = [200_000, 800_000].map(|len| {
+                let body = body(len);
+                let json = Json::parse(body.as_bytes(), DEEPEST).unwrap();
+                let start = Instant::now();
+                let end = numbers(&json, len, &mut |_, _, _| ControlFlow::Continue(()));
+                assert!(end.is_continue());
+                start.elapsed()
+            });
+            println!("{short:?}, {long:?}");
+            assert!(long < short * 8, "{short:?}, {long:?}");
+        }
+    }
 }

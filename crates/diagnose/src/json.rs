@@ -72,23 +72,27 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Collects the names of all members whose values are whole numbers or arrays of whole numbers.
-    pub(crate) fn whole_numbers(&self, name: &'a [u8], names: &mut Vec<&'a [u8]>) {
+    /// Adds the names of all members whose values are whole numbers or arrays of whole numbers, and
+    /// returns whether this value is one of these.
+    ///
+    /// Each member adds its name once, because a hostile body can give a long name to many numbers.
+    pub(crate) fn whole_numbers(&self, names: &mut Vec<&'a [u8]>) -> bool {
         match self {
-            Self::Scalar(scalar) => {
-                if whole(scalar).is_some() && !names.contains(&name) {
-                    names.push(name);
-                }
-            }
+            Self::Scalar(scalar) => whole(scalar).is_some(),
             Self::Array(items) => {
+                let mut any = false;
                 for item in items {
-                    item.whole_numbers(name, names);
+                    any |= item.whole_numbers(names);
                 }
+                any
             }
             Self::Object(members) => {
                 for (name, value) in members {
-                    value.whole_numbers(name, names);
+                    if value.whole_numbers(names) {
+                        names.push(name);
+                    }
                 }
+                false
             }
         }
     }
@@ -126,7 +130,8 @@ impl<'a> Json<'a> {
             numbers,
             limit,
         };
-        writer.value(self, b"", 0)?;
+        let is_float = writer.is_float(b"");
+        writer.value(self, is_float, 0)?;
         Some(writer.out)
     }
 }
@@ -226,13 +231,17 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the value of the member `name`.
-    fn value(&mut self, json: &Json<'_>, name: &[u8], depth: usize) -> Option<()> {
+    /// Returns whether whole numbers in the member `name` are written with a fraction.
+    fn is_float(&self, name: &[u8]) -> bool {
+        matches!(self.numbers, Numbers::Whole { floats } if floats.contains(&name))
+    }
+
+    fn value(&mut self, json: &Json<'_>, is_float: bool, depth: usize) -> Option<()> {
         match json {
             Json::Scalar(scalar) => match (self.numbers, whole(scalar)) {
-                (Numbers::Whole { floats }, Some(digits)) => {
+                (Numbers::Whole { .. }, Some(digits)) => {
                     self.out.extend(digits);
-                    if floats.contains(&name) {
+                    if is_float {
                         self.out.extend(b".0");
                     }
                 }
@@ -242,7 +251,7 @@ impl Writer<'_> {
                 self.out.push(b'[');
                 for (i, item) in items.iter().enumerate() {
                     self.separate(i == 0, depth + 1);
-                    self.value(item, name, depth + 1)?;
+                    self.value(item, is_float, depth + 1)?;
                 }
                 self.close(items.is_empty(), depth, b']');
             }
@@ -255,7 +264,7 @@ impl Writer<'_> {
                         Spacing::Compact => &b":"[..],
                         _ => b": ",
                     });
-                    self.value(value, key, depth + 1)?;
+                    self.value(value, self.is_float(key), depth + 1)?;
                 }
                 self.close(members.is_empty(), depth, b'}');
             }

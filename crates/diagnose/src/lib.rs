@@ -18,7 +18,7 @@ mod json;
 mod keys;
 mod methods;
 
-use std::ops::ControlFlow;
+use std::{collections::HashSet, ops::ControlFlow};
 
 pub use self::diagnosis::{Diagnosis, DiagnosisKind};
 use self::{
@@ -31,7 +31,7 @@ use self::{
 /// The maximum length of a body for which every mistake with the body is combined with every
 /// mistake with the secret. Rewritten numbers are never combined with mistakes with the secret,
 /// because there are too many variants of them.
-const LARGE: usize = 64 * 1024;
+const LARGE: usize = 16 * 1024;
 
 /// Finds the mistakes that explain a wrong signature.
 ///
@@ -137,11 +137,11 @@ fn explain<'a>(
         key,
         other,
     };
-    let signed = |bytes: &[u8], key: &'a Key| {
-        let made = key.sign(bytes);
+    let with_tag = |made: [u8; 32], key: &'a Key| {
         let tag = tags.iter().find(|tag| tag.bytes == made)?;
         Some(explanation(tag, key, None))
     };
+    let signed = |bytes: &[u8], key: &'a Key| with_tag(key.sign(bytes), key);
     if let Some(found) = keys.iter().find_map(|key| signed(body, key)) {
         return Some(found);
     }
@@ -155,11 +155,24 @@ fn explain<'a>(
         }
     }
 
+    // Different mistakes often lead to the same bytes, which are then not tried again. The first
+    // key's signature identifies them.
+    let mut tried: HashSet<_> = (keys.iter().take(1))
+        .flat_map(|key| [false, true].map(|many| (many, key.sign(body))))
+        .collect();
     let mut found = None;
     let _ = bodies::visit(body, timestamps, &mut |kind, what, bytes| {
         let many = bytes.len() > LARGE || kind == DiagnosisKind::NumbersRewritten;
         let mut keys = keys.iter().filter(|key| !many || key.is_given());
-        let Some(hit) = keys.find_map(|key| signed(bytes, key)) else {
+        let Some(first) = keys.next() else {
+            return ControlFlow::Continue(());
+        };
+        let made = first.sign(bytes);
+        if !tried.insert((many, made)) {
+            return ControlFlow::Continue(());
+        }
+        let hit = with_tag(made, first).or_else(|| keys.find_map(|key| signed(bytes, key)));
+        let Some(hit) = hit else {
             return ControlFlow::Continue(());
         };
         let other = Some(kind.mistake(what));
