@@ -5,7 +5,7 @@
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
-//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test` |
+//! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_INSPECTOR` | the address of the inspector | `127.0.0.1:4040` |
 
@@ -13,7 +13,7 @@ use std::{env, process::ExitCode};
 
 use axum::{Router, routing::post};
 use soundhash_webhook::{
-    Event, Secret, SoundHashWebhookLayer,
+    Event, SoundHashWebhookLayer,
     idempotency::{IdempotencyLayer, MemoryStore},
 };
 use soundhash_webhook_inspector::Inspector;
@@ -29,9 +29,11 @@ fn variable(name: &str, default: &str) -> String {
 
 fn main() -> ExitCode {
     example_program::run(|stop| async move {
-        let secret = variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
+        let secret = example_program::secret()?;
+        // The inspector needs the text, which was checked above.
+        let text = variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
         let (server, url) = example_program::listen("/webhooks/soundhash").await?;
-        let inspector = Inspector::new().with_secret(&secret).webhook_url(&url);
+        let inspector = Inspector::new().with_secret(text).webhook_url(&url);
         let page = variable("SOUNDHASH_WEBHOOK_INSPECTOR", "127.0.0.1:4040");
         let page = inspector.bind(page).await?;
         tracing::info!("inspector: {}", page.url());
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
         let app = Router::new()
             .route("/webhooks/soundhash", post(receive))
             .layer(IdempotencyLayer::new(MemoryStore::new(100_000)))
-            .layer(SoundHashWebhookLayer::new(Secret::new(secret)))
+            .layer(SoundHashWebhookLayer::new(secret))
             // The outermost layer, so that the inspector sees requests rejected by other layers.
             .layer(inspector.layer());
         let server = server.serve(app, stop.clone().cancelled_owned());

@@ -3,6 +3,7 @@
 mod browser;
 mod capture;
 mod events;
+mod example;
 mod guard;
 mod masking;
 mod replay;
