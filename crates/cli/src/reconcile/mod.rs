@@ -87,7 +87,7 @@ pub(crate) struct ReconcileArgs {
     /// Wait this long for each API response
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
-    /// Keep trying for this long if the API is busy or fails
+    /// Repeat each request for this long while the API is busy or fails
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = parse_seconds)]
     patience: Duration,
 }
