@@ -332,12 +332,18 @@ fn numbers(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()
     ControlFlow::Continue(())
 }
 
-/// Sorts the keys, or puts them in the order in which SoundHash's senders write them.
+/// Sorts the keys, or puts them in the order in which SoundHash's senders write them. Skips an order
+/// whose layouts were tried before.
 fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()> {
+    let text =
+        |json: &Json<'_>| json.write(Spacing::Compact, Escapes::Kept, Numbers::Kept, longest(len));
+    let mut tried = vec![text(json)];
     let mut sorted = json.clone();
     sorted.sort_by_key(&|name: &str| name.to_owned());
-    let what = "The keys of the signed body are sorted";
-    layouts(&sorted, len, |bytes| attempt(SortedKeys, what, bytes))?;
+    if !tried.contains(&text(&sorted)) {
+        let what = "The keys of the signed body are sorted";
+        layouts(&sorted, len, |bytes| attempt(SortedKeys, what, bytes))?;
+    }
 
     let what = "The keys of the body given here were sorted";
     // Quota warnings have these two keys in the opposite order, so each of them is tried as the
@@ -347,6 +353,11 @@ fn sorted(json: &Json<'_>, len: usize, attempt: &mut Try<'_>) -> ControlFlow<()>
             let rank = SENDERS_ORDER.iter().position(|it| *it == name);
             (name == last, rank.unwrap_or(SENDERS_ORDER.len()))
         });
+        let text = text(&sorted);
+        if tried.contains(&text) {
+            continue;
+        }
+        tried.push(text);
         layouts(&sorted, len, |bytes| attempt(SortedKeys, what, bytes))?;
         // When Go writes a map as JSON, it both sorts the keys and rewrites numbers.
         numbers(&sorted, len, attempt)?;
