@@ -75,7 +75,7 @@ impl Source {
             }
             Ok(text)
         };
-        // A network file system or a named pipe can block for ever.
+        // A network file system or a named pipe can block forever.
         let read = timeout(Duration::from_secs(5), read).await;
         let text = read
             .unwrap_or_else(|late| Err(late.into()))

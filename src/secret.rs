@@ -469,8 +469,8 @@ impl FromStr for Secrets {
 
     /// # Errors
     ///
-    /// Returns an error if there is no secret, if there are more than [`Secrets::MAX`], or if a
-    /// line is not valid, as described for [`Secret::from_str`].
+    /// Returns an error if the file has fewer than one or more than [`Secrets::MAX`] secrets, or if
+    /// a line is not valid, as described for [`Secret::from_str`].
     fn from_str(text: &str) -> Result<Self, SecretError> {
         let lines = text.lines().filter(|line| !line.is_empty());
         let secrets: Result<Vec<_>, _> = lines.take(Self::MAX + 1).map(str::parse).collect();

@@ -26,8 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Builds an example with this test's features and profile, and returns the path to its binary.
 ///
-/// The packages that cargo builds together determine the features of their dependencies. If they
-/// are the same as those of the test, nothing is compiled again.
+/// The features of the dependencies depend on which packages are built together. This selects the
+/// same packages as the test run, so that cargo reuses what it has already compiled.
 pub fn example(name: &str) -> PathBuf {
     // The test is at target/<profile>/deps/it-<hash>.
     let test = env::current_exe().expect("the path of the test");
