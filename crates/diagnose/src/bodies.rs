@@ -420,17 +420,18 @@ mod tests {
             let name = "k".repeat(len / 2);
             format!("{{\"{name}\":[0{}]}}", ",0".repeat(len / 4))
         };
+        let took = |body: String| {
+            let json = Json::parse(body.as_bytes(), DEEPEST).unwrap();
+            let start = Instant::now();
+            let end = numbers(&json, body.len(), &mut |_, _, _| ControlFlow::Continue(()));
+            assert!(end.is_continue());
+            start.elapsed()
+        };
         for body in [&many as &dyn Fn(usize) -> String, &long] {
-            let [short, long] = [200_000, 800_000].map(|len| {
-                let body = body(len);
-                let json = Json::parse(body.as_bytes(), DEEPEST).unwrap();
-                let start = Instant::now();
-                let end = numbers(&json, len, &mut |_, _, _| ControlFlow::Continue(()));
-                assert!(end.is_continue());
-                start.elapsed()
-            });
-            println!("{short:?}, {long:?}");
-            assert!(long < short * 8, "{short:?}, {long:?}");
+            // On a busy machine, a measurement can take much longer than the work. Quadratic work
+            // would take 16 times as long every time.
+            let is_linear = |_| took(body(800_000)) < 8 * took(body(200_000));
+            assert!((0..5).any(is_linear));
         }
     }
 }
