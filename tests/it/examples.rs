@@ -375,13 +375,14 @@ async fn a_rejection_gets_a_custom_response_and_an_audit_line() {
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
         let content_type = &response.headers()[header::CONTENT_TYPE];
         assert_eq!(content_type, "application/problem+json");
-        texts.push(response.text().await.unwrap());
+        texts.push(audit(&response.text().await.unwrap()));
         let path = "/webhooks/soundhash";
         let line = json!({"path": path, "peer": "127.0.0.1", "reason": reason, "status": 401});
         assert_eq!(audit(&receiver.line()), line);
     }
     // The response does not reveal the reason.
-    assert_eq!(texts, [r#"{"status":401,"title":"Unauthorized"}"#; 3]);
+    let text = json!({"title": "Unauthorized", "status": 401});
+    assert!(texts.iter().all(|it| *it == text), "{texts:?}");
 
     let too_large = head(&"0".repeat(64), 2_000_000);
     let head = exchange(&receiver.addr, too_large.as_bytes()).await;
