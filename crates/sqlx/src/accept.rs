@@ -144,17 +144,19 @@ impl<DB: Backend> EventLog<DB> {
     /// Accepts an event in a separate transaction, because another transaction holds the event's
     /// lock or the event's row is missing.
     async fn accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
-        let mut conflicts = CONFLICTS;
+        let mut conflicts = 0;
         loop {
             match self.try_accept_alone(delivery).await {
-                Err(error) if conflicts > 0 && error.is_conflict() => conflicts -= 1,
+                Err(error) if conflicts < CONFLICTS && error.is_conflict() => conflicts += 1,
                 done => return done,
             }
         }
     }
 
     async fn try_accept_alone(&self, delivery: &Delivery) -> Result<bool, EventLogError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self
+            .begin_with(&self.statements.begin_read_committed)
+            .await?;
         let is_new = self.insert(&mut tx, delivery).await?;
         if is_new {
             let key = [Value::key(&Key::from(delivery))];
@@ -221,16 +223,20 @@ impl<DB: Backend> EventLog<DB> {
         let mut faults = connection::repetitions(&self.pool);
         // A batch can run into the same conflict again and again, while its events would not if
         // they were written one by one.
-        let mut conflicts = if changes.len() == 1 { CONFLICTS } else { 1 };
+        let most = if changes.len() == 1 { CONFLICTS } else { 1 };
+        let mut conflicts = 0;
         loop {
-            let written = self.try_write(connection.begin(), changes).await;
+            let one_statement = conflicts == 0 && DB::is_one_statement(&self.statements, changes);
+            let written = self
+                .try_write(connection.begin(), changes, one_statement)
+                .await;
             connection.end();
             let error = match written {
                 Ok(all) => return Ok((all?, connection)),
                 Err(error) => error,
             };
-            if conflicts > 0 && is_conflict(&error) {
-                conflicts -= 1;
+            if conflicts < most && is_conflict(&error) {
+                conflicts += 1;
                 continue;
             }
             if !may_be_the_connection(&error) {
@@ -252,13 +258,14 @@ impl<DB: Backend> EventLog<DB> {
         &self,
         connection: &mut DB::Connection,
         changes: &[&Change],
+        one_statement: bool,
     ) -> sqlx::Result<Result<Vec<Changed>, EventLogError>> {
-        if DB::is_one_statement(&self.statements, changes) {
+        if one_statement {
             // A single statement commits on its own.
             let all = DB::change(connection, &self.statements, changes).await?;
             return Ok(Ok(all));
         }
-        let begin = AssertSqlSafe(Arc::clone(&self.statements.begin));
+        let begin = AssertSqlSafe(Arc::clone(&self.statements.begin_read_committed));
         let mut tx = connection.begin_with(begin).await?;
         let all = DB::change(&mut tx, &self.statements, changes).await?;
         Ok(tx.commit().await.map(|()| all).map_err(Into::into))

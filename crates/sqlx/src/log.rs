@@ -172,13 +172,21 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the pool times out or the database fails.
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, EventLogError> {
+        self.begin_with(&self.statements.begin)
+            .await
+            .map_err(|error| telemetry::failed("begin", None, error))
+    }
+
+    pub(crate) async fn begin_with(
+        &self,
+        sql: &Arc<str>,
+    ) -> Result<Transaction<'static, DB>, EventLogError> {
         // This runs in its own task, which continues if the client hangs up. Otherwise, sqlx would
         // return the connection to the pool with a transaction that never ends.
-        let (pool, sql) = (self.pool.clone(), Arc::clone(&self.statements.begin));
+        let (pool, sql) = (self.pool.clone(), Arc::clone(sql));
         let begin = tokio::spawn(async move { connection::begin(&pool, &sql).await });
         self.in_time(async { begin.await.map_err(io::Error::from)? })
             .await
-            .map_err(|error| telemetry::failed("begin", None, error))
     }
 
     /// Limits how long a step that waits for other transactions may take.

@@ -72,6 +72,9 @@ pub trait Sql: sqlx::Database {
     /// waits for a lock.
     const BEGIN: &'static str;
 
+    /// SQL that sets the isolation level of the transaction that is begun right after it.
+    const READ_COMMITTED: &'static str;
+
     /// Returns SQL that begins a transaction that may write, and that fails if the connection
     /// cannot write to the table.
     fn begin(name: &TableName) -> String;

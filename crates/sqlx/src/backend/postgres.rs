@@ -108,6 +108,7 @@ impl Sql for Postgres {
     // By default, a session may be read-only, or use an isolation level that hides what other
     // transactions commit during the wait for the lock.
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+    const READ_COMMITTED: &'static str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; ";
     const ONE_WRITER: bool = false;
     const WRITERS: usize = 2;
 

@@ -110,6 +110,8 @@ impl Sql for Sqlite {
     // the write lock before failing. A plain `BEGIN` fails without taking it, so it comes first.
     const BEGIN: &'static str = "BEGIN; ROLLBACK; BEGIN IMMEDIATE";
 
+    const READ_COMMITTED: &'static str = "";
+
     // The savepoint exists only as long as the transaction does, so `record` notices if SQLite has
     // rolled it back.
     fn begin(_: &TableName) -> String {

@@ -35,6 +35,8 @@ pub(crate) fn recorded(delivery: &Delivery) -> [Value<'_>; 6] {
 #[derive(Debug)]
 pub struct Statements {
     pub(crate) begin: Arc<str>,
+    /// Like `begin`, for a transaction that runs only this crate's statements.
+    pub(crate) begin_read_committed: Arc<str>,
     /// `$1` key, `$2` type, `$3` endpoint, `$4` `created_at`, `$5` body, `$6` its length if it is
     /// compressed. Returns a row if the event is new, or nothing if it is a duplicate, if another
     /// transaction holds its lock, or if a trigger drops its row.
@@ -125,6 +127,7 @@ impl Statements {
 
         Self {
             begin: DB::begin(name).into(),
+            begin_read_committed: format!("{}{}", DB::READ_COMMITTED, DB::begin(name)).into(),
             #[cfg(feature = "sqlite")]
             record_first: format!("RELEASE soundhash_webhook; {record_now}").into(),
             record: record_now.into(),

@@ -176,6 +176,40 @@ async fn serializable_steps_do_not_fail_because_of_other_events() {
     tasks.join_all().await;
 }
 
+/// A conflict can recur as long as both transactions are serializable.
+#[tokio::test]
+async fn steps_that_conflict_are_retried_at_read_committed() {
+    const LEASE: Duration = Duration::from_mins(1);
+
+    let (_database, pool) = serializable().await;
+    let log = EventLog::new(pool.clone());
+    log.migrate().await.unwrap();
+    let conflict = "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('transaction_isolation') = 'serializable' THEN
+            RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001';
+        END IF;
+        RETURN NULL;
+    END $$";
+    Postgres::run(&pool, conflict).await.unwrap();
+    let trigger = "CREATE TRIGGER conflict BEFORE INSERT OR UPDATE OR DELETE ON soundhash_events
+        EXECUTE FUNCTION conflict()";
+    Postgres::run(&pool, trigger).await.unwrap();
+
+    let store = SqlxStore::new(log.clone());
+    let (one, other) = (delivery("a").await, delivery("b").await);
+    let both = tokio::join!(log.accept(&one), log.accept(&other));
+    assert_eq!(both.0.unwrap(), Accepted::New);
+    assert_eq!(both.1.unwrap(), Accepted::New);
+    assert_eq!(log.accept(&one).await.unwrap(), Accepted::Duplicate);
+    let key = Key::from(&delivery("c").await);
+    let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
+        panic!("a new key cannot be claimed");
+    };
+    assert!(store.complete(&key, token, LEASE).await.unwrap());
+    assert!(store.forget(&key).await.unwrap());
+    assert_eq!(log.purge(SystemTime::now()).await.unwrap(), 3);
+}
+
 #[tokio::test]
 async fn a_serializable_event_that_another_transaction_records_is_a_duplicate() {
     let (_database, pool) = serializable().await;
