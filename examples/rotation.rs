@@ -104,8 +104,9 @@ async fn serve(stop: CancellationToken) -> Result<(), BoxError> {
             tokio::time::sleep(Duration::from_secs(60)).await;
             match source.read().await {
                 Ok(secrets) => {
-                    info!("secrets read again: {} valid from now on", secrets.len());
+                    let count = secrets.len();
                     current.set(secrets);
+                    info!("secrets read again: {count} valid from now on");
                 }
                 // An invalid file must not cause deliveries to be rejected.
                 Err(error) => error!("the old secrets stay valid: {error}"),
