@@ -272,7 +272,8 @@ pub(crate) async fn sqlite(file: &str) -> EventLog<Sqlite> {
         .create_if_missing(true)
         .synchronous(SqliteSynchronous::Full)
         .pragma("journal_mode", "wal");
-    let pool = SqlitePoolOptions::new().connect_with(options).await;
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(options).await;
     EventLog::new(pool.expect("SQLite"))
 }
 

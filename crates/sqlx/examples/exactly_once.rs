@@ -19,8 +19,8 @@ use axum::{
 use soundhash_webhook::{BoxError, Delivery, Event};
 use soundhash_webhook_sqlx::{EventLog, EventLogError};
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+    Sqlite, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 
 async fn receive(
@@ -54,7 +54,9 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .busy_timeout(Duration::from_secs(5));
-    let pool = SqlitePool::connect_with(options).await?;
+    // SQLite has one writer at a time.
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(options).await?;
     sqlx::query("CREATE TABLE IF NOT EXISTS counts (event_type TEXT PRIMARY KEY, events INTEGER)")
         .execute(&pool)
         .await?;

@@ -73,8 +73,8 @@ pub enum EventLogErrorKind {
     NoTransaction,
     /// The encoding of the Postgres database cannot store all text. It must be `UTF8`.
     Encoding,
-    /// The SQLite database is not in a file, and the pool can have more than one connection. Such
-    /// connections either have separate databases or lock each other out.
+    /// The SQLite database is not in a file, and the pool does not keep a single connection. Each
+    /// connection has its own database, which ends with it.
     InMemory,
     /// A prepared statement is missing or belongs to another connection. A connection pooler in
     /// transaction mode must support prepared statements, as PgBouncer 1.21 or newer does with

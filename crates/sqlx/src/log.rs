@@ -34,18 +34,15 @@ const PURGE_BATCH: i64 = 2_000;
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
 /// use soundhash_webhook_sqlx::EventLog;
 /// use sqlx::sqlite::SqlitePoolOptions;
 ///
-/// let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+/// let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite:events.db").await?;
 /// let log = EventLog::new(pool);
 /// log.migrate().await?;
 /// # Ok(())
 /// # }
-/// # #[cfg(not(feature = "sqlite"))]
-/// # fn main() {}
 /// ```
 pub struct EventLog<DB: Backend> {
     pub(crate) pool: Pool<DB>,

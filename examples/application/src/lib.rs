@@ -13,7 +13,7 @@ use soundhash_webhook::{BoxError, Delivery, Event, EventData, Secret, SoundHashW
 use soundhash_webhook_sqlx::{EventLog, EventLogError};
 use sqlx::{
     Sqlite, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tower_http::{
     compression::CompressionLayer,
@@ -28,7 +28,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The state shared by the handlers.
 #[derive(Clone, Debug)]
 pub struct AppState {
-    pool: SqlitePool,
+    /// The connections of the unsigned routes, so that deliveries never wait for them.
+    reader: SqlitePool,
     log: EventLog<Sqlite>,
     metrics: PrometheusHandle,
 }
@@ -45,20 +46,27 @@ impl AppState {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePool::connect_with(options).await?;
+        // SQLite has one writer at a time.
+        let writer = SqlitePoolOptions::new().max_connections(1);
+        let writer = writer.connect_with(options.clone()).await?;
         sqlx::query("CREATE TABLE IF NOT EXISTS titles (title TEXT NOT NULL)")
-            .execute(&pool)
+            .execute(&writer)
             .await?;
-        let log = EventLog::new(pool.clone());
+        let log = EventLog::new(writer);
         log.migrate().await?;
-        Ok(Self { pool, log, metrics })
+        let reader = SqlitePool::connect_with(options.read_only(true)).await?;
+        Ok(Self {
+            reader,
+            log,
+            metrics,
+        })
     }
 }
 
 // These impls let a handler take only the part of the state that it needs.
 impl FromRef<AppState> for SqlitePool {
     fn from_ref(state: &AppState) -> Self {
-        state.pool.clone()
+        state.reader.clone()
     }
 }
 
@@ -124,11 +132,10 @@ async fn add_title(tx: &mut SqliteConnection, event: Event) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Lists the latest titles. Anyone can send this request, and it uses the same connections as the
-/// deliveries, so its cost must not grow with the table.
-async fn list(State(pool): State<SqlitePool>) -> Result<Json<Vec<String>>, StatusCode> {
+/// Lists the latest titles. Anyone can send this request, so its cost must not grow with the table.
+async fn list(State(reader): State<SqlitePool>) -> Result<Json<Vec<String>>, StatusCode> {
     let titles = sqlx::query_scalar("SELECT title FROM titles ORDER BY rowid DESC LIMIT 100")
-        .fetch_all(&pool)
+        .fetch_all(&reader)
         .await;
     titles.map(Json).map_err(|error| {
         tracing::error!(%error, "cannot read the titles");
@@ -137,8 +144,8 @@ async fn list(State(pool): State<SqlitePool>) -> Result<Json<Vec<String>>, Statu
 }
 
 /// Responds with 503 if the database fails, so that a load balancer chooses another instance.
-async fn healthz(State(pool): State<SqlitePool>) -> StatusCode {
-    match sqlx::query("SELECT 1").execute(&pool).await {
+async fn healthz(State(reader): State<SqlitePool>) -> StatusCode {
+    match sqlx::query("SELECT 1").execute(&reader).await {
         Ok(_) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -213,11 +213,16 @@ impl Sql for Sqlite {
         Box::pin(async move {
             let file = "SELECT file FROM pragma_database_list WHERE name = 'main'";
             let file: Option<String> = sqlx::query_scalar(file).fetch_one(connection).await?;
-            if file.is_none_or(|file| file.is_empty()) && pool.options().get_max_connections() > 1 {
+            let options = pool.options();
+            let keeps_one_connection = options.get_max_connections() == 1
+                && options.get_idle_timeout().is_none()
+                && options.get_max_lifetime().is_none();
+            if file.is_none_or(|file| file.is_empty()) && !keeps_one_connection {
                 return Err(EventLogError::new(
                     EventLogErrorKind::InMemory,
-                    "database is not in a file, so the connections of the pool do not share it: \
-                     use a file, or a pool with `max_connections(1)`",
+                    "database is not in a file, so it ends with its connection: use a file, or in \
+                     tests a pool with `max_connections(1)`, `idle_timeout(None)` and \
+                     `max_lifetime(None)`",
                 ));
             }
             Ok(())

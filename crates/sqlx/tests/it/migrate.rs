@@ -1,5 +1,7 @@
 //! Migrations that many processes run at once, with other table names, and with minimal privileges.
 
+use std::time::Duration;
+
 use soundhash_webhook_sqlx::{EventLog, EventLogErrorKind, Recorded};
 use sqlx::{Pool, Postgres, Sqlite};
 use tokio::task::JoinSet;
@@ -100,10 +102,19 @@ async fn a_database_that_cannot_store_all_text_is_rejected() {
 /// Without this check, an event could be recorded in the private database of one connection, which
 /// is lost with the connection.
 #[tokio::test]
-async fn an_in_memory_database_is_only_for_one_connection() {
+async fn an_in_memory_database_is_only_for_one_connection_that_stays_open() {
+    let kept = || {
+        let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+        options.idle_timeout(None).max_lifetime(None)
+    };
+    let rejected = Some(EventLogErrorKind::InMemory);
     for url in ["sqlite:", "sqlite::memory:", "sqlite://?mode=memory"] {
-        for (connections, kind) in [(2, Some(EventLogErrorKind::InMemory)), (1, None)] {
-            let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(connections);
+        for (options, kind) in [
+            (kept().max_connections(2), rejected),
+            (kept().idle_timeout(Duration::from_hours(1)), rejected),
+            (kept().max_lifetime(Duration::from_hours(1)), rejected),
+            (kept(), None),
+        ] {
             let pool = options.connect(url).await.unwrap();
             let migrated = EventLog::new(pool).migrate().await;
             assert_eq!(migrated.err().map(|error| error.kind()), kind, "{url}");

@@ -14,7 +14,10 @@ use soundhash_webhook::{
 };
 use soundhash_webhook_sqlx::{EventLog, EventLogError, EventLogErrorKind, SqlxStore};
 use sqlx::{Pool, Postgres, Sqlite, SqlitePool, Transaction};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     child::rand_below,
@@ -277,7 +280,36 @@ on_both!(
     events_succeed_after_a_deferred_constraint_failed_at_commit,
     events_succeed_on_connections_with_changed_settings,
     a_claim_whose_caller_hung_up_is_undone,
+    one_connection_is_enough,
 );
+
+/// Three tasks deliver each event at the same time.
+async fn one_connection_is_enough<DB: Fixture>() {
+    let (database, _pool, _log) = log::<DB>().await;
+    let pool = DB::pool(&DB::url(&database), 1).await;
+    let log = EventLog::new(pool).lock_timeout(LEASE);
+    let store = SqlxStore::new(log.clone()).deadline(LEASE);
+    let mut tasks = JoinSet::new();
+    for task in 0..30 {
+        let (log, store) = (log.clone(), store.clone());
+        tasks.spawn(async move {
+            let mut new = 0;
+            for number in 0..6 {
+                let delivery = delivery(&format!("{}-{number}", task / 3)).await;
+                let is_duplicate = match (task + number) % 2 {
+                    0 => record(&log, &delivery).await.unwrap().is_duplicate(),
+                    _ => log.accept(&delivery).await.unwrap().is_duplicate(),
+                };
+                new += usize::from(!is_duplicate);
+                let claim = store.claim(&Key::from(&delivery), LEASE).await.unwrap();
+                assert!(matches!(claim, Claim::Completed), "{claim:?}");
+            }
+            new
+        });
+    }
+    let new: usize = tasks.join_all().await.into_iter().sum();
+    assert_eq!(new, 10 * 6);
+}
 
 async fn three_more<DB: Fixture>(log: &EventLog<DB>, pool: &Pool<DB>) {
     for id in ["x", "y", "z"] {
