@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    process::{Output, Receiver, begin, example, exchange, response_head, status},
+    process::{Output, Receiver, begin, example, exchange, response_head, signal, status},
     support::{BODY, head, sign, signed_bytes},
 };
 
@@ -167,6 +167,29 @@ async fn a_second_signal_ends_it_at_once() {
     receiver.signal("TERM");
     let (status, _, _) = receiver.ended();
     assert_eq!(status.signal(), Some(15));
+}
+
+/// The kernel ignores the default actions of the first process in a container.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once_in_a_container() {
+    use std::os::unix::fs::MetadataExt;
+
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return eprintln!("skipped: only root can start a process in a new namespace");
+    }
+    let mut container = Command::new("unshare");
+    container.args(["--pid", "--fork", "--kill-child"]);
+    container.arg(example("receiver"));
+    let mut receiver = Receiver::listening(container.env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0"));
+    let id = receiver.id();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    let first = children.trim().parse().unwrap();
+    let _in_flight = begin(&receiver.addr, &head(&sign(BODY), BODY.len())).await;
+    signal(first, "TERM");
+    receiver.wait_for_log("stopping");
+    signal(first, "TERM");
+    assert_eq!(receiver.ended().0.code(), Some(128 + 15));
 }
 
 /// Even if the output is not read, has lost its reader, is on a full disk or is closed from the

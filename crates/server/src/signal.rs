@@ -29,7 +29,13 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static
     // The order of the two loops matters: the first signal must find the flag unset before it sets
     // the flag.
     for number in [SIGINT, SIGTERM] {
-        flag::register_conditional_default(number, had_signal.clone())?;
+        let second = had_signal.clone();
+        // The kernel ignores the default actions of the first process in a container.
+        if std::process::id() == 1 {
+            flag::register_conditional_shutdown(number, 128 + number, second)?;
+        } else {
+            flag::register_conditional_default(number, second)?;
+        }
     }
     for number in [SIGINT, SIGTERM] {
         flag::register(number, had_signal.clone())?;
