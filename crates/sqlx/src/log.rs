@@ -38,7 +38,7 @@ const PURGE_BATCH: i64 = 2_000;
 /// use soundhash_webhook_sqlx::EventLog;
 /// use sqlx::sqlite::SqlitePoolOptions;
 ///
-/// let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite:events.db").await?;
+/// let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite:events.db?mode=rwc").await?;
 /// let log = EventLog::new(pool);
 /// log.migrate().await?;
 /// # Ok(())

@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::Command,
+    time::Duration,
 };
 
 use axum::{
@@ -24,6 +25,7 @@ use soundhash_webhook_tests::{
     process::{Output, Process, Receiver},
     requests,
 };
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 const SECRET: &str = "whsec_test";
@@ -114,6 +116,26 @@ async fn only_the_latest_titles_are_listed() {
     let titles = get(&app, "/titles").await;
     assert_eq!(titles.matches("Song").count(), 100);
     assert!(titles.starts_with(r#"["Song 100","#) && titles.ends_with(r#","Song 1"]"#));
+}
+
+/// The delivery holds the only connection that may write while it waits for another writer.
+#[tokio::test]
+async fn unsigned_routes_have_their_own_connections() {
+    let file = new_file("readers");
+    let app = application(&file).await;
+    let other = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let writing = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let song = processed("A song");
+    let mut delivery = Box::pin(deliver(&app, &song));
+    let waits = timeout(Duration::from_millis(500), &mut delivery).await;
+    assert!(waits.is_err(), "{waits:?}");
+    tokio::select! {
+        biased;
+        status = &mut delivery => panic!("the list waited for the delivery: {status}"),
+        titles = get(&app, "/titles") => assert_eq!(titles, "[]"),
+    }
+    writing.rollback().await.unwrap();
+    assert_eq!(delivery.await, StatusCode::OK);
 }
 
 #[tokio::test]
