@@ -207,7 +207,11 @@ impl Receiver {
 
     /// Starts a program that logs its address.
     pub fn listening(command: &mut Command) -> Self {
-        let mut process = Process::start(command);
+        Self::of_process(Process::start(command))
+    }
+
+    /// Waits until a program has logged its address.
+    pub fn of_process(mut process: Process) -> Self {
         let line = process.wait_for_log("listening on http://");
         let addr = line.split('/').nth(2).expect("an address").to_owned();
         Self { process, addr }

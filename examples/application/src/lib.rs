@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Json, Router,
+    error_handling::HandleErrorLayer,
     extract::{FromRef, State},
     http::StatusCode,
     routing::{get, post},
@@ -15,6 +16,7 @@ use sqlx::{
     Sqlite, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
+use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::{
     compression::CompressionLayer,
     timeout::TimeoutLayer,
@@ -24,6 +26,9 @@ use tracing::Level;
 
 /// The request timeout, which is shorter than the 30 s that SoundHash waits.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The maximum number of concurrent requests for the titles.
+const LISTS: usize = 8;
 
 /// The state shared by the handlers.
 #[derive(Clone, Debug)]
@@ -82,16 +87,20 @@ impl FromRef<AppState> for PrometheusHandle {
     }
 }
 
-/// Returns the application's routes.
+/// Returns the application's public routes.
 pub fn app(secret: Secret, state: AppState) -> Router {
+    // Anyone can request the titles, so further requests get a 503 instead of waiting.
+    let limit = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(async |_: BoxError| {
+            StatusCode::SERVICE_UNAVAILABLE
+        }))
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(LISTS));
     Router::new()
         .route("/webhooks/soundhash", post(receive))
         .route_layer(SoundHashWebhookLayer::new(secret))
         // `route_layer` does not protect routes added after it.
-        .route("/titles", get(list))
-        .route("/healthz", get(healthz))
-        // In production, serve the metrics on a private address.
-        .route("/metrics", get(scrape))
+        .route("/titles", get(list).layer(limit))
         // These layers see every request. None of them reads or changes the request body.
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(
@@ -100,8 +109,17 @@ pub fn app(secret: Secret, state: AppState) -> Router {
             DEADLINE,
         ))
         // An attacker can cause many responses with 503. The webhook's layer logs them, but at most
-        // one per minute.
+        // one per minute, and `receive` logs its own errors.
         .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
+        .with_state(state)
+}
+
+/// Returns the routes for the operator and the load balancer. Serve them on a private address,
+/// because each request costs more than the rejection of a forged delivery.
+pub fn internal(state: AppState) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(scrape))
         .with_state(state)
 }
 
@@ -115,8 +133,14 @@ async fn receive(
     if log.record(&mut tx, &delivery).await?.is_duplicate() {
         return Ok(StatusCode::OK);
     }
-    add_title(&mut tx, event).await?;
-    tx.commit().await?;
+    let stored = async {
+        add_title(&mut tx, event).await?;
+        tx.commit().await
+    };
+    // The log reports the errors of its own steps, but not those of other statements.
+    stored
+        .await
+        .inspect_err(|error| tracing::error!(%error, "cannot store the title"))?;
     Ok(StatusCode::OK)
 }
 
@@ -143,9 +167,11 @@ async fn list(State(reader): State<SqlitePool>) -> Result<Json<Vec<String>>, Sta
     })
 }
 
-/// Responds with 503 if the database fails, so that a load balancer chooses another instance.
+/// Responds with 503 if the database cannot be read, so that a load balancer chooses another
+/// instance.
 async fn healthz(State(reader): State<SqlitePool>) -> StatusCode {
-    match sqlx::query("SELECT 1").execute(&reader).await {
+    let read = sqlx::query("SELECT title FROM titles LIMIT 1");
+    match read.execute(&reader).await {
         Ok(_) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }

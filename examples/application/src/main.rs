@@ -8,14 +8,15 @@
 //! | --- | --- | --- |
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | must be set |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
+//! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the private address of the metrics and the health check | `127.0.0.1:9464` |
 //! | `SOUNDHASH_WEBHOOK_DATABASE` | the SQLite file | `application.db` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
-use std::{env, io, time::Duration};
+use std::{env, future::pending, io, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use soundhash_webhook::{BoxError, Secret};
-use soundhash_webhook_application_example::{AppState, app};
+use soundhash_webhook_application_example::{AppState, app, internal};
 use soundhash_webhook_server::{Server, shutdown_signal};
 use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
 use tracing_subscriber::EnvFilter;
@@ -47,7 +48,11 @@ async fn main() -> Result<(), BoxError> {
         .install_recorder()?;
     let file = variable("SOUNDHASH_WEBHOOK_DATABASE", "application.db");
     let state = AppState::open(&file, metrics).await?;
-    let listener = TcpListener::bind(variable("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:3000")).await?;
+    let listener = bind("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:9464").await?;
+    tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
+    let server = Server::new(listener).max_connections(16);
+    tokio::spawn(server.serve(internal(state.clone()), pending()));
+    let listener = bind("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:3000").await?;
     tracing::info!(
         "listening on http://{}/webhooks/soundhash",
         listener.local_addr()?
@@ -59,6 +64,13 @@ async fn main() -> Result<(), BoxError> {
     // This waits up to a second for the rest of the log to be written.
     let _ = timeout(Duration::from_secs(1), spawn_blocking(|| drop(written))).await;
     Ok(())
+}
+
+/// Listens on the address in a variable.
+async fn bind(name: &str, default: &str) -> Result<TcpListener, BoxError> {
+    let addr = variable(name, default);
+    let bound = TcpListener::bind(&addr).await;
+    bound.map_err(|error| format!("{name}: cannot listen on {addr:?}: {error}").into())
 }
 
 /// Returns the value of a variable, or `default` if it is not set or empty. A compose file passes an

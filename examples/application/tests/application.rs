@@ -13,14 +13,16 @@ use axum::{
     Router,
     body::Body,
     http::{Request, StatusCode},
+    response::Response,
 };
+use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use soundhash_webhook::{
     EventKind, Secret, Sender,
     testing::{SignedRequest, fresh_sample, hostile_requests},
 };
-use soundhash_webhook_application_example::{AppState, app};
+use soundhash_webhook_application_example::{AppState, app, internal};
 use soundhash_webhook_tests::{
     process::{Output, Process, Receiver},
     requests,
@@ -39,10 +41,13 @@ fn new_file(name: &str) -> String {
     file
 }
 
-async fn application(file: &str) -> Router {
+async fn open(file: &str) -> AppState {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let state = AppState::open(file, metrics).await.unwrap();
-    app(Secret::new(SECRET), state)
+    AppState::open(file, metrics).await.unwrap()
+}
+
+async fn application(file: &str) -> Router {
+    app(Secret::new(SECRET), open(file).await)
 }
 
 /// Returns a new event about a processed video.
@@ -139,11 +144,39 @@ async fn unsigned_routes_have_their_own_connections() {
 }
 
 #[tokio::test]
-async fn open_routes_need_no_signature() {
+async fn unsigned_requests_do_not_wait_for_each_other() {
     let app = application(&new_file("open")).await;
-    assert_eq!(get(&app, "/healthz").await, "");
+    let list = || {
+        let request = Request::get("/titles").body(Body::empty()).unwrap();
+        app.clone().oneshot(request)
+    };
+    // All of these requests arrive before the first one gets a response.
+    let responses = join_all((0..40).map(|_| list())).await;
+    let is_ok = |response: &Response| response.status() == StatusCode::OK;
+    let served = responses.iter().flatten().filter(|it| is_ok(it)).count();
+    assert_eq!(served, 8);
     assert_eq!(get(&app, "/titles").await, "[]");
-    get(&app, "/metrics").await;
+}
+
+/// Attack: request the metrics, which cost more than a forged delivery.
+#[tokio::test]
+async fn the_internal_routes_are_not_public() {
+    let file = new_file("internal");
+    let state = open(&file).await;
+    let (app, internal) = (app(Secret::new(SECRET), state.clone()), internal(state));
+    let status = async |router: &Router, path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status()
+    };
+    for path in ["/healthz", "/metrics"] {
+        assert_eq!(status(&internal, path).await, StatusCode::OK);
+        assert_eq!(status(&app, path).await, StatusCode::NOT_FOUND);
+    }
+    let database = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let drop = sqlx::query("DROP TABLE titles").execute(&database);
+    drop.await.unwrap();
+    let health = status(&internal, "/healthz").await;
+    assert_eq!(health, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
@@ -169,19 +202,23 @@ fn program(name: &str) -> Command {
         .env_remove("RUST_LOG")
         .env("SOUNDHASH_WEBHOOK_SECRET", SECRET)
         .env("SOUNDHASH_WEBHOOK_ADDR", "127.0.0.1:0")
+        .env("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:0")
         .env("SOUNDHASH_WEBHOOK_DATABASE", new_file(name));
     command
 }
 
 #[tokio::test]
 async fn the_program_counts_deliveries_and_stops_at_a_signal() {
-    let program = Receiver::listening(&mut program("program"));
+    let mut process = Process::start(&mut program("program"));
+    let line = process.wait_for_log("metrics at http://");
+    let metrics = line.split('/').nth(2).unwrap().to_owned();
+    let program = Receiver::of_process(process);
     let song = processed("A song");
     for _ in 0..2 {
         let status = requests::deliver(&program.url(), SECRET, song.as_bytes()).await;
         assert_eq!(status, Some(200));
     }
-    let mut stream = TcpStream::connect(&program.addr).unwrap();
+    let mut stream = TcpStream::connect(metrics).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let metrics = io::read_to_string(stream).unwrap();
     for part in [
@@ -201,8 +238,9 @@ async fn the_program_counts_deliveries_and_stops_at_a_signal() {
     program.process.signal("TERM");
     let (status, _, log) = program.ended();
     assert!(status.success(), "{log}");
-    // Attack: fill the log.
-    assert!(!log.contains("ERROR"), "{log}");
+    let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 5, "{log}");
+    assert!(errors[0].contains("cannot store the title") && errors[0].contains("no such table"));
 }
 
 /// A compose file passes an unset variable as an empty one. SQLite would open a private temporary
