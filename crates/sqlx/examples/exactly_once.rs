@@ -32,8 +32,14 @@ async fn receive(
     if log.record(&mut tx, &delivery).await?.is_duplicate() {
         return Ok(StatusCode::OK);
     }
-    count(&mut tx, &event).await?;
-    tx.commit().await?;
+    let stored = async {
+        count(&mut tx, &event).await?;
+        tx.commit().await
+    };
+    // The log reports the errors of its own steps, but not those of other statements.
+    stored
+        .await
+        .inspect_err(|error| tracing::error!(%error, "cannot count the event"))?;
     Ok(example_program::receive(event).await)
 }
 

@@ -10,8 +10,8 @@ use sqlx::error::{DatabaseError, ErrorKind};
 ///
 /// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The
 /// response never contains the reason, but its extensions contain this error. The crate logs its
-/// own failed steps at the `error` level. Log the errors of your own statements and of `commit`
-/// where you log failed requests, for example with `tower_http::trace::TraceLayer`.
+/// own failed steps at the `error` level. Log the errors of your own statements and of `commit`, as
+/// the `exactly_once` example does. Otherwise, nothing in the log says that the disk is full.
 ///
 /// If the connection breaks during `commit`, the transaction may have been committed. The next
 /// delivery is then a duplicate.
