@@ -205,7 +205,7 @@
 //! - **One transaction writes at a time**, even for different events. Other transactions wait up to
 //!   the lock timeout, so a slow transaction delays every delivery. More connections do not write
 //!   faster: each polls for the lock, and some wait long. In our benchmark, the 99th percentile of
-//!   the response time was 20 to 135 ms with ten connections, and 4 ms with one.
+//!   the response time was 21 to 135 ms with ten connections, and 4 ms with one.
 //! - **Use a second pool for everything else**, such as your own queries. A handler that holds a
 //!   transaction, and takes another connection from a pool of one, waits for itself.
 //! - **Begin with [`EventLog::begin`]**, which is `BEGIN IMMEDIATE`. A transaction from
