@@ -18,7 +18,6 @@ use sqlx::{
 };
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::{
-    compression::CompressionLayer,
     timeout::TimeoutLayer,
     trace::{DefaultOnFailure, TraceLayer},
 };
@@ -26,6 +25,9 @@ use tracing::Level;
 
 /// The request timeout, which is shorter than the 30 s that SoundHash waits.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The timeout of the internal requests, which load balancers repeat every few seconds.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The maximum number of concurrent requests for the titles.
 const LISTS: usize = 8;
@@ -102,7 +104,8 @@ pub fn app(secret: Secret, state: AppState) -> Router {
         // `route_layer` does not protect routes added after it.
         .route("/titles", get(list).layer(limit))
         // These layers see every request. None of them reads or changes the request body.
-        .layer(CompressionLayer::new())
+        // `CompressionLayer` is not among them: it keeps about 300 kB in memory for each response
+        // that a peer does not read.
         .layer(TimeoutLayer::with_status_code(
             // With this status, SoundHash sends the event again.
             StatusCode::SERVICE_UNAVAILABLE,
@@ -120,6 +123,11 @@ pub fn internal(state: AppState) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(scrape))
+        // A disk can hang.
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            HEALTH_DEADLINE,
+        ))
         .with_state(state)
 }
 
@@ -156,11 +164,11 @@ async fn add_title(tx: &mut SqliteConnection, event: Event) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Lists the latest titles. Anyone can send this request, so its cost must not grow with the table.
+/// Lists the latest titles. Anyone can send this request, and a peer that reads none of its responses
+/// keeps each of them in memory. The response must therefore be short, whatever the table contains.
 async fn list(State(reader): State<SqlitePool>) -> Result<Json<Vec<String>>, StatusCode> {
-    let titles = sqlx::query_scalar("SELECT title FROM titles ORDER BY rowid DESC LIMIT 100")
-        .fetch_all(&reader)
-        .await;
+    let latest = "SELECT substr(title, 1, 100) FROM titles ORDER BY rowid DESC LIMIT 20";
+    let titles = sqlx::query_scalar(latest).fetch_all(&reader).await;
     titles.map(Json).map_err(|error| {
         tracing::error!(%error, "cannot read the titles");
         StatusCode::INTERNAL_SERVER_ERROR
