@@ -8,14 +8,16 @@ use serde_json::{Value, json};
 use soundhash_webhook::{SIGNATURE_HEADER, Secret};
 use soundhash_webhook_tests::{captures, requests};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::{
-    process::{Output, Receiver, begin, example, exchange, response_head, signal, status},
+    process::{
+        Output, PATIENCE, Receiver, begin, example, exchange, response_head, signal, status,
+    },
     support::{BODY, head, sign, signed_bytes},
 };
 
@@ -190,6 +192,35 @@ async fn a_second_signal_ends_it_at_once_in_a_container() {
     receiver.wait_for_log("stopping");
     signal(first, "TERM");
     assert_eq!(receiver.ended().0.code(), Some(128 + 15));
+}
+
+/// Attack: fill the log. `h2` logs each connection that resets many streams.
+#[tokio::test]
+async fn reset_streams_are_not_logged() {
+    let receiver = Receiver::start(&[]);
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &settings].concat();
+    for id in (1..400_u32).step_by(2).map(u32::to_be_bytes) {
+        let (headers, reset) = ([0, 0, 3, 1, 5], [0, 0, 4, 3, 0]);
+        // `GET http:/`, and the code for a canceled stream.
+        let (request, code) = ([0x82, 0x86, 0x84], [0, 0, 0, 8]);
+        bytes.extend(
+            [headers, reset]
+                .into_iter()
+                .zip([&request[..], &code])
+                .flat_map(|(head, payload)| [&head[..], &id, payload].concat()),
+        );
+    }
+    for _ in 0..5 {
+        let mut peer = TcpStream::connect(&receiver.addr).await.unwrap();
+        peer.write_all(&bytes).await.unwrap();
+        // The server closes the connection once it has read the resets.
+        let closed = timeout(PATIENCE, peer.read_to_end(&mut Vec::new())).await;
+        let _ = closed.expect("the connection is closed");
+    }
+    receiver.signal("TERM");
+    let (_, _, log) = receiver.ended();
+    assert!(!log.contains("h2::"), "{log}");
 }
 
 /// Even if the output is not read, has lost its reader, is on a full disk or is closed from the

@@ -93,7 +93,11 @@ fn filter() -> Targets {
     let filter = env::var("RUST_LOG").ok();
     filter
         .and_then(|filter| filter.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+        .unwrap_or_else(|| {
+            // An attacker can cause any number of warnings from `h2`.
+            let targets = Targets::new().with_target("h2", LevelFilter::ERROR);
+            targets.with_default(LevelFilter::INFO)
+        })
 }
 
 /// Prints a line to stdout and returns once it has been written. Characters that could control a
