@@ -36,7 +36,7 @@ async fn receive(
         count(&mut tx, &event).await?;
         tx.commit().await
     };
-    // The log reports the errors of its own steps, but not those of other statements.
+    // `EventLog` logs only the errors of its own statements.
     stored
         .await
         .inspect_err(|error| tracing::error!(%error, "cannot count the event"))?;

@@ -145,7 +145,7 @@ async fn receive(
         add_title(&mut tx, event).await?;
         tx.commit().await
     };
-    // The log reports the errors of its own steps, but not those of other statements.
+    // `EventLog` logs only the errors of its own statements.
     stored
         .await
         .inspect_err(|error| tracing::error!(%error, "cannot store the title"))?;
@@ -165,7 +165,7 @@ async fn add_title(tx: &mut SqliteConnection, event: Event) -> sqlx::Result<()> 
 }
 
 /// Lists the latest titles. Anyone can send this request, and a peer that reads none of its responses
-/// keeps each of them in memory. The response must therefore be short, whatever the table contains.
+/// keeps each of them in memory, so the response is kept short.
 async fn list(State(reader): State<SqlitePool>) -> Result<Json<Vec<String>>, StatusCode> {
     let latest = "SELECT substr(title, 1, 100) FROM titles ORDER BY rowid DESC LIMIT 20";
     let titles = sqlx::query_scalar(latest).fetch_all(&reader).await;

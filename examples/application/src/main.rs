@@ -32,7 +32,7 @@ async fn main() -> Result<(), BoxError> {
     // An attacker can cause any number of warnings from `h2`.
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,h2=error"));
-    // A separate thread writes the log, so that deliveries do not wait for whatever reads it.
+    // A separate thread writes the log, so that a slow reader does not delay deliveries.
     let (log, written) = tracing_appender::non_blocking(io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -235,8 +235,8 @@ fn a_log_that_is_longer_than_the_limit() {
 
 #[test]
 fn a_token_that_expires_is_renewed() {
-    // Each line has a token, a refresh token and a command that the user runs to get a token. `-`
-    // stands for none.
+    // Each line has a token, a refresh token and a command that the user runs to get a token, or `-`
+    // instead.
     let command = |line: &str| {
         let mut command = api(Vec::new()).bare("reconcile");
         let [token, refresh, run] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
