@@ -236,7 +236,7 @@ impl IntoResponse for EventRejection {
         match self.0 {
             None => MissingLayer(()).into_response(),
             // SoundHash signed the body, so only SoundHash sees this text.
-            Some(error) => (error.status(), error.to_string()).into_response(),
+            Some(error) => telemetry::logged((error.status(), error.to_string()).into_response()),
         }
     }
 }
@@ -384,7 +384,7 @@ impl IntoResponse for PayloadRejection {
         match self.0 {
             Err(rejection) => rejection.into_response(),
             // SoundHash signed the event, so only SoundHash sees this text.
-            Ok(_) => (self.status(), self.to_string()).into_response(),
+            Ok(_) => telemetry::logged((self.status(), self.to_string()).into_response()),
         }
     }
 }

@@ -94,7 +94,7 @@ where
                 Ok(guard) => guard,
                 Err(outcome) => {
                     log(&settings, &outcome, request.uri().path(), delivery);
-                    return Ok(outcome.into_response());
+                    return Ok(telemetry::logged(outcome.into_response()));
                 }
             };
             settings.rejections.log_summaries();
@@ -153,7 +153,7 @@ fn log(settings: &Settings, outcome: &Outcome, path: &str, delivery: Option<&Del
         advice: kind.advice(),
         severity: kind.severity(),
         source: outcome.source(),
-        path,
+        path: Some(path),
         endpoint: delivery.and_then(Delivery::endpoint),
     };
     telemetry::skipped(&settings.rejections, &rejected);

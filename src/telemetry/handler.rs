@@ -1,4 +1,4 @@
-//! Runs a delivery's handler in a span, and reports canceled handlers.
+//! Runs a delivery's handler in a span, and reports handlers that fail or are canceled.
 //!
 //! The span adds the delivery's id, type and endpoint to every line logged while the handler runs.
 
@@ -13,12 +13,15 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum_core::response::Response;
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{
     log::{Span, delivery_span, enabled, in_current_span, log},
     metrics, recorder,
+    rejected::{self, RejectionLog},
     text::{escape, escape_display, milliseconds},
 };
 
@@ -125,6 +128,32 @@ impl<F> Handling<F> {
             is_over: false,
         }
     }
+
+    /// Records the response if SoundHash counts it as a failure.
+    #[inline]
+    pub(crate) fn responded(&self, response: &Response, log: &RejectionLog) {
+        if !response.status().is_success() && response.extensions().get::<Logged>().is_none() {
+            self.failed(response.status(), log);
+        }
+    }
+
+    #[cold]
+    fn failed(&self, status: StatusCode, log: &RejectionLog) {
+        if let Some(watch) = &self.watch {
+            watch.in_span(|| rejected::failed(log, status));
+        }
+    }
+}
+
+/// Marks a response whose reason has been logged.
+#[derive(Clone, Copy)]
+struct Logged;
+
+/// Marks a response whose reason has been logged, so that it is not logged again as a failure of the
+/// handler.
+pub(crate) fn logged(mut response: Response) -> Response {
+    response.extensions_mut().insert(Logged);
+    response
 }
 
 /// Wraps the future of a handler that is about to run in a separate task, and attaches the caller's

@@ -9,6 +9,7 @@ pub(super) const BODY_BYTES: &str = "soundhash_webhook_body_bytes";
 pub(super) const BODY_WAIT: &str = "soundhash_webhook_body_wait_seconds";
 pub(super) const VERIFICATION: &str = "soundhash_webhook_verification_seconds";
 pub(super) const CANCELED: &str = "soundhash_webhook_handlers_canceled_total";
+pub(super) const FAILED: &str = "soundhash_webhook_handlers_failed_total";
 pub(super) const SKIPPED: &str = "soundhash_webhook_handlers_skipped_total";
 pub(super) const LEASE_LOST: &str = "soundhash_webhook_lease_lost_total";
 pub(super) const NOT_RECORDED: &str = "soundhash_webhook_not_recorded_total";

@@ -6,7 +6,8 @@
 //!
 //! - `rejected`: requests to which `verify` or `idempotency` responds without calling the handler.
 //! - `verified`: deliveries that `verify` accepts, and how long verification takes.
-//! - `handler`: the span around the handler, canceled handlers, and undecodable responses.
+//! - `handler`: the span around the handler, handlers that fail or are canceled, and undecodable
+//!   responses.
 //! - `store`: calls to an idempotency store.
 //! - `event`: bodies and events that the extractors do not recognize.
 //!
@@ -29,7 +30,7 @@ mod verified;
 
 pub(crate) use self::{
     event::{new_field, of_another_type, undecodable, unknown_fields, unrecognized},
-    handler::{DeliveryFields, Handling, detached, undecodable_response},
+    handler::{DeliveryFields, Handling, detached, logged, undecodable_response},
     log::in_current_span,
     recorder::{start_idempotency, start_verification},
     rejected::{Rejected, RejectionLog, Severity, duplicate, layer_missing, rejected, skipped},

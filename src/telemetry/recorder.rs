@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Once, time::Instant};
 use metrics::{SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
 
 use super::metrics::{
-    ACCEPTED, BODY_BYTES, BODY_WAIT, CANCELED, DELIVERIES, LEASE_LOST, MATCHED_SECRET, NO_TYPE,
-    NOT_RECORDED, OTHER_TYPE, SKIPPED, STORE, STORE_ERRORS, UNKNOWN_FIELDS, UNRECOGNIZED,
+    ACCEPTED, BODY_BYTES, BODY_WAIT, CANCELED, DELIVERIES, FAILED, LEASE_LOST, MATCHED_SECRET,
+    NO_TYPE, NOT_RECORDED, OTHER_TYPE, SKIPPED, STORE, STORE_ERRORS, UNKNOWN_FIELDS, UNRECOGNIZED,
     VERIFICATION,
 };
 
@@ -62,7 +62,9 @@ pub(crate) fn start_verification(
     types: impl Iterator<Item = &'static str>,
 ) {
     describe();
-    counter!(CANCELED).increment(0);
+    for name in [CANCELED, FAILED] {
+        counter!(name).increment(0);
+    }
     for outcome in rejections.iter().chain(&[ACCEPTED]) {
         counter!(DELIVERIES, "outcome" => *outcome, "event_type" => NO_TYPE).increment(0);
     }
@@ -98,7 +100,9 @@ fn describe_once() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {
         describe();
-        counter!(CANCELED).increment(0);
+        for name in [CANCELED, FAILED] {
+            counter!(name).increment(0);
+        }
     });
 }
 
@@ -123,6 +127,10 @@ fn describe() {
         (
             CANCELED,
             "Handlers that were canceled because the sender hung up, or a timeout of the application expired, before they finished",
+        ),
+        (
+            FAILED,
+            "Handlers that responded with anything but 2xx, unless the reason is an event that they could not parse",
         ),
         (
             SKIPPED,

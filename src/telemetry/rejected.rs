@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
@@ -35,7 +36,7 @@ pub(crate) struct Rejected<'a> {
     pub(crate) severity: Severity,
     pub(crate) source: Option<&'a (dyn Error + 'static)>,
     /// The request's path, without the query.
-    pub(crate) path: &'a str,
+    pub(crate) path: Option<&'a str>,
     pub(crate) endpoint: Option<&'a str>,
 }
 
@@ -83,9 +84,27 @@ pub(crate) fn layer_missing(path: &str) {
         advice: "put one around its route, because nothing is verified and every request gets 500",
         severity: Severity::Failure,
         source: None,
-        path,
+        path: Some(path),
         endpoint: None,
     });
+}
+
+/// Records that a handler responded to a delivery with a status other than 2xx.
+pub(super) fn failed(log: &RejectionLog, status: StatusCode) {
+    let advice = match status.is_redirection() {
+        true => "SoundHash follows the redirect, and may not send the event again",
+        false => "SoundHash sends the event again, and drops it after 7 minutes of retries",
+    };
+    log.record(&Rejected {
+        reason: "handler_failed",
+        message: &format_args!("handler responded with {status}"),
+        advice,
+        severity: Severity::Failure,
+        source: None,
+        path: None,
+        endpoint: None,
+    });
+    recorder::increment(metrics::FAILED);
 }
 
 /// Logs the rejections of one layer.
@@ -108,7 +127,7 @@ struct Window {
     /// The number of rejections counted after `since`, the time of the last log line.
     count: u64,
     /// The path of the last rejection.
-    path: String,
+    path: Option<String>,
     endpoint: Option<String>,
 }
 
@@ -150,7 +169,7 @@ impl RejectionLog {
             return true;
         }
         window.count += 1;
-        window.path = escape(rejected.path);
+        window.path = rejected.path.map(escape);
         window.endpoint = rejected.endpoint.map(escape);
         self.pending.store(true, Ordering::Relaxed);
         false
@@ -215,7 +234,7 @@ impl Rejected<'_> {
             warn_or_error!(
                 self.severity,
                 reason = self.reason,
-                path = escape(self.path),
+                path = self.path.map(escape),
                 endpoint = self.endpoint.map(escape),
                 error = self.source.map(chain),
                 "webhook rejected: {}: {}",
@@ -226,7 +245,7 @@ impl Rejected<'_> {
             log!(
                 debug,
                 reason = self.reason,
-                path = escape(self.path),
+                path = self.path.map(escape),
                 endpoint = self.endpoint.map(escape),
                 error = self.source.map(chain),
                 "webhook rejected: {}",
@@ -243,7 +262,7 @@ impl Window {
             severity,
             since,
             count: 0,
-            path: String::new(),
+            path: None,
             endpoint: None,
         }
     }

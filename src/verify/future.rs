@@ -135,8 +135,9 @@ where
                     respond(rejection.clone(), remainder, *this.version, this.limits, cx);
                 return Poll::Ready(Ok(response));
             }
-            StateProj::Inner { future, check } => {
-                let mut response = ready!(future.poll(cx))?.into_response();
+            StateProj::Inner { mut future, check } => {
+                let mut response = ready!(future.as_mut().poll(cx))?.into_response();
+                future.responded(&response, &this.limits.shared.rejections);
                 if let Some(check) = check.take() {
                     response = check.check(response);
                 }
@@ -283,7 +284,7 @@ fn record(
         advice: kind.advice(),
         severity: kind.severity(),
         source: rejection.source(),
-        path: head.uri.path(),
+        path: Some(head.uri.path()),
         endpoint: endpoint.map(AsRef::as_ref),
     };
     telemetry::rejected(&limits.shared.rejections, &rejected);

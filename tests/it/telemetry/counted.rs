@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use axum::{Router, routing::post};
+use http::StatusCode;
 use metrics_util::{
     MetricKind,
     debugging::{DebugValue, DebuggingRecorder},
@@ -173,6 +174,22 @@ async fn handlers_that_are_canceled_are_counted_once() {
     assert!(recorded(&recorder).iter().all(|(it, _)| it != name));
 }
 
+#[tokio::test]
+async fn handlers_that_fail_are_counted() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let name = "soundhash_webhook_handlers_failed_total{}";
+    let failing = post(|_: Event| async { StatusCode::INTERNAL_SERVER_ERROR });
+    let app = Router::new()
+        .route("/", failing)
+        .layer(SoundHashWebhookLayer::new(KEY));
+    for (body, status) in [(&*video(), 500), (&*video(), 500), ("[]", 422)] {
+        assert_eq!(deliver(&app, KEY, body).await, status);
+    }
+    // The body that is not an event has metrics of its own.
+    assert_eq!(value(&recorded(&recorder), name), [2.0]);
+}
+
 /// The test button sends arbitrary types and payloads, which should not raise an alert.
 #[tokio::test]
 async fn test_deliveries_are_not_counted_as_unrecognized() {
@@ -244,6 +261,7 @@ async fn the_example_serves_them_to_prometheus() {
         r#"soundhash_webhook_store_seconds_count{operation="complete"} 25"#,
         // Failure counters exist before the first failure.
         "soundhash_webhook_handlers_canceled_total 0",
+        "soundhash_webhook_handlers_failed_total 0",
         "soundhash_webhook_lease_lost_total 0",
         r#"soundhash_webhook_not_recorded_total{operation="complete"} 0"#,
         r#"soundhash_webhook_store_errors_total{operation="claim"} 0"#,

@@ -3,7 +3,8 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use axum::{
-    Router,
+    Json, Router,
+    response::Redirect,
     routing::{MethodRouter, post},
 };
 use http::{HeaderValue, StatusCode, request};
@@ -262,4 +263,43 @@ async fn a_store_that_is_down_is_an_error_at_most_once_a_minute() {
     let line = log.line();
     let summary = "ERROR soundhash_webhook: 10 requests rejected in the last minute: ";
     assert!(line.starts_with(summary), "{line}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_fails_is_an_error_at_most_once_a_minute() {
+    let retried = "SoundHash sends the event again, and drops it after 7 minutes of retries";
+    let followed = "SoundHash follows the redirect, and may not send the event again";
+    let elsewhere = || async { Redirect::temporary("/elsewhere") };
+    for (route, status, advice) in [
+        (
+            post(|| async { StatusCode::SERVICE_UNAVAILABLE }),
+            "503 Service Unavailable",
+            retried,
+        ),
+        (
+            post(async |_: Json<i32>| {}),
+            "415 Unsupported Media Type",
+            retried,
+        ),
+        (post(elsewhere), "307 Temporary Redirect", followed),
+        (MethodRouter::new(), "405 Method Not Allowed", retried),
+    ] {
+        let log = Log::up_to(Level::INFO);
+        let app = behind_both(IdempotencyLayer::new(MemoryStore::new(9)), route);
+        let deliver = async || deliver(&app, KEY, &video()).await.to_string();
+        for _ in 0..10 {
+            assert_eq!(deliver().await, status[..3]);
+        }
+        let expected = format!(
+            "ERROR {SPAN}soundhash_webhook: webhook rejected: handler responded with {status}: \
+             {advice} reason=\"handler_failed\""
+        );
+        assert_eq!(log.line(), expected);
+        advance(Duration::from_secs(61)).await;
+        assert_eq!(deliver().await, status[..3]);
+        let line = log.line();
+        let summary =
+            "ERROR soundhash_webhook: 9 requests rejected in the last minute: handler_failed 9 ";
+        assert!(line.starts_with(summary), "{line}");
+    }
 }

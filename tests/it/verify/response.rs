@@ -123,7 +123,7 @@ async fn a_response_that_cannot_be_decoded_is_logged_once() {
             assert_eq!(respond(&app).await, expected.to_bytes(), "{number}");
             let lines = log.take();
             if problem.is_empty() || !checks {
-                assert_eq!(lines, "", "{number}");
+                assert!(!lines.contains("decoded"), "{number}: {lines}");
             } else {
                 let line = format!(
                     "webhook response cannot be decoded: {problem}. SoundHash counts it as a \
