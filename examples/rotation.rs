@@ -1,7 +1,8 @@
 //! `cargo run --example rotation`
 //!
 //! Rotates the secret of a running server without rejecting any deliveries. The secrets are the
-//! lines of a file, with the current secret first. The server rereads the file on SIGHUP:
+//! lines of a file, with the current secret first. The server rereads the file on SIGHUP, so send the
+//! signal only when the file is complete:
 //!
 //! ```console
 //! $ printf 'whsec_new\nwhsec_old\n' >secrets     # 1. both are valid

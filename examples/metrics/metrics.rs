@@ -11,7 +11,7 @@
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the address of the metrics | `127.0.0.1:9464` |
 //! | `RUST_LOG` | the filter of the log | `info` |
 
-use std::{env, future::pending, process::ExitCode};
+use std::{future::pending, process::ExitCode};
 
 use axum::{
     Router,
@@ -49,8 +49,8 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES)?
         .install_recorder()?;
-    let addr = env::var("SOUNDHASH_WEBHOOK_METRICS_ADDR");
-    let listener = TcpListener::bind(addr.as_deref().unwrap_or("127.0.0.1:9464")).await?;
+    let addr = example_program::variable("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:9464");
+    let listener = TcpListener::bind(addr).await?;
     info!("metrics at http://{}/metrics", listener.local_addr()?);
     let server = Server::new(listener).max_connections(16);
     tokio::spawn(server.serve(app(metrics), pending()));

@@ -53,6 +53,13 @@ async fn the_receiver_prints_every_event_that_soundhash_really_sent() {
     assert_eq!(stdout, [] as [&str; 0], "stdout is for events only");
 }
 
+/// A compose file passes an unset variable as an empty one.
+#[tokio::test]
+async fn an_empty_filter_does_not_hide_the_log() {
+    let mut receiver = Receiver::start(&[("RUST_LOG", "")]);
+    assert!(receiver.log().contains("ANYONE CAN SIGN"));
+}
+
 /// Attack: read the secret from the log, or from the process list after a user has pasted the
 /// printed command into a shell.
 #[tokio::test]

@@ -9,7 +9,7 @@
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_INSPECTOR` | the address of the inspector | `127.0.0.1:4040` |
 
-use std::{env, process::ExitCode};
+use std::process::ExitCode;
 
 use axum::{Router, routing::post};
 use soundhash_webhook::{
@@ -23,18 +23,14 @@ async fn receive(event: Event) -> String {
     format!("received {}", event.event_type())
 }
 
-fn variable(name: &str, default: &str) -> String {
-    env::var(name).unwrap_or_else(|_| default.to_owned())
-}
-
 fn main() -> ExitCode {
     example_program::run(|stop| async move {
         let secret = example_program::secret()?;
         // The inspector needs the text, which was checked above.
-        let text = variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
+        let text = example_program::variable("SOUNDHASH_WEBHOOK_SECRET", "whsec_test");
         let (server, url) = example_program::listen("/webhooks/soundhash").await?;
         let inspector = Inspector::new().with_secret(text).webhook_url(&url);
-        let page = variable("SOUNDHASH_WEBHOOK_INSPECTOR", "127.0.0.1:4040");
+        let page = example_program::variable("SOUNDHASH_WEBHOOK_INSPECTOR", "127.0.0.1:4040");
         let page = inspector.bind(page).await?;
         tracing::info!("inspector: {}", page.url());
 

@@ -30,8 +30,7 @@ const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0]
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // An attacker can cause any number of warnings from `h2`.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,h2=error"));
+    let filter = EnvFilter::try_new(variable("RUST_LOG", "info,h2=error"))?;
     // A separate thread writes the log, so that a slow reader does not delay deliveries.
     let (log, written) = tracing_appender::non_blocking(io::stderr());
     tracing_subscriber::fmt()

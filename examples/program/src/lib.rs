@@ -90,8 +90,8 @@ where
 
 /// The filter in `RUST_LOG`, such as `info,soundhash_webhook=debug`.
 fn filter() -> Targets {
-    let filter = env::var("RUST_LOG").ok();
-    filter
+    // An empty filter would hide every line.
+    set("RUST_LOG")
         .and_then(|filter| filter.parse().ok())
         .unwrap_or_else(|| {
             // An attacker can cause any number of warnings from `h2`.
@@ -144,7 +144,7 @@ pub async fn print_all(text: &str) -> io::Result<()> {
 /// Returns an error that tells the user what to do if the program cannot listen on the address.
 pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     const NAME: &str = "SOUNDHASH_WEBHOOK_ADDR";
-    let addr = env::var(NAME).unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let addr = variable(NAME, "127.0.0.1:3000");
     let listener = TcpListener::bind(&addr).await.map_err(|error| {
         format!(
             "{NAME}: cannot listen on {addr:?}: {error}: set it to a free address of this \
@@ -154,6 +154,17 @@ pub async fn listen(path: &str) -> Result<(Server, String), BoxError> {
     let url = format!("http://{}{path}", listener.local_addr()?);
     info!("listening on {url}");
     Ok((Server::new(listener), url))
+}
+
+/// Returns the value of a variable, or `default` if it is not set or empty. A compose file passes an
+/// unset variable as an empty one.
+#[must_use]
+pub fn variable(name: &str, default: &str) -> String {
+    set(name).unwrap_or_else(|| default.into())
+}
+
+fn set(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Returns the error to report when the program cannot connect to the server at the URL in
