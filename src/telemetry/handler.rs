@@ -145,11 +145,11 @@ impl<F> Handling<F> {
     }
 }
 
-/// Marks a response whose reason has been logged.
+/// The mark of a response whose reason has been logged.
 #[derive(Clone, Copy)]
 struct Logged;
 
-/// Marks a response whose reason has been logged, so that it is not logged again as a failure of the
+/// Marks a response whose reason has been logged, so that it does not count as a failure of the
 /// handler.
 pub(crate) fn logged(mut response: Response) -> Response {
     response.extensions_mut().insert(Logged);
