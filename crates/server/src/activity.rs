@@ -123,6 +123,11 @@ impl Activity {
         state.has_dropped_body = !has_ended;
     }
 
+    /// Records that a request body has made progress.
+    pub(crate) fn progress(&self) {
+        self.requests.progress();
+    }
+
     /// Records that a request is now waiting for the peer.
     pub(crate) fn begin_waiting(&self) {
         self.lock().waiting += 1;

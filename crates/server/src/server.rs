@@ -67,7 +67,9 @@ impl Server {
     /// While the server is closing old connections, up to 16 more can be open.
     ///
     /// When the maximum is reached, the connection that has been idle longest is closed to make
-    /// room for a new one. If none is idle, new connections wait in the system's queue.
+    /// room for a new one. If none is idle, new connections wait in the system's queue. A connection
+    /// counts as idle while it waits for the peer, except within 2 s of the arrival of 4 KiB of a
+    /// request body.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_connections = max;
         self

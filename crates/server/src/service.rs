@@ -15,6 +15,10 @@ use pin_project_lite::pin_project;
 
 use crate::activity::Activity;
 
+/// The number of bytes of a request body that count as progress. A sender's first flight is larger
+/// (RFC 6928), and an attacker would have to send as much again and again.
+const PROGRESS: usize = 4096;
+
 #[derive(Debug)]
 pub(crate) struct Counted<S> {
     inner: TowerToHyperService<S>,
@@ -74,6 +78,8 @@ struct State {
     is_unsent: bool,
     /// Whether the response is waiting for the peer to read it.
     is_unread: bool,
+    /// The bytes of the request body that have arrived since it last made progress.
+    received: usize,
     has_ended: bool,
 }
 
@@ -140,7 +146,19 @@ impl Body for RequestBody {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         self.has_ended = matches!(frame, Poll::Ready(None));
         let is_unsent = frame.is_pending();
-        self.exchange.set(|state| state.is_unsent = is_unsent);
+        let data = match &frame {
+            Poll::Ready(Some(Ok(frame))) => frame.data_ref(),
+            _ => None,
+        };
+        let len = data.map_or(0, |data| data.len());
+        self.exchange.set(|state| {
+            state.is_unsent = is_unsent;
+            state.received += len;
+            if state.received >= PROGRESS {
+                state.received = 0;
+                self.exchange.activity.progress();
+            }
+        });
         frame
     }
 

@@ -25,6 +25,10 @@ const LEAVING: usize = 16;
 /// How long the number of slots stays reduced after the system failed to open a file.
 const LOWERED: Duration = Duration::from_secs(10);
 
+/// How long a connection whose request body makes progress does not count as idle. Otherwise, peers
+/// that open connections quickly enough could evict every body that needs several round trips.
+const PROGRESS: Duration = Duration::from_secs(2);
+
 /// A server's connection slots.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -40,22 +44,27 @@ pub(crate) struct Slots {
 struct State {
     open: HashMap<u64, Connection>,
     /// The idle connections that have not been asked to close, longest idle first.
-    idle: BTreeMap<u64, u64>,
+    idle: BTreeMap<Rank, u64>,
     /// The number of connections per peer that have not been asked to close.
     peers: HashMap<IpAddr, usize>,
     /// The number of connections that have been asked to close.
     leaving: usize,
     /// A temporarily lowered maximum number of connections, and the time until which it applies.
     lowered: Option<(usize, Instant)>,
-    /// A counter that numbers the connections and orders the times at which they become idle.
+    /// A counter that numbers the connections and makes their ranks unique.
     clock: u64,
 }
+
+/// The time since which a connection counts as idle, and a number that makes the rank unique.
+type Rank = (Instant, u64);
 
 #[derive(Debug)]
 struct Connection {
     peer: IpAddr,
     requests: usize,
-    idle_since: Option<u64>,
+    idle_since: Option<Rank>,
+    /// The time until which the connection does not count as idle.
+    progress: Instant,
     is_leaving: bool,
     leave: Arc<Notify>,
 }
@@ -130,6 +139,7 @@ impl Slots {
             peer,
             requests: 0,
             idle_since: None,
+            progress: Instant::now(),
             is_leaving: false,
             leave: leave.clone(),
         };
@@ -194,12 +204,13 @@ impl State {
     }
 
     fn set_idle(&mut self, id: u64) {
-        let now = self.tick();
+        let tick = self.tick();
         if let Some(connection) = self.open.get_mut(&id)
             && !connection.is_leaving
         {
-            connection.idle_since = Some(now);
-            self.idle.insert(now, id);
+            let rank = (Instant::now().max(connection.progress), tick);
+            connection.idle_since = Some(rank);
+            self.idle.insert(rank, id);
         }
     }
 
@@ -304,6 +315,13 @@ impl Requests {
             state.leaving -= 1;
             *state.peers.entry(connection.peer).or_default() += 1;
             self.slots.changed.notify_one();
+        }
+    }
+
+    /// Records that a request body has made progress.
+    pub(crate) fn progress(&self) {
+        if let Some(connection) = self.slots.lock().open.get_mut(&self.id) {
+            connection.progress = Instant::now() + PROGRESS;
         }
     }
 

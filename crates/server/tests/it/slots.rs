@@ -1,6 +1,6 @@
 //! Tests which connection the server closes when all connection slots are taken.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -98,6 +98,63 @@ async fn a_body_that_is_not_sent_keeps_no_slot() {
     let log = server.ended().await;
     assert!(log.contains("reason=\"evicted\""), "{log}");
     drop(all);
+}
+
+/// Opens connections without a request while a request body arrives in ten pieces, and returns
+/// whether the request is served.
+async fn is_served_in_pieces(server: &Running) -> bool {
+    let mut far = server.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40960\r\n\r\n";
+    far.write_all(head.as_bytes()).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..10 {
+        if far.write_all(&[b'x'; 4096]).await.is_err() {
+            return false;
+        }
+        // The server has now read the piece.
+        assert!(is_served(&mut served(server).await).await);
+        for _ in 0..6 {
+            others.push(server.connect().await);
+        }
+    }
+    let got = response(&mut far).await;
+    got.starts_with("HTTP/1.1 200")
+}
+
+/// Attack: open connections so quickly that no body from far away arrives in full.
+#[tokio::test]
+async fn new_connections_do_not_evict_a_body_that_is_arriving() {
+    let server =
+        Running::start(|server| server.max_connections(4).max_connections_per_peer(4)).await;
+    let begin = Instant::now();
+    loop {
+        let attempt = Instant::now();
+        if is_served_in_pieces(&server).await {
+            break;
+        }
+        // On a busy machine, a piece can arrive so late that the body has rightly been evicted.
+        assert!(attempt.elapsed() > Duration::from_secs(1));
+        assert!(begin.elapsed() < PATIENCE, "the machine is too busy");
+    }
+    server.ended().await;
+}
+
+/// Attack: send the first part of many bodies, and keep the slots.
+#[tokio::test]
+async fn a_body_that_stalls_is_evicted() {
+    let server =
+        Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
+    let mut stalled = server.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40960\r\n\r\n";
+    stalled.write_all(head.as_bytes()).await.unwrap();
+    stalled.write_all(&[b'x'; 8192]).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    let mut others = [served(&server).await, served(&server).await];
+    assert_eq!(to_the_end(&mut stalled).await, "");
+    for other in &mut others {
+        assert!(is_served(other).await);
+    }
+    server.ended().await;
 }
 
 /// While slots are free, a request body may arrive slowly, and its connection can be used for
