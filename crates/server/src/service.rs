@@ -9,7 +9,10 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, service::Service};
+use hyper::{
+    body::{Bytes, Incoming},
+    service::Service,
+};
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use pin_project_lite::pin_project;
 
@@ -150,7 +153,7 @@ impl Body for RequestBody {
             Poll::Ready(Some(Ok(frame))) => frame.data_ref(),
             _ => None,
         };
-        let len = data.map_or(0, |data| data.len());
+        let len = data.map_or(0, Bytes::len);
         self.exchange.set(|state| {
             state.is_unsent = is_unsent;
             state.received += len;

@@ -95,10 +95,12 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// - **Memory**: made-up names are cached separately, so they evict only each other and never an
 ///   endpoint's secrets.
 /// - **Lookups**: at most [`max_lookups`](Self::max_lookups) run at a time, and at most half of
-///   them are for new names. Made-up names can therefore delay only an endpoint's first lookup, not
-///   a later one after its entry has expired. If made-up names arrive faster than they can be
+///   them are for new names. Made-up names can therefore prevent only an endpoint's first lookup,
+///   not a later one after its entry has expired. If made-up names arrive faster than they can be
 ///   looked up, the newest name is looked up next, so that every name has the same chance of being
-///   looked up in time. SoundHash retries when a first lookup times out.
+///   looked up in time. If none of SoundHash's attempts is lucky, the event is lost. To rule this
+///   out, [`insert`](Self::insert) all endpoints when the service starts, and each one that is
+///   created later.
 ///
 /// The layer starts a lookup only for a request with a well-formed signature, and only after the
 /// whole body has arrived.
@@ -163,6 +165,13 @@ impl State {
         })
     }
 
+    fn insert(&self, name: Arc<str>, secrets: Secrets) -> Secrets {
+        let secrets = with_endpoint(secrets, &name);
+        self.established.insert(name.clone(), ());
+        self.known.insert(name, secrets.clone());
+        secrets
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         // No code panics while it holds the lock, so poisoning can be ignored.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -224,6 +233,35 @@ impl<L: SecretLookup> CachedSecrets<L> {
     pub fn max_lookups(self, max: usize) -> Self {
         assert!(max > 0, "max_lookups must be greater than zero");
         self.with(|limits| limits.max_lookups = max.min(Semaphore::MAX_PERMITS))
+    }
+
+    /// Puts the secrets of the endpoint `name` into the cache, as a lookup does.
+    ///
+    /// A lookup of this name that is in progress does not replace them. Later lookups of the name
+    /// do not compete with those of new names, even after its entry has expired.
+    ///
+    /// Call the setters first, because they empty the cache.
+    ///
+    /// ```
+    /// # use std::borrow::Cow;
+    /// # use axum::http::request;
+    /// # use soundhash_webhook::{BoxError, CachedSecrets, SecretLookup, Secrets};
+    /// # struct Database;
+    /// # impl SecretLookup for Database {
+    /// #     fn name<'a>(&self, _: &'a request::Parts) -> Option<Cow<'a, str>> { None }
+    /// #     async fn lookup(&self, _: &str) -> Result<Option<Secrets>, BoxError> { Ok(None) }
+    /// # }
+    /// # fn endpoints() -> Vec<(String, String)> { Vec::new() }
+    /// let cache = CachedSecrets::new(Database).capacity(50_000);
+    /// // SELECT name, secret FROM endpoints
+    /// for (name, secret) in endpoints() {
+    ///     cache.insert(&name, Secrets::new(secret));
+    /// }
+    /// ```
+    pub fn insert(&self, name: &str, secrets: Secrets) {
+        self.shared.running().lookups.remove(name);
+        self.shared.unknown.invalidate(name);
+        self.shared.insert(name.into(), secrets);
     }
 
     /// Changes the limits and empties the caches.
@@ -314,15 +352,17 @@ async fn lookup<L: SecretLookup>(
         }
         return Ok(None);
     };
-    let secrets = match secrets.endpoint_name() {
+    Ok(Some(match is_current {
+        true => state.insert(name.clone(), secrets),
+        false => with_endpoint(secrets, name),
+    }))
+}
+
+fn with_endpoint(secrets: Secrets, name: &Arc<str>) -> Secrets {
+    match secrets.endpoint_name() {
         Some(_) => secrets,
         None => secrets.endpoint(name.clone()),
-    };
-    if is_current {
-        state.established.insert(name.clone(), ());
-        state.known.insert(name.clone(), secrets.clone());
     }
-    Ok(Some(secrets))
 }
 
 /// A guard for a lookup's entry in [`Running`]. Dropping it removes the entry.

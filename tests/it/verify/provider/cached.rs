@@ -406,6 +406,45 @@ async fn an_endpoint_that_is_looked_up_for_the_first_time_does_not_wait_for_olde
     assert!(known(&cache, "real-2").await);
 }
 
+/// Attack: invent names while an endpoint has never been looked up.
+#[tokio::test]
+async fn an_inserted_endpoint_does_not_compete_with_invented_names() {
+    let database = Database::new(1);
+    let cache = CachedSecrets::new(database.clone()).time_to_live(Duration::from_secs(1));
+    let cache = Arc::new(cache.max_lookups(2));
+    assert!(!known(&cache, "invented").await);
+    cache.insert("real-1", Secrets::new("real-1"));
+    cache.insert("invented", Secrets::new("invented"));
+    let mut attack = JoinSet::new();
+    for i in 0..100 {
+        let cache = cache.clone();
+        attack.spawn(async move { cache.secrets(&head(&format!("invented-{i}"))).await });
+    }
+    until(|| database.running() == 1).await;
+    assert!(cache.cached(&head("invented")).is_some());
+    // Once the entry has expired, the endpoint is looked up again.
+    until(|| cache.cached(&head("real-1")).is_none()).await;
+    assert!(known(&cache, "real-1").await);
+    assert_eq!(database.looked_up("real-1"), 1);
+    attack.abort_all();
+}
+
+/// A lookup that has read an old secret does not replace a newer one.
+#[tokio::test(start_paused = true)]
+async fn an_inserted_secret_is_not_replaced_by_a_running_lookup() {
+    let cache = Arc::new(CachedSecrets::new(Database::fast()));
+    let old = tokio::spawn({
+        let cache = cache.clone();
+        async move { known(&cache, "real-rotated").await }
+    });
+    sleep(Duration::from_secs(1)).await;
+    cache.insert("real-rotated", Secrets::new("new"));
+    assert!(old.await.unwrap());
+    let layer = SoundHashWebhookLayer::with_provider(cache);
+    let new = outcome(echo(layer), request("real-rotated", "new")).await;
+    assert!(new.is_ok());
+}
+
 /// Attack: fill the cache with names as long as the head allows.
 #[tokio::test]
 async fn a_name_of_more_than_256_bytes_is_not_looked_up() {
