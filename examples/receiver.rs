@@ -8,7 +8,7 @@
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_IDEMPOTENCY` | if it is `off`, duplicates are printed, too | on |
-//! | `RUST_LOG` | the filter of the log | `info` |
+//! | `RUST_LOG` | the filter of the log | `info,h2=error` |
 //!
 //! `GET /healthz` responds with `ok`. On SIGINT or SIGTERM, the program finishes the requests in
 //! progress and exits.

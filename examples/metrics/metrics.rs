@@ -9,7 +9,7 @@
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | `whsec_test`, with a warning |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the address of the metrics | `127.0.0.1:9464` |
-//! | `RUST_LOG` | the filter of the log | `info` |
+//! | `RUST_LOG` | the filter of the log | `info,h2=error` |
 
 use std::{future::pending, process::ExitCode};
 

@@ -10,7 +10,7 @@
 //! | `SOUNDHASH_WEBHOOK_REDIS` | the Redis server's URL | `redis://127.0.0.1:6379` |
 //! | `SOUNDHASH_WEBHOOK_LEASE_SECS` | how long a process may work on an event, in seconds | 60 |
 //! | `SOUNDHASH_WEBHOOK_HANDLER_MS` | how long the handler sleeps before it prints, in milliseconds | 0 |
-//! | `RUST_LOG` | the filter of the log | `info` |
+//! | `RUST_LOG` | the filter of the log | `info,h2=error` |
 
 use std::{env, fmt::Display, process::ExitCode, str::FromStr, time::Duration};
 

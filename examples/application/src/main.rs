@@ -10,7 +10,7 @@
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the private address of the metrics and the health check | `127.0.0.1:9464` |
 //! | `SOUNDHASH_WEBHOOK_DATABASE` | the SQLite file | `application.db` |
-//! | `RUST_LOG` | the filter of the log | `info` |
+//! | `RUST_LOG` | the filter of the log | `info,h2=error` |
 
 use std::{env, future::pending, io, time::Duration};
 

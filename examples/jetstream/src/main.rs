@@ -12,7 +12,7 @@
 //! | `SOUNDHASH_WEBHOOK_SECRET` | the endpoint's secret | required to receive |
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_NATS` | comma-separated URLs of the cluster | `nats://127.0.0.1:4222` |
-//! | `RUST_LOG` | the filter of the log | `info` |
+//! | `RUST_LOG` | the filter of the log | `info,h2=error` |
 //!
 //! A delivery's key is its `Nats-Msg-Id`, so the stream drops duplicates for a day. A duplicate
 //! that arrives later is handled again. The worker's action should therefore be idempotent.
