@@ -6,6 +6,7 @@
 // The modules, in the order in which a connection passes through them:
 mod activity;
 mod connection;
+mod idle;
 mod limits;
 mod report;
 mod server;

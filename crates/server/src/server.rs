@@ -68,8 +68,8 @@ impl Server {
     ///
     /// When the maximum is reached, the connection that has been idle longest is closed to make
     /// room for a new one. If none is idle, new connections wait in the system's queue. A connection
-    /// counts as idle while it waits for the peer, except within 2 s of the arrival of 4 KiB of a
-    /// request body.
+    /// counts as idle while it waits for the peer. The arrival of 4 KiB of a request body keeps it
+    /// for 2 s, but only half of all connections can be kept this way.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_connections = max;
         self

@@ -2,7 +2,7 @@
 //! connection that has been idle longest is closed to make room for a new one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    idle::{Idle, Rank},
     limits::Limits,
     report::{Report, count_closed, count_opened},
     trouble::Trouble,
@@ -43,8 +44,7 @@ pub(crate) struct Slots {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<u64, Connection>,
-    /// The idle connections that have not been asked to close, longest idle first.
-    idle: BTreeMap<Rank, u64>,
+    idle: Idle,
     /// The number of connections per peer that have not been asked to close.
     peers: HashMap<IpAddr, usize>,
     /// The number of connections that have been asked to close.
@@ -55,16 +55,13 @@ struct State {
     clock: u64,
 }
 
-/// The time since which a connection counts as idle, and a number that makes the rank unique.
-type Rank = (Instant, u64);
-
 #[derive(Debug)]
 struct Connection {
     peer: IpAddr,
     requests: usize,
     idle_since: Option<Rank>,
-    /// The time until which the connection does not count as idle.
-    progress: Instant,
+    /// The time until which the progress of a request body counts.
+    progress: Option<Instant>,
     is_leaving: bool,
     leave: Arc<Notify>,
 }
@@ -123,12 +120,12 @@ impl Slots {
         let mut trouble = None;
         let of_peer = state.peers.get(&peer).copied().unwrap_or_default();
         if of_peer >= self.share && self.share < self.max {
-            if !state.evict(Some(peer)) {
+            if !state.evict(max, Some(peer)) {
                 return (Entry::Refused, Some(Trouble::PeerShare));
             }
             trouble = Some(Trouble::PeerShare);
         } else if state.open.len() - state.leaving >= max {
-            if !state.evict(None) {
+            if !state.evict(max, None) {
                 return (Entry::Full, Some(Trouble::Full));
             }
             trouble = Some(Trouble::Evicted);
@@ -139,7 +136,7 @@ impl Slots {
             peer,
             requests: 0,
             idle_since: None,
-            progress: Instant::now(),
+            progress: None,
             is_leaving: false,
             leave: leave.clone(),
         };
@@ -172,7 +169,7 @@ impl Slots {
         let busy = state.open.len() - state.idle.len();
         let max = state.open.len().saturating_sub(free).max(busy + LEAVING);
         state.lowered = Some((max, Instant::now() + LOWERED));
-        while state.open.len() - state.leaving > max && state.evict(None) {}
+        while state.open.len() - state.leaving > max && state.evict(max, None) {}
         let has_evicted = state.leaving > 0;
         drop(state);
         if has_evicted {
@@ -208,23 +205,25 @@ impl State {
         if let Some(connection) = self.open.get_mut(&id)
             && !connection.is_leaving
         {
-            let rank = (Instant::now().max(connection.progress), tick);
+            let now = Instant::now();
+            let progress = connection.progress.filter(|progress| *progress > now);
+            let rank = (progress.unwrap_or(now), tick);
             connection.idle_since = Some(rank);
-            self.idle.insert(rank, id);
+            self.idle.insert(rank, id, progress.is_some());
         }
     }
 
-    /// Asks the connection that has been idle longest to close. With a `peer`, only that peer's
-    /// connections are considered. Returns `false` if none is idle.
-    fn evict(&mut self, peer: Option<IpAddr>) -> bool {
-        let oldest = self.idle.iter().find(|(_, id)| {
-            let connection = self.open.get(id);
+    /// Asks the first idle connection to close. With a `peer`, only that peer's connections are
+    /// considered. Returns `false` if none is idle.
+    fn evict(&mut self, slots: usize, peer: Option<IpAddr>) -> bool {
+        let first = self.idle.first(slots, |id| {
+            let connection = self.open.get(&id);
             peer.is_none() || connection.is_some_and(|connection| Some(connection.peer) == peer)
         });
-        let Some((&since, &id)) = oldest else {
+        let Some((rank, id)) = first else {
             return false;
         };
-        self.idle.remove(&since);
+        self.idle.remove(&rank);
         if let Some(connection) = self.open.get_mut(&id) {
             connection.idle_since = None;
             connection.is_leaving = true;
@@ -321,7 +320,7 @@ impl Requests {
     /// Records that a request body has made progress.
     pub(crate) fn progress(&self) {
         if let Some(connection) = self.slots.lock().open.get_mut(&self.id) {
-            connection.progress = Instant::now() + PROGRESS;
+            connection.progress = Some(Instant::now() + PROGRESS);
         }
     }
 

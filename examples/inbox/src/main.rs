@@ -30,7 +30,8 @@ Variables:
   SOUNDHASH_WEBHOOK_ADDR      where to listen [default: 127.0.0.1:3000]
   SOUNDHASH_WEBHOOK_DATABASE  the URL of the Postgres database
                               [default: postgres://localhost/soundhash]
-  RUST_LOG                    the filter of the log, which goes to stderr [default: info,h2=error]
+  RUST_LOG                    the filter of the log, which goes to stderr
+                              [default: info,h2=error]
 
 Examples:
   soundhash-webhook-inbox-example

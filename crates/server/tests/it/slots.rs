@@ -139,6 +139,26 @@ async fn new_connections_do_not_evict_a_body_that_is_arriving() {
     server.ended().await;
 }
 
+/// Attack: keep all connections busy with bodies, so that each new one is closed at once.
+#[tokio::test]
+async fn bodies_that_are_arriving_leave_half_of_the_slots() {
+    let server =
+        Running::start(|server| server.max_connections(4).max_connections_per_peer(4)).await;
+    let mut attack = Vec::new();
+    for _ in 0..4 {
+        let mut stream = server.connect().await;
+        let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40960\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b'x'; 8192]).await.unwrap();
+        attack.push(stream);
+    }
+    let mut first = served(&server).await;
+    let mut second = served(&server).await;
+    assert!(is_served(&mut first).await);
+    assert!(is_served(&mut second).await);
+    server.ended().await;
+}
+
 /// Attack: send the first part of many bodies, and keep the slots.
 #[tokio::test]
 async fn a_body_that_stalls_is_evicted() {
