@@ -100,12 +100,14 @@ async fn a_body_that_is_not_sent_keeps_no_slot() {
     drop(all);
 }
 
+/// The head of a request whose body arrives in several pieces.
+const LONG: &str = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40960\r\n\r\n";
+
 /// Opens connections without a request while a request body arrives in ten pieces, and returns
 /// whether the request is served.
 async fn is_served_in_pieces(server: &Running) -> bool {
     let mut far = server.connect().await;
-    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40960\r\n\r\n";
-    far.write_all(head.as_bytes()).await.unwrap();
+    far.write_all(LONG.as_bytes()).await.unwrap();
     let mut others = Vec::new();
     for _ in 0..10 {
         if far.write_all(&[b'x'; 4096]).await.is_err() {
@@ -147,8 +149,7 @@ async fn bodies_that_are_arriving_leave_half_of_the_slots() {
     let mut attack = Vec::new();
     for _ in 0..4 {
         let mut stream = server.connect().await;
-        let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40960\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(LONG.as_bytes()).await.unwrap();
         stream.write_all(&[b'x'; 8192]).await.unwrap();
         attack.push(stream);
     }
@@ -165,8 +166,7 @@ async fn a_body_that_stalls_is_evicted() {
     let server =
         Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
     let mut stalled = server.connect().await;
-    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40960\r\n\r\n";
-    stalled.write_all(head.as_bytes()).await.unwrap();
+    stalled.write_all(LONG.as_bytes()).await.unwrap();
     stalled.write_all(&[b'x'; 8192]).await.unwrap();
     sleep(Duration::from_secs(3)).await;
     let mut others = [served(&server).await, served(&server).await];
