@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{
-    log::log,
+    log::{log, log_limited},
     metrics, recorder,
     text::{escape, escape_error, escape_up_to},
 };
@@ -22,13 +22,13 @@ pub(crate) fn unrecognized(known_type: Option<&'static str>, misfit: Option<&str
     };
     // SoundHash's test button can send anything, so a mismatch in a test should not raise an alert.
     if is_test {
-        log!(
+        log_limited!(
             info,
             "webhook test received: {mismatch}, as usual for a test"
         );
         return;
     }
-    log!(
+    log_limited!(
         warn,
         misfit = misfit.map(|it| escape_up_to(MAX_PATH, it)),
         "webhook event not recognized: {mismatch}. Update soundhash-webhook, or handle \
@@ -63,7 +63,7 @@ pub(crate) fn new_field(event_type: &str, path: &str) {
 
 /// Logs an authentic event whose type differs from the one that the handler takes.
 pub(crate) fn of_another_type(expected: &'static str) {
-    log!(
+    log_limited!(
         warn,
         expected = expected,
         "webhook event has a different type than its handler takes: register the endpoint only for \
@@ -73,7 +73,7 @@ pub(crate) fn of_another_type(expected: &'static str) {
 
 /// Logs an authentic delivery whose body is not an event.
 pub(crate) fn undecodable(error: &dyn Display) {
-    log!(
+    log_limited!(
         warn,
         error = escape_error(error),
         "webhook body is not an event: store Delivery::body to examine it",

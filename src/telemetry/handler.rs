@@ -19,7 +19,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{
-    log::{Span, delivery_span, enabled, in_current_span, log},
+    log::{Span, delivery_span, enabled, in_current_span, log, log_limited},
     metrics, recorder,
     rejected::{self, RejectionLog},
     text::{escape, escape_display, milliseconds},
@@ -73,7 +73,7 @@ impl HandlerWatch {
     }
 
     fn canceled(&self) {
-        log!(
+        log_limited!(
             warn,
             elapsed_ms = milliseconds(self.since.elapsed()),
             "webhook handler canceled: the request was dropped before the handler finished. Either \

@@ -16,7 +16,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    log::{enabled, log},
+    log::{enabled, log, log_limited},
     metrics, recorder,
     text::{chain, escape},
 };
@@ -66,7 +66,7 @@ pub(crate) fn skipped(log: &RejectionLog, rejected: &Rejected<'_>) {
 
 /// Records a delivery of an event that was already completed.
 pub(crate) fn duplicate(reason: &'static str) {
-    log!(
+    log_limited!(
         info,
         reason = reason,
         "webhook already handled: the event was completed before, so the handler was not called",
@@ -104,7 +104,10 @@ pub(super) fn failed(log: &RejectionLog, status: StatusCode) {
         path: None,
         endpoint: None,
     });
-    recorder::increment(metrics::FAILED);
+    // There is no handler for such a path, to which anyone can send a recorded delivery.
+    if status != StatusCode::NOT_FOUND {
+        recorder::increment(metrics::FAILED);
+    }
 }
 
 /// Logs the rejections of one layer.

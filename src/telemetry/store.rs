@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use axum_core::BoxError;
 
 use super::{
-    log::log,
+    log::{log, log_limited},
     metrics, recorder,
     text::{chain, escape, milliseconds},
 };
@@ -44,7 +44,7 @@ pub(crate) async fn store_step<T>(
 /// Records that a claim ended before the handler's result was recorded, so the handler may run
 /// twice.
 pub(crate) fn lease_lost(key: &str, lease: Duration) {
-    log!(
+    log_limited!(
         warn,
         key = escape(key),
         lease_ms = milliseconds(lease),
@@ -56,7 +56,7 @@ pub(crate) fn lease_lost(key: &str, lease: Duration) {
 
 /// Records that the store failed to record a handler's result.
 pub(crate) fn not_recorded(key: &str, completed: bool, error: &(dyn Error + 'static)) {
-    log!(
+    log_limited!(
         error,
         key = escape(key),
         completed = completed,

@@ -50,7 +50,7 @@ pin_project! {
     enum State<S, F> {
         Rejected { rejection: Rejection, remainder: Remainder },
         Verifying { verifying: Verifying, inner: S },
-        Inner { #[pin] future: Handling<F>, check: Option<Box<ResponseCheck>> },
+        Inner { #[pin] future: Handling<F>, is_post: bool, check: Option<Box<ResponseCheck>> },
         Done,
     }
 }
@@ -135,9 +135,16 @@ where
                     respond(rejection.clone(), remainder, *this.version, this.limits, cx);
                 return Poll::Ready(Ok(response));
             }
-            StateProj::Inner { mut future, check } => {
+            StateProj::Inner {
+                mut future,
+                is_post,
+                check,
+            } => {
                 let mut response = ready!(future.as_mut().poll(cx))?.into_response();
-                future.responded(&response, &this.limits.shared.rejections);
+                // SoundHash sends only POST, so any other request repeats a recorded delivery.
+                if *is_post {
+                    future.responded(&response, &this.limits.shared.rejections);
+                }
                 if let Some(check) = check.take() {
                     response = check.check(response);
                 }
@@ -156,9 +163,15 @@ where
         match verified {
             Ok(delivery) => {
                 this.limits.shared.rejections.log_summaries();
-                let check = response_check(this.limits, verifying.keys.head());
+                let head = verifying.keys.head();
+                let is_post = head.method == Method::POST;
+                let check = response_check(this.limits, head);
                 let future = verifying.call(delivery, |request| inner.call(request));
-                this.state.set(State::Inner { future, check });
+                this.state.set(State::Inner {
+                    future,
+                    is_post,
+                    check,
+                });
                 self.poll(cx)
             }
             Err(rejection) => {

@@ -1,6 +1,12 @@
 //! Runs the examples, and checks over sockets that they do what their docs promise.
 
-use std::{collections::HashMap, fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use axum::http::header;
 use reqwest::Client;
@@ -228,6 +234,26 @@ async fn reset_streams_are_not_logged() {
     receiver.signal("TERM");
     let (_, _, log) = receiver.ended();
     assert!(!log.contains("h2::"), "{log}");
+}
+
+/// Attack: repeat a recorded delivery.
+#[tokio::test]
+async fn repeated_deliveries_do_not_flood_the_log() {
+    let receiver = Receiver::start(&[]);
+    let begin = Instant::now();
+    let delivery = signed_bytes(BODY);
+    for _ in 0..1_200 {
+        assert_eq!(status(&exchange(&receiver.addr, &delivery).await), "200");
+    }
+    let minutes = begin.elapsed().as_secs() / 60 + 1;
+    receiver.signal("TERM");
+    let (_, _, log) = receiver.ended();
+    let lines = log.matches("webhook already handled").count() as u64;
+    assert!((1_000..=1_000 * minutes).contains(&lines), "{lines} lines");
+    let says_so = log
+        .matches("1000 lines like the next one within a minute")
+        .count() as u64;
+    assert!((1..=minutes).contains(&says_so) || minutes > 1, "{log}");
 }
 
 /// Even if the output is not read, has lost its reader, is on a full disk or is closed from the

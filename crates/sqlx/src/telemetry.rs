@@ -1,9 +1,13 @@
 //! Logs and counts duplicates, and logs failed steps.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use soundhash_webhook::{Delivery, idempotency::Key};
-use tracing::{error, info};
+use tracing::{Level, debug, enabled, error, info, warn};
 
 use crate::error::EventLogError;
 
@@ -17,13 +21,47 @@ pub(crate) fn count(duplicates: u64) {
     let _ = duplicates;
 }
 
+/// The maximum number of lines of one kind per minute. An attacker who has recorded a delivery can
+/// repeat it.
+const MAX_LINES: u32 = 1_000;
+
+/// The beginning of a minute, and the number of lines since.
+struct Limit(Mutex<Option<(Instant, u32)>>);
+
+impl Limit {
+    /// Counts a line, and returns whether it may be logged.
+    fn allows(&self) -> bool {
+        let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (since, count) = minute.get_or_insert((now, 0));
+        if now - *since >= Duration::from_mins(1) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        let count = *count;
+        drop(minute);
+        if count == MAX_LINES {
+            warn!(
+                "{MAX_LINES} lines like the next one within a minute: the rest is logged at debug level"
+            );
+        }
+        count <= MAX_LINES
+    }
+}
+
 /// Logs and counts a duplicate, as `IdempotencyLayer` does for completed events.
 pub(crate) fn duplicate(delivery: &Delivery) {
-    info!(
-        key = %Key::from(delivery).as_str().escape_debug(),
-        reason = "duplicate",
-        "webhook already recorded: the delivery repeats an event of the log",
-    );
+    static LIMIT: Limit = Limit(Mutex::new(None));
+
+    if enabled!(Level::INFO) && LIMIT.allows() {
+        info!(
+            key = %Key::from(delivery).as_str().escape_debug(),
+            reason = "duplicate",
+            "webhook already recorded: the delivery repeats an event of the log",
+        );
+    } else {
+        debug!("webhook already recorded");
+    }
     count(1);
 }
 
@@ -33,14 +71,21 @@ pub(crate) fn failed(
     delivery: Option<&Delivery>,
     error: EventLogError,
 ) -> EventLogError {
-    let key = delivery.map(|delivery| Key::from(delivery).as_str().escape_debug().to_string());
-    error!(
-        step,
-        key,
-        kind = error.kind().as_str(),
-        error = %error,
-        source = error.source().map(tracing::field::display),
-        "event log failed: the response is 503, so that SoundHash sends the event again",
-    );
+    static LIMIT: Limit = Limit(Mutex::new(None));
+
+    let source = error.source().map(tracing::field::display);
+    if enabled!(Level::ERROR) && LIMIT.allows() {
+        let key = delivery.map(|delivery| Key::from(delivery).as_str().escape_debug().to_string());
+        error!(
+            step,
+            key,
+            kind = error.kind().as_str(),
+            error = %error,
+            source,
+            "event log failed: the response is 503, so that SoundHash sends the event again",
+        );
+    } else {
+        debug!(step, error = %error, source, "event log failed");
+    }
     error
 }

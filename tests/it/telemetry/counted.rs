@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use axum::{Router, routing::post};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use metrics_util::{
     MetricKind,
     debugging::{DebugValue, DebuggingRecorder},
@@ -16,7 +16,7 @@ use soundhash_webhook::{
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
-use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, test_event, video};
+use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, signed, test_event, video};
 use crate::{
     process::{Receiver, exchange, status},
     support::{BODY, head, sign, signed_bytes},
@@ -186,6 +186,13 @@ async fn handlers_that_fail_are_counted() {
     for (body, status) in [(&*video(), 500), (&*video(), 500), ("[]", 422)] {
         assert_eq!(deliver(&app, KEY, body).await, status);
     }
+    // Attack: send a recorded delivery with another method, or to another path.
+    let mut put = signed(KEY, &video());
+    *put.method_mut() = Method::PUT;
+    assert_eq!(send(&app, put).await, 405);
+    let mut elsewhere = signed(KEY, &video());
+    *elsewhere.uri_mut() = "/elsewhere".parse().unwrap();
+    assert_eq!(send(&app, elsewhere).await, 404);
     // The body that is not an event has metrics of its own.
     assert_eq!(value(&recorded(&recorder), name), [2.0]);
 }
