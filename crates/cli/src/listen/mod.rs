@@ -142,7 +142,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
         }
     });
 
-    let printer = Printer { json: args.json };
+    let mut printer = Printer::new(args.json);
     tokio::select! {
         () = printer.run(&mut records) => {}
         () = signals::received(1) => {}

@@ -89,6 +89,24 @@ fn json_has_an_object_per_line() {
     assert!(reason.contains("does not match"), "{line}");
 }
 
+/// Attack: fill the disk to which the lines are written.
+#[test]
+fn requests_that_are_rejected_do_not_flood_the_output() {
+    let listen = Listen::start(&["--json"]);
+    let begin = Instant::now();
+    for _ in 0..1_100 {
+        assert_eq!(status(&exchange(&listen.url, "", BODY)), "401");
+    }
+    let minutes = begin.elapsed().as_secs() / 60 + 1;
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+    signal(listen.id(), "TERM");
+    let (_, lines, log) = listen.ended();
+    let accepted = lines.iter().filter(|line| line.contains("accepted"));
+    assert_eq!(accepted.count(), 1);
+    assert!(lines.len() as u64 <= 1_000 * minutes + 1, "{}", lines.len());
+    assert!(log.contains("not printed") || minutes > 1, "{log}");
+}
+
 #[test]
 fn every_path_receives_with_the_secret_before_a_rotation_too() {
     let mut command = bare!("listen --addr 0 --inspect off");
