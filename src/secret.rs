@@ -383,12 +383,15 @@ impl Secrets {
         self.0.endpoint.as_ref()
     }
 
+    /// Returns the label of a secret. Looks at all of them, so that the time does not depend on the
+    /// index.
     pub(crate) fn label_of(&self, index: usize) -> Option<&Arc<str>> {
-        let secret = match index {
-            0 => Some(&self.0.current),
-            _ => self.0.previous.get(index - 1),
-        };
-        secret?.label.as_ref()
+        let mut labels = [None; Self::MAX];
+        labels[0] = self.0.current.label.as_ref();
+        for (label, secret) in labels[1..].iter_mut().zip(&self.0.previous) {
+            *label = secret.label.as_ref();
+        }
+        labels.get(index).copied().flatten()
     }
 
     /// Returns the number of valid secrets, from 1 to [`Secrets::MAX`].
