@@ -62,9 +62,7 @@ pub(crate) fn start_verification(
     types: impl Iterator<Item = &'static str>,
 ) {
     describe();
-    for name in [CANCELED, FAILED] {
-        counter!(name).increment(0);
-    }
+    start_handlers();
     for outcome in rejections.iter().chain(&[ACCEPTED]) {
         counter!(DELIVERIES, "outcome" => *outcome, "event_type" => NO_TYPE).increment(0);
     }
@@ -84,6 +82,12 @@ pub(crate) fn start_idempotency(skipped: &[&'static str]) {
     start_store();
 }
 
+fn start_handlers() {
+    for name in [CANCELED, FAILED] {
+        counter!(name).increment(0);
+    }
+}
+
 fn start_store() {
     counter!(LEASE_LOST).increment(0);
     for step in ["claim", "complete", "release"] {
@@ -100,9 +104,7 @@ fn describe_once() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {
         describe();
-        for name in [CANCELED, FAILED] {
-            counter!(name).increment(0);
-        }
+        start_handlers();
     });
 }
 

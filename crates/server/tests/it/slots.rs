@@ -141,6 +141,14 @@ async fn new_connections_do_not_evict_a_body_that_is_arriving() {
     server.ended().await;
 }
 
+/// Returns a connection with a request of whose body only a fifth has been sent.
+async fn begun(server: &Running) -> TcpStream {
+    let mut stream = server.connect().await;
+    stream.write_all(LONG.as_bytes()).await.unwrap();
+    stream.write_all(&[b'x'; 8192]).await.unwrap();
+    stream
+}
+
 /// Attack: keep all connections busy with bodies, so that each new one is closed at once.
 #[tokio::test]
 async fn bodies_that_are_arriving_leave_half_of_the_slots() {
@@ -148,10 +156,7 @@ async fn bodies_that_are_arriving_leave_half_of_the_slots() {
         Running::start(|server| server.max_connections(4).max_connections_per_peer(4)).await;
     let mut attack = Vec::new();
     for _ in 0..4 {
-        let mut stream = server.connect().await;
-        stream.write_all(LONG.as_bytes()).await.unwrap();
-        stream.write_all(&[b'x'; 8192]).await.unwrap();
-        attack.push(stream);
+        attack.push(begun(&server).await);
     }
     let mut first = served(&server).await;
     let mut second = served(&server).await;
@@ -165,9 +170,7 @@ async fn bodies_that_are_arriving_leave_half_of_the_slots() {
 async fn a_body_that_stalls_is_evicted() {
     let server =
         Running::start(|server| server.max_connections(2).max_connections_per_peer(2)).await;
-    let mut stalled = server.connect().await;
-    stalled.write_all(LONG.as_bytes()).await.unwrap();
-    stalled.write_all(&[b'x'; 8192]).await.unwrap();
+    let mut stalled = begun(&server).await;
     sleep(Duration::from_secs(3)).await;
     let mut others = [served(&server).await, served(&server).await];
     assert_eq!(to_the_end(&mut stalled).await, "");
