@@ -256,6 +256,23 @@ async fn repeated_deliveries_do_not_flood_the_log() {
     assert!((1..=minutes).contains(&says_so) || minutes > 1, "{log}");
 }
 
+/// The example's handler logs each delivery, because it does not recognize duplicates.
+#[tokio::test]
+async fn the_lines_of_a_handler_do_not_flood_the_log() {
+    let rejections = Receiver::of("rejections", &[]);
+    let begin = Instant::now();
+    let delivery = signed_bytes(BODY);
+    for _ in 0..1_200 {
+        assert_eq!(status(&exchange(&rejections.addr, &delivery).await), "200");
+    }
+    let minutes = begin.elapsed().as_secs() / 60 + 1;
+    rejections.signal("TERM");
+    let (_, _, log) = rejections.ended();
+    let lines = log.matches("received").count() as u64;
+    assert!((1_000..=1_000 * minutes).contains(&lines), "{lines} lines");
+    assert!(log.contains("the rest is left out"), "{log}");
+}
+
 /// Even if the output is not read, has lost its reader, is on a full disk or is closed from the
 /// start, every delivery gets a response. It is 200 only if the event was printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,7 +29,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::output::{Printer, harmless};
+use crate::output::{Log, Printer, harmless};
 pub use crate::webhook::{receive, respond_after, run_webhook, secret};
 
 /// The maximum time that an exiting process waits for its last lines to be written and for blocked
@@ -38,7 +38,8 @@ const END: Duration = Duration::from_secs(1);
 
 static STDOUT: LazyLock<Printer> = LazyLock::new(|| Printer::new(io::stdout()));
 
-/// Runs a program to completion, logs to stderr, and returns the process's exit code.
+/// Runs a program to completion, logs to stderr, and returns the process's exit code. At most 1,000
+/// lines per minute are logged from the same line of code, unless their level is `debug` or `trace`.
 ///
 /// The first SIGINT or SIGTERM cancels the token, and the second one kills the process immediately.
 pub fn run<F>(program: impl FnOnce(CancellationToken) -> F) -> ExitCode
@@ -46,10 +47,9 @@ where
     F: Future<Output = Result<(), BoxError>>,
 {
     let log = Printer::new(io::stderr());
-    let writer = log.clone();
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
+        .with_writer(Log::new(log.clone()))
         // `tracing_subscriber` prints its internal errors with `eprintln!`, which panics if stderr
         // is closed.
         .log_internal_errors(false)

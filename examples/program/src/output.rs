@@ -1,18 +1,21 @@
 //! Writes output on a separate thread, so that only this thread waits for a slow reader.
 
 use std::{
+    collections::HashMap,
     fmt::Write as _,
     io::{self, ErrorKind, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::oneshot, time::timeout};
+use tracing::{Level, Metadata, callsite::Identifier};
+use tracing_subscriber::fmt::{MakeWriter, writer::OptionalWriter};
 
 /// The maximum number of lines waiting to be written. Any further lines are dropped and counted.
 const QUEUE: usize = 1024;
@@ -112,6 +115,58 @@ fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
         // written.
         if !written.is_closed() {
             let _ = written.send(out.write_all(&line.text).and_then(|()| out.flush()));
+        }
+    }
+}
+
+/// The maximum number of log lines per minute from the same line of code.
+const MAX_LINES: u32 = 1_000;
+
+/// Writes log lines, of which the levels `info`, `warn` and `error` are limited to [`MAX_LINES`], so
+/// that nothing can fill the disk by repeating a request that causes one.
+pub(crate) struct Log {
+    printer: Printer,
+    /// For each line of code, the beginning of a minute, and the number of lines since.
+    counts: Mutex<HashMap<Identifier, (Instant, u32)>>,
+}
+
+impl Log {
+    pub(crate) fn new(printer: Printer) -> Self {
+        let counts = Mutex::default();
+        Self { printer, counts }
+    }
+
+    fn allows(&self, line: &Metadata<'_>) -> bool {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (since, count) = counts.entry(line.callsite()).or_insert((now, 0));
+        if now - *since >= Duration::from_secs(60) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        if *count == MAX_LINES + 1 {
+            let target = line.target();
+            let notice = format!(
+                "{target}: {MAX_LINES} lines of one kind within a minute: the rest is left out\n"
+            );
+            let _ = self.printer.queue(notice);
+        }
+        *count <= MAX_LINES
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = OptionalWriter<Printer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OptionalWriter::some(self.printer.clone())
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+        if *line.level() > Level::INFO || self.allows(line) {
+            self.make_writer()
+        } else {
+            OptionalWriter::none()
         }
     }
 }
