@@ -1,17 +1,21 @@
 //! Passes verified requests on to an application, returns its responses, and recognizes duplicates.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    fmt::Display,
     hash::{BuildHasher, RandomState},
     net::{SocketAddr, UdpSocket},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header::VIA},
+    http::{
+        HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+        header::{RETRY_AFTER, VIA},
+    },
     response::IntoResponse,
     routing::{MethodRouter, any},
 };
@@ -19,6 +23,7 @@ use http_body_util::Full;
 use soundhash_webhook::{Delivery, idempotency::Key};
 use tokio::net::lookup_host;
 
+use super::limit::Limit;
 use crate::{
     error::Error,
     http::{Client, NoResponse, remove_hop_by_hop},
@@ -28,6 +33,10 @@ use crate::{
 
 /// The maximum number of accepted events to remember for recognizing duplicates.
 const MOST: usize = 100_000;
+
+/// The maximum number of deliveries of one event that wait for the application, so that a recorded
+/// delivery that is repeated cannot occupy all connections.
+const WAITING: usize = 16;
 
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);
@@ -39,7 +48,7 @@ impl Seen {
         if !response.status().is_success() {
             return;
         }
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = lock(&self.0);
         if keys.len() >= MOST {
             keys.clear();
         }
@@ -50,12 +59,54 @@ impl Seen {
     }
 }
 
+/// The number of deliveries of each event that wait for the application.
+#[derive(Default)]
+struct Waiting(Mutex<HashMap<Key, usize>>);
+
+/// A delivery that waits for the application until this is dropped.
+struct Turn<'a> {
+    waiting: &'a Waiting,
+    key: Key,
+}
+
+impl Waiting {
+    /// Returns `None` if [`WAITING`] deliveries of the event wait already.
+    fn turn(&self, key: Key) -> Option<Turn<'_>> {
+        let mut counts = lock(&self.0);
+        let count = counts.entry(key.clone()).or_default();
+        if *count == WAITING {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Turn { waiting: self, key })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.waiting.0);
+        if let Some(count) = counts.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(super) struct Forwarder {
     client: Client,
     url: Uri,
     /// The `Via` header value that identifies this process.
     via: HeaderValue,
     seen: Seen,
+    waiting: Waiting,
+    warnings: Mutex<Limit>,
 }
 
 impl Forwarder {
@@ -86,11 +137,19 @@ impl Forwarder {
             url,
             via: HeaderValue::try_from(via).expect("letters and digits"),
             seen,
+            waiting: Waiting::default(),
+            warnings: Mutex::new(Limit::new("warnings about the application")),
         })
     }
 
     pub(super) fn handler(self) -> MethodRouter {
         any(forward).with_state(Arc::new(self))
+    }
+
+    fn warn(&self, text: impl Display) {
+        if lock(&self.warnings).allows() {
+            output::warning(text);
+        }
     }
 
     fn is_loop(&self, headers: &HeaderMap) -> bool {
@@ -119,12 +178,19 @@ async fn forward(
 ) -> Response<Body> {
     let url = &forwarder.url;
     if forwarder.is_loop(&headers) {
-        output::warning(format_args!(
+        forwarder.warn(format_args!(
             "{url} leads back to this command, so a delivery was forwarded in a loop"
         ));
         let text = "The delivery was forwarded to this receiver in a loop";
         return (StatusCode::LOOP_DETECTED, text).into_response();
     }
+    let Some(_turn) = forwarder.waiting.turn(Key::from(&delivery)) else {
+        forwarder.warn(format_args!(
+            "{url}: the application has not responded to {WAITING} deliveries of the same event, so \
+             another one gets 503"
+        ));
+        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response();
+    };
     remove_hop_by_hop(&mut headers);
     headers.append(VIA, forwarder.via.clone());
     let mut request = Request::new(Full::from(delivery.body().clone()));
@@ -175,6 +241,6 @@ async fn forward(
     };
     // The line printed for the delivery shows only the status that the sender got, so the reason is
     // printed as a warning.
-    output::warning(&reason);
+    forwarder.warn(&reason);
     (status, text).into_response()
 }

@@ -1,9 +1,6 @@
 //! The line that `listen` prints for each delivery.
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 use jiff::{Timestamp, Unit, tz::TimeZone};
@@ -11,6 +8,7 @@ use serde::Serialize;
 use soundhash_webhook_inspector::{Record, Subscription, Verdict};
 use tokio::time::timeout;
 
+use super::limit::Limit;
 use crate::{
     output::{
         self, BAD, DIM, GOOD, INFO, WARNING,
@@ -20,27 +18,16 @@ use crate::{
     url::milliseconds,
 };
 
-/// The time to which [`MAX_LINES`] applies.
-const WINDOW: Duration = Duration::from_secs(60);
-
-/// The maximum number of lines per minute about requests that were not accepted, so that nobody can
-/// fill the disk with them.
-const MAX_LINES: u32 = 1_000;
-
 pub(super) struct Printer {
     json: bool,
-    since: Instant,
-    /// The number of requests since then that were not accepted.
-    count: u32,
+    /// Limits the lines about requests that were not accepted.
+    limit: Limit,
 }
 
 impl Printer {
     pub(super) fn new(json: bool) -> Self {
-        Self {
-            json,
-            since: Instant::now(),
-            count: 0,
-        }
+        let limit = Limit::new("requests that were not accepted");
+        Self { json, limit }
     }
 
     /// Prints each record as it arrives, forever.
@@ -48,7 +35,8 @@ impl Printer {
         loop {
             match records.recv().await {
                 Ok(record) => {
-                    if self.is_excessive(&record) {
+                    self.limit.report_last_minute();
+                    if record.verdict() != Verdict::Accepted && !self.limit.allows() {
                         continue;
                     }
                     // A write error, such as a full disk, must not hold up deliveries. Lost lines
@@ -69,31 +57,7 @@ impl Printer {
     /// Prints the records that have already arrived but have not been printed yet.
     pub(super) async fn rest(&mut self, records: &mut Subscription) {
         let _ = timeout(Duration::ZERO, self.run(records)).await;
-        self.report();
-    }
-
-    /// Counts the record, and returns whether too many have been printed within a minute.
-    fn is_excessive(&mut self, record: &Record) -> bool {
-        if self.since.elapsed() >= WINDOW {
-            self.report();
-            self.since = Instant::now();
-        }
-        if record.verdict() == Verdict::Accepted {
-            return false;
-        }
-        self.count = self.count.saturating_add(1);
-        self.count > MAX_LINES
-    }
-
-    /// Reports the number of requests that were not printed.
-    fn report(&mut self) {
-        let unprinted = mem::take(&mut self.count).saturating_sub(MAX_LINES);
-        if unprinted > 0 {
-            output::warning(format_args!(
-                "{unprinted} requests were not printed, because more than {MAX_LINES} within a minute \
-                 were not accepted"
-            ));
-        }
+        self.limit.report();
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! - `forward`: passes verified requests on to an application, and recognizes duplicates
 //! - `line`: prints a line for each delivery
+//! - `limit`: limits how many lines of one kind are printed
 
 mod forward;
+mod limit;
 mod line;
 
 use std::{
@@ -51,7 +53,8 @@ deliveries.
 
 With --forward, it passes verified requests on to your application, with the same bytes and \
 headers. The sender gets the application's status, 502 if the application cannot be reached or \
-redirects, or 504 if it does not respond in time. Rejected requests never reach the application.
+redirects, 503 while 16 deliveries of the same event wait for its response, or 504 if it does not \
+respond in time. Rejected requests never reach the application.
 
 SoundHash cannot reach your machine directly. Start a tunnel, such as `ngrok http 3000`, and \
 register its URL with `soundhash-webhook endpoints create`.

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, RwLock},
     thread,
     time::{Duration, Instant},
 };
@@ -145,6 +145,38 @@ fn a_repeated_event_is_a_duplicate_with_and_without_an_application() {
         }
     }
     assert_eq!(app.requests().len(), 3);
+}
+
+/// Attack: repeat a recorded delivery while the application is slow.
+#[test]
+fn repetitions_of_one_event_do_not_occupy_the_command() {
+    let gate = Arc::new(RwLock::new(()));
+    let closed = gate.write().unwrap();
+    let passed = gate.clone();
+    let app = App::start(move |request| {
+        if request.body == BODY {
+            drop(passed.read());
+        }
+        response("200 OK", "")
+    });
+    let mut listen = before(&app);
+    let repetitions: Vec<_> = (0..16)
+        .map(|_| listen.url.clone())
+        .map(|url| thread::spawn(move || deliver(&url, "", BODY)))
+        .collect();
+    while app.requests().len() < 16 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // The next one is not forwarded, but another event is.
+    answers(&listen, 503, "failed");
+    listen.wait_for_log("16 deliveries of the same event");
+    let other = br#"{"event": "video.processed", "data": {"title": "other"}}"#;
+    assert_eq!(status(&deliver(&listen.url, "", other)), "200");
+    drop(closed);
+    for repetition in repetitions {
+        assert_eq!(status(&repetition.join().unwrap()), "200");
+    }
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
 }
 
 #[test]
