@@ -11,7 +11,7 @@
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the address of the metrics | `127.0.0.1:9464` |
 //! | `RUST_LOG` | the filter of the log | `info,h2=error` |
 
-use std::{future::pending, process::ExitCode};
+use std::{future::pending, process::ExitCode, time::Duration};
 
 use axum::{
     Router,
@@ -24,7 +24,7 @@ use soundhash_webhook::{
     idempotency::{IdempotencyLayer, MemoryStore},
 };
 use soundhash_webhook_server::Server;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 use tracing::info;
 
 /// The histogram buckets for durations: the smallest are for hashing, the middle ones for a
@@ -36,12 +36,19 @@ const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0]
 
 fn app(metrics: PrometheusHandle) -> Router {
     let scrape = || async move {
-        // Keeps the histograms small. The exporter's own HTTP server would do this automatically.
-        metrics.run_upkeep();
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         ([(header::CONTENT_TYPE, content_type)], metrics.render())
     };
     Router::new().route("/metrics", get(scrape))
+}
+
+/// Keeps the histograms small, even if nothing requests the metrics. The exporter's own HTTP server
+/// would do this automatically.
+async fn keep_small(metrics: PrometheusHandle) {
+    loop {
+        metrics.run_upkeep();
+        sleep(Duration::from_secs(5)).await;
+    }
 }
 
 async fn webhook() -> Result<MethodRouter, BoxError> {
@@ -53,6 +60,7 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
     let listener = TcpListener::bind(addr).await?;
     info!("metrics at http://{}/metrics", listener.local_addr()?);
     let server = Server::new(listener).max_connections(16);
+    tokio::spawn(keep_small(metrics.clone()));
     tokio::spawn(server.serve(app(metrics), pending()));
     let webhook = post(example_program::receive);
     Ok(webhook.layer(IdempotencyLayer::new(MemoryStore::new(100_000))))

@@ -1,10 +1,11 @@
-//! Runs a delivery's handler in a span, and reports handlers that fail or are canceled.
+//! Runs a delivery's handler in a span, and reports handlers that fail, panic or are canceled.
 //!
 //! The span adds the delivery's id, type and endpoint to every line logged while the handler runs.
 
 use std::{
     fmt::Display,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -72,6 +73,10 @@ impl HandlerWatch {
         self.span.in_scope(f)
     }
 
+    fn is_detached(&self) -> bool {
+        self.detached.load(Ordering::Relaxed)
+    }
+
     fn canceled(&self) {
         log_limited!(
             warn,
@@ -83,13 +88,24 @@ impl HandlerWatch {
         );
         recorder::increment(metrics::CANCELED);
     }
+
+    fn panicked(&self) {
+        log_limited!(
+            error,
+            elapsed_ms = milliseconds(self.since.elapsed()),
+            "webhook handler panicked: SoundHash gets no response from the handler, sends the event \
+             again, and drops it after 7 minutes of retries",
+        );
+        recorder::increment(metrics::FAILED);
+    }
 }
 
 pin_project! {
     /// A handler's future, which runs inside the delivery's span.
     ///
     /// If the future is dropped before it has finished, this is logged and counted as a canceled
-    /// handler, unless the handler panicked or continues in a separate task.
+    /// handler, and if it panics, as a failed one. A handler that continues in a separate task has a
+    /// `Handling` of its own there.
     pub(crate) struct Handling<F> {
         // `None` once the future has been dropped, which happens inside the span.
         #[pin]
@@ -105,7 +121,7 @@ pin_project! {
                 return;
             };
             watch.in_span(|| {
-                if !*this.is_over && !watch.detached.load(Ordering::Relaxed) {
+                if !*this.is_over && !watch.is_detached() {
                     watch.canceled();
                 }
                 this.future.set(None);
@@ -186,10 +202,15 @@ impl<F: Future> Future for Handling<F> {
         let Some(watch) = this.watch else {
             return future.poll(cx);
         };
-        // Set before the poll, so that a handler that panics is not reported as canceled.
-        *this.is_over = true;
-        let poll = watch.in_span(|| future.poll(cx));
-        *this.is_over = poll.is_ready();
-        poll
+        let poll = watch.in_span(|| {
+            // After a panic, which is passed on, nothing polls the future again.
+            catch_unwind(AssertUnwindSafe(|| future.poll(cx))).inspect_err(|_| {
+                if !watch.is_detached() {
+                    watch.panicked();
+                }
+            })
+        });
+        *this.is_over = !matches!(poll, Ok(Poll::Pending));
+        poll.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }

@@ -132,7 +132,7 @@ fn describe() {
         ),
         (
             FAILED,
-            "Handlers that responded with anything but 2xx or 404, unless the reason is an event that they could not parse",
+            "Handlers that panicked or responded with anything but 2xx or 404, unless the reason is an event that they could not parse",
         ),
         (
             SKIPPED,

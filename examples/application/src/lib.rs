@@ -186,7 +186,5 @@ async fn healthz(State(reader): State<SqlitePool>) -> StatusCode {
 }
 
 async fn scrape(State(metrics): State<PrometheusHandle>) -> String {
-    // This keeps the histograms small. The exporter's own server would do this automatically.
-    metrics.run_upkeep();
     metrics.render()
 }

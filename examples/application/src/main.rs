@@ -14,11 +14,15 @@
 
 use std::{env, future::pending, io, time::Duration};
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use soundhash_webhook::{BoxError, Secret};
 use soundhash_webhook_application_example::{AppState, app, internal};
 use soundhash_webhook_server::{Server, shutdown_signal};
-use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tracing_subscriber::EnvFilter;
 
 /// The buckets for durations, which range from hashing a body to waiting for a slow sender.
@@ -47,6 +51,7 @@ async fn main() -> Result<(), BoxError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES)?
         .install_recorder()?;
+    tokio::spawn(keep_small(metrics.clone()));
     let file = variable("SOUNDHASH_WEBHOOK_DATABASE", "application.db");
     let state = AppState::open(&file, metrics).await?;
     let listener = bind("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:9464").await?;
@@ -65,6 +70,15 @@ async fn main() -> Result<(), BoxError> {
     // This waits up to a second for the rest of the log to be written.
     let _ = timeout(Duration::from_secs(1), spawn_blocking(|| drop(written))).await;
     Ok(())
+}
+
+/// Keeps the histograms small, even if nothing requests the metrics. The exporter's own HTTP server
+/// would do this automatically.
+async fn keep_small(metrics: PrometheusHandle) {
+    loop {
+        metrics.run_upkeep();
+        sleep(Duration::from_secs(5)).await;
+    }
 }
 
 /// Listens on the address in a variable.

@@ -1,4 +1,4 @@
-//! Canceled handlers are reported once. Other handlers are not reported.
+//! Handlers that are canceled or panic are reported once. Those that finish are not reported here.
 
 use std::{future::pending, time::Duration};
 
@@ -110,7 +110,7 @@ async fn panics() -> StatusCode {
 }
 
 #[tokio::test]
-async fn a_handler_that_finishes_or_panics_is_not_canceled() {
+async fn a_handler_that_finishes_is_not_canceled() {
     let log = Log::up_to(Level::WARN);
     for route in [
         post(|| async {}),
@@ -123,12 +123,25 @@ async fn a_handler_that_finishes_or_panics_is_not_canceled() {
             send(&app, signed(KEY, &video())).await;
         }
     }
-    for app in apps(&post(panics)) {
-        let task = tokio::spawn(async move { send(&app, signed(KEY, &video())).await });
-        assert!(task.await.unwrap_err().is_panic());
-    }
     let lines = log.take();
     assert!(!lines.contains("canceled"), "{lines}");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_an_error_inside_the_span() {
+    let log = Log::up_to(Level::WARN);
+    let detaching = ServiceBuilder::new()
+        .layer(SoundHashWebhookLayer::new(KEY))
+        .layer(idempotency().detach(true));
+    let detaching = Router::new().route("/", post(panics)).layer(detaching);
+    for app in apps(&post(panics)).into_iter().chain([detaching]) {
+        let task = tokio::spawn(async move { send(&app, signed(KEY, &video())).await });
+        assert!(task.await.unwrap_err().is_panic());
+        let lines = log.take();
+        let panicked = format!("ERROR {SPAN}soundhash_webhook: webhook handler panicked");
+        assert!(lines.starts_with(&panicked), "{lines}");
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

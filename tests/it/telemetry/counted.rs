@@ -13,12 +13,16 @@ use soundhash_webhook::{
     idempotency::{IdempotencyLayer, MemoryStore},
     testing::sample,
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tower::ServiceBuilder;
 
 use super::{KEY, OLD_KEY, VIDEO, app, deliver, event, rejected, send, signed, test_event, video};
 use crate::{
-    process::{Receiver, exchange, status},
+    process::{Receiver, exchange, response_head, status},
     support::{BODY, head, sign, signed_bytes},
 };
 
@@ -180,8 +184,10 @@ async fn handlers_that_fail_are_counted() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let name = "soundhash_webhook_handlers_failed_total{}";
     let failing = post(|_: Event| async { StatusCode::INTERNAL_SERVER_ERROR });
+    let panicking = post(async || -> StatusCode { panic!("on purpose") });
     let app = Router::new()
         .route("/", failing)
+        .route("/panicking", panicking)
         .layer(SoundHashWebhookLayer::new(KEY));
     for (body, status) in [(&*video(), 500), (&*video(), 500), ("[]", 422)] {
         assert_eq!(deliver(&app, KEY, body).await, status);
@@ -195,6 +201,11 @@ async fn handlers_that_fail_are_counted() {
     assert_eq!(send(&app, elsewhere).await, 404);
     // The body that is not an event has metrics of its own.
     assert_eq!(value(&recorded(&recorder), name), [2.0]);
+    let mut panicking = signed(KEY, &video());
+    *panicking.uri_mut() = "/panicking".parse().unwrap();
+    let sent = tokio::spawn(async move { send(&app, panicking).await });
+    assert!(sent.await.unwrap_err().is_panic());
+    assert_eq!(value(&recorded(&recorder), name), [1.0]);
 }
 
 /// The test button sends arbitrary types and payloads, which should not raise an alert.
@@ -275,4 +286,29 @@ async fn the_example_serves_them_to_prometheus() {
     ] {
         assert!(text.lines().any(|it| it == line), "{line} not in\n{text}");
     }
+}
+
+/// Attack: repeat a recorded delivery while nothing requests the metrics.
+#[tokio::test]
+async fn metrics_that_are_not_requested_do_not_grow() {
+    let example = Receiver::of(
+        "metrics",
+        &[("SOUNDHASH_WEBHOOK_METRICS_ADDR", "127.0.0.1:0")],
+    );
+    let batch = signed_bytes(BODY).repeat(100);
+    let mut stream = TcpStream::connect(&example.addr).await.unwrap();
+    let mut resident = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..100 {
+            stream.write_all(&batch).await.unwrap();
+            for _ in 0..100 {
+                assert_eq!(status(&response_head(&mut stream).await), "200");
+            }
+        }
+        // The example discards the samples every 5 s.
+        sleep(Duration::from_secs(6)).await;
+        resident.push(example.resident());
+    }
+    // Otherwise, the samples of 20,000 deliveries take more than 1 MiB.
+    assert!(resident[2] < resident[0] + 512, "{resident:?} KiB");
 }
