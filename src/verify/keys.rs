@@ -11,9 +11,11 @@ use std::{
 
 use axum_core::BoxError;
 use http::request;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::provider::SecretProvider;
+#[cfg(feature = "cache")]
+use super::provider::TooManyLookups;
 use crate::{
     rejection::{Rejection, RejectionKind},
     secret::{Secrets, Verifier},
@@ -113,9 +115,7 @@ impl Keys {
             lookup, secrets, ..
         } = self
         {
-            *secrets = ready!(lookup.as_mut().poll(cx)).map_err(|error| {
-                Rejection::with_source(RejectionKind::SecretsUnavailable, error)
-            })?;
+            *secrets = ready!(lookup.as_mut().poll(cx)).map_err(failed)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -139,14 +139,25 @@ async fn lookup<P: SecretProvider>(
     head: Arc<request::Parts>,
     limit: Duration,
 ) -> Found {
-    let mut found = pin!(provider.secrets(&head));
-    // Polls once without a timer, so that a Tokio runtime is needed only if the lookup has to wait.
-    let first = poll_fn(|cx| Poll::Ready(found.as_mut().poll(cx))).await;
-    if let Poll::Ready(found) = first {
-        return found;
+    within(limit, provider.secrets(&head))
+        .await
+        .unwrap_or_else(|_| Err(format!("the lookup took longer than {limit:?}").into()))
+}
+
+/// Awaits a future for at most `limit`. A Tokio runtime is needed only if the future has to wait.
+pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+    match first {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => timeout(limit, future).await,
     }
-    match timeout(limit, found).await {
-        Ok(found) => found,
-        Err(_) => Err(format!("the lookup took longer than {limit:?}").into()),
+}
+
+fn failed(error: BoxError) -> Rejection {
+    #[cfg(feature = "cache")]
+    if error.is::<TooManyLookups>() {
+        return Rejection::new(RejectionKind::TooManyLookups);
     }
+    Rejection::with_source(RejectionKind::SecretsUnavailable, error)
 }

@@ -19,7 +19,7 @@ use moka::sync::Cache;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{SecretProvider, turns::Turns};
-use crate::secret::Secrets;
+use crate::{secret::Secrets, verify::keys::within};
 
 /// The maximum length of a name. Longer names are not looked up, so that an attacker cannot use
 /// them to exhaust memory.
@@ -28,6 +28,10 @@ const MAX_NAME: usize = 256;
 /// How long after its start other requests may join a lookup. An older lookup may be stuck, so a
 /// new one is started instead.
 const JOINABLE: Duration = Duration::from_secs(5);
+
+/// The maximum time that a lookup waits for others. One second of the default
+/// [`lookup_timeout`](crate::SoundHashWebhookLayer::lookup_timeout) remains for the lookup itself.
+const MAX_WAIT: Duration = Duration::from_secs(4);
 
 /// Looks up an endpoint's secrets by name, for [`CachedSecrets`].
 ///
@@ -98,9 +102,10 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///   them are for new names. Made-up names can therefore prevent only an endpoint's first lookup,
 ///   not a later one after its entry has expired. If made-up names arrive faster than they can be
 ///   looked up, the newest name is looked up next, so that every name has the same chance of being
-///   looked up in time. If none of SoundHash's attempts is lucky, the event is lost. To rule this
-///   out, [`insert`](Self::insert) all endpoints when the service starts, and each one that is
-///   created later.
+///   looked up in time. A lookup is given up, with the reason `too_many_lookups`, once it has
+///   waited for 4 s, or 64 newer ones wait. If none of SoundHash's attempts is lucky, the event is
+///   lost. To rule this out, [`insert`](Self::insert) all endpoints when the service starts, and
+///   each one that is created later.
 /// - **Lookups of real names**: an attacker who knows all names can cause one lookup of each per
 ///   [`time_to_live`](Self::time_to_live). Choose the limits so that this is possible in a fraction
 ///   of that time: 10,000 lookups of 20 ms, 16 at a time, take 12.5 s, but at 200 ms they take 125
@@ -146,6 +151,18 @@ struct RunningLookup {
     started: Instant,
     found: WeakShared<Found>,
 }
+
+/// The error of a lookup that waited for too many others.
+#[derive(Debug)]
+pub(in crate::verify) struct TooManyLookups;
+
+impl fmt::Display for TooManyLookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many lookups wait")
+    }
+}
+
+impl Error for TooManyLookups {}
 
 /// A lookup error, shared by all requests that wait for the lookup.
 type SharedError = Arc<dyn Error + Send + Sync>;
@@ -291,7 +308,12 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
         if self.shared.unknown.contains_key(&*name) {
             return Ok(None);
         }
-        Ok(self.join_lookup(&name).await?)
+        self.join_lookup(&name)
+            .await
+            .map_err(|error| match error.is::<TooManyLookups>() {
+                true => TooManyLookups.into(),
+                false => error.into(),
+            })
     }
 
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
@@ -337,12 +359,18 @@ async fn lookup<L: SecretLookup>(
     entry: Entry,
 ) -> Result<Option<Secrets>, SharedError> {
     let Entry { name, state, .. } = &entry;
-    let _new = match state.established.contains_key(name) {
-        true => None,
-        false => Some(state.new_lookups.next().await?),
+    let permits = async {
+        let new = match state.established.contains_key(name) {
+            true => None,
+            false => Some(state.new_lookups.next().await?),
+        };
+        // The semaphore is never closed, so acquiring a permit cannot fail.
+        Ok((new, state.lookups.acquire().await))
     };
-    // The semaphore is never closed, so acquiring a permit cannot fail.
-    let _permit = state.lookups.acquire().await;
+    let permits = within(MAX_WAIT, permits).await;
+    let _permits = permits
+        .unwrap_or(Err(TooManyLookups))
+        .map_err(BoxError::from)?;
     // A panic in the shared future would spread to every request that shares it, so it is turned
     // into an error.
     let found = AssertUnwindSafe(async { lookup.lookup(name).await });

@@ -16,6 +16,8 @@ use axum_core::BoxError;
 use http::request;
 
 #[cfg(feature = "cache")]
+pub(super) use self::cached::TooManyLookups;
+#[cfg(feature = "cache")]
 pub use self::cached::{CachedSecrets, SecretLookup};
 pub use self::rotating::RotatingSecrets;
 use crate::secret::Secrets;

@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum_core::BoxError;
 use tokio::sync::oneshot;
+
+use super::cached::TooManyLookups;
 
 /// The maximum number of waiting lookups, each of which keeps a connection busy. If there are more,
 /// the oldest one, which is the least likely to get a turn in time, fails immediately.
@@ -39,7 +40,7 @@ impl Turns {
     }
 
     /// Waits for a turn. Returns an error if too many newer lookups are waiting.
-    pub(super) async fn next(self: &Arc<Self>) -> Result<Turn, BoxError> {
+    pub(super) async fn next(self: &Arc<Self>) -> Result<Turn, TooManyLookups> {
         let (turn, oldest) = {
             let mut state = self.state();
             if state.free > 0 {
@@ -54,8 +55,7 @@ impl Turns {
             (turn, is_full.then(|| state.waiting.pop_front()))
         };
         drop(oldest);
-        turn.await
-            .map_err(|_| "too many lookups of new names wait".into())
+        turn.await.map_err(|_| TooManyLookups)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

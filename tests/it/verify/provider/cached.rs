@@ -18,7 +18,7 @@ use soundhash_webhook::{
 use tokio::{
     sync::Semaphore,
     task::{JoinSet, yield_now},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tower::ServiceExt;
 
@@ -404,6 +404,35 @@ async fn an_endpoint_that_is_looked_up_for_the_first_time_does_not_wait_for_olde
         let _ = request.await.unwrap();
     }
     assert!(known(&cache, "real-2").await);
+}
+
+/// Attack: invent names to page the operator of a database that works.
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_waits_for_too_many_others_is_no_failure_of_the_database() {
+    let database = Database::new(0);
+    let cache = CachedSecrets::new(database.clone()).max_lookups(2);
+    let service = echo(SoundHashWebhookLayer::with_provider(cache));
+    let start = |name: &str| tokio::spawn(outcome(service.clone(), request(name, "forged")));
+    let running = start("invented");
+    until(|| database.running() == 1).await;
+    let names: Vec<String> = (0..65).map(|i| format!("invented-{i}")).collect();
+    let mut waiting = Vec::new();
+    for name in &names {
+        waiting.push(start(name));
+        yield_now().await;
+    }
+    // 64 newer names wait.
+    let begin = Instant::now();
+    let too_many = Err(RejectionKind::TooManyLookups);
+    assert_eq!(waiting.remove(0).await.unwrap(), too_many);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    // The others leave a second for the lookup itself.
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), too_many);
+    }
+    assert_eq!(begin.elapsed().as_secs(), 4);
+    let failed = Err(RejectionKind::SecretsUnavailable);
+    assert_eq!(running.await.unwrap(), failed);
 }
 
 /// Attack: invent names while an endpoint has never been looked up.
