@@ -164,6 +164,15 @@ fn a_deeply_nested_body_is_not_laid_out() {
     finds(&[KEY], sign("other", "x"), deep, &[Unknown], None);
 }
 
+/// Attack: overflow the stack.
+#[test]
+fn a_deeply_nested_body_without_an_end_is_cut_off() {
+    let deep = r#"{"a":"#.repeat(200_000);
+    finds(&[KEY], sign("other", "x"), deep, &[Truncated], None);
+    let mixed = r#"{"a":["#.repeat(200_000);
+    finds(&[KEY], sign("other", "x"), mixed, &[Truncated], None);
+}
+
 /// A large body is not signed thousands of times, as it would be if every mistake with the secret
 /// were combined with every mistake with the body. The limit is 2,500 times the measured time of
 /// one signature, so that it does not depend on the speed of the machine.
