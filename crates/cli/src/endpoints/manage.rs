@@ -150,7 +150,13 @@ pub(super) async fn create_from(
     let body = json!(body).to_string();
     let response = api.send(Method::POST, &[], body).await?;
     let endpoint: Endpoint = read(&response)?;
-    print_created(&response, &endpoint, file, json).map_err(|error| {
+    let is_printed = file.is_none();
+    let mut shown = print_created(&response, &endpoint, file, json);
+    if is_printed && shown.is_ok() {
+        // An output that nothing reads is an error here, because it has the secret.
+        shown = output::finish().await;
+    }
+    shown.map_err(|error| {
         let id = &endpoint.id;
         Error::failed(format!(
             "endpoint {id} was created, but its secret is lost: {error}. Delete the endpoint with \

@@ -1,6 +1,11 @@
 //! The commands for a single endpoint, the endpoint list, and the delivery log.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 
@@ -113,6 +118,21 @@ fn the_secret_file_is_for_its_owner_alone_and_never_overwritten() {
     let wrong = line.replace("match.found", "made.up");
     api.command(&wrong).expect(1, "");
     assert!(!file.exists());
+}
+
+#[test]
+fn a_secret_that_cannot_be_printed_is_an_error() {
+    let api = Api::start();
+    let (reader, unread) = io::pipe().unwrap();
+    drop(reader);
+    let full = File::create("/dev/full").unwrap();
+    for output in [Stdio::from(unread), Stdio::from(full)] {
+        let mut command = api.command(&format!("create --url {URL} --event match.found"));
+        let ran = command.stdout(output).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1));
+        let log = String::from_utf8(ran.stderr).unwrap();
+        assert!(log.contains("was created, but its secret is lost"), "{log}");
+    }
 }
 
 #[test]
