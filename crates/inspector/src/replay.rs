@@ -34,6 +34,9 @@ const MAX_RESPONSE: usize = 1024 * 1024;
 pub(crate) const NO_SECRET: &str =
     "Give the inspector the endpoint's secret with `Inspector::with_secret`.";
 
+pub(crate) const UNVERIFIED: &str =
+    "Only a verified delivery can be sent as new, because anyone can have written this body.";
+
 /// The new record's number, or `None` if the application did not respond. If nothing could be sent,
 /// an error message.
 pub(crate) type Sent = Result<Option<u64>, String>;
@@ -54,10 +57,14 @@ impl Inspector {
         self.send_to(entry, request, Some(record.number)).await
     }
 
-    /// Sends a new event with the same payload, signed with the inspector's secret.
+    /// Sends a new event with the same payload, signed with the inspector's secret. An attacker's
+    /// payload is not signed.
     pub(crate) async fn send_as_new(&self, entry: &Entry) -> Sent {
         let record = &entry.record;
         let secret = self.secret()?;
+        if !record.is_verified() {
+            return Err(UNVERIFIED.into());
+        }
         let mut head = record.to_request()?;
         let body = event::renewed(record.whole_body()?);
         let headers = &mut head.headers;

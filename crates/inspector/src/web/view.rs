@@ -9,7 +9,11 @@ use std::{
 use serde_json::{Value, json};
 use soundhash_webhook::{SchemaChange, SchemaChangeKind, idempotency::Key};
 
-use crate::{Inspector, Record, headers, record::Message, replay::NO_SECRET};
+use crate::{
+    Inspector, Record, headers,
+    record::Message,
+    replay::{NO_SECRET, UNVERIFIED},
+};
 
 /// The maximum length of a formatted event. Indentation can make even a small hostile payload very
 /// long.
@@ -63,6 +67,7 @@ pub(super) fn summary(record: &Record) -> Value {
 pub(super) fn detail(inspector: &Inspector, record: &Record, related: &[Arc<Record>]) -> Value {
     let config = inspector.settings();
     let no_secret = config.secrets.is_empty().then_some(NO_SECRET);
+    let unverified = (!record.is_verified()).then_some(UNVERIFIED);
     let no_body = record.whole_body().err();
     let no_head = record.to_request().err();
     let message = |it: &Message| part(it, config.show_sensitive_headers);
@@ -81,7 +86,10 @@ pub(super) fn detail(inspector: &Inspector, record: &Record, related: &[Arc<Reco
         // For each action, the reason why it is not possible, or `null` if it is possible.
         ("no_explain", json!(no_secret.or(no_body))),
         ("no_replay", json!(no_head.or(no_body))),
-        ("no_send_as_new", json!(no_secret.or(no_head).or(no_body))),
+        (
+            "no_send_as_new",
+            json!(no_secret.or(unverified).or(no_head).or(no_body)),
+        ),
         ("no_save", json!(no_head.or(no_body))),
     ] {
         detail[member] = value;
