@@ -151,7 +151,8 @@ pub use self::{
     rejection::{Rejection, RejectionKind},
     schema::{SchemaChange, SchemaChangeKind},
     verify::{
-        BoxSecretProvider, RotatingSecrets, SecretProvider, SoundHashWebhook, SoundHashWebhookLayer,
+        BoxSecretProvider, RotatingSecrets, SecretProvider, SoundHashWebhook,
+        SoundHashWebhookLayer, TooManyLookups,
     },
 };
 pub use self::{

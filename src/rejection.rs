@@ -84,10 +84,11 @@ kinds! {
         SecretsUnavailable: SERVICE_UNAVAILABLE, Failure, "secrets_unavailable", "lookup of the secrets failed",
             "deliveries fail until the SecretProvider works again, and SoundHash drops an event \
              after 7 minutes of retries";
-        /// Too many lookups of `CachedSecrets` wait, so this one was given up: 503.
+        /// Too many lookups wait, so the [`SecretProvider`](crate::SecretProvider) gave this one up:
+        /// 503.
         TooManyLookups: SERVICE_UNAVAILABLE, Warning, "too_many_lookups", "too many lookups of secrets wait",
-            "clients invent names of endpoints, or lookups are too slow, so insert all endpoints \
-             into CachedSecrets at the start, and see its documentation";
+            "clients invent names of endpoints, or lookups are too slow, so speed them up, and \
+             insert all endpoints into CachedSecrets at the start";
         /// The memory for unfinished bodies is full, and this body made the least progress: 503.
         BufferFull: SERVICE_UNAVAILABLE, Warning, "buffer_full", "memory for unfinished bodies is full",
             "clients send many bodies slowly, or max_buffered is too small, so let a proxy \

@@ -13,9 +13,7 @@ use axum_core::BoxError;
 use http::request;
 use tokio::time::{error::Elapsed, timeout};
 
-use super::provider::SecretProvider;
-#[cfg(feature = "cache")]
-use super::provider::TooManyLookups;
+use super::provider::{SecretProvider, TooManyLookups};
 use crate::{
     rejection::{Rejection, RejectionKind},
     secret::{Secrets, Verifier},
@@ -155,7 +153,6 @@ pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Result<F::O
 }
 
 fn failed(error: BoxError) -> Rejection {
-    #[cfg(feature = "cache")]
     if error.is::<TooManyLookups>() {
         return Rejection::new(RejectionKind::TooManyLookups);
     }

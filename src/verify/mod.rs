@@ -28,6 +28,6 @@ pub use self::provider::{CachedSecrets, SecretLookup};
 pub use self::{
     future::ResponseFuture,
     layer::SoundHashWebhookLayer,
-    provider::{BoxSecretProvider, RotatingSecrets, SecretProvider},
+    provider::{BoxSecretProvider, RotatingSecrets, SecretProvider, TooManyLookups},
     service::SoundHashWebhook,
 };

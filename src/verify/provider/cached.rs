@@ -18,7 +18,7 @@ use http::request;
 use moka::sync::Cache;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{SecretProvider, turns::Turns};
+use super::{SecretProvider, TooManyLookups, turns::Turns};
 use crate::{secret::Secrets, verify::keys::within};
 
 /// The maximum length of a name. Longer names are not looked up, so that an attacker cannot use
@@ -151,18 +151,6 @@ struct RunningLookup {
     started: Instant,
     found: WeakShared<Found>,
 }
-
-/// The error of a lookup that waited for too many others.
-#[derive(Debug)]
-pub(in crate::verify) struct TooManyLookups;
-
-impl fmt::Display for TooManyLookups {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many lookups wait")
-    }
-}
-
-impl Error for TooManyLookups {}
 
 /// A lookup error, shared by all requests that wait for the lookup.
 type SharedError = Arc<dyn Error + Send + Sync>;

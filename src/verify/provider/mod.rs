@@ -10,13 +10,11 @@ mod rotating;
 #[cfg(feature = "cache")]
 mod turns;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
 use axum_core::BoxError;
 use http::request;
 
-#[cfg(feature = "cache")]
-pub(super) use self::cached::TooManyLookups;
 #[cfg(feature = "cache")]
 pub use self::cached::{CachedSecrets, SecretLookup};
 pub use self::rotating::RotatingSecrets;
@@ -79,8 +77,8 @@ pub trait SecretProvider: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if the lookup fails. The layer then responds with 503, so that SoundHash
-    /// retries.
+    /// Returns an error if the lookup fails, or [`TooManyLookups`] if too many others are ahead of
+    /// it. The layer then responds with 503, so that SoundHash retries.
     fn secrets(
         &self,
         head: &request::Parts,
@@ -96,6 +94,23 @@ pub trait SecretProvider: Send + Sync + 'static {
         None
     }
 }
+
+/// The error of a [`SecretProvider`] that limits its lookups, as `CachedSecrets` does, for a lookup
+/// that would have to wait for too many others.
+///
+/// Invented names of endpoints can cause this error, so the layer logs it at `warn`, with
+/// [`RejectionKind::TooManyLookups`](crate::RejectionKind::TooManyLookups). Any other error counts
+/// as a failure of this service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyLookups;
+
+impl fmt::Display for TooManyLookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many lookups wait")
+    }
+}
+
+impl Error for TooManyLookups {}
 
 /// A type-erased [`SecretProvider`], for a provider that is chosen at runtime.
 ///

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::cached::TooManyLookups;
+use super::TooManyLookups;
 
 /// The maximum number of waiting lookups, each of which keeps a connection busy. If there are more,
 /// the oldest one, which is the least likely to get a turn in time, fails immediately.
