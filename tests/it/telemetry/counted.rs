@@ -199,7 +199,7 @@ async fn handlers_that_fail_are_counted() {
     let mut elsewhere = signed(KEY, &video());
     *elsewhere.uri_mut() = "/elsewhere".parse().unwrap();
     assert_eq!(send(&app, elsewhere).await, 404);
-    // The body that is not an event has metrics of its own.
+    // Unparsable bodies are counted elsewhere.
     assert_eq!(value(&recorded(&recorder), name), [2.0]);
     let mut panicking = signed(KEY, &video());
     *panicking.uri_mut() = "/panicking".parse().unwrap();
