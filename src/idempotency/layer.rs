@@ -104,8 +104,10 @@ impl<St> IdempotencyLayer<St> {
     /// hangs up. With the default, `false`, it is canceled instead.
     ///
     /// Turn this on for a handler that can take longer than the 30 s that SoundHash waits.
-    /// Otherwise, each retry would start the work over, only to be canceled again. A graceful
-    /// shutdown does not wait for these tasks.
+    /// Otherwise, each retry would start the work over, only to be canceled again. Turn it on, too,
+    /// if an attacker may have recorded deliveries. Otherwise, the attacker can repeat one that has
+    /// not been completed yet, hang up before the handler ends, and repeat it again until SoundHash
+    /// has made its last attempt. A graceful shutdown does not wait for these tasks.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
         self.settings.detach = detach;

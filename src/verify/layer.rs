@@ -121,7 +121,10 @@ impl<P: SecretProvider> SoundHashWebhookLayer<P> {
 
     /// Sets how long [`SecretProvider::secrets`] may take. The default is 5 s.
     ///
-    /// If the lookup takes longer, the layer responds with 503, so that SoundHash retries.
+    /// If the lookup takes longer, the layer responds with 503, so that SoundHash retries. With
+    /// `CachedSecrets`, do not choose less than the default: 4 s are for waiting for other lookups,
+    /// which an attacker can cause, and the rest is for the lookup itself. If that takes too long, it
+    /// counts as a failure of this service.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.limits_mut().lookup_timeout = timeout.min(LONGEST_TIMEOUT);

@@ -48,7 +48,9 @@ async fn webhook() -> Result<MethodRouter, BoxError> {
     };
     let store = RedisStore::connect(&*url).await;
     let store = store.map_err(|error| cannot_connect(REDIS, &url, error))?;
-    Ok(post(receive).layer(IdempotencyLayer::new(store).lease(lease)))
+    // A handler that is slow runs on even if the sender hangs up.
+    let layer = IdempotencyLayer::new(store).lease(lease).detach(true);
+    Ok(post(receive).layer(layer))
 }
 
 fn main() -> ExitCode {

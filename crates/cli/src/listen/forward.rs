@@ -35,8 +35,9 @@ use crate::{
 const MOST: usize = 100_000;
 
 /// The maximum number of deliveries of one event that wait for the application, so that a recorded
-/// delivery that is repeated cannot occupy all connections.
-const WAITING: usize = 16;
+/// delivery that is repeated cannot occupy all connections. An attacker who keeps this many waiting
+/// until an event has been sent for the last time can prevent only the delivery of that event.
+const WAITING: usize = 256;
 
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);

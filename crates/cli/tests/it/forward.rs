@@ -160,16 +160,16 @@ fn repetitions_of_one_event_do_not_occupy_the_command() {
         response("200 OK", "")
     });
     let mut listen = before(&app);
-    let repetitions: Vec<_> = (0..16)
+    let repetitions: Vec<_> = (0..256)
         .map(|_| listen.url.clone())
         .map(|url| thread::spawn(move || deliver(&url, "", BODY)))
         .collect();
-    while app.requests().len() < 16 {
+    while app.requests().len() < 256 {
         thread::sleep(Duration::from_millis(10));
     }
     // The next one is not forwarded, but another event is.
     answers(&listen, 503, "failed");
-    listen.wait_for_log("16 deliveries of the same event");
+    listen.wait_for_log("256 deliveries of the same event");
     let other = br#"{"event": "video.processed", "data": {"title": "other"}}"#;
     assert_eq!(status(&deliver(&listen.url, "", other)), "200");
     drop(closed);

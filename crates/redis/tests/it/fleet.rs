@@ -152,6 +152,27 @@ async fn when_a_process_is_killed_while_it_works_the_retry_runs_on_another() {
     );
 }
 
+/// Attack: repeat a recorded delivery, and hang up each time while the handler runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_hangs_up_does_not_keep_an_event_from_being_completed() {
+    let server = RedisServer::start();
+    let fleet = fleet(&server, &[("SOUNDHASH_WEBHOOK_HANDLER_MS", "1000")]);
+    let url = fleet.url();
+    let attack = tokio::spawn(async move {
+        let impatient = Client::builder().timeout(Duration::from_millis(500));
+        let impatient = impatient.build().unwrap();
+        loop {
+            let _ = post(&impatient, &url, 1).await;
+        }
+    });
+    claimed(&server).await;
+    assert!(replayed(&Client::new(), &fleet.url(), 1).await);
+    attack.abort();
+    assert_eq!(id(&fleet.line()), 1);
+    fleet.signal("TERM");
+    assert_eq!(fleet.ended().1, [] as [&str; 0]);
+}
+
 /// A graceful shutdown completes the event that is in progress.
 #[tokio::test]
 async fn a_process_that_is_asked_to_stop_finishes_its_work() {
