@@ -71,6 +71,8 @@ async fn an_event_is_accepted_once<DB: Fixture>() {
 /// contain characters that are hard to store.
 async fn a_poisoned_event_does_not_affect_others<DB: Fixture>() {
     let (_database, pool, log) = setup::<DB>().await;
+    // On a busy machine, the commits of single events take long.
+    let log = log.lock_timeout(PATIENCE);
     DB::run(&pool, DB::REJECT_POISON).await.expect("a trigger");
     DB::run(&pool, DB::REJECT_JOBS).await.expect("a trigger");
     let padding = "x".repeat(100_000);
