@@ -418,13 +418,12 @@ $('type').addEventListener('change', event => {
 
 // ---- all listed deliveries again
 
-// Returns the listed deliveries, oldest first: each event once per path, without those that the inspector sent.
+// Returns the listed deliveries, oldest first: each event once, without those that the inspector sent.
 function listed() {
   const events = new Set();
   return [...entries.values()].filter(record => {
-    const event = `${record.path} ${record.key}`;
-    if (record.row.hidden || !record.verified || record.replay_of || events.has(event)) return false;
-    if (record.key) events.add(event);
+    if (record.row.hidden || !record.verified || record.replay_of || events.has(record.key)) return false;
+    if (record.key) events.add(record.key);
     return true;
   });
 }

@@ -239,6 +239,7 @@ impl Exchange {
         let store = &self.inspector.store;
         let record = Record {
             number: 0,
+            is_repetition: false,
             time: self.time,
             duration: ending.duration,
             judgment: ending.judgment,

@@ -34,6 +34,8 @@ pub struct Record {
     pub(crate) response: Option<Message>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) replay_of: Option<u64>,
+    /// Whether another record of the same event is kept with the deliveries.
+    pub(crate) is_repetition: bool,
     pub(crate) labels: OnceLock<event::Labels>,
 }
 
@@ -233,7 +235,8 @@ impl Record {
 
     /// Returns whether the record is kept with the deliveries, where an attacker cannot evict it.
     pub(crate) fn is_delivery(&self) -> bool {
-        self.judgment.verified && self.judgment.verdict != Verdict::Rejected
+        let is_authentic = self.judgment.verified && self.judgment.verdict != Verdict::Rejected;
+        is_authentic && !self.is_repetition
     }
 
     /// Returns the value of the signature header, with several values joined by commas.

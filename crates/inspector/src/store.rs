@@ -1,19 +1,20 @@
 //! Keeps the records and notifies readers of new ones.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     error, fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use soundhash_webhook::idempotency::Key;
 use tokio::sync::watch;
 
 use crate::{application::Application, capture::InFlight, record::Record};
 
-/// The maximum memory for verified deliveries, in bytes.
+/// The maximum memory for the first deliveries of events, in bytes.
 const MAX_DELIVERIES: usize = 16 * 1024 * 1024;
-/// The maximum memory for requests that were not verified, in bytes.
-const MAX_REJECTIONS: usize = 4 * 1024 * 1024;
+/// The maximum memory for all other requests, in bytes.
+const MAX_OTHERS: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Store {
     rings: Mutex<Rings>,
@@ -29,13 +30,15 @@ struct Rings {
     /// All records up to this number have been cleared.
     cleared: u64,
     deliveries: Ring,
-    /// Rejected requests are kept separately, so that an attacker cannot evict deliveries.
-    rejections: Ring,
+    /// Rejected requests and repeated events are kept separately, so that an attacker cannot evict
+    /// deliveries.
+    others: Ring,
 }
 
 #[derive(Default)]
 struct Ring {
     entries: VecDeque<Entry>,
+    events: HashSet<Key>,
     bytes: usize,
 }
 
@@ -56,9 +59,13 @@ impl Ring {
                 break;
             };
             self.bytes -= oldest.record.size();
+            if let Some(key) = &oldest.record.key {
+                self.events.remove(key);
+            }
             evicted.push(oldest);
         }
         self.bytes += size;
+        self.events.extend(entry.record.key.clone());
         self.entries.push_back(entry);
         evicted
     }
@@ -111,10 +118,12 @@ impl Store {
             rings.newest += 1;
             rings.received += 1;
             record.number = rings.newest;
+            let key = record.key.as_ref();
+            record.is_repetition = key.is_some_and(|key| rings.deliveries.events.contains(key));
             let (ring, max_bytes) = if record.is_delivery() {
                 (&mut rings.deliveries, MAX_DELIVERIES)
             } else {
-                (&mut rings.rejections, MAX_REJECTIONS)
+                (&mut rings.others, MAX_OTHERS)
             };
             let entry = Entry {
                 record: Arc::new(record),
@@ -132,7 +141,7 @@ impl Store {
     pub(crate) fn get(&self, number: u64) -> Option<Entry> {
         let rings = self.rings();
         let before = number.checked_sub(1)?;
-        let found = [&rings.deliveries, &rings.rejections]
+        let found = [&rings.deliveries, &rings.others]
             .into_iter()
             .filter_map(|ring| ring.after(before).next())
             .find(|entry| entry.record.number == number);
@@ -161,13 +170,10 @@ impl Store {
         let rings = self.rings();
         let cleared = number < rings.cleared || number > rings.newest;
         let from = number.max(rings.cleared);
-        let entries = rings
-            .deliveries
-            .after(from)
-            .chain(rings.rejections.after(from));
+        let entries = rings.deliveries.after(from).chain(rings.others.after(from));
         let mut records: Vec<_> = entries.map(|it| it.record.clone()).collect();
         let (newest, received) = (rings.newest, rings.received);
-        let kept = rings.deliveries.entries.len() + rings.rejections.entries.len();
+        let kept = rings.deliveries.entries.len() + rings.others.entries.len();
         drop(rings);
         records.sort_unstable_by_key(|record| record.number);
         Changes {

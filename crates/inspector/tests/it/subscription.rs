@@ -71,6 +71,22 @@ async fn rejected_requests_do_not_displace_deliveries() {
     }
     let first = records.recv().await.unwrap();
     assert_eq!((first.number(), first.verdict()), (1, Verdict::Accepted));
-    let response = app.ask("GET", "/api/records/1").send().await.unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(app.ask_json("GET", "/api/records/1").await["number"], 1);
+}
+
+/// Attack: evict real deliveries by repeating a recorded one.
+#[tokio::test]
+async fn repeated_deliveries_do_not_displace_others() {
+    let app = App::with(|inspector, _| inspector.with_secret(SECRET).capacity(3)).await;
+    for id in ["first", "second"] {
+        app.send_signed(SECRET, titled(id, "A song")).await;
+    }
+    for _ in 0..10 {
+        app.send_signed(SECRET, titled("second", "A song")).await;
+    }
+    app.send_signed(SECRET, titled("third", "A song")).await;
+    for (number, is_kept) in [(1, true), (2, true), (3, false), (12, true), (13, true)] {
+        let record = app.ask_json("GET", &format!("/api/records/{number}")).await;
+        assert_eq!(record["number"] == number, is_kept, "{record}");
+    }
 }
