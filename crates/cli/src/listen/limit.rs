@@ -31,6 +31,12 @@ impl Limit {
     pub(super) fn allows(&mut self) -> bool {
         self.report_last_minute();
         self.count = self.count.saturating_add(1);
+        if self.count == MAX_LINES + 1 {
+            output::warning(format_args!(
+                "more than {MAX_LINES} {} within a minute: the rest is only counted",
+                self.kind
+            ));
+        }
         self.count <= MAX_LINES
     }
 
@@ -46,11 +52,7 @@ impl Limit {
     pub(super) fn report(&mut self) {
         let unprinted = mem::take(&mut self.count).saturating_sub(MAX_LINES);
         if unprinted > 0 {
-            output::warning(format_args!(
-                "{unprinted} {} were not printed, because there were more than {MAX_LINES} within a \
-                 minute",
-                self.kind
-            ));
+            output::warning(format_args!("{unprinted} {} were not printed", self.kind));
         }
     }
 }

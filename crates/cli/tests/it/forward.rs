@@ -9,6 +9,7 @@ use std::{
 };
 
 use soundhash_webhook::Secret;
+use soundhash_webhook_tests::process::signal;
 
 use crate::support::{
     App, Listen, Request, Run, SECRET, begin, cli, deliver, exchange, free_addr, response, status,
@@ -177,6 +178,25 @@ fn repetitions_of_one_event_do_not_occupy_the_command() {
         assert_eq!(status(&repetition.join().unwrap()), "200");
     }
     assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
+}
+
+/// Attack: repeat a recorded delivery while the application is down.
+#[test]
+fn failures_of_the_application_do_not_flood_the_log() {
+    let url = format!("http://{}/", free_addr());
+    let listen = Listen::start(&["--json", "--forward", &url]);
+    let begin = Instant::now();
+    for _ in 0..1_100 {
+        assert_eq!(status(&deliver(&listen.url, "", BODY)), "502");
+    }
+    let minutes = begin.elapsed().as_secs() / 60 + 1;
+    signal(listen.id(), "TERM");
+    let (_, lines, log) = listen.ended();
+    assert!(lines.len() as u64 <= 1_000 * minutes, "{}", lines.len());
+    let warnings = log.matches("cannot connect to").count() as u64;
+    assert!((1_000..=1_000 * minutes).contains(&warnings), "{warnings}");
+    let only_counted = "warnings about the application within a minute";
+    assert!(log.contains(only_counted) || minutes > 1, "{log}");
 }
 
 #[test]
