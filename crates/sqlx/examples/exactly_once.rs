@@ -34,13 +34,16 @@ async fn receive(
     }
     let stored = async {
         count(&mut tx, &event).await?;
-        tx.commit().await
+        let printed = example_program::receive(event).await;
+        // An event that could not be printed is not counted, so that SoundHash's retry prints it.
+        if printed.is_success() {
+            tx.commit().await?;
+        }
+        Ok(printed)
     };
     // `EventLog` logs only the errors of its own statements.
-    stored
-        .await
-        .inspect_err(|error| tracing::error!(%error, "cannot count the event"))?;
-    Ok(example_program::receive(event).await)
+    let stored: sqlx::Result<_> = stored.await;
+    Ok(stored.inspect_err(|error| tracing::error!(%error, "cannot count the event"))?)
 }
 
 async fn count(tx: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {

@@ -29,14 +29,15 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::output::{Log, Printer, harmless};
+use crate::output::{Log, Printer, harmless, is_appended};
 pub use crate::webhook::{receive, respond_after, run_webhook, secret};
 
 /// The maximum time that an exiting process waits for its last lines to be written and for blocked
 /// threads.
 const END: Duration = Duration::from_secs(1);
 
-static STDOUT: LazyLock<Printer> = LazyLock::new(|| Printer::new(io::stdout()));
+static STDOUT: LazyLock<Printer> =
+    LazyLock::new(|| Printer::new(io::stdout(), is_appended(io::stdout())));
 
 /// Runs a program to completion, logs to stderr, and returns the process's exit code. At most 1,000
 /// lines per minute are logged from the same line of code, unless their level is `debug` or `trace`.
@@ -46,7 +47,7 @@ pub fn run<F>(program: impl FnOnce(CancellationToken) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), BoxError>>,
 {
-    let log = Printer::new(io::stderr());
+    let log = Printer::new(io::stderr(), false);
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(Log::new(log.clone()))

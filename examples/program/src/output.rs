@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     io::{self, ErrorKind, Write},
+    mem,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,6 +13,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+#[cfg(unix)]
+use std::{fs::File, os::fd::AsFd};
 
 use tokio::{sync::oneshot, time::timeout};
 use tracing::{Level, Metadata, callsite::Identifier};
@@ -38,10 +41,12 @@ struct Line {
 }
 
 impl Printer {
-    pub(crate) fn new(out: impl Write + Send + 'static) -> Self {
+    /// `is_torn` says whether the last line of `out` may lack its end.
+    pub(crate) fn new(out: impl Write + Send + 'static, is_torn: bool) -> Self {
         let (lines, queue) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let counter = lost.clone();
+        let out = Output { out, is_torn };
         thread::spawn(move || write_all(&queue, out, &counter));
         Self { lines, lost }
     }
@@ -74,6 +79,39 @@ impl Printer {
     }
 }
 
+/// Returns whether lines are appended to a file, in which the line before may lack its end, because
+/// the disk was full.
+#[cfg(unix)]
+pub(crate) fn is_appended(out: impl AsFd) -> bool {
+    let file = out.as_fd().try_clone_to_owned().map(File::from);
+    let metadata = file.and_then(|file| file.metadata());
+    metadata.is_ok_and(|file| file.is_file() && file.len() > 0)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_appended<T>(_: T) -> bool {
+    false
+}
+
+struct Output<W> {
+    out: W,
+    /// Whether the last line may have been written only in part.
+    is_torn: bool,
+}
+
+impl<W: Write> Output<W> {
+    /// Writes a whole line, even after one that was written only in part.
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        if mem::replace(&mut self.is_torn, true) {
+            self.out.write_all(b"\n")?;
+        }
+        self.out.write_all(line)?;
+        self.out.flush()?;
+        self.is_torn = false;
+        Ok(())
+    }
+}
+
 /// Escapes invisible characters and terminal control characters as JSON does.
 pub(crate) fn harmless(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -95,18 +133,15 @@ fn not_read() -> io::Error {
 }
 
 /// Writes the queued lines, and reports how many lines were lost.
-fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
+fn write_all(queue: &Receiver<Line>, mut out: Output<impl Write>, lost: &AtomicU64) {
     for line in queue {
         let Some(written) = line.written else {
             let count = lost.load(Ordering::Relaxed);
-            if count > 0 && writeln!(out, "{count} lines were lost").is_ok() {
+            let report = format!("{count} lines were lost\n");
+            if count > 0 && out.write_line(report.as_bytes()).is_ok() {
                 lost.fetch_sub(count, Ordering::Relaxed);
             }
-            if out
-                .write_all(&line.text)
-                .and_then(|()| out.flush())
-                .is_err()
-            {
+            if out.write_line(&line.text).is_err() {
                 lost.fetch_add(1, Ordering::Relaxed);
             }
             continue;
@@ -114,7 +149,7 @@ fn write_all(queue: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
         // If the caller is no longer waiting, it has already reported that the line was not
         // written.
         if !written.is_closed() {
-            let _ = written.send(out.write_all(&line.text).and_then(|()| out.flush()));
+            let _ = written.send(out.write_line(&line.text));
         }
     }
 }
@@ -204,11 +239,52 @@ mod tests {
         }
     }
 
+    /// A disk with room for this number of bytes.
+    struct Disk {
+        text: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fitting = &bytes[..bytes.len().min(self.room)];
+            if fitting.is_empty() {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.room -= fitting.len();
+            self.text.extend(fitting);
+            Ok(fitting.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn after_a_full_disk_a_line_is_whole() {
+        let (text, room) = (b"line be".to_vec(), 10);
+        let mut out = Output {
+            out: Disk { text, room },
+            is_torn: true,
+        };
+        out.write_line(b"first\n").unwrap();
+        for _ in 0..3 {
+            assert!(out.write_line(b"second\n").is_err());
+        }
+        out.out.room = 100;
+        for line in [b"second\n", b"third!\n"] {
+            out.write_line(line).unwrap();
+        }
+        let text = String::from_utf8(out.out.text).unwrap();
+        assert_eq!(text, "line be\nfirst\nsec\nsecond\nthird!\n");
+    }
+
     #[test]
     fn lines_are_lost_instead_of_waited_for() {
         let (done, queued) = channel();
         thread::spawn(move || {
-            let printer = Printer::new(Unread);
+            let printer = Printer::new(Unread, false);
             let lines = (0..2 * QUEUE).map(|_| printer.queue("line\n"));
             done.send(lines.flatten().count())
         });
