@@ -11,7 +11,11 @@ use serde::Deserialize;
 use soundhash_webhook::Id;
 use soundhash_webhook_reconcile::{Record, Timestamp, Window};
 
-use crate::{database::DatabaseArgs, error::Error, output::escape::escape};
+use crate::{
+    database::DatabaseArgs,
+    error::Error,
+    output::{self, escape::escape},
+};
 
 /// The maximum length of a line. The lines of `listen --json` are only a few hundred bytes.
 const MAX_LINE: u64 = 1 << 20;
@@ -60,6 +64,8 @@ fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Err
         let failed = |reason: String| Error::failed(format!("--recorded {name}{reason}"));
         let mut lines = open(path).map_err(|error| failed(format!(": {error}")))?;
         let mut line = Vec::new();
+        let mut is_readable = false;
+        let (mut damaged, mut first_damaged) = (0, None);
         for number in 1.. {
             line.clear();
             let length = (&mut lines).take(MAX_LINE + 1).read_until(b'\n', &mut line);
@@ -71,14 +77,31 @@ fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Err
                 _ => {}
             }
             match serde_json::from_slice::<Line>(&line) {
-                Ok(line) if line.time >= earliest => records.extend(line.into_record()),
-                Ok(_) => {}
+                Ok(line) => {
+                    is_readable = true;
+                    if line.time >= earliest {
+                        records.extend(line.into_record());
+                    }
+                }
                 // Skips the last line if another program is still writing it.
                 Err(_) if !line.ends_with(b"\n") => {}
                 Err(_) if line.trim_ascii().is_empty() => {}
-                Err(error) => return Err(failed(format!(", line {number}: {error}"))),
+                Err(error) => {
+                    damaged += 1;
+                    first_damaged.get_or_insert_with(|| format!("line {number}: {error}"));
+                }
             }
         }
+        let Some(first) = first_damaged else { continue };
+        if !is_readable {
+            return Err(failed(format!(", {first}")));
+        }
+        // A full disk or a loss of power can damage single lines.
+        let lines = if damaged == 1 { "line" } else { "lines" };
+        output::warning(format_args!(
+            "--recorded {name}: skipped {damaged} damaged {lines}, whose events count as not \
+             recorded: {first}"
+        ));
     }
     Ok(records)
 }

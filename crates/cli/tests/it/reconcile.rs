@@ -76,6 +76,12 @@ fn every_event_arrived() {
     let ran = reconcile(&api, "--recorded -").reads(&lines);
     let ran = ran.expect(0, "delivered 2 | recorded 2 | missing 0");
     assert!(!ran.all().contains("Records without"), "{ran:#?}");
+
+    // A full disk can leave half a line, to which the next one is appended.
+    let torn = "{\"time\":\"2026".to_owned() + &line("c", first);
+    let ran = reconcile(&api, "--recorded -").reads(torn + &lines);
+    let parts = "delivered 2 | recorded 2 | missing 0 | skipped 1 damaged line, | line 1: ";
+    ran.expect(0, parts);
 }
 
 #[test]
