@@ -116,12 +116,14 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 impl Line {
     /// Returns `None` if SoundHash's log does not show this delivery as a success. The log leaves
     /// out the portal's deliveries, and any verdict other than these two means that the response
-    /// was not a 2xx.
+    /// was not a 2xx. A duplicate without an id could be the repetition of a recorded delivery, which
+    /// must not count as a record of another event.
     fn into_record(self) -> Option<Record> {
-        let is_accepted = matches!(
-            self.verdict.as_deref(),
-            None | Some("accepted" | "duplicate")
-        );
+        let is_accepted = match self.verdict.as_deref() {
+            None | Some("accepted") => true,
+            Some("duplicate") => self.id.is_some(),
+            Some(_) => false,
+        };
         let is_logged = self.sender.as_deref() != Some("portal");
         (is_accepted && is_logged).then(|| Record {
             time: self.time,

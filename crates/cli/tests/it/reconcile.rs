@@ -77,6 +77,13 @@ fn every_event_arrived() {
     let ran = ran.expect(0, "delivered 2 | recorded 2 | missing 0");
     assert!(!ran.all().contains("Records without"), "{ran:#?}");
 
+    // Attack: repeat a recorded delivery that has no id.
+    let repeated = line("b", second)
+        .replace("\"b\"", "null")
+        .replace("accepted", "duplicate");
+    let ran = reconcile(&api, "--recorded -").reads(line("a", first) + &repeated);
+    ran.expect(1, "delivered 2 | recorded 1 | missing 1");
+
     // A full disk can leave half a line, to which the next one is appended.
     let torn = "{\"time\":\"2026".to_owned() + &line("c", first);
     let ran = reconcile(&api, "--recorded -").reads(torn + &lines);
