@@ -12,7 +12,7 @@
 //! before responding, or put it into a queue. A `MemoryStore` would miss most duplicates, because
 //! the instances do not share memory.
 
-use std::env;
+use std::{env, io};
 
 use axum::{Router, http::StatusCode, routing::post};
 use soundhash_webhook::{Event, Secret, SoundHashWebhookLayer, idempotency::IdempotencyLayer};
@@ -26,6 +26,13 @@ async fn receive(event: Event) -> StatusCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
+    // CloudWatch adds the time, and does not show colors.
+    tracing_subscriber::fmt()
+        .without_time()
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .log_internal_errors(false)
+        .init();
     let secret = Secret::from_env("SOUNDHASH_WEBHOOK_SECRET")?;
     let redis = env::var("SOUNDHASH_WEBHOOK_REDIS")
         .map_err(|error| format!("SOUNDHASH_WEBHOOK_REDIS: {error}"))?;
