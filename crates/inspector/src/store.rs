@@ -30,6 +30,8 @@ struct Rings {
     /// All records up to this number have been cleared.
     cleared: u64,
     deliveries: Ring,
+    /// The events of `deliveries`.
+    events: HashSet<Key>,
     /// Rejected requests and repeated events are kept separately, so that an attacker cannot evict
     /// deliveries.
     others: Ring,
@@ -38,7 +40,6 @@ struct Rings {
 #[derive(Default)]
 struct Ring {
     entries: VecDeque<Entry>,
-    events: HashSet<Key>,
     bytes: usize,
 }
 
@@ -59,13 +60,9 @@ impl Ring {
                 break;
             };
             self.bytes -= oldest.record.size();
-            if let Some(key) = &oldest.record.key {
-                self.events.remove(key);
-            }
             evicted.push(oldest);
         }
         self.bytes += size;
-        self.events.extend(entry.record.key.clone());
         self.entries.push_back(entry);
         evicted
     }
@@ -119,17 +116,22 @@ impl Store {
             rings.received += 1;
             record.number = rings.newest;
             let key = record.key.as_ref();
-            record.is_repetition = key.is_some_and(|key| rings.deliveries.events.contains(key));
-            let (ring, max_bytes) = if record.is_delivery() {
-                (&mut rings.deliveries, MAX_DELIVERIES)
-            } else {
-                (&mut rings.others, MAX_OTHERS)
-            };
+            record.is_repetition = key.is_some_and(|key| rings.events.contains(key));
+            let is_delivery = record.is_delivery();
             let entry = Entry {
                 record: Arc::new(record),
                 application,
             };
-            let evicted = ring.push(entry, capacity, max_bytes);
+            let evicted = if is_delivery {
+                rings.events.extend(entry.record.key.clone());
+                let evicted = rings.deliveries.push(entry, capacity, MAX_DELIVERIES);
+                for key in evicted.iter().flat_map(|it| &it.record.key) {
+                    rings.events.remove(key);
+                }
+                evicted
+            } else {
+                rings.others.push(entry, capacity, MAX_OTHERS)
+            };
             (rings.newest, evicted)
         };
         // The evicted records are freed after the lock has been released.

@@ -137,9 +137,11 @@ fn write_all(queue: &Receiver<Line>, mut out: Output<impl Write>, lost: &AtomicU
     for line in queue {
         let Some(written) = line.written else {
             let count = lost.load(Ordering::Relaxed);
-            let report = format!("{count} lines were lost\n");
-            if count > 0 && out.write_line(report.as_bytes()).is_ok() {
-                lost.fetch_sub(count, Ordering::Relaxed);
+            if count > 0 {
+                let report = format!("{count} lines were lost\n");
+                if out.write_line(report.as_bytes()).is_ok() {
+                    lost.fetch_sub(count, Ordering::Relaxed);
+                }
             }
             if out.write_line(&line.text).is_err() {
                 lost.fetch_add(1, Ordering::Relaxed);

@@ -150,12 +150,7 @@ pub(super) async fn create_from(
     let body = json!(body).to_string();
     let response = api.send(Method::POST, &[], body).await?;
     let endpoint: Endpoint = read(&response)?;
-    let is_printed = file.is_none();
-    let mut shown = print_created(&response, &endpoint, file, json);
-    if is_printed && shown.is_ok() {
-        // An output that nothing reads is an error here, because it has the secret.
-        shown = output::finish().await;
-    }
+    let shown = print_created(&response, &endpoint, file, json).await;
     shown.map_err(|error| {
         let id = &endpoint.id;
         Error::failed(format!(
@@ -166,13 +161,14 @@ pub(super) async fn create_from(
     Ok(endpoint)
 }
 
-fn print_created(
+async fn print_created(
     response: &[u8],
     endpoint: &Endpoint,
     file: Option<SecretFile>,
     json: bool,
 ) -> Result<(), Error> {
     let secret = endpoint.secret.clone();
+    let is_printed = file.is_none();
     let mut shown = secret.ok_or_else(|| Error::failed("the API did not send it"))?;
     let mut members: BTreeMap<&str, &RawValue> = read(response)?;
     if let Some(mut file) = file {
@@ -193,6 +189,10 @@ fn print_created(
         ])?;
     }
     output::note("Keep the secret: SoundHash does not show it again.");
+    if is_printed {
+        // An output that nothing reads is an error here, because it has the secret.
+        output::finish().await?;
+    }
     Ok(())
 }
 
