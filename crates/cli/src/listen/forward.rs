@@ -17,7 +17,7 @@ use axum::{
         header::{RETRY_AFTER, VIA},
     },
     response::IntoResponse,
-    routing::{MethodRouter, any},
+    routing::{MethodRouter, post},
 };
 use http_body_util::Full;
 use soundhash_webhook::{Delivery, idempotency::Key};
@@ -144,7 +144,7 @@ impl Forwarder {
     }
 
     pub(super) fn handler(self) -> MethodRouter {
-        any(forward).with_state(Arc::new(self))
+        post(forward).with_state(Arc::new(self))
     }
 
     fn warn(&self, text: impl Display) {
@@ -174,7 +174,6 @@ fn is_same(target: SocketAddr, own: SocketAddr) -> bool {
 async fn forward(
     State(forwarder): State<Arc<Forwarder>>,
     delivery: Delivery,
-    method: Method,
     mut headers: HeaderMap,
 ) -> Response<Body> {
     let url = &forwarder.url;
@@ -195,7 +194,7 @@ async fn forward(
     remove_hop_by_hop(&mut headers);
     headers.append(VIA, forwarder.via.clone());
     let mut request = Request::new(Full::from(delivery.body().clone()));
-    *request.method_mut() = method;
+    *request.method_mut() = Method::POST;
     *request.uri_mut() = url.clone();
     *request.headers_mut() = headers;
     // The whole response is received before its status is passed on, so that an incomplete response

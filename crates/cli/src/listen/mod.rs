@@ -19,7 +19,7 @@ use axum::{
     extract::State,
     http::Uri,
     response::{IntoResponse, Response},
-    routing::any,
+    routing::post,
 };
 use clap::Args;
 use soundhash_webhook::{Delivery, SoundHashWebhookLayer};
@@ -48,8 +48,8 @@ const INSPECTOR_PORTS: u16 = 20;
 /// Receive deliveries, verify them, and print a line for each
 #[derive(Args)]
 #[command(after_help = "\
-The command receives deliveries at every path. Without --forward, it responds with 200 to verified \
-deliveries.
+The command receives deliveries, which are POST requests, at every path. Without --forward, it \
+responds with 200 to verified deliveries.
 
 With --forward, it passes verified requests on to your application, with the same bytes and \
 headers. The sender gets the application's status, 502 if the application cannot be reached or \
@@ -125,7 +125,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
             let forwarder = Forwarder::new(url, args.forward_timeout, addr, seen).await?;
             forwarder.handler()
         }
-        None => any(accept).with_state(seen),
+        None => post(accept).with_state(seen),
     };
     let url = local_url(addr);
     let inspector = inspector.webhook_url(&url);
@@ -145,6 +145,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
         }
     });
 
+    output::end_last_line()?;
     let mut printer = Printer::new(args.json);
     tokio::select! {
         () = printer.run(&mut records) => {}

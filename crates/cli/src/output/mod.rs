@@ -10,7 +10,8 @@ mod writer;
 
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    fs::{self, File},
+    io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -52,6 +53,28 @@ pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
 /// Never waits. Returns an error if an earlier line could not be written.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
     Ok(STDOUT.push(write_result, text.to_string())?)
+}
+
+/// Ends the last line of a file to which standard output is appended, because a full disk or a loss
+/// of power may have cut it off.
+pub(crate) fn end_last_line() -> Result<(), Error> {
+    match is_last_line_cut_off() {
+        Ok(true) => line(""),
+        // Standard output is no file, or an empty one, or cannot be read.
+        Ok(false) | Err(_) => Ok(()),
+    }
+}
+
+fn is_last_line_cut_off() -> io::Result<bool> {
+    const STDOUT: &str = "/dev/stdout";
+    if !fs::metadata(STDOUT)?.is_file() {
+        return Ok(false);
+    }
+    let mut file = File::open(STDOUT)?;
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 /// Prints an API response without reformatting it.

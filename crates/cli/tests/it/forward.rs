@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    process::Command,
     sync::{Arc, OnceLock, RwLock},
     thread,
     time::{Duration, Instant},
@@ -41,6 +42,15 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
     for head in ["", &wrong] {
         assert_eq!(status(&exchange(&listen.url, head, BODY)), "401");
     }
+    // A recorded delivery can be repeated with any method.
+    let signature = Secret::new(SECRET).sign(BODY);
+    let mut delete = Command::new("curl");
+    delete.args(["-s", "-X", "DELETE", "-w", "%{http_code}", &listen.url]);
+    delete.args(["-H", &format!("X-Webhook-Signature: {signature}")]);
+    assert_eq!(
+        delete.args(["--data-binary", "@-"]).reads(BODY).stdout,
+        "405"
+    );
     let head = "Content-Type: application/json\r\nX-Tenant: acme\r\nX-Twice: a\r\nX-Twice: b\r\n\
                 User-Agent: SoundHash-Webhooks/1.0\r\nAccept-Encoding: gzip, deflate\r\n\
                 X-Hop: secret\r\nTE: trailers\r\n\
@@ -50,7 +60,6 @@ fn verified_requests_arrive_byte_for_byte_with_their_headers() {
     let [request]: [Request; 1] = app.requests().try_into().unwrap();
     assert!(request.head.starts_with("POST /hooks?a=1 HTTP/1.1\r\n"));
     assert_eq!(request.body, BODY);
-    let signature = Secret::new(SECRET).sign(BODY);
     for (name, values) in [
         ("x-webhook-signature", &[signature.to_string().as_str()][..]),
         ("content-type", &["application/json"]),

@@ -14,7 +14,7 @@ use soundhash_webhook::Secret;
 use soundhash_webhook_tests::process::signal;
 
 use crate::support::{
-    Listen, PATIENCE, Run, SECRET, bare, begin, cli, deliver, exchange, free_addr, status,
+    Listen, PATIENCE, Run, SECRET, bare, begin, cli, deliver, exchange, folder, free_addr, status,
 };
 
 const BODY: &[u8] =
@@ -278,6 +278,24 @@ fn output_that_is_not_read_delays_neither_deliveries_nor_the_end() {
     let dead = format!("http://{}/hooks", free_addr());
     for is_gone in [false, true] {
         ends_after(1_000, "502", &["--forward", &dead], Stdio::null(), is_gone);
+    }
+}
+
+/// A full disk or a loss of power can cut off the last line of a file.
+#[test]
+fn a_line_that_was_cut_off_is_ended_before_the_next() {
+    for (before, between) in [("", ""), ("{}\n", ""), ("{}\n{\"time", "\n")] {
+        let path = folder("listen").join("records.jsonl");
+        fs::write(&path, before).unwrap();
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        let (mut listen, url) = start_unread(&["--json"], file.into());
+        assert_eq!(status(&deliver(&url, "", BODY)), "200");
+        signal(listen.id(), "TERM");
+        ends(&mut listen);
+        let text = fs::read_to_string(&path).unwrap();
+        let line = text.strip_prefix(&format!("{before}{between}")).unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["id"], "evt_1");
     }
 }
 
