@@ -28,6 +28,8 @@ use tracing::warn;
 // milliseconds. Redis itself expires the key. Each step is a single script, which Redis runs
 // atomically.
 //
+// A claim may be repeated with the same token, because the reply to the first call can be lost.
+//
 // A server that is out of memory rejects `SET`, but not `GET`, `PEXPIRE` or `DEL`.
 
 const CLAIM: &str = r"
@@ -36,6 +38,7 @@ if not value then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return 'acquired'
 end
+if value == ARGV[1] then return 'acquired' end
 local retention = string.match(value, '^completed (%d+)$')
 if not retention then return 'in progress' end
 redis.call('PEXPIRE', KEYS[1], retention)
@@ -246,7 +249,7 @@ impl RedisStore {
                 failovers: sync::Mutex::new(0),
             }),
             prefix: PREFIX.into(),
-            deadline: Duration::from_millis(500),
+            deadline: Duration::from_secs(5),
         }
     }
 
@@ -257,7 +260,7 @@ impl RedisStore {
         self
     }
 
-    /// Sets how long each step may take, including the time to reconnect. The default is 500 ms.
+    /// Sets how long each step may take, including the time to reconnect. The default is 5 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -275,10 +278,12 @@ impl RedisStore {
         &self,
         mut connection: ConnectionManager,
         call: &ScriptInvocation<'_>,
+        is_repeatable: bool,
     ) -> Result<T, BoxError> {
         let start = Instant::now();
         self.shared.current().failing_since.get_or_insert(start);
-        let error = match timeout(self.deadline, self.invoke(&mut connection, call)).await {
+        let reply = self.invoke(&mut connection, call, is_repeatable);
+        let error = match timeout(self.deadline, reply).await {
             Ok(Ok(reply)) => {
                 self.shared.current().failing_since = None;
                 return Ok(reply);
@@ -294,14 +299,17 @@ impl RedisStore {
         &self,
         connection: &mut ConnectionManager,
         call: &ScriptInvocation<'_>,
+        is_repeatable: bool,
     ) -> RedisResult<T> {
         let failovers = *self.shared.failovers.lock().await;
         match call.invoke_async(connection).await {
-            Err(error) if is_read_only(&error) => {}
+            // The replica rejected the call without writing anything, so the call can be repeated.
+            Err(error) if is_read_only(&error) => self.leave_replica(connection, failovers).await,
+            // Servers and proxies close connections that are idle. `ConnectionManager` reconnects
+            // only after a call has failed.
+            Err(error) if is_repeatable && error.is_connection_dropped() => {}
             result => return result,
         }
-        self.leave_replica(connection, failovers).await;
-        // The replica rejected the call without writing anything, so the call can be repeated.
         call.invoke_async(connection).await
     }
 
@@ -326,7 +334,7 @@ impl RedisStore {
     ) -> Result<bool, BoxError> {
         let mut call = self.prepare(&self.shared.release, key);
         call.arg(token.to_string());
-        self.run(connection, &call).await
+        self.run(connection, &call, false).await
     }
 }
 
@@ -424,7 +432,7 @@ impl RedisStore {
     /// Returns an error if the key may still be marked as completed.
     pub async fn forget(&self, key: &Key) -> Result<bool, BoxError> {
         let call = self.prepare(&self.shared.forget, key);
-        self.run(self.shared.connection(), &call).await
+        self.run(self.shared.connection(), &call, false).await
     }
 }
 
@@ -442,7 +450,7 @@ impl IdempotencyStore for RedisStore {
         };
         let mut call = self.prepare(&self.shared.claim, key);
         call.arg(token.to_string()).arg(millis(lease));
-        let answer: String = self.run(connection, &call).await?;
+        let answer: String = self.run(connection, &call, true).await?;
         undo.armed = false;
         Ok(match answer.as_str() {
             "acquired" => Claim::Acquired(token),
@@ -459,7 +467,7 @@ impl IdempotencyStore for RedisStore {
     ) -> Result<bool, BoxError> {
         let mut call = self.prepare(&self.shared.complete, key);
         call.arg(token.to_string()).arg(millis(retention));
-        self.run(self.shared.connection(), &call).await
+        self.run(self.shared.connection(), &call, false).await
     }
 
     async fn release(&self, key: &Key, token: ClaimToken) -> Result<bool, BoxError> {

@@ -32,7 +32,7 @@ use soundhash_webhook_tests::{
     redis_server::RedisServer,
 };
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -347,6 +347,66 @@ async fn a_connection_without_replies_is_replaced() {
     assert_eq!(runs.count(), 2);
 }
 
+/// Servers and proxies close idle connections. If each delivery found a closed one, SoundHash would
+/// give an event up.
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_costs_no_delivery() {
+    let server = RedisServer::start();
+    let mut other = connection(&server).await;
+    let app = app(IdempotencyLayer::new(store(&server).await), || async {
+        StatusCode::OK
+    });
+    let mut close = cmd("CLIENT");
+    close.arg("KILL").arg("TYPE").arg("normal");
+    for id in 0..5 {
+        for result in [RUN, DUPLICATE] {
+            let closed: u64 = close.query_async(&mut other).await.unwrap();
+            assert_eq!(closed, 1);
+            assert_eq!(send(&app, event(id)).await, result);
+        }
+    }
+}
+
+/// Like [`proxy`], but closes the first connection on which a claim succeeds, and drops the reply.
+async fn proxy_that_loses_a_reply(server: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut is_lost = false;
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let calls = async move { copy(&mut from_client, &mut to_server).await };
+            let calls = tokio::spawn(calls);
+            let mut reply = [0; 1024];
+            while let Ok(length @ 1..) = from_server.read(&mut reply).await {
+                if !is_lost && reply[..length].windows(8).any(|it| it == b"acquired") {
+                    is_lost = true;
+                    break;
+                }
+                to_client.write_all(&reply[..length]).await.unwrap();
+            }
+            calls.abort();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_still_held() {
+    let server = RedisServer::start();
+    let port = proxy_that_loses_a_reply(port(&server)).await;
+    let store = RedisStore::connect(format!("redis://127.0.0.1:{port}")).await;
+    let store = store.unwrap().deadline(Duration::from_secs(60));
+    let runs = Runs::default();
+    let app = app(IdempotencyLayer::new(store), runs.handler());
+    for result in [RUN, DUPLICATE] {
+        assert_eq!(send(&app, event("a")).await, result);
+    }
+    assert_eq!(runs.count(), 1);
+}
+
 async fn replicate(replica: &RedisServer, master: Option<&RedisServer>) {
     let (host, port) = match master {
         Some(master) => ("127.0.0.1".to_owned(), port(master).to_string()),
@@ -502,8 +562,5 @@ async fn under_load_and_outages_each_event_is_handled_once() {
 async fn debug_output_shows_no_address_and_no_password() {
     let server = RedisServer::start();
     let shown = format!("{:?}", impatient(&server).await.prefix("mine:"));
-    assert_eq!(
-        shown,
-        r#"RedisStore { prefix: "mine:", deadline: 500ms, .. }"#
-    );
+    assert_eq!(shown, r#"RedisStore { prefix: "mine:", deadline: 5s, .. }"#);
 }
