@@ -89,6 +89,9 @@ kinds! {
         TooManyLookups: SERVICE_UNAVAILABLE, Warning, "too_many_lookups", "too many lookups of secrets wait",
             "clients invent names of endpoints, or lookups are too slow, so speed them up, and \
              insert all endpoints into CachedSecrets at the start";
+        /// 64 copies of the delivery are already being handled: 503.
+        TooManyCopies: SERVICE_UNAVAILABLE, Warning, "too_many_copies", "too many copies of the delivery are being handled",
+            "a client repeats a recorded delivery, and SoundHash sends its own one again";
         /// The memory for unfinished bodies is full, and this body made the least progress: 503.
         BufferFull: SERVICE_UNAVAILABLE, Warning, "buffer_full", "memory for unfinished bodies is full",
             "clients send many bodies slowly, or max_buffered is too small, so let a proxy \

@@ -20,6 +20,7 @@ use tower_service::Service;
 
 use super::{
     body::BodyReader,
+    copies::Handled,
     drain::{drain, keeps_alive, may_poll},
     keys::Keys,
     limits::Limits,
@@ -50,7 +51,13 @@ pin_project! {
     enum State<S, F> {
         Rejected { rejection: Rejection, remainder: Remainder },
         Verifying { verifying: Verifying, inner: S },
-        Inner { #[pin] future: Handling<F>, is_post: bool, check: Option<Box<ResponseCheck>> },
+        Inner {
+            #[pin]
+            future: Handling<F>,
+            is_post: bool,
+            check: Option<Box<ResponseCheck>>,
+            handled: Handled,
+        },
         Done,
     }
 }
@@ -139,6 +146,7 @@ where
                 mut future,
                 is_post,
                 check,
+                ..
             } => {
                 let mut response = ready!(future.as_mut().poll(cx))?.into_response();
                 // SoundHash sends only POST, so any other request repeats a recorded delivery.
@@ -160,8 +168,14 @@ where
         else {
             unreachable!("the request has just been verified");
         };
+        let verified = verified.and_then(|delivery| {
+            match this.limits.shared.copies.handle(&verifying.signature) {
+                Some(handled) => Ok((delivery, handled)),
+                None => Err(Rejection::new(RejectionKind::TooManyCopies)),
+            }
+        });
         match verified {
-            Ok(delivery) => {
+            Ok((delivery, handled)) => {
                 this.limits.shared.rejections.log_summaries();
                 let head = verifying.keys.head();
                 let is_post = head.method == Method::POST;
@@ -171,6 +185,7 @@ where
                     future,
                     is_post,
                     check,
+                    handled,
                 });
                 self.poll(cx)
             }

@@ -8,11 +8,13 @@
 //! - `future`: receives the body, verifies it, and calls the inner service.
 //! - `body`: receives the body within the limits, and passes each frame to the hash.
 //! - `budget`: limits the total memory of unfinished bodies.
+//! - `copies`: limits how many copies of one delivery are handled at a time.
 //! - `drain`: reads the rest of a rejected body.
 //! - `response`: detects handler responses that SoundHash cannot decode.
 
 mod body;
 mod budget;
+mod copies;
 mod drain;
 mod future;
 mod keys;

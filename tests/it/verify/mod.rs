@@ -5,6 +5,7 @@
 
 mod body;
 mod budget;
+mod copies;
 mod drain;
 mod http1;
 mod placement;
