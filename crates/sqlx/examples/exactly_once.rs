@@ -32,18 +32,13 @@ async fn receive(
     if log.record(&mut tx, &delivery).await?.is_duplicate() {
         return Ok(StatusCode::OK);
     }
-    let stored = async {
-        count(&mut tx, &event).await?;
-        let printed = example_program::receive(event).await;
-        // An event that could not be printed is not counted, so that SoundHash's retry prints it.
-        if printed.is_success() {
-            tx.commit().await?;
-        }
-        Ok(printed)
-    };
-    // `EventLog` logs only the errors of its own statements.
-    let stored: sqlx::Result<_> = stored.await;
-    Ok(stored.inspect_err(|error| tracing::error!(%error, "cannot count the event"))?)
+    count(&mut tx, &event).await?;
+    let printed = example_program::receive(event).await;
+    // An event that could not be printed is not counted, so that SoundHash's retry prints it.
+    if printed.is_success() {
+        tx.commit().await?;
+    }
+    Ok(printed)
 }
 
 async fn count(tx: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {

@@ -5,7 +5,7 @@
 //! returns to the pool still appears to be in a transaction. The user's statements can also leave a
 //! transaction open, or leave settings changed, such as the role or the `search_path` on Postgres.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
@@ -32,6 +32,10 @@ pub(crate) const CONFLICTS: usize = 5;
 /// How long the pool may take to ping an idle connection. A proxy may keep a connection open after
 /// its server has gone, and sqlx would then wait for a reply until its `acquire_timeout`.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The time after which a connection without a reply is given up, even if nobody waits for it. This
+/// is long, because sqlx does not notice if a transaction begins later, after a server has paused.
+pub(crate) const HANGING: Duration = Duration::from_mins(5);
 
 /// Takes a connection from the pool. If this takes too long, tries all idle connections at the same
 /// time. The pool closes those that do not reply, and then opens a new one.
@@ -132,12 +136,30 @@ pub(crate) fn throw_away<DB: Backend>(mut connection: PoolConnection<DB>) {
 }
 
 /// Begins a transaction that may write, with [`Statements::begin`](crate::backend::Statements).
+///
+/// Must not be dropped before it ends. Otherwise, sqlx would return the connection to the pool with
+/// a transaction that never ends.
 pub(crate) async fn begin<DB: Backend>(
+    connection: PoolConnection<DB>,
+    pool: &Pool<DB>,
+    sql: &Arc<str>,
+) -> sqlx::Result<Transaction<'static, DB>> {
+    let begun = try_begin(connection, pool, sql);
+    // SQLite always replies.
+    if DB::ONE_WRITER {
+        return begun.await;
+    }
+    let late = || sqlx::Error::Io(io::ErrorKind::TimedOut.into());
+    timeout(HANGING, begun).await.map_err(|_| late())?
+}
+
+async fn try_begin<DB: Backend>(
+    connection: PoolConnection<DB>,
     pool: &Pool<DB>,
     sql: &Arc<str>,
 ) -> sqlx::Result<Transaction<'static, DB>> {
     let begin = || Some(AssertSqlSafe(Arc::clone(sql)).into_sql_str());
-    let error = match Transaction::begin(acquire(pool).await?, begin()).await {
+    let error = match Transaction::begin(connection, begin()).await {
         Err(error) if may_be_the_connection(&error) => error,
         done => return done,
     };
@@ -157,7 +179,7 @@ pub(crate) async fn begin<DB: Backend>(
     Err(error)
 }
 
-type Step<DB, T> = for<'a> fn(
+pub(crate) type Step<DB, T> = for<'a> fn(
     &'a mut <DB as sqlx::Database>::Connection,
     &'a Arc<str>,
     &'a [Value<'a>],

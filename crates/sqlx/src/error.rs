@@ -6,12 +6,14 @@ use axum_core::response::{IntoResponse, Response};
 use soundhash_webhook::idempotency::Outcome;
 use sqlx::error::{DatabaseError, ErrorKind};
 
+use crate::telemetry;
+
 /// An error from an [`EventLog`](crate::EventLog).
 ///
 /// Every [`kind`](Self::kind) becomes a 503 response, so that SoundHash sends the event again. The
 /// response never contains the reason, but its extensions contain this error. The crate logs its
-/// own failed steps at the `error` level. Log the errors of your own statements and of `commit`, as
-/// the `exactly_once` example does. Otherwise, nothing in the log says that the disk is full.
+/// own failed steps at the `error` level, and the errors of your statements and of `commit` when
+/// they become a response: at most 1,000 of each per minute.
 ///
 /// If the connection breaks during `commit`, the transaction may have been committed. The next
 /// delivery is then a duplicate.
@@ -22,6 +24,7 @@ use sqlx::error::{DatabaseError, ErrorKind};
 pub struct EventLogError {
     kind: EventLogErrorKind,
     reason: Reason,
+    pub(crate) is_logged: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +135,7 @@ impl EventLogError {
         Self {
             kind: EventLogErrorKind::InvalidName,
             reason: Reason::Name(name.to_owned()),
+            is_logged: false,
         }
     }
 
@@ -143,6 +147,7 @@ impl EventLogError {
         Self {
             kind,
             reason: Reason::TimedOut(after),
+            is_logged: false,
         }
     }
 
@@ -159,6 +164,7 @@ impl EventLogError {
         Self {
             kind,
             reason: Reason::Text(text),
+            is_logged: false,
         }
     }
 
@@ -218,6 +224,7 @@ impl From<sqlx::Error> for EventLogError {
         Self {
             kind: Self::kind_of(&error),
             reason: Reason::Sqlx(Arc::new(error)),
+            is_logged: false,
         }
     }
 }
@@ -332,6 +339,9 @@ impl error::Error for EventLogError {
 /// SoundHash sends the event again.
 impl IntoResponse for EventLogError {
     fn into_response(self) -> Response {
+        if !self.is_logged {
+            telemetry::handler_failed(&self);
+        }
         let mut response = Outcome::store_unavailable(self.clone()).into_response();
         response.extensions_mut().insert(self);
         response

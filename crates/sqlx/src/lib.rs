@@ -151,8 +151,8 @@
 //!   machine vanishes does not keep its events locked forever. Its idle connections stay open
 //!   for two hours by default. To close them sooner, set `tcp_keepalives_idle` to a minute or less.
 //! - **Connections that hang.** A proxy may keep a connection open after its server has gone, and
-//!   sqlx waits for a reply without a time limit. This crate closes a connection if it hangs during
-//!   one of the crate's own statements. sqlx also pings each connection before returning it to the
+//!   sqlx waits for a reply without a time limit. If a connection hangs during one of this crate's
+//!   own statements, the crate gives it up, after five minutes at the latest. sqlx also pings each connection before returning it to the
 //!   pool, so limit that ping, too:
 //!
 //!   ```
@@ -164,8 +164,11 @@
 //!
 //!   PgPoolOptions::new().after_release(|connection, _| {
 //!       Box::pin(async move {
-//!           let ping = timeout(Duration::from_secs(5), connection.ping()).await;
-//!           Ok(ping.is_ok_and(|ping| ping.is_ok()))
+//!           match timeout(Duration::from_secs(5), connection.ping()).await {
+//!               Ok(ping) => ping.map(|()| true),
+//!               // `Ok(false)` would close the connection in order, which can hang, too.
+//!               Err(late) => Err(sqlx::Error::Io(late.into())),
+//!           }
 //!       })
 //!   })
 //!   # }

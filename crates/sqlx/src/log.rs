@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use crate::{
     backend::{Backend, Change, Changed, Statements, Value, recorded},
     body::unpack,
-    connection,
-    error::EventLogError,
+    connection::{self, HANGING, Step},
+    error::{EventLogError, TimedOut},
     event::{EventFilter, EventSummary, RecordedEvent, from_micros, to_micros},
     migrate::migrate,
     name::TableName,
@@ -178,12 +178,15 @@ impl<DB: Backend> EventLog<DB> {
         &self,
         sql: &Arc<str>,
     ) -> Result<Transaction<'static, DB>, EventLogError> {
-        // This runs in its own task, which continues if the client hangs up. Otherwise, sqlx would
-        // return the connection to the pool with a transaction that never ends.
-        let (pool, sql) = (self.pool.clone(), Arc::clone(sql));
-        let begin = tokio::spawn(async move { connection::begin(&pool, &sql).await });
-        self.in_time(async { begin.await.map_err(io::Error::from)? })
-            .await
+        let begun = async {
+            // A caller that gives up no longer waits for a connection.
+            let connection = connection::acquire(&self.pool).await?;
+            // This task continues if the client hangs up.
+            let (pool, sql) = (self.pool.clone(), Arc::clone(sql));
+            let begin = async move { connection::begin(connection, &pool, &sql).await };
+            tokio::spawn(begin).await.map_err(io::Error::from)?
+        };
+        self.in_time(begun).await
     }
 
     /// Limits how long a step that waits for other transactions may take.
@@ -256,7 +259,19 @@ impl<DB: Backend> EventLog<DB> {
                 Changed::Undecided => Ok(0),
             };
         }
-        Ok(connection::run(&self.pool, DB::execute, sql, &values).await?)
+        self.run(DB::execute, sql, &values).await
+    }
+
+    async fn run<T>(
+        &self,
+        step: Step<DB, T>,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<T, EventLogError> {
+        match timeout(HANGING, connection::run(&self.pool, step, sql, values)).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(EventLogError::timed_out(TimedOut::Reply, HANGING)),
+        }
     }
 
     /// Lists recorded events without their bodies, latest first.
@@ -275,7 +290,7 @@ impl<DB: Backend> EventLog<DB> {
             Value::Integer(filter.limit.into()),
             Value::Integer(filter.forgotten.into()),
         ];
-        let rows = connection::run(&self.pool, DB::fetch, &self.statements.list, &values).await?;
+        let rows = self.run(DB::fetch, &self.statements.list, &values).await?;
         Ok(rows
             .iter()
             .map(summary::<DB>)
@@ -308,7 +323,7 @@ impl<DB: Backend> EventLog<DB> {
         event_key: &str,
     ) -> Result<Option<RecordedEvent>, EventLogError> {
         let values = [Value::Text(event_key.into())];
-        let rows = connection::run(&self.pool, DB::fetch, &self.statements.get, &values).await?;
+        let rows = self.run(DB::fetch, &self.statements.get, &values).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };

@@ -26,7 +26,8 @@ pub(crate) async fn migrate<DB: Backend>(
     }
     drop(connection);
 
-    let mut tx = connection::begin(pool, &DB::BEGIN.into()).await?;
+    let connection = connection::acquire(pool).await?;
+    let mut tx = connection::begin(connection, pool, &DB::BEGIN.into()).await?;
     DB::prepare_migrations(&mut tx, name).await?;
     // Another process may have migrated the table in the meantime.
     let table = name.migrations();

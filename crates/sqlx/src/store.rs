@@ -120,7 +120,7 @@ impl<DB: Backend> UndoClaim<DB> {
             self.is_armed = true;
             return self.log.change(&sql, values).await;
         }
-        // If the caller is dropped before it gets a connection, there is no claim to undo.
+        // A caller that is dropped before it gets a connection has not claimed anything.
         let connection = connection::acquire(&pool).await?;
         self.is_armed = true;
         let log = self.log.clone();
@@ -143,9 +143,12 @@ impl<DB: Backend> Drop for UndoClaim<DB> {
         let (log, claim) = (self.log.clone(), self.claim.take());
         let values = vec![Value::key(&self.key), to_value(self.token)];
         runtime.spawn(async move {
-            // The release must come after the claim, so this waits for the claim to finish.
-            if let Some(claim) = claim {
-                let _ = claim.await;
+            // The release must come after the claim, so this waits for the claim to finish. If it has
+            // claimed nothing, there is nothing to release.
+            if let Some(claim) = claim
+                && let Ok(Ok(0)) = claim.await
+            {
+                return;
             }
             // If the release fails, the claim expires with its lease.
             let _ = log.change(&log.statements.release, values).await;

@@ -1,4 +1,4 @@
-//! Logs and counts duplicates, and logs failed steps.
+//! Logs and counts duplicates, and logs failed steps and transactions.
 
 use std::{
     error::Error,
@@ -69,7 +69,7 @@ pub(crate) fn duplicate(delivery: &Delivery) {
 pub(crate) fn failed(
     step: &'static str,
     delivery: Option<&Delivery>,
-    error: EventLogError,
+    mut error: EventLogError,
 ) -> EventLogError {
     static LIMIT: Limit = Limit(Mutex::new(None));
 
@@ -87,5 +87,23 @@ pub(crate) fn failed(
     } else {
         debug!(step, error = %error, source, "event log failed");
     }
+    error.is_logged = true;
     error
+}
+
+/// Logs an error of the handler's own statements.
+pub(crate) fn handler_failed(error: &EventLogError) {
+    static LIMIT: Limit = Limit(Mutex::new(None));
+
+    let source = error.source().map(tracing::field::display);
+    if enabled!(Level::ERROR) && LIMIT.allows() {
+        error!(
+            kind = error.kind().as_str(),
+            error = %error,
+            source,
+            "handler's transaction failed: the response is 503, so that SoundHash sends the event again",
+        );
+    } else {
+        debug!(error = %error, source, "handler's transaction failed");
+    }
 }

@@ -254,7 +254,7 @@ async fn the_program_counts_deliveries_and_stops_at_a_signal() {
     program.process.signal("TERM");
     let (status, _, log) = program.ended();
     assert!(status.success(), "{log}");
-    let is_cause = |line: &&str| line.contains("cannot store the title");
+    let is_cause = |line: &&str| line.contains("transaction failed");
     let causes: Vec<_> = log.lines().filter(is_cause).collect();
     assert_eq!(causes.len(), 5, "{log}");
     assert!(causes[0].contains("no such table"), "{log}");

@@ -180,8 +180,10 @@ async fn try_open(database: &PgConnectOptions) -> Result<Inbox, BoxError> {
         // forever.
         .after_release(|connection, _| {
             Box::pin(async move {
-                let ping = timeout(CONNECT_TIMEOUT, connection.ping()).await;
-                Ok(matches!(ping, Ok(Ok(()))))
+                match timeout(CONNECT_TIMEOUT, connection.ping()).await {
+                    Ok(ping) => ping.map(|()| true),
+                    Err(late) => Err(sqlx::Error::Io(late.into())),
+                }
             })
         });
     // Migrations may wait longer for a lock, because another process may be running them at the
@@ -247,8 +249,8 @@ async fn migrate(pool: &PgPool) -> Result<(), BoxError> {
 fn is_away(error: &BoxError) -> bool {
     let first: &(dyn Error + 'static) = &**error;
     let mut causes = iter::successors(Some(first), |error| (*error).source());
-    // `57P03`: the server is starting or recovering.
-    let is_stopped = |code: &str| code.starts_with("57P");
+    // `57P03`: the server is starting or recovering. `53300`: it has too many connections.
+    let is_stopped = |code: &str| code.starts_with("57P") || code == "53300";
     causes.any(|cause| match cause.downcast_ref() {
         Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,
         Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| is_stopped(&code)),

@@ -113,11 +113,17 @@ impl Sql for Postgres {
     const WRITERS: usize = 2;
 
     // All of these statements take a single round trip. `BEGIN` comes last, so that an error does
-    // not leave a transaction open. The `INSERT` of the event takes the same table lock anyway. A
-    // `statement_timeout` below one second is too short for a transaction.
+    // not leave a transaction open. The `INSERT` of the event takes the same table lock anyway. By
+    // default, the wait for it has no limit. A `statement_timeout` below one second is too short for
+    // a transaction.
     fn begin(name: &TableName) -> String {
         format!(
-            "SET TRANSACTION READ WRITE; LOCK TABLE {} IN ROW EXCLUSIVE MODE; \
+            "SET TRANSACTION READ WRITE; \
+             SELECT set_config('lock_timeout', '59999ms', TRUE) \
+             WHERE current_setting('lock_timeout') = '0'; \
+             LOCK TABLE {} IN ROW EXCLUSIVE MODE; \
+             SELECT set_config('lock_timeout', '0', TRUE) \
+             WHERE current_setting('lock_timeout') = '59999ms'; \
              SELECT set_config('statement_timeout', '{EVENT_TIMEOUT}', TRUE) \
              WHERE current_setting('statement_timeout') ~ '^.{{1,3}}ms$'; BEGIN",
             name.table(),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use soundhash_webhook_sqlx::{EventLog, EventLogError, EventLogErrorKind, Recorded};
-use soundhash_webhook_tests::{postgres_server::PostgresServer, process::signal};
-use sqlx::{Pool, Postgres, pool::PoolOptions, postgres::PgPoolOptions};
+use soundhash_webhook_tests::{log::Log, postgres_server::PostgresServer, process::signal};
+use sqlx::{Pool, Postgres, Sqlite, pool::PoolOptions, postgres::PgPoolOptions};
 use tokio::time::{sleep, timeout};
+use tracing::Level;
 
 use crate::{
     fixture::{Fixture, delivery, log, record},
@@ -45,6 +46,28 @@ async fn a_closed_pool_is_an_error<DB: Fixture>() {
     for error in [begin, accept] {
         assert_eq!(error.kind(), EventLogErrorKind::PoolExhausted, "{error:?}");
     }
+}
+
+/// Attack: repeat a recorded delivery while the disk is full.
+#[tokio::test]
+async fn an_error_is_logged_once_and_with_a_limit() {
+    let lines = Log::up_to(Level::ERROR);
+    let (_database, pool, log) = log::<Sqlite>().await;
+    pool.close().await;
+    let error = log.begin().await.expect_err("no connection");
+    assert!(lines.line().contains("event log failed"));
+    let _ = error.into_response();
+    assert_eq!(lines.take(), "");
+    for _ in 0..1_100 {
+        let _ = EventLogError::from(sqlx::Error::PoolTimedOut).into_response();
+    }
+    let text = lines.take();
+    let cause = "handler's transaction failed";
+    let logged = text
+        .lines()
+        .filter(|line| line.contains(cause) && line.contains("pool_exhausted"));
+    // Other tests may have caused some of the lines that are allowed.
+    assert!((500..=1_000).contains(&logged.count()), "{text}");
 }
 
 /// Records an event in a transaction that must fail, and returns the error.

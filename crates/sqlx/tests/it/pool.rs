@@ -4,7 +4,10 @@ use std::{
     fs,
     path::PathBuf,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,8 +15,8 @@ use soundhash_webhook::{
     BoxError, Delivery,
     idempotency::{Claim, IdempotencyStore, Key},
 };
-use soundhash_webhook_sqlx::{EventLog, EventLogError, EventLogErrorKind, SqlxStore};
-use sqlx::{Pool, Postgres, Sqlite, SqlitePool, Transaction};
+use soundhash_webhook_sqlx::{EventLog, EventLogError, EventLogErrorKind, Recorded, SqlxStore};
+use sqlx::{Pool, Postgres, Sqlite, SqlitePool, Transaction, pool::PoolOptions};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -281,6 +284,7 @@ on_both!(
     events_succeed_on_connections_with_changed_settings,
     a_claim_whose_caller_hung_up_is_undone,
     one_connection_is_enough,
+    callers_that_gave_up_take_no_connection,
 );
 
 /// Three tasks deliver each event at the same time.
@@ -309,6 +313,39 @@ async fn one_connection_is_enough<DB: Fixture>() {
     }
     let new: usize = tasks.join_all().await.into_iter().sum();
     assert_eq!(new, 10 * 6);
+}
+
+/// Attack: repeat a recorded delivery faster than the database can begin transactions. The
+/// connections must not be spent on callers that have already responded with 503.
+async fn callers_that_gave_up_take_no_connection<DB: Fixture>() {
+    let (_database, pool, _log) = log::<DB>().await;
+    let taken = Arc::new(AtomicU32::new(0));
+    let counter = taken.clone();
+    let pool = PoolOptions::<DB>::new()
+        .max_connections(1)
+        .before_acquire(move |_, _| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(true) })
+        })
+        .connect_with((*pool.connect_options()).clone())
+        .await
+        .unwrap();
+    let log = EventLog::new(pool).lock_timeout(LEASE);
+    let held = log.begin().await.unwrap();
+    let before = taken.load(Ordering::Relaxed);
+    let mut callers = JoinSet::new();
+    for _ in 0..20 {
+        let log = log.clone();
+        let wait = Duration::from_millis(100);
+        callers.spawn(async move { timeout(wait, log.begin()).await.map(drop) });
+    }
+    for gave_up in callers.join_all().await {
+        gave_up.unwrap_err();
+    }
+    drop(held);
+    let recorded = record(&log, &delivery("a").await).await.unwrap();
+    assert_eq!(recorded, Recorded::New);
+    assert_eq!(taken.load(Ordering::Relaxed), before + 1);
 }
 
 async fn three_more<DB: Fixture>(log: &EventLog<DB>, pool: &Pool<DB>) {

@@ -260,6 +260,16 @@ async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
     }
 }
 
+/// Waits until this many connections wait for a lock on the table.
+async fn wait_for_the_table(pool: &PgPool, connections: u32) {
+    let waiting = "SELECT count(*) FROM pg_locks
+        WHERE NOT granted AND relation = 'soundhash_events'::regclass";
+    let count = async || -> i64 { sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap() };
+    while count().await < i64::from(connections) {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// A proxy loses its server, but keeps its clients' connections open.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_hang_are_replaced() {
@@ -303,18 +313,7 @@ async fn connections_that_hang_are_replaced() {
         let (store, delivery) = (store.clone(), delivery(&number.to_string()).await);
         claims.spawn(async move { store.claim(&Key::from(&delivery), PATIENCE).await });
     }
-    let waiting = "SELECT count(*) FROM pg_locks
-        WHERE NOT granted AND relation = 'soundhash_events'::regclass";
-    loop {
-        let waiting: i64 = sqlx::query_scalar(waiting)
-            .fetch_one(&direct)
-            .await
-            .unwrap();
-        if waiting == i64::from(CONNECTIONS) {
-            break;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
+    wait_for_the_table(&direct, CONNECTIONS).await;
     proxy.hang();
     tx.rollback().await.unwrap();
     for claim in claims.join_all().await {
@@ -324,6 +323,85 @@ async fn connections_that_hang_are_replaced() {
     let recorded = log.record(&mut tx, &delivery("b").await).await;
     assert_eq!(recorded.unwrap(), Recorded::New);
     tx.commit().await.unwrap();
+}
+
+/// A server vanishes while transactions begin, and a proxy keeps the connections open. Nobody waits
+/// for these transactions any more when their connections are given up.
+#[tokio::test]
+async fn connections_that_hang_while_a_transaction_begins_are_replaced() {
+    const CONNECTIONS: u32 = 2;
+    let (database, direct, _log) = log::<Postgres>().await;
+    let options: PgConnectOptions = Postgres::url(&database).parse().unwrap();
+    let proxy = HangingProxy::start(options.get_port()).await;
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let ping = timeout(Duration::from_secs(5), connection.ping()).await;
+                Ok(ping.is_ok_and(|ping| ping.is_ok()))
+            })
+        })
+        .connect_with(options.port(proxy.port))
+        .await
+        .unwrap();
+    let log = EventLog::new(pool);
+    let mut tx = direct.begin().await.unwrap();
+    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
+        .await
+        .unwrap();
+    let mut begins = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let log = log.clone();
+        begins.spawn(async move { log.begin().await.map(drop) });
+    }
+    wait_for_the_table(&direct, CONNECTIONS).await;
+    proxy.hang();
+    tx.rollback().await.unwrap();
+    // The callers, the transactions and the pings each reach their time limit.
+    tokio::time::pause();
+    for _ in 0..8 {
+        tokio::time::advance(Duration::from_mins(1)).await;
+        tokio::task::yield_now().await;
+    }
+    tokio::time::resume();
+    for begun in begins.join_all().await {
+        begun.unwrap_err();
+    }
+    let recorded = record(&log.lock_timeout(PATIENCE), &delivery("a").await).await;
+    assert_eq!(recorded.unwrap(), Recorded::New);
+}
+
+/// Without a limit, all connections would wait for as long as the table is locked.
+#[tokio::test]
+async fn a_transaction_that_cannot_begin_ends_its_wait_on_the_server() {
+    let (_database, pool, log) = log::<Postgres>().await;
+    let begins = ["SET lock_timeout = 0", "SET lock_timeout = '7s'"];
+    for (set, shown) in begins.into_iter().zip(["0", "7s"]) {
+        let options = (*pool.connect_options()).clone();
+        let one = PgPoolOptions::new().max_connections(1);
+        let one = one.connect_with(options).await.unwrap();
+        Postgres::run(&one, set).await.unwrap();
+        let mut tx = EventLog::new(one).begin().await.unwrap();
+        let timeout: String = sqlx::query_scalar("SHOW lock_timeout")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(timeout, shown);
+    }
+    let mut tx = pool.begin().await.unwrap();
+    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
+        .await
+        .unwrap();
+    let (begun, waits) = tokio::join!(log.begin(), async {
+        wait_for_the_table(&pool, 1).await;
+        let limit = "SELECT query LIKE '%59999ms%' FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
+        let limits: Vec<bool> = sqlx::query_scalar(limit).fetch_all(&pool).await.unwrap();
+        tx.rollback().await.unwrap();
+        limits
+    });
+    begun.unwrap();
+    assert_eq!(waits, [true]);
 }
 
 /// A client can hang up at any point, which drops the handler. If this happens during sqlx's
