@@ -3,7 +3,7 @@
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::{error::Error, output};
+use crate::output;
 
 /// Print a script that completes commands and options in your shell
 #[derive(Args)]
@@ -20,11 +20,12 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> Result<bool, Error> {
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command) {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
     let script = String::from_utf8(script).expect("clap writes UTF-8");
-    output::line(script.trim_end())?;
-    Ok(true)
+    // In its script for Bash, clap writes some of the names of a command with a hyphen wrongly.
+    let script = script.replace("soundhash__subcmd__webhook__", "soundhash__webhook__");
+    output::line(script.trim_end());
 }

@@ -33,6 +33,7 @@ impl Error {
     pub(crate) fn undecided(self) -> Self {
         match self {
             Self::Failed(message) => Self::Undecided(message),
+            Self::Output(_) => Self::Undecided(self.to_string()),
             other => other,
         }
     }

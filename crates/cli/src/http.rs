@@ -62,6 +62,7 @@ pub(crate) struct Client {
     timeout: Duration,
     proxies: Option<Arc<Matcher>>,
     offers_http2: bool,
+    resets: bool,
     clock: Clock,
 }
 
@@ -73,6 +74,7 @@ impl Client {
             timeout,
             proxies: None,
             offers_http2: false,
+            resets: false,
             clock: Clock::default(),
         }
     }
@@ -84,6 +86,13 @@ impl Client {
             proxies: Some(Arc::new(Matcher::from_env())),
             ..Self::direct(timeout)
         }
+    }
+
+    /// Resets each connection instead of closing it, so that the system forgets it at once.
+    /// Otherwise, the system keeps its port for a minute, and 28,000 requests use up all ports.
+    pub(crate) fn reset_connections(mut self) -> Self {
+        self.resets = true;
+        self
     }
 
     /// Offers HTTP/2 during the TLS handshake, unlike SoundHash's senders.
@@ -155,6 +164,10 @@ impl Client {
         let start = Instant::now();
         let url = request.uri().clone();
         let stream = self.connect(&url).await?;
+        if self.resets {
+            // An error means that the connection is broken, which the request then shows.
+            let _ = socket(&stream).set_zero_linger();
+        }
         // The connection closes once the response has been read completely or dropped.
         let response = if stream.connected().is_negotiated_h2() {
             let handshake = http2::handshake(TokioExecutor::new(), stream);
@@ -166,7 +179,10 @@ impl Client {
             let mut http1 = http1::Builder::new();
             let handshake = http1.max_buf_size(MAX_HEAD).handshake(stream);
             let (mut sender, connection) = handshake.await?;
-            self.spawn(start, connection);
+            match self.resets {
+                true => self.spawn(start, connection.without_shutdown()),
+                false => self.spawn(start, connection),
+            }
             sender.send_request(request).await?
         };
         let (head, body) = response.into_parts();
@@ -269,6 +285,13 @@ async fn connect(
                 Ok(MaybeHttpsStream::Http(http.call(server).await?))
             }
         }
+    }
+}
+
+fn socket(connection: &Connection) -> &TcpStream {
+    match connection {
+        MaybeHttpsStream::Http(stream) => stream.inner(),
+        MaybeHttpsStream::Https(stream) => stream.inner().get_ref().0.inner().inner(),
     }
 }
 

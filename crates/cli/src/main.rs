@@ -104,6 +104,9 @@ async fn run(cli: Cli) -> Result<bool, Error> {
         Command::Replay(args) => replay::run(args).await,
         Command::Endpoints(args) => endpoints::run(args).await,
         Command::Events(args) => events::run(args).await,
-        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Completions(args) => {
+            completions::run(&args, Cli::command());
+            Ok(true)
+        }
     }
 }

@@ -47,7 +47,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The age after which an event has no more retries.
+    /// The age after which SoundHash no longer retries an event.
     pub const SETTLED: SignedDuration = SignedDuration::from_mins(20);
 
     /// Creates a window.

@@ -73,13 +73,13 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<bool, Error> {
     let client = Client::from_env(args.timeout);
     let mut report = Report::new(args.json);
     let address = network::address(&client, &args.url).await;
-    report.add(&address)?;
+    report.add(&address);
     if address.result == Failed {
         return Err(unreachable());
     }
     let connection = network::connection(&client, &args.url, address.is_ok()).await;
     let (Ok(check) | Err(check)) = &connection;
-    report.add(check)?;
+    report.add(check);
     if connection.map_err(|_| unreachable())?.result != Failed {
         let mut receiver = Receiver {
             client,
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<bool, Error> {
         };
         examine(&mut receiver, args.timeout, &mut report).await?;
     }
-    report.finish()
+    Ok(report.finish())
 }
 
 fn unreachable() -> Error {
@@ -106,7 +106,7 @@ async fn examine(
     let target = Target::new(receiver.url.clone()).timeout(limit);
     let delivered = target.attempt(&first).await;
     let redirects = network::redirects(&delivered);
-    report.add(&redirects)?;
+    report.add(&redirects);
     if redirects.result == Failed {
         output::note("Nothing else was checked: run this again with the URL to register.");
         return Ok(());
@@ -115,19 +115,19 @@ async fn examine(
 
     let unknown = Secret::new("forged by soundhash-webhook doctor");
     let forged = receiver.send(&receiver.signed_with(&unknown)).await;
-    report.add(&judge_forged(&forged).await)?;
+    report.add(&judge_forged(&forged).await);
     let verifies = !forged.is_ok_and(|it| it.status.is_success());
 
     let dispatcher = delivered.result;
     receiver.measure(&dispatcher);
     let check = signed("dispatcher event", receiver, &dispatcher).await?;
-    report.add(&check)?;
+    report.add(&check);
     let portal = receiver.send(&receiver.event(Sender::Portal)).await;
     let other = signed("portal event", receiver, &portal).await?;
-    report.add(&other)?;
+    report.add(&other);
 
     if verifies && check.is_ok() && other.is_ok() {
-        bodies(receiver, report).await?;
+        bodies(receiver, report).await;
     } else {
         output::note(
             "Other bodies were not sent. They show nothing until forged events are rejected and \
@@ -135,17 +135,17 @@ async fn examine(
         );
     }
     if check.is_ok() {
-        report.add(&duplicate(receiver, &first).await)?;
+        report.add(&duplicate(receiver, &first).await);
     }
     if let Ok(response) = &dispatcher {
         if check.is_ok() {
-            report.add(&response::decodable(response))?;
+            report.add(&response::decodable(response));
         }
-        report.add(&response::clock(response))?;
+        report.add(&response::clock(response));
         if receiver.url.scheme_str() == Some("https") {
-            report.add(&network::http2(receiver).await)?;
+            report.add(&network::http2(receiver).await);
         }
-        report.add(&response::time(receiver.slowest, limit))?;
+        report.add(&response::time(receiver.slowest, limit));
     }
     Ok(())
 }
@@ -179,14 +179,14 @@ async fn signed(
 }
 
 /// Sends bodies that a proxy may change or reject, plus a late event.
-async fn bodies(receiver: &mut Receiver, report: &mut Report) -> Result<(), Error> {
+async fn bodies(receiver: &mut Receiver, report: &mut Report) {
     for (name, change, fault) in CHANGES {
         let result = receiver.send(&receiver.changed(change)).await;
         let cure = format!(
             "Something in front of the verification {fault}. Verify the bytes as they arrive, \
              before they are parsed or converted to text."
         );
-        report.add(&judge(name, &result, &cure))?;
+        report.add(&judge(name, &result, &cure));
     }
     for (name, expects) in [("chunked", false), ("Expect", true)] {
         let event = receiver.event(Sender::Dispatcher);
@@ -194,12 +194,12 @@ async fn bodies(receiver: &mut Receiver, report: &mut Report) -> Result<(), Erro
         let cure = "Something in front of the verification loses the bodies of such requests. \
                     SoundHash does not send them today.";
         let check = judge(name, &result, cure);
-        report.add(&check.at_most_warning())?;
+        report.add(&check.at_most_warning());
     }
     let result = receiver.send(&receiver.late()).await;
     let cure = "The last retry of an event can come 9 minutes after the event. Raise `max_age` to \
                 15 minutes, and check the clock.";
-    report.add(&judge("late retry", &result, cure))
+    report.add(&judge("late retry", &result, cure));
 }
 
 /// Sends an event again that the receiver has already accepted.

@@ -5,13 +5,10 @@ use std::io::{self, IsTerminal};
 use anstyle::Style;
 use serde::Serialize;
 
-use crate::{
-    error::Error,
-    output::{
-        self, BAD, BOLD, GOOD, INFO, WARNING,
-        escape::{escape, json},
-        paint,
-    },
+use crate::output::{
+    self, BAD, BOLD, GOOD, INFO, WARNING,
+    escape::{escape, json},
+    paint,
 };
 
 /// The widths of the first two columns.
@@ -98,10 +95,11 @@ impl Report {
         }
     }
 
-    pub(super) fn add(&mut self, check: &Check) -> Result<(), Error> {
+    pub(super) fn add(&mut self, check: &Check) {
         self.results.push(check.result);
         if self.json {
-            return output::line(json(check));
+            output::line(json(check));
+            return;
         }
         let (verdict, style) = check.result.shown();
         output::line(format_args!(
@@ -109,17 +107,17 @@ impl Report {
             paint(style, format_args!("{verdict:<VERDICT$}")),
             check.name,
             indented(&check.seen, VERDICT + NAME)
-        ))?;
+        ));
         if check.cure.is_empty() || check.cure == self.last_cure {
-            return Ok(());
+            return;
         }
         self.last_cure.clone_from(&check.cure);
         let cure = indented(&check.cure, VERDICT + 2);
-        output::line(format_args!("{:VERDICT$}  {cure}", ""))
+        output::line(format_args!("{:VERDICT$}  {cure}", ""));
     }
 
     /// Prints the summary. Returns `false` if any check failed.
-    pub(super) fn finish(&self) -> Result<bool, Error> {
+    pub(super) fn finish(&self) -> bool {
         let count = |verdict| self.results.iter().filter(|it| **it == verdict).count();
         if !self.json {
             let given = Verdict::ALL.into_iter().filter(|it| count(*it) > 0);
@@ -129,9 +127,9 @@ impl Report {
             });
             let counts: Vec<_> = counts.collect();
             let checks = paint(BOLD, format_args!("{} checks", self.results.len()));
-            output::line(format_args!("\n{checks}: {}", counts.join(", ")))?;
+            output::line(format_args!("\n{checks}: {}", counts.join(", ")));
         }
-        Ok(count(Verdict::Failed) == 0)
+        count(Verdict::Failed) == 0
     }
 }
 

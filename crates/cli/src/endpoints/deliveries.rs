@@ -61,7 +61,8 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
     }
     let response = api.get(&[&args.id, "deliveries"], &query).await?;
     if json && !args.failed {
-        return output::print_json(&response);
+        output::print_json(&response);
+        return Ok(true);
     }
     let attempts: Vec<Attempt> = read(&response)?;
     if args.failed {
@@ -69,12 +70,12 @@ pub(super) async fn run(api: &Api, args: &DeliveriesArgs, json: bool) -> Result<
     } else if attempts.is_empty() {
         output::note("There are no such attempts.");
     } else {
-        print(&attempts)?;
+        print(&attempts);
     }
     Ok(true)
 }
 
-fn print(attempts: &[Attempt]) -> Result<(), Error> {
+fn print(attempts: &[Attempt]) {
     let rows = attempts.iter().map(|attempt| {
         let style = match attempt.status.as_str() {
             "success" => GOOD,
@@ -92,7 +93,7 @@ fn print(attempts: &[Attempt]) -> Result<(), Error> {
             plain(error(attempt.error_message.as_deref())),
         ]
     });
-    table::print("TIME|EVENT|ATTEMPT|STATUS|RESPONSE|MS|ERROR", rows)
+    table::print("TIME|EVENT|ATTEMPT|STATUS|RESPONSE|MS|ERROR", rows);
 }
 
 /// Prints each event without a successful attempt.
@@ -110,18 +111,20 @@ fn failed(id: &str, attempts: Vec<Attempt>, response: &[u8], json: bool) -> Resu
         let attempts = attempts.iter().zip(&event_ids);
         let attempts = attempts.filter(|(_, event)| failed.contains(event));
         let attempts: Vec<_> = attempts.map(|(attempt, _)| attempt).collect();
-        return output::line(escape::json(&attempts));
+        output::line(escape::json(&attempts));
+        return Ok(());
     }
     if failed.is_empty() {
         output::note("Every event in the log was delivered.");
         return Ok(());
     }
     failed.sort_by_key(|failed| Reverse(failed.last_attempt_at));
-    print_failed(&failed)
+    print_failed(&failed);
+    Ok(())
 }
 
 /// Prints events that no attempt delivered to an endpoint.
-pub(crate) fn print_failed(failed: &[Failed]) -> Result<(), Error> {
+pub(crate) fn print_failed(failed: &[Failed]) {
     let rows = failed.iter().map(|failed| {
         let (style, fate) = match (failed.fate, failed.may_be_recorded) {
             (Fate::Waiting, _) => (WARNING, "retrying"),
@@ -141,7 +144,7 @@ pub(crate) fn print_failed(failed: &[Failed]) -> Result<(), Error> {
         ]
     });
     let names = "LAST ATTEMPT|ENDPOINT|EVENT|ATTEMPTS|FATE|RESPONSE|ERROR";
-    table::print(names, rows)
+    table::print(names, rows);
 }
 
 fn code(code: Option<u16>) -> String {

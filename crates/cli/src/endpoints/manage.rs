@@ -33,7 +33,8 @@ pub(super) async fn list(api: &Api, is_active: Option<bool>, json: bool) -> Resu
     let query = is_active.map(|it| [("is_active", if it { "true" } else { "false" })]);
     let response = api.get(&[], query.as_ref().map_or(&[], |it| it)).await?;
     if json {
-        return output::print_json(&response);
+        output::print_json(&response);
+        return Ok(true);
     }
     let endpoints: Vec<Endpoint> = read(&response)?;
     if endpoints.is_empty() {
@@ -51,7 +52,7 @@ pub(super) async fn list(api: &Api, is_active: Option<bool>, json: bool) -> Resu
             number(bad_if(failed > 0), failed),
         ]
     });
-    table::print("ID|URL|EVENTS|ACTIVE|SENT|FAILED", rows)?;
+    table::print("ID|URL|EVENTS|ACTIVE|SENT|FAILED", rows);
     Ok(true)
 }
 
@@ -149,7 +150,12 @@ pub(super) async fn create_from(
 ) -> Result<Endpoint, Error> {
     let body = json!(body).to_string();
     let response = api.send(Method::POST, &[], body).await?;
-    let endpoint: Endpoint = read(&response)?;
+    let endpoint: Endpoint = read(&response).map_err(|error| {
+        Error::failed(format!(
+            "an endpoint was created, but its id or its secret is lost: {error}. Find it with \
+             `soundhash-webhook endpoints list`, delete it, and create it again."
+        ))
+    })?;
     let shown = print_created(&response, &endpoint, file, json).await;
     shown.map_err(|error| {
         let id = &endpoint.id;
@@ -179,14 +185,14 @@ async fn print_created(
         shown = format!("written to {path}");
     }
     if json {
-        output::line(escape::json(&members))?;
+        output::line(escape::json(&members));
     } else {
         table::print_fields(&[
             ("id", plain(&endpoint.id)),
             ("url", plain(&endpoint.url)),
             ("events", lines(&endpoint.events)),
             ("secret", plain(shown)),
-        ])?;
+        ]);
     }
     output::note("Keep the secret: SoundHash does not show it again.");
     if is_printed {
@@ -203,7 +209,8 @@ pub(super) async fn show(api: &Api, id: &str, json: bool) -> Result<bool, Error>
 /// Prints an endpoint as JSON, or as names and values.
 fn print(response: &[u8], json: bool) -> Result<bool, Error> {
     if json {
-        return output::print_json(response);
+        output::print_json(response);
+        return Ok(true);
     }
     let endpoint: Endpoint = read(response)?;
     // The values are not shown, because they can be credentials.
@@ -231,7 +238,7 @@ fn print(response: &[u8], json: bool) -> Result<bool, Error> {
         ("created", plain(created)),
     ];
     fields.extend(counts(&read(response)?));
-    table::print_fields(&fields)?;
+    table::print_fields(&fields);
     Ok(true)
 }
 
@@ -296,7 +303,7 @@ pub(super) async fn delete(api: &Api, id: &str, yes: bool, json: bool) -> Result
     }
     api.delete(id).await?;
     if json {
-        output::line(json!({ "id": id, "deleted": true }))?;
+        output::line(json!({ "id": id, "deleted": true }));
     } else {
         output::note(format_args!("Endpoint {id} is deleted."));
     }
@@ -320,7 +327,7 @@ pub(super) async fn test(
     let response = api.send(Method::POST, &[id, "test"], body).await?;
     let tested: Tested = read(&response)?;
     if json {
-        output::print_json(&response)?;
+        output::print_json(&response);
         return Ok(tested.success);
     }
     let result = match tested.success {
@@ -337,7 +344,7 @@ pub(super) async fn test(
     ] {
         fields.extend(text.map(|text| (name, plain(text))));
     }
-    table::print_fields(&fields)?;
+    table::print_fields(&fields);
     if tested.status_code == Some(401) {
         output::note(
             "Your server rejected the signature. Check that it has the secret of this endpoint, \
@@ -350,9 +357,10 @@ pub(super) async fn test(
 pub(super) async fn stats(api: &Api, id: &str, json: bool) -> Result<bool, Error> {
     let response = api.get(&[id, "stats"], &[]).await?;
     if json {
-        return output::print_json(&response);
+        output::print_json(&response);
+        return Ok(true);
     }
-    table::print_fields(&counts(&read(&response)?))?;
+    table::print_fields(&counts(&read(&response)?));
     Ok(true)
 }
 

@@ -106,7 +106,8 @@ pub(crate) async fn run(args: EventsArgs) -> Result<bool, Error> {
             if let Some(key) = &after {
                 filter = filter.after(&database.find(key).await?.summary);
             }
-            list(&database.list(filter, limit).await?, limit, json)
+            list(&database.list(filter, limit).await?, limit, json);
+            Ok(true)
         }
         C::Show { key, raw } => show(&database.find(&key).await?, raw, json),
         C::RunAgain(run) => run_again::run(&database, run, json).await,
@@ -163,16 +164,16 @@ fn state(event: &EventSummary) -> &'static str {
     }
 }
 
-fn list(events: &[EventSummary], limit: usize, json: bool) -> Result<bool, Error> {
+fn list(events: &[EventSummary], limit: usize, json: bool) {
     if json {
         for event in events {
-            output::line(self::json(&Line::of(event)))?;
+            output::line(self::json(&Line::of(event)));
         }
-        return Ok(true);
+        return;
     }
     let Some(last) = events.last() else {
         output::note("There are no such events.");
-        return Ok(true);
+        return;
     };
     let rows = events.iter().map(|event| {
         let style = [Style::new(), WARNING][usize::from(event.is_forgotten)];
@@ -187,15 +188,14 @@ fn list(events: &[EventSummary], limit: usize, json: bool) -> Result<bool, Error
     });
     if (events.iter()).all(|event| !event.is_forgotten && event.endpoint.is_none()) {
         let rows = rows.map(|[time, kind, _, _, bytes, key]| [time, kind, bytes, key]);
-        table::print("RECEIVED|TYPE|BYTES|KEY", rows)?;
+        table::print("RECEIVED|TYPE|BYTES|KEY", rows);
     } else {
-        table::print("RECEIVED|TYPE|ENDPOINT|STATE|BYTES|KEY", rows)?;
+        table::print("RECEIVED|TYPE|ENDPOINT|STATE|BYTES|KEY", rows);
     }
     if events.len() == limit {
         let key = escape(last.key.as_str());
         output::note(format_args!("For older events, add `--after {key}`."));
     }
-    Ok(true)
 }
 
 fn show(event: &RecordedEvent, raw: bool, json: bool) -> Result<bool, Error> {
@@ -207,7 +207,7 @@ fn show(event: &RecordedEvent, raw: bool, json: bool) -> Result<bool, Error> {
     } else if json {
         let mut line = Line::of(summary);
         line.body = Some(&text);
-        output::line(self::json(&line))?;
+        output::line(self::json(&line));
     } else {
         let mut fields = vec![
             ("type", plain(kind(summary, usize::MAX))),
@@ -220,13 +220,13 @@ fn show(event: &RecordedEvent, raw: bool, json: bool) -> Result<bool, Error> {
             ("state", plain(state(summary))),
             ("bytes", plain(summary.body_len)),
         ]);
-        table::print_fields(&fields)?;
+        table::print_fields(&fields);
         // A body that only Python's JSON parser accepts is shown unchanged.
         let body = match serde_json::from_str::<Value>(&text) {
             Ok(body) => pretty_json(&body),
             Err(_) => text.lines().map(escape).collect::<Vec<_>>().join("\n"),
         };
-        output::line(format_args!("\n{body}"))?;
+        output::line(format_args!("\n{body}"));
     }
     Ok(true)
 }

@@ -110,19 +110,16 @@ pub(super) async fn run(
     };
     let ended = run.all(&events, args.rate).await;
     let all_ran = run.failed == 0;
-    let reported = match json {
-        true => Ok(all_ran),
-        // `all_ran` also takes into account events that could not be sent, which the report does
-        // not count.
-        false => run.report.finish().map(|is_success| is_success && all_ran),
-    };
+    if !json {
+        run.report.finish();
+    }
     if !all_ran {
         output::note(
             "Events that did not run are still stored. `soundhash-webhook events list --forgotten` \
              lists them.",
         );
     }
-    ended.and(reported)
+    ended.map(|()| all_ran)
 }
 
 /// Returns the events in the order in which they are sent.
@@ -236,11 +233,13 @@ impl Run<'_> {
             Ok(Some(stored)) => stored,
             Ok(None) => {
                 let why = format!("{}: the event was purged", escape(key.as_str()));
-                return self.not_sent(event, &why);
+                self.not_sent(event, &why);
+                return Ok(None);
             }
             Err(Error::Damaged(why)) => {
                 let why = format!("{why}. The event was not sent and not marked as forgotten.");
-                return self.not_sent(event, &why);
+                self.not_sent(event, &why);
+                return Ok(None);
             }
             Err(error) => return Err(error),
         };
@@ -286,36 +285,29 @@ impl Run<'_> {
             let response = delivered.result.as_ref().ok();
             let status = response.map(|response| response.status.as_u16());
             let error = details(&delivered).filter(|_| !ran);
-            print_json(event, ran, status, error.as_deref())?;
+            print_json(event, ran, status, error.as_deref());
         } else {
-            self.report.add(&delivered)?;
+            self.report.add(&delivered);
         }
         Ok(if ran { None } else { cause(&delivered) })
     }
 
     /// Reports an event that cannot be sent. Later events are still sent.
-    fn not_sent(&mut self, event: &EventSummary, why: &str) -> Result<Option<&'static str>, Error> {
+    fn not_sent(&mut self, event: &EventSummary, why: &str) {
         self.failed += 1;
         output::warning(why);
         if self.json {
-            print_json(event, false, None, Some(why))?;
+            print_json(event, false, None, Some(why));
         }
-        Ok(None)
     }
 }
 
-fn print_json(
-    event: &EventSummary,
-    ran: bool,
-    status: Option<u16>,
-    error: Option<&str>,
-) -> Result<(), Error> {
+fn print_json(event: &EventSummary, ran: bool, status: Option<u16>, error: Option<&str>) {
     let (key, event_type) = (event.key.as_str(), &event.event_type);
     let line = json!({
         "key": key, "type": event_type, "ran": ran, "status": status, "error": error,
     });
-    output::line(harmless_json(&line.to_string()))?;
-    Ok(())
+    output::line(harmless_json(&line.to_string()));
 }
 
 const REPLAYED: &str = "idempotent-replayed";

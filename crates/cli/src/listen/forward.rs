@@ -1,7 +1,7 @@
 //! Passes verified requests on to an application, returns its responses, and recognizes duplicates.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt::Display,
     hash::{BuildHasher, RandomState},
     net::{SocketAddr, UdpSocket},
@@ -14,7 +14,7 @@ use axum::{
     extract::State,
     http::{
         HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-        header::{RETRY_AFTER, VIA},
+        header::{CONNECTION, VIA},
     },
     response::IntoResponse,
     routing::{MethodRouter, post},
@@ -33,11 +33,6 @@ use crate::{
 
 /// The maximum number of accepted events to remember for recognizing duplicates.
 const MOST: usize = 100_000;
-
-/// The maximum number of deliveries of one event that wait for the application, so that a recorded
-/// delivery that is repeated cannot occupy all connections. An attacker who keeps this many waiting
-/// until an event has been sent for the last time can prevent only the delivery of that event.
-const WAITING: usize = 256;
 
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);
@@ -60,42 +55,6 @@ impl Seen {
     }
 }
 
-/// The number of deliveries of each event that wait for the application.
-#[derive(Default)]
-struct Waiting(Mutex<HashMap<Key, usize>>);
-
-/// A delivery that waits for the application until this is dropped.
-struct Turn<'a> {
-    waiting: &'a Waiting,
-    key: Key,
-}
-
-impl Waiting {
-    /// Returns `None` if [`WAITING`] deliveries of the event wait already.
-    fn turn(&self, key: Key) -> Option<Turn<'_>> {
-        let mut counts = lock(&self.0);
-        let count = counts.entry(key.clone()).or_default();
-        if *count == WAITING {
-            return None;
-        }
-        *count += 1;
-        drop(counts);
-        Some(Turn { waiting: self, key })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut counts = lock(&self.waiting.0);
-        if let Some(count) = counts.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.key);
-            }
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -106,7 +65,6 @@ pub(super) struct Forwarder {
     /// The `Via` header value that identifies this process.
     via: HeaderValue,
     seen: Seen,
-    waiting: Waiting,
     warnings: Mutex<Limit>,
 }
 
@@ -134,11 +92,10 @@ impl Forwarder {
         let instance = RandomState::new().hash_one(own);
         let via = format!("1.1 soundhash-webhook-{instance:016x}");
         Ok(Self {
-            client: Client::direct(timeout),
+            client: Client::direct(timeout).reset_connections(),
             url,
             via: HeaderValue::try_from(via).expect("letters and digits"),
             seen,
-            waiting: Waiting::default(),
             warnings: Mutex::new(Limit::new("warnings about the application")),
         })
     }
@@ -184,14 +141,8 @@ async fn forward(
         let text = "The delivery was forwarded to this receiver in a loop";
         return (StatusCode::LOOP_DETECTED, text).into_response();
     }
-    let Some(_turn) = forwarder.waiting.turn(Key::from(&delivery)) else {
-        forwarder.warn(format_args!(
-            "{url}: the application has not responded to {WAITING} deliveries of the same event, so \
-             another one gets 503"
-        ));
-        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response();
-    };
     remove_hop_by_hop(&mut headers);
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.append(VIA, forwarder.via.clone());
     let mut request = Request::new(Full::from(delivery.body().clone()));
     *request.method_mut() = Method::POST;

@@ -1,4 +1,4 @@
-//! Limits how many lines of one kind are printed, so that nobody can fill the disk by causing them.
+//! Limits the lines of each kind, so that an attacker cannot fill the disk by causing them.
 
 use std::{
     mem,

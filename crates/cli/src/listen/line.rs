@@ -39,15 +39,15 @@ impl Printer {
                     if record.verdict() != Verdict::Accepted && !self.limit.allows() {
                         continue;
                     }
-                    // A write error, such as a full disk, must not hold up deliveries. Lost lines
-                    // are counted.
-                    let _ = output::line(match self.json {
+                    // A slow reader or a full disk must not hold up deliveries. Lost lines are
+                    // counted.
+                    output::line_without_end(match self.json {
                         true => json(&Line::of(&record)),
                         false => text(&record, output::columns()),
                     });
                 }
                 Err(lagged) => output::warning(format_args!(
-                    "{} deliveries were not printed, because the output is too slow",
+                    "{} requests were not printed, because too many came at once",
                     lagged.skipped
                 )),
             }

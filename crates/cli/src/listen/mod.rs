@@ -44,6 +44,9 @@ const PATH: &str = "/webhooks/soundhash";
 /// The first port to try for the inspector, and the number of ports to try.
 const INSPECTOR_PORT: u16 = 4040;
 const INSPECTOR_PORTS: u16 = 20;
+/// The number of files that this command may open, if the system allows as many.
+const MAX_FILES: u64 = 1 << 16;
+const MAX_CONNECTIONS: usize = 4096;
 
 /// Receive deliveries, verify them, and print a line for each
 #[derive(Args)]
@@ -53,7 +56,7 @@ responds with 200 to verified deliveries.
 
 With --forward, it passes verified requests on to your application, with the same bytes and \
 headers. The sender gets the application's status, 502 if the application cannot be reached or \
-redirects, 503 while 256 deliveries of the same event wait for its response, or 504 if it does not \
+redirects, 503 while 64 copies of the delivery wait for its response, or 504 if it does not \
 respond in time. Rejected requests never reach the application.
 
 SoundHash cannot reach your machine directly. Start a tunnel, such as `ngrok http 3000`, and \
@@ -137,21 +140,22 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
         .fallback_service(handler)
         .layer(layer)
         .layer(inspector.layer());
-    let receiver = Server::new(listener).grace(PATIENCE);
-    let receiver = tokio::spawn(receiver.serve(app, signals::received(1)));
+    let receiver = Server::new(listener)
+        .grace(PATIENCE)
+        .max_connections(max_connections());
+    let forwards = args.forward.is_some();
+    let receiver = tokio::spawn(receiver.serve(app, stopped(forwards)));
     let page = tokio::spawn(async move {
         if let Some(page) = page {
-            page.run_until(signals::received(1)).await;
+            page.run_until(stopped(forwards)).await;
         }
     });
 
-    output::end_last_line()?;
+    output::end_last_line();
     let mut printer = Printer::new(args.json);
     tokio::select! {
         () = printer.run(&mut records) => {}
-        () = signals::received(1) => {}
-        // The process that reads this command's output has exited, as with `| head`.
-        () = output::closed() => return Ok(true),
+        () = stopped(forwards) => {}
     }
     output::note(
         "Stopping when every request has its response. Press Ctrl-C again to stop at once.",
@@ -159,11 +163,28 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     tokio::select! {
         () = printer.run(&mut records) => {}
         () = signals::received(2) => {}
-        () = output::closed() => {}
         _ = async { tokio::join!(receiver, page) } => {}
     }
     printer.rest(&mut records).await;
     Ok(true)
+}
+
+/// Resolves at the first signal. Unless requests are forwarded, also resolves when the process that
+/// reads the output has exited, as with `| head`.
+async fn stopped(forwards: bool) {
+    tokio::select! {
+        () = signals::received(1) => {}
+        () = output::closed(), if !forwards => {}
+    }
+}
+
+/// Raises the limit of open files, and returns how many connections fit into it: each delivery that
+/// waits for the application has two.
+fn max_connections() -> usize {
+    let files = rlimit::increase_nofile_limit(MAX_FILES).unwrap_or(MAX_FILES);
+    usize::try_from(files / 8 * 3)
+        .unwrap_or(MAX_CONNECTIONS)
+        .min(MAX_CONNECTIONS)
 }
 
 /// Responds to a verified delivery with 200.

@@ -48,20 +48,23 @@ pub(crate) fn paint(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Queues one line of the command's result for standard output.
-///
-/// Never waits. Returns an error if an earlier line could not be written.
-pub(crate) fn line(text: impl fmt::Display) -> Result<(), Error> {
-    Ok(STDOUT.push(write_result, text.to_string())?)
+/// Queues one line of the command's result for standard output, without waiting. [`finish`] returns
+/// an error if it cannot be written.
+pub(crate) fn line(text: impl fmt::Display) {
+    STDOUT.push(write_result, text.to_string(), false);
+}
+
+/// Like [`line`], for output without an end: drops the line if too many wait.
+pub(crate) fn line_without_end(text: impl fmt::Display) {
+    STDOUT.push(write_result, text.to_string(), true);
 }
 
 /// Ends the last line of a file to which standard output is appended, because a full disk or a loss
 /// of power may have cut it off.
-pub(crate) fn end_last_line() -> Result<(), Error> {
-    match is_last_line_cut_off() {
-        Ok(true) => line(""),
-        // Standard output is no file, or an empty one, or cannot be read.
-        Ok(false) | Err(_) => Ok(()),
+pub(crate) fn end_last_line() {
+    // An error means that standard output is not a file, is empty, or cannot be read.
+    if is_last_line_cut_off().unwrap_or(false) {
+        line("");
     }
 }
 
@@ -78,17 +81,16 @@ fn is_last_line_cut_off() -> io::Result<bool> {
 }
 
 /// Prints an API response without reformatting it.
-pub(crate) fn print_json(response: &[u8]) -> Result<bool, Error> {
-    line(escape::harmless_json(&String::from_utf8_lossy(response)))?;
-    Ok(true)
+pub(crate) fn print_json(response: &[u8]) {
+    line(escape::harmless_json(&String::from_utf8_lossy(response)));
 }
 
 /// Queues a paragraph for standard output, wrapped to fit a terminal.
-pub(crate) fn paragraph(text: impl fmt::Display) -> Result<(), Error> {
+pub(crate) fn paragraph(text: impl fmt::Display) {
     line(match io::stdout().is_terminal() {
         true => wrapped(&text.to_string(), WIDTH.min(columns())),
         false => text.to_string(),
-    })
+    });
 }
 
 /// Queues a message for standard error, wrapped to fit a terminal.
@@ -106,8 +108,7 @@ pub(crate) fn note_as_is(text: impl fmt::Display) {
         true => &STDOUT,
         false => &STDERR,
     };
-    // An error here cannot be reported anywhere.
-    let _ = writer.push(write_remark, text.to_string());
+    writer.push(write_remark, text.to_string(), true);
 }
 
 pub(crate) fn warning(text: impl fmt::Display) {

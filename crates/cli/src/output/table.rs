@@ -10,7 +10,6 @@ use console::{Alignment, pad_str};
 use textwrap::core::display_width;
 
 use super::{BOLD, DIM, columns, escape::escape, line, paint, wrapped};
-use crate::error::Error;
 
 /// The minimum width of a wrapped column.
 const NARROWEST: usize = 16;
@@ -74,10 +73,7 @@ pub(crate) fn lines<'a>(entries: impl IntoIterator<Item = &'a String>) -> Cell {
 
 /// Prints rows below a header with the bar-separated column names in `names`. If a row does not fit
 /// the terminal even with its last cell wrapped, prints every row as a list of fields instead.
-pub(crate) fn print<const N: usize>(
-    names: &str,
-    rows: impl IntoIterator<Item = [Cell; N]>,
-) -> Result<(), Error> {
+pub(crate) fn print<const N: usize>(names: &str, rows: impl IntoIterator<Item = [Cell; N]>) {
     let mut names = names.split('|');
     let names: [&str; N] = std::array::from_fn(|_| names.next().unwrap_or_default());
     let rows: Vec<_> = rows.into_iter().collect();
@@ -96,7 +92,8 @@ pub(crate) fn print<const N: usize>(
             let records = rows
                 .iter()
                 .map(|row| fields(iter::zip(names, row).filter(|(_, cell)| !cell.text.is_empty())));
-            return line(records.collect::<Vec<_>>().join("\n\n"));
+            line(records.collect::<Vec<_>>().join("\n\n"));
+            return;
         }
         widths[last] = widths[last].min(room);
     }
@@ -109,7 +106,7 @@ pub(crate) fn print<const N: usize>(
         .chain(&rows)
         .map(|row| print_row(row, &widths))
         .collect();
-    line(printed.join("\n"))
+    line(printed.join("\n"));
 }
 
 fn print_row<const N: usize>(row: &[Cell; N], widths: &[usize; N]) -> String {
@@ -130,8 +127,8 @@ fn print_row<const N: usize>(row: &[Cell; N], widths: &[usize; N]) -> String {
 }
 
 /// Prints a list of names and values, with the values aligned.
-pub(crate) fn print_fields(rows: &[(&str, Cell)]) -> Result<(), Error> {
-    line(fields(rows.iter().map(|(name, cell)| (*name, cell))))
+pub(crate) fn print_fields(rows: &[(&str, Cell)]) {
+    line(fields(rows.iter().map(|(name, cell)| (*name, cell))));
 }
 
 fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, &'a Cell)>) -> String {

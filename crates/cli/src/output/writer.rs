@@ -1,23 +1,23 @@
-//! An output stream with a bounded queue and a thread that writes its lines.
+//! An output stream with a queue and a thread that writes its lines.
 //!
 //! The process that reads a pipe can stop reading, and a disk can be full. Neither may delay a
-//! delivery or keep this process from exiting. Lines that do not fit in the queue are therefore
-//! dropped and counted.
+//! delivery or keep this process from exiting. `listen`, whose output has no end, therefore drops and
+//! counts the lines for which the queue has no room.
 
 use std::{
     io::{self, ErrorKind::BrokenPipe},
     mem,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Sender, channel},
     },
     thread,
 };
 
 use tokio::sync::Notify;
 
-/// The maximum number of lines in the queue. A table counts as one line.
-const MAX_WAITING: usize = 4096;
+/// The maximum number of lines that wait, for lines that may be dropped. A table counts as one line.
+const MAX_WAITING: u64 = 4096;
 
 /// A function that writes a line to a stream.
 pub(super) type Write = fn(&str) -> io::Result<()>;
@@ -26,7 +26,7 @@ pub(super) struct Writer {
     name: &'static str,
     /// The function that reports lost lines.
     warn: fn(String),
-    queue: OnceLock<SyncSender<(Write, String)>>,
+    queue: OnceLock<Sender<(Write, String)>>,
     state: Mutex<State>,
     /// Notifies `written` and `closed` that `state` has changed.
     changed: Notify,
@@ -36,6 +36,7 @@ struct State {
     /// The number of lines that are queued or being written.
     waiting: u64,
     lost: u64,
+    /// The most recent write error that has not been returned yet.
     error: Option<io::Error>,
     /// Whether the process that reads the pipe is gone. Lost lines then no longer matter.
     is_closed: bool,
@@ -57,11 +58,11 @@ impl Writer {
         }
     }
 
-    /// Queues a line, or drops it if the queue is full. Returns an error if an earlier line could
-    /// not be written.
-    pub(super) fn push(&'static self, write: Write, line: String) -> io::Result<()> {
+    /// Queues a line without waiting. If [`MAX_WAITING`] lines wait already, a line that may be
+    /// dropped is only counted.
+    pub(super) fn push(&'static self, write: Write, line: String, may_be_dropped: bool) {
         let queue = self.queue.get_or_init(|| {
-            let (queue, lines) = sync_channel::<(Write, String)>(MAX_WAITING);
+            let (queue, lines) = channel::<(Write, String)>();
             thread::spawn(move || {
                 for (write, line) in lines {
                     self.run(write, &line);
@@ -71,13 +72,13 @@ impl Writer {
         });
         let mut state = self.state();
         if state.is_closed {
-            return Err(BrokenPipe.into());
+            return;
         }
-        match queue.try_send((write, line)) {
-            Ok(()) => state.waiting += 1,
-            Err(_) => state.lost += 1,
+        if may_be_dropped && state.waiting >= MAX_WAITING || queue.send((write, line)).is_err() {
+            state.lost += 1;
+        } else {
+            state.waiting += 1;
         }
-        state.error.take().map_or(Ok(()), Err)
     }
 
     /// Writes a line, unless the reader of the pipe is gone.
@@ -132,7 +133,7 @@ impl Writer {
         (lost > 0).then(|| self.report(lost, &cause))
     }
 
-    /// Returns the most recent write error that has not been returned yet.
+    /// Returns an error if a line could not be written since the last call.
     pub(super) fn error(&self) -> io::Result<()> {
         self.state().error.take().map_or(Ok(()), Err)
     }
@@ -167,14 +168,18 @@ mod tests {
     async fn lines_that_do_not_fit_are_counted() {
         let (read, reads): (Sender<()>, _) = channel();
         *READS.lock().unwrap() = Some(reads);
-        // Pushes more lines than fit in the queue, even if the thread has already taken one.
-        for _ in 0..MAX_WAITING + 4 {
-            WRITER.push(write, "line".to_owned()).unwrap();
+        for may_be_dropped in [false, true] {
+            for _ in 0..MAX_WAITING / 2 + 2 {
+                WRITER.push(write, "line".to_owned(), may_be_dropped);
+            }
         }
-        let lost = WRITER.lost().unwrap();
+        WRITER.push(write, "line".to_owned(), false);
+        let lost = |state: &State| (state.lost, state.waiting);
+        assert_eq!(lost(&WRITER.state()), (4, MAX_WAITING + 1));
+        let report = WRITER.lost().unwrap();
         assert!(
-            lost.starts_with("4100 lines were not written to a test"),
-            "{lost}"
+            report.starts_with("4101 lines were not written"),
+            "{report}"
         );
         drop(read);
         WRITER.written().await;

@@ -121,7 +121,7 @@ async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
     let recorded = args.recorded.read(&window).await?;
     let report = reconcile(&logs, recorded.as_deref(), &window);
 
-    print::report(&report, args.json)?;
+    print::report(&report, args.json);
     let written = args
         .prometheus
         .map(|path| print::write_prometheus(&report, &path));
@@ -129,16 +129,25 @@ async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
         Some((command, missing)) => Some(run_hook(&command, missing, &report).await),
         None => None,
     };
-    let errors = [written, ran].into_iter().flatten().filter_map(Result::err);
+    let mut ended: Vec<_> = [written, ran].into_iter().flatten().collect();
+    // A report that nobody could read must not have the exit status of a missing event.
+    ended.push(match output::finish().await {
+        Err(error) if error.is_broken_pipe() => Ok(()),
+        finished => finished,
+    });
+    let mut errors = ended.into_iter().filter_map(Result::err);
     match report.verdict() {
+        Verdict::Complete => errors.next().map_or(Ok(true), Err),
         Verdict::Missing => {
             errors.for_each(|error| output::error(&error));
             Ok(false)
         }
-        Verdict::Complete => errors.map(Err).next().unwrap_or(Ok(true)),
-        Verdict::Unknown => Err(Error::failed(
-            "it is not known yet whether every event arrived, as shown above",
-        )),
+        Verdict::Unknown => {
+            errors.for_each(|error| output::error(&error));
+            Err(Error::failed(
+                "it is not known yet whether every event arrived, as shown above",
+            ))
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn json(report: &Report) -> String {
     pretty_json(&value)
 }
 
-pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
+pub(super) fn report(report: &Report, is_json: bool) {
     for unseen in &report.unseen {
         let shown = Timestamp::now().duration_since(unseen.until);
         output::warning(format_args!(
@@ -38,7 +38,8 @@ pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
         ));
     }
     if is_json {
-        return output::line(json(report));
+        output::line(json(report));
+        return;
     }
     let window = format!("{} to {}", local(report.since), local(report.until));
     let mut fields = vec![
@@ -50,14 +51,14 @@ pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
     }
     let style = [Style::new(), BAD][usize::from(report.missing() > 0)];
     fields.push(("missing", cell(style, missing(report))));
-    table::print_fields(&fields)?;
+    table::print_fields(&fields);
     if !report.failed.is_empty() {
-        output::line("\nSoundHash did not deliver these events:")?;
-        print_failed(&report.failed)?;
+        output::line("\nSoundHash did not deliver these events:");
+        print_failed(&report.failed);
     }
     if !report.gaps.is_empty() {
-        output::line("\nSoundHash delivered more events than were recorded here:")?;
-        print_gaps(report)?;
+        output::line("\nSoundHash delivered more events than were recorded here:");
+        print_gaps(report);
         output::note(
             "\nSomething else may have responded to SoundHash with 2xx, such as a redirect, a \
              login page or a proxy.",
@@ -67,7 +68,6 @@ pub(super) fn report(report: &Report, is_json: bool) -> Result<(), Error> {
     if report.verdict() == Verdict::Complete {
         output::note(paint(GOOD, "Every event arrived."));
     }
-    Ok(())
 }
 
 /// Prints notes on the limits of the result.
@@ -102,7 +102,7 @@ fn missing(report: &Report) -> String {
     }
 }
 
-fn print_gaps(report: &Report) -> Result<(), Error> {
+fn print_gaps(report: &Report) {
     let rows = report.gaps.iter().map(|gap| {
         let certain = if gap.recorded == 0 { "all" } else { "at least" };
         [
@@ -113,7 +113,7 @@ fn print_gaps(report: &Report) -> Result<(), Error> {
             cell(BAD, format!("{certain} {}", gap.missing)),
         ]
     });
-    table::print("FROM|UNTIL|DELIVERED|RECORDED|MISSING", rows)
+    table::print("FROM|UNTIL|DELIVERED|RECORDED|MISSING", rows);
 }
 
 /// Replaces the file atomically, because the collector may read it at any time.

@@ -1,7 +1,10 @@
 //! Reads the application's records.
 
 use std::{
+    collections::HashSet,
+    fmt::Display,
     fs::File,
+    hash::{BuildHasher, RandomState},
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -10,6 +13,7 @@ use clap::Args;
 use serde::Deserialize;
 use soundhash_webhook::Id;
 use soundhash_webhook_reconcile::{Record, Timestamp, Window};
+use tokio::task::spawn_blocking;
 
 use crate::{
     database::DatabaseArgs,
@@ -35,7 +39,8 @@ pub(super) struct RecordedArgs {
 #[derive(Deserialize)]
 struct Line {
     time: Timestamp,
-    #[serde(alias = "key")]
+    // Unlike a plain `Option`, this rejects a line without the member.
+    #[serde(alias = "key", deserialize_with = "Option::deserialize")]
     id: Option<Id>,
     verdict: Option<String>,
     sender: Option<String>,
@@ -48,7 +53,12 @@ impl RecordedArgs {
         let earliest = window.since.saturating_sub(window.clock_difference);
         let earliest = earliest.unwrap_or(window.since);
         if !self.recorded.is_empty() {
-            return read_files(&self.recorded, earliest).map(Some);
+            let paths = self.recorded.clone();
+            // A pipe can take forever, during which signals must still end the command.
+            let read = spawn_blocking(move || read_files(&paths, earliest)).await;
+            return read
+                .map_err(|error| Error::failed(error.to_string()))?
+                .map(Some);
         }
         match self.database.is_given()? {
             true => Ok(Some(self.database.records(earliest).await?)),
@@ -59,51 +69,71 @@ impl RecordedArgs {
 
 fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Error> {
     let mut records = Vec::new();
+    // Hashes of the keys of older events. A repetition of one must not count as another event.
+    let mut older = HashSet::new();
+    let hasher = RandomState::new();
     for path in paths {
-        let name = escape(&path.display().to_string());
-        let failed = |reason: String| Error::failed(format!("--recorded {name}{reason}"));
-        let mut lines = open(path).map_err(|error| failed(format!(": {error}")))?;
-        let mut line = Vec::new();
-        let mut is_readable = false;
-        let (mut damaged, mut first_damaged) = (0, None);
-        for number in 1.. {
-            line.clear();
-            let length = (&mut lines).take(MAX_LINE + 1).read_until(b'\n', &mut line);
-            match length.map_err(|error| failed(format!(": {error}")))? {
-                0 => break,
-                length if length as u64 > MAX_LINE => {
-                    return Err(failed(format!(", line {number}: more than 1 MiB")));
-                }
-                _ => {}
-            }
-            match serde_json::from_slice::<Line>(&line) {
-                Ok(line) => {
-                    is_readable = true;
-                    if line.time >= earliest {
-                        records.extend(line.into_record());
-                    }
-                }
-                // Skips the last line if another program is still writing it.
-                Err(_) if !line.ends_with(b"\n") => {}
-                Err(_) if line.trim_ascii().is_empty() => {}
-                Err(error) => {
-                    damaged += 1;
-                    first_damaged.get_or_insert_with(|| format!("line {number}: {error}"));
-                }
-            }
-        }
-        let Some(first) = first_damaged else { continue };
-        if !is_readable {
-            return Err(failed(format!(", {first}")));
-        }
-        // A full disk or a loss of power can damage single lines.
-        let lines = if damaged == 1 { "line" } else { "lines" };
-        output::warning(format_args!(
-            "--recorded {name}: skipped {damaged} damaged {lines}, whose events count as not \
-             recorded: {first}"
-        ));
+        read_file(path, |record| match record.time < earliest {
+            true => older.extend(record.key.map(|key| hasher.hash_one(key))),
+            false => records.push(record),
+        })?;
     }
+    let is_older = |key: &String| older.contains(&hasher.hash_one(key));
+    records.retain(|record| !record.key.as_ref().is_some_and(is_older));
     Ok(records)
+}
+
+fn read_file(path: &Path, mut add: impl FnMut(Record)) -> Result<(), Error> {
+    let name = escape(&path.display().to_string());
+    let failed = |reason: &dyn Display| Error::failed(format!("--recorded {name}: {reason}"));
+    let mut lines = open(path).map_err(|error| failed(&error))?;
+    let mut line = Vec::new();
+    let mut is_readable = false;
+    let (mut damaged, mut first_damaged, mut unfinished) = (0, None, None);
+    for number in 1.. {
+        line.clear();
+        let read = (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line);
+        if read.map_err(|error| failed(&error))? == 0 {
+            break;
+        }
+        let is_cut_off = !line.ends_with(b"\n");
+        let is_too_long = is_cut_off && line.len() as u64 == MAX_LINE;
+        if is_too_long {
+            lines.skip_until(b'\n').map_err(|error| failed(&error))?;
+        }
+        match serde_json::from_slice::<Line>(&line) {
+            Ok(line) => {
+                is_readable = true;
+                line.into_record().map(&mut add);
+            }
+            Err(_) if line.trim_ascii().is_empty() => {}
+            // Another program may still be writing the last line.
+            Err(error) if is_cut_off && !is_too_long => {
+                unfinished = Some(format!("line {number}: {error}"));
+            }
+            Err(error) => {
+                damaged += 1;
+                let error = match is_too_long {
+                    true => "more than 1 MiB".to_owned(),
+                    false => error.to_string(),
+                };
+                first_damaged.get_or_insert_with(|| format!("line {number}: {error}"));
+            }
+        }
+    }
+    if !is_readable && let Some(first) = first_damaged.as_ref().or(unfinished.as_ref()) {
+        return Err(failed(first));
+    }
+    let Some(first) = first_damaged else {
+        return Ok(());
+    };
+    // A full disk or a loss of power can damage single lines.
+    let lines = if damaged == 1 { "line" } else { "lines" };
+    output::warning(format_args!(
+        "--recorded {name}: skipped {damaged} damaged {lines}, whose events count as not recorded: \
+         {first}"
+    ));
+    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {

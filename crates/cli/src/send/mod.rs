@@ -126,11 +126,11 @@ pub(crate) async fn run(args: SendArgs) -> Result<bool, Error> {
         for plan in (0..args.count).flat_map(|_| &plans) {
             while running.len() >= most {
                 if let Some(done) = running.join_next().await {
-                    report.add(&joined(done)?)?;
+                    report.add(&joined(done)?);
                 }
             }
             while let Some(done) = running.try_join_next() {
-                report.add(&joined(done)?)?;
+                report.add(&joined(done)?);
             }
             if let Some(ticks) = &mut ticks {
                 ticks.tick().await;
@@ -140,7 +140,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<bool, Error> {
             running.spawn(async move { target.send(delivery, &delays, &retries).await });
         }
         while let Some(done) = running.join_next().await {
-            report.add(&joined(done)?)?;
+            report.add(&joined(done)?);
         }
         Ok::<_, Error>(())
     };
@@ -148,12 +148,12 @@ pub(crate) async fn run(args: SendArgs) -> Result<bool, Error> {
     tokio::select! {
         sent = send_all => sent?,
         () = signals::received(1) => {
-            let accepted = report.finish();
+            report.finish();
             output::note("Interrupted: the other events were not sent.");
-            return accepted.and(Err(Error::Interrupted));
+            return Err(Error::Interrupted);
         }
     }
-    report.finish()
+    Ok(report.finish())
 }
 
 fn joined(done: Result<Delivered, JoinError>) -> Result<Delivered, Error> {

@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::attempts::Delivered;
 use crate::{
-    error::Error,
     output::{
         self, BAD, BOLD, DIM, GOOD, WARNING,
         escape::{escape, excerpt},
@@ -84,18 +83,18 @@ impl Report {
     }
 
     /// Counts and prints the result of a delivery.
-    pub(crate) fn add(&mut self, delivered: &Delivered) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, delivered: &Delivered) {
         let is_success = is_success(delivered, self.expected);
         self.failed += u64::from(!is_success);
         if self.has_lines {
-            output::line(line(delivered, self.expected))?;
+            output::line(line(delivered, self.expected));
             if let Some(text) = details(delivered).filter(|_| !is_success) {
                 let text = match io::stdout().is_terminal() {
                     true => output::wrapped(&text, output::columns().saturating_sub(2)),
                     false => text,
                 };
                 for line in text.lines() {
-                    output::line(format_args!("  {}", paint(DIM, line)))?;
+                    output::line(format_args!("  {}", paint(DIM, line)));
                 }
             }
         } else {
@@ -107,7 +106,6 @@ impl Report {
                 self.bar.suspend(|| output::warning(text));
             }
         }
-        Ok(())
     }
 
     fn count(&mut self, delivered: &Delivered, is_success: bool) {
@@ -126,23 +124,23 @@ impl Report {
     }
 
     /// Prints a summary of the deliveries, and returns whether every result is as expected.
-    pub(crate) fn finish(mut self) -> Result<bool, Error> {
+    pub(crate) fn finish(mut self) -> bool {
         self.bar.finish_and_clear();
         if !self.has_lines {
-            self.summary()?;
+            self.summary();
         }
         if self.failed == 0 && self.expected == Expected::Rejected {
             output::note("Rejected, as forged events should be.");
         }
-        Ok(self.failed == 0)
+        self.failed == 0
     }
 
-    fn summary(&mut self) -> Result<(), Error> {
+    fn summary(&mut self) {
         let total: u64 = self.results.values().sum();
         let took = milliseconds(self.start.elapsed());
-        output::line(paint(BOLD, format_args!("{total} sent in {took}")))?;
+        output::line(paint(BOLD, format_args!("{total} sent in {took}")));
         for (result, count) in &self.results {
-            output::line(format_args!("  {count:>7}  {result}"))?;
+            output::line(format_args!("  {count:>7}  {result}"));
         }
         self.durations.sort_unstable();
         if let [.., slowest] = self.durations[..] {
@@ -153,12 +151,11 @@ impl Report {
                 at(50),
                 at(99),
                 milliseconds(slowest)
-            ))?;
+            ));
         }
         if let Some(failure) = &self.first_failure {
-            output::paragraph(format_args!("First failure: {}", paint(BAD, failure)))?;
+            output::paragraph(format_args!("First failure: {}", paint(BAD, failure)));
         }
-        Ok(())
     }
 }
 

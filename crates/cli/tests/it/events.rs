@@ -2,6 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io,
+    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -401,6 +404,44 @@ fn a_damaged_event_is_named_and_the_others_run() {
         line["error"].as_str().unwrap().starts_with(damaged),
         "{line}"
     );
+}
+
+#[test]
+fn events_run_even_if_their_results_cannot_be_printed() {
+    let app = App::<Sqlite>::start();
+    app.seed(6);
+    for arguments in ["", "--json"] {
+        let (reader, unread) = io::pipe().unwrap();
+        drop(reader);
+        let full = File::create("/dev/full").unwrap();
+        for (output, code) in [(Stdio::from(unread), 0), (Stdio::from(full), 1)] {
+            let mut command = app.command(&format!("run-again --since 1h --yes {arguments}"));
+            let ran = command.stdout(output).output().unwrap();
+            assert_eq!(ran.status.code(), Some(code), "{ran:?}");
+            assert_eq!(app.handled(), keys(0..6));
+        }
+    }
+}
+
+/// A list can be the input of other programs, so no line of it may be dropped.
+#[test]
+fn a_long_list_waits_for_its_reader() {
+    let app = App::<Sqlite>::start();
+    app.seed(1);
+    app.runtime.block_on(async {
+        let copies = "WITH RECURSIVE numbers(n) AS (
+                SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999)
+            INSERT INTO soundhash_events (event_key, recorded, received_at, body)
+            SELECT 'x' || n, recorded, received_at, body FROM soundhash_events, numbers";
+        let pool = Sqlite::connect(&app.database).await;
+        sqlx::query(copies).execute(&pool).await.unwrap();
+    });
+    let mut list = app.command("list --json --limit 20000");
+    let mut list = list.stdout(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let lines = io::read_to_string(list.stdout.take().unwrap()).unwrap();
+    assert_eq!(lines.lines().count(), 10_000);
+    assert_eq!(list.wait().unwrap().code(), Some(0));
 }
 
 fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Fixture>() {

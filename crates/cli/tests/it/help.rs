@@ -92,6 +92,29 @@ fn the_examples_in_the_help_are_valid_commands() {
 }
 
 #[test]
+fn bash_completes_the_options_of_subcommands() {
+    for (words, completed) in [
+        ("endpoints cr", "create"),
+        ("listen --forward-t", "--forward-timeout"),
+        ("endpoints rotate --secret-", "--secret-file"),
+    ] {
+        let words: Vec<_> = words.split(' ').collect();
+        let complete = format!(
+            "eval \"$(\"$0\" completions bash)\"; COMP_WORDS=(soundhash-webhook {}); COMP_CWORD={}
+             _soundhash__webhook soundhash-webhook {} {}; echo \"${{COMPREPLY[*]}}\"",
+            words.join(" "),
+            words.len(),
+            words[words.len() - 1],
+            words[words.len() - 2],
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &complete, env!("CARGO_BIN_EXE_soundhash-webhook")]);
+        let ran = bash.expect(0, "");
+        assert_eq!(ran.stdout.trim(), completed, "{ran:#?}");
+    }
+}
+
+#[test]
 fn the_version_and_completions_are_printed() {
     let version = format!("soundhash-webhook {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(bare!("--version").expect(0, "").stdout, version);

@@ -249,8 +249,20 @@ fn ends(child: &mut Child) -> String {
 #[test]
 fn it_ends_quietly_when_the_reader_of_its_output_is_gone() {
     let (mut listen, url) = start_unread(&[], Stdio::piped());
+    let signature = Secret::new(SECRET).sign(BODY);
+    let head = format!("X-Webhook-Signature: {signature}\r\nExpect: 100-continue\r\n");
+    let (mut arriving, addr) = begin(&url, &head, BODY.len());
+    arriving.read_exact(&mut [0; 25]).unwrap();
     drop(listen.stdout.take());
     assert_eq!(status(&deliver(&url, "", BODY)), "200");
+    while std::net::TcpStream::connect(&addr).is_ok() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // A delivery that was in progress is still served.
+    arriving.write_all(BODY).unwrap();
+    let mut response = String::new();
+    arriving.read_to_string(&mut response).unwrap();
+    assert_eq!(status(&response), "200");
     let log = ends(&mut listen);
     assert!(!log.contains("error") && !log.contains("warning"), "{log}");
 }

@@ -1,9 +1,9 @@
 //! `reconcile` against a server that behaves like SoundHash's API.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -152,6 +152,64 @@ fn lost_events_and_events_without_a_record_are_missing() {
     assert!(!folder.join("taken.prom.new").exists());
 }
 
+/// Cron jobs often write their output to a file.
+#[test]
+fn a_report_that_cannot_be_written_is_still_acted_upon() {
+    let folder = folder("unwritten");
+    let run = |attempts, name: &str, is_full| {
+        let (metrics, seen) = (folder.join(name), folder.join(name).with_extension("seen"));
+        let mut command = reconcile(&api(attempts), "--on-missing");
+        command.arg("cat >\"$SEEN\"").env("SEEN", &seen);
+        command.arg("--prometheus").arg(&metrics);
+        let (reader, unread) = io::pipe().unwrap();
+        drop(reader);
+        let full = fs::File::create("/dev/full").unwrap();
+        let output = if is_full {
+            Stdio::from(full)
+        } else {
+            unread.into()
+        };
+        let status = command.stdout(output).output().unwrap().status;
+        assert!(metrics.exists());
+        (status.code(), seen.exists())
+    };
+    for is_full in [false, true] {
+        let missing = vec![attempt(1, 4, "failed", ago(60))];
+        let name = format!("missing-{is_full}.prom");
+        assert_eq!(run(missing, &name, is_full), (Some(1), true));
+        let arrived = vec![attempt(1, 1, "success", ago(60))];
+        let name = format!("arrived-{is_full}.prom");
+        let status = if is_full { 2 } else { 0 };
+        assert_eq!(run(arrived, &name, is_full), (Some(status), false));
+    }
+}
+
+#[test]
+fn a_repetition_of_an_older_event_hides_no_missing_event() {
+    let api = api(vec![attempt(1, 1, "success", ago(60))]);
+    let older = line("old", ago(180));
+    let again = line("old", ago(60)).replace("accepted", "duplicate");
+    let ran = reconcile(&api, "--since 2h --recorded -").reads(older + &again);
+    ran.expect(1, "missing 1");
+    // A retry is a duplicate, too, if the response to the first attempt was lost.
+    let ran = reconcile(&api, "--since 2h --recorded -").reads(&again);
+    ran.expect(0, "Every event arrived");
+}
+
+#[test]
+fn lines_that_are_no_records_are_skipped() {
+    let api = api(vec![attempt(1, 1, "success", ago(60))]);
+    let time = ago(60);
+    let long = "\0".repeat(3 << 20) + "\n";
+    let other = format!("{{\"time\": \"{time}\", \"message\": \"started\"}}\n");
+    let lines = long + &other + &line("x", ago(90));
+    let ran = reconcile(&api, "--recorded -").reads(lines);
+    ran.expect(
+        1,
+        "missing 1 | skipped 2 damaged lines | line 1: more than 1 MiB",
+    );
+}
+
 #[test]
 fn unknown_results_have_status_2() {
     // The event may have arrived even though SoundHash's log lacks the response.
@@ -170,9 +228,9 @@ fn unknown_results_have_status_2() {
     );
     let mut command = reconcile(&waiting, "--recorded -");
     let ran = command.reads("\n{\"time\": 1}\n");
-    ran.expect(2, "--recorded -, line 2");
+    ran.expect(2, "--recorded -: line 2");
     let ran = command.reads("\n\n".to_owned() + &"a".repeat(2 << 20));
-    ran.expect(2, "--recorded -, line 3: more than 1 MiB");
+    ran.expect(2, "--recorded -: line 3: more than 1 MiB");
 }
 
 /// A child that outlived the command would run concurrently with the child of the next run.

@@ -35,6 +35,7 @@ const ROWS: &str = "
     page | list | with a web page (text/html) | SOUNDHASH_API_URL
     truncated | list | not valid JSON
     other-json | show 7 | not understood | missing field
+    other-json | CREATE | an endpoint was created | not understood | missing field | delete it
     redirect | list | redirects to https://login.example.com/ | not sent there
     slow | list --timeout 0.3 | did not respond within 0.3 seconds
     slow | CREATE --timeout 0.3 | `endpoints list` before you repeat";
