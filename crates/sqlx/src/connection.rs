@@ -9,7 +9,11 @@ use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
     backend::{Backend, BoxFuture, Value, depth},
@@ -113,6 +117,43 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
     }
 }
 
+/// The callers that wait for a connection of a pool.
+///
+/// sqlx closes a connection if its caller is dropped while it is pinged, and opening another one
+/// takes long. An attacker who hangs up could thus close all of them. A connection is therefore
+/// taken in a separate task, which returns it if the caller is gone. The number of these tasks is
+/// limited, so that other callers who give up leave the queue.
+#[derive(Clone)]
+pub(crate) struct Line(Arc<Semaphore>);
+
+/// The maximum number of tasks in addition to the number of connections.
+const WAITING: usize = 64;
+
+impl Line {
+    pub(crate) fn new<DB: Backend>(pool: &Pool<DB>) -> Self {
+        let connections = pool.options().get_max_connections() as usize;
+        Self(Arc::new(Semaphore::new(
+            connections.saturating_add(WAITING),
+        )))
+    }
+
+    pub(crate) async fn acquire<DB: Backend>(
+        &self,
+        pool: &Pool<DB>,
+    ) -> sqlx::Result<PoolConnection<DB>> {
+        // The semaphore is never closed.
+        let turn = self.0.clone().acquire_owned().await;
+        let (give, taken) = oneshot::channel();
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let connection = acquire(&pool).await;
+            drop(turn);
+            let _ = give.send(connection);
+        });
+        taken.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+}
+
 /// Takes a connection on which each statement commits on its own. On Postgres, [`acquire`] does not
 /// notice a `BEGIN` in the user's own SQL. This function does, at the cost of an extra round trip.
 pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<Closing<DB>> {
@@ -185,18 +226,8 @@ pub(crate) type Step<DB, T> = for<'a> fn(
     &'a [Value<'a>],
 ) -> BoxFuture<'a, sqlx::Result<T>>;
 
-/// Runs a statement, and retries it on another connection if the first one may have caused the
-/// error.
-pub(crate) async fn run<DB: Backend, T>(
-    pool: &Pool<DB>,
-    step: Step<DB, T>,
-    sql: &Arc<str>,
-    values: &[Value<'_>],
-) -> sqlx::Result<T> {
-    run_on(acquire(pool).await?, pool, step, sql, values).await
-}
-
-/// Like [`run`], but tries this connection first.
+/// Runs a statement on this connection, and retries it on another one if the first may have caused
+/// the error.
 pub(crate) async fn run_on<DB: Backend, T>(
     connection: PoolConnection<DB>,
     pool: &Pool<DB>,

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::{
     backend::{Backend, Change, Changed, Statements, Value, recorded},
     body::unpack,
-    connection::{self, HANGING, Step},
+    connection::{self, HANGING, Line, Step},
     error::{EventLogError, TimedOut},
     event::{EventFilter, EventSummary, RecordedEvent, from_micros, to_micros},
     migrate::migrate,
@@ -46,6 +46,7 @@ const PURGE_BATCH: i64 = 2_000;
 /// ```
 pub struct EventLog<DB: Backend> {
     pub(crate) pool: Pool<DB>,
+    pub(crate) line: Line,
     pub(crate) statements: Arc<Statements>,
     pub(crate) lock_timeout: Duration,
     /// The changes waiting for the next commit. Clones with the same settings share the queue.
@@ -80,6 +81,7 @@ impl<DB: Backend> EventLog<DB> {
         telemetry::count(0);
         let name = TableName::default();
         Self {
+            line: Line::new(&pool),
             pool,
             statements: Arc::new(Statements::new::<DB>(&name, None)),
             lock_timeout: Duration::from_secs(5),
@@ -179,8 +181,7 @@ impl<DB: Backend> EventLog<DB> {
         sql: &Arc<str>,
     ) -> Result<Transaction<'static, DB>, EventLogError> {
         let begun = async {
-            // A caller that gives up no longer waits for a connection.
-            let connection = connection::acquire(&self.pool).await?;
+            let connection = self.line.acquire(&self.pool).await?;
             // This task continues if the client hangs up.
             let (pool, sql) = (self.pool.clone(), Arc::clone(sql));
             let begin = async move { connection::begin(connection, &pool, &sql).await };
@@ -262,13 +263,17 @@ impl<DB: Backend> EventLog<DB> {
         self.run(DB::execute, sql, &values).await
     }
 
-    async fn run<T>(
+    pub(crate) async fn run<T>(
         &self,
         step: Step<DB, T>,
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<T, EventLogError> {
-        match timeout(HANGING, connection::run(&self.pool, step, sql, values)).await {
+        let run = async {
+            let connection = self.line.acquire(&self.pool).await?;
+            connection::run_on(connection, &self.pool, step, sql, values).await
+        };
+        match timeout(HANGING, run).await {
             Ok(done) => Ok(done?),
             Err(_) => Err(EventLogError::timed_out(TimedOut::Reply, HANGING)),
         }
@@ -406,6 +411,7 @@ impl<DB: Backend> Clone for EventLog<DB> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
+            line: self.line.clone(),
             statements: Arc::clone(&self.statements),
             lock_timeout: self.lock_timeout,
             queue: Arc::clone(&self.queue),

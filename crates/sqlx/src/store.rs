@@ -76,9 +76,29 @@ impl<DB: Backend> SqlxStore<DB> {
 
     /// Runs a statement within the deadline, and returns whether it changed a row.
     async fn change(&self, sql: &Arc<str>, values: Vec<Value<'static>>) -> Result<bool, BoxError> {
-        let changed = self.within(self.log.change(sql, values)).await?;
-        Ok(changed > 0)
+        let (log, sql) = (self.log.clone(), sql.clone());
+        let changed = in_task(async move { log.in_time(log.change(&sql, values)).await });
+        Ok(self.within(changed).await? > 0)
     }
+
+    /// Returns whether the event is in progress.
+    async fn is_held(&self, key: &Key) -> Result<bool, BoxError> {
+        let (log, values) = (self.log.clone(), vec![Value::key(key)]);
+        let rows = in_task(async move {
+            let held = log.run(DB::fetch, &log.statements.held, &values);
+            Ok(!log.in_time(held).await?.is_empty())
+        });
+        self.within(rows).await
+    }
+}
+
+/// Runs a statement in a task, which continues if the sender hangs up. Otherwise, the connection
+/// would have to be closed. The statement must have a time limit.
+async fn in_task<T: Send + 'static>(
+    statement: impl Future<Output = Result<T, EventLogError>> + Send + 'static,
+) -> Result<T, EventLogError> {
+    let ended = tokio::spawn(statement).await;
+    ended.map_err(|error| sqlx::Error::Io(error.into()))?
 }
 
 fn to_value(token: ClaimToken) -> Value<'static> {
@@ -121,7 +141,7 @@ impl<DB: Backend> UndoClaim<DB> {
             return self.log.change(&sql, values).await;
         }
         // A caller that is dropped before it gets a connection has not claimed anything.
-        let connection = connection::acquire(&pool).await?;
+        let connection = self.log.line.acquire(&pool).await?;
         self.is_armed = true;
         let log = self.log.clone();
         let claim = self.claim.insert(tokio::spawn(async move {
@@ -187,12 +207,11 @@ impl<DB: Backend> IdempotencyStore for SqlxStore<DB> {
             if is_claimed {
                 return Ok(Claim::Acquired(undo.token));
             }
-            let values = [Value::key(key)];
-            if self.change(&statements.renew, values.to_vec()).await? {
+            let values = vec![Value::key(key)];
+            if self.change(&statements.renew, values).await? {
                 return Ok(Claim::Completed);
             }
-            let held = connection::run(&self.log.pool, DB::fetch, &statements.held, &values);
-            if !self.within(async { Ok(held.await?) }).await?.is_empty() {
+            if self.is_held(key).await? {
                 return Ok(Claim::InProgress);
             }
         }
