@@ -1,7 +1,7 @@
 //! Passes verified requests on to an application, returns its responses, and recognizes duplicates.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::Display,
     hash::{BuildHasher, RandomState},
     net::{SocketAddr, UdpSocket},
@@ -14,7 +14,7 @@ use axum::{
     extract::State,
     http::{
         HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-        header::{CONNECTION, VIA},
+        header::{CONNECTION, RETRY_AFTER, VIA},
     },
     response::IntoResponse,
     routing::{MethodRouter, post},
@@ -33,6 +33,10 @@ use crate::{
 
 /// The maximum number of accepted events to remember for recognizing duplicates.
 const MOST: usize = 100_000;
+
+/// The maximum number of deliveries of one event that the application handles at a time. Its own
+/// limit is often low, and it may not notice that a sender has hung up.
+const HANDLED: usize = 16;
 
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<HashSet<Key>>>);
@@ -55,6 +59,43 @@ impl Seen {
     }
 }
 
+/// The number of deliveries of each event that the application is handling.
+#[derive(Default)]
+struct InProgress(Mutex<HashMap<Key, usize>>);
+
+/// A delivery that the application is handling until this is dropped.
+struct Turn {
+    forwarder: Arc<Forwarder>,
+    key: Key,
+}
+
+impl Turn {
+    /// Returns `None` if the application is handling [`HANDLED`] deliveries of the event already.
+    fn take(forwarder: &Arc<Forwarder>, key: Key) -> Option<Self> {
+        let mut counts = lock(&forwarder.in_progress.0);
+        let count = counts.entry(key.clone()).or_default();
+        if *count == HANDLED {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        let forwarder = forwarder.clone();
+        Some(Self { forwarder, key })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.forwarder.in_progress.0);
+        if let Some(count) = counts.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.key);
+            }
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -65,6 +106,7 @@ pub(super) struct Forwarder {
     /// The `Via` header value that identifies this process.
     via: HeaderValue,
     seen: Seen,
+    in_progress: InProgress,
     warnings: Mutex<Limit>,
 }
 
@@ -96,6 +138,7 @@ impl Forwarder {
             url,
             via: HeaderValue::try_from(via).expect("letters and digits"),
             seen,
+            in_progress: InProgress::default(),
             warnings: Mutex::new(Limit::new("warnings about the application")),
         })
     }
@@ -141,6 +184,13 @@ async fn forward(
         let text = "The delivery was forwarded to this receiver in a loop";
         return (StatusCode::LOOP_DETECTED, text).into_response();
     }
+    let Some(turn) = Turn::take(&forwarder, Key::from(&delivery)) else {
+        forwarder.warn(format_args!(
+            "{url}: the application has not responded to {HANDLED} deliveries of the same event, so \
+             another one gets 503"
+        ));
+        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response();
+    };
     remove_hop_by_hop(&mut headers);
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.append(VIA, forwarder.via.clone());
@@ -148,9 +198,18 @@ async fn forward(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = url.clone();
     *request.headers_mut() = headers;
+    // This continues if the sender hangs up, because the application may do so, too.
+    let client = forwarder.client.clone();
+    let exchange = tokio::spawn(async move {
+        let received = client.send(request).await;
+        drop(turn);
+        received
+    });
+    let received = exchange.await;
+    let received = received.unwrap_or_else(|error| Err(NoResponse::Broken(error.to_string())));
     // The whole response is received before its status is passed on, so that an incomplete response
     // does not acknowledge the delivery.
-    let (status, text, reason) = match forwarder.client.send(request).await {
+    let (status, text, reason) = match received {
         // SoundHash would follow the redirect and lose the event.
         Ok(response) if response.status.is_redirection() => {
             let location = response.location().map(|url| excerpt(&url, 200));

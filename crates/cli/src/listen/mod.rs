@@ -56,7 +56,7 @@ responds with 200 to verified deliveries.
 
 With --forward, it passes verified requests on to your application, with the same bytes and \
 headers. The sender gets the application's status, 502 if the application cannot be reached or \
-redirects, 503 while 64 copies of the delivery wait for its response, or 504 if it does not \
+redirects, 503 while 16 deliveries of the same event wait for its response, or 504 if it does not \
 respond in time. Rejected requests never reach the application.
 
 SoundHash cannot reach your machine directly. Start a tunnel, such as `ngrok http 3000`, and \
