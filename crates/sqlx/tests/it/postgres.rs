@@ -260,6 +260,38 @@ async fn processes_can_migrate_at_once_if_transactions_are_serializable() {
     }
 }
 
+/// Attack: repeat a recorded delivery. If each copy wrote to the event's row, all connections would
+/// wait for each other's commits.
+#[tokio::test]
+async fn a_duplicate_writes_nothing_until_its_retention_has_to_be_renewed() {
+    let (_database, pool, log) = log::<Postgres>().await;
+    let store = SqlxStore::new(log);
+    let key = Key::from(&delivery("a").await);
+    let Claim::Acquired(token) = store.claim(&key, PATIENCE).await.unwrap() else {
+        panic!("a new key cannot be claimed");
+    };
+    let hours = |hours| Duration::from_hours(hours);
+    assert!(store.complete(&key, token, hours(24)).await.unwrap());
+    let version = async || -> (String, f64) {
+        let row = "SELECT xmin::text, extract(epoch FROM claimed_until - now())::float8 / 3600
+            FROM soundhash_events";
+        sqlx::query_as(row).fetch_one(&pool).await.unwrap()
+    };
+    let before = version().await;
+    for _ in 0..3 {
+        let claim = store.claim(&key, PATIENCE).await.unwrap();
+        assert!(matches!(claim, Claim::Completed), "{claim:?}");
+    }
+    assert_eq!(version().await.0, before.0);
+
+    let pass = "UPDATE soundhash_events SET claimed_until = claimed_until - interval '1 hour'";
+    sqlx::query(pass).execute(&pool).await.unwrap();
+    let claim = store.claim(&key, PATIENCE).await.unwrap();
+    assert!(matches!(claim, Claim::Completed), "{claim:?}");
+    let (_, left) = version().await;
+    assert!((23.9..=24.0).contains(&left), "{left}");
+}
+
 /// Waits until this many connections wait for a lock on the table.
 async fn wait_for_the_table(pool: &PgPool, connections: u32) {
     let waiting = "SELECT count(*) FROM pg_locks
