@@ -141,8 +141,12 @@ impl Line {
         &self,
         pool: &Pool<DB>,
     ) -> sqlx::Result<PoolConnection<DB>> {
+        let turn = timeout(
+            pool.options().get_acquire_timeout(),
+            self.0.clone().acquire_owned(),
+        );
         // The semaphore is never closed.
-        let turn = self.0.clone().acquire_owned().await;
+        let turn = turn.await.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let (give, taken) = oneshot::channel();
         let pool = pool.clone();
         tokio::spawn(async move {

@@ -77,28 +77,26 @@ impl<DB: Backend> SqlxStore<DB> {
     /// Runs a statement within the deadline, and returns whether it changed a row.
     async fn change(&self, sql: &Arc<str>, values: Vec<Value<'static>>) -> Result<bool, BoxError> {
         let (log, sql) = (self.log.clone(), sql.clone());
-        let changed = in_task(async move { log.in_time(log.change(&sql, values)).await });
-        Ok(self.within(changed).await? > 0)
+        let changed = async move { log.change(&sql, values).await };
+        Ok(self.in_task(changed).await? > 0)
     }
 
     /// Returns whether the event is in progress.
     async fn is_held(&self, key: &Key) -> Result<bool, BoxError> {
         let (log, values) = (self.log.clone(), vec![Value::key(key)]);
-        let rows = in_task(async move {
-            let held = log.run(DB::fetch, &log.statements.held, &values);
-            Ok(!log.in_time(held).await?.is_empty())
-        });
-        self.within(rows).await
+        let held = async move { log.run(DB::fetch, &log.statements.held, &values).await };
+        Ok(!self.in_task(held).await?.is_empty())
     }
-}
 
-/// Runs a statement in a task, which continues if the sender hangs up. Otherwise, the connection
-/// would have to be closed. The statement must have a time limit.
-async fn in_task<T: Send + 'static>(
-    statement: impl Future<Output = Result<T, EventLogError>> + Send + 'static,
-) -> Result<T, EventLogError> {
-    let ended = tokio::spawn(statement).await;
-    ended.map_err(|error| sqlx::Error::Io(error.into()))?
+    /// Runs a statement within the deadline, in a task that continues if the sender hangs up.
+    /// Otherwise, the connection would have to be closed.
+    async fn in_task<T: Send + 'static>(
+        &self,
+        statement: impl Future<Output = Result<T, EventLogError>> + Send + 'static,
+    ) -> Result<T, BoxError> {
+        let store = self.clone();
+        tokio::spawn(async move { store.within(statement).await }).await?
+    }
 }
 
 fn to_value(token: ClaimToken) -> Value<'static> {

@@ -10,7 +10,7 @@
 //! | `SOUNDHASH_WEBHOOK_ADDR` | the address to listen on | `127.0.0.1:3000` |
 //! | `SOUNDHASH_WEBHOOK_METRICS_ADDR` | the private address of the metrics and the health check | `127.0.0.1:9464` |
 //! | `SOUNDHASH_WEBHOOK_DATABASE` | the SQLite file | `application.db` |
-//! | `RUST_LOG` | the filter of the log | `info,h2=error,sqlx::pool=error` |
+//! | `RUST_LOG` | the filter of the log | `info,h2=error,sqlx=error` |
 
 use std::{env, future::pending, io, time::Duration};
 
@@ -33,8 +33,8 @@ const BYTES: [f64; 6] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0]
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // An attacker can cause any number of warnings from `h2` and `sqlx::pool`.
-    let filter = variable("RUST_LOG", "info,h2=error,sqlx::pool=error");
+    // An attacker can cause any number of warnings from `h2` and `sqlx`.
+    let filter = variable("RUST_LOG", "info,h2=error,sqlx=error");
     let filter = EnvFilter::try_new(filter)?;
     // A separate thread writes the log, so that a slow reader does not delay deliveries.
     let (log, written) = tracing_appender::non_blocking(io::stderr());
