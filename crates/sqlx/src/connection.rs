@@ -5,14 +5,21 @@
 //! returns to the pool still appears to be in a transaction. The user's statements can also leave a
 //! transaction open, or leave settings changed, such as the role or the `search_path` on Postgres.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    io,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, Connection, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 use tokio::{
     sync::{Semaphore, oneshot},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -141,20 +148,35 @@ impl Line {
         &self,
         pool: &Pool<DB>,
     ) -> sqlx::Result<PoolConnection<DB>> {
-        let turn = timeout(
-            pool.options().get_acquire_timeout(),
-            self.0.clone().acquire_owned(),
-        );
-        // The semaphore is never closed.
-        let turn = turn.await.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let (give, taken) = oneshot::channel();
-        let pool = pool.clone();
-        tokio::spawn(async move {
-            let connection = acquire(&pool).await;
-            drop(turn);
-            let _ = give.send(connection);
-        });
-        taken.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        let taken = async {
+            // The semaphore is never closed.
+            let turn = self.0.clone().acquire_owned().await;
+            let (mut give, taken) = oneshot::channel();
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let acquired = {
+                    let mut connection = pin!(acquire(&pool));
+                    // A task whose caller is gone leaves the queue, unless it pings a connection.
+                    let mut gone = pin!(async {
+                        give.closed().await;
+                        sleep(PING_TIMEOUT).await;
+                    });
+                    poll_fn(|cx| match connection.as_mut().poll(cx) {
+                        Poll::Ready(acquired) => Poll::Ready(Some(acquired)),
+                        Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
+                    })
+                    .await
+                };
+                drop(turn);
+                if let Some(acquired) = acquired {
+                    let _ = give.send(acquired);
+                }
+            });
+            taken.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        };
+        let limit = pool.options().get_acquire_timeout();
+        let late = |_| Err(sqlx::Error::PoolTimedOut);
+        timeout(limit, taken).await.unwrap_or_else(late)
     }
 }
 

@@ -25,6 +25,10 @@ const BATCH_BYTES: usize = 8 << 20;
 /// counts as at least one unit.
 const QUEUE_UNITS: u32 = 64 << 10;
 
+/// The minimum length at which the queue is searched for callers that have given up. A small event
+/// takes about 11 kB.
+const LONG: usize = 1024;
+
 /// The changes waiting for the next commit.
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -34,6 +38,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// The length of the queue at which it is searched again.
+    long: usize,
     writers: usize,
 }
 
@@ -74,6 +80,11 @@ impl Queue {
         };
         let (reply, changed) = oneshot::channel();
         let mut state = self.state();
+        // While no writer makes progress, senders that hang up must not fill the memory.
+        if state.waiting.len() >= state.long.max(LONG) {
+            state.waiting.retain(|waiting| !waiting.reply.is_closed());
+            state.long = 2 * state.waiting.len();
+        }
         state.waiting.push_back(Waiting {
             change,
             reply,
@@ -158,5 +169,27 @@ impl Drop for Running {
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attack: repeat a recorded delivery and hang up, while the table is locked.
+    #[tokio::test]
+    async fn callers_that_gave_up_do_not_fill_the_memory() {
+        let queue = Arc::new(Queue::default());
+        let mut live = Vec::new();
+        for number in 0..10_000 {
+            let change = Change::Execute("".into(), Vec::new());
+            let pushed = queue.push(change, Duration::from_mins(1), 0).await;
+            let (changed, _) = pushed.unwrap();
+            if number % 100 == 0 {
+                live.push(changed);
+            }
+        }
+        assert!(queue.state().waiting.len() <= LONG);
+        assert_eq!(queue.next_batch().len(), live.len());
     }
 }

@@ -65,6 +65,15 @@ pub(crate) fn duplicate(delivery: &Delivery) {
     count(1);
 }
 
+/// The text of a database's error can quote an event.
+fn harmless(error: &dyn Error) -> String {
+    let text = error.to_string();
+    text.chars()
+        .take(256)
+        .flat_map(char::escape_debug)
+        .collect()
+}
+
 /// Logs a step that failed, and returns its error.
 pub(crate) fn failed(
     step: &'static str,
@@ -73,7 +82,9 @@ pub(crate) fn failed(
 ) -> EventLogError {
     static LIMIT: Limit = Limit(Mutex::new(None));
 
-    let source = error.source().map(tracing::field::display);
+    let source = error
+        .source()
+        .map(|it| tracing::field::display(harmless(it)));
     if enabled!(Level::ERROR) && LIMIT.allows() {
         let key = delivery.map(|delivery| Key::from(delivery).as_str().escape_debug().to_string());
         error!(
@@ -95,7 +106,9 @@ pub(crate) fn failed(
 pub(crate) fn handler_failed(error: &EventLogError) {
     static LIMIT: Limit = Limit(Mutex::new(None));
 
-    let source = error.source().map(tracing::field::display);
+    let source = error
+        .source()
+        .map(|it| tracing::field::display(harmless(it)));
     if enabled!(Level::ERROR) && LIMIT.allows() {
         error!(
             kind = error.kind().as_str(),

@@ -21,7 +21,10 @@ use axum::{
 };
 use http_body_util::Full;
 use soundhash_webhook::{Delivery, idempotency::Key};
-use tokio::net::lookup_host;
+use tokio::{
+    net::lookup_host,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use super::limit::Limit;
 use crate::{
@@ -67,11 +70,14 @@ struct InProgress(Mutex<HashMap<Key, usize>>);
 struct Turn {
     forwarder: Arc<Forwarder>,
     key: Key,
+    _connection: OwnedSemaphorePermit,
 }
 
 impl Turn {
-    /// Returns `None` if the application is handling [`HANDLED`] deliveries of the event already.
+    /// Returns `None` if the application is handling [`HANDLED`] deliveries of the event already, or
+    /// if this command has too many connections to it.
     fn take(forwarder: &Arc<Forwarder>, key: Key) -> Option<Self> {
+        let connection = forwarder.connections.clone().try_acquire_owned().ok()?;
         let mut counts = lock(&forwarder.in_progress.0);
         let count = counts.entry(key.clone()).or_default();
         if *count == HANDLED {
@@ -80,7 +86,11 @@ impl Turn {
         *count += 1;
         drop(counts);
         let forwarder = forwarder.clone();
-        Some(Self { forwarder, key })
+        Some(Self {
+            forwarder,
+            key,
+            _connection: connection,
+        })
     }
 }
 
@@ -107,6 +117,8 @@ pub(super) struct Forwarder {
     via: HeaderValue,
     seen: Seen,
     in_progress: InProgress,
+    /// A permit for each connection to the application.
+    connections: Arc<Semaphore>,
     warnings: Mutex<Limit>,
 }
 
@@ -118,6 +130,7 @@ impl Forwarder {
         timeout: Duration,
         own: SocketAddr,
         seen: Seen,
+        most: usize,
     ) -> Result<Self, Error> {
         // It is not an error if the host does not resolve yet.
         let targets: Vec<_> = match lookup_host(host_and_port(&url)).await {
@@ -139,6 +152,7 @@ impl Forwarder {
             via: HeaderValue::try_from(via).expect("letters and digits"),
             seen,
             in_progress: InProgress::default(),
+            connections: Arc::new(Semaphore::new(most)),
             warnings: Mutex::new(Limit::new("warnings about the application")),
         })
     }
@@ -186,8 +200,8 @@ async fn forward(
     }
     let Some(turn) = Turn::take(&forwarder, Key::from(&delivery)) else {
         forwarder.warn(format_args!(
-            "{url}: the application has not responded to {HANDLED} deliveries of the same event, so \
-             another one gets 503"
+            "{url}: the application has not responded to {HANDLED} deliveries of the same event, or to \
+             too many others, so another one gets 503"
         ));
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response();
     };

@@ -125,7 +125,8 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     let seen = Seen::default();
     let handler = match args.forward.clone() {
         Some(url) => {
-            let forwarder = Forwarder::new(url, args.forward_timeout, addr, seen).await?;
+            let most = max_connections();
+            let forwarder = Forwarder::new(url, args.forward_timeout, addr, seen, most).await?;
             forwarder.handler()
         }
         None => post(accept).with_state(seen),
@@ -162,7 +163,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
     );
     tokio::select! {
         () = printer.run(&mut records) => {}
-        () = signals::received(2) => {}
+        () = signals::received(signals::count() + 1) => {}
         _ = async { tokio::join!(receiver, page) } => {}
     }
     printer.rest(&mut records).await;

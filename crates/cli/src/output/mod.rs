@@ -104,11 +104,10 @@ pub(crate) fn note(text: impl fmt::Display) {
 /// Queues a line for standard error without wrapping it, so that it can be copied.
 pub(crate) fn note_as_is(text: impl fmt::Display) {
     // If both streams go to a terminal, a single queue keeps results and messages in order.
-    let writer = match io::stdout().is_terminal() && io::stderr().is_terminal() {
-        true => &STDOUT,
-        false => &STDERR,
-    };
-    writer.push(write_remark, text.to_string(), true);
+    match io::stdout().is_terminal() && io::stderr().is_terminal() {
+        true => STDOUT.push(write_remark, text.to_string(), false),
+        false => STDERR.push(write_remark, text.to_string(), true),
+    }
 }
 
 pub(crate) fn warning(text: impl fmt::Display) {

@@ -100,9 +100,10 @@ pub(crate) async fn run(args: ReconcileArgs) -> Result<bool, Error> {
     }
     signals::listen()?;
     tokio::select! {
+        biased;
+        () = signals::received(1) => Err(Error::Interrupted),
         // If any step fails, it is unknown whether events are missing.
         ran = run_decided(args) => ran.map_err(Error::undecided),
-        () = signals::received(1) => Err(Error::Interrupted),
     }
 }
 

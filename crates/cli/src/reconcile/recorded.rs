@@ -1,7 +1,7 @@
 //! Reads the application's records.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt::Display,
     fs::File,
     hash::{BuildHasher, RandomState},
@@ -69,17 +69,22 @@ impl RecordedArgs {
 
 fn read_files(paths: &[PathBuf], earliest: Timestamp) -> Result<Vec<Record>, Error> {
     let mut records = Vec::new();
-    // Hashes of the keys of older events. A repetition of one must not count as another event.
-    let mut older = HashSet::new();
+    // The times of older events, by the hashes of their keys. A repetition of one must not count as
+    // another event.
+    let mut older = HashMap::new();
     let hasher = RandomState::new();
     for path in paths {
         read_file(path, |record| match record.time < earliest {
-            true => older.extend(record.key.map(|key| hasher.hash_one(key))),
+            true => older.extend(record.key.map(|key| (hasher.hash_one(key), record.time))),
             false => records.push(record),
         })?;
     }
-    let is_older = |key: &String| older.contains(&hasher.hash_one(key));
-    records.retain(|record| !record.key.as_ref().is_some_and(is_older));
+    for record in &mut records {
+        let hash = record.key.as_ref().map(|key| hasher.hash_one(key));
+        if let Some(time) = hash.and_then(|hash| older.get(&hash)) {
+            record.time = *time;
+        }
+    }
     Ok(records)
 }
 

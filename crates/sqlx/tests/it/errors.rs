@@ -58,6 +58,14 @@ async fn an_error_is_logged_once_and_with_a_limit() {
     assert!(lines.line().contains("event log failed"));
     let _ = error.into_response();
     assert_eq!(lines.take(), "");
+    // The database's error can quote the event.
+    let text = format!("boom\u{1b}[31m\nERROR forged {}", "A".repeat(3_000));
+    let _ = EventLogError::from(sqlx::Error::Protocol(text)).into_response();
+    let line = lines.line();
+    assert!(
+        line.len() < 600 && line.contains(r"boom\u{1b}[31m\nERROR"),
+        "{line}"
+    );
     for _ in 0..1_100 {
         let _ = EventLogError::from(sqlx::Error::PoolTimedOut).into_response();
     }

@@ -348,7 +348,7 @@ async fn callers_that_gave_up_leave_the_queue<DB: Fixture>() {
     assert_eq!(recorded, Recorded::New);
     // The callers at the head of the queue have tasks that return their connection.
     let taken = taken.load(Ordering::Relaxed) - before;
-    assert!(taken < 100, "{taken}");
+    assert!(taken < 300, "{taken}");
 }
 
 /// Attack: repeat a recorded delivery and hang up. Opening connections takes long, so honest

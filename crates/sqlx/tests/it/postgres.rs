@@ -369,8 +369,10 @@ async fn connections_that_hang_while_a_transaction_begins_are_replaced() {
         .max_connections(CONNECTIONS)
         .after_release(|connection, _| {
             Box::pin(async move {
-                let ping = timeout(Duration::from_secs(5), connection.ping()).await;
-                Ok(ping.is_ok_and(|ping| ping.is_ok()))
+                match timeout(Duration::from_secs(5), connection.ping()).await {
+                    Ok(ping) => ping.map(|()| true),
+                    Err(late) => Err(sqlx::Error::Io(late.into())),
+                }
             })
         })
         .connect_with(options.port(proxy.port))
