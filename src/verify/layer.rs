@@ -47,6 +47,9 @@ use crate::{
 /// memory for up to [`body_timeout`](Self::body_timeout). The unfinished bodies of a layer and its
 /// clones occupy at most [`max_buffered`](Self::max_buffered) bytes in total.
 ///
+/// An attacker who has recorded a delivery can repeat it. At most 64 copies of it are handled at a
+/// time.
+///
 /// Over HTTP/1, the layer reads and discards the remainder of a rejected body while the response is
 /// sent, so that an honest sender gets the response instead of a connection reset. The layer drains
 /// only bodies with a declared length of up to 8 MiB, for up to 5 s, and up to 16 of them at a
