@@ -20,8 +20,9 @@ use tokio::{sync::oneshot, time::timeout};
 use tracing::{Level, Metadata, callsite::Identifier};
 use tracing_subscriber::fmt::{MakeWriter, writer::OptionalWriter};
 
-/// The maximum number of lines waiting to be written. Any further lines are dropped and counted.
-const QUEUE: usize = 1024;
+/// The maximum number of lines waiting to be written. Any further lines are dropped and counted. The
+/// lines of senders that have hung up wait, too.
+const QUEUE: usize = 8192;
 
 /// The maximum time that [`Printer::write`] waits for its line to be written.
 const PATIENCE: Duration = Duration::from_secs(5);

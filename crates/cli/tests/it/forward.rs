@@ -179,7 +179,9 @@ fn repetitions_of_one_event_do_not_occupy_the_command() {
         stream.write_all(BODY).unwrap();
         stream
     });
+    let deadline = Instant::now() + PATIENCE;
     while app.requests().len() < 16 {
+        assert!(Instant::now() < deadline);
         thread::sleep(Duration::from_millis(10));
     }
     // The application does not notice that their sender hangs up.

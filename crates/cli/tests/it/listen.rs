@@ -255,7 +255,8 @@ fn it_ends_quietly_when_the_reader_of_its_output_is_gone() {
     arriving.read_exact(&mut [0; 25]).unwrap();
     drop(listen.stdout.take());
     assert_eq!(status(&deliver(&url, "", BODY)), "200");
-    while std::net::TcpStream::connect(&addr).is_ok() {
+    let deadline = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(&addr).is_ok() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
     // A delivery that was in progress is still served.
