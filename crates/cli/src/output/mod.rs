@@ -54,7 +54,7 @@ pub(crate) fn line(text: impl fmt::Display) {
     STDOUT.push(write_result, text.to_string(), false);
 }
 
-/// Like [`line`], for output without an end: drops the line if too many wait.
+/// Like [`line()`], for output without an end: drops the line if too many wait.
 pub(crate) fn line_without_end(text: impl fmt::Display) {
     STDOUT.push(write_result, text.to_string(), true);
 }
