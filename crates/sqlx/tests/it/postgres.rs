@@ -294,8 +294,10 @@ async fn a_duplicate_writes_nothing_until_its_retention_has_to_be_renewed() {
 
 /// Waits until this many connections wait for a lock on the table.
 async fn wait_for_the_table(pool: &PgPool, connections: u32) {
-    let waiting = "SELECT count(*) FROM pg_locks
-        WHERE NOT granted AND relation = 'soundhash_events'::regclass";
+    // The databases of other tests have tables with the same OID.
+    let waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        WHERE NOT granted AND relation = 'soundhash_events'::regclass
+        AND datname = current_database()";
     let count = async || -> i64 { sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap() };
     while count().await < i64::from(connections) {
         sleep(Duration::from_millis(10)).await;
@@ -429,7 +431,7 @@ async fn a_transaction_that_cannot_begin_ends_its_wait_on_the_server() {
     let (begun, waits) = tokio::join!(log.begin(), async {
         wait_for_the_table(&pool, 1).await;
         let limit = "SELECT query LIKE '%59999ms%' FROM pg_stat_activity
-            WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
+            WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let limits: Vec<bool> = sqlx::query_scalar(limit).fetch_all(&pool).await.unwrap();
         tx.rollback().await.unwrap();
         limits
