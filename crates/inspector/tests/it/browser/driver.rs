@@ -69,6 +69,17 @@ struct Driver {
 
 impl Driver {
     async fn start() -> Option<(Self, Browser)> {
+        // chromedriver exits if another program has taken its free port in the meantime.
+        for _ in 0..3 {
+            let started = Self::try_start().await;
+            if started.is_some() {
+                return started;
+            }
+        }
+        None
+    }
+
+    async fn try_start() -> Option<(Self, Browser)> {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
