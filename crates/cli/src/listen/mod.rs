@@ -122,10 +122,10 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
         ))
     })?;
     let addr = listener.local_addr().unwrap_or(args.addr);
+    let most = max_connections();
     let seen = Seen::default();
     let handler = match args.forward.clone() {
         Some(url) => {
-            let most = max_connections();
             let forwarder = Forwarder::new(url, args.forward_timeout, addr, seen, most).await?;
             forwarder.handler()
         }
@@ -141,9 +141,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<bool, Error> {
         .fallback_service(handler)
         .layer(layer)
         .layer(inspector.layer());
-    let receiver = Server::new(listener)
-        .grace(PATIENCE)
-        .max_connections(max_connections());
+    let receiver = Server::new(listener).grace(PATIENCE).max_connections(most);
     let forwards = args.forward.is_some();
     let receiver = tokio::spawn(receiver.serve(app, stopped(forwards)));
     let page = tokio::spawn(async move {
