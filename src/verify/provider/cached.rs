@@ -6,27 +6,29 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum_core::BoxError;
-use futures_util::future::{FutureExt, Shared, WeakShared};
+use futures_util::future::{Either, select};
 use http::request;
 use moka::sync::Cache;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, sleep},
+};
 
 use super::{SecretProvider, TooManyLookups, turns::Turns};
-use crate::{secret::Secrets, verify::keys::within};
+use crate::{secret::Secrets, telemetry, verify::keys::within};
 
 /// The maximum length of a name. Longer names are not looked up, so that an attacker cannot use
 /// them to exhaust memory.
 const MAX_NAME: usize = 256;
 
-/// How long after its start other requests may join a lookup. An older lookup may be stuck, so a
-/// new one is started instead.
+/// How long after its start other requests may join a lookup, and how long it goes on if all of its
+/// requests are dropped. An older lookup may be stuck, so a new one is started instead.
 const JOINABLE: Duration = Duration::from_secs(5);
 
 /// The maximum time that a lookup waits for others. One second of the default
@@ -49,6 +51,9 @@ pub trait SecretLookup: Send + Sync + 'static {
 
     /// Returns the secrets of the endpoint `name`, or `None` if the endpoint does not exist.
     ///
+    /// This runs in a Tokio task of its own. If all requests that wait for it are dropped, it still
+    /// has 5 s to finish.
+    ///
     /// # Errors
     ///
     /// Returns an error if the lookup fails. Nothing is then cached, and the layer responds with
@@ -59,8 +64,7 @@ pub trait SecretLookup: Send + Sync + 'static {
 /// A [`SecretProvider`] that caches the secrets of many endpoints or tenants (feature `cache`).
 ///
 /// A [`SecretLookup`] finds the secrets by endpoint name, for example in a database. Concurrent
-/// requests for the same name share one lookup, which is canceled if all of them are dropped.
-/// Requests whose secrets are cached do not wait.
+/// requests for the same name share one lookup. Requests whose secrets are cached do not wait.
 ///
 /// The name becomes each delivery's [`endpoint`](crate::Delivery::endpoint), unless the lookup
 /// itself sets one with [`Secrets::endpoint`]. The lookup must do this if several names refer to
@@ -106,10 +110,9 @@ pub trait SecretLookup: Send + Sync + 'static {
 ///   waited for 4 s, or 64 newer ones wait. If none of SoundHash's attempts is lucky, the event is
 ///   lost. To rule this out, [`insert`](Self::insert) all endpoints when the service starts, and
 ///   each one that is created later.
-/// - **Hang-ups**: a lookup is canceled if all of its requests are dropped. Its place is then free
-///   before a database has noticed, so an attacker who hangs up can start more lookups than
-///   `max_lookups`. With 2 Mbit/s of such requests and a pool that the handlers use, too, honest
-///   deliveries took 1 s instead of 6 ms. Give the lookups a pool of their own.
+/// - **Hang-ups**: a lookup that has started goes on for up to 5 s if all of its requests are
+///   dropped. Otherwise, an attacker who hangs up could start lookups while the database still works
+///   on canceled ones, and a connection pool would have to replace their connections.
 /// - **Lookups of real names**: an attacker who knows all names can cause one lookup of each per
 ///   [`time_to_live`](Self::time_to_live). Choose the limits so that this is possible in a fraction
 ///   of that time: 10,000 lookups of 20 ms, 16 at a time, take 12.5 s, but at 200 ms they take 125
@@ -153,12 +156,11 @@ struct Running {
 struct RunningLookup {
     id: u64,
     started: Instant,
-    found: WeakShared<Found>,
+    found: watch::Sender<Option<Found>>,
 }
 
-/// A lookup error, shared by all requests that wait for the lookup.
-type SharedError = Arc<dyn Error + Send + Sync>;
-type Found = Pin<Box<dyn Future<Output = Result<Option<Secrets>, SharedError>> + Send>>;
+/// The result of a lookup, shared by all requests that wait for it.
+type Found = Result<Option<Secrets>, Arc<dyn Error + Send + Sync>>;
 
 impl State {
     fn new(limits: &Limits) -> Arc<Self> {
@@ -300,12 +302,15 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
         if self.shared.unknown.contains_key(&*name) {
             return Ok(None);
         }
-        self.join_lookup(&name)
-            .await
-            .map_err(|error| match error.is::<TooManyLookups>() {
-                true => TooManyLookups.into(),
-                false => error.into(),
-            })
+        let mut found = self.join_lookup(&name);
+        let found = found.wait_for(Option::is_some).await;
+        let found = found.ok().and_then(|it| it.clone());
+        // Only a panic ends a lookup without a result while a request waits for it.
+        let found = found.ok_or("the lookup panicked")?;
+        found.map_err(|error| match error.is::<TooManyLookups>() {
+            true => TooManyLookups.into(),
+            false => error.into(),
+        })
     }
 
     fn cached(&self, head: &request::Parts) -> Option<Secrets> {
@@ -315,41 +320,37 @@ impl<L: SecretLookup> SecretProvider for CachedSecrets<L> {
 
 impl<L: SecretLookup> CachedSecrets<L> {
     /// Joins the running lookup for this name, or starts one.
-    ///
-    /// Every waiting request polls the shared lookup, so dropping one request does not end the
-    /// lookup for the others.
-    fn join_lookup(&self, name: &str) -> Shared<Found> {
+    fn join_lookup(&self, name: &str) -> watch::Receiver<Option<Found>> {
         let mut running = self.shared.running();
         let known = running.lookups.get(name);
-        let recent = known.filter(|it| it.started.elapsed() < JOINABLE);
-        if let Some(found) = recent.and_then(|it| it.found.upgrade()) {
-            return found;
+        if let Some(recent) = known.filter(|it| it.started.elapsed() < JOINABLE) {
+            return recent.found.subscribe();
         }
         running.last_id += 1;
+        let (sender, found) = watch::channel(None);
         let entry = Entry {
             id: running.last_id,
             name: name.into(),
             state: self.shared.clone(),
         };
-        let (id, name) = (entry.id, entry.name.clone());
-        let found: Found = Box::pin(lookup(self.lookup.clone(), entry));
-        let found = found.shared();
-        if let Some(weak) = found.downgrade() {
-            let lookup = RunningLookup {
-                id,
-                started: Instant::now(),
-                found: weak,
-            };
-            running.lookups.insert(name, lookup);
-        }
+        let lookup = RunningLookup {
+            id: entry.id,
+            started: Instant::now(),
+            found: sender.clone(),
+        };
+        running.lookups.insert(entry.name.clone(), lookup);
+        drop(running);
+        let lookup = run(self.lookup.clone(), entry, sender);
+        tokio::spawn(telemetry::in_current_span(lookup));
         found
     }
 }
 
-async fn lookup<L: SecretLookup>(
-    lookup: Arc<L>,
-    entry: Entry,
-) -> Result<Option<Secrets>, SharedError> {
+/// Waits for its turn, looks the name up, and sends the result to the requests that wait for it.
+///
+/// If all of them are dropped before its turn comes, it ends. Afterwards, it goes on without them,
+/// because the database does not stop when a request does.
+async fn run<L: SecretLookup>(lookup: Arc<L>, entry: Entry, found: watch::Sender<Option<Found>>) {
     let Entry { name, state, .. } = &entry;
     let permits = async {
         let new = match state.established.contains_key(name) {
@@ -359,28 +360,31 @@ async fn lookup<L: SecretLookup>(
         // The semaphore is never closed, so acquiring a permit cannot fail.
         Ok((new, state.lookups.acquire().await))
     };
-    let permits = within(MAX_WAIT, permits).await;
-    let _permits = permits
-        .unwrap_or(Err(TooManyLookups))
-        .map_err(BoxError::from)?;
-    // A panic in the shared future would spread to every request that shares it, so it is turned
-    // into an error.
-    let found = AssertUnwindSafe(async { lookup.lookup(name).await });
-    let found = found.catch_unwind().await;
-    let found = found.map_err(|_| BoxError::from("the lookup panicked"))??;
-    // If this lookup has been overtaken, the newer one may have found newer secrets.
-    let is_current = entry.is_current();
-    let Some(secrets) = found else {
-        if is_current {
-            state.established.invalidate(name);
-            state.unknown.insert(name.clone(), ());
+    let mut permits = pin!(within(MAX_WAIT, permits));
+    let permits = loop {
+        match select(permits.as_mut(), pin!(found.closed())).await {
+            Either::Left((permits, _)) => break permits,
+            Either::Right(_) if entry.remove_unless_joined(&found) => return,
+            Either::Right(_) => {}
         }
-        return Ok(None);
     };
-    Ok(Some(match is_current {
-        true => state.insert(name.clone(), secrets),
-        false => with_endpoint(secrets, name),
-    }))
+    let _permits = match permits.unwrap_or(Err(TooManyLookups)) {
+        Ok(permits) => permits,
+        Err(error) => {
+            found.send_replace(Some(Err(Arc::new(error))));
+            return;
+        }
+    };
+    let looked_up = pin!(lookup.lookup(name));
+    let abandoned = pin!(async {
+        // From then on, no request joins this lookup.
+        sleep(JOINABLE).await;
+        found.closed().await;
+    });
+    if let Either::Left((result, _)) = select(looked_up, abandoned).await {
+        let result = result.map(|secrets| entry.cache(secrets));
+        found.send_replace(Some(result.map_err(Into::into)));
+    }
 }
 
 fn with_endpoint(secrets: Secrets, name: &Arc<str>) -> Secrets {
@@ -398,6 +402,34 @@ struct Entry {
 }
 
 impl Entry {
+    /// Caches and returns what a lookup found.
+    fn cache(&self, secrets: Option<Secrets>) -> Option<Secrets> {
+        let Self { name, state, .. } = self;
+        // If this lookup has been overtaken, the newer one may have found newer secrets.
+        let is_current = self.is_current();
+        let Some(secrets) = secrets else {
+            if is_current {
+                state.established.invalidate(name);
+                state.unknown.insert(name.clone(), ());
+            }
+            return None;
+        };
+        Some(match is_current {
+            true => state.insert(name.clone(), secrets),
+            false => with_endpoint(secrets, name),
+        })
+    }
+
+    /// Removes the entry if no request waits for this lookup, so that none can join it any more.
+    fn remove_unless_joined(&self, found: &watch::Sender<Option<Found>>) -> bool {
+        let mut running = self.state.running();
+        let is_unwanted = found.receiver_count() == 0;
+        if is_unwanted {
+            self.remove_from(&mut running);
+        }
+        is_unwanted
+    }
+
     /// Returns `false` if this lookup has taken so long that a newer one for the same name has
     /// started.
     fn is_current(&self) -> bool {
@@ -408,14 +440,17 @@ impl Entry {
         let lookup = running.lookups.get(&self.name);
         lookup.is_some_and(|it| it.id == self.id)
     }
+
+    fn remove_from(&self, running: &mut Running) {
+        if self.is_in(running) {
+            running.lookups.remove(&self.name);
+        }
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut running = self.state.running();
-        if self.is_in(&running) {
-            running.lookups.remove(&self.name);
-        }
+        self.remove_from(&mut self.state.running());
     }
 }
 

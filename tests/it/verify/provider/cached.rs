@@ -182,8 +182,37 @@ async fn dropped_requests_do_not_restart_the_lookup_of_another() {
     assert_eq!(database.looked_up("real-slow"), 1);
 }
 
-#[tokio::test]
-async fn a_lookup_that_no_request_waits_for_is_cancelled() {
+/// Attack: start lookups and hang up, so that the database works on many of them at a time.
+#[tokio::test(start_paused = true)]
+async fn dropped_requests_start_no_more_lookups_than_others() {
+    let database = Database::new(0);
+    let cache = Arc::new(CachedSecrets::new(database.clone()).max_lookups(4));
+    let drop_request = async |name: &str| {
+        let (cache, head) = (cache.clone(), head(name));
+        let request = tokio::spawn(async move { cache.secrets(&head).await });
+        sleep(Duration::from_millis(1)).await;
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+    };
+    for i in 0..100 {
+        drop_request(&format!("invented-{i}")).await;
+        drop_request("real-slow").await;
+    }
+    assert_eq!(database.0.looked_up.lock().unwrap().len(), 2);
+    assert_eq!(database.running(), 2);
+
+    // What such a lookup finds is cached, too, and others can run.
+    database.0.permits.add_permits(2);
+    until(|| database.running() == 0).await;
+    assert!(cache.cached(&head("real-slow")).is_some());
+    assert!(!known(&cache, "invented-0").await);
+    assert_eq!(database.0.looked_up.lock().unwrap().len(), 2);
+    assert!(known(&cache, "real-1").await);
+}
+
+/// A lookup that hangs does not keep its place once its requests have been dropped.
+#[tokio::test(start_paused = true)]
+async fn a_lookup_without_requests_is_cancelled_after_a_while() {
     let database = Database::new(0);
     let cache = Arc::new(CachedSecrets::new(database.clone()).max_lookups(1));
     for looked_up in 1..=3 {
@@ -194,8 +223,11 @@ async fn a_lookup_that_no_request_waits_for_is_cancelled() {
         until(|| database.running() == 1).await;
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
-        assert_eq!(database.looked_up("real-slow"), looked_up);
+        sleep(Duration::from_millis(4_900)).await;
+        assert_eq!(database.running(), 1);
+        sleep(Duration::from_millis(200)).await;
         assert_eq!(database.running(), 0);
+        assert_eq!(database.looked_up("real-slow"), looked_up);
     }
     // The permit has been returned, so another lookup can run.
     assert!(known(&cache, "real-1").await);
