@@ -276,8 +276,13 @@ async fn the_receiver_serves_whatever_happens_to_its_output() {
     const DELIVERIES: usize = 200;
     // Together, the events exceed a pipe's buffer.
     let title = "x".repeat(1000);
-    let body = json!({"type": "video.processed", "id": "a", "data": {"title": title}}).to_string();
-    let delivery = signed_bytes(body.as_bytes());
+    let deliveries: Vec<_> = (0..DELIVERIES)
+        .map(|id| {
+            let id = id.to_string();
+            let event = json!({"type": "video.processed", "id": id, "data": {"title": title}});
+            signed_bytes(event.to_string().as_bytes())
+        })
+        .collect();
     for output in Output::FAULTS {
         for level in ["info", "debug"] {
             let mut command = Command::new(example("receiver"));
@@ -285,13 +290,13 @@ async fn the_receiver_serves_whatever_happens_to_its_output() {
                 .env("SOUNDHASH_WEBHOOK_IDEMPOTENCY", "off")
                 .env("RUST_LOG", level);
             let receiver = Receiver::with_output(&command, output);
-            let mut deliveries = JoinSet::new();
-            for _ in 0..DELIVERIES {
-                let (addr, delivery) = (receiver.addr.clone(), delivery.clone());
-                deliveries.spawn(async move { exchange(&addr, &delivery).await });
+            let mut exchanges = JoinSet::new();
+            for delivery in deliveries.clone() {
+                let addr = receiver.addr.clone();
+                exchanges.spawn(async move { exchange(&addr, &delivery).await });
             }
             let mut statuses = HashMap::new();
-            for response in deliveries.join_all().await {
+            for response in exchanges.join_all().await {
                 *statuses.entry(status(&response).to_owned()).or_insert(0) += 1;
             }
             let printed = statuses.remove("200").unwrap_or(0);
