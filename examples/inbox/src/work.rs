@@ -87,11 +87,13 @@ impl TaskHandler for EventJob {
         let acted = acted.await;
         let acted = acted.unwrap_or_else(|_| Err("the job took too long".into()));
         acted.map_err(|error| {
+            // The log escapes text, but not errors, whose text can quote an event.
+            let error = error.to_string();
             warn!(
                 key = self.key,
                 attempt, error, "not handled, so the job is retried"
             );
-            error.to_string()
+            error
         })
     }
 }

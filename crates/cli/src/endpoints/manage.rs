@@ -152,16 +152,16 @@ pub(super) async fn create_from(
     let response = api.send(Method::POST, &[], body).await?;
     let endpoint: Endpoint = read(&response).map_err(|error| {
         Error::failed(format!(
-            "an endpoint was created, but its id or its secret is lost: {error}. Find it with \
-             `soundhash-webhook endpoints list`, delete it, and create it again."
+            "an endpoint was created, but its id or its secret is lost. Find it with \
+             `soundhash-webhook endpoints list`, delete it, and create it again: {error}"
         ))
     })?;
     let shown = print_created(&response, &endpoint, file, json).await;
     shown.map_err(|error| {
         let id = &endpoint.id;
         Error::failed(format!(
-            "endpoint {id} was created, but its secret is lost: {error}. Delete the endpoint with \
-             `soundhash-webhook endpoints delete {id}` and create it again."
+            "endpoint {id} was created, but its secret is lost. Delete the endpoint with \
+             `soundhash-webhook endpoints delete {id}`, and create it again: {error}"
         ))
     })?;
     Ok(endpoint)

@@ -1,6 +1,6 @@
 //! Prints a report as tables or as JSON, and writes its counts to a file for Prometheus.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, io, path::Path};
 
 use anstyle::Style;
 use jiff::Timestamp;
@@ -116,18 +116,28 @@ fn print_gaps(report: &Report) {
     table::print("FROM|UNTIL|DELIVERED|RECORDED|MISSING", rows);
 }
 
-/// Replaces the file atomically, because the collector may read it at any time.
 pub(super) fn write_prometheus(report: &Report, path: &Path) -> Result<(), Error> {
+    replace(path, &prometheus(report)).map_err(|error| {
+        let path = escape(&path.display().to_string());
+        Error::failed(format!("--prometheus {path}: {error}"))
+    })
+}
+
+/// Replaces a file atomically, because the collector may read it at any time. A device or a pipe
+/// cannot be replaced, so it is written to.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // If the path is a link, the file that it points to is replaced.
+    let existing = fs::canonicalize(path);
+    let path = existing.as_deref().unwrap_or(path);
+    if path.exists() && !path.is_file() {
+        return fs::write(path, text);
+    }
     // The collector ignores this file, because its name does not end in .prom.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    fs::write(&new, prometheus(report))
+    fs::write(&new, text)
         .and_then(|()| fs::rename(&new, path))
         .inspect_err(|_| drop(fs::remove_file(&new)))
-        .map_err(|error| {
-            let path = escape(&path.display().to_string());
-            Error::failed(format!("--prometheus {path}: {error}"))
-        })
 }
 
 fn prometheus(report: &Report) -> String {

@@ -152,6 +152,21 @@ fn lost_events_and_events_without_a_record_are_missing() {
     assert!(!folder.join("taken.prom.new").exists());
 }
 
+#[test]
+fn links_and_devices_are_not_replaced_by_metrics() {
+    let folder = folder("not-replaced");
+    let (metrics, link) = (folder.join("soundhash.prom"), folder.join("link.prom"));
+    fs::write(&metrics, "old").unwrap();
+    std::os::unix::fs::symlink(&metrics, &link).unwrap();
+    let status = "soundhash_webhook_reconcile_status 0";
+    let api = api(vec![attempt(1, 1, "success", ago(60))]);
+    let mut command = reconcile(&api, "--prometheus");
+    command.arg(&link).expect(0, "arrived");
+    assert!(link.is_symlink());
+    assert!(fs::read_to_string(&metrics).unwrap().contains(status));
+    reconcile(&api, "--prometheus /dev/stdout").expect(0, status);
+}
+
 /// Cron jobs often write their output to a file.
 #[test]
 fn a_report_that_cannot_be_written_is_still_acted_upon() {
