@@ -15,6 +15,7 @@ use crate::{
     },
     schema,
     signature::Signature,
+    telemetry,
 };
 
 /// A delivery with a verified signature, along with the exact bytes that SoundHash signed.
@@ -56,8 +57,6 @@ struct Verified {
     event: OnceLock<Box<Result<Event, EventError>>>,
     /// The repaired body, or `None` if the body is strict JSON.
     strict: OnceLock<Option<Arc<str>>>,
-    /// Set once it has been logged that the body is not the expected event.
-    logged: OnceLock<()>,
     /// `true` if the handler runs in a separate task, which keeps running if the request is
     /// dropped. The idempotency layer sets the flag, and the code that logs canceled handlers reads
     /// it. The flag cannot be a response extension, because a dropped request never gets a
@@ -83,7 +82,6 @@ impl Delivery {
             envelope: OnceLock::new(),
             event: OnceLock::new(),
             strict: OnceLock::new(),
-            logged: OnceLock::new(),
             detached: OnceLock::new(),
         }))
     }
@@ -162,7 +160,9 @@ impl Delivery {
 
     /// Returns the body as an [`Event`].
     ///
-    /// The body is parsed on the first call. Later calls return the same event, even on clones.
+    /// The body is parsed on the first call. Later calls return the same event, even on clones. The
+    /// first call also logs a body that is not an event, and an event that is
+    /// [`Unrecognized`](crate::EventData::Unrecognized).
     ///
     /// # Errors
     ///
@@ -191,20 +191,13 @@ impl Delivery {
 
     fn parse(&self) -> Result<Event, EventError> {
         let event = match self.0.envelope.get().map(AsRef::as_ref) {
-            Some(Ok(envelope)) => Event::of(envelope.clone(), &self.0.body)?,
-            Some(Err(error)) => return Err(error.clone()),
-            None => Event::from_slice(&self.0.body)?,
+            Some(Ok(envelope)) => Event::of(envelope.clone(), &self.0.body),
+            Some(Err(error)) => Err(error.clone()),
+            None => Event::from_slice(&self.0.body),
         };
-        schema::record_changes(&event);
-        Ok(event)
-    }
-
-    /// Calls `log`, which logs that the body is not the expected event. This happens at most once
-    /// per delivery, even if several extractors notice the problem.
-    pub(crate) fn log_once(&self, log: impl FnOnce()) {
-        if self.0.logged.set(()).is_ok() {
-            log();
-        }
+        event
+            .inspect(schema::record_changes)
+            .inspect_err(telemetry::undecodable)
     }
 
     /// Returns the flag that is set if the handler runs in a separate task, which keeps running if

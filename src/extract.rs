@@ -14,7 +14,7 @@ use http::{Extensions, StatusCode, Uri, request};
 use crate::{
     delivery::Delivery,
     event::{Event, EventData, EventError, EventErrorKind, EventKind, EventPayload},
-    schema, telemetry,
+    telemetry,
 };
 
 /// Returns the delivery that the layer put into the extensions of a verified request.
@@ -28,24 +28,10 @@ pub(crate) fn verified<'a>(
     })
 }
 
-fn event(head: &request::Parts) -> Result<(&Delivery, &Event), EventRejection> {
+fn event(head: &request::Parts) -> Result<&Event, EventRejection> {
     let delivery = verified(&head.extensions, &head.uri)?;
-    match delivery.event() {
-        Ok(event) => Ok((delivery, event)),
-        Err(error) => Err(EventRejection::not_an_event(delivery, error)),
-    }
-}
-
-/// Logs the event if its type is unknown to this version of the crate or its payload does not fit
-/// its type.
-fn log_unrecognized(delivery: &Delivery, event: &Event) {
-    if let EventData::Unrecognized(unrecognized) = &event.data {
-        let known = event.kind().map(EventKind::as_str);
-        delivery.log_once(|| {
-            let misfit = unrecognized.reason.as_deref().map(schema::without_values);
-            telemetry::unrecognized(known, misfit.as_deref(), event.is_test());
-        });
-    }
+    let event = delivery.event();
+    event.map_err(EventRejection::not_an_event)
 }
 
 impl<S: Sync> FromRequestParts<S> for Delivery {
@@ -60,9 +46,7 @@ impl<S: Sync> FromRequestParts<S> for Event {
     type Rejection = EventRejection;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let (delivery, event) = event(head)?;
-        log_unrecognized(delivery, event);
-        Ok(event.clone())
+        event(head).cloned()
     }
 }
 
@@ -109,10 +93,10 @@ impl<T: EventPayload, S: Sync> FromRequestParts<S> for Payload<T> {
     type Rejection = PayloadRejection;
 
     async fn from_request_parts(head: &mut request::Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let (delivery, event) = event(head)?;
+        let event = event(head)?;
         match T::of(&event.data) {
             Some(payload) => Ok(Payload(payload.clone())),
-            None => Err(PayloadRejection::other_payload(delivery, event, T::KIND)),
+            None => Err(PayloadRejection::other_payload(event, T::KIND)),
         }
     }
 }
@@ -179,9 +163,7 @@ pub enum EventRejectionKind {
 }
 
 impl EventRejection {
-    /// Creates a rejection and logs the error.
-    pub(crate) fn not_an_event(delivery: &Delivery, error: &EventError) -> Self {
-        delivery.log_once(|| telemetry::undecodable(error));
+    pub(crate) fn not_an_event(error: &EventError) -> Self {
         Self(Some(error.clone()))
     }
 
@@ -298,11 +280,10 @@ pub enum PayloadRejectionKind {
 }
 
 impl PayloadRejection {
-    /// Creates a rejection and logs the mismatch.
-    pub(crate) fn other_payload(delivery: &Delivery, event: &Event, expected: EventKind) -> Self {
-        match event.data {
-            EventData::Unrecognized(_) => log_unrecognized(delivery, event),
-            _ => telemetry::of_another_type(expected.as_str()),
+    /// Creates a rejection, and logs an event of another type.
+    pub(crate) fn other_payload(event: &Event, expected: EventKind) -> Self {
+        if !matches!(event.data, EventData::Unrecognized(_)) {
+            telemetry::of_another_type(expected.as_str());
         }
         Self(Ok((Box::new(event.clone()), expected)))
     }

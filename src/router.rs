@@ -17,9 +17,8 @@ use http::StatusCode;
 
 use crate::{
     delivery::Delivery,
-    event::{Event, EventData, EventError, EventKind, EventPayload, Resource},
+    event::{Event, EventData, EventError, EventKind, EventPayload},
     extract::{EventRejection, Payload, PayloadRejection, verified},
-    telemetry,
 };
 
 /// Calls a different handler for each event type, as an alternative to a `match` on
@@ -207,7 +206,8 @@ fn route<H: Handler<T, S>, T: 'static, S: 'static>(handler: H) -> Route<S> {
 }
 
 impl<S> Routes<S> {
-    /// Returns the handler for the event. If the event cannot be parsed, logs the reason.
+    /// Returns the handler for the event. Parses the event, which logs the reason if that is not
+    /// possible, unless its type is known and has no handler.
     ///
     /// # Errors
     ///
@@ -215,14 +215,12 @@ impl<S> Routes<S> {
     /// fallback.
     fn find(&self, delivery: &Delivery) -> Result<&Route<S>, Box<Response>> {
         let not_an_event = |error: &EventError| {
-            Box::new(EventRejection::not_an_event(delivery, error).into_response())
+            let _ = delivery.event();
+            Box::new(EventRejection::not_an_event(error).into_response())
         };
         let acknowledged = || Box::new(StatusCode::OK.into_response());
         let envelope = delivery.envelope().as_ref().map_err(not_an_event)?;
         let Some(kind) = envelope.event_type.known() else {
-            let is_test = envelope.resource.as_ref().is_some_and(Resource::is_test);
-            delivery.log_once(|| telemetry::unrecognized(None, None, is_test));
-            // Parsing the event adds the unknown type to `SchemaChange::seen`.
             let _ = delivery.event();
             return Err(acknowledged());
         };
@@ -231,14 +229,14 @@ impl<S> Routes<S> {
         };
         let event = delivery.event().map_err(not_an_event)?;
         match event.data {
-            EventData::Unrecognized(_) => Err(Box::new(does_not_fit(delivery, event, kind))),
+            EventData::Unrecognized(_) => Err(Box::new(does_not_fit(event, kind))),
             _ => Ok(route),
         }
     }
 }
 
-fn does_not_fit(delivery: &Delivery, event: &Event, kind: EventKind) -> Response {
-    let rejection = PayloadRejection::other_payload(delivery, event, kind);
+fn does_not_fit(event: &Event, kind: EventKind) -> Response {
+    let rejection = PayloadRejection::other_payload(event, kind);
     match event.is_test() {
         true => StatusCode::OK.into_response(),
         false => rejection.into_response(),

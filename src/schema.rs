@@ -89,23 +89,25 @@ impl fmt::Display for SchemaChange {
     }
 }
 
-/// Records where the event differs from the types of this crate, for [`SchemaChange::seen`]. Test
-/// events are ignored.
+/// Logs where the event differs from the types of this crate, and records it for
+/// [`SchemaChange::seen`], except if it is a test.
 pub(crate) fn record_changes(event: &Event) {
-    let is_recognized = !matches!(event.data, EventData::Unrecognized(_));
-    if (is_recognized && event.unknown_fields().is_empty()) || event.is_test() {
+    let known_type = event.kind().map(EventKind::as_str);
+    if let EventData::Unrecognized(unrecognized) = &event.data {
+        let misfit = unrecognized.reason.as_deref().map(without_values);
+        telemetry::unrecognized(known_type, misfit.as_deref(), event.is_test());
+        if !event.is_test() {
+            let kind = match misfit {
+                Some(_) => SchemaChangeKind::Misfit,
+                None => SchemaChangeKind::UnknownType,
+            };
+            count(kind, event.event_type(), &misfit.unwrap_or_default());
+        }
+    }
+    if event.unknown_fields().is_empty() || event.is_test() {
         return;
     }
-    if let EventData::Unrecognized(unrecognized) = &event.data {
-        let (kind, detail) = match &unrecognized.reason {
-            Some(reason) => (SchemaChangeKind::Misfit, without_values(reason)),
-            None => (SchemaChangeKind::UnknownType, String::new()),
-        };
-        count(kind, event.event_type(), &detail);
-    }
-    if !event.unknown_fields().is_empty() {
-        telemetry::unknown_fields(event.kind().map(EventKind::as_str));
-    }
+    telemetry::unknown_fields(known_type);
     for path in event.unknown_fields() {
         if count(SchemaChangeKind::UnknownField, event.event_type(), path) {
             telemetry::new_field(event.event_type(), path);
@@ -141,7 +143,7 @@ fn count(kind: SchemaChangeKind, event_type: &str, detail: &str) -> bool {
 /// Removes the parts of a reason that quote the payload.
 ///
 /// serde writes such a reason as `invalid type: string "a title", expected f64`.
-pub(crate) fn without_values(reason: &str) -> String {
+fn without_values(reason: &str) -> String {
     let (path, problem) = match reason.split_once(": ") {
         Some((path, problem)) if path.starts_with("data.") => (path, problem),
         _ => ("data", reason),

@@ -1,12 +1,11 @@
-//! Bodies and events that the extractors do not recognize.
-
-use std::fmt::Display;
+//! Bodies and events that the crate does not recognize.
 
 use super::{
     log::{log, log_limited},
     metrics, recorder,
     text::{escape, escape_error, escape_up_to},
 };
+use crate::event::EventError;
 
 /// The maximum length of a field path, which can contain several names.
 const MAX_PATH: usize = 128;
@@ -72,7 +71,7 @@ pub(crate) fn of_another_type(expected: &'static str) {
 }
 
 /// Logs an authentic delivery whose body is not an event.
-pub(crate) fn undecodable(error: &dyn Display) {
+pub(crate) fn undecodable(error: &EventError) {
     log_limited!(
         warn,
         error = escape_error(error),

@@ -86,20 +86,14 @@ impl DatabaseArgs {
         Ok(Database::Postgres(self.connect(options).await?))
     }
 
-    /// Returns the events recorded since a given time, except those that SoundHash's log cannot
-    /// contain.
+    /// Returns the events recorded since a given time.
     pub(crate) async fn records(&self, since: Timestamp) -> Result<Vec<Record>, Error> {
         let filter = EventFilter::new();
         let filter = filter.since(since.try_into().unwrap_or(SystemTime::UNIX_EPOCH));
         let events = self.open().await?.list(filter, usize::MAX).await?;
-        // SoundHash's log does not contain the portal's events, whose keys end with a digest.
-        let events = events.iter().filter(|event| {
-            let parts = event.key.as_str().rsplit(';');
-            parts.take(1).all(|part| !part.starts_with('b'))
-        });
-        let records = events.map(|event| Record {
+        let records = events.iter().map(|event| Record {
             time: event.received_at.try_into().unwrap_or_default(),
-            key: None,
+            key: Some(event.key.to_string()),
         });
         Ok(records.collect())
     }

@@ -70,7 +70,8 @@ impl SecretSource {
 
 /// Returns the unchecked previous secret, if one is set for a rotation.
 pub(crate) fn previous_text() -> Result<Option<String>, Error> {
-    variable(PREVIOUS_SECRET)
+    // Docker Compose passes on a variable that is not set as an empty one.
+    Ok(variable(PREVIOUS_SECRET)?.filter(|it| !it.is_empty()))
 }
 
 /// Reads a small file, and warns if other users can change it.

@@ -144,7 +144,7 @@ async fn a_test_delivery_that_does_not_fit_is_not_a_warning() {
 
 /// The reason why a payload does not fit quotes the payload, so it is not logged.
 #[tokio::test]
-async fn an_event_that_cannot_be_parsed_is_one_warning_with_every_extractor() {
+async fn an_event_that_cannot_be_parsed_is_one_warning_however_it_is_parsed() {
     let processed = || EventRouter::new().on(|_: Payload<VideoProcessed>| async {});
     let with_fallback = processed().fallback(|_: Event| async {});
     let keeping = processed().fallback(|_: Delivery| async {});
@@ -162,6 +162,9 @@ async fn an_event_that_cannot_be_parsed_is_one_warning_with_every_extractor() {
                    only for the type of the handler, or use an EventRouter expected=\"match.found\"";
     let payload = |_: Payload<VideoProcessed>| async {};
     let both = |_: Event, _: Result<Payload<VideoProcessed>, PayloadRejection>| async {};
+    let parsing = |delivery: Delivery| async move {
+        let _ = delivery.event();
+    };
     let log = Log::up_to(Level::INFO);
     for (route, body, status, expected) in [
         (post(|_: Event| async {}), &misfit, 200, does_not_fit),
@@ -177,6 +180,9 @@ async fn an_event_that_cannot_be_parsed_is_one_warning_with_every_extractor() {
         (post(keeping.clone()), &misfit, 200, does_not_fit),
         (post(keeping.clone()), &unknown, 200, is_unknown),
         (post(keeping), &no_event, 200, is_none),
+        (post(parsing), &misfit, 200, does_not_fit),
+        (post(parsing), &unknown, 200, is_unknown),
+        (post(parsing), &no_event, 200, is_none),
         (post(both), &misfit, 200, does_not_fit),
         (post(payload), &misfit, 422, does_not_fit),
         (

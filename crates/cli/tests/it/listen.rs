@@ -120,6 +120,13 @@ fn every_path_receives_with_the_secret_before_a_rotation_too() {
     let signature = Secret::new("whsec_new").sign(BODY);
     let head = format!("X-Webhook-Signature: {signature}\r\n");
     assert_eq!(status(&exchange(&listen.url, &head, BODY)), "200");
+
+    // Without a rotation, a variable that Docker Compose passes on is empty.
+    let mut command = bare!("listen --addr 0 --inspect off");
+    command.env("SOUNDHASH_WEBHOOK_SECRET", SECRET);
+    command.env("SOUNDHASH_WEBHOOK_PREVIOUS_SECRET", "");
+    let listen = Listen::spawn(&mut command);
+    assert_eq!(status(&deliver(&listen.url, "", BODY)), "200");
 }
 
 /// Attack: an event whose type and id contain terminal control sequences.

@@ -225,6 +225,19 @@ fn lines_that_are_no_records_are_skipped() {
     );
 }
 
+/// SoundHash's log does not show the portal's deliveries.
+#[test]
+fn a_record_of_the_portal_hides_no_missing_event() {
+    let api = api(vec![attempt(1, 1, "success", ago(60))]);
+    let portal = line("1764489600000", ago(60)).replace("dispatcher", "portal");
+    let key = format!("d13:1764489600000;b{}", "0".repeat(64));
+    let listed = format!("{{\"key\": \"{key}\", \"time\": \"{}\"}}\n", ago(60));
+    for record in [portal, listed] {
+        let ran = reconcile(&api, "--recorded -").reads(record);
+        ran.expect(1, "missing 1");
+    }
+}
+
 #[test]
 fn unknown_results_have_status_2() {
     // The event may have arrived even though SoundHash's log lacks the response.
