@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
 
 use crate::process::{PATIENCE, signal};
 
@@ -134,14 +137,11 @@ impl HangingProxy {
                     let server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await?;
                     let (mut from_client, mut to_client) = client.into_split();
                     let (mut from_server, mut to_server) = server.into_split();
-                    tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
-                    let mut bytes = [0; 1024];
-                    while let len @ 1.. = from_client.read(&mut bytes).await? {
-                        if hangs.load(Ordering::SeqCst) == opened {
-                            to_server.write_all(&bytes[..len]).await?;
-                        }
-                    }
-                    Ok::<(), std::io::Error>(())
+                    let is_alive = move || hangs.load(Ordering::SeqCst) == opened;
+                    tokio::try_join!(
+                        forward(&mut from_client, &mut to_server, &is_alive),
+                        forward(&mut from_server, &mut to_client, &is_alive),
+                    )
                 });
             }
         });
@@ -152,4 +152,19 @@ impl HangingProxy {
     pub fn hang(&self) {
         self.hangs.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Forwards bytes until the sender closes its end. While `is_alive` is false, drops them.
+async fn forward(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    is_alive: &impl Fn() -> bool,
+) -> std::io::Result<()> {
+    let mut bytes = [0; 1024];
+    while let len @ 1.. = from.read(&mut bytes).await? {
+        if is_alive() {
+            to.write_all(&bytes[..len]).await?;
+        }
+    }
+    to.shutdown().await
 }

@@ -201,7 +201,7 @@ impl<DB: Backend> EventLog<DB> {
 
     async fn write_alone(&self, change: &Change) -> Result<Changed, EventLogError> {
         let written = self.in_time(async {
-            let connection = connection::acquire_idle(&self.pool).await?;
+            let connection = connection::acquire_idle(&self.line).await?;
             self.write(connection, &[change]).await
         });
         Ok(written.await?.0[0])
@@ -210,7 +210,7 @@ impl<DB: Backend> EventLog<DB> {
     async fn connection(&self, kept: Option<Closing<DB>>) -> Result<Closing<DB>, EventLogError> {
         match kept {
             Some(connection) => Ok(connection),
-            None => self.in_time(connection::acquire_idle(&self.pool)).await,
+            None => self.in_time(connection::acquire_idle(&self.line)).await,
         }
     }
 
@@ -248,7 +248,7 @@ impl<DB: Backend> EventLog<DB> {
                 return Err(error.into());
             }
             faults -= 1;
-            connection = connection::acquire_idle(&self.pool).await?;
+            connection = connection::acquire_idle(&self.line).await?;
         }
     }
 

@@ -17,6 +17,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 use tokio::{
+    runtime::Handle,
     sync::{Semaphore, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
@@ -75,15 +76,21 @@ async fn take<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolConnection<DB>> 
 /// A connection that is closed if it is dropped in the middle of a statement. Otherwise, sqlx would
 /// first wait for the reply to the statement, which may never come, and the pool would not open
 /// another connection in the meantime.
+///
+/// The server keeps executing the statement, so these connections count for the server even though
+/// the pool has opened others. Their number is limited, so that a lock, or a standby that is waited
+/// for, does not use up the server's connections.
 pub(crate) struct Closing<DB: Backend> {
-    connection: PoolConnection<DB>,
+    connection: Option<PoolConnection<DB>>,
+    abandoned: Arc<Semaphore>,
     is_in_statement: bool,
 }
 
 impl<DB: Backend> Closing<DB> {
-    pub(crate) fn new(connection: PoolConnection<DB>) -> Self {
+    fn new(connection: PoolConnection<DB>, line: &Line<DB>) -> Self {
         Self {
-            connection,
+            connection: Some(connection),
+            abandoned: Arc::clone(&line.abandoned),
             is_in_statement: false,
         }
     }
@@ -92,7 +99,7 @@ impl<DB: Backend> Closing<DB> {
     /// [`end`](Self::end) when the statement has finished.
     pub(crate) fn begin(&mut self) -> &mut DB::Connection {
         self.is_in_statement = true;
-        &mut self.connection
+        self.connection.as_mut().expect("not dropped yet")
     }
 
     pub(crate) fn end(&mut self) {
@@ -100,15 +107,38 @@ impl<DB: Backend> Closing<DB> {
     }
 
     pub(crate) fn close(mut self) {
-        self.connection.close_on_drop();
+        if let Some(connection) = self.connection.take() {
+            throw_away(connection);
+        }
     }
 }
 
 impl<DB: Backend> Drop for Closing<DB> {
     fn drop(&mut self) {
         // SQLite always replies, so its connections do not have to be closed.
-        if self.is_in_statement && !DB::ONE_WRITER {
-            self.connection.close_on_drop();
+        if !self.is_in_statement || DB::ONE_WRITER {
+            return;
+        }
+        let (Some(mut connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
+        else {
+            return;
+        };
+        match Arc::clone(&self.abandoned).try_acquire_owned() {
+            Ok(place) => {
+                throw_away(connection);
+                runtime.spawn(async move {
+                    sleep(HANGING).await;
+                    drop(place);
+                });
+            }
+            Err(_) => {
+                runtime.spawn(async move {
+                    // The ping waits for the reply to the statement.
+                    if !matches!(timeout(HANGING, connection.ping()).await, Ok(Ok(()))) {
+                        throw_away(connection);
+                    }
+                });
+            }
         }
     }
 }
@@ -130,29 +160,44 @@ pub(crate) async fn acquire<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<PoolCo
 /// takes long. An attacker who hangs up could thus close all of them. A connection is therefore
 /// taken in a separate task, which returns it if the caller is gone. The number of these tasks is
 /// limited, so that other callers who give up leave the queue.
-#[derive(Clone)]
-pub(crate) struct Line(Arc<Semaphore>);
+pub(crate) struct Line<DB: Backend> {
+    pool: Pool<DB>,
+    turns: Arc<Semaphore>,
+    /// The number of connections that may be closed in the middle of a statement within
+    /// [`HANGING`]. After that, the server has probably noticed.
+    abandoned: Arc<Semaphore>,
+}
 
 /// The maximum number of tasks in addition to the number of connections.
 const WAITING: usize = 64;
 
-impl Line {
-    pub(crate) fn new<DB: Backend>(pool: &Pool<DB>) -> Self {
+impl<DB: Backend> Clone for Line<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            turns: self.turns.clone(),
+            abandoned: self.abandoned.clone(),
+        }
+    }
+}
+
+impl<DB: Backend> Line<DB> {
+    pub(crate) fn new(pool: Pool<DB>) -> Self {
         let connections = pool.options().get_max_connections() as usize;
-        Self(Arc::new(Semaphore::new(
-            connections.saturating_add(WAITING),
-        )))
+        let semaphore = |most| Arc::new(Semaphore::new(most));
+        Self {
+            pool,
+            turns: semaphore(connections.saturating_add(WAITING)),
+            abandoned: semaphore(connections),
+        }
     }
 
-    pub(crate) async fn acquire<DB: Backend>(
-        &self,
-        pool: &Pool<DB>,
-    ) -> sqlx::Result<PoolConnection<DB>> {
+    pub(crate) async fn acquire(&self) -> sqlx::Result<PoolConnection<DB>> {
         let taken = async {
             // The semaphore is never closed.
-            let turn = self.0.clone().acquire_owned().await;
+            let turn = self.turns.clone().acquire_owned().await;
             let (mut give, taken) = oneshot::channel();
-            let pool = pool.clone();
+            let pool = self.pool.clone();
             tokio::spawn(async move {
                 let acquired = {
                     let mut connection = pin!(acquire(&pool));
@@ -174,7 +219,7 @@ impl Line {
             });
             taken.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
         };
-        let limit = pool.options().get_acquire_timeout();
+        let limit = self.pool.options().get_acquire_timeout();
         let late = |_| Err(sqlx::Error::PoolTimedOut);
         timeout(limit, taken).await.unwrap_or_else(late)
     }
@@ -182,9 +227,9 @@ impl Line {
 
 /// Takes a connection on which each statement commits on its own. On Postgres, [`acquire`] does not
 /// notice a `BEGIN` in the user's own SQL. This function does, at the cost of an extra round trip.
-pub(crate) async fn acquire_idle<DB: Backend>(pool: &Pool<DB>) -> sqlx::Result<Closing<DB>> {
+pub(crate) async fn acquire_idle<DB: Backend>(line: &Line<DB>) -> sqlx::Result<Closing<DB>> {
     loop {
-        let mut connection = Closing::new(acquire(pool).await?);
+        let mut connection = Closing::new(acquire(&line.pool).await?, line);
         // sqlx expects this statement to begin a transaction, so `BeginFailed` shows that the
         // server was not in one.
         let probe = Some("SELECT 1".into_sql_str());
@@ -256,13 +301,13 @@ pub(crate) type Step<DB, T> = for<'a> fn(
 /// the error.
 pub(crate) async fn run_on<DB: Backend, T>(
     connection: PoolConnection<DB>,
-    pool: &Pool<DB>,
+    line: &Line<DB>,
     step: Step<DB, T>,
     sql: &Arc<str>,
     values: &[Value<'_>],
 ) -> sqlx::Result<T> {
-    let mut connection = Closing::new(connection);
-    let (mut faults, mut conflicts) = (repetitions(pool), 0);
+    let mut connection = Closing::new(connection, line);
+    let (mut faults, mut conflicts) = (repetitions(&line.pool), 0);
     loop {
         let open = connection.begin();
         let done = match conflicts {
@@ -278,7 +323,7 @@ pub(crate) async fn run_on<DB: Backend, T>(
             {
                 faults -= 1;
                 connection.close();
-                connection = Closing::new(acquire(pool).await?);
+                connection = Closing::new(acquire(&line.pool).await?, line);
             }
             done => return done,
         }

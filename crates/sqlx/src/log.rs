@@ -25,7 +25,7 @@ use crate::{
 
 /// The number of rows that [`EventLog::purge`] deletes per transaction. On SQLite, other writers
 /// wait while such a transaction runs.
-const PURGE_BATCH: i64 = 2_000;
+const PURGE_BATCH: u32 = 2_000;
 
 /// Records each event in the same transaction as its effects, and keeps its body, which SoundHash
 /// drops after its last retry.
@@ -46,7 +46,7 @@ const PURGE_BATCH: i64 = 2_000;
 /// ```
 pub struct EventLog<DB: Backend> {
     pub(crate) pool: Pool<DB>,
-    pub(crate) line: Line,
+    pub(crate) line: Line<DB>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) lock_timeout: Duration,
     /// The changes waiting for the next commit. Clones with the same settings share the queue.
@@ -81,7 +81,7 @@ impl<DB: Backend> EventLog<DB> {
         telemetry::count(0);
         let name = TableName::default();
         Self {
-            line: Line::new(&pool),
+            line: Line::new(pool.clone()),
             pool,
             statements: Arc::new(Statements::new::<DB>(&name, None)),
             lock_timeout: Duration::from_secs(5),
@@ -181,7 +181,7 @@ impl<DB: Backend> EventLog<DB> {
         sql: &Arc<str>,
     ) -> Result<Transaction<'static, DB>, EventLogError> {
         let begun = async {
-            let connection = self.line.acquire(&self.pool).await?;
+            let connection = self.line.acquire().await?;
             // This task continues if the client hangs up.
             let (pool, sql) = (self.pool.clone(), Arc::clone(sql));
             let begin = async move { connection::begin(connection, &pool, &sql).await };
@@ -270,8 +270,8 @@ impl<DB: Backend> EventLog<DB> {
         values: &[Value<'_>],
     ) -> Result<T, EventLogError> {
         let run = async {
-            let connection = self.line.acquire(&self.pool).await?;
-            connection::run_on(connection, &self.pool, step, sql, values).await
+            let connection = self.line.acquire().await?;
+            connection::run_on(connection, &self.line, step, sql, values).await
         };
         match timeout(HANGING, run).await {
             Ok(done) => Ok(done?),
@@ -370,19 +370,23 @@ impl<DB: Backend> EventLog<DB> {
     ///
     /// Returns an error if the database fails. Batches deleted before the error stay deleted.
     pub async fn purge(&self, time: SystemTime) -> Result<u64, EventLogError> {
-        let records = vec![Value::Integer(to_micros(time)), Value::Integer(PURGE_BATCH)];
-        let claims = vec![Value::Integer(PURGE_BATCH)];
+        let records = vec![
+            Value::Integer(to_micros(time)),
+            Value::Integer(PURGE_BATCH.into()),
+        ];
+        let claims = vec![Value::Integer(PURGE_BATCH.into())];
         let mut all = 0;
-        for (sql, values) in [
-            (&self.statements.purge_records, records),
-            (&self.statements.purge_claims, claims),
+        for (sql, values, least) in [
+            (&self.statements.purge_records, records, 1),
+            // More claims expire meanwhile, so an incomplete batch is the last one.
+            (&self.statements.purge_claims, claims, PURGE_BATCH.into()),
         ] {
             loop {
                 let deleted = self.change(sql, values.clone()).await?;
-                if deleted == 0 {
+                all += deleted;
+                if deleted < least {
                     break;
                 }
-                all += deleted;
             }
         }
         Ok(all)

@@ -37,7 +37,9 @@ use crate::{
 /// ```
 ///
 /// You can switch between this store and [`EventLog::record`]. An event that `record` has recorded
-/// counts as completed, and an event that this store has completed is a duplicate for `record`.
+/// counts as completed, and an event that this store has completed is a duplicate for `record`. To
+/// use both for the same delivery, give the store a log with another [`table`](EventLog::table).
+/// Otherwise, an event whose handler fails after it has been recorded does not run again.
 ///
 /// Leases and retention periods are measured by the database's clock. Rows for expired keys remain
 /// until [`EventLog::purge`] deletes them. Call `purge` once a day.
@@ -130,20 +132,17 @@ impl<DB: Backend> UndoClaim<DB> {
             to_value(self.token),
             Value::Integer(span_micros(lease)),
         ];
-        let (pool, sql) = (
-            self.log.pool.clone(),
-            Arc::clone(&self.log.statements.claim),
-        );
+        let sql = Arc::clone(&self.log.statements.claim);
         if DB::ONE_WRITER {
             self.is_armed = true;
             return self.log.change(&sql, values).await;
         }
         // A caller that is dropped before it gets a connection has not claimed anything.
-        let connection = self.log.line.acquire(&pool).await?;
+        let connection = self.log.line.acquire().await?;
         self.is_armed = true;
         let log = self.log.clone();
         let claim = self.claim.insert(tokio::spawn(async move {
-            let claim = connection::run_on(connection, &pool, DB::execute, &sql, &values);
+            let claim = connection::run_on(connection, &log.line, DB::execute, &sql, &values);
             log.in_time(claim).await
         }));
         let claimed = claim.await;

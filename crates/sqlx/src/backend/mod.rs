@@ -192,8 +192,8 @@ pub struct Words {
     /// Tries to take the lock with the number `?`. Evaluates to false if another transaction holds
     /// it.
     pub try_lock: &'static str,
-    /// The ID of the connection's server process, as a 64-bit integer.
-    pub backend: &'static str,
+    /// Identifies the connection's server process and its transaction, as text.
+    pub transaction: &'static str,
     /// The template for [`Statements::wait_and_record`], or empty if a statement cannot wait for a
     /// lock. `$insert` reads from `ready`, which contains a row once the statement holds the lock
     /// `$number`.
@@ -214,18 +214,18 @@ pub(crate) fn depth<DB: sqlx::Database>(connection: &DB::Connection) -> usize {
     DB::TransactionManager::get_transaction_depth(connection)
 }
 
-/// Returns whether the event is a duplicate, and the ID of the connection's server process. An
+/// Returns whether the event is a duplicate, and the connection's server process and transaction. An
 /// event whose row is dropped by a trigger is neither new nor a duplicate.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 async fn is_duplicate<DB: Sql>(
     connection: &mut DB::Connection,
     statements: &Statements,
     values: &[Value<'_>],
-) -> sqlx::Result<(bool, i64)> {
+) -> sqlx::Result<(bool, String)> {
     let rows = DB::fetch(connection, &statements.duplicate, &values[..1]).await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let integer = |column| Ok::<_, sqlx::Error>(DB::integer(row, column)?.unwrap_or_default());
-    Ok((integer(0)? == 1, integer(1)?))
+    let transaction = DB::text(row, 1)?.unwrap_or_default();
+    Ok((DB::integer(row, 0)? == Some(1), transaction))
 }
 
 /// The methods that are the same for both databases except for their types.

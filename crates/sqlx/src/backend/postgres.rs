@@ -1,6 +1,6 @@
 //! The backend for PostgreSQL.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres, Row, Transaction,
@@ -9,6 +9,7 @@ use sqlx::{
 };
 use tokio::{
     runtime::Handle,
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 
@@ -67,22 +68,28 @@ async fn end(connection: &mut PgConnection) {
     let _ = sqlx::raw_sql(end).execute(connection).await;
 }
 
+/// The cancellations that may run at a time, each on a connection outside the pool. An attacker can
+/// hang up as often as he likes.
+static CANCELLATIONS: Semaphore = Semaphore::const_new(4);
+
 /// Cancels the wait for a lock on the server when the caller stops waiting. Otherwise, the server
 /// would keep waiting and occupy the connection.
 struct CancelWait {
-    backend: i64,
+    transaction: String,
     options: Option<Arc<PgConnectOptions>>,
 }
 
 impl CancelWait {
-    async fn cancel(backend: i64, options: &PgConnectOptions) -> sqlx::Result<()> {
+    async fn cancel(transaction: &str, options: &PgConnectOptions) -> sqlx::Result<()> {
         let mut connection = PgConnection::connect_with(options).await?;
         // The waiting statement may not have reached the server yet, so this tries several times.
-        // Other statements must not be canceled.
+        // If the wait has ended, the connection may already be in another transaction.
         for _ in 0..5 {
-            let cancel = "SELECT pg_cancel_backend(pid) FROM pg_locks
-                WHERE pid = $1 AND locktype = 'advisory' AND NOT granted";
-            let cancelled = sqlx::query(cancel).bind(backend);
+            let cancel = "SELECT pg_cancel_backend(pid)
+                FROM pg_locks JOIN pg_stat_activity USING (pid)
+                WHERE locktype = 'advisory' AND NOT granted
+                AND pid || ' ' || (extract(epoch FROM xact_start) * 1000000)::bigint = $1";
+            let cancelled = sqlx::query(cancel).bind(transaction);
             if cancelled.execute(&mut connection).await?.rows_affected() > 0 {
                 break;
             }
@@ -94,12 +101,15 @@ impl CancelWait {
 
 impl Drop for CancelWait {
     fn drop(&mut self) {
-        if let (Some(options), Ok(runtime)) = (self.options.take(), Handle::try_current()) {
-            let backend = self.backend;
-            // If the cancellation fails, the wait ends at the lock timeout.
-            runtime.spawn(
-                async move { timeout(REPLY_TIMEOUT, Self::cancel(backend, &options)).await },
-            );
+        // If the wait is not canceled, it ends at the lock timeout.
+        if let (Some(options), Ok(runtime)) = (self.options.take(), Handle::try_current())
+            && let Ok(place) = CANCELLATIONS.try_acquire()
+        {
+            let transaction = mem::take(&mut self.transaction);
+            runtime.spawn(async move {
+                let _ = timeout(REPLY_TIMEOUT, Self::cancel(&transaction, &options)).await;
+                drop(place);
+            });
         }
     }
 }
@@ -141,7 +151,7 @@ impl Sql for Postgres {
             integer: "(?)::int::bigint",
             skip_locked: " FOR UPDATE SKIP LOCKED",
             try_lock: "pg_try_advisory_xact_lock(?)",
-            backend: "pg_backend_pid()::bigint",
+            transaction: "pg_backend_pid() || ' ' || (extract(epoch FROM now()) * 1000000)::bigint",
             wait_and_record: WAIT_AND_RECORD,
             number: "hashtextextended('$table' || ? COLLATE \"C\", 0)",
         }
@@ -273,12 +283,13 @@ impl Sql for Postgres {
                 if inserted.fetch_optional(&mut *connection).await?.is_some() {
                     return Ok(Some(true));
                 }
-                let (found, backend) = is_duplicate::<Self>(connection, statements, values).await?;
+                let (found, transaction) =
+                    is_duplicate::<Self>(connection, statements, values).await?;
                 if found {
                     return Ok(Some(false));
                 }
                 let mut cancel = CancelWait {
-                    backend,
+                    transaction,
                     options: Some(pool.connect_options()),
                 };
                 let record = query(&statements.wait_and_record, values).bind(millis(lock_timeout));

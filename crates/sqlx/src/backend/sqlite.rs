@@ -113,9 +113,14 @@ impl Sql for Sqlite {
     const READ_COMMITTED: &'static str = "";
 
     // The savepoint exists only as long as the transaction does, so `record` notices if SQLite has
-    // rolled it back.
-    fn begin(_: &TableName) -> String {
-        format!("{}; SAVEPOINT soundhash_webhook", Self::BEGIN)
+    // rolled it back. If SQLite was not allowed to write to the file when it opened it, this
+    // connection stays read-only, and `BEGIN IMMEDIATE` succeeds anyway, but the `DELETE` fails.
+    fn begin(name: &TableName) -> String {
+        format!(
+            "BEGIN; ROLLBACK; DELETE FROM {} WHERE FALSE; BEGIN IMMEDIATE; \
+             SAVEPOINT soundhash_webhook",
+            name.table()
+        )
     }
 
     fn words() -> Words {
@@ -129,7 +134,7 @@ impl Sql for Sqlite {
             skip_locked: "",
             // The transaction already holds a lock on the whole database.
             try_lock: "TRUE",
-            backend: "0",
+            transaction: "''",
             // `BEGIN IMMEDIATE` has already waited for the lock.
             wait_and_record: "",
             number: "?",

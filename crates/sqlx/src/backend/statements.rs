@@ -95,7 +95,7 @@ impl Statements {
             now,
             body_len,
             skip_locked,
-            backend,
+            transaction,
             ..
         } = words;
         let table = name.table();
@@ -131,7 +131,7 @@ impl Statements {
             #[cfg(feature = "sqlite")]
             record_first: format!("RELEASE soundhash_webhook; {record_now}").into(),
             record: record_now.into(),
-            duplicate: format!("SELECT {}, {backend}", integer(&exists(&is_completed))).into(),
+            duplicate: format!("SELECT {}, {transaction}", integer(&exists(&is_completed))).into(),
             #[cfg(feature = "postgres")]
             wait_and_record: words
                 .wait_and_record
@@ -204,7 +204,8 @@ fn claim<DB: Backend>(name: &TableName, is_held: &str, until: &str) -> String {
     )
 }
 
-/// A recorded event never expires, so its retention does not matter.
+/// A recorded event never expires, so its retention does not matter. It has none, but a store may
+/// still hold a claim.
 fn renew<DB: Backend>(
     name: &TableName,
     is_completed: &str,
@@ -212,7 +213,8 @@ fn renew<DB: Backend>(
 ) -> String {
     let table = name.table();
     let renew = format!(
-        "UPDATE {table} SET claimed_until = {until} WHERE event_key = $1 AND {is_completed}",
+        "UPDATE {table} SET claimed_until = coalesce({until}, claimed_until) \
+         WHERE event_key = $1 AND {is_completed}",
         until = from_now("retention"),
     );
     // Group commit makes this cheap.

@@ -281,6 +281,7 @@ async fn after_any_sequence_of_failures_the_rows_are_the_accepted_events() {
 
 on_both!(
     events_succeed_after_a_deferred_constraint_failed_at_commit,
+    an_event_that_its_handler_recorded_can_be_completed,
     events_succeed_on_connections_with_changed_settings,
     a_claim_whose_caller_hung_up_is_undone,
     one_connection_is_enough,
@@ -486,6 +487,37 @@ async fn events_succeed_on_connections_with_changed_settings<DB: Fixture>() {
         }
     }
     three_more(&log, &pool).await;
+}
+
+/// A handler can record its event in the table of the store that guards it.
+async fn an_event_that_its_handler_recorded_can_be_completed<DB: Fixture>() {
+    let (_database, _pool, log) = log::<DB>().await;
+    let (store, delivery) = (SqlxStore::new(log.clone()), delivery("a").await);
+    let key = Key::from(&delivery);
+    let Claim::Acquired(token) = store.claim(&key, LEASE).await.unwrap() else {
+        panic!("not acquired");
+    };
+    assert!(is_new(&log, "accept", &delivery).await.unwrap());
+    let copy = store.claim(&key, LEASE).await.unwrap();
+    assert!(matches!(copy, Claim::Completed), "{copy:?}");
+    assert!(store.complete(&key, token, LEASE).await.unwrap());
+}
+
+/// SQLite opens a file that it may not write to for reading. This does not change when the file's
+/// permissions do.
+#[tokio::test]
+async fn a_connection_that_was_opened_without_permission_to_write_is_replaced() {
+    let (_database, pool, _log) = log::<Sqlite>().await;
+    let options = (*pool.connect_options()).clone();
+    for way in ["record", "accept", "claim"] {
+        let read_only = options.clone().read_only(true);
+        let one = PoolOptions::<Sqlite>::new().max_connections(1);
+        let pool = one.connect_with(read_only).await.unwrap();
+        let (log, delivery) = (EventLog::new(pool.clone()), delivery(way).await);
+        is_new(&log, way, &delivery).await.unwrap_err();
+        pool.set_connect_options(options.clone());
+        assert!(is_new(&log, way, &delivery).await.unwrap(), "{way}");
+    }
 }
 
 /// A constraint on the user's table rolls back the whole transaction.

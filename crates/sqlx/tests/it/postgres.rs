@@ -359,6 +359,35 @@ async fn connections_that_hang_are_replaced() {
     tx.commit().await.unwrap();
 }
 
+/// The server goes on with a statement whose connection was closed. If the pool replaced all of
+/// them, it would use up the server's connections.
+#[tokio::test]
+async fn statements_that_hang_do_not_use_up_the_servers_connections() {
+    const CONNECTIONS: u32 = 2;
+    let (_database, direct, _log) = log::<Postgres>().await;
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
+    let pool = pool.connect_with((*direct.connect_options()).clone());
+    let store = SqlxStore::new(EventLog::new(pool.await.unwrap()));
+    let store = store.deadline(Duration::from_millis(300));
+    let mut tx = direct.begin().await.unwrap();
+    Postgres::run_on(&mut tx, "LOCK TABLE soundhash_events")
+        .await
+        .unwrap();
+    let key = Key::new("a");
+    for _ in 0..8 {
+        store.forget(&key).await.unwrap_err();
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+        AND datname = current_database()";
+    let count: i64 = sqlx::query_scalar(waiting)
+        .fetch_one(&direct)
+        .await
+        .unwrap();
+    assert_eq!(count, i64::from(2 * CONNECTIONS));
+    tx.rollback().await.unwrap();
+    assert!(!store.deadline(PATIENCE).forget(&key).await.unwrap());
+}
+
 /// A server vanishes while transactions begin, and a proxy keeps the connections open. Nobody waits
 /// for these transactions any more when their connections are given up.
 #[tokio::test]
@@ -438,6 +467,45 @@ async fn a_transaction_that_cannot_begin_ends_its_wait_on_the_server() {
     });
     begun.unwrap();
     assert_eq!(waits, [true]);
+}
+
+/// Attack: hang up while a delivery waits for another one of the same event, when the wait is about
+/// to end. The same connection then serves another delivery.
+#[tokio::test]
+async fn a_wait_that_was_given_up_cancels_no_other() {
+    let (_database, direct, others) = log::<Postgres>().await;
+    let one = PgPoolOptions::new().max_connections(1);
+    let one = one.connect_with((*direct.connect_options()).clone());
+    let log = EventLog::new(one.await.unwrap());
+    let waits = async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'
+            AND datname = current_database()";
+        let count = || sqlx::query_scalar::<_, i64>(waiting).fetch_one(&direct);
+        while count().await.unwrap() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    for round in 0..5 {
+        let a = delivery("a").await;
+        let b = delivery(&round.to_string()).await;
+        let mut first = others.begin().await.unwrap();
+        let _ = others.record(&mut first, &a).await.unwrap();
+        let mut second = others.begin().await.unwrap();
+        let _ = others.record(&mut second, &b).await.unwrap();
+        let given_up = tokio::spawn({
+            let (log, a) = (log.clone(), a.clone());
+            async move { record(&log, &a).await }
+        });
+        waits().await;
+        given_up.abort();
+        first.rollback().await.unwrap();
+        let (recorded, ()) = tokio::join!(record(&log, &b), async {
+            waits().await;
+            sleep(Duration::from_millis(300)).await;
+            second.rollback().await.unwrap();
+        });
+        assert_eq!(recorded.unwrap(), Recorded::New);
+    }
 }
 
 /// A client can hang up at any point, which drops the handler. If this happens during sqlx's
