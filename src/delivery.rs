@@ -244,8 +244,8 @@ impl Delivery {
 /// use soundhash_webhook::DeliverySlot;
 ///
 /// async fn audit(mut request: Request, next: Next) -> Response {
-///     let slot = DeliverySlot::default();
-///     request.extensions_mut().insert(slot.clone());
+///     // Another layer may have inserted a slot, too.
+///     let slot = request.extensions_mut().get_or_insert_default::<DeliverySlot>().clone();
 ///     let response = next.run(request).await;
 ///     if let Some(delivery) = slot.get() {
 ///         println!("{} bytes: {}", delivery.body().len(), response.status());

@@ -38,8 +38,13 @@ impl Pending {
         application: &Application,
         mut request: Request<Body>,
     ) -> (Self, Request<Body>) {
-        let exchange = Arc::new(Exchange::new(inspector, application.clone(), &request));
-        request.extensions_mut().insert(exchange.delivery.clone());
+        // A layer outside of the inspector may have inserted a slot, too.
+        let slot = request
+            .extensions_mut()
+            .get_or_insert_default::<DeliverySlot>();
+        let delivery = slot.clone();
+        let exchange = Exchange::new(inspector, application.clone(), &request, delivery);
+        let exchange = Arc::new(exchange);
         // Copies the body only if the request has a signature. The layer rejects unsigned requests
         // without reading their bodies, and such requests may be meant for any other route of the
         // application.
@@ -141,7 +146,12 @@ struct Ending {
 }
 
 impl Exchange {
-    fn new(inspector: &Inspector, application: Application, request: &Request<Body>) -> Self {
+    fn new(
+        inspector: &Inspector,
+        application: Application,
+        request: &Request<Body>,
+        delivery: DeliverySlot,
+    ) -> Self {
         let settings = inspector.settings();
         let in_flight = &inspector.store.in_flight;
         let (head, head_whole) = Head::of_request(request);
@@ -161,7 +171,7 @@ impl Exchange {
             recording: Mutex::new(Recording::new(settings.max_body_size, in_flight.clone())),
             peer,
             replay: extensions.get().cloned(),
-            delivery: DeliverySlot::default(),
+            delivery,
             settings,
             inspector: inspector.clone(),
         }

@@ -194,12 +194,14 @@ impl Shared {
 impl RedisStore {
     /// Connects to the server at `url`, such as `redis://user:password@host:6379/0`.
     ///
-    /// Logs a warning if the server may evict keys, or if its memory is full.
+    /// Logs a warning if the server is a read-only replica, if it may evict keys, or if its memory is
+    /// full.
     ///
     /// # Errors
     ///
     /// Returns an error if `url` is invalid, if the server cannot be reached or is a Redis Cluster
-    /// node, or if the user may not run scripts. Misconfiguration is therefore caught at startup.
+    /// node or a Sentinel, or if the user may not run the scripts and their commands. It is not
+    /// checked whether the user may access the keys.
     pub async fn connect(url: impl IntoConnectionInfo) -> Result<Self, BoxError> {
         let mut info = url.into_connection_info()?;
         info = info.set_tcp_settings(tcp_settings());
@@ -338,33 +340,48 @@ impl RedisStore {
     }
 }
 
+const MISSING_RIGHTS: &str = "Redis user may not run scripts, or their commands: grant \
+    `+evalsha +script|load +get +set +del +pexpire` with `ACL SETUSER`";
+
+/// Runs the commands of the other scripts on a key that no event has.
+const CHECK: &str = "redis.call('SET', KEYS[1], '', 'PX', 1) redis.call('GET', KEYS[1]) \
+    redis.call('PEXPIRE', KEYS[1], 1) redis.call('DEL', KEYS[1])";
+
 /// Checks the user's permissions and the server's settings.
 async fn check(mut connection: ConnectionManager) -> Result<(), BoxError> {
     let script = Script::new("return 1");
     let allowed: RedisResult<u64> = script.invoke_async(&mut connection).await;
     // Other errors may be temporary, for example while the server is still loading its data.
-    if let Err(error) = allowed
-        && error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-    {
-        return Err(format!(
-            "Redis user may not run scripts: grant `+evalsha +script|load +get +set +del +pexpire` \
-             with `ACL SETUSER`: {error}"
-        )
-        .into());
+    if let Err(error) = allowed {
+        let text = error.to_string();
+        if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
+            return Err(format!("{MISSING_RIGHTS}: {text}").into());
+        }
+        if text.contains("unknown command") {
+            return Err(format!("this server, such as a Sentinel, runs no scripts: {text}").into());
+        }
     }
+    let script = Script::new(CHECK);
     for number in 0..CHECKED_KEYS {
-        // The script does not use the key, which only determines the cluster node. If the user may
-        // not access the key, the error is a different one.
         let call = script.key(format!("{PREFIX}{number}"));
-        let checked: RedisResult<u64> = call.invoke_async(&mut connection).await;
-        if let Err(error) = checked
-            && error.is_cluster_error()
-        {
+        let checked: RedisResult<()> = call.invoke_async(&mut connection).await;
+        let Err(error) = checked else { continue };
+        let text = error.to_string();
+        if error.is_cluster_error() {
             return Err(format!(
                 "Redis is a node of a cluster, which has only some of the keys: use a server without \
-                 `cluster-enabled yes`: {error}"
+                 `cluster-enabled yes`: {text}"
             )
             .into());
+        }
+        // Redis 7 and Redis 6 say this. If the user may not access these keys, which is right with
+        // another prefix, the error is a different one.
+        if text.contains("permissions to run") || text.contains("can't run this command") {
+            return Err(format!("{MISSING_RIGHTS}: {text}").into());
+        }
+        if is_read_only(&error) {
+            warn!("Redis is a read-only replica, so deliveries get a 503: connect to the primary");
+            break;
         }
     }
     let info: RedisResult<String> = cmd("INFO").arg("memory").query_async(&mut connection).await;

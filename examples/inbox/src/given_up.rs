@@ -1,11 +1,16 @@
 //! Jobs that have failed too often. They are kept until you run them again.
 
 use soundhash_webhook::BoxError;
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use crate::inbox::{EventJob, Inbox};
 
-/// A job that is not retried automatically.
+/// A retry is at most `exp(10)` seconds away, which is 6.2 hours. A job that waits longer got its time
+/// from a clock that was wrong.
+const GIVEN_UP: &str = "job.locked_at IS NULL
+    AND (job.attempts >= job.max_attempts OR job.run_at > now() + interval '7 hours')";
+
+/// A job that is not retried automatically, or not for a long time.
 #[derive(Clone, Debug)]
 pub struct GivenUp {
     /// The event's `event_key` in the log.
@@ -23,14 +28,13 @@ impl Inbox {
     ///
     /// Returns an error if the database fails.
     pub async fn given_up(&self) -> Result<Vec<GivenUp>, BoxError> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT job.payload->>'key', job.attempts, job.last_error
              FROM graphile_worker._private_jobs AS job
              JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
-             WHERE task.identifier = $1 AND job.attempts >= job.max_attempts
-             AND job.locked_at IS NULL
-             ORDER BY job.id",
-        )
+             WHERE task.identifier = $1 AND {GIVEN_UP}
+             ORDER BY job.id"
+        )))
         .bind(EventJob::NAME)
         .fetch_all(&self.pool)
         .await?;
@@ -51,13 +55,12 @@ impl Inbox {
     ///
     /// Returns an error if the database fails.
     pub async fn run_again(&self) -> Result<u64, BoxError> {
-        let changed = sqlx::query(
+        let changed = sqlx::query(AssertSqlSafe(format!(
             "UPDATE graphile_worker._private_jobs AS job
              SET attempts = 0, run_at = now(), updated_at = now()
              FROM graphile_worker._private_tasks AS task
-             WHERE task.id = job.task_id AND task.identifier = $1
-             AND job.attempts >= job.max_attempts AND job.locked_at IS NULL",
-        )
+             WHERE task.id = job.task_id AND task.identifier = $1 AND {GIVEN_UP}"
+        )))
         .bind(EventJob::NAME)
         .execute(&self.pool)
         .await?;

@@ -249,8 +249,13 @@ async fn migrate(pool: &PgPool) -> Result<(), BoxError> {
 fn is_away(error: &BoxError) -> bool {
     let first: &(dyn Error + 'static) = &**error;
     let mut causes = iter::successors(Some(first), |error| (*error).source());
-    // `57P03`: the server is starting or recovering. `53300`: it has too many connections.
-    let is_stopped = |code: &str| code.starts_with("57P") || code == "53300";
+    // `57P03`: the server is starting or recovering. `53300`: it has too many connections. `53100`:
+    // its disk is full. `25006`: it is a standby that has not been promoted yet. `08`: PgBouncer
+    // cannot reach it.
+    let is_stopped = |code: &str| {
+        ["57P", "08"].iter().any(|class| code.starts_with(class))
+            || ["53300", "53100", "25006"].contains(&code)
+    };
     causes.any(|cause| match cause.downcast_ref() {
         Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,
         Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| is_stopped(&code)),

@@ -123,7 +123,7 @@ async fn run_again() -> Result<(), BoxError> {
 async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // Commands that finish on their own can simply be canceled.
+    // Commands that finish on their own can be canceled.
     let done = match arguments[..] {
         [] => Some(serve(true, true, stop).await),
         ["receive"] => Some(serve(true, false, stop).await),
@@ -135,7 +135,7 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
             format!("unknown arguments {arguments:?}: see --help").into()
         )),
     };
-    done.unwrap_or(Ok(()))
+    done.unwrap_or_else(|| Err("interrupted".into()))
 }
 
 fn main() -> ExitCode {

@@ -42,7 +42,13 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     let role = role.as_deref();
     let receives = matches!(role, None | Some("receive"));
     let works = matches!(role, None | Some("work"));
-    if !receives && !works && !matches!(role, Some("given-up" | "rerun")) {
+    // The other commands have no deliveries or events in progress that could finish.
+    let serves = receives || works;
+    let interrupted = || match serves {
+        true => Ok(()),
+        false => Err("interrupted".into()),
+    };
+    if !serves && !matches!(role, Some("given-up" | "rerun")) {
         let role = role.unwrap_or_default();
         return Err(format!(
             "unknown argument {role:?}: use `receive`, `work`, `given-up`, `rerun`, or none"
@@ -54,7 +60,7 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
     let run = async {
         let connect = Box::pin(Streams::connect());
         let Some(streams) = stop.run_until_cancelled(connect).await else {
-            return Ok(());
+            return interrupted();
         };
         let streams = streams?;
         let receive = async {
@@ -73,17 +79,14 @@ async fn run(stop: CancellationToken) -> Result<(), BoxError> {
         };
         tokio::try_join!(receive, work).map(drop)
     };
-    // The other commands have no deliveries or events in progress that could finish.
-    let grace = if receives || works {
-        GRACE
-    } else {
-        Duration::ZERO
-    };
+    let grace = if serves { GRACE } else { Duration::ZERO };
     tokio::select! {
         done = run => done,
         () = async { stop.cancelled().await; sleep(grace).await } => {
-            warn!("not everything has ended after {grace:?}; NATS delivers the rest again");
-            Ok(())
+            if serves {
+                warn!("not everything has ended after {grace:?}; NATS delivers the rest again");
+            }
+            interrupted()
         }
     }
 }

@@ -193,15 +193,19 @@ impl Run<'_> {
             };
             let cause = tokio::select! {
                 biased;
-                () = hurry => return Err(Error::Interrupted),
+                () = hurry => {
+                    self.unfinished(event, "Interrupted", events.len() - number - 1, last);
+                    return Err(Error::Interrupted);
+                }
                 cause = self.one(event) => cause,
             };
             if let Err(Error::Failed(_)) = cause {
-                let why = format!(
-                    "The database failed at the event {}.",
-                    escape(event.key.as_str())
+                self.unfinished(
+                    event,
+                    "The database failed",
+                    events.len() - number - 1,
+                    last,
                 );
-                self.stopped(&why, events.len() - number - 1, last);
             }
             let cause = cause?;
             if let Some(cause) = cause {
@@ -211,6 +215,13 @@ impl Run<'_> {
             last = Some(&event.key);
         }
         Ok(())
+    }
+
+    /// Reports an event that may have been marked as forgotten, but may not have run.
+    fn unfinished(&mut self, event: &EventSummary, why: &str, left: usize, last: Option<&Key>) {
+        self.failed += 1;
+        let why = format!("{why} at the event {}.", escape(event.key.as_str()));
+        self.stopped(&why, left, last);
     }
 
     fn stopped(&self, why: &str, left: usize, last: Option<&Key>) {

@@ -110,22 +110,24 @@ pub(crate) async fn run(args: ReconcileArgs) -> Result<bool, Error> {
 async fn run_decided(args: ReconcileArgs) -> Result<bool, Error> {
     let api = Api::from_env(args.timeout, args.token_command)?.patience(args.patience);
     let mut window = Window::new(args.since, args.until);
-    let endpoints = match args.endpoints.is_empty() {
-        true => all(&api).await?,
-        false => args.endpoints,
+    let (endpoints, label) = match args.endpoints.is_empty() {
+        true => (all(&api).await?, "all".to_owned()),
+        false => (args.endpoints.clone(), args.endpoints.join(",")),
     };
     let mut logs = Vec::new();
     for id in &endpoints {
         logs.push(log(&api, id, args.since).await?);
     }
     window.clock_difference = clock_difference(&api, args.clock_difference)?;
+    // SoundHash's clock decides when a retry is due.
+    window.now += api.clock_ahead();
     let recorded = args.recorded.read(&window).await?;
     let report = reconcile(&logs, recorded.as_deref(), &window);
 
     print::report(&report, args.json);
     let written = args
         .prometheus
-        .map(|path| print::write_prometheus(&report, &path));
+        .map(|path| print::write_prometheus(&report, &label, &path));
     let ran = match args.on_missing.zip(report.missing_window()) {
         Some((command, missing)) => Some(run_hook(&command, missing, &report).await),
         None => None,

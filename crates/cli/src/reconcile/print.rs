@@ -116,8 +116,8 @@ fn print_gaps(report: &Report) {
     table::print("FROM|UNTIL|DELIVERED|RECORDED|MISSING", rows);
 }
 
-pub(super) fn write_prometheus(report: &Report, path: &Path) -> Result<(), Error> {
-    replace(path, &prometheus(report)).map_err(|error| {
+pub(super) fn write_prometheus(report: &Report, endpoints: &str, path: &Path) -> Result<(), Error> {
+    replace(path, &prometheus(report, endpoints)).map_err(|error| {
         let path = escape(&path.display().to_string());
         Error::failed(format!("--prometheus {path}: {error}"))
     })
@@ -140,7 +140,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         .inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-fn prometheus(report: &Report) -> String {
+fn prometheus(report: &Report, endpoints: &str) -> String {
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let failed = report.failed.iter();
     let waiting = failed.filter(|it| it.fate == Fate::Waiting).count();
@@ -170,7 +170,8 @@ fn prometheus(report: &Report) -> String {
         let name = format!("soundhash_webhook_reconcile_{name}");
         let _ = write!(
             text,
-            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"
+            "# HELP {name} {help}\n# TYPE {name} gauge\n\
+             {name}{{endpoints=\"{endpoints}\"}} {value}\n"
         );
     }
     text

@@ -466,6 +466,21 @@ fn a_run_that_is_killed_or_interrupted_can_be_continued<DB: Fixture>() {
     app.arrived.recv().unwrap();
     process.signal("INT");
     process.wait_for_log("Waiting for the current event");
+    process.signal("INT");
+    let (status, _, log) = process.ended();
+    assert_eq!(status.code(), Some(130), "{log}");
+    let left =
+        "Interrupted at the event t1. 2 more events were not sent. To continue, add `--after 't0'`";
+    assert!(log.contains(left) && log.contains("--forgotten"), "{log}");
+    app.steps.lock().unwrap().clear();
+    app.check("run-again --forgotten | 0 | t1 | 200 OK");
+    assert_eq!(app.handled(), keys([0, 1]));
+
+    app.steps.lock().unwrap().insert(key(1), Step::Wait);
+    let mut process = Process::start(&mut app.command(all));
+    app.arrived.recv().unwrap();
+    process.signal("INT");
+    process.wait_for_log("Waiting for the current event");
     app.gate.notify_one();
     let (status, lines, log) = process.ended();
     assert_eq!(status.code(), Some(130), "{log}");

@@ -127,8 +127,8 @@ fn lost_events_and_events_without_a_record_are_missing() {
     assert_eq!(rest["missing"], 4);
 
     let text = fs::read_to_string(&metrics).unwrap();
-    for line in ["missing_events 4", "status 1"] {
-        let line = format!("\nsoundhash_webhook_reconcile_{line}\n");
+    for (name, value) in [("missing_events", 4), ("status", 1)] {
+        let line = format!("\nsoundhash_webhook_reconcile_{name}{{endpoints=\"all\"}} {value}\n");
         assert!(text.contains(&line), "{text}");
     }
     if let Ok(mut promtool) = Command::new("promtool")
@@ -158,13 +158,13 @@ fn links_and_devices_are_not_replaced_by_metrics() {
     let (metrics, link) = (folder.join("soundhash.prom"), folder.join("link.prom"));
     fs::write(&metrics, "old").unwrap();
     std::os::unix::fs::symlink(&metrics, &link).unwrap();
-    let status = "soundhash_webhook_reconcile_status 0";
+    let status = "soundhash_webhook_reconcile_status{endpoints=\"7\"} 0";
     let api = api(vec![attempt(1, 1, "success", ago(60))]);
-    let mut command = reconcile(&api, "--prometheus");
+    let mut command = reconcile(&api, "--endpoint 7 --prometheus");
     command.arg(&link).expect(0, "arrived");
     assert!(link.is_symlink());
     assert!(fs::read_to_string(&metrics).unwrap().contains(status));
-    reconcile(&api, "--prometheus /dev/stdout").expect(0, status);
+    reconcile(&api, "--endpoint 7 --prometheus /dev/stdout").expect(0, status);
 }
 
 /// Cron jobs often write their output to a file.
@@ -411,6 +411,14 @@ fn clocks_that_differ_hide_nothing_and_invent_nothing() {
     api.stored.lock().unwrap().clock_ahead = 86_400 * 365;
     let ran = reconcile(&api, "--recorded -").reads("");
     ran.expect(2, "differ by more than an hour");
+
+    // SoundHash will retry this event, by its own clock.
+    let mut retrying = attempt(1, 1, "retrying", ago(51));
+    retrying["next_retry_at"] = json!(ago(50));
+    let mut stored = api.stored.lock().unwrap();
+    (stored.clock_ahead, stored.deliveries) = (-49 * 60, vec![retrying]);
+    drop(stored);
+    reconcile(&api, "").expect(2, "retrying");
 }
 
 #[test]

@@ -58,11 +58,16 @@ async fn a_user_without_the_right_to_run_scripts_is_an_error() {
         "~* +@all -@scripting",
         "~* +@all -script|load",
         "~* +@all -evalsha",
+        "~* +evalsha +script|load +get +set +del",
     ] {
         let error = connect_as(&server, rights).await.unwrap_err();
         assert!(error.contains("grant `+evalsha +script|load "), "{error}");
         assert!(!error.contains("password"), "{error}");
     }
+    // The keys can have another prefix.
+    let rights = "~webhooks:* +evalsha +script|load +get +set +del +pexpire";
+    let store = connect_as(&server, rights).await.unwrap();
+    store_conformance(store.prefix("webhooks:")).await;
     // The permissions given in the documentation.
     let rights = "~soundhash-webhook:* +evalsha +script|load +get +set +del +pexpire";
     store_conformance(connect_as(&server, rights).await.unwrap()).await;

@@ -16,7 +16,7 @@ use sqlx::PgPool;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{SECRET, acted, acted_in_time, deliver, event, output, start};
+use crate::support::{SECRET, acted, acted_in_time, deliver, event, output, start, start_worker};
 
 /// The bodies include one that only Python considers JSON, and a character that Postgres cannot
 /// store.
@@ -89,6 +89,22 @@ async fn a_job_that_fails_is_tried_again_then_given_up_and_can_be_run_again() {
     assert_eq!(output("run-again", &postgres.url()), "1\n");
     acted_in_time(&postgres.url(), 1).await;
     assert_eq!(inbox.given_up().await.unwrap().len(), 0);
+}
+
+/// The database's clock was ahead when the job was put off, and is right again.
+#[tokio::test]
+async fn a_job_that_waits_for_a_wrong_time_is_listed_and_can_be_run_again() {
+    let postgres = PostgresServer::start();
+    let receiver = start("receive", &postgres.url());
+    assert_eq!(deliver(&receiver, SECRET, &event("a")).await, 202);
+    let pool = PgPool::connect(&postgres.url()).await.unwrap();
+    let put_off = "UPDATE graphile_worker._private_jobs SET run_at = now() + interval '1 year'";
+    sqlx::query(put_off).execute(&pool).await.unwrap();
+    assert!(output("given-up", &postgres.url()).ends_with("a\" 0 \"\"\n"));
+    assert_eq!(output("run-again", &postgres.url()), "1\n");
+    assert_eq!(output("given-up", &postgres.url()), "");
+    let _worker = start_worker(&postgres.url());
+    acted_in_time(&postgres.url(), 1).await;
 }
 
 #[tokio::test]
