@@ -8,7 +8,7 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -20,9 +20,10 @@ use tokio::{sync::oneshot, time::timeout};
 use tracing::{Level, Metadata, callsite::Identifier};
 use tracing_subscriber::fmt::{MakeWriter, writer::OptionalWriter};
 
-/// The maximum number of lines waiting to be written. Any further lines are dropped and counted. The
-/// lines of senders that have hung up wait, too.
+/// The maximum number of lines waiting to be written, and of their bytes. Any further lines are
+/// dropped and counted. The lines of senders that have hung up wait, too.
 const QUEUE: usize = 8192;
+const QUEUE_BYTES: usize = 16 << 20;
 
 /// The maximum time that [`Printer::write`] waits for its line to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +32,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Printer {
     lines: SyncSender<Line>,
-    lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// The lines that were not written.
+    lost: AtomicU64,
+    /// The bytes of the lines that wait.
+    bytes: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -45,11 +54,13 @@ impl Printer {
     /// `is_torn` says whether the last line of `out` may lack its end.
     pub(crate) fn new(out: impl Write + Send + 'static, is_torn: bool) -> Self {
         let (lines, queue) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = lost.clone();
+        let counts = Arc::<Counts>::default();
         let out = Output { out, is_torn };
-        thread::spawn(move || write_all(&queue, out, &counter));
-        Self { lines, lost }
+        thread::spawn({
+            let counts = counts.clone();
+            move || write_all(&queue, out, &counts)
+        });
+        Self { lines, counts }
     }
 
     /// Queues a line without waiting for it to be written.
@@ -72,11 +83,15 @@ impl Printer {
         text: Vec<u8>,
         written: Option<oneshot::Sender<io::Result<()>>>,
     ) -> io::Result<()> {
-        let sent = self.lines.try_send(Line { text, written });
-        sent.map_err(|_| {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            not_read()
-        })
+        let Counts { lost, bytes } = &*self.counts;
+        let len = text.len();
+        let fits = bytes.fetch_add(len, Ordering::Relaxed) + len <= QUEUE_BYTES;
+        if fits && self.lines.try_send(Line { text, written }).is_ok() {
+            return Ok(());
+        }
+        bytes.fetch_sub(len, Ordering::Relaxed);
+        lost.fetch_add(1, Ordering::Relaxed);
+        Err(not_read())
     }
 }
 
@@ -134,8 +149,10 @@ fn not_read() -> io::Error {
 }
 
 /// Writes the queued lines, and reports how many lines were lost.
-fn write_all(queue: &Receiver<Line>, mut out: Output<impl Write>, lost: &AtomicU64) {
+fn write_all(queue: &Receiver<Line>, mut out: Output<impl Write>, counts: &Counts) {
+    let Counts { lost, bytes } = counts;
     for line in queue {
+        bytes.fetch_sub(line.text.len(), Ordering::Relaxed);
         let Some(written) = line.written else {
             let count = lost.load(Ordering::Relaxed);
             if count > 0 {
@@ -295,5 +312,13 @@ mod tests {
         let queued = queued.expect("no line waits for the reader");
         // In addition to the full queue, the writer thread may hold one line.
         assert!((QUEUE..=QUEUE + 1).contains(&queued), "{queued}");
+    }
+
+    /// Attack: repeat a delivery with a long line, and hang up, while the reader is slow.
+    #[test]
+    fn long_lines_do_not_fill_the_memory() {
+        let printer = Printer::new(Unread, false);
+        let lines = (0..100).map(|_| printer.queue(vec![b'x'; QUEUE_BYTES / 10]));
+        assert!((10..=11).contains(&lines.flatten().count()));
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     error::Error,
     output::{
         self, WARNING,
-        escape::{escape, json, pretty_json},
+        escape::{escape, json, pretty_json, quoted},
         table::{self, cell, number, plain},
     },
 };
@@ -193,7 +193,7 @@ fn list(events: &[EventSummary], limit: usize, json: bool) {
         table::print("RECEIVED|TYPE|ENDPOINT|STATE|BYTES|KEY", rows);
     }
     if events.len() == limit {
-        let key = escape(last.key.as_str());
+        let key = quoted(last.key.as_str());
         output::note(format_args!("For older events, add `--after {key}`."));
     }
 }

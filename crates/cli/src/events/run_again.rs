@@ -19,10 +19,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     database::{Database, Filter},
     error::Error,
+    events::kind,
     http::NoResponse,
     output::{
         self,
-        escape::{escape, excerpt, harmless_json},
+        escape::{escape, excerpt, harmless_json, quoted},
     },
     secret::SecretSource,
     send::{
@@ -227,7 +228,7 @@ impl Run<'_> {
     fn stopped(&self, why: &str, left: usize, last: Option<&Key>) {
         let more = match last {
             Some(last) if self.can_continue => {
-                format!(" To continue, add `--after '{}'`.", escape(last.as_str()))
+                format!(" To continue, add `--after {}`.", quoted(last.as_str()))
             }
             _ => String::new(),
         };
@@ -239,7 +240,6 @@ impl Run<'_> {
     /// Sends one event. On a failure that would also affect later events, returns its cause.
     async fn one(&mut self, event: &EventSummary) -> Result<Option<&'static str>, Error> {
         let key = &event.key;
-        let event_type = event.event_type.as_deref();
         let stored = match self.database.get(key).await {
             Ok(Some(stored)) => stored,
             Ok(None) => {
@@ -258,7 +258,7 @@ impl Run<'_> {
         let agent = concat!("soundhash-webhook-cli/", env!("CARGO_PKG_VERSION"));
         let json = HeaderValue::from_static("application/json");
         let delivery = Delivery {
-            name: format!("{:<20}  {key}", event_type.unwrap_or("not an event")),
+            name: format!("{:<20}  {key}", kind(event, 64)),
             headers: HeaderMap::from_iter([
                 (header::CONTENT_TYPE, json),
                 (header::USER_AGENT, HeaderValue::from_static(agent)),

@@ -27,6 +27,11 @@ pub(crate) fn excerpt(text: &str, length: usize) -> String {
     }
 }
 
+/// Returns `text` as one word of a shell command that can be copied from a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", escape(text).replace('\'', r"'\''"))
+}
+
 /// Returns `value` as JSON on one line, escaping the same characters as [`escape`].
 pub(crate) fn json(value: &impl Serialize) -> String {
     harmless_json(&serde_json::to_string(value).expect("a value that JSON can express"))
@@ -75,6 +80,11 @@ pub(crate) fn is_harmless(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quoted_word_is_one_word() {
+        assert_eq!(quoted("a';touch b"), r"'a'\'';touch b'");
+    }
 
     #[test]
     fn control_characters_ansi_sequences_and_bidi_overrides_are_escaped() {

@@ -93,11 +93,20 @@ pub(crate) fn paragraph(text: impl fmt::Display) {
     });
 }
 
-/// Queues a message for standard error, wrapped to fit a terminal.
+/// Queues a message for standard error, escaped and wrapped to fit a terminal.
 pub(crate) fn note(text: impl fmt::Display) {
+    note_after(None, &text);
+}
+
+/// Queues a message after a styled word.
+fn note_after(word: Option<String>, text: &dyn fmt::Display) {
+    // A server or a sender may have chosen a part of the text.
+    let lines: Vec<_> = text.to_string().split('\n').map(escape::escape).collect();
+    let words: Vec<_> = word.into_iter().chain([lines.join("\n")]).collect();
+    let text = words.join(" ");
     note_as_is(match io::stderr().is_terminal() {
-        true => wrapped(&text.to_string(), WIDTH.min(columns())),
-        false => text.to_string(),
+        true => wrapped(&text, WIDTH.min(columns())),
+        false => text,
     });
 }
 
@@ -111,11 +120,11 @@ pub(crate) fn note_as_is(text: impl fmt::Display) {
 }
 
 pub(crate) fn warning(text: impl fmt::Display) {
-    note(format_args!("{} {text}", paint(WARNING.bold(), "warning:")));
+    note_after(Some(paint(WARNING.bold(), "warning:")), &text);
 }
 
 pub(crate) fn error(error: &Error) {
-    note(format_args!("{} {error}", paint(BAD.bold(), "error:")));
+    note_after(Some(paint(BAD.bold(), "error:")), error);
 }
 
 /// Returns an error if there is no terminal on which [`confirm`] could ask its question. `action`

@@ -66,7 +66,7 @@ pub(super) fn report(report: &Report, is_json: bool) {
     }
     remarks(report);
     if report.verdict() == Verdict::Complete {
-        output::note(paint(GOOD, "Every event arrived."));
+        output::note_as_is(paint(GOOD, "Every event arrived."));
     }
 }
 
